@@ -1,0 +1,41 @@
+"""Greedy decoding of causal language models, step by step, with the model's own probabilities.
+
+Owns the public names. Importing it loads no model and no torch; `load` does.
+"""
+
+from typing import TYPE_CHECKING
+
+from decoding.errors import FormatError, GreedyscopeError, ModelError, RequestError
+from decoding.trace import Candidate, ModelInfo, Step, Trace
+
+# After the line above, which makes `decoding.trace` the module: from here on it is the function.
+from decoding.run import greedy_search, trace  # isort: skip
+
+if TYPE_CHECKING:
+    from decoding.engines.local import LocalEngine
+
+__all__ = [
+    "Candidate",
+    "FormatError",
+    "GreedyscopeError",
+    "ModelError",
+    "ModelInfo",
+    "RequestError",
+    "Step",
+    "Trace",
+    "greedy_search",
+    "load",
+    "trace",
+]
+
+
+def load(model: str, *, device: str = "auto", dtype: str = "auto") -> "LocalEngine":
+    """Load a model and make it ready to decode.
+
+    `model` is "starter", another name of the catalogue, or a local folder; `device` is "auto", "cuda", "mps" or "cpu";
+    `dtype` is "auto" (float32), "float32", "bfloat16" or "float16". Raises RequestError for a name, device or dtype
+    that does not exist, ModelError for a model that cannot be had.
+    """
+    from decoding.engines import local  # here: torch and transformers take seconds to import
+
+    return local.load(model, device=device, dtype=dtype)

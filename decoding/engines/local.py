@@ -1,0 +1,65 @@
+"""The engine of this process: the classroom loop over a transformers model. Knows caches, and no text but the
+vocabulary's.
+"""
+
+import inspect
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+
+from decoding.greedy import greedy_loop
+from decoding.models import Loaded, load_model
+from decoding.starter import Report, silent
+from decoding.trace import Readout
+
+# The names under which transformers' models take and return what they remember.
+_CACHE_NAMES = ("past_key_values", "cache_params", "state")
+
+
+def load(model: str, *, device: str = "auto", dtype: str = "auto", report: Report = silent) -> "LocalEngine":
+    """Load a model of the catalogue, or a local folder, and make it ready to decode.
+
+    `device` is "auto", "cuda", "mps" or "cpu"; `dtype` is "auto" (float32), "float32", "bfloat16" or "float16".
+    `report` hears of progress. Raises RequestError for a name, device or dtype that does not exist, ModelError for a
+    model that cannot be had.
+    """
+    return LocalEngine(load_model(model, device=device, dtype=dtype, report=report))
+
+
+class LocalEngine:
+    """See `decoding.engines.Engine`."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        self.info = loaded.info
+        self.vocabulary = loaded.vocabulary
+        self.context_length = loaded.context_length
+        self.end_ids = loaded.end_ids
+        self.beginning_id = loaded.beginning_id
+        self.network = loaded.network
+        taken = inspect.signature(loaded.network.forward).parameters
+        self._cache_name = next((name for name in _CACHE_NAMES if name in taken), None)
+        self._options: dict[str, Any] = {"use_cache": True} if self._cache_name else {}
+        if "logits_to_keep" in taken:
+            self._options["logits_to_keep"] = 1
+
+    def steps(self, token_ids: Sequence[int], *, max_new_tokens: int, top_k: int) -> Iterator[Readout]:
+        room = max_new_tokens
+        if self.context_length is not None:
+            room = max(0, min(room, self.context_length - len(token_ids)))
+        return greedy_loop(self.forward, token_ids, max_new_tokens=room, top_k=top_k, end_ids=self.end_ids)
+
+    def forward(self, unread: Sequence[int], cache: Any) -> tuple[torch.Tensor, Any]:
+        """One forward pass (see `decoding.greedy.Forward`). A model that remembers nothing is given the whole text
+        again: its cache is the ids themselves.
+        """
+        if self._cache_name is None:
+            unread = cache = [*(cache or ()), *unread]
+        options = (
+            self._options if cache is None or self._cache_name is None else self._options | {self._cache_name: cache}
+        )
+        input_ids = torch.tensor([list(unread)], device=self.network.device)  # (1, unread)
+        output = self.network(input_ids=input_ids, **options)
+        if self._cache_name is not None:
+            cache = getattr(output, self._cache_name)
+        return output.logits[0, -1], cache

@@ -1,0 +1,77 @@
+"""The classroom loop: greedy decoding in ids and probabilities, nothing else.
+
+Knows no text, no page, no clock and no settings. `forward` reads some ids and returns the logits that follow the last
+of them; everything about models and devices is behind it.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any
+
+import torch
+
+from decoding.errors import ModelError
+from decoding.trace import Readout
+
+Forward = Callable[[Sequence[int], Any], tuple[torch.Tensor, Any]]
+"""(ids not read yet, cache or None) → (logits after the last of them, shape (vocabulary,); the cache with them in
+it).
+"""
+
+
+@torch.inference_mode()
+def greedy_loop(
+    forward: Forward,
+    token_ids: Sequence[int],
+    *,
+    max_new_tokens: int,
+    top_k: int,
+    end_ids: Collection[int] = (),
+) -> Iterator[Readout]:
+    """Yield what the model says at each step, and go on with its most probable token.
+
+    Ends after `max_new_tokens` steps, or after a step that picks one of `end_ids`. Raises ModelError on logits that are
+    no distribution.
+    """
+    unread, cache = token_ids, None
+    for _ in range(max_new_tokens):
+        logits, cache = forward(unread, cache)  # (vocabulary,)
+        readout = read(logits, top_k)
+        yield readout
+        picked = readout.token_ids[0]
+        if picked in end_ids:
+            return
+        unread = [picked]
+
+
+def read(logits: torch.Tensor, top_k: int) -> Readout:
+    """The top of softmax(logits), shape (vocabulary,), and its entropy: the whole vocabulary first, the cut afterwards.
+
+    The normaliser is summed in float64, because over 50,000 logits a float32 softmax is off by up to 1e-5.
+    """
+    if logits.device.type == "mps":  # has no float64
+        logits = logits.cpu()
+    logits = logits.float()
+    ids = rank(logits, top_k)  # (k,)
+    shifted = (logits - logits.max()).double()  # (vocabulary,)
+    weights = shifted.exp()  # (vocabulary,)
+    total = weights.sum()
+    mean = torch.dot(weights, shifted.clamp(min=-1e4)) / total  # clamped: 0 · −inf would be NaN
+    logprobs = shifted[ids] - total.log()  # (k,)
+    # One move to the host a step: everything is packed into one tensor.
+    *numbers, entropy = torch.cat([ids.double(), logprobs, (total.log() - mean)[None]]).tolist()
+    if not entropy == entropy:
+        raise ModelError("The model's output is not a number (NaN or infinite), so there is no probability to show.")
+    k = len(numbers) // 2
+    return Readout(tuple(int(i) for i in numbers[:k]), tuple(numbers[k:]), max(entropy, 0.0))
+
+
+def rank(logits: torch.Tensor, top_k: int) -> torch.Tensor:
+    """The ids of the `top_k` largest of float32 logits, shape (vocabulary,): largest first, lower id first in a tie.
+
+    `torch.topk` orders ties as it likes, so it is given whole numbers that are all different: a float32's bits, made to
+    sort as its value does, above the id.
+    """
+    bits = (logits + 0.0).view(torch.int32)  # + 0.0 makes −0.0 equal to 0.0
+    bits = bits ^ (bits >> 31 & 0x7FFFFFFF)  # (vocabulary,), ordered as the values are
+    keys = bits.long().mul_(2**31).sub_(torch.arange(len(bits), device=bits.device))  # in place: 0.3 ms a step less
+    return torch.topk(keys, min(top_k, len(keys))).indices  # (k,)
