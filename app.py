@@ -1,0 +1,73 @@
+"""Settings and launch: `python app.py [--model ID] [--device …] [--dtype …] [--host …] [--port …]`.
+
+Each option can be given as an environment variable, GREEDYSCOPE_MODEL and so on, because Spaces are configured that
+way.
+"""
+
+import argparse
+import os
+from collections.abc import Sequence
+from typing import Any
+
+# Before gradio is imported: it would look up two hosts at launch.
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+
+import gradio as gr
+
+from decoding.engines import Engine
+from decoding.page import build_page
+from decoding.page.panel import page_css, plotly_head
+from decoding.shelf import Loader, Report, Shelf
+
+
+def settings(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The options, from the command line or else from the environment."""
+    parser = argparse.ArgumentParser(description="Greedyscope: watch a language model decode greedily.")
+    for name, default, text in (
+        ("model", "starter", "models to offer, separated by commas; the first is loaded at once"),
+        ("device", "auto", "auto, cuda, mps or cpu"),
+        ("dtype", "auto", "auto (float32), float32, bfloat16 or float16"),
+        ("host", "127.0.0.1", "the address to listen on; 0.0.0.0 for all"),
+        ("port", "7860", "the port to listen on; 0 for any that is free"),
+    ):
+        default = os.environ.get(f"GREEDYSCOPE_{name.upper()}", default)
+        parser.add_argument(f"--{name}", default=default, help=f"{text} ({default})")
+    return parser.parse_args(arguments)
+
+
+def build_app(loader: Loader, models: Sequence[str]) -> gr.Blocks:
+    """The page over `loader`, which loads a model by name; `models` are the names that visitors may choose."""
+    return build_page(Shelf(loader, models))
+
+
+def launch(app: gr.Blocks, **options: Any) -> str:
+    """Serve `app` as this project serves it, and return its address. `options` are Gradio's own."""
+    app.queue(api_open=False)
+    _, url, _ = app.launch(
+        css=page_css(),
+        head=plotly_head(),
+        theme=gr.themes.Default(primary_hue="blue", neutral_hue="slate"),
+        run_history=False,
+        enable_monitoring=False,
+        ssr_mode=False,
+        footer_links=["api"],
+        share=False,
+        **options,
+    )
+    return url
+
+
+def main() -> None:
+    chosen = settings()
+
+    def loader(model: str, report: Report) -> Engine:
+        from decoding.engines import local  # here: torch and transformers take seconds to import
+
+        return local.load(model, device=chosen.device, dtype=chosen.dtype, report=report)
+
+    models = [name.strip() for name in chosen.model.split(",") if name.strip()]
+    launch(build_app(loader, models), server_name=chosen.host, server_port=int(chosen.port))
+
+
+if __name__ == "__main__":
+    main()

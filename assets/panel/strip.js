@@ -1,0 +1,35 @@
+// The strip of all steps: a bar a step, its height the picked token's probability. One slider to keyboards and screen readers.
+
+function drawStrip(parts, run, drawn) {
+  if (drawn === 0) parts.strip.replaceChildren();
+  for (const step of run.steps.slice(drawn)) {
+    const bar = make("span", "gs-strip-bar");
+    bar.style.setProperty("--p", step.picked.probability);
+    bar.classList.toggle("gs-forced", step.forced);
+    parts.strip.append(bar);
+  }
+  // While a run goes on, the strip has room for all the steps that were asked for, so that nothing moves.
+  parts.strip.style.setProperty("--slots", slotsOf(run));
+}
+
+function slotsOf(run) {
+  return Math.max(1, run.end ? run.steps.length : run.header.max_new_tokens);
+}
+
+function markStrip(parts, run, chosen) {
+  const { strip } = parts;
+  strip.querySelector(".gs-chosen")?.classList.remove("gs-chosen");
+  const step = run.steps[chosen];
+  if (!step) return;
+  strip.children[chosen].classList.add("gs-chosen");
+  strip.setAttribute("aria-valuemax", run.steps.length);
+  strip.setAttribute("aria-valuenow", chosen + 1);
+  strip.setAttribute("aria-valuetext", `Step ${chosen + 1} of ${run.steps.length}: ${labelOf(step.picked)}, ${percent(step.picked.probability)}`);
+}
+
+// The step under a pointer, anywhere in its column.
+function stepAt(parts, run, clientX) {
+  const box = parts.strip.getBoundingClientRect();
+  const slot = Math.floor(((clientX - box.left) / box.width) * slotsOf(run));
+  return Math.min(Math.max(slot, 0), run.steps.length - 1);
+}

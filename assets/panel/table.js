@@ -1,0 +1,39 @@
+// The notebook's table: a row a step, Input and then the choices. Drawn only while it is in sight.
+
+function drawTable(parts, run, drawn) {
+  const [head, body] = [parts.table.tHead, parts.table.tBodies[0]];
+  if (drawn === 0) {
+    const titles = ["Input", ...Array.from({ length: run.header.top_k }, (_, n) => `Choice ${n + 1}`)];
+    const row = make("tr", "");
+    row.append(...titles.map((title) => headCell(title, "col")));
+    head.replaceChildren(row);
+    body.replaceChildren();
+  }
+  for (const step of run.steps.slice(drawn)) {
+    const row = make("tr", "");
+    row.dataset.step = step.index;
+    row.append(headCell(textBefore(run, step.index).replaceAll("\n", "↵"), "row"), ...step.candidates.map((c) => choiceCell(step, c)));
+    body.append(row);
+  }
+}
+
+function headCell(text, scope) {
+  const cell = make("th", "", text);
+  cell.scope = scope;
+  return cell;
+}
+
+function choiceCell(step, candidate) {
+  const cell = make("td", candidate.rank === step.picked.rank ? "gs-picked" : "");
+  cell.append(
+    make("span", "gs-chip-text", labelOf(candidate)),
+    make("span", "gs-percent", ` (${percent(candidate.probability)}) `),
+    make("span", "gs-id", idLabel(candidate)),
+  );
+  return cell;
+}
+
+function markRow(parts, chosen) {
+  parts.table.querySelector('tr[aria-current="step"]')?.removeAttribute("aria-current");
+  parts.table.querySelector(`tr[data-step="${chosen}"]`)?.setAttribute("aria-current", "step");
+}

@@ -1,0 +1,68 @@
+// The text as it grows: the prompt, then a chip a token. Text is written with textContent only.
+
+function drawText(parts, run, drawn) {
+  if (drawn === 0) {
+    parts.text.replaceChildren(...promptNodes(run));
+    drawPromptTokens(parts, run);
+  }
+  for (const step of run.steps.slice(drawn)) {
+    parts.text.append(chip(run, step));
+    if (step.picked.text.includes("\n")) parts.text.append(document.createElement("br"));
+  }
+}
+
+function promptNodes(run) {
+  const prompt = make("span", "gs-prompt", run.header.prompt.replaceAll("\n", "↵\n"));
+  if (run.header.prompt !== "") return [prompt];
+  prompt.textContent = run.header.prompt_tokens.map(labelOf).join("");
+  return [prompt, make("span", "gs-aside", " (an empty prompt: the model's beginning-of-text token) ")];
+}
+
+function drawPromptTokens(parts, run) {
+  const tokens = run.header.prompt_tokens;
+  const [summary, list] = parts.promptTokens.children;
+  parts.promptTokens.hidden = tokens.length === 0;
+  summary.textContent = `The prompt is ${tokens.length} ${tokens.length === 1 ? "token" : "tokens"}`;
+  // A prompt of thousands of tokens would make a page of thousands of elements.
+  const items = tokens.slice(0, 400).map((token) => {
+    const item = make("li", "gs-token");
+    item.append(make("span", "gs-chip-text", labelOf(token)), make("span", "gs-id", idLabel(token)));
+    return item;
+  });
+  if (tokens.length > 400) items.push(make("li", "gs-aside", `and ${tokens.length - 400} more`));
+  list.replaceChildren(...items);
+}
+
+function chip(run, step) {
+  const { picked, index } = step;
+  const button = make("button", "gs-chip");
+  button.type = "button";
+  button.dataset.step = index;
+  button.style.setProperty("--p", picked.probability);
+  const whole = run.pieces[index];
+  const label = picked.bytes !== undefined && whole !== "" ? visible(whole) : labelOf(picked);
+  button.append(make("span", "gs-chip-text", label), make("span", "gs-meter"), make("span", "gs-id", idLabel(picked)));
+  button.classList.toggle("gs-forced", step.forced);
+  button.title = `Step ${index + 1}: ${labelOf(picked)}, ${percent(picked.probability)}, id ${idLabel(picked)}`;
+  button.setAttribute("aria-label", button.title);
+  return button;
+}
+
+function markChip(parts, chosen) {
+  parts.text.querySelector('[aria-current="step"]')?.removeAttribute("aria-current");
+  const chosenChip = parts.text.querySelector(`[data-step="${chosen}"]`);
+  if (!chosenChip) return;
+  chosenChip.setAttribute("aria-current", "step");
+  // Scroll the text's own box, never the page.
+  const box = parts.text.getBoundingClientRect();
+  const place = chosenChip.getBoundingClientRect();
+  if (place.top < box.top) parts.text.scrollTop -= box.top - place.top + 8;
+  if (place.bottom > box.bottom) parts.text.scrollTop += place.bottom - box.bottom + 8;
+}
+
+function make(tag, className, text = "") {
+  const node = document.createElement(tag);
+  node.className = className;
+  node.textContent = text;
+  return node;
+}

@@ -1,0 +1,92 @@
+"""The page's components and where they stand. Knows no model and does no work: `events` gives them life."""
+
+import json
+from dataclasses import dataclass
+
+import gradio as gr
+
+from decoding.page.panel import ASSETS, panel, sentence
+from decoding.run import MAX_CHOICES, MAX_STEPS
+from decoding.shelf import Shelf
+
+RECORDED = {"starter": "starter", "gpt2_xl_notebook_table": "gpt2-xl, the notebook's table"}
+
+
+@dataclass(frozen=True, slots=True)
+class Widgets:
+    """Everything on the page that an event reads or writes."""
+
+    prompt: gr.Textbox
+    steps: gr.Number
+    choices: gr.Number
+    model: gr.Dropdown
+    run: gr.Button
+    stop: gr.Button
+    notice: gr.HTML
+    panel: gr.HTML
+    problems: dict[str, gr.HTML]
+    examples: list[tuple[gr.Button, dict[str, str | int]]]
+    recorded: list[tuple[gr.Button, str]]
+
+
+def build_page(shelf: Shelf) -> gr.Blocks:
+    """The whole page over a shelf of models, ready to launch."""
+    from decoding.page.events import connect
+
+    page: gr.Blocks
+    with gr.Blocks(title="Greedyscope: greedy decoding, step by step", analytics_enabled=False) as page:
+        connect(page, _widgets(shelf), shelf)
+    return page
+
+
+def _widgets(shelf: Shelf) -> Widgets:
+    examples = json.loads((ASSETS / "examples.json").read_text("utf-8"))
+    recorded = {name: (ASSETS / "recorded" / f"{name}.jsonl").read_text("utf-8") for name in RECORDED}
+    problems: dict[str, gr.HTML] = {}
+    gr.HTML(
+        "<h1>Greedyscope</h1><p>A language model writes by taking, at every step, its most probable next token. "
+        "Watch it choose.</p>",
+        elem_id="title",
+    )
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=5, min_width=280):
+            prompt = gr.Textbox(examples[0]["prompt"], label="Prompt", lines=3, max_lines=8, elem_id="prompt")
+            problems["prompt"] = sentence("problem-prompt", role="alert", kind="problem")
+        with gr.Column(scale=4, min_width=280):
+            with gr.Row():
+                steps = _number("Steps", examples[0]["steps"], MAX_STEPS, problems)
+                choices = _number("Choices", examples[0]["choices"], MAX_CHOICES, problems)
+                with gr.Column(scale=2, min_width=120):
+                    model = gr.Dropdown(list(shelf.names), value=shelf.names[0], label="Model", elem_id="model")
+                    problems["model"] = sentence("problem-model", role="alert", kind="problem")
+            with gr.Row():
+                run = gr.Button("Run", variant="primary", elem_id="run")
+                stop = gr.Button("Stop", interactive=False, elem_id="stop")
+            notice = sentence("notice", role="status", kind="notice")
+    with gr.Row(elem_id="examples"):
+        gr.HTML("Examples:", elem_classes="chips-label")
+        example_buttons = [(gr.Button(e["label"], size="sm"), e) for e in examples]
+        gr.HTML("Recorded runs:", elem_classes="chips-label")
+        recorded_buttons = [(gr.Button(RECORDED[name], size="sm"), text) for name, text in recorded.items()]
+    return Widgets(
+        prompt=prompt,
+        steps=steps,
+        choices=choices,
+        model=model,
+        run=run,
+        stop=stop,
+        notice=notice,
+        panel=panel(recorded["starter"]),
+        problems=problems,
+        examples=example_buttons,
+        recorded=recorded_buttons,
+    )
+
+
+def _number(label: str, value: int, most: int, problems: dict[str, gr.HTML]) -> gr.Number:
+    name = label.lower()
+    with gr.Column(scale=1, min_width=90):
+        # No minimum and maximum here: the request is checked in one place, which says more than "out of range".
+        number = gr.Number(value, label=f"{label} (1–{most})", step=1, elem_id=name)
+        problems[name] = sentence(f"problem-{name}", role="alert", kind="problem")
+    return number

@@ -1,0 +1,73 @@
+"""Makes the recorded runs under assets/recorded again: `python -m tests.refresh`.
+
+The starter's are decoded anew; the notebook's gpt2-xl table is written from the figures as they were printed.
+"""
+
+import json
+import math
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import decoding
+from decoding.trace import NO_ID, Candidate, ModelInfo, Step, Trace
+
+ROOT = Path(__file__).resolve().parents[1]
+RECORDED = ROOT / "assets" / "recorded"
+NOTEBOOK_TABLE = ROOT / "tests" / "reference" / "gpt2_xl_notebook_table.json"
+
+
+def notebook_table() -> Trace:
+    """The notebook's gpt2-xl table as a run: percentages with two decimals; ids, entropies and the spaces of the
+    candidates that were not picked were not printed, and are left out rather than guessed.
+    """
+    table = json.loads(NOTEBOOK_TABLE.read_text("utf-8"))
+    printed = [step["choices"] for step in table["steps"]]
+    steps = []
+    for index, choices in enumerate(printed):
+        texts = [choice["text"] for choice in choices]
+        texts[0] = _picked_text(table["generated_text"], [row[0]["text"] for row in printed], index)
+        shares = [round(choice["percent"] / 100, 4) for choice in choices]
+        candidates = tuple(
+            Candidate(NO_ID, text, share, math.log(share), rank)
+            for rank, (text, share) in enumerate(zip(texts, shares, strict=True))
+        )
+        rest = round(1 - math.fsum(shares), 4)
+        steps.append(Step(index, candidates[0], False, candidates, rest, math.nan, round(shares[0] - shares[1], 4)))
+    return Trace(
+        model=ModelInfo("gpt2-xl", "", "as printed", "", "figures as printed in the notebook"),
+        prompt=table["prompt"],
+        prompt_tokens=(),
+        max_new_tokens=len(steps),
+        top_k=len(printed[0]),
+        steps=tuple(steps),
+        stop_reason="steps",
+        note="The table of the notebook of “Natural Language Processing with Transformers”, chapter 5: gpt2-xl in float32, "
+        "figures as printed. Token ids, entropies, and the spaces of tokens that were not picked, were not printed.",
+    )
+
+
+def _picked_text(generated: str, picked: list[str], index: int) -> str:
+    """A picked token with its space, which the generated text shows."""
+    place = 0
+    for token in picked[:index]:
+        place = generated.index(token, place) + len(token)
+    return generated[place : generated.index(picked[index], place) + len(picked[index])]
+
+
+def starter_run() -> Trace:
+    """The notebook's prompt on the starter."""
+    run = decoding.trace(decoding.load("starter", device="cpu"), "Transformers are the", max_new_tokens=8, top_k=5)
+    note = f"Recorded on {datetime.now(UTC):%Y-%m-%d}; no model was needed to show it."
+    return Trace(run.model, run.prompt, run.prompt_tokens, 8, 5, run.steps, run.stop_reason, note=note)
+
+
+def main() -> None:
+    for name, run in {"gpt2_xl_notebook_table": notebook_table, "starter": starter_run}.items():
+        path = RECORDED / f"{name}.jsonl"
+        path.write_text(run().to_jsonl(), "utf-8")
+        print(f"wrote {path.relative_to(ROOT)}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
