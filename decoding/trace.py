@@ -26,10 +26,21 @@ StopReason = Literal["steps", "end_of_text", "context_full", "stopped", "error"]
 
 # JSON has no infinity and no NaN, so both are null there: a log-probability of zero probability is minus infinity, and
 # an entropy that a record's source did not give is NaN.
-_NULL = PlainSerializer(lambda x: x if math.isfinite(x) else None, when_used="json")
+_WRITTEN = PlainSerializer(lambda x: x if math.isfinite(x) else None, when_used="json")
+
+
+def _null(meaning: float) -> BeforeValidator:
+    def read(value: Any) -> Any:
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError("NaN and Infinity are no JSON")
+        return meaning if value is None else value
+
+    return BeforeValidator(read)
+
+
 Probability = Annotated[float, Field(ge=0, le=1)]
-Logprob = Annotated[float, Field(le=0), BeforeValidator(lambda x: -math.inf if x is None else x), _NULL]
-Entropy = Annotated[float, BeforeValidator(lambda x: math.nan if x is None else x), _NULL]
+Logprob = Annotated[float, Field(le=0), _null(-math.inf), _WRITTEN]
+Entropy = Annotated[float, _null(math.nan), _WRITTEN]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +109,7 @@ class Step:
 
     def to_json(self) -> str:
         """The step as one line of JSON Lines, without the line end."""
-        return _STEP.dump_json(self, exclude_defaults=True).decode()
+        return _line(_STEP, self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,11 +206,11 @@ class Trace:
             top_k=self.top_k,
             note=self.note,
         )
-        return _HEADER.dump_json(header, exclude_defaults=True).decode()
+        return _line(_HEADER, header)
 
     def end_line(self) -> str:
         """The last line of the run's JSON Lines, without the line end."""
-        return _END.dump_json(_End(self.stop_reason, self.message), exclude_defaults=True).decode()
+        return _line(_END, _End(self.stop_reason, self.message))
 
     def to_jsonl(self) -> str:
         """The run as JSON Lines: a header, a line a step, an end; every line ends in a newline."""
@@ -224,9 +235,11 @@ class Trace:
         steps = []
         for number, line in enumerate(lines[1:-1], start=2):
             step: Step = _read(_STEP, line, number)
-            _check_step(step, number)
+            _check_step(step, number, header.top_k)
             steps.append(step)
         end = _read(_END, lines[-1], len(lines))
+        if len(steps) > header.max_new_tokens or (end.stop_reason == "steps" and len(steps) < header.max_new_tokens):
+            raise FormatError(f"The run cannot be right: of {header.max_new_tokens} steps it has {len(steps)}.")
         return cls(
             model=header.model,
             prompt=header.prompt,
@@ -253,6 +266,11 @@ def _cells(step: Step) -> list[str]:
     return [f"{label} ({c.probability:.2%})" for label, c in zip(labels, step.candidates, strict=True)]
 
 
+def _line(adapter: TypeAdapter[Any], record: Any) -> str:
+    # Inside a page, no text of a run may look like a tag, and JSON has another way to write "<".
+    return adapter.dump_json(record, exclude_defaults=True).decode().replace("<", "\\u003c")
+
+
 def _read(adapter: TypeAdapter[Any], line: str, number: int) -> Any:
     try:
         return adapter.validate_json(line)
@@ -262,16 +280,25 @@ def _read(adapter: TypeAdapter[Any], line: str, number: int) -> Any:
         raise FormatError(f"Line {number} of the run cannot be read: {place}: {first['msg']}.") from None
 
 
-def _check_step(step: Step, number: int) -> None:
+def _check_step(step: Step, number: int, top_k: int) -> None:
     """Refuse a step whose numbers contradict each other."""
     probabilities = [c.probability for c in step.candidates]
+    margin = probabilities[0] - probabilities[1] if len(probabilities) > 1 else step.margin
     checks = {
         f"its index is {step.index}, not {number - 2}": step.index == number - 2,
+        f"it has more than {top_k} candidates": len(probabilities) <= top_k,
         "its ranks are not 0, 1, 2, …": [c.rank for c in step.candidates] == list(range(len(probabilities))),
         "its candidates are not ordered by probability": probabilities == sorted(probabilities, reverse=True),
         "candidates and rest do not sum to 1": abs(math.fsum([*probabilities, step.rest]) - 1) < 1e-6,
+        "a logprob is not the logarithm of its probability": all(map(_agrees, (*step.candidates, step.picked))),
+        "its margin is not the first probability minus the second": abs(margin - step.margin) < 1e-6,
+        "its entropy is negative": not step.entropy < 0,  # NaN is none
         "it is not forced and did not pick the first candidate": step.forced or step.picked == step.candidates[0],
     }
     for complaint, holds in checks.items():
         if not holds:
             raise FormatError(f"Line {number} of the run cannot be right: {complaint}.")
+
+
+def _agrees(candidate: Candidate) -> bool:
+    return math.isclose(math.exp(candidate.logprob), candidate.probability, rel_tol=1e-6, abs_tol=1e-300)
