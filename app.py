@@ -6,6 +6,7 @@ way.
 
 import argparse
 import os
+import socket
 from collections.abc import Sequence
 from typing import Any
 
@@ -52,9 +53,17 @@ def launch(app: gr.Blocks, **options: Any) -> str:
         ssr_mode=False,
         footer_links=["api"],
         share=False,
+        quiet=True,
         **options,
     )
     return url
+
+
+def free_port(host: str) -> int:
+    """A port that the operating system picks. Gradio would take 0 for the port's number."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
 
 
 def main() -> None:
@@ -66,7 +75,11 @@ def main() -> None:
         return local.load(model, device=chosen.device, dtype=chosen.dtype, report=report)
 
     models = [name.strip() for name in chosen.model.split(",") if name.strip()]
-    launch(build_app(loader, models), server_name=chosen.host, server_port=int(chosen.port))
+    app = build_app(loader, models)
+    port = int(chosen.port) or free_port(chosen.host)
+    url = launch(app, server_name=chosen.host, server_port=port, prevent_thread_lock=True)
+    print(f"Greedyscope is at {url}", flush=True)
+    app.block_thread()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Makes the recorded runs under assets/recorded again: `python -m tests.refresh`.
+"""Makes what is recorded again: the runs under assets/recorded and the README's screenshot. `python -m tests.refresh`
 
-The starter's are decoded anew; the notebook's gpt2-xl table is written from the figures as they were printed.
+The starter's run is decoded anew; the notebook's gpt2-xl table is written from the figures as they were printed.
 """
 
 import json
@@ -9,8 +9,12 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+from playwright.sync_api import sync_playwright
+
+import app as application
 import decoding
 from decoding.trace import NO_ID, Candidate, ModelInfo, Step, Trace
+from tests.browser import QUIET, chromium, served
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORDED = ROOT / "assets" / "recorded"
@@ -42,8 +46,9 @@ def notebook_table() -> Trace:
         top_k=len(printed[0]),
         steps=tuple(steps),
         stop_reason="steps",
-        note="The table of the notebook of “Natural Language Processing with Transformers”, chapter 5: gpt2-xl in float32, "
-        "figures as printed. Token ids, entropies, and the spaces of tokens that were not picked, were not printed.",
+        note="The table of the notebook of “Natural Language Processing with Transformers”, chapter 5: gpt2-xl in "
+        "float32, figures as printed. Token ids, entropies, and the spaces of tokens that were not picked, were not "
+        "printed.",
     )
 
 
@@ -62,11 +67,31 @@ def starter_run() -> Trace:
     return Trace(run.model, run.prompt, run.prompt_tokens, 8, 5, run.steps, run.stop_reason, note=note)
 
 
+def screenshot() -> None:
+    """The page after the notebook's run on the starter, its third step chosen."""
+    engine = decoding.load("starter", device="cpu")
+    page_over_it = application.build_app(lambda name, report: engine, ["starter"])
+    with served(page_over_it) as url, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox", *QUIET])
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.goto(url)
+        page.wait_for_function("window.Plotly")
+        page.click("#run")
+        page.get_by_text("8 steps, done").wait_for()
+        page.wait_for_selector(".gs-badge", state="hidden")
+        page.locator(".gs-chip").nth(2).click()
+        page.mouse.move(0, 0)
+        page.wait_for_function("document.querySelector('.gs-step-title').textContent.startsWith('Step 3')")
+        page.screenshot(path=ROOT / "assets" / "screenshot.png", full_page=True)
+        browser.close()
+
+
 def main() -> None:
     for name, run in {"gpt2_xl_notebook_table": notebook_table, "starter": starter_run}.items():
         path = RECORDED / f"{name}.jsonl"
         path.write_text(run().to_jsonl(), "utf-8")
         print(f"wrote {path.relative_to(ROOT)}", file=sys.stderr)
+    screenshot()
 
 
 if __name__ == "__main__":

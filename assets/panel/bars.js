@@ -2,6 +2,7 @@
 // The list stays for keyboards and screen readers, which cannot reach Plotly's bars.
 
 const ROW_HEIGHT = 30;
+const EVERYTHING_ELSE = "everything else";
 
 function rowsOf(step) {
   const rows = step.candidates.map((candidate) => ({
@@ -14,7 +15,7 @@ function rowsOf(step) {
     const { picked } = step;
     rows.push({ label: labelOf(picked), probability: picked.probability, id: idLabel(picked), kind: "picked" });
   }
-  rows.push({ label: "everything else", probability: step.rest, id: "", kind: "rest" });
+  rows.push({ label: EVERYTHING_ELSE, probability: step.rest, id: "", kind: "rest" });
   return rows;
 }
 
@@ -59,19 +60,21 @@ function drawPlot(parts, rows, forced) {
     hovertext: rows.map((row, place) => escapeMarkup(place === last ? row.label : `${row.label} · id ${row.id} · ${row.probability}`)),
     hoverinfo: "text",
   };
+  // The size is always given: Plotly's own resizing measures an element whose height is Plotly's own.
   const layout = {
+    width: parts.plot.clientWidth,
     height: rows.length * ROW_HEIGHT + 36,
-    margin: { l: narrow ? 118 : 160, r: narrow ? 104 : 116, t: 4, b: 28 },
+    margin: { l: narrow ? 104 : 160, r: narrow ? 92 : 116, t: 4, b: 28 },
     bargap: 0.28,
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
-    font: { family: style.fontFamily, size: narrow ? 13 : 15, color: colour("--gs-text") },
+    font: { family: style.fontFamily, size: narrow ? 12 : 15, color: colour("--gs-text") },
     xaxis: { range: [0, 100], fixedrange: true, ticksuffix: " %", dtick: narrow ? 50 : 25, gridcolor: colour("--gs-line"), zeroline: false, tickfont: { size: 12, color: colour("--gs-muted") } },
     yaxis: {
       range: [last + 0.5, -0.5],
       fixedrange: true,
       tickvals: rows.map((_, place) => place),
-      ticktext: rows.map((row) => tick(row, narrow ? 11 : 15)),
+      ticktext: rows.map((row) => tick(row, narrow ? 10 : 15)),
       tickfont: { family: colour("--gs-mono") },
       showgrid: false,
       zeroline: false,
@@ -79,13 +82,13 @@ function drawPlot(parts, rows, forced) {
     showlegend: false,
     hoverlabel: { font: { family: colour("--gs-mono") } },
   };
-  window.Plotly.react(parts.plot, [trace], layout, { displayModeBar: false, responsive: true });
+  window.Plotly.react(parts.plot, [trace], layout, { displayModeBar: false });
 }
 
 function tick(row, most) {
+  if (row.kind === "rest") return `<i>${row.label}</i> `;
   const short = Array.from(row.label).length > most ? `${Array.from(row.label).slice(0, most - 1).join("")}…` : row.label;
   const label = escapeMarkup(short);
-  if (row.kind === "rest") return `<i>${label}</i> `;
   return row.kind === "picked" ? `<b>▸ ${label}</b> ` : `${label} `;
 }
 

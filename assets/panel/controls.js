@@ -17,6 +17,7 @@ function listen(parts, view, panel) {
   parts.strip.addEventListener("pointermove", (event) => {
     if (event.buttons & 1) panel.choose(stepAt(parts, view.run, event.clientX));
   });
+  parts.root.addEventListener("ended", (event) => panel.ended(event.detail.reason, event.detail.message));
   listenToTabs(parts, panel);
   listenToKeys(parts, panel);
   listenToLooks(parts, panel);
@@ -61,9 +62,10 @@ function listenToTabs(parts, panel) {
   }
 }
 
-// Plotly's colours are read from the page's, and its script may come after the run: draw again when either changes.
+// Plotly's colours and width are read from the page, and its script may come after the run: draw again when they change.
 function listenToLooks(parts, panel) {
   new MutationObserver(panel.schedule).observe(document.body, { attributes: true, attributeFilter: ["class"] });
+  new ResizeObserver(panel.schedule).observe(parts.root);
   const waiting = setInterval(() => {
     if (!window.Plotly && parts.root.isConnected) return;
     clearInterval(waiting);

@@ -21,6 +21,12 @@ function startPanel(element, props, watch) {
     schedule();
   }
 
+  // A run that was stopped says no more, nor does one whose connection broke; the page tells the panel.
+  function ended(reason, message) {
+    if (view.run.header) view.run.end ??= { stop_reason: reason, message };
+    schedule();
+  }
+
   function choose(step) {
     const last = view.run.steps.length - 1;
     if (last < 0) return;
@@ -84,7 +90,7 @@ function startPanel(element, props, watch) {
     play: () => play(!view.player),
   };
 
-  listen(parts, view, { choose, play, moves, schedule, drawOpenTable });
+  listen(parts, view, { choose, play, ended, moves, schedule, drawOpenTable });
   watch("value", receive);
   receive();
 }

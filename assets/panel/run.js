@@ -2,9 +2,7 @@
 
 function readLines(run, text) {
   // Streamed text only grows, so only its new tail is parsed; anything else is another run.
-  if (!text.startsWith(run.text)) {
-    run = emptyRun();
-  }
+  if (!run.header || !text.startsWith(run.text)) run = emptyRun();
   const end = text.lastIndexOf("\n") + 1;
   const tail = text.slice(run.text.length, end);
   for (const line of tail.split("\n")) {
@@ -76,7 +74,7 @@ function hexDigits(bytes) {
 }
 
 function idLabel(token) {
-  return token.token_id < 0 ? "id not printed" : String(token.token_id);
+  return token.token_id < 0 ? "no id" : String(token.token_id);
 }
 
 // Two decimals, and more where two would say nothing: never "<0.01 %".

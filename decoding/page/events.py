@@ -16,54 +16,59 @@ from decoding.page.layout import Widgets
 from decoding.run import Run, check_request
 from decoding.shelf import Shelf
 
-_END_STOPPED = json.dumps({"stop_reason": "stopped"})
+_BUTTONS_JS = "(running) => [!running, running].map((interactive) => ({ __type__: 'update', interactive }))"
+_BUSY_JS = f"() => ({_BUTTONS_JS})(true)"
+
+
+def _ended_js(reason: str, message: str) -> str:
+    """Tell the panel that no more will come, which changes nothing where the run has ended by itself."""
+    detail = json.dumps({"detail": {"reason": reason, "message": message}})
+    return f"""() => {{
+        document.querySelector("#panel .gs").dispatchEvent(new CustomEvent("ended", {detail}));
+        return ({_BUTTONS_JS})(false);
+    }}"""
 
 
 def connect(page: gr.Blocks, w: Widgets, shelf: Shelf) -> None:
     """Give the widgets their events."""
-    outputs = [w.panel, w.notice, w.run, w.stop, *w.problems.values()]
+    names = ["panel", "notice", *w.problems]
 
-    def update(**values: Any) -> list[Any]:
+    def update(**values: str) -> list[Any]:
         """One value an output; what is not named stays as it is."""
-        names = ["panel", "notice", "run", "stop", *w.problems]
         return [values.get(name, gr.skip()) for name in names]
 
     def run(prompt: Any, steps: Any, choices: Any, model: Any) -> Iterator[list[Any]]:
-        idle = {"run": gr.Button(interactive=True), "stop": gr.Button(interactive=False)}
-        busy = {"run": gr.Button(interactive=False), "stop": gr.Button(interactive=True)}
         try:
-            yield update(notice="", **busy, **dict.fromkeys(w.problems, ""))
             request = check_request(prompt, steps, choices)
+            yield update(**dict.fromkeys(w.problems, ""))
             for word in shelf.wait(model):
                 yield update(notice=word)
             text = ""
             for line in Run(shelf.engine(model), request).lines():
                 text += line
                 yield update(panel=text)
-            yield update(notice="", **idle)
+            yield update(notice="")
         except GreedyscopeError as error:
-            yield update(notice="", **idle, **{error.field or "prompt": str(error)})
+            yield update(**{**dict.fromkeys(w.problems, ""), error.field or "prompt": str(error)}, notice="")
         except Exception:
             logging.getLogger(__name__).exception("a run failed")
-            yield update(notice="Something went wrong on the server. Press Run to try again.", **idle)
+            yield update(notice="Something went wrong on the server. Press Run to try again.")
 
+    pressed = [w.run.click, w.prompt.submit]
+    # The buttons are turned in the browser: a second click finds them locked, and no failure leaves them so.
+    gr.on(pressed, None, None, [w.run, w.stop], js=_BUSY_JS)
     started = gr.on(
-        [w.run.click, w.prompt.submit],
+        pressed,
         run,
         [w.prompt, w.steps, w.choices, w.model],
-        outputs,
+        [w.panel, w.notice, *w.problems.values()],
         show_progress="hidden",
         api_visibility="private",
         concurrency_id="model",
     )
-    w.stop.click(
-        None,
-        [w.panel],
-        [w.panel, w.notice, w.run, w.stop],
-        # The generator is closed by the cancel and says no more, so the browser writes the run's last line.
-        js="(text) => [text + " + json.dumps(_END_STOPPED) + "]",
-        cancels=[started],
-    )
+    broken = "The connection to the server was lost. Press Run to try again."
+    started.then(None, None, [w.run, w.stop], js=_ended_js("error", broken))
+    w.stop.click(None, None, [w.run, w.stop], js=_ended_js("stopped", ""), cancels=[started])
     for button, example in w.examples:
         button.click(
             None,

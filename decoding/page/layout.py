@@ -42,7 +42,6 @@ def build_page(shelf: Shelf) -> gr.Blocks:
 def _widgets(shelf: Shelf) -> Widgets:
     examples = json.loads((ASSETS / "examples.json").read_text("utf-8"))
     recorded = {name: (ASSETS / "recorded" / f"{name}.jsonl").read_text("utf-8") for name in RECORDED}
-    problems: dict[str, gr.HTML] = {}
     gr.HTML(
         "<h1>Greedyscope</h1><p>A language model writes by taking, at every step, its most probable next token. "
         "Watch it choose.</p>",
@@ -51,21 +50,23 @@ def _widgets(shelf: Shelf) -> Widgets:
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=280):
             prompt = gr.Textbox(examples[0]["prompt"], label="Prompt", lines=3, max_lines=8, elem_id="prompt")
-            problems["prompt"] = sentence("problem-prompt", role="alert", kind="problem")
+            problems = {"prompt": _problem("prompt")}
         with gr.Column(scale=4, min_width=280):
             with gr.Row():
-                steps = _number("Steps", examples[0]["steps"], MAX_STEPS, problems)
-                choices = _number("Choices", examples[0]["choices"], MAX_CHOICES, problems)
-                with gr.Column(scale=2, min_width=120):
-                    model = gr.Dropdown(list(shelf.names), value=shelf.names[0], label="Model", elem_id="model")
-                    problems["model"] = sentence("problem-model", role="alert", kind="problem")
+                steps = _number("Steps", examples[0]["steps"], MAX_STEPS)
+                choices = _number("Choices", examples[0]["choices"], MAX_CHOICES)
+                model = gr.Dropdown(
+                    list(shelf.names), value=shelf.names[0], label="Model", min_width=120, scale=2, elem_id="model"
+                )
+            problems |= {name: _problem(name) for name in ("steps", "choices", "model")}
             with gr.Row():
-                run = gr.Button("Run", variant="primary", elem_id="run")
-                stop = gr.Button("Stop", interactive=False, elem_id="stop")
+                run = gr.Button("Run", variant="primary", min_width=100, elem_id="run")
+                stop = gr.Button("Stop", interactive=False, min_width=100, elem_id="stop")
             notice = sentence("notice", role="status", kind="notice")
-    with gr.Row(elem_id="examples"):
+    with gr.Row(elem_classes="chips"):
         gr.HTML("Examples:", elem_classes="chips-label")
         example_buttons = [(gr.Button(e["label"], size="sm"), e) for e in examples]
+    with gr.Row(elem_classes="chips"):
         gr.HTML("Recorded runs:", elem_classes="chips-label")
         recorded_buttons = [(gr.Button(RECORDED[name], size="sm"), text) for name, text in recorded.items()]
     return Widgets(
@@ -83,10 +84,10 @@ def _widgets(shelf: Shelf) -> Widgets:
     )
 
 
-def _number(label: str, value: int, most: int, problems: dict[str, gr.HTML]) -> gr.Number:
-    name = label.lower()
-    with gr.Column(scale=1, min_width=90):
-        # No minimum and maximum here: the request is checked in one place, which says more than "out of range".
-        number = gr.Number(value, label=f"{label} (1–{most})", step=1, elem_id=name)
-        problems[name] = sentence(f"problem-{name}", role="alert", kind="problem")
-    return number
+def _number(label: str, value: int, most: int) -> gr.Number:
+    # No minimum and maximum here: the request is checked in one place, which says more than "out of range".
+    return gr.Number(value, label=f"{label} (1–{most})", step=1, min_width=90, elem_id=label.lower())
+
+
+def _problem(field: str) -> gr.HTML:
+    return sentence(f"problem-{field}", role="alert", kind="problem")

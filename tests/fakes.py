@@ -1,0 +1,160 @@
+"""Fakes at the seam: a tokenizer of a few words, and an engine whose every step is written by hand.
+
+Both are real enough for everything above them: the engine's numbers come through the project's own `greedy_loop`.
+"""
+
+import math
+import re
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from decoding.greedy import greedy_loop
+from decoding.tokens import Vocabulary, piece_bytes
+from decoding.trace import ModelInfo, Readout
+
+END, BEGIN = 0, 1
+"""The ids of `SPECIALS`; the 256 bytes and then the words come after them."""
+
+SPECIALS = ("<|end|>", "<|begin|>")
+WORDS = (
+    " most",
+    " only",
+    " best",
+    " popular",
+    " toy",
+    " line",
+    "<b>bold</b>",
+    " 한국",
+    " 👩‍👩‍👧",
+    "\n",
+    " ",
+    "e\u0301",
+    "=1+1",
+)
+
+NASTY = {
+    "one word": "a",
+    "leading space": "  two spaces",
+    "trailing space": "end ",
+    "newlines": "a\n\nb\r\nc\td",
+    "emoji": "party 🎉",
+    "joined emoji": "👩‍👩‍👧‍👦 and 🏳️‍🌈",
+    "combining marks": "e\u0301 a\u0308\u0323 Z͑ͫ̓ͪ̂ͫ̽",
+    "composed and not": "\u00e9 e\u0301 \ufb01 \u212b",
+    "Chinese": "变形金刚是",
+    "Hangul": "트랜스포머는",
+    "Hangul letters": "\u1112\u1161\u11ab",
+    "right to left": "שלום \u202eabc\u202c مرحبا",
+    "zero width": "a\u200bb\u200dc\ufeffd\u00ade",
+    "specials typed": "<|im_end|> <|endoftext|></s><s>[INST]<|end|>",
+    "markup": "<script>alert('x')</script><img src=x onerror=alert(1)>&amp;",
+    "formula": '=HYPERLINK("http://x","y")',
+    "template": "{{value}} ${value} {0} %s",
+    "controls": "\x01\x1b[31m\x7f\x85",
+    "line separators": "a\u2028b\u2029c",
+    "replacement": "\ufffd\ufffd",
+    "noncharacter": "\uffff\U0010ffff",
+}
+
+
+class FakeTokenizer:
+    """Specials, bytes in GPT-2's alphabet, and words, longest first; nothing is added to a prompt."""
+
+    def __init__(self, words: Sequence[str] = WORDS) -> None:
+        self.pieces = [*SPECIALS, *(_written(bytes([byte])) for byte in range(256))]
+        self.pieces += [_written(word.encode()) for word in words]
+        longest_first = sorted((re.escape(piece) for piece in self.pieces[len(SPECIALS) :]), key=len, reverse=True)
+        self._any = re.compile("|".join([*map(re.escape, SPECIALS), *longest_first]))
+
+    def __call__(self, text: str) -> dict[str, list[int]]:
+        parts = re.split(f"({'|'.join(map(re.escape, SPECIALS))})", text)
+        written = "".join(part if part in SPECIALS else _written(part.encode()) for part in parts)
+        return {"input_ids": [self.pieces.index(piece) for piece in self._any.findall(written)]}
+
+    def decode(self, token_ids: list[int], **_: Any) -> str:
+        pieces = [self.pieces[token_id] for token_id in token_ids]
+        return b"".join(p.encode() if p in SPECIALS else piece_bytes(p) or b"" for p in pieces).decode(
+            "utf-8", "replace"
+        )
+
+    def convert_ids_to_tokens(self, ids: int) -> str | None:
+        return self.pieces[ids] if ids < len(self.pieces) else None
+
+
+def _written(data: bytes) -> str:
+    alphabet = {piece_bytes(chr(code)): chr(code) for code in range(0x21, 0x144) if piece_bytes(chr(code))}
+    return "".join(alphabet[bytes([byte])] for byte in data)
+
+
+Line = Mapping[str | int, float]
+"""Probabilities by token text or id; what is left of 1 is shared evenly among all other tokens."""
+
+NOTEBOOK: tuple[Line, ...] = (
+    {" most": 0.5, " only": 0.25, " best": 0.125},
+    {" popular": 0.75, " most": 0.125},
+    {" toy": 0.4, " line": 0.3, "<b>bold</b>": 0.2},
+)
+
+
+class ScriptedEngine:
+    """Keeps `decoding.engines.Engine`. Step n answers with `script[n]`, from the start again after the last.
+
+    A script's line is probabilities by text (or id), or logits as a tensor. `begun` counts forward passes, `read` keeps
+    the ids that each was given, `closed` counts the runs that were closed before their end. With `delay`, each pass
+    takes so many seconds, or until `let_go` is set.
+    """
+
+    def __init__(
+        self,
+        script: Sequence[Line | torch.Tensor] = NOTEBOOK,
+        *,
+        words: Sequence[str] = WORDS,
+        delay: float = 0.0,
+        end_ids: Sequence[int] = (END,),
+        beginning_id: int | None = BEGIN,
+        context_length: int | None = 1024,
+        name: str = "scripted",
+    ) -> None:
+        self.info = ModelInfo(name, "by hand", "float32", "cpu", "tests.fakes")
+        self.vocabulary = Vocabulary(FakeTokenizer(words))
+        self.size = len(SPECIALS) + 256 + len(words)
+        self.end_ids, self.beginning_id, self.context_length = frozenset(end_ids), beginning_id, context_length
+        self.script, self.delay = script, delay
+        self.begun, self.closed = 0, 0
+        self.read: list[list[int]] = []
+        self.began, self.let_go = threading.Event(), threading.Event()
+
+    def steps(self, token_ids: Sequence[int], *, max_new_tokens: int, top_k: int) -> Iterator[Readout]:
+        room = max_new_tokens if self.context_length is None else self.context_length - len(token_ids)
+        loop = greedy_loop(
+            self._forward, token_ids, max_new_tokens=min(room, max_new_tokens), top_k=top_k, end_ids=self.end_ids
+        )
+        try:
+            yield from loop
+        except GeneratorExit:
+            self.closed += 1
+            raise
+
+    def _forward(self, unread: Sequence[int], step: int | None) -> tuple[torch.Tensor, int]:
+        step = step or 0
+        self.begun += 1
+        self.read.append(list(unread))
+        self.began.set()
+        if self.delay:
+            self.let_go.wait(self.delay)
+        line = self.script[step % len(self.script)]
+        return line if isinstance(line, torch.Tensor) else self._logits(line), step + 1
+
+    def _logits(self, line: Line) -> torch.Tensor:
+        ids = {self._id(token): share for token, share in line.items()}
+        left = (1 - math.fsum(ids.values())) / (self.size - len(ids))
+        logits = torch.full((self.size,), math.log(left) if left > 0 else -math.inf)
+        for token_id, share in ids.items():
+            logits[token_id] = math.log(share)
+        return logits
+
+    def _id(self, token: str | int) -> int:
+        return token if isinstance(token, int) else self.vocabulary.encode(token)[0]
