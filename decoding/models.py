@@ -3,6 +3,7 @@
 Owns which models there are and how one gets into memory. Knows no loop and no page.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,14 @@ from typing import Any
 
 import torch
 import transformers
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import (
+    MODEL_FOR_MASKED_LM_MAPPING,
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
 
 from decoding.errors import ModelError, RequestError
 from decoding.starter import STARTER_ID, STARTER_REVISION, Report, ensure_starter, silent
@@ -37,6 +45,7 @@ class Loaded:
 
     network: PreTrainedModel
     vocabulary: Vocabulary
+    vocabulary_size: int
     info: ModelInfo
     end_ids: frozenset[int]
     beginning_id: int | None
@@ -49,15 +58,16 @@ def load_model(model: str, *, device: str, dtype: str, report: Report = silent) 
     if dtype not in DTYPES:
         raise RequestError(f'There is no dtype "{dtype}": choose one of {", ".join(DTYPES)}.', field="model")
     source, revision = _source(model, report)
-    report(f"Loading {model}", None)
+    report(f"Loading {model} …", None)
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # `report` is the word here
     options: dict[str, Any] = {"trust_remote_code": False, "local_files_only": isinstance(source, Path)}
-    network = _from_source(
-        model,
-        lambda: AutoModelForCausalLM.from_pretrained(source, dtype=DTYPES[dtype], use_safetensors=True, **options),
-    )
+    config = _from_source(model, lambda: AutoConfig.from_pretrained(source, **options))
+    _check_reads_forward(model, config)
     tokenizer = _from_source(model, lambda: AutoTokenizer.from_pretrained(source, **options))
-    if network.config.is_encoder_decoder:
-        raise ModelError(f"{model} is an encoder-decoder model; greedy decoding here needs a causal language model.")
+    options |= {"config": config, "dtype": DTYPES[dtype], "use_safetensors": True, "output_loading_info": True}
+    network, found = _from_source(model, lambda: AutoModelForCausalLM.from_pretrained(source, **options))
+    if found["missing_keys"]:  # transformers fills them with random numbers, and only logs it
+        raise ModelError(f"{model} could not be loaded: its files lack weights, {min(found['missing_keys'])} for one.")
     network.eval().to(chosen)
     torch.set_float32_matmul_precision("highest")  # float32 is float32: no TF32
     return describe(network, tokenizer, model=model, revision=revision or _commit(network))
@@ -71,6 +81,7 @@ def describe(network: PreTrainedModel, tokenizer: Any, *, model: str, revision: 
     return Loaded(
         network=network,
         vocabulary=Vocabulary(tokenizer),
+        vocabulary_size=text_config.vocab_size,
         info=ModelInfo(
             id=model,
             revision=revision,
@@ -102,8 +113,8 @@ def _source(model: str, report: Report) -> tuple[str | Path, str]:
         return ensure_starter(report), STARTER_REVISION
     if model in HUB_MODELS:
         return model, ""
-    folder = Path(model).expanduser()
-    if (folder / "config.json").is_file():
+    folder = Path(os.path.expanduser(model))  # unlike Path.expanduser and Path.is_file, these two never raise
+    if os.path.isfile(folder / "config.json"):
         return folder.resolve(), ""
     raise RequestError(
         f'"{model}" is not a model to choose from: take one of {", ".join(CATALOGUE)}, '
@@ -112,13 +123,24 @@ def _source(model: str, report: Report) -> tuple[str | Path, str]:
     )
 
 
+def _check_reads_forward(model: str, config: PreTrainedConfig) -> None:
+    """Refuse what is no causal language model though transformers would load it as one: the decoder half of a
+    translator, and an encoder, whose logits see the text that follows.
+    """
+    encoder = type(config) in MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", False)
+    if config.is_encoder_decoder or encoder:
+        kind = "an encoder-decoder" if config.is_encoder_decoder else "an encoder"
+        raise ModelError(f"{model} is {kind} model ({config.model_type}); greedy decoding needs a causal one.")
+
+
 def _from_source(model: str, load: Callable[[], Any]) -> Any:
     try:
         return load()
-    except (OSError, ValueError) as error:
+    except Exception as error:  # damaged files raise whatever four libraries do
+        said = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelError(
             f"{model} could not be loaded. Its files may be missing and the network out of reach, or they are no "
-            f"causal language model in safetensors. The loader said: {str(error).splitlines()[0][:300]}"
+            f"causal language model in safetensors. The loader said: {said[:300]}"
         ) from error
 
 
