@@ -31,7 +31,7 @@ def to_table(trace: Trace) -> str:
     import pandas as pd  # here: pandas takes 0.3 s to import, and only tables need it
 
     frame = trace.to_frame()
-    frame["Input"] = [visible(text).replace("·", " ") for text in frame["Input"]]
+    frame["Input"] = [" ".join(map(visible, text.split(" "))) for text in frame["Input"]]
     with pd.option_context("display.unicode.east_asian_width", True, "display.max_colwidth", None):
         table = frame.to_string(index=False, justify="left")
     return f"{table}\n\n{trace.text}\n\n{summary(trace)}\n"

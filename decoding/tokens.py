@@ -78,9 +78,9 @@ class Vocabulary:
         if piece is None:
             return Token(token_id, "")
         text = self._tokenizer.decode([token_id], skip_special_tokens=False, clean_up_tokenization_spaces=False)
-        # SentencePiece drops the space of a text's first word, and a token decoded alone is always first.
-        if piece.startswith("▁") and not text.startswith(" "):
-            text = " " + text
+        # SentencePiece drops one space of a text's first word, and a token decoded alone is always first.
+        if spaces := len(piece) - len(piece.lstrip("▁")):
+            text = " " * spaces + text.lstrip(" ")
         return Token(token_id, text, piece_bytes(piece) if _REPLACEMENT in text else None)
 
 

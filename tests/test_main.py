@@ -1,0 +1,142 @@
+"""The terminal front end: what it prints and where, and how it refuses."""
+
+import csv
+import io
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import decoding
+from decoding.__main__ import main
+from decoding.engines.local import LocalEngine
+from decoding.trace import Trace
+from tests.fakes import NOTEBOOK, ScriptedEngine
+
+ROOT = Path(__file__).resolve().parent.parent
+PROMPT = "트랜스포머는 🎉"
+
+
+def terminal(*arguments: str | bytes) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "decoding", *arguments]
+    environment = os.environ | {"PYTHONIOENCODING": "utf-8"}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=False)
+
+
+def output(*arguments: str) -> str:
+    done = terminal(*arguments)
+    assert (done.returncode, done.stderr) == (0, b"")
+    return done.stdout.decode()
+
+
+# ---- the real thing, in a process of its own
+
+
+def test_json_lines_are_the_librarys(starter: LocalEngine) -> None:
+    printed = Trace.from_jsonl(output(PROMPT, "--steps", "4", "--choices", "3", "--format", "jsonl", "--device", "cpu"))
+    assert printed == decoding.trace(starter, PROMPT, max_new_tokens=4, top_k=3)
+
+
+def test_a_spreadsheet(starter: LocalEngine) -> None:
+    printed = output(PROMPT, "--steps", "2", "--format", "csv", "--device", "cpu")
+    trace = decoding.trace(starter, PROMPT, max_new_tokens=2, top_k=5)
+    rows = list(csv.DictReader(io.StringIO(printed, newline="")))
+    ids = [candidate.token_id for step in trace.steps for candidate in step.candidates]
+    assert [int(row["token_id"]) for row in rows] == ids
+    assert len(rows) == 2 * 5
+
+
+def test_the_notebooks_prompt_as_a_table() -> None:
+    lines = output("Transformers are the").splitlines()
+    assert lines[0].split() == ["Input", *(word for n in range(1, 6) for word in ("Choice", str(n)))]
+    assert lines[1].strip().split("  ")[0] == "Transformers are the"
+    assert "most (8.26%)" in lines[1]
+    assert len(lines) == 1 + 8 + 1 + 1 + 1 + 1
+    assert lines[10] == "Transformers are the most efficient way to create a new object"
+    assert lines[12].startswith("8 steps (the step count was reached); log-probability -14.2454, perplexity 5.9")
+    assert "; starter, float32, " in lines[12]
+
+
+def test_refusals_in_a_process_of_their_own() -> None:
+    sentence = "The number of steps has to be a whole number from 1 to 256, not 0.\n"
+    done = terminal("a", "--steps", "0")
+    assert (done.returncode, done.stdout, done.stderr) == (2, b"", sentence.encode())
+    done = terminal(b"a\xff")  # no text in UTF-8
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr == (
+        b"Character 2 of the prompt is half of a surrogate pair (U+DCFF): that is no text. Delete it.\n"
+    )
+
+
+def test_a_prompt_too_long_for_the_starter(
+    starter: LocalEngine, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(decoding, "load", lambda *_, **__: starter)
+    assert main(["word " * 9_000]) == 2
+    assert capfd.readouterr() == (
+        "",
+        "The prompt is 9,001 tokens long; with 8 steps, starter has room for 8,184 (its context is 8,192). "
+        "Shorten the prompt or take fewer steps.\n",
+    )
+
+
+# ---- with a model written by hand
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> ScriptedEngine:
+    engine = ScriptedEngine()
+    monkeypatch.setattr(decoding, "load", lambda *_, **__: engine)
+    return engine
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["a", "--steps", "257"], "The number of steps has to be a whole number from 1 to 256, not 257."),
+        (["a", "--steps", "2.5"], "The number of steps has to be a whole number from 1 to 256, not '2.5'."),
+        (["a", "--steps", "many"], "The number of steps has to be a whole number from 1 to 256, not 'many'."),
+        (["a", "--steps", "9" * 5000], f"The number of steps has to be a whole number from 1 to 256, not '{'9' * 39}."),
+        (["a", "--choices", "51"], "The number of choices has to be a whole number from 1 to 50, not 51."),
+        (["a" * 50_001], "The prompt has 50,001 characters; at most 50,000 are read. Shorten it."),
+        (["a" * 2_000], "The prompt is 2,000 tokens long; with 8 steps, scripted has room for 1,016 (its context is 1,0"
+                        "24). Shorten the prompt or take fewer steps."),
+    ],
+)  # fmt: skip
+@pytest.mark.usefixtures("engine")
+def test_refusals(capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str) -> None:
+    for form in ("table", "jsonl", "csv"):
+        assert main([*arguments, "--format", form]) == 2
+        assert capsys.readouterr() == ("", sentence + "\n")
+
+
+@pytest.mark.parametrize("option", [["--model", "nope"], ["--device", "tpu"], ["--dtype", "int8"]])
+def test_models_and_machines_that_do_not_exist(capsys: pytest.CaptureFixture[str], option: list[str]) -> None:
+    assert main(["a", *option]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert f'"{option[1]}"' in err
+    assert err.count("\n") == 1
+
+
+def test_an_error_in_mid_run(engine: ScriptedEngine, capsys: pytest.CaptureFixture[str]) -> None:
+    engine.script = [NOTEBOOK[0], torch.full((engine.size,), math.nan)]
+    sentence = "The model's output is not a number (NaN or infinite), so there is no probability to show."
+    assert main(["a"]) == 2
+    assert capsys.readouterr() == ("", sentence + "\n")
+    assert main(["a", "--format", "jsonl"]) == 2
+    out, _ = capsys.readouterr()
+    assert json.loads(out.splitlines()[-1]) == {"stop_reason": "error", "message": sentence}
+    assert Trace.from_jsonl(out).generated_text == " most"
+
+
+def test_json_lines_are_printed_as_they_come(engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = []
+    monkeypatch.setattr("builtins.print", lambda *_, **__: begun.append(engine.begun))
+    assert main(["a", "--steps", "3", "--format", "jsonl"]) == 0
+    assert begun == [0, 1, 2, 3, 3]
