@@ -29,17 +29,8 @@ class Widgets:
     recorded: list[tuple[gr.Button, str]]
 
 
-def build_page(shelf: Shelf) -> gr.Blocks:
-    """The whole page over a shelf of models, ready to launch."""
-    from decoding.page.events import connect
-
-    page: gr.Blocks
-    with gr.Blocks(title="Greedyscope: greedy decoding, step by step", analytics_enabled=False) as page:
-        connect(page, _widgets(shelf), shelf)
-    return page
-
-
-def _widgets(shelf: Shelf) -> Widgets:
+def lay_out(shelf: Shelf) -> Widgets:
+    """The components, made inside the Blocks that is open."""
     examples = json.loads((ASSETS / "examples.json").read_text("utf-8"))
     recorded = {name: (ASSETS / "recorded" / f"{name}.jsonl").read_text("utf-8") for name in RECORDED}
     gr.HTML(
