@@ -19,10 +19,10 @@ function rowsOf(step) {
   return rows;
 }
 
-function drawBars(parts, step) {
+function drawBars(parts, step, plotToo) {
   const rows = rowsOf(step);
   parts.bars.replaceChildren(...rows.map(listRow));
-  if (window.Plotly) drawPlot(parts, rows, step.forced);
+  if (window.Plotly && plotToo) drawPlot(parts, rows, step.forced);
 }
 
 function listRow(row) {

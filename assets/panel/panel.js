@@ -2,12 +2,14 @@
 // `element`, `props` and `watch` are Gradio's: the panel's own element, its value, and word of a new value.
 
 const PLAY_MILLISECONDS = 700;
+// Plotly takes 20 ms to draw, which on a small machine are 20 ms the model does not get: while text streams in, it draws so often.
+const PLOT_MILLISECONDS = 120;
 const PLAY_ICON = "M7 4v16l13-8z";
 const PAUSE_ICON = "M6 5h4v14H6zM14 5h4v14h-4z";
 
 function startPanel(element, props, watch) {
   const parts = findParts(element);
-  const view = { run: emptyRun(), chosen: -1, follow: true, player: null, drawn: 0, tableDrawn: 0, frame: 0 };
+  const view = { run: emptyRun(), chosen: -1, follow: true, player: null, drawn: 0, tableDrawn: 0, frame: 0, plotted: 0 };
 
   function receive() {
     const before = view.run;
@@ -52,11 +54,19 @@ function startPanel(element, props, watch) {
     view.drawn = run.steps.length;
     markChip(parts, view.chosen);
     markStrip(parts, run, view.chosen);
-    drawStep(parts, run, view.chosen);
+    drawStep(parts, run, view.chosen, plotNow());
     drawOpenTable();
     const { first, previous, next, last } = parts.buttons;
     first.disabled = previous.disabled = view.chosen <= 0;
     next.disabled = last.disabled = view.chosen >= run.steps.length - 1;
+  }
+
+  function plotNow() {
+    const streaming = view.follow && !view.run.end;
+    const wait = streaming ? view.plotted + PLOT_MILLISECONDS - performance.now() : 0;
+    if (wait > 0) setTimeout(schedule, wait); // the last step that came has to be drawn too
+    else view.plotted = performance.now();
+    return wait <= 0;
   }
 
   function drawOpenTable() {
@@ -138,12 +148,12 @@ function stateOf(run) {
   return `${done} ${done === 1 ? "step" : "steps"}, ${whyEnded(run)}${sums}`;
 }
 
-function drawStep(parts, run, chosen) {
+function drawStep(parts, run, chosen, plotToo) {
   const step = run.steps[chosen];
   parts.root.classList.toggle("gs-empty", !step);
   parts.stepTitle.textContent = step ? `Step ${chosen + 1} of ${run.steps.length}: ${labelOf(step.picked)}` : "The first step";
   if (!step) return;
-  drawBars(parts, step);
+  drawBars(parts, step, plotToo);
   parts.numbers.textContent = [
     `log-probability ${number(step.picked.logprob, 4)}`,
     `entropy ${number(step.entropy, 3)}${step.entropy === null ? "" : " nats"}`,
