@@ -6,25 +6,36 @@ Owns the public names. Importing it loads no model and no torch; `load` does.
 from typing import TYPE_CHECKING
 
 from decoding.errors import FormatError, GreedyscopeError, ModelError, RequestError
+from decoding.loops import Loop, find_loops
 from decoding.trace import Candidate, ModelInfo, Step, Trace
 
 # After the line above, which makes `decoding.trace` the module: from here on it is the function.
 from decoding.run import greedy_search, trace  # isort: skip
+from decoding.whatif import Agreement, agreement, beam_search, branch, closest_calls, compare_totals, score  # isort: skip
 
 if TYPE_CHECKING:
     from decoding.engines.local import LocalEngine
 
 __all__ = [
+    "Agreement",
     "Candidate",
     "FormatError",
     "GreedyscopeError",
+    "Loop",
     "ModelError",
     "ModelInfo",
     "RequestError",
     "Step",
     "Trace",
+    "agreement",
+    "beam_search",
+    "branch",
+    "closest_calls",
+    "compare_totals",
+    "find_loops",
     "greedy_search",
     "load",
+    "score",
     "trace",
 ]
 

@@ -6,7 +6,7 @@ no terminal and no model. Whatever is not a `GreedyscopeError` is a bug, and sur
 
 from typing import Literal
 
-Field = Literal["prompt", "steps", "choices", "model"]
+Field = Literal["prompt", "steps", "choices", "model", "forced", "text", "beams"]
 
 
 class GreedyscopeError(Exception):

@@ -44,17 +44,10 @@ def greedy_loop(
 
 
 def read(logits: torch.Tensor, top_k: int) -> Readout:
-    """The top of softmax(logits), shape (vocabulary,), and its entropy: the whole vocabulary first, the cut afterwards.
-
-    The normaliser is summed in float64, because over 50,000 logits a float32 softmax is off by up to 1e-5.
-    """
-    if logits.device.type == "mps":  # has no float64
-        logits = logits.cpu()
-    logits = logits.float()
+    """The top of softmax(logits), shape (vocabulary,), and its entropy: the whole vocabulary first, then the cut."""
+    logits = as_float32(logits)
     ids = rank(logits, top_k)  # (k,)
-    shifted = (logits - logits.max()).double()  # (vocabulary,)
-    weights = shifted.exp()  # (vocabulary,)
-    total = weights.sum()
+    shifted, weights, total = normalise(logits)
     mean = torch.dot(weights, shifted.clamp(min=-1e4)) / total  # clamped: 0 · −inf would be NaN
     logprobs = shifted[ids] - total.log()  # (k,)
     # One move to the host a step: everything is packed into one tensor.
@@ -63,6 +56,22 @@ def read(logits: torch.Tensor, top_k: int) -> Readout:
         raise ModelError("The model's output is not a number (NaN or infinite), so there is no probability to show.")
     k = len(numbers) // 2
     return Readout(tuple(int(i) for i in numbers[:k]), tuple(numbers[k:]), max(entropy, 0.0))
+
+
+def as_float32(logits: torch.Tensor) -> torch.Tensor:
+    """Logits where there are whole numbers of 64 bits and float64 to reckon in: "mps" has no float64."""
+    return (logits.cpu() if logits.device.type == "mps" else logits).float()
+
+
+def normalise(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """What softmax is made of: x − max and exp(x − max), both of shape (vocabulary,), and the sum of the latter.
+
+    In float64, because over 50,000 logits a float32 softmax is off by up to 1e-5.
+    """
+    shifted = logits.double()  # (vocabulary,)
+    shifted -= shifted.max()
+    weights = shifted.exp()  # (vocabulary,)
+    return shifted, weights, weights.sum()
 
 
 def rank(logits: torch.Tensor, top_k: int) -> torch.Tensor:

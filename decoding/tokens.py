@@ -28,7 +28,7 @@ Hex = Annotated[
 class Tokenizer(Protocol):
     """What is asked of a transformers tokenizer."""
 
-    def __call__(self, text: str) -> Any: ...
+    def __call__(self, text: str, *, add_special_tokens: bool = True) -> Any: ...
 
     def decode(self, token_ids: list[int], *, skip_special_tokens: bool, clean_up_tokenization_spaces: bool) -> Any: ...
 
@@ -60,6 +60,10 @@ class Vocabulary:
     def encode(self, prompt: str) -> list[int]:
         """Ids exactly as the tokenizer makes them by default: special tokens added and recognised, nothing trimmed."""
         return [int(token_id) for token_id in self._tokenizer(prompt)["input_ids"]]
+
+    def encode_continuation(self, text: str) -> list[int]:
+        """Ids of a text that goes on from another: as `encode`'s, but with nothing added."""
+        return [int(token_id) for token_id in self._tokenizer(text, add_special_tokens=False)["input_ids"]]
 
     def token(self, token_id: int) -> Token:
         """The token of an id. An id beyond the tokenizer's own (a padded vocabulary) has the empty text."""

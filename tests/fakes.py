@@ -11,9 +11,12 @@ from typing import Any
 
 import torch
 
+from decoding.engines import NO_PICKS
+from decoding.forced import forced_loop, score_rows
 from decoding.greedy import greedy_loop
+from decoding.step import Readout
 from decoding.tokens import Vocabulary, piece_bytes
-from decoding.trace import ModelInfo, Readout
+from decoding.trace import ModelInfo
 
 END, BEGIN = 0, 1
 """The ids of `SPECIALS`; the 256 bytes and then the words come after them."""
@@ -69,7 +72,7 @@ class FakeTokenizer:
         longest_first = sorted((re.escape(piece) for piece in self.pieces[len(SPECIALS) :]), key=len, reverse=True)
         self._any = re.compile("|".join([*map(re.escape, SPECIALS), *longest_first]))
 
-    def __call__(self, text: str) -> dict[str, list[int]]:
+    def __call__(self, text: str, *, add_special_tokens: bool = True) -> dict[str, list[int]]:
         parts = re.split(f"({'|'.join(map(re.escape, SPECIALS))})", text)
         written = "".join(part if part in SPECIALS else _written(part.encode()) for part in parts)
         return {"input_ids": [self.pieces.index(piece) for piece in self._any.findall(written)]}
@@ -120,23 +123,34 @@ class ScriptedEngine:
     ) -> None:
         self.info = ModelInfo(name, "by hand", "float32", "cpu", "tests.fakes")
         self.vocabulary = Vocabulary(FakeTokenizer(words))
-        self.size = len(SPECIALS) + 256 + len(words)
+        self.vocabulary_size = self.size = len(SPECIALS) + 256 + len(words)
         self.end_ids, self.beginning_id, self.context_length = frozenset(end_ids), beginning_id, context_length
         self.script, self.delay = script, delay
         self.begun, self.closed = 0, 0
         self.read: list[list[int]] = []
         self.began, self.let_go = threading.Event(), threading.Event()
 
-    def steps(self, token_ids: Sequence[int], *, max_new_tokens: int, top_k: int) -> Iterator[Readout]:
+    def steps(
+        self, token_ids: Sequence[int], *, max_new_tokens: int, top_k: int, forced: Mapping[int, int] = NO_PICKS
+    ) -> Iterator[Readout]:
         room = max_new_tokens if self.context_length is None else self.context_length - len(token_ids)
-        loop = greedy_loop(
-            self._forward, token_ids, max_new_tokens=min(room, max_new_tokens), top_k=top_k, end_ids=self.end_ids
+        room = min(room, max_new_tokens)
+        loop = (
+            forced_loop(self._forward, token_ids, forced=forced, max_new_tokens=room, top_k=top_k, end_ids=self.end_ids)
+            if forced
+            else greedy_loop(self._forward, token_ids, max_new_tokens=room, top_k=top_k, end_ids=self.end_ids)
         )
         try:
             yield from loop
         except GeneratorExit:
             self.closed += 1
             raise
+
+    def score(self, token_ids: Sequence[int], continuation_ids: Sequence[int], *, top_k: int) -> Iterator[Readout]:
+        self.begun += 1
+        self.read.append([*token_ids, *continuation_ids[:-1]])
+        rows = torch.stack([self._line(step) for step in range(len(continuation_ids))])
+        return score_rows(rows, continuation_ids, top_k=top_k)
 
     def _forward(self, unread: Sequence[int], step: int | None) -> tuple[torch.Tensor, int]:
         step = step or 0
@@ -145,8 +159,11 @@ class ScriptedEngine:
         self.began.set()
         if self.delay:
             self.let_go.wait(self.delay)
+        return self._line(step), step + 1
+
+    def _line(self, step: int) -> torch.Tensor:
         line = self.script[step % len(self.script)]
-        return line if isinstance(line, torch.Tensor) else self._logits(line), step + 1
+        return line if isinstance(line, torch.Tensor) else self._logits(line)
 
     def _logits(self, line: Line) -> torch.Tensor:
         ids = {self._id(token): share for token, share in line.items()}

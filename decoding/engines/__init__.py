@@ -3,21 +3,30 @@
 Each engine is a file of its own beside this one. Everything above speaks to `Engine` alone.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Protocol
 
+from decoding.step import Readout
 from decoding.tokens import Vocabulary
-from decoding.trace import ModelInfo, Readout
+from decoding.trace import ModelInfo
+
+NO_PICKS: Mapping[int, int] = MappingProxyType({})
 
 
 class Engine(Protocol):
-    """A model that is ready to decode. `context_length` is None where the model has no limit of its own."""
+    """A model that is ready to decode. `context_length` is None where the model has no limit of its own;
+    `vocabulary_size` counts the ids that it has logits for.
+    """
 
     @property
     def info(self) -> ModelInfo: ...
 
     @property
     def vocabulary(self) -> Vocabulary: ...
+
+    @property
+    def vocabulary_size(self) -> int: ...
 
     @property
     def context_length(self) -> int | None: ...
@@ -28,8 +37,17 @@ class Engine(Protocol):
     @property
     def beginning_id(self) -> int | None: ...
 
-    def steps(self, token_ids: Sequence[int], *, max_new_tokens: int, top_k: int) -> Iterator[Readout]:
-        """Decode greedily from `token_ids`, at least one. Ends by itself at `max_new_tokens`, after one of `end_ids`,
-        or when the context is full. Closing the iterator stops the work.
+    def steps(
+        self, token_ids: Sequence[int], *, max_new_tokens: int, top_k: int, forced: Mapping[int, int] = NO_PICKS
+    ) -> Iterator[Readout]:
+        """Decode greedily from `token_ids`, at least one, but at the steps of `forced` pick its ids: their readouts
+        have `picked`. Ends by itself at `max_new_tokens`, after one of `end_ids`, or when the context is full. Closing
+        the iterator stops the work.
+        """
+        ...
+
+    def score(self, token_ids: Sequence[int], continuation_ids: Sequence[int], *, top_k: int) -> Iterator[Readout]:
+        """What the model says at each step of a continuation that is already there, from one forward pass. Both have
+        at least one id; every readout has `picked`.
         """
         ...

@@ -3,15 +3,18 @@ vocabulary's.
 """
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 
-from decoding.greedy import greedy_loop
+from decoding.engines import NO_PICKS
+from decoding.engines.memory import Memory, picked_id
+from decoding.forced import forced_loop, score_rows
+from decoding.greedy import Forward, greedy_loop
 from decoding.models import Loaded, load_model
 from decoding.starter import Report, silent
-from decoding.trace import Readout
+from decoding.step import Readout
 
 # The names under which transformers' models take and return what they remember.
 _CACHE_NAMES = ("past_key_values", "cache_params", "state")
@@ -33,21 +36,72 @@ class LocalEngine:
     def __init__(self, loaded: Loaded) -> None:
         self.info = loaded.info
         self.vocabulary = loaded.vocabulary
+        self.vocabulary_size = loaded.vocabulary_size
         self.context_length = loaded.context_length
         self.end_ids = loaded.end_ids
         self.beginning_id = loaded.beginning_id
         self.network = loaded.network
+        self.memory = Memory()
         taken = inspect.signature(loaded.network.forward).parameters
         self._cache_name = next((name for name in _CACHE_NAMES if name in taken), None)
         self._options: dict[str, Any] = {"use_cache": True} if self._cache_name else {}
         if "logits_to_keep" in taken:
             self._options["logits_to_keep"] = 1
 
-    def steps(self, token_ids: Sequence[int], *, max_new_tokens: int, top_k: int) -> Iterator[Readout]:
+    def steps(
+        self, token_ids: Sequence[int], *, max_new_tokens: int, top_k: int, forced: Mapping[int, int] = NO_PICKS
+    ) -> Iterator[Readout]:
         room = max_new_tokens
         if self.context_length is not None:
             room = max(0, min(room, self.context_length - len(token_ids)))
-        return greedy_loop(self.forward, token_ids, max_new_tokens=room, top_k=top_k, end_ids=self.end_ids)
+        last_cache: Any = None
+        readouts: list[Readout] = []
+
+        def forward(unread: Sequence[int], cache: Any) -> tuple[torch.Tensor, Any]:
+            nonlocal last_cache
+            logits, last_cache = self.forward(unread, cache)
+            return logits, last_cache
+
+        if forced:
+            loop = self._forced(forward, token_ids, max_new_tokens=room, top_k=top_k, forced=forced)
+        else:
+            loop = greedy_loop(forward, token_ids, max_new_tokens=room, top_k=top_k, end_ids=self.end_ids)
+        try:
+            for readout in loop:
+                readouts.append(readout)
+                yield readout
+        finally:
+            self.memory.keep(token_ids, readouts, last_cache, top_k=top_k)
+
+    def _forced(
+        self, forward: Forward, token_ids: Sequence[int], *, max_new_tokens: int, top_k: int, forced: Mapping[int, int]
+    ) -> Iterator[Readout]:
+        """What is still remembered of the run, and then the rest of it."""
+        recalled = self.memory.recall(token_ids, forced, max_new_tokens=max_new_tokens, top_k=top_k)
+        readouts, cache = (recalled.readouts, recalled.cache) if recalled else ((), None)
+        yield from readouts
+        unread = token_ids if cache is None else [picked_id(readouts[-1]) if readouts else token_ids[-1]]
+        if not readouts or unread[0] not in self.end_ids:
+            yield from forced_loop(
+                forward,
+                unread,
+                forced=forced,
+                max_new_tokens=max_new_tokens,
+                top_k=top_k,
+                end_ids=self.end_ids,
+                first=len(readouts),
+                cache=cache,
+            )
+
+    def score(self, token_ids: Sequence[int], continuation_ids: Sequence[int], *, top_k: int) -> Iterator[Readout]:
+        steps = len(continuation_ids)
+        options = self._options | ({"use_cache": False} if self._cache_name else {})
+        if "logits_to_keep" in options:
+            options["logits_to_keep"] = steps
+        with torch.inference_mode():
+            input_ids = torch.tensor([[*token_ids, *continuation_ids[:-1]]], device=self.network.device)  # (1, read)
+            rows = self.network(input_ids=input_ids, **options).logits[0, -steps:]  # (steps, vocabulary)
+        return score_rows(rows, continuation_ids, top_k=top_k)
 
     def forward(self, unread: Sequence[int], cache: Any) -> tuple[torch.Tensor, Any]:
         """One forward pass (see `decoding.greedy.Forward`). A model that remembers nothing is given the whole text
@@ -61,5 +115,8 @@ class LocalEngine:
         input_ids = torch.tensor([list(unread)], device=self.network.device)  # (1, unread)
         output = self.network(input_ids=input_ids, **options)
         if self._cache_name is not None:
-            cache = getattr(output, self._cache_name)
+            cache = getattr(output, self._cache_name, None)
+            if cache is None:  # it takes a cache and returns none
+                self._cache_name, cache = None, list(unread)
+                self._options.pop("use_cache")
         return output.logits[0, -1], cache

@@ -1,0 +1,25 @@
+// The panel in a file of its own: the run is in the file, and nobody is there to answer a question.
+
+const standalone = document.getElementById("panel");
+
+// The theme is the reader's own, and follows it.
+const night = matchMedia("(prefers-color-scheme: dark)");
+const followTheme = () => document.body.classList.toggle("dark", night.matches);
+night.addEventListener("change", followTheme);
+followTheme();
+
+// What is left of the questions is what the run alone can answer. The panel looks for all of them, so they are hidden, not gone.
+for (const button of standalone.querySelectorAll("#gs-page-whatif [data-ask]")) {
+  button.hidden = true;
+  if (button.dataset.ask !== "closest") button.closest("section").hidden = true;
+}
+standalone.querySelector("#gs-tab-whatif").textContent = "Closest calls and loops";
+standalone.querySelector("#gs-tab-compare").remove();
+standalone.querySelector(".gs-bars").setAttribute("aria-label", "Candidates of this step, most probable first.");
+
+// Before the panel hears of it: a candidate is no question here.
+standalone.addEventListener("click", (event) => {
+  if (event.target.closest("[data-candidate], [data-fork], [data-ask]")) event.stopPropagation();
+}, { capture: true });
+
+startPanel(standalone, { value: document.getElementById("run").textContent }, () => {}, () => {});

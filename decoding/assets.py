@@ -1,0 +1,36 @@
+"""Where the panel's files are, and in which order its scripts stand. Knows no run, no page and no server: the page and
+the exported file both show the panel that is here.
+"""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+ASSETS = Path(__file__).resolve().parents[1] / "assets"
+
+_SCRIPTS = ("run", "runs", "text", "bars", "strip", "table", "questions", "compare", "links", "panel", "controls")
+
+
+def read(name: str) -> str:
+    """The text of a file of assets/."""
+    return (ASSETS / name).read_text("utf-8")
+
+
+def panel_html() -> str:
+    return read("panel/panel.html")
+
+
+def panel_css() -> str:
+    return read("panel/panel.css")
+
+
+def panel_script() -> str:
+    """The panel's scripts as one; `startPanel(element, props, watch, trigger)` begins it."""
+    return "\n".join(read(f"panel/{name}.js") for name in _SCRIPTS)
+
+
+def plotly_js() -> Path:
+    """The plotly.js that the plotly package ships; nothing of the package is imported for it."""
+    spec = find_spec("plotly")
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError("plotly is not installed; requirements.txt names it")
+    return Path(spec.origin).parent / "package_data" / "plotly.min.js"

@@ -1,0 +1,122 @@
+"""A run as rows: for a spreadsheet, for Markdown, for pandas and for a terminal. Knows no model and no page."""
+
+import csv
+import io
+import math
+import re
+from typing import TYPE_CHECKING
+
+from decoding.export.record import Record
+from decoding.export.words import summary
+from decoding.step import Candidate, Step
+from decoding.tokens import join, visible
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CSV_COLUMNS = (
+    "step", "rank", "token_id", "text", "bytes", "probability", "logprob", "picked", "forced", "rest", "entropy",
+    "margin",
+)  # fmt: skip
+
+# What a spreadsheet may take for a formula: a sign of the ASCII or the full-width kind, or a tab or return, whatever
+# blanks stand in front. Apostrophes in front count too, so that taking one off again is no guess.
+_FORMULA = re.compile(r"'*[\s\x00-\x1f\u200b-\u200f\ufeff]*[=+\-@＝＋－＠]|'* *[\t\r]")
+
+# Written as character references, since Markdown programs agree on no other way: what is no letter, digit or blank
+# could mean something to one of them. These mean nothing where they stand.
+_MEANS_SOMETHING = re.compile(r"[!-/:-@\[-`{-~]")
+_HARMLESS = "%,;/?·"
+
+
+def to_csv(run: Record) -> str:
+    """A row per step and candidate, with a header row; a pick from beyond the candidates has a row of its own.
+
+    A text that a spreadsheet would take for a formula gets an apostrophe in front. A number that is infinite, or that
+    the run's source did not give, is an empty cell. The string has no byte order mark; a file needs one: `to_csv_file`.
+    """
+    out = io.StringIO()
+    rows = csv.writer(out)
+    rows.writerow(CSV_COLUMNS)
+    for step in run.steps:
+        beyond = (step.picked,) if step.picked.rank >= len(step.candidates) else ()
+        rows.writerows(_csv_row(step, candidate) for candidate in (*step.candidates, *beyond))
+    return out.getvalue()
+
+
+def to_csv_file(run: Record) -> bytes:
+    """`to_csv` as the bytes of a file that a spreadsheet opens right.
+
+    Without a byte order mark Excel reads UTF-8 as its country's old encoding, and Korean is garbled. It stands here and
+    not in the string, where every other reader would take it for a part of the first column's name.
+    """
+    return to_csv(run).encode("utf-8-sig")
+
+
+def _csv_row(step: Step, c: Candidate) -> list[object]:
+    text = "'" + c.text if _FORMULA.match(c.text) else c.text
+    data = c.bytes.hex() if c.bytes else ""
+    # The minus in front of an infinity would make a formula of it.
+    logprob, entropy = (x if math.isfinite(x) else "" for x in (c.logprob, step.entropy))
+    picked = c.rank == step.picked.rank
+    numbers = (c.probability, logprob, picked, step.forced, step.rest, entropy, step.margin)
+    return [step.index, c.rank, c.token_id, text, data, *numbers]
+
+
+def _rows(run: Record) -> list[list[str]]:
+    """The notebook's table with its head: Input, then Choice 1 … Choice k as "most (8.53%)".
+
+    The space in front of a word is not printed, as in the notebook, except where two choices of a row differ in
+    nothing else.
+    """
+    columns = ["Input", *(f"Choice {n}" for n in range(1, run.top_k + 1))]
+    inputs = (run.prompt + join([s.picked.token for s in run.steps[:n]]) for n in range(len(run.steps)))
+    rows = [[text, *_cells(step)] for text, step in zip(inputs, run.steps, strict=True)]
+    width = max((len(row) for row in rows), default=1)
+    return [columns[:width], *rows]
+
+
+def _cells(step: Step) -> list[str]:
+    """A step's candidates as the notebook prints them."""
+    plain = [visible(c.text.removeprefix(" "), c.bytes) for c in step.candidates]
+    full = [visible(c.text, c.bytes) for c in step.candidates]
+    labels = [p if p and plain.count(p) == 1 else f for p, f in zip(plain, full, strict=True)]
+    return [f"{label} ({c.probability:.2%})" for label, c in zip(labels, step.candidates, strict=True)]
+
+
+def to_frame(run: Record) -> "pd.DataFrame":
+    """The notebook's table, a row a step."""
+    import pandas as pd  # here: pandas takes 0.3 s to import, and only tables need it
+
+    columns, *rows = _rows(run)
+    return pd.DataFrame(rows, columns=columns)
+
+
+def to_markdown(run: Record) -> str:
+    """The notebook's table in Markdown. Whatever prompt and model wrote is text there: no markup, no link, no HTML."""
+    columns, *rows = _rows(run)
+    lines = [columns, ["---"] * len(columns), *([_markdown(_line(cell)) for cell in row] for row in rows)]
+    width = len(columns)
+    return "".join(f"| {' | '.join([*line, *[''] * (width - len(line))])} |\n" for line in lines)
+
+
+def _markdown(text: str) -> str:
+    text = _MEANS_SOMETHING.sub(lambda m: m[0] if m[0] in _HARMLESS else f"&#{ord(m[0])};", text)
+    # A cell's own percentage is the commonest text of all, and stays readable.
+    return re.sub(r"&#40;(\d+)&#46;(\d\d%)&#41;$", r"(\1.\2)", text)
+
+
+def to_table(run: Record) -> str:
+    """The notebook's table as lines of text, then the run's totals."""
+    import pandas as pd  # here: as above
+
+    frame = to_frame(run)
+    frame["Input"] = [_line(text) for text in frame["Input"]]
+    with pd.option_context("display.unicode.east_asian_width", True, "display.max_colwidth", None):
+        table = frame.to_string(index=False, justify="left")
+    return f"{table}\n\n{run.text}\n\n{summary(run)}\n"
+
+
+def _line(text: str) -> str:
+    """A text as one line in which only its spaces are invisible."""
+    return " ".join(map(visible, text.split(" ")))

@@ -1,0 +1,178 @@
+"""What a person asked for, checked: first as far as that is possible without a model, then against one.
+
+Owns the limits and the sentences that refuse. Knows an engine's limits, not how it decodes: library, terminal, page and
+HTTP all come through here, so that all refuse alike.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeGuard
+
+from decoding.engines import Engine
+from decoding.errors import Field, RequestError
+
+MAX_STEPS = 256
+MAX_CHOICES = 50
+MAX_PROMPT_CHARACTERS = 50_000
+MAX_TEXT_TOKENS = 1_000
+MIN_BEAMS, MAX_BEAMS = 2, 8
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a person asked for, checked as far as that is possible without a model."""
+
+    prompt: str
+    max_new_tokens: int
+    top_k: int
+    forced: tuple[tuple[int, int], ...] = ()
+    """Steps at which a person picks, in ascending order, each with the id."""
+
+
+def check_request(prompt: object, max_new_tokens: object, top_k: object, forced: object = ()) -> Request:
+    """Raises RequestError, naming the field, the value and the limit. `forced` may be lists, as JSON has them."""
+    prompt = check_prompt(prompt)
+    steps = _whole(max_new_tokens, "steps", MAX_STEPS)
+    return Request(prompt, steps, check_choices(top_k), check_forced(forced, steps))
+
+
+def check_beams(num_beams: object) -> int:
+    return _whole(num_beams, "beams", MAX_BEAMS, MIN_BEAMS)
+
+
+def check_choices(top_k: object) -> int:
+    return _whole(top_k, "choices", MAX_CHOICES)
+
+
+def check_prompt(prompt: object) -> str:
+    return _text(prompt, "prompt", "prompt")
+
+
+def check_continuation(text: object) -> str:
+    """Raises RequestError for what is no text, or none that anybody could have pasted."""
+    if text == "":
+        raise RequestError("The pasted text is empty, so there is nothing to read. Paste something.", field="text")
+    return _text(text, "pasted text", "text")
+
+
+def check_forced(forced: object, max_new_tokens: int) -> tuple[tuple[int, int], ...]:
+    """Raises RequestError for what are no pairs of step and id, for a step that the run does not have, and for steps
+    out of order.
+    """
+    if not isinstance(forced, list | tuple):
+        raise _no_pick(f"Forced picks have to be a list of pairs [step, token id], not {type(forced).__name__}.")
+    picks: list[tuple[int, int]] = []
+    for number, pair in enumerate(forced, start=1):
+        whole = [_is_whole(x) for x in pair] if isinstance(pair, list | tuple) else []
+        if whole != [True, True]:
+            raise _no_pick(f"Forced pick {number} is no pair of whole numbers [step, token id].")
+        step, token_id = int(pair[0]), int(pair[1])
+        if step not in range(max_new_tokens):
+            raise _no_pick(
+                f"Forced pick {number} is at step {_shown(step)}, but this run's steps are 0 to {max_new_tokens - 1}."
+            )
+        if token_id < 0:
+            raise _no_pick(f"Forced pick {number} has the token id {_shown(token_id)}: no id is below 0.")
+        if picks and step <= picks[-1][0]:
+            raise _no_pick(
+                f"Forced pick {number} is at step {step}, after one at step {picks[-1][0]}; each has to come later."
+            )
+        picks.append((step, token_id))
+    return tuple(picks)
+
+
+def check_ids(model: Engine, forced: Sequence[tuple[int, int]]) -> None:
+    """Raises RequestError for a forced id that the model has no logits for."""
+    for step, token_id in forced:
+        if token_id >= model.vocabulary_size:
+            raise _no_pick(
+                f"The token id {_shown(token_id)}, forced at step {step}, does not exist: {model.info.id} has the ids "
+                f"0 to {model.vocabulary_size - 1}."
+            )
+
+
+def prompt_ids(model: Engine, prompt: str) -> list[int]:
+    """The prompt's ids; for an empty prompt, the model's beginning-of-text token, where it has one."""
+    ids = model.vocabulary.encode(prompt)
+    if not ids and model.beginning_id is None:
+        raise RequestError(
+            f"The prompt is empty, and {model.info.id} has no beginning-of-text token to start from. Type something.",
+            field="prompt",
+        )
+    return ids or [model.beginning_id or 0]
+
+
+def continuation_ids(model: Engine, start: Sequence[int], text: str) -> list[int]:
+    """A pasted text's ids, where they are not too many and have room after the prompt's."""
+    ids = model.vocabulary.encode_continuation(text)
+    if not ids:
+        raise RequestError(f"The pasted text {text!r:.40} has no tokens, so there is nothing to read.", field="text")
+    context = model.context_length
+    room = MAX_TEXT_TOKENS if context is None else min(MAX_TEXT_TOKENS, context - len(start))
+    if len(ids) > room:
+        why = (
+            "are read" if room == MAX_TEXT_TOKENS else f"have room after the prompt's {len(start):,} in {model.info.id}"
+        )
+        raise RequestError(
+            f"The pasted text is {len(ids):,} tokens long; at most {max(0, room):,} {why}. Shorten it.", field="text"
+        )
+    return ids
+
+
+def start_ids(model: Engine, request: Request) -> list[int]:
+    """The prompt's ids, where they leave room for the steps asked for."""
+    ids = prompt_ids(model, request.prompt)
+    context = model.context_length
+    if context is not None and len(ids) + request.max_new_tokens > context:
+        raise RequestError(
+            f"The prompt is {len(ids):,} tokens long; with {request.max_new_tokens} steps, {model.info.id} has room "
+            f"for {max(0, context - request.max_new_tokens):,} (its context is {context:,}). "
+            "Shorten the prompt or take fewer steps.",
+            field="prompt",
+        )
+    return ids
+
+
+def _text(text: object, name: str, field: Field) -> str:
+    if not isinstance(text, str):
+        raise RequestError(f"The {name} has to be text, not {type(text).__name__}.", field=field)
+    if len(text) > MAX_PROMPT_CHARACTERS:
+        raise RequestError(
+            f"The {name} has {len(text):,} characters; at most {MAX_PROMPT_CHARACTERS:,} are read. Shorten it.",
+            field=field,
+        )
+    for position, character in enumerate(text, start=1):
+        if character == "\0" or "\ud800" <= character <= "\udfff":
+            what = "a NUL" if character == "\0" else "half of a surrogate pair"
+            raise RequestError(
+                f"Character {position:,} of the {name} is {what} (U+{ord(character):04X}): that is no text. Delete it.",
+                field=field,
+            )
+    return text
+
+
+def _whole(value: object, field: Field, most: int, least: int = 1) -> int:
+    if _is_whole(value) and value in range(least, most + 1):
+        return int(value)
+    raise RequestError(
+        f"The number of {field} has to be a whole number from {least} to {most}, not {_shown(value)}.",
+        field=field,
+    )
+
+
+def _is_whole(value: object) -> TypeGuard[int | float]:
+    """A slider sends 8 or 8.0; both are eight."""
+    if isinstance(value, float):
+        return value.is_integer()
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _shown(value: object) -> str:
+    # Python refuses to write out an int of more than 4300 digits.
+    if isinstance(value, int) and abs(value) >= 10**40:
+        return "one of so many digits"
+    return f"{value!r:.40}"
+
+
+def _no_pick(message: str) -> RequestError:
+    return RequestError(message, field="forced")
