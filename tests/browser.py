@@ -95,4 +95,4 @@ def visit(browser: Browser) -> Iterator[Visit]:
 
 
 def _here(address: str, url: str) -> bool:
-    return address.startswith((url, "data:", "blob:"))
+    return address.startswith((url.split("?")[0], "data:", "blob:"))

@@ -66,6 +66,19 @@ def test_before_any_model_is_ready_a_recorded_run_is_shown_and_marked(visit: Vis
         expect(page.locator("#notice")).to_be_hidden()
 
 
+def test_a_model_that_never_comes_leaves_a_page_that_replays(visit: Visit):
+    def loader(name: str, report: object) -> ScriptedEngine:
+        raise ModelError("The starter model is not here and cannot be fetched. Be online once.")
+
+    with served(application.build_app(loader, ["starter"])) as url:
+        page = visit(url)
+        expect(page.locator("#notice")).to_contain_text("The starter model is not here and cannot be fetched.")
+        page.get_by_text(RECORDED["gpt2_xl_notebook_table"]).click()
+        expect(page.locator(".gs-model")).to_have_text("gpt2-xl · as printed")
+        page.keyboard.press("End")
+        expect(page.locator(".gs-step-title")).to_have_text("Step 8 of 8: ,")
+
+
 def test_the_notebooks_table_opens_as_printed(page_over: Served, visit: Visit):
     page = visit(page_over.url)
     page.get_by_text(RECORDED["gpt2_xl_notebook_table"]).click()
@@ -78,7 +91,7 @@ def test_the_notebooks_table_opens_as_printed(page_over: Served, visit: Visit):
 def test_a_run_grows_and_ends(page_over: Served, visit: Visit):
     page = visit(page_over.url)
     run(page)
-    expect(page.locator(".gs-state")).to_contain_text("6 steps, done · log-probability -3.794")
+    expect(page.locator(".gs-state")).to_contain_text("6 steps, done · log-probability −3.794")
     expect(page.locator(".gs-badge")).to_be_hidden()
     chips = page.locator(".gs-chip .gs-chip-text").all_inner_texts()
     assert chips == ["·most", "·popular", "·toy", "·most", "·popular", "·toy"]

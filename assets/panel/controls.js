@@ -1,14 +1,40 @@
 // Hands and keys: clicks, drags and key presses become moves of the panel. Listeners are delegated, so that nothing has to be
 // attached again when a drawing is replaced.
 
-function listen(parts, view, panel) {
+function listen(parts, view, keep, panel) {
   parts.root.addEventListener("click", (event) => {
-    const step = event.target.closest("[data-step]")?.dataset.step;
-    const go = event.target.closest("[data-go]")?.dataset.go;
-    if (step !== undefined) panel.choose(Number(step));
-    if (go) panel.moves[go]();
-    if (step !== undefined || (go && go !== "play")) panel.play(false);
+    const at = event.target.closest("[data-step], [data-go], [data-candidate], [data-fork], [data-ask], [data-show], [data-remove]");
+    const { step, go, candidate, at: place, fork, ask, show, remove } = at?.dataset ?? {};
+    if (candidate !== undefined) panel.branch(Number(place ?? view.chosen), Number(candidate));
+    else if (fork !== undefined) panel.branch(Number(place), Number(fork), "compare");
+    else if (step !== undefined) panel.choose(Number(step));
+    else if (go) panel.moves[go]();
+    else if (ask) asks[ask]();
+    else if (show !== undefined) panel.show(keep.entries[show]);
+    else if (remove !== undefined) keepAfter(() => removeEntry(keep, keep.entries[remove]));
+    if (step !== undefined || candidate !== undefined || (go && go !== "play")) panel.play(false);
   });
+  const keepAfter = (move) => {
+    move();
+    panel.show(keep.shown);
+  };
+  const { own, beams, score } = parts.questions;
+  const whole = () => requestUpTo(view.run, 0);
+  const asks = {
+    undo: () => keepAfter(() => undo(keep)),
+    redo: () => keepAfter(() => redo(keep)),
+    closest: () => {
+      const [call] = closestCalls(view.run);
+      if (call) panel.branch(call.index, call.candidates[1].token_id, "compare");
+    },
+    own: () => panel.ask("branch", { ...requestUpTo(view.run, view.chosen), at: view.chosen, text: own.value }, { step: view.chosen }),
+    beam: () => panel.ask("beam", { ...whole(), steps: view.run.steps.length, beams: Number(beams.value) }, { open: "compare" }),
+    score: () => panel.ask("score", { ...whole(), text: score.value }, { open: "compare" }),
+    agree: () => panel.ask("agree", { model: view.run.header.model.id, run: jsonLines(view.run) }),
+  };
+  parts.copy.addEventListener("click", () => copyAddress(parts.copy));
+  for (const select of [parts.compare.left, parts.compare.right]) select.addEventListener("change", panel.schedule);
+  parts.colour.addEventListener("change", () => { parts.root.dataset.colour = parts.colour.value; });
   parts.strip.addEventListener("pointerdown", (event) => {
     parts.strip.setPointerCapture(event.pointerId);
     panel.play(false);
@@ -29,26 +55,44 @@ function listenToKeys(parts, panel) {
   function onKey(event) {
     if (!parts.root.isConnected) return document.removeEventListener("keydown", onKey);
     const go = KEYS[event.key];
-    if (!go || event.ctrlKey || event.altKey || event.metaKey || event.shiftKey || event.defaultPrevented) return;
+    const along = { ArrowUp: -1, ArrowDown: 1 }[event.key];
+    if ((!go && !along) || event.ctrlKey || event.altKey || event.metaKey || event.shiftKey || event.defaultPrevented) return;
     // Where a key has a meaning of its own, it keeps it.
     if (event.target.closest("input, textarea, select, [contenteditable], [role='tab'], [role='listbox'], [role='option']")) return;
     if (go === "play" && event.target.closest("button, summary, a")) return;
+    if (along && !parts.root.contains(event.target)) return; // elsewhere these keys scroll the page
     event.preventDefault();
+    if (along) return walkCandidates(parts, along);
     if (go !== "play") panel.play(false);
     panel.moves[go]();
   }
   document.addEventListener("keydown", onKey);
 }
 
+function walkCandidates(parts, along) {
+  const buttons = candidateButtons(parts);
+  const place = buttons.indexOf(document.activeElement);
+  const next = place < 0 ? 0 : Math.min(Math.max(place + along, 0), buttons.length - 1);
+  buttons[next]?.focus();
+}
+
+function openTab(parts, name) {
+  for (const tab of parts.tabs) {
+    const chosen = tab.id === `gs-tab-${name}`;
+    tab.setAttribute("aria-selected", chosen);
+    tab.tabIndex = chosen ? 0 : -1;
+    parts.root.querySelector(`#${tab.getAttribute("aria-controls")}`).hidden = !chosen;
+  }
+}
+
+function openTabOf(parts) {
+  return parts.tabs.find((tab) => tab.getAttribute("aria-selected") === "true").id.replace("gs-tab-", "");
+}
+
 function listenToTabs(parts, panel) {
   const open = (tab) => {
-    for (const other of parts.tabs) {
-      const chosen = other === tab;
-      other.setAttribute("aria-selected", chosen);
-      other.tabIndex = chosen ? 0 : -1;
-      parts.root.querySelector(`#${other.getAttribute("aria-controls")}`).hidden = !chosen;
-    }
-    panel.drawOpenTable();
+    openTab(parts, tab.id.replace("gs-tab-", ""));
+    panel.schedule();
   };
   for (const tab of parts.tabs) {
     tab.addEventListener("click", () => open(tab));
@@ -65,7 +109,11 @@ function listenToTabs(parts, panel) {
 // Plotly's colours and width are read from the page, and its script may come after the run: draw again when they change.
 function listenToLooks(parts, panel) {
   new MutationObserver(panel.schedule).observe(document.body, { attributes: true, attributeFilter: ["class"] });
-  new ResizeObserver(panel.schedule).observe(parts.root);
+  let width = parts.root.clientWidth;
+  new ResizeObserver(() => {
+    if (parts.root.clientWidth !== width) panel.schedule();
+    width = parts.root.clientWidth;
+  }).observe(parts.root);
   const waiting = setInterval(() => {
     if (!window.Plotly && parts.root.isConnected) return;
     clearInterval(waiting);

@@ -7,26 +7,62 @@ const PLOT_MILLISECONDS = 120;
 const PLAY_ICON = "M7 4v16l13-8z";
 const PAUSE_ICON = "M6 5h4v14H6zM14 5h4v14h-4z";
 
-function startPanel(element, props, watch) {
+function startPanel(element, props, watch, trigger) {
   const parts = findParts(element);
-  const view = { run: emptyRun(), chosen: -1, follow: true, player: null, drawn: 0, tableDrawn: 0, frame: 0, plotted: 0 };
+  const keep = emptyKeep();
+  const view = { run: emptyRun(), chosen: -1, follow: true, waiting: false, player: null, frame: 0, plotted: 0 };
 
+  // A value is one run as JSON Lines: the run that is streamed in goes on, or another begins.
   function receive() {
-    const before = view.run;
-    view.run = readLines(view.run, props.value ?? "");
-    if (view.run !== before) {
-      // A run that comes whole is read from its first step; one that grows is followed to its last.
-      Object.assign(view, { chosen: 0, follow: !view.run.end, drawn: 0, tableDrawn: 0 });
-      play(false);
+    const before = keep.streaming?.run ?? emptyRun();
+    const run = readLines(before, props.value ?? "");
+    if (!run.header) return;
+    if (run !== before) {
+      const open = keep.asked?.open;
+      show(addEntry(keep, run));
+      if (open) openTab(parts, open);
     }
-    if (view.follow) view.chosen = view.run.steps.length - 1;
+    if (view.follow && run === view.run) view.chosen = run.steps.length - 1;
+    const entry = keep.streaming;
+    if (run.end && entry.look !== null && run === view.run) {
+      choose(entry.look);
+      entry.look = null;
+    }
+    schedule();
+  }
+
+  // A run that comes whole is read from its first step, or from where it leaves another; one that grows is followed.
+  function show(entry) {
+    const { run, parent } = entry;
+    const left = parent ? firstDifference(parent.run, run) : 0;
+    Object.assign(view, { run, chosen: Math.max(0, left), follow: !run.end, drawn: 0, tableDrawn: 0, loopsDrawn: false });
+    if (view.follow) view.chosen = run.steps.length - 1;
+    keep.shown = entry;
+    play(false);
     schedule();
   }
 
   // A run that was stopped says no more, nor does one whose connection broke; the page tells the panel.
   function ended(reason, message) {
-    if (view.run.header) view.run.end ??= { stop_reason: reason, message };
+    view.waiting = false;
+    keep.asked = null;
+    if (keep.streaming && !keep.streaming.run.end) keep.streaming.run.end = { stop_reason: reason, message };
     schedule();
+  }
+
+  // Deciding is remote: the page hears of it, and answers with another run. One question at a time.
+  function ask(kind, question, { step = null, open = null, kind: made = kind, look = null } = {}) {
+    if (view.waiting || !keep.streaming?.run.end || !view.run.header) return;
+    view.waiting = true;
+    if (kind !== "agree") keep.asked = { parent: keep.shown, step, kind: made, open, look };
+    trigger(kind, question);
+    schedule();
+  }
+
+  function branch(step, tokenId, open) {
+    if (view.run.steps[step].picked.token_id === tokenId) return;
+    const request = requestUpTo(view.run, step);
+    ask("branch", { ...request, forced: [...request.forced, [step, tokenId]] }, { step, open });
   }
 
   function choose(step) {
@@ -41,21 +77,23 @@ function startPanel(element, props, watch) {
   function schedule() {
     view.frame ||= requestAnimationFrame(() => {
       view.frame = 0;
-      draw();
+      if (view.run.header) draw();
     });
   }
 
   function draw() {
     const { run } = view;
-    if (!run.header) return;
-    drawHead(parts, run);
+    drawHead(parts, run, view.waiting);
     drawText(parts, run, view.drawn);
     drawStrip(parts, run, view.drawn);
     view.drawn = run.steps.length;
+    if (run.end && !view.loopsDrawn) markLoops(parts, run);
+    view.loopsDrawn = Boolean(run.end);
     markChip(parts, view.chosen);
     markStrip(parts, run, view.chosen);
     drawStep(parts, run, view.chosen, plotNow());
-    drawOpenTable();
+    drawOpenTab();
+    writeAddress?.();
     const { first, previous, next, last } = parts.buttons;
     first.disabled = previous.disabled = view.chosen <= 0;
     next.disabled = last.disabled = view.chosen >= run.steps.length - 1;
@@ -69,11 +107,15 @@ function startPanel(element, props, watch) {
     return wait <= 0;
   }
 
-  function drawOpenTable() {
-    if (parts.table.closest('[role="tabpanel"]').hidden) return;
-    drawTable(parts, view.run, view.tableDrawn);
-    view.tableDrawn = view.run.steps.length;
-    markRow(parts, view.chosen);
+  function drawOpenTab() {
+    const tab = openTabOf(parts);
+    if (tab === "table") {
+      drawTable(parts, view.run, view.tableDrawn);
+      view.tableDrawn = view.run.steps.length;
+      markRow(parts, view.chosen);
+    }
+    if (tab === "whatif") drawQuestions(parts, view);
+    if (tab === "compare") drawCompare(parts, keep);
   }
 
   function play(on) {
@@ -100,9 +142,15 @@ function startPanel(element, props, watch) {
     play: () => play(!view.player),
   };
 
-  listen(parts, view, { choose, play, ended, moves, schedule, drawOpenTable });
+  const panel = { choose, play, show, ended, ask, branch, moves, schedule };
+  // Only the page has an address that a server can read.
+  const writeAddress = element.closest(".gradio-container") ? keepAddress(parts, keep, view, panel) : null;
+  parts.copy.hidden = !writeAddress;
+  listen(parts, view, keep, panel);
   watch("value", receive);
+  watch("proof", () => { parts.questions.proof.textContent = props.proof ?? ""; });
   receive();
+  if (writeAddress) setTimeout(() => openAddress(panel)); // after the page has its listeners
 }
 
 function findParts(element) {
@@ -116,6 +164,7 @@ function findParts(element) {
     model: one(".gs-model"),
     state: one(".gs-state"),
     note: one(".gs-note"),
+    copy: one(".gs-copy"),
     text: one(".gs-text"),
     promptTokens: one(".gs-prompt-tokens"),
     stepTitle: one(".gs-step-title"),
@@ -124,19 +173,42 @@ function findParts(element) {
     numbers: one(".gs-numbers"),
     strip: one(".gs-strip"),
     table: one(".gs-table"),
+    colour: one(".gs-colour"),
+    questions: {
+      closest: one(".gs-closest"),
+      forkClosest: one('[data-ask="closest"]'),
+      step: one(".gs-at"),
+      own: one(".gs-own"),
+      beams: one(".gs-beams"),
+      score: one(".gs-score"),
+      loops: one(".gs-loops"),
+      proof: one(".gs-proof"),
+    },
+    compare: {
+      list: one(".gs-list"),
+      sides: one(".gs-sides"),
+      verdict: one(".gs-verdict"),
+      left: one(".gs-left"),
+      right: one(".gs-right"),
+      undo: one('[data-ask="undo"]'),
+      redo: one('[data-ask="redo"]'),
+    },
     tabs: [...root.querySelectorAll('[role="tab"]')],
   };
 }
 
-function drawHead(parts, run) {
+function drawHead(parts, run, waiting) {
   const { model, note } = run.header;
   const exact = model.dtype === "float32" ? "exact" : model.dtype === "as printed" ? "" : "not exact";
   parts.badge.hidden = parts.note.hidden = !note;
   parts.note.textContent = note ?? "";
-  parts.model.textContent = [model.id, model.dtype, model.device, exact].filter(Boolean).join(" · ");
+  // What wrote the text, where that was not greedy decoding: beam search, a person.
+  const another = run.header.note || model.engine.startsWith("torch") ? "" : model.engine.split(", torch")[0];
+  parts.model.textContent = [model.id, model.dtype, model.device, exact, another].filter(Boolean).join(" · ");
   parts.model.title = [model.revision, model.engine].filter(Boolean).join(" · ");
   parts.state.textContent = stateOf(run);
-  parts.root.classList.toggle("gs-running", !run.end);
+  parts.root.classList.toggle("gs-running", !run.end || waiting);
+  parts.root.setAttribute("aria-busy", !run.end || waiting);
 }
 
 function stateOf(run) {

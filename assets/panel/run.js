@@ -13,7 +13,7 @@ function readLines(run, text) {
 }
 
 function emptyRun() {
-  return { text: "", header: null, steps: [], pieces: [], end: null, decoder: new TextDecoder("utf-8") };
+  return { text: "", header: null, steps: [], pieces: [], end: null, closed: false, decoder: new TextDecoder("utf-8") };
 }
 
 function addLine(run, record) {
@@ -24,6 +24,7 @@ function addLine(run, record) {
     run.pieces.push(pieceOf(run, record.picked));
   } else {
     run.end = record;
+    run.closed = true;
   }
 }
 
@@ -36,6 +37,12 @@ function pieceOf(run, token) {
 function bytesOf(token) {
   if (token.bytes === undefined) return null;
   return Uint8Array.from(token.bytes.match(/../g) ?? [], (digits) => parseInt(digits, 16));
+}
+
+// The run as JSON Lines, whole also where the panel and not the server ended it.
+function jsonLines(run) {
+  const { stop_reason, message } = run.end ?? { stop_reason: "stopped" };
+  return run.text + (run.closed ? "" : `${JSON.stringify(message ? { stop_reason, message } : { stop_reason })}\n`);
 }
 
 function textBefore(run, index) {
@@ -85,7 +92,7 @@ function percent(probability) {
 }
 
 function number(value, digits) {
-  return value === null || !Number.isFinite(value) ? "not given" : value.toFixed(digits);
+  return value === null || !Number.isFinite(value) ? "not given" : value.toFixed(digits).replace("-", "−");
 }
 
 function totals(run) {

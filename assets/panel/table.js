@@ -24,7 +24,9 @@ function headCell(text, scope) {
 }
 
 function choiceCell(step, candidate) {
-  const cell = make("td", candidate.rank === step.picked.rank ? "gs-picked" : "");
+  const picked = candidate.rank === step.picked.rank;
+  const cell = make("td", picked ? (step.forced ? "gs-forced" : "gs-argmax") : "");
+  if (candidate.token_id >= 0) Object.assign(cell.dataset, { candidate: candidate.token_id, at: step.index });
   cell.append(
     make("span", "gs-chip-text", labelOf(candidate)),
     make("span", "gs-percent", ` (${percent(candidate.probability)}) `),

@@ -39,13 +39,26 @@ function chip(run, step) {
   button.type = "button";
   button.dataset.step = index;
   button.style.setProperty("--p", picked.probability);
+  button.style.setProperty("--r", 1 / (1 + Math.log2(1 + picked.rank)));
   const whole = run.pieces[index];
   const label = picked.bytes !== undefined && whole !== "" ? visible(whole) : labelOf(picked);
   button.append(make("span", "gs-chip-text", label), make("span", "gs-meter"), make("span", "gs-id", idLabel(picked)));
   button.classList.toggle("gs-forced", step.forced);
-  button.title = `Step ${index + 1}: ${labelOf(picked)}, ${percent(picked.probability)}, id ${idLabel(picked)}`;
+  const pick = step.forced ? ", not argmax's pick" : "";
+  button.title = `Step ${index + 1}: ${labelOf(picked)}, ${percent(picked.probability)}, rank ${picked.rank + 1}, id ${idLabel(picked)}${pick}`;
   button.setAttribute("aria-label", button.title);
   return button;
+}
+
+// Loops are known when a run has ended: a sign and a number of the repeat on each of their chips.
+function markLoops(parts, run) {
+  for (const button of parts.text.querySelectorAll(".gs-chip")) {
+    const index = Number(button.dataset.step);
+    const repeat = loopAt(run, index);
+    button.classList.toggle("gs-loop", repeat !== null);
+    parts.strip.children[index]?.classList.toggle("gs-loop", repeat !== null);
+    if (repeat !== null && !button.title.includes("↻")) button.title += ` ↻ in a loop, time ${repeat + 1}`;
+  }
 }
 
 function markChip(parts, chosen) {

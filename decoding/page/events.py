@@ -5,7 +5,8 @@ Knows the shelf and the run, not how either works. Every request carries all it 
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -13,11 +14,16 @@ from gradio.events import api as gr_api
 
 from decoding.errors import GreedyscopeError
 from decoding.page.layout import Widgets
+from decoding.page.questions import QUESTIONS, read_link
 from decoding.run import Run, check_request
 from decoding.shelf import Shelf
 
+Update = dict[str, str]
+"""New values by output: "panel", "proof", "notice", or a problem's field. What is not named stays as it is."""
+
 _BUTTONS_JS = "(running) => [!running, running].map((interactive) => ({ __type__: 'update', interactive }))"
 _BUSY_JS = f"() => ({_BUTTONS_JS})(true)"
+_LOST = "The connection to the server was lost. Press Run to try again."
 
 
 def _ended_js(reason: str, message: str) -> str:
@@ -31,53 +37,36 @@ def _ended_js(reason: str, message: str) -> str:
 
 def connect(page: gr.Blocks, w: Widgets, shelf: Shelf) -> None:
     """Give the widgets their events."""
-    names = ["panel", "notice", *w.problems]
-
-    def update(**values: str) -> list[Any]:
-        """One value an output; what is not named stays as it is."""
-        return [values.get(name, gr.skip()) for name in names]
 
     def run(prompt: Any, steps: Any, choices: Any, model: Any) -> Iterator[list[Any]]:
-        try:
-            request = check_request(prompt, steps, choices)
-            yield update(**dict.fromkeys(w.problems, ""))
-            for word in shelf.wait(model):
-                yield update(notice=word)
-            text = ""
-            for line in Run(shelf.engine(model), request).lines():
-                text += line
-                yield update(panel=text)
-            yield update(notice="")
-        except GreedyscopeError as error:
-            yield update(**{**dict.fromkeys(w.problems, ""), error.field or "prompt": str(error)}, notice="")
-        except Exception:
-            logging.getLogger(__name__).exception("a run failed")
-            yield update(notice="Something went wrong on the server. Press Run to try again.")
+        yield from _shown(w, _run(shelf, prompt, steps, choices, model), "prompt")
 
-    pressed = [w.run.click, w.prompt.submit]
-    # The buttons are turned in the browser: a second click finds them locked, and no failure leaves them so.
-    gr.on(pressed, None, None, [w.run, w.stop], js=_BUSY_JS)
-    started = gr.on(
-        pressed,
-        run,
-        [w.prompt, w.steps, w.choices, w.model],
-        [w.panel, w.notice, *w.problems.values()],
-        show_progress="hidden",
-        api_visibility="private",
-        concurrency_id="model",
-    )
-    broken = "The connection to the server was lost. Press Run to try again."
-    started.then(None, None, [w.run, w.stop], js=_ended_js("error", broken))
-    w.stop.click(None, None, [w.run, w.stop], js=_ended_js("stopped", ""), cancels=[started])
+    pressed = partial(gr.on, [w.run.click, w.prompt.submit])
+    started = [_start(w, pressed, run, [w.prompt, w.steps, w.choices, w.model])]
+    for name, question in QUESTIONS.items():
+        # Gradio hands the panel's words to a parameter of this type.
+        def ask(event: gr.EventData, question: Any = question) -> Iterator[list[Any]]:
+            yield from _shown(w, question(shelf, event._data), "forced")
+
+        started.append(_start(w, getattr(w.panel, name), ask, []))
+    fields = [w.prompt, w.steps, w.choices, w.model]
+
+    def fill(event: gr.EventData) -> list[Any]:
+        """The fields as the link has them; where it is broken, or of a model that is not here, they stay."""
+        try:
+            named = read_link(event._data)
+        except GreedyscopeError:
+            return [gr.skip()] * len(fields)
+        return [named.prompt, named.steps, named.choices, named.model if named.model in shelf.names else gr.skip()]
+
+    w.panel.link(fill, None, fields, show_progress="hidden", api_visibility="private", queue=False)
+    w.stop.click(None, None, [w.run, w.stop], js=_ended_js("stopped", ""), cancels=started)
+
     for button, example in w.examples:
-        button.click(
-            None,
-            None,
-            [w.prompt, w.steps, w.choices, w.model],
-            js=f"() => {json.dumps([example['prompt'], example['steps'], example['choices'], shelf.names[0]])}",
-        )
+        values = json.dumps([example["prompt"], example["steps"], example["choices"], shelf.names[0]])
+        button.click(None, None, [w.prompt, w.steps, w.choices, w.model], js=f"() => {values}")
     for button, text in w.recorded:
-        button.click(None, None, [w.panel], js=f"() => {json.dumps(text)}", cancels=[started])
+        button.click(None, None, [w.panel], js=f"() => {json.dumps(text)}", cancels=started)
 
     def loading() -> Iterator[Any]:
         """Word of the first model's loading to whoever opens the page meanwhile."""
@@ -88,7 +77,61 @@ def connect(page: gr.Blocks, w: Widgets, shelf: Shelf) -> None:
             yield str(error)
 
     page.load(loading, None, [w.notice], show_progress="hidden", api_visibility="private", concurrency_limit=None)
+    gr_api(_endpoint(shelf), api_name="greedy", concurrency_id="model")
 
+
+def _start(w: Widgets, on: Callable[..., Any], handler: Callable[..., Any], inputs: list[Any]) -> Any:
+    """Have `handler` answer a listener, the buttons locked meanwhile.
+
+    They are turned in the browser: a second click finds them locked, and no failure leaves them so.
+    """
+    on(None, None, [w.run, w.stop], js=_BUSY_JS)
+    started = on(
+        handler,
+        inputs,
+        [w.panel, w.notice, *w.problems.values()],
+        show_progress="hidden",
+        api_visibility="private",
+        concurrency_id="model",
+    )
+    started.then(None, None, [w.run, w.stop], js=_ended_js("error", _LOST))
+    return started
+
+
+def _shown(w: Widgets, updates: Iterator[Update], field: str) -> Iterator[list[Any]]:
+    """Updates as values of the outputs, and what goes wrong as a sentence beside its field, or else beside `field`."""
+
+    def values(update: Update) -> list[Any]:
+        panel: Any = update.get("panel", gr.skip())
+        if "proof" in update:
+            panel = gr.update(proof=update["proof"])
+        return [panel, *(update.get(name, gr.skip()) for name in ("notice", *w.problems))]
+
+    clear = dict.fromkeys(["notice", *w.problems], "")
+    try:
+        yield values(clear)
+        yield from map(values, updates)
+        yield values({"notice": ""})
+    except GreedyscopeError as error:
+        place = error.field if error.field in w.problems else field
+        yield values({**clear, place: str(error)})
+    except Exception:
+        logging.getLogger(__name__).exception("a run failed")
+        yield values({"notice": "Something went wrong on the server. Press Run to try again."})
+
+
+def _run(shelf: Shelf, prompt: Any, steps: Any, choices: Any, model: Any) -> Iterator[Update]:
+    request = check_request(prompt, steps, choices)
+    for word in shelf.wait(model):
+        yield {"notice": word}
+    yield {"notice": ""}
+    text = ""
+    for line in Run(shelf.engine(model), request).lines():
+        text += line
+        yield {"panel": text}
+
+
+def _endpoint(shelf: Shelf) -> Callable[..., Iterator[str]]:
     def greedy(prompt: str, steps: int, choices: int, model: str) -> Iterator[str]:
         """Decode greedily; each value is the run so far as JSON Lines: a header, a line a step, an end."""
         try:
@@ -100,4 +143,4 @@ def connect(page: gr.Blocks, w: Widgets, shelf: Shelf) -> None:
         except GreedyscopeError as error:
             raise gr.Error(str(error), print_exception=False) from error
 
-    gr_api(greedy, api_name="greedy", concurrency_id="model")
+    return greedy

@@ -60,6 +60,7 @@ def lay_out(shelf: Shelf) -> Widgets:
     with gr.Row(elem_classes="chips"):
         gr.HTML("Recorded runs:", elem_classes="chips-label")
         recorded_buttons = [(gr.Button(RECORDED[name], size="sm"), text) for name, text in recorded.items()]
+    problems["forced"] = _problem("forced")
     return Widgets(
         prompt=prompt,
         steps=steps,

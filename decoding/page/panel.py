@@ -2,15 +2,12 @@
 event.
 """
 
-from pathlib import Path
-
 import gradio as gr
-import plotly
 
-ASSETS = Path(__file__).resolve().parents[2] / "assets"
-PLOTLY_JS = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
+from decoding import assets
+from decoding.assets import ASSETS
 
-_SCRIPTS = ("run", "text", "bars", "strip", "table", "panel", "controls")
+__all__ = ["ASSETS", "page_css", "panel", "plotly_head", "sentence"]
 
 # Text goes in as text, never as a template or markup: a template that is filled in with a value can be made to run it.
 _SENTENCE_HTML = '<p role="{role}"></p>'
@@ -23,13 +20,12 @@ show();
 
 def panel(value: str) -> gr.HTML:
     """The panel, fed with the growing JSON Lines of one run."""
-    folder = ASSETS / "panel"
-    scripts = "\n".join((folder / f"{name}.js").read_text("utf-8") for name in _SCRIPTS)
     return gr.HTML(
         value,
-        html_template=(folder / "panel.html").read_text("utf-8"),
-        js_on_load=f"{scripts}\nstartPanel(element, props, watch);",
+        html_template=assets.panel_html(),
+        js_on_load=f"{assets.panel_script()}\nstartPanel(element, props, watch, trigger);",
         elem_id="panel",
+        proof="",
     )
 
 
@@ -41,12 +37,13 @@ def sentence(name: str, *, role: str, kind: str) -> gr.HTML:
 
 
 def page_css() -> str:
-    return "\n".join((ASSETS / name).read_text("utf-8") for name in ("page.css", "panel/panel.css"))
+    return f"{assets.read('page.css')}\n{assets.panel_css()}"
 
 
 def plotly_head() -> str:
     """The script tag for the plotly.js that the plotly package ships: a relative address, so that it works under any
     path.
     """
-    gr.set_static_paths([PLOTLY_JS])  # this one file; never its folder, since everything in it would be public
-    return f'<script defer src="gradio_api/file={PLOTLY_JS.as_posix()}"></script>'
+    script = assets.plotly_js()
+    gr.set_static_paths([script])  # this one file; never its folder, since everything in it would be public
+    return f'<script defer src="gradio_api/file={script.as_posix()}"></script>'

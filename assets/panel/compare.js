@@ -1,0 +1,98 @@
+// The Compare tab: the runs that are kept, and two of them side by side.
+
+function drawCompare(parts, keep) {
+  const { list, sides, verdict, undo: undoButton, redo: redoButton } = parts.compare;
+  undoButton.disabled = keep.undo.length < 2;
+  redoButton.disabled = keep.redo.length === 0;
+  list.tBodies[0].replaceChildren(...keep.entries.map((entry, place) => entryRow(keep, entry, place)));
+  const [a, b] = pair(parts, keep);
+  if (!a || !b || a === b) {
+    verdict.textContent = keep.entries.length < 2 ? "Pick another candidate at any step, and both runs stand here side by side." : "Choose two different runs.";
+    sides.hidden = true;
+    return;
+  }
+  sides.hidden = false;
+  const differs = firstDifference(a.run, b.run);
+  verdict.textContent = differs < 0 ? "Both runs have the same tokens." : `${verdictOn(keep, a, b)} They part at step ${differs + 1}.`;
+  drawSides(sides, a, b, differs);
+}
+
+function entryRow(keep, entry, place) {
+  const { run } = entry;
+  const { logprob, perplexity } = totals(run);
+  const row = make("tr", "");
+  if (entry === keep.shown) row.setAttribute("aria-current", "true");
+  const show = action("gs-link", entry.name, "show", place);
+  const remove = action("gs-link", "Remove", "remove", place);
+  remove.disabled = keep.entries.length === 1;
+  remove.setAttribute("aria-label", `Remove ${entry.name}`);
+  const cells = [
+    show,
+    describe(keep, entry),
+    run.pieces.join(""),
+    String(run.steps.length),
+    number(logprob, 3),
+    run.steps.length ? number(logprob / run.steps.length, 3) : "",
+    run.steps.length ? number(perplexity, 2) : "",
+    remove,
+  ];
+  row.append(...cells.map((content) => {
+    const cell = make("td", "");
+    cell.append(content);
+    return cell;
+  }));
+  row.children[2].className = "gs-generated";
+  return row;
+}
+
+// The two runs to compare: as chosen, and unless chosen the one on screen with the one it left, or with the one before it.
+function pair(parts, keep) {
+  const [left, right] = [parts.compare.left, parts.compare.right];
+  const names = keep.entries.map((entry) => entry.name).join();
+  if (left.dataset.names !== names) {
+    left.dataset.names = names;
+    for (const select of [left, right]) {
+      select.replaceChildren(...keep.entries.map((entry) => {
+        const option = make("option", "", entry.name);
+        option.value = entry.name;
+        return option;
+      }));
+    }
+    const shown = keep.entries.indexOf(keep.shown);
+    const other = keep.entries.indexOf(keep.shown?.parent);
+    right.selectedIndex = shown;
+    left.selectedIndex = other >= 0 ? other : Math.max(0, shown - 1);
+  }
+  return [left, right].map((select) => keep.entries[select.selectedIndex]);
+}
+
+function drawSides(table, a, b, differs) {
+  const head = make("tr", "");
+  head.append(...["Step", a.name, b.name].map((title) => headCell(title, "col")));
+  table.tHead.replaceChildren(head);
+  const most = Math.max(a.run.steps.length, b.run.steps.length);
+  const rows = Array.from({ length: most }, (_, n) => {
+    const row = make("tr", n === differs ? "gs-differs" : "");
+    row.append(headCell(n === differs ? `${n + 1} ← they part` : String(n + 1), "row"), sideCell(a.run.steps[n]), sideCell(b.run.steps[n]));
+    return row;
+  });
+  table.tBodies[0].replaceChildren(...rows);
+}
+
+function sideCell(step) {
+  const cell = make("td", step?.forced ? "gs-forced" : "");
+  if (!step) return cell;
+  cell.append(
+    make("span", "gs-chip-text", (step.forced ? "✎ " : "") + labelOf(step.picked)),
+    make("span", "gs-percent", ` (${percent(step.picked.probability)}) `),
+    make("span", "gs-id", idLabel(step.picked)),
+  );
+  return cell;
+}
+
+function action(className, text, name, place) {
+  const button = make("button", className, text);
+  button.type = "button";
+  button.dataset[name] = place;
+  return button;
+}

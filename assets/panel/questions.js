@@ -1,0 +1,67 @@
+// The "What if" tab: the closest calls, a token of one's own, beam search, another text, loops, and the proof. It asks; the server
+// answers with another run, or with one sentence.
+
+const CLOSEST = 5;
+
+function drawQuestions(parts, view) {
+  const { run } = view;
+  const { closest, loops, step } = parts.questions;
+  const calls = closestCalls(run).slice(0, CLOSEST);
+  closest.replaceChildren(...calls.map((call) => callItem(call)));
+  parts.questions.forkClosest.disabled = calls.length === 0;
+  step.textContent = run.steps.length ? `at step ${view.chosen + 1}` : "";
+  drawLoops(loops, run);
+}
+
+// Steps by the lead of the first candidate over the second, smallest first; picks of a person were no call of the model's.
+function closestCalls(run) {
+  const open = run.steps.filter((step) => !step.forced && step.candidates.length > 1 && step.candidates[1].token_id >= 0);
+  return open.toSorted((a, b) => a.margin - b.margin || a.index - b.index);
+}
+
+function callItem(step) {
+  const [first, second] = step.candidates;
+  const item = make("li", "");
+  const fork = make("button", "gs-link", `take ${labelOf(second)}`);
+  fork.type = "button";
+  Object.assign(fork.dataset, { fork: second.token_id, at: step.index });
+  const words = `Step ${step.index + 1}: ${labelOf(first)} ${percent(first.probability)}, ${labelOf(second)} ${percent(second.probability)}, margin ${percent(step.margin)}: `;
+  item.append(make("span", "", words), fork);
+  return item;
+}
+
+function drawLoops(box, run) {
+  const found = run.end?.loops ?? [];
+  if (found.length === 0) {
+    const words = run.end ? "This text runs into no loop." : "Loops are looked for when the run has ended.";
+    box.replaceChildren(make("p", "gs-aside", words));
+    return;
+  }
+  box.replaceChildren(...found.flatMap((loop) => [make("p", "", loopWords(run, loop)), repeatBars(run, loop)]));
+}
+
+function loopWords(run, { start, period, repeats }) {
+  const tokens = run.steps.slice(start, start + period).map((step) => labelOf(step.picked)).join("");
+  const size = period === 1 ? "one token" : `${period} tokens`;
+  return `From step ${start + 1} on, ${size} stand ${repeats} times in a row: ${tokens}. How sure the model was of them, each time:`;
+}
+
+// The picked tokens' mean probability in each repeat: usually it climbs, since each repeat makes the next more likely.
+function repeatBars(run, { start, period, repeats }) {
+  const list = make("ol", "gs-repeats");
+  for (let n = 0; n < repeats; n++) {
+    const steps = run.steps.slice(start + n * period, start + (n + 1) * period);
+    const mean = steps.reduce((sum, step) => sum + step.picked.probability, 0) / steps.length;
+    const item = make("li", "gs-bar gs-picked");
+    item.style.setProperty("--p", mean);
+    item.append(make("span", "gs-bar-label", `time ${n + 1}`), make("span", "gs-bar-track"), make("span", "gs-bar-value", percent(mean)));
+    list.append(item);
+  }
+  return list;
+}
+
+// Which repeat a step belongs to, for the marks in text and strip.
+function loopAt(run, index) {
+  const loop = run.end?.loops?.find(({ start, period, repeats }) => index >= start && index < start + period * repeats);
+  return loop ? Math.floor((index - loop.start) / loop.period) : null;
+}
