@@ -1,0 +1,85 @@
+"""The address bar holds the run on screen, and an address opens the same run."""
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Page, expect
+
+import app as application
+import decoding
+from decoding.engines.local import LocalEngine
+from decoding.links import Link, from_link, to_link
+from tests.browser import Visit, served
+
+PROMPT = "Transformers are the"
+
+
+@pytest.fixture(scope="module")
+def url(starter: LocalEngine) -> Iterator[str]:
+    with served(application.build_app(lambda name, report: starter, ["starter"])) as address:
+        yield address
+
+
+def named(page: Page) -> Link | None:
+    value = page.evaluate("new URLSearchParams(location.search).get('run')")
+    return from_link(value) if value else None
+
+
+def until_named(page: Page, link: Link) -> None:
+    """Wait until the address holds a run."""
+    for _ in range(100):
+        if named(page) == link:
+            return
+        page.wait_for_timeout(100)
+    assert named(page) == link
+
+
+def test_the_address_holds_the_run_the_step_and_the_picks(url: str, visit: Visit, starter: LocalEngine):
+    page = visit(url)
+    assert named(page) is None  # a recorded run is on screen
+    page.click("#run")
+    until_named(page, Link("starter", PROMPT, 8, 5, [], 7))
+    page.locator(".gs-chip").nth(2).click()
+    until_named(page, Link("starter", PROMPT, 8, 5, [], 2))
+    page.locator(".gs-bar").nth(1).click()
+    other = decoding.trace(starter, PROMPT, max_new_tokens=8, top_k=5).steps[2].candidates[1].token_id
+    until_named(page, Link("starter", PROMPT, 8, 5, [[2, other]], 7))
+    page.go_back()
+    until_named(page, Link("starter", PROMPT, 8, 5, [], 2))
+    expect(page.locator(".gs-step-title")).to_have_text("Step 3 of 8: ·way")
+    page.go_forward()
+    until_named(page, Link("starter", PROMPT, 8, 5, [[2, other]], 7))
+
+
+def test_a_link_opens_the_same_run_with_nothing_typed(url: str, visit: Visit, starter: LocalEngine):
+    greedy = decoding.trace(starter, PROMPT, max_new_tokens=6, top_k=3)
+    fork = decoding.branch(starter, greedy, 1, greedy.steps[1].candidates[2].token_id, max_new_tokens=6)
+    link = to_link(Link("starter", PROMPT, 6, 3, [[1, fork.steps[1].picked.token_id]], 4))
+    page = visit(f"{url}?run={link}")
+    expect(page.locator(".gs-step-title")).to_contain_text("Step 5 of 6")
+    ids = page.locator(".gs-chip .gs-id").all_inner_texts()
+    assert ids == [str(token_id) for token_id in fork.generated_token_ids]
+    expect(page.locator("#steps input")).to_have_value("6")
+    expect(page.locator("#choices input")).to_have_value("3")
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        ("1abc", "This link is broken: it is cut short or altered."),
+        ("9abc", "This link is of a version that this page does not know."),
+        (to_link(Link("gpt2-xl", "a", 8, 5, [])), 'The model "gpt2-xl" is not offered here.'),
+        (
+            to_link(Link("starter", "a", 999, 5, [])),
+            "The number of steps has to be a whole number from 1 to 256, not 999.",
+        ),
+        (to_link(Link("starter", "a", 8, 5, [[3, 10**6]])), "The token id 1000000, forced at step 3, does not exist"),
+    ],
+)
+def test_a_broken_link_says_so_and_the_page_works(url: str, visit: Visit, value: str, sentence: str):
+    page = visit(f"{url}?run={value}")
+    expect(page.locator(".problem p:not(:empty)").first).to_contain_text(sentence)
+    page.fill("#prompt textarea", PROMPT)
+    page.fill("#steps input", "2")
+    page.click("#run")
+    expect(page.locator(".gs-state")).to_contain_text("2 steps, done")
