@@ -1,4 +1,4 @@
-"""What if, on the page over the real starter: fork, undo, compare, search, read, prove. Numbers are the engine's own."""
+"""What if, on the page over the real starter: fork, undo, compare, search, read, prove. The numbers are the engine's."""
 
 import re
 from collections.abc import Iterator
@@ -171,7 +171,7 @@ def test_loops_are_marked(page: Page, starter: LocalEngine):
         ({".gs-beams": "9"}, "beam", "from 2 to 8"),
     ],
 )
-def test_a_question_that_cannot_be_answered_gets_a_sentence(page: Page, fields: dict[str, str], ask: str, sentence: str):
+def test_what_cannot_be_answered_gets_a_sentence(page: Page, fields: dict[str, str], ask: str, sentence: str):
     page.click("#gs-tab-whatif")
     for field, value in fields.items():
         page.fill(field, value)

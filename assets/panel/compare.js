@@ -13,7 +13,7 @@ function drawCompare(parts, keep) {
   }
   sides.hidden = false;
   const differs = firstDifference(a.run, b.run);
-  verdict.textContent = differs < 0 ? "Both runs have the same tokens." : `${verdictOn(keep, a, b)} They part at step ${differs + 1}.`;
+  verdict.textContent = differs < 0 ? "A tie: both runs have the same tokens." : `${verdictOn(keep, a, b)} They part at step ${differs + 1}.`;
   drawSides(sides, a, b, differs);
 }
 
