@@ -1,17 +1,26 @@
-"""The terminal front end: `python -m decoding "Transformers are the" --steps 8 --choices 5`. Knows no page."""
+"""The terminal front end: `python -m decoding "Transformers are the" --steps 8 --choices 5`, and
+`python -m decoding check FILE`. Knows no page.
+"""
 
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import decoding
-from decoding.errors import GreedyscopeError
-from decoding.export import to_csv, to_table
+from decoding.check import TOLERANCE, read_run, recompute
+from decoding.errors import FormatError, GreedyscopeError
+from decoding.export import one_line, summary, to_csv, to_table
 from decoding.run import MAX_CHOICES, MAX_STEPS, Run, check_request
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one prompt and print it. Returns 0, or 2 after a request that was refused, its sentence on standard error."""
+    """Run one prompt and print it, or check a file. Returns 0, or 2 after a request that was refused, its sentence on
+    standard error; a check also 1.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["check"]:
+        return check(arguments[1:])
     options = _parser().parse_args(arguments)
     try:
         request = check_request(options.prompt, _number(options.steps), _number(options.choices))
@@ -30,9 +39,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def check(arguments: Sequence[str]) -> int:
+    """Say whether a file is a run, and whether a model still gives its numbers. Returns 0 for yes, 1 for no, and 2
+    where that could not be found out; both sentences on standard error.
+    """
+    options = _check_parser().parse_args(arguments)
+    file: Path = options.file
+    said = f"{file} is no well-formed run."
+    try:
+        trace = read_run(file)
+        print(one_line(f"{file} is a well-formed run: {summary(trace)}."))
+        if options.recompute:
+            name = options.model or trace.model.id
+            said = f"{name} does not give these numbers."
+            worst = recompute(decoding.load(name, dtype=trace.model.dtype), trace)
+            print(
+                f"{name} still gives its tokens, and its probabilities to within {TOLERANCE} (at most {worst:.0e} off)."
+            )
+    except FormatError as error:
+        print(one_line(f"{said} {error}"), file=sys.stderr)
+        return 1
+    except GreedyscopeError as error:
+        print(one_line(str(error)), file=sys.stderr)
+        return 2
+    return 0
+
+
+def _check_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m decoding check",
+        description="Say whether a file of JSON Lines is a run. Exit code 0: it is, 1: it is not, 2: nobody can say.",
+        epilog='To go on from the word "check" itself: python -m decoding -- check',
+    )
+    parser.add_argument("file", metavar="FILE", type=Path, help="a run as JSON Lines")
+    parser.add_argument("--recompute", action="store_true", help="have the model write the run again, and compare")
+    parser.add_argument("--model", metavar="ID", help="the model to compare with (the one that the file names)")
+    return parser
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m decoding", description="Decode a prompt greedily and print every step's candidates."
+        prog="python -m decoding",
+        description="Decode a prompt greedily and print every step's candidates.",
+        epilog='"python -m decoding check FILE" checks a run that was kept; "-- check" goes on from that word.',
     )
     parser.add_argument("prompt", help="the text to go on from")
     parser.add_argument("--steps", default="8", help=f"how many tokens to decode, 1 to {MAX_STEPS} (8)")

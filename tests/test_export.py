@@ -125,9 +125,9 @@ def test_markdown_of_a_run_of_no_steps_is_a_table_all_the_same() -> None:
     assert cells_of(to_markdown(replace(saying("x"), steps=()))) == [["Input"]]
 
 
-MARKUP = ["|", "||a|b", "`a`", "*a* **b** _c_", "~~a~~", "[a](http://x)", "![a](http://x/y.png)", "<b>", "&lt;", "&#124;",
-          "\\|", "\\", "a\n\nb", "# a", "- a", "1. a", "---", "$x$", "http://x.y", "www.x.y", "a@b.c", ":+1:", "> a",
-          "<!-- a", "[^1]", "==a==", "^a^", "{a}", "=1+1"]  # fmt: skip
+MARKUP = ["|", "||a|b", "`a`", "*a* **b** _c_", "~~a~~", "[a](http://x)", "![a](http://x/y.png)", "<b>", "&lt;",
+          "&#124;", "\\|", "\\", "a\n\nb", "# a", "- a", "1. a", "---", "$x$", "http://x.y", "www.x.y", "a@b.c", ":+1:",
+          "> a", "<!-- a", "[^1]", "==a==", "^a^", "{a}", "=1+1"]  # fmt: skip
 
 
 @pytest.mark.parametrize("text", [*NASTY.values(), *MARKUP])
@@ -149,6 +149,12 @@ def test_the_table_hides_nothing_and_stays_a_table() -> None:
     assert header.split() == ["Input", "Choice", "1", "Choice", "2", "Choice", "3"]
     assert row.split() == ["a⇥b", "c·d↵", "↵", "(50.00%)", "한국", "(25.00%)", "<b>", "(12.50%)"]
     assert empty == ""
+
+
+def test_the_table_of_a_run_of_no_steps_is_its_text_and_totals() -> None:
+    lines = to_table(replace(saying("x", prompt="a\nb\x1b[2J"), steps=(), stop_reason="stopped")).splitlines()
+    assert lines == ["a", "b\\u001b[2J", "", lines[-1]]
+    assert lines[-1].startswith("0 steps (stopped); ")
 
 
 def test_long_texts_are_not_cut() -> None:

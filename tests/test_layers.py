@@ -16,6 +16,7 @@ FLOORS = {
     "decoding.__main__": 6.5,
     "decoding": 6.2,  # the public names
     "decoding.whatif": 6,
+    "decoding.check": 6,
     "decoding.run": 5,
     "decoding.shelf": 5,
     "decoding.request": 4.5,

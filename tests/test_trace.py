@@ -191,3 +191,18 @@ def test_fewer_tokens_than_choices() -> None:
     engine = ScriptedEngine([torch.tensor([0.0, 1.0, 2.0])])
     frame = decoding.trace(engine, "a", max_new_tokens=1, top_k=50).to_frame()
     assert list(frame.columns) == ["Input", "Choice 1", "Choice 2", "Choice 3"]
+
+
+# ---- as a result in a notebook and in a terminal
+
+
+def test_a_run_shows_itself_as_its_table(run: Trace) -> None:
+    shown: list[str] = []
+    printer = type("Printer", (), {"text": lambda _, text: shown.append(text)})()
+    run._repr_pretty_(printer, False)
+    assert shown == [str(run)]
+    assert str(run).splitlines()[0].split() == ["Input", "Choice", "1", "Choice", "2", "Choice", "3"]
+    assert "most (50.00%)" in str(run)
+    assert repr(run).startswith("Trace(model=ModelInfo(id='scripted'")
+    # What it is in a browser: test_export_html.
+    assert run._repr_html_().startswith('<iframe sandbox="allow-scripts" title="Greedyscope: Transformers are the')

@@ -17,8 +17,10 @@ standalone.querySelector("#gs-tab-whatif").textContent = "Closest calls and loop
 standalone.querySelector("#gs-tab-compare").remove();
 standalone.querySelector(".gs-bars").setAttribute("aria-label", "Candidates of this step, most probable first.");
 
-// Before the panel hears of it: a candidate is no question here.
+// Before the panel hears of it: a candidate is no question here, and a cell of the table is a part of its row.
 standalone.addEventListener("click", (event) => {
+  const cell = event.target.closest("td[data-candidate]");
+  if (cell) delete cell.dataset.candidate;
   if (event.target.closest("[data-candidate], [data-fork], [data-ask]")) event.stopPropagation();
 }, { capture: true });
 

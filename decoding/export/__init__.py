@@ -2,6 +2,16 @@
 
 from decoding.export.standalone import to_frame_html, to_html
 from decoding.export.tables import to_csv, to_csv_file, to_frame, to_markdown, to_table
-from decoding.export.words import summary
+from decoding.export.words import one_line, summary
 
-__all__ = ["summary", "to_csv", "to_csv_file", "to_frame", "to_frame_html", "to_html", "to_markdown", "to_table"]
+__all__ = [
+    "one_line",
+    "summary",
+    "to_csv",
+    "to_csv_file",
+    "to_frame",
+    "to_frame_html",
+    "to_html",
+    "to_markdown",
+    "to_table",
+]

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from decoding.export.record import Record
-from decoding.export.words import summary
+from decoding.export.words import one_line, summary
 from decoding.step import Candidate, Step
 from decoding.tokens import join, visible
 
@@ -95,7 +95,7 @@ def to_frame(run: Record) -> "pd.DataFrame":
 def to_markdown(run: Record) -> str:
     """The notebook's table in Markdown. Whatever prompt and model wrote is text there: no markup, no link, no HTML."""
     columns, *rows = _rows(run)
-    lines = [columns, ["---"] * len(columns), *([_markdown(_line(cell)) for cell in row] for row in rows)]
+    lines = [columns, ["---"] * len(columns), *([_markdown(one_line(cell)) for cell in row] for row in rows)]
     width = len(columns)
     return "".join(f"| {' | '.join([*line, *[''] * (width - len(line))])} |\n" for line in lines)
 
@@ -110,13 +110,11 @@ def to_table(run: Record) -> str:
     """The notebook's table as lines of text, then the run's totals."""
     import pandas as pd  # here: as above
 
+    text = "\n".join(map(one_line, run.text.split("\n")))
+    if not run.steps:
+        return f"{text}\n\n{summary(run)}\n"
     frame = to_frame(run)
-    frame["Input"] = [_line(text) for text in frame["Input"]]
+    frame["Input"] = [one_line(text) for text in frame["Input"]]
     with pd.option_context("display.unicode.east_asian_width", True, "display.max_colwidth", None):
         table = frame.to_string(index=False, justify="left")
-    return f"{table}\n\n{run.text}\n\n{summary(run)}\n"
-
-
-def _line(text: str) -> str:
-    """A text as one line in which only its spaces are invisible."""
-    return " ".join(map(visible, text.split(" ")))
+    return f"{table}\n\n{text}\n\n{summary(run)}\n"

@@ -1,6 +1,12 @@
-"""What a run says of itself in one line."""
+"""A run's words in one line, in which nothing of it moves a terminal's cursor or hides."""
 
 from decoding.export.record import Record
+from decoding.tokens import visible
+
+
+def one_line(text: str) -> str:
+    """A text as one line in which only its spaces are invisible."""
+    return " ".join(map(visible, text.split(" ")))
 
 
 def summary(run: Record) -> str:
@@ -13,7 +19,7 @@ def summary(run: Record) -> str:
         "error": run.message,
     }
     m = run.model
-    return (
+    return one_line(
         f"{len(run.steps)} steps ({ends[run.stop_reason]}); log-probability {run.logprob:.4f}, "
         f"perplexity {run.perplexity:.4f}; {m.id}, {m.dtype}, {m.device}"
     )
