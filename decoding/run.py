@@ -3,7 +3,7 @@
 Knows ids only to hand them on, and no page: library, terminal, page and HTTP all come through here.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 
 from decoding.engines import Engine
@@ -69,7 +69,7 @@ class Run:
             raise
         self._stop_reason = self._why()
 
-    def lines(self) -> Iterator[str]:
+    def lines(self) -> Generator[str, None, None]:
         """The run as JSON Lines while it grows, each line with its end. An error that is safe to show ends the run with
         its sentence in the last line.
         """

@@ -1,8 +1,8 @@
-// The chosen step's candidates: as buttons in a list, and as Plotly's bars once plotly.js is there. Both show the same rows. The
-// buttons then lie over the bars, unseen but for their focus: Plotly's bars cannot be reached by keyboard or screen reader.
+// The chosen step's candidates: Plotly draws the bars, and a list of buttons over them carries labels and numbers. So the labels
+// are text that nothing interprets, each can be reached by keyboard and screen reader, and Plotly has little to draw again at each
+// step. Before plotly.js is there, the list draws plain bars itself.
 
 const ROW_HEIGHT = 30;
-const PLOT_TOP = 4;
 const PLOT_BOTTOM = 28;
 const EVERYTHING_ELSE = "everything else";
 const MARKS = { argmax: "▸ ", forced: "✎ ", other: "" };
@@ -26,7 +26,7 @@ function rowsOf(step) {
   return [...rows, { label: EVERYTHING_ELSE, probability: rest, id: "", kind: "rest" }];
 }
 
-function drawBars(parts, step, plotToo) {
+function drawBars(parts, step) {
   const rows = rowsOf(step);
   // A button that is replaced under a pointer is not clicked, so the list is only replaced when it changes.
   if (parts.listed !== step) {
@@ -35,7 +35,7 @@ function drawBars(parts, step, plotToo) {
     candidateButtons(parts)[focused]?.focus();
     parts.listed = step;
   }
-  if (window.Plotly && plotToo) drawPlot(parts, rows);
+  if (window.Plotly) drawPlot(parts, rows);
 }
 
 function candidateButtons(parts) {
@@ -52,70 +52,43 @@ function listRow(row) {
     line.title = line.disabled ? "" : "What if the text went on with this token?";
   }
   line.style.setProperty("--p", row.probability);
-  line.append(
-    make("span", "gs-bar-label", row.label),
-    make("span", "gs-bar-track"),
-    make("span", "gs-bar-value", percent(row.probability)),
-    make("span", "gs-id", row.id),
-  );
+  const value = make("span", "gs-bar-value", `${percent(row.probability)} `);
+  value.append(make("span", "gs-id", row.id));
+  line.append(make("span", "gs-bar-label", row.label), make("span", "gs-bar-track"), value);
   item.append(line);
   return item;
 }
 
 function drawPlot(parts, rows) {
+  const narrow = parts.chart.clientWidth < 480;
   parts.root.classList.add("gs-plotted"); // first: an element that is not shown has no width
+  parts.root.classList.toggle("gs-narrow", narrow);
   const style = getComputedStyle(parts.root);
-  const colour = (name) => style.getPropertyValue(name).trim();
-  const colours = { argmax: colour("--gs-accent"), forced: colour("--gs-forced"), other: colour("--gs-other"), rest: colour("--gs-rest") };
-  const narrow = parts.plot.clientWidth < 480;
-  const last = rows.length - 1;
+  const read = (name) => style.getPropertyValue(name).trim();
+  const colours = { argmax: read("--gs-accent"), forced: read("--gs-forced"), other: read("--gs-other"), rest: read("--gs-rest") };
   const trace = {
     type: "bar",
     orientation: "h",
     x: rows.map((row) => row.probability * 100),
-    // Numbers, not labels: Plotly would merge bars of the same label and sort them.
     y: rows.map((_, place) => place),
-    text: rows.map((row) => percent(row.probability) + (row.id ? `  <span style="font-size:.8em">${escapeMarkup(row.id)}</span>` : "")),
-    textposition: "outside",
-    cliponaxis: false,
     marker: {
       color: rows.map((row) => colours[row.kind]),
-      pattern: { shape: rows.map((row) => (row.kind === "rest" ? "/" : "")), fgcolor: colour("--gs-muted"), size: 5, solidity: 0.2 },
+      pattern: { shape: rows.map((row) => (row.kind === "rest" ? "/" : "")), fgcolor: read("--gs-muted"), size: 5, solidity: 0.2 },
     },
-    hoverinfo: "skip", // the buttons above the bars say it
+    hoverinfo: "skip",
   };
   // The size is always given: Plotly's own resizing measures an element whose height is Plotly's own.
   const layout = {
-    width: parts.plot.clientWidth,
-    height: rows.length * ROW_HEIGHT + PLOT_TOP + PLOT_BOTTOM,
-    margin: { l: narrow ? 116 : 160, r: narrow ? 92 : 116, t: PLOT_TOP, b: PLOT_BOTTOM },
+    width: parts.chart.clientWidth,
+    height: rows.length * ROW_HEIGHT + PLOT_BOTTOM,
+    margin: { l: parseInt(read("--gs-left")), r: parseInt(read("--gs-right")), t: 0, b: PLOT_BOTTOM },
     bargap: 0.28,
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
-    font: { family: style.fontFamily, size: narrow ? 12 : 15, color: colour("--gs-text") },
-    xaxis: { range: [0, 100], fixedrange: true, ticksuffix: " %", dtick: narrow ? 50 : 25, gridcolor: colour("--gs-line"), zeroline: false, tickfont: { size: 12, color: colour("--gs-muted") } },
-    yaxis: {
-      range: [last + 0.5, -0.5],
-      fixedrange: true,
-      tickvals: rows.map((_, place) => place),
-      ticktext: rows.map((row) => tick(row, narrow ? 10 : 15)),
-      tickfont: { family: colour("--gs-mono") },
-      showgrid: false,
-      zeroline: false,
-    },
+    font: { family: style.fontFamily, size: 12, color: read("--gs-muted") },
+    xaxis: { range: [0, 100], fixedrange: true, ticksuffix: " %", dtick: narrow ? 50 : 25, gridcolor: read("--gs-line"), zeroline: false },
+    yaxis: { range: [rows.length - 0.5, -0.5], fixedrange: true, showticklabels: false, showgrid: false, zeroline: false },
     showlegend: false,
   };
-  window.Plotly.react(parts.plot, [trace], layout, { displayModeBar: false });
-}
-
-function tick(row, most) {
-  if (row.kind === "rest") return `<i>${row.label}</i> `;
-  const letters = Array.from(row.label);
-  const label = escapeMarkup(letters.length > most ? `${letters.slice(0, most - 1).join("")}…` : row.label);
-  return row.kind === "other" ? `${label} ` : `<b>${label}</b> `;
-}
-
-// Plotly reads its texts as a small markup language of its own.
-function escapeMarkup(text) {
-  return text.replace(/[&<>]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;" })[c]);
+  window.Plotly.react(parts.plot, [trace], layout, { displayModeBar: false, staticPlot: true });
 }

@@ -114,8 +114,9 @@ function listenToLooks(parts, panel) {
     if (parts.root.clientWidth !== width) panel.schedule();
     width = parts.root.clientWidth;
   }).observe(parts.root);
+  let tries = 600; // a minute: a file without plotly.js never has it
   const waiting = setInterval(() => {
-    if (!window.Plotly && parts.root.isConnected) return;
+    if (!window.Plotly && parts.root.isConnected && --tries) return;
     clearInterval(waiting);
     panel.schedule();
   }, 100);

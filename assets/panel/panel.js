@@ -2,15 +2,16 @@
 // `element`, `props` and `watch` are Gradio's: the panel's own element, its value, and word of a new value.
 
 const PLAY_MILLISECONDS = 700;
-// Plotly takes 20 ms to draw, which on a small machine are 20 ms the model does not get: while text streams in, it draws so often.
-const PLOT_MILLISECONDS = 120;
+// A drawing takes tens of milliseconds, which on a small machine are milliseconds that the model does not get: while text streams
+// in, so often and no more.
+const STREAM_MILLISECONDS = 150;
 const PLAY_ICON = "M7 4v16l13-8z";
 const PAUSE_ICON = "M6 5h4v14H6zM14 5h4v14h-4z";
 
 function startPanel(element, props, watch, trigger) {
   const parts = findParts(element);
   const keep = emptyKeep();
-  const view = { run: emptyRun(), chosen: -1, follow: true, waiting: false, player: null, frame: 0, plotted: 0 };
+  const view = { run: emptyRun(), chosen: -1, follow: true, waiting: false, player: null, pending: null, timer: 0, drawnAt: 0 };
 
   // A value is one run as JSON Lines: the run that is streamed in goes on, or another begins.
   function receive() {
@@ -73,10 +74,22 @@ function startPanel(element, props, watch, trigger) {
     schedule();
   }
 
-  // However fast steps come, one drawing a frame.
+  // However fast steps come, one drawing a frame at most, and fewer while they stream in and nobody looks elsewhere.
   function schedule() {
-    view.frame ||= requestAnimationFrame(() => {
-      view.frame = 0;
+    const streaming = view.follow && view.run.header && !view.run.end;
+    const wait = streaming ? view.drawnAt + STREAM_MILLISECONDS - performance.now() : 0;
+    if (view.pending === "frame" || (view.pending === "later" && wait > 0)) return;
+    clearTimeout(view.timer);
+    view.pending = wait > 0 ? "later" : "frame";
+    if (wait > 0) view.timer = setTimeout(frame, wait);
+    else frame();
+  }
+
+  function frame() {
+    view.pending = "frame";
+    requestAnimationFrame(() => {
+      view.pending = null;
+      view.drawnAt = performance.now();
       if (view.run.header) draw();
     });
   }
@@ -91,20 +104,12 @@ function startPanel(element, props, watch, trigger) {
     view.loopsDrawn = Boolean(run.end);
     markChip(parts, view.chosen);
     markStrip(parts, run, view.chosen);
-    drawStep(parts, run, view.chosen, plotNow());
+    drawStep(parts, run, view.chosen);
     drawOpenTab();
     writeAddress?.();
     const { first, previous, next, last } = parts.buttons;
     first.disabled = previous.disabled = view.chosen <= 0;
     next.disabled = last.disabled = view.chosen >= run.steps.length - 1;
-  }
-
-  function plotNow() {
-    const streaming = view.follow && !view.run.end;
-    const wait = streaming ? view.plotted + PLOT_MILLISECONDS - performance.now() : 0;
-    if (wait > 0) setTimeout(schedule, wait); // the last step that came has to be drawn too
-    else view.plotted = performance.now();
-    return wait <= 0;
   }
 
   function drawOpenTab() {
@@ -148,9 +153,17 @@ function startPanel(element, props, watch, trigger) {
   parts.copy.hidden = !writeAddress;
   listen(parts, view, keep, panel);
   watch("value", receive);
-  watch("proof", () => { parts.questions.proof.textContent = props.proof ?? ""; });
+  watch("words", () => say(parts, props.words));
   receive();
   if (writeAddress) setTimeout(() => openAddress(panel)); // after the page has its listeners
+}
+
+// The page's sentences, by where they belong: beside a field, beside Run, or beside the proof that was asked for.
+function say(parts, words) {
+  for (const [place, sentence] of Object.entries(JSON.parse(words || "{}"))) {
+    const slot = place === "proof" ? parts.questions.proof : document.querySelector(`#${place} p`);
+    if (slot) slot.textContent = sentence;
+  }
 }
 
 function findParts(element) {
@@ -168,6 +181,7 @@ function findParts(element) {
     text: one(".gs-text"),
     promptTokens: one(".gs-prompt-tokens"),
     stepTitle: one(".gs-step-title"),
+    chart: one(".gs-chart"),
     plot: one(".gs-plot"),
     bars: one(".gs-bars"),
     numbers: one(".gs-numbers"),
@@ -220,12 +234,12 @@ function stateOf(run) {
   return `${done} ${done === 1 ? "step" : "steps"}, ${whyEnded(run)}${sums}`;
 }
 
-function drawStep(parts, run, chosen, plotToo) {
+function drawStep(parts, run, chosen) {
   const step = run.steps[chosen];
   parts.root.classList.toggle("gs-empty", !step);
   parts.stepTitle.textContent = step ? `Step ${chosen + 1} of ${run.steps.length}: ${labelOf(step.picked)}` : "The first step";
   if (!step) return;
-  drawBars(parts, step, plotToo);
+  drawBars(parts, step);
   parts.numbers.textContent = [
     `log-probability ${number(step.picked.logprob, 4)}`,
     `entropy ${number(step.entropy, 3)}${step.entropy === null ? "" : " nats"}`,

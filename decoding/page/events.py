@@ -13,13 +13,14 @@ import gradio as gr
 from gradio.events import api as gr_api
 
 from decoding.errors import GreedyscopeError
-from decoding.page.layout import Widgets
+from decoding.page.ahead import ahead
+from decoding.page.layout import PROBLEMS, Widgets
 from decoding.page.questions import QUESTIONS, read_link
 from decoding.run import Run, check_request
 from decoding.shelf import Shelf
 
 Update = dict[str, str]
-"""New values by output: "panel", "proof", "notice", or a problem's field. What is not named stays as it is."""
+"""The panel's new value under "panel", or sentences by place: "notice", "proof", or a problem's field."""
 
 _BUTTONS_JS = "(running) => [!running, running].map((interactive) => ({ __type__: 'update', interactive }))"
 _BUSY_JS = f"() => ({_BUTTONS_JS})(true)"
@@ -38,15 +39,15 @@ def _ended_js(reason: str, message: str) -> str:
 def connect(page: gr.Blocks, w: Widgets, shelf: Shelf) -> None:
     """Give the widgets their events."""
 
-    def run(prompt: Any, steps: Any, choices: Any, model: Any) -> Iterator[list[Any]]:
-        yield from _shown(w, _run(shelf, prompt, steps, choices, model), "prompt")
+    def run(prompt: Any, steps: Any, choices: Any, model: Any) -> Iterator[Any]:
+        yield from _shown(_run(shelf, prompt, steps, choices, model), "prompt")
 
     pressed = partial(gr.on, [w.run.click, w.prompt.submit])
     started = [_start(w, pressed, run, [w.prompt, w.steps, w.choices, w.model])]
     for name, question in QUESTIONS.items():
         # Gradio hands the panel's words to a parameter of this type.
-        def ask(event: gr.EventData, question: Any = question) -> Iterator[list[Any]]:
-            yield from _shown(w, question(shelf, event._data), "forced")
+        def ask(event: gr.EventData, question: Any = question) -> Iterator[Any]:
+            yield from _shown(question(shelf, event._data), "forced")
 
         started.append(_start(w, getattr(w.panel, name), ask, []))
     fields = [w.prompt, w.steps, w.choices, w.model]
@@ -71,12 +72,13 @@ def connect(page: gr.Blocks, w: Widgets, shelf: Shelf) -> None:
     def loading() -> Iterator[Any]:
         """Word of the first model's loading to whoever opens the page meanwhile."""
         try:
-            yield from shelf.wait(shelf.names[0])
-            yield ""
+            for word in shelf.wait(shelf.names[0]):
+                yield _value({"notice": word})
+            yield _value({"notice": ""})
         except GreedyscopeError as error:
-            yield str(error)
+            yield _value({"notice": str(error)})
 
-    page.load(loading, None, [w.notice], show_progress="hidden", api_visibility="private", concurrency_limit=None)
+    page.load(loading, None, [w.panel], show_progress="hidden", api_visibility="private", concurrency_limit=None)
     gr_api(_endpoint(shelf), api_name="greedy", concurrency_id="model")
 
 
@@ -89,7 +91,7 @@ def _start(w: Widgets, on: Callable[..., Any], handler: Callable[..., Any], inpu
     started = on(
         handler,
         inputs,
-        [w.panel, w.notice, *w.problems.values()],
+        [w.panel],
         show_progress="hidden",
         api_visibility="private",
         concurrency_id="model",
@@ -98,26 +100,25 @@ def _start(w: Widgets, on: Callable[..., Any], handler: Callable[..., Any], inpu
     return started
 
 
-def _shown(w: Widgets, updates: Iterator[Update], field: str) -> Iterator[list[Any]]:
-    """Updates as values of the outputs, and what goes wrong as a sentence beside its field, or else beside `field`."""
-
-    def values(update: Update) -> list[Any]:
-        panel: Any = update.get("panel", gr.skip())
-        if "proof" in update:
-            panel = gr.update(proof=update["proof"])
-        return [panel, *(update.get(name, gr.skip()) for name in ("notice", *w.problems))]
-
-    clear = dict.fromkeys(["notice", *w.problems], "")
+def _shown(updates: Iterator[Update], field: str) -> Iterator[Any]:
+    """Updates as the panel takes them, and what goes wrong as a sentence beside its field, or else beside `field`."""
+    clear = dict.fromkeys(["notice", *PROBLEMS], "")
     try:
-        yield values(clear)
-        yield from map(values, updates)
-        yield values({"notice": ""})
+        yield _value(clear)
+        yield from map(_value, updates)
+        yield _value({"notice": ""})
     except GreedyscopeError as error:
-        place = error.field if error.field in w.problems else field
-        yield values({**clear, place: str(error)})
+        place = error.field if error.field in PROBLEMS else field
+        yield _value({**clear, place: str(error)})
     except Exception:
         logging.getLogger(__name__).exception("a run failed")
-        yield values({"notice": "Something went wrong on the server. Press Run to try again."})
+        yield _value({"notice": "Something went wrong on the server. Press Run to try again."})
+
+
+def _value(update: Update) -> Any:
+    if "panel" in update:
+        return update["panel"]
+    return gr.update(words=json.dumps({f"problem-{k}" if k in PROBLEMS else k: v for k, v in update.items()}))
 
 
 def _run(shelf: Shelf, prompt: Any, steps: Any, choices: Any, model: Any) -> Iterator[Update]:
@@ -126,8 +127,8 @@ def _run(shelf: Shelf, prompt: Any, steps: Any, choices: Any, model: Any) -> Ite
         yield {"notice": word}
     yield {"notice": ""}
     text = ""
-    for line in Run(shelf.engine(model), request).lines():
-        text += line
+    for lines in ahead(Run(shelf.engine(model), request).lines()):
+        text += lines
         yield {"panel": text}
 
 

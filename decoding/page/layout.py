@@ -5,11 +5,15 @@ from dataclasses import dataclass
 
 import gradio as gr
 
-from decoding.page.panel import ASSETS, panel, sentence
+from decoding.page.panel import ASSETS, panel, slot
 from decoding.run import MAX_CHOICES, MAX_STEPS
 from decoding.shelf import Shelf
 
 RECORDED = {"starter": "starter", "gpt2_xl_notebook_table": "gpt2-xl, the notebook's table"}
+
+
+PROBLEMS = ("prompt", "steps", "choices", "model", "forced")
+"""The fields beside which a sentence can stand; "forced" is the panel's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +26,7 @@ class Widgets:
     model: gr.Dropdown
     run: gr.Button
     stop: gr.Button
-    notice: gr.HTML
     panel: gr.HTML
-    problems: dict[str, gr.HTML]
     examples: list[tuple[gr.Button, dict[str, str | int]]]
     recorded: list[tuple[gr.Button, str]]
 
@@ -41,7 +43,7 @@ def lay_out(shelf: Shelf) -> Widgets:
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=280):
             prompt = gr.Textbox(examples[0]["prompt"], label="Prompt", lines=3, max_lines=8, elem_id="prompt")
-            problems = {"prompt": _problem("prompt")}
+            _problem("prompt")
         with gr.Column(scale=4, min_width=280):
             with gr.Row():
                 steps = _number("Steps", examples[0]["steps"], MAX_STEPS)
@@ -49,18 +51,19 @@ def lay_out(shelf: Shelf) -> Widgets:
                 model = gr.Dropdown(
                     list(shelf.names), value=shelf.names[0], label="Model", min_width=120, scale=2, elem_id="model"
                 )
-            problems |= {name: _problem(name) for name in ("steps", "choices", "model")}
+            for field in ("steps", "choices", "model"):
+                _problem(field)
             with gr.Row():
                 run = gr.Button("Run", variant="primary", min_width=100, elem_id="run")
                 stop = gr.Button("Stop", interactive=False, min_width=100, elem_id="stop")
-            notice = sentence("notice", role="status", kind="notice")
+            slot("notice", role="status", kind="notice")
     with gr.Row(elem_classes="chips"):
         gr.HTML("Examples:", elem_classes="chips-label")
         example_buttons = [(gr.Button(e["label"], size="sm"), e) for e in examples]
     with gr.Row(elem_classes="chips"):
         gr.HTML("Recorded runs:", elem_classes="chips-label")
         recorded_buttons = [(gr.Button(RECORDED[name], size="sm"), text) for name, text in recorded.items()]
-    problems["forced"] = _problem("forced")
+    _problem("forced")
     return Widgets(
         prompt=prompt,
         steps=steps,
@@ -68,9 +71,7 @@ def lay_out(shelf: Shelf) -> Widgets:
         model=model,
         run=run,
         stop=stop,
-        notice=notice,
         panel=panel(recorded["starter"]),
-        problems=problems,
         examples=example_buttons,
         recorded=recorded_buttons,
     )
@@ -81,5 +82,5 @@ def _number(label: str, value: int, most: int) -> gr.Number:
     return gr.Number(value, label=f"{label} (1–{most})", step=1, min_width=90, elem_id=label.lower())
 
 
-def _problem(field: str) -> gr.HTML:
-    return sentence(f"problem-{field}", role="alert", kind="problem")
+def _problem(field: str) -> None:
+    slot(f"problem-{field}", role="alert", kind="problem")

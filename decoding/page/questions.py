@@ -11,6 +11,7 @@ from decoding import whatif
 from decoding.engines import Engine
 from decoding.errors import RequestError
 from decoding.links import Link, from_link
+from decoding.page.ahead import ahead
 from decoding.request import Request, check_prompt, check_request
 from decoding.run import Run
 from decoding.shelf import Shelf
@@ -93,8 +94,8 @@ QUESTIONS: dict[str, Callable[[Shelf, Question], Answer]] = {
 
 def _growing(engine: Engine, request: Request) -> Answer:
     text = ""
-    for line in Run(engine, request).lines():
-        text += line
+    for lines in ahead(Run(engine, request).lines()):
+        text += lines
         yield {"panel": text}
 
 
