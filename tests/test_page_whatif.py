@@ -1,4 +1,4 @@
-"""What if, on the page over the real starter: fork, undo, compare, search, read, prove. The numbers are the engine's."""
+"""What if, on the page over the real starter: fork, undo, compare, search, read, prove, in the engine's own numbers."""
 
 import re
 from collections.abc import Iterator
