@@ -40,6 +40,11 @@ DRAWN = """() => {
         shares: plot.data[0].x,
         drawn: widths.map((width) => (100 * width) / (axis.l2p(100) - axis.l2p(0))),
         range: axis.range,
+        // how far each row's label stands from its bar, in pixels
+        apart: [...plot.querySelectorAll(".bars .point path")].map((bar, row) => {
+            const [a, b] = [bar, document.querySelectorAll(".gs-bar-label")[row]].map((e) => e.getBoundingClientRect());
+            return Math.abs(a.top + a.height / 2 - (b.top + b.height / 2));
+        }),
         ids: [...document.querySelectorAll(".gs-bar .gs-id")].map((id) => id.textContent),
     };
 }"""
@@ -68,6 +73,7 @@ def test_what_is_drawn_is_what_the_engine_computed(
         assert drawn["shares"] == pytest.approx(shares, abs=1e-9)
         assert drawn["drawn"] == pytest.approx(shares, abs=0.3)  # a pixel
         assert drawn["range"] == [0, 100]
+        assert max(drawn["apart"]) < 3
         assert drawn["ids"] == [*(str(c.token_id) for c in step.candidates), ""]
     table = page.locator(".gs-table tbody tr td .gs-id").all_inner_texts()
     assert table == [str(c.token_id) for step in trace.steps for c in step.candidates]

@@ -71,10 +71,8 @@ function drawPlot(parts, rows) {
     orientation: "h",
     x: rows.map((row) => row.probability * 100),
     y: rows.map((_, place) => place),
-    marker: {
-      color: rows.map((row) => colours[row.kind]),
-      pattern: { shape: rows.map((row) => (row.kind === "rest" ? "/" : "")), fgcolor: read("--gs-muted"), size: 5, solidity: 0.2 },
-    },
+    // No pattern: Plotly names it by the page's address, which changes with the run. The list hatches "everything else".
+    marker: { color: rows.map((row) => colours[row.kind]) },
     hoverinfo: "skip",
   };
   // The size is always given: Plotly's own resizing measures an element whose height is Plotly's own.
