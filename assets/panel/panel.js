@@ -21,6 +21,8 @@ function startPanel(element, props, watch, trigger) {
     if (run !== before) {
       const open = keep.asked?.open;
       show(addEntry(keep, run));
+      // Greedy decoding is followed to its last step, also where all of it came at once.
+      if (!run.header.note && ["run", "branch"].includes(keep.streaming.kind)) view.chosen = run.steps.length - 1;
       if (open) openTab(parts, open);
     }
     if (view.follow && run === view.run) view.chosen = run.steps.length - 1;
