@@ -83,7 +83,7 @@ function drawPlot(parts, rows) {
     bargap: 0.28,
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
-    font: { family: style.fontFamily, size: 12, color: read("--gs-muted") },
+    font: { family: style.fontFamily, size: 12, color: read("--gs-text") },
     xaxis: { range: [0, 100], fixedrange: true, ticksuffix: " %", dtick: narrow ? 50 : 25, gridcolor: read("--gs-line"), zeroline: false },
     yaxis: { range: [rows.length - 0.5, -0.5], fixedrange: true, showticklabels: false, showgrid: false, zeroline: false },
     showlegend: false,
