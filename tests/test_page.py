@@ -165,11 +165,12 @@ def test_stop_ends_the_run_within_a_step(page_over: Served, visit: Visit):
     page = visit(page_over.url)
     run(page, steps="40")
     second_step(page)
+    with page.expect_response("**/cancel"):
+        page.click("#stop")
     begun = page_over.engine.begun
-    page.click("#stop")
     expect(page.locator(".gs-state")).to_contain_text("steps, stopped")
     expect(page.locator("#run")).to_be_enabled()
-    assert settled(page_over.engine) <= begun + 1  # the one under way when Stop was pressed
+    assert settled(page_over.engine) <= begun + 1  # the step under way when the server heard of it, and no other
     assert page_over.engine.closed == 1
     page_over.engine.delay = 0
     run(page, steps="2")

@@ -64,21 +64,28 @@ def test_a_link_opens_the_same_run_with_nothing_typed(url: str, visit: Visit, st
 
 
 @pytest.mark.parametrize(
-    ("value", "sentence"),
+    ("value", "prompt", "sentence"),
     [
-        ("1abc", "This link is broken: it is cut short or altered."),
-        ("9abc", "This link is of a version that this page does not know."),
-        (to_link(Link("gpt2-xl", "a", 8, 5, [])), 'The model "gpt2-xl" is not offered here.'),
+        ("1abc", "", "This link is broken: it is cut short or altered."),
+        ("9abc", "", "This link is of a version that this page does not know."),
+        (to_link(Link("gpt2-xl", "a", 8, 5, [])), "a", 'The model "gpt2-xl" is not offered here.'),
         (
             to_link(Link("starter", "a", 999, 5, [])),
+            "a",
             "The number of steps has to be a whole number from 1 to 256, not 999.",
         ),
-        (to_link(Link("starter", "a", 8, 5, [[3, 10**6]])), "The token id 1000000, forced at step 3, does not exist"),
+        (
+            to_link(Link("starter", "a", 8, 5, [[3, 10**6]])),
+            "a",
+            "The token id 1000000, forced at step 3, does not exist",
+        ),
     ],
 )
-def test_a_broken_link_says_so_and_the_page_works(url: str, visit: Visit, value: str, sentence: str):
+def test_a_broken_link_says_so_and_the_page_works(url: str, visit: Visit, value: str, prompt: str, sentence: str):
     page = visit(f"{url}?run={value}")
     expect(page.locator(".problem p:not(:empty)").first).to_contain_text(sentence)
+    if prompt:  # a link that can be read fills the fields, which is a request of its own
+        expect(page.locator("#prompt textarea")).to_have_value(prompt)
     page.fill("#prompt textarea", PROMPT)
     page.fill("#steps input", "2")
     page.click("#run")
