@@ -15,7 +15,9 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
 import gradio as gr
 
+from decoding.catalogue import offered
 from decoding.engines import Engine
+from decoding.errors import RequestError
 from decoding.page import build_page
 from decoding.page.panel import page_css, plotly_head
 from decoding.shelf import Loader, Report, Shelf
@@ -25,9 +27,9 @@ def settings(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The options, from the command line or else from the environment."""
     parser = argparse.ArgumentParser(description="Greedyscope: watch a language model decode greedily.")
     for name, default, text in (
-        ("model", "starter", "models to offer, separated by commas; the first is loaded at once"),
+        ("model", "+", 'models to offer, separated by commas; "+" and a list adds to the catalogue'),
         ("device", "auto", "auto, cuda, mps or cpu"),
-        ("dtype", "auto", "auto (float32), float32, bfloat16 or float16"),
+        ("dtype", "auto", "auto, float32, bfloat16 or float16"),
         ("host", "127.0.0.1", "the address to listen on; 0.0.0.0 for all"),
         ("port", "7860", "the port to listen on; 0 for any that is free"),
     ):
@@ -68,14 +70,17 @@ def free_port(host: str) -> int:
 
 def main() -> None:
     chosen = settings()
+    try:
+        entries = {entry.name: entry for entry in offered(chosen.model)}
+    except RequestError as error:
+        raise SystemExit(str(error)) from error
 
     def loader(model: str, report: Report) -> Engine:
         from decoding.engines import local  # here: torch and transformers take seconds to import
 
-        return local.load(model, device=chosen.device, dtype=chosen.dtype, report=report)
+        return local.load(entries[model], device=chosen.device, dtype=chosen.dtype, report=report)
 
-    models = [name.strip() for name in chosen.model.split(",") if name.strip()]
-    app = build_app(loader, models)
+    app = build_app(loader, [*entries])
     port = int(chosen.port) or free_port(chosen.host)
     url = launch(app, server_name=chosen.host, server_port=port, prevent_thread_lock=True)
     print(f"Greedyscope is at {url}", flush=True)

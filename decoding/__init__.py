@@ -5,7 +5,7 @@ Owns the public names. Importing it loads no model and no torch; `load` does.
 
 from typing import TYPE_CHECKING
 
-from decoding.errors import FormatError, GreedyscopeError, ModelError, RequestError
+from decoding.errors import FormatError, GreedyscopeError, ModelError, RequestError, RoomError
 from decoding.loops import Loop, find_loops
 from decoding.trace import Candidate, ModelInfo, Step, Trace
 
@@ -25,6 +25,7 @@ __all__ = [
     "ModelError",
     "ModelInfo",
     "RequestError",
+    "RoomError",
     "Step",
     "Trace",
     "agreement",
@@ -44,8 +45,9 @@ def load(model: str, *, device: str = "auto", dtype: str = "auto") -> "LocalEngi
     """Load a model and make it ready to decode.
 
     `model` is "starter", another name of the catalogue, or a local folder; `device` is "auto", "cuda", "mps" or "cpu";
-    `dtype` is "auto" (float32), "float32", "bfloat16" or "float16". Raises RequestError for a name, device or dtype
-    that does not exist, ModelError for a model that cannot be had.
+    `dtype` is "auto" (float32 where it fits comfortably, else bfloat16), "float32", "bfloat16" or "float16". Raises
+    RequestError for a name, device or dtype that does not exist, ModelError for a model that cannot be had, RoomError
+    for one that does not fit.
     """
     from decoding.engines import local  # here: torch and transformers take seconds to import
 

@@ -31,5 +31,9 @@ class ModelError(GreedyscopeError):
         super().__init__(message, field=field)
 
 
+class RoomError(ModelError):
+    """A model that does not fit into the memory that is free."""
+
+
 class FormatError(GreedyscopeError):
     """A text that is no run, or a run of a version this program does not know."""

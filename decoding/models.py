@@ -1,6 +1,6 @@
-"""The catalogue, and loading: device, dtype, weights, tokenizer.
+"""Loading: weights and tokenizer, from a folder that is whole, to the device that was chosen.
 
-Owns which models there are and how one gets into memory. Knows no loop and no page.
+Owns how a model gets into memory. Knows no loop and no page.
 """
 
 import os
@@ -20,23 +20,14 @@ from transformers import (
     PreTrainedModel,
 )
 
-from decoding.errors import ModelError, RequestError
-from decoding.starter import STARTER_ID, STARTER_REVISION, Report, ensure_starter, silent
+from decoding import hub
+from decoding.catalogue import CATALOGUE, Entry
+from decoding.devices import Placement, exact_products, place
+from decoding.errors import ModelError, RequestError, RoomError
+from decoding.room import parameters_in
+from decoding.starter import STARTER_ID, Report, ensure_starter, silent
 from decoding.tokens import Vocabulary
 from decoding.trace import ModelInfo
-
-HUB_MODELS = ("distilgpt2", "gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl")
-"""The notebook's family, fetched from the Hugging Face Hub on first use; gpt2-xl is the notebook's own."""
-
-CATALOGUE = (STARTER_ID, *HUB_MODELS)
-
-DEVICES = ("auto", "cuda", "mps", "cpu")
-DTYPES = {
-    "auto": torch.float32,
-    "float32": torch.float32,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,28 +43,52 @@ class Loaded:
     context_length: int | None
 
 
-def load_model(model: str, *, device: str, dtype: str, report: Report = silent) -> Loaded:
+def load_model(model: str | Entry, *, device: str, dtype: str, report: Report = silent) -> Loaded:
     """See `decoding.engines.local.load`."""
-    chosen = choose_device(device)
-    if dtype not in DTYPES:
-        raise RequestError(f'There is no dtype "{dtype}": choose one of {", ".join(DTYPES)}.', field="model")
-    source, revision = _source(model, report)
-    report(f"Loading {model} …", None)
+    entry = model if isinstance(model, Entry) else entry_of(model)
+    # Before anything is fetched; what the files say is as good as the catalogue where that is silent.
+    placement = place(entry.name, entry.parameters, device=device, dtype=dtype)
+    folder = _folder(entry, report)
+    if not entry.parameters:
+        placement = place(entry.name, parameters_in(folder), device=device, dtype=dtype)
+    report(f"Loading {entry.name} …", None)
+    network, tokenizer = _load(entry.name, folder, placement)
+    revision = entry.revision if entry.name == STARTER_ID else folder.name if entry.repository else ""
+    return describe(network, tokenizer, model=entry.name, revision=revision, why=placement.why)
+
+
+def entry_of(model: str) -> Entry:
+    """The entry of a name of the catalogue, or of a local folder. Raises RequestError."""
+    if entry := CATALOGUE.get(model):
+        return entry
+    if os.path.isfile(os.path.join(os.path.expanduser(model), "config.json")):  # these never raise, unlike Path's
+        return Entry(model)
+    raise RequestError(
+        f'"{model}" is not a model to choose from: take one of {", ".join(CATALOGUE)}, '
+        "or a folder that holds a config.json.",
+        field="model",
+    )
+
+
+def _load(model: str, folder: Path, placement: Placement) -> tuple[PreTrainedModel, Any]:
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # `report` is the word here
-    options: dict[str, Any] = {"trust_remote_code": False, "local_files_only": isinstance(source, Path)}
-    config = _from_source(model, lambda: AutoConfig.from_pretrained(source, **options))
+    options: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
+    config = _from_files(model, lambda: AutoConfig.from_pretrained(folder, **options))
     _check_reads_forward(model, config)
-    tokenizer = _from_source(model, lambda: AutoTokenizer.from_pretrained(source, **options))
-    options |= {"config": config, "dtype": DTYPES[dtype], "use_safetensors": True, "output_loading_info": True}
-    network, found = _from_source(model, lambda: AutoModelForCausalLM.from_pretrained(source, **options))
+    tokenizer = _from_files(model, lambda: AutoTokenizer.from_pretrained(folder, **options))
+    options |= {"config": config, "dtype": placement.dtype, "use_safetensors": True, "output_loading_info": True}
+    network, found = _from_files(model, lambda: AutoModelForCausalLM.from_pretrained(folder, **options))
     if found["missing_keys"]:  # transformers fills them with random numbers, and only logs it
         raise ModelError(f"{model} could not be loaded: its files lack weights, {min(found['missing_keys'])} for one.")
-    network.eval().to(chosen)
-    torch.set_float32_matmul_precision("highest")  # float32 is float32: no TF32
-    return describe(network, tokenizer, model=model, revision=revision or _commit(network))
+    exact_products()
+    try:
+        network.eval().to(placement.device)
+    except torch.OutOfMemoryError as error:  # somebody else took it meanwhile
+        raise RoomError(f"{model} did not fit into the GPU's memory after all. Choose a smaller model.") from error
+    return network, tokenizer
 
 
-def describe(network: PreTrainedModel, tokenizer: Any, *, model: str, revision: str = "") -> Loaded:
+def describe(network: PreTrainedModel, tokenizer: Any, *, model: str, revision: str = "", why: str = "") -> Loaded:
     """A network and its tokenizer with what their configurations say."""
     text_config = network.config.get_text_config(decoder=True)
     ends = network.generation_config.eos_token_id if network.generation_config else text_config.eos_token_id
@@ -88,6 +103,7 @@ def describe(network: PreTrainedModel, tokenizer: Any, *, model: str, revision: 
             dtype=str(network.dtype).removeprefix("torch."),
             device=str(network.device),
             engine=f"torch {torch.__version__}, transformers {transformers.__version__}",
+            why=why,
         ),
         end_ids=frozenset([ends] if isinstance(ends, int) else ends or ()),
         beginning_id=text_config.bos_token_id if beginning is None else beginning,
@@ -95,32 +111,13 @@ def describe(network: PreTrainedModel, tokenizer: Any, *, model: str, revision: 
     )
 
 
-def choose_device(device: str) -> str:
-    """The device that `device` means on this machine; "auto" takes the first there is of cuda, mps, cpu."""
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if device == "auto":
-        return next(name for name, available in there.items() if available)
-    if device not in there:
-        raise RequestError(f'There is no device "{device}": choose one of {", ".join(DEVICES)}.', field="model")
-    if not there[device]:
-        raise RequestError(f'This machine has no "{device}" device: choose "auto" or "cpu".', field="model")
-    return device
-
-
-def _source(model: str, report: Report) -> tuple[str | Path, str]:
-    """Where a model's files are, and its revision where it is known beforehand."""
-    if model == STARTER_ID:
-        return ensure_starter(report), STARTER_REVISION
-    if model in HUB_MODELS:
-        return model, ""
-    folder = Path(os.path.expanduser(model))  # unlike Path.expanduser and Path.is_file, these two never raise
-    if os.path.isfile(folder / "config.json"):
-        return folder.resolve(), ""
-    raise RequestError(
-        f'"{model}" is not a model to choose from: take one of {", ".join(CATALOGUE)}, '
-        "or a folder that holds a config.json.",
-        field="model",
-    )
+def _folder(entry: Entry, report: Report) -> Path:
+    """Where a model's files are, once they are here."""
+    if entry.name == STARTER_ID:
+        return ensure_starter(report)
+    if entry.repository:
+        return hub.fetch(entry, report)
+    return Path(os.path.expanduser(entry.name)).resolve()
 
 
 def _check_reads_forward(model: str, config: PreTrainedConfig) -> None:
@@ -133,16 +130,12 @@ def _check_reads_forward(model: str, config: PreTrainedConfig) -> None:
         raise ModelError(f"{model} is {kind} model ({config.model_type}); greedy decoding needs a causal one.")
 
 
-def _from_source(model: str, load: Callable[[], Any]) -> Any:
+def _from_files(model: str, load: Callable[[], Any]) -> Any:
     try:
         return load()
     except Exception as error:  # damaged files raise whatever four libraries do
         said = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelError(
-            f"{model} could not be loaded. Its files may be missing and the network out of reach, or they are no "
+            f"{model} could not be loaded. Its files may be missing or damaged, or they are no "
             f"causal language model in safetensors. The loader said: {said[:300]}"
         ) from error
-
-
-def _commit(network: PreTrainedModel) -> str:
-    return getattr(network.config, "_commit_hash", None) or ""

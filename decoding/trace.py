@@ -38,7 +38,9 @@ StopReason = Literal["steps", "end_of_text", "context_full", "stopped", "error"]
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """Which model made a run, and how. `engine` is where its logits came from."""
+    """Which model made a run, and how. `engine` is where its logits came from; `why` says in a few words why it runs on
+    this device, in this dtype and in this way.
+    """
 
     __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
 
@@ -47,6 +49,7 @@ class ModelInfo:
     dtype: str
     device: str
     engine: str
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)

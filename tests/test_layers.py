@@ -27,6 +27,11 @@ FLOORS = {
     "decoding.models": 3,
     "decoding.links": 3,
     "decoding.trace": 2,
+    "decoding.devices": 2.8,
+    "decoding.fetching": 2.7,
+    "decoding.hub": 2.6,
+    "decoding.room": 2.4,
+    "decoding.catalogue": 2.2,
     "decoding.starter": 2,
     "decoding.export": 1.8,  # below Trace, which writes itself with them
     "decoding.step": 1.5,
@@ -41,6 +46,7 @@ PACKAGES = ("decoding.page", "decoding.engines", "decoding.bench", "decoding.exp
 RUNS_MODELS = (
     "decoding.greedy",
     "decoding.forced",
+    "decoding.devices",
     "decoding.models",
     "decoding.starter",
     "decoding.engines",
@@ -55,6 +61,8 @@ ALLOWED = {
     "tokenizers": RUNS_MODELS,
     "gguf": ("decoding.starter",),
     "filelock": ("decoding.starter",),
+    "huggingface_hub": ("decoding.hub", "decoding.fetching"),
+    "psutil": ("decoding.room",),
     "playwright": ("decoding.bench",),
     "pandas": ("decoding.trace", "decoding.export"),  # trace for its types
     "pydantic": ("decoding.links", "decoding.trace", "decoding.step", "decoding.loops", "decoding.tokens"),

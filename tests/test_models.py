@@ -1,4 +1,4 @@
-"""The catalogue, and what refuses to load: each in one clear sentence."""
+"""What refuses to load: each in one clear sentence."""
 
 import json
 import shutil
@@ -12,14 +12,12 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModel
 
 import decoding
+from decoding.catalogue import CATALOGUE
 from decoding.errors import ModelError, RequestError
-from decoding.models import CATALOGUE, choose_device
 from tests import tiny_models
 
 Folder = Callable[[str], Path]
-FILES = (
-    "could not be loaded. Its files may be missing and the network out of reach, or they are no causal language model "
-)
+FILES = "could not be loaded. Its files may be missing or damaged, or they are no causal language model "
 
 
 @pytest.fixture
@@ -49,35 +47,9 @@ def test_a_name_that_is_not_offered(name: str) -> None:
         decoding.load(name)
     assert refused.value.field == "model"
     assert str(refused.value) == (
-        f'"{name}" is not a model to choose from: take one of starter, distilgpt2, gpt2, gpt2-medium, gpt2-large, '
-        "gpt2-xl, or a folder that holds a config.json."
+        f'"{name}" is not a model to choose from: take one of {", ".join(CATALOGUE)}, '
+        "or a folder that holds a config.json."
     )
-
-
-def test_the_catalogue() -> None:
-    assert CATALOGUE == ("starter", "distilgpt2", "gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl")
-
-
-def test_no_such_device_or_dtype() -> None:
-    with pytest.raises(RequestError, match=r'^There is no device "tpu": choose one of auto, cuda, mps, cpu\.$'):
-        decoding.load("starter", device="tpu")
-    with pytest.raises(
-        RequestError, match=r'^There is no dtype "int8": choose one of auto, float32, bfloat16, float16\.$'
-    ):
-        decoding.load("starter", dtype="int8")
-
-
-def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
-    there = {"cuda": False, "mps": False}
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: there["cuda"])
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: there["mps"])
-    assert choose_device("auto") == "cpu"
-    with pytest.raises(RequestError, match=r'^This machine has no "cuda" device: choose "auto" or "cpu"\.$'):
-        choose_device("cuda")
-    there["mps"] = True
-    assert choose_device("auto") == "mps"
-    there["cuda"] = True
-    assert (choose_device("auto"), choose_device("cpu")) == ("cuda", "cpu")
 
 
 # ---- what is found

@@ -56,7 +56,7 @@ def traces(draw: st.DrawFn) -> Trace:
     made = tuple(draw(steps(index)) for index in range(draw(st.integers(0, 3))))
     ids = st.builds(Token, st.integers(0, 10**6), texts, st.one_of(st.none(), st.binary(max_size=4)))
     return Trace(
-        model=draw(st.builds(ModelInfo, texts, texts, texts, texts, texts)),
+        model=draw(st.builds(ModelInfo, texts, texts, texts, texts, texts, texts)),
         prompt=draw(texts),
         prompt_tokens=tuple(draw(st.lists(ids, max_size=4))),
         max_new_tokens=len(made),
@@ -191,6 +191,13 @@ def test_fewer_tokens_than_choices() -> None:
     engine = ScriptedEngine([torch.tensor([0.0, 1.0, 2.0])])
     frame = decoding.trace(engine, "a", max_new_tokens=1, top_k=50).to_frame()
     assert list(frame.columns) == ["Input", "Choice 1", "Choice 2", "Choice 3"]
+
+
+def test_a_run_from_before_models_said_why_is_still_a_run(run: Trace) -> None:
+    assert '"why"' not in run.to_jsonl()  # what is empty is not written, so older readers read it too
+    why = replace(run, model=replace(run.model, why="no GPU was found; float32 fits"))
+    assert Trace.from_jsonl(why.to_jsonl()) == why
+    assert Trace.from_jsonl(why.to_jsonl().replace(',"why":"no GPU was found; float32 fits"', "")) == run
 
 
 # ---- as a result in a notebook and in a terminal

@@ -177,6 +177,7 @@ function findParts(element) {
     buttons,
     badge: one(".gs-badge"),
     model: one(".gs-model"),
+    why: one(".gs-why"),
     state: one(".gs-state"),
     note: one(".gs-note"),
     copy: one(".gs-copy"),
@@ -221,6 +222,7 @@ function drawHead(parts, run, waiting) {
   // What wrote the text, where that was not greedy decoding: beam search, a person.
   const another = run.header.note || model.engine.startsWith("torch") ? "" : model.engine.split(", torch")[0];
   parts.model.textContent = [model.id, model.dtype, model.device, exact, another].filter(Boolean).join(" · ");
+  parts.why.textContent = model.why ?? ""; // why on this device, in this dtype
   parts.model.title = [model.revision, model.engine].filter(Boolean).join(" · ");
   parts.state.textContent = stateOf(run);
   parts.root.classList.toggle("gs-running", !run.end || waiting);

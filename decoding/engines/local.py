@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from decoding.catalogue import Entry
 from decoding.engines import NO_PICKS
 from decoding.engines.memory import Memory, picked_id
 from decoding.forced import forced_loop, score_rows
@@ -20,12 +21,13 @@ from decoding.step import Readout
 _CACHE_NAMES = ("past_key_values", "cache_params", "state")
 
 
-def load(model: str, *, device: str = "auto", dtype: str = "auto", report: Report = silent) -> "LocalEngine":
-    """Load a model of the catalogue, or a local folder, and make it ready to decode.
+def load(model: str | Entry, *, device: str = "auto", dtype: str = "auto", report: Report = silent) -> "LocalEngine":
+    """Load a model of the catalogue, or a local folder, and make it ready to decode; an entry of one's own may name any
+    repository of the Hub.
 
-    `device` is "auto", "cuda", "mps" or "cpu"; `dtype` is "auto" (float32), "float32", "bfloat16" or "float16".
-    `report` hears of progress. Raises RequestError for a name, device or dtype that does not exist, ModelError for a
-    model that cannot be had.
+    `device` is "auto", "cuda", "mps" or "cpu"; `dtype` is "auto" (float32 where it fits comfortably, else bfloat16),
+    "float32", "bfloat16" or "float16". `report` hears of progress. Raises RequestError for a name, device or dtype that
+    does not exist, ModelError for a model that cannot be had, RoomError for one that does not fit.
     """
     return LocalEngine(load_model(model, device=device, dtype=dtype, report=report))
 

@@ -1,0 +1,177 @@
+"""Models of the Hugging Face Hub, fetched once into the cache that all of Hugging Face's libraries share.
+
+Owns what is fetched (one commit's safetensors, configuration and tokenizer; never code), what is trusted, and how long
+a silent network is waited for. Knows no torch. The fetching is done by a child process, `decoding.fetching`, that can
+be killed.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import constants, snapshot_download
+from huggingface_hub.errors import EntryNotFoundError
+from huggingface_hub.file_download import repo_folder_name
+
+from decoding.catalogue import Entry
+from decoding.errors import ModelError
+from decoding.starter import Report
+
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+FILES = (
+    WEIGHTS,
+    INDEX,
+    "model-*-of-*.safetensors",
+    "config.json",
+    "generation_config.json",
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.*",
+    "merges.txt",
+    "*.model",
+)
+SILENCE_SECONDS = 60.0  # after which a network that says nothing is given up
+_LOOK_SECONDS = 3.0
+
+OUT_OF_REACH = (
+    "{model} is not on this machine yet, and the Hugging Face Hub cannot be reached. Go online once to fetch it, or "
+    "choose another model."
+)
+BROKE_OFF = "Fetching {model} broke off: {reason}. What has come is kept; press Run to go on from there."
+
+
+def cached(entry: Entry) -> Path | None:
+    """The folder of a model that is here and whole, or None. Asks nobody."""
+    try:
+        folder = download(entry.repository, entry.revision, local_files_only=True)
+    except (EntryNotFoundError, OSError, ValueError):
+        return None
+    return folder if _is_whole(folder) else None
+
+
+def reachable() -> bool:
+    """Whether the Hub answers, as far as a moment can tell."""
+    if constants.HF_HUB_OFFLINE:
+        return False
+    try:
+        asked = urllib.request.Request(constants.ENDPOINT, method="HEAD")
+        urllib.request.urlopen(asked, timeout=_LOOK_SECONDS).close()
+    except urllib.error.HTTPError as error:
+        error.close()  # it answers, if only that it does not like the question
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def fetch(entry: Entry, report: Report) -> Path:
+    """The folder of a model, fetched first where it is not here yet. Raises ModelError where it cannot be had."""
+    if folder := cached(entry):
+        return folder
+    if constants.HF_HUB_OFFLINE:
+        raise ModelError(OUT_OF_REACH.format(model=entry.name))
+    report(f"Asking for {entry.name} …", None)
+    _fetch(entry, report)
+    if folder := cached(entry):
+        return folder
+    raise ModelError(BROKE_OFF.format(model=entry.name, reason="not every file has come"))
+
+
+def download(repository: str, revision: str, *, local_files_only: bool = False) -> Path:
+    """The folder of a commit's files, of those in `FILES`. Raises what huggingface_hub raises."""
+    cache = constants.HF_HUB_CACHE
+    kept: Any = snapshot_download(
+        repository,
+        revision=revision or None,
+        cache_dir=cache,
+        allow_patterns=list(FILES),
+        local_files_only=local_files_only,
+        max_workers=2,
+    )
+    return Path(kept)
+
+
+def blobs_folder(repository: str) -> Path:
+    """Where the cache keeps a repository's files by their hashes; one that is half here ends in ".incomplete"."""
+    return Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repository, repo_type="model") / "blobs"
+
+
+def _is_whole(folder: Path) -> bool:
+    tokenizer = ("tokenizer.json", "vocab.json", "vocab.txt", "tokenizer.model", "spiece.model")
+    if not (folder / "config.json").exists() or not any((folder / name).exists() for name in tokenizer):
+        return False
+    if (folder / WEIGHTS).exists():
+        return True
+    try:
+        shards = set(json.loads((folder / INDEX).read_text("utf-8"))["weight_map"].values())
+    except (OSError, ValueError, KeyError, AttributeError):
+        return False
+    return all((folder / name).exists() for name in shards)
+
+
+def _fetch(entry: Entry, report: Report) -> None:
+    """Have a child process fetch a model, and say how far it is. However this is left, the child is dead."""
+    blobs = blobs_folder(entry.repository)
+    already = _bytes_in(blobs, but=".incomplete")
+    child = _child(entry)
+    told: dict[str, Any] = {}
+    listener = threading.Thread(target=_listen, args=(child, told), daemon=True)
+    listener.start()
+    signs: tuple[int, ...] = ()
+    heard = time.monotonic()
+    try:
+        while child.poll() is None and time.monotonic() - heard < SILENCE_SECONDS:
+            come = _bytes_in(blobs)
+            if signs != (signs := (come, len(told), told.get("checked", 0))):
+                heard = time.monotonic()
+            if total := told.get("total"):
+                done = min(come - already, total)
+                report(f"Fetching {entry.name}: {done / 1e6:.0f} of {total / 1e6:.0f} MB", done / total)
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(0.25)
+    finally:
+        child.kill()
+        child.wait()
+        listener.join()
+    if "refused" in told:
+        raise ModelError(told["refused"])
+    if child.returncode:
+        silent = f"nothing came for {SILENCE_SECONDS:.0f} seconds" if child.returncode < 0 else "see the server's log"
+        raise ModelError(BROKE_OFF.format(model=entry.name, reason=silent))
+
+
+def _child(entry: Entry) -> "subprocess.Popen[bytes]":
+    extra = {"HF_ENDPOINT": constants.ENDPOINT, "HF_HUB_CACHE": constants.HF_HUB_CACHE, "HF_HUB_OFFLINE": "0"}
+    paths = [str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH")]
+    extra |= {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+    extra |= {"HF_HUB_DISABLE_TELEMETRY": "1"}
+    command = [sys.executable, "-m", "decoding.fetching", entry.name, entry.repository, entry.revision]
+    return subprocess.Popen(command, env=os.environ | extra, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+
+
+def _listen(child: "subprocess.Popen[bytes]", told: dict[str, Any]) -> None:
+    """Keep the child's last word on each thing."""
+    assert child.stdout
+    with child.stdout as lines:
+        for line in lines:
+            with suppress(ValueError):  # the last line of one that was killed
+                told |= json.loads(line)
+
+
+def _bytes_in(folder: Path, *, but: str = "?") -> int:
+    """Bytes of the files in a folder, without those whose names end in `but`. Files come and go."""
+    total = 0
+    with suppress(OSError):
+        for path in folder.iterdir():
+            if not path.name.endswith(but):
+                with suppress(OSError):
+                    total += path.stat().st_size
+    return total

@@ -1,0 +1,231 @@
+"""Models of the Hub, over a small server that stands for it: slow, broken off, damaged, silent, not there."""
+
+import json
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from huggingface_hub import constants
+
+import decoding
+from decoding import hub
+from decoding.catalogue import Entry
+from decoding.engines import local
+from decoding.errors import ModelError
+from tests import local_hub, tiny_models
+from tests.local_hub import COMMIT, Hub
+
+Folder = Callable[[str], Path]
+TINY = Entry("tiny", "org/tiny", COMMIT)
+MEGABYTE = 1_000_000
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of seven megabytes: some hundred pieces of a network."""
+    network = tiny_models.network("llama", hidden_size=256, intermediate_size=1024)
+    return tiny_models.save(tmp_path_factory.mktemp("tiny"), network)
+
+
+@pytest.fixture
+def net(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    with local_hub.serving() as there:
+        there.repositories["org/tiny"] = folder
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "ENDPOINT", there.url)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        yield there
+
+
+def refusal(entry: Entry = TINY) -> str:
+    with pytest.raises(ModelError) as refused:
+        hub.fetch(entry, lambda *_: None)
+    assert refused.value.field == "model"
+    return str(refused.value)
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "model.safetensors").read_bytes()
+
+
+# ---- fetched once
+
+
+def test_a_slow_network_shows_its_progress_and_the_model_decodes(net: Hub, folder: Path):
+    net.bytes_per_second = 7 * MEGABYTE
+    told: list[tuple[str, float | None]] = []
+    engine = local.load(TINY, device="cpu", report=lambda *word: told.append(word))
+    assert told[0] == ("Asking for tiny …", None)
+    assert told[-1] == ("Loading tiny …", None)
+    fractions = [fraction for word, fraction in told if word.startswith("Fetching tiny: ") and fraction is not None]
+    assert fractions == sorted(fractions)
+    assert 0 <= fractions[0] < fractions[-1] <= 1
+    assert engine.info.id == "tiny"
+    assert engine.info.revision == COMMIT
+    plain = decoding.load(str(folder), device="cpu")
+    ours, theirs = (decoding.trace(e, "A prompt", max_new_tokens=6, top_k=3) for e in (engine, plain))
+    assert ours.steps == theirs.steps
+    asked = len(net.asked)
+    assert hub.fetch(TINY, lambda *_: None).name == COMMIT
+    assert len(net.asked) == asked  # the second time, nobody is asked
+
+
+def test_only_weights_configuration_and_tokenizer_are_fetched(net: Hub, folder: Path, tmp_path: Path):
+    more = Path(shutil.copytree(folder, tmp_path / "more"))
+    for name in ("modeling_tiny.py", "pytorch_model.bin", "flax_model.msgpack", "README.md"):
+        (more / name).write_text("no")
+    net.repositories["org/tiny"] = more
+    here = {path.name for path in hub.fetch(TINY, lambda *_: None).iterdir()}
+    assert here == {
+        "config.json",
+        "generation_config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    }
+
+
+def test_without_a_pin_the_commit_is_looked_up_and_kept(net: Hub):
+    entry = Entry("tiny", "org/tiny")
+    assert hub.fetch(entry, lambda *_: None).name == COMMIT
+    assert hub.cached(entry) == hub.cached(TINY)
+
+
+def test_weights_in_several_files(net: Hub, tmp_path: Path):
+    network = tiny_models.network("llama", hidden_size=64)
+    network.save_pretrained(tmp_path / "sharded", max_shard_size="60KB")
+    tiny_models.tokenizer().save_pretrained(tmp_path / "sharded")
+    shards = sorted((tmp_path / "sharded").glob("model-*-of-*.safetensors"))
+    assert len(shards) > 1
+    net.repositories["org/tiny"] = tmp_path / "sharded"
+    here = hub.fetch(TINY, lambda *_: None)
+    assert [(here / shard.name).read_bytes() for shard in shards] == [shard.read_bytes() for shard in shards]
+    (here / shards[0].name).unlink()
+    assert hub.cached(TINY) is None
+
+
+# ---- broken off
+
+
+def test_a_connection_that_breaks_is_taken_up_again(net: Hub, folder: Path):
+    net.break_after = 2 * MEGABYTE
+    here = hub.fetch(TINY, lambda *_: None)
+    assert len(net.ranges) == 2
+    assert 0 < net.ranges[1] <= 2 * MEGABYTE
+    assert weights(here) == weights(folder)
+
+
+def test_what_was_interrupted_is_not_trusted_and_goes_on_where_it_stopped(net: Hub, folder: Path):
+    """The fetching process dies in the middle, as when the server is stopped or the machine loses its power."""
+    net.hold, net.hold_after = threading.Event(), 2 * MEGABYTE
+
+    class KilledError(Exception):
+        pass
+
+    def report(word: str, fraction: float | None) -> None:
+        if fraction and fraction > 0.2:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        hub.fetch(TINY, report)
+    assert hub.cached(TINY) is None
+    (part,) = hub.blobs_folder("org/tiny").glob("*.incomplete")
+    come = part.stat().st_size
+    assert 0 < come < len(weights(folder))
+    net.hold.set()
+    net.ranges.clear()
+    told: list[float] = []
+    here = hub.fetch(TINY, lambda _, fraction: told.append(fraction or 0))
+    assert net.ranges == [come]
+    assert weights(here) == weights(folder)
+    assert not list(hub.blobs_folder("org/tiny").glob("*.incomplete"))
+
+
+def test_a_silent_network_is_given_up(net: Hub, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(hub, "SILENCE_SECONDS", 2.0)
+    net.hold = threading.Event()
+    assert refusal() == (
+        "Fetching tiny broke off: nothing came for 2 seconds. What has come is kept; press Run to go on from there."
+    )
+    assert hub.cached(TINY) is None
+
+
+def test_a_damaged_file_is_thrown_away(net: Hub):
+    net.damage = True
+    assert refusal() == (
+        "A file of tiny did not arrive as it was sent, and was thrown away. Press Run to fetch it again."
+    )
+    assert hub.cached(TINY) is None
+    net.damage = False
+    assert hub.fetch(TINY, lambda *_: None)
+
+
+# ---- not to be had
+
+
+def test_no_network(net: Hub, monkeypatch: pytest.MonkeyPatch):
+    assert hub.reachable()
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    assert not hub.reachable()
+    assert refusal() == (
+        "tiny is not on this machine yet, and the Hugging Face Hub cannot be reached. Go online once to fetch it, or "
+        "choose another model."
+    )
+
+
+def test_told_to_stay_offline_it_asks_nobody(net: Hub, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert not hub.reachable()
+    assert refusal().startswith("tiny is not on this machine yet")
+    assert net.asked == []
+
+
+def test_a_model_that_is_here_needs_no_network(net: Hub, monkeypatch: pytest.MonkeyPatch):
+    here = hub.fetch(TINY, lambda *_: None)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    assert hub.fetch(TINY, lambda *_: None) == here
+
+
+@pytest.mark.parametrize(
+    "entry", [Entry("nope", "org/nope"), Entry("nope", "org/tiny", "f" * 40)], ids=["repository", "commit"]
+)
+def test_what_does_not_exist(net: Hub, entry: Entry):
+    assert refusal(entry) == (
+        "The Hugging Face Hub does not give out nope (there is no such repository or commit). Choose another model."
+    )
+
+
+def test_pickled_weights_are_not_fetched(net: Hub, folder: Path, tmp_path: Path):
+    pickled = Path(shutil.copytree(folder, tmp_path / "pickled"))
+    (pickled / "model.safetensors").rename(pickled / "pytorch_model.bin")
+    net.repositories["org/tiny"] = pickled
+    assert refusal() == "tiny has no weights as safetensors, and no others are opened. Choose another model."
+    assert net.ranges == []
+
+
+def test_too_large_for_the_disk(net: Hub, tmp_path: Path):
+    """The Hub says how large a file is before it is fetched."""
+    net.sizes["model.safetensors"] = 10**15
+    sentence = refusal()
+    assert sentence.startswith(f"tiny needs 1000000.1 GB on the disk of {tmp_path / 'cache'}, where ")
+    assert sentence.endswith(" GB is free. Free some, or set HF_HOME to a folder on a larger disk.")
+    assert net.ranges == []
+
+
+def test_a_cache_from_elsewhere_is_trusted_only_where_it_is_whole(net: Hub, folder: Path):
+    """As other programs leave it, or a person who copied some of it."""
+    there = hub.blobs_folder("org/tiny").parent / "snapshots" / COMMIT
+    there.parent.mkdir(parents=True)
+    shutil.copytree(folder, there)
+    assert hub.cached(TINY) == there
+    for name in ("model.safetensors", "config.json", "tokenizer.json"):
+        away = there.parent / name
+        (there / name).rename(away)
+        assert hub.cached(TINY) is None
+        away.rename(there / name)
+    (there / "model.safetensors").unlink()
+    (there / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": "model-1-of-1.safetensors"}}))
+    assert hub.cached(TINY) is None
