@@ -23,12 +23,18 @@ def read_run(path: Path) -> Trace:
     no run.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        data = path.read_bytes()
     except OSError as error:
         raise RequestError(f"{path} cannot be read: {error.strerror or error}.") from None
+    return run_of(data)
+
+
+def run_of(data: bytes) -> Trace:
+    """The run that a file's bytes are. Raises FormatError for what is none."""
+    try:
+        return Trace.from_jsonl(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise FormatError(f"The file is no text: its byte {error.start + 1:,} is not UTF-8.") from None
-    return Trace.from_jsonl(text)
 
 
 def recompute(model: Engine, trace: Trace) -> float:

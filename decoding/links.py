@@ -22,7 +22,7 @@ _MAX_BYTES = 300_000
 
 @dataclass(frozen=True, slots=True, config=ConfigDict(extra="forbid", strict=True))
 class Link:
-    """What a link says: the request, and the step that was looked at."""
+    """What a link says: the request, the step that was looked at, and the page's language ("" is the reader's own)."""
 
     model: str
     prompt: str
@@ -30,15 +30,19 @@ class Link:
     choices: int
     forced: Annotated[list[Annotated[list[int], Field(min_length=2, max_length=2)]], Field(max_length=256)]
     step: Annotated[int, Field(ge=0)] = 0
+    language: Annotated[str, Field(pattern=r"\A([a-z]{2,3}(-[A-Za-z0-9]{2,8})*)?\z")] = ""
 
 
 _LINK = TypeAdapter(Link)
-_FIELDS = ("model", "prompt", "steps", "choices", "forced", "step")
+_FIELDS = ("model", "prompt", "steps", "choices", "forced", "step", "language")
+_OPTIONAL = 1
+"""So many of the last fields may be missing: links that were sent before there were such fields still open."""
 
 
 def to_link(link: Link) -> str:
     """The value of the address's `run`: a version, and the fields as deflated JSON in URL-safe base 64."""
-    text = json.dumps([getattr(link, name) for name in _FIELDS], ensure_ascii=False, separators=(",", ":"))
+    fields = [getattr(link, name) for name in _FIELDS if name != "language" or link.language]
+    text = json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
     packer = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
     packed = packer.compress(text.encode()) + packer.flush()
     return VERSION + base64.urlsafe_b64encode(packed).decode().rstrip("=")
@@ -55,9 +59,9 @@ def from_link(value: str) -> Link:
         unpacker = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
         text = unpacker.decompress(packed, _MAX_BYTES)
         fields = json.loads(text.decode())
-        if not unpacker.eof or not isinstance(fields, list) or len(fields) != len(_FIELDS):
+        if not unpacker.eof or not isinstance(fields, list) or not 0 <= len(_FIELDS) - len(fields) <= _OPTIONAL:
             raise ValueError
-        return _LINK.validate_json(json.dumps(dict(zip(_FIELDS, fields, strict=True))))
+        return _LINK.validate_json(json.dumps(dict(zip(_FIELDS, fields, strict=False))))
     except (ValueError, zlib.error, RecursionError, ValidationError):
         raise FormatError(
             "This link is broken: it is cut short or altered. Ask for it again, or type the prompt."

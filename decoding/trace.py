@@ -218,7 +218,9 @@ class Trace:
             message=end.message,
             note=header.note,
         )
-        if trace.loops != end.loops:
+        # A reader who lost the run on its way wrote its last line, and may know of no loops.
+        cut_off = end.stop_reason in ("stopped", "error") and not end.loops
+        if trace.loops != end.loops and not cut_off:
             raise FormatError(f"Line {len(lines)} of the run cannot be right: its loops are not those of its steps.")
         return trace
 
@@ -232,5 +234,9 @@ def _read(adapter: TypeAdapter[Any], line: str, number: int) -> Any:
         return adapter.validate_json(line)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
+        if number == 1 and first["loc"] == ("version",):
+            raise FormatError(
+                f"Line 1 of the run says another version of the format than {VERSION}, the one read here."
+            ) from None
         place = ".".join(map(str, first["loc"])) or "the line"
         raise FormatError(f"Line {number} of the run cannot be read: {place}: {first['msg']}.") from None

@@ -20,6 +20,7 @@ LINKS = st.builds(
     choices=st.integers(1, 50),
     forced=PAIRS,
     step=st.integers(0, 255),
+    language=st.sampled_from(["", "en", "ko", "pt-BR", "zh-Hant"]),
 )
 
 
@@ -37,11 +38,27 @@ def test_nasty_prompts_come_back(prompt: str) -> None:
     assert value.replace("-", "").replace("_", "").isalnum()
 
 
-def test_a_prompt_of_500_characters_fits() -> None:
-    korean = "".join(chr(0xAC00 + (n * 7919) % 11172) for n in range(500))  # letters in no order: the worst to pack
-    for prompt in (korean, "The quick brown fox jumps over the lazy dog, and so on. " * 9):
-        value = to_link(Link("starter", prompt[:500], 256, 50, [[n, 49151 - n] for n in range(10)], 200))
-        assert len(value) < 2_000 - len("https://example.hf.space/?run=")
+# Letters in no order: the worst to pack.
+KOREAN = "".join(chr(0xAC00 + (n * 7919) % 11172) for n in range(500))
+EMOJI = "".join(chr(0x1F300 + (n * 7919) % 0x400) for n in range(500))
+PROMPTS = {
+    "English": "The quick brown fox jumps over the lazy dog, and so on. " * 9,
+    "Korean": KOREAN,
+    "emoji": EMOJI,
+    "both": "".join(map("".join, zip(KOREAN[:250], EMOJI[:250], strict=True))),
+}
+
+
+@pytest.mark.parametrize("prompt", PROMPTS.values(), ids=PROMPTS.keys())
+def test_a_prompt_of_500_characters_fits(prompt: str) -> None:
+    value = to_link(Link("starter", prompt[:500], 256, 50, [[n, 49151 - n] for n in range(10)], 200, "ko"))
+    assert len(value) < 2_000 - len("https://someones-long-name-greedyscope.hf.space/?run=")
+
+
+def test_a_link_from_before_there_were_languages_opens() -> None:
+    link = from_link(packed('["m","p",8,5,[[1,2]],3]'))
+    assert link == Link("m", "p", 8, 5, [[1, 2]], 3, "")
+    assert to_link(link) == packed('["m","p",8,5,[[1,2]],3]')  # and is the link of a page that has one language
 
 
 @pytest.mark.parametrize(
@@ -76,6 +93,9 @@ def packed(text: str) -> str:
         '["m","p",8,5,{},-1]',
         '["m",["p"],8,5,[],0]',
         '["m","p",8,5,[],0,1]',
+        '["m","p",8,5,[],0,"<b>"]',
+        '["m","p",8,5,[],0,"ko\\n"]',
+        '["m","p",8,5,[],0,"ko",0]',
         "[" * 100_000,
         '"' + "a" * 10_000_000 + '"',
     ],

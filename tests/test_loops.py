@@ -109,6 +109,14 @@ def test_loops_that_are_not_the_steps_own_are_refused(end: str) -> None:
     assert str(refused.value) == "Line 10 of the run cannot be right: its loops are not those of its steps."
 
 
+@pytest.mark.parametrize("reason", ["stopped", "error"])
+def test_a_reader_who_lost_the_run_may_end_it_without_its_loops(reason: str) -> None:
+    trace = decoding.trace(ScriptedEngine(), "a", max_new_tokens=8, top_k=2)
+    lines = trace.to_jsonl().splitlines()
+    read = Trace.from_jsonl("\n".join([*lines[:-1], f'{{"stop_reason":"{reason}"}}']))
+    assert (read.steps, read.loops) == (trace.steps, trace.loops)
+
+
 def test_a_run_without_loops_says_nothing_of_them() -> None:
     trace = decoding.trace(ScriptedEngine(), "a", max_new_tokens=3, top_k=2)
     assert trace.to_jsonl().endswith('{"stop_reason":"steps"}\n')

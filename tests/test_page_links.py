@@ -10,6 +10,7 @@ import decoding
 from decoding.engines.local import LocalEngine
 from decoding.links import Link, from_link, to_link
 from tests.browser import Visit, served
+from tests.test_links import PROMPTS
 
 PROMPT = "Transformers are the"
 
@@ -61,6 +62,72 @@ def test_a_link_opens_the_same_run_with_nothing_typed(url: str, visit: Visit, st
     assert ids == [str(token_id) for token_id in fork.generated_token_ids]
     expect(page.locator("#steps input")).to_have_value("6")
     expect(page.locator("#choices input")).to_have_value("3")
+
+
+def test_beams_are_named_by_their_picks_and_come_back(url: str, visit: Visit, starter: LocalEngine):
+    found = decoding.beam_search(starter, PROMPT, max_new_tokens=8, num_beams=4, top_k=5)
+    picks = [[step.index, step.picked.token_id] for step in found.steps if step.forced]
+    page = visit(url)
+    page.click("#run")
+    until_named(page, Link("starter", PROMPT, 8, 5, [], 7))
+    page.click("#gs-tab-whatif")
+    page.click('[data-ask="beam"]')
+    until_named(page, Link("starter", PROMPT, 8, 5, picks, picks[0][0]))  # where it leaves the greedy run
+    page.reload()
+    expect(page.locator(".gs-state")).to_contain_text(f"log-probability −{-found.logprob:.3f}")
+    ids = page.locator(".gs-chip .gs-id").all_inner_texts()
+    assert ids == [str(token_id) for token_id in found.generated_token_ids]
+
+
+def test_back_after_a_reload_opens_what_the_address_says(url: str, visit: Visit):
+    page = visit(url)
+    for steps in ("2", "3"):
+        page.fill("#steps input", steps)
+        page.click("#run")
+        until_named(page, Link("starter", PROMPT, int(steps), 5, [], int(steps) - 1))
+        expect(page.locator("#run")).to_be_enabled()
+    page.reload()
+    expect(page.locator(".gs-state")).to_contain_text("3 steps, done")
+    page.go_back()  # the history's "Run 2" is no longer this page's
+    expect(page.locator(".gs-state")).to_contain_text("2 steps, done")
+    page.go_back()
+    expect(page.locator(".gs-badge")).to_be_visible()
+    assert named(page) is None
+
+
+@pytest.mark.parametrize("prompt", ["Korean", "emoji"])
+def test_the_page_packs_500_characters_as_well(url: str, visit: Visit, prompt: str):
+    page = visit(url)
+    page.evaluate("document.querySelector('#panel .gs').lang = 'ko'")
+    page.fill("#prompt textarea", PROMPTS[prompt])
+    page.fill("#steps input", "1")
+    page.click("#run")
+    until_named(page, Link("starter", PROMPTS[prompt], 1, 5, [], 0, "ko"))
+    assert len(page.url) < 2_000
+
+
+def test_the_link_is_copied(url: str, visit: Visit):
+    page = visit(url)
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.fill("#steps input", "2")
+    page.click("#run")
+    expect(page.locator(".gs-state")).to_contain_text("2 steps, done")
+    page.click(".gs-copy")  # at once, before the address bar has it
+    expect(page.locator(".gs-copy")).to_have_text("Copied")
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert from_link(copied.split("?run=")[1]) == Link("starter", PROMPT, 2, 5, [], 1)
+
+
+def test_the_link_is_copied_where_the_clipboard_is_closed(url: str, visit: Visit):
+    page = visit(url)
+    page.evaluate("Object.defineProperty(navigator, 'clipboard', { value: undefined })")  # as over plain http
+    page.evaluate("document.addEventListener('copy', () => { window.copied = String(document.activeElement.value); })")
+    page.fill("#steps input", "2")
+    page.click("#run")
+    expect(page.locator(".gs-state")).to_contain_text("2 steps, done")
+    page.click(".gs-copy")
+    expect(page.locator(".gs-copy")).to_have_text("Copied")
+    assert from_link(page.evaluate("window.copied").split("?run=")[1]).steps == 2
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def changed(run: Trace, line: int, **values: Any) -> str:
 
 
 ALTERED: dict[str, tuple[int, dict[str, Any], str]] = {
-    "version": (0, {"version": 2}, "Line 1 of the run cannot be read: version: Input should be 1."),
+    "version": (0, {"version": 2}, "Line 1 of the run says another version of the format than 1, the one read here."),
     "format": (0, {"format": "gpt"}, "Line 1 of the run cannot be read: format: Input should be 'greedyscope'."),
     "unknown header field": (0, {"x": 1}, "Line 1 of the run cannot be read: x: Unexpected keyword argument."),
     "unknown step field": (1, {"x": 1}, "Line 2 of the run cannot be read: x: Unexpected keyword argument."),

@@ -32,7 +32,7 @@ function listen(parts, view, keep, panel) {
     score: () => panel.ask("score", { ...whole(), text: score.value }, { open: "compare" }),
     agree: () => panel.ask("agree", { model: view.run.header.model.id, run: jsonLines(view.run) }),
   };
-  parts.copy.addEventListener("click", () => copyAddress(parts.copy));
+  parts.copy.addEventListener("click", () => copyAddress(parts, view));
   for (const select of [parts.compare.left, parts.compare.right]) select.addEventListener("change", panel.schedule);
   parts.colour.addEventListener("change", () => { parts.root.dataset.colour = parts.colour.value; });
   parts.strip.addEventListener("pointerdown", (event) => {

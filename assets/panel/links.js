@@ -1,52 +1,79 @@
 // The address bar holds the run on screen, as `decoding/links.py` writes it; back and forward walk through the runs.
 
 const ADDRESS_MILLISECONDS = 250;
+// What the server refuses: decoding/request.py, decoding/links.py.
+const MAX_LINKED_STEPS = 256;
+const MAX_LINK = 8000;
+const PAGE = Math.random().toString(36).slice(2); // of the runs that the history names, this page knows only its own
 
-async function linkOf(run, step) {
+// The address's `run`, or null for a run that no address can name. Whatever wrote a text, greedy decoding writes the same with the
+// picks forced that argmax would not have made.
+async function linkOf(run, step, language) {
+  const named = run.end && !run.header.note && run.header.max_new_tokens <= MAX_LINKED_STEPS;
+  if (!named || run.steps.some(({ picked }) => picked.token_id < 0)) return null;
   const { model, prompt, steps, choices, forced } = requestUpTo(run, run.steps.length);
-  const text = JSON.stringify([model, prompt, steps, choices, forced, Math.max(0, step)]);
+  const fields = [model, prompt, steps, choices, forced, Math.max(0, step)];
+  const text = JSON.stringify(language ? [...fields, language] : fields);
   const packed = new Blob([text]).stream().pipeThrough(new CompressionStream("deflate-raw"));
   const bytes = new Uint8Array(await new Response(packed).arrayBuffer());
-  const letters = btoa(String.fromCharCode(...bytes));
-  return `1${letters.replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "")}`;
+  const link = `1${btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "")}`;
+  return link.length <= MAX_LINK ? link : null;
+}
+
+// The page's address with a run in it, or without one where it can name none.
+async function addressOf(parts, view) {
+  const address = new URL(location.href);
+  const link = await linkOf(view.run, view.chosen, parts.root.lang);
+  if (link) address.searchParams.set("run", link);
+  else address.searchParams.delete("run");
+  return { address, link };
 }
 
 function keepAddress(parts, keep, view, panel) {
   let written = null; // the run that the address holds
+  let before = null; // the run on screen while the one that the address names is being written: the address stands
   let waiting = 0;
 
   async function write() {
     waiting = 0;
     const entry = keep.shown;
-    if (!entry?.run.end || entry.kind === "beam" || entry.kind === "score") return; // not a run that greedy decoding writes
-    const address = new URL(location.href);
-    if (entry.run.header.note) address.searchParams.delete("run");
-    else address.searchParams.set("run", await linkOf(entry.run, view.chosen));
-    const state = { name: entry.name, step: view.chosen };
-    if (written === null || written === entry) history.replaceState(state, "", address);
+    if (!entry?.run.end || entry === before) return; // it is named when it is whole
+    const state = { page: PAGE, name: entry.name, step: view.chosen };
+    const { address, link } = await addressOf(parts, view);
+    parts.copy.disabled = !link && !entry.run.header.note;
+    parts.copy.title = parts.copy.disabled ? "This run has no link; it can be kept as a file." : "";
+    if (entry !== keep.shown) return; // another run came meanwhile, and names itself
+    const held = address.href === location.href; // an address that was opened, or gone back to
+    if (written === null || written === entry || held) history.replaceState(state, "", address);
     else history.pushState(state, "", address);
     written = entry;
+    before = null;
+  }
+
+  // Ask for the run that the address names, if it names one; after the question that is being answered. The server reads the
+  // link; only the step to look at is read here.
+  async function open() {
+    const value = new URLSearchParams(location.search).get("run");
+    before = value ? keep.shown : null;
+    const [first] = keep.entries;
+    if (!value && first !== keep.shown) panel.show(first); // the address that the page began with
+    if (!value || panel.ask("link", { value }, { kind: "run", look: await stepOf(value).catch(() => null) })) return;
+    setTimeout(() => { if (location.search.includes(value)) open(); }, ADDRESS_MILLISECONDS);
   }
 
   addEventListener("popstate", ({ state }) => {
     if (!parts.root.isConnected || !state) return;
-    const entry = keep.entries.find(({ name }) => name === state.name);
-    if (!entry) return openAddress(panel);
-    written = entry;
+    const entry = state.page === PAGE ? keep.entries.find(({ name }) => name === state.name) : null;
+    if (!entry) return open();
+    [written, before] = [entry, null];
     panel.show(entry);
     panel.choose(state.step);
   });
   // Scrubbing changes the address a few times a second at most: browsers refuse more.
-  return () => {
+  const schedule = () => {
     waiting ||= setTimeout(write, ADDRESS_MILLISECONDS);
   };
-}
-
-// Ask for the run that the address names, if it names one. The server reads the link; only the step to look at is read here.
-async function openAddress(panel) {
-  const value = new URLSearchParams(location.search).get("run");
-  if (!value) return;
-  panel.ask("link", { value }, { kind: "run", look: await stepOf(value).catch(() => null) });
+  return { schedule, open };
 }
 
 async function stepOf(value) {
@@ -56,13 +83,27 @@ async function stepOf(value) {
   return Number.isInteger(fields[5]) ? fields[5] : null;
 }
 
-async function copyAddress(button) {
-  const said = button.textContent;
-  try {
-    await navigator.clipboard.writeText(location.href);
-    button.textContent = "Copied";
-  } catch {
-    button.textContent = "Copy it from the address bar";
-  }
+async function copyAddress(parts, view) {
+  const { address } = await addressOf(parts, view);
+  address.searchParams.delete("embed");
+  await copy(address.href, parts.copy);
+}
+
+// A page that is not served over https may not use the clipboard, but may copy what is selected.
+async function copy(text, button) {
+  const said = (button.dataset.said ??= button.textContent);
+  const copied = navigator.clipboard ? await navigator.clipboard.writeText(text).then(() => true, () => false) : copySelected(text, button);
+  button.textContent = copied ? "Copied" : "Copying is not allowed here";
   setTimeout(() => { button.textContent = said; }, 2000);
+}
+
+function copySelected(text, button) {
+  const field = document.createElement("textarea");
+  field.value = text;
+  button.after(field);
+  field.select();
+  const copied = document.execCommand("copy");
+  field.remove();
+  button.focus();
+  return copied;
 }

@@ -53,13 +53,14 @@ function startPanel(element, props, watch, trigger) {
     schedule();
   }
 
-  // Deciding is remote: the page hears of it, and answers with another run. One question at a time.
+  // Deciding is remote: the page hears of it, and answers with another run. One question at a time: false where one is open.
   function ask(kind, question, { step = null, open = null, kind: made = kind, look = null } = {}) {
-    if (view.waiting || !keep.streaming?.run.end || !view.run.header) return;
+    if (view.waiting || !keep.streaming?.run.end || !view.run.header) return false;
     view.waiting = true;
     if (kind !== "agree") keep.asked = { parent: keep.shown, step, kind: made, open, look };
     trigger(kind, question);
     schedule();
+    return true;
   }
 
   function branch(step, tokenId, open) {
@@ -108,7 +109,7 @@ function startPanel(element, props, watch, trigger) {
     markStrip(parts, run, view.chosen);
     drawStep(parts, run, view.chosen);
     drawOpenTab();
-    writeAddress?.();
+    address?.schedule();
     const { first, previous, next, last } = parts.buttons;
     first.disabled = previous.disabled = view.chosen <= 0;
     next.disabled = last.disabled = view.chosen >= run.steps.length - 1;
@@ -151,13 +152,13 @@ function startPanel(element, props, watch, trigger) {
 
   const panel = { choose, play, show, ended, ask, branch, moves, schedule };
   // Only the page has an address that a server can read.
-  const writeAddress = element.closest(".gradio-container") ? keepAddress(parts, keep, view, panel) : null;
-  parts.copy.hidden = !writeAddress;
+  const address = element.closest(".gradio-container") ? keepAddress(parts, keep, view, panel) : null;
+  parts.copy.hidden = !address;
   listen(parts, view, keep, panel);
   watch("value", receive);
   watch("words", () => say(parts, props.words));
   receive();
-  if (writeAddress) setTimeout(() => openAddress(panel)); // after the page has its listeners
+  if (address) setTimeout(address.open); // after the page has its listeners
 }
 
 // The page's sentences, by where they belong: beside a field, beside Run, or beside the proof that was asked for.
