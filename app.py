@@ -8,19 +8,19 @@ import argparse
 import os
 import socket
 from collections.abc import Sequence
-from typing import Any
-
-# Before gradio is imported: it would look up two hosts at launch.
-os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-
-import gradio as gr
+from typing import TYPE_CHECKING, Any
 
 from decoding.catalogue import offered
 from decoding.engines import Engine
 from decoding.errors import RequestError
-from decoding.page import build_page
-from decoding.page.panel import page_css, plotly_head
 from decoding.shelf import Loader, Report, Shelf
+from decoding.startup import quick_imports, read_ahead, without_stubs
+
+if TYPE_CHECKING:  # importing gradio takes longer than all that is done before it
+    import gradio as gr
+
+# Before gradio is imported: it would look up two hosts at launch.
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
 
 def settings(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -38,13 +38,24 @@ def settings(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def build_app(loader: Loader, models: Sequence[str]) -> gr.Blocks:
+def build_app(loader: Loader, models: Sequence[str]) -> "gr.Blocks":
     """The page over `loader`, which loads a model by name; `models` are the names that visitors may choose."""
-    return build_page(Shelf(loader, models))
+    return _build(Shelf(loader, models))
 
 
-def launch(app: gr.Blocks, **options: Any) -> str:
+def _build(shelf: Shelf) -> "gr.Blocks":
+    with without_stubs():
+        from decoding.page import build_page
+
+    return build_page(shelf)
+
+
+def launch(app: "gr.Blocks", **options: Any) -> str:
     """Serve `app` as this project serves it, and return its address. `options` are Gradio's own."""
+    import gradio as gr
+
+    from decoding.page.panel import page_css, plotly_head
+
     app.queue(api_open=False)
     _, url, _ = app.launch(
         css=page_css(),
@@ -74,16 +85,22 @@ def main() -> None:
         entries = {entry.name: entry for entry in offered(chosen.model)}
     except RequestError as error:
         raise SystemExit(str(error)) from error
+    first = next(iter(entries))
+    read_ahead(first)
 
     def loader(model: str, report: Report) -> Engine:
-        from decoding.engines import local  # here: torch and transformers take seconds to import
+        with quick_imports():
+            from decoding.engines import local  # here: torch and transformers take seconds to import
 
         return local.load(entries[model], device=chosen.device, dtype=chosen.dtype, report=report)
 
-    app = build_app(loader, [*entries])
-    port = int(chosen.port) or free_port(chosen.host)
-    url = launch(app, server_name=chosen.host, server_port=port, prevent_thread_lock=True)
+    shelf = Shelf(loader, [*entries])
+    with quick_imports():
+        app = _build(shelf)
+        port = int(chosen.port) or free_port(chosen.host)
+        url = launch(app, server_name=chosen.host, server_port=port, prevent_thread_lock=True)
     print(f"Greedyscope is at {url}", flush=True)
+    shelf.request(first)  # only now: the page answers first
     app.block_thread()
 
 

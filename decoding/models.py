@@ -26,6 +26,7 @@ from decoding.devices import Placement, exact_products, place
 from decoding.errors import ModelError, RequestError, RoomError
 from decoding.room import parameters_in
 from decoding.starter import STARTER_ID, Report, ensure_starter, silent
+from decoding.tokenizer_file import read_tokenizer
 from decoding.tokens import Vocabulary
 from decoding.trace import ModelInfo
 
@@ -75,7 +76,7 @@ def _load(model: str, folder: Path, placement: Placement) -> tuple[PreTrainedMod
     options: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
     config = _from_files(model, lambda: AutoConfig.from_pretrained(folder, **options))
     _check_reads_forward(model, config)
-    tokenizer = _from_files(model, lambda: AutoTokenizer.from_pretrained(folder, **options))
+    tokenizer = _from_files(model, lambda: _tokenizer(model, folder, options))
     options |= {"config": config, "dtype": placement.dtype, "use_safetensors": True, "output_loading_info": True}
     network, found = _from_files(model, lambda: AutoModelForCausalLM.from_pretrained(folder, **options))
     if found["missing_keys"]:  # transformers fills them with random numbers, and only logs it
@@ -118,6 +119,10 @@ def _folder(entry: Entry, report: Report) -> Path:
     if entry.repository:
         return hub.fetch(entry, report)
     return Path(os.path.expanduser(entry.name)).resolve()
+
+
+def _tokenizer(model: str, folder: Path, options: dict[str, Any]) -> Any:
+    return read_tokenizer(folder) if model == STARTER_ID else AutoTokenizer.from_pretrained(folder, **options)
 
 
 def _check_reads_forward(model: str, config: PreTrainedConfig) -> None:

@@ -1,1 +1,2 @@
-"""The benchmark: `python -m decoding.bench`. `loops` knows the loops, `page` the page, `__main__` the table."""
+"""The benchmark: `python -m decoding.bench`. `loops` knows the loops, `page` the page, `startup` a start,
+`__main__` the table."""

@@ -77,7 +77,7 @@ def measure_page(
     turns: list[tuple[float, ...]] = []
     with ExitStack() as stack:
         say("starting the page")
-        url = stack.enter_context(_app([f"--model={model}", *options]))
+        url = stack.enter_context(served_app([f"--model={model}", *options]))
         client = _client(url)
         steps, _ = _time_client(client, request, model)  # the model may end the text before
         page = _browser(stack, notes)
@@ -105,7 +105,7 @@ def measure_page(
 
 
 @contextmanager
-def _app(options: Sequence[str]) -> Iterator[str]:
+def served_app(options: Sequence[str]) -> Iterator[str]:
     """The app's address, while it runs."""
     command = [sys.executable, str(ROOT / "app.py"), *options, "--host=127.0.0.1", "--port=0"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
