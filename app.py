@@ -90,9 +90,9 @@ def main() -> None:
 
     def loader(model: str, report: Report) -> Engine:
         with quick_imports():
-            from decoding.engines import local  # here: torch and transformers take seconds to import
+            from decoding.engines import local, shared  # here: torch and transformers take seconds to import
 
-        return local.load(entries[model], device=chosen.device, dtype=chosen.dtype, report=report)
+        return shared.SharedEngine(local.load(entries[model], device=chosen.device, dtype=chosen.dtype, report=report))
 
     shelf = Shelf(loader, [*entries])
     with quick_imports():

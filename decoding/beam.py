@@ -6,13 +6,13 @@ ids alone; the Trace is `decoding.whatif`'s.
 
 import copy
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import GenerationConfig, PreTrainedModel
 
 from decoding.engines import Engine
+from decoding.engines.free import free_bytes
 from decoding.errors import ModelError, RequestError
 from decoding.forced import pick
 from decoding.step import Pick
@@ -123,25 +123,6 @@ def check_room(network: PreTrainedModel, *, tokens: int, steps: int, num_beams: 
             f"{_gigabytes(free)} are free. Take fewer beams, fewer steps or a shorter prompt.",
             field="beams",
         )
-
-
-def free_bytes(device: torch.device) -> int | None:
-    """Memory that a device still has, or None where the system does not say."""
-    if device.type == "cuda":
-        held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return torch.cuda.mem_get_info(device)[0] + held
-    try:
-        lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
-        free = int(lines["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError):
-        return None
-    try:  # a container may have less than its machine
-        group = Path("/sys/fs/cgroup")
-        limit = (group / "memory.max").read_text().strip()
-        used = int((group / "memory.current").read_text())
-    except (OSError, ValueError):
-        return free
-    return free if limit == "max" else min(free, max(0, int(limit) - used))
 
 
 def _gigabytes(size: int) -> str:

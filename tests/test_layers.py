@@ -39,6 +39,7 @@ FLOORS = {
     "decoding.tokenizer_file": 1,
     "decoding.tokens": 1,
     "decoding.errors": 1,
+    "decoding.leaving": 1,
     "decoding.loops": 1,
     "decoding.assets": 1,
 }

@@ -1,0 +1,52 @@
+"""The engine of many visitors: the plain engine of this process, its forward passes shared and taken in turn.
+
+Owns nothing but the seam: `decoding.engines.batch` decodes, and everything else is the plain engine's. Only the page
+uses it; the library, the terminal and the benchmark keep the plain one, which has no thread.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from decoding.engines import NO_PICKS
+from decoding.engines.batch import Batch
+from decoding.engines.local import LocalEngine
+from decoding.engines.turns import take_turns
+from decoding.step import Readout
+
+
+class SharedEngine:
+    """See `decoding.engines.Engine`. Many threads may use it at once."""
+
+    def __init__(self, engine: LocalEngine) -> None:
+        self.info = engine.info
+        self.vocabulary = engine.vocabulary
+        self.vocabulary_size = engine.vocabulary_size
+        self.context_length = engine.context_length
+        self.end_ids = engine.end_ids
+        self.beginning_id = engine.beginning_id
+        self.network = engine.network
+        self._engine = engine
+        take_turns(engine.network)
+        self.batch = Batch(engine)
+
+    def steps(
+        self, token_ids: Sequence[int], *, max_new_tokens: int, top_k: int, forced: Mapping[int, int] = NO_PICKS
+    ) -> Iterator[Readout]:
+        room = max_new_tokens
+        if self.context_length is not None:
+            room = min(room, self.context_length - len(token_ids))
+        if room <= 0:
+            return
+        picks = {step: token_id for step, token_id in forced.items() if step < room}
+        text = self.batch.join(token_ids, steps=room, top_k=top_k, forced=picks)
+        try:
+            for index in range(room):
+                readout = self.batch.readout(text, index)
+                if readout is None:
+                    return
+                yield replace(readout, token_ids=readout.token_ids[:top_k], logprobs=readout.logprobs[:top_k])
+        finally:
+            self.batch.leave(text, steps=room)
+
+    def score(self, token_ids: Sequence[int], continuation_ids: Sequence[int], *, top_k: int) -> Iterator[Readout]:
+        return self._engine.score(token_ids, continuation_ids, top_k=top_k)
