@@ -5,6 +5,7 @@ from collections.abc import Generator
 
 import pytest
 
+from decoding.page import ahead as module
 from decoding.page.ahead import ahead
 
 
@@ -25,6 +26,23 @@ def test_lines_that_came_meanwhile_arrive_together() -> None:
     first = next(reader)
     assert written.wait(5)
     assert [first, *reader] == [first, "abc"[len(first) :]] or first == "abc"
+
+
+def test_after_the_first_two_lines_come_in_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PAUSE_SECONDS", 60)
+    step = threading.Semaphore(0)
+
+    def lines() -> Generator[str, None, None]:
+        for line in "abcd":
+            step.acquire()
+            yield line
+
+    reader = ahead(lines())
+    for line in "ab":
+        step.release()
+        assert next(reader) == line
+    threading.Timer(0.05, step.release, [2]).start()
+    assert list(reader) == ["cd"]
 
 
 def test_closing_stops_the_writer_after_the_step_under_way() -> None:

@@ -160,6 +160,23 @@ def settled(engine: ScriptedEngine) -> int:
     return engine.begun
 
 
+def test_while_text_streams_in_the_list_draws_the_bars_and_then_plotly_does(page_over: Served, visit: Visit):
+    page = visit(page_over.url)
+    run(page, choices="5")  # as many as are on screen, so that Plotly's axis fits
+    expect(page.locator(".gs-state")).to_contain_text("6 steps, done")
+    page_over.engine.delay = 0.5
+    run(page, choices="5", steps="40")
+    page.wait_for_selector(".gs-live")
+    expect(page.locator(".gs-plot .bars")).to_have_css("visibility", "hidden")
+    expect(page.locator(".gs-bar-track").first).to_have_css("visibility", "visible")
+    page.click("#stop")
+    expect(page.locator(".gs-plot .bars")).to_have_css("visibility", "visible")
+    expect(page.locator(".gs-bar-track").first).to_have_css("visibility", "hidden")
+    drawn = page.evaluate("document.querySelector('.gs-plot').data[0].x[0].toFixed(2)")
+    expect(page.locator(".gs-bar-value").first).to_contain_text(f"{drawn} %")
+    settled(page_over.engine)
+
+
 def test_stop_ends_the_run_within_a_step(page_over: Served, visit: Visit):
     page_over.engine.delay = 0.5
     page = visit(page_over.url)

@@ -1,6 +1,7 @@
 // The chosen step's candidates: Plotly draws the bars, and a list of buttons over them carries labels and numbers. So the labels
 // are text that nothing interprets, each can be reached by keyboard and screen reader, and Plotly has little to draw again at each
-// step. Before plotly.js is there, the list draws plain bars itself.
+// step. The list draws plain bars itself before plotly.js is there, and while text streams in: a drawing by Plotly takes ten times as
+// long, and the model waits for it where both share a machine. Then Plotly lends its axis.
 
 const ROW_HEIGHT = 30;
 const PLOT_BOTTOM = 28;
@@ -26,7 +27,7 @@ function rowsOf(step) {
   return [...rows, { label: EVERYTHING_ELSE, probability: rest, id: "", kind: "rest" }];
 }
 
-function drawBars(parts, step) {
+function drawBars(parts, step, streaming) {
   const rows = rowsOf(step);
   // A button that is replaced under a pointer is not clicked, so the list is only replaced when it changes.
   if (parts.listed !== step) {
@@ -35,7 +36,14 @@ function drawBars(parts, step) {
     candidateButtons(parts)[focused]?.focus();
     parts.listed = step;
   }
-  if (window.Plotly) drawPlot(parts, rows);
+  if (!window.Plotly) return;
+  const axisFits = parts.plot.layout?.height === plotHeight(rows) && parts.plot.layout.width === parts.chart.clientWidth;
+  parts.root.classList.toggle("gs-live", streaming && axisFits);
+  if (!streaming || !axisFits) drawPlot(parts, rows);
+}
+
+function plotHeight(rows) {
+  return rows.length * ROW_HEIGHT + PLOT_BOTTOM;
 }
 
 function candidateButtons(parts) {
@@ -78,7 +86,7 @@ function drawPlot(parts, rows) {
   // The size is always given: Plotly's own resizing measures an element whose height is Plotly's own.
   const layout = {
     width: parts.chart.clientWidth,
-    height: rows.length * ROW_HEIGHT + PLOT_BOTTOM,
+    height: plotHeight(rows),
     margin: { l: parseInt(read("--gs-left")), r: parseInt(read("--gs-right")), t: 0, b: PLOT_BOTTOM },
     bargap: 0.28,
     paper_bgcolor: "rgba(0,0,0,0)",

@@ -244,7 +244,7 @@ function drawStep(parts, run, chosen) {
   parts.root.classList.toggle("gs-empty", !step);
   parts.stepTitle.textContent = step ? `Step ${chosen + 1} of ${run.steps.length}: ${labelOf(step.picked)}` : "The first step";
   if (!step) return;
-  drawBars(parts, step);
+  drawBars(parts, step, !run.end && chosen === run.steps.length - 1);
   parts.numbers.textContent = [
     `log-probability ${number(step.picked.logprob, 4)}`,
     `entropy ${number(step.entropy, 3)}${step.entropy === null ? "" : " nats"}`,
