@@ -54,12 +54,13 @@ def launch(app: "gr.Blocks", **options: Any) -> str:
     """Serve `app` as this project serves it, and return its address. `options` are Gradio's own."""
     import gradio as gr
 
-    from decoding.page.panel import page_css, plotly_head
+    from decoding.page.keeping import file_routes
+    from decoding.page.panel import page_css, page_head
 
     app.queue(api_open=False)
     _, url, _ = app.launch(
         css=page_css(),
-        head=plotly_head(),
+        head=page_head(),
         theme=gr.themes.Default(primary_hue="blue", neutral_hue="slate"),
         run_history=False,
         enable_monitoring=False,
@@ -67,6 +68,7 @@ def launch(app: "gr.Blocks", **options: Any) -> str:
         footer_links=["api"],
         share=False,
         quiet=True,
+        app_kwargs={"routes": file_routes()},
         **options,
     )
     return url

@@ -8,6 +8,8 @@ from pathlib import Path
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 
 _SCRIPTS = ("run", "runs", "text", "bars", "strip", "table", "questions", "compare", "links", "panel", "controls")
+_PAGE_SCRIPTS = ("picture", "keep")
+"""What only the page needs: a file has no server to ask."""
 
 
 def read(name: str) -> str:
@@ -26,6 +28,11 @@ def panel_css() -> str:
 def panel_script() -> str:
     """The panel's scripts as one; `startPanel(element, props, watch, trigger)` begins it."""
     return "\n".join(read(f"panel/{name}.js") for name in _SCRIPTS)
+
+
+def page_script() -> str:
+    """The same for the page, which can also keep a run."""
+    return "\n".join([panel_script(), *(read(f"panel/{name}.js") for name in _PAGE_SCRIPTS)])
 
 
 def plotly_js() -> Path:

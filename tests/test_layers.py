@@ -59,6 +59,7 @@ RUNS_MODELS = (
 ALLOWED = {
     "gradio": ("app", "decoding.page"),
     "gradio_client": ("decoding.bench",),
+    "starlette": ("decoding.page",),
     "torch": RUNS_MODELS,
     "transformers": RUNS_MODELS,
     "tokenizers": (*RUNS_MODELS, "decoding.tokenizer_file"),

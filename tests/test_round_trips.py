@@ -4,6 +4,7 @@ import csv
 import io
 import math
 import re
+from collections.abc import Sequence
 from itertools import groupby
 
 from hypothesis import given, settings
@@ -11,8 +12,11 @@ from hypothesis import strategies as st
 
 from decoding.export import to_csv_file
 from decoding.export.tables import _FORMULA
+from decoding.links import Link, from_link, to_link
+from decoding.run import Run, check_request
 from decoding.step import Candidate, Step
 from decoding.trace import Trace
+from tests.fakes import ScriptedEngine
 from tests.test_export_html import run_in
 from tests.test_trace import texts, traces
 
@@ -60,6 +64,26 @@ def test_any_run_comes_back(trace: Trace) -> None:
     assert same(run_in(html)) == same(trace)
     assert run_in(html).to_html() == html
     assert same(from_csv(to_csv_file(trace), trace.top_k)) == same(trace.steps)
+
+
+PICKS = st.dictionaries(st.integers(0, 5), st.integers(1, ScriptedEngine().vocabulary_size - 1), max_size=4)
+
+
+@settings(max_examples=60)
+@given(prompt=texts, steps=st.integers(1, 6), choices=st.integers(1, 5), picks=PICKS)
+def test_any_run_is_written_again_from_its_link(prompt: str, steps: int, choices: int, picks: dict[int, int]) -> None:
+    forced = sorted(pick for pick in picks.items() if pick[0] < steps)
+    trace = written(prompt, steps, choices, forced)
+    kept = [[step.index, step.picked.token_id] for step in trace.steps if step.forced]
+    link = from_link(to_link(Link(trace.model.id, trace.prompt, steps, choices, kept)))
+    assert same(written(link.prompt, link.steps, link.choices, link.forced)) == same(trace)
+
+
+def written(prompt: str, steps: int, choices: int, forced: Sequence[Sequence[int]]) -> Trace:
+    run = Run(ScriptedEngine(), check_request(prompt, steps, choices, [list(pick) for pick in forced]))
+    for _ in run:
+        pass
+    return run.trace
 
 
 @settings(max_examples=200)

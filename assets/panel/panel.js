@@ -21,8 +21,8 @@ function startPanel(element, props, watch, trigger) {
     if (run !== before) {
       const open = keep.asked?.open;
       show(addEntry(keep, run));
-      // Greedy decoding is followed to its last step, also where all of it came at once.
-      if (!run.header.note && ["run", "branch"].includes(keep.streaming.kind)) view.chosen = run.steps.length - 1;
+      // Greedy decoding is followed to its last step, also where all of it came at once; a run in a file was there before.
+      if (address && !run.header.note && ["run", "branch"].includes(keep.streaming.kind)) view.chosen = run.steps.length - 1;
       if (open) openTab(parts, open);
     }
     if (view.follow && run === view.run) view.chosen = run.steps.length - 1;
@@ -43,6 +43,11 @@ function startPanel(element, props, watch, trigger) {
     keep.shown = entry;
     play(false);
     schedule();
+  }
+
+  // A run that was kept in a file: it is looked at, and no model is asked.
+  function open(text, name) {
+    show(openEntry(keep, readLines(emptyRun(), text), name));
   }
 
   // A run that was stopped says no more, nor does one whose connection broke; the page tells the panel.
@@ -99,7 +104,7 @@ function startPanel(element, props, watch, trigger) {
 
   function draw() {
     const { run } = view;
-    drawHead(parts, run, view.waiting);
+    drawHead(parts, keep.shown, view.waiting);
     drawText(parts, run, view.drawn);
     drawStrip(parts, run, view.drawn);
     view.drawn = run.steps.length;
@@ -124,6 +129,7 @@ function startPanel(element, props, watch, trigger) {
     }
     if (tab === "whatif") drawQuestions(parts, view);
     if (tab === "compare") drawCompare(parts, keep);
+    if (tab === "keep") drawKeep(parts, view);
   }
 
   function play(on) {
@@ -150,11 +156,12 @@ function startPanel(element, props, watch, trigger) {
     play: () => play(!view.player),
   };
 
-  const panel = { choose, play, show, ended, ask, branch, moves, schedule };
-  // Only the page has an address that a server can read.
+  const panel = { choose, play, show, open, ended, ask, branch, moves, schedule };
+  // Only the page has an address that a server can read, and a server.
   const address = element.closest(".gradio-container") ? keepAddress(parts, keep, view, panel) : null;
   parts.copy.hidden = !address;
   listen(parts, view, keep, panel);
+  if (address) listenToKeep(parts, view, panel);
   watch("value", receive);
   watch("words", () => say(parts, props.words));
   receive();
@@ -215,11 +222,12 @@ function findParts(element) {
   };
 }
 
-function drawHead(parts, run, waiting) {
+function drawHead(parts, { run, from }, waiting) {
   const { model, note } = run.header;
   const exact = model.dtype === "float32" ? "exact" : model.dtype === "as printed" ? "" : "not exact";
-  parts.badge.hidden = parts.note.hidden = !note;
-  parts.note.textContent = note ?? "";
+  parts.badge.hidden = parts.note.hidden = !note && !from;
+  parts.badge.textContent = from ? "Replayed" : "Recorded";
+  parts.note.textContent = [from && `Replayed from the file ${from}; no model computed it here.`, note].filter(Boolean).join(" ");
   // What wrote the text, where that was not greedy decoding: beam search, a person.
   const another = run.header.note || model.engine.startsWith("torch") ? "" : model.engine.split(", torch")[0];
   parts.model.textContent = [model.id, model.dtype, model.device, exact, another].filter(Boolean).join(" · ");

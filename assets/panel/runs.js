@@ -14,6 +14,13 @@ function addEntry(keep, run) {
   return entry;
 }
 
+// A run from a file stands beside the others, and what streams in meanwhile goes on.
+function openEntry(keep, run, from) {
+  const entry = { name: `Run ${++keep.made}`, run, parent: null, leftAt: null, kind: "file", look: null, from };
+  change(keep, { entry, at: keep.entries.length, adds: true, before: keep.shown });
+  return entry;
+}
+
 function removeEntry(keep, entry) {
   const at = keep.entries.indexOf(entry);
   if (at < 0 || keep.entries.length === 1) return;
@@ -60,6 +67,7 @@ function requestUpTo(run, step) {
 
 function describe(keep, entry) {
   const kinds = { run: "greedy", beam: "beam search", score: "your text", recorded: "recorded" };
+  if (entry.from) return `replayed from ${entry.from}`;
   if (entry.run.header.note) return kinds.recorded;
   if (entry.leftAt === null) return kinds[entry.kind];
   return `left ${keep.entries.includes(entry.parent) ? entry.parent.name : "a removed run"} at step ${entry.leftAt + 1}`;

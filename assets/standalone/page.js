@@ -14,7 +14,8 @@ for (const button of standalone.querySelectorAll("#gs-page-whatif [data-ask]")) 
   if (button.dataset.ask !== "closest") button.closest("section").hidden = true;
 }
 standalone.querySelector("#gs-tab-whatif").textContent = "Closest calls and loops";
-standalone.querySelector("#gs-tab-compare").remove();
+for (const name of ["tab-compare", "tab-keep", "page-keep"]) standalone.querySelector(`#gs-${name}`).remove();
+standalone.querySelector(".gs-whole").remove();
 standalone.querySelector(".gs-bars").setAttribute("aria-label", "Candidates of this step, most probable first.");
 
 // Before the panel hears of it: a candidate is no question here, and a cell of the table is a part of its row.

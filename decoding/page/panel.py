@@ -7,7 +7,12 @@ import gradio as gr
 from decoding import assets
 from decoding.assets import ASSETS
 
-__all__ = ["ASSETS", "page_css", "panel", "plotly_head", "slot"]
+__all__ = ["ASSETS", "page_css", "page_head", "panel", "slot"]
+
+
+_FRAMED = """<script>
+if (new URLSearchParams(location.search).get("embed") === "1") document.documentElement.classList.add("embedded");
+</script>"""
 
 
 def panel(value: str) -> gr.HTML:
@@ -15,7 +20,7 @@ def panel(value: str) -> gr.HTML:
     return gr.HTML(
         value,
         html_template=assets.panel_html(),
-        js_on_load=f"{assets.panel_script()}\nstartPanel(element, props, watch, trigger);",
+        js_on_load=f"{assets.page_script()}\nstartPanel(element, props, watch, trigger);",
         elem_id="panel",
         words="",
     )
@@ -33,10 +38,10 @@ def page_css() -> str:
     return f"{assets.read('page.css')}\n{assets.panel_css()}"
 
 
-def plotly_head() -> str:
-    """The script tag for the plotly.js that the plotly package ships: a relative address, so that it works under any
-    path.
+def page_head() -> str:
+    """What stands in the page's head: whether it is in a frame, known before anything is drawn, and the plotly.js that
+    the plotly package ships. Its address is relative, so that it works under any path.
     """
     script = assets.plotly_js()
     gr.set_static_paths([script])  # this one file; never its folder, since everything in it would be public
-    return f'<script defer src="gradio_api/file={script.as_posix()}"></script>'
+    return f'{_FRAMED}<script defer src="gradio_api/file={script.as_posix()}"></script>'

@@ -1,0 +1,133 @@
+// The Keep tab: the run as files, its chosen step as a picture, a frame for other pages, and a file opened as a run. JSON Lines are
+// here already; every other form, and the check of a file, is the library's work, so it is asked for: nothing is decoded for it.
+
+const MAX_FILE_BYTES = 8 * 1024 * 1024; // as decoding/page/keeping.py reads
+const ENDINGS = { "html-plotly": "html" };
+const FRAME_HEIGHT = 600;
+
+class Refused extends Error {}
+
+function listenToKeep(parts, view, panel) {
+  const { page, said, input } = findKeep(parts);
+  parts.root.classList.toggle("gs-embedded", isEmbedded());
+  page.addEventListener("click", async ({ target }) => {
+    const { file, picture, copies } = target.closest("button")?.dataset ?? {};
+    if (copies) return copy(page.querySelector(".gs-frame").value, target);
+    if (!file && !picture) return;
+    const name = fileName(view, file ?? picture, Boolean(picture));
+    said.textContent = `Making ${name} …`;
+    try {
+      save(file ? await fileOf(view.run, file) : await imageOf(view, picture), name);
+      said.textContent = `${name} is in your downloads.`;
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error;
+      said.textContent = error.message;
+    }
+  });
+  input.addEventListener("change", () => {
+    openFile(input.files[0], parts, panel);
+    input.value = ""; // so that the same file can be chosen again
+  });
+  listenToDrops(parts, panel);
+  const whole = parts.root.querySelector(".gs-whole");
+  whole.addEventListener("click", () => { whole.href = withoutFrame(location.href); });
+}
+
+function findKeep(parts) {
+  const page = parts.root.querySelector("#gs-page-keep");
+  return { page, said: page.querySelector(".gs-said"), problem: page.querySelector(".gs-refused"), input: page.querySelector("[type=file]") };
+}
+
+async function drawKeep(parts, view) {
+  const { page } = findKeep(parts);
+  const [ended, shown] = [Boolean(view.run.end), view.chosen >= 0];
+  for (const button of page.querySelectorAll("[data-file]")) button.disabled = !ended;
+  for (const button of page.querySelectorAll("[data-picture]")) button.disabled = !shown;
+  const { link, address } = ended ? await addressOf(parts, view) : { link: null };
+  const snippet = link ? frameOf(address, view.run) : "";
+  const frame = page.querySelector(".gs-frame");
+  if (frame.value !== snippet) frame.value = snippet; // written again, it would lose what is selected
+  page.querySelector("[data-copies]").disabled = !snippet;
+  page.querySelector(".gs-no-frame").hidden = !ended || Boolean(snippet);
+}
+
+async function fileOf(run, form) {
+  const lines = jsonLines(run);
+  return form === "jsonl" ? new Blob([lines], { type: "application/jsonl" }) : (await asked(form, lines)).blob();
+}
+
+function imageOf(view, form) {
+  const svg = pictureOf(view.run, view.chosen);
+  return form === "svg" ? new Blob([svg], { type: "image/svg+xml" }) : pngOf(svg);
+}
+
+// The address is relative, so that it holds behind any path.
+async function asked(form, body) {
+  const answer = await fetch(new URL(`keep/${form}`, document.baseURI), { method: "POST", body }).catch(() => {
+    throw new Refused("The server cannot be reached. What needs it has to wait; JSON Lines and pictures can be saved without it.");
+  });
+  if (answer.ok) return answer;
+  throw new Refused([413, 422].includes(answer.status) ? await answer.text() : "Something went wrong on the server. Try again.");
+}
+
+function save(blob, name) {
+  const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}
+
+// A name that every system takes: the prompt's letters and digits.
+function fileName(view, form, stepOnly) {
+  const words = Array.from(view.run.header.prompt.normalize().replace(/[^\p{L}\p{N}]+/gu, "-")).slice(0, 40).join("");
+  const parts = ["greedyscope", words.replace(/^-+|-+$/g, "").toLowerCase(), stepOnly ? `step-${view.chosen + 1}` : ""];
+  return `${parts.filter(Boolean).join("-")}.${ENDINGS[form] ?? form}`;
+}
+
+// A file is judged by the library, not here, and comes back as the run that it is. What is on screen stays until then.
+async function openFile(file, parts, panel) {
+  if (!file) return;
+  const { problem } = findKeep(parts);
+  const name = fit(oneLine(file.name), 16, "sans-serif", 480);
+  problem.textContent = "";
+  try {
+    if (file.size > MAX_FILE_BYTES) {
+      throw new Refused(`It is ${(file.size / 2 ** 20).toFixed(1)} MB large; at most ${MAX_FILE_BYTES / 2 ** 20} MB are read.`);
+    }
+    const answer = await asked("jsonl", await file.arrayBuffer().catch(() => { throw new Refused("It cannot be read."); }));
+    panel.open(await answer.text(), name);
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error;
+    problem.textContent = `“${name}” was not opened. ${error.message}`;
+    openTab(parts, "keep");
+    panel.schedule();
+  }
+}
+
+// A file may be dropped anywhere: beside the panel a browser would leave the page for it.
+function listenToDrops(parts, panel) {
+  const over = (event) => {
+    if (!event.dataTransfer?.types.includes("Files") || !parts.root.isConnected) return;
+    event.preventDefault();
+    parts.root.classList.toggle("gs-dropping", event.type === "dragover");
+    if (event.type === "drop") openFile(event.dataTransfer.files[0], parts, panel);
+  };
+  for (const name of ["dragover", "dragleave", "drop"]) document.addEventListener(name, over);
+}
+
+function isEmbedded() {
+  return new URLSearchParams(location.search).get("embed") === "1";
+}
+
+function withoutFrame(href) {
+  const address = new URL(href);
+  address.searchParams.delete("embed");
+  return address.href;
+}
+
+// The run in a frame, for a page of one's own: the panel alone, which writes the run when it is opened.
+function frameOf(address, run) {
+  address.searchParams.set("embed", "1");
+  const quoted = (text) => text.replaceAll("&", "&amp;").replaceAll('"', "&quot;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+  const title = fit(oneLine(`Greedyscope: ${run.header.prompt}`), 16, "sans-serif", 640);
+  return `<iframe src="${quoted(address.href)}" title="${quoted(title)}" width="100%" height="${FRAME_HEIGHT}" style="border: 0" loading="lazy"></iframe>`;
+}
