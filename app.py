@@ -8,12 +8,13 @@ import argparse
 import os
 import socket
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from decoding.catalogue import offered
 from decoding.engines import Engine
 from decoding.errors import RequestError
-from decoding.shelf import Loader, Report, Shelf
+from decoding.shelf import Loader, Look, Report, Shelf
 from decoding.startup import quick_imports, read_ahead, without_stubs
 
 if TYPE_CHECKING:  # importing gradio takes longer than all that is done before it
@@ -38,9 +39,11 @@ def settings(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def build_app(loader: Loader, models: Sequence[str]) -> "gr.Blocks":
-    """The page over `loader`, which loads a model by name; `models` are the names that visitors may choose."""
-    return _build(Shelf(loader, models))
+def build_app(loader: Loader, models: Sequence[str], look: Look | None = None) -> "gr.Blocks":
+    """The page over `loader`, which loads a model by name; `models` are the names that visitors may choose, and `look`
+    says how each of them stands.
+    """
+    return _build(Shelf(loader, models, look))
 
 
 def _build(shelf: Shelf) -> "gr.Blocks":
@@ -96,7 +99,13 @@ def main() -> None:
 
         return shared.SharedEngine(local.load(entries[model], device=chosen.device, dtype=chosen.dtype, report=report))
 
-    shelf = Shelf(loader, [*entries])
+    @cache
+    def looking() -> Look:
+        from decoding import offers  # here: the page does not wait for the Hub's library
+
+        return offers.looking([*entries.values()], dtype=chosen.dtype)
+
+    shelf = Shelf(loader, [*entries], lambda ready: looking()(ready))
     with quick_imports():
         app = _build(shelf)
         port = int(chosen.port) or free_port(chosen.host)

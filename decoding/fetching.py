@@ -8,7 +8,9 @@ whole and its sha256 is the one that the Hub names.
 import errno
 import hashlib
 import json
+import os
 import sys
+import threading
 from collections.abc import Mapping
 from fnmatch import fnmatch
 from pathlib import Path
@@ -114,7 +116,15 @@ def _say(**told: Any) -> None:
     print(json.dumps(told), flush=True)
 
 
+def _follow_parent() -> None:
+    """End with whoever started this process, however that ends: then nobody holds the other end of our input."""
+    while os.read(sys.stdin.fileno(), 1):
+        pass
+    os._exit(1)
+
+
 def _main() -> int:
+    threading.Thread(target=_follow_parent, daemon=True).start()
     constants.DOWNLOAD_CHUNK_SIZE = _WRITTEN_BYTES
     try:
         fetch_here(*sys.argv[1:4])

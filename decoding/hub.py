@@ -141,6 +141,8 @@ def _fetch(entry: Entry, report: Report) -> None:
         child.kill()
         child.wait()
         listener.join()
+        if child.stdin:
+            child.stdin.close()
     if "refused" in told:
         raise ModelError(told["refused"])
     if child.returncode:
@@ -154,7 +156,7 @@ def _child(entry: Entry) -> "subprocess.Popen[bytes]":
     extra |= {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
     extra |= {"HF_HUB_DISABLE_TELEMETRY": "1"}
     command = [sys.executable, "-m", "decoding.fetching", entry.name, entry.repository, entry.revision]
-    return subprocess.Popen(command, env=os.environ | extra, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    return subprocess.Popen(command, env=os.environ | extra, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
 def _listen(child: "subprocess.Popen[bytes]", told: dict[str, Any]) -> None:

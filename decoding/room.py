@@ -23,7 +23,12 @@ _MAX_HEADER_BYTES = 100_000_000  # safetensors' own limit
 
 def free_memory() -> int:
     """Bytes of memory that a model may take: what the system has to give, and what a container lets us have."""
-    return max(0, min([psutil.virtual_memory().available, *_left_in_cgroups()]))
+    return max(0, min([psutil.virtual_memory().available, *(most - taken for most, taken in _cgroups())]))
+
+
+def total_memory() -> int:
+    """Bytes of memory that this machine has, or that a container lets us have of it."""
+    return min([psutil.virtual_memory().total, *(most for most, _ in _cgroups())])
 
 
 def free_disk(folder: Path) -> int:
@@ -66,9 +71,9 @@ def _parameters(file: Path) -> int:
     return sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
 
 
-def _left_in_cgroups() -> Iterator[int]:
-    """Bytes left in each control group that this process is in, of either version. What the kernel can take back, as
-    files that were read, is not counted as used.
+def _cgroups() -> Iterator[tuple[int, int]]:
+    """Bytes allowed and bytes taken in each control group that this process is in, of either version. What the kernel
+    can take back, as files that were read, is not counted as taken.
     """
     if sys.platform != "linux":
         return
@@ -86,7 +91,7 @@ def _left_in_cgroups() -> Iterator[int]:
                 continue
             if most < _UNLIMITED:
                 stat = dict(line.split(" ", 1) for line in lines if " " in line)
-                yield most - taken + int(stat.get(cache, 0))
+                yield most, taken - int(stat.get(cache, 0))
 
 
 def _cgroup_folders() -> Iterator[Path]:

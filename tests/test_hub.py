@@ -14,6 +14,7 @@ from decoding import hub
 from decoding.catalogue import Entry
 from decoding.engines import local
 from decoding.errors import ModelError
+from decoding.starter import Report, silent
 from tests import local_hub, tiny_models
 from tests.local_hub import COMMIT, Hub
 
@@ -39,9 +40,9 @@ def net(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
         yield there
 
 
-def refusal(entry: Entry = TINY) -> str:
+def refusal(entry: Entry = TINY, report: Report = silent) -> str:
     with pytest.raises(ModelError) as refused:
-        hub.fetch(entry, lambda *_: None)
+        hub.fetch(entry, report)
     assert refused.value.field == "model"
     return str(refused.value)
 
@@ -68,7 +69,7 @@ def test_a_slow_network_shows_its_progress_and_the_model_decodes(net: Hub, folde
     ours, theirs = (decoding.trace(e, "A prompt", max_new_tokens=6, top_k=3) for e in (engine, plain))
     assert ours.steps == theirs.steps
     asked = len(net.asked)
-    assert hub.fetch(TINY, lambda *_: None).name == COMMIT
+    assert hub.fetch(TINY, silent).name == COMMIT
     assert len(net.asked) == asked  # the second time, nobody is asked
 
 
@@ -77,7 +78,7 @@ def test_only_weights_configuration_and_tokenizer_are_fetched(net: Hub, folder: 
     for name in ("modeling_tiny.py", "pytorch_model.bin", "flax_model.msgpack", "README.md"):
         (more / name).write_text("no")
     net.repositories["org/tiny"] = more
-    here = {path.name for path in hub.fetch(TINY, lambda *_: None).iterdir()}
+    here = {path.name for path in hub.fetch(TINY, silent).iterdir()}
     assert here == {
         "config.json",
         "generation_config.json",
@@ -89,7 +90,7 @@ def test_only_weights_configuration_and_tokenizer_are_fetched(net: Hub, folder: 
 
 def test_without_a_pin_the_commit_is_looked_up_and_kept(net: Hub):
     entry = Entry("tiny", "org/tiny")
-    assert hub.fetch(entry, lambda *_: None).name == COMMIT
+    assert hub.fetch(entry, silent).name == COMMIT
     assert hub.cached(entry) == hub.cached(TINY)
 
 
@@ -100,7 +101,7 @@ def test_weights_in_several_files(net: Hub, tmp_path: Path):
     shards = sorted((tmp_path / "sharded").glob("model-*-of-*.safetensors"))
     assert len(shards) > 1
     net.repositories["org/tiny"] = tmp_path / "sharded"
-    here = hub.fetch(TINY, lambda *_: None)
+    here = hub.fetch(TINY, silent)
     assert [(here / shard.name).read_bytes() for shard in shards] == [shard.read_bytes() for shard in shards]
     (here / shards[0].name).unlink()
     assert hub.cached(TINY) is None
@@ -111,7 +112,7 @@ def test_weights_in_several_files(net: Hub, tmp_path: Path):
 
 def test_a_connection_that_breaks_is_taken_up_again(net: Hub, folder: Path):
     net.break_after = 2 * MEGABYTE
-    here = hub.fetch(TINY, lambda *_: None)
+    here = hub.fetch(TINY, silent)
     assert len(net.ranges) == 2
     assert 0 < net.ranges[1] <= 2 * MEGABYTE
     assert weights(here) == weights(folder)
@@ -144,9 +145,13 @@ def test_what_was_interrupted_is_not_trusted_and_goes_on_where_it_stopped(net: H
 
 
 def test_a_silent_network_is_given_up(net: Hub, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(hub, "SILENCE_SECONDS", 2.0)
     net.hold = threading.Event()
-    assert refusal() == (
+
+    def impatient(_: str, fraction: float | None) -> None:
+        if fraction is not None:
+            monkeypatch.setattr(hub, "SILENCE_SECONDS", 2.0)
+
+    assert refusal(report=impatient) == (
         "Fetching tiny broke off: nothing came for 2 seconds. What has come is kept; press Run to go on from there."
     )
     assert hub.cached(TINY) is None
@@ -159,7 +164,7 @@ def test_a_damaged_file_is_thrown_away(net: Hub):
     )
     assert hub.cached(TINY) is None
     net.damage = False
-    assert hub.fetch(TINY, lambda *_: None)
+    assert hub.fetch(TINY, silent)
 
 
 # ---- not to be had
@@ -183,10 +188,10 @@ def test_told_to_stay_offline_it_asks_nobody(net: Hub, monkeypatch: pytest.Monke
 
 
 def test_a_model_that_is_here_needs_no_network(net: Hub, monkeypatch: pytest.MonkeyPatch):
-    here = hub.fetch(TINY, lambda *_: None)
+    here = hub.fetch(TINY, silent)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    assert hub.fetch(TINY, lambda *_: None) == here
+    assert hub.fetch(TINY, silent) == here
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ FLOORS = {
     "decoding.whatif": 6,
     "decoding.check": 6,
     "decoding.run": 5,
+    "decoding.offers": 5.5,
     "decoding.shelf": 5,
     "decoding.request": 4.5,
     "decoding.beam": 4.5,
@@ -65,7 +66,7 @@ ALLOWED = {
     "tokenizers": (*RUNS_MODELS, "decoding.tokenizer_file"),
     "gguf": ("decoding.starter",),
     "filelock": ("decoding.starter",),
-    "huggingface_hub": ("decoding.hub", "decoding.fetching"),
+    "huggingface_hub": ("decoding.hub", "decoding.fetching", "decoding.offers"),
     "psutil": ("decoding.room",),
     "playwright": ("decoding.bench",),
     "pandas": ("decoding.trace", "decoding.export"),  # trace for its types

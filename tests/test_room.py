@@ -26,7 +26,7 @@ def groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, di
     monkeypatch.setattr(Path, "read_text", read_text)
     monkeypatch.setattr(room, "_CGROUPS", tmp_path)
     monkeypatch.setattr("sys.platform", "linux")
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=16 * GIB))
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=16 * GIB, total=32 * GIB))
 
     def write(line: str, files: dict[str, str]) -> None:
         lines.append(line)
@@ -47,6 +47,7 @@ def test_a_container_of_version_2(groups: Callable[[str, dict[str, str]], None])
     stat = f"anon 1\ninactive_file {GIB}\nactive_file 7\n"
     groups("0::/", {"memory.max": f"{4 * GIB}\n", "memory.current": f"{3 * GIB}\n", "memory.stat": stat})
     assert room.free_memory() == 2 * GIB  # files that were read can be read again
+    assert room.total_memory() == 4 * GIB
 
 
 def test_a_group_around_ours_may_be_tighter(groups: Callable[[str, dict[str, str]], None]):
@@ -69,7 +70,7 @@ def test_more_used_than_allowed_is_nothing_free(groups: Callable[[str, dict[str,
 
 
 def test_this_machine_has_some():
-    assert 0 < room.free_memory() <= psutil.virtual_memory().total
+    assert 0 < room.free_memory() <= room.total_memory() <= psutil.virtual_memory().total
     assert room.free_disk(Path("nowhere/yet").absolute()) > 0
 
 

@@ -1,14 +1,19 @@
-"""The models in memory: word of progress, one load at a time, and what a load that fails leaves behind."""
+"""The models in memory: word of progress, one load at a time, what a load that fails leaves behind, what is let go."""
 
 import logging
 import threading
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from decoding.errors import ModelError, RequestError
-from decoding.shelf import Report, Shelf
+import decoding
+from decoding.engines.shared import SharedEngine
+from decoding.errors import ModelError, RequestError, RoomError
+from decoding.shelf import Offer, Report, Shelf
+from decoding.startup import quick_imports
 from tests.fakes import ScriptedEngine
 
 PATIENCE = 30.0  # seconds after which a test that hangs fails
@@ -130,3 +135,118 @@ def test_a_name_that_is_not_on_the_list(name: Any, shown: str) -> None:
         assert str(refused.value) == f'The model "{shown}" is not offered here. Choose one of: one, two.'
         assert refused.value.field == "model"
     assert loader.asked == []
+
+
+# ---- what no longer fits is let go
+
+
+class Crowded:
+    """A machine with room for `room` models: a load beyond that is refused for lack of room."""
+
+    def __init__(self, room: int) -> None:
+        self.room, self.loads = room, list[str]()
+        self.alive: list[weakref.ref[ScriptedEngine]] = []
+
+    def __call__(self, name: str, report: Report) -> ScriptedEngine:
+        self.loads.append(name)
+        if len(self.here()) >= self.room:
+            raise RoomError(f"{name} needs 2 GB of memory in float32, and 1 GB is free.")
+        engine = ScriptedEngine(name=name)
+        self.alive.append(weakref.ref(engine))
+        return engine
+
+    def here(self) -> list[str]:
+        return [engine.info.id for engine in (held() for held in self.alive) if engine]
+
+
+NAMES = ("one", "two", "three", "four")
+
+
+def test_the_model_used_longest_ago_is_let_go() -> None:
+    machine = Crowded(3)
+    shelf = Shelf(machine, NAMES)
+    for name in ("one", "two", "three", "one", "four"):
+        assert shelf.engine(name).info.id == name
+    assert sorted(machine.here()) == ["four", "one", "three"]  # "two" was used longest ago
+    assert shelf.engine("one").info.id == "one"
+    assert machine.loads.count("one") == 1
+    assert shelf.engine("two").info.id == "two"  # what was let go is loaded again
+    assert sorted(machine.here()) == ["four", "one", "two"]
+
+
+def test_a_model_at_work_is_never_let_go() -> None:
+    machine = Crowded(3)
+    shelf = Shelf(machine, NAMES)
+    run = decoding.greedy_search(shelf.engine("one"), "Transformers are the", max_new_tokens=3, top_k=2)
+    next(run)
+    for name in ("two", "three", "four"):
+        shelf.engine(name)
+    assert sorted(machine.here()) == ["four", "one", "three"]
+    assert len(list(run)) == 2
+    del run
+    shelf.engine("two")  # its work is done, and it is the one used longest ago
+    assert sorted(machine.here()) == ["four", "three", "two"]
+
+
+def test_the_model_used_last_stays_even_where_the_next_has_no_room() -> None:
+    machine = Crowded(1)
+    shelf = Shelf(machine, NAMES)
+    shelf.engine("one")
+    with pytest.raises(RoomError, match=r"^two needs 2 GB of memory in float32, and 1 GB is free\.$"):
+        shelf.engine("two")
+    assert machine.here() == ["one"]
+    assert shelf.engine("one").info.id == "one"
+    assert machine.loads == ["one", "two"]
+
+
+def test_where_all_are_at_work_the_next_is_refused_and_the_order_stays() -> None:
+    machine = Crowded(3)
+    shelf = Shelf(machine, NAMES)
+    one, two = shelf.engine("one"), shelf.engine("two")
+    shelf.engine("three")
+    with pytest.raises(RoomError):
+        shelf.engine("four")
+    del one, two
+    shelf.engine("four")
+    assert sorted(machine.here()) == ["four", "three", "two"]
+
+
+def test_a_real_model_leaves_the_memory(tiny_folder: Callable[[str], Path]) -> None:
+    """After a run, a branch and a score, with all that they leave behind, as the page holds it."""
+    weights: list[weakref.ref[Any]] = []
+
+    def loader(name: str, report: Report) -> SharedEngine:
+        if name == "three" and weights[0]() is not None:
+            raise RoomError("no room")
+        with quick_imports():  # as the page's own loader does
+            engine = SharedEngine(decoding.load(str(tiny_folder("llama")), device="cpu"))
+        weights.append(weakref.ref(engine.network.get_input_embeddings().weight))
+        return engine
+
+    shelf = Shelf(loader, NAMES)
+    trace = decoding.trace(shelf.engine("one"), "Transformers", max_new_tokens=4, top_k=3)
+    decoding.branch(shelf.engine("one"), trace, 1, trace.steps[1].candidates[1].token_id, max_new_tokens=4)
+    decoding.score(shelf.engine("one"), "Transformers", " are", top_k=3)
+    shelf.engine("two")
+    shelf.engine("three")
+    assert [held() is None for held in weights] == [True, False, False]
+
+
+# ---- the list
+
+
+def test_the_list_is_looked_at_with_what_is_in_memory() -> None:
+    seen: list[tuple[str, ...]] = []
+
+    def look(ready: Sequence[str]) -> list[Offer]:
+        seen.append(tuple(ready))
+        return [Offer(name, f"{name} · ready" if name in ready else f"{name} — no network", "") for name in NAMES]
+
+    shelf = Shelf(Crowded(3), NAMES, look)
+    shelf.engine("two")
+    assert [offer.label for offer in shelf.offers()][:2] == ["one — no network", "two · ready"]
+    assert seen == [("two",)]
+
+
+def test_without_a_look_the_list_is_the_names() -> None:
+    assert Shelf(Crowded(1), ["one"]).offers() == [Offer("one", "one")]

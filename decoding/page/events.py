@@ -14,6 +14,7 @@ from gradio.events import api as gr_api
 
 from decoding.errors import GreedyscopeError
 from decoding.page.ahead import ahead
+from decoding.page.choosing import offer_models
 from decoding.page.layout import PROBLEMS, Widgets
 from decoding.page.questions import QUESTIONS, read_link
 from decoding.run import Run, check_request
@@ -78,6 +79,7 @@ def connect(page: gr.Blocks, w: Widgets, shelf: Shelf) -> None:
         except GreedyscopeError as error:
             yield _value({"notice": str(error)})
 
+    offer_models(page, w, shelf)
     page.load(loading, None, [w.panel], show_progress="hidden", api_visibility="private", concurrency_limit=None)
     gr_api(_endpoint(shelf), api_name="greedy", concurrency_id="model")
 

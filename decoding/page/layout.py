@@ -49,10 +49,11 @@ def lay_out(shelf: Shelf) -> Widgets:
                 steps = _number("Steps", examples[0]["steps"], MAX_STEPS)
                 choices = _number("Choices", examples[0]["choices"], MAX_CHOICES)
                 model = gr.Dropdown(
-                    list(shelf.names), value=shelf.names[0], label="Model", min_width=120, scale=2, elem_id="model"
+                    list(shelf.names), value=shelf.names[0], label="Model", min_width=240, scale=2, elem_id="model"
                 )
             for field in ("steps", "choices", "model"):
                 _problem(field)
+            slot("facts", role="status", kind="notice")
             with gr.Row():
                 run = gr.Button("Run", variant="primary", min_width=100, elem_id="run")
                 stop = gr.Button("Stop", interactive=False, min_width=100, elem_id="stop")
