@@ -57,7 +57,7 @@ def check_same(trace: Trace, route: tuple[list[int], list[torch.Tensor]]) -> Non
         assert sum(expected) == pytest.approx(probabilities.topk(len(expected)).values.sum().item(), abs=1e-5)
 
 
-@pytest.mark.parametrize("architecture", tiny_models.ARCHITECTURES)
+@pytest.mark.parametrize("architecture", tiny_models.ARCHITECTURES | tiny_models.MORE_FAMILIES)
 def test_three_routes_one_answer(tiny_folder: Folder, architecture: str) -> None:
     engine = load(tiny_folder(architecture))
     trace = decoding.trace(engine, PROMPT, max_new_tokens=STEPS, top_k=5)
@@ -68,6 +68,35 @@ def test_three_routes_one_answer(tiny_folder: Folder, architecture: str) -> None
     check_same(trace, generate(engine, ids, STEPS))
     again = decoding.trace(engine, PROMPT, max_new_tokens=STEPS, top_k=5)
     assert again == trace  # nothing is left over from a run
+
+
+def test_the_families_are_what_they_are_there_for(tiny_folder: Folder) -> None:
+    """Windows, soft-capping, states, and one matrix or two at the ends."""
+    networks = {
+        name: load(tiny_folder(name)).network for name in ("llama", "llama, tied", "gemma2", "mamba2", "gpt_neo")
+    }
+    ends = {name: (net.get_input_embeddings(), net.get_output_embeddings()) for name, net in networks.items()}
+    assert ends["llama"][0].weight is not ends["llama"][1].weight
+    assert ends["llama, tied"][0].weight is ends["llama, tied"][1].weight
+    logits = networks["gemma2"](torch.tensor([[5, 6, 7]])).logits
+    assert 4.0 < logits.abs().max() <= 5.0
+    assert "sliding_attention" in networks["gemma2"].config.layer_types
+    assert "local" in networks["gpt_neo"].config.attention_layers
+    assert not hasattr(networks["mamba2"].config, "num_attention_heads")
+
+
+@pytest.mark.parametrize("prompt", ["Transformers are the", "  트랜스포머 🎉\n"])
+def test_three_routes_with_a_sentencepiece_tokenizer(tmp_path: Path, prompt: str) -> None:
+    engine = load(tiny_models.save(tmp_path, tiny_models.network("llama, tied"), tiny_models.sentencepiece()))
+    trace = decoding.trace(engine, prompt, max_new_tokens=STEPS, top_k=5)
+    assert trace.prompt_tokens[0].text == "<s>"
+    assert len(set(trace.generated_token_ids)) >= 5
+    assert any(token.text.startswith(" ") for token in trace.prompt_tokens)  # the space that a word brings
+    assert any(token.bytes for token in trace.prompt_tokens) == ("🎉" in prompt)
+    ids = trace.prompt_token_ids
+    check_same(trace, uncached(engine, ids, STEPS))
+    check_same(trace, generate(engine, ids, STEPS))
+    assert Trace.from_jsonl(trace.to_jsonl()) == trace
 
 
 def test_three_routes_on_the_real_starter(starter: LocalEngine) -> None:

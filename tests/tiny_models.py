@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 from transformers.utils import logging
 
@@ -41,13 +41,38 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     "recurrent_gemma": _PLAIN | {"num_hidden_layers": 3, "lru_width": 32, "attention_window_size": WINDOW},
 }
 
+MORE_FAMILIES: dict[str, dict[str, Any]] = {
+    # As SmolLM2 and Qwen3-0.6B have it: one matrix for both ends.
+    "llama, tied": _GROUPED | {"tie_word_embeddings": True},
+    "qwen3, tied": _GROUPED | {"tie_word_embeddings": True},
+    # The logits, and the scores of the attention, are squeezed by a tanh.
+    "gemma2": _GROUPED
+    | {"sliding_window": WINDOW, "final_logit_softcapping": 5.0, "attn_logit_softcapping": 10.0}
+    | {"query_pre_attn_scalar": 8},
+    "phi3": _GROUPED,
+    "cohere": _GROUPED,
+    "mixtral": _GROUPED | {"num_local_experts": 4, "num_experts_per_tok": 2},
+    "falcon": {name: value for name, value in _PLAIN.items() if name != "intermediate_size"},
+    "opt": {name: value for name, value in _PLAIN.items() if name != "intermediate_size"}
+    | {"ffn_dim": 64, "word_embed_proj_dim": 32},
+    "gpt_neo": {"hidden_size": 32, "num_layers": 2, "num_heads": 4, "max_position_embeddings": CONTEXT}
+    | {"attention_types": [[["global", "local"], 1]], "window_size": WINDOW, "intermediate_size": 64},
+    "mamba2": _RECURRENT | {"num_heads": 8, "head_dim": 8, "n_groups": 1, "expand": 2, "chunk_size": 16},
+}
+"""Families of which nothing is asked but that every route gives the same answer."""
+
 
 def network(architecture: str, **changes: Any) -> Any:
     """A random model of an architecture, with no token that ends a text."""
     torch.manual_seed(0)
     ends = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None}
-    options = ARCHITECTURES[architecture] | ends | {"vocab_size": VOCABULARY, "initializer_range": 0.5} | changes
-    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(architecture, **options))
+    options = (
+        (ARCHITECTURES | MORE_FAMILIES)[architecture]
+        | ends
+        | {"vocab_size": VOCABULARY, "initializer_range": 0.5}
+        | changes
+    )
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(architecture.split(",")[0], **options))
     if spread := {"rwkv": 1.0, "recurrent_gemma": 0.5}.get(architecture):  # these take no initializer_range
         for weights in model.parameters():
             torch.nn.init.normal_(weights, std=spread)
@@ -64,9 +89,26 @@ def tokenizer(**specials: str) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=bytes_alone, **specials)
 
 
-def save(folder: Path, model: Any, **specials: str) -> Path:
-    """Write a model and its tokenizer as transformers writes them: config, safetensors, tokenizer.json."""
+def sentencepiece() -> PreTrainedTokenizerFast:
+    """A tokenizer as SentencePiece makes them: words that bring their space as "▁", and bytes for what has no piece."""
+    words = ["▁", "▁the", "▁are", "▁Trans", "former", "form", "er", "s", *"abcdefghijklmnopqrstuvwxyz", "▁어", "머"]
+    pieces = [("<unk>", 0.0), ("<s>", 0.0), *((f"<0x{byte:02X}>", -20.0) for byte in range(256))]
+    pieces += [(word, -2.0 - 1 / len(word)) for word in dict.fromkeys(words)]
+    made = Tokenizer(models.Unigram(pieces, unk_id=0, byte_fallback=True))
+    made.pre_tokenizer = pre_tokenizers.Metaspace()
+    made.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    made.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    made.add_special_tokens(["<unk>", "<s>"])
+    return PreTrainedTokenizerFast(tokenizer_object=made, unk_token="<unk>", bos_token="<s>")
+
+
+def save(folder: Path, model: Any, speaks: PreTrainedTokenizerFast | None = None, **specials: str) -> Path:
+    """Write a model and its tokenizer (the bytes', unless told otherwise) as transformers writes them: config,
+    safetensors, tokenizer.json.
+    """
     logging.disable_progress_bar()
     model.save_pretrained(folder)
-    tokenizer(**specials).save_pretrained(folder)
+    (speaks or tokenizer(**specials)).save_pretrained(folder)
     return folder
