@@ -7,7 +7,20 @@ from pathlib import Path
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 
-_SCRIPTS = ("run", "runs", "text", "bars", "strip", "table", "questions", "compare", "links", "panel", "controls")
+_SCRIPTS = (
+    "run",
+    "runs",
+    "text",
+    "bars",
+    "strip",
+    "table",
+    "questions",
+    "sides",
+    "compare",
+    "links",
+    "panel",
+    "controls",
+)
 _PAGE_SCRIPTS = ("picture", "keep")
 """What only the page needs: a file has no server to ask."""
 

@@ -1,17 +1,20 @@
 // The Compare tab: the runs that are kept, and two of them side by side.
 
-function drawCompare(parts, keep) {
-  const { list, sides, verdict, undo: undoButton, redo: redoButton } = parts.compare;
+function drawCompare(parts, keep, view) {
+  const { list, sides, models, verdict, undo: undoButton, redo: redoButton } = parts.compare;
   undoButton.disabled = keep.undo.length < 2;
   redoButton.disabled = keep.redo.length === 0;
   list.tBodies[0].replaceChildren(...keep.entries.map((entry, place) => entryRow(keep, entry, place)));
   const [a, b] = pair(parts, keep);
+  models.root.hidden = true;
   if (!a || !b || a === b) {
     verdict.textContent = keep.entries.length < 2 ? "Pick another candidate at any step, and both runs stand here side by side." : "Choose two different runs.";
     sides.hidden = true;
     return;
   }
-  sides.hidden = false;
+  sides.hidden = otherModels(a.run, b.run);
+  models.root.hidden = !sides.hidden;
+  if (sides.hidden) return drawModels(parts, keep, view, a, b);
   const differs = firstDifference(a.run, b.run);
   verdict.textContent = differs < 0 ? "A tie: both runs have the same tokens." : `${verdictOn(keep, a, b)} They part at step ${differs + 1}.`;
   drawSides(sides, a, b, differs);

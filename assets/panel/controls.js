@@ -3,13 +3,14 @@
 
 function listen(parts, view, keep, panel) {
   parts.root.addEventListener("click", (event) => {
-    const at = event.target.closest("[data-step], [data-go], [data-candidate], [data-fork], [data-ask], [data-show], [data-remove]");
-    const { step, go, candidate, at: place, fork, ask, show, remove } = at?.dataset ?? {};
+    const at = event.target.closest("[data-step], [data-go], [data-candidate], [data-fork], [data-ask], [data-show], [data-remove], [data-token]");
+    const { step, go, candidate, at: place, fork, ask, show, remove, of, token } = at?.dataset ?? {};
     if (candidate !== undefined) panel.branch(Number(place ?? view.chosen), Number(candidate));
     else if (fork !== undefined) panel.branch(Number(place), Number(fork), "compare");
     else if (step !== undefined) panel.choose(Number(step));
     else if (go) panel.moves[go]();
     else if (ask) asks[ask]();
+    else if (token !== undefined) panel.look(keep.entries[of], Number(token));
     else if (show !== undefined) panel.show(keep.entries[show]);
     else if (remove !== undefined) keepAfter(() => removeEntry(keep, keep.entries[remove]));
     if (step !== undefined || candidate !== undefined || (go && go !== "play")) panel.play(false);
@@ -18,7 +19,7 @@ function listen(parts, view, keep, panel) {
     move();
     panel.show(keep.shown);
   };
-  const { own, beams, score } = parts.questions;
+  const { own, beams, score, beside } = parts.questions;
   const whole = () => requestUpTo(view.run, 0);
   const asks = {
     undo: () => keepAfter(() => undo(keep)),
@@ -30,6 +31,10 @@ function listen(parts, view, keep, panel) {
     own: () => panel.ask("branch", { ...requestUpTo(view.run, view.chosen), at: view.chosen, text: own.value }, { step: view.chosen }),
     beam: () => panel.ask("beam", { ...whole(), steps: view.run.steps.length, beams: Number(beams.value) }, { open: "compare" }),
     score: () => panel.ask("score", { ...whole(), text: score.value }, { open: "compare" }),
+    beside: () => {
+      const { run } = view;
+      panel.ask("branch", { ...whole(), model: beside.value }, { kind: "beside", open: "compare", look: (other) => partingStep(run, other) });
+    },
     agree: () => panel.ask("agree", { model: view.run.header.model.id, run: jsonLines(view.run) }),
   };
   parts.copy.addEventListener("click", () => copyAddress(parts, view));

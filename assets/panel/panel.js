@@ -11,7 +11,7 @@ const PAUSE_ICON = "M6 5h4v14H6zM14 5h4v14h-4z";
 function startPanel(element, props, watch, trigger) {
   const parts = findParts(element);
   const keep = emptyKeep();
-  const view = { run: emptyRun(), chosen: -1, follow: true, waiting: false, player: null, pending: null, timer: 0, drawnAt: 0 };
+  const view = { run: emptyRun(), chosen: -1, follow: true, waiting: false, player: null, pending: null, timer: 0, drawnAt: 0, models: JSON.parse(props.models ?? "[]") };
 
   // A value is one run as JSON Lines: the run that is streamed in goes on, or another begins.
   function receive() {
@@ -28,7 +28,7 @@ function startPanel(element, props, watch, trigger) {
     if (view.follow && run === view.run) view.chosen = run.steps.length - 1;
     const entry = keep.streaming;
     if (run.end && entry.look !== null && run === view.run) {
-      choose(entry.look);
+      choose(typeof entry.look === "function" ? entry.look(run) : entry.look);
       entry.look = null;
     }
     schedule();
@@ -37,7 +37,7 @@ function startPanel(element, props, watch, trigger) {
   // A run that comes whole is read from its first step, or from where it leaves another; one that grows is followed.
   function show(entry) {
     const { run, parent } = entry;
-    const left = parent ? firstDifference(parent.run, run) : 0;
+    const left = parent ? partingStep(parent.run, run) : 0;
     Object.assign(view, { run, chosen: Math.max(0, left), follow: !run.end, drawn: 0, tableDrawn: 0, loopsDrawn: false });
     if (view.follow) view.chosen = run.steps.length - 1;
     keep.shown = entry;
@@ -80,6 +80,12 @@ function startPanel(element, props, watch, trigger) {
     view.chosen = Math.min(Math.max(step, 0), last);
     view.follow = view.chosen === last && !view.run.end;
     schedule();
+  }
+
+  // A step of one of the runs that are kept, which comes on screen with it.
+  function look(entry, step) {
+    if (entry !== keep.shown) show(entry);
+    choose(step);
   }
 
   // However fast steps come, one drawing a frame at most, and fewer while they stream in and nobody looks elsewhere.
@@ -128,7 +134,7 @@ function startPanel(element, props, watch, trigger) {
       markRow(parts, view.chosen);
     }
     if (tab === "whatif") drawQuestions(parts, view);
-    if (tab === "compare") drawCompare(parts, keep);
+    if (tab === "compare") drawCompare(parts, keep, view);
     if (tab === "keep") drawKeep(parts, view);
   }
 
@@ -156,7 +162,7 @@ function startPanel(element, props, watch, trigger) {
     play: () => play(!view.player),
   };
 
-  const panel = { choose, play, show, open, ended, ask, branch, moves, schedule };
+  const panel = { choose, look, play, show, open, ended, ask, branch, moves, schedule };
   // Only the page has an address that a server can read, and a server.
   const address = element.closest(".gradio-container") ? keepAddress(parts, keep, view, panel) : null;
   parts.copy.hidden = !address;
@@ -174,6 +180,9 @@ function say(parts, words) {
     const slot = place === "proof" ? parts.questions.proof : document.querySelector(`#${place} p`);
     if (slot) slot.textContent = sentence;
   }
+  // Who asks may have scrolled away from the places at the top.
+  const said = [...document.querySelectorAll("#notice p, .problem p")].map((slot) => slot.textContent);
+  parts.questions.word.textContent = said.filter(Boolean).join(" ");
 }
 
 function findParts(element) {
@@ -205,6 +214,8 @@ function findParts(element) {
       step: one(".gs-at"),
       own: one(".gs-own"),
       beams: one(".gs-beams"),
+      beside: one(".gs-beside"),
+      word: one(".gs-word"),
       score: one(".gs-score"),
       loops: one(".gs-loops"),
       proof: one(".gs-proof"),
@@ -212,6 +223,7 @@ function findParts(element) {
     compare: {
       list: one(".gs-list"),
       sides: one(".gs-sides"),
+      models: { root: one(".gs-models"), sides: [...root.querySelectorAll(".gs-side")], table: one(".gs-aligned") },
       verdict: one(".gs-verdict"),
       left: one(".gs-left"),
       right: one(".gs-right"),

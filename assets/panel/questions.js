@@ -11,6 +11,7 @@ function drawQuestions(parts, view) {
   parts.questions.forkClosest.disabled = calls.length === 0;
   step.textContent = run.steps.length ? `at step ${view.chosen + 1}` : "";
   drawLoops(loops, run);
+  drawOtherModels(parts, view);
 }
 
 // Steps by the lead of the first candidate over the second, smallest first; picks of a person were no call of the model's.

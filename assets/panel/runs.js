@@ -66,10 +66,13 @@ function requestUpTo(run, step) {
 }
 
 function describe(keep, entry) {
-  const kinds = { run: "greedy", beam: "beam search", score: "your text", recorded: "recorded" };
+  const kinds = { run: "greedy", beside: "greedy", beam: "beam search", score: "your text", recorded: "recorded" };
   if (entry.from) return `replayed from ${entry.from}`;
   if (entry.run.header.note) return kinds.recorded;
-  if (entry.leftAt === null) return kinds[entry.kind];
+  if (entry.leftAt === null) {
+    const models = new Set(keep.entries.map(({ run }) => run.header.model.id));
+    return models.size > 1 ? `${kinds[entry.kind]} · ${entry.run.header.model.id}` : kinds[entry.kind];
+  }
   return `left ${keep.entries.includes(entry.parent) ? entry.parent.name : "a removed run"} at step ${entry.leftAt + 1}`;
 }
 

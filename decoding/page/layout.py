@@ -72,7 +72,7 @@ def lay_out(shelf: Shelf) -> Widgets:
         model=model,
         run=run,
         stop=stop,
-        panel=panel(recorded["starter"]),
+        panel=panel(recorded["starter"], shelf.names),
         examples=example_buttons,
         recorded=recorded_buttons,
     )

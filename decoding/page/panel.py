@@ -2,6 +2,9 @@
 event.
 """
 
+import json
+from collections.abc import Sequence
+
 import gradio as gr
 
 from decoding import assets
@@ -15,14 +18,15 @@ if (new URLSearchParams(location.search).get("embed") === "1") document.document
 </script>"""
 
 
-def panel(value: str) -> gr.HTML:
-    """The panel, fed with the growing JSON Lines of one run."""
+def panel(value: str, models: Sequence[str]) -> gr.HTML:
+    """The panel, fed with the growing JSON Lines of one run; `models` are those that can be asked beside another."""
     return gr.HTML(
         value,
         html_template=assets.panel_html(),
         js_on_load=f"{assets.page_script()}\nstartPanel(element, props, watch, trigger);",
         elem_id="panel",
         words="",
+        models=json.dumps(list(models)),
     )
 
 
