@@ -24,6 +24,10 @@ if TYPE_CHECKING:  # importing gradio takes longer than all that is done before 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
 
+MAX_EVENTS = 256
+"""Events that Gradio handles at once, waiting visitors among them; the line before the model is shorter."""
+
+
 def settings(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The options, from the command line or else from the environment."""
     parser = argparse.ArgumentParser(description="Greedyscope: watch a language model decode greedily.")
@@ -46,11 +50,12 @@ def build_app(loader: Loader, models: Sequence[str], look: Look | None = None) -
     return _build(Shelf(loader, models, look))
 
 
-def _build(shelf: Shelf) -> "gr.Blocks":
+def _build(shelf: Shelf, **limits: float) -> "gr.Blocks":
+    """`limits` are those of `decoding.page.line.Line`."""
     with without_stubs():
-        from decoding.page import build_page
+        from decoding.page import Line, build_page
 
-    return build_page(shelf)
+    return build_page(shelf, Line(**limits))  # type: ignore[arg-type]
 
 
 def launch(app: "gr.Blocks", **options: Any) -> str:
@@ -60,7 +65,7 @@ def launch(app: "gr.Blocks", **options: Any) -> str:
     from decoding.page.keeping import file_routes
     from decoding.page.panel import page_css, page_head
 
-    app.queue(api_open=False)
+    app.queue(api_open=False, max_size=MAX_EVENTS)
     _, url, _ = app.launch(
         css=page_css(),
         head=page_head(),
@@ -72,6 +77,7 @@ def launch(app: "gr.Blocks", **options: Any) -> str:
         share=False,
         quiet=True,
         app_kwargs={"routes": file_routes()},
+        max_threads=MAX_EVENTS,
         **options,
     )
     return url

@@ -37,3 +37,7 @@ class RoomError(ModelError):
 
 class FormatError(GreedyscopeError):
     """A text that is no run, or a run of a version this program does not know."""
+
+
+class BusyError(GreedyscopeError):
+    """More visitors than are served, or one who is served for too long."""

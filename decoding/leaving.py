@@ -10,8 +10,8 @@ from contextvars import ContextVar
 _mark: ContextVar[threading.Event | None] = ContextVar("left", default=None)
 
 
-class LeftError(Exception):
-    """Nobody waits for this work any more. It is no error to show: there is nobody to show it to."""
+class LeftError(BaseException):
+    """Nobody waits for this work any more: no error, and nothing to show, so nothing catches it on its way."""
 
 
 def bear(left: threading.Event) -> None:

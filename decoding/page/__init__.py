@@ -4,14 +4,15 @@ import gradio as gr
 
 from decoding.page.events import connect
 from decoding.page.layout import lay_out
+from decoding.page.line import Line
 from decoding.shelf import Shelf
 
-__all__ = ["build_page"]
+__all__ = ["Line", "build_page"]
 
 
-def build_page(shelf: Shelf) -> gr.Blocks:
-    """The whole page over a shelf of models, ready to launch."""
+def build_page(shelf: Shelf, line: Line) -> gr.Blocks:
+    """The whole page over a shelf of models and the line before it, ready to launch."""
     page: gr.Blocks
     with gr.Blocks(title="Greedyscope: greedy decoding, step by step", analytics_enabled=False) as page:
-        connect(page, lay_out(shelf), shelf)
+        connect(page, lay_out(shelf), shelf, line)
     return page

@@ -5,17 +5,19 @@ Knows the shelf and the run, not how either works. Every request carries all it 
 
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
+from contextlib import aclosing
 from functools import partial
 from typing import Any
 
 import gradio as gr
 from gradio.events import api as gr_api
 
-from decoding.errors import GreedyscopeError
-from decoding.page.ahead import ahead
+from decoding.errors import BusyError, GreedyscopeError
+from decoding.page.attend import attend
 from decoding.page.choosing import offer_models
 from decoding.page.layout import PROBLEMS, Widgets
+from decoding.page.line import Line
 from decoding.page.questions import QUESTIONS, read_link
 from decoding.run import Run, check_request
 from decoding.shelf import Shelf
@@ -37,18 +39,23 @@ def _ended_js(reason: str, message: str) -> str:
     }}"""
 
 
-def connect(page: gr.Blocks, w: Widgets, shelf: Shelf) -> None:
-    """Give the widgets their events."""
+def connect(page: gr.Blocks, w: Widgets, shelf: Shelf, line: Line) -> None:
+    """Give the widgets their events; whatever needs the model stands in `line` for it."""
 
-    def run(prompt: Any, steps: Any, choices: Any, model: Any) -> Iterator[Any]:
-        yield from _shown(_run(shelf, prompt, steps, choices, model), "prompt")
+    async def run(prompt: Any, steps: Any, choices: Any, model: Any) -> AsyncIterator[Any]:
+        work = partial(_run, shelf, prompt, steps, choices, model)
+        async with aclosing(_attended(line, lambda: _shown(work(), "prompt"))) as updates:
+            async for update in updates:
+                yield update
 
     pressed = partial(gr.on, [w.run.click, w.prompt.submit])
     started = [_start(w, pressed, run, [w.prompt, w.steps, w.choices, w.model])]
     for name, question in QUESTIONS.items():
         # Gradio hands the panel's words to a parameter of this type.
-        def ask(event: gr.EventData, question: Any = question) -> Iterator[Any]:
-            yield from _shown(question(shelf, event._data), "forced")
+        async def ask(event: gr.EventData, question: Any = question) -> AsyncIterator[Any]:
+            async with aclosing(_attended(line, lambda: _shown(question(shelf, event._data), "forced"))) as updates:
+                async for update in updates:
+                    yield update
 
         started.append(_start(w, getattr(w.panel, name), ask, []))
     fields = [w.prompt, w.steps, w.choices, w.model]
@@ -81,7 +88,7 @@ def connect(page: gr.Blocks, w: Widgets, shelf: Shelf) -> None:
 
     offer_models(page, w, shelf)
     page.load(loading, None, [w.panel], show_progress="hidden", api_visibility="private", concurrency_limit=None)
-    gr_api(_endpoint(shelf), api_name="greedy", concurrency_id="model")
+    gr_api(_endpoint(shelf, line), api_name="greedy", concurrency_id="model", concurrency_limit=None)
 
 
 def _start(w: Widgets, on: Callable[..., Any], handler: Callable[..., Any], inputs: list[Any]) -> Any:
@@ -97,12 +104,23 @@ def _start(w: Widgets, on: Callable[..., Any], handler: Callable[..., Any], inpu
         show_progress="hidden",
         api_visibility="private",
         concurrency_id="model",
+        concurrency_limit=None,  # `line` has the limits
     )
     started.then(None, None, [w.run, w.stop], js=_ended_js("error", _LOST))
     return started
 
 
-def _shown(updates: Iterator[Update], field: str) -> Iterator[Any]:
+async def _attended(line: Line, work: Callable[[], Generator[Any, None, None]]) -> AsyncGenerator[Any, None]:
+    """What `decoding.page.attend` yields, with the line's words as the panel takes them."""
+    try:
+        async with aclosing(attend(line, work, say=lambda word: _value({"notice": word}), beat=gr.skip)) as updates:
+            async for update in updates:
+                yield update
+    except BusyError as error:
+        yield _value({"notice": str(error)})
+
+
+def _shown(updates: Iterator[Update], field: str) -> Generator[Any, None, None]:
     """Updates as the panel takes them, and what goes wrong as a sentence beside its field, or else beside `field`."""
     clear = dict.fromkeys(["notice", *PROBLEMS], "")
     try:
@@ -129,20 +147,27 @@ def _run(shelf: Shelf, prompt: Any, steps: Any, choices: Any, model: Any) -> Ite
         yield {"notice": word}
     yield {"notice": ""}
     text = ""
-    for lines in ahead(Run(shelf.engine(model), request).lines()):
+    for lines in Run(shelf.engine(model), request).lines():
         text += lines
         yield {"panel": text}
 
 
-def _endpoint(shelf: Shelf) -> Callable[..., Iterator[str]]:
-    def greedy(prompt: str, steps: int, choices: int, model: str) -> Iterator[str]:
+def _endpoint(shelf: Shelf, line: Line) -> Callable[..., AsyncIterator[str]]:
+    async def greedy(prompt: str, steps: int, choices: int, model: str) -> AsyncIterator[str]:
         """Decode greedily; each value is the run so far as JSON Lines: a header, a line a step, an end."""
-        try:
+
+        def work() -> Generator[str, None, None]:
             request = check_request(prompt, steps, choices)
-            text = ""
-            for line in Run(shelf.engine(model), request).lines():
-                text += line
-                yield text
+            written = ""
+            for lines in Run(shelf.engine(model), request).lines():
+                written += lines
+                yield written
+
+        text = ""  # also what is sent while the run waits in line
+        try:
+            async with aclosing(attend(line, work, say=lambda _: text, beat=lambda: text)) as updates:
+                async for text in updates:
+                    yield text
         except GreedyscopeError as error:
             raise gr.Error(str(error), print_exception=False) from error
 

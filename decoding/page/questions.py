@@ -11,7 +11,6 @@ from decoding import whatif
 from decoding.engines import Engine
 from decoding.errors import RequestError
 from decoding.links import Link, from_link
-from decoding.page.ahead import ahead
 from decoding.request import Request, check_prompt, check_request
 from decoding.run import Run
 from decoding.shelf import Shelf
@@ -94,7 +93,7 @@ QUESTIONS: dict[str, Callable[[Shelf, Question], Answer]] = {
 
 def _growing(engine: Engine, request: Request) -> Answer:
     text = ""
-    for lines in ahead(Run(engine, request).lines()):
+    for lines in Run(engine, request).lines():
         text += lines
         yield {"panel": text}
 

@@ -1,0 +1,115 @@
+"""A visitor attended to, from the line to the last update, whatever the model and the visitor do.
+
+The work runs in a thread of its own, so the model does not wait for the page, and the server's event loop for neither.
+What comes is handed on when it comes, but updates that follow each other closely go together, because each costs Gradio
+and the browser some milliseconds in which a model on the same machine stands still. Whoever leaves is noticed
+when Gradio closes what is made here: at once where it cancels, else at the next update. Knows no run and no component.
+"""
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import aclosing, closing, suppress
+from contextvars import copy_context
+from dataclasses import dataclass
+from typing import Any
+
+from decoding import leaving
+from decoding.errors import BusyError
+from decoding.page.line import Line, sentence
+
+PAUSE_SECONDS = 0.1
+"""From one update to the next at least, for a visitor alone; the panel draws no oftener."""
+PAUSE_FOR_EACH = 0.02
+"""So much more for each other visitor who is served."""
+BEAT_SECONDS = 1.0
+"""After so long without an update one is sent that changes nothing: Gradio looks then whether anybody listens."""
+
+
+async def attend(
+    line: Line, work: Callable[[], Generator[Any, None, None]], *, say: Callable[[str], Any], beat: Callable[[], Any]
+) -> AsyncGenerator[Any, None]:
+    """The visitor's place in line as `say` words it, and then what `work` yields. Of texts that follow each other
+    closely only the last is handed on, since each holds those before it; other updates go one by one.
+
+    Raises BusyError where the line is full, or where the work takes longer than the line allows; and what `work`
+    raises. Closing this ends the work after the step under way.
+    """
+    place = line.enter()
+    loop, come = asyncio.get_running_loop(), asyncio.Queue[Any]()
+    left, started = threading.Event(), False
+
+    def write() -> None:
+        leaving.bear(left)
+        end = _End()
+        try:
+            with closing(work()) as items:
+                for item in items:
+                    _tell(loop, come.put_nowait, item)
+                    leaving.check_left()
+        except leaving.LeftError:
+            pass
+        except BaseException as error:
+            end = _End(error)
+        _tell(loop, line.leave, place)
+        _tell(loop, come.put_nowait, end)
+
+    try:
+        while place.number:
+            yield say(sentence(place))
+            await place.moved(BEAT_SECONDS)
+        started = True
+        threading.Thread(target=copy_context().run, args=(write,), name="run", daemon=True).start()
+        async with aclosing(_updates(come, line, loop.time() + line.seconds)) as updates:
+            async for item in updates:
+                yield beat() if item is None else item
+    finally:
+        left.set()
+        if not started:
+            line.leave(place)
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    error: BaseException | None = None
+
+
+async def _updates(come: asyncio.Queue[Any], line: Line, deadline: float) -> AsyncGenerator[Any, None]:
+    """What came, in pauses, and None where nothing did for a while."""
+    loop = asyncio.get_running_loop()
+    sent, held_until = 0, 0.0
+    item: Any = None
+    while not isinstance(item, _End):
+        seconds = deadline - loop.time()
+        if seconds <= 0:
+            raise BusyError(
+                f"This run was stopped after {line.seconds:,.0f} seconds, so that others have their turn. "
+                "Take fewer steps."
+            )
+        try:
+            item = await asyncio.wait_for(come.get(), min(BEAT_SECONDS, seconds))
+        except TimeoutError:
+            yield None
+            continue
+        while isinstance(item, str):  # a text: let the next one overtake it
+            try:
+                wait = held_until - loop.time()
+                following = await asyncio.wait_for(come.get(), wait) if wait > 0 else come.get_nowait()
+            except (TimeoutError, asyncio.QueueEmpty):
+                break
+            if not isinstance(following, str):
+                yield item
+            item = following
+        if not isinstance(item, _End):
+            yield item
+            sent += isinstance(item, str)
+            # The first ones, a run's header and its first step, go at once.
+            pause = PAUSE_SECONDS + PAUSE_FOR_EACH * max(0, line.served - 1)
+            held_until = loop.time() + (pause if sent > 1 else 0.0)
+    if item.error:
+        raise item.error
+
+
+def _tell(loop: asyncio.AbstractEventLoop, call: Callable[..., Any], *args: Any) -> None:
+    with suppress(RuntimeError):  # the server is gone
+        loop.call_soon_threadsafe(call, *args)
