@@ -1,11 +1,14 @@
 """Models of the Hub, over a small server that stands for it: slow, broken off, damaged, silent, not there."""
 
 import json
+import os
 import shutil
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from huggingface_hub import constants
 
@@ -21,6 +24,7 @@ from tests.local_hub import COMMIT, Hub
 Folder = Callable[[str], Path]
 TINY = Entry("tiny", "org/tiny", COMMIT)
 MEGABYTE = 1_000_000
+ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +146,26 @@ def test_what_was_interrupted_is_not_trusted_and_goes_on_where_it_stopped(net: H
     assert net.ranges == [come]
     assert weights(here) == weights(folder)
     assert not list(hub.blobs_folder("org/tiny").glob("*.incomplete"))
+
+
+def test_who_fetches_ends_with_whoever_asked(net: Hub, tmp_path: Path):
+    """Nothing goes on by itself after the server was killed."""
+    net.hold = threading.Event()
+    code = (
+        "from decoding import hub; from decoding.catalogue import Entry\n"
+        f"hub.fetch(Entry('tiny', 'org/tiny', '{COMMIT}'), lambda *_: None)"
+    )
+    where = {"HF_ENDPOINT": net.url, "HF_HUB_CACHE": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "0"}
+    server = psutil.Popen([sys.executable, "-c", code], cwd=ROOT, env=os.environ | where)
+    try:
+        while not net.ranges:
+            with pytest.raises(psutil.TimeoutExpired):  # it is still at it
+                server.wait(0.1)
+        (child,) = server.children()
+    finally:
+        server.kill()
+        server.wait()
+    assert psutil.wait_procs([child], timeout=30) == ([child], [])
 
 
 def test_a_silent_network_is_given_up(net: Hub, monkeypatch: pytest.MonkeyPatch):

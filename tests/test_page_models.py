@@ -40,7 +40,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     large = tiny_models.network("llama", hidden_size=256, intermediate_size=1024)
     there = tiny_models.save(folder / "there", large)
     entries = {here: Entry(here)}
-    for name in ("slow", "absent", "interrupted"):
+    for name in ("slow", "absent", "interrupted", "distilgpt2"):
         entries[name] = Entry(name, f"org/{name}", COMMIT, PARAMETERS, 7 * MEGABYTE)
     entries["huge"] = Entry("huge", "org/huge", COMMIT, 10**12, 7 * MEGABYTE)
     entries["greedy"] = Entry("greedy", "org/greedy", COMMIT, PARAMETERS, 7 * MEGABYTE)
@@ -98,7 +98,7 @@ def test_a_slow_network(page: Page, server: Served):
     ran(page, server.here)
     server.net.hold, server.net.hold_after = threading.Event(), 3 * MEGABYTE
     choose(page, "slow")
-    expect(page.locator("#facts")).to_have_text("")  # it is none of the catalogue's
+    expect(page.locator("#facts")).to_be_hidden()  # nothing is known of it but its size
     run(page)
     expect(page.locator("#notice")).to_have_text(re.compile(r"Fetching slow: [23] of 7 MB \([34]\d%\)"))
     expect(page.locator(".gs-model")).to_contain_text(server.here)  # what was on screen stays
@@ -109,6 +109,15 @@ def test_a_slow_network(page: Page, server: Served):
     expect(page.locator("#notice")).to_be_hidden()
     listed(page, "slow · 2 M · ready")
     assert page.locator(".gs-model").get_attribute("title", timeout=1000).startswith(COMMIT)
+
+
+def test_what_is_known_of_a_model_stands_below_the_list(page: Page, server: Served):
+    expect(page.locator("#facts")).to_be_hidden()
+    choose(page, "distilgpt2")
+    expect(page.locator("#facts")).to_have_text(
+        "82 M parameters · context 1,024 · Apache-2.0 · download 353 MB · memory 677 MB in float32, 488 MB in bfloat16 "
+        "· distilbert/distilgpt2 at 2290a62"
+    )
 
 
 def test_no_network(page: Page, server: Served, monkeypatch: pytest.MonkeyPatch):
