@@ -8,12 +8,14 @@ import argparse
 import os
 import socket
 from collections.abc import Sequence
+from concurrent.futures import wait
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from decoding.catalogue import offered
 from decoding.engines import Engine
 from decoding.errors import RequestError
+from decoding.lent import zero_gpu
 from decoding.shelf import Loader, Look, Report, Shelf
 from decoding.startup import quick_imports, read_ahead, without_stubs
 
@@ -35,7 +37,7 @@ def settings(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         ("model", "+", 'models to offer, separated by commas; "+" and a list adds to the catalogue'),
         ("device", "auto", "auto, cuda, mps or cpu"),
         ("dtype", "auto", "auto, float32, bfloat16 or float16"),
-        ("host", "127.0.0.1", "the address to listen on; 0.0.0.0 for all"),
+        ("host", os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"), "the address to listen on; 0.0.0.0 for all"),
         ("port", "7860", "the port to listen on; 0 for any that is free"),
     ):
         default = os.environ.get(f"GREEDYSCOPE_{name.upper()}", default)
@@ -98,12 +100,19 @@ def main() -> None:
         raise SystemExit(str(error)) from error
     first = next(iter(entries))
     read_ahead(first)
+    if zero_gpu():
+        import decoding.engines.zero_gpu  # noqa: F401  # before CUDA is touched
 
     def loader(model: str, report: Report) -> Engine:
         with quick_imports():
             from decoding.engines import local, shared  # here: torch and transformers take seconds to import
 
-        return shared.SharedEngine(local.load(entries[model], device=chosen.device, dtype=chosen.dtype, report=report))
+        engine = local.load(entries[model], device=chosen.device, dtype=chosen.dtype, report=report)
+        if zero_gpu():
+            from decoding.engines.zero_gpu import ZeroGpuEngine
+
+            return ZeroGpuEngine(engine)
+        return shared.SharedEngine(engine)
 
     @cache
     def looking() -> Look:
@@ -112,6 +121,8 @@ def main() -> None:
         return offers.looking([*entries.values()], dtype=chosen.dtype)
 
     shelf = Shelf(loader, [*entries], lambda ready: looking()(ready))
+    if zero_gpu():  # a lent GPU's process is a fork of this one, and has the models that are here by then
+        wait([shelf.request(name) for name in shelf.names])
     with quick_imports():
         app = _build(shelf)
         port = int(chosen.port) or free_port(chosen.host)

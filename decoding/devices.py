@@ -3,13 +3,13 @@
 Owns the order of devices and the choice of a dtype. Knows no model but its size.
 """
 
-import os
 from dataclasses import dataclass
 
 import torch
 
 from decoding.catalogue import BYTES_PER_PARAMETER, memory_needed, size
 from decoding.errors import RequestError
+from decoding.lent import zero_gpu
 from decoding.room import check_memory, free_memory
 
 DEVICES = ("auto", "cuda", "mps", "cpu")
@@ -66,11 +66,6 @@ def choose_device(device: str) -> tuple[str, str]:
     if not there[device]:
         raise RequestError(f'This machine has no "{device}" device: choose "auto" or "cpu".', field="model")
     return device, f"{device} was asked for"
-
-
-def zero_gpu() -> bool:
-    """Whether this is a Space whose GPU is lent for the length of a call."""
-    return os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")
 
 
 def free_on(device: str) -> int | None:

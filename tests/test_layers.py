@@ -38,6 +38,7 @@ FLOORS = {
     "decoding.export": 1.8,  # below Trace, which writes itself with them
     "decoding.step": 1.5,
     "decoding.tokenizer_file": 1,
+    "decoding.lent": 1,
     "decoding.tokens": 1,
     "decoding.errors": 1,
     "decoding.leaving": 1,
@@ -64,6 +65,7 @@ ALLOWED = {
     "torch": RUNS_MODELS,
     "transformers": RUNS_MODELS,
     "tokenizers": (*RUNS_MODELS, "decoding.tokenizer_file"),
+    "spaces": ("decoding.engines",),
     "gguf": ("decoding.starter",),
     "filelock": ("decoding.starter",),
     "huggingface_hub": ("decoding.hub", "decoding.fetching", "decoding.offers"),

@@ -1,0 +1,101 @@
+"""The engine of a Space on ZeroGPU: the plain engine, each run of it in a process that has a GPU for so long.
+
+Owns what crosses to that process: plain records, pickled both ways. It is a fork of this one, so it finds the models
+that were loaded before; whatever it changes is lost with it. Elsewhere the same calls run in this process.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from decoding.engines import NO_PICKS
+from decoding.engines.local import LocalEngine
+from decoding.errors import GreedyscopeError, ModelError
+from decoding.lent import zero_gpu
+from decoding.step import Readout
+
+if zero_gpu():
+    import spaces  # before CUDA is touched: it stands in for CUDA in this process, which never gets the GPU
+
+MOVE_SECONDS, STEP_SECONDS, READ_TOKENS_A_SECOND = 10, 0.06, 2_000
+MAX_SECONDS = 120
+
+Picks = tuple[tuple[int, int], ...]
+Records = Iterator[Readout | str]
+"""Readouts, or as the last of them the sentence of an error: an exception would arrive as its bare name."""
+
+_LOADED: dict[str, LocalEngine] = {}
+
+
+def steps_seconds(model: str, token_ids: Sequence[int], max_new_tokens: int, top_k: int, forced: Picks) -> int:
+    """For how long the GPU is asked for: to move the weights to it, to read the prompt, and to make the steps. The less
+    is asked for, the sooner it is lent, and the less of the visitor's quota is at stake.
+    """
+    seconds = MOVE_SECONDS + len(token_ids) / READ_TOKENS_A_SECOND + max_new_tokens * STEP_SECONDS
+    return min(MAX_SECONDS, math.ceil(seconds))
+
+
+def score_seconds(model: str, token_ids: Sequence[int], continuation_ids: Sequence[int], top_k: int) -> int:
+    """See `steps_seconds`. All steps are read in one pass."""
+    read = len(token_ids) + len(continuation_ids)
+    return min(MAX_SECONDS, math.ceil(MOVE_SECONDS + read / READ_TOKENS_A_SECOND))
+
+
+def _lent(seconds: Callable[..., int]) -> Callable[[Any], Any]:
+    """Have a generator run where the GPU is."""
+    if not zero_gpu():
+        return lambda function: function
+    return spaces.GPU(duration=seconds)  # type: ignore[no-any-return]
+
+
+@_lent(steps_seconds)
+def _steps(model: str, token_ids: Sequence[int], max_new_tokens: int, top_k: int, forced: Picks) -> Records:
+    try:
+        yield from _LOADED[model].steps(token_ids, max_new_tokens=max_new_tokens, top_k=top_k, forced=dict(forced))
+    except GreedyscopeError as error:
+        yield str(error)
+
+
+@_lent(score_seconds)
+def _score(model: str, token_ids: Sequence[int], continuation_ids: Sequence[int], top_k: int) -> Records:
+    try:
+        yield from _LOADED[model].score(token_ids, continuation_ids, top_k=top_k)
+    except GreedyscopeError as error:
+        yield str(error)
+
+
+class ZeroGpuEngine:
+    """See `decoding.engines.Engine`. It has to be made before the page is launched."""
+
+    def __init__(self, engine: LocalEngine) -> None:
+        self.info = engine.info
+        self.vocabulary = engine.vocabulary
+        self.vocabulary_size = engine.vocabulary_size
+        self.context_length = engine.context_length
+        self.end_ids = engine.end_ids
+        self.beginning_id = engine.beginning_id
+        _LOADED[engine.info.id] = engine
+
+    def steps(
+        self, token_ids: Sequence[int], *, max_new_tokens: int, top_k: int, forced: Mapping[int, int] = NO_PICKS
+    ) -> Iterator[Readout]:
+        return _readouts(_steps(self.info.id, tuple(token_ids), max_new_tokens, top_k, tuple(forced.items())))
+
+    def score(self, token_ids: Sequence[int], continuation_ids: Sequence[int], *, top_k: int) -> Iterator[Readout]:
+        return _readouts(_score(self.info.id, tuple(token_ids), tuple(continuation_ids), top_k))
+
+
+def _readouts(records: Any) -> Iterator[Readout]:
+    """Readouts from records. Closing this closes them, which ends the work there after the step under way."""
+    try:
+        for record in records:
+            if isinstance(record, str):
+                raise ModelError(record)
+            yield record
+    except GreedyscopeError:
+        raise
+    except Exception as error:  # no GPU free, the visitor's quota used up: its words are for visitors
+        said = getattr(error, "message", None) or type(error).__name__
+        raise ModelError(f"The shared GPU could not be had, or was taken back: {said} Try again later.") from error
+    finally:
+        records.close()
