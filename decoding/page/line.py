@@ -57,8 +57,8 @@ class Line:
         """A place, to `leave` in the end. Raises BusyError where the line is full."""
         if len(self._served) >= self.runs and len(self._waiting) >= self.most_waiting:
             raise BusyError(
-                f"The server is full: it serves {self.runs} at once and lets {self.most_waiting} wait. Nothing of yours "
-                "is lost. Press Run again in half a minute."
+                f"The server is full: it serves {self.runs} at once and lets {self.most_waiting} wait. Nothing of "
+                "yours is lost. Press Run again in half a minute."
             )
         place = Place()
         self._waiting.append(place)
