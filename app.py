@@ -5,6 +5,7 @@ way.
 """
 
 import argparse
+import logging
 import os
 import socket
 from collections.abc import Sequence
@@ -39,8 +40,13 @@ def settings(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         ("dtype", "auto", "auto, float32, bfloat16 or float16"),
         ("host", os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"), "the address to listen on; 0.0.0.0 for all"),
         ("port", "7860", "the port to listen on; 0 for any that is free"),
+        ("root-path", "", "the path prefix under which a proxy serves the page, as /greedyscope"),
+        ("runs", "32", "visitors served at once"),
+        ("waiting", "64", "visitors who may wait in line"),
+        ("seconds", "300", "the longest that one run may take"),
+        ("metrics", "off", "on: /metrics for Prometheus"),
     ):
-        default = os.environ.get(f"GREEDYSCOPE_{name.upper()}", default)
+        default = os.environ.get(f"GREEDYSCOPE_{name.upper().replace('-', '_')}", default)
         parser.add_argument(f"--{name}", default=default, help=f"{text} ({default})")
     return parser.parse_args(arguments)
 
@@ -60,10 +66,11 @@ def _build(shelf: Shelf, **limits: float) -> "gr.Blocks":
     return build_page(shelf, Line(**limits))  # type: ignore[arg-type]
 
 
-def launch(app: "gr.Blocks", **options: Any) -> str:
+def launch(app: "gr.Blocks", *, metrics: bool = False, **options: Any) -> str:
     """Serve `app` as this project serves it, and return its address. `options` are Gradio's own."""
     import gradio as gr
 
+    from decoding.page import health_routes
     from decoding.page.keeping import file_routes
     from decoding.page.panel import page_css, page_head
 
@@ -78,7 +85,7 @@ def launch(app: "gr.Blocks", **options: Any) -> str:
         footer_links=["api"],
         share=False,
         quiet=True,
-        app_kwargs={"routes": file_routes()},
+        app_kwargs={"routes": [*file_routes(), *health_routes(app, metrics=metrics)]},
         max_threads=MAX_EVENTS,
         **options,
     )
@@ -90,6 +97,18 @@ def free_port(host: str) -> int:
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.bind((host, 0))
         return int(probe.getsockname()[1])
+
+
+def _log_lines() -> None:
+    """Have what this project logs written as one line of JSON each."""
+    from decoding.page import JsonLines
+
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonLines())
+    log = logging.getLogger("decoding")
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
 
 
 def main() -> None:
@@ -112,7 +131,10 @@ def main() -> None:
             from decoding.engines.zero_gpu import ZeroGpuEngine
 
             return ZeroGpuEngine(engine)
-        return shared.SharedEngine(engine)
+        crowd = shared.SharedEngine(engine)
+        for _ in crowd.steps([crowd.beginning_id or 0], max_new_tokens=1, top_k=1):
+            pass  # the first pass is the slowest, and no visitor's
+        return crowd
 
     @cache
     def looking() -> Look:
@@ -124,9 +146,11 @@ def main() -> None:
     if zero_gpu():  # a lent GPU's process is a fork of this one, and has the models that are here by then
         wait([shelf.request(name) for name in shelf.names])
     with quick_imports():
-        app = _build(shelf)
+        app = _build(shelf, runs=int(chosen.runs), waiting=int(chosen.waiting), seconds=float(chosen.seconds))
         port = int(chosen.port) or free_port(chosen.host)
-        url = launch(app, server_name=chosen.host, server_port=port, prevent_thread_lock=True)
+        options = {"server_name": chosen.host, "server_port": port, "root_path": chosen.root_path or None}
+        url = launch(app, metrics=chosen.metrics == "on", prevent_thread_lock=True, **options)
+        _log_lines()
     print(f"Greedyscope is at {url}", flush=True)
     shelf.request(first)  # only now: the page answers first
     app.block_thread()

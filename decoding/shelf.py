@@ -59,6 +59,11 @@ class Shelf:
             ready = tuple(self._engines)
         return self._look(ready)
 
+    def loaded(self) -> tuple[Engine, ...]:
+        """The models in memory."""
+        with self._lock:
+            return tuple(self._engines.values())
+
     def request(self, name: object) -> Future[Engine]:
         """Have a model loaded, if it is not yet. A load that failed is tried again. Raises RequestError for a name that
         is not on the list.

@@ -62,6 +62,7 @@ ALLOWED = {
     "gradio": ("app", "decoding.page"),
     "gradio_client": ("decoding.bench",),
     "starlette": ("decoding.page",),
+    "prometheus_client": ("decoding.page",),
     "torch": RUNS_MODELS,
     "transformers": RUNS_MODELS,
     "tokenizers": (*RUNS_MODELS, "decoding.tokenizer_file"),

@@ -14,10 +14,9 @@ import gradio as gr
 from gradio.events import api as gr_api
 
 from decoding.errors import BusyError, GreedyscopeError
-from decoding.page.attend import attend
 from decoding.page.choosing import offer_models
+from decoding.page.health import Health
 from decoding.page.layout import PROBLEMS, Widgets
-from decoding.page.line import Line
 from decoding.page.questions import QUESTIONS, read_link
 from decoding.run import Run, check_request
 from decoding.shelf import Shelf
@@ -39,12 +38,12 @@ def _ended_js(reason: str, message: str) -> str:
     }}"""
 
 
-def connect(page: gr.Blocks, w: Widgets, shelf: Shelf, line: Line) -> None:
-    """Give the widgets their events; whatever needs the model stands in `line` for it."""
+def connect(page: gr.Blocks, w: Widgets, shelf: Shelf, health: Health) -> None:
+    """Give the widgets their events; whatever needs the model goes through `health`."""
 
     async def run(prompt: Any, steps: Any, choices: Any, model: Any) -> AsyncIterator[Any]:
         work = partial(_run, shelf, prompt, steps, choices, model)
-        async with aclosing(_attended(line, lambda: _shown(work(), "prompt"))) as updates:
+        async with aclosing(_attended(health, lambda: _shown(work(), "prompt"))) as updates:
             async for update in updates:
                 yield update
 
@@ -53,7 +52,7 @@ def connect(page: gr.Blocks, w: Widgets, shelf: Shelf, line: Line) -> None:
     for name, question in QUESTIONS.items():
         # Gradio hands the panel's words to a parameter of this type.
         async def ask(event: gr.EventData, question: Any = question) -> AsyncIterator[Any]:
-            async with aclosing(_attended(line, lambda: _shown(question(shelf, event._data), "forced"))) as updates:
+            async with aclosing(_attended(health, lambda: _shown(question(shelf, event._data), "forced"))) as updates:
                 async for update in updates:
                     yield update
 
@@ -88,7 +87,7 @@ def connect(page: gr.Blocks, w: Widgets, shelf: Shelf, line: Line) -> None:
 
     offer_models(page, w, shelf)
     page.load(loading, None, [w.panel], show_progress="hidden", api_visibility="private", concurrency_limit=None)
-    gr_api(_endpoint(shelf, line), api_name="greedy", concurrency_id="model", concurrency_limit=None)
+    gr_api(_endpoint(shelf, health), api_name="greedy", concurrency_id="model", concurrency_limit=None)
 
 
 def _start(w: Widgets, on: Callable[..., Any], handler: Callable[..., Any], inputs: list[Any]) -> Any:
@@ -104,16 +103,16 @@ def _start(w: Widgets, on: Callable[..., Any], handler: Callable[..., Any], inpu
         show_progress="hidden",
         api_visibility="private",
         concurrency_id="model",
-        concurrency_limit=None,  # `line` has the limits
+        concurrency_limit=None,  # the line has the limits
     )
     started.then(None, None, [w.run, w.stop], js=_ended_js("error", _LOST))
     return started
 
 
-async def _attended(line: Line, work: Callable[[], Generator[Any, None, None]]) -> AsyncGenerator[Any, None]:
+async def _attended(health: Health, work: Callable[[], Generator[Any, None, None]]) -> AsyncGenerator[Any, None]:
     """What `decoding.page.attend` yields, with the line's words as the panel takes them."""
     try:
-        async with aclosing(attend(line, work, say=lambda word: _value({"notice": word}), beat=gr.skip)) as updates:
+        async with aclosing(health.attend(work, say=lambda word: _value({"notice": word}), beat=gr.skip)) as updates:
             async for update in updates:
                 yield update
     except BusyError as error:
@@ -152,7 +151,7 @@ def _run(shelf: Shelf, prompt: Any, steps: Any, choices: Any, model: Any) -> Ite
         yield {"panel": text}
 
 
-def _endpoint(shelf: Shelf, line: Line) -> Callable[..., AsyncIterator[str]]:
+def _endpoint(shelf: Shelf, health: Health) -> Callable[..., AsyncIterator[str]]:
     async def greedy(prompt: str, steps: int, choices: int, model: str) -> AsyncIterator[str]:
         """Decode greedily; each value is the run so far as JSON Lines: a header, a line a step, an end."""
 
@@ -165,7 +164,7 @@ def _endpoint(shelf: Shelf, line: Line) -> Callable[..., AsyncIterator[str]]:
 
         text = ""  # also what is sent while the run waits in line
         try:
-            async with aclosing(attend(line, work, say=lambda _: text, beat=lambda: text)) as updates:
+            async with aclosing(health.attend(work, say=lambda _: text, beat=lambda: text)) as updates:
                 async for text in updates:
                     yield text
         except GreedyscopeError as error:
