@@ -176,3 +176,17 @@ def test_what_the_work_raises_is_raised_after_what_came_before() -> None:
         assert line.served == 0
 
     run(test)
+
+
+def test_whom_nobody_hears_is_let_go() -> None:
+    async def test() -> None:
+        line, work = Line(runs=1), Held()
+        ears = iter([True, False])
+        options: Any = {"say": str, "beat": str, "is_heard": lambda: next(ears)}
+        work.go.release(2)
+        assert len([update async for update in attend(line, work, **options)]) == 2
+        work.go.release()
+        await until(lambda: not line.served)
+        assert work.closed.is_set()
+
+    run(test)

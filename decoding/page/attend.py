@@ -27,13 +27,18 @@ BEAT_SECONDS = 1.0
 
 
 async def attend(
-    line: Line, work: Callable[[], Generator[Any, None, None]], *, say: Callable[[str], Any], beat: Callable[[], Any]
+    line: Line,
+    work: Callable[[], Generator[Any, None, None]],
+    *,
+    say: Callable[[str], Any],
+    beat: Callable[[], Any],
+    is_heard: Callable[[], bool] = lambda: True,
 ) -> AsyncGenerator[Any, None]:
     """The visitor's place in line as `say` words it, and then what `work` yields. Of texts that follow each other
     closely only the last is handed on, since each holds those before it; other updates go one by one.
 
-    Raises BusyError where the line is full, or where the work takes longer than the line allows; and what `work`
-    raises. Closing this ends the work after the step under way.
+    Ends where what was sent `is_heard` no longer. Raises BusyError where the line is full, or where the work takes
+    longer than the line allows; and what `work` raises. Closing this ends the work after the step under way.
     """
     place = line.enter()
     loop, come = asyncio.get_running_loop(), asyncio.Queue[Any]()
@@ -57,12 +62,16 @@ async def attend(
     try:
         while place.number:
             yield say(sentence(place))
+            if not is_heard():
+                return
             await place.moved(BEAT_SECONDS)
         started = True
         threading.Thread(target=copy_context().run, args=(write,), name="run", daemon=True).start()
         async with aclosing(_updates(come, line, loop.time() + line.seconds)) as updates:
             async for item in updates:
                 yield beat() if item is None else item
+                if not is_heard():
+                    return
     finally:
         left.set()
         if not started:

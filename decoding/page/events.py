@@ -17,6 +17,7 @@ from decoding.errors import BusyError, GreedyscopeError
 from decoding.page.choosing import offer_models
 from decoding.page.health import Health
 from decoding.page.layout import PROBLEMS, Widgets
+from decoding.page.listening import is_heard
 from decoding.page.questions import QUESTIONS, read_link
 from decoding.run import Run, check_request
 from decoding.shelf import Shelf
@@ -41,9 +42,12 @@ def _ended_js(reason: str, message: str) -> str:
 def connect(page: gr.Blocks, w: Widgets, shelf: Shelf, health: Health) -> None:
     """Give the widgets their events; whatever needs the model goes through `health`."""
 
-    async def run(prompt: Any, steps: Any, choices: Any, model: Any) -> AsyncIterator[Any]:
+    def heard(visitor: gr.Request) -> Callable[[], bool]:
+        return lambda: is_heard(page, visitor.session_hash)
+
+    async def run(prompt: Any, steps: Any, choices: Any, model: Any, visitor: gr.Request) -> AsyncIterator[Any]:
         work = partial(_run, shelf, prompt, steps, choices, model)
-        async with aclosing(_attended(health, lambda: _shown(work(), "prompt"))) as updates:
+        async with aclosing(_attended(health, heard(visitor), lambda: _shown(work(), "prompt"))) as updates:
             async for update in updates:
                 yield update
 
@@ -51,8 +55,10 @@ def connect(page: gr.Blocks, w: Widgets, shelf: Shelf, health: Health) -> None:
     started = [_start(w, pressed, run, [w.prompt, w.steps, w.choices, w.model])]
     for name, question in QUESTIONS.items():
         # Gradio hands the panel's words to a parameter of this type.
-        async def ask(event: gr.EventData, question: Any = question) -> AsyncIterator[Any]:
-            async with aclosing(_attended(health, lambda: _shown(question(shelf, event._data), "forced"))) as updates:
+        async def ask(event: gr.EventData, visitor: gr.Request, question: Any = question) -> AsyncIterator[Any]:
+            async with aclosing(
+                _attended(health, heard(visitor), lambda: _shown(question(shelf, event._data), "forced"))
+            ) as updates:
                 async for update in updates:
                     yield update
 
@@ -87,7 +93,7 @@ def connect(page: gr.Blocks, w: Widgets, shelf: Shelf, health: Health) -> None:
 
     offer_models(page, w, shelf)
     page.load(loading, None, [w.panel], show_progress="hidden", api_visibility="private", concurrency_limit=None)
-    gr_api(_endpoint(shelf, health), api_name="greedy", concurrency_id="model", concurrency_limit=None)
+    gr_api(_endpoint(shelf, health, heard), api_name="greedy", concurrency_id="model", concurrency_limit=None)
 
 
 def _start(w: Widgets, on: Callable[..., Any], handler: Callable[..., Any], inputs: list[Any]) -> Any:
@@ -109,14 +115,20 @@ def _start(w: Widgets, on: Callable[..., Any], handler: Callable[..., Any], inpu
     return started
 
 
-async def _attended(health: Health, work: Callable[[], Generator[Any, None, None]]) -> AsyncGenerator[Any, None]:
+async def _attended(
+    health: Health, is_heard: Callable[[], bool], work: Callable[[], Generator[Any, None, None]]
+) -> AsyncGenerator[Any, None]:
     """What `decoding.page.attend` yields, with the line's words as the panel takes them."""
     try:
-        async with aclosing(health.attend(work, say=lambda word: _value({"notice": word}), beat=gr.skip)) as updates:
+        async with aclosing(health.attend(work, say=_notice, beat=gr.skip, is_heard=is_heard)) as updates:
             async for update in updates:
                 yield update
     except BusyError as error:
         yield _value({"notice": str(error)})
+
+
+def _notice(word: str) -> Any:
+    return _value({"notice": word})
 
 
 def _shown(updates: Iterator[Update], field: str) -> Generator[Any, None, None]:
@@ -151,8 +163,10 @@ def _run(shelf: Shelf, prompt: Any, steps: Any, choices: Any, model: Any) -> Ite
         yield {"panel": text}
 
 
-def _endpoint(shelf: Shelf, health: Health) -> Callable[..., AsyncIterator[str]]:
-    async def greedy(prompt: str, steps: int, choices: int, model: str) -> AsyncIterator[str]:
+def _endpoint(
+    shelf: Shelf, health: Health, heard: Callable[[gr.Request], Callable[[], bool]]
+) -> Callable[..., AsyncIterator[str]]:
+    async def greedy(prompt: str, steps: int, choices: int, model: str, visitor: gr.Request) -> AsyncIterator[str]:
         """Decode greedily; each value is the run so far as JSON Lines: a header, a line a step, an end."""
 
         def work() -> Generator[str, None, None]:
@@ -164,7 +178,9 @@ def _endpoint(shelf: Shelf, health: Health) -> Callable[..., AsyncIterator[str]]
 
         text = ""  # also what is sent while the run waits in line
         try:
-            async with aclosing(health.attend(work, say=lambda _: text, beat=lambda: text)) as updates:
+            async with aclosing(
+                health.attend(work, say=lambda _: text, beat=lambda: text, is_heard=heard(visitor))
+            ) as updates:
                 async for text in updates:
                     yield text
         except GreedyscopeError as error:

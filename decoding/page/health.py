@@ -38,10 +38,15 @@ class Health:
         Gauge("reused", "Runs served from what another wrote.", **names).set_function(self._reused)
 
     def attend(
-        self, work: Callable[[], Generator[Any, None, None]], *, say: Callable[[str], Any], beat: Callable[[], Any]
+        self,
+        work: Callable[[], Generator[Any, None, None]],
+        *,
+        say: Callable[[str], Any],
+        beat: Callable[[], Any],
+        is_heard: Callable[[], bool] = lambda: True,
     ) -> AsyncGenerator[Any, None]:
         """See `decoding.page.attend`; what it yields is counted."""
-        return self._watch(attend(self._line, work, say=say, beat=beat))
+        return self._watch(attend(self._line, work, say=say, beat=beat, is_heard=is_heard))
 
     async def _watch(self, updates: AsyncGenerator[Any, None]) -> AsyncGenerator[Any, None]:
         """The same updates, counted; texts of a run are its JSON Lines so far."""
