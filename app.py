@@ -25,6 +25,9 @@ if TYPE_CHECKING:  # importing gradio takes longer than all that is done before 
 
 # Before gradio is imported: it would look up two hosts at launch.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+# Before torch is: its threads (GNU OpenMP's) otherwise wait for each other without pause, and where a browser wants a
+# core as well a step takes several times as long.
+os.environ.setdefault("GOMP_SPINCOUNT", "30000")
 
 
 MAX_EVENTS = 256
