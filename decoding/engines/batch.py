@@ -166,7 +166,7 @@ class Batch:
         """Those of which least is read first, so that a long prompt does not keep a short one waiting."""
         budget = READ_A_ROUND
         for text in sorted(texts, key=lambda text: len(text.token_ids) - len(text.unread)):
-            if budget > 0:
+            if budget > 0 and text.wanted:  # whoever wanted it may have left in this round
                 piece = min(len(text.unread), PIECE) if others and self._seats.may_share else len(text.unread)
                 budget -= max(piece, SHORT_PROMPT)
                 self._pass_alone(text, piece)
