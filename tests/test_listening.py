@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 import app as application
-from decoding.page import attend
+from decoding.page import attend, listening
 from tests.browser import served
 from tests.fakes import ScriptedEngine
 
@@ -16,6 +16,7 @@ pytestmark = pytest.mark.usefixtures("browser")
 
 def test_a_run_that_nobody_ever_listens_to_ends_within_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attend, "BEAT_SECONDS", 0.01)
+    monkeypatch.setattr(listening, "PATIENCE_SECONDS", 0.1)
     engine = ScriptedEngine(delay=60)
     gone = threading.Event()
     honest = engine.steps

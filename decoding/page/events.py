@@ -17,7 +17,7 @@ from decoding.errors import BusyError, GreedyscopeError
 from decoding.page.choosing import offer_models
 from decoding.page.health import Health
 from decoding.page.layout import PROBLEMS, Widgets
-from decoding.page.listening import is_heard
+from decoding.page.listening import ears
 from decoding.page.questions import QUESTIONS, read_link
 from decoding.run import Run, check_request
 from decoding.shelf import Shelf
@@ -43,7 +43,7 @@ def connect(page: gr.Blocks, w: Widgets, shelf: Shelf, health: Health) -> None:
     """Give the widgets their events; whatever needs the model goes through `health`."""
 
     def heard(visitor: gr.Request) -> Callable[[], bool]:
-        return lambda: is_heard(page, visitor.session_hash)
+        return ears(page, visitor.session_hash)
 
     async def run(prompt: Any, steps: Any, choices: Any, model: Any, visitor: gr.Request) -> AsyncIterator[Any]:
         work = partial(_run, shelf, prompt, steps, choices, model)
