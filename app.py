@@ -73,10 +73,13 @@ def launch(app: "gr.Blocks", *, metrics: bool = False, **options: Any) -> str:
     """Serve `app` as this project serves it, and return its address. `options` are Gradio's own."""
     import gradio as gr
 
+    from decoding.assets import plotly_js
     from decoding.page import health_routes
+    from decoding.page.guard import guarded
     from decoding.page.keeping import file_routes
     from decoding.page.panel import page_css, page_head
 
+    files = frozenset([plotly_js().as_posix()])
     app.queue(api_open=False, max_size=MAX_EVENTS)
     _, url, _ = app.launch(
         css=page_css(),
@@ -88,7 +91,10 @@ def launch(app: "gr.Blocks", *, metrics: bool = False, **options: Any) -> str:
         footer_links=["api"],
         share=False,
         quiet=True,
-        app_kwargs={"routes": [*file_routes(), *health_routes(app, metrics=metrics)]},
+        app_kwargs={
+            "routes": [*file_routes(), *health_routes(app, metrics=metrics)],
+            "middleware": guarded(app, files),
+        },
         max_threads=MAX_EVENTS,
         **options,
     )
