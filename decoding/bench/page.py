@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import truediv
 from pathlib import Path
 from statistics import median
@@ -17,7 +17,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from decoding.errors import ModelError
-from decoding.run import Request
+from decoding.run import MAX_CHOICES, Request
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -72,23 +72,27 @@ class PageTimes:
 def measure_page(
     bare_loop: BareLoop, request: Request, *, model: str, options: Sequence[str], repeats: int, say: Say
 ) -> PageTimes:
-    """Start the app with `options`, run it once for warmth, then let bare loop, client and browser take turns."""
+    """Start the app with `options`, run it once for warmth, then let bare loop, client and browser take turns.
+
+    No two runs ask for as many choices: equal requests are computed once, and one more choice costs nothing.
+    """
+    requests = (replace(request, top_k=choices) for choices in range(request.top_k, MAX_CHOICES + 1))
     notes: list[str] = []
     turns: list[tuple[float, ...]] = []
     with ExitStack() as stack:
         say("starting the page")
         url = stack.enter_context(served_app([f"--model={model}", *options]))
         client = _client(url)
-        steps, _ = _time_client(client, request, model)  # the model may end the text before
+        steps, _ = _time_client(client, next(requests), model)  # the model may end the text before
         page = _browser(stack, notes)
         if page:
             _fill(page, url, request)
-            _click(page)
+            _click(page, next(requests))
         bare_loop(steps)
         for turn in range(repeats):
             say(f"the page, turn {turn + 1} of {repeats}")
-            seconds = (*bare_loop(steps), _time_client(client, request, model)[1])
-            turns.append((*seconds, *(_click(page) if page else ())))
+            seconds = (*bare_loop(steps), _time_client(client, next(requests), model)[1])
+            turns.append((*seconds, *(_click(page, next(requests)) if page else ())))
     loops, firsts, clients, *clicks = zip(*turns, strict=True)
     bars, browsers = clicks or ((), ())
     return PageTimes(
@@ -153,12 +157,12 @@ def _fill(page: "Page", url: str, request: Request) -> None:
     page.goto(url)
     page.fill("#prompt textarea", request.prompt)
     page.fill("#steps input", str(request.max_new_tokens))
-    page.fill("#choices input", str(request.top_k))
     page.wait_for_selector("#panel .gs-plotted")  # its scripts are there
 
 
-def _click(page: "Page") -> tuple[float, float]:
+def _click(page: "Page", request: Request) -> tuple[float, float]:
     """The seconds from a click on Run to the first bars, and to the last step."""
     page.wait_for_selector("#run:not([disabled])")
+    page.fill("#choices input", str(request.top_k))
     first, last = page.evaluate(_CLICK_JS)
     return first / 1000, last / 1000
