@@ -61,6 +61,26 @@ def test_everything_comes_in_order_and_the_place_is_given_back() -> None:
     run(test)
 
 
+def test_a_runs_first_text_is_never_overtaken() -> None:
+    async def test() -> None:
+        held = asyncio.Event()
+
+        def work() -> Generator[str, None, None]:
+            yield from ("a", "ab", "abc")
+            loop.call_soon_threadsafe(held.set)
+
+        loop = asyncio.get_running_loop()
+        async with aclosing(attend(Line(), work, say=str, beat=str)) as updates:
+            first = asyncio.ensure_future(anext(updates))
+            await asyncio.sleep(0)
+            while not held.is_set():  # the loop is kept from reading until all is there
+                await asyncio.sleep(0)
+            assert await first == "a"  # the panel sees by it that another run begins, also where that says the same
+            assert [update async for update in updates][-1] == "abc"
+
+    run(test)
+
+
 def test_after_the_first_two_only_the_last_of_a_pause_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PAUSE_SECONDS", 60)
 

@@ -99,6 +99,15 @@ def test_a_run_grows_and_ends(page_over: Served, visit: Visit):
     expect(page.locator("#stop")).to_be_disabled()
 
 
+def test_the_same_request_again_is_another_run(page_over: Served, visit: Visit):
+    page = visit(page_over.url)
+    for made in (2, 3):
+        run(page)  # all its steps are there at once
+        page.locator("#gs-tab-compare").press("Enter")
+        expect(page.locator(".gs-list tr[aria-current] td").first).to_have_text(f"Run {made}")
+        expect(page.locator("#run")).to_be_enabled()
+
+
 def test_keys_walk_through_the_steps_but_not_while_typing(page_over: Served, visit: Visit):
     page = visit(page_over.url)
     title = page.locator(".gs-step-title")

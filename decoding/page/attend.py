@@ -35,7 +35,8 @@ async def attend(
     is_heard: Callable[[], bool] = lambda: True,
 ) -> AsyncGenerator[Any, None]:
     """The visitor's place in line as `say` words it, and then what `work` yields. Of texts that follow each other
-    closely only the last is handed on, since each holds those before it; other updates go one by one.
+    closely only the last is handed on, since each holds those before it; but never is the first overtaken, by which the
+    panel sees that another run begins. Other updates go one by one.
 
     Ends where what was sent `is_heard` no longer. Raises BusyError where the line is full, or where the work takes
     longer than the line allows; and what `work` raises. Closing this ends the work after the step under way.
@@ -100,7 +101,7 @@ async def _updates(come: asyncio.Queue[Any], line: Line, deadline: float) -> Asy
         except TimeoutError:
             yield None
             continue
-        while isinstance(item, str):  # a text: let the next one overtake it
+        while sent and isinstance(item, str):  # a text: let the next one overtake it
             try:
                 wait = held_until - loop.time()
                 following = await asyncio.wait_for(come.get(), wait) if wait > 0 else come.get_nowait()
