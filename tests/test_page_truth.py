@@ -120,7 +120,8 @@ def test_the_endpoint_streams_the_growing_run(url: str, starter: LocalEngine):
     final = job.result(timeout=60)
     values = job.outputs()
     assert all(later.startswith(earlier) for earlier, later in pairwise(values))
-    assert len(values) == 10  # a header, eight steps, an end
+    assert len(values) > 1  # steps that follow each other closely come together
+    assert values[-1].count("\n") == 10  # a header, eight steps, an end
     assert Trace.from_jsonl(final) == decoding.trace(starter, "Transformers are the", max_new_tokens=8, top_k=5)
 
 
