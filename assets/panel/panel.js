@@ -90,7 +90,7 @@ function startPanel(element, props, watch, trigger) {
 
   // However fast steps come, one drawing a frame at most, and fewer while they stream in and nobody looks elsewhere.
   function schedule() {
-    const streaming = view.follow && view.run.header && !view.run.end;
+    const streaming = view.follow && view.drawn > 0 && !view.run.end; // the first step is drawn at once
     const wait = streaming ? view.drawnAt + STREAM_MILLISECONDS - performance.now() : 0;
     if (view.pending === "frame" || (view.pending === "later" && wait > 0)) return;
     clearTimeout(view.timer);
