@@ -33,8 +33,7 @@ def place(model: str, parameters: int, *, device: str, dtype: str) -> Placement:
     "auto" takes the first device there is of ZeroGPU, CUDA, MPS, CPU, and float32 where that fits comfortably, else
     bfloat16. Raises RequestError for what does not exist, RoomError for a model that does not fit.
     """
-    if dtype not in DTYPES:
-        raise RequestError(f'There is no dtype "{dtype}": choose one of {", ".join(DTYPES)}.', field="model")
+    check_dtype(dtype)
     chosen, why = choose_device(device)
     where = "memory" if chosen == "cpu" else "the GPU's memory"
     free = free_on(chosen) if parameters else None
@@ -49,6 +48,12 @@ def place(model: str, parameters: int, *, device: str, dtype: str) -> Placement:
     if chosen == "cuda":  # on their way, the weights are in the machine's own memory
         check_memory(model, parameters * BYTES_PER_PARAMETER[name], free_memory(), where="memory", dtype=name)
     return Placement(chosen, getattr(torch, name), f"{why}; {reason}")
+
+
+def check_dtype(dtype: str) -> None:
+    """Raises RequestError for one that does not exist."""
+    if dtype not in DTYPES:
+        raise RequestError(f'There is no dtype "{dtype}": choose one of {", ".join(DTYPES)}.', field="model")
 
 
 def choose_device(device: str) -> tuple[str, str]:

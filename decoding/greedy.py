@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from decoding.errors import ModelError
+from decoding.temperatures import log_sums, of_logits
 from decoding.trace import Readout
 
 Forward = Callable[[Sequence[int], Any], tuple[torch.Tensor, Any]]
@@ -51,11 +52,13 @@ def read(logits: torch.Tensor, top_k: int) -> Readout:
     mean = torch.dot(weights, shifted.clamp(min=-1e4)) / total  # clamped: 0 · −inf would be NaN
     logprobs = shifted[ids] - total.log()  # (k,)
     # One move to the host a step: everything is packed into one tensor.
-    *numbers, entropy = torch.cat([ids.double(), logprobs, (total.log() - mean)[None]]).tolist()
+    ends = torch.stack([logits[ids[0]].double(), total.log() - mean])
+    *numbers, largest, entropy = torch.cat([ids.double(), logprobs, log_sums(weights, total), ends]).tolist()
     if not entropy == entropy:
         raise ModelError("The model's output is not a number (NaN or infinite), so there is no probability to show.")
-    k = len(numbers) // 2
-    return Readout(tuple(int(i) for i in numbers[:k]), tuple(numbers[k:]), max(entropy, 0.0))
+    k = len(ids)
+    sums = of_logits(numbers[2 * k :], largest)
+    return Readout(tuple(int(i) for i in numbers[:k]), tuple(numbers[k : 2 * k]), max(entropy, 0.0), log_sums=sums)
 
 
 def as_float32(logits: torch.Tensor) -> torch.Tensor:

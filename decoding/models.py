@@ -5,6 +5,7 @@ Owns how a model gets into memory. Knows no loop and no page.
 
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,19 +17,25 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
+    GenerationConfig,
     PreTrainedConfig,
     PreTrainedModel,
 )
+from transformers.utils import GENERATION_CONFIG_NAME
 
 from decoding import hub
 from decoding.catalogue import CATALOGUE, Entry
 from decoding.devices import Placement, exact_products, place
 from decoding.errors import ModelError, RequestError, RoomError
-from decoding.room import parameters_in
+from decoding.room import DID_NOT_FIT, is_out_of_memory, parameters_in
+from decoding.sealed import unchanged
 from decoding.starter import STARTER_ID, Report, ensure_starter, silent
 from decoding.tokenizer_file import read_tokenizer
 from decoding.tokens import Vocabulary
 from decoding.trace import ModelInfo
+
+_LOCAL: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
+_CHANGED = "The starter model on this disk was changed: {file} is not as it was written. Press Run to fetch it again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +51,43 @@ class Loaded:
     context_length: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Words:
+    """A model without its weights: its tokenizer, and what its configuration says. `names` are what it may be called by
+    a server that has the weights.
+    """
+
+    model: str
+    names: frozenset[str]
+    vocabulary: Vocabulary
+    vocabulary_size: int
+    end_ids: frozenset[int]
+    beginning_id: int | None
+    context_length: int | None
+
+
+def load_words(entry: Entry, report: Report = silent) -> Words:
+    """What is here of a model that is computed elsewhere. Raises ModelError where its files cannot be had."""
+    folder = hub.fetch_words(entry, report) if entry.repository else _folder(entry, report)
+    config, tokenizer = _read_files(entry.name, folder)
+
+    def settings() -> GenerationConfig:
+        if (folder / GENERATION_CONFIG_NAME).exists():
+            return GenerationConfig.from_pretrained(folder, local_files_only=True)
+        return GenerationConfig.from_model_config(config)
+
+    ends, text_config = _from_files(entry.name, settings), config.get_text_config(decoder=True)
+    return Words(
+        model=entry.name,
+        names=frozenset(filter(None, (entry.name, entry.repository, str(folder), folder.name))),
+        vocabulary=Vocabulary(tokenizer),
+        vocabulary_size=text_config.vocab_size,
+        end_ids=_ids(ends.eos_token_id),
+        beginning_id=_beginning(tokenizer, text_config),
+        context_length=getattr(text_config, "max_position_embeddings", None),
+    )
+
+
 def load_model(model: str | Entry, *, device: str, dtype: str, report: Report = silent) -> Loaded:
     """See `decoding.engines.local.load`."""
     entry = model if isinstance(model, Entry) else entry_of(model)
@@ -53,7 +97,8 @@ def load_model(model: str | Entry, *, device: str, dtype: str, report: Report = 
     if not entry.parameters:
         placement = place(entry.name, parameters_in(folder), device=device, dtype=dtype)
     report(f"Loading {entry.name} …", None)
-    network, tokenizer = _load(entry.name, folder, placement)
+    with unchanged(folder, _CHANGED) if entry.name == STARTER_ID else nullcontext():
+        network, tokenizer = _load(entry.name, folder, placement)
     revision = entry.revision if entry.name == STARTER_ID else folder.name if entry.repository else ""
     return describe(network, tokenizer, model=entry.name, revision=revision, why=placement.why)
 
@@ -73,11 +118,9 @@ def entry_of(model: str) -> Entry:
 
 def _load(model: str, folder: Path, placement: Placement) -> tuple[PreTrainedModel, Any]:
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # `report` is the word here
-    options: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
-    config = _from_files(model, lambda: AutoConfig.from_pretrained(folder, **options))
-    _check_reads_forward(model, config)
-    tokenizer = _from_files(model, lambda: _tokenizer(model, folder, options))
-    options |= {"config": config, "dtype": placement.dtype, "use_safetensors": True, "output_loading_info": True}
+    config, tokenizer = _read_files(model, folder)
+    options = _LOCAL | {"config": config, "dtype": placement.dtype, "use_safetensors": True}
+    options["output_loading_info"] = True
     network, found = _from_files(model, lambda: AutoModelForCausalLM.from_pretrained(folder, **options))
     if found["missing_keys"]:  # transformers fills them with random numbers, and only logs it
         raise ModelError(f"{model} could not be loaded: its files lack weights, {min(found['missing_keys'])} for one.")
@@ -89,11 +132,17 @@ def _load(model: str, folder: Path, placement: Placement) -> tuple[PreTrainedMod
     return network, tokenizer
 
 
+def _read_files(model: str, folder: Path) -> tuple[PreTrainedConfig, Any]:
+    """A model's configuration and its tokenizer."""
+    config = _from_files(model, lambda: AutoConfig.from_pretrained(folder, **_LOCAL))
+    _check_reads_forward(model, config)
+    return config, _from_files(model, lambda: _tokenizer(model, folder))
+
+
 def describe(network: PreTrainedModel, tokenizer: Any, *, model: str, revision: str = "", why: str = "") -> Loaded:
     """A network and its tokenizer with what their configurations say."""
     text_config = network.config.get_text_config(decoder=True)
     ends = network.generation_config.eos_token_id if network.generation_config else text_config.eos_token_id
-    beginning = tokenizer.bos_token_id
     return Loaded(
         network=network,
         vocabulary=Vocabulary(tokenizer),
@@ -106,10 +155,19 @@ def describe(network: PreTrainedModel, tokenizer: Any, *, model: str, revision: 
             engine=f"torch {torch.__version__}, transformers {transformers.__version__}",
             why=why,
         ),
-        end_ids=frozenset([ends] if isinstance(ends, int) else ends or ()),
-        beginning_id=text_config.bos_token_id if beginning is None else beginning,
+        end_ids=_ids(ends),
+        beginning_id=_beginning(tokenizer, text_config),
         context_length=getattr(text_config, "max_position_embeddings", None),
     )
+
+
+def _ids(said: int | list[int] | None) -> frozenset[int]:
+    return frozenset([said] if isinstance(said, int) else said or ())
+
+
+def _beginning(tokenizer: Any, config: PreTrainedConfig) -> int | None:
+    beginning: int | None = tokenizer.bos_token_id
+    return config.bos_token_id if beginning is None else beginning
 
 
 def _folder(entry: Entry, report: Report) -> Path:
@@ -121,8 +179,8 @@ def _folder(entry: Entry, report: Report) -> Path:
     return Path(os.path.expanduser(entry.name)).resolve()
 
 
-def _tokenizer(model: str, folder: Path, options: dict[str, Any]) -> Any:
-    return read_tokenizer(folder) if model == STARTER_ID else AutoTokenizer.from_pretrained(folder, **options)
+def _tokenizer(model: str, folder: Path) -> Any:
+    return read_tokenizer(folder) if model == STARTER_ID else AutoTokenizer.from_pretrained(folder, **_LOCAL)
 
 
 def _check_reads_forward(model: str, config: PreTrainedConfig) -> None:
@@ -139,6 +197,8 @@ def _from_files(model: str, load: Callable[[], Any]) -> Any:
     try:
         return load()
     except Exception as error:  # damaged files raise whatever four libraries do
+        if is_out_of_memory(error):
+            raise RoomError(DID_NOT_FIT.format(model=model)) from error
         said = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelError(
             f"{model} could not be loaded. Its files may be missing or damaged, or they are no "

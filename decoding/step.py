@@ -6,6 +6,7 @@ A step may come from anybody, so `check_step` does its sums again.
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, TypeAdapter
@@ -33,6 +34,11 @@ def _null(meaning: float) -> BeforeValidator:
 Probability = Annotated[float, Field(ge=0, le=1)]
 Logprob = Annotated[float, Field(le=0), _null(-math.inf), _WRITTEN]
 Entropy = Annotated[float, _null(math.nan), _WRITTEN]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+LogSums = tuple[tuple[Annotated[Finite, Field(gt=0)], Finite], ...]
+"""(1 / T, log Σ exp(logit / T) over the whole vocabulary), in nats, in ascending order of 1 / T, T = 1 among them. A
+candidate's logit is its logprob plus the sum at T = 1; its log-probability at T is logit / T minus the sum at T.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +55,15 @@ class Pick:
 @dataclass(frozen=True, slots=True)
 class Readout:
     """What one forward pass says: the top ids with their log-probabilities (nats), most probable first, lower id first
-    in a tie, and the entropy (nats) of the whole distribution. `picked` is None where argmax picked.
+    in a tie, and the entropy (nats) of the whole distribution. `picked` is None where argmax picked; `log_sums` is
+    empty where logits are not known.
     """
 
     token_ids: tuple[int, ...]
     logprobs: tuple[float, ...]
     entropy: float
     picked: Pick | None = None
+    log_sums: LogSums = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +93,7 @@ class Step:
 
     `candidates` are the top ones, most probable first; `rest` is the probability of all others, so both sum to 1.
     `forced` says that a person picked, not argmax. `entropy` is in nats, over the whole vocabulary; `margin` is the
-    first probability minus the second.
+    first probability minus the second. `log_sums` is empty where the run's source gave no logits.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
@@ -97,6 +105,7 @@ class Step:
     rest: Probability
     entropy: Entropy
     margin: Probability
+    log_sums: LogSums = ()
 
     def to_json(self) -> str:
         """The step as one line of JSON Lines, without the line end."""
@@ -134,6 +143,8 @@ def make_step(vocabulary: Vocabulary, readout: Readout, *, index: int, top_k: in
         rest=max(0.0, 1 - math.fsum(candidate.probability for candidate in candidates)),
         entropy=readout.entropy,
         margin=first - others[0] if others else first,
+        # The logits are float32, so that further decimals would say nothing.
+        log_sums=tuple((power, round(log_sum, 6)) for power, log_sum in readout.log_sums),
     )
 
 
@@ -152,6 +163,8 @@ def check_step(step: Step, number: int, top_k: int) -> None:
         "its entropy is negative": not step.entropy < 0,  # NaN is none
         "it is not forced and did not pick the first candidate": step.forced or step.picked == step.candidates[0],
         "its pick contradicts its candidates": _fits(step),
+        "its log_sums are not in ascending order of 1 / T, with T = 1 among them": _in_order(step.log_sums),
+        "its candidates have more than the whole probability at a temperature of its log_sums": _within(step),
     }
     for complaint, holds in checks.items():
         if not holds:
@@ -160,6 +173,21 @@ def check_step(step: Step, number: int, top_k: int) -> None:
 
 def _agrees(candidate: Candidate) -> bool:
     return math.isclose(math.exp(candidate.logprob), candidate.probability, rel_tol=1e-6, abs_tol=1e-300)
+
+
+def _in_order(log_sums: LogSums) -> bool:
+    powers = [power for power, _ in log_sums]
+    return not powers or (1 in powers and all(a < b for a, b in pairwise(powers)))
+
+
+def _within(step: Step) -> bool:
+    """Whether at every temperature the candidates have no more than all there is."""
+    at_one = dict(step.log_sums).get(1, 0.0)
+    for power, log_sum in step.log_sums:
+        logprobs = ((c.logprob + at_one) * power - log_sum for c in step.candidates)
+        if not math.fsum(math.exp(min(logprob, 1)) for logprob in logprobs) < 1 + 1e-4:
+            return False
+    return True
 
 
 def _fits(step: Step) -> bool:

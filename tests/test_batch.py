@@ -179,8 +179,8 @@ def test_runs_share_their_passes(tiny_folder: Folder, monkeypatch: pytest.Monkey
     batch = ByHand(engine)
     readers = joined(batch, reader(1), reader(50, length=3), reader(90, length=4))
     batch.to_the_end()
-    proof = [(1, 1), (1, 1)]  # the shortest and the longest row alone, once
-    assert passes.shapes == [(1, 5), (1, 3), (1, 4), (3, 1), *proof, *[(3, 1)] * 4]
+    # The shortest and the longest are read alone as well, once, and so are the first rows.
+    assert passes.shapes == [(3, 5), (1, 3), (1, 5), (3, 1), (1, 1), (1, 1), *[(3, 1)] * 4]
     for each in readers:
         each.read(batch)
         assert len(each.got) == 6
@@ -435,13 +435,13 @@ def test_many_at_once_and_then_no_thread(tiny_folder: Folder) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(300)
     for each in readers:
         assert len(each.got) == 12
         each.check(alone)
     worker = shared.batch._worker
     if worker:
-        worker.join(20)
+        worker.join(300)
     assert shared.batch._worker is None
 
 
@@ -452,7 +452,7 @@ def test_closing_the_iterator_leaves(tiny_folder: Folder) -> None:
     worker = shared.batch._worker
     steps.close()
     if worker:
-        worker.join(20)
+        worker.join(300)
     assert shared.batch._texts == []
 
 

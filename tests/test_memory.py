@@ -254,7 +254,7 @@ def test_many_threads_at_once(tiny_folder: Folder) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(300)
     for one, other in zip(got, expected, strict=True):
         check_close(one, other)
     assert len(engine.memory) <= 2

@@ -45,6 +45,8 @@ MORE_FAMILIES: dict[str, dict[str, Any]] = {
     # As SmolLM2 and Qwen3-0.6B have it: one matrix for both ends.
     "llama, tied": _GROUPED | {"tie_word_embeddings": True},
     "qwen3, tied": _GROUPED | {"tie_word_embeddings": True},
+    # Its queries, keys and values have biases.
+    "qwen2": _GROUPED,
     # The logits, and the scores of the attention, are squeezed by a tanh.
     "gemma2": _GROUPED
     | {"sliding_window": WINDOW, "final_logit_softcapping": 5.0, "attn_logit_softcapping": 10.0}

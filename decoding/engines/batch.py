@@ -4,7 +4,8 @@ A run is a reader of a `Text` here. A thread of the batch's own writes the texts
 wait for readouts, and never touch the network.
 
 - **Joining.** A text's prompt is read alone, in a batch of one, as the classroom loop reads it; a long one in pieces
-  of `PIECE` ids where others would wait meanwhile. Then its cache becomes a row of `decoding.engines.rows`: it sits.
+  of `PIECE` ids where others would wait meanwhile, and short ones that wait together in one pass, which is
+  `decoding.engines.prompts`. Then its cache becomes a row of `decoding.engines.rows`: it sits.
 - **A round** reads prompts that came, about `READ_A_ROUND` ids of them, makes one shared pass for all rows, and one
   pass for each text that is apart: one that has no room among the rows, or whose network cannot share.
 - **Alone.** While one text is being written no row is made, and one that is left over is taken out again: it goes
@@ -30,12 +31,14 @@ from dataclasses import replace
 import torch
 
 from decoding.engines.local import LocalEngine
+from decoding.engines.prompts import Prompts
 from decoding.engines.seats import Seats
 from decoding.engines.text import Text
 from decoding.errors import ModelError
 from decoding.forced import pick
 from decoding.greedy import read
 from decoding.leaving import check_left
+from decoding.room import OUT_OF_MEMORY, is_out_of_memory
 from decoding.step import Readout
 
 MAX_ROWS = 32
@@ -56,6 +59,7 @@ class Batch:
         self._texts: list[Text] = []  # in order of arrival
         self._worker: threading.Thread | None = None
         self._seats = self._make_seats()
+        self._prompts = Prompts(engine.network, engine.forward)
         self.reused = 0
         """Readers that were served, in whole or in part, from what another run wrote."""
 
@@ -160,12 +164,18 @@ class Batch:
                 self._worker = None
                 self._seats.clear()
                 self._seats.forgive()
+                self._prompts.forgive()
             return list(self._texts)
 
     def _read_prompts(self, texts: list[Text], *, others: bool) -> None:
         """Those of which least is read first, so that a long prompt does not keep a short one waiting."""
+        together = self._prompts.choose([text for text in texts if text.wanted])
+        for text, logits in self._prompts.read(together):
+            self._say(text, logits)
+        # The other short ones have their turn in the next rounds; the long ones shall not wait for all of these.
+        alone = [text for text in texts if not (together and (text.is_writing or self._prompts.is_short(text)))]
         budget = READ_A_ROUND
-        for text in sorted(texts, key=lambda text: len(text.token_ids) - len(text.unread)):
+        for text in sorted(alone, key=lambda text: len(text.token_ids) - len(text.unread)):
             if budget > 0 and text.wanted:  # whoever wanted it may have left in this round
                 piece = min(len(text.unread), PIECE) if others and self._seats.may_share else len(text.unread)
                 budget -= max(piece, SHORT_PROMPT)
@@ -197,8 +207,8 @@ class Batch:
             text.news.notify_all()
 
     def _fail(self, text: Text, error: Exception) -> None:
-        if isinstance(error, torch.OutOfMemoryError | MemoryError):
-            error = ModelError("The model ran out of memory. Take a shorter prompt or fewer steps, or wait a little.")
+        if is_out_of_memory(error):
+            error = ModelError(OUT_OF_MEMORY, field="prompt")
         with self._lock:
             text.error = error
             self._end(text)

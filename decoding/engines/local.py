@@ -10,16 +10,15 @@ from typing import Any
 import torch
 
 from decoding.catalogue import Entry
-from decoding.engines import NO_PICKS, packed
+from decoding.engines import NO_PICKS, graph, lean, transposed
 from decoding.engines.memory import Memory, picked_id
+from decoding.engines.names import cache_name
+from decoding.engines.threads import spare_the_cores
 from decoding.forced import forced_loop, score_rows
 from decoding.greedy import Forward, greedy_loop
 from decoding.models import Loaded, load_model
 from decoding.starter import Report, silent
 from decoding.step import Readout
-
-# The names under which transformers' models take and return what they remember.
-_CACHE_NAMES = ("past_key_values", "cache_params", "state")
 
 
 def load(model: str | Entry, *, device: str = "auto", dtype: str = "auto", report: Report = silent) -> "LocalEngine":
@@ -38,10 +37,18 @@ def best(loaded: Loaded) -> "LocalEngine":
 
     `LocalEngine(loaded)` is the plain way, which every other one is held against.
     """
-    if packed.pack(loaded.network):
-        info = replace(loaded.info, engine=f"{loaded.info.engine}, {packed.NAME}")
-        loaded = replace(loaded, info=info)
-    return LocalEngine(loaded)
+    ways = []
+    if transposed.transpose(loaded.network):
+        ways.append(transposed.NAME)
+        if lean.lighten(loaded.network):
+            ways.append(lean.NAME)
+        spare_the_cores(loaded.network)
+    engine, why = LocalEngine(loaded), [loaded.info.why]
+    if engine.network.device.type == graph.DEVICE:
+        engine.graph, why_not = graph.graph_loop(engine.network, engine.forward)
+        (why if why_not else ways).append(why_not or graph.NAME)
+    engine.info = replace(loaded.info, engine=", ".join([loaded.info.engine, *ways]), why="; ".join(why))
+    return engine
 
 
 class LocalEngine:
@@ -52,12 +59,14 @@ class LocalEngine:
         self.vocabulary = loaded.vocabulary
         self.vocabulary_size = loaded.vocabulary_size
         self.context_length = loaded.context_length
+        self.max_top_k: int | None = None
         self.end_ids = loaded.end_ids
         self.beginning_id = loaded.beginning_id
         self.network = loaded.network
         self.memory = Memory()
+        self.graph: graph.GraphLoop | None = None  # instead of the plain loop, where `best` found one
         taken = inspect.signature(loaded.network.forward).parameters
-        self._cache_name = next((name for name in _CACHE_NAMES if name in taken), None)
+        self._cache_name = cache_name(loaded.network)
         self._options: dict[str, Any] = {"use_cache": True} if self._cache_name else {}
         if "logits_to_keep" in taken:
             self._options["logits_to_keep"] = 1
@@ -76,8 +85,13 @@ class LocalEngine:
             logits, last_cache = self.forward(unread, cache)
             return logits, last_cache
 
+        loop: Any  # a generator each time
         if forced:
             loop = self._forced(forward, token_ids, max_new_tokens=room, top_k=top_k, forced=forced)
+        elif self.graph:
+            loop = self.graph(
+                forward, token_ids, forced=NO_PICKS, max_new_tokens=room, top_k=top_k, end_ids=self.end_ids
+            )
         else:
             loop = greedy_loop(forward, token_ids, max_new_tokens=room, top_k=top_k, end_ids=self.end_ids)
         try:
@@ -85,6 +99,7 @@ class LocalEngine:
                 readouts.append(readout)
                 yield readout
         finally:
+            loop.close()  # before anything is kept: what a graph has read is then in the cache
             self.memory.keep(token_ids, readouts, last_cache, top_k=top_k)
 
     def _forced(
@@ -96,7 +111,7 @@ class LocalEngine:
         yield from readouts
         unread = token_ids if cache is None else [picked_id(readouts[-1]) if readouts else token_ids[-1]]
         if not readouts or unread[0] not in self.end_ids:
-            yield from forced_loop(
+            yield from (self.graph or forced_loop)(
                 forward,
                 unread,
                 forced=forced,

@@ -104,11 +104,12 @@ def can_crop(cache: Any) -> bool:
     )
 
 
-def copy_cropped(cache: DynamicCache, length: int) -> DynamicCache:
-    """A cache of its own with the first `length` positions."""
+def copy_cropped(cache: DynamicCache, length: int, *, row: int = 0) -> DynamicCache:
+    """A cache of its own with the first `length` positions of one row."""
     copy, layers = DynamicCache(), cast("Any", cache.layers)
     for number, layer in enumerate(layers):
-        copy.update(layer.keys[..., :length, :].clone(), layer.values[..., :length, :].clone(), number)
+        keys, values = (tensor[row : row + 1, :, :length].clone() for tensor in (layer.keys, layer.values))
+        copy.update(keys, values, number)
     return copy
 
 

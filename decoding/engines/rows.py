@@ -23,6 +23,8 @@ import torch
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import Cache, CacheLayerMixin, DynamicLayer, DynamicSlidingWindowLayer
 
+from decoding.engines.names import cache_name
+
 COLUMNS = 64
 """Room for so many passes, whenever the tensors are laid out."""
 
@@ -81,6 +83,7 @@ class Rows:
         self.column = 0
         self._layers: list[RowLayer] = []
         self._spare = 0  # rows there is room for
+        self._cache_name = cache_name(network) or ""
         self._options: dict[str, Any] = {"use_cache": True}
         if "logits_to_keep" in inspect.signature(network.forward).parameters:
             self._options["logits_to_keep"] = 1
@@ -151,7 +154,7 @@ class Rows:
             input_ids=torch.tensor(token_ids, device=device)[:, None],
             attention_mask=mask,
             position_ids=lengths,
-            past_key_values=Cache(layers=list(self._layers)),
+            **{self._cache_name: Cache(layers=list(self._layers))},
             **self._options,
         )
         self.column += 1
@@ -194,8 +197,8 @@ def can_share(network: PreTrainedModel) -> bool:
     ropes = str(getattr(config, "rope_parameters", None))
     return (
         network.dtype == torch.float32
-        and {"attention_mask", "position_ids", "past_key_values"}
-        <= inspect.signature(network.forward).parameters.keys()
+        and {"attention_mask", "position_ids"} <= inspect.signature(network.forward).parameters.keys()
+        and cache_name(network) in ("cache", "past_key_values")
         and set(getattr(config, "layer_types", None) or ()) <= {"full_attention", "sliding_attention"}
         and not any(name in ropes for name in _ROPES_OF_THE_LONGEST)
     )

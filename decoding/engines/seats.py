@@ -68,8 +68,9 @@ class Seats:
             check = self._rows_to_prove()
             logits = self._rows.step(ids)  # (rows, vocabulary)
             for row, cache in check.items():
-                self._prove(logits[row], self._pass_alone([ids[row]], cache)[0])
-        except Exception:
+                prove(logits[row], self._pass_alone([ids[row]], cache)[0])
+        except Exception as error:
+            self.may_share = self.may_share and not isinstance(error, ModelError)
             logging.getLogger(__name__).warning("a shared pass failed; its runs go on one by one", exc_info=True)
             self._start_again()
             return []
@@ -106,8 +107,9 @@ class Seats:
         self._proved = True
         return {row: self._rows.take(row) for row in (lengths.index(min(lengths)), lengths.index(max(lengths)))}
 
-    def _prove(self, shared: torch.Tensor, alone: torch.Tensor) -> None:
-        difference = (shared.softmax(-1) - alone.softmax(-1)).abs().max().item()
-        if not difference <= TOLERANCE:
-            self.may_share = False
-            raise ModelError(f"sharing a pass changed a probability by {difference:.2g}")
+
+def prove(shared: torch.Tensor, alone: torch.Tensor) -> None:
+    """Raise ModelError where the same row's logits, shape (vocabulary,), differ from those of a pass alone."""
+    difference = (shared.softmax(-1) - alone.softmax(-1)).abs().max().item()
+    if not difference <= TOLERANCE:
+        raise ModelError(f"sharing a pass changed a probability by {difference:.2g}")

@@ -72,6 +72,7 @@ class ZeroGpuEngine:
         self.vocabulary = engine.vocabulary
         self.vocabulary_size = engine.vocabulary_size
         self.context_length = engine.context_length
+        self.max_top_k = engine.max_top_k
         self.end_ids = engine.end_ids
         self.beginning_id = engine.beginning_id
         _LOADED[engine.info.id] = engine
