@@ -15,6 +15,7 @@ from decoding.whatif import Agreement, agreement, beam_search, branch, closest_c
 
 if TYPE_CHECKING:
     from decoding.engines.local import LocalEngine
+    from decoding.engines.server import ServerEngine
 
 __all__ = [
     "Agreement",
@@ -33,6 +34,7 @@ __all__ = [
     "branch",
     "closest_calls",
     "compare_totals",
+    "connect",
     "find_loops",
     "greedy_search",
     "load",
@@ -52,3 +54,16 @@ def load(model: str, *, device: str = "auto", dtype: str = "auto") -> "LocalEngi
     from decoding.engines import local  # here: torch and transformers take seconds to import
 
     return local.load(model, device=device, dtype=dtype)
+
+
+def connect(url: str, *, model: str = "", dtype: str = "auto") -> "ServerEngine":
+    """A model that a vLLM server computes, ready to decode; its tokenizer is read here.
+
+    `url` is the server's address, as "http://127.0.0.1:8000"; its key, where it wants one, is the environment variable
+    GREEDYSCOPE_ENGINE_KEY. `model` is a name of the catalogue or a local folder, and may be left out where the server
+    calls it so; `dtype` is what the server was started with, which it does not say. Raises RequestError for an address,
+    name or dtype that is none, ModelError for a server that does not answer or has another model.
+    """
+    from decoding.engines import server  # here: transformers takes seconds to import
+
+    return server.connect(url, model=model, dtype=dtype)

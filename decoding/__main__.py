@@ -9,6 +9,7 @@ from pathlib import Path
 
 import decoding
 from decoding.check import TOLERANCE, read_run, recompute
+from decoding.engines import UNKNOWN_DTYPE, Engine
 from decoding.errors import FormatError, GreedyscopeError
 from decoding.export import one_line, summary, to_csv, to_table
 from decoding.run import MAX_CHOICES, MAX_STEPS, Run, check_request
@@ -24,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         request = check_request(options.prompt, _number(options.steps), _number(options.choices))
-        model = decoding.load(options.model, device=options.device, dtype=options.dtype)
+        model = _model(options, options.model, options.dtype)
         run = Run(model, request)
         if options.format == "jsonl":
             for line in run.lines():
@@ -52,7 +53,7 @@ def check(arguments: Sequence[str]) -> int:
         if options.recompute:
             name = options.model or trace.model.id
             said = f"{name} does not give these numbers."
-            worst = recompute(decoding.load(name, dtype=trace.model.dtype), trace)
+            worst = recompute(_model(options, name, _dtype(trace)), trace)
             print(
                 f"{name} still gives its tokens, and its probabilities to within {TOLERANCE} (at most {worst:.0e} off)."
             )
@@ -65,6 +66,18 @@ def check(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _model(options: argparse.Namespace, name: str, dtype: str) -> Engine:
+    """The model that is asked for: of this process, or of a server where one is named."""
+    if options.engine:
+        return decoding.connect(options.engine, model=name, dtype=dtype)
+    return decoding.load(name, device=getattr(options, "device", "auto"), dtype=dtype)
+
+
+def _dtype(trace: decoding.Trace) -> str:
+    """The dtype that a run was made in; a server may not have said it."""
+    return "auto" if trace.model.dtype == UNKNOWN_DTYPE else trace.model.dtype
+
+
 def _check_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m decoding check",
@@ -74,6 +87,7 @@ def _check_parser() -> argparse.ArgumentParser:
     parser.add_argument("file", metavar="FILE", type=Path, help="a run as JSON Lines")
     parser.add_argument("--recompute", action="store_true", help="have the model write the run again, and compare")
     parser.add_argument("--model", metavar="ID", help="the model to compare with (the one that the file names)")
+    parser.add_argument("--engine", metavar="URL", help="have a vLLM server compute, as http://127.0.0.1:8000")
     return parser
 
 
@@ -87,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--steps", default="8", help=f"how many tokens to decode, 1 to {MAX_STEPS} (8)")
     parser.add_argument("--choices", default="5", help=f"how many candidates to show, 1 to {MAX_CHOICES} (5)")
     parser.add_argument("--model", default="starter", help="a model of the catalogue, or a folder (starter)")
+    parser.add_argument("--engine", metavar="URL", help="have a vLLM server compute, as http://127.0.0.1:8000")
     parser.add_argument("--device", default="auto", help="auto, cuda, mps or cpu (auto)")
     parser.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16 (auto)")
     parser.add_argument("--format", default="table", choices=("table", "jsonl", "csv"), help="what to print (table)")

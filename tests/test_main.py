@@ -14,6 +14,7 @@ import torch
 
 import decoding
 from decoding.__main__ import main
+from decoding.check import recompute
 from decoding.engines.local import LocalEngine
 from decoding.trace import Trace
 from tests.fakes import NOTEBOOK, ScriptedEngine
@@ -39,7 +40,9 @@ def output(*arguments: str) -> str:
 
 def test_json_lines_are_the_librarys(starter: LocalEngine) -> None:
     printed = Trace.from_jsonl(output(PROMPT, "--steps", "4", "--choices", "3", "--format", "jsonl", "--device", "cpu"))
-    assert printed == decoding.trace(starter, PROMPT, max_new_tokens=4, top_k=3)
+    assert recompute(starter, printed) < 1e-5  # a process with other threads adds in another order
+    ours = decoding.trace(starter, PROMPT, max_new_tokens=4, top_k=3)
+    assert (printed.model, printed.prompt_tokens, printed.text) == (ours.model, ours.prompt_tokens, ours.text)
 
 
 def test_a_spreadsheet(starter: LocalEngine) -> None:

@@ -12,11 +12,13 @@ from decoding.tokens import Vocabulary
 from decoding.trace import ModelInfo
 
 NO_PICKS: Mapping[int, int] = MappingProxyType({})
+UNKNOWN_DTYPE = "unknown dtype"
+"""The `info.dtype` of a model that is computed elsewhere, by who does not say it."""
 
 
 class Engine(Protocol):
-    """A model that is ready to decode. `context_length` is None where the model has no limit of its own;
-    `vocabulary_size` counts the ids that it has logits for.
+    """A model that is ready to decode. `context_length` is None where the model has no limit of its own, and so is
+    `max_top_k`; `vocabulary_size` counts the ids that it has logits for.
     """
 
     @property
@@ -30,6 +32,9 @@ class Engine(Protocol):
 
     @property
     def context_length(self) -> int | None: ...
+
+    @property
+    def max_top_k(self) -> int | None: ...
 
     @property
     def end_ids(self) -> Collection[int]: ...
