@@ -2,12 +2,21 @@
 the exported file both show the panel that is here.
 """
 
+import json
+import re
+from collections.abc import Mapping
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 
 _SCRIPTS = (
+    "texts",
+    "sentences",
+    "heard",
+    "classroom",
+    "language",
     "run",
     "runs",
     "text",
@@ -16,13 +25,24 @@ _SCRIPTS = (
     "table",
     "questions",
     "sides",
-    "compare",
-    "links",
+    "examples",
+    "math",
+    "temperature",
+    "predict",
+    "tour",
     "panel",
     "controls",
 )
-_PAGE_SCRIPTS = ("picture", "keep")
+_STYLES = ("panel", "lesson", "classroom")
+_PAGE_SCRIPTS = ("compare", "links", "picture", "keep")
 """What only the page needs: a file has no server to ask."""
+_PAGE_TEXTS = (
+    *("example.", "recorded.", "keep.", "csv.", "copy.", "compare.", "models.", "verdict.", "runs.", "server."),
+    *(f"whatif.{name}." for name in ("own", "beam", "score", "beside", "proof")),
+    *(f"page.{name}" for name in ("choices", "examples", "lead", "model", "prompt", "recorded", "run", "st", "title")),
+)
+_RUN_TEXTS = ("server.why", "server.kind", "server.note", "server.model.nan", "server.memory", "server.run")
+"""Of the server's sentences, those that a run itself can hold."""
 
 
 def read(name: str) -> str:
@@ -31,21 +51,43 @@ def read(name: str) -> str:
 
 
 def panel_html() -> str:
-    return read("panel/panel.html")
+    return re.sub(r"<!-- (\w+\.html) -->", lambda place: read(f"panel/{place[1]}").strip(), read("panel/panel.html"))
 
 
 def panel_css() -> str:
-    return read("panel/panel.css")
+    return "\n".join(read(f"panel/{name}.css") for name in _STYLES)
+
+
+@cache
+def texts() -> Mapping[str, Mapping[str, str]]:
+    """What people read, by language and key: every file of assets/texts/, English first."""
+    files = sorted((ASSETS / "texts").glob("*.json"), key=lambda file: (file.stem != "en", file.stem))
+    return {file.stem: json.loads(file.read_text("utf-8")) for file in files}
+
+
+def texts_json(*, page: bool) -> str:
+    """All texts for a script, or those that a file has a use for."""
+    said = {
+        language: {
+            key: text
+            for key, text in words.items()
+            if page or key.startswith(_RUN_TEXTS) or not key.startswith(_PAGE_TEXTS)
+        }
+        for language, words in texts().items()
+    }
+    return json.dumps(said, ensure_ascii=False, separators=(",", ":"))
 
 
 def panel_script() -> str:
-    """The panel's scripts as one; `startPanel(element, props, watch, trigger)` begins it."""
-    return "\n".join(read(f"panel/{name}.js") for name in _SCRIPTS)
+    """The panel's scripts as one; `startPanel(element, props, watch, trigger)` begins it, where `TEXTS` is known."""
+    known = [{"name": each["name"], "prompt": each["prompt"]} for each in json.loads(read("examples.json"))]
+    return "\n".join([f"const EXAMPLES = {json.dumps(known)};", *(read(f"panel/{name}.js") for name in _SCRIPTS)])
 
 
 def page_script() -> str:
     """The same for the page, which can also keep a run."""
-    return "\n".join([panel_script(), *(read(f"panel/{name}.js") for name in _PAGE_SCRIPTS)])
+    scripts = [panel_script(), *(read(f"panel/{name}.js") for name in _PAGE_SCRIPTS)]
+    return "\n".join([f"const TEXTS = {texts_json(page=True)};", *scripts])
 
 
 def plotly_js() -> Path:

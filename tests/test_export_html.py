@@ -166,7 +166,12 @@ def test_it_is_scrubbed_by_keys(offline, plotly: bool) -> None:
 
 def test_nothing_asks_a_server_that_is_not_there(offline) -> None:
     page = offline(RECORDED)
-    assert page.locator("[role=tab]").all_inner_texts() == ["Table", "Closest calls and loops", "How to read this"]
+    assert page.locator("[role=tab]").all_inner_texts() == [
+        "Table",
+        "Lesson",
+        "Closest calls and loops",
+        "How to read this",
+    ]
     page.locator("button.gs-bar").nth(1).dispatch_event("click")
     page.locator("td[data-candidate]").nth(3).dispatch_event("click")
     page.get_by_role("tab", name="Closest calls and loops").click()
@@ -210,6 +215,8 @@ def test_light_and_dark_wide_and_narrow(offline, plotly: bool) -> None:
         page = offline(long, plotly=plotly, width=390, scheme=scheme)
         assert page.evaluate("getComputedStyle(document.body).backgroundColor") == background
         assert page.evaluate("document.documentElement.scrollWidth") == 390
+        switch, lead = (page.locator(place).bounding_box() for place in ("[data-languages]", ".kept"))
+        assert switch["y"] + switch["height"] <= lead["y"]
         assert page.evaluate("getComputedStyle(document.querySelector('.gs-model')).color") != background
     page.emulate_media(color_scheme="light")
     expect(page.locator("body")).not_to_have_class("dark")

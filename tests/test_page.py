@@ -1,6 +1,7 @@
 """The page in a real Chromium over a scripted engine: what it shows, how it is moved through, and what it refuses."""
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 
@@ -11,7 +12,8 @@ import app as application
 from decoding.errors import ModelError
 from decoding.page.layout import RECORDED
 from decoding.page.panel import ASSETS
-from tests.browser import Visit, served
+from decoding.texts import say
+from tests.browser import Visit, drawn, frames_later, served, tab
 from tests.fakes import ScriptedEngine
 
 PHONE = {"width": 390, "height": 844}
@@ -54,15 +56,17 @@ def test_before_any_model_is_ready_a_recorded_run_is_shown_and_marked(visit: Vis
     ready = threading.Event()
 
     def loader(name: str, report: object) -> ScriptedEngine:
-        assert ready.wait(20)
+        ready.wait(600)
         return ScriptedEngine()
 
     with served(application.build_app(loader, ["scripted"])) as url:
-        page = visit(url)
-        expect(page.locator(".gs-badge")).to_have_text("Recorded")
-        expect(page.locator(".gs-step-title")).to_have_text("Step 1 of 8: ·most")
-        expect(page.locator("#notice")).to_have_text("Loading scripted …")
-        ready.set()
+        try:
+            page = visit(url)
+            expect(page.locator(".gs-badge")).to_have_text("Recorded")
+            expect(page.locator(".gs-step-title")).to_have_text("Step 1 of 8: ·most")
+            expect(page.locator("#notice")).to_have_text("Loading scripted …")
+        finally:
+            ready.set()
         expect(page.locator("#notice")).to_be_hidden()
 
 
@@ -72,8 +76,9 @@ def test_a_model_that_never_comes_leaves_a_page_that_replays(visit: Visit):
 
     with served(application.build_app(loader, ["starter"])) as url:
         page = visit(url)
-        expect(page.locator("#notice")).to_contain_text("The starter model is not here and cannot be fetched.")
-        page.get_by_text(RECORDED["gpt2_xl_notebook_table"]).click()
+        expect(page.locator("#problem-model")).to_contain_text("The starter model is not here and cannot be fetched.")
+        expect(page.locator("#notice")).to_be_hidden()
+        page.get_by_text(say("recorded.gpt2_xl_notebook_table")).click()
         expect(page.locator(".gs-model")).to_have_text("gpt2-xl · as printed")
         page.keyboard.press("End")
         expect(page.locator(".gs-step-title")).to_have_text("Step 8 of 8: ,")
@@ -81,11 +86,11 @@ def test_a_model_that_never_comes_leaves_a_page_that_replays(visit: Visit):
 
 def test_the_notebooks_table_opens_as_printed(page_over: Served, visit: Visit):
     page = visit(page_over.url)
-    page.get_by_text(RECORDED["gpt2_xl_notebook_table"]).click()
+    page.get_by_text(say("recorded.gpt2_xl_notebook_table")).click()
     expect(page.locator(".gs-model")).to_have_text("gpt2-xl · as printed")
     cells = page.locator(".gs-table tbody tr").nth(3).locator("td")
-    assert cells.all_inner_texts()[0] == "·line (34.38 %) no id"
-    assert cells.all_inner_texts()[4] == "line (2.69 %) no id"
+    expect(cells.nth(0)).to_have_text("·line (34.38 %) no id")
+    expect(cells.nth(4)).to_have_text("line (2.69 %) no id")
 
 
 def test_a_run_grows_and_ends(page_over: Served, visit: Visit):
@@ -93,8 +98,8 @@ def test_a_run_grows_and_ends(page_over: Served, visit: Visit):
     run(page)
     expect(page.locator(".gs-state")).to_contain_text("6 steps, done · log-probability −3.794")
     expect(page.locator(".gs-badge")).to_be_hidden()
-    chips = page.locator(".gs-chip .gs-chip-text").all_inner_texts()
-    assert chips == ["·most", "·popular", "·toy", "·most", "·popular", "·toy"]
+    chips = page.locator(".gs-chip .gs-chip-text")
+    expect(chips).to_have_text(["·most", "·popular", "·toy", "·most", "·popular", "·toy"])
     expect(page.locator("#run")).to_be_enabled()
     expect(page.locator("#stop")).to_be_disabled()
 
@@ -114,16 +119,24 @@ def test_keys_walk_through_the_steps_but_not_while_typing(page_over: Served, vis
     for key, step in [("End", 8), ("ArrowLeft", 7), ("Home", 1), ("ArrowRight", 2), ("ArrowLeft", 1), ("ArrowLeft", 1)]:
         page.keyboard.press(key)
         expect(title).to_contain_text(f"Step {step} of 8")
+    run(page, steps="40")  # so long that it is not played to its end before it is paused
+    expect(title).to_contain_text("Step 40 of 40")
+    expect(page.locator("#run")).to_be_enabled()
+    play = page.locator('[data-go="play"]')
+    page.locator(".gs").focus()
     page.keyboard.press("Space")
-    expect(page.locator('[data-go="play"]')).to_have_attribute("aria-label", "Pause")
-    expect(title).to_contain_text("Step 3 of 8")
+    expect(play).to_have_attribute("aria-label", "Pause")
+    expect(title).to_contain_text(re.compile(r"Step ([3-9]|[123]\d) of 40"))
     page.keyboard.press("Space")
+    expect(play).to_have_attribute("aria-label", "Play")
+    page.keyboard.press("ArrowLeft")
+    before = frames_later(page).locator(".gs-step-title").inner_text()
     page.click("#prompt textarea")
-    before = title.inner_text()
     for key in ("Home", "ArrowRight", "Space"):
         page.keyboard.press(key)
-    assert title.inner_text() == before
-    assert page.input_value("#prompt textarea") == "T ransformers are the"
+    expect(page.locator("#prompt textarea")).to_have_value("T ransformers are the")
+    expect(frames_later(page).locator(".gs-step-title")).to_have_text(before)
+    expect(play).to_have_attribute("aria-label", "Play")
 
 
 def test_a_click_on_a_token_the_strip_or_a_row_goes_there(page_over: Served, visit: Visit):
@@ -161,11 +174,13 @@ def second_step(page: Page) -> None:
     page.wait_for_selector(".gs-running .gs-chip:nth-of-type(2)")
 
 
-def settled(engine: ScriptedEngine) -> int:
-    """The steps begun, once no more are."""
-    engine.began.clear()
-    while engine.began.wait(4 * engine.delay):
-        engine.began.clear()
+def begun_at_last(engine: ScriptedEngine) -> int:
+    """The steps begun, once the run is closed, after which there are no more."""
+    for _ in range(6000):
+        if engine.closed:
+            break
+        threading.Event().wait(0.01)
+    assert engine.closed == 1
     return engine.begun
 
 
@@ -174,30 +189,31 @@ def test_while_text_streams_in_the_list_draws_the_bars_and_then_plotly_does(page
     run(page, choices="5")  # as many as are on screen, so that Plotly's axis fits
     expect(page.locator(".gs-state")).to_contain_text("6 steps, done")
     page_over.engine.delay = 0.5
-    run(page, choices="5", steps="40")
+    page_over.engine.context_length = None
+    run(page, choices="5", steps="256")
     page.wait_for_selector(".gs-live")
     expect(page.locator(".gs-plot .bars")).to_have_css("visibility", "hidden")
     expect(page.locator(".gs-bar-track").first).to_have_css("visibility", "visible")
     page.click("#stop")
     expect(page.locator(".gs-plot .bars")).to_have_css("visibility", "visible")
     expect(page.locator(".gs-bar-track").first).to_have_css("visibility", "hidden")
-    drawn = page.evaluate("document.querySelector('.gs-plot').data[0].x[0].toFixed(2)")
-    expect(page.locator(".gs-bar-value").first).to_contain_text(f"{drawn} %")
-    settled(page_over.engine)
+    shown = page.evaluate("document.querySelector('.gs-plot').data[0].x[0].toFixed(2)")
+    expect(page.locator(".gs-bar-value").first).to_contain_text(f"{shown} %")
+    begun_at_last(page_over.engine)
 
 
 def test_stop_ends_the_run_within_a_step(page_over: Served, visit: Visit):
     page_over.engine.delay = 0.5
+    page_over.engine.context_length = None
     page = visit(page_over.url)
-    run(page, steps="40")
+    run(page, steps="256")
     second_step(page)
     with page.expect_response("**/cancel"):
         page.click("#stop")
     begun = page_over.engine.begun
     expect(page.locator(".gs-state")).to_contain_text("steps, stopped")
     expect(page.locator("#run")).to_be_enabled()
-    assert settled(page_over.engine) <= begun + 1  # the step under way when the server heard of it, and no other
-    assert page_over.engine.closed == 1
+    assert begun_at_last(page_over.engine) <= begun + 1  # the step under way when the server heard of it, and no other
     page_over.engine.delay = 0
     run(page, steps="2")
     expect(page.locator(".gs-state")).to_contain_text("2 steps, done")
@@ -205,15 +221,14 @@ def test_stop_ends_the_run_within_a_step(page_over: Served, visit: Visit):
 
 def test_a_reload_in_mid_run_stops_it(page_over: Served, browser: Browser):
     page_over.engine.delay = 0.5
-    page = browser.new_page()  # not `visit`: Gradio's script complains of the connection that the reload cuts
+    page_over.engine.context_length = None
+    page = tab(browser)  # not `visit`: Gradio's script complains of the connection that the reload cuts
     page.goto(page_over.url)
-    page.wait_for_selector(".gs-chip")
-    run(page, steps="40")
+    run(drawn(page), steps="256")
     second_step(page)
     page.reload()
     expect(page.locator(".gs-badge")).to_have_text("Recorded")
-    assert settled(page_over.engine) < 20
-    assert page_over.engine.closed == 1
+    assert begun_at_last(page_over.engine) < 256
     page.close()
 
 
@@ -258,7 +273,7 @@ def test_every_example_fills_every_field(page_over: Served, visit: Visit):
     page = visit(page_over.url)
     for example in json.loads((ASSETS / "examples.json").read_text("utf-8")):
         page.fill("#prompt textarea", "")
-        page.get_by_role("button", name=str(example["label"]), exact=True).click()
+        page.get_by_role("button", name=say(f"example.{example['name']}"), exact=True).click()
         expect(page.locator("#prompt textarea")).to_have_value(str(example["prompt"]))
         expect(page.locator("#steps input")).to_have_value(str(example["steps"]))
         expect(page.locator("#choices input")).to_have_value(str(example["choices"]))
@@ -266,17 +281,18 @@ def test_every_example_fills_every_field(page_over: Served, visit: Visit):
 
 def test_on_a_phone_nothing_scrolls_sideways(page_over: Served, visit: Visit):
     page = visit(page_over.url, **PHONE)
-    for button in RECORDED.values():
-        page.get_by_text(button, exact=True).click()
+    for name in RECORDED:
+        page.get_by_text(say(f"recorded.{name}"), exact=True).click()
         expect(page.locator(".gs-plotted")).to_be_visible()
+        expect(page.locator(".gs-model")).to_contain_text("gpt2-xl" if "gpt2" in name else "starter")
         assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
     run(page, prompt="x" * 40, choices="50")
     expect(page.locator(".gs-state")).to_contain_text("6 steps, done")
-    assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+    assert frames_later(page).evaluate("document.documentElement.scrollWidth") == PHONE["width"]
 
 
 def test_without_plotly_the_list_of_candidates_is_there(page_over: Served, browser: Browser):
-    page = browser.new_page()
+    page = tab(browser)
     page.route("**/plotly.min.js", lambda route: route.abort())
     page.goto(page_over.url)
     rows = page.locator(".gs-bar")

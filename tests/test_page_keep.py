@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 import app as application
 import decoding
 from decoding.export import to_csv_file
-from tests.browser import Visit, served
+from tests.browser import Visit, drawn, frames_later, served, tab
 from tests.fakes import ScriptedEngine
 
 HOSTILE = '<img src=x onerror=window.hit=1> 한국 🎉 "&amp;\u202e'
@@ -110,7 +110,7 @@ def test_the_picture_is_a_slide_in_which_text_is_text(page: Page, browser: Brows
     assert "everything else" in words
     png = saved(page, "PNG", tmp_path).read_bytes()
     assert struct.unpack(">II", png[16:24]) == (1920, 1080)
-    shown = browser.new_page()
+    shown = tab(browser)
     shown.goto(svg.as_uri())
     assert shown.evaluate("typeof window.hit") == "undefined"
     boxes = shown.evaluate(
@@ -163,7 +163,7 @@ def test_a_file_is_replayed_without_a_model(visit: Visit, trace: decoding.Trace)
     ready = threading.Event()
 
     def loader(name: str, report: object) -> ScriptedEngine:
-        assert ready.wait(30)
+        ready.wait(600)
         return scripted()
 
     try:
@@ -194,6 +194,7 @@ def test_a_dropped_file_goes_on_as_a_branch(page: Page, engine: ScriptedEngine):
     page.locator(".gs-bar").nth(1).click()
     expect(page.locator(".gs-badge")).to_be_hidden()
     expect(page.locator(".gs-chip.gs-forced")).to_have_count(1)
+    expect(page.locator(".gs-state")).to_contain_text("2 steps, done")
     assert engine.begun == begun + 2
 
 
@@ -201,7 +202,7 @@ def test_a_stopped_run_is_saved_and_opened(url: str, visit: Visit, engine: Scrip
     page = visit(url)
     engine.delay = 0.5
     try:
-        page.fill("#steps input", "40")
+        page.fill("#steps input", "256")
         page.click("#run")
         page.wait_for_selector(".gs-running .gs-chip:nth-of-type(2)")
         page.click("#gs-tab-keep")
@@ -219,10 +220,9 @@ def test_a_stopped_run_is_saved_and_opened(url: str, visit: Visit, engine: Scrip
 @pytest.fixture
 def alone(browser: Browser, url: str) -> Iterator[Page]:
     """Not `visit`: Chromium puts an answer that refuses into its console."""
-    page = browser.new_page()
+    page = tab(browser)
     page.goto(url)
-    page.wait_for_selector(".gs-chip")
-    yield page
+    yield drawn(page)
     page.close()
 
 
@@ -262,7 +262,8 @@ def test_a_frame_shows_the_run_alone(page: Page, url: str, browser: Browser, tra
     page.wait_for_function("document.querySelector('.gs-frame').value")
     snippet = page.input_value(".gs-frame")
     assert snippet.startswith(f'<iframe src="{url}?run=1')
-    other = browser.new_page(viewport={"width": 700, "height": 800})
+    other = tab(browser)
+    other.set_viewport_size({"width": 700, "height": 800})
     other.set_content(f"<!doctype html><h1>My page</h1>{snippet}<p>After it.</p>")
     frame = other.frame_locator("iframe")
     expect(frame.locator(".gs-state")).to_contain_text("6 steps, done")
@@ -286,7 +287,7 @@ def test_a_frame_shows_the_run_alone(page: Page, url: str, browser: Browser, tra
 
 
 def test_a_frame_of_a_broken_link_says_so(browser: Browser, url: str):
-    page = browser.new_page()
+    page = tab(browser)
     page.set_content(f'<iframe src="{url}?run=1abc&amp;embed=1" width="700" height="600"></iframe>')
     expect(page.frame_locator("iframe").locator("#problem-forced")).to_contain_text("This link is broken")
     page.close()
@@ -301,6 +302,9 @@ def test_a_recorded_run_without_ids_has_no_frame(url: str, visit: Visit):
 
 def test_on_a_phone_nothing_scrolls_sideways(url: str, visit: Visit):
     page = run(visit(url, width=390, height=844, scheme="dark"), "x" * 40)
+    expect(page.locator(".gs-frame")).not_to_have_value("")
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     embedded = visit(f"{url}?embed=1", width=390, height=600)
-    assert embedded.evaluate("document.documentElement.scrollWidth") == 390
+    assert frames_later(embedded).evaluate("document.documentElement.scrollWidth") == 390
+    embedded.locator("#facts p").evaluate("(line) => { line.textContent = 'what the model needs'; }")
+    expect(embedded.locator("#facts")).to_be_hidden()

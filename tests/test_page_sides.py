@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 import app as application
 from decoding.errors import ModelError
@@ -52,10 +52,11 @@ def compared(page: Page, verdict: str) -> None:
     expect(page.locator(".gs-models")).to_be_visible()
     expect(page.locator(".gs-verdict")).to_have_text(verdict)
     expect(page.locator("#run")).to_be_enabled()
+    expect(page.locator(".gs")).to_have_attribute("aria-busy", "false")
 
 
-def current(page: Page) -> list[str]:
-    return page.locator('.gs-aligned [aria-current="step"] .gs-chip-text').all_inner_texts()
+def current(page: Page) -> Locator:
+    return page.locator('.gs-aligned [aria-current="step"] .gs-chip-text')
 
 
 PARTED = (
@@ -81,26 +82,26 @@ def test_both_panels_look_at_the_same_position(url: str, visit: Visit) -> None:
     run(page, "left", 8)
     beside(page, "right")
     compared(page, PARTED)
-    assert page.locator(".gs-parts").all_inner_texts() == ["👩", "👨"]  # whole characters that share their first half
+    expect(page.locator(".gs-parts")).to_have_text(["👩", "👨"])  # whole characters that share their first half
     expect(page.locator(".gs-aligned tr.gs-differs th")).to_have_text("18 ← they part")
     sides = page.locator(".gs-side")
-    assert sides.locator("h3").all_inner_texts() == ["Run 2 · left", "Run 3 · right"]
-    assert sides.locator("h4").all_inner_texts() == ["Step 4: ·👩\\u200d👩\\u200d👧", "Step 5: ·👨"]
-    assert sides.locator(".gs-argmax .gs-bar-value").all_inner_texts() == ["60.00 %", "50.00 %"]
+    expect(sides.locator("h3")).to_have_text(["Run 2 · left", "Run 3 · right"])
+    expect(sides.locator("h4")).to_have_text(["Step 4: ·👩\\u200d👩\\u200d👧", "Step 5: ·👨"])
+    expect(sides.locator(".gs-argmax .gs-bar-value")).to_have_text(["60.00 %", "50.00 %"])
 
     page.locator('.gs-aligned [data-side="0"][data-token="1"]').click()  # left's second step: right's second and third
     expect(page.locator(".gs-model")).to_contain_text("left")
     expect(page.locator(".gs-step-title")).to_have_text("Step 2 of 8: ·popular")
-    assert current(page) == ["·popular", "·pop"]
+    expect(current(page)).to_have_text(["·popular", "·pop"])
     page.locator('.gs-aligned [data-side="1"][data-token="2"]').focus()
     page.keyboard.press("Enter")
     expect(page.locator(".gs-model")).to_contain_text("right")
     expect(page.locator(".gs-step-title")).to_have_text("Step 3 of 8: ular")
-    assert current(page) == ["·popular", "ular"]
-    assert page.evaluate("document.activeElement.dataset.token") == "2"  # the keyboard stays where it was
+    expect(current(page)).to_have_text(["·popular", "ular"])
+    page.wait_for_function("document.activeElement.dataset.token === '2'")  # the keyboard stays where it was
     page.keyboard.press("ArrowRight")
     expect(sides.locator("h4").first).to_have_text("Step 3: ·toy")
-    assert current(page) == ["·toy", "·toy"]
+    expect(current(page)).to_have_text(["·toy", "·toy"])
 
 
 @pytest.mark.parametrize(
@@ -129,6 +130,8 @@ def test_a_model_that_cannot_be_had_is_said_where_it_was_asked_for(url: str, vis
     beside(page, "broken")
     expect(page.locator(".gs-word")).to_have_text("broken could not be loaded. Choose another model.")
     expect(page.locator(".gs-model")).to_contain_text("left")
+    expect(page.locator("#run")).to_be_enabled()
+    expect(page.locator(".gs")).to_have_attribute("aria-busy", "false")  # the next question may be asked
     beside(page, "right")
     expect(page.locator(".gs-models")).to_be_visible()
     expect(page.locator(".gs-word")).to_have_text("")

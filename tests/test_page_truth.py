@@ -12,7 +12,7 @@ import app as application
 import decoding
 from decoding import Trace
 from decoding.engines.local import LocalEngine
-from tests.browser import Visit, served
+from tests.browser import Visit, frames_later, served
 from tests.fakes import NASTY, ScriptedEngine
 
 
@@ -27,8 +27,9 @@ def run(page: Page, prompt: str, steps: int, choices: int) -> None:
     page.fill("#steps input", str(steps))
     page.fill("#choices input", str(choices))
     page.click("#run")
-    expect(page.locator("#run")).to_be_disabled()
-    expect(page.locator("#run")).to_be_enabled(timeout=60_000)
+    expect(page.locator(".gs-badge")).to_be_hidden()  # not the recorded one any more
+    expect(page.locator(".gs-state")).to_contain_text(f"{steps} steps, done")
+    expect(page.locator("#run")).to_be_enabled()
 
 
 # The chosen step on the screen: Plotly's data, the widths it drew (as shares of its axis), and the list's ids.
@@ -68,17 +69,16 @@ def test_what_is_drawn_is_what_the_engine_computed(
     for step in trace.steps:
         page.locator(".gs-chip").nth(step.index).click()
         expect(page.locator(".gs-step-title")).to_contain_text(f"Step {step.index + 1} of {steps}")
-        drawn = page.evaluate(DRAWN)
+        drawn = frames_later(page).evaluate(DRAWN)
         shares = [100 * p for p in (*(c.probability for c in step.candidates), step.rest)]
         assert drawn["shares"] == pytest.approx(shares, abs=1e-9)
         assert drawn["drawn"] == pytest.approx(shares, abs=0.3)  # a pixel
         assert drawn["range"] == [0, 100]
         assert max(drawn["apart"]) < 3
         assert drawn["ids"] == [*(str(c.token_id) for c in step.candidates), ""]
-    table = page.locator(".gs-table tbody tr td .gs-id").all_inner_texts()
-    assert table == [str(c.token_id) for step in trace.steps for c in step.candidates]
-    ids = page.locator(".gs-chip .gs-id").all_inner_texts()
-    assert ids == [str(token_id) for token_id in trace.generated_token_ids]
+    table = page.locator(".gs-table tbody tr td .gs-id")
+    expect(table).to_have_text([str(c.token_id) for step in trace.steps for c in step.candidates])
+    expect(page.locator(".gs-chip .gs-id")).to_have_text([str(token_id) for token_id in trace.generated_token_ids])
     last_input = page.locator(".gs-table tbody tr").last.locator("th").inner_text()
     assert last_input.replace("↵", "\n") == trace.prompt + _text(trace, steps - 1)
 

@@ -70,8 +70,8 @@ def test_fork_twice_undo_once_and_compare(page: Page, starter: LocalEngine):
     page.keyboard.press("Enter")  # by keyboard
     shows(page, "Run 4")
     assert row(page, "Run 4") == figures(second_fork)
-    forced = page.locator(".gs-chip.gs-forced .gs-id").all_inner_texts()
-    assert forced == [str(second.token_id), str(third.token_id)]
+    forced = [str(second.token_id), str(third.token_id)]
+    expect(page.locator(".gs-chip.gs-forced .gs-id")).to_have_text(forced)
     expect(page.locator(".gs-strip .gs-forced")).to_have_count(2)
 
     page.click('[data-ask="undo"]')
@@ -83,8 +83,8 @@ def test_fork_twice_undo_once_and_compare(page: Page, starter: LocalEngine):
     page.select_option(".gs-right", "Run 4")
     expect(page.locator(".gs-verdict")).to_contain_text("They part at step 5.")
     for column, trace in ((0, first_fork), (1, second_fork)):
-        ids = page.locator(f".gs-sides tbody tr td:nth-of-type({column + 1}) .gs-id").all_inner_texts()
-        assert ids == [str(token_id) for token_id in trace.generated_token_ids]
+        ids = [str(token_id) for token_id in trace.generated_token_ids]
+        expect(page.locator(f".gs-sides tbody tr td:nth-of-type({column + 1}) .gs-id")).to_have_text(ids)
 
 
 def test_a_cell_of_the_table_forks_too(page: Page, starter: LocalEngine):
@@ -134,12 +134,11 @@ def test_a_text_of_ones_own_is_forced(page: Page, starter: LocalEngine):
     page.click('[data-ask="own"]')
     shows(page, "Run 3")
     ids = starter.vocabulary.encode_continuation(" robots in disguise")
-    forced = page.locator(".gs-chip.gs-forced .gs-id").all_inner_texts()
-    assert forced == [str(token_id) for token_id in ids]
+    expect(page.locator(".gs-chip.gs-forced .gs-id")).to_have_text([str(token_id) for token_id in ids])
     read = decoding.score(starter, PROMPT, " robots in disguise", top_k=5)
     go_to(page, 0)
-    title = page.locator(".gs-chip").nth(0).get_attribute("title") or ""
-    assert f"rank {read.steps[0].picked.rank + 1}," in title
+    rank = re.compile(rf"\brank {read.steps[0].picked.rank + 1},")
+    expect(page.locator(".gs-chip").nth(0)).to_have_attribute("title", rank)
 
 
 def test_the_run_is_proved(page: Page):
@@ -157,8 +156,8 @@ def test_loops_are_marked(page: Page, starter: LocalEngine):
     page.fill("#choices input", "3")
     page.click("#run")
     shows(page, "Run 3")
-    marked = page.locator(".gs-chip.gs-loop").count()
-    assert marked == sum(loop.period * loop.repeats for loop in trace.loops)
+    marked = sum(loop.period * loop.repeats for loop in trace.loops)
+    expect(page.locator(".gs-chip.gs-loop")).to_have_count(marked)
     page.click("#gs-tab-whatif")
     expect(page.locator(".gs-repeats li")).to_have_count(sum(loop.repeats for loop in trace.loops))
 

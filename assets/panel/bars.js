@@ -3,9 +3,8 @@
 // step. The list draws plain bars itself before plotly.js is there, and while text streams in: a drawing by Plotly takes ten times as
 // long, and the model waits for it where both share a machine. Then Plotly lends its axis.
 
-const ROW_HEIGHT = 30;
-const PLOT_BOTTOM = 28;
-const EVERYTHING_ELSE = "everything else";
+const ROW_REM = 1.875; // as in panel.css
+const AXIS_REM = 1.75;
 const MARKS = { argmax: "▸ ", forced: "✎ ", other: "" };
 
 function rowsOf(step) {
@@ -24,7 +23,7 @@ function rowsOf(step) {
   }));
   // A pick from beyond the candidates has a row of its own, and so is no longer among the others.
   const rest = candidates === step.candidates ? step.rest : Math.max(0, step.rest - picked.probability);
-  return [...rows, { label: EVERYTHING_ELSE, probability: rest, id: "", kind: "rest" }];
+  return [...rows, { label: texts.say("bars.rest"), probability: rest, id: "", kind: "rest" }];
 }
 
 function drawBars(parts, step, streaming) {
@@ -43,7 +42,11 @@ function drawBars(parts, step, streaming) {
 }
 
 function plotHeight(rows) {
-  return rows.length * ROW_HEIGHT + PLOT_BOTTOM;
+  return Math.round((rows.length * ROW_REM + AXIS_REM) * rem());
+}
+
+function rem() {
+  return parseFloat(getComputedStyle(document.documentElement).fontSize);
 }
 
 function candidateButtons(parts) {
@@ -57,7 +60,7 @@ function listRow(row) {
     line.type = "button";
     line.dataset.candidate = row.tokenId;
     line.disabled = row.tokenId < 0;
-    line.title = line.disabled ? "" : "What if the text went on with this token?";
+    line.title = line.disabled ? "" : texts.say("bars.ask");
   }
   line.style.setProperty("--p", row.probability);
   const value = make("span", "gs-bar-value", `${percent(row.probability)} `);
@@ -68,7 +71,7 @@ function listRow(row) {
 }
 
 function drawPlot(parts, rows) {
-  const narrow = parts.chart.clientWidth < 480;
+  const narrow = parts.chart.clientWidth < 30 * rem();
   parts.root.classList.add("gs-plotted"); // first: an element that is not shown has no width
   parts.root.classList.toggle("gs-narrow", narrow);
   const style = getComputedStyle(parts.root);
@@ -87,14 +90,20 @@ function drawPlot(parts, rows) {
   const layout = {
     width: parts.chart.clientWidth,
     height: plotHeight(rows),
-    margin: { l: parseInt(read("--gs-left")), r: parseInt(read("--gs-right")), t: 0, b: PLOT_BOTTOM },
+    margin: { l: parseFloat(read("--gs-left")) * rem(), r: parseFloat(read("--gs-right")) * rem(), t: 0, b: AXIS_REM * rem() },
     bargap: 0.28,
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
-    font: { family: style.fontFamily, size: 12, color: read("--gs-text") },
+    font: { family: style.fontFamily, size: 0.75 * rem(), color: read("--gs-text") },
     xaxis: { range: [0, 100], fixedrange: true, ticksuffix: " %", dtick: narrow ? 50 : 25, gridcolor: read("--gs-line"), zeroline: false },
     yaxis: { range: [rows.length - 0.5, -0.5], fixedrange: true, showticklabels: false, showgrid: false, zeroline: false },
     showlegend: false,
   };
-  window.Plotly.react(parts.plot, [trace], layout, { displayModeBar: false, staticPlot: true });
+  window.Plotly.react(parts.plot, [trace], layout, { displayModeBar: false, staticPlot: true }).then(() => unclip(parts.plot));
+}
+
+// Plotly names what clips the bars by the page's address. Once that changes, as it does with each run, Chrome takes the clip for
+// another document's, and fetches the whole page for it in the middle of the run. Bars on a fixed axis need none.
+function unclip(plot) {
+  for (const clipped of plot.querySelectorAll("[clip-path]")) clipped.removeAttribute("clip-path");
 }

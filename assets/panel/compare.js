@@ -8,7 +8,7 @@ function drawCompare(parts, keep, view) {
   const [a, b] = pair(parts, keep);
   models.root.hidden = true;
   if (!a || !b || a === b) {
-    verdict.textContent = keep.entries.length < 2 ? "Pick another candidate at any step, and both runs stand here side by side." : "Choose two different runs.";
+    verdict.textContent = texts.say(keep.entries.length < 2 ? "compare.none" : "compare.same");
     sides.hidden = true;
     return;
   }
@@ -16,7 +16,7 @@ function drawCompare(parts, keep, view) {
   models.root.hidden = !sides.hidden;
   if (sides.hidden) return drawModels(parts, keep, view, a, b);
   const differs = firstDifference(a.run, b.run);
-  verdict.textContent = differs < 0 ? "A tie: both runs have the same tokens." : `${verdictOn(keep, a, b)} They part at step ${differs + 1}.`;
+  verdict.textContent = differs < 0 ? texts.say("compare.tie") : `${verdictOn(keep, a, b)} ${texts.say("compare.part", { step: differs + 1 })}`;
   drawSides(sides, a, b, differs);
 }
 
@@ -25,10 +25,10 @@ function entryRow(keep, entry, place) {
   const { logprob, perplexity } = totals(run);
   const row = make("tr", "");
   if (entry === keep.shown) row.setAttribute("aria-current", "true");
-  const show = action("gs-link", entry.name, "show", place);
-  const remove = action("gs-link", "Remove", "remove", place);
+  const show = action("gs-link", nameOf(entry), "show", place);
+  const remove = action("gs-link", texts.say("compare.remove"), "remove", place);
   remove.disabled = keep.entries.length === 1;
-  remove.setAttribute("aria-label", `Remove ${entry.name}`);
+  remove.setAttribute("aria-label", texts.say("compare.remove.label", { name: nameOf(entry) }));
   const cells = [
     show,
     describe(keep, entry),
@@ -51,13 +51,13 @@ function entryRow(keep, entry, place) {
 // The two runs to compare: as chosen, and unless chosen the one on screen with the one it left, or with the one before it.
 function pair(parts, keep) {
   const [left, right] = [parts.compare.left, parts.compare.right];
-  const names = keep.entries.map((entry) => entry.name).join();
+  const names = keep.entries.map(nameOf).join();
   if (left.dataset.names !== names) {
     left.dataset.names = names;
     for (const select of [left, right]) {
       select.replaceChildren(...keep.entries.map((entry) => {
-        const option = make("option", "", entry.name);
-        option.value = entry.name;
+        const option = make("option", "", nameOf(entry));
+        option.value = entry.number;
         return option;
       }));
     }
@@ -71,12 +71,12 @@ function pair(parts, keep) {
 
 function drawSides(table, a, b, differs) {
   const head = make("tr", "");
-  head.append(...["Step", a.name, b.name].map((title) => headCell(title, "col")));
+  head.append(...[texts.say("player.strip"), nameOf(a), nameOf(b)].map((title) => headCell(title, "col")));
   table.tHead.replaceChildren(head);
   const most = Math.max(a.run.steps.length, b.run.steps.length);
   const rows = Array.from({ length: most }, (_, n) => {
     const row = make("tr", n === differs ? "gs-differs" : "");
-    row.append(headCell(n === differs ? `${n + 1} ← they part` : String(n + 1), "row"), sideCell(a.run.steps[n]), sideCell(b.run.steps[n]));
+    row.append(headCell(n === differs ? texts.say("compare.here", { place: n + 1 }) : String(n + 1), "row"), sideCell(a.run.steps[n]), sideCell(b.run.steps[n]));
     return row;
   });
   table.tBodies[0].replaceChildren(...rows);

@@ -104,7 +104,8 @@ function listenToTabs(parts, panel) {
     tab.addEventListener("keydown", (event) => {
       const move = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
       if (!move) return;
-      const next = parts.tabs.at((parts.tabs.indexOf(tab) + move) % parts.tabs.length);
+      const tabs = parts.tabs.filter(({ disabled }) => !disabled);
+      const next = tabs.at((tabs.indexOf(tab) + move) % tabs.length);
       next.focus();
       open(next);
     });

@@ -15,10 +15,10 @@ function listenToKeep(parts, view, panel) {
     if (copies) return copy(page.querySelector(".gs-frame").value, target);
     if (!file && !picture) return;
     const name = fileName(view, file ?? picture, Boolean(picture));
-    said.textContent = `Making ${name} …`;
+    said.textContent = texts.say("keep.making", { name });
     try {
       save(file ? await fileOf(view.run, file) : await imageOf(view, picture), name);
-      said.textContent = `${name} is in your downloads.`;
+      said.textContent = texts.say("keep.saved", { name });
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
       said.textContent = error.message;
@@ -63,11 +63,13 @@ function imageOf(view, form) {
 
 // The address is relative, so that it holds behind any path.
 async function asked(form, body) {
-  const answer = await fetch(new URL(`keep/${form}`, document.baseURI), { method: "POST", body }).catch(() => {
-    throw new Refused("The server cannot be reached. What needs it has to wait; JSON Lines and pictures can be saved without it.");
+  // English is what the library writes by itself, and its HTML file speaks its reader's language.
+  const language = texts.language() === "en" ? "" : `?language=${texts.language()}`;
+  const answer = await fetch(new URL(`keep/${form}${language}`, document.baseURI), { method: "POST", body }).catch(() => {
+    throw new Refused(texts.say("keep.unreachable"));
   });
   if (answer.ok) return answer;
-  throw new Refused([413, 422].includes(answer.status) ? await answer.text() : "Something went wrong on the server. Try again.");
+  throw new Refused([413, 422].includes(answer.status) ? reword(await answer.text()) : texts.say("keep.failed"));
 }
 
 function save(blob, name) {
@@ -91,13 +93,13 @@ async function openFile(file, parts, panel) {
   problem.textContent = "";
   try {
     if (file.size > MAX_FILE_BYTES) {
-      throw new Refused(`It is ${(file.size / 2 ** 20).toFixed(1)} MB large; at most ${MAX_FILE_BYTES / 2 ** 20} MB are read.`);
+      throw new Refused(texts.say("keep.large", { size: (file.size / 2 ** 20).toFixed(1), most: MAX_FILE_BYTES / 2 ** 20 }));
     }
-    const answer = await asked("jsonl", await file.arrayBuffer().catch(() => { throw new Refused("It cannot be read."); }));
+    const answer = await asked("jsonl", await file.arrayBuffer().catch(() => { throw new Refused(texts.say("keep.unreadable")); }));
     panel.open(await answer.text(), name);
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
-    problem.textContent = `“${name}” was not opened. ${error.message}`;
+    problem.textContent = texts.say("keep.refused", { name, why: error.message });
     openTab(parts, "keep");
     panel.schedule();
   }

@@ -23,9 +23,12 @@ async function linkOf(run, step, language) {
 // The page's address with a run in it, or without one where it can name none.
 async function addressOf(parts, view) {
   const address = new URL(location.href);
-  const link = await linkOf(view.run, view.chosen, parts.root.lang);
-  if (link) address.searchParams.set("run", link);
-  else address.searchParams.delete("run");
+  const link = await linkOf(view.whole, view.chosen, texts.chosen());
+  const named = { run: link, language: link ? "" : texts.chosen() }; // a link names the language itself
+  for (const [name, value] of Object.entries(named)) {
+    if (value) address.searchParams.set(name, value);
+    else address.searchParams.delete(name);
+  }
   return { address, link };
 }
 
@@ -38,10 +41,10 @@ function keepAddress(parts, keep, view, panel) {
     waiting = 0;
     const entry = keep.shown;
     if (!entry?.run.end || entry === before) return; // it is named when it is whole
-    const state = { page: PAGE, name: entry.name, step: view.chosen };
+    const state = { page: PAGE, number: entry.number, step: view.chosen };
     const { address, link } = await addressOf(parts, view);
     parts.copy.disabled = !link && !entry.run.header.note;
-    parts.copy.title = parts.copy.disabled ? "This run has no link; it can be kept as a file." : "";
+    parts.copy.title = parts.copy.disabled ? texts.say("head.copy.none") : "";
     if (entry !== keep.shown) return; // another run came meanwhile, and names itself
     const held = address.href === location.href; // an address that was opened, or gone back to
     if (written === null || written === entry || held) history.replaceState(state, "", address);
@@ -51,19 +54,21 @@ function keepAddress(parts, keep, view, panel) {
   }
 
   // Ask for the run that the address names, if it names one; after the question that is being answered. The server reads the
-  // link; only the step to look at is read here.
+  // link; only the step to look at and the language are read here.
   async function open() {
     const value = new URLSearchParams(location.search).get("run");
     before = value ? keep.shown : null;
     const [first] = keep.entries;
     if (!value && first !== keep.shown) panel.show(first); // the address that the page began with
-    if (!value || panel.ask("link", { value }, { kind: "run", look: await stepOf(value).catch(() => null) })) return;
+    const { step, language } = await readAddress();
+    if (language) texts.choose(language);
+    if (!value || panel.ask("link", { value }, { kind: "run", look: step })) return;
     setTimeout(() => { if (location.search.includes(value)) open(); }, ADDRESS_MILLISECONDS);
   }
 
   addEventListener("popstate", ({ state }) => {
     if (!parts.root.isConnected || !state) return;
-    const entry = state.page === PAGE ? keep.entries.find(({ name }) => name === state.name) : null;
+    const entry = state.page === PAGE ? keep.entries.find(({ number: each }) => each === state.number) : null;
     if (!entry) return open();
     [written, before] = [entry, null];
     panel.show(entry);
@@ -76,11 +81,17 @@ function keepAddress(parts, keep, view, panel) {
   return { schedule, open };
 }
 
-async function stepOf(value) {
+// What the address says of the page and not of the run: the step to look at, and the language.
+async function readAddress() {
+  const address = new URLSearchParams(location.search);
+  const fields = await fieldsOf(address.get("run") ?? "").catch(() => []);
+  return { step: Number.isInteger(fields[5]) ? fields[5] : null, language: String(fields[6] ?? address.get("language") ?? "") };
+}
+
+async function fieldsOf(value) {
   const letters = atob(value.slice(1).replaceAll("-", "+").replaceAll("_", "/"));
   const packed = new Blob([Uint8Array.from(letters, (letter) => letter.charCodeAt(0))]).stream();
-  const fields = JSON.parse(await new Response(packed.pipeThrough(new DecompressionStream("deflate-raw"))).text());
-  return Number.isInteger(fields[5]) ? fields[5] : null;
+  return JSON.parse(await new Response(packed.pipeThrough(new DecompressionStream("deflate-raw"))).text());
 }
 
 async function copyAddress(parts, view) {
@@ -91,10 +102,9 @@ async function copyAddress(parts, view) {
 
 // A page that is not served over https may not use the clipboard, but may copy what is selected.
 async function copy(text, button) {
-  const said = (button.dataset.said ??= button.textContent);
   const copied = navigator.clipboard ? await navigator.clipboard.writeText(text).then(() => true, () => false) : copySelected(text, button);
-  button.textContent = copied ? "Copied" : "Copying is not allowed here";
-  setTimeout(() => { button.textContent = said; }, 2000);
+  button.textContent = texts.say(copied ? "copy.done" : "copy.forbidden");
+  setTimeout(() => { button.textContent = texts.say(button.dataset.text); }, 2000);
 }
 
 function copySelected(text, button) {

@@ -2,16 +2,15 @@
 // `element`, `props` and `watch` are Gradio's: the panel's own element, its value, and word of a new value.
 
 const PLAY_MILLISECONDS = 700;
-// A drawing takes tens of milliseconds, which on a small machine are milliseconds that the model does not get: while text streams
-// in, so often and no more.
-const STREAM_MILLISECONDS = 150;
 const PLAY_ICON = "M7 4v16l13-8z";
 const PAUSE_ICON = "M6 5h4v14H6zM14 5h4v14h-4z";
 
 function startPanel(element, props, watch, trigger) {
   const parts = findParts(element);
   const keep = emptyKeep();
-  const view = { run: emptyRun(), chosen: -1, follow: true, waiting: false, player: null, pending: null, timer: 0, drawnAt: 0, models: JSON.parse(props.models ?? "[]") };
+  const math = findMath(parts.root);
+  const heat = findTemperature(parts.root);
+  const view = { run: emptyRun(), whole: emptyRun(), chosen: -1, follow: true, waiting: false, player: null, pending: 0, models: JSON.parse(props.models ?? "[]") };
 
   // A value is one run as JSON Lines: the run that is streamed in goes on, or another begins.
   function receive() {
@@ -21,13 +20,14 @@ function startPanel(element, props, watch, trigger) {
     if (run !== before) {
       const open = keep.asked?.open;
       show(addEntry(keep, run));
+      run.heard = 0;
       // Greedy decoding is followed to its last step, also where all of it came at once; a run in a file was there before.
       if (address && !run.header.note && ["run", "branch"].includes(keep.streaming.kind)) view.chosen = run.steps.length - 1;
       if (open) openTab(parts, open);
     }
-    if (view.follow && run === view.run) view.chosen = run.steps.length - 1;
+    if (view.follow && run === view.whole) view.chosen = run.steps.length - 1;
     const entry = keep.streaming;
-    if (run.end && entry.look !== null && run === view.run) {
+    if (run.end && entry.look !== null && run === view.whole) {
       choose(typeof entry.look === "function" ? entry.look(run) : entry.look);
       entry.look = null;
     }
@@ -38,7 +38,7 @@ function startPanel(element, props, watch, trigger) {
   function show(entry) {
     const { run, parent } = entry;
     const left = parent ? partingStep(parent.run, run) : 0;
-    Object.assign(view, { run, chosen: Math.max(0, left), follow: !run.end, drawn: 0, tableDrawn: 0, loopsDrawn: false });
+    Object.assign(view, { run, whole: run, chosen: Math.max(0, left), follow: !run.end, drawn: 0, tableDrawn: 0, loopsDrawn: false });
     if (view.follow) view.chosen = run.steps.length - 1;
     keep.shown = entry;
     play(false);
@@ -54,6 +54,7 @@ function startPanel(element, props, watch, trigger) {
   function ended(reason, message) {
     view.waiting = false;
     keep.asked = null;
+    if (reason === "stopped") say(parts, '{"notice": ""}'); // what was waited for
     if (keep.streaming && !keep.streaming.run.end) keep.streaming.run.end = { stop_reason: reason, message };
     schedule();
   }
@@ -69,16 +70,16 @@ function startPanel(element, props, watch, trigger) {
   }
 
   function branch(step, tokenId, open) {
-    if (view.run.steps[step].picked.token_id === tokenId) return;
+    if (predict.isOn() || view.run.steps[step].picked.token_id === tokenId) return;
     const request = requestUpTo(view.run, step);
     ask("branch", { ...request, forced: [...request.forced, [step, tokenId]] }, { step, open });
   }
 
   function choose(step) {
-    const last = view.run.steps.length - 1;
+    const last = predict.last();
     if (last < 0) return;
     view.chosen = Math.min(Math.max(step, 0), last);
-    view.follow = view.chosen === last && !view.run.end;
+    view.follow = view.chosen === last && !view.whole.end && !predict.isOn();
     schedule();
   }
 
@@ -88,29 +89,29 @@ function startPanel(element, props, watch, trigger) {
     choose(step);
   }
 
-  // However fast steps come, one drawing a frame at most, and fewer while they stream in and nobody looks elsewhere.
-  function schedule() {
-    const streaming = view.follow && view.drawn > 0 && !view.run.end; // the first step is drawn at once
-    const wait = streaming ? view.drawnAt + STREAM_MILLISECONDS - performance.now() : 0;
-    if (view.pending === "frame" || (view.pending === "later" && wait > 0)) return;
-    clearTimeout(view.timer);
-    view.pending = wait > 0 ? "later" : "frame";
-    if (wait > 0) view.timer = setTimeout(frame, wait);
-    else frame();
+  // In another language.
+  function drawAnew() {
+    Object.assign(view, { drawn: 0, tableDrawn: 0, loopsDrawn: false });
+    parts.bars.listed = null;
+    say(parts, "");
+    schedule();
   }
 
-  function frame() {
-    view.pending = "frame";
-    requestAnimationFrame(() => {
-      view.pending = null;
-      view.drawnAt = performance.now();
+  // However fast steps come, one drawing a frame at most.
+  function schedule() {
+    if (view.pending) return;
+    view.pending = requestAnimationFrame(() => {
+      view.pending = 0;
       if (view.run.header) draw();
     });
   }
 
   function draw() {
-    const { run } = view;
-    drawHead(parts, keep.shown, view.waiting);
+    const run = (view.run = predict.seen(view.whole));
+    view.chosen = Math.min(view.chosen, predict.last());
+    drawHead(parts, keep.shown, view.waiting, predict.state());
+    drawPoint(parts, run, predict.isOn());
+    hear(parts, view.whole, run);
     drawText(parts, run, view.drawn);
     drawStrip(parts, run, view.drawn);
     view.drawn = run.steps.length;
@@ -118,12 +119,14 @@ function startPanel(element, props, watch, trigger) {
     view.loopsDrawn = Boolean(run.end);
     markChip(parts, view.chosen);
     markStrip(parts, run, view.chosen);
-    drawStep(parts, run, view.chosen);
+    drawStep(parts, heat, run, view.chosen);
+    predict.draw();
     drawOpenTab();
+    tour.draw();
     address?.schedule();
     const { first, previous, next, last } = parts.buttons;
     first.disabled = previous.disabled = view.chosen <= 0;
-    next.disabled = last.disabled = view.chosen >= run.steps.length - 1;
+    next.disabled = last.disabled = view.chosen >= predict.last();
   }
 
   function drawOpenTab() {
@@ -133,6 +136,7 @@ function startPanel(element, props, watch, trigger) {
       view.tableDrawn = view.run.steps.length;
       markRow(parts, view.chosen);
     }
+    if (tab === "lesson") drawMath(math, view.run, view.chosen);
     if (tab === "whatif") drawQuestions(parts, view);
     if (tab === "compare") drawCompare(parts, keep, view);
     if (tab === "keep") drawKeep(parts, view);
@@ -141,7 +145,7 @@ function startPanel(element, props, watch, trigger) {
   function play(on) {
     clearInterval(view.player);
     view.player = null;
-    if (on) {
+    if (on && !predict.isOn()) {
       if (view.chosen >= view.run.steps.length - 1) choose(0);
       view.player = setInterval(() => {
         if (view.chosen >= view.run.steps.length - 1 && view.run.end) return play(false);
@@ -150,35 +154,47 @@ function startPanel(element, props, watch, trigger) {
     }
     const { play: button } = parts.buttons;
     button.querySelector("path").setAttribute("d", on ? PAUSE_ICON : PLAY_ICON);
-    button.title = on ? "Pause (space)" : "Play (space)";
-    button.setAttribute("aria-label", on ? "Pause" : "Play");
+    Object.assign(button.dataset, { textTitle: on ? "player.pause.title" : "player.play.title", textLabel: on ? "player.pause" : "player.play" });
+    texts.fill(parts.root);
   }
 
   const moves = {
     first: () => choose(0),
     previous: () => choose(view.chosen - 1),
     next: () => choose(view.chosen + 1),
-    last: () => choose(view.run.steps.length - 1),
+    last: () => choose(predict.last()),
     play: () => play(!view.player),
   };
 
-  const panel = { choose, look, play, show, open, ended, ask, branch, moves, schedule };
+  const panel = { choose, look, play, show, open, ended, ask, branch, moves, schedule, drawAnew };
+  const predict = startPredicting(parts, view, panel);
+  const tour = startTour(parts, { view, keep, math, heat, predict }, panel);
   // Only the page has an address that a server can read, and a server.
   const address = element.closest(".gradio-container") ? keepAddress(parts, keep, view, panel) : null;
   parts.copy.hidden = !address;
   listen(parts, view, keep, panel);
+  listenToMath(math, panel);
+  listenToTemperature(heat, panel);
+  listenToClassroom(parts, panel);
   if (address) listenToKeep(parts, view, panel);
   watch("value", receive);
-  watch("words", () => say(parts, props.words));
+  watch("words", () => say(parts, props.words, trigger));
+  listenToLanguage(parts, () => drawAnew(), trigger);
   receive();
   if (address) setTimeout(address.open); // after the page has its listeners
 }
 
-// The page's sentences, by where they belong: beside a field, beside Run, or beside the proof that was asked for.
-function say(parts, words) {
-  for (const [place, sentence] of Object.entries(JSON.parse(words || "{}"))) {
+// The page's sentences, by where they belong: beside a field, beside Run, or beside the proof that was asked for. And the most
+// choices there may be, where the model's own limit is lower than the page's: its label says so (decoding/page/wording.py).
+function say(parts, words, trigger) {
+  const { most, ...sentences } = JSON.parse(words || "{}");
+  if (most && parts.root.limits?.["page.choices"].most !== most) {
+    parts.root.limits = { "page.choices": { most } };
+    trigger("language", {});
+  }
+  for (const [place, sentence] of Object.entries(sentences)) {
     const slot = place === "proof" ? parts.questions.proof : document.querySelector(`#${place} p`);
-    if (slot) slot.textContent = sentence;
+    if (slot) saySentence(slot, sentence);
   }
   // Who asks may have scrolled away from the places at the top.
   const said = [...document.querySelectorAll("#notice p, .problem p")].map((slot) => slot.textContent);
@@ -196,7 +212,9 @@ function findParts(element) {
     model: one(".gs-model"),
     why: one(".gs-why"),
     state: one(".gs-state"),
+    heard: one(".gs-heard"),
     note: one(".gs-note"),
+    point: one(".gs-point"),
     copy: one(".gs-copy"),
     text: one(".gs-text"),
     promptTokens: one(".gs-prompt-tokens"),
@@ -206,7 +224,7 @@ function findParts(element) {
     bars: one(".gs-bars"),
     numbers: one(".gs-numbers"),
     strip: one(".gs-strip"),
-    table: one(".gs-table"),
+    table: one("#gs-page-table table"),
     colour: one(".gs-colour"),
     questions: {
       closest: one(".gs-closest"),
@@ -234,40 +252,46 @@ function findParts(element) {
   };
 }
 
-function drawHead(parts, { run, from }, waiting) {
+function drawHead(parts, { run, from }, waiting, state) {
   const { model, note } = run.header;
-  const exact = model.dtype === "float32" ? "exact" : model.dtype === "as printed" ? "" : "not exact";
+  const exact = { "float32": texts.say("head.exact"), "as printed": "", "unknown dtype": "" }[model.dtype] ?? texts.say("head.not_exact");
   parts.badge.hidden = parts.note.hidden = !note && !from;
-  parts.badge.textContent = from ? "Replayed" : "Recorded";
-  parts.note.textContent = [from && `Replayed from the file ${from}; no model computed it here.`, note].filter(Boolean).join(" ");
+  parts.badge.textContent = texts.say(from ? "head.replayed" : "head.recorded");
+  parts.note.textContent = [from && texts.say("head.file", { name: from }), reword(note ?? "")].filter(Boolean).join(" ");
   // What wrote the text, where that was not greedy decoding: beam search, a person.
-  const another = run.header.note || model.engine.startsWith("torch") ? "" : model.engine.split(", torch")[0];
-  parts.model.textContent = [model.id, model.dtype, model.device, exact, another].filter(Boolean).join(" · ");
-  parts.why.textContent = model.why ?? ""; // why on this device, in this dtype
+  const another = run.header.note || model.engine.startsWith("torch") ? "" : model.engine.split(/, (?:torch|vLLM) /)[0];
+  const facts = [model.id, reword(model.dtype), model.device, exact, reword(another)].filter(Boolean).join(" · ");
+  parts.model.textContent = upright(facts);
+  parts.why.textContent = reword(model.why ?? ""); // why on this device, in this dtype
   parts.model.title = [model.revision, model.engine].filter(Boolean).join(" · ");
-  parts.state.textContent = stateOf(run);
+  parts.state.setAttribute("aria-live", run.end ? "polite" : "off"); // while a run is written, its tokens are heard
+  parts.state.textContent = state ?? stateOf(run);
   parts.root.classList.toggle("gs-running", !run.end || waiting);
   parts.root.setAttribute("aria-busy", !run.end || waiting);
 }
 
 function stateOf(run) {
   const done = run.steps.length;
-  if (!run.end && done === 0) return `Reading the prompt (${run.header.prompt_tokens.length} tokens) …`;
-  if (!run.end) return `Step ${done} of ${run.header.max_new_tokens} …`;
+  if (!run.end && done === 0) return texts.say("state.reading", { count: run.header.prompt_tokens.length });
+  if (!run.end) return texts.say("state.step", { step: done, steps: run.header.max_new_tokens });
   const { logprob, perplexity } = totals(run);
-  const sums = done ? ` · log-probability ${number(logprob, 3)} · perplexity ${number(perplexity, 2)}` : "";
-  return `${done} ${done === 1 ? "step" : "steps"}, ${whyEnded(run)}${sums}`;
+  const sums = done ? [texts.say("state.sums", { logprob: number(logprob, 3), perplexity: number(perplexity, 2) })] : [];
+  return [texts.say("state.done", { count: done, why: whyEnded(run) }), ...sums].join(" · ");
 }
 
-function drawStep(parts, run, chosen) {
+function drawStep(parts, heat, run, chosen) {
   const step = run.steps[chosen];
   parts.root.classList.toggle("gs-empty", !step);
-  parts.stepTitle.textContent = step ? `Step ${chosen + 1} of ${run.steps.length}: ${labelOf(step.picked)}` : "The first step";
+  parts.stepTitle.textContent = step ? stepTitle(run, chosen) : texts.say("step.first");
   if (!step) return;
-  drawBars(parts, step, !run.end && chosen === run.steps.length - 1);
+  drawBars(parts, stepAtTemperature(heat, step), !run.end && chosen === run.steps.length - 1);
   parts.numbers.textContent = [
-    `log-probability ${number(step.picked.logprob, 4)}`,
-    `entropy ${number(step.entropy, 3)}${step.entropy === null ? "" : " nats"}`,
-    `margin ${percent(step.margin)}`,
+    texts.say("step.logprob", { value: number(step.picked.logprob, 4) }),
+    texts.say(step.entropy === null ? "step.entropy.none" : "step.entropy", { value: number(step.entropy, 3) }),
+    texts.say("step.margin", { value: percent(step.margin) }),
   ].join(" · ");
+}
+
+function stepTitle(run, chosen) {
+  return texts.say("step.title", { step: chosen + 1, steps: run.steps.length, token: labelOf(run.steps[chosen].picked) });
 }

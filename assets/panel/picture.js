@@ -3,8 +3,8 @@
 
 const SLIDE = { width: 1920, height: 1080, margin: 96 };
 const CHART = { left: 560, right: 1560, top: 300, bottom: 890 };
-const INK = { text: "#1f2937", muted: "#586172", line: "#d5d9e0", argmax: "#1f6feb", forced: "#b35900", other: "#9db8dd", rest: "#c9ced6" };
-const SANS = "system-ui, -apple-system, 'Segoe UI', 'Noto Sans', sans-serif";
+const INK = { text: "#1f2937", muted: "#586172", line: "#d5d9e0", argmax: "#1a5fd0", forced: "#b35900", other: "#9db8dd", rest: "#c9ced6" };
+const SANS = "system-ui, -apple-system, 'Segoe UI', 'Noto Sans', 'Noto Sans KR', 'Malgun Gothic', sans-serif";
 const MONO = "ui-monospace, 'SF Mono', Consolas, 'DejaVu Sans Mono', monospace";
 const SVG = "http://www.w3.org/2000/svg";
 const pen = document.createElement("canvas").getContext("2d");
@@ -15,8 +15,7 @@ function pictureOf(run, chosen) {
   const root = shape("svg", { xmlns: SVG, viewBox: `0 0 ${width} ${height}`, width, height, role: "img" });
   const words = captionOf(run, chosen);
   root.append(shape("title", {}, words.join(" ")), shape("rect", { width, height, fill: "#ffffff" }), hatching());
-  const title = `Step ${chosen + 1} of ${run.steps.length}: ${labelOf(step.picked)}`;
-  root.append(line(fit(title, 56, SANS, width - 2 * margin, "600"), margin, 118, 56, { weight: "600" }));
+  root.append(line(fit(stepTitle(run, chosen), 56, SANS, width - 2 * margin, "600"), margin, 118, 56, { weight: "600" }));
   for (const [n, text] of lastLines(oneLine(textBefore(run, chosen)), 36, width - 2 * margin).entries()) {
     root.append(line(text, margin, 190 + 48 * n, 36, { fill: INK.muted }));
   }
@@ -29,11 +28,12 @@ function pictureOf(run, chosen) {
 
 function captionOf(run, chosen) {
   const { prompt, model, top_k: choices } = run.header;
-  const exact = model.dtype === "float32" ? "exact" : "";
-  const marks = run.steps[chosen].forced ? "▸ argmax, ✎ picked otherwise" : "▸ argmax";
+  const exact = model.dtype === "float32" ? texts.say("head.exact") : "";
+  const marks = texts.say(run.steps[chosen].forced ? "picture.forced" : "picture.argmax");
+  const step = texts.say("picture.step", { step: chosen + 1, steps: run.steps.length });
   return [
-    prompt === "" ? "An empty prompt" : `Prompt: ${oneLine(prompt)}`,
-    [`Step ${chosen + 1} of ${run.steps.length}`, [model.id, model.dtype, exact].filter(Boolean).join(", "), marks, "Greedyscope"].join(" · "),
+    prompt === "" ? texts.say("picture.empty") : texts.say("picture.prompt", { prompt: oneLine(prompt) }),
+    [step, [model.id, reword(model.dtype), exact].filter(Boolean).join(", "), marks, "Greedyscope"].join(" · "),
   ];
 }
 
@@ -58,7 +58,7 @@ function barOf(row, place, rows) {
   const base = y + slot / 2 + size * 0.35;
   const fill = row.kind === "rest" ? "url(#hatching)" : INK[row.kind];
   const family = row.kind === "rest" ? SANS : MONO;
-  const value = [percent(row.probability), row.id && `id ${row.id}`].filter(Boolean).join("  ");
+  const value = [percent(row.probability), row.id && texts.say("picture.id", { id: row.id })].filter(Boolean).join("  ");
   return [
     shape("rect", { x: left, y: y + (slot - high) / 2, width: long, height: high, fill }),
     line(fit(row.label, size, family, left - SLIDE.margin - 20, bold), left - 20, base, size, { anchor: "end", family, weight: bold }),

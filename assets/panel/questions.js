@@ -9,7 +9,7 @@ function drawQuestions(parts, view) {
   const calls = closestCalls(run).slice(0, CLOSEST);
   closest.replaceChildren(...calls.map((call) => callItem(call)));
   parts.questions.forkClosest.disabled = calls.length === 0;
-  step.textContent = run.steps.length ? `at step ${view.chosen + 1}` : "";
+  step.textContent = run.steps.length ? texts.say("whatif.own.place", { step: view.chosen + 1 }) : "";
   drawLoops(loops, run);
   drawOtherModels(parts, view);
 }
@@ -23,19 +23,19 @@ function closestCalls(run) {
 function callItem(step) {
   const [first, second] = step.candidates;
   const item = make("li", "");
-  const fork = make("button", "gs-link", `take ${labelOf(second)}`);
+  const fork = make("button", "gs-link", texts.say("closest.take", { token: labelOf(second) }));
   fork.type = "button";
   Object.assign(fork.dataset, { fork: second.token_id, at: step.index });
-  const words = `Step ${step.index + 1}: ${labelOf(first)} ${percent(first.probability)}, ${labelOf(second)} ${percent(second.probability)}, margin ${percent(step.margin)}: `;
-  item.append(make("span", "", words), fork);
+  const [one, other] = [first, second].map((candidate) => `${labelOf(candidate)} ${percent(candidate.probability)}`);
+  const words = texts.say("closest.call", { step: step.index + 1, first: one, second: other, margin: percent(step.margin) });
+  item.append(make("span", "", `${words} `), fork);
   return item;
 }
 
 function drawLoops(box, run) {
   const found = run.end?.loops ?? [];
   if (found.length === 0) {
-    const words = run.end ? "This text runs into no loop." : "Loops are looked for when the run has ended.";
-    box.replaceChildren(make("p", "gs-aside", words));
+    box.replaceChildren(make("p", "gs-aside", texts.say(run.end ? "loops.none" : "loops.later")));
     return;
   }
   box.replaceChildren(...found.flatMap((loop) => [make("p", "", loopWords(run, loop)), repeatBars(run, loop)]));
@@ -43,8 +43,7 @@ function drawLoops(box, run) {
 
 function loopWords(run, { start, period, repeats }) {
   const tokens = run.steps.slice(start, start + period).map((step) => labelOf(step.picked)).join("");
-  const size = period === 1 ? "one token" : `${period} tokens`;
-  return `From step ${start + 1} on, ${size} stand ${repeats} times in a row: ${tokens}. How sure the model was of them, each time:`;
+  return texts.say("loops.found", { step: start + 1, count: period, repeats, tokens });
 }
 
 // The picked tokens' mean probability in each repeat: usually it climbs, since each repeat makes the next more likely.
@@ -55,7 +54,7 @@ function repeatBars(run, { start, period, repeats }) {
     const mean = steps.reduce((sum, step) => sum + step.picked.probability, 0) / steps.length;
     const item = make("li", "gs-bar gs-argmax");
     item.style.setProperty("--p", mean);
-    item.append(make("span", "gs-bar-label", `time ${n + 1}`), make("span", "gs-bar-track"), make("span", "gs-bar-value", percent(mean)));
+    item.append(make("span", "gs-bar-label", texts.say("loops.time", { number: n + 1 })), make("span", "gs-bar-track"), make("span", "gs-bar-value", percent(mean)));
     list.append(item);
   }
   return list;

@@ -57,10 +57,17 @@ function visible(text) {
   return text.replace(INVISIBLE, (c) => SIGNS[c] ?? "\\u" + c.codePointAt(0).toString(16).padStart(4, "0"));
 }
 
+const TURNS = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu;
+
+// Somebody's words within a sentence: they stay as they are, but what stands beside them is not turned around.
+function upright(words) {
+  return words.replace(TURNS, visible);
+}
+
 function labelOf(token) {
   const bytes = bytesOf(token);
   if (bytes) return bytesLabel(bytes);
-  return token.text === "" ? "(no text)" : visible(token.text);
+  return token.text === "" ? texts.say("token.empty") : visible(token.text);
 }
 
 // The whole characters of a token as text and the rest as hexadecimal digits: "·⟨F0 9F⟩".
@@ -81,7 +88,7 @@ function hexDigits(bytes) {
 }
 
 function idLabel(token) {
-  return token.token_id < 0 ? "no id" : String(token.token_id);
+  return token.token_id < 0 ? texts.say("token.no_id") : String(token.token_id);
 }
 
 // Two decimals, and more where two would say nothing: never "<0.01 %".
@@ -92,7 +99,7 @@ function percent(probability) {
 }
 
 function number(value, digits) {
-  return value === null || !Number.isFinite(value) ? "not given" : value.toFixed(digits).replace("-", "−");
+  return value === null || !Number.isFinite(value) ? texts.say("number.none") : value.toFixed(digits).replace("-", "−");
 }
 
 function totals(run) {
@@ -102,12 +109,5 @@ function totals(run) {
 
 function whyEnded(run) {
   const { stop_reason: reason, message } = run.end;
-  const sentences = {
-    steps: "done",
-    end_of_text: "the model ended the text",
-    context_full: "the model's context is full",
-    stopped: "stopped",
-    error: message || "ended by an error",
-  };
-  return sentences[reason] ?? reason;
+  return reason === "error" && message ? reword(message) : texts.say(`ended.${reason}`);
 }

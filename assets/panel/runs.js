@@ -8,7 +8,7 @@ function emptyKeep() {
 function addEntry(keep, run) {
   const { parent = null, step = null, kind = "run", look = null } = keep.asked ?? {};
   keep.asked = null;
-  const entry = { name: `Run ${++keep.made}`, run, parent: kind === "run" ? null : parent, leftAt: step, kind, look };
+  const entry = { number: ++keep.made, run, parent: kind === "run" ? null : parent, leftAt: step, kind, look };
   change(keep, { entry, at: keep.entries.length, adds: true, before: keep.shown });
   keep.streaming = entry;
   return entry;
@@ -16,9 +16,13 @@ function addEntry(keep, run) {
 
 // A run from a file stands beside the others, and what streams in meanwhile goes on.
 function openEntry(keep, run, from) {
-  const entry = { name: `Run ${++keep.made}`, run, parent: null, leftAt: null, kind: "file", look: null, from };
+  const entry = { number: ++keep.made, run, parent: null, leftAt: null, kind: "file", look: null, from };
   change(keep, { entry, at: keep.entries.length, adds: true, before: keep.shown });
   return entry;
+}
+
+function nameOf(entry) {
+  return texts.say("runs.name", { number: entry.number });
 }
 
 function removeEntry(keep, entry) {
@@ -66,14 +70,15 @@ function requestUpTo(run, step) {
 }
 
 function describe(keep, entry) {
-  const kinds = { run: "greedy", beside: "greedy", beam: "beam search", score: "your text", recorded: "recorded" };
-  if (entry.from) return `replayed from ${entry.from}`;
-  if (entry.run.header.note) return kinds.recorded;
+  if (entry.from) return texts.say("runs.file", { name: entry.from });
+  if (entry.run.header.note) return texts.say("runs.recorded");
   if (entry.leftAt === null) {
+    const kind = texts.say(`runs.kind.${entry.kind}`);
     const models = new Set(keep.entries.map(({ run }) => run.header.model.id));
-    return models.size > 1 ? `${kinds[entry.kind]} · ${entry.run.header.model.id}` : kinds[entry.kind];
+    return models.size > 1 ? `${kind} · ${entry.run.header.model.id}` : kind;
   }
-  return `left ${keep.entries.includes(entry.parent) ? entry.parent.name : "a removed run"} at step ${entry.leftAt + 1}`;
+  const name = keep.entries.includes(entry.parent) ? nameOf(entry.parent) : texts.say("runs.removed");
+  return texts.say("runs.left", { name, step: entry.leftAt + 1 });
 }
 
 function firstDifference(a, b) {
@@ -89,15 +94,15 @@ function verdictOn(keep, a, b) {
   const [first, second] = [a, b].map((entry) => ({ entry, count: entry.run.steps.length, ...totals(entry.run) }));
   if (first.count !== second.count) {
     const each = (side) => number(side.logprob / side.count, 3);
-    const sums = `log-probability ${number(first.logprob, 3)} against ${number(second.logprob, 3)} nats`;
-    return `${first.count} tokens against ${second.count}: ${sums}. Totals of different lengths do not compare; per token it is ${each(first)} against ${each(second)}.`;
+    const sums = { firstSum: number(first.logprob, 3), secondSum: number(second.logprob, 3), firstEach: each(first), secondEach: each(second) };
+    return texts.say("verdict.lengths", { first: first.count, second: second.count, ...sums });
   }
   const lead = first.logprob - second.logprob;
-  if (Math.abs(lead) < 1e-6) return `A tie: both texts have log-probability ${number(first.logprob, 3)} nats over ${first.count} tokens.`;
+  if (Math.abs(lead) < 1e-6) return texts.say("verdict.tie", { logprob: number(first.logprob, 3), count: first.count });
   const [winner, loser] = lead > 0 ? [first, second] : [second, first];
   const times = Math.exp(Math.abs(lead));
   const factor = times < 1e9 ? times.toLocaleString("en", { maximumSignificantDigits: 3 }) : `10^${Math.round(Math.log10(times))}`;
-  const name = ({ entry }) => (entry.kind === "run" ? entry.name : `${entry.name} (${describe(keep, entry)})`);
-  const sums = `log-probability ${number(winner.logprob, 3)} against ${number(loser.logprob, 3)} nats over ${first.count} tokens`;
-  return `${name(winner)} wins: its text is ${factor} times as probable as that of ${name(loser)}, ${sums}.`;
+  const name = ({ entry }) => (entry.kind === "run" ? nameOf(entry) : `${nameOf(entry)} (${describe(keep, entry)})`);
+  const sums = { winnerSum: number(winner.logprob, 3), loserSum: number(loser.logprob, 3), count: first.count };
+  return texts.say("verdict.wins", { winner: name(winner), loser: name(loser), factor, ...sums });
 }

@@ -62,7 +62,7 @@ function drawModels(parts, keep, view, a, b) {
   const steps = [a, b].map((entry) => (entry === keep.shown ? view.chosen : stepHolding(entry.run, looking)));
   [a, b].forEach((entry, side) => drawSide(models.sides[side], entry, steps[side]));
   // A button that is replaced loses the keyboard, so the table is only replaced when a text has grown.
-  const drawn = [a, b].map(({ name, run }) => `${name} ${run.steps.length}`).join();
+  const drawn = [a, b].map((entry) => `${nameOf(entry)} ${entry.run.steps.length}`).join();
   if (models.table.dataset.drawn !== drawn) {
     models.table.dataset.drawn = drawn;
     drawAligned(models.table, keep, [a, b], place);
@@ -73,19 +73,19 @@ function drawModels(parts, keep, view, a, b) {
 
 function modelsVerdict(a, b, place) {
   const [left, right] = [a, b].map(({ run }) => generated(run));
-  const count = (text) => `${characters(text)} ${characters(text) === 1 ? "character" : "characters"}`;
   if (place >= 0) {
     const goesOn = ({ run }) => {
       const { picked } = run.steps[stepHolding(run, place)];
-      return `${run.header.model.id} goes on with ${labelOf(picked)} (${percent(picked.probability)})`;
+      return texts.say("models.goes_on", { model: run.header.model.id, token: labelOf(picked), probability: percent(picked.probability) });
     };
-    const same = place === 0 ? "The texts part at once" : `The texts are the same for ${count(left.slice(0, place))}, and then they part`;
-    return `${same}: ${goesOn(a)}, ${goesOn(b)}.`;
+    const ways = { first: goesOn(a), second: goesOn(b) };
+    return place === 0 ? texts.say("models.part", ways) : texts.say("models.part.later", { count: characters(left.slice(0, place)), ...ways });
   }
-  if (!a.run.end || !b.run.end) return `So far, both models write the same ${count(left.length < right.length ? left : right)}.`;
-  if (left === right) return `Both models write the same ${count(left)}.`;
   const [short, long] = left.length < right.length ? [a, b] : [b, a];
-  return `Both models write the same ${count(generated(short.run))}; there ${short.name} stops, and ${long.name} goes on.`;
+  const count = characters(generated(short.run));
+  if (!a.run.end || !b.run.end) return texts.say("models.so_far", { count });
+  if (left === right) return texts.say("models.same", { count });
+  return texts.say("models.shorter", { count, short: nameOf(short), long: nameOf(long) });
 }
 
 // A model's panel: who wrote, how sure it was, and its candidates at the position that both look at.
@@ -95,11 +95,12 @@ function drawSide(side, entry, index) {
   const [title, numbers, stepTitle, bars] = side.children;
   const { logprob } = totals(run);
   const length = characters(generated(run));
-  title.textContent = `${entry.name} · ${model.id}`;
-  const sums = `log-probability ${number(logprob, 3)}, ${number(length ? logprob / length : NaN, 3)} a character`;
-  numbers.textContent = [model.dtype, `${run.steps.length} tokens, ${length} characters`, sums].join(" · ");
+  title.textContent = upright(`${nameOf(entry)} · ${model.id}`);
+  const sums = texts.say("models.sums", { logprob: number(logprob, 3), each: number(length ? logprob / length : NaN, 3) });
+  const lengths = texts.say("models.lengths", { tokens: run.steps.length, characters: length });
+  numbers.textContent = [reword(model.dtype), lengths, sums].join(" · ");
   const step = run.steps[index];
-  stepTitle.textContent = step ? `Step ${index + 1}: ${labelOf(step.picked)}` : "No step yet";
+  stepTitle.textContent = step ? texts.say("models.step", { step: index + 1, token: labelOf(step.picked) }) : texts.say("models.no_step");
   if (bars.listed === step) return;
   bars.listed = step;
   bars.replaceChildren(...(step ? rowsOf(step).map(plainRow) : []));
@@ -114,15 +115,15 @@ function plainRow(row) {
 
 function drawAligned(table, keep, entries, place) {
   const head = make("tr", "");
-  head.append(...["Character", ...entries.map(({ name, run }) => `${name} · ${run.header.model.id}`)].map((title) => headCell(title, "col")));
+  head.append(...[texts.say("models.character"), ...entries.map((entry) => upright(`${nameOf(entry)} · ${entry.run.header.model.id}`))].map((title) => headCell(title, "col")));
   table.tHead.replaceChildren(head);
-  const texts = entries.map(({ run }) => generated(run));
-  const longer = texts[0].length >= texts[1].length ? texts[0] : texts[1];
+  const written = entries.map(({ run }) => generated(run));
+  const longer = written[0].length >= written[1].length ? written[0] : written[1];
   table.tBodies[0].replaceChildren(...alignRuns(entries[0].run, entries[1].run).map(({ from, to, steps }) => {
     const parts = place >= from && place < to;
     const row = make("tr", parts ? "gs-differs" : "");
     const first = characters(longer.slice(0, from)) + 1;
-    row.append(headCell(parts ? `${first} ← they part` : String(first), "row"));
+    row.append(headCell(parts ? texts.say("compare.here", { place: first }) : String(first), "row"));
     entries.forEach((entry, side) => {
       const cell = make("td", "");
       cell.append(...steps[side].map((index) => alignedChip(keep, entry, side, index, place)));
@@ -140,13 +141,13 @@ function alignedChip(keep, entry, side, index, place) {
   chip.type = "button";
   Object.assign(chip.dataset, { side, token: index, of: keep.entries.indexOf(entry) });
   chip.style.setProperty("--p", picked.probability);
-  chip.title = `Step ${index + 1}: ${labelOf(picked)}, ${percent(picked.probability)}, id ${idLabel(picked)}`;
+  chip.title = texts.say("models.chip", { step: index + 1, token: labelOf(picked), probability: percent(picked.probability), id: idLabel(picked) });
   const label = make("span", "gs-chip-text", piece === "" ? labelOf(picked) : "");
   const at = place - startOf(run, index);
   if (at >= 0 && at < piece.length) {
     const [parting] = piece.slice(at);
     label.append(visible(piece.slice(0, at)), make("mark", "gs-parts", visible(parting)), visible(piece.slice(at + parting.length)));
-    chip.title += "; here the two texts part";
+    chip.title = texts.say("models.chip.parts", { chip: chip.title });
   } else if (piece !== "") {
     label.append(visible(piece));
   }

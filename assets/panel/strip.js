@@ -24,7 +24,7 @@ function markStrip(parts, run, chosen) {
   strip.children[chosen].classList.add("gs-chosen");
   strip.setAttribute("aria-valuemax", run.steps.length);
   strip.setAttribute("aria-valuenow", chosen + 1);
-  strip.setAttribute("aria-valuetext", `Step ${chosen + 1} of ${run.steps.length}: ${labelOf(step.picked)}, ${percent(step.picked.probability)}`);
+  strip.setAttribute("aria-valuetext", `${stepTitle(run, chosen)}, ${percent(step.picked.probability)}`);
 }
 
 // The step under a pointer, anywhere in its column.

@@ -3,7 +3,7 @@
 function drawTable(parts, run, drawn) {
   const [head, body] = [parts.table.tHead, parts.table.tBodies[0]];
   if (drawn === 0) {
-    const titles = ["Input", ...Array.from({ length: run.header.top_k }, (_, n) => `Choice ${n + 1}`)];
+    const titles = [texts.say("table.input"), ...Array.from({ length: run.header.top_k }, (_, n) => texts.say("table.choice", { number: n + 1 }))];
     const row = make("tr", "");
     row.append(...titles.map((title) => headCell(title, "col")));
     head.replaceChildren(row);

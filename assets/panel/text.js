@@ -15,21 +15,21 @@ function promptNodes(run) {
   const prompt = make("span", "gs-prompt", run.header.prompt.replaceAll("\n", "↵\n"));
   if (run.header.prompt !== "") return [prompt];
   prompt.textContent = run.header.prompt_tokens.map(labelOf).join("");
-  return [prompt, make("span", "gs-aside", " (an empty prompt: the model's beginning-of-text token) ")];
+  return [prompt, make("span", "gs-aside", ` ${texts.say("text.empty")} `)];
 }
 
 function drawPromptTokens(parts, run) {
   const tokens = run.header.prompt_tokens;
   const [summary, list] = parts.promptTokens.children;
   parts.promptTokens.hidden = tokens.length === 0;
-  summary.textContent = `The prompt is ${tokens.length} ${tokens.length === 1 ? "token" : "tokens"}`;
+  summary.textContent = texts.say("text.tokens", { count: tokens.length });
   // A prompt of thousands of tokens would make a page of thousands of elements.
   const items = tokens.slice(0, 400).map((token) => {
     const item = make("li", "gs-token");
     item.append(make("span", "gs-chip-text", labelOf(token)), make("span", "gs-id", idLabel(token)));
     return item;
   });
-  if (tokens.length > 400) items.push(make("li", "gs-aside", `and ${tokens.length - 400} more`));
+  if (tokens.length > 400) items.push(make("li", "gs-aside", texts.say("text.more", { count: tokens.length - 400 })));
   list.replaceChildren(...items);
 }
 
@@ -44,8 +44,8 @@ function chip(run, step) {
   const label = picked.bytes !== undefined && whole !== "" ? visible(whole) : labelOf(picked);
   button.append(make("span", "gs-chip-text", label), make("span", "gs-meter"), make("span", "gs-id", idLabel(picked)));
   button.classList.toggle("gs-forced", step.forced);
-  const pick = step.forced ? ", not argmax's pick" : "";
-  button.title = `Step ${index + 1}: ${labelOf(picked)}, ${percent(picked.probability)}, rank ${picked.rank + 1}, id ${idLabel(picked)}${pick}`;
+  const values = { step: index + 1, token: labelOf(picked), probability: percent(picked.probability), rank: picked.rank + 1, id: idLabel(picked) };
+  button.title = texts.say(step.forced ? "chip.forced" : "chip.picked", values);
   button.setAttribute("aria-label", button.title);
   return button;
 }
@@ -57,7 +57,7 @@ function markLoops(parts, run) {
     const repeat = loopAt(run, index);
     button.classList.toggle("gs-loop", repeat !== null);
     parts.strip.children[index]?.classList.toggle("gs-loop", repeat !== null);
-    if (repeat !== null && !button.title.includes("↻")) button.title += ` ↻ in a loop, time ${repeat + 1}`;
+    if (repeat !== null && !button.title.includes("↻")) button.title += ` ${texts.say("chip.loop", { number: repeat + 1 })}`;
   }
 }
 

@@ -13,10 +13,10 @@ for (const button of standalone.querySelectorAll("#gs-page-whatif [data-ask]")) 
   button.hidden = true;
   if (button.dataset.ask !== "closest") button.closest("section").hidden = true;
 }
-standalone.querySelector("#gs-tab-whatif").textContent = "Closest calls and loops";
+standalone.querySelector("#gs-tab-whatif").dataset.text = "standalone.whatif";
 for (const name of ["tab-compare", "tab-keep", "page-keep"]) standalone.querySelector(`#gs-${name}`).remove();
 standalone.querySelector(".gs-whole").remove();
-standalone.querySelector(".gs-bars").setAttribute("aria-label", "Candidates of this step, most probable first.");
+standalone.querySelector(".gs-bars").dataset.textLabel = "standalone.bars";
 
 // Before the panel hears of it: a candidate is no question here, and a cell of the table is a part of its row.
 standalone.addEventListener("click", (event) => {
@@ -25,4 +25,13 @@ standalone.addEventListener("click", (event) => {
   if (event.target.closest("[data-candidate], [data-fork], [data-ask]")) event.stopPropagation();
 }, { capture: true });
 
-startPanel(standalone, { value: document.getElementById("run").textContent }, () => {}, () => {});
+// The words of every language are packed, since after the run they are most of the file.
+async function unpack(packed) {
+  const bytes = Uint8Array.from(atob(packed), (letter) => letter.charCodeAt(0));
+  return JSON.parse(await new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"))).text());
+}
+
+unpack(PACKED).then((words) => {
+  Object.assign(TEXTS, words);
+  startPanel(standalone, { value: document.getElementById("run").textContent }, () => {}, () => {});
+});

@@ -6,11 +6,13 @@ whatever prompt and model wrote.
 
 import html
 import re
+import zlib
 from base64 import b64encode
 from hashlib import sha256
 
 from decoding import assets
 from decoding.export.record import Record
+from decoding.texts import say
 from decoding.tokens import visible
 
 MAX_TITLE = 80
@@ -24,12 +26,15 @@ _LABEL_STYLES = ("font-weight:bold", "font-style:italic", "font-size:.8em")
 """The style attributes that plotly.js writes for the panel's labels: the panel's b, i and span."""
 
 
-def to_html(run: Record, *, plotly: bool = False) -> str:
+def to_html(run: Record, *, plotly: bool = False, language: str = "") -> str:
     """The run as one HTML file. With `plotly`, plotly.js (4.8 MB) is in it and draws the bars; without it, the panel's
-    own bars show the same numbers.
+    own bars show the same numbers. It speaks `language`, as "ko"; "" is the reader's own.
     """
-    panel = _inert(f"(() => {{\n{assets.panel_script()}\n{assets.read('standalone/page.js')}}})();")
-    style = f"{assets.read('standalone/page.css')}\n{assets.panel_css()}"
+    code = f"{assets.panel_script()}\n{assets.read('standalone/page.js')}"
+    panel = _inert(
+        f'(() => {{\nconst TEXTS = {{}}, PACKED = "{_packed(assets.texts_json(page=False))}";\n{_plain(code)}}})();'
+    )
+    style = _plain_css(f"{assets.read('standalone/page.css')}\n{assets.panel_css()}")
     scripts, styles, more, taken = [panel], [_hash(style)], _NO_MARKUP, ""
     if plotly:
         library = _inert(assets.plotly_js().read_text("utf-8"))
@@ -39,6 +44,9 @@ def to_html(run: Record, *, plotly: bool = False) -> str:
         taken = _taken(library)
     parts = {
         "policy": _POLICY.format(scripts=" ".join(map(_hash, scripts)), styles=" ".join(styles), more=more),
+        "language": html.escape(language or "en"),
+        "chosen": f' data-language="{html.escape(language)}"' if language else "",
+        "noscript": html.escape(say("standalone.script", language)),
         "title": html.escape(_title(run)),
         "style": style,
         "panel": assets.panel_html(),
@@ -70,6 +78,21 @@ def _taken(library: str) -> str:
     """
     ids = sorted(set(re.findall(r'getElementById\("([0-9a-f]{64})"\)', library)))
     return "".join(f'<template id="{name}"></template>\n' for name in ids)
+
+
+def _packed(text: str) -> str:
+    """What the file's script unpacks: deflated, in base64. It makes the texts of two languages a third as long."""
+    return b64encode(zlib.compress(text.encode(), level=9)).decode()
+
+
+def _plain(code: str) -> str:
+    """A script without its comments and indents, which nobody reads in an exported file. No text in it spans lines."""
+    return re.sub(r"^[ \t]*(?://.*)?\n|^[ \t]+", "", code, flags=re.MULTILINE)
+
+
+def _plain_css(style: str) -> str:
+    """A style sheet without comments, and without the spaces around its brackets; no string in it has one of these."""
+    return re.sub(r"\s*([{};])\s*", r"\1", re.sub(r"/\*.*?\*/", "", style, flags=re.DOTALL))
 
 
 def _inert(script: str) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from decoding.export.record import Record
 from decoding.export.words import one_line, summary
 from decoding.step import Candidate, Step
+from decoding.texts import say
 from decoding.tokens import join, visible
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ _MEANS_SOMETHING = re.compile(r"[!-/:-@\[-`{-~]")
 _HARMLESS = "%,;/?·"
 
 
-def to_csv(run: Record) -> str:
+def to_csv(run: Record, language: str = "en") -> str:
     """A row per step and candidate, with a header row; a pick from beyond the candidates has a row of its own.
 
     A text that a spreadsheet would take for a formula gets an apostrophe in front. A number that is infinite, or that
@@ -37,20 +38,20 @@ def to_csv(run: Record) -> str:
     """
     out = io.StringIO()
     rows = csv.writer(out)
-    rows.writerow(CSV_COLUMNS)
+    rows.writerow(say(f"csv.{name}", language) for name in CSV_COLUMNS)
     for step in run.steps:
         beyond = (step.picked,) if step.picked.rank >= len(step.candidates) else ()
         rows.writerows(_csv_row(step, candidate) for candidate in (*step.candidates, *beyond))
     return out.getvalue()
 
 
-def to_csv_file(run: Record) -> bytes:
+def to_csv_file(run: Record, language: str = "en") -> bytes:
     """`to_csv` as the bytes of a file that a spreadsheet opens right.
 
     Without a byte order mark Excel reads UTF-8 as its country's old encoding, and Korean is garbled. It stands here and
     not in the string, where every other reader would take it for a part of the first column's name.
     """
-    return to_csv(run).encode("utf-8-sig")
+    return to_csv(run, language).encode("utf-8-sig")
 
 
 def _csv_row(step: Step, c: Candidate) -> list[object]:
@@ -63,13 +64,14 @@ def _csv_row(step: Step, c: Candidate) -> list[object]:
     return [step.index, c.rank, c.token_id, text, data, *numbers]
 
 
-def _rows(run: Record) -> list[list[str]]:
+def _rows(run: Record, language: str = "en") -> list[list[str]]:
     """The notebook's table with its head: Input, then Choice 1 … Choice k as "most (8.53%)".
 
     The space in front of a word is not printed, as in the notebook, except where two choices of a row differ in
     nothing else.
     """
-    columns = ["Input", *(f"Choice {n}" for n in range(1, run.top_k + 1))]
+    choices = (say("table.choice", language, number=n) for n in range(1, run.top_k + 1))
+    columns = [say("table.input", language), *choices]
     inputs = (run.prompt + join([s.picked.token for s in run.steps[:n]]) for n in range(len(run.steps)))
     rows = [[text, *_cells(step)] for text, step in zip(inputs, run.steps, strict=True)]
     width = max((len(row) for row in rows), default=1)
@@ -92,9 +94,9 @@ def to_frame(run: Record) -> "pd.DataFrame":
     return pd.DataFrame(rows, columns=columns)
 
 
-def to_markdown(run: Record) -> str:
+def to_markdown(run: Record, language: str = "en") -> str:
     """The notebook's table in Markdown. Whatever prompt and model wrote is text there: no markup, no link, no HTML."""
-    columns, *rows = _rows(run)
+    columns, *rows = _rows(run, language)
     lines = [columns, ["---"] * len(columns), *([_markdown(one_line(cell)) for cell in row] for row in rows)]
     width = len(columns)
     return "".join(f"| {' | '.join([*line, *[''] * (width - len(line))])} |\n" for line in lines)

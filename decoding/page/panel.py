@@ -43,9 +43,10 @@ def page_css() -> str:
 
 
 def page_head() -> str:
-    """What stands in the page's head: whether it is in a frame, known before anything is drawn, and the plotly.js that
-    the plotly package ships. Its address is relative, so that it works under any path.
+    """What stands in the page's head: whether it is in a frame, known before anything is drawn; how it outlives its
+    server; and the plotly.js that the plotly package ships. Its address is relative, so that it works under any path.
     """
     script = assets.plotly_js()
     gr.set_static_paths([script])  # this one file; never its folder, since everything in it would be public
-    return f'{_FRAMED}<script defer src="gradio_api/file={script.as_posix()}"></script>'
+    outliving = f"<script>{assets.read('connection.js')}</script>"
+    return f'{_FRAMED}{outliving}<script defer src="gradio_api/file={script.as_posix()}"></script>'

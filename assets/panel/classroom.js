@@ -1,0 +1,28 @@
+// The classroom view: larger type, fewer controls, high contrast, for whoever sits in the last row. One key turns it, when nobody
+// types; it is remembered.
+
+const CLASSROOM_KEY = "c";
+const CLASSROOM_REMEMBERED = "greedyscope.classroom";
+const NOT_IN_CLASS = ["keep", "reading"]; // tabs, as in classroom.css
+
+function listenToClassroom(parts, panel) {
+  const button = parts.root.querySelector(".gs-classroom");
+  const show = (on) => {
+    document.documentElement.classList.toggle("classroom", on);
+    button.setAttribute("aria-pressed", on);
+    if (on && NOT_IN_CLASS.includes(openTabOf(parts))) openTab(parts, "table");
+    panel.schedule();
+  };
+  const turn = () => {
+    const on = !document.documentElement.classList.contains("classroom");
+    texts.remember(CLASSROOM_REMEMBERED, on ? "on" : "");
+    show(on);
+  };
+  button.addEventListener("click", turn);
+  document.addEventListener("keydown", function onKey(event) {
+    if (!parts.root.isConnected) return document.removeEventListener("keydown", onKey);
+    if (event.key.toLowerCase() !== CLASSROOM_KEY || event.ctrlKey || event.altKey || event.metaKey) return;
+    if (!event.target.closest("input, textarea, select, [contenteditable]")) turn();
+  });
+  show(Boolean(texts.remembered(CLASSROOM_REMEMBERED)) && !isEmbedded());
+}

@@ -1,0 +1,31 @@
+// Which language is read: the switch, and what has to be said anew when it is turned.
+
+// The switch has a button for each language that there is a file for, and stands wherever the page has a place for it.
+function listenToLanguage(parts, drawAnew, trigger) {
+  const { root } = parts;
+  const isPage = Boolean(root.closest(".gradio-container"));
+  Object.assign(root, { texts, reword }); // for the page around the panel: decoding/page/wording.py, choosing.py
+  for (const place of document.querySelectorAll("[data-languages]")) {
+    place.replaceChildren(...texts.languages().map(languageButton));
+  }
+  texts.onChange((language) => {
+    if (!root.isConnected) return;
+    texts.fill(document);
+    for (const slot of document.querySelectorAll("[data-sentence]")) saySentence(slot, slot.dataset.sentence);
+    for (const button of document.querySelectorAll("[data-language]")) {
+      button.setAttribute("aria-pressed", button.dataset.language === language);
+    }
+    if (isPage) document.title = texts.say("page.title");
+    trigger("language", {});
+    drawAnew();
+  });
+  texts.speak(texts.preferred());
+}
+
+function languageButton([code, name]) {
+  const button = make("button", "language", name);
+  button.type = "button";
+  button.lang = button.dataset.language = code;
+  button.addEventListener("click", () => texts.choose(code, { lasting: true }));
+  return button;
+}

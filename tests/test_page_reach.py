@@ -1,0 +1,187 @@
+"""Who else can use the page: axe-core finds nothing in any state; by keyboard, by ear, from far off, without motion."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect
+
+import app as application
+from tests.browser import Visit, drawn, frames_later, served, tab
+from tests.fakes import ScriptedEngine
+
+WIDTHS = (1440, 390)
+TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+EVERY = {"runOnly": {"type": "tag", "values": TAGS}, "rules": {"target-size": {"enabled": True}}}
+COLOURS = {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}}
+"""All that can differ in the dark."""
+SETTLED = """async () => {
+    for (let n = 0; n < 3; n++) await new Promise(requestAnimationFrame);
+    await Promise.all(document.getAnimations().map((each) => each.finished.catch(() => {})));
+}"""
+ENGINE = ScriptedEngine(context_length=64, delay=60)
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with served(application.build_app(lambda name, report: ENGINE, ["scripted"])) as there:
+        yield there
+
+
+def run(page: Page, steps: str = "8") -> None:
+    page.fill("#steps input", steps)
+    page.click("#run")
+
+
+def running(page: Page) -> None:
+    ENGINE.let_go.clear()
+    run(page)
+    expect(page.locator(".gs-state")).to_contain_text("Reading the prompt")
+
+
+def done(page: Page) -> None:
+    if page.locator("#run").is_enabled():
+        run(page)
+    ENGINE.let_go.set()
+    expect(page.locator(".gs-state")).to_contain_text("8 steps, done")
+    expect(page.locator("#run")).to_be_enabled()
+
+
+def refused(page: Page) -> None:
+    run(page, "999")
+    expect(page.locator("#problem-steps p")).not_to_be_empty()
+    expect(page.locator("#run")).to_be_enabled()
+
+
+def opened(name: str) -> Callable[[Page], None]:
+    return lambda page: page.click(f"#gs-tab-{name}")
+
+
+def branched(page: Page) -> None:
+    page.locator(".gs-bar:not(.gs-argmax)").first.click()
+    expect(page.locator(".gs-chip.gs-forced")).to_have_count(1)
+
+
+def predicting(page: Page) -> None:
+    page.click("#gs-tab-lesson")
+    page.click("[data-predict=start]")
+    expect(page.locator(".gs-predict")).to_be_visible()
+
+
+def touring(page: Page) -> None:
+    page.click("[data-predict=stop]")
+    page.locator(".gs-head [data-tour=open]").click()
+    expect(page.locator(".gs-tour")).to_be_visible()
+
+
+def classroom(page: Page) -> None:
+    page.locator(".gs-classroom").click()
+
+
+STATES = {
+    "empty": lambda page: None,
+    "running": running,
+    "done": done,
+    "refused": refused,
+    "forced": branched,
+    **{name: opened(name) for name in ("lesson", "whatif", "compare", "keep", "reading")},
+    "predict": predicting,
+    "tour": touring,
+    "classroom": classroom,
+}
+
+
+def violations(page: Page, rules: dict[str, object]) -> list[str]:
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(Axe().axe_script)
+    page.evaluate(SETTLED)
+    found = page.evaluate("(options) => axe.run(options)", {**rules, "resultTypes": ["violations"]})["violations"]
+    return [f"{rule['id']}: {node['target']} {node['html'][:120]}" for rule in found for node in rule["nodes"]]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_in_any_state(url: str, visit: Visit, scheme: str) -> None:
+    page = visit(url, scheme=scheme)
+    page.emulate_media(reduced_motion="reduce")  # no colour is half-way to another
+    rules = EVERY if scheme == "light" else COLOURS
+    for state, enter in STATES.items():
+        page.set_viewport_size({"width": WIDTHS[0], "height": 900})
+        enter(page)
+        for width in WIDTHS if scheme == "light" else WIDTHS[:1]:  # colours are the same at any width
+            page.set_viewport_size({"width": width, "height": 900})
+            assert violations(page, rules) == [], f"{state}, {width} px, {scheme}"
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{state}, {width} px"
+    page.evaluate("document.querySelector('.gs-numbers').style = 'color: #888; background: #777'")
+    assert len(violations(page, rules)) == 1, "axe would see a fault"
+
+
+def test_each_new_token_is_heard_once(url: str, visit: Visit) -> None:
+    page = visit(url)
+    heard = page.locator(".gs-heard")
+    expect(heard).to_have_text("")  # a recorded run was not written now
+    page.evaluate("""() => {
+        window.spoken = [];
+        new MutationObserver((records) => records.forEach(({ addedNodes }) =>
+            addedNodes.forEach((node) => { if (node.tagName) spoken.push(node.textContent); })
+        )).observe(document.querySelector(".gs-heard"), { childList: true });
+    }""")
+    done(page)
+    words = ["most", "popular", "toy", "most", "popular", "toy", "most", "popular"]
+    page.wait_for_function("spoken.length === 8")
+    page.keyboard.press("Home")
+    page.keyboard.press("End")
+    page.locator("[data-language=ko]").click()
+    expect(page.locator(".gs-state")).to_contain_text("8단계, 완료")
+    assert page.evaluate("spoken") == words
+    labels = page.locator(".gs-column .gs-bars button").all_inner_texts()
+    assert len([label for label in labels if "%" in label]) == len(labels) == 5
+
+
+def test_the_keyboards_place_is_seen_everywhere(url: str, visit: Visit) -> None:
+    page = visit(url)
+    places = 0
+    while places < 80:
+        page.keyboard.press("Tab")
+        there = page.evaluate("""() => {
+            const { outlineStyle, outlineWidth } = getComputedStyle(document.activeElement);
+            return [document.activeElement.outerHTML.slice(0, 120), outlineStyle, parseFloat(outlineWidth),
+                document.activeElement === document.body];
+        }""")
+        if there[3]:
+            break
+        assert there[1:3] == ["solid", 3], there
+        places += 1
+    assert places > 30
+
+
+def test_the_classroom_view_is_one_key_and_stays(url: str, visit: Visit) -> None:
+    page = visit(url)
+    size = "parseFloat(getComputedStyle(document.querySelector('.gs-chip-text')).fontSize)"
+    small = page.evaluate(size)
+    page.locator("#prompt textarea").press("c")
+    expect(page.locator("html")).not_to_have_class("classroom")
+    page.locator(".gs-strip").press("c")
+    expect(page.locator("html")).to_have_class("classroom")
+    assert page.evaluate(size) >= 1.4 * small
+    for gone in ("#choices", "#facts", ".gs-id", "#gs-tab-keep"):
+        expect(page.locator(gone).first).to_be_hidden()
+    page.reload()
+    expect(drawn(page).locator(".gs-classroom")).to_have_attribute("aria-pressed", "true")
+    page.set_viewport_size({"width": 1920, "height": 1080})
+    assert frames_later(page).evaluate("document.documentElement.scrollWidth") == 1920
+    page.locator(".gs-classroom").click()
+    expect(page.locator("html")).not_to_have_class("classroom")
+
+
+def test_who_wants_no_motion_sees_none(url: str, browser: Browser) -> None:
+    context = browser.new_context(reduced_motion="reduce")
+    page = tab(context)
+    page.goto(url)
+    drawn(page)
+    moving = """[...document.querySelectorAll("*")].filter((node) => {
+        const { transitionDuration, animationDuration, animationName } = getComputedStyle(node);
+        const long = (times) => times.split(", ").some((time) => parseFloat(time) > 0.001);
+        return long(transitionDuration) || (animationName !== "none" && long(animationDuration));
+    }).map((node) => node.outerHTML.slice(0, 100))"""
+    assert page.evaluate(moving) == []
+    context.close()
