@@ -1,4 +1,4 @@
-"""Settings and launch: `python app.py [--model ID] [--device …] [--dtype …] [--host …] [--port …]`.
+"""Settings and launch: `python app.py [--model ID] [--engine URL] [--device …] [--dtype …] [--host …] [--port …]`.
 
 Each option can be given as an environment variable, GREEDYSCOPE_MODEL and so on, because Spaces are configured that
 way.
@@ -7,37 +7,47 @@ way.
 import argparse
 import logging
 import os
+import signal
 import socket
-from collections.abc import Sequence
+import sys
+import threading
+from collections.abc import Mapping, Sequence
 from concurrent.futures import wait
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from decoding.catalogue import offered
+from decoding.catalogue import Entry, offered
 from decoding.engines import Engine
 from decoding.errors import RequestError
 from decoding.lent import zero_gpu
 from decoding.shelf import Loader, Look, Report, Shelf
-from decoding.startup import quick_imports, read_ahead, without_stubs
+from decoding.starter import STARTER_ID
+from decoding.startup import few_heaps, quick_imports, read_ahead, without_stubs
 
 if TYPE_CHECKING:  # importing gradio takes longer than all that is done before it
     import gradio as gr
 
 # Before gradio is imported: it would look up two hosts at launch.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-# Before torch is: its threads (GNU OpenMP's) otherwise wait for each other without pause, and where a browser wants a
-# core as well a step takes several times as long.
-os.environ.setdefault("GOMP_SPINCOUNT", "30000")
+# Before torch is: its threads otherwise wait for each other without pause, and where others want a core as well a step
+# takes several times as long (a class of twelve on two cores: 18 s, and 7 s so).
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 MAX_EVENTS = 256
 """Events that Gradio handles at once, waiting visitors among them; the line before the model is shorter."""
 
 
+NUMBERS = {"runs": 1, "waiting": 0, "seconds": 1, "port": 0}
+"""The options that are whole numbers, and the least that each may be."""
+
+
 def settings(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The options, from the command line or else from the environment."""
     parser = argparse.ArgumentParser(description="Greedyscope: watch a language model decode greedily.")
     for name, default, text in (
+        ("engine", "", "the address of a vLLM server that computes the model, as http://127.0.0.1:8000"),
         ("model", "+", 'models to offer, separated by commas; "+" and a list adds to the catalogue'),
         ("device", "auto", "auto, cuda, mps or cpu"),
         ("dtype", "auto", "auto, float32, bfloat16 or float16"),
@@ -48,10 +58,22 @@ def settings(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         ("waiting", "64", "visitors who may wait in line"),
         ("seconds", "300", "the longest that one run may take"),
         ("metrics", "off", "on: /metrics for Prometheus"),
+        ("mcp", "off", "on: the endpoints are tools of an MCP server too; needs the package mcp"),
     ):
         default = os.environ.get(f"GREEDYSCOPE_{name.upper().replace('-', '_')}", default)
         parser.add_argument(f"--{name}", default=default, help=f"{text} ({default})")
     return parser.parse_args(arguments)
+
+
+def whole_number(chosen: argparse.Namespace, name: str, least: int) -> int:
+    """An option that is one. Raises SystemExit with a sentence where it is none."""
+    given = str(getattr(chosen, name))
+    try:
+        if (number := int(given)) >= least:
+            return number
+    except ValueError:
+        pass
+    raise SystemExit(f'--{name} has to be a whole number from {least:,} on, not "{given[:40]}".')
 
 
 def build_app(loader: Loader, models: Sequence[str], look: Look | None = None) -> "gr.Blocks":
@@ -69,36 +91,57 @@ def _build(shelf: Shelf, **limits: float) -> "gr.Blocks":
     return build_page(shelf, Line(**limits))  # type: ignore[arg-type]
 
 
-def launch(app: "gr.Blocks", *, metrics: bool = False, **options: Any) -> str:
+def launch(app: "gr.Blocks", *, metrics: bool = False, mcp: bool = False, **options: Any) -> str:
     """Serve `app` as this project serves it, and return its address. `options` are Gradio's own."""
+    if mcp:
+        check_mcp()
     import gradio as gr
 
     from decoding.assets import plotly_js
     from decoding.page import health_routes
     from decoding.page.guard import guarded
     from decoding.page.keeping import file_routes
+    from decoding.page.opening import patiently
     from decoding.page.panel import page_css, page_head
 
-    files = frozenset([plotly_js().as_posix()])
     app.queue(api_open=False, max_size=MAX_EVENTS)
     _, url, _ = app.launch(
         css=page_css(),
         head=page_head(),
-        theme=gr.themes.Default(primary_hue="blue", neutral_hue="slate"),
+        # The theme's own blue is too light for white letters.
+        theme=gr.themes.Default(primary_hue="blue", neutral_hue="slate").set(
+            button_primary_background_fill="*primary_600",
+            button_primary_background_fill_hover="*primary_700",
+            button_primary_background_fill_dark="*primary_600",
+            button_primary_background_fill_hover_dark="*primary_700",
+        ),
         run_history=False,
         enable_monitoring=False,
         ssr_mode=False,
         footer_links=["api"],
         share=False,
         quiet=True,
+        mcp_server=mcp,
         app_kwargs={
             "routes": [*file_routes(), *health_routes(app, metrics=metrics)],
-            "middleware": guarded(app, files),
+            **guarded(app, frozenset([plotly_js().as_posix()])),
         },
         max_threads=MAX_EVENTS,
+        **patiently(),
         **options,
     )
     return url
+
+
+def check_mcp() -> None:
+    """Raises SystemExit where there is no package to make an MCP server with: Gradio would be served without one."""
+    try:
+        there = version("mcp")
+    except PackageNotFoundError:
+        there = ""
+    if not there.startswith("1."):
+        found = f"and here is {there}" if there else "which is not installed"
+        raise SystemExit(f'--mcp on needs version 1 of the package mcp, {found}. Run: pip install "gradio[mcp]"')
 
 
 def free_port(host: str) -> int:
@@ -120,21 +163,17 @@ def _log_lines() -> None:
     log.propagate = False
 
 
-def main() -> None:
-    chosen = settings()
-    try:
-        entries = {entry.name: entry for entry in offered(chosen.model)}
-    except RequestError as error:
-        raise SystemExit(str(error)) from error
-    first = next(iter(entries))
-    read_ahead(first)
-    if zero_gpu():
-        import decoding.engines.zero_gpu  # noqa: F401  # before CUDA is touched
+def _loader(chosen: argparse.Namespace, entries: Mapping[str, Entry]) -> Loader:
+    """What loads a model by its name: into this process, or a server's from the server."""
 
-    def loader(model: str, report: Report) -> Engine:
-        with quick_imports():
-            from decoding.engines import local, shared  # here: torch and transformers take seconds to import
-
+    def load(model: str, report: Report) -> Engine:
+        with quick_imports():  # here: torch and transformers take seconds to import
+            if chosen.engine:
+                from decoding.engines import server
+            else:
+                from decoding.engines import local, shared
+        if chosen.engine:
+            return server.connect(chosen.engine, model=entries[model], dtype=chosen.dtype, report=report)
         engine = local.load(entries[model], device=chosen.device, dtype=chosen.dtype, report=report)
         if zero_gpu():
             from decoding.engines.zero_gpu import ZeroGpuEngine
@@ -145,24 +184,63 @@ def main() -> None:
             pass  # the first pass is the slowest, and no visitor's
         return crowd
 
+    return load
+
+
+def entries_of(chosen: argparse.Namespace) -> dict[str, Entry]:
+    """The models to offer, by name. Raises SystemExit with a sentence for what is no list of them."""
+    if not chosen.engine:
+        named = chosen.model
+    elif (named := STARTER_ID if chosen.model == "+" else chosen.model).startswith("+") or "," in named:
+        raise SystemExit(f'A server computes one model, and --model names more: "{named[:80]}". Name that one.')
+    try:
+        return {entry.name: entry for entry in offered(named)}
+    except RequestError as error:
+        raise SystemExit(str(error)) from error
+
+
+def main() -> None:
+    chosen = settings()
+    numbers = {name: whole_number(chosen, name, least) for name, least in NUMBERS.items()}
+    entries = entries_of(chosen)
+    few_heaps()
+    first = next(iter(entries))
+    if not chosen.engine:
+        read_ahead(first)
+    if zero_gpu():
+        import decoding.engines.zero_gpu  # noqa: F401  # before CUDA is touched
+
     @cache
     def looking() -> Look:
         from decoding import offers  # here: the page does not wait for the Hub's library
 
+        if chosen.engine:
+            return offers.elsewhere([*entries.values()])
         return offers.looking([*entries.values()], dtype=chosen.dtype)
 
-    shelf = Shelf(loader, [*entries], lambda ready: looking()(ready))
+    shelf = Shelf(_loader(chosen, entries), [*entries], lambda ready: looking()(ready))
     if zero_gpu():  # a lent GPU's process is a fork of this one, and has the models that are here by then
         wait([shelf.request(name) for name in shelf.names])
     with quick_imports():
-        app = _build(shelf, runs=int(chosen.runs), waiting=int(chosen.waiting), seconds=float(chosen.seconds))
-        port = int(chosen.port) or free_port(chosen.host)
+        app = _build(shelf, runs=numbers["runs"], waiting=numbers["waiting"], seconds=numbers["seconds"])
+        port = numbers["port"] or free_port(chosen.host)
         options = {"server_name": chosen.host, "server_port": port, "root_path": chosen.root_path or None}
-        url = launch(app, metrics=chosen.metrics == "on", prevent_thread_lock=True, **options)
+        switches = {name: getattr(chosen, name) == "on" for name in ("metrics", "mcp")}
+        url = launch(app, prevent_thread_lock=True, **switches, **options)
         _log_lines()
+        from decoding.page.closing import close
+    told_to_end = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: told_to_end.set())
     print(f"Greedyscope is at {url}", flush=True)
+    if chosen.mcp == "on":
+        print(f"Its MCP server is at {url}gradio_api/mcp/", flush=True)
     shelf.request(first)  # only now: the page answers first
-    app.block_thread()
+    while not told_to_end.wait(0.5):  # so that Windows hears of it too
+        pass
+    close(app)
+    sys.stdout.flush()
+    os._exit(0)  # the usual way would take the memory from under threads that are still computing
 
 
 if __name__ == "__main__":

@@ -14,6 +14,9 @@ from decoding.trace import Trace
 TOLERANCE = 1e-4
 """By so much a probability may differ: other machines add up in another order."""
 
+LOG_SUM_TOLERANCE = 1e-2
+"""By so much a logit may differ, for the same reason: logits are large where probabilities are not."""
+
 _SPARE = 8
 """So many more candidates are asked for again, since the last ones of a step may change places for the same reason."""
 
@@ -51,7 +54,10 @@ def recompute(model: Engine, trace: Trace) -> float:
         raise RequestError("The run has no steps, so there is nothing to compute again.")
     forced = [(step.index, step.picked.token_id) for step in trace.steps if step.forced]
     request = check_request(trace.prompt, len(trace.steps), trace.top_k, forced)
-    run = Run(model, replace(request, top_k=trace.top_k + _SPARE))
+    asked = trace.top_k + _SPARE
+    if model.max_top_k is not None:
+        asked = max(trace.top_k, min(asked, model.max_top_k))
+    run = Run(model, replace(request, top_k=asked))
     if run.trace.prompt_tokens != trace.prompt_tokens:
         raise FormatError(f"{model.info.id} reads the prompt as other tokens than the run has.")
     try:
@@ -78,7 +84,20 @@ def _difference(step: Step, again: Step | None) -> float:
         if abs(candidate.probability - other.probability) > TOLERANCE:
             now = f"written again it is {other.probability:.4%}"
             raise FormatError(f"{place} gives {_name(candidate)} {candidate.probability:.4%}; {now}.")
+    _check_log_sums(step, again, place)
     return max(abs(candidate.probability - other.probability) for candidate, other in pairs)
+
+
+def _check_log_sums(step: Step, again: Step, place: str) -> None:
+    """They make logits of the probabilities, so that whoever alters them alters every logit. A run may have none."""
+    known = dict(again.log_sums)
+    for power, log_sum in step.log_sums:
+        # A power that is not reckoned any more cannot be compared.
+        now = known.get(power, log_sum)
+        if abs(log_sum - now) > LOG_SUM_TOLERANCE * power:
+            raise FormatError(
+                f"{place} has {log_sum:.4f} as its log sum at 1/T = {power:g}; written again it is {now:.4f}."
+            )
 
 
 def _name(candidate: Candidate) -> str:

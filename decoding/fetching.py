@@ -34,6 +34,8 @@ _NO_SAFETENSORS = "{model} has no weights as safetensors, and no others are open
 _REFUSED = "The Hugging Face Hub does not give out {model} ({reason}). Choose another model."
 _DAMAGED = "A file of {model} did not arrive as it was sent, and was thrown away. Press Run to fetch it again."
 _FULL = "The disk is full: {model} needs more room in {cache}. Free some, or set HF_HOME to a folder elsewhere."
+_NOT_KEPT = "{model} cannot be kept in {cache} ({reason}): set HF_HOME to a writable folder, or choose another model."
+_OF_THE_DISK = {errno.ENOSPC: _FULL, errno.EDQUOT: _FULL, errno.EROFS: _NOT_KEPT, errno.EACCES: _NOT_KEPT}
 
 
 def fetch_here(model: str, repository: str, revision: str) -> None:
@@ -61,8 +63,10 @@ def fetch_here(model: str, repository: str, revision: str) -> None:
     except HfHubHTTPError as error:
         raise ModelError(BROKE_OFF.format(model=model, reason=_status(error))) from error
     except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise ModelError(_FULL.format(model=model, cache=constants.HF_HUB_CACHE)) from error
+        if sentence := _OF_THE_DISK.get(error.errno or 0):
+            raise ModelError(
+                sentence.format(model=model, cache=constants.HF_HUB_CACHE, reason=error.strerror)
+            ) from error
         raise ModelError(BROKE_OFF.format(model=model, reason=_first_line(error))) from error
 
 

@@ -13,6 +13,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,7 @@ from decoding.errors import ModelError
 from decoding.starter import Report
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
-FILES = (
-    WEIGHTS,
-    INDEX,
-    "model-*-of-*.safetensors",
+WORDS = (
     "config.json",
     "generation_config.json",
     "tokenizer*",
@@ -39,6 +37,8 @@ FILES = (
     "merges.txt",
     "*.model",
 )
+"""The small files, which a model that is computed elsewhere needs too."""
+FILES = (WEIGHTS, INDEX, "model-*-of-*.safetensors", *WORDS)
 SILENCE_SECONDS = 60.0  # after which a network that says nothing is given up
 _LOOK_SECONDS = 3.0
 
@@ -85,14 +85,29 @@ def fetch(entry: Entry, report: Report) -> Path:
     raise ModelError(BROKE_OFF.format(model=entry.name, reason="not every file has come"))
 
 
-def download(repository: str, revision: str, *, local_files_only: bool = False) -> Path:
-    """The folder of a commit's files, of those in `FILES`. Raises what huggingface_hub raises."""
+def fetch_words(entry: Entry, report: Report) -> Path:
+    """The folder of a model's configuration and tokenizer, fetched first where they are not here yet, without weights.
+    Raises ModelError where they cannot be had.
+    """
+    for is_local in (True, False):
+        with suppress(EntryNotFoundError, OSError, ValueError):  # the transport's errors are OSErrors
+            folder = download(entry.repository, entry.revision, local_files_only=is_local, files=WORDS)
+            if _has_words(folder):
+                return folder
+        if constants.HF_HUB_OFFLINE:
+            break
+        report(f"Asking for {entry.name} …", None)
+    raise ModelError(OUT_OF_REACH.format(model=entry.name))
+
+
+def download(repository: str, revision: str, *, local_files_only: bool = False, files: Sequence[str] = FILES) -> Path:
+    """The folder of a commit's files, of those in `files`. Raises what huggingface_hub raises."""
     cache = constants.HF_HUB_CACHE
     kept: Any = snapshot_download(
         repository,
         revision=revision or None,
         cache_dir=cache,
-        allow_patterns=list(FILES),
+        allow_patterns=list(files),
         local_files_only=local_files_only,
         max_workers=2,
     )
@@ -104,9 +119,13 @@ def blobs_folder(repository: str) -> Path:
     return Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repository, repo_type="model") / "blobs"
 
 
-def _is_whole(folder: Path) -> bool:
+def _has_words(folder: Path) -> bool:
     tokenizer = ("tokenizer.json", "vocab.json", "vocab.txt", "tokenizer.model", "spiece.model")
-    if not (folder / "config.json").exists() or not any((folder / name).exists() for name in tokenizer):
+    return (folder / "config.json").exists() and any((folder / name).exists() for name in tokenizer)
+
+
+def _is_whole(folder: Path) -> bool:
+    if not _has_words(folder):
         return False
     if (folder / WEIGHTS).exists():
         return True

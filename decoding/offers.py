@@ -34,12 +34,21 @@ def looking(entries: Sequence[Entry], *, dtype: str) -> Look:
     return lambda ready: [_offer(entry, entry.name in ready, dtype, online) for entry in entries]
 
 
+def elsewhere(entries: Sequence[Entry]) -> Look:
+    """A look at models that a server computes: nothing of this machine is in their way."""
+    return lambda ready: [Offer(entry.name, _label(entry, "on a server")) for entry in entries]
+
+
 def _offer(entry: Entry, ready: bool, dtype: str, online: Callable[[], bool]) -> Offer:
     state, why_not = ("ready", "") if ready else _standing(entry, dtype, online)
     if why_not:
         return Offer(entry.name, f"{entry.name} — {why_not}", why_not)
+    return Offer(entry.name, _label(entry, state))
+
+
+def _label(entry: Entry, state: str) -> str:
     parts = [entry.name, millions(entry.parameters) if entry.parameters else "", state]
-    return Offer(entry.name, " · ".join(filter(None, parts)))
+    return " · ".join(filter(None, parts))
 
 
 def _standing(entry: Entry, dtype: str, online: Callable[[], bool]) -> tuple[str, str]:

@@ -91,6 +91,16 @@ def check_ids(model: Engine, forced: Sequence[tuple[int, int]]) -> None:
             )
 
 
+def check_most(model: Engine, top_k: int) -> None:
+    """Raises RequestError for more choices than an engine can give."""
+    most = model.max_top_k
+    if most is not None and top_k > most:
+        raise RequestError(
+            f"The server of {model.info.id} gives at most {most} choices at a step, not {top_k}. Take fewer.",
+            field="choices",
+        )
+
+
 def prompt_ids(model: Engine, prompt: str) -> list[int]:
     """The prompt's ids; for an empty prompt, the model's beginning-of-text token, where it has one."""
     ids = model.vocabulary.encode(prompt)

@@ -4,6 +4,7 @@ Owns disk and memory; a container's own limit counts where it is the tighter one
 torch: `decoding.devices` asks the GPU.
 """
 
+import errno
 import json
 import math
 import shutil
@@ -19,6 +20,21 @@ from decoding.errors import ModelError, RoomError
 _CGROUPS = Path("/sys/fs/cgroup")
 _UNLIMITED = 2**60  # what version 1 says where there is no limit
 _MAX_HEADER_BYTES = 100_000_000  # safetensors' own limit
+
+
+DID_NOT_FIT = "{model} did not fit into the memory that is free after all. Choose a smaller model, or free some memory."
+OUT_OF_MEMORY = "The model ran out of memory. Take a shorter prompt or fewer steps, or wait a little."
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says so. On a CPU, torch says it in a RuntimeError's words; a file that is mapped, in an
+    OSError's number.
+    """
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    return isinstance(error, RuntimeError) and "allocate memory" in str(error)
 
 
 def free_memory() -> int:

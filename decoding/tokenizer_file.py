@@ -33,7 +33,11 @@ class FileTokenizer:
         return piece
 
 
-@cache
 def read_tokenizer(folder: Path) -> FileTokenizer:
-    """The tokenizer of a folder, read once."""
+    """The tokenizer of a folder, read once as long as its file stays the same."""
+    return _read(folder, (folder / "tokenizer.json").stat().st_mtime_ns)
+
+
+@cache
+def _read(folder: Path, _written: int) -> FileTokenizer:
     return FileTokenizer(folder)

@@ -14,6 +14,7 @@ from decoding.request import (
     check_beams,
     check_choices,
     check_continuation,
+    check_most,
     check_prompt,
     check_request,
     continuation_ids,
@@ -80,6 +81,7 @@ def score(model: Engine, prompt: str, continuation: str, *, top_k: int) -> Trace
     Raises RequestError for an empty or over-long text.
     """
     prompt, continuation, top_k = check_prompt(prompt), check_continuation(continuation), check_choices(top_k)
+    check_most(model, top_k)
     start = prompt_ids(model, prompt)
     return _read(model, prompt, start, continuation_ids(model, start, continuation), top_k=top_k, engine=GIVEN)
 

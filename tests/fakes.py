@@ -119,12 +119,14 @@ class ScriptedEngine:
         end_ids: Sequence[int] = (END,),
         beginning_id: int | None = BEGIN,
         context_length: int | None = 1024,
+        max_top_k: int | None = None,
         name: str = "scripted",
     ) -> None:
         self.info = ModelInfo(name, "by hand", "float32", "cpu", "tests.fakes")
         self.vocabulary = Vocabulary(FakeTokenizer(words))
         self.vocabulary_size = self.size = len(SPECIALS) + 256 + len(words)
         self.end_ids, self.beginning_id, self.context_length = frozenset(end_ids), beginning_id, context_length
+        self.max_top_k = max_top_k
         self.script, self.delay = script, delay
         self.begun, self.closed = 0, 0
         self.read: list[list[int]] = []

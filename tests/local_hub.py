@@ -7,7 +7,6 @@ nothing of this project.
 import hashlib
 import json
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,15 +19,13 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 class Hub:
     """The repositories by name, and how the network is today.
 
-    `bytes_per_second` slows it down; `break_after` ends a large file's connection after so many bytes, once for each
-    time it is set; `damage` changes a byte of large files; `hold` keeps large files waiting after `hold_after`
-    bytes, until it is set. `sizes` are lies about files' sizes, by name. `asked` keeps the paths, `ranges` where large
-    files began.
+    `break_after` ends a large file's connection after so many bytes, once for each time it is set; `damage` changes a
+    byte of large files; `hold` keeps large files waiting after `hold_after` bytes, until it is set. `sizes` are lies
+    about files' sizes, by name. `asked` keeps the paths, `ranges` where large files began.
     """
 
     def __init__(self) -> None:
         self.repositories: dict[str, Path] = {}
-        self.bytes_per_second: float | None = None
         self.break_after: int | None = None
         self.damage = False
         self.hold: threading.Event | None = None
@@ -137,7 +134,7 @@ class _Handler(BaseHTTPRequestHandler):
         sent, hub = 0, self.hub
         while sent < len(body):
             if hub.hold and sent >= hub.hold_after:
-                hub.hold.wait(60)
+                hub.hold.wait(600)
             piece = body[sent : sent + 16384]
             if hub.break_after is not None and sent + len(piece) > hub.break_after:
                 self.wfile.write(piece[: hub.break_after - sent])
@@ -148,8 +145,6 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(piece)
             self.wfile.flush()
             sent += len(piece)
-            if hub.bytes_per_second:
-                time.sleep(len(piece) / hub.bytes_per_second)
 
 
 @contextmanager

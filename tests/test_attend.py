@@ -3,23 +3,38 @@
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Generator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
+from types import SimpleNamespace
 from typing import Any
 
+import gradio as gr
 import pytest
 
 from decoding.errors import BusyError
 from decoding.page import attend as module
 from decoding.page.attend import attend
-from decoding.page.line import Line
+from decoding.page.line import OF_A_SESSION, Line, Visitor
+from decoding.page.listening import visitor_of
+
+NOBODY = Visitor()
 
 
 def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    asyncio.run(asyncio.wait_for(test(), 30))
+    with ThreadPoolExecutor(1) as elsewhere:  # this thread's event loop is a browser's, where one is open
+        elsewhere.submit(asyncio.run, asyncio.wait_for(test(), 300)).result()
 
 
-def visit(line: Line, work: Callable[[], Generator[Any, None, None]]) -> Any:
-    return aclosing(attend(line, work, say=lambda word: {"said": word}, beat=lambda: "beat"))
+def visit(line: Line, work: Callable[[], Generator[Any, None, None]], visitor: Visitor = NOBODY, **options: Any) -> Any:
+    say: Any = lambda word: {"said": word}  # noqa: E731
+    return aclosing(attend(line, work, say=say, beat=lambda: "beat", visitor=visitor, **options))
+
+
+async def heard(updates: Any) -> Any:
+    """The next update that says something: on a busy machine a beat may come before it."""
+    while (update := await anext(updates)) == "beat":
+        pass
+    return update
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -54,7 +69,7 @@ def test_everything_comes_in_order_and_the_place_is_given_back() -> None:
     async def test() -> None:
         line = Line(runs=1)
         async with visit(line, quick) as updates:
-            got = [update async for update in updates]
+            got = [update async for update in updates if update != "beat"]
         assert [got[0], *got[-2:]] == [{"notice": ""}, "ab", {"notice": "done"}]
         assert (line.served, line.waiting) == (0, 0)
 
@@ -70,7 +85,7 @@ def test_a_runs_first_text_is_never_overtaken() -> None:
             loop.call_soon_threadsafe(held.set)
 
         loop = asyncio.get_running_loop()
-        async with aclosing(attend(Line(), work, say=str, beat=str)) as updates:
+        async with aclosing(attend(Line(), work, say=str, beat=str, visitor=NOBODY)) as updates:
             first = asyncio.ensure_future(anext(updates))
             await asyncio.sleep(0)
             while not held.is_set():  # the loop is kept from reading until all is there
@@ -95,9 +110,63 @@ def test_after_the_first_two_only_the_last_of_a_pause_is_sent(monkeypatch: pytes
         async with visit(Line(), work) as updates:
             for text in ("a", "ab"):
                 step.release()
-                assert await anext(updates) == text
+                assert await heard(updates) == text
             step.release(2)
-            assert [update async for update in updates] == ["abcd"]
+            assert [update async for update in updates if update != "beat"] == ["abcd"]
+
+    run(test)
+
+
+def test_who_sees_nothing_new_is_told_that_others_share_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BEAT_SECONDS", 0.01)
+
+    async def test() -> None:
+        line, mine, theirs = Line(runs=2), Held(), Held()
+        async with visit(line, mine) as alone:
+            assert await anext(alone) == "beat"
+            async with visit(line, theirs) as other:
+                await anext(other)
+                assert await heard(alone) == {"said": "2 runs share the model just now. Yours goes on by itself."}
+                assert await anext(alone) == "beat"  # said once
+                mine.go.release()
+                assert await heard(alone) == {"said": ""}
+                assert await anext(alone) == "x"
+                theirs.go.release(50)
+            mine.go.release(50)
+
+    run(test)
+
+
+def test_who_knows_what_is_waited_for_is_told_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As while a model loads: nobody shares it yet."""
+    monkeypatch.setattr(module, "BEAT_SECONDS", 0.01)
+    go, then = threading.Event(), threading.Event()
+
+    def work() -> Generator[str, None, None]:
+        yield "Loading …"
+        go.wait(300)
+        yield "x"
+        then.wait(300)
+
+    async def test() -> None:
+        line, theirs = Line(runs=2), Held()
+        async with (
+            visit(line, work, explains=lambda update: update == "Loading …") as mine,
+            visit(line, theirs) as other,
+        ):
+            while (await anext(mine)) == "beat":
+                pass
+            await anext(other)
+            assert [await anext(mine) for _ in range(4)] == ["beat"] * 4
+            go.set()
+            while (update := await anext(mine)) == "beat":
+                pass
+            assert update == "x"
+            while (update := await anext(mine)) == "beat":
+                pass
+            assert update == {"said": "2 runs share the model just now. Yours goes on by itself."}
+            then.set()
+            theirs.go.release(50)
 
     run(test)
 
@@ -107,11 +176,11 @@ def test_who_waits_is_told_the_place_and_moves_up() -> None:
         line, first = Line(runs=1, waiting=2), Held()
         async with visit(line, first) as served, visit(line, quick) as next_one, visit(line, quick) as last:
             first.go.release()
-            assert await anext(served) == "x"
+            assert await heard(served) == "x"
             assert "You are next" in (await anext(next_one))["said"]
             assert "number 2 in line, 1 before you" in (await anext(last))["said"]
             with pytest.raises(BusyError, match="The server is full: it serves 1 at once and lets 2 wait"):
-                await anext(attend(line, quick, say=str, beat=str))
+                await anext(attend(line, quick, say=str, beat=str, visitor=NOBODY))
             await next_one.aclose()
             assert "You are next" in (await anext(last))["said"]
             await served.aclose()
@@ -119,6 +188,50 @@ def test_who_waits_is_told_the_place_and_moves_up() -> None:
             assert [update async for update in last][-1] == {"notice": "done"}
 
     run(test)
+
+
+def test_a_session_has_a_few_places_and_an_address_half() -> None:
+    line = Line(runs=2, waiting=10)
+    mine = [line.enter(Visitor("mine", "8.8.8.8")) for _ in range(OF_A_SESSION)]
+    with pytest.raises(BusyError, match="This page has 4 runs going or waiting, and no page may have more"):
+        line.enter(Visitor("mine", "8.8.8.8"))
+    line.enter(Visitor("a classmate's", "8.8.8.8"))
+    line.enter(Visitor(None, "8.8.8.8"))
+    with pytest.raises(BusyError, match="6 runs from your network's address are going or waiting, half of what"):
+        line.enter(Visitor("another classmate's", "8.8.8.8"))
+    for place in mine[:2]:
+        line.leave(place)
+    line.enter(Visitor("mine", "8.8.8.8"))
+    for n in range(7):  # to the last place: whoever cannot be told apart has no share
+        line.enter(Visitor(f"behind a proxy {n}"))
+    with pytest.raises(BusyError, match="The server is full"):
+        line.enter(Visitor("new", "9.9.9.9"))
+
+
+def test_a_school_of_forty_behind_one_address_is_let_in() -> None:
+    line = Line()
+    for pupil in range(40):
+        line.enter(Visitor(f"pupil {pupil}", "8.8.8.8"))
+    assert line.served + line.waiting == 40
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("8.8.8.8", "8.8.8.8"),
+        ("::ffff:8.8.8.8", "8.8.8.8"),
+        ("2001:4860:4860:1:2:3:4:5", "2001:4860:4860:0001"),  # one customer's network
+        ("127.0.0.1", None),
+        ("10.1.2.3", None),
+        ("fe80::1%eth0", None),
+        ("testclient", None),
+        ("", None),
+    ],
+)
+def test_which_address_counts(host: str, address: str | None) -> None:
+    request = gr.Request(session_hash="s", client=SimpleNamespace(host=host))
+    assert visitor_of(request) == Visitor("s", address)
+    assert visitor_of(gr.Request(session_hash="s")) == Visitor("s")
 
 
 def test_a_beat_is_sent_where_nothing_comes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,7 +251,7 @@ def test_leaving_ends_the_work_within_a_step_and_frees_the_place() -> None:
         line, work = Line(runs=1), Held()
         async with visit(line, work) as updates:
             work.go.release()
-            assert await anext(updates) == "x"
+            assert await heard(updates) == "x"
         assert line.served == 1  # until the step under way has ended
         work.go.release(50)
         await until(lambda: not line.served)
@@ -182,6 +295,27 @@ def test_who_takes_too_long_is_stopped() -> None:
     run(test)
 
 
+def test_a_line_that_closes_says_so_to_who_waits_comes_or_takes_too_long() -> None:
+    async def test() -> None:
+        line, work = Line(runs=1), Held()
+        async with visit(line, work) as served, visit(line, quick) as waiting:
+            work.go.release()
+            assert await heard(served) == "x"
+            assert "You are next" in (await anext(waiting))["said"]
+            line.close(0)
+            for updates, sentence in (
+                (waiting, r"The server is being restarted\. Nothing of yours is lost"),
+                (visit(line, quick).thing, r"The server is being restarted\. Nothing of yours is lost"),
+                (served, "being restarted, and your run was ended for it. What it has written stays"),
+            ):
+                with pytest.raises(BusyError, match=sentence):
+                    await anext(updates)
+        work.go.release()
+        await until(lambda: not line.served)
+
+    run(test)
+
+
 def test_what_the_work_raises_is_raised_after_what_came_before() -> None:
     def work() -> Generator[str, None, None]:
         yield "a"
@@ -190,9 +324,9 @@ def test_what_the_work_raises_is_raised_after_what_came_before() -> None:
     async def test() -> None:
         line = Line()
         async with visit(line, work) as updates:
-            assert await anext(updates) == "a"
+            assert await heard(updates) == "a"
             with pytest.raises(ValueError, match="b"):
-                await anext(updates)
+                await heard(updates)
         assert line.served == 0
 
     run(test)
@@ -202,7 +336,7 @@ def test_whom_nobody_hears_is_let_go() -> None:
     async def test() -> None:
         line, work = Line(runs=1), Held()
         ears = iter([True, False])
-        options: Any = {"say": str, "beat": str, "is_heard": lambda: next(ears)}
+        options: Any = {"say": str, "beat": str, "visitor": NOBODY, "is_heard": lambda: next(ears)}
         work.go.release(2)
         assert len([update async for update in attend(line, work, **options)]) == 2
         work.go.release()

@@ -169,6 +169,17 @@ def test_a_text_that_was_altered(check: Check, engine: ScriptedEngine) -> None:
     )  # fmt: skip
 
 
+def test_logits_that_were_altered(check: Check, engine: ScriptedEngine) -> None:
+    trace = made(engine)
+    first, *others = trace.steps
+    moved = replace(first, log_sums=tuple((power, log_sum + 3 * power) for power, log_sum in first.log_sums))
+    code, _, err = check(replace(trace, steps=(moved, *others)), "--recompute")
+    assert code == 1
+    assert "Step 1 has 4.4764 as its log sum at 1/T = 0.25; written again it is 3.7264." in err
+    without = replace(trace, steps=tuple(replace(step, log_sums=()) for step in trace.steps))
+    assert check(without, "--recompute")[0] == 0
+
+
 def test_what_cannot_be_computed_again(check: Check, engine: ScriptedEngine) -> None:
     printed = (RECORDED / "gpt2_xl_notebook_table.jsonl").read_text("utf-8")
     sentence = "The run cannot be computed again: its source printed no token ids.\n"

@@ -30,12 +30,12 @@ def url(browser: object) -> Iterator[str]:
 
 def greedy(url: str, *data: object) -> str:
     """The last event of a run through the API, as any HTTP client asks for it."""
-    event = httpx.post(f"{url}gradio_api/call/greedy", json={"data": data}).json()["event_id"]
+    event = httpx.post(f"{url}gradio_api/call/greedy", json={"data": data}, timeout=60).json()["event_id"]
     return httpx.get(f"{url}gradio_api/call/greedy/{event}", timeout=60).text.rsplit("event: ", 1)[1]
 
 
 def numbers(url: str) -> dict[str, float]:
-    lines = httpx.get(f"{url}metrics").text.splitlines()
+    lines = httpx.get(f"{url}metrics", timeout=60).text.splitlines()
     return {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in lines if line[0] != "#"}
 
 
@@ -43,18 +43,18 @@ def test_ready_is_said_when_a_model_is_there() -> None:
     ready = threading.Event()
 
     def loader(name: str, report: object) -> ScriptedEngine:
-        assert ready.wait(20)
+        ready.wait(600)
         return ScriptedEngine()
 
     page = application.build_app(loader, ["scripted"])
     with served(page) as url:
-        assert httpx.get(f"{url}healthz").text == "alive\n"
-        answer = httpx.get(f"{url}readyz")
+        assert httpx.get(f"{url}healthz", timeout=60).text == "alive\n"
+        answer = httpx.get(f"{url}readyz", timeout=60)
         assert (answer.status_code, answer.text) == (503, "No model is loaded yet.\n")
         ready.set()
         assert greedy(url, "a", 1, 2, "scripted").startswith("complete")
-        assert httpx.get(f"{url}readyz").status_code == 200
-        assert httpx.get(f"{url}metrics").status_code == 404  # off by default
+        assert httpx.get(f"{url}readyz", timeout=60).status_code == 200
+        assert httpx.get(f"{url}metrics", timeout=60).status_code == 404  # off by default
 
 
 def test_runs_are_counted_and_logged_without_their_text(url: str, caplog: pytest.LogCaptureFixture) -> None:

@@ -4,6 +4,7 @@ import logging
 import threading
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,18 @@ import pytest
 import decoding
 from decoding.engines.shared import SharedEngine
 from decoding.errors import ModelError, RequestError, RoomError
+from decoding.leaving import LeftError, bear
 from decoding.shelf import Offer, Report, Shelf
 from decoding.startup import quick_imports
 from tests.fakes import ScriptedEngine
 
-PATIENCE = 30.0  # seconds after which a test that hangs fails
+PATIENCE = 300.0  # seconds after which a test that hangs fails
 
 
 class Loader:
     """Loads when it is let, one answer after another; counts how many loads are going on."""
 
-    def __init__(self, *answers: Exception | None) -> None:
+    def __init__(self, *answers: BaseException | None) -> None:
         self.answers = list(answers)
         self.asked: list[str] = []
         self.going, self.most = 0, 0
@@ -51,6 +53,23 @@ def test_nothing_is_loaded_before_it_is_asked_for() -> None:
     shelf = Shelf(loader, ["one", "two"])
     assert shelf.names == ("one", "two")
     assert loader.asked == []
+
+
+def test_the_thread_of_a_load_ends_with_it() -> None:
+    """One that stayed would keep OpenMP's helpers of its own, and every step of the batch's would wait for them."""
+    threads: list[threading.Thread] = []
+
+    def load(name: str, _: Report) -> ScriptedEngine:
+        threads.append(threading.current_thread())
+        return ScriptedEngine(name=name)
+
+    shelf = Shelf(load, ["one", "two"])
+    for name in shelf.names:
+        shelf.request(name).result(PATIENCE)
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert len(threads) == 2
+    assert not any(thread.is_alive() for thread in threads)
 
 
 def test_word_of_progress_each_once() -> None:
@@ -91,6 +110,84 @@ def test_one_load_at_a_time() -> None:
         loader.go_on.release()
     assert [future.result(PATIENCE).info.id for future in futures] == ["one", "two", "three"]
     assert loader.most == 1
+
+
+def test_whose_turn_is_later_hears_of_what_comes_first() -> None:
+    loader = Loader()
+    shelf = Shelf(loader, ["one", "two"])
+    one, two = shelf.wait("one"), shelf.wait("two")
+    next(one)
+    began(loader)
+    loader.say("Fetching one: 1 of 4 MB", 0.25)
+    assert next(two) == "two waits for another model. Fetching one: 1 of 4 MB (25%)"
+    assert next(one) == "Fetching one: 1 of 4 MB (25%)"
+    loader.go_on.release()
+    assert list(one) == []
+    began(loader)
+    assert next(two) == "Loading two …"
+    loader.go_on.release()
+    assert list(two) == []
+
+
+# ---- what nobody waits for any more
+
+
+def test_a_load_that_nobody_waits_for_is_given_up(caplog: pytest.LogCaptureFixture) -> None:
+    loader = Loader(LeftError(), None)
+    shelf = Shelf(loader, ["one"])
+    first, second = shelf.wait("one"), shelf.wait("one")
+    assert next(first) == next(second) == "Loading one …"
+    began(loader)
+    first.close()
+    loader.say("Fetching", 0.5)  # the other still waits
+    second.close()
+    with pytest.raises(LeftError):
+        loader.say("Fetching", 0.75)
+    again = shelf.wait("one")  # before the first has ended
+    assert next(again) == "one waits for another model. Fetching (75%)"
+    loader.go_on.release()
+    began(loader)
+    loader.go_on.release()
+    assert [word for word in again if word != "Loading one …"] == []
+    assert shelf.engine("one").info.id == "one"
+    assert (loader.asked, loader.most) == (["one", "one"], 1)
+    assert caplog.text == ""  # nothing went wrong
+
+
+def test_what_was_asked_for_without_waiting_goes_on() -> None:
+    """As the first model, which is there before anybody comes."""
+    loader = Loader()
+    shelf = Shelf(loader, ["one"])
+    words = shelf.wait("one")
+    next(words)
+    began(loader)
+    future = shelf.request("one")
+    words.close()
+    loader.say("Fetching", 0.5)
+    loader.go_on.release()
+    assert future.result(PATIENCE).info.id == "one"
+
+
+def test_whoever_has_left_waits_no_longer() -> None:
+    """A visitor's run is in a thread of its own, which is told that they have gone, also while a network is silent."""
+    loader = Loader(LeftError())
+    shelf = Shelf(loader, ["one"])
+    left = threading.Event()
+
+    def wait() -> None:
+        bear(left)
+        with suppress(LeftError):
+            list(shelf.wait("one"))
+
+    visitor = threading.Thread(target=wait)
+    visitor.start()
+    began(loader)
+    left.set()
+    visitor.join(PATIENCE)
+    assert not visitor.is_alive()
+    with pytest.raises(LeftError):
+        loader.say("Fetching", 0.5)
+    loader.go_on.release()
 
 
 def test_a_failed_load_is_tried_again() -> None:

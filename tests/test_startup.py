@@ -17,21 +17,31 @@ from decoding.startup import quick_imports, read_ahead, without_stubs
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# Python runs a file of this name at every start. Here it holds the import of torch at a gate: it says who asks for it
-# first by making the folder "asked", and waits until there is one that is named "open".
+# Python runs a file of this name at every start. Here it holds torch at a gate when it is to be run: it says who asks
+# for it first by making the folder "asked", and waits until there is one that is named "open". Not while torch is
+# looked for: Python then lets nobody else import anything, and the page needs a codec or a module of its own.
 GATE = """
 import os, sys, time
+from importlib.machinery import PathFinder
 
 class Gate:
     def find_spec(self, name, path=None, target=None):
-        if name == "torch":
+        if name != "torch":
+            return None
+        spec = PathFinder.find_spec(name, path, target)
+        run = spec.loader.exec_module
+
+        def held(module):
             os.mkdir(os.path.join({folder!r}, "asked"))
-            until = time.monotonic() + 60
+            until = time.monotonic() + 600
             while not os.path.exists(os.path.join({folder!r}, "open")):
                 if time.monotonic() > until:
                     raise ImportError("the gate was never opened")
                 time.sleep(0.05)
-        return None
+            run(module)
+
+        spec.loader.exec_module = held
+        return spec
 
 sys.meta_path.insert(0, Gate())
 """
@@ -47,7 +57,7 @@ def test_the_page_answers_with_its_recorded_run_before_torch_is_imported(tmp_pat
             line = process.stdout.readline()
             assert line.startswith(READY), line
             url = line.removeprefix(READY).strip()
-            with urlopen(url, timeout=60) as answer:
+            with urlopen(url, timeout=600) as answer:
                 page = answer.read().decode()
             assert (ROOT / "assets/recorded/starter.jsonl").read_text("utf-8").splitlines()[3][:60] in unescaped(page)
             lines = bench._lines(url, "starter")  # asks for a run while torch is still held
@@ -113,3 +123,31 @@ def test_garbage_is_collected_again_after_an_import_that_fails() -> None:
 def test_a_bare_process_that_fails_says_why(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"(?s)before its first step: .*config\.json"):
         bench._bare(str(tmp_path), "cpu", "float32")
+
+
+def test_threads_share_two_heaps() -> None:
+    program = """
+import ctypes, platform, sys, threading
+from decoding.startup import few_heaps
+few = few_heaps()
+assert few == (platform.libc_ver()[0] == "glibc")
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+together = threading.Barrier(16)
+def work():
+    together.wait()
+    for _ in range(200):
+        libc.malloc(10_000)
+    together.wait()
+threads = [threading.Thread(target=work) for _ in range(16)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+if few:
+    libc.fdopen.restype = ctypes.c_void_p
+    libc.malloc_info(0, ctypes.c_void_p(libc.fdopen(1, b"w")))
+    libc.fflush(None)
+else:
+    print("<heap")
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert 1 <= done.stdout.count("<heap") <= 2

@@ -3,11 +3,15 @@
 import gradio as gr
 from starlette.routing import BaseRoute
 
+from decoding.page.api import add_endpoints
+from decoding.page.configurations import remember
 from decoding.page.events import connect
 from decoding.page.health import Health, JsonLines
 from decoding.page.layout import lay_out
 from decoding.page.line import Line
+from decoding.page.wording import word
 from decoding.shelf import Shelf
+from decoding.texts import say
 
 __all__ = ["JsonLines", "Line", "build_page", "health_routes"]
 
@@ -16,8 +20,12 @@ def build_page(shelf: Shelf, line: Line) -> gr.Blocks:
     """The whole page over a shelf of models and the line before it, ready to launch."""
     health = Health(shelf, line)
     page: gr.Blocks
-    with gr.Blocks(title="Greedyscope: greedy decoding, step by step", analytics_enabled=False) as page:
-        connect(page, lay_out(shelf), shelf, health)
+    with gr.Blocks(title=say("page.title"), analytics_enabled=False) as page:
+        widgets = lay_out(shelf)
+        connect(page, widgets, shelf, health)
+        word(widgets)
+        add_endpoints(page, shelf, health)
+    remember(page)
     page.health = health  # type: ignore[attr-defined]  # for `health_routes`
     return page
 

@@ -12,14 +12,15 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import aclosing, closing, suppress
 from contextvars import copy_context
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
 from decoding import leaving
 from decoding.errors import BusyError
-from decoding.page.line import Line, sentence
+from decoding.page.line import Line, Visitor, sentence, sharing
 
-PAUSE_SECONDS = 0.1
-"""From one update to the next at least, for a visitor alone; the panel draws no oftener."""
+PAUSE_SECONDS = 0.15
+"""From one update to the next at least, for a visitor alone: oftener nobody sees, and Gradio needs 6 ms for each."""
 PAUSE_FOR_EACH = 0.02
 """So much more for each other visitor who is served."""
 BEAT_SECONDS = 1.0
@@ -32,16 +33,19 @@ async def attend(
     *,
     say: Callable[[str], Any],
     beat: Callable[[], Any],
+    visitor: Visitor,
     is_heard: Callable[[], bool] = lambda: True,
+    explains: Callable[[Any], bool] = lambda update: False,
 ) -> AsyncGenerator[Any, None]:
-    """The visitor's place in line as `say` words it, and then what `work` yields. Of texts that follow each other
+    """The `visitor`'s place in line as `say` words it, and then what `work` yields. Of texts that follow each other
     closely only the last is handed on, since each holds those before it; but never is the first overtaken, by which the
-    panel sees that another run begins. Other updates go one by one.
+    panel sees that another run begins. Other updates go one by one. Where nothing comes for a while, the visitor hears
+    that others share the model, but not after an update that `explains` by itself what is waited for.
 
-    Ends where what was sent `is_heard` no longer. Raises BusyError where the line is full, or where the work takes
-    longer than the line allows; and what `work` raises. Closing this ends the work after the step under way.
+    Ends where what was sent `is_heard` no longer. Raises BusyError where the line has no place for the visitor, or the
+    work takes longer than the line allows; and what `work` raises. Closing this ends the work after the step under way.
     """
-    place = line.enter()
+    place = line.enter(visitor)
     loop, come = asyncio.get_running_loop(), asyncio.Queue[Any]()
     left, started = threading.Event(), False
 
@@ -66,10 +70,21 @@ async def attend(
             if not is_heard():
                 return
             await place.moved(BEAT_SECONDS)
+            if place.number:
+                line.check_open()
         started = True
         threading.Thread(target=copy_context().run, args=(write,), name="run", daemon=True).start()
-        async with aclosing(_updates(come, line, loop.time() + line.seconds)) as updates:
+        async with aclosing(_updates(come, line, monotonic() + line.seconds)) as updates:
+            told, explained = False, False
             async for item in updates:
+                if item is not None:
+                    explained = explains(item)
+                if item is None and line.served > 1 and not (told or explained):
+                    told = True
+                    yield say(sharing(line))
+                elif told and item is not None:
+                    told = False
+                    yield say("")
                 yield beat() if item is None else item
                 if not is_heard():
                     return
@@ -90,7 +105,12 @@ async def _updates(come: asyncio.Queue[Any], line: Line, deadline: float) -> Asy
     sent, held_until = 0, 0.0
     item: Any = None
     while not isinstance(item, _End):
-        seconds = deadline - loop.time()
+        seconds = min(deadline, line.ends_at) - monotonic()
+        if seconds <= 0 and line.ends_at < deadline:
+            raise BusyError(
+                "The server is being restarted, and your run was ended for it. What it has written stays. Press Run "
+                "again in a minute, on this page."
+            )
         if seconds <= 0:
             raise BusyError(
                 f"This run was stopped after {line.seconds:,.0f} seconds, so that others have their turn. "

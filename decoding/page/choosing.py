@@ -13,17 +13,31 @@ from decoding.catalogue import CATALOGUE, Entry, facts
 from decoding.page.layout import Widgets
 from decoding.shelf import Shelf
 
+_OFFER_JS = """(offers) => {
+    const { reword } = document.querySelector("#panel .gs");
+    const choices = JSON.parse(offers || "[]").map(([label, name]) => [reword(label), name]);
+    return choices.length ? { __type__: "update", choices } : { __type__: "update" };
+}"""
+# The panel may not be there yet; when it is, it words what is marked so.
+_FACTS_JS = """(facts) => {
+    const slot = document.querySelector("#facts p");
+    slot.dataset.sentence = facts;
+    slot.textContent = document.querySelector("#panel .gs")?.reword?.(facts) ?? facts;
+}"""
+
 
 def offer_models(page: gr.Blocks, w: Widgets, shelf: Shelf) -> None:
     """Keep the list and the line about the chosen model as they are."""
 
-    def look() -> Any:
-        return gr.update(choices=[(offer.label, offer.name) for offer in shelf.offers()])
+    def look() -> str:
+        return json.dumps([(offer.label, offer.name) for offer in shelf.offers()])
 
+    offers = gr.Textbox(visible=False)  # in English: the browser words them
     options: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
-    page.load(look, None, [w.model], **options)
-    w.model.focus(look, None, [w.model], **options)
+    page.load(look, None, [offers], **options)
+    w.model.focus(look, None, [offers], **options)
+    for event in (offers.change, w.panel.language):
+        event(None, [offers], [w.model], js=_OFFER_JS, api_visibility="private")
     lines = json.dumps(facts([CATALOGUE.get(name) or Entry(name) for name in shelf.names]))
-    show = f'(name) => {{ document.querySelector("#facts p").textContent = {lines}[name] ?? ""; }}'
     for event in (page.load, w.model.change):
-        event(None, [w.model], None, js=show)
+        event(None, [w.model], None, js=f"(name) => ({_FACTS_JS})({lines}[name] ?? '')")

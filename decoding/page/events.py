@@ -1,4 +1,4 @@
-"""What the page does: run, stop, fill in an example, open a recorded run, and the same run as an HTTP endpoint.
+"""What the page does: run, stop, fill in an example, open a recorded run.
 
 Knows the shelf and the run, not how either works. Every request carries all it needs; nothing is kept between two.
 """
@@ -11,22 +11,26 @@ from functools import partial
 from typing import Any
 
 import gradio as gr
-from gradio.events import api as gr_api
 
+from decoding.engines import Engine
 from decoding.errors import BusyError, GreedyscopeError
 from decoding.page.choosing import offer_models
 from decoding.page.health import Health
 from decoding.page.layout import PROBLEMS, Widgets
-from decoding.page.listening import ears
+from decoding.page.listening import ears, visitor_of
 from decoding.page.questions import QUESTIONS, read_link
-from decoding.run import Run, check_request
+from decoding.room import OUT_OF_MEMORY, is_out_of_memory
+from decoding.run import MAX_CHOICES, Run, check_request
 from decoding.shelf import Shelf
 
 Update = dict[str, str]
-"""The panel's new value under "panel", or sentences by place: "notice", "proof", or a problem's field."""
+"""The panel's new value under "panel", or sentences by place: "notice", "proof", or a problem's field; and under "most"
+the choices that there may be.
+"""
 
 _BUTTONS_JS = "(running) => [!running, running].map((interactive) => ({ __type__: 'update', interactive }))"
 _BUSY_JS = f"() => ({_BUTTONS_JS})(true)"
+_FAULT = "Something went wrong on the server. Press Run to try again."
 _LOST = "The connection to the server was lost. Press Run to try again."
 
 
@@ -42,12 +46,9 @@ def _ended_js(reason: str, message: str) -> str:
 def connect(page: gr.Blocks, w: Widgets, shelf: Shelf, health: Health) -> None:
     """Give the widgets their events; whatever needs the model goes through `health`."""
 
-    def heard(visitor: gr.Request) -> Callable[[], bool]:
-        return ears(page, visitor.session_hash)
-
     async def run(prompt: Any, steps: Any, choices: Any, model: Any, visitor: gr.Request) -> AsyncIterator[Any]:
         work = partial(_run, shelf, prompt, steps, choices, model)
-        async with aclosing(_attended(health, heard(visitor), lambda: _shown(work(), "prompt"))) as updates:
+        async with aclosing(_attended(page, health, visitor, lambda: _shown(work(), "prompt"))) as updates:
             async for update in updates:
                 yield update
 
@@ -57,7 +58,7 @@ def connect(page: gr.Blocks, w: Widgets, shelf: Shelf, health: Health) -> None:
         # Gradio hands the panel's words to a parameter of this type.
         async def ask(event: gr.EventData, visitor: gr.Request, question: Any = question) -> AsyncIterator[Any]:
             async with aclosing(
-                _attended(health, heard(visitor), lambda: _shown(question(shelf, event._data), "forced"))
+                _attended(page, health, visitor, lambda: _shown(question(shelf, event._data), "forced"))
             ) as updates:
                 async for update in updates:
                     yield update
@@ -87,13 +88,12 @@ def connect(page: gr.Blocks, w: Widgets, shelf: Shelf, health: Health) -> None:
         try:
             for word in shelf.wait(shelf.names[0]):
                 yield _value({"notice": word})
-            yield _value({"notice": ""})
+            yield _value({"notice": "", **_limits(shelf.engine(shelf.names[0]))})
         except GreedyscopeError as error:
-            yield _value({"notice": str(error)})
+            yield _value({"notice": "", "model": str(error)})  # where a run would say it too
 
     offer_models(page, w, shelf)
     page.load(loading, None, [w.panel], show_progress="hidden", api_visibility="private", concurrency_limit=None)
-    gr_api(_endpoint(shelf, health, heard), api_name="greedy", concurrency_id="model", concurrency_limit=None)
 
 
 def _start(w: Widgets, on: Callable[..., Any], handler: Callable[..., Any], inputs: list[Any]) -> Any:
@@ -111,16 +111,18 @@ def _start(w: Widgets, on: Callable[..., Any], handler: Callable[..., Any], inpu
         concurrency_id="model",
         concurrency_limit=None,  # the line has the limits
     )
-    started.then(None, None, [w.run, w.stop], js=_ended_js("error", _LOST))
+    for ended in (started.then, started.failure):  # Gradio's "then" does not come after a fault
+        ended(None, None, [w.run, w.stop], js=_ended_js("error", _LOST))
     return started
 
 
 async def _attended(
-    health: Health, is_heard: Callable[[], bool], work: Callable[[], Generator[Any, None, None]]
+    page: gr.Blocks, health: Health, visitor: gr.Request, work: Callable[[], Generator[Any, None, None]]
 ) -> AsyncGenerator[Any, None]:
     """What `decoding.page.attend` yields, with the line's words as the panel takes them."""
+    who: Any = {"visitor": visitor_of(visitor), "is_heard": ears(page, visitor.session_hash)}
     try:
-        async with aclosing(health.attend(work, say=_notice, beat=gr.skip, is_heard=is_heard)) as updates:
+        async with aclosing(health.attend(work, say=_notice, beat=gr.skip, explains=_explains, **who)) as updates:
             async for update in updates:
                 yield update
     except BusyError as error:
@@ -129,6 +131,11 @@ async def _attended(
 
 def _notice(word: str) -> Any:
     return _value({"notice": word})
+
+
+def _explains(update: Any) -> bool:
+    """Whether an update is a word of what is waited for, as a model's loading."""
+    return isinstance(update, dict) and bool(json.loads(update.get("words", "{}")).get("notice"))
 
 
 def _shown(updates: Iterator[Update], field: str) -> Generator[Any, None, None]:
@@ -141,9 +148,9 @@ def _shown(updates: Iterator[Update], field: str) -> Generator[Any, None, None]:
     except GreedyscopeError as error:
         place = error.field if error.field in PROBLEMS else field
         yield _value({**clear, place: str(error)})
-    except Exception:
+    except Exception as error:
         logging.getLogger(__name__).exception("a run failed")
-        yield _value({"notice": "Something went wrong on the server. Press Run to try again."})
+        yield _value({"notice": OUT_OF_MEMORY if is_out_of_memory(error) else _FAULT})
 
 
 def _value(update: Update) -> Any:
@@ -152,38 +159,19 @@ def _value(update: Update) -> Any:
     return gr.update(words=json.dumps({f"problem-{k}" if k in PROBLEMS else k: v for k, v in update.items()}))
 
 
+def _limits(engine: Engine) -> Update:
+    """The most choices that the model's own limit leaves; nothing where that is the page's."""
+    most = engine.max_top_k
+    return {} if most is None or most >= MAX_CHOICES else {"most": str(most)}
+
+
 def _run(shelf: Shelf, prompt: Any, steps: Any, choices: Any, model: Any) -> Iterator[Update]:
     request = check_request(prompt, steps, choices)
     for word in shelf.wait(model):
         yield {"notice": word}
-    yield {"notice": ""}
+    engine = shelf.engine(model)
+    yield {"notice": "", **_limits(engine)}
     text = ""
-    for lines in Run(shelf.engine(model), request).lines():
+    for lines in Run(engine, request).lines():
         text += lines
         yield {"panel": text}
-
-
-def _endpoint(
-    shelf: Shelf, health: Health, heard: Callable[[gr.Request], Callable[[], bool]]
-) -> Callable[..., AsyncIterator[str]]:
-    async def greedy(prompt: str, steps: int, choices: int, model: str, visitor: gr.Request) -> AsyncIterator[str]:
-        """Decode greedily; each value is the run so far as JSON Lines: a header, a line a step, an end."""
-
-        def work() -> Generator[str, None, None]:
-            request = check_request(prompt, steps, choices)
-            written = ""
-            for lines in Run(shelf.engine(model), request).lines():
-                written += lines
-                yield written
-
-        text = ""  # also what is sent while the run waits in line
-        try:
-            async with aclosing(
-                health.attend(work, say=lambda _: text, beat=lambda: text, is_heard=heard(visitor))
-            ) as updates:
-                async for text in updates:
-                    yield text
-        except GreedyscopeError as error:
-            raise gr.Error(str(error), print_exception=False) from error
-
-    return greedy

@@ -17,7 +17,7 @@ from starlette.routing import BaseRoute, Route
 
 from decoding.errors import BusyError
 from decoding.page.attend import attend
-from decoding.page.line import Line
+from decoding.page.line import Line, Visitor
 from decoding.shelf import Shelf
 
 _BUCKETS = (0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60)
@@ -27,7 +27,8 @@ class Health:
     """The numbers of one page."""
 
     def __init__(self, shelf: Shelf, line: Line) -> None:
-        self._shelf, self._line = shelf, line
+        self.line = line
+        self._shelf = shelf
         self.registry = CollectorRegistry()  # its own, so that two pages in a process do not meet
         names: Any = {"namespace": "greedyscope", "registry": self.registry}
         self._runs = Counter("runs", "Requests for the model that have ended, by how.", ["outcome"], **names)
@@ -43,12 +44,24 @@ class Health:
         *,
         say: Callable[[str], Any],
         beat: Callable[[], Any],
+        visitor: Visitor,
         is_heard: Callable[[], bool] = lambda: True,
+        explains: Callable[[Any], bool] = lambda update: False,
     ) -> AsyncGenerator[Any, None]:
         """See `decoding.page.attend`; what it yields is counted."""
-        return self._watch(attend(self._line, work, say=say, beat=beat, is_heard=is_heard))
+        heard = True
 
-    async def _watch(self, updates: AsyncGenerator[Any, None]) -> AsyncGenerator[Any, None]:
+        def listened() -> bool:
+            nonlocal heard
+            heard = is_heard()
+            return heard
+
+        updates = attend(self.line, work, say=say, beat=beat, visitor=visitor, is_heard=listened, explains=explains)
+        return self._watch(updates, lambda: heard)
+
+    async def _watch(
+        self, updates: AsyncGenerator[Any, None], was_heard: Callable[[], bool]
+    ) -> AsyncGenerator[Any, None]:
         """The same updates, counted; texts of a run are its JSON Lines so far."""
         begun, first, steps, outcome = monotonic(), None, 0, "left"
         try:
@@ -60,7 +73,7 @@ class Health:
                             first = monotonic() - begun
                             self._first_bar.observe(first)
                     yield update
-            outcome = "done"
+            outcome = "done" if was_heard() else "left"
         except BusyError:
             outcome = "refused"
             raise

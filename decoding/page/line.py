@@ -1,11 +1,14 @@
 """The line before the model: how many visitors are served at once, who waits, and who is refused.
 
-Owns places, in the order of asking. Knows no run and no page. All of it happens in the server's one event loop, except
-what says otherwise.
+Owns places, in the order of asking, and how many of them one visitor may have. Knows no run and no page. All
+of it happens in the server's one event loop, except what says otherwise.
 """
 
 import asyncio
 from collections import deque
+from dataclasses import dataclass
+from math import inf
+from time import monotonic
 
 from decoding.errors import BusyError
 
@@ -14,12 +17,25 @@ RUNS = 32
 WAITING = 64
 SECONDS = 300.0
 """The longest that a visitor may be served, so that one whom nobody listens to ends."""
+OF_A_SESSION = 4
+"""Places that one open page or client may have at once: its run, and a few that were stopped in mid-step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Who asks, as far as the server can tell. An `address` is one of the public internet, which a whole school may
+    share, or None: a private one may be a proxy's, behind which is everybody.
+    """
+
+    session: str | None = None
+    address: str | None = None
 
 
 class Place:
     """A visitor's place. `number` is 0 while being served, else 1 for the next one, and so on."""
 
-    def __init__(self) -> None:
+    def __init__(self, visitor: Visitor) -> None:
+        self.visitor = visitor
         self.number = 0
         self._moved = asyncio.Event()
 
@@ -38,12 +54,25 @@ class Place:
 
 
 class Line:
-    """At most `runs` places that are served, and `waiting` that wait."""
+    """At most `runs` places that are served, and `waiting` that wait; half of all for those of one address."""
 
     def __init__(self, *, runs: int = RUNS, waiting: int = WAITING, seconds: float = SECONDS) -> None:
         self.runs, self.most_waiting, self.seconds = runs, waiting, seconds
         self._served: set[Place] = set()
         self._waiting: deque[Place] = deque()
+        self.ends_at = inf
+        """When whoever is served then is ended, on the clock of `time.monotonic`."""
+
+    def close(self, seconds: float) -> None:
+        """Let nobody in any more, nor move up, and whoever is served only go on for so long. Any thread may ask."""
+        self.ends_at = monotonic() + seconds
+
+    def check_open(self) -> None:
+        """Raises BusyError where the line is closed."""
+        if self.ends_at < inf:
+            raise BusyError(
+                "The server is being restarted. Nothing of yours is lost. Press Run again in a minute, on this page."
+            )
 
     @property
     def served(self) -> int:
@@ -53,14 +82,16 @@ class Line:
     def waiting(self) -> int:
         return len(self._waiting)
 
-    def enter(self) -> Place:
-        """A place, to `leave` in the end. Raises BusyError where the line is full."""
+    def enter(self, visitor: Visitor) -> Place:
+        """A place, to `leave` in the end. Raises BusyError where the line is full, or the visitor has enough of it."""
+        self.check_open()
+        self._check_share(visitor)
         if len(self._served) >= self.runs and len(self._waiting) >= self.most_waiting:
             raise BusyError(
                 f"The server is full: it serves {self.runs} at once and lets {self.most_waiting} wait. Nothing of "
                 "yours is lost. Press Run again in half a minute."
             )
-        place = Place()
+        place = Place(visitor)
         self._waiting.append(place)
         self._serve()
         return place
@@ -72,8 +103,22 @@ class Line:
             self._waiting.remove(place)
         self._serve()
 
+    def _check_share(self, visitor: Visitor) -> None:
+        here = [place.visitor for place in (*self._served, *self._waiting)]
+        if visitor.session and sum(one.session == visitor.session for one in here) >= OF_A_SESSION:
+            raise BusyError(
+                f"This page has {OF_A_SESSION} runs going or waiting, and no page may have more. Nothing of yours is "
+                "lost. Wait until one of them has ended, then press Run again."
+            )
+        most = (self.runs + self.most_waiting + 1) // 2
+        if visitor.address and sum(one.address == visitor.address for one in here) >= most:
+            raise BusyError(
+                f"{most} runs from your network's address are going or waiting, half of what the server takes; the "
+                "other half is for others. Nothing of yours is lost. Press Run again in half a minute."
+            )
+
     def _serve(self) -> None:
-        while self._waiting and len(self._served) < self.runs:
+        while self._waiting and self.ends_at == inf and len(self._served) < self.runs:
             place = self._waiting.popleft()
             self._served.add(place)
             place.move(0)
@@ -87,3 +132,8 @@ def sentence(place: Place) -> str:
     if before == 0:
         return "You are next: your run begins as soon as another ends."
     return f"You are number {place.number} in line, {before} before you. Your run begins by itself."
+
+
+def sharing(line: Line) -> str:
+    """Why a visitor who is served sees nothing new for a while, where others are served as well."""
+    return f"{line.served} runs share the model just now. Yours goes on by itself."

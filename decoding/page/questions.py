@@ -79,7 +79,7 @@ def agree(shelf: Shelf, asked: Question) -> Answer:
     trace = Trace.from_jsonl(run)
     engine = yield from _engine(shelf, {"model": trace.model.id})
     yield {"notice": "Having transformers write the same …", "proof": ""}
-    yield {"proof": _proof(whatif.agreement(engine, trace))}
+    yield {"proof": proof(whatif.agreement(engine, trace))}
 
 
 QUESTIONS: dict[str, Callable[[Shelf, Question], Answer]] = {
@@ -98,7 +98,7 @@ def _growing(engine: Engine, request: Request) -> Answer:
         yield {"panel": text}
 
 
-def _proof(found: whatif.Agreement) -> str:
+def proof(found: whatif.Agreement) -> str:
     """What came of the comparison, in words."""
     where = f"{found.dtype}, {found.device}"
     after = f" after the last forced pick, at step {found.first}" if found.first else ""

@@ -1,0 +1,192 @@
+"""What programs can ask over HTTP, and as tools of an MCP server where that is switched on: what the page can do.
+
+Owns the endpoints, their words and their examples, which Gradio shows behind "Use via API". Runs come and go as JSON
+Lines, and nothing is kept between two requests. What needs the model waits in the same line as the page's visitors.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import gradio as gr
+
+from decoding import assets, whatif
+from decoding.check import TOLERANCE
+from decoding.check import recompute as write_again
+from decoding.errors import FormatError, RequestError
+from decoding.export import summary
+from decoding.page import questions
+from decoding.page.endpoints import Endpoint, add_endpoint, attended, refusing
+from decoding.page.health import Health
+from decoding.page.keeping import MAX_BYTES, read_run, written
+from decoding.shelf import Shelf
+from decoding.trace import Trace
+
+PROMPT, STEPS, CHOICES, BEAMS = "Transformers are the", 8, 5, 4
+ONES = [[0, 2911]]
+"""The starter's id of " ones", the second candidate of the first step."""
+
+
+def add_endpoints(page: gr.Blocks, shelf: Shelf, health: Health) -> None:
+    """Give the page that is open its endpoints."""
+    examples = {"run": _example()}
+    for asked in (*_runs(shelf), *_texts(shelf), *_proofs(shelf)):
+        # The line has the limits.
+        add_endpoint(page, attended(page, health, asked), examples, concurrency_id="model", concurrency_limit=None)
+    for file in _files():
+        add_endpoint(page, refusing(file), examples, concurrency_id="files", concurrency_limit=4)
+
+
+# ---- the endpoints; their docstrings are for those who call them, and Gradio reads the parameters from them
+
+
+def _runs(shelf: Shelf) -> list[Endpoint]:
+    first = shelf.names[0]
+
+    def greedy(prompt: str = PROMPT, steps: int = STEPS, choices: int = CHOICES, model: str = first) -> Iterator[str]:
+        """Decode a prompt greedily, and stream the run: each value is all of it so far as JSON Lines, a header, a line
+        for each step with its candidates and their probabilities, and an end.
+
+        Parameters:
+            prompt: The text to go on from, at most 50,000 characters.
+            steps: How many tokens to write, 1 to 256.
+            choices: How many candidates to show at each step, 1 to 50.
+            model: One of the models that this page offers.
+        """
+        return branch(prompt, [], steps, choices, model)
+
+    def branch(
+        prompt: str = PROMPT,
+        forced: list[list[int]] = ONES,
+        steps: int = STEPS,
+        choices: int = CHOICES,
+        model: str = first,
+    ) -> Iterator[str]:
+        """What if? Decode greedily, but take other tokens at some steps; streams the run as /greedy does.
+
+        Parameters:
+            prompt: The text to go on from, at most 50,000 characters.
+            forced: Pairs [step, token id]: which token to take at which step, counted from 0.
+            steps: How many tokens to write in all, 1 to 256.
+            choices: How many candidates to show at each step, 1 to 50.
+            model: One of the models that this page offers.
+        """
+        asked = {"prompt": prompt, "forced": forced, "steps": steps, "choices": choices, "model": model}
+        return _panel(questions.branch(shelf, asked))
+
+    return [greedy, branch]
+
+
+def _texts(shelf: Shelf) -> list[Endpoint]:
+    first = shelf.names[0]
+
+    def score(
+        prompt: str = PROMPT, text: str = " robots in disguise", choices: int = CHOICES, model: str = first
+    ) -> Iterator[str]:
+        """Read a text that is already there: how probable each of its tokens is after the prompt, and what the model
+        would have written instead. The answer is a run as JSON Lines.
+
+        Parameters:
+            prompt: The text before it, at most 50,000 characters.
+            text: The text to read, at most 1,000 tokens.
+            choices: How many candidates to show at each step, 1 to 50.
+            model: One of the models that this page offers.
+        """
+        asked = {"prompt": prompt, "text": text, "steps": 1, "choices": choices, "model": model}
+        return _panel(questions.score(shelf, asked))
+
+    def beam_search(
+        prompt: str = PROMPT, steps: int = STEPS, beams: int = BEAMS, choices: int = CHOICES, model: str = first
+    ) -> Iterator[str]:
+        """The text of so many tokens that transformers' beam search finds, to compare with the greedy one. The answer
+        is a run as JSON Lines.
+
+        Parameters:
+            prompt: The text to go on from, at most 50,000 characters.
+            steps: How many tokens to write, 1 to 256.
+            beams: How many texts are kept in view, 2 to 8.
+            choices: How many candidates to show at each step, 1 to 50.
+            model: One of the models that this page offers.
+        """
+        asked = {"prompt": prompt, "steps": steps, "beams": beams, "choices": choices, "model": model}
+        return _panel(questions.beam(shelf, asked))
+
+    return [score, beam_search]
+
+
+def _proofs(shelf: Shelf) -> list[Endpoint]:
+    def agreement(run: str) -> Iterator[str]:
+        """Whether transformers' own generate(do_sample=False) writes the same run. The answer is a JSON object, with a
+        sentence for people.
+
+        Parameters:
+            run: A run as JSON Lines, as the other endpoints write it, at most 8 MB.
+        """
+        trace = _read(run)
+        found = whatif.agreement(shelf.engine(trace.model.id), trace)
+        told = ("identical", "first", "compared", "first_difference", "margin", "dtype", "device", "switched_off")
+        ids = {side: getattr(getattr(found, side), "token_id", None) for side in ("ours", "theirs")}
+        yield json.dumps({name: getattr(found, name) for name in told} | ids | {"sentence": questions.proof(found)})
+
+    def recompute(run: str) -> Iterator[str]:
+        """Whether the model still gives a run's tokens, and its probabilities to within 0.0001. The answer is a JSON
+        object, with a sentence for people.
+
+        Parameters:
+            run: A run as JSON Lines, as the other endpoints write it, at most 8 MB.
+        """
+        trace, worst = _read(run), None
+        engine = shelf.engine(trace.model.id)
+        try:
+            worst = write_again(engine, trace)
+            sentence = f"{trace.model.id} still gives its tokens, and its probabilities to within {TOLERANCE}."
+        except FormatError as error:  # which is the answer here
+            sentence = str(error)
+        yield json.dumps({"same": worst is not None, "largest_difference": worst, "sentence": sentence})
+
+    return [agreement, recompute]
+
+
+def _files() -> list[Callable[..., str]]:
+    def check(run: str) -> str:
+        """Whether a text is a well-formed run: a sentence about it, or else an error that says what is wrong where.
+
+        Parameters:
+            run: A run as JSON Lines, at most 8 MB.
+        """
+        return f"A well-formed run: {summary(_read(run))}."
+
+    def export(run: str, form: str = "csv") -> str:
+        """A run as a file: the text to put into it.
+
+        Parameters:
+            run: A run as JSON Lines, at most 8 MB.
+            form: "csv", "md" (the notebook's table), "html" (the panel, to play offline), "html-plotly" or "jsonl".
+        """
+        content = written(form, _read(run))
+        return content if isinstance(content, str) else content.decode("utf-8-sig")
+
+    return [check, export]
+
+
+# ---- what they have in common
+
+
+def _panel(answer: questions.Answer) -> Iterator[str]:
+    """What the page's panel would get of an answer; word of how it is getting on is for people."""
+    return (update["panel"] for update in answer if "panel" in update)
+
+
+def _read(run: object) -> Trace:
+    if not isinstance(run, str):
+        raise RequestError(f"A run has to be JSON Lines in one text, not {type(run).__name__}.")
+    if len(data := run.encode("utf-8", "surrogatepass")) > MAX_BYTES:
+        raise RequestError(f"The run is larger than {MAX_BYTES // 2**20} MB; no larger one is read.")
+    return read_run(data)
+
+
+def _example() -> str:
+    """The first step of a recorded run with all its candidates. Gradio sets it between quotes as it is."""
+    trace = Trace.from_jsonl(assets.read("recorded/starter.jsonl"))
+    trace = replace(trace, steps=trace.steps[:1], max_new_tokens=1, note="")
+    return json.dumps(trace.to_jsonl())[1:-1]
