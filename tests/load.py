@@ -21,6 +21,7 @@ from time import perf_counter
 from typing import Any
 
 import httpx
+from gradio_client.utils import apply_diff  # type: ignore[import-untyped]
 
 ROOT = Path(__file__).resolve().parents[1]
 READY = "Greedyscope is at "
@@ -30,10 +31,12 @@ VERBS = ("is a", "was the", "has no")
 
 @dataclass
 class Visit:
-    """What a visitor saw: the seconds at which anything moved, and the last text."""
+    """What a visitor saw: the seconds at which a step came or other words, and the last of each."""
 
     moves: list[float] = field(default_factory=list)
     text: str = ""
+    words: str = ""
+    value: Any = None
     first_bar: float = float("inf")
     error: str = ""
 
@@ -52,7 +55,12 @@ class Server:
     def __init__(self, url: str, pid: int) -> None:
         self.url, self.pid = url, pid
         config = httpx.get(f"{url}config", timeout=60).json()
-        self.greedy = next(d["id"] for d in config["dependencies"] if d.get("api_name") == "greedy")
+        # What the page's own Run asks: the answer has the words for people as well.
+        self.run = next(
+            d["id"]
+            for d in config["dependencies"]
+            if d["backend_fn"] and len(d["inputs"]) == 4 and any(event == "submit" for _, event in d["targets"])
+        )
         self.limits = httpx.Limits(max_connections=1000)
 
     def client(self) -> httpx.AsyncClient:
@@ -63,7 +71,7 @@ class Server:
         visit, begun, session = Visit(), perf_counter(), uuid.uuid4().hex
         with suppress(TimeoutError):
             async with asyncio.timeout(leave_after):
-                data = {"data": [prompt, steps, 5, "starter"], "fn_index": self.greedy, "session_hash": session}
+                data = {"data": [prompt, steps, 5, "starter"], "fn_index": self.run, "session_hash": session}
                 joined = await client.post("queue/join", json=data)
                 if joined.is_error:
                     visit.error = joined.text
@@ -78,19 +86,30 @@ class Server:
     def _see(visit: Visit, message: dict[str, Any], now: float) -> bool:
         """Whether that was the last message."""
         if message["msg"] in ("process_generating", "process_completed"):
-            visit.moves.append(now)
             output = message.get("output") or {}
             if message["msg"] == "process_completed" and not message.get("success"):
                 visit.error = str(output.get("error"))
-            for value in output.get("data") or []:
-                # The first value is whole; Gradio sends how the next ones differ.
-                if isinstance(value, str):
-                    visit.text = value
-                else:
-                    visit.text = "".join([visit.text, *(op[2] for op in value if op[0] == "append")])
+            if data := output.get("data"):
+                before = visit.text, visit.words
+                # The first value is whole, as the last is; Gradio sends how those between differ.
+                first = visit.value is None or message["msg"] == "process_completed"
+                visit.value = data[0] if first else apply_diff(visit.value, data[0])
+                Server._read(visit)
+                if before != (visit.text, visit.words):
+                    visit.moves.append(now)
             if visit.text.count("\n") >= 2:
                 visit.first_bar = min(visit.first_bar, now)
         return message["msg"] == "process_completed"
+
+    @staticmethod
+    def _read(visit: Visit) -> None:
+        """A run so far, or words beside it: a place in line, a problem."""
+        if isinstance(visit.value, str):
+            visit.text = visit.value
+        elif isinstance(visit.value, dict):
+            words = json.loads(visit.value.get("props", {}).get("words", "{}"))  # none where only the line is held open
+            visit.words = words.get("notice", visit.words)
+            visit.error = visit.error or next((word for key, word in words.items() if key != "notice" and word), "")
 
     def memory(self) -> int:
         """Resident bytes."""
@@ -147,14 +166,16 @@ async def a_class(server: Server, visitors: int, steps: int) -> None:
 
 
 async def overload(server: Server, places: int) -> None:
+    await asyncio.sleep(12)  # whoever left before has been forgotten, and no place is held by nobody
     async with server.client() as client:
         crowd = [asyncio.create_task(server.visit(client, prompt, 256)) for prompt in prompts(places, " not")]
         await asyncio.sleep(4)
+        held = sum(not task.done() for task in crowd)
         refused = []
         for prompt in prompts(10, " too"):
             begun = perf_counter()
             visit = await server.visit(client, prompt, 2)
-            refused.append((perf_counter() - begun, visit.error))
+            refused.append((perf_counter() - begun, visit.words))
         for task in crowd:
             task.cancel()
         await asyncio.gather(*crowd, return_exceptions=True)
@@ -162,8 +183,9 @@ async def overload(server: Server, places: int) -> None:
         while not (after := await server.visit(client, "After the wave", 2)).text:
             await asyncio.sleep(0.05)
         waited = perf_counter() - begun
-    print(f"overload: {places} visitors hold every place")
-    sentences = sum("The server is full" in error for _, error in refused)
+    print(f"overload: {places} visitors come, as many as there are places")
+    say("places held", f"{held} of {places}", "all", held == places)
+    sentences = sum("The server is full" in words for _, words in refused)
     say("refused with a sentence", f"{sentences} of {len(refused)}", "all", sentences == len(refused))
     slowest, middle = max(s for s, _ in refused), median(s for s, _ in refused)
     say("until the sentence", f"median {middle * 1000:.0f} ms, slowest {slowest * 1000:.0f}", "200 ms", slowest <= 0.2)
@@ -189,12 +211,17 @@ async def nothing_grows(server: Server, runs: int, aborted: int, temporary: str)
                 few = prompts(count, salt)[first : first + 25]
                 await asyncio.gather(*(server.visit(client, p, 4, **leave) for p in few), return_exceptions=True)
 
+    async def settle() -> None:
+        await asyncio.sleep(12)
+        async with server.client() as client:  # idle threads of Gradio's pool are let go when the next one is asked for
+            await server.visit(client, "Who comes last", 3)
+
     await some(min(runs, 200), " warm")  # what is kept of runs has its bounds, and is full now
-    await asyncio.sleep(2)
+    await settle()
     memory, threads, files = server.memory(), server.threads(), sum(1 for _ in Path(temporary).rglob("*"))
     await some(runs, " more")
     await some(aborted, " left", leave_after=0.3)
-    await asyncio.sleep(12)  # idle threads of the pool are let go
+    await settle()
     grown = (server.memory() - memory) / 2**20
     print(f"nothing grows: {runs} runs, {aborted} aborted")
     say("resident memory", f"{grown:+.0f} MB", "under 50 MB", grown < 50)

@@ -1,2 +1,3 @@
-"""The benchmark: `python -m decoding.bench`. `loops` knows the loops, `page` the page, `startup` a start,
-`__main__` the table."""
+"""The benchmark: `python -m decoding.bench`. `subject` is what is measured, `loops` and `llama` the contenders, `limit`
+the memory's, `rows` their turns, `clock` the forward pass's, `page` the page, `startup` a start, `report` the table.
+"""

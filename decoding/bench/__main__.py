@@ -1,152 +1,127 @@
-"""How fast it is: our loop beside two others, a step's share outside the model, and what the page adds.
+"""How fast it is: the page's own loop beside the notebook's, `generate`, the classroom's and the memory's limit; a
+start, memory, and what the page adds.
 
-`python -m decoding.bench [--model ID] [--steps 64,256] [--repeats 5] [--json] [--no-page]`. Owns the command, the table
-and the aims. Judges nothing, because speed depends on the machine and the hour: each aim stands beside what was
-measured. `loops` knows the loops, `page` the page.
+`python -m decoding.bench [--model ID | --shape NAME] [--prompts 10,100,1000] [--steps 64,256] [--repeats 5] [--json]
+[--llama-cpp [FILE]] [--no-page] [--no-start]`. Owns the command and the order; each part is a file of its own beside
+this one.
 """
 
 import argparse
 import json
-import os
-import platform
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict
 from datetime import datetime
 from functools import partial
 
-from decoding.bench.loops import CHOICES, Row, bare_loop, load_best, load_endless, measure_loops, measure_outside
+import torch
+
+from decoding.bench.clock import bare_loop, measure_first_step, measure_outside
+from decoding.bench.limit import weight_bytes
+from decoding.bench.llama import NAME as LLAMA
+from decoding.bench.llama import load_llama
+from decoding.bench.loops import CHOICES
 from decoding.bench.page import PageTimes, measure_page
-from decoding.errors import GreedyscopeError
+from decoding.bench.report import Memory, Result, aims, machine, page_aims, table
+from decoding.bench.rows import Measured, measure_rows
+from decoding.bench.startup import StartupTimes, measure_startup
+from decoding.bench.subject import Subject, load_subject
+from decoding.errors import GreedyscopeError, ModelError, RequestError
 from decoding.run import Request
-from decoding.trace import ModelInfo
 
 PROMPT = "Transformers are the"
+SHORT_PROMPT = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Aim:
-    """What the project aims at, and what was measured, each as it is read by people."""
-
-    what: str
-    aim: str
-    measured: str
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """One benchmark, as `--json` prints it."""
-
-    date: str
-    machine: str
-    model: ModelInfo
-    prompt: str
-    choices: int
-    repeats: int
-    rows: tuple[Row, ...]
-    share_outside_forward: float
-    page: PageTimes | None
-    aims: tuple[Aim, ...]
-
-
-def measure(options: argparse.Namespace) -> Result:
+def measure(options: argparse.Namespace) -> tuple[Result, list[Measured]]:
     """Everything that was asked for. The first of the step counts is also the one that the page is measured with."""
-    load = f", load average {os.getloadavg()[0]:.1f} before" if hasattr(os, "getloadavg") else ""  # Windows has none
-    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores{load}"
-    date = datetime.now().astimezone().isoformat(sep=" ", timespec="minutes")
-    engine = load_endless(options.model, device=options.device, dtype=options.dtype)
-    fastest = load_best(options.model, device=options.device, dtype=options.dtype)
-    token_ids = engine.vocabulary.encode(PROMPT)
-    rows: list[Row] = []
-    for steps in options.steps:
-        rows += measure_loops(engine, fastest, token_ids, steps=steps, repeats=options.repeats, say=say)
-    short = options.steps[0]
-    say("the share outside the forward pass")
-    outside = measure_outside(fastest, PROMPT, steps=short, repeats=options.repeats)
-    page = None
-    if options.page:
-        page = measure_page(
-            partial(bare_loop, fastest, token_ids),
-            Request(PROMPT, short, CHOICES),
-            model=options.model,
-            options=[f"--device={options.device}", f"--dtype={options.dtype}"],
-            repeats=options.repeats,
-            say=say,
+    date, hardware = datetime.now().astimezone().isoformat(sep=" ", timespec="minutes"), machine()
+    subject = load_subject(options.model, shape=options.shape, device=options.device, dtype=options.dtype)
+    device = subject.plain.network.device.type
+    sizes, notes = sizes_that_fit(subject, options.prompts, options.steps)
+    others = {}
+    if options.llama_cpp:
+        longest = max(prompt + steps for prompt, steps in sizes)
+        others[LLAMA] = load_llama(
+            options.llama_cpp,
+            tokens=longest,
+            vocabulary_size=subject.plain.vocabulary_size,
+            report=lambda message, _: say(message),
         )
-    return Result(
+    measured = [
+        measure_rows(subject, others, subject.prompt(prompt), steps=steps, repeats=options.repeats, say=say)
+        for prompt, steps in sizes
+    ]
+    say("the first step, and the share outside the forward pass")
+    first = measure_first_step(subject.fastest, subject.prompt(SHORT_PROMPT), repeats=options.repeats) * 1000
+    # The plain engine on a GPU: there the fastest way makes no forward pass that could be timed.
+    timed = subject.fastest if device == "cpu" else subject.plain
+    outside = measure_outside(timed, PROMPT, steps=options.steps[0], repeats=options.repeats)
+    peak = torch.cuda.max_memory_allocated() if device == "cuda" else None
+    startup, page = None, None
+    if subject.name is None:
+        notes.append("The page and a start were not measured: a shape has no files for app.py to load.")
+    else:
+        startup = _start(subject.name, options, notes) if options.start else None
+        page = _page(subject, options) if options.page else None
+        notes += page.notes if page else ["The page was not measured."]
+    loops = aims(measured, device=device, outside=outside, first_ms=first, startup=startup)
+    result = Result(
         date=date,
-        machine=machine,
-        model=engine.info,
-        prompt=PROMPT,
+        machine=hardware,
+        model=subject.fastest.info,
         choices=CHOICES,
         repeats=options.repeats,
-        rows=tuple(rows),
+        rows=tuple(row for each in measured for row in each.rows),
         share_outside_forward=outside,
+        first_step_ms=first,
+        memory=Memory(weight_bytes(subject.plain.network), page.resident_bytes if page else None, peak),
+        startup=startup,
         page=page,
-        aims=(*_loop_aims(rows, outside), *(_page_aims(page) if page else ())),
+        notes=(*notes, *(note for each in measured for note in each.notes)),
+        aims=(*loops, *(page_aims(page) if page else ())),
     )
+    return result, measured
 
 
-def _loop_aims(rows: Sequence[Row], outside: float) -> list[Aim]:
-    ours, fastest = ([row for row in rows if row.name == name] for name in ("loop", "best"))
-    return [
-        *(Aim(f"best × notebook, {r.steps} steps", "≥ 5 at 64", f"{r.ratio_to_notebook:.2f}") for r in fastest),
-        *(Aim(f"best × generate, {r.steps} steps", "≥ 1.6", f"{r.ratio_to_generate:.2f}") for r in fastest),
-        *(Aim(f"loop × notebook, {r.steps} steps", "≥ 2.5 at 64", f"{r.ratio_to_notebook:.2f}") for r in ours),
-        *(Aim(f"loop × generate, {r.steps} steps", "≥ 1", f"{r.ratio_to_generate:.2f}") for r in ours),
-        Aim(f"outside the forward pass, {rows[0].steps} steps", "< 2 %", f"{outside:.1%}"),
-    ]
+def sizes_that_fit(
+    subject: Subject, prompts: Sequence[int], steps: Sequence[int]
+) -> tuple[list[tuple[int, int]], list[str]]:
+    """Prompt tokens and steps of each part, and what is to be said of prompts that had to be shortened.
+
+    Raises RequestError for more steps than the context holds.
+    """
+    context, notes, sizes = subject.plain.context_length, [], []
+    for prompt in prompts:
+        for count in steps:
+            if context is not None and count >= context:
+                raise RequestError(
+                    f"{count} steps do not fit: {subject.plain.info.id} has room for {context - 1}.", field="steps"
+                )
+            fits = prompt if context is None else min(prompt, context - count)
+            if fits < prompt:
+                notes.append(f"A prompt of {prompt:,} tokens and {count} steps do not fit; {fits:,} and {count} do.")
+            sizes.append((fits, count))
+    return list(dict.fromkeys(sizes)), notes
 
 
-def _page_aims(page: PageTimes) -> list[Aim]:
-    def added(seconds: float | None, over_loop: float | None) -> str:
-        if seconds is None or over_loop is None:
-            return "not measured"
-        return f"{over_loop - 1:+.1%} ({seconds:.2f} s, bare loop {page.loop_seconds:.2f} s)"
-
-    late = None if page.first_bar_seconds is None else page.first_bar_seconds - page.first_forward_seconds
-    return [
-        Aim(
-            f"page over the bare loop, API's client, {page.steps} steps",
-            "≤ 10 %",
-            added(page.client_seconds, page.client_over_loop),
-        ),
-        Aim(
-            f"page over the bare loop, browser, {page.steps} steps",
-            "≤ 10 %",
-            added(page.browser_seconds, page.browser_over_loop),
-        ),
-        Aim("first bar after the first forward pass", "≤ 0.1 s", "not measured" if late is None else f"{late:.3f} s"),
-    ]
+def _start(model: str, options: argparse.Namespace, notes: list[str]) -> StartupTimes | None:
+    try:
+        return measure_startup(model, device=options.device, dtype=options.dtype, repeats=options.repeats, say=say)
+    except ModelError as error:  # the bare process finds a model of the Hub's under its whole name only
+        notes.append(f"A start was not measured. {error}")
+        return None
 
 
-def table(result: Result) -> str:
-    """The result for people."""
-    model = result.model
-    names = [field.name for field in fields(Row)]
-    cells = [names, *([_cell(getattr(row, name)) for name in names] for row in result.rows)]
-    notes = result.page.notes if result.page else ("The page was not measured.",)
-    lines = [
-        f"{model.id} · {model.dtype} · {model.device} · {model.engine} · {result.machine}",
-        f'"{result.prompt}", {result.choices} choices, medians of {result.repeats}, {result.date}',
-        "",
-        *_columns(cells),
-        "",
-        *_columns([["", "aim", "measured"], *([aim.what, aim.aim, aim.measured] for aim in result.aims)]),
-        *notes,
-    ]
-    return "\n".join(lines)
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.1e}" if 0 < value < 0.001 else f"{value:.2f}"
-    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
-
-
-def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+def _page(subject: Subject, options: argparse.Namespace) -> PageTimes:
+    return measure_page(
+        partial(bare_loop, subject.fastest, subject.plain.vocabulary.encode(PROMPT)),
+        Request(PROMPT, options.steps[0], CHOICES),
+        model=str(subject.name),
+        options=[f"--device={options.device}", f"--dtype={options.dtype}"],
+        repeats=options.repeats,
+        say=say,
+    )
 
 
 def say(what: str) -> None:
@@ -173,27 +148,38 @@ def _positives(text: str) -> list[int]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m decoding.bench",
-        description="Measure how fast the loop and the page are, beside two other ways.",
+        description="Measure how fast the loop and the page are, beside other ways and beside the memory's limit. "
+        "As it is, about a quarter of an hour on two cores.",
     )
     parser.add_argument("--model", default="starter", help="a model of the catalogue, or a folder (starter)")
+    parser.add_argument("--shape", help="random weights instead, of the shape of starter, gpt2 or gpt2-xl")
     parser.add_argument("--device", default="auto", help="auto, cuda, mps or cpu (auto)")
     parser.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16 (auto)")
+    parser.add_argument("--prompts", type=_positives, default=[10, 100, 1000], help="prompt lengths (10,100,1000)")
     parser.add_argument("--steps", type=_positives, default=[64, 256], help="step counts, with commas (64,256)")
     parser.add_argument("--repeats", type=_repeats, default=5, help="turns of each contender, at most 20 (5)")
+    parser.add_argument(
+        "--llama-cpp",
+        nargs="?",
+        const="starter",
+        metavar="FILE",
+        help="llama.cpp as well, if its Python package is installed; with the starter's GGUF, or FILE",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     parser.add_argument("--no-page", dest="page", action="store_false", help="leave the page out")
+    parser.add_argument("--no-start", dest="start", action="store_false", help="leave the start-up out")
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure and print. Returns 0, or 2 where the model or the steps were refused."""
+    """Measure and print. Returns 0, or 2 where something that was asked for was refused."""
     options = _parser().parse_args(arguments)
     try:
-        result = measure(options)
+        result, measured = measure(options)
     except GreedyscopeError as error:
         print(error, file=sys.stderr)
         return 2
-    print(json.dumps(asdict(result), ensure_ascii=False) if options.json else table(result))
+    print(json.dumps(asdict(result), ensure_ascii=False) if options.json else table(result, measured))
     return 0
 
 

