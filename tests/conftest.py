@@ -7,7 +7,7 @@ from pathlib import Path
 # Before any Hugging Face library is imported.
 os.environ["HF_HUB_OFFLINE"] = "1"
 # As app.py has it, and before torch is imported.
-os.environ.setdefault("GOMP_SPINCOUNT", "30000")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import pytest
 from hypothesis import HealthCheck, settings

@@ -25,6 +25,7 @@ FLOORS = {
     "decoding.engines": 4,
     "decoding.forced": 3.5,
     "decoding.greedy": 3,
+    "decoding.temperatures": 2,
     "decoding.models": 3,
     "decoding.links": 3,
     "decoding.trace": 2,
@@ -39,10 +40,12 @@ FLOORS = {
     "decoding.step": 1.5,
     "decoding.tokenizer_file": 1,
     "decoding.lent": 1,
+    "decoding.sealed": 1.2,
     "decoding.tokens": 1,
     "decoding.errors": 1,
     "decoding.leaving": 1,
     "decoding.loops": 1,
+    "decoding.texts": 1.2,
     "decoding.assets": 1,
 }
 PACKAGES = ("decoding.page", "decoding.engines", "decoding.bench", "decoding.export")
@@ -50,6 +53,7 @@ PACKAGES = ("decoding.page", "decoding.engines", "decoding.bench", "decoding.exp
 # Who may import what; "" is everybody.
 RUNS_MODELS = (
     "decoding.greedy",
+    "decoding.temperatures",
     "decoding.forced",
     "decoding.devices",
     "decoding.models",
@@ -61,16 +65,21 @@ RUNS_MODELS = (
 ALLOWED = {
     "gradio": ("app", "decoding.page"),
     "gradio_client": ("decoding.bench",),
-    "starlette": ("decoding.page",),
+    "starlette": ("decoding.page",),  # gradio is made of these two
+    "fastapi": ("decoding.page.guard",),
     "prometheus_client": ("decoding.page",),
     "torch": RUNS_MODELS,
     "transformers": RUNS_MODELS,
     "tokenizers": (*RUNS_MODELS, "decoding.tokenizer_file"),
+    "llama_cpp": ("decoding.bench",),  # on request, where it is installed
     "spaces": ("decoding.engines",),
+    "httpx": ("decoding.engines",),
     "gguf": ("decoding.starter",),
     "filelock": ("decoding.starter",),
     "huggingface_hub": ("decoding.hub", "decoding.fetching", "decoding.offers"),
-    "psutil": ("decoding.room",),
+    "psutil": ("decoding.room", "decoding.bench"),
+    "numpy": ("decoding.engines",),
+    "threadpoolctl": ("decoding.engines",),
     "playwright": ("decoding.bench",),
     "pandas": ("decoding.trace", "decoding.export"),  # trace for its types
     "pydantic": ("decoding.links", "decoding.trace", "decoding.step", "decoding.loops", "decoding.tokens"),

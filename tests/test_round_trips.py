@@ -69,8 +69,11 @@ def test_any_run_comes_back(trace: Trace) -> None:
 PICKS = st.dictionaries(st.integers(0, 5), st.integers(1, ScriptedEngine().vocabulary_size - 1), max_size=4)
 
 
+PROMPTS = texts.map(lambda text: text.replace("\0", ""))  # a NUL is refused
+
+
 @settings(max_examples=60)
-@given(prompt=texts, steps=st.integers(1, 6), choices=st.integers(1, 5), picks=PICKS)
+@given(prompt=PROMPTS, steps=st.integers(1, 6), choices=st.integers(1, 5), picks=PICKS)
 def test_any_run_is_written_again_from_its_link(prompt: str, steps: int, choices: int, picks: dict[int, int]) -> None:
     forced = sorted(pick for pick in picks.items() if pick[0] < steps)
     trace = written(prompt, steps, choices, forced)

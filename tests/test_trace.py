@@ -98,7 +98,7 @@ def test_each_line_is_plain_json_with_the_names_of_the_design(run: Trace) -> Non
     header, first, *_, end = map(json.loads, run.to_jsonl().splitlines())
     assert (header["format"], header["version"], header["prompt"]) == ("greedyscope", 1, "Transformers are the")
     assert header["prompt_token_ids"] == [token["token_id"] for token in header["prompt_tokens"]]
-    assert set(first) == {"index", "picked", "forced", "candidates", "rest", "entropy", "margin"}
+    assert set(first) == {"index", "picked", "forced", "candidates", "rest", "entropy", "margin", "log_sums"}
     assert set(first["picked"]) == {"token_id", "text", "probability", "logprob", "rank"}
     assert end == {"stop_reason": "steps"}
 

@@ -82,6 +82,24 @@ ALTERED: dict[str, tuple[int, dict[str, Any], str]] = {
         {"picked__logprob": -math.inf},
         "Line 2 of the run cannot be read: picked.logprob: Value error, NaN",
     ),
+    "sums without T = 1": (1, {"log_sums": [[0.5, 3.0]]}, "Line 2 of the run cannot be right: its log_sums are not in"),
+    "sums out of order": (
+        1,
+        {"log_sums": [[2, 1.0], [1, 0.0]]},
+        "Line 2 of the run cannot be right: its log_sums are not in ascending order of 1 / T, with T = 1 among them.",
+    ),
+    "sums too small": (
+        1,
+        {"log_sums": [[1, 0.0], [2, -5.0]]},
+        "Line 2 of the run cannot be right: its candidates have more than the whole probability at a temperature",
+    ),
+    "sums far too small": (
+        1,
+        {"log_sums": [[1, 1e300], [2, -1e300]]},
+        "Line 2 of the run cannot be right: its candidates have more than the whole probability at a temperature",
+    ),
+    "a sum that is no number": (1, {"log_sums": [[1, None]]}, "Line 2 of the run cannot be read: log_sums.0.1: Input"),
+    "a power of 0": (1, {"log_sums": [[0, 1.0]]}, "Line 2 of the run cannot be read: log_sums.0.0: Input should be"),
     "stop reason": (-1, {"stop_reason": "tired"}, "Line 5 of the run cannot be read: stop_reason: Input should be"),
     "lone surrogate": (0, {"prompt": "\ud800"}, "Line 1 of the run cannot be read: the line: Input should be a valid"),
 }

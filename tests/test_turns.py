@@ -28,7 +28,7 @@ def test_first_come_first_served() -> None:
             threading.Event().wait(0.001)
     turns.__exit__()
     for thread in threads:
-        thread.join(20)
+        thread.join(300)
     assert order == [0, 1, 2, 3, 4]
 
 
@@ -47,7 +47,7 @@ def test_who_asks_again_at_once_is_behind_who_waits() -> None:
     turns.__exit__()
     with turns:
         order.append("again")
-    thread.join(20)
+    thread.join(300)
     assert order == ["other", "again"]
 
 
@@ -82,6 +82,6 @@ def test_work_ends_where_nobody_waits_for_it() -> None:
 
     thread = threading.Thread(target=work)
     thread.start()
-    thread.join(20)
+    thread.join(300)
     assert outcome == [1, "left"]
     assert network.forward(3) == 3  # the mark is that thread's alone
