@@ -142,7 +142,7 @@ LIBRARY = [
 SAYS = re.compile(r"^([A-Z]\w*Error|_no_pick|report)$")
 NOT_SAID = re.compile(
     r"^(\W*|(the batch|sharing a pass|a recorded step|a (row|text)'s first|"
-    r"NaN and|plotly is|\{\} is said|.\{\}. names|.hub:\{\}. is no) .*)$"
+    r"NaN and|plotly is|\{\} is said|.\{\}. names|.hub:\{\}. is no|The server ended) .*)$"
 )
 """Bugs, and what the operator is told before there is a page."""
 
