@@ -75,9 +75,9 @@ def unescaped(page: str) -> str:
 
 def test_reading_ahead_needs_no_torch_and_tells_no_failure() -> None:
     code = (
-        "import sys; from decoding.startup import read_ahead; from decoding.tokenizer_file import read_tokenizer\n"
+        "import sys; from decoding.startup import read_ahead; from decoding import tokenizer_file\n"
         "for model in ('nope', '', 'starter'): read_ahead(model).join()\n"
-        "print(read_tokenizer.cache_info().currsize, {'torch', 'transformers'} & sys.modules.keys())"
+        "print(tokenizer_file._read.cache_info().currsize, {'torch', 'transformers'} & sys.modules.keys())"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("1 set()\n", "")
