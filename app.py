@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Any
 from decoding.catalogue import Entry, offered
 from decoding.engines import Engine
 from decoding.errors import RequestError
+from decoding.heaps import few_heaps
 from decoding.lent import zero_gpu
 from decoding.shelf import Loader, Look, Report, Shelf
 from decoding.starter import STARTER_ID
-from decoding.startup import few_heaps, quick_imports, read_ahead, without_stubs
+from decoding.startup import quick_imports, read_ahead, without_stubs
 
 if TYPE_CHECKING:  # importing gradio takes longer than all that is done before it
     import gradio as gr
@@ -37,6 +38,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 MAX_EVENTS = 256
 """Events that Gradio handles at once, waiting visitors among them; the line before the model is shorter."""
+MAX_SESSIONS = 256
+"""Visitors of whom Gradio remembers what their page shows, the last run of each among it. Nothing here needs it: a
+request carries all there is to know. Gradio's own 10,000 would be hundreds of MB.
+"""
 
 
 NUMBERS = {"runs": 1, "waiting": 0, "seconds": 1, "port": 0}
@@ -127,6 +132,7 @@ def launch(app: "gr.Blocks", *, metrics: bool = False, mcp: bool = False, **opti
             **guarded(app, frozenset([plotly_js().as_posix()])),
         },
         max_threads=MAX_EVENTS,
+        state_session_capacity=MAX_SESSIONS,
         **patiently(),
         **options,
     )

@@ -3,7 +3,6 @@
 Owns what the program does while its page is being built. Knows files and imports; no model, no page.
 """
 
-import ctypes
 import gc
 import inspect
 import os
@@ -77,16 +76,3 @@ def without_stubs() -> Iterator[None]:
         yield
     finally:
         inspect.getfile = real
-
-
-def few_heaps() -> bool:
-    """Have all threads share two heaps. Returns whether this C library can be asked to, which is glibc's way.
-
-    It gives threads up to eight heaps a core, and each keeps what was freed in it. The server's threads come and go, so
-    that hundreds of MB are held which nobody uses: after 300 short runs 2,270 MB, and 1,900 MB so.
-    """
-    arena_max = -8  # M_ARENA_MAX of malloc.h
-    try:
-        return bool(ctypes.CDLL(None).mallopt(arena_max, 2))
-    except (AttributeError, OSError, TypeError):  # musl, macOS, Windows
-        return False

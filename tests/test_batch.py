@@ -445,6 +445,17 @@ def test_many_at_once_and_then_no_thread(tiny_folder: Folder) -> None:
     assert shared.batch._worker is None
 
 
+def test_what_the_rows_took_is_given_back_when_nobody_is_left(
+    tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = ByHand(load(tiny_folder("llama")))
+    given_back: list[int] = []
+    monkeypatch.setattr(batch_module, "give_back", lambda: given_back.append(len(batch._texts)))
+    text = batch.join([1, 2, 3], steps=4, top_k=2, forced={})
+    batch._work()
+    assert (len(text.readouts), given_back) == (4, [0])
+
+
 def test_closing_the_iterator_leaves(tiny_folder: Folder) -> None:
     shared = SharedEngine(load(tiny_folder("llama")))
     steps: Any = shared.steps([1, 2, 3], max_new_tokens=90, top_k=2)

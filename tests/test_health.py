@@ -70,3 +70,14 @@ def test_runs_are_counted_and_logged_without_their_text(url: str, caplog: pytest
     lines = [json.loads(JsonLines().format(record)) for record in caplog.records if record.getMessage() == "run"]
     assert [(line["outcome"], line["steps"]) for line in lines] == [("done", 4), ("error", 0)]
     assert SECRET not in caplog.text + "".join(map(json.dumps, lines))
+
+
+def test_sessions_are_remembered_within_bounds_and_nobody_misses_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(application, "MAX_SESSIONS", 1)
+    page = application.build_app(lambda name, report: ScriptedEngine(), ["scripted"])
+    with served(page) as url:
+        for session in ("one", "two", "one"):
+            run = {"data": ["a", 3, 2, "scripted"], "session_hash": session}
+            event = httpx.post(f"{url}gradio_api/call/greedy", json=run, timeout=60).json()["event_id"]
+            assert "event: complete" in httpx.get(f"{url}gradio_api/call/greedy/{event}", timeout=60).text
+            assert list(page.state_holder.session_data) == [session]

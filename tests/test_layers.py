@@ -43,6 +43,7 @@ FLOORS = {
     "decoding.sealed": 1.2,
     "decoding.tokens": 1,
     "decoding.errors": 1,
+    "decoding.heaps": 1,
     "decoding.leaving": 1,
     "decoding.loops": 1,
     "decoding.texts": 1.2,

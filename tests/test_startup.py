@@ -123,31 +123,3 @@ def test_garbage_is_collected_again_after_an_import_that_fails() -> None:
 def test_a_bare_process_that_fails_says_why(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"(?s)before its first step: .*config\.json"):
         bench._bare(str(tmp_path), "cpu", "float32")
-
-
-def test_threads_share_two_heaps() -> None:
-    program = """
-import ctypes, platform, sys, threading
-from decoding.startup import few_heaps
-few = few_heaps()
-assert few == (platform.libc_ver()[0] == "glibc")
-libc = ctypes.CDLL(None)
-libc.malloc.restype = ctypes.c_void_p
-together = threading.Barrier(16)
-def work():
-    together.wait()
-    for _ in range(200):
-        libc.malloc(10_000)
-    together.wait()
-threads = [threading.Thread(target=work) for _ in range(16)]
-[thread.start() for thread in threads]
-[thread.join() for thread in threads]
-if few:
-    libc.fdopen.restype = ctypes.c_void_p
-    libc.malloc_info(0, ctypes.c_void_p(libc.fdopen(1, b"w")))
-    libc.fflush(None)
-else:
-    print("<heap")
-"""
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert 1 <= done.stdout.count("<heap") <= 2

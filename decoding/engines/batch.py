@@ -37,6 +37,7 @@ from decoding.engines.text import Text
 from decoding.errors import ModelError
 from decoding.forced import pick
 from decoding.greedy import read
+from decoding.heaps import give_back
 from decoding.leaving import check_left
 from decoding.room import OUT_OF_MEMORY, is_out_of_memory
 from decoding.step import Readout
@@ -125,6 +126,7 @@ class Batch:
         try:
             while self.round():
                 pass
+            give_back()  # nobody waits, and rows of many sizes were laid out and dropped
         except BaseException as error:  # a bug; nobody may wait for ever
             logging.getLogger(__name__).exception("the batch failed")
             with self._lock:
