@@ -5,7 +5,7 @@ Owns how a model gets into memory. Knows no loop and no page.
 
 import os
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,8 @@ class Words:
 def load_words(entry: Entry, report: Report = silent) -> Words:
     """What is here of a model that is computed elsewhere. Raises ModelError where its files cannot be had."""
     folder = hub.fetch_words(entry, report) if entry.repository else _folder(entry, report)
-    config, tokenizer = _read_files(entry.name, folder)
+    with _held_to_sums(entry, folder):
+        config, tokenizer = _read_files(entry.name, folder)
 
     def settings() -> GenerationConfig:
         if (folder / GENERATION_CONFIG_NAME).exists():
@@ -97,7 +98,7 @@ def load_model(model: str | Entry, *, device: str, dtype: str, report: Report = 
     if not entry.parameters:
         placement = place(entry.name, parameters_in(folder), device=device, dtype=dtype)
     report(f"Loading {entry.name} …", None)
-    with unchanged(folder, _CHANGED) if entry.name == STARTER_ID else nullcontext():
+    with _held_to_sums(entry, folder):
         network, tokenizer = _load(entry.name, folder, placement)
     revision = entry.revision if entry.name == STARTER_ID else folder.name if entry.repository else ""
     return describe(network, tokenizer, model=entry.name, revision=revision, why=placement.why)
@@ -177,6 +178,11 @@ def _folder(entry: Entry, report: Report) -> Path:
     if entry.repository:
         return hub.fetch(entry, report)
     return Path(os.path.expanduser(entry.name)).resolve()
+
+
+def _held_to_sums(entry: Entry, folder: Path) -> AbstractContextManager[None]:
+    """Raises ModelError after what is done within, where the starter's files are not as they were written."""
+    return unchanged(folder, _CHANGED) if entry.name == STARTER_ID else nullcontext()
 
 
 def _tokenizer(model: str, folder: Path) -> Any:

@@ -33,19 +33,21 @@ def seal(folder: Path) -> None:
 
 
 def is_whole(folder: Path) -> bool:
-    """Whether each file is there and as long as it was when written."""
+    """Whether each file is there and as long as it was when written, the sums among them: a folder that was sealed
+    before there were sums has to be made again.
+    """
     try:
         sizes = json.loads((folder / CONTENTS_FILE).read_text("utf-8"))
-        return all((folder / name).stat().st_size == size for name, size in sizes.items())
-    except (OSError, ValueError, AttributeError):
+        return SUMS_FILE in sizes and all((folder / name).stat().st_size == size for name, size in sizes.items())
+    except (OSError, ValueError, AttributeError, TypeError):
         return False
 
 
 @contextmanager
 def unchanged(folder: Path, sentence: str) -> Iterator[None]:
     """Hold the files against their sums, in a thread of its own, while they are loaded. Raises ModelError with the
-    sentence, in which {file} is the one that was changed; the folder is whole no more then. One that was sealed
-    before there were sums is not looked at.
+    sentence, in which {file} is the one that was changed; the folder is whole no more then. Sums that cannot be
+    read are a file that was changed.
     """
     found: list[str] = []
     thread = threading.Thread(target=lambda: found.extend(_changed(folder)), name="sums", daemon=True)
@@ -74,6 +76,7 @@ def _changed(folder: Path) -> Iterator[str]:
     try:
         lines = (folder / SUMS_FILE).read_text("utf-8").splitlines()
     except (OSError, ValueError):
+        yield SUMS_FILE
         return
     for line in lines:
         sha256, _, name = line.partition("  ")

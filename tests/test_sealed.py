@@ -1,5 +1,6 @@
 """A byte that changes on the disk, in a file as long as before: it is found when the model is loaded."""
 
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -7,7 +8,9 @@ from pathlib import Path
 import pytest
 
 import decoding
+from decoding.catalogue import CATALOGUE
 from decoding.errors import ModelError
+from decoding.models import load_words
 from decoding.sealed import CONTENTS_FILE, SUMS_FILE, is_whole, seal
 from tests import tiny_models
 
@@ -57,10 +60,31 @@ def test_a_file_that_goes_while_it_is_loaded(folder: Path) -> None:
         decoding.load("starter", device="cpu")
 
 
-def test_a_folder_from_before_there_were_sums_is_taken_as_it_is(folder: Path) -> None:
+def test_a_folder_from_before_there_were_sums_is_made_again(folder: Path) -> None:
     (folder / SUMS_FILE).unlink()
-    flip(folder / "model.safetensors", 0.9)
-    assert decoding.load("starter", device="cpu").info.id == "starter"
+    sizes = json.loads((folder / CONTENTS_FILE).read_text("utf-8"))
+    del sizes[SUMS_FILE]
+    (folder / CONTENTS_FILE).write_text(json.dumps(sizes), "utf-8")
+    assert not is_whole(folder)
+    with pytest.raises(ModelError, match="SHA256SUMS is not as it was written"):  # were it loaded all the same
+        decoding.load("starter", device="cpu")
+
+
+def test_sums_that_cannot_be_read_are_no_leave_to_load(folder: Path) -> None:
+    sums = folder / SUMS_FILE
+    sums.write_bytes(b"\xff" + sums.read_bytes()[1:])
+    assert is_whole(folder)
+    with pytest.raises(ModelError, match="SHA256SUMS is not as it was written"):
+        decoding.load("starter", device="cpu")
+    assert not is_whole(folder)
+
+
+def test_the_words_alone_are_held_to_the_sums_too(folder: Path) -> None:
+    entry = CATALOGUE["starter"]
+    assert load_words(entry).model == "starter"
+    flip(folder / "tokenizer.json", 0.5)
+    with pytest.raises(ModelError, match=r"tokenizer\.json is not as it was written"):
+        load_words(entry)
 
 
 def test_the_tokenizer_that_is_fetched_again_is_read_again(folder: Path) -> None:
