@@ -13,7 +13,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,10 @@ from decoding.catalogue import Entry
 from decoding.errors import ModelError
 from decoding.starter import Report
 
-WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+WEIGHTS, INDEX, SHARDS = "model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors"
+CONFIG = "config.json"
 WORDS = (
-    "config.json",
+    CONFIG,
     "generation_config.json",
     "tokenizer*",
     "special_tokens_map.json",
@@ -38,7 +39,7 @@ WORDS = (
     "*.model",
 )
 """The small files, which a model that is computed elsewhere needs too."""
-FILES = (WEIGHTS, INDEX, "model-*-of-*.safetensors", *WORDS)
+FILES = (WEIGHTS, INDEX, SHARDS, *WORDS)
 SILENCE_SECONDS = 60.0  # after which a network that says nothing is given up
 _LOOK_SECONDS = 3.0
 
@@ -47,6 +48,11 @@ OUT_OF_REACH = (
     "choose another model."
 )
 BROKE_OFF = "Fetching {model} broke off: {reason}. What has come is kept; press Run to go on from there."
+
+Fits = Callable[[Path, int], None]
+"""Is given the folder of a model's config.json and its number of parameters (0: nobody knows), before its weights are
+fetched. Raises what refuses it.
+"""
 
 
 def cached(entry: Entry) -> Path | None:
@@ -72,14 +78,16 @@ def reachable() -> bool:
     return True
 
 
-def fetch(entry: Entry, report: Report) -> Path:
-    """The folder of a model, fetched first where it is not here yet. Raises ModelError where it cannot be had."""
+def fetch(entry: Entry, report: Report, fits: Fits | None = None) -> Path:
+    """The folder of a model, fetched first where it is not here yet and `fits`. Raises ModelError where it cannot be
+    had.
+    """
     if folder := cached(entry):
         return folder
     if constants.HF_HUB_OFFLINE:
         raise ModelError(OUT_OF_REACH.format(model=entry.name))
     report(f"Asking for {entry.name} …", None)
-    _fetch(entry, report)
+    _fetch(entry, report, fits)
     if folder := cached(entry):
         return folder
     raise ModelError(BROKE_OFF.format(model=entry.name, reason="not every file has come"))
@@ -121,7 +129,7 @@ def blobs_folder(repository: str) -> Path:
 
 def _has_words(folder: Path) -> bool:
     tokenizer = ("tokenizer.json", "vocab.json", "vocab.txt", "tokenizer.model", "spiece.model")
-    return (folder / "config.json").exists() and any((folder / name).exists() for name in tokenizer)
+    return (folder / CONFIG).exists() and any((folder / name).exists() for name in tokenizer)
 
 
 def _is_whole(folder: Path) -> bool:
@@ -136,7 +144,7 @@ def _is_whole(folder: Path) -> bool:
     return all((folder / name).exists() for name in shards)
 
 
-def _fetch(entry: Entry, report: Report) -> None:
+def _fetch(entry: Entry, report: Report, fits: Fits | None) -> None:
     """Have a child process fetch a model, and say how far it is. However this is left, the child is dead."""
     blobs = blobs_folder(entry.repository)
     already = _bytes_in(blobs, but=".incomplete")
@@ -145,13 +153,19 @@ def _fetch(entry: Entry, report: Report) -> None:
     listener = threading.Thread(target=_listen, args=(child, told), daemon=True)
     listener.start()
     signs: tuple[int, ...] = ()
+    agreed = False
     heard = time.monotonic()
     try:
         while child.poll() is None and time.monotonic() - heard < SILENCE_SECONDS:
             come = _bytes_in(blobs)
             if signs != (signs := (come, len(told), told.get("checked", 0))):
                 heard = time.monotonic()
-            if total := told.get("total"):
+            if "total" in told and not agreed:
+                if fits:
+                    fits(Path(told["folder"]), told["parameters"])
+                agreed = True
+                _go_on(child)
+            if agreed and (total := told["total"]):
                 done = min(come - already, total)
                 report(f"Fetching {entry.name}: {done / 1e6:.0f} of {total / 1e6:.0f} MB", done / total)
             with suppress(subprocess.TimeoutExpired):
@@ -176,6 +190,12 @@ def _child(entry: Entry) -> "subprocess.Popen[bytes]":
     extra |= {"HF_HUB_DISABLE_TELEMETRY": "1"}
     command = [sys.executable, "-m", "decoding.fetching", entry.name, entry.repository, entry.revision]
     return subprocess.Popen(command, env=os.environ | extra, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+
+def _go_on(child: "subprocess.Popen[bytes]") -> None:
+    assert child.stdin
+    with suppress(OSError):  # it has just ended
+        os.write(child.stdin.fileno(), b".")
 
 
 def _listen(child: "subprocess.Popen[bytes]", told: dict[str, Any]) -> None:

@@ -92,9 +92,16 @@ def load_words(entry: Entry, report: Report = silent) -> Words:
 def load_model(model: str | Entry, *, device: str, dtype: str, report: Report = silent) -> Loaded:
     """See `decoding.engines.local.load`."""
     entry = model if isinstance(model, Entry) else entry_of(model)
-    # Before anything is fetched; what the files say is as good as the catalogue where that is silent.
+    # Before anything is fetched. Where the catalogue is silent, the files say how large the model is, and those of the
+    # Hub do so before they are fetched.
     placement = place(entry.name, entry.parameters, device=device, dtype=dtype)
-    folder = _folder(entry, report)
+
+    def fits(half: Path, parameters: int) -> None:
+        _read_config(entry.name, half)
+        if not entry.parameters:
+            place(entry.name, parameters, device=device, dtype=dtype)
+
+    folder = _folder(entry, report, fits)
     if not entry.parameters:
         placement = place(entry.name, parameters_in(folder), device=device, dtype=dtype)
     report(f"Loading {entry.name} …", None)
@@ -135,9 +142,14 @@ def _load(model: str, folder: Path, placement: Placement) -> tuple[PreTrainedMod
 
 def _read_files(model: str, folder: Path) -> tuple[PreTrainedConfig, Any]:
     """A model's configuration and its tokenizer."""
-    config = _from_files(model, lambda: AutoConfig.from_pretrained(folder, **_LOCAL))
+    return _read_config(model, folder), _from_files(model, lambda: _tokenizer(model, folder))
+
+
+def _read_config(model: str, folder: Path) -> PreTrainedConfig:
+    """A model's configuration. Raises ModelError where it is that of no causal language model."""
+    config: PreTrainedConfig = _from_files(model, lambda: AutoConfig.from_pretrained(folder, **_LOCAL))
     _check_reads_forward(model, config)
-    return config, _from_files(model, lambda: _tokenizer(model, folder))
+    return config
 
 
 def describe(network: PreTrainedModel, tokenizer: Any, *, model: str, revision: str = "", why: str = "") -> Loaded:
@@ -171,12 +183,12 @@ def _beginning(tokenizer: Any, config: PreTrainedConfig) -> int | None:
     return config.bos_token_id if beginning is None else beginning
 
 
-def _folder(entry: Entry, report: Report) -> Path:
-    """Where a model's files are, once they are here."""
+def _folder(entry: Entry, report: Report, fits: hub.Fits | None = None) -> Path:
+    """Where a model's files are, once they are here; those of the Hub are fetched where it `fits`."""
     if entry.name == STARTER_ID:
         return ensure_starter(report)
     if entry.repository:
-        return hub.fetch(entry, report)
+        return hub.fetch(entry, report, fits)
     return Path(os.path.expanduser(entry.name)).resolve()
 
 

@@ -20,20 +20,27 @@ class Hub:
     """The repositories by name, and how the network is today.
 
     `break_after` ends a large file's connection after so many bytes, once for each time it is set; `damage` changes a
-    byte of large files; `hold` keeps large files waiting after `hold_after` bytes, until it is set. `sizes` are lies
-    about files' sizes, by name. `asked` keeps the paths, `ranges` where large files began.
+    byte of large files; `gated` gives files to nobody; `hold` keeps large files waiting after `hold_after` bytes, until
+    it is set. `sizes` are lies about files' sizes, by name. `asked` keeps the paths, `ranges` where large files began;
+    a look at no more than their beginning is answered as it is, and not kept.
     """
 
     def __init__(self) -> None:
         self.repositories: dict[str, Path] = {}
         self.break_after: int | None = None
         self.damage = False
+        self.gated = False
         self.hold: threading.Event | None = None
         self.hold_after = 0
         self.sizes: dict[str, int] = {}
         self.asked: list[str] = []
         self.ranges: list[int] = []
         self.url = ""
+
+    @property
+    def template(self) -> str:
+        """What huggingface_hub makes of its endpoint when it is imported: every file's address."""
+        return f"{self.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
 
     def find(self, path: str) -> tuple[str, str, str] | None:
         """What a path asks for: kind, repository, the rest."""
@@ -77,6 +84,8 @@ class _Handler(BaseHTTPRequestHandler):
             file = self.hub.repositories[found[1]] / name
             if commit not in ("main", COMMIT) or not file.is_file():
                 self._answer(404, b"{}", {"X-Error-Code": "EntryNotFound"})
+            elif self.hub.gated:
+                self._answer(403, b"{}", {"X-Error-Code": "GatedRepo"})
             else:
                 self._file(file)
 
@@ -103,15 +112,17 @@ class _Handler(BaseHTTPRequestHandler):
     def _file(self, file: Path) -> None:
         content, sha256 = file.read_bytes(), digest(file)
         etag = sha256 if is_large(file) else sha256[:40]
-        first = int((self.headers.get("Range") or "bytes=0-").removeprefix("bytes=").split("-")[0])
+        first, _, last = (self.headers.get("Range") or "bytes=0-").removeprefix("bytes=").partition("-")
+        begin, end = int(first), min(int(last) + 1, len(content)) if last else len(content)
         headers = {"ETag": f'"{etag}"', "X-Repo-Commit": COMMIT, "Accept-Ranges": "bytes"}
-        if first:
-            headers["Content-Range"] = f"bytes {first}-{len(content) - 1}/{len(content)}"
-        if is_large(file) and self.command == "GET":
-            self.hub.ranges.append(first)
+        if is_part := bool(begin or last):
+            headers["Content-Range"] = f"bytes {begin}-{end - 1}/{len(content)}"
+        is_whole = is_large(file) and not last  # all the rest of it, and no look at its beginning
+        if is_whole and self.command == "GET":
+            self.hub.ranges.append(begin)
             if self.hub.damage:
                 content = bytes([content[0] ^ 1]) + content[1:]
-        self._answer(206 if first else 200, content[first:], headers, large=is_large(file))
+        self._answer(206 if is_part else 200, content[begin:end], headers, large=is_whole)
 
     def _json(self, value: Any) -> None:
         self._answer(200, json.dumps(value).encode(), {"Content-Type": "application/json"})

@@ -110,6 +110,7 @@ def net(tiny_folder: Callable[[str], Path], small_disk: Path, monkeypatch: pytes
         there.repositories["org/tiny"] = tiny_folder("gpt2")
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
         monkeypatch.setattr(constants, "ENDPOINT", there.url)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", there.template)
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(small_disk / "hub"))
         yield there
 
@@ -131,7 +132,7 @@ def test_what_stops_a_fetch_in_the_middle_is_named(
     monkeypatch.setattr(constants, "HF_HUB_CACHE", cache)
     monkeypatch.setattr(fetching, "http_get", refusing(number))
     with pytest.raises(ModelError) as refused:
-        fetching.fetch_here("tiny", "org/tiny", COMMIT)
+        fetching.fetch_here("tiny", "org/tiny", COMMIT, lambda: None)
     assert str(refused.value).startswith(sentence.format(cache=cache))
 
 

@@ -11,12 +11,13 @@ from pathlib import Path
 import psutil
 import pytest
 from huggingface_hub import constants
+from transformers import AutoConfig, AutoModel
 
 import decoding
-from decoding import hub
-from decoding.catalogue import Entry
+from decoding import devices, fetching, hub, room
+from decoding.catalogue import Entry, memory_needed
 from decoding.engines import local
-from decoding.errors import ModelError
+from decoding.errors import ModelError, RoomError
 from decoding.starter import Report, silent
 from tests import local_hub, tiny_models
 from tests.local_hub import COMMIT, Hub
@@ -74,9 +75,13 @@ def test_a_slow_network_shows_its_progress_and_the_model_decodes(net: Hub, folde
             net.hold.set()
 
     engine = local.load(TINY, device="cpu", report=report)
-    assert told[0] == ("Asking for tiny …", None)
-    assert told[-1] == ("Loading tiny …", None)
-    fractions = [fraction for word, fraction in told if word.startswith("Fetching tiny: ") and fraction is not None]
+    (asking, *fetching, loading) = told
+    assert asking == ("Asking for tiny …", None)
+    assert loading == ("Loading tiny …", None)
+    total = sum(path.stat().st_size for path in folder.iterdir())
+    fractions = [fraction for _, fraction in fetching if fraction is not None]
+    of = f"of {total / 1e6:.0f} MB"
+    assert [word for word, _ in fetching] == [f"Fetching tiny: {f * total / 1e6:.0f} {of}" for f in fractions]
     assert fractions == sorted(fractions)
     assert 0 <= fractions[0] < fractions[-1] <= 1
     assert engine.info.id == "tiny"
@@ -247,6 +252,64 @@ def test_pickled_weights_are_not_fetched(net: Hub, folder: Path, tmp_path: Path)
     assert net.ranges == []
 
 
+def test_what_is_there_but_not_for_everybody(net: Hub):
+    net.gated = True
+    assert refusal() == "The Hugging Face Hub does not give out tiny (it asks for an account). Choose another model."
+
+
+def test_weights_of_nothing(net: Hub, folder: Path, tmp_path: Path):
+    net.repositories["org/tiny"] = Path(shutil.copytree(folder, tmp_path / "bare"))
+    (tmp_path / "bare" / "config.json").unlink()
+    assert refusal() == "tiny has no config.json, so nobody knows what its weights are of. Choose another model."
+    assert net.ranges == []
+
+
+@pytest.mark.parametrize("in_shards", [False, True])
+def test_too_large_for_the_memory(net: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_shards: bool):
+    """Of a repository that is in no catalogue, the beginnings of its files say how large the model is."""
+    network = tiny_models.network("llama")
+    network.save_pretrained(tmp_path / "there", max_shard_size="20KB" if in_shards else "5GB")
+    tiny_models.tokenizer().save_pretrained(tmp_path / "there")
+    assert (len(list((tmp_path / "there").glob("*.safetensors"))) > 1) == in_shards
+    net.repositories["org/tiny"] = tmp_path / "there"
+    needed = memory_needed(sum(weights.numel() for weights in network.parameters()), "float32")
+    monkeypatch.setattr(devices, "free_memory", lambda: needed - 1)
+    monkeypatch.setattr(devices, "size", lambda count: f"{count} B")
+    monkeypatch.setattr(room, "size", lambda count: f"{count} B")
+    told: list[str] = []
+
+    def ask() -> None:
+        local.load(Entry("tiny", "org/tiny"), device="cpu", dtype="float32", report=lambda word, _: told.append(word))
+
+    with pytest.raises(RoomError) as refused:
+        ask()
+    assert str(refused.value) == (
+        f"tiny needs {needed} B of memory in float32, and {needed - 1} B is free. Choose a smaller model, or free some "
+        "memory."
+    )
+    assert (net.ranges, told) == ([], ["Asking for tiny …"])
+    monkeypatch.setattr(devices, "free_memory", lambda: needed)
+    ask()
+    assert net.ranges
+
+
+def test_what_reads_backwards_is_refused_by_its_configuration(net: Hub, tmp_path: Path):
+    config = AutoConfig.for_model("bert", hidden_size=32, num_hidden_layers=1, num_attention_heads=4)
+    net.repositories["org/tiny"] = tiny_models.save(tmp_path / "there", AutoModel.from_config(config))
+    with pytest.raises(ModelError) as refused:
+        local.load(TINY, device="cpu")
+    assert str(refused.value) == "tiny is an encoder model (bert); greedy decoding needs a causal one."
+    assert net.ranges == []
+
+
+def test_a_header_that_cannot_be_read_is_left_to_the_loader(net: Hub, tmp_path: Path):
+    there = tiny_models.save(tmp_path / "there", tiny_models.network("llama"))
+    (there / "model.safetensors").write_bytes(b"x" * 10_000)
+    net.repositories["org/tiny"] = there
+    with pytest.raises(ModelError, match=r"^tiny could not be loaded\. Its files may be missing or damaged"):
+        local.load(Entry("tiny", "org/tiny"), device="cpu")
+
+
 def test_too_large_for_the_disk(net: Hub, tmp_path: Path):
     """The Hub says how large a file is before it is fetched."""
     net.sizes["model.safetensors"] = 10**15
@@ -254,6 +317,21 @@ def test_too_large_for_the_disk(net: Hub, tmp_path: Path):
     assert sentence.startswith(f"tiny needs 1000000.1 GB on the disk of {tmp_path / 'cache'}, where ")
     assert sentence.endswith(" GB is free. Free some, or set HF_HOME to a folder on a larger disk.")
     assert net.ranges == []
+
+
+def test_what_has_come_needs_no_room_again(net: Hub, folder: Path, monkeypatch: pytest.MonkeyPatch):
+    blobs = hub.blobs_folder("org/tiny")
+    blobs.mkdir(parents=True)
+    come = 5 * MEGABYTE
+    part = blobs / f"{local_hub.digest(folder / 'model.safetensors')}.incomplete"
+    part.write_bytes(weights(folder)[:come])
+    asked: list[int] = []
+    monkeypatch.setattr(fetching, "check_disk", lambda _, needed, folder: asked.append(needed))
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", net.template)
+    fetching.fetch_here("tiny", "org/tiny", COMMIT, lambda: None)
+    (needed,) = asked
+    assert needed == sum(path.stat().st_size for path in folder.iterdir()) - come + fetching.SPARE_BYTES
+    assert net.ranges == [come]
 
 
 def test_a_cache_from_elsewhere_is_trusted_only_where_it_is_whole(net: Hub, folder: Path):
