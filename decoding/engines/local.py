@@ -83,8 +83,10 @@ class LocalEngine:
         def forward(unread: Sequence[int], cache: Any) -> tuple[torch.Tensor, Any]:
             nonlocal last_cache
             logits, last_cache = self.forward(unread, cache)
+            torch.set_num_threads(1)  # for the readout
             return logits, last_cache
 
+        threads = torch.get_num_threads()
         loop: Any  # a generator each time
         if forced:
             loop = self._forced(forward, token_ids, max_new_tokens=room, top_k=top_k, forced=forced)
@@ -96,9 +98,11 @@ class LocalEngine:
             loop = greedy_loop(forward, token_ids, max_new_tokens=room, top_k=top_k, end_ids=self.end_ids)
         try:
             for readout in loop:
+                torch.set_num_threads(threads)
                 readouts.append(readout)
                 yield readout
         finally:
+            torch.set_num_threads(threads)
             loop.close()  # before anything is kept: what a graph has read is then in the cache
             self.memory.keep(token_ids, readouts, last_cache, top_k=top_k)
 
