@@ -1,8 +1,11 @@
 """Bad days: each a sentence for the visitor, a line for the operator, a server that goes on, and no run lost."""
 
 import errno
+import queue
 import shutil
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import gettempdir
 
@@ -13,6 +16,7 @@ from playwright.sync_api import expect
 
 import app as application
 import decoding
+from decoding import leaving
 from decoding.engines import NO_PICKS, Engine, local
 from decoding.engines.shared import SharedEngine
 from decoding.errors import ModelError, RoomError
@@ -21,7 +25,7 @@ from decoding.shelf import Shelf, without_paths
 from decoding.step import Readout
 from tests.browser import Visit, served
 from tests.fakes import ScriptedEngine
-from tests.test_full_disk import refusing, run, saved
+from tests.test_full_disk import run, saved
 
 Folder = Callable[[str], Path]
 
@@ -86,10 +90,24 @@ def test_the_thread_that_computes_dies_and_the_next_run_has_another(
 ) -> None:
     folder = str(tiny_folder("llama"))
     engine, alone = SharedEngine(local.load(folder, device="cpu")), local.load(folder, device="cpu")
-    with monkeypatch.context() as patch:
-        patch.setattr(engine.batch, "_read_prompts", refusing(errno.EIO))
+    died: queue.Queue[threading.Thread] = queue.Queue()
+    left = threading.Event()
+
+    def die(*_: object, **__: object) -> None:
+        died.put(threading.current_thread())
+        raise OSError(errno.EIO, "Input/output error")
+
+    def read() -> list[Readout]:
+        leaving.bear(left)
+        return steps(engine)
+
+    with monkeypatch.context() as patch, ThreadPoolExecutor(1) as reader:
+        patch.setattr(engine.batch, "_read_prompts", die)
+        reading = reader.submit(read)
+        died.get(timeout=600).join()
+        left.set()  # whoever was not told that it died would wait on; so they end here, with another error
         with pytest.raises(RuntimeError, match="the batch failed"):
-            steps(engine)
+            reading.result()
     assert "the batch failed" in caplog.text
     assert steps(engine) == list(alone.steps([5, 6], max_new_tokens=6, top_k=3))
 

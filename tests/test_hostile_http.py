@@ -4,6 +4,7 @@ import json
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 import app as application
 from decoding import assets
 from decoding.page import listening
-from decoding.page.line import OF_A_SESSION, RUNS, WAITING
+from decoding.page.line import OF_A_SESSION, RUNS, WAITING, Line
 from decoding.trace import Trace
 from tests.browser import served
 from tests.fakes import ScriptedEngine
@@ -311,35 +312,56 @@ def test_whatever_is_sent_no_answer_is_a_fault_of_ours(client: httpx.Client, add
     assert "Traceback" not in answer.text
 
 
+class Asking:
+    """A stranger who asks for more and more runs of a page, none of which ends."""
+
+    def __init__(self, page: gr.Blocks, client: httpx.Client) -> None:
+        self.line: Line = page.health.line  # type: ignore[attr-defined]
+        self.client, self.elsewhere = client, ThreadPoolExecutor(1)
+
+    def ask(self, session: str | None, **headers: str) -> str:
+        body = {"data": ["a", 3, 2, "scripted"]} | ({"session_hash": session} if session else {})
+        return str(self.client.post("/gradio_api/call/greedy", json=body, headers=headers).json()["event_id"])
+
+    def is_told(self, sentence: str, address: str, *, most: int) -> None:
+        """A stream of events has a sentence in it, while no more than so many places are taken."""
+
+        def read() -> bool:
+            with self.client.stream("GET", f"/gradio_api/{address}") as events:
+                return any(sentence in line for line in events.iter_lines())
+
+        reading = self.elsewhere.submit(read)
+        while not reading.done():
+            taken = self.line.served + self.line.waiting
+            assert taken <= most, f"{taken} places are taken, and {most} should be"
+            wait([reading], 0.05)
+        assert reading.result(), f"nobody said: {sentence}"
+
+
 def test_one_session_cannot_fill_the_line_nor_one_address(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listening, "PATIENCE_SECONDS", 600.0)  # nobody listens to them, and they keep their places
     engine = ScriptedEngine(delay=600)
     page = application.build_app(lambda name, report: engine, ["scripted"])
-    asked = ["a", 3, 2, "scripted"]
     with served(page) as url, httpx.Client(base_url=url, timeout=300) as client:
-
-        def ask(session: str | None, **headers: str) -> str:
-            body = {"data": asked} | ({"session_hash": session} if session else {})
-            return str(client.post("/gradio_api/call/greedy", json=body, headers=headers).json()["event_id"])
-
+        they = Asking(page, client)
         try:
             for _ in range(OF_A_SESSION):
-                ask("one")
-            with client.stream("GET", f"/gradio_api/call/greedy/{ask('one')}") as events:  # of all of the session's
-                line = next(line for line in events.iter_lines() if "error" in line and line.startswith("data: {"))
-            assert "This page has 4 runs going or waiting, and no page may have more." in line
+                they.ask("one")
+            fifth = they.ask("one")  # whose stream has all of the session's events
+            they.is_told(
+                "This page has 4 runs going or waiting, and no page", f"call/greedy/{fifth}", most=OF_A_SESSION
+            )
             wired = client.get("/config").json()["dependencies"]
             run = next(one["id"] for one in wired if one["backend_fn"] and "submit" in str(one["targets"]))
             for _ in range(OF_A_SESSION + 1):  # the page's own Run, again and again
-                body = {"data": asked, "fn_index": run, "session_hash": "two"}
+                body = {"data": ["a", 3, 2, "scripted"], "fn_index": run, "session_hash": "two"}
                 client.post("/gradio_api/queue/join", json=body).raise_for_status()
-            with client.stream("GET", "/gradio_api/queue/data?session_hash=two") as events:
-                assert any("This page has 4 runs" in line for line in events.iter_lines())
-            half = {"x-forwarded-for": "8.8.8.8"}  # as a proxy on the same machine says it
-            for _ in range((RUNS + WAITING) // 2):
-                ask(None, **half)
-            refused = client.get(f"/gradio_api/call/greedy/{ask(None, **half)}").text
-            assert "48 runs from your network's address are going or waiting" in refused
+            they.is_told("This page has 4 runs", "queue/data?session_hash=two", most=2 * OF_A_SESSION)
+            half, most = {"x-forwarded-for": "8.8.8.8"}, (RUNS + WAITING) // 2  # as a proxy on the same machine says it
+            for _ in range(most):
+                they.ask(None, **half)
+            next_one = f"call/greedy/{they.ask(None, **half)}"
+            they.is_told("48 runs from your network's address are going", next_one, most=2 * OF_A_SESSION + most)
             engine.let_go.set()
             lives(client)
         finally:
