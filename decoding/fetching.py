@@ -105,10 +105,12 @@ def _parameters(repository: str, commit: str, names: list[str]) -> int:
 
 
 def _broken_off(model: str, error: OSError) -> ModelError:
-    """What is said of an error of the disk, or of the transport."""
+    """What is said of an error of the disk, or of the transport, whose own words are for the log."""
     if sentence := _OF_THE_DISK.get(error.errno or 0):
         return ModelError(sentence.format(model=model, cache=constants.HF_HUB_CACHE, reason=error.strerror))
-    return ModelError(BROKE_OFF.format(model=model, reason=_first_line(error)))
+    of_transport = not error.errno or isinstance(error, (ConnectionError, TimeoutError))
+    reason = "the connection was cut" if of_transport else _first_line(error)
+    return ModelError(BROKE_OFF.format(model=model, reason=reason))
 
 
 def _part(blobs: Path, stored: Mapping[str, Any]) -> Path:
@@ -159,7 +161,7 @@ def _is_here(repository: str, commit: str, name: str) -> bool:
 def _status(error: HfHubHTTPError) -> str:
     said = {401: "it asks for an account", 403: "it asks for an account", 404: "there is no such repository or commit"}
     status = error.response.status_code
-    return said.get(status, f"it answered {status}")
+    return said.get(status, f"it answered with status {status}")
 
 
 def _first_line(error: Exception) -> str:
@@ -187,6 +189,8 @@ def _main() -> int:
         model, repository, revision = sys.argv[1:]
         fetch_here(model, repository, revision, told_to_go_on.wait)
     except ModelError as error:
+        if error.__cause__:
+            print(repr(error.__cause__), file=sys.stderr)
         _say(refused=str(error))
         return 1
     return 0

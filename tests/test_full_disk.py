@@ -122,7 +122,8 @@ def net(tiny_folder: Callable[[str], Path], small_disk: Path, monkeypatch: pytes
         (errno.EDQUOT, "The disk is full: tiny needs more room in {cache}. Free some, or set HF_HOME to a folder "),
         (errno.EROFS, "tiny cannot be kept in {cache} (Read-only file system): set HF_HOME to a writable folder, or "),
         (errno.EACCES, "tiny cannot be kept in {cache} (Permission denied): set HF_HOME to a writable folder, or "),
-        (errno.ECONNRESET, "Fetching tiny broke off: [Errno 104] Connection reset by peer. What has come is kept; "),
+        (errno.ECONNRESET, "Fetching tiny broke off: the connection was cut. What has come is kept; "),
+        (errno.EIO, "Fetching tiny broke off: [Errno 5] Input/output error. What has come is kept; "),
     ],
 )
 def test_what_stops_a_fetch_in_the_middle_is_named(

@@ -140,6 +140,8 @@ LIBRARY = [
     if path.relative_to(ROOT / "decoding").as_posix().split("/")[0] not in ("bench", "__main__.py")
 ]
 SAYS = re.compile(r"^([A-Z]\w*Error|_no_pick|report)$")
+FILLING = ("check_step", "_status")
+"""Functions with a table of words that become part of a sentence."""
 NOT_SAID = re.compile(
     r"^(\W*|(the batch|sharing a pass|a recorded step|a (row|text)'s first|"
     r"NaN and|plotly is|\{\} is said|.\{\}. names|.hub:\{\}. is no|The server ended) .*)$"
@@ -169,6 +171,12 @@ def strings(path: Path) -> tuple[set[str], set[str]]:
         elif isinstance(node, ast.Dict):
             pairs = zip(node.keys, node.values, strict=True)
             said |= {template(v) for k, v in pairs if isinstance(k, ast.Constant) and k.value in ("notice", "proof")}
+        elif isinstance(node, ast.FunctionDef) and node.name in FILLING:
+            pairs = (
+                pair for n in ast.walk(node) if isinstance(n, ast.Dict) for pair in zip(n.keys, n.values, strict=True)
+            )
+            filled = {template(word) for pair in pairs for word in pair if word}
+            said |= {text for text in filled if text and " " in text}
         elif isinstance(node, ast.FunctionDef) and node.name in ("sentence", "_proof"):
             said |= {template(n.value) for n in ast.walk(node) if isinstance(n, ast.Return) and n.value}
         elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id.isupper():
@@ -177,8 +185,14 @@ def strings(path: Path) -> tuple[set[str], set[str]]:
     return {text for text in said if text}, every
 
 
+def from_server(words: dict[str, str], begin: str = "") -> set[str]:
+    return {re.sub(r"\{\w+\}", "{}", text) for key, text in words.items() if key.startswith(f"server.{begin}")}
+
+
 def test_every_sentence_of_the_library_has_its_text() -> None:
-    server = {re.sub(r"\{\w+\}", "{}", text) for key, text in texts("en").items() if key.startswith("server.")}
+    # Reasons of the operating system and complaints of pydantic's are pinned where they are met: test_full_disk and
+    # test_trace_strict.
+    server = from_server(texts("en")) - from_server(texts("en"), "others.")
     said = {text for path in LIBRARY if path.name != "check.py" for text in strings(path)[0]}
     files = [*LIBRARY, ROOT / "tests" / "refresh.py"]  # which writes the recorded runs
     every = {text for path in files for text in strings(path)[1]}
