@@ -1,6 +1,8 @@
 """The batch: whoever comes and goes, in whatever order, every run is the run alone."""
 
+import gc
 import threading
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -449,11 +451,18 @@ def test_what_the_rows_took_is_given_back_when_nobody_is_left(
     tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batch = ByHand(load(tiny_folder("llama")))
-    given_back: list[int] = []
-    monkeypatch.setattr(batch_module, "give_back", lambda: given_back.append(len(batch._texts)))
-    text = batch.join([1, 2, 3], steps=4, top_k=2, forced={})
-    batch._work()
-    assert (len(text.readouts), given_back) == (4, [0])
+    alive: list[Any] = []
+    monkeypatch.setattr(batch_module, "give_back", lambda: alive.append(rows()))
+    gc.disable()  # nobody else shall have to find them
+    try:
+        texts = [batch.join(ids, steps=4, top_k=2, forced={}) for ids in ([1, 2, 3], [4, 5])]
+        batch.round()
+        rows = weakref.ref(batch._seats._rows)
+        assert len(rows()) == 2
+        batch._work()
+    finally:
+        gc.enable()
+    assert ([len(text.readouts) for text in texts], alive) == ([4, 4], [None])
 
 
 def test_closing_the_iterator_leaves(tiny_folder: Folder) -> None:

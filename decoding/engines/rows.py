@@ -16,6 +16,7 @@ Knows caches and ids, no readout, no thread and no person.
 """
 
 import inspect
+import weakref
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -37,7 +38,9 @@ class RowLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]  # transformer
 
     def __init__(self, rows: "Rows", *, is_sliding: bool) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.rows, self.is_sliding = rows, is_sliding
+        # A circle of references would hold the tensors of rows that are gone, 100 MB a time, till garbage is looked for.
+        self.rows: Rows = weakref.proxy(rows)
+        self.is_sliding = is_sliding
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
         raise NotImplementedError("a row's first tokens are read alone, and then joined")
