@@ -38,7 +38,8 @@ class RowLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]  # transformer
 
     def __init__(self, rows: "Rows", *, is_sliding: bool) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        # A circle of references would hold the tensors of rows that are gone, 100 MB a time, till garbage is looked for.
+        # A circle of references would hold the tensors of rows that are gone until garbage is looked for: 100 MB a
+        # time.
         self.rows: Rows = weakref.proxy(rows)
         self.is_sliding = is_sliding
 
