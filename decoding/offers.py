@@ -17,11 +17,11 @@ from decoding.catalogue import Entry, millions, size
 from decoding.room import free_disk, total_memory
 from decoding.shelf import Look, Offer
 
-_ASK_AGAIN_SECONDS = 20.0
+_ASK_AGAIN_SECONDS = 5.0
 
 
 def looking(entries: Sequence[Entry], *, dtype: str) -> Look:
-    """A look at the operator's list; whether the Hub answers is asked at most three times a minute."""
+    """A look at the operator's list; whether the Hub answers is asked every five seconds at most."""
     lock = threading.Lock()
     asked = [-_ASK_AGAIN_SECONDS, False]
 

@@ -78,7 +78,7 @@ def test_the_network_is_asked_seldom_and_not_for_what_is_here(machine: Any, monk
     machine.network = True
     look(())
     assert machine.asked == 1
-    clock.now += 21
+    clock.now += 6
     assert look(())[1] == Offer("tiny", "tiny · 2 M · 8 MB to fetch")
     assert machine.asked == 2
     looking([Entry("here", "org/here"), HUB], dtype="auto")(("tiny",))

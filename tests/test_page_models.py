@@ -108,6 +108,7 @@ def test_a_slow_network(page: Page, server: Served):
     ran(page, "slow")
     expect(page.locator(".gs-why")).to_have_text("cpu was asked for; float32 fits")
     expect(page.locator("#notice")).to_be_hidden()
+    expect(page.locator("#model input")).to_have_value("slow · 2 M · ready")  # the closed list, too
     listed(page, "slow · 2 M · ready")
     expect(page.locator(".gs-model")).to_have_attribute("title", re.compile(f"^{COMMIT}"))
 
@@ -144,6 +145,15 @@ def test_no_network(page: Page, server: Served, monkeypatch: pytest.MonkeyPatch)
     expect(page.locator("#problem-model")).to_be_hidden()
 
 
+def test_the_network_goes_after_the_list_was_opened(page: Page, monkeypatch: pytest.MonkeyPatch):
+    choose(page, "absent")
+    expect(page.locator("#model input")).to_have_value("absent · 2 M · 7 MB to fetch")
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    run(page)
+    expect(page.locator("#problem-model")).to_contain_text("the Hugging Face Hub cannot be reached")
+    expect(page.locator("#model input")).to_have_value("absent — not on disk, and no network")
+
+
 def test_too_large_for_the_machine_or_for_this_moment(page: Page, server: Served, monkeypatch: pytest.MonkeyPatch):
     listed(page, "huge — needs 2300.3 GB of memory, there is ")
     choose(page, "huge")
@@ -170,8 +180,9 @@ def test_interrupted_in_the_middle(page: Page, server: Served, monkeypatch: pyte
     expect(page.locator("#notice")).to_have_text(re.compile(r"Fetching interrupted: [23] of 7 MB"))
     page.click("#stop")
     expect(page.locator("#notice")).to_be_hidden()
-    while any(thread.name == "load interrupted" for thread in threading.enumerate()):  # nobody waits for it any more
-        page.wait_for_timeout(50)
+    for load in (thread for thread in threading.enumerate() if thread.name == "load interrupted"):
+        load.join(300)  # nobody waits for it any more
+        assert not load.is_alive()
     run(page)
     expect(page.locator("#notice")).to_have_text(re.compile(r"Fetching interrupted: [56] of 7 MB"))
     monkeypatch.setattr(hub, "SILENCE_SECONDS", 2.0)  # only now: how long a process takes to start, nobody knows

@@ -185,9 +185,12 @@ function startPanel(element, props, watch, trigger) {
 }
 
 // The page's sentences, by where they belong: beside a field, beside Run, or beside the proof that was asked for. And the most
-// choices there may be, where the model's own limit is lower than the page's: its label says so (decoding/page/wording.py).
+// choices there may be, where the model's own limit is lower than the page's: its label says so (decoding/page/wording.py). And
+// whether a load is waited for: when it has ended, the list of models is looked at again.
 function say(parts, words, trigger) {
-  const { most, ...sentences } = JSON.parse(words || "{}");
+  const { most, loads, ...sentences } = JSON.parse(words || "{}");
+  if (trigger && parts.root.loads && !loads) trigger("loaded", {});
+  if (trigger) parts.root.loads = loads;
   if (most && parts.root.limits?.["page.choices"].most !== most) {
     parts.root.limits = { "page.choices": { most } };
     trigger("language", {});

@@ -1,6 +1,7 @@
 """The list of models on the page: what each is, and which cannot be had now.
 
-The list is looked at again whenever somebody opens it. A model that cannot be had stands in it with the reason, grey;
+The list is looked at again whenever somebody opens it, and when a load that the page waited for has ended, so that the
+closed list is right too. A model that cannot be had stands in it with the reason, grey;
 chosen all the same, Run says why in a sentence, or has it where the reason has passed. Knows no run.
 """
 
@@ -34,8 +35,8 @@ def offer_models(page: gr.Blocks, w: Widgets, shelf: Shelf) -> None:
 
     offers = gr.Textbox(visible=False)  # in English: the browser words them
     options: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
-    page.load(look, None, [offers], **options)
-    w.model.focus(look, None, [offers], **options)
+    for event in (page.load, w.model.focus, w.panel.loaded):
+        event(look, None, [offers], **options)
     for event in (offers.change, w.panel.language):
         event(None, [offers], [w.model], js=_OFFER_JS, api_visibility="private")
     lines = json.dumps(facts([CATALOGUE.get(name) or Entry(name) for name in shelf.names]))

@@ -12,20 +12,19 @@ from typing import Any
 
 import gradio as gr
 
-from decoding.engines import Engine
 from decoding.errors import BusyError, GreedyscopeError
 from decoding.page.choosing import offer_models
 from decoding.page.health import Health
 from decoding.page.layout import PROBLEMS, Widgets
 from decoding.page.listening import ears, visitor_of
-from decoding.page.questions import QUESTIONS, read_link
+from decoding.page.questions import QUESTIONS, awaited, read_link
 from decoding.room import OUT_OF_MEMORY, is_out_of_memory
-from decoding.run import MAX_CHOICES, Run, check_request
+from decoding.run import Run, check_request
 from decoding.shelf import Shelf
 
 Update = dict[str, str]
-"""The panel's new value under "panel", or sentences by place: "notice", "proof", or a problem's field; and under "most"
-the choices that there may be.
+"""The panel's new value under "panel", or sentences by place: "notice", "proof", or a problem's field; under "most" the
+choices that there may be, and under "loads" whether a load is waited for.
 """
 
 _BUTTONS_JS = "(running) => [!running, running].map((interactive) => ({ __type__: 'update', interactive }))"
@@ -86,9 +85,7 @@ def connect(page: gr.Blocks, w: Widgets, shelf: Shelf, health: Health) -> None:
     def loading() -> Iterator[Any]:
         """Word of the first model's loading to whoever opens the page meanwhile."""
         try:
-            for word in shelf.wait(shelf.names[0]):
-                yield _value({"notice": word})
-            yield _value({"notice": "", **_limits(shelf.engine(shelf.names[0]))})
+            yield from map(_value, awaited(shelf, shelf.names[0]))
         except GreedyscopeError as error:
             yield _value({"notice": "", "model": str(error)})  # where a run would say it too
 
@@ -159,18 +156,9 @@ def _value(update: Update) -> Any:
     return gr.update(words=json.dumps({f"problem-{k}" if k in PROBLEMS else k: v for k, v in update.items()}))
 
 
-def _limits(engine: Engine) -> Update:
-    """The most choices that the model's own limit leaves; nothing where that is the page's."""
-    most = engine.max_top_k
-    return {} if most is None or most >= MAX_CHOICES else {"most": str(most)}
-
-
 def _run(shelf: Shelf, prompt: Any, steps: Any, choices: Any, model: Any) -> Iterator[Update]:
     request = check_request(prompt, steps, choices)
-    for word in shelf.wait(model):
-        yield {"notice": word}
-    engine = shelf.engine(model)
-    yield {"notice": "", **_limits(engine)}
+    engine = yield from awaited(shelf, model)
     text = ""
     for lines in Run(engine, request).lines():
         text += lines

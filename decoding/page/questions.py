@@ -12,7 +12,7 @@ from decoding.engines import Engine
 from decoding.errors import RequestError
 from decoding.links import Link, from_link
 from decoding.request import Request, check_prompt, check_request
-from decoding.run import Run
+from decoding.run import MAX_CHOICES, Run
 from decoding.shelf import Shelf
 from decoding.tokens import visible
 from decoding.trace import Candidate, Trace
@@ -24,7 +24,7 @@ Answer = Iterator[dict[str, str]]
 def branch(shelf: Shelf, asked: Question) -> Answer:
     """A run that goes another way: `forced` picks, and where there is a `text`, its tokens from step `at` on."""
     request = check_request(asked.get("prompt"), asked.get("steps"), asked.get("choices"), asked.get("forced"))
-    engine = yield from _engine(shelf, asked)
+    engine = yield from awaited(shelf, asked.get("model"))
     if "text" in asked:
         ids = engine.vocabulary.encode_continuation(check_prompt(asked["text"]))
         if not ids:
@@ -40,7 +40,7 @@ def link(shelf: Shelf, asked: Question) -> Answer:
     """The run that an address names."""
     named = read_link(asked)
     request = check_request(named.prompt, named.steps, named.choices, named.forced)
-    engine = yield from _engine(shelf, {"model": named.model})
+    engine = yield from awaited(shelf, named.model)
     yield from _growing(engine, request)
 
 
@@ -54,7 +54,7 @@ def score(shelf: Shelf, asked: Question) -> Answer:
     """A text that is already there, read with the same lens."""
     request = check_request(asked.get("prompt"), asked.get("steps"), asked.get("choices"))
     text = check_prompt(asked.get("text"))
-    engine = yield from _engine(shelf, asked)
+    engine = yield from awaited(shelf, asked.get("model"))
     yield {"notice": "Reading the text …"}
     yield {"panel": whatif.score(engine, request.prompt, text, top_k=request.top_k).to_jsonl()}
 
@@ -63,7 +63,7 @@ def beam(shelf: Shelf, asked: Question) -> Answer:
     """Beam search from the same prompt to the same length."""
     request = check_request(asked.get("prompt"), asked.get("steps"), asked.get("choices"))
     beams: Any = asked.get("beams")
-    engine = yield from _engine(shelf, asked)
+    engine = yield from awaited(shelf, asked.get("model"))
     yield {"notice": f"Searching with {str(beams)[:3]} beams …"}
     found = whatif.beam_search(
         engine, request.prompt, max_new_tokens=request.max_new_tokens, num_beams=beams, top_k=request.top_k
@@ -77,7 +77,7 @@ def agree(shelf: Shelf, asked: Question) -> Answer:
     if not isinstance(run, str):
         raise RequestError("There is no run to compare. Make one first.", field="forced")
     trace = Trace.from_jsonl(run)
-    engine = yield from _engine(shelf, {"model": trace.model.id})
+    engine = yield from awaited(shelf, trace.model.id)
     yield {"notice": "Having transformers write the same …", "proof": ""}
     yield {"proof": proof(whatif.agreement(engine, trace))}
 
@@ -116,9 +116,13 @@ def _named(candidate: Candidate) -> str:
     return f"{visible(candidate.text, candidate.bytes)} (id {candidate.token_id}, {candidate.probability:.2%})"
 
 
-def _engine(shelf: Shelf, asked: Question) -> Generator[dict[str, str], None, Engine]:
-    """The model that was asked for, with word of its loading meanwhile."""
-    for word in shelf.wait(asked.get("model")):
-        yield {"notice": word}
-    yield {"notice": ""}
-    return shelf.engine(asked.get("model"))
+def awaited(shelf: Shelf, name: object) -> Generator[dict[str, str], None, Engine]:
+    """The model of this name, with word of its loading meanwhile, and then of the choices it gives at most, where the
+    page would allow more.
+    """
+    for word in shelf.wait(name):
+        yield {"notice": word, "loads": "yes"}
+    engine = shelf.engine(name)
+    most = engine.max_top_k
+    yield {"notice": "", **({} if most is None or most >= MAX_CHOICES else {"most": str(most)})}
+    return engine
