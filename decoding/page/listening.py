@@ -16,6 +16,10 @@ from decoding.page.line import Visitor
 
 PATIENCE_SECONDS = 2.5
 """A browser may take so long to open its stream, and then takes each message at once."""
+LOOK_SECONDS = 1.0
+"""From one look to the next at most, while the server keeps its time. What takes longer was its own standstill, as when
+a model is let go: nobody could open a stream meanwhile, so it is no patience lost.
+"""
 IN_A_CROWD = 4
 """So many times as long while others keep coming: the server hears nobody out before it has let them in."""
 
@@ -28,13 +32,14 @@ def ears(page: gr.Blocks, session: str | None) -> Callable[[], bool]:
     cut has none any more.
     """
     oldest: Any = None
-    since = 0.0
+    waited = looked = 0.0
     is_new = True
     _forget_ended(page)
 
     def is_heard() -> bool:
-        nonlocal oldest, since, is_new
+        nonlocal oldest, waited, looked, is_new
         now = monotonic()
+        passed, looked = min(now - looked, LOOK_SECONDS), now
         if is_new:
             is_new, _came[page] = False, now
         if session is None:
@@ -44,10 +49,11 @@ def ears(page: gr.Blocks, session: str | None) -> Callable[[], bool]:
             return False
         first = next(iter(messages._queue), None)  # left where it is
         if first is None or first is not oldest:
-            oldest, since = first, now
+            oldest, waited = first, 0.0
             return True
+        waited += passed
         patience = PATIENCE_SECONDS * (IN_A_CROWD if now - _came[page] < PATIENCE_SECONDS else 1)
-        return now - since < patience
+        return waited < patience
 
     return is_heard
 
