@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, PreTrainedModel
 
+from decoding.devices import free_on
 from decoding.engines import Engine
-from decoding.engines.free import free_bytes
 from decoding.errors import ModelError, RequestError
 from decoding.forced import pick
 from decoding.step import Pick
@@ -109,7 +109,7 @@ def _generate(model: Engine, network: PreTrainedModel, token_ids: Sequence[int],
 
 def check_room(network: PreTrainedModel, *, tokens: int, steps: int, num_beams: int) -> None:
     """Raises RequestError where `num_beams` sequences of so many tokens do not fit into the memory that is free."""
-    free = free_bytes(network.device)
+    free = free_on(network.device.type)
     config: Any = network.config.get_text_config(decoder=True)
     heads = getattr(config, "num_attention_heads", None) or 0
     width = getattr(config, "head_dim", None) or config.hidden_size // (heads or 1)

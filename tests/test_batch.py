@@ -388,7 +388,7 @@ def test_a_network_whose_rows_differ_never_shares_again(tiny_folder: Folder, mon
 def test_where_memory_is_short_no_rows_are_laid_out(
     tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch, free: int | None, seats: int
 ) -> None:
-    monkeypatch.setattr(seats_module, "free_bytes", lambda _: free)
+    monkeypatch.setattr(seats_module, "free_on", lambda _: free)
     batch = ByHand(load(tiny_folder("llama")))
     readers = joined(batch, reader(1), reader(50))
     batch.round()

@@ -234,7 +234,7 @@ def test_where_there_is_no_memory_the_run_goes_on_by_the_plain_loop(
     llama: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain, ours = llama
-    monkeypatch.setattr(graph, "free_bytes", lambda _: 1000)
+    monkeypatch.setattr(graph, "free_on", lambda _: 1000)
     assert steps(ours) == steps(plain)
     assert recordings(ours) == []
     monkeypatch.undo()

@@ -21,9 +21,9 @@ from typing import Any
 import torch
 from transformers import DynamicCache, PreTrainedModel
 
+from decoding.devices import free_on
 from decoding.engines.fixed import bytes_of, can_fix
 from decoding.engines.flight import PinnedPost, Post, fly
-from decoding.engines.free import free_bytes
 from decoding.engines.memory import can_crop
 from decoding.engines.recorded import TOP, RecordedStep, capture, readout_of
 from decoding.forced import forced_loop, pick
@@ -119,7 +119,7 @@ class GraphLoop:
             return None
         while len(self._steps) >= MOST:
             self._steps.popitem(last=False)
-        free = free_bytes(self._network.device)
+        free = free_on(self._network.device.type)
         if free is not None and 2 * bytes_of(cache, size=columns) > free:
             return None
         try:

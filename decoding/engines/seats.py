@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from transformers import DynamicCache, PreTrainedModel
 
-from decoding.engines.free import free_bytes
+from decoding.devices import free_on
 from decoding.engines.rows import Rows, can_share, can_share_cache
 from decoding.engines.text import Text
 from decoding.errors import ModelError
@@ -46,7 +46,7 @@ class Seats:
         if not new or len(self) + len(new) < 2:
             return
         caches = [text.cache for text in new]
-        free = free_bytes(self._network.device)
+        free = free_on(self._network.device.type)
         if free is not None and 2 * self._rows.bytes_to_join(caches) > free:
             return
         try:
