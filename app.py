@@ -14,7 +14,6 @@ import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import wait
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from decoding.catalogue import Entry, offered
@@ -98,17 +97,18 @@ def _build(shelf: Shelf, **limits: float) -> "gr.Blocks":
 
 def launch(app: "gr.Blocks", *, metrics: bool = False, mcp: bool = False, **options: Any) -> str:
     """Serve `app` as this project serves it, and return its address. `options` are Gradio's own."""
-    if mcp:
-        check_mcp()
     import gradio as gr
 
     from decoding.assets import plotly_js
     from decoding.page import health_routes
+    from decoding.page.api import check_mcp
     from decoding.page.guard import guarded
     from decoding.page.keeping import file_routes
     from decoding.page.opening import patiently
     from decoding.page.panel import page_css, page_head
 
+    if mcp:
+        check_mcp()
     app.queue(api_open=False, max_size=MAX_EVENTS)
     _, url, _ = app.launch(
         css=page_css(),
@@ -137,17 +137,6 @@ def launch(app: "gr.Blocks", *, metrics: bool = False, mcp: bool = False, **opti
         **options,
     )
     return url
-
-
-def check_mcp() -> None:
-    """Raises SystemExit where there is no package to make an MCP server with: Gradio would be served without one."""
-    try:
-        there = version("mcp")
-    except PackageNotFoundError:
-        there = ""
-    if not there.startswith("1."):
-        found = f"and here is {there}" if there else "which is not installed"
-        raise SystemExit(f'--mcp on needs version 1 of the package mcp, {found}. Run: pip install "gradio[mcp]"')
 
 
 def free_port(host: str) -> int:

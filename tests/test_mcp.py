@@ -17,6 +17,7 @@ from mcp.client.streamable_http import streamable_http_client
 import app as application
 from decoding.check import TOLERANCE, recompute
 from decoding.engines.local import LocalEngine
+from decoding.page import api
 from decoding.trace import Trace
 from tests.test_api import ENDPOINTS
 
@@ -90,10 +91,10 @@ def test_without_its_package_it_is_refused_in_a_sentence(
 ):
     def version(name: str) -> str:
         if there is None:
-            raise application.PackageNotFoundError(name)
+            raise api.PackageNotFoundError(name)
         return there
 
-    monkeypatch.setattr(application, "version", version)
+    monkeypatch.setattr(api, "version", version)
     page = application.build_app(lambda name, report: None, ["starter"])
     with pytest.raises(SystemExit) as refused:
         application.launch(page, mcp=True)

@@ -7,6 +7,7 @@ Lines, and nothing is kept between two requests. What needs the model waits in t
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
 
 import gradio as gr
 
@@ -190,3 +191,14 @@ def _example() -> str:
     trace = Trace.from_jsonl(assets.read("recorded/starter.jsonl"))
     trace = replace(trace, steps=trace.steps[:1], max_new_tokens=1, note="")
     return json.dumps(trace.to_jsonl())[1:-1]
+
+
+def check_mcp() -> None:
+    """Raises SystemExit where there is no package to make an MCP server with: Gradio would be served without one."""
+    try:
+        there = version("mcp")
+    except PackageNotFoundError:
+        there = ""
+    if not there.startswith("1."):
+        found = f"and here is {there}" if there else "which is not installed"
+        raise SystemExit(f'--mcp on needs version 1 of the package mcp, {found}. Run: pip install "gradio[mcp]"')
