@@ -1,12 +1,15 @@
 """A stranger's requests to the running page, which no browser would send: each is refused, and the page goes on."""
 
 import json
+import os
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import gradio as gr
 import httpx
@@ -17,7 +20,7 @@ from hypothesis import strategies as st
 import app as application
 from decoding import assets
 from decoding.page import listening
-from decoding.page.line import OF_A_SESSION, RUNS, WAITING, Line
+from decoding.page.line import OF_A_SESSION, RUNS, SECONDS, WAITING, Line
 from decoding.trace import Trace
 from tests.browser import served
 from tests.fakes import ScriptedEngine
@@ -27,6 +30,7 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:unclosed:ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
 )
 
+ROOT = Path(__file__).resolve().parents[1]
 SECRET = "a visitor's own words"
 JSON = {"content-type": "application/json"}
 
@@ -366,6 +370,24 @@ def test_one_session_cannot_fill_the_line_nor_one_address(monkeypatch: pytest.Mo
             lives(client)
         finally:
             engine.let_go.set()
+
+
+def test_what_nobody_has_set_is_set_the_safe_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith(("GREEDYSCOPE_", "GRADIO_"))]:
+        monkeypatch.delenv(name)
+    chosen = application.settings([])
+    assert (chosen.host, chosen.metrics, chosen.mcp, chosen.engine) == ("127.0.0.1", "off", "off", "")
+    assert (int(chosen.runs), int(chosen.waiting), float(chosen.seconds)) == (RUNS, WAITING, SECONDS)
+    page = application.build_app(lambda name, report: ScriptedEngine(), ["scripted"])
+    launched: dict[str, object] = {}
+    monkeypatch.setattr(page, "launch", lambda **options: launched.update(options) or (None, "", None))
+    application.launch(page)
+    assert page._queue.max_size == application.MAX_EVENTS
+    assert page.api_open is False
+    for name in ("share", "run_history", "enable_monitoring", "mcp_server", "ssr_mode"):
+        assert launched[name] is False, name
+    told = [sys.executable, "-c", "import app, os; print(os.environ['GRADIO_ANALYTICS_ENABLED'])"]
+    assert subprocess.run(told, cwd=ROOT, env=os.environ, capture_output=True, check=True).stdout == b"False\n"
 
 
 def test_the_operators_limits_are_the_lines(monkeypatch: pytest.MonkeyPatch):
