@@ -5,7 +5,6 @@ way.
 """
 
 import argparse
-import logging
 import os
 import signal
 import socket
@@ -42,6 +41,11 @@ MAX_SESSIONS = 256
 request carries all there is to know. Gradio's own 10,000 would be hundreds of MB.
 """
 
+
+TURN_SECONDS = 0.0005
+"""How long a thread of Python may keep another one waiting. A step asks for Python some hundred times, between one
+product and the next, and with Python's own 0.005 waits each time that the page is at work.
+"""
 
 NUMBERS = {"runs": 1, "waiting": 0, "seconds": 1, "port": 0}
 """The options that are whole numbers, and the least that each may be."""
@@ -146,18 +150,6 @@ def free_port(host: str) -> int:
         return int(probe.getsockname()[1])
 
 
-def _log_lines() -> None:
-    """Have what this project logs written as one line of JSON each."""
-    from decoding.page import JsonLines
-
-    handler = logging.StreamHandler()
-    handler.setFormatter(JsonLines())
-    log = logging.getLogger("decoding")
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
-    log.propagate = False
-
-
 def _loader(chosen: argparse.Namespace, entries: Mapping[str, Entry]) -> Loader:
     """What loads a model by its name: into this process, or a server's from the server."""
 
@@ -194,14 +186,8 @@ def entries_of(chosen: argparse.Namespace) -> dict[str, Entry]:
         raise SystemExit(str(error)) from error
 
 
-def main() -> None:
-    chosen = settings()
-    numbers = {name: whole_number(chosen, name, least) for name, least in NUMBERS.items()}
-    entries = entries_of(chosen)
-    few_heaps()
-    first = next(iter(entries))
-    if not chosen.engine:
-        read_ahead(first)
+def _shelf(chosen: argparse.Namespace, entries: Mapping[str, Entry]) -> Shelf:
+    """The models to offer. Where the GPU is lent they are loaded by then."""
     if zero_gpu():
         import decoding.engines.zero_gpu  # noqa: F401  # before CUDA is touched
 
@@ -216,17 +202,37 @@ def main() -> None:
     shelf = Shelf(_loader(chosen, entries), [*entries], lambda ready: looking()(ready))
     if zero_gpu():  # a lent GPU's process is a fork of this one, and has the models that are here by then
         wait([shelf.request(name) for name in shelf.names])
+    return shelf
+
+
+def _told_to_end() -> threading.Event:
+    """What is set from here on by SIGTERM and Control-C."""
+    told = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: told.set())
+    return told
+
+
+def main() -> None:
+    chosen = settings()
+    numbers = {name: whole_number(chosen, name, least) for name, least in NUMBERS.items()}
+    entries = entries_of(chosen)
+    few_heaps()
+    sys.setswitchinterval(TURN_SECONDS)
+    first = next(iter(entries))
+    if not chosen.engine:
+        read_ahead(first)
+    shelf = _shelf(chosen, entries)
     with quick_imports():
         app = _build(shelf, runs=numbers["runs"], waiting=numbers["waiting"], seconds=numbers["seconds"])
         port = numbers["port"] or free_port(chosen.host)
         options = {"server_name": chosen.host, "server_port": port, "root_path": chosen.root_path or None}
         switches = {name: getattr(chosen, name) == "on" for name in ("metrics", "mcp")}
         url = launch(app, prevent_thread_lock=True, **switches, **options)
-        _log_lines()
+        from decoding.page import log_lines
         from decoding.page.closing import close
-    told_to_end = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: told_to_end.set())
+    log_lines()
+    told_to_end = _told_to_end()
     print(f"Greedyscope is at {url}", flush=True)
     if chosen.mcp == "on":
         print(f"Its MCP server is at {url}gradio_api/mcp/", flush=True)

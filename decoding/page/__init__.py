@@ -6,14 +6,14 @@ from starlette.routing import BaseRoute
 from decoding.page.api import add_endpoints
 from decoding.page.configurations import remember
 from decoding.page.events import connect
-from decoding.page.health import Health, JsonLines
+from decoding.page.health import Health, JsonLines, log_lines
 from decoding.page.layout import lay_out
 from decoding.page.line import Line
 from decoding.page.wording import word
 from decoding.shelf import Shelf
 from decoding.texts import say
 
-__all__ = ["JsonLines", "Line", "build_page", "health_routes"]
+__all__ = ["JsonLines", "Line", "build_page", "health_routes", "log_lines"]
 
 
 def build_page(shelf: Shelf, line: Line) -> gr.Blocks:

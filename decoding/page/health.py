@@ -113,3 +113,13 @@ class JsonLines(logging.Formatter):
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
         return json.dumps(line | getattr(record, "numbers", {}))
+
+
+def log_lines() -> None:
+    """Have what this project logs written as one line of JSON each."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonLines())
+    log = logging.getLogger("decoding")
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
