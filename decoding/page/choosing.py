@@ -25,6 +25,10 @@ _FACTS_JS = """(facts) => {
     slot.dataset.sentence = facts;
     slot.textContent = document.querySelector("#panel .gs")?.reword?.(facts) ?? facts;
 }"""
+_FORGET_JS = """() => {
+    const slot = document.querySelector("#problem-model p");
+    slot.dataset.sentence = slot.textContent = "";
+}"""
 
 
 def offer_models(page: gr.Blocks, w: Widgets, shelf: Shelf) -> None:
@@ -39,6 +43,8 @@ def offer_models(page: gr.Blocks, w: Widgets, shelf: Shelf) -> None:
         event(look, None, [offers], **options)
     for event in (offers.change, w.panel.language):
         event(None, [offers], [w.model], js=_OFFER_JS, api_visibility="private")
+    # What was said of another model does not stand beside the one that a person chooses now.
+    w.model.input(None, None, None, js=_FORGET_JS, api_visibility="private")
     lines = json.dumps(facts([CATALOGUE.get(name) or Entry(name) for name in shelf.names]))
     for event in (page.load, w.model.change):
         event(None, [w.model], None, js=f"(name) => ({_FACTS_JS})({lines}[name] ?? '')")
