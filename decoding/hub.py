@@ -41,6 +41,7 @@ WORDS = (
 """The small files, which a model that is computed elsewhere needs too."""
 FILES = (WEIGHTS, INDEX, SHARDS, *WORDS)
 SILENCE_SECONDS = 60.0  # after which a network that says nothing is given up
+QUIET_SECONDS = 5.0  # after which that is said
 _LOOK_SECONDS = 3.0
 
 OUT_OF_REACH = (
@@ -166,8 +167,7 @@ def _fetch(entry: Entry, report: Report, fits: Fits | None) -> None:
                 agreed = True
                 _go_on(child)
             if agreed and (total := told["total"]):
-                done = min(come - already, total)
-                report(f"Fetching {entry.name}: {done / 1e6:.0f} of {total / 1e6:.0f} MB", done / total)
+                _tell(entry.name, min(come - already, total), total, time.monotonic() - heard, report)
             with suppress(subprocess.TimeoutExpired):
                 child.wait(0.25)
     finally:
@@ -190,6 +190,11 @@ def _child(entry: Entry) -> "subprocess.Popen[bytes]":
     extra |= {"HF_HUB_DISABLE_TELEMETRY": "1"}
     command = [sys.executable, "-m", "decoding.fetching", entry.name, entry.repository, entry.revision]
     return subprocess.Popen(command, env=os.environ | extra, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+
+def _tell(model: str, done: int, total: int, quiet: float, report: Report) -> None:
+    word = f"Fetching {model}: {done / 1e6:.0f} of {total / 1e6:.0f} MB"
+    report(word if quiet < QUIET_SECONDS else f"{word}; nothing has come for {quiet:.0f} seconds", done / total)
 
 
 def _go_on(child: "subprocess.Popen[bytes]") -> None:

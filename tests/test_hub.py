@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import sys
 import threading
@@ -59,9 +60,13 @@ def weights(folder: Path) -> bytes:
 # ---- fetched once
 
 
-def test_a_slow_network_shows_its_progress_and_the_model_decodes(net: Hub, folder: Path):
+def test_a_slow_network_shows_its_progress_and_the_model_decodes(
+    net: Hub, folder: Path, monkeypatch: pytest.MonkeyPatch
+):
     net.hold, net.hold_after = threading.Event(), 0
     told: list[tuple[str, float | None]] = []
+
+    monkeypatch.setattr(hub, "QUIET_SECONDS", 600.0)
 
     def report(word: str, fraction: float | None) -> None:
         """The network goes on when it was told how far it is: at the beginning, and in the middle."""
@@ -183,6 +188,21 @@ def test_who_fetches_ends_with_whoever_asked(net: Hub, tmp_path: Path):
         server.kill()
         server.wait()
     assert psutil.wait_procs([child], timeout=300) == ([child], [])
+
+
+def test_a_quiet_network_is_told_of(net: Hub, monkeypatch: pytest.MonkeyPatch):
+    net.hold, net.hold_after = threading.Event(), 0
+    monkeypatch.setattr(hub, "QUIET_SECONDS", 0.5)
+    told: list[str] = []
+
+    def report(word: str, fraction: float | None) -> None:
+        told.append(word)
+        if net.hold and "nothing" in word:
+            net.hold.set()
+
+    hub.fetch(TINY, report)
+    quiet = next(word for word in told if "nothing" in word)
+    assert re.fullmatch(r"Fetching tiny: 0 of \d MB; nothing has come for \d+ seconds", quiet)
 
 
 def test_a_silent_network_is_given_up(net: Hub, monkeypatch: pytest.MonkeyPatch):

@@ -91,6 +91,10 @@ def test_the_server_is_heard_in_korean(url: str, visit: Visit) -> None:
             "tiny 모델보다 먼저 준비하는 모델이 있습니다. other 받는 중: 4 MB 중 1 MB (25%)",
         ),
         (
+            "Fetching tiny: 1 of 4 MB; nothing has come for 7 seconds (25%)",
+            "tiny 받는 중: 4 MB 중 1 MB, 7초째 아무것도 오지 않습니다 (25%)",
+        ),
+        (
             "Line 3 of the run cannot be right: its index is 7, not 1.",
             "실행의 3번째 줄이 맞지 않습니다: 단계 번호가 7인데 1일 자리입니다.",
         ),
