@@ -131,7 +131,7 @@ def _pairs(text: str) -> list[bytes]:
 def test_a_prompt_is_text(watched: Watched, name: str, capfd: pytest.CaptureFixture[str]) -> None:
     page = watched.page
     run(page, TEXTS[name], steps=3)
-    expect(page.locator(".gs-prompt")).to_contain_text(TEXTS[name][0])
+    expect(page.locator(".gs-prompt")).to_contain_text("\\u202e" if name == "right to left" else TEXTS[name][0])
     expect(page.locator(".gs-state")).to_contain_text("3 steps, done")
     expect(page.locator("#run")).to_be_enabled()
     watched.check()
@@ -202,6 +202,11 @@ AROUND_A_CHIP = """() => {
     return new Set(line.map((each) => each.left >= chip.right - 1)).size;
 }"""
 
+BACKWARDS = """() => {
+    const chips = [...document.querySelectorAll(".gs-chip")].map((chip) => chip.getBoundingClientRect());
+    return chips.filter((chip, n) => n && chip.top === chips[n - 1].top && chip.left < chips[n - 1].left).length;
+}"""
+
 
 def replay(page: Page, folder: Path, trace: Trace) -> None:
     file = folder / f"run-{len([*folder.iterdir()])}.jsonl"  # which is named where it is on screen
@@ -228,6 +233,24 @@ def test_a_flood_covers_nothing_beside_it(browser: Browser, url: str, tmp_path: 
         seen = beside.screenshot()
         text_cell.evaluate("(cell) => { cell.style.visibility = 'hidden'; }")
         assert beside.screenshot() == seen
+    there.check()
+    there.context.close()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [TEXTS["right to left"], "\u2066\u2067" * 80 + " שלום", "\u2069\u202e abc", "\u2069\u2067 abc", "\u202e\u2068 abc"],
+    ids=["floods", "isolates", "an end and an override", "an end and an isolate", "an override and an isolate"],
+)
+def test_a_direction_that_is_left_open_ends_with_the_prompt(
+    browser: Browser, url: str, tmp_path: Path, text: str
+) -> None:
+    """The frame that a style sheet puts around it does not close what was opened in it."""
+    there = Watched(browser, url)
+    said = decoding.trace(ScriptedEngine(context_length=None), text, max_new_tokens=6, top_k=3)
+    replay(there.page, tmp_path, said)
+    assert frames_later(there.page).evaluate(AROUND_A_CHIP) <= 1
+    assert there.page.evaluate(BACKWARDS) == 0
     there.check()
     there.context.close()
 

@@ -57,6 +57,8 @@ function visible(text) {
   return text.replace(INVISIBLE, (c) => SIGNS[c] ?? "\\u" + c.codePointAt(0).toString(16).padStart(4, "0"));
 }
 
+// What is opened or ended here may be out of pairs, and then a frame of CSS around it does not close it, and it turns what comes after.
+const FRAMES = /[\u202a-\u202e\u2066-\u2069]/gu;
 const TURNS = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu;
 
 // Somebody's words within a sentence: they stay as they are, but what stands beside them is not turned around.

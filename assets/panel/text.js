@@ -12,7 +12,7 @@ function drawText(parts, run, drawn) {
 }
 
 function promptNodes(run) {
-  const prompt = make("span", "gs-prompt", run.header.prompt.replaceAll("\n", "↵\n"));
+  const prompt = make("span", "gs-prompt", run.header.prompt.replace(FRAMES, visible).replaceAll("\n", "↵\n"));
   if (run.header.prompt !== "") return [prompt];
   prompt.textContent = run.header.prompt_tokens.map(labelOf).join("");
   return [prompt, make("span", "gs-aside", ` ${texts.say("text.empty")} `)];
