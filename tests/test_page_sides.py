@@ -128,7 +128,8 @@ def test_a_model_that_cannot_be_had_is_said_where_it_was_asked_for(url: str, vis
     page = visit(url)
     run(page, "left", 2)
     beside(page, "broken")
-    expect(page.locator(".gs-word")).to_have_text("broken could not be loaded. Choose another model.")
+    below = page.locator('section:has([data-ask="beside"]) > .gs-word')
+    expect(below).to_have_text("broken could not be loaded. Choose another model.")
     expect(page.locator(".gs-model")).to_contain_text("left")
     expect(page.locator("#run")).to_be_enabled()
     expect(page.locator(".gs")).to_have_attribute("aria-busy", "false")  # the next question may be asked
