@@ -266,8 +266,9 @@ def test_an_event_number_of_any_type_is_refused(client: httpx.Client):
 
 
 def test_an_endpoint_that_is_none_is_refused(client: httpx.Client):
-    for name in ("nope", "run", "ask", "v2/nope"):
-        assert client.post(f"/gradio_api/call/{name}", json={"data": []}).status_code == 404
+    for name in ("nope", "run", "ask", "v2/nope", "keep/"):  # the last is no file to keep
+        answer = client.post(f"/gradio_api/call/{name}", json={"data": []})
+        assert (answer.status_code, answer.text) == (404, "There is no such event here.")
 
 
 def test_what_needs_the_model_cannot_skip_the_queue(client: httpx.Client):

@@ -80,6 +80,12 @@ def test_a_model_that_brings_its_own_code(llama: Path) -> None:
     assert not (llama / "sprung").exists()
 
 
+def test_whole_pickled_weights_are_not_opened_either(llama: Path) -> None:
+    torch.save(load_file(llama / "model.safetensors"), llama / "pytorch_model.bin")
+    (llama / "model.safetensors").unlink()
+    assert FILES in refusal(llama)
+
+
 def test_a_weight_is_missing(llama: Path) -> None:
     weights = load_file(llama / "model.safetensors")
     del weights["model.layers.1.mlp.up_proj.weight"]

