@@ -15,6 +15,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,9 @@ Fits = Callable[[Path, int], None]
 fetched. Raises what refuses it.
 """
 
+_learned: dict[tuple[str, str], tuple[int, int]] = {}
+"""Parameters and bytes of the repositories that were asked for, by name and revision."""
+
 
 def cached(entry: Entry) -> Path | None:
     """The folder of a model that is here and whole, or None. Asks nobody."""
@@ -63,6 +67,12 @@ def cached(entry: Entry) -> Path | None:
     except (EntryNotFoundError, OSError, ValueError):
         return None
     return folder if _is_whole(folder) else None
+
+
+def learned(entry: Entry) -> Entry:
+    """The entry with the figures that the Hub gave, if it was asked for the model before; the catalogue's own stay."""
+    parameters, size = _learned.get((entry.repository, entry.revision), (0, 0))
+    return replace(entry, parameters=entry.parameters or parameters, download_bytes=entry.download_bytes or size)
 
 
 def reachable() -> bool:
@@ -162,6 +172,7 @@ def _fetch(entry: Entry, report: Report, fits: Fits | None) -> None:
             if signs != (signs := (come, len(told), told.get("checked", 0))):
                 heard = time.monotonic()
             if "total" in told and not agreed:
+                _learned[entry.repository, entry.revision] = told["parameters"], told["total"]
                 if fits:
                     fits(Path(told["folder"]), told["parameters"])
                 agreed = True

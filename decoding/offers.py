@@ -31,7 +31,7 @@ def looking(entries: Sequence[Entry], *, dtype: str) -> Look:
                 asked[:] = [time.monotonic(), hub.reachable()]
             return bool(asked[1])
 
-    return lambda ready: [_offer(entry, entry.name in ready, dtype, online) for entry in entries]
+    return lambda ready: [_offer(hub.learned(entry), entry.name in ready, dtype, online) for entry in entries]
 
 
 def elsewhere(entries: Sequence[Entry]) -> Look:

@@ -308,6 +308,10 @@ def test_too_large_for_the_memory(net: Hub, tmp_path: Path, monkeypatch: pytest.
         "memory."
     )
     assert (net.ranges, told) == ([], ["Asking for tiny …"])
+    here = sum(path.stat().st_size for path in (tmp_path / "there").iterdir())
+    figures = hub.learned(Entry("tiny", "org/tiny"))  # which the list of models says from now on
+    assert figures.memory_needed("float32") == needed
+    assert figures.download_bytes == here
     monkeypatch.setattr(devices, "free_memory", lambda: needed)
     ask()
     assert net.ranges

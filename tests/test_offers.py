@@ -68,6 +68,15 @@ def test_what_is_too_large_says_both_numbers(machine: Any):
     assert label(CATALOGUE["gpt2-large"]) == "gpt2-large · 774 M · on disk"
 
 
+def test_of_what_is_in_no_catalogue_the_list_says_what_the_hub_said(machine: Any, monkeypatch: pytest.MonkeyPatch):
+    entry = Entry("org/x", "org/x")
+    monkeypatch.setitem(hub._learned, ("org/x", ""), (1_557_611_200, 6 * GB))
+    assert label(entry) == "org/x · 1.56 B · 6.0 GB to fetch"
+    machine.memory = 3 * GB
+    assert label(entry) == "org/x — needs 3.9 GB of memory, there is 3.0 GB"
+    assert label(Entry("org/x", "org/x", "v1")) == "org/x · to be fetched"  # another commit
+
+
 def test_the_network_is_asked_seldom_and_not_for_what_is_here(machine: Any, monkeypatch: pytest.MonkeyPatch):
     clock = SimpleNamespace(now=1000.0)
     monkeypatch.setattr(offers.time, "monotonic", lambda: clock.now)
