@@ -40,8 +40,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     large = tiny_models.network("llama", hidden_size=256, intermediate_size=1024)
     there = tiny_models.save(folder / "there", large)
     entries = {here: Entry(here)}
-    for name in ("slow", "absent", "interrupted", "distilgpt2"):
+    for name in ("slow", "absent", "distilgpt2"):
         entries[name] = Entry(name, f"org/{name}", COMMIT, PARAMETERS, 7 * MEGABYTE)
+    entries["interrupted"] = Entry("interrupted", "org/interrupted", COMMIT)  # of no catalogue: nobody knows its size
     entries["huge"] = Entry("huge", "org/huge", COMMIT, 10**12, 7 * MEGABYTE)
     entries["greedy"] = Entry("greedy", "org/greedy", COMMIT, PARAMETERS, 7 * MEGABYTE)
 
@@ -180,6 +181,7 @@ def test_interrupted_in_the_middle(page: Page, server: Served, monkeypatch: pyte
     expect(page.locator("#notice")).to_have_text(re.compile(r"Fetching interrupted: [23] of 7 MB"))
     page.click("#stop")
     expect(page.locator("#notice")).to_be_hidden()
+    expect(page.locator("#model input")).to_have_value("interrupted · 2 M · 7 MB to fetch")  # as the Hub has said
     for load in (thread for thread in threading.enumerate() if thread.name == "load interrupted"):
         load.join(300)  # nobody waits for it any more
         assert not load.is_alive()

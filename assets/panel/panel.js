@@ -54,7 +54,7 @@ function startPanel(element, props, watch, trigger) {
   function ended(reason, message) {
     view.waiting = false;
     keep.asked = null;
-    if (reason === "stopped") say(parts, '{"notice": ""}'); // what was waited for
+    if (reason === "stopped") say(parts, '{"notice": ""}', trigger); // what was waited for
     if (keep.streaming && !keep.streaming.run.end) keep.streaming.run.end = { stop_reason: reason, message };
     schedule();
   }
