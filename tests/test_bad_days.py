@@ -108,6 +108,7 @@ def test_the_thread_that_computes_dies_and_the_next_run_has_another(
         left.set()  # whoever was not told that it died would wait on; so they end here, with another error
         with pytest.raises(RuntimeError, match="the batch failed"):
             reading.result()
+    assert engine.batch._worker is None, "the next run would wait for a thread that is dead"
     assert "the batch failed" in caplog.text
     assert steps(engine) == list(alone.steps([5, 6], max_new_tokens=6, top_k=3))
 
