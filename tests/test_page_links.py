@@ -106,6 +106,35 @@ def test_back_after_a_reload_opens_what_the_address_says(url: str, visit: Visit)
     page.wait_for_url(lambda address: "run=" not in address)
 
 
+def test_back_while_an_address_is_being_written_opens_what_that_address_says(url: str, visit: Visit):
+    """The run that was left named itself in the place of the one gone back to."""
+    page = visit(url)
+    for steps in ("2", "3"):
+        page.fill("#steps input", steps)
+        page.click("#run")
+        until_named(page, Link("starter", PROMPT, int(steps), 5, [], int(steps) - 1))
+        expect(page.locator("#run")).to_be_enabled()
+    page.reload()
+    until_named(page, Link("starter", PROMPT, 3, 5, [], 2))
+    expect(page.locator(".gs-state")).to_contain_text("3 steps, done")
+    expect(page.locator("#run")).to_be_enabled()
+    page.evaluate("""() => {
+        const Packing = CompressionStream, goes = new Promise((done) => { window.goOn = done; });
+        window.CompressionStream = function (kind) {
+            const held = new TransformStream({ transform: (chunk, out) => goes.then(() => out.enqueue(chunk)) });
+            window.isHeld = true;
+            return { writable: held.writable, readable: held.readable.pipeThrough(new Packing(kind)) };
+        };
+    }""")
+    page.locator(".gs-chip").first.click()
+    page.wait_for_function("window.isHeld")
+    page.go_back()
+    page.evaluate("goOn()")
+    expect(page.locator(".gs-state")).to_contain_text("2 steps, done")
+    page.go_back()
+    expect(page.locator(".gs-badge")).to_be_visible()
+
+
 @pytest.mark.parametrize("prompt", ["Korean", "emoji"])
 def test_the_page_packs_500_characters_as_well(url: str, visit: Visit, prompt: str):
     page = visit(url)

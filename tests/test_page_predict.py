@@ -87,6 +87,21 @@ def test_a_round_by_keyboard_with_its_score(url: str, visit: Visit) -> None:
     expect(page.locator("#gs-tab-compare")).to_be_enabled()
 
 
+def test_who_is_faster_than_the_drawing_has_guessed(url: str, visit: Visit) -> None:
+    page = visit(url)
+    page.fill("#steps input", "3")
+    page.click("#run")
+    expect(page.locator(".gs-state")).to_contain_text("3 steps, done")
+    page.click("#gs-tab-lesson")
+    page.evaluate("""() => {
+        document.querySelector('[data-predict="start"]').click();
+        const field = document.querySelector(".gs-guess");
+        field.value = "most";
+        field.form.requestSubmit();
+    }""")
+    expect(page.locator(".gs-outcome")).to_have_text("Right: “·most” is what the model writes. Rank 1, 50.00 %.")
+
+
 def test_what_comes_is_nowhere(url: str, visit: Visit) -> None:
     page = predicting(visit, url)
     for tab in ("table", "lesson"):

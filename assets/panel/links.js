@@ -45,7 +45,8 @@ function keepAddress(parts, keep, view, panel) {
     const { address, link } = await addressOf(parts, view);
     parts.copy.disabled = !link && !entry.run.header.note;
     parts.copy.title = parts.copy.disabled ? texts.say("head.copy.none") : "";
-    if (entry !== keep.shown) return; // another run came meanwhile, and names itself
+    // Meanwhile another run came, which names itself, or somebody went back or forward, and that address is no longer this run's.
+    if (entry !== keep.shown || entry === before) return;
     const held = address.href === location.href; // an address that was opened, or gone back to
     if (written === null || written === entry || held) history.replaceState(state, "", address);
     else history.pushState(state, "", address);

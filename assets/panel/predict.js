@@ -31,6 +31,7 @@ function startPredicting(parts, view, panel) {
 
   function start() {
     Object.assign(game, { on: true, run: null });
+    seen(view.whole); // at once, and not with the next drawing: it would take back the guess of whoever is faster
     Object.assign(view, { chosen: 0, follow: false });
     panel.play(false);
     // What is drawn already of the run, where it would be found until it is drawn anew, or heard again.
