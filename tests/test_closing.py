@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 import app as application
+from decoding.errors import BusyError
 from decoding.page import closing
 from decoding.page.closing import LIMIT_SECONDS
 from decoding.trace import Trace
@@ -92,6 +93,8 @@ def test_nobody_is_let_in_while_a_run_goes_on_to_its_end(monkeypatch: pytest.Mon
             while not is_refused(url) and monotonic() < end:
                 pass
             assert is_refused(url)
+            with pytest.raises(BusyError, match="The server is being restarted"):  # as who waits in line is told
+                page.health.line.check_open()
             assert (engine.begun, page.health.line.served, closed.done()) == (1, 1, False)
         finally:
             engine.let_go.set()
