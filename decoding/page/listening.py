@@ -17,8 +17,8 @@ from decoding.page.line import Visitor
 PATIENCE_SECONDS = 2.5
 """A browser may take so long to open its stream, and then takes each message at once."""
 LOOK_SECONDS = 1.0
-"""From one look to the next at most, while the server keeps its time. What takes longer was its own standstill, as when
-a model is let go: nobody could open a stream meanwhile, so it is no patience lost.
+"""About so much lies between two looks while the server keeps its time. More than twice as much counts as so much: the
+server stood still, as when a model is let go, and nobody could open a stream meanwhile.
 """
 IN_A_CROWD = 4
 """So many times as long while others keep coming: the server hears nobody out before it has let them in."""
@@ -39,7 +39,9 @@ def ears(page: gr.Blocks, session: str | None) -> Callable[[], bool]:
     def is_heard() -> bool:
         nonlocal oldest, waited, looked, is_new
         now = monotonic()
-        passed, looked = min(now - looked, LOOK_SECONDS), now
+        passed, looked = now - looked, now
+        if passed > 2 * LOOK_SECONDS:
+            passed = LOOK_SECONDS
         if is_new:
             is_new, _came[page] = False, now
         if session is None:
