@@ -167,6 +167,7 @@ def test_loops_are_marked(page: Page, starter: LocalEngine):
     [
         ({".gs-score": ""}, "score", "The pasted text is empty, so there is nothing to read. Paste something."),
         ({".gs-own": ""}, "own", "There is no text to go on with. Write some; a space counts."),
+        ({".gs-own": " one two three four five six seven eight nine"}, "own", "Shorten it, go on from an earlier step"),
         ({".gs-beams": "9"}, "beam", "from 2 to 8"),
     ],
 )

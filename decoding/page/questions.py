@@ -31,6 +31,13 @@ def branch(shelf: Shelf, asked: Question) -> Answer:
             raise RequestError("There is no text to go on with. Write some; a space counts.", field="forced")
         at = asked.get("at")
         first = at if isinstance(at, int) else -1
+        room = request.max_new_tokens - first
+        if 0 < room < len(ids):
+            raise RequestError(
+                f"This text is {len(ids)} tokens long, and from step {first + 1} on the run has room for {room}. "
+                "Shorten it, go on from an earlier step, or take more steps.",
+                field="forced",
+            )
         picks = [*request.forced, *((first + n, token_id) for n, token_id in enumerate(ids))]
         request = check_request(request.prompt, request.max_new_tokens, request.top_k, picks)
     yield from _growing(engine, request)
