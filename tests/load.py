@@ -109,7 +109,9 @@ class Server:
         elif isinstance(visit.value, dict):
             words = json.loads(visit.value.get("props", {}).get("words", "{}"))  # none where only the line is held open
             visit.words = words.get("notice", visit.words)
-            visit.error = visit.error or next((word for key, word in words.items() if key != "notice" and word), "")
+            visit.error = visit.error or next(
+                (word for key, word in words.items() if key.startswith("problem") and word), ""
+            )
 
     def memory(self) -> int:
         """Resident bytes."""
