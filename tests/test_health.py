@@ -9,7 +9,8 @@ import httpx
 import pytest
 
 import app as application
-from decoding.page import JsonLines
+from decoding.page import JsonLines, events
+from decoding.shelf import Shelf
 from tests.browser import served
 from tests.fakes import ScriptedEngine
 
@@ -70,6 +71,14 @@ def test_runs_are_counted_and_logged_without_their_text(url: str, caplog: pytest
     lines = [json.loads(JsonLines().format(record)) for record in caplog.records if record.getMessage() == "run"]
     assert [(line["outcome"], line["steps"]) for line in lines] == [("done", 4), ("error", 0)]
     assert SECRET not in caplog.text + "".join(map(json.dumps, lines))
+
+
+def test_a_run_of_the_page_logs_none_of_its_text(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, logger="decoding")
+    shelf = Shelf(lambda name, report: ScriptedEngine(), ["scripted"])
+    *_, last = events._run(shelf, SECRET, 2, 2, "scripted")
+    assert SECRET in last["panel"]
+    assert SECRET not in caplog.text
 
 
 def test_sessions_are_remembered_within_bounds_and_nobody_misses_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
