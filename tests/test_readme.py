@@ -12,9 +12,12 @@ ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
 
 
-def test_the_two_commands_are_the_agreed_ones():
+def test_the_commands_are_the_agreed_ones_and_ci_runs_those_of_the_tests():
     assert "pip install -r requirements.txt && python app.py\n" in README
     assert "<!-- test command -->\n```sh\npip install -r tests/requirements.txt && python -m pytest\n```" in README
+    assert "<!-- vllm test command -->\n```sh\npython -m pytest -m vllm\n```" in README
+    checked = (ROOT / ".ci" / "run").read_text("utf-8")
+    assert re.findall(r'^readme "(.*)"$', checked, re.MULTILINE) == ["test command", "vllm test command"]
 
 
 def test_the_python_snippet_runs():
