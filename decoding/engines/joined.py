@@ -14,17 +14,20 @@ from typing import Any
 import torch
 from torch import nn
 
+Stack = Callable[[list[torch.Tensor]], torch.Tensor]
+"""Puts the rows of several tensors one after the other."""
+
 
 class Together(nn.Module):
     """Linear layers, their weights stacked: (sum of outputs, inputs)."""
 
-    def __init__(self, layers: Sequence[nn.Linear]) -> None:
+    def __init__(self, layers: Sequence[nn.Linear], stack: Stack = torch.cat) -> None:
         super().__init__()
         self.sizes = [layer.out_features for layer in layers]
         self.biased = [layer.bias is not None for layer in layers]
         with torch.device("meta"):  # no memory for weights that are replaced at once
             self.product: Any = nn.Linear(layers[0].in_features, sum(self.sizes), bias=any(self.biased))
-        self.product.weight = _still(torch.cat([layer.weight for layer in layers]))
+        self.product.weight = _still(stack([layer.weight for layer in layers]))
         if any(self.biased):
             biases: list[torch.Tensor] = [
                 layer.weight.new_zeros(layer.out_features) if layer.bias is None else layer.bias for layer in layers
@@ -102,10 +105,10 @@ def watching(places: Places) -> Iterator[Callable[[], list[Places]]]:
 
 
 @torch.no_grad()
-def join(groups: list[Places]) -> None:
-    """Have the layers of each group computed together, in place."""
+def join(groups: list[Places], stack: Stack = torch.cat) -> None:
+    """Have the layers of each group computed together, in place; `stack` says where their weights go."""
     for group in groups:
-        together = Together([layer for _, _, layer in group])
+        together = Together([layer for _, _, layer in group], stack)
         for index, (parent, name, _) in enumerate(group):
             setattr(parent, name, Part(together, index))
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from decoding.catalogue import Entry
-from decoding.engines import NO_PICKS, graph, lean, transposed
+from decoding.engines import NO_PICKS, direct, graph, lean
 from decoding.engines.memory import Memory, picked_id
 from decoding.engines.names import cache_name
 from decoding.engines.threads import spare_the_cores
@@ -38,8 +38,8 @@ def best(loaded: Loaded) -> "LocalEngine":
     `LocalEngine(loaded)` is the plain way, which every other one is held against.
     """
     ways = []
-    if transposed.transpose(loaded.network):
-        ways.append(transposed.NAME)
+    if direct.go_direct(loaded.network):
+        ways.append(direct.NAME)
         if lean.lighten(loaded.network):
             ways.append(lean.NAME)
         spare_the_cores(loaded.network)

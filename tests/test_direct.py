@@ -1,4 +1,4 @@
-"""Transposed weights say what plain ones say, on tiny models of many architectures and on the real starter."""
+"""Direct products say what plain ones say, on tiny models of many architectures and on the real starter."""
 
 import json
 from collections.abc import Callable
@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from decoding.engines import transposed
+from decoding.engines import direct
 from decoding.engines.local import LocalEngine, best
 from decoding.greedy import read
 from decoding.models import load_model
@@ -25,7 +25,7 @@ REFERENCE = Path(__file__).parent / "reference" / "starter"
 
 @pytest.fixture(autouse=True)
 def _no_layer_is_too_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transposed, "SMALLEST", 0)
+    monkeypatch.setattr(direct, "SMALLEST", 0)
 
 
 def check_same(ours: list[Readout], plain: list[Readout]) -> None:
@@ -35,12 +35,12 @@ def check_same(ours: list[Readout], plain: list[Readout]) -> None:
         assert list(map(exp, a.logprobs)) == pytest.approx(list(map(exp, b.logprobs)), abs=1e-5)
 
 
-def transposed_layers(network: nn.Module) -> list[transposed.TransposedLinear]:
-    return [module for module in network.modules() if isinstance(module, transposed.TransposedLinear)]
+def direct_layers(network: nn.Module) -> list[direct.DirectLinear]:
+    return [module for module in network.modules() if isinstance(module, direct.DirectLinear)]
 
 
 @pytest.mark.parametrize("architecture", tiny_models.ARCHITECTURES)
-def test_transposed_is_plain_is_generate(tiny_folder: Folder, architecture: str) -> None:
+def test_direct_is_plain_is_generate(tiny_folder: Folder, architecture: str) -> None:
     plain = LocalEngine(load_model(str(tiny_folder(architecture)), device="cpu", dtype="float32"))
     engine = best(load_model(str(tiny_folder(architecture)), device="cpu", dtype="float32"))
     expected = list(plain.steps(IDS, max_new_tokens=STEPS, top_k=5))
@@ -63,21 +63,37 @@ def test_transposed_is_plain_is_generate(tiny_folder: Folder, architecture: str)
 
 
 @pytest.mark.parametrize("architecture", ["llama", "gpt2", "gpt_neox", "gemma3_text", "mistral", "qwen3"])
-def test_what_is_transposed(tiny_folder: Folder, architecture: str) -> None:
+def test_what_goes_direct(tiny_folder: Folder, architecture: str) -> None:
     engine = best(load_model(str(tiny_folder(architecture)), device="cpu", dtype="float32"))
-    assert transposed_layers(engine.network)
+    assert direct_layers(engine.network)
     left = [module for module in engine.network.modules() if isinstance(module, nn.Linear)]
     assert left == []
-    assert transposed.NAME in engine.info.engine
+    assert direct.NAME in engine.info.engine
     assert engine.network.device.type == "cpu"
     assert engine.network.dtype == torch.float32
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gpt2"])
+def test_a_weight_stands_once_and_is_what_it_was(architecture: str) -> None:
+    network: Any = tiny_models.network(architecture, tie_word_embeddings=True).eval()
+    before = {name: weights.clone() for name, weights in network.state_dict().items()}
+    assert direct.go_direct(network)
+    after = network.state_dict()
+    assert all(torch.equal(weights, before[name]) for name, weights in after.items() if name in before)
+    stacked = sorted(before.keys() - after.keys())
+    assert bool(stacked) == (architecture == "llama")  # what is joined
+    head, words = network.get_output_embeddings(), network.get_input_embeddings()
+    assert head.weight is words.weight
+    assert head.columns.ctypes.data == words.weight.data_ptr()
+    pieces = {weights.untyped_storage().data_ptr() for weights in network.parameters()}
+    assert len(pieces) == 1
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_other_dtypes_are_left_as_they_are(tiny_folder: Folder, dtype: str) -> None:
     engine = best(load_model(str(tiny_folder("llama")), device="cpu", dtype=dtype))
-    assert not transposed_layers(engine.network)
-    assert transposed.NAME not in engine.info.engine
+    assert not direct_layers(engine.network)
+    assert direct.NAME not in engine.info.engine
 
 
 @pytest.mark.parametrize("architecture", ["llama", "gpt2"])
@@ -90,14 +106,14 @@ def test_a_network_that_would_say_something_else_is_put_back(
     shapes = {name: type(module) for name, module in network.named_modules()}
     seen = []
 
-    def broken(layer: transposed.TransposedLinear, rows: torch.Tensor) -> torch.Tensor:
+    def broken(layer: direct.DirectLinear, rows: torch.Tensor) -> torch.Tensor:
         seen.append(layer)
         if fault == "it raises":
             raise AttributeError("no weight")
         return layer.plain()(rows) + 1
 
-    monkeypatch.setattr(transposed.TransposedLinear, "forward", broken)
-    assert not transposed.transpose(network)
+    monkeypatch.setattr(direct.DirectLinear, "forward", broken)
+    assert not direct.go_direct(network)
     assert seen
     after = network.state_dict()
     assert after.keys() == before.keys()
@@ -107,23 +123,21 @@ def test_a_network_that_would_say_something_else_is_put_back(
 
 
 def test_small_layers_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transposed, "SMALLEST", 32 * tiny_models.VOCABULARY)
+    monkeypatch.setattr(direct, "SMALLEST", 32 * tiny_models.VOCABULARY)
     network = tiny_models.network("llama").eval()
-    assert transposed.transpose(network)
-    assert [type(module) for module in transposed_layers(network)] == [
-        transposed.TransposedLinear
-    ]  # the last one alone
-    assert network.get_output_embeddings() is transposed_layers(network)[0]
+    assert direct.go_direct(network)
+    assert [type(module) for module in direct_layers(network)] == [direct.DirectLinear]  # the last one alone
+    assert network.get_output_embeddings() is direct_layers(network)[0]
 
 
 def test_without_onednn_the_way_is_plain(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
     network = tiny_models.network("llama").eval()
-    assert not transposed.transpose(network)
-    assert not transposed_layers(network)
+    assert not direct.go_direct(network)
+    assert not direct_layers(network)
 
 
-def test_a_branch_costs_only_its_own_steps_on_transposed_weights(tiny_folder: Folder) -> None:
+def test_a_branch_costs_only_its_own_steps_here_too(tiny_folder: Folder) -> None:
     engine = best(load_model(str(tiny_folder("llama")), device="cpu", dtype="float32"))
     run = list(engine.steps(IDS, max_new_tokens=12, top_k=5))
     forced = {6: run[6].token_ids[1]}
@@ -138,8 +152,8 @@ def test_a_branch_costs_only_its_own_steps_on_transposed_weights(tiny_folder: Fo
 
 
 @pytest.mark.parametrize("name", ["transformers_are_the", "korean"])
-def test_the_transposed_starter_agrees_with_the_reference(starter: LocalEngine, name: str) -> None:
-    assert transposed_layers(starter.network)  # what the page uses
+def test_the_starters_way_agrees_with_the_reference(starter: LocalEngine, name: str) -> None:
+    assert direct_layers(starter.network)  # what the page uses
     expected: dict[str, Any] = json.loads((REFERENCE / f"{name}.json").read_text("utf-8"))
     steps, prompt = expected["steps"][:12], expected["prompt_token_ids"]
     readouts = list(starter.steps(prompt, max_new_tokens=len(steps), top_k=len(steps[0]["choices"])))
