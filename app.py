@@ -22,7 +22,7 @@ from decoding.heaps import few_heaps
 from decoding.lent import zero_gpu
 from decoding.shelf import Loader, Look, Report, Shelf
 from decoding.starter import STARTER_ID
-from decoding.startup import quick_imports, read_ahead, without_stubs
+from decoding.startup import link_torch, quick_imports, read_ahead, without_stubs
 
 if TYPE_CHECKING:  # importing gradio takes longer than all that is done before it
     import gradio as gr
@@ -33,15 +33,12 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 # takes several times as long (a class of twelve on two cores: 18 s, and 7 s so).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-
 MAX_EVENTS = 256
 """Events that Gradio handles at once, waiting visitors among them; the line before the model is shorter."""
 MAX_SESSIONS = 256
 """Visitors of whom Gradio remembers what their page shows, the last run of each among it. Nothing here needs it: a
 request carries all there is to know. Gradio's own 10,000 would be hundreds of MB.
 """
-
-
 TURN_SECONDS = 0.0005
 """How long a thread of Python may keep another one waiting. A step asks for Python some hundred times, between one
 product and the next, and with Python's own 0.005 waits each time that the page is at work.
@@ -224,6 +221,10 @@ def main() -> None:
         read_ahead(first)
     shelf = _shelf(chosen, entries)
     with quick_imports():
+        with without_stubs():
+            import decoding.page  # noqa: F401
+        if not chosen.engine:
+            link_torch()
         app = _build(shelf, runs=numbers["runs"], waiting=numbers["waiting"], seconds=numbers["seconds"])
         port = numbers["port"] or free_port(chosen.host)
         options = {"server_name": chosen.host, "server_port": port, "root_path": chosen.root_path or None}

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from decoding.errors import ModelError
 
+_PIECE = 2**23  # bytes
 CONTENTS_FILE, SUMS_FILE = "contents.json", "SHA256SUMS"
 
 
@@ -43,23 +44,53 @@ def is_whole(folder: Path) -> bool:
         return False
 
 
+def look_ahead(folder: Path) -> None:
+    """Begin now to hold the files against their sums, for whoever loads them next."""
+    _looks[folder] = _Look(folder)
+
+
 @contextmanager
 def unchanged(folder: Path, sentence: str) -> Iterator[None]:
     """Hold the files against their sums, in a thread of its own, while they are loaded. Raises ModelError with the
     sentence, in which {file} is the one that was changed; the folder is whole no more then. Sums that cannot be
     read are a file that was changed.
     """
-    found: list[str] = []
-    thread = threading.Thread(target=lambda: found.extend(_changed(folder)), name="sums", daemon=True)
-    thread.start()
+    look = _looks.pop(folder, None)
+    if look is None or look.stamps != _stamps(folder):
+        look = _Look(folder)
     try:
         yield
     finally:
-        thread.join()
-        if found:
+        _looks.pop(folder, None)  # one that began meanwhile would be old by the next time
+        if found := look.found():
             with suppress(OSError):  # else it is found again
                 (folder / CONTENTS_FILE).unlink()
             raise ModelError(sentence.format(file=found[0]))
+
+
+class _Look:
+    """Files held against their sums in a thread, and what stood in their folder when it began."""
+
+    def __init__(self, folder: Path) -> None:
+        self.stamps, self._found = _stamps(folder), list[str]()
+        self._thread = threading.Thread(target=lambda: self._found.extend(_changed(folder)), name="sums", daemon=True)
+        self._thread.start()
+
+    def found(self) -> list[str]:
+        """The files that were changed, once all are known."""
+        self._thread.join()
+        return self._found
+
+
+_looks: dict[Path, _Look] = {}
+
+
+def _stamps(folder: Path) -> set[tuple[str, int, int, int]]:
+    """What changes with a folder's files, as far as names and times can tell."""
+    with suppress(OSError):
+        found = [(entry.name, entry.stat()) for entry in os.scandir(folder)]
+        return {(name, stat.st_ino, stat.st_size, stat.st_mtime_ns) for name, stat in found}
+    return set()
 
 
 def flush(path: Path) -> None:
@@ -89,5 +120,9 @@ def _changed(folder: Path) -> Iterator[str]:
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """In large pieces: for each of them a busy Python is waited for, and half a GB took seconds beside imports."""
+    found, piece = hashlib.sha256(), memoryview(bytearray(_PIECE))
+    with path.open("rb", buffering=0) as file:
+        while count := file.readinto(piece):
+            found.update(piece[:count])
+    return found.hexdigest()

@@ -44,6 +44,7 @@ FLOORS = {
     "decoding.tokens": 1,
     "decoding.errors": 1,
     "decoding.heaps": 1,
+    "decoding.pages": 1,
     "decoding.leaving": 1,
     "decoding.loops": 1,
     "decoding.texts": 1.2,
@@ -79,7 +80,7 @@ ALLOWED = {
     "filelock": ("decoding.starter",),
     "huggingface_hub": ("decoding.hub", "decoding.fetching", "decoding.offers"),
     "psutil": ("decoding.room", "decoding.bench"),
-    "numpy": ("decoding.engines",),
+    "numpy": ("decoding.engines", "decoding.pages"),
     "threadpoolctl": ("decoding.engines",),
     "playwright": ("decoding.bench",),
     "pandas": ("decoding.trace", "decoding.export"),  # trace for its types

@@ -5,15 +5,10 @@ import torch
 from torch import nn
 
 from decoding.engines import pieces
-from decoding.engines.pieces import Pieces, large, move_parameters
+from decoding.engines.pieces import Pieces, move_parameters
+from decoding.pages import take_ahead, taken_ahead
 
 CACHE_LINE = 64
-
-
-@pytest.mark.parametrize("count", [1, 15, 16, 1_000_003])
-def test_a_piece_begins_with_a_cache_line(count: int) -> None:
-    numbers = large(count)
-    assert (len(numbers), numbers.dtype, numbers.data_ptr() % CACHE_LINE) == (count, torch.float32, 0)
 
 
 def test_tensors_lie_one_after_the_other_and_never_in_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,3 +42,14 @@ def test_parameters_are_moved_once_and_what_is_shared_stays_shared() -> None:
     where = network[0].weight.data_ptr()
     move_parameters(network, memory)
     assert network[0].weight.data_ptr() == where
+
+
+def test_what_was_taken_ahead_is_filled_first() -> None:
+    taken_ahead()
+    take_ahead(100)
+    memory = Pieces()
+    first, second, third = memory.room(6, 16), memory.room(2), memory.room(2)
+    assert first.untyped_storage().data_ptr() == second.untyped_storage().data_ptr()
+    assert third.untyped_storage().data_ptr() != first.untyped_storage().data_ptr()
+    assert memory.holds(first)
+    assert taken_ahead() is None

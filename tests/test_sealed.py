@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 import decoding
+from decoding import sealed
 from decoding.catalogue import CATALOGUE
 from decoding.errors import ModelError
 from decoding.models import load_words
-from decoding.sealed import CONTENTS_FILE, SUMS_FILE, is_whole, seal
+from decoding.sealed import CONTENTS_FILE, SUMS_FILE, is_whole, look_ahead, seal
 from tests import tiny_models
 
 
@@ -52,6 +53,30 @@ def test_a_changed_byte_is_found_whatever_else_it_does(folder: Path, name: str, 
         f"The starter model on this disk was changed: {name} is not as it was written. Press Run to fetch it again."
     )
     assert not is_whole(folder)  # so that it is made again
+
+
+@pytest.mark.parametrize("when", ["before the look", "after it"])
+def test_a_look_ahead_finds_it_and_says_nothing_of_what_changed_since(folder: Path, when: str) -> None:
+    if when == "before the look":
+        flip(folder / "model.safetensors", 0.9)
+    look_ahead(folder)
+    if when == "after it":
+        sealed._looks[folder].found()
+        flip(folder / "model.safetensors", 0.9)
+    with pytest.raises(ModelError, match=r"model\.safetensors is not as it was written"):
+        decoding.load("starter", device="cpu")
+
+
+def test_a_look_ahead_is_for_one_load(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Path] = []
+    sha256 = sealed._sha256
+    monkeypatch.setattr(sealed, "_sha256", lambda path: (read.append(path), sha256(path))[1])
+    look_ahead(folder)
+    decoding.load("starter", device="cpu")
+    once = len(read)
+    assert once == len(set(read)) > 3
+    decoding.load("starter", device="cpu")
+    assert len(read) == 2 * once
 
 
 def test_a_file_that_goes_while_it_is_loaded(folder: Path) -> None:

@@ -10,9 +10,11 @@ from urllib.request import urlopen
 
 import pytest
 
+from decoding import startup
 from decoding.bench import startup as bench
 from decoding.bench.page import READY
 from decoding.errors import ModelError
+from decoding.starter import FOLDER_NAME, cache_folder, ensure_starter
 from decoding.startup import quick_imports, read_ahead, without_stubs
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -81,6 +83,28 @@ def test_reading_ahead_needs_no_torch_and_tells_no_failure() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("1 set()\n", "")
+
+
+def test_memory_is_taken_ahead_where_nobody_could_miss_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    ensure_starter()
+    size = (cache_folder() / FOLDER_NAME / "model.safetensors").stat().st_size
+    for free, taken in ((startup.PLENTY * size, []), (startup.PLENTY * size + 1, [size // 4])):
+        asked: list[int] = []
+        monkeypatch.setattr(startup, "free_memory", lambda free=free: free)
+        monkeypatch.setattr(startup, "take_ahead", asked.append)
+        read_ahead("starter").join()
+        assert asked == taken
+
+
+def test_torch_is_linked_and_not_imported() -> None:
+    code = (
+        "import sys, threading; from decoding.startup import link_torch\n"
+        "link_torch(); [thread.join() for thread in threading.enumerate() if thread.name == 'link torch']\n"
+        "linked = sys.platform != 'linux' or 'libtorch_cpu' in open('/proc/self/maps').read()\n"
+        "print(linked, 'torch' in sys.modules); import torch; print(torch.ones(2).sum().item())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("True False\n2.0\n", "")
 
 
 def test_reading_ahead_fetches_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

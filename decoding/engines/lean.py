@@ -17,7 +17,7 @@ from transformers import DynamicCache, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from decoding.engines.families import Array, Decoder, decoder_of
-from decoding.engines.memory import can_crop
+from decoding.engines.memory import can_crop, copy_cropped
 from decoding.engines.names import cache_name
 
 NAME = "lean steps"
@@ -127,9 +127,8 @@ def _agrees(network: Any, decoder: Decoder, name: str) -> bool:
     """Whether the last of a few ids, read this way, is answered as the network answers."""
     ids = [n % network.config.get_text_config(decoder=True).vocab_size for n in range(_PROOF_LENGTH)]
     cache = DynamicCache(config=network.config)
-    expected = network(input_ids=torch.tensor([ids])).logits[0, -1].numpy()
-    network(input_ids=torch.tensor([ids[:-1]]), use_cache=True, **{name: cache})
+    expected = network(input_ids=torch.tensor([ids]), use_cache=True, **{name: cache}).logits[0, -1].numpy()
     if not _can_read(decoder, cache):
         return False
-    difference = np.abs(read_one(decoder, ids[-1], cache) - expected).max()
+    difference = np.abs(read_one(decoder, ids[-1], copy_cropped(cache, len(ids) - 1)) - expected).max()
     return bool(difference <= TOLERANCE * np.abs(expected).max())

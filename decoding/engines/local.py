@@ -17,6 +17,7 @@ from decoding.engines.threads import spare_the_cores
 from decoding.forced import forced_loop, score_rows
 from decoding.greedy import Forward, greedy_loop
 from decoding.models import Loaded, load_model
+from decoding.pages import taken_ahead
 from decoding.starter import Report, silent
 from decoding.step import Readout
 
@@ -43,6 +44,7 @@ def best(loaded: Loaded) -> "LocalEngine":
         if lean.lighten(loaded.network):
             ways.append(lean.NAME)
         spare_the_cores(loaded.network)
+    taken_ahead()  # of no use any more, where the weights stay where they are
     engine, why = LocalEngine(loaded), [loaded.info.why]
     if engine.network.device.type == graph.DEVICE:
         engine.graph, why_not = graph.graph_loop(engine.network, engine.forward)

@@ -1,16 +1,16 @@
-"""Memory for weights, in large pieces.
+"""Memory for weights, in the large pieces of `decoding.pages`.
 
-A step reads all weights once, and where each small page of them (4 KB on most systems) has to be looked up on the way,
-up to a sixth of the time goes into that. For a large piece the system is asked for large pages: NumPy does so for every
-array from 4 MiB on, where there are such pages to be had. Knows no loop and no layer.
+A step reads all weights once; where each small page of them has to be looked up on the way, up to a sixth of the time
+goes into that. Knows no loop and no layer.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from math import prod
 
-import numpy as np
 import torch
 from torch import nn
+
+from decoding.pages import large, taken_ahead
 
 PIECE = 2**24
 """Numbers in a piece, 64 MiB: so many more are taken at most than what is moved has, and what was moved is free as soon
@@ -24,19 +24,23 @@ class Pieces:
     """Where float32 tensors lie close to each other."""
 
     def __init__(self) -> None:
-        self._piece = torch.empty(0)
         self._taken = 0
         self._begins: set[int] = set()
+        ahead = taken_ahead()
+        self._begin(torch.empty(0) if ahead is None else torch.from_numpy(ahead))
 
     def room(self, *shape: int) -> torch.Tensor:
         """An uninitialised tensor of a shape."""
-        needed = int(np.prod(shape))
+        needed = prod(shape)
         if self._taken + needed > len(self._piece):
-            self._piece, self._taken = large(max(PIECE, needed)), 0
-            self._begins.add(self._piece.untyped_storage().data_ptr())
+            self._begin(torch.from_numpy(large(max(PIECE, needed))))
         found = self._piece[self._taken : self._taken + needed].view(shape)
         self._taken += -(-needed // _LINE) * _LINE
         return found
+
+    def _begin(self, piece: torch.Tensor) -> None:
+        self._piece, self._taken = piece, 0
+        self._begins.add(piece.untyped_storage().data_ptr())
 
     def holds(self, tensor: torch.Tensor) -> bool:
         return tensor.untyped_storage().data_ptr() in self._begins
@@ -45,13 +49,6 @@ class Pieces:
         """The same numbers, here, one tensor's rows after the other's."""
         room = self.room(sum(map(len, tensors)), *tensors[0].shape[1:])
         return torch.cat([*tensors], out=room)
-
-
-def large(count: int) -> torch.Tensor:
-    """So many uninitialised numbers in one piece, the first of them at the beginning of a cache line."""
-    numbers: np.ndarray[Any, np.dtype[np.float32]] = np.empty(count + _LINE, np.float32)
-    begin = -numbers.ctypes.data // numbers.itemsize % _LINE
-    return torch.from_numpy(numbers[begin : begin + count])
 
 
 @torch.no_grad()
