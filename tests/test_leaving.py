@@ -77,7 +77,14 @@ def socket_killed(url: str, _: Browser) -> Leave:
 
 def client_cancelled(url: str, _: Browser) -> Leave:
     job = Client(url, verbose=False).submit("a", STEPS, 2, "scripted", api_name="/greedy")
-    return lambda: job.cancel() and None
+
+    def cancel() -> None:
+        # The run begins before its name is back at the client, which cancels nothing without one.
+        while job.communicator.event_id is None:
+            threading.Event().wait(0.01)
+        job.cancel()
+
+    return cancel
 
 
 @pytest.mark.parametrize("start", [tab_closed, navigation, socket_killed, client_cancelled])
