@@ -79,6 +79,12 @@ def test_a_look_ahead_is_for_one_load(folder: Path, monkeypatch: pytest.MonkeyPa
     assert len(read) == 2 * once
 
 
+def test_a_look_that_begins_while_a_folder_is_loaded_is_not_for_the_next_time(folder: Path) -> None:
+    with sealed.unchanged(folder, "{file}"):
+        look_ahead(folder)
+    assert folder not in sealed._looks
+
+
 def test_a_file_that_goes_while_it_is_loaded(folder: Path) -> None:
     (folder / "generation_config.json").unlink()
     with pytest.raises(ModelError, match=r"generation_config\.json is not as it was written"):
