@@ -222,7 +222,7 @@ def main() -> None:
     shelf = _shelf(chosen, entries)
     with quick_imports():
         with without_stubs():
-            import decoding.page  # noqa: F401
+            import decoding.page  # noqa: F401  # its libraries are linked before torch is
         if not chosen.engine:
             link_torch()
         app = _build(shelf, runs=numbers["runs"], waiting=numbers["waiting"], seconds=numbers["seconds"])

@@ -12,7 +12,7 @@ import numpy as np
 
 Numbers = np.ndarray[Any, np.dtype[np.float32]]
 
-_LINE = 16
+LINE = 16
 """Numbers in a cache line, on which a piece begins."""
 _PAGE = 1024
 """Numbers in the smallest page there is."""
@@ -21,8 +21,8 @@ _ahead: list[Numbers] = []
 
 def large(count: int) -> Numbers:
     """So many uninitialised numbers in one piece, the first of them at the beginning of a cache line."""
-    numbers: Numbers = np.empty(count + _LINE, np.float32)
-    begin = -numbers.ctypes.data // numbers.itemsize % _LINE
+    numbers: Numbers = np.empty(count + LINE, np.float32)
+    begin = -numbers.ctypes.data // numbers.itemsize % LINE
     return numbers[begin : begin + count]
 
 

@@ -80,7 +80,7 @@ def client_cancelled(url: str, _: Browser) -> Leave:
 
     def cancel() -> None:
         # The run begins before its name is back at the client, which cancels nothing without one.
-        while job.communicator.event_id is None:
+        while job.communicator.event_id is None and not job.done():
             threading.Event().wait(0.01)
         job.cancel()
 

@@ -70,6 +70,12 @@ def test_the_page_answers_with_its_recorded_run_before_torch_is_imported(tmp_pat
             process.terminate()
 
 
+def printed(code: str) -> tuple[str, str]:
+    """What code prints in a Python of its own, and its errors."""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.stdout, done.stderr
+
+
 def unescaped(page: str) -> str:
     """The page holds the run as JSON within JSON."""
     return page.replace('\\"', '"').replace('\\"', '"')
@@ -81,8 +87,7 @@ def test_reading_ahead_needs_no_torch_and_tells_no_failure() -> None:
         "for model in ('nope', '', 'starter'): read_ahead(model).join()\n"
         "print(tokenizer_file._read.cache_info().currsize, {'torch', 'transformers'} & sys.modules.keys())"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (done.stdout, done.stderr) == ("1 set()\n", "")
+    assert printed(code) == ("1 set()\n", "")
 
 
 def test_memory_is_taken_ahead_where_nobody_could_miss_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,8 +108,7 @@ def test_torch_is_linked_and_not_imported() -> None:
         "linked = sys.platform != 'linux' or 'libtorch_cpu' in open('/proc/self/maps').read()\n"
         "print(linked, 'torch' in sys.modules); import torch; print(torch.ones(2).sum().item())"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (done.stdout, done.stderr) == ("True False\n2.0\n", "")
+    assert printed(code) == ("True False\n2.0\n", "")
 
 
 def test_reading_ahead_fetches_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,8 +126,7 @@ def test_gradio_is_imported_without_its_stubs() -> None:
         "stubs = {name for name in opened if name.endswith('.pyi') and 'api_component' not in name}\n"
         "print(stubs, inspect.getfile is real)"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (done.stdout, done.stderr) == ("set() True\n", "")
+    assert printed(code) == ("set() True\n", "")
 
 
 def test_only_gradios_classes_have_no_file_meanwhile() -> None:

@@ -2,8 +2,8 @@
 
 Where one row's products run near the memory's speed, a third of a step is the way to them: modules and small
 operations, some 2,000 calls, of which one row needs a quarter. Here they are written out, for the families of
-`decoding.engines.families`, over the products of `decoding.engines.direct` and the cache that
-transformers has. Whatever else a network is asked (a prompt, a batch, a search), it answers itself, before and after.
+`decoding.engines.families`, over the products of `decoding.engines.direct` and the cache that transformers has.
+Whatever else a network is asked (a prompt, a batch, a search), it answers itself, before and after.
 
 Nothing is taken on trust: a network that says something else by this way keeps its own.
 """

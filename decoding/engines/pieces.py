@@ -10,24 +10,22 @@ from math import prod
 import torch
 from torch import nn
 
-from decoding.pages import large, taken_ahead
+from decoding.pages import LINE, large, taken_ahead
 
 PIECE = 2**24
 """Numbers in a piece, 64 MiB: so many more are taken at most than what is moved has, and what was moved is free as soon
 as a piece is full.
 """
-_LINE = 16
-"""Numbers in a cache line, on which everything begins."""
 
 
 class Pieces:
     """Where float32 tensors lie close to each other."""
 
     def __init__(self) -> None:
-        self._taken = 0
+        self._piece, self._taken = torch.empty(0), 0
         self._begins: set[int] = set()
-        ahead = taken_ahead()
-        self._begin(torch.empty(0) if ahead is None else torch.from_numpy(ahead))
+        if (ahead := taken_ahead()) is not None:
+            self._begin(torch.from_numpy(ahead))
 
     def room(self, *shape: int) -> torch.Tensor:
         """An uninitialised tensor of a shape."""
@@ -35,7 +33,7 @@ class Pieces:
         if self._taken + needed > len(self._piece):
             self._begin(torch.from_numpy(large(max(PIECE, needed))))
         found = self._piece[self._taken : self._taken + needed].view(shape)
-        self._taken += -(-needed // _LINE) * _LINE
+        self._taken += -(-needed // LINE) * LINE  # the next one begins a cache line too
         return found
 
     def _begin(self, piece: torch.Tensor) -> None:
