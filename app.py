@@ -15,13 +15,13 @@ from concurrent.futures import wait
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from decoding.catalogue import Entry, offered
 from decoding.engines import Engine
 from decoding.errors import RequestError
-from decoding.heaps import few_heaps
-from decoding.lent import zero_gpu
-from decoding.shelf import Loader, Look, Report, Shelf
-from decoding.starter import STARTER_ID
+from decoding.models.catalogue import Entry, offered
+from decoding.models.lent import zero_gpu
+from decoding.models.malloc import few_heaps
+from decoding.models.starter import STARTER_ID
+from decoding.serving.model_registry import Loader, Look, Report, Shelf
 from decoding.startup import link_torch, quick_imports, read_ahead, without_stubs
 
 if TYPE_CHECKING:  # importing gradio takes longer than all that is done before it
@@ -89,7 +89,7 @@ def build_app(loader: Loader, models: Sequence[str], look: Look | None = None) -
 
 
 def _build(shelf: Shelf, **limits: float) -> "gr.Blocks":
-    """`limits` are those of `decoding.page.line.Line`."""
+    """`limits` are those of `decoding.serving.admission.Line`."""
     with without_stubs():
         from decoding.page import Line, build_page
 
@@ -103,9 +103,9 @@ def launch(app: "gr.Blocks", *, metrics: bool = False, mcp: bool = False, **opti
     from decoding.assets import plotly_js
     from decoding.page import health_routes
     from decoding.page.api import check_mcp
-    from decoding.page.guard import guarded
-    from decoding.page.keeping import file_routes
-    from decoding.page.opening import patiently
+    from decoding.page.gradio_compat.startup import patiently
+    from decoding.page.http.export_routes import file_routes
+    from decoding.page.http.request_filter import guarded
     from decoding.page.panel import page_css, page_head
 
     if mcp:
@@ -153,17 +153,18 @@ def _loader(chosen: argparse.Namespace, entries: Mapping[str, Entry]) -> Loader:
     def load(model: str, report: Report) -> Engine:
         with quick_imports():  # here: torch and transformers take seconds to import
             if chosen.engine:
-                from decoding.engines import server
+                from decoding.engines.vllm.engine import connect
             else:
-                from decoding.engines import local, shared
+                from decoding.engines.batching.engine import SharedEngine
+                from decoding.engines.torch.engine import load as load_engine
         if chosen.engine:
-            return server.connect(chosen.engine, model=entries[model], dtype=chosen.dtype, report=report)
-        engine = local.load(entries[model], device=chosen.device, dtype=chosen.dtype, report=report)
+            return connect(chosen.engine, model=entries[model], dtype=chosen.dtype, report=report)
+        engine = load_engine(entries[model], device=chosen.device, dtype=chosen.dtype, report=report)
         if zero_gpu():
             from decoding.engines.zero_gpu import ZeroGpuEngine
 
             return ZeroGpuEngine(engine)
-        crowd = shared.SharedEngine(engine)
+        crowd = SharedEngine(engine)
         for _ in crowd.steps([crowd.beginning_id or 0], max_new_tokens=1, top_k=1):
             pass  # the first pass is the slowest, and no visitor's
         return crowd
@@ -190,11 +191,11 @@ def _shelf(chosen: argparse.Namespace, entries: Mapping[str, Entry]) -> Shelf:
 
     @cache
     def looking() -> Look:
-        from decoding import offers  # here: the page does not wait for the Hub's library
+        from decoding.serving import availability  # here: the page does not wait for the Hub's library
 
         if chosen.engine:
-            return offers.elsewhere([*entries.values()])
-        return offers.looking([*entries.values()], dtype=chosen.dtype)
+            return availability.elsewhere([*entries.values()])
+        return availability.looking([*entries.values()], dtype=chosen.dtype)
 
     shelf = Shelf(_loader(chosen, entries), [*entries], lambda ready: looking()(ready))
     if zero_gpu():  # a lent GPU's process is a fork of this one, and has the models that are here by then
@@ -231,7 +232,7 @@ def main() -> None:
         switches = {name: getattr(chosen, name) == "on" for name in ("metrics", "mcp")}
         url = launch(app, prevent_thread_lock=True, **switches, **options)
         from decoding.page import log_lines
-        from decoding.page.closing import close
+        from decoding.page.gradio_compat.shutdown import close
     log_lines()
     told_to_end = _told_to_end()
     print(f"Greedyscope is at {url}", flush=True)

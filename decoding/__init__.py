@@ -6,16 +6,16 @@ Owns the public names. Importing it loads no model and no torch; `load` does.
 from typing import TYPE_CHECKING
 
 from decoding.errors import FormatError, GreedyscopeError, ModelError, RequestError, RoomError
-from decoding.loops import Loop, find_loops
-from decoding.trace import Candidate, ModelInfo, Step, Trace
+from decoding.record.repetition import Loop, find_loops
+from decoding.record.trace import Candidate, ModelInfo, Step, Trace
 
-# After the line above, which makes `decoding.trace` the module: from here on it is the function.
+# After the line above, which makes `decoding.record.trace` the module: from here on it is the function.
 from decoding.run import greedy_search, trace  # isort: skip
-from decoding.whatif import Agreement, agreement, beam_search, branch, closest_calls, compare_totals, score  # isort: skip
+from decoding.analysis import Agreement, agreement, beam_search, branch, closest_calls, compare_totals, score  # isort: skip
 
 if TYPE_CHECKING:
-    from decoding.engines.local import LocalEngine
-    from decoding.engines.server import ServerEngine
+    from decoding.engines.torch.engine import LocalEngine
+    from decoding.engines.vllm.engine import ServerEngine
 
 __all__ = [
     "Agreement",
@@ -51,9 +51,9 @@ def load(model: str, *, device: str = "auto", dtype: str = "auto") -> "LocalEngi
     RequestError for a name, device or dtype that does not exist, ModelError for a model that cannot be had, RoomError
     for one that does not fit.
     """
-    from decoding.engines import local  # here: torch and transformers take seconds to import
+    from decoding.engines.torch.engine import load as load_engine  # here: torch and transformers take seconds to import
 
-    return local.load(model, device=device, dtype=dtype)
+    return load_engine(model, device=device, dtype=dtype)
 
 
 def connect(url: str, *, model: str = "", dtype: str = "auto") -> "ServerEngine":
@@ -64,6 +64,6 @@ def connect(url: str, *, model: str = "", dtype: str = "auto") -> "ServerEngine"
     calls it so; `dtype` is what the server was started with, which it does not say. Raises RequestError for an address,
     name or dtype that is none, ModelError for a server that does not answer or has another model.
     """
-    from decoding.engines import server  # here: transformers takes seconds to import
+    from decoding.engines.vllm.engine import connect  # here: transformers takes seconds to import
 
-    return server.connect(url, model=model, dtype=dtype)
+    return connect(url, model=model, dtype=dtype)

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import decoding
-from decoding.check import TOLERANCE, read_run, recompute
 from decoding.engines import UNKNOWN_DTYPE, Engine
 from decoding.errors import FormatError, GreedyscopeError
 from decoding.export import one_line, summary, to_csv, to_table
 from decoding.run import MAX_CHOICES, MAX_STEPS, Run, check_request
+from decoding.verify import TOLERANCE, read_run, recompute
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,7 +1,7 @@
 """The library's own searches: transformers' beam search, and its greedy search to compare with.
 
 Owns how `generate` is called so that nothing of a model's own settings bends the result, and what it may cost. Knows
-ids alone; the Trace is `decoding.whatif`'s.
+ids alone; the Trace is `decoding.analysis`'s.
 """
 
 import copy
@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, PreTrainedModel
 
-from decoding.devices import free_on
 from decoding.engines import Engine
 from decoding.errors import ModelError, RequestError
 from decoding.forced import pick
-from decoding.step import Pick
+from decoding.models.devices import free_on
+from decoding.record.step import Pick
 
 # What a model's generation settings may hold that changes what greedy search picks, and the value that changes nothing.
 NEUTRAL: dict[str, Any] = {

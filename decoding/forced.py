@@ -1,6 +1,7 @@
 """The classroom loop with picks that argmax did not make, and the same readouts for a text that is already there.
 
-Owns a pick's probability and rank. Knows ids and logits; what is kept between two runs is `decoding.engines.memory`'s.
+Owns a pick's probability and rank. Knows ids and logits; what is kept between two runs is
+`decoding.engines.prefix_cache`'s.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 
 from decoding.greedy import Forward, as_float32, normalise, read
-from decoding.step import Pick, Readout
+from decoding.record.step import Pick, Readout
 
 
 @torch.inference_mode()

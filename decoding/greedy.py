@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from decoding.errors import ModelError
+from decoding.record.trace import Readout
 from decoding.temperatures import log_sums, of_logits
-from decoding.trace import Readout
 
 Forward = Callable[[Sequence[int], Any], tuple[torch.Tensor, Any]]
 """(ids not read yet, cache or None) → (logits after the last of them, shape (vocabulary,); the cache with them in

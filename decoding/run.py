@@ -8,6 +8,8 @@ from dataclasses import replace
 
 from decoding.engines import Engine
 from decoding.errors import GreedyscopeError, RequestError
+from decoding.record.step import Step, make_step
+from decoding.record.trace import StopReason, Trace
 from decoding.request import (
     MAX_CHOICES,
     MAX_PROMPT_CHARACTERS,
@@ -18,8 +20,6 @@ from decoding.request import (
     check_request,
     start_ids,
 )
-from decoding.step import Step, make_step
-from decoding.trace import StopReason, Trace
 
 __all__ = [
     "MAX_CHOICES",

@@ -15,11 +15,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from decoding.models.checksums import look_ahead
+from decoding.models.resources import free_memory
+from decoding.models.starter import FOLDER_NAME, STARTER_ID, cache_folder, is_cached
+from decoding.models.tokenizer import read_tokenizer
 from decoding.pages import take_ahead
-from decoding.room import free_memory
-from decoding.sealed import look_ahead
-from decoding.starter import FOLDER_NAME, STARTER_ID, cache_folder, is_cached
-from decoding.tokenizer_file import read_tokenizer
 
 PLENTY = 4
 """How many times a model's size has to be free for its memory to be taken before anybody has asked whether it fits."""

@@ -20,7 +20,7 @@ from filelock import FileLock
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
 import app as application
-from decoding.page import listening
+from decoding.page.gradio_compat import liveness
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # What Playwright leaves out, and the address bar's two popups: web pages of their own, made anew for every window, that
@@ -127,7 +127,7 @@ def visit(browser: Browser) -> Iterator[Visit]:
     complaints: list[str] = []
     with ExitStack() as stack:
         # A browser that shares its cores with all of this may open its stream of events later than any visitor's would.
-        stack.enter_context(pytest.MonkeyPatch.context()).setattr(listening, "PATIENCE_SECONDS", 60.0)
+        stack.enter_context(pytest.MonkeyPatch.context()).setattr(liveness, "PATIENCE_SECONDS", 60.0)
 
         def open_page(
             url: str, *, width: int = 1280, height: int = 900, scheme: str = "light", locale: str = "en-US"

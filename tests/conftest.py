@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import decoding
-from decoding.engines.local import LocalEngine
+from decoding.engines.torch.engine import LocalEngine
 from tests import tiny_models
 from tests.browser import browser, visit
 from tests.fakes import ScriptedEngine
@@ -30,26 +30,31 @@ settings.load_profile("patient")
 
 # Modules whose tests need more than this process: a server that listens, a process that is started and ended.
 SERVERS_AND_PROCESSES = {
-    "test_api",
+    "bench/test_server",
+    "engines/test_zero_gpu",
+    "engines/vllm/test_proxy",
+    "models/test_full_disk",
+    "models/test_hub",
+    "models/test_starter",
+    "page/gradio_compat/test_liveness",
+    "page/gradio_compat/test_shutdown",
+    "page/gradio_compat/test_startup",
+    "page/http/test_hostile",
+    "page/http/test_metrics",
+    "page/http/test_proxy",
+    "page/test_api",
+    "page/test_forged_events",
+    "page/test_mcp",
     "test_bad_days",
-    "test_bench_server",
-    "test_closing",
-    "test_forged_events",
-    "test_full_disk",
-    "test_health",
-    "test_hostile_http",
-    "test_hub",
-    "test_leaving",
-    "test_listening",
-    "test_mcp",
+    "test_cancellation",
     "test_notebook",
-    "test_opening",
-    "test_proxy",
-    "test_server_proxy",
-    "test_starter",
     "test_startup",
-    "test_zero_gpu",
 }
+
+
+def module_of(path: Path) -> str:
+    """A test module's name: its path below this folder, without the ending."""
+    return path.relative_to(Path(__file__).parent).with_suffix("").as_posix()
 
 
 def has_a_second_chance(module: str, fixtures: Collection[str]) -> bool:
@@ -60,7 +65,7 @@ def has_a_second_chance(module: str, fixtures: Collection[str]) -> bool:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Function]) -> None:
     for item in items:
         # A debugger and a second chance exclude each other.
-        if has_a_second_chance(item.path.stem, item.fixturenames) and not config.getoption("usepdb"):
+        if has_a_second_chance(module_of(item.path), item.fixturenames) and not config.getoption("usepdb"):
             item.add_marker(pytest.mark.flaky(reruns=1))
 
 

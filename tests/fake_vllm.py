@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 
 from decoding.engines import Engine
-from decoding.step import Readout
+from decoding.record.step import Readout
 
 Fault = tuple[str, int]
 """What goes wrong with a request for a completion, and after how many tokens of it."""

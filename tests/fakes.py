@@ -14,9 +14,9 @@ import torch
 from decoding.engines import NO_PICKS
 from decoding.forced import forced_loop, score_rows
 from decoding.greedy import greedy_loop
-from decoding.step import Readout
-from decoding.tokens import Vocabulary, piece_bytes
-from decoding.trace import ModelInfo
+from decoding.record.step import Readout
+from decoding.record.tokens import Vocabulary, piece_bytes
+from decoding.record.trace import ModelInfo
 
 END, BEGIN = 0, 1
 """The ids of `SPECIALS`; the 256 bytes and then the words come after them."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 
-from decoding.starter import ensure_starter
+from decoding.models.starter import ensure_starter
 from tests.vllm_environment import vllm_python
 
 OPTIONS = {"--dtype": "float32", "--max-model-len": "1024", "--max-num-seqs": "32", "--max-logprobs": "50"}

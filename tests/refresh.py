@@ -13,7 +13,7 @@ from playwright.sync_api import sync_playwright
 
 import app as application
 import decoding
-from decoding.trace import NO_ID, Candidate, ModelInfo, Step, Trace
+from decoding.record.trace import NO_ID, Candidate, ModelInfo, Step, Trace
 from tests.browser import QUIET, chromium, served
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -38,7 +38,7 @@ class Tape(TorchDispatchMode):
 
 
 def record(step: Callable[[], None]) -> Callable[[], None]:
-    """As `decoding.engines.recorded.capture`."""
+    """As `decoding.engines.torch.captured_step.capture`."""
     step()  # warm
     with Tape() as tape:
         step()

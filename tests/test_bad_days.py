@@ -16,16 +16,17 @@ from playwright.sync_api import expect
 
 import app as application
 import decoding
-from decoding import leaving
-from decoding.engines import NO_PICKS, Engine, local
-from decoding.engines.shared import SharedEngine
+from decoding import cancellation
+from decoding.engines import NO_PICKS, Engine
+from decoding.engines.batching.engine import SharedEngine
+from decoding.engines.torch.engine import load as load_engine
 from decoding.errors import ModelError, RoomError
-from decoding.room import OUT_OF_MEMORY, is_out_of_memory
-from decoding.shelf import Shelf, without_paths
-from decoding.step import Readout
+from decoding.models.resources import OUT_OF_MEMORY, is_out_of_memory
+from decoding.record.step import Readout
+from decoding.serving.model_registry import Shelf, without_paths
 from tests.browser import Visit, served
 from tests.fakes import ScriptedEngine
-from tests.test_full_disk import run, saved
+from tests.models.test_full_disk import run, saved
 
 Folder = Callable[[str], Path]
 
@@ -62,7 +63,7 @@ def test_out_of_memory_while_loading_makes_room_and_else_says_so(
     def loader(name: str, report: object) -> Engine:
         if name == "second" and shelf.loaded():
             raise NO_MEMORY
-        return local.load(names[0], device="cpu")
+        return load_engine(names[0], device="cpu")
 
     shelf = Shelf(loader, names)
     shelf.engine(names[0])
@@ -73,9 +74,9 @@ def test_out_of_memory_while_loading_makes_room_and_else_says_so(
     def failing(*_: object, **__: object) -> None:
         raise NO_MEMORY
 
-    monkeypatch.setattr("decoding.models.AutoModelForCausalLM.from_pretrained", failing)
+    monkeypatch.setattr("decoding.models.loading.AutoModelForCausalLM.from_pretrained", failing)
     with pytest.raises(RoomError, match="did not fit into the memory"):
-        local.load(names[0], device="cpu")
+        load_engine(names[0], device="cpu")
 
 
 # ---- the model's thread
@@ -89,7 +90,7 @@ def test_the_thread_that_computes_dies_and_the_next_run_has_another(
     tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = str(tiny_folder("llama"))
-    engine, alone = SharedEngine(local.load(folder, device="cpu")), local.load(folder, device="cpu")
+    engine, alone = SharedEngine(load_engine(folder, device="cpu")), load_engine(folder, device="cpu")
     died: queue.Queue[threading.Thread] = queue.Queue()
     left = threading.Event()
 
@@ -98,7 +99,7 @@ def test_the_thread_that_computes_dies_and_the_next_run_has_another(
         raise OSError(errno.EIO, "Input/output error")
 
     def read() -> list[Readout]:
-        leaving.bear(left)
+        cancellation.bear(left)
         return steps(engine)
 
     with monkeypatch.context() as patch, ThreadPoolExecutor(1) as reader:
@@ -117,7 +118,7 @@ def test_the_thread_that_computes_dies_and_the_next_run_has_another(
 def test_out_of_memory_in_mid_run_ends_that_run_with_a_sentence(
     tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    plain = local.load(str(tiny_folder("llama")), device="cpu")
+    plain = load_engine(str(tiny_folder("llama")), device="cpu")
     forward, engine, passes = plain.forward, SharedEngine(plain), 0
 
     def failing(unread: Sequence[int], cache: object) -> object:
@@ -183,7 +184,7 @@ def url(browser: object, tiny_folder: Folder, tmp_path_factory: pytest.TempPathF
     def loader(name: str, report: object) -> Engine:
         if name in IN_MID_RUN:
             return IN_MID_RUN[name][0]()
-        return local.load(str(folder / name), device="cpu") if name in DAMAGED else ScriptedEngine()
+        return load_engine(str(folder / name), device="cpu") if name in DAMAGED else ScriptedEngine()
 
     with served(application.build_app(loader, ["scripted", *IN_MID_RUN, *DAMAGED])) as address:
         yield address

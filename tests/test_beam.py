@@ -11,9 +11,9 @@ import torch
 
 import decoding
 from decoding import beam
-from decoding.engines.local import LocalEngine
+from decoding.engines.torch.engine import LocalEngine
 from decoding.errors import ModelError, RequestError
-from decoding.trace import Trace
+from decoding.record.trace import Trace
 from tests import tiny_models
 from tests.fakes import ScriptedEngine
 

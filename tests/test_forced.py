@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from decoding.errors import ModelError
 from decoding.forced import forced_loop, pick, score_rows
 from decoding.greedy import greedy_loop, read
-from decoding.step import Pick
+from decoding.record.step import Pick
 
 INF = math.inf
 

@@ -14,9 +14,9 @@ import torch
 
 import decoding
 from decoding.__main__ import main
-from decoding.check import recompute
-from decoding.engines.local import LocalEngine
-from decoding.trace import Trace
+from decoding.engines.torch.engine import LocalEngine
+from decoding.record.trace import Trace
+from decoding.verify import recompute
 from tests.fakes import NOTEBOOK, ScriptedEngine
 
 ROOT = Path(__file__).resolve().parent.parent

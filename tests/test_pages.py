@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from decoding.engines.local import LocalEngine, best
-from decoding.models import load_model
+from decoding.engines.torch.engine import LocalEngine, best
+from decoding.models.loading import load_model
 from decoding.pages import large, take_ahead, taken_ahead
-from tests.test_direct import Folder
+from tests.engines.torch.test_direct import Folder
 
 CACHE_LINE = 64
 

@@ -9,8 +9,8 @@ import torch
 
 import decoding
 from decoding.errors import ModelError, RequestError
+from decoding.record.trace import Trace
 from decoding.run import Run, check_request
-from decoding.trace import Trace
 from tests.fakes import BEGIN, END, NASTY, NOTEBOOK, ScriptedEngine
 
 NO_NUMBER = "The model's output is not a number (NaN or infinite), so there is no probability to show."

@@ -5,24 +5,36 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.conftest import SERVERS_AND_PROCESSES, has_a_second_chance
+from tests.conftest import SERVERS_AND_PROCESSES, has_a_second_chance, module_of
 
 
 def test_what_drives_a_browser_a_server_or_a_process_has_one() -> None:
     assert has_a_second_chance("test_page", ["visit", "browser"])
-    assert has_a_second_chance("test_closing", [])
+    assert has_a_second_chance("page/gradio_compat/test_shutdown", [])
 
 
 @pytest.mark.parametrize(
-    "truth", ["reference", "greedy", "forced", "batch", "trace", "round_trips", "links", "tokens", "whatif", "server"]
+    "truth",
+    [
+        "engines/test_reference",
+        "test_greedy",
+        "test_forced",
+        "engines/batching/test_scheduler",
+        "record/test_trace",
+        "record/test_round_trips",
+        "record/test_permalink",
+        "record/test_tokens",
+        "test_analysis",
+        "engines/vllm/test_engine",
+    ],
 )
 def test_a_truth_has_to_hold_at_once(truth: str) -> None:
-    assert (Path(__file__).parent / f"test_{truth}.py").is_file()
-    assert not has_a_second_chance(f"test_{truth}", ["starter", "tiny_folder"])
+    assert (Path(__file__).parent / f"{truth}.py").is_file()
+    assert not has_a_second_chance(truth, ["starter", "tiny_folder"])
 
 
 def test_the_modules_that_are_named_are_there() -> None:
-    assert {path.stem for path in Path(__file__).parent.glob("test_*.py")} >= SERVERS_AND_PROCESSES
+    assert {module_of(path) for path in Path(__file__).parent.rglob("test_*.py")} >= SERVERS_AND_PROCESSES
 
 
 def test_the_plain_run_draws_no_lots_and_the_hunt_does() -> None:

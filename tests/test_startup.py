@@ -14,7 +14,7 @@ from decoding import startup
 from decoding.bench import startup as bench
 from decoding.bench.page import READY
 from decoding.errors import ModelError
-from decoding.starter import FOLDER_NAME, cache_folder, ensure_starter
+from decoding.models.starter import FOLDER_NAME, cache_folder, ensure_starter
 from decoding.startup import quick_imports, read_ahead, without_stubs
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -7,8 +7,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from decoding import starter
-from decoding.catalogue import CATALOGUE
+from decoding.models import starter
+from decoding.models.catalogue import CATALOGUE
 
 ROOT = Path(__file__).resolve().parents[1]
 REQUIRED = {

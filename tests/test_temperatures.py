@@ -9,13 +9,13 @@ import torch
 
 import decoding
 from decoding.engines import Engine
-from decoding.engines.local import LocalEngine
-from decoding.engines.shared import SharedEngine
+from decoding.engines.batching.engine import SharedEngine
+from decoding.engines.torch.engine import LocalEngine
 from decoding.engines.zero_gpu import ZeroGpuEngine
 from decoding.greedy import read
-from decoding.step import Readout
+from decoding.record.step import Readout
+from decoding.record.trace import Trace
 from decoding.temperatures import POWERS
-from decoding.trace import Trace
 from tests.fakes import ScriptedEngine
 
 PROMPT = "Transformers are the"

@@ -8,7 +8,7 @@ import torch
 from transformers import PreTrainedModel
 
 from decoding.bench.loops import CHOICES, loop
-from decoding.engines.local import LocalEngine
+from decoding.engines.torch.engine import LocalEngine
 from decoding.run import Request, Run
 
 

@@ -10,7 +10,7 @@ from time import perf_counter
 import torch
 from transformers import PreTrainedModel
 
-from decoding.devices import free_on
+from decoding.models.devices import free_on
 from decoding.pages import large
 
 READS = 5

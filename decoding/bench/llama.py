@@ -16,7 +16,7 @@ import torch
 from decoding.bench.loops import CHOICES, Contender, Decoded, decoded_from
 from decoding.errors import ModelError, RequestError
 from decoding.greedy import read
-from decoding.starter import GGUF_FILE, Report, cache_folder, fetch_package
+from decoding.models.starter import GGUF_FILE, Report, cache_folder, fetch_package
 
 NAME = "llama.cpp"
 _MISSING = (

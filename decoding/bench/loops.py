@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from decoding.engines import Engine
-from decoding.engines.local import LocalEngine
+from decoding.engines.torch.engine import LocalEngine
 from decoding.greedy import read
-from decoding.step import Readout
+from decoding.record.step import Readout
 
 CHOICES = 5
 

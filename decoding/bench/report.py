@@ -15,7 +15,7 @@ from decoding.bench.page import PageTimes
 from decoding.bench.rows import Measured, Row
 from decoding.bench.startup import AIM as STARTUP_AIM
 from decoding.bench.startup import StartupTimes
-from decoding.trace import ModelInfo
+from decoding.record.trace import ModelInfo
 
 
 @dataclass(frozen=True, slots=True)

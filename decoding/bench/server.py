@@ -18,9 +18,12 @@ from time import perf_counter
 
 from decoding.bench.loops import CHOICES
 from decoding.bench.report import machine
-from decoding.engines import Engine, local, server, shared
+from decoding.engines import Engine
+from decoding.engines.batching.engine import SharedEngine
+from decoding.engines.torch.engine import load as load_engine
+from decoding.engines.vllm.engine import connect
 from decoding.errors import GreedyscopeError
-from decoding.starter import STARTER_ID
+from decoding.models.starter import STARTER_ID
 
 SERVED = 32
 """Runs that the page serves at once, as its option `--runs` has it by default."""
@@ -124,8 +127,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(arguments)
     try:
-        there = server.connect(options.engine, model=options.model)
-        here = shared.SharedEngine(local.load(options.model))
+        there = connect(options.engine, model=options.model)
+        here = SharedEngine(load_engine(options.model))
         runs = [int(count) for count in options.runs.split(",")]
         measure_crowd(here, runs=2, steps=2, at_once=2, round_=-1)  # the first pass is the slowest
         measured = measure_both(here, there, runs=runs, steps=options.steps, repeats=options.repeats)

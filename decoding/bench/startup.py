@@ -18,7 +18,7 @@ from urllib.request import Request, urlopen
 
 from decoding.bench.page import served_app
 from decoding.errors import ModelError
-from decoding.starter import STARTER_ID, ensure_starter
+from decoding.models.starter import STARTER_ID, ensure_starter
 
 PROMPT = "Transformers are the"
 AIM = 1.3

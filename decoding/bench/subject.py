@@ -12,11 +12,11 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from decoding.catalogue import CATALOGUE
-from decoding.devices import exact_products, place
-from decoding.engines.local import LocalEngine, best
+from decoding.engines.torch.engine import LocalEngine, best
 from decoding.errors import RequestError
-from decoding.models import Loaded, describe, load_model
+from decoding.models.catalogue import CATALOGUE
+from decoding.models.devices import exact_products, place
+from decoding.models.loading import Loaded, describe, load_model
 
 PASSAGE = (
     "Transformers are the models that most people mean today when they speak of a language model. One reads a "

@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Protocol
 
-from decoding.step import Readout
-from decoding.tokens import Vocabulary
-from decoding.trace import ModelInfo
+from decoding.record.step import Readout
+from decoding.record.tokens import Vocabulary
+from decoding.record.trace import ModelInfo
 
 NO_PICKS: Mapping[int, int] = MappingProxyType({})
 UNKNOWN_DTYPE = "unknown dtype"

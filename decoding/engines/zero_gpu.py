@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from decoding.engines import NO_PICKS
-from decoding.engines.local import LocalEngine
+from decoding.engines.torch.engine import LocalEngine
 from decoding.errors import GreedyscopeError, ModelError
-from decoding.lent import zero_gpu
-from decoding.step import Readout
+from decoding.models.lent import zero_gpu
+from decoding.record.step import Readout
 
 if zero_gpu():
     import spaces  # before CUDA is touched: it stands in for CUDA in this process, which never gets the GPU

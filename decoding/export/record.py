@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from decoding.step import Step
+from decoding.record.step import Step
 
 
 class Model(Protocol):

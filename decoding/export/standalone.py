@@ -12,8 +12,8 @@ from hashlib import sha256
 
 from decoding import assets
 from decoding.export.record import Record
-from decoding.texts import say
-from decoding.tokens import visible
+from decoding.i18n import say
+from decoding.record.tokens import visible
 
 MAX_TITLE = 80
 FRAME_HEIGHT = 880
@@ -50,7 +50,7 @@ def to_html(run: Record, *, plotly: bool = False, language: str = "") -> str:
         "title": html.escape(_title(run)),
         "style": style,
         "panel": assets.panel_html(),
-        "run": run.to_jsonl(),  # no "<" in it: see `decoding.step.json_line`
+        "run": run.to_jsonl(),  # no "<" in it: see `decoding.record.step.json_line`
         "scripts": taken + "\n".join(f"<script>{script}</script>" for script in scripts),
     }
     # At once, so that nothing that is filled in is taken for a place to fill.

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from decoding.export.record import Record
 from decoding.export.words import one_line, summary
-from decoding.step import Candidate, Step
-from decoding.texts import say
-from decoding.tokens import join, visible
+from decoding.i18n import say
+from decoding.record.step import Candidate, Step
+from decoding.record.tokens import join, visible
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,7 +1,7 @@
 """A run's words in one line, in which nothing of it moves a terminal's cursor or hides."""
 
 from decoding.export.record import Record
-from decoding.tokens import visible
+from decoding.record.tokens import visible
 
 
 def one_line(text: str) -> str:

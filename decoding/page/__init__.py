@@ -3,15 +3,15 @@
 import gradio as gr
 from starlette.routing import BaseRoute
 
+from decoding.i18n import say
 from decoding.page.api import add_endpoints
-from decoding.page.configurations import remember
 from decoding.page.events import connect
-from decoding.page.health import Health, JsonLines, log_lines
+from decoding.page.gradio_compat.config_cache import remember
+from decoding.page.http.metrics import Health, JsonLines, log_lines
 from decoding.page.layout import lay_out
-from decoding.page.line import Line
-from decoding.page.wording import word
-from decoding.shelf import Shelf
-from decoding.texts import say
+from decoding.page.localize import word
+from decoding.serving.admission import Line
+from decoding.serving.model_registry import Shelf
 
 __all__ = ["JsonLines", "Line", "build_page", "health_routes", "log_lines"]
 

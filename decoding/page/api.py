@@ -11,17 +11,17 @@ from importlib.metadata import PackageNotFoundError, version
 
 import gradio as gr
 
-from decoding import assets, whatif
-from decoding.check import TOLERANCE
-from decoding.check import recompute as write_again
+from decoding import analysis, assets
 from decoding.errors import FormatError, RequestError
 from decoding.export import summary
-from decoding.page import questions
-from decoding.page.endpoints import Endpoint, add_endpoint, attended, refusing
-from decoding.page.health import Health
-from decoding.page.keeping import MAX_BYTES, read_run, written
-from decoding.shelf import Shelf
-from decoding.trace import Trace
+from decoding.page import actions
+from decoding.page.adapter import Endpoint, add_endpoint, attended, refusing
+from decoding.page.http.export_routes import MAX_BYTES, read_run, written
+from decoding.page.http.metrics import Health
+from decoding.record.trace import Trace
+from decoding.serving.model_registry import Shelf
+from decoding.verify import TOLERANCE
+from decoding.verify import recompute as write_again
 
 PROMPT, STEPS, CHOICES, BEAMS = "Transformers are the", 8, 5, 4
 ONES = [[0, 2911]]
@@ -73,7 +73,7 @@ def _runs(shelf: Shelf) -> list[Endpoint]:
             model: One of the models that this page offers.
         """
         asked = {"prompt": prompt, "forced": forced, "steps": steps, "choices": choices, "model": model}
-        return _panel(questions.branch(shelf, asked))
+        return _panel(actions.branch(shelf, asked))
 
     return [greedy, branch]
 
@@ -94,7 +94,7 @@ def _texts(shelf: Shelf) -> list[Endpoint]:
             model: One of the models that this page offers.
         """
         asked = {"prompt": prompt, "text": text, "steps": 1, "choices": choices, "model": model}
-        return _panel(questions.score(shelf, asked))
+        return _panel(actions.score(shelf, asked))
 
     def beam_search(
         prompt: str = PROMPT, steps: int = STEPS, beams: int = BEAMS, choices: int = CHOICES, model: str = first
@@ -110,7 +110,7 @@ def _texts(shelf: Shelf) -> list[Endpoint]:
             model: One of the models that this page offers.
         """
         asked = {"prompt": prompt, "steps": steps, "beams": beams, "choices": choices, "model": model}
-        return _panel(questions.beam(shelf, asked))
+        return _panel(actions.beam(shelf, asked))
 
     return [score, beam_search]
 
@@ -124,10 +124,10 @@ def _proofs(shelf: Shelf) -> list[Endpoint]:
             run: A run as JSON Lines, as the other endpoints write it, at most 8 MB.
         """
         trace = _read(run)
-        found = whatif.agreement(shelf.engine(trace.model.id), trace)
+        found = analysis.agreement(shelf.engine(trace.model.id), trace)
         told = ("identical", "first", "compared", "first_difference", "margin", "dtype", "device", "switched_off")
         ids = {side: getattr(getattr(found, side), "token_id", None) for side in ("ours", "theirs")}
-        yield json.dumps({name: getattr(found, name) for name in told} | ids | {"sentence": questions.proof(found)})
+        yield json.dumps({name: getattr(found, name) for name in told} | ids | {"sentence": actions.proof(found)})
 
     def recompute(run: str) -> Iterator[str]:
         """Whether the model still gives a run's tokens, and its probabilities to within 0.0001. The answer is a JSON
@@ -173,7 +173,7 @@ def _files() -> list[Callable[..., str]]:
 # ---- what they have in common
 
 
-def _panel(answer: questions.Answer) -> Iterator[str]:
+def _panel(answer: actions.Answer) -> Iterator[str]:
     """What the page's panel would get of an answer; word of how it is getting on is for people."""
     return (update["panel"] for update in answer if "panel" in update)
 

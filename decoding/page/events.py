@@ -13,14 +13,14 @@ from typing import Any
 import gradio as gr
 
 from decoding.errors import BusyError, GreedyscopeError
-from decoding.page.choosing import offer_models
-from decoding.page.health import Health
+from decoding.models.resources import OUT_OF_MEMORY, is_out_of_memory
+from decoding.page.actions import QUESTIONS, awaited, read_link
+from decoding.page.gradio_compat.liveness import ears, visitor_of
+from decoding.page.http.metrics import Health
 from decoding.page.layout import PROBLEMS, Widgets
-from decoding.page.listening import ears, visitor_of
-from decoding.page.questions import QUESTIONS, awaited, read_link
-from decoding.room import OUT_OF_MEMORY, is_out_of_memory
+from decoding.page.model_picker import offer_models
 from decoding.run import Run, check_request
-from decoding.shelf import Shelf
+from decoding.serving.model_registry import Shelf
 
 Update = dict[str, str]
 """The panel's new value under "panel", or sentences by place: "notice", "proof", or a problem's field; under "most" the
@@ -116,7 +116,7 @@ def _start(w: Widgets, on: Callable[..., Any], handler: Callable[..., Any], inpu
 async def _attended(
     page: gr.Blocks, health: Health, visitor: gr.Request, work: Callable[[], Generator[Any, None, None]]
 ) -> AsyncGenerator[Any, None]:
-    """What `decoding.page.attend` yields, with the line's words as the panel takes them."""
+    """What `decoding.serving.stream` yields, with the line's words as the panel takes them."""
     who: Any = {"visitor": visitor_of(visitor), "is_heard": ears(page, visitor.session_hash)}
     try:
         async with aclosing(health.attend(work, say=_notice, beat=gr.skip, explains=_explains, **who)) as updates:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import gradio as gr
 
 from decoding.page.panel import ASSETS, panel, slot
-from decoding.shelf import Shelf
+from decoding.serving.model_registry import Shelf
 
 RECORDED = ("starter", "gpt2_xl_notebook_table")
 

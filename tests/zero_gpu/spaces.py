@@ -1,4 +1,4 @@
-"""ZeroGPU emulated for `tests/test_zero_gpu.py`, which puts this folder on the path of fresh processes: what
+"""ZeroGPU emulated for `tests/engines/test_zero_gpu.py`, which puts this folder on the path of fresh processes: what
 Hugging Face's `spaces` does with a decorated generator, without a GPU.
 
 Each call runs in a fork of the process that was decorated in, in a thread of its own there. Arguments and what is

@@ -1,0 +1,1 @@
+"""Many runs that share the forward passes of one network."""

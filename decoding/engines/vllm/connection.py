@@ -1,0 +1,76 @@
+"""A server's address and key, and what it means when it answers with something else than an answer.
+
+Owns the key: it comes from the environment, goes into one header, and is told to nobody. Knows no run and no thread.
+"""
+
+import os
+import ssl
+from contextlib import suppress
+from typing import Any, NoReturn
+
+import httpx
+
+from decoding.engines.vllm.responses import BrokenAnswerError
+from decoding.errors import ModelError, RequestError
+
+KEY = "GREEDYSCOPE_ENGINE_KEY"
+"""The environment variable of a server's key; there is no other way to give one."""
+CONNECT_SECONDS = 2.0
+_BEARER = "Bearer "
+
+
+def client(url: str) -> httpx.AsyncClient:
+    """A client of the server at an address. Raises RequestError for an address or a key that is none."""
+    try:
+        address = httpx.URL(url)
+    except (httpx.InvalidURL, ValueError):
+        address = httpx.URL("")
+    if address.scheme not in ("http", "https") or not address.host:
+        raise RequestError("That is no address of a server: write it as http://127.0.0.1:8000.")
+    if address.userinfo:
+        raise RequestError(
+            "An address with a name or a password in it is not taken: set GREEDYSCOPE_ENGINE_KEY instead."
+        )
+    key = os.environ.get(KEY, "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise RequestError("The key in GREEDYSCOPE_ENGINE_KEY has characters that no key has. Set it again.")
+    path = address.path.rstrip("/").removesuffix("/v1")
+    return httpx.AsyncClient(
+        base_url=address.copy_with(path=path or "/", query=None, fragment=None),
+        headers={"Authorization": _BEARER + key} if key else {},
+        timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),  # the other waits are watched
+        limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
+        verify=ssl.create_default_context(),
+        trust_env=False,  # no keys from other places than the one
+    )
+
+
+def broken(error: Exception) -> BrokenAnswerError:
+    """What a fault on the way means."""
+    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+        return BrokenAnswerError("no connection")
+    if isinstance(error, httpx.HTTPError):
+        return BrokenAnswerError("the connection was cut")
+    return BrokenAnswerError("its answer cannot be read")
+
+
+def check(response: httpx.Response) -> None:
+    """Raises what a response means that has been read and is no answer."""
+    if response.status_code != 200:
+        said = response.text
+        with suppress(ValueError, AttributeError, KeyError, TypeError):
+            said = str(response.json()["error"]["message"])
+        refuse(response.status_code, said, response.request.headers)
+
+
+def refuse(status: Any, said: str, headers: httpx.Headers) -> NoReturn:
+    """Raises what a server means that says this, to a request with these `headers`: BrokenAnswerError where another
+    may answer, else ModelError.
+    """
+    if status in (401, 403):
+        raise ModelError("The model's server refuses the key. Set GREEDYSCOPE_ENGINE_KEY to one that it takes.")
+    if not isinstance(status, int) or status >= 500 or status in (408, 425, 429):
+        raise BrokenAnswerError(f"it answered with status {str(status)[:40]}")
+    if key := headers.get("Authorization", "").removeprefix(_BEARER):
+        said = said.replace(key, "…")
+    raise ModelError(f"The model's server refuses the request ({status}). It said: {said[:300]}")

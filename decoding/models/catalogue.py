@@ -1,0 +1,192 @@
+"""The models that there are to choose from, with what a person wants to know before choosing.
+
+Owns names, figures and pinned revisions, and reads the operator's list of models. Knows no file, no network and no
+torch. Figures are the publishers' own; the download is the files that are fetched, in bytes.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from decoding.errors import RequestError
+from decoding.models.starter import STARTER_ID, STARTER_REVISION, WHEEL_BYTES
+
+BYTES_PER_PARAMETER = {"float32": 4, "bfloat16": 2, "float16": 2}
+WORKING_BYTES = 300_000_000
+"""What a run takes beside the weights: logits, and the keys and values of some thousand positions."""
+_SPARE = 1.15  # weights are rounded up by allocators, and some buffers are no parameters
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A model on offer. 0 and "" stand for what nobody knows beforehand; without a `repository` it is the starter, or a
+    local folder of that name.
+    """
+
+    name: str
+    repository: str = ""
+    revision: str = ""
+    parameters: int = 0
+    download_bytes: int = 0
+    context: int = 0
+    licence: str = ""
+
+    def memory_needed(self, dtype: str) -> int:
+        """Bytes of memory that the model takes in a dtype; 0 where nobody knows."""
+        return memory_needed(self.parameters, dtype) if self.parameters else 0
+
+
+def memory_needed(parameters: int, dtype: str) -> int:
+    """Bytes that so many parameters take in a dtype, with what a run takes beside them."""
+    return int(parameters * BYTES_PER_PARAMETER[dtype] * _SPARE) + WORKING_BYTES
+
+
+# The pinned revisions are commits of the Hub's repositories; each holds safetensors.
+_ENTRIES = (
+    Entry(
+        STARTER_ID,
+        revision=STARTER_REVISION,
+        parameters=134_515_008,
+        download_bytes=WHEEL_BYTES,
+        context=8192,
+        licence="Apache-2.0",
+    ),
+    # The notebook's family; gpt2-xl is the notebook's own.
+    Entry(
+        "distilgpt2",
+        "distilbert/distilgpt2",
+        "2290a62682d06624634c1f46a6ad5be0f47f38aa",
+        parameters=81_912_576,
+        download_bytes=352_824_413,
+        context=1024,
+        licence="Apache-2.0",
+    ),
+    Entry(
+        "gpt2",
+        "openai-community/gpt2",
+        "607a30d783dfa663caf39e06633721c8d4cfcd7e",
+        parameters=124_439_808,
+        download_bytes=548_105_171,
+        context=1024,
+        licence="MIT",
+    ),
+    Entry(
+        "gpt2-medium",
+        "openai-community/gpt2-medium",
+        "6dcaa7a952f72f9298047fd5137cd6e4f05f41da",
+        parameters=354_823_168,
+        download_bytes=1_520_000_000,
+        context=1024,
+        licence="MIT",
+    ),
+    Entry(
+        "gpt2-large",
+        "openai-community/gpt2-large",
+        "32b71b12589c2f8d625668d2335a01cac3249519",
+        parameters=774_030_080,
+        download_bytes=3_250_000_000,
+        context=1024,
+        licence="MIT",
+    ),
+    Entry(
+        "gpt2-xl",
+        "openai-community/gpt2-xl",
+        "15ea56dee5df4983c59b2538573817e1667135e2",
+        parameters=1_557_611_200,
+        download_bytes=6_430_000_000,
+        context=1024,
+        licence="MIT",
+    ),
+    # Current small ones.
+    Entry(
+        "SmolLM2-360M",
+        "HuggingFaceTB/SmolLM2-360M",
+        "f8027fd0eaeea54caa13c31d31b9fdc459c38b49",
+        parameters=361_821_120,
+        download_bytes=724_000_000,
+        context=8192,
+        licence="Apache-2.0",
+    ),
+    Entry(
+        "Qwen3-0.6B",
+        "Qwen/Qwen3-0.6B",
+        "c1899de289a04d12100db370d81485cdf75e47ca",
+        parameters=596_049_920,
+        download_bytes=1_500_000_000,
+        context=40_960,
+        licence="Apache-2.0",
+    ),
+    # Korean.
+    Entry(
+        "polyglot-ko-1.3b",
+        "EleutherAI/polyglot-ko-1.3b",
+        "557e162cf6e944fdbae05bab2e45d066a125eacb",
+        parameters=1_331_810_304,
+        download_bytes=2_770_000_000,
+        context=2048,
+        licence="Apache-2.0",
+    ),
+)
+
+CATALOGUE = {entry.name: entry for entry in _ENTRIES}
+
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w.-]+)?")
+
+
+def offered(models: str) -> tuple[Entry, ...]:
+    """The operator's list as entries: names of the catalogue, local folders, and the Hub's repositories as
+    "hub:owner/name@revision", separated by commas. A list that begins with "+" adds to the catalogue, any other
+    narrows it. Raises RequestError for an empty one, and for what is no repository.
+    """
+    names = [name.strip() for name in models.removeprefix("+").split(",") if name.strip()]
+    entries = {name: _entry(name) for name in ([*CATALOGUE] if models.startswith("+") else []) + names}
+    if not entries:
+        raise RequestError(
+            f'"{models}" names no model. Name at least one of {", ".join(CATALOGUE)}, or a local folder.',
+            field="model",
+        )
+    return tuple(entries.values())
+
+
+def _entry(name: str) -> Entry:
+    if not name.startswith("hub:"):
+        return CATALOGUE.get(name) or Entry(name)
+    if not _REPOSITORY.fullmatch(name := name.removeprefix("hub:")):
+        raise RequestError(f'"hub:{name}" is no repository: write hub:owner/name, or hub:owner/name@revision.')
+    repository, _, revision = name.partition("@")
+    return Entry(repository, repository, revision)
+
+
+def facts(entries: Sequence[Entry]) -> dict[str, str]:
+    """A line about each model: parameters, context, licence, download, memory by dtype."""
+    return {entry.name: _facts(entry) for entry in entries}
+
+
+def _facts(entry: Entry) -> str:
+    parts = []
+    if entry.parameters:
+        parts.append(f"{millions(entry.parameters)} parameters")
+    if entry.context:
+        parts.append(f"context {entry.context:,}")
+    if entry.licence:
+        parts.append(entry.licence)
+    if entry.download_bytes:
+        parts.append(f"download {size(entry.download_bytes)}")
+    if entry.parameters:
+        parts.append(
+            f"memory {size(entry.memory_needed('float32'))} in float32, "
+            f"{size(entry.memory_needed('bfloat16'))} in bfloat16"
+        )
+    if entry.repository:
+        parts.append(entry.repository + (f" at {entry.revision[:7]}" if entry.revision else ""))
+    return " · ".join(parts)
+
+
+def millions(count: int) -> str:
+    """A count of parameters as people say it: 82 M, 1.56 B."""
+    return f"{count / 1e9:.2f} B" if count >= 999.5e6 else f"{count / 1e6:.0f} M"
+
+
+def size(count: int) -> str:
+    """Bytes as people say them: 93 MB, 6.4 GB."""
+    return f"{count / 1e9:.1f} GB" if count >= 999.5e6 else f"{count / 1e6:.0f} MB"

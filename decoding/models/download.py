@@ -1,0 +1,200 @@
+"""The child process of `decoding.models.hub`: fetches one model, and prints JSON, a line a thing.
+
+First it says what the model is: `total`, the bytes to fetch, `folder`, where its config.json is, and `parameters`, how
+many it has. Only when it hears a byte does it fetch the weights. `checked` is the bytes whose hash was computed,
+`refused` a sentence for people. Owns what comes in pieces: a large file that broke off goes on where it stopped, and
+becomes part of the cache only when it is whole and its sha256 is the one that the Hub names.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import HfApi, constants, hf_hub_url, try_to_load_from_cache
+from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.file_download import http_get
+from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # public, and exported lazily
+
+from decoding.errors import ModelError
+from decoding.models.hub import BROKE_OFF, CONFIG, FILES, INDEX, OUT_OF_REACH, SHARDS, WEIGHTS, blobs_folder, download
+from decoding.models.resources import check_disk
+
+_ASK_SECONDS = 10.0
+SPARE_BYTES = 100_000_000  # what else may want room on the disk meanwhile
+_HEADERS_AT_ONCE = 8
+_HASHED_BYTES = 2**26
+_WRITTEN_BYTES = 2**18  # the library's ten million would look like silence where the network is slow
+
+_NO_SAFETENSORS = "{model} has no weights as safetensors, and no others are opened. Choose another model."
+_NO_CONFIG = "{model} has no config.json, so nobody knows what its weights are of. Choose another model."
+_REFUSED = "The Hugging Face Hub does not give out {model} ({reason}). Choose another model."
+_DAMAGED = "A file of {model} did not arrive as it was sent, and was thrown away. Press Run to fetch it again."
+_FULL = "The disk is full: {model} needs more room in {cache}. Free some, or set HF_HOME to a folder elsewhere."
+_NOT_KEPT = "{model} cannot be kept in {cache} ({reason}): set HF_HOME to a writable folder, or choose another model."
+_OF_THE_DISK = {errno.ENOSPC: _FULL, errno.EDQUOT: _FULL, errno.EROFS: _NOT_KEPT, errno.EACCES: _NOT_KEPT}
+
+
+def fetch_here(model: str, repository: str, revision: str, go_on: Callable[[], object]) -> None:
+    """Fetch a model into the cache, in this process: its weights after `go_on`. Raises ModelError."""
+    commit, files = _listing(model, repository, revision)
+    missing = {name: file for name, file in files.items() if not _is_here(repository, commit, name)}
+    total, blobs = sum(file.size or 0 for file in missing.values()), blobs_folder(repository)
+    has_come = sum(_bytes_of(_part(blobs, file.lfs)) for file in missing.values() if file.lfs)
+    check_disk(model, total - has_come + SPARE_BYTES, Path(constants.HF_HUB_CACHE))
+    try:
+        folder = download(repository, revision, files=(CONFIG,))
+        _say(total=total, folder=str(folder), parameters=_parameters(repository, commit, [*files]))
+    except HfHubHTTPError as error:
+        raise ModelError(_REFUSED.format(model=model, reason=_status(error))) from error
+    except OSError as error:
+        raise _broken_off(model, error) from error
+    go_on()
+    try:
+        for name, file in missing.items():
+            if file.lfs:
+                _fetch_large(model, hf_hub_url(repository, name, revision=commit), blobs, file.lfs)
+        download(repository, revision)
+    except HfHubHTTPError as error:
+        raise ModelError(BROKE_OFF.format(model=model, reason=_status(error))) from error
+    except OSError as error:
+        raise _broken_off(model, error) from error
+
+
+def _listing(model: str, repository: str, revision: str) -> tuple[str, dict[str, Any]]:
+    """A repository's commit, and those of its files that are wanted, by name. Raises ModelError."""
+    try:
+        info = HfApi().model_info(repository, revision=revision or None, files_metadata=True, timeout=_ASK_SECONDS)
+    except HfHubHTTPError as error:
+        raise ModelError(_REFUSED.format(model=model, reason=_status(error))) from error
+    except Exception as error:  # whatever the transport says where there is no network
+        raise ModelError(OUT_OF_REACH.format(model=model)) from error
+    files = {file.rfilename: file for file in info.siblings or ()}
+    if not {WEIGHTS, INDEX} & files.keys():
+        raise ModelError(_NO_SAFETENSORS.format(model=model))
+    if CONFIG not in files:
+        raise ModelError(_NO_CONFIG.format(model=model))
+    wanted = {name: file for name, file in files.items() if any(fnmatch(name, pattern) for pattern in FILES)}
+    return str(info.sha), wanted
+
+
+def _parameters(repository: str, commit: str, names: list[str]) -> int:
+    """How many parameters a repository's weights have, by the beginnings of their files alone; 0 where those cannot be
+    read. Raises what the transport raises.
+    """
+    weights = [WEIGHTS] if WEIGHTS in names else [name for name in names if fnmatch(name, SHARDS)]
+
+    def in_file(name: str) -> int:
+        header = HfApi().parse_safetensors_file_metadata(repository, name, revision=commit)
+        return sum(header.parameter_count.values())
+
+    try:
+        with ThreadPoolExecutor(_HEADERS_AT_ONCE) as several:
+            return sum(several.map(in_file, weights))
+    except OSError:
+        raise
+    except Exception:  # an odd header: the loader names it; or the transport's own: it has its say in fetching
+        return 0
+
+
+def _broken_off(model: str, error: OSError) -> ModelError:
+    """What is said of an error of the disk, or of the transport, whose own words are for the log."""
+    if sentence := _OF_THE_DISK.get(error.errno or 0):
+        return ModelError(sentence.format(model=model, cache=constants.HF_HUB_CACHE, reason=error.strerror))
+    of_transport = not error.errno or isinstance(error, (ConnectionError, TimeoutError))
+    reason = "the connection was cut" if of_transport else _first_line(error)
+    return ModelError(BROKE_OFF.format(model=model, reason=reason))
+
+
+def _part(blobs: Path, stored: Mapping[str, Any]) -> Path:
+    """Where a large file is while it is half here."""
+    return blobs / f"{stored['sha256']}.incomplete"
+
+
+def _bytes_of(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _fetch_large(model: str, url: str, blobs: Path, stored: Mapping[str, Any]) -> None:
+    """Fetch a file to where the cache keeps it, from where it broke off."""
+    size, sha256 = int(stored["size"]), str(stored["sha256"])
+    ready, part = blobs / sha256, _part(blobs, stored)
+    if ready.exists():
+        return
+    blobs.mkdir(parents=True, exist_ok=True)
+    with part.open("ab", buffering=0) as file:
+        if file.tell() > size:
+            file.truncate(0)
+        if file.tell() < size:
+            try:
+                http_get(url, file, resume_size=file.tell(), headers=build_hf_headers(), expected_size=size)
+            except (ModelError, OSError):
+                raise
+            except Exception as error:  # the transport's own
+                raise OSError(_first_line(error)) from error
+    if _sha256(part) != sha256:
+        part.unlink()
+        raise ModelError(_DAMAGED.format(model=model))
+    part.rename(ready)
+
+
+def _sha256(path: Path) -> str:
+    digest, done = hashlib.sha256(), 0
+    with path.open("rb") as file:
+        while block := file.read(_HASHED_BYTES):
+            digest.update(block)
+            _say(checked=(done := done + len(block)))
+    return digest.hexdigest()
+
+
+def _is_here(repository: str, commit: str, name: str) -> bool:
+    return isinstance(try_to_load_from_cache(repository, name, constants.HF_HUB_CACHE, commit), str)
+
+
+def _status(error: HfHubHTTPError) -> str:
+    said = {401: "it asks for an account", 403: "it asks for an account", 404: "there is no such repository or commit"}
+    status = error.response.status_code
+    return said.get(status, f"it answered with status {status}")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200].rstrip(".")
+
+
+def _say(**told: Any) -> None:
+    print(json.dumps(told), flush=True)
+
+
+def _follow_parent(told_to_go_on: threading.Event) -> None:
+    """Hear a byte as the word to go on. End with whoever started this process, however that ends: then nobody holds the
+    other end of our input.
+    """
+    while os.read(sys.stdin.fileno(), 1):
+        told_to_go_on.set()
+    os._exit(1)
+
+
+def _main() -> int:
+    told_to_go_on = threading.Event()
+    threading.Thread(target=_follow_parent, args=(told_to_go_on,), daemon=True).start()
+    constants.DOWNLOAD_CHUNK_SIZE = _WRITTEN_BYTES
+    try:
+        model, repository, revision = sys.argv[1:]
+        fetch_here(model, repository, revision, told_to_go_on.wait)
+    except ModelError as error:
+        if error.__cause__:
+            print(repr(error.__cause__), file=sys.stderr)
+        _say(refused=str(error))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_main())

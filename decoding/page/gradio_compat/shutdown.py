@@ -1,0 +1,43 @@
+"""The end of a server: nobody new is let in, runs under way may end, and then all is closed, within `LIMIT_SECONDS`.
+
+Owns how long is waited for what. The process is the caller's to end.
+"""
+
+import logging
+from time import monotonic, sleep
+from typing import Any
+
+import gradio as gr
+
+from decoding.page.http.metrics import Health
+
+LIMIT_SECONDS = 10.0
+"""What Docker and others wait between SIGTERM and SIGKILL."""
+RUNS_SECONDS = 6.0
+"""For the runs under way; one that is not done by then is told so."""
+_WORD_SECONDS = 1.5
+"""For the last words to reach the browsers: a run looks at least once a second whether it is to end."""
+_LOOK_SECONDS = 0.05
+
+
+def close(page: gr.Blocks) -> None:
+    """Close a page that was launched. Returns within `LIMIT_SECONDS`."""
+    health: Health = page.health  # type: ignore[attr-defined]
+    line, server, log = health.line, page.server, logging.getLogger(__name__)
+    log.info("closing", extra={"numbers": {"running": line.served, "waiting": line.waiting}})
+    line.close(RUNS_SECONDS)
+    server.should_exit = True  # uvicorn's word: it listens no more, and streams that are open go on
+    _wait(lambda: not (line.served or line.waiting), RUNS_SECONDS + _WORD_SECONDS)
+    left = line.served
+    page.is_running = False
+    page.app.stop_event.set()  # ends Gradio's heartbeats, which never end else
+    _wait(lambda: not server.thread.is_alive(), _WORD_SECONDS)
+    server.force_exit = True
+    server.thread.join(0.5)
+    log.info("closed", extra={"numbers": {"left": left}})
+
+
+def _wait(done: Any, seconds: float) -> None:
+    end = monotonic() + seconds
+    while not done() and monotonic() < end:
+        sleep(_LOOK_SECONDS)

@@ -1,0 +1,125 @@
+"""What an operator sees: `/healthz`, `/readyz`, `/metrics` where it is switched on, and a log line a run.
+
+Owns the numbers and the routes. Nothing here holds a visitor's text, address or session.
+"""
+
+import json
+import logging
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import aclosing
+from time import monotonic
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from decoding.errors import BusyError
+from decoding.serving.admission import Line, Visitor
+from decoding.serving.model_registry import Shelf
+from decoding.serving.stream import attend
+
+_BUCKETS = (0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60)
+
+
+class Health:
+    """The numbers of one page."""
+
+    def __init__(self, shelf: Shelf, line: Line) -> None:
+        self.line = line
+        self._shelf = shelf
+        self.registry = CollectorRegistry()  # its own, so that two pages in a process do not meet
+        names: Any = {"namespace": "greedyscope", "registry": self.registry}
+        self._runs = Counter("runs", "Requests for the model that have ended, by how.", ["outcome"], **names)
+        self._steps = Counter("steps", "Steps sent to visitors.", **names)
+        self._first_bar = Histogram("first_bar_seconds", "From request to first step.", buckets=_BUCKETS, **names)
+        Gauge("running", "Visitors being served.", **names).set_function(lambda: line.served)
+        Gauge("waiting", "Visitors in line.", **names).set_function(lambda: line.waiting)
+        Gauge("reused", "Runs served from what another wrote.", **names).set_function(self._reused)
+
+    def attend(
+        self,
+        work: Callable[[], Generator[Any, None, None]],
+        *,
+        say: Callable[[str], Any],
+        beat: Callable[[], Any],
+        visitor: Visitor,
+        is_heard: Callable[[], bool] = lambda: True,
+        explains: Callable[[Any], bool] = lambda update: False,
+    ) -> AsyncGenerator[Any, None]:
+        """See `decoding.serving.stream`; what it yields is counted."""
+        heard = True
+
+        def listened() -> bool:
+            nonlocal heard
+            heard = is_heard()
+            return heard
+
+        updates = attend(self.line, work, say=say, beat=beat, visitor=visitor, is_heard=listened, explains=explains)
+        return self._watch(updates, lambda: heard)
+
+    async def _watch(
+        self, updates: AsyncGenerator[Any, None], was_heard: Callable[[], bool]
+    ) -> AsyncGenerator[Any, None]:
+        """The same updates, counted; texts of a run are its JSON Lines so far."""
+        begun, first, steps, outcome = monotonic(), None, 0, "left"
+        try:
+            async with aclosing(updates):
+                async for update in updates:
+                    if isinstance(update, str):
+                        steps = update.count('\n{"index":')
+                        if steps and first is None:
+                            first = monotonic() - begun
+                            self._first_bar.observe(first)
+                    yield update
+            outcome = "done" if was_heard() else "left"
+        except BusyError:
+            outcome = "refused"
+            raise
+        except Exception:
+            outcome = "error"
+            raise
+        finally:
+            self._runs.labels(outcome).inc()
+            self._steps.inc(steps)
+            numbers = {"outcome": outcome, "steps": steps, "seconds": round(monotonic() - begun, 3), "first_bar": first}
+            logging.getLogger(__name__).info("run", extra={"numbers": numbers})
+
+    def routes(self, *, metrics: bool) -> list[BaseRoute]:
+        routes: list[BaseRoute] = [Route("/healthz", self._alive), Route("/readyz", self._ready)]
+        return [*routes, Route("/metrics", self._metrics)] if metrics else routes
+
+    def _reused(self) -> float:
+        return float(sum(getattr(getattr(engine, "batch", None), "reused", 0) for engine in self._shelf.loaded()))
+
+    async def _alive(self, _: Request) -> Response:
+        return PlainTextResponse("alive\n")
+
+    async def _ready(self, _: Request) -> Response:
+        if self._shelf.loaded():
+            return PlainTextResponse("ready\n")
+        return PlainTextResponse("No model is loaded yet.\n", 503)
+
+    async def _metrics(self, _: Request) -> Response:
+        return PlainTextResponse(generate_latest(self.registry).decode())
+
+
+class JsonLines(logging.Formatter):
+    """A log record as one line of JSON, with a run's numbers where it has some."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {"time": self.formatTime(record), "level": record.levelname, "what": record.getMessage()}
+        if record.exc_info:
+            line["error"] = self.formatException(record.exc_info)
+        return json.dumps(line | getattr(record, "numbers", {}))
+
+
+def log_lines() -> None:
+    """Have what this project logs written as one line of JSON each."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonLines())
+    log = logging.getLogger("decoding")
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False

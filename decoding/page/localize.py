@@ -1,0 +1,44 @@
+"""The page's own words: which text is which component's, in the language that is read. Knows no event but that one."""
+
+import json
+from typing import Any
+
+import gradio as gr
+
+from decoding.i18n import say
+from decoding.page.layout import RECORDED, Widgets
+from decoding.run import MAX_CHOICES, MAX_STEPS
+
+Word = tuple[gr.blocks.Block, str, str, dict[str, int]]
+"""A component, its property that is read, the text's key and the values in it."""
+
+
+def word(w: Widgets) -> None:
+    """Give the components their words in English, and have them change when the panel says that another language is
+    read. That happens in the browser: the server need not know who reads what.
+    """
+    words = _words(w)
+    for component, name, key, values in words:
+        setattr(component, name, say(key, **values))
+    named = json.dumps([[name, key, values] for _, name, key, values in words])
+    js = f"""() => {{
+        const {{ texts: {{ say }}, limits }} = document.querySelector("#panel .gs");
+        const filled = (key, values) => say(key, {{ ...values, ...limits?.[key] }});
+        return {named}.map(([name, key, values]) => ({{ __type__: "update", [name]: filled(key, values) }}));
+    }}"""
+    components: list[Any] = [component for component, *_ in words]
+    w.panel.language(None, None, components, js=js, show_progress="hidden", api_visibility="private")
+
+
+def _words(w: Widgets) -> list[Word]:
+    return [
+        (w.prompt, "label", "page.prompt", {}),
+        (w.steps, "label", "page.steps", {"most": MAX_STEPS}),
+        (w.choices, "label", "page.choices", {"most": MAX_CHOICES}),
+        (w.model, "label", "page.model", {}),
+        (w.run, "value", "page.run", {}),
+        (w.stop, "value", "page.stop", {}),
+        *((label, "value", f"page.{name}", {}) for name, label in w.labels.items()),
+        *((button, "value", f"example.{example['name']}", {}) for button, example in w.examples),
+        *((button, "value", f"recorded.{name}", {}) for name, (button, _) in zip(RECORDED, w.recorded, strict=True)),
+    ]

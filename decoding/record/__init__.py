@@ -1,0 +1,1 @@
+"""A run as data. Knows no model, no engine and no page."""

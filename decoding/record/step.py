@@ -1,0 +1,199 @@
+"""One step of a run: what the model said, and what was picked.
+
+Owns `Candidate`, `Step`, and the readout of a forward pass that a step is made of. Knows no run, no model and no page.
+A step may come from anybody, so `check_step` does its sums again.
+"""
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, TypeAdapter
+
+from decoding.errors import FormatError
+from decoding.record.tokens import Hex, Token, Vocabulary
+
+NO_ID = -1
+"""The `token_id` in a record whose source printed no ids."""
+
+# JSON has no infinity and no NaN, so both are null there: a log-probability of zero probability is minus infinity, and
+# an entropy that a record's source did not give is NaN.
+_WRITTEN = PlainSerializer(lambda x: x if math.isfinite(x) else None, when_used="json")
+
+
+def _null(meaning: float) -> BeforeValidator:
+    def read(value: Any) -> Any:
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError("NaN and Infinity are no JSON")
+        return meaning if value is None else value
+
+    return BeforeValidator(read)
+
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+Logprob = Annotated[float, Field(le=0), _null(-math.inf), _WRITTEN]
+Entropy = Annotated[float, _null(math.nan), _WRITTEN]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+LogSums = tuple[tuple[Annotated[Finite, Field(gt=0)], Finite], ...]
+"""(1 / T, log Σ exp(logit / T) over the whole vocabulary), in nats, in ascending order of 1 / T, T = 1 among them. A
+candidate's logit is its logprob plus the sum at T = 1; its log-probability at T is logit / T minus the sum at T.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """A token that was picked by somebody else than argmax, with its log-probability (nats) and rank in the whole
+    vocabulary.
+    """
+
+    token_id: int
+    logprob: float
+    rank: int
+
+
+@dataclass(frozen=True, slots=True)
+class Readout:
+    """What one forward pass says: the top ids with their log-probabilities (nats), most probable first, lower id first
+    in a tie, and the entropy (nats) of the whole distribution. `picked` is None where argmax picked; `log_sums` is
+    empty where logits are not known.
+    """
+
+    token_ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    entropy: float
+    picked: Pick | None = None
+    log_sums: LogSums = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A token that the model could have written. `rank` 0 is the most probable; `logprob` is in nats.
+
+    `bytes` is given where the token is no whole character (see `decoding.record.tokens.Token`).
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
+
+    token_id: Annotated[int, Field(ge=NO_ID)]
+    text: str
+    probability: Probability
+    logprob: Logprob
+    rank: Annotated[int, Field(ge=0)]
+    bytes: Hex = None
+
+    @property
+    def token(self) -> Token:
+        return Token(self.token_id, self.text, self.bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a run.
+
+    `candidates` are the top ones, most probable first; `rest` is the probability of all others, so both sum to 1.
+    `forced` says that a person picked, not argmax. `entropy` is in nats, over the whole vocabulary; `margin` is the
+    first probability minus the second. `log_sums` is empty where the run's source gave no logits.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
+
+    index: Annotated[int, Field(ge=0)]
+    picked: Candidate
+    forced: bool
+    candidates: Annotated[tuple[Candidate, ...], Field(min_length=1)]
+    rest: Probability
+    entropy: Entropy
+    margin: Probability
+    log_sums: LogSums = ()
+
+    def to_json(self) -> str:
+        """The step as one line of JSON Lines, without the line end."""
+        return json_line(STEP, self)
+
+
+STEP = TypeAdapter(Step)
+
+
+def json_line(adapter: TypeAdapter[Any], record: Any) -> str:
+    """A record as one line of JSON."""
+    # Inside a page, no text of a run may look like a tag, and JSON has another way to write "<".
+    return adapter.dump_json(record, exclude_defaults=True).decode().replace("<", "\\u003c")
+
+
+def make_candidate(vocabulary: Vocabulary, pick: Pick) -> Candidate:
+    """A pick with its text and its probability."""
+    token = vocabulary.token(pick.token_id)
+    return Candidate(token.token_id, token.text, math.exp(pick.logprob), pick.logprob, pick.rank, token.bytes)
+
+
+def make_step(vocabulary: Vocabulary, readout: Readout, *, index: int, top_k: int, forced: bool) -> Step:
+    """The step that a readout of at least two candidates says, with `top_k` of them."""
+    picks = map(Pick, readout.token_ids[:top_k], readout.logprobs, range(top_k))
+    candidates = tuple(make_candidate(vocabulary, pick) for pick in picks)
+    first, *others = [math.exp(logprob) for logprob in readout.logprobs[: max(2, top_k)]]
+    rank = readout.picked.rank if readout.picked else 0
+    return Step(
+        index=index,
+        picked=make_candidate(vocabulary, readout.picked)
+        if readout.picked and rank >= len(candidates)
+        else candidates[rank],
+        forced=forced,
+        candidates=candidates,
+        rest=max(0.0, 1 - math.fsum(candidate.probability for candidate in candidates)),
+        entropy=readout.entropy,
+        margin=first - others[0] if others else first,
+        # The logits are float32, so that further decimals would say nothing.
+        log_sums=tuple((power, round(log_sum, 6)) for power, log_sum in readout.log_sums),
+    )
+
+
+def check_step(step: Step, number: int, top_k: int) -> None:
+    """Raises FormatError for a step whose numbers contradict each other; `number` is its line."""
+    probabilities = [c.probability for c in step.candidates]
+    margin = probabilities[0] - probabilities[1] if len(probabilities) > 1 else step.margin
+    checks = {
+        f"its index is {step.index}, not {number - 2}": step.index == number - 2,
+        f"it has more than {top_k} candidates": len(probabilities) <= top_k,
+        "its ranks are not 0, 1, 2, …": [c.rank for c in step.candidates] == list(range(len(probabilities))),
+        "its candidates are not ordered by probability": probabilities == sorted(probabilities, reverse=True),
+        "candidates and rest do not sum to 1": abs(math.fsum([*probabilities, step.rest]) - 1) < 1e-6,
+        "a logprob is not the logarithm of its probability": all(map(_agrees, (*step.candidates, step.picked))),
+        "its margin is not the first probability minus the second": abs(margin - step.margin) < 1e-6,
+        "its entropy is negative": not step.entropy < 0,  # NaN is none
+        "it is not forced and did not pick the first candidate": step.forced or step.picked == step.candidates[0],
+        "its pick contradicts its candidates": _fits(step),
+        "its log_sums are not in ascending order of 1 / T, with T = 1 among them": _in_order(step.log_sums),
+        "its candidates have more than the whole probability at a temperature of its log_sums": _within(step),
+    }
+    for complaint, holds in checks.items():
+        if not holds:
+            raise FormatError(f"Line {number} of the run cannot be right: {complaint}.")
+
+
+def _agrees(candidate: Candidate) -> bool:
+    return math.isclose(math.exp(candidate.logprob), candidate.probability, rel_tol=1e-6, abs_tol=1e-300)
+
+
+def _in_order(log_sums: LogSums) -> bool:
+    powers = [power for power, _ in log_sums]
+    return not powers or (1 in powers and all(a < b for a, b in pairwise(powers)))
+
+
+def _within(step: Step) -> bool:
+    """Whether at every temperature the candidates have no more than all there is."""
+    at_one = dict(step.log_sums).get(1, 0.0)
+    for power, log_sum in step.log_sums:
+        logprobs = ((c.logprob + at_one) * power - log_sum for c in step.candidates)
+        if not math.fsum(math.exp(min(logprob, 1)) for logprob in logprobs) < 1 + 1e-4:
+            return False
+    return True
+
+
+def _fits(step: Step) -> bool:
+    """Whether the pick is the candidate of its rank or, of a lower rank, one of the rest."""
+    picked, candidates = step.picked, step.candidates
+    if picked.rank < len(candidates):
+        return picked == candidates[picked.rank]
+    shown = picked.token_id in {c.token_id for c in candidates} - {NO_ID}
+    return not shown and picked.probability <= min(candidates[-1].probability, step.rest + 1e-6)

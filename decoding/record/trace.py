@@ -1,0 +1,242 @@
+"""The record of a run, and JSON Lines both ways.
+
+Owns `Trace` and the one format in which runs are streamed, stored, exported and replayed. Knows no model, no tokenizer
+and no page. Reading is strict, because a run may come from anybody: pydantic checks the types, `check_step` the
+arithmetic.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+
+from decoding import export
+from decoding.errors import FormatError
+from decoding.record.repetition import Loop, find_loops
+from decoding.record.step import NO_ID, STEP, Candidate, Pick, Readout, Step, check_step, json_line
+from decoding.record.tokens import Token, join
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    class Printer(Protocol):
+        """What is asked of IPython's printer."""
+
+        def text(self, text: str, /) -> None: ...
+
+
+__all__ = ["NO_ID", "Candidate", "ModelInfo", "Pick", "Readout", "Step", "StopReason", "Trace"]
+
+FORMAT: Literal["greedyscope"] = "greedyscope"
+VERSION: Literal[1] = 1
+MAX_STEPS_READ = 10_000
+"""A run that comes from anybody has at most so many steps: finding its loops takes the square of that."""
+
+StopReason = Literal["steps", "end_of_text", "context_full", "stopped", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """Which model made a run, and how. `engine` is where its logits came from; `why` says in a few words why it runs on
+    this device, in this dtype and in this way.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
+
+    id: str
+    revision: str
+    dtype: str
+    device: str
+    engine: str
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
+
+    format: Literal["greedyscope"]
+    version: Literal[1]
+    model: ModelInfo
+    prompt: str
+    prompt_token_ids: tuple[int, ...]
+    prompt_tokens: tuple[Token, ...]
+    max_new_tokens: Annotated[int, Field(ge=0)]
+    top_k: Annotated[int, Field(ge=1)]
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
+
+    stop_reason: StopReason
+    message: str = ""
+    loops: tuple[Loop, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """A whole run: what was asked, every step, and why it ended.
+
+    `max_new_tokens` and `top_k` are what was asked for; `message` is the sentence shown where `stop_reason` is "error";
+    `note` says where a recorded run comes from.
+    """
+
+    model: ModelInfo
+    prompt: str
+    prompt_tokens: tuple[Token, ...]
+    max_new_tokens: int
+    top_k: int
+    steps: tuple[Step, ...] = ()
+    stop_reason: StopReason = "stopped"
+    message: str = ""
+    note: str = ""
+
+    @property
+    def prompt_token_ids(self) -> tuple[int, ...]:
+        return tuple(token.token_id for token in self.prompt_tokens)
+
+    @property
+    def generated_token_ids(self) -> tuple[int, ...]:
+        return tuple(step.picked.token_id for step in self.steps)
+
+    @property
+    def generated_text(self) -> str:
+        return join([step.picked.token for step in self.steps])
+
+    @property
+    def text(self) -> str:
+        return self.prompt + self.generated_text
+
+    @property
+    def logprob(self) -> float:
+        """The log-probability (nats) of the generated tokens given the prompt: the sum over the picks."""
+        return math.fsum(step.picked.logprob for step in self.steps)
+
+    @property
+    def perplexity(self) -> float:
+        """exp(−logprob / N) over the N picks (Jelinek et al. 1977); NaN for a run of no steps."""
+        return math.exp(-self.logprob / len(self.steps)) if self.steps else math.nan
+
+    @property
+    def loops(self) -> tuple[Loop, ...]:
+        """Where the generated ids repeat themselves; none are known in a record without ids."""
+        ids = self.generated_token_ids
+        return () if NO_ID in ids else tuple(find_loops(ids))
+
+    def to_frame(self) -> "pd.DataFrame":
+        """The notebook's table, a row a step: Input, then Choice 1 … Choice k as "most (8.53%)".
+
+        The space in front of a word is not printed, as in the notebook, except where two choices of a row differ in
+        nothing else.
+        """
+        return export.to_frame(self)
+
+    def to_csv(self) -> str:
+        """A row per step and candidate. Write it as UTF-8 with a byte order mark ("utf-8-sig") for a spreadsheet."""
+        return export.to_csv(self)
+
+    def to_markdown(self) -> str:
+        """The notebook's table in Markdown, in which prompt and model text are text only."""
+        return export.to_markdown(self)
+
+    def to_html(self, *, plotly: bool = False) -> str:
+        """The run as one HTML file that needs no server and no network; `plotly` puts plotly.js (4.8 MB) into it."""
+        return export.to_html(self, plotly=plotly)
+
+    def __str__(self) -> str:
+        """The notebook's table and the run's totals, for a terminal; `repr` stays every field."""
+        return export.to_table(self)
+
+    def _repr_pretty_(self, printer: "Printer", cycle: bool) -> None:
+        """The same table, where IPython or Jupyter shows a result as plain text."""
+        printer.text("Trace(…)" if cycle else str(self))
+
+    def _repr_html_(self) -> str:
+        """The panel, where Jupyter shows a result: no server is needed."""
+        return export.to_frame_html(self)
+
+    def header_line(self) -> str:
+        """The first line of the run's JSON Lines, without the line end."""
+        header = _Header(
+            format=FORMAT,
+            version=VERSION,
+            model=self.model,
+            prompt=self.prompt,
+            prompt_token_ids=self.prompt_token_ids,
+            prompt_tokens=self.prompt_tokens,
+            max_new_tokens=self.max_new_tokens,
+            top_k=self.top_k,
+            note=self.note,
+        )
+        return json_line(_HEADER, header)
+
+    def end_line(self) -> str:
+        """The last line of the run's JSON Lines, without the line end."""
+        return json_line(_END, _End(self.stop_reason, self.message, self.loops))
+
+    def to_jsonl(self) -> str:
+        """The run as JSON Lines: a header, a line a step, an end; every line ends in a newline."""
+        return "".join(
+            f"{line}\n" for line in (self.header_line(), *(s.to_json() for s in self.steps), self.end_line())
+        )
+
+    @classmethod
+    def from_jsonl(cls, text: str) -> "Trace":
+        """The run that `to_jsonl` wrote.
+
+        Raises FormatError, naming the line, where the text is cut, altered, of another version, or no run at all.
+        """
+        lines = text.split("\n")
+        if lines[-1] == "":
+            lines.pop()
+        if len(lines) < 2:
+            raise FormatError(f"A run has a first and a last line at least; this text has {len(lines)}.")
+        if len(lines) > MAX_STEPS_READ + 2:
+            raise FormatError(f"A run has at most {MAX_STEPS_READ:,} steps; this text has {len(lines) - 2:,}.")
+        header = _read(_HEADER, lines[0], 1)
+        if header.prompt_token_ids != tuple(token.token_id for token in header.prompt_tokens):
+            raise FormatError("Line 1 of the run: prompt_token_ids and prompt_tokens name different ids.")
+        steps = []
+        for number, line in enumerate(lines[1:-1], start=2):
+            step: Step = _read(STEP, line, number)
+            check_step(step, number, header.top_k)
+            steps.append(step)
+        end = _read(_END, lines[-1], len(lines))
+        if len(steps) > header.max_new_tokens or (end.stop_reason == "steps" and len(steps) < header.max_new_tokens):
+            raise FormatError(f"The run cannot be right: of {header.max_new_tokens} steps it has {len(steps)}.")
+        trace = cls(
+            model=header.model,
+            prompt=header.prompt,
+            prompt_tokens=header.prompt_tokens,
+            max_new_tokens=header.max_new_tokens,
+            top_k=header.top_k,
+            steps=tuple(steps),
+            stop_reason=end.stop_reason,
+            message=end.message,
+            note=header.note,
+        )
+        # A reader who lost the run on its way wrote its last line, and may know of no loops.
+        cut_off = end.stop_reason in ("stopped", "error") and not end.loops
+        if trace.loops != end.loops and not cut_off:
+            raise FormatError(f"Line {len(lines)} of the run cannot be right: its loops are not those of its steps.")
+        return trace
+
+
+_HEADER = TypeAdapter(_Header)
+_END = TypeAdapter(_End)
+
+
+def _read(adapter: TypeAdapter[Any], line: str, number: int) -> Any:
+    try:
+        return adapter.validate_json(line)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        if number == 1 and first["loc"] == ("version",):
+            raise FormatError(
+                f"Line 1 of the run says another version of the format than {VERSION}, the one read here."
+            ) from None
+        place = ".".join(map(str, first["loc"])) or "the line"
+        raise FormatError(f"Line {number} of the run cannot be read: {place}: {first['msg']}.") from None

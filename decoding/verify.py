@@ -1,0 +1,104 @@
+"""Whether a file is a run, and whether a model still gives its numbers. Knows no page and no terminal."""
+
+from dataclasses import replace
+from itertools import zip_longest
+from pathlib import Path
+
+from decoding.engines import Engine
+from decoding.errors import FormatError, RequestError
+from decoding.record.step import NO_ID, Candidate, Step
+from decoding.record.trace import Trace
+from decoding.request import check_request
+from decoding.run import Run
+
+TOLERANCE = 1e-4
+"""By so much a probability may differ: other machines add up in another order."""
+
+LOG_SUM_TOLERANCE = 1e-2
+"""By so much a logit may differ, for the same reason: logits are large where probabilities are not."""
+
+_SPARE = 8
+"""So many more candidates are asked for again, since the last ones of a step may change places for the same reason."""
+
+
+def read_run(path: Path) -> Trace:
+    """The run in a file of JSON Lines. Raises RequestError for a file that cannot be read, FormatError for one that is
+    no run.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise RequestError(f"{path} cannot be read: {error.strerror or error}.") from None
+    return run_of(data)
+
+
+def run_of(data: bytes) -> Trace:
+    """The run that a file's bytes are. Raises FormatError for what is none."""
+    try:
+        return Trace.from_jsonl(data.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise FormatError(f"The file is no text: its byte {error.start + 1:,} is not UTF-8.") from None
+
+
+def recompute(model: Engine, trace: Trace) -> float:
+    """Writes a run again, with the same picks forced; the largest difference between two probabilities.
+
+    Raises RequestError for a run that this model cannot write again, FormatError at the first thing that is not the
+    same.
+    """
+    ids = [token.token_id for token in trace.prompt_tokens]
+    ids += [c.token_id for step in trace.steps for c in step.candidates]
+    if NO_ID in ids:
+        raise RequestError("The run cannot be computed again: its source printed no token ids.")
+    if not trace.steps:
+        raise RequestError("The run has no steps, so there is nothing to compute again.")
+    forced = [(step.index, step.picked.token_id) for step in trace.steps if step.forced]
+    request = check_request(trace.prompt, len(trace.steps), trace.top_k, forced)
+    asked = trace.top_k + _SPARE
+    if model.max_top_k is not None:
+        asked = max(trace.top_k, min(asked, model.max_top_k))
+    run = Run(model, replace(request, top_k=asked))
+    if run.trace.prompt_tokens != trace.prompt_tokens:
+        raise FormatError(f"{model.info.id} reads the prompt as other tokens than the run has.")
+    try:
+        again = list(run)
+    except RequestError as error:  # it ended before a forced pick
+        raise FormatError(f"The run comes out otherwise when it is written again. {error}") from None
+    return max(_difference(*pair) for pair in zip_longest(trace.steps, again))
+
+
+def _difference(step: Step, again: Step | None) -> float:
+    place = f"Step {step.index + 1}"
+    if again is None:
+        raise FormatError(f"{place} is not there when the run is written again: the text ends before it.")
+    if step.picked.token != again.picked.token:
+        raise FormatError(f"{place} picked {_name(step.picked)}; written again it is {_name(again.picked)}.")
+    known = {candidate.token: candidate for candidate in again.candidates}
+    pairs = [(step.picked, again.picked)]
+    # By place, so that none is left out, and by token, since two that are as probable may change places.
+    for candidate, there in zip(step.candidates, again.candidates, strict=False):
+        if candidate.token not in known:
+            raise FormatError(f"{place} has {_name(candidate)} among its candidates; written again it has not.")
+        pairs += [(candidate, there), (candidate, known[candidate.token])]
+    for candidate, other in pairs:
+        if abs(candidate.probability - other.probability) > TOLERANCE:
+            now = f"written again it is {other.probability:.4%}"
+            raise FormatError(f"{place} gives {_name(candidate)} {candidate.probability:.4%}; {now}.")
+    _check_log_sums(step, again, place)
+    return max(abs(candidate.probability - other.probability) for candidate, other in pairs)
+
+
+def _check_log_sums(step: Step, again: Step, place: str) -> None:
+    """They make logits of the probabilities, so that whoever alters them alters every logit. A run may have none."""
+    known = dict(again.log_sums)
+    for power, log_sum in step.log_sums:
+        # A power that is not reckoned any more cannot be compared.
+        now = known.get(power, log_sum)
+        if abs(log_sum - now) > LOG_SUM_TOLERANCE * power:
+            raise FormatError(
+                f"{place} has {log_sum:.4f} as its log sum at 1/T = {power:g}; written again it is {now:.4f}."
+            )
+
+
+def _name(candidate: Candidate) -> str:
+    return f"{candidate.text!r} (id {candidate.token_id})"

@@ -1,0 +1,87 @@
+"""Turns: one at a time, first come, first served; and work that ends when nobody waits for it."""
+
+import inspect
+import threading
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from decoding import cancellation
+from decoding.cancellation import LeftError
+from decoding.engines.batching.fair_lock import Turns, take_turns
+
+
+def test_first_come_first_served() -> None:
+    turns, order = Turns(), []
+    turns.__enter__()
+    threads = []
+    for number in range(5):
+
+        def work(number: int = number) -> None:
+            with turns:
+                order.append(number)
+
+        threads.append(threading.Thread(target=work))
+        threads[-1].start()
+        while len(turns._waiting) <= number:  # until it stands in line
+            threading.Event().wait(0.001)
+    turns.__exit__()
+    for thread in threads:
+        thread.join(300)
+    assert order == [0, 1, 2, 3, 4]
+
+
+def test_who_asks_again_at_once_is_behind_who_waits() -> None:
+    turns, order = Turns(), []
+    turns.__enter__()
+
+    def other() -> None:
+        with turns:
+            order.append("other")
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    while not turns._waiting:
+        threading.Event().wait(0.001)
+    turns.__exit__()
+    with turns:
+        order.append("again")
+    thread.join(300)
+    assert order == ["other", "again"]
+
+
+def a_network() -> Any:
+    def forward(input_ids: int, use_cache: bool = False) -> int:
+        return input_ids
+
+    return SimpleNamespace(forward=forward)
+
+
+def test_a_failed_pass_hands_its_turn_on_and_the_signature_stays() -> None:
+    network = a_network()
+    take_turns(network)
+    with pytest.raises(TypeError):
+        network.forward(wrong=1)
+    assert network.forward(input_ids=7) == 7
+    assert list(inspect.signature(network.forward).parameters) == ["input_ids", "use_cache"]
+
+
+def test_work_ends_where_nobody_waits_for_it() -> None:
+    network, left, outcome = a_network(), threading.Event(), []
+    take_turns(network)
+
+    def work() -> None:
+        cancellation.bear(left)
+        outcome.append(network.forward(1))
+        left.set()
+        try:
+            network.forward(2)
+        except LeftError:
+            outcome.append("left")
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join(300)
+    assert outcome == [1, "left"]
+    assert network.forward(3) == 3  # the mark is that thread's alone

@@ -1,0 +1,583 @@
+"""The server's engine, held against the engine that is behind a fake server, through every fault there is."""
+
+import gc
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import decoding
+from decoding import cancellation
+from decoding.engines.vllm import client
+from decoding.engines.vllm.client import Wire
+from decoding.engines.vllm.connection import KEY
+from decoding.engines.vllm.engine import ServerEngine
+from decoding.engines.vllm.handshake import check_served, models_at
+from decoding.errors import ModelError, RequestError
+from decoding.forced import score_rows
+from decoding.models.loading import Words
+from decoding.record.step import Readout
+from decoding.run import Run, check_request
+from tests import tiny_models
+from tests.fake_vllm import FakeVllm
+from tests.fakes import END, ScriptedEngine
+
+PROMPT = "the toy"
+
+
+class Varied(ScriptedEngine):
+    """Logits that hang on every id before them, and so the same however they are asked for; many are equal."""
+
+    def _forward(self, unread: Sequence[int], before: Any) -> tuple[torch.Tensor, Any]:
+        ids = (*(before or ()), *unread)
+        return self._after(ids), ids
+
+    def score(self, token_ids: Sequence[int], continuation_ids: Sequence[int], *, top_k: int) -> Iterator[Readout]:
+        text = (*token_ids, *continuation_ids)
+        rows = [self._after(text[:place]) for place in range(len(token_ids), len(text))]
+        return score_rows(torch.stack(rows), continuation_ids, top_k=top_k)
+
+    def _after(self, ids: Sequence[int]) -> torch.Tensor:
+        seed = torch.Generator().manual_seed(hash(tuple(ids)) % 2**31)
+        logits = (torch.randn(self.size, generator=seed) * 6).round() / 2
+        if END in self.end_ids:
+            logits[END] = 30.0 if len(ids) == 15 else -30.0
+        return logits
+
+
+class Pair:
+    """An engine, a fake server of it, and the engine of that server."""
+
+    def __init__(self, url: str, fake: FakeVllm) -> None:
+        self.url, self.fake, self.local = url, fake, fake.engine
+        self.server = engine_of(url, fake)
+
+
+def engine_of(url: str, fake: FakeVllm, dtype: str = "auto") -> ServerEngine:
+    """As `connect` makes it, for a model that has no files."""
+    wire, local = Wire(url), fake.engine
+    words = Words(
+        model=local.info.id,
+        names=frozenset({fake.name}),
+        vocabulary=local.vocabulary,
+        vocabulary_size=local.vocabulary_size,
+        end_ids=frozenset(local.end_ids),
+        beginning_id=local.beginning_id,
+        context_length=local.context_length,
+    )
+    return ServerEngine(wire, words, check_served(wire, models_at(wire), words), dtype=dtype)
+
+
+@pytest.fixture(scope="module")
+def started() -> Iterator[Pair]:
+    fake = FakeVllm(Varied(end_ids=()))
+    with fake.served() as url:
+        yield Pair(url, fake)
+
+
+@pytest.fixture
+def pair(started: Pair, monkeypatch: pytest.MonkeyPatch) -> Pair:
+    fake = started.fake
+    fake.faults.clear()
+    fake.asked.clear()
+    fake.closed.clear()
+    fake.health, fake.pause, fake.chunk, fake.key, fake.context, fake.most = 200, 0.0, 1, "", 4096, 20
+    monkeypatch.setattr(client, "PATIENCE_SECONDS", 120.0)  # a busy machine is slow, not dead
+    return started
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How long is tried again, but not how soon a server is taken for dead: that would be a busy machine's."""
+    monkeypatch.setattr(client, "PATIENCE_SECONDS", 0.4)
+
+
+def same(theirs: Sequence[Readout], ours: Sequence[Readout]) -> None:
+    assert [r.token_ids for r in theirs] == [r.token_ids for r in ours]
+    for their, our in zip(theirs, ours, strict=True):
+        assert their.logprobs == pytest.approx(our.logprobs, abs=1e-9)
+        assert bool(their.picked) == bool(our.picked)
+        if their.picked and our.picked:
+            assert (their.picked.token_id, their.picked.rank) == (our.picked.token_id, our.picked.rank)
+            assert their.picked.logprob == pytest.approx(our.picked.logprob, abs=1e-9)
+
+
+def both(pair: Pair, steps: int = 8, top_k: int = 5, forced: Mapping[int, int] | None = None) -> list[Readout]:
+    """What the server's engine says, once it is what the engine behind it says."""
+    ids, options = pair.local.vocabulary.encode(PROMPT), {"max_new_tokens": steps, "top_k": top_k}
+    ours = list(pair.local.steps(ids, forced=forced or {}, **options))
+    theirs = list(pair.server.steps(ids, forced=forced or {}, **options))
+    same(theirs, ours)
+    return theirs
+
+
+# ---- the same as the engine behind it
+
+RESUMED = ("cut", "ends", "error", "abort", "garbage", "500", "503", "429", "page")
+FAULTS = st.lists(st.tuples(st.sampled_from(RESUMED), st.integers(0, 4)), max_size=4)
+
+
+@settings(max_examples=30)
+@given(st.data())
+def test_the_same_tokens_and_numbers_whatever_goes_wrong(started: Pair, data: st.DataObject) -> None:
+    fake, draw = started.fake, data.draw
+    fake.chunk = draw(st.integers(1, 4), "tokens in a chunk")
+    ids = draw(st.lists(st.integers(0, started.local.vocabulary_size - 1), min_size=1, max_size=6), "prompt")
+    steps, top_k = draw(st.integers(1, 10), "steps"), draw(st.integers(2, 20), "choices")
+    places = st.dictionaries(st.integers(0, steps - 1), st.integers(0, started.local.vocabulary_size - 1), max_size=4)
+    forced = draw(places, "forced")
+    ours = list(started.local.steps(ids, max_new_tokens=steps, top_k=top_k, forced=forced))
+    fake.faults.clear()
+    fake.faults.extend(draw(FAULTS, "faults"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(client, "PATIENCE_SECONDS", 120.0)
+        theirs = list(started.server.steps(ids, max_new_tokens=steps, top_k=top_k, forced=forced))
+    same(theirs, ours)
+
+
+def test_there_are_ties_to_break(started: Pair) -> None:
+    readouts = list(started.local.steps([5, 6], max_new_tokens=20, top_k=10))
+    assert any(len(set(readout.logprobs)) < 10 for readout in readouts)
+    assert any(readout.logprobs[0] == readout.logprobs[1] for readout in readouts)
+    assert len({readout.token_ids[0] for readout in readouts}) > 10
+
+
+@pytest.mark.parametrize("kind", RESUMED)
+def test_a_broken_stream_goes_on_by_ids(pair: Pair, kind: str) -> None:
+    pair.fake.faults.append((kind, 3))
+    written = [readout.token_ids[0] for readout in both(pair)]
+    first, *_, last = pair.fake.asked
+    assert first["prompt"] == pair.local.vocabulary.encode(PROMPT)
+    had = 0 if kind.isdigit() or kind == "page" else 3
+    assert last["prompt"] == first["prompt"] + written[:had]
+    assert (first["max_tokens"], last["max_tokens"]) == (8, 8 - had)
+
+
+def test_one_that_falls_silent_is_left_for_one_that_lives(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "QUIET_SECONDS", 0.05)
+    monkeypatch.setattr(client, "SILENCE_SECONDS", 0.2)  # it lives, and says nothing all the same
+    pair.fake.faults.append(("silent", 2))
+    both(pair)
+    assert pair.fake.closed.wait(300)
+
+
+def test_one_that_is_slow_and_lives_is_waited_for(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "QUIET_SECONDS", 0.02)
+    monkeypatch.setattr(client, "LIFE_SECONDS", 60.0)
+    pair.fake.pause = 0.1
+    both(pair, steps=3)
+    assert len(pair.fake.asked) == 1
+
+
+def test_a_pick_among_the_candidates_costs_one_stream_more(pair: Pair) -> None:
+    second = both(pair)[2].token_ids[1]
+    pair.fake.asked.clear()
+    both(pair, forced={2: second})
+    assert [(body["max_tokens"], bool(body.get("stream"))) for body in pair.fake.asked] == [(3, True), (5, True)]
+
+
+def test_a_pick_beyond_the_candidates_is_read(pair: Pair) -> None:
+    last = both(pair, top_k=20)[2].token_ids[-1]
+    pair.fake.asked.clear()
+    assert both(pair, top_k=2, forced={2: last})[2].picked
+    assert [body.get("prompt_logprobs") for body in pair.fake.asked] == [None, 2, None]
+
+
+def test_a_text_of_ones_own_is_read_at_once(pair: Pair) -> None:
+    both(pair, forced={1: 40, 2: 41, 3: 42, 4: 43})
+    assert [body["max_tokens"] for body in pair.fake.asked] == [1, 1, 3]
+
+
+def test_a_given_text(pair: Pair) -> None:
+    for text in (" most", " popular toy, and more"):
+        ours, theirs = (decoding.score(engine, PROMPT, text, top_k=3) for engine in (pair.local, pair.server))
+        assert [s.forced for s in theirs.steps] == [s.forced for s in ours.steps]
+        assert [s.picked.token_id for s in theirs.steps] == [s.picked.token_id for s in ours.steps]
+        assert theirs.logprob == pytest.approx(ours.logprob, abs=1e-9)
+        assert decoding.Trace.from_jsonl(theirs.to_jsonl()) == theirs
+        assert theirs.model.engine == "a given text, vLLM 0.0.fake"
+
+
+def test_what_nobody_knows_is_not_invented(pair: Pair) -> None:
+    trace = decoding.trace(pair.server, PROMPT, max_new_tokens=3, top_k=4)
+    assert [step.entropy == step.entropy for step in trace.steps] == [False] * 3
+    assert {step.log_sums for step in trace.steps} == {()}
+    ours = decoding.trace(pair.local, PROMPT, max_new_tokens=3, top_k=4)
+    assert [s.rest for s in trace.steps] == pytest.approx([s.rest for s in ours.steps], abs=1e-9)
+    assert [s.margin for s in trace.steps] == pytest.approx([s.margin for s in ours.steps], abs=1e-9)
+    assert decoding.Trace.from_jsonl(trace.to_jsonl()) == trace
+    assert '"entropy":null' in trace.to_jsonl()
+
+
+def test_a_run_by_either_is_the_same_to_the_other(pair: Pair) -> None:
+    from decoding.verify import recompute
+
+    pair.fake.most = 20
+    for made, again in ((pair.server, pair.local), (pair.local, pair.server)):
+        trace = decoding.trace(made, PROMPT, max_new_tokens=5, top_k=20)  # no room for more than were shown
+        assert recompute(again, trace) < 1e-9
+
+
+def test_candidates_that_float32_gives_a_little_too_much_are_a_whole(pair: Pair) -> None:
+    sure = ScriptedEngine([torch.tensor([0.0, 30.0, 1.0, *[0.0] * 268])], end_ids=())
+    fake = FakeVllm(sure)
+    with fake.served() as url:
+        engine = engine_of(url, fake)
+        fake.faults.append(("rounded", 9))
+        trace = decoding.trace(engine, PROMPT, max_new_tokens=2, top_k=5)
+    assert decoding.Trace.from_jsonl(trace.to_jsonl()) == trace
+    assert trace.steps[0].candidates[0].probability == pytest.approx(1, abs=1e-5)
+
+
+def test_a_candidate_that_is_impossible(pair: Pair) -> None:
+    never = ScriptedEngine([{" most": 0.75, " only": 0.25}], end_ids=())
+    fake = FakeVllm(never)
+    with fake.served() as url:
+        trace = decoding.trace(engine_of(url, fake), PROMPT, max_new_tokens=1, top_k=3)
+    assert [c.probability for c in trace.steps[0].candidates] == pytest.approx([0.75, 0.25, 0.0])
+    assert decoding.Trace.from_jsonl(trace.to_jsonl()) == trace
+
+
+# ---- where a run ends
+
+
+def test_a_text_ends_where_the_models_own_files_say(pair: Pair) -> None:
+    fake = FakeVllm(Varied())
+    with fake.served() as url:
+        ending = Pair(url, fake)
+        fake.chunk = 3
+        written = both(ending, steps=200)
+        assert written[-1].token_ids[0] == END
+        assert len(written) < 200
+        trace = decoding.trace(ending.server, PROMPT, max_new_tokens=200, top_k=2)
+    assert trace.stop_reason == "end_of_text"
+
+
+def test_the_shorter_of_two_contexts_holds(pair: Pair) -> None:
+    fake = FakeVllm(Varied(end_ids=()), context=60)
+    with fake.served() as url:
+        engine = engine_of(url, fake)
+        assert engine.context_length == 60
+        ids = engine.vocabulary.encode(PROMPT)
+        assert len(list(engine.steps(ids, max_new_tokens=90, top_k=2))) == 60 - len(ids)
+        assert list(engine.steps([5] * 60, max_new_tokens=50, top_k=2)) == []
+        with pytest.raises(RequestError, match=r"reads at most 59\. Shorten it"):
+            decoding.score(engine, PROMPT, "a" * (60 - len(ids)), top_k=2)
+
+
+# ---- what is refused on arrival
+
+
+@pytest.mark.parametrize(
+    ("fault", "sentence"),
+    [
+        (("last", 3), "did not pick the most probable token"),
+        (("logits", 3), "numbers that are no log-probabilities. Start it without --logprobs-mode"),
+        (("few", 3), "gives 1 candidates where 5 were asked for"),
+        (("beyond", 3), "answers with the token id 999999, and scripted has the ids 0 to 270: it serves another model"),
+        (("clip", 2), "did not read the token ids that it was sent: it cuts long prompts"),
+        (("short", 3), "ended the text before it was told to: it was started with a shorter context"),
+        (("400", 0), "refuses the request (400). It said: Told to answer 400"),
+        (("404", 0), "refuses the request (404)"),
+        (("401", 0), "refuses the key. Set GREEDYSCOPE_ENGINE_KEY"),
+        (("403", 0), "refuses the key"),
+    ],
+)
+def test_what_cannot_be_right_ends_the_run_and_is_not_asked_again(
+    pair: Pair, fault: tuple[str, int], sentence: str
+) -> None:
+    pair.fake.faults.append(fault)
+    run = Run(pair.server, check_request(PROMPT, 8, 5))
+    with pytest.raises(ModelError) as caught:
+        list(run)
+    assert sentence in str(caught.value)
+    assert len(pair.fake.asked) == 1
+    assert run.trace.stop_reason == "error"
+    assert run.trace.message == str(caught.value)
+    assert decoding.Trace.from_jsonl(run.trace.to_jsonl()) == run.trace
+
+
+def test_of_two_that_are_equal_the_servers_pick_comes_first(pair: Pair) -> None:
+    """Their logits may differ by less than a logarithm can tell in float32, and the server compares logits."""
+    tied = ScriptedEngine([{" most": 0.25, " only": 0.25, " best": 0.25}], end_ids=())
+    fake = FakeVllm(tied)
+    most, only, best = (tied.vocabulary.encode(word)[0] for word in (" most", " only", " best"))
+    with fake.served() as url:
+        engine = engine_of(url, fake)
+        fake.faults.extend([("last", 1), ("", 0)])
+        first, second = (next(engine.steps([5], max_new_tokens=1, top_k=3)) for _ in range(2))
+    assert (first.token_ids, second.token_ids) == ((best, most, only), (most, only, best))
+
+
+def test_texts_instead_of_ids_are_never_taken_for_tokens(pair: Pair, hasty: None) -> None:
+    pair.fake.faults.extend([("texts", 3)] * 50)
+    with pytest.raises(ModelError, match="its answer cannot be read"):
+        decoding.trace(pair.server, PROMPT, max_new_tokens=3, top_k=5)
+
+
+# ---- nobody answers
+
+
+def test_nobody_is_waited_for_longer_than_five_seconds() -> None:
+    assert client.QUIET_SECONDS + client.LIFE_SECONDS < client.PATIENCE_SECONDS < 5
+
+
+@pytest.mark.parametrize(
+    ("fault", "health", "why"),
+    [
+        (("cut", 2), 503, "the connection was cut"),
+        (("silent", 2), 0, "it fell silent"),
+        (("500", 0), 200, "it answered with status 500"),  # as one that drains
+        (("429", 0), 200, "it answered with status 429"),
+        (("abort", 2), 503, "it ended before its time"),
+    ],
+)
+def test_a_sentence_when_nobody_answers_and_what_came_is_kept(
+    pair: Pair, hasty: None, monkeypatch: pytest.MonkeyPatch, fault: tuple[str, int], health: int, why: str
+) -> None:
+    engine = engine_of(pair.url, pair.fake)  # one that has not just heard that the server lives
+    pair.fake.faults.extend([fault] * 50)
+    lines, came = Run(engine, check_request(PROMPT, 8, 5)).lines(), []
+    if fault[0] == "silent":  # it lives until then: a busy machine's may be slow to speak
+        came = list(islice(lines, 3))
+    else:
+        monkeypatch.setattr(client, "QUIET_SECONDS", 600.0)
+    pair.fake.health = health
+    trace = decoding.Trace.from_jsonl("".join([*came, *lines]))
+    assert trace.stop_reason == "error"
+    assert trace.message.startswith(f"The model's server does not answer: {why}. What there is stays.")
+    assert len(trace.steps) == (0 if health == 200 else 2)
+
+
+def test_a_server_that_is_gone(pair: Pair, hasty: None) -> None:
+    fake = FakeVllm(Varied(end_ids=()))
+    with fake.served() as url:
+        engine = engine_of(url, fake)
+    with pytest.raises(ModelError, match=r"does not answer: no connection\. What there is stays"):
+        decoding.trace(engine, PROMPT, max_new_tokens=3, top_k=5)
+    with pytest.raises(ModelError, match="does not answer: no connection"):
+        decoding.connect(url)
+
+
+def test_a_run_goes_on_when_the_server_is_there_again(pair: Pair) -> None:
+    fake = FakeVllm(Varied(end_ids=()))
+    with ExitStack() as first:
+        url = first.enter_context(fake.served())
+        engine = engine_of(url, fake)
+        fake.pause = 0.05
+        steps = decoding.greedy_search(engine, PROMPT, max_new_tokens=6, top_k=3)
+        written = [next(steps)]
+    with ExitStack() as second:
+
+        def again() -> None:
+            second.enter_context(fake.served(int(url.rpartition(":")[2])))
+
+        threading.Timer(0.3, again).start()
+        written += list(steps)
+    ours = decoding.trace(fake.engine, PROMPT, max_new_tokens=6, top_k=3)
+    assert [step.picked.token_id for step in written] == list(ours.generated_token_ids)
+
+
+# ---- stopping
+
+
+def test_a_run_that_is_closed_closes_its_stream_at_once(pair: Pair) -> None:
+    pair.fake.faults.append(("silent", 2))
+    steps = decoding.greedy_search(pair.server, PROMPT, max_new_tokens=8, top_k=2)
+    next(steps)
+    assert not pair.fake.closed.is_set()
+    steps.close()
+    assert pair.fake.closed.wait(300)
+
+
+def test_a_visitor_who_left_is_noticed_between_two_tokens(pair: Pair) -> None:
+    """The thread waits for a token that never comes, from a server that lives."""
+    pair.fake.faults.append(("silent", 2))
+    left, ended = threading.Event(), threading.Event()
+    written = []
+
+    def visit() -> None:
+        cancellation.bear(left)
+        try:
+            for step in decoding.greedy_search(pair.server, PROMPT, max_new_tokens=8, top_k=2):
+                written.append(step)
+        except cancellation.LeftError:
+            ended.set()
+
+    thread = threading.Thread(target=visit)
+    thread.start()
+    while len(written) < 2:
+        time.sleep(0.01)
+    left.set()
+    assert ended.wait(300)
+    assert pair.fake.closed.wait(300)
+    thread.join(300)
+
+
+def test_many_at_once_do_not_mix(pair: Pair) -> None:
+    pair.fake.chunk = 2
+    prompts = [f"{PROMPT} {n}" for n in range(12)]
+    written: dict[str, Any] = {}
+
+    def visit(prompt: str) -> None:
+        written[prompt] = decoding.trace(pair.server, prompt, max_new_tokens=10, top_k=3)
+
+    threads = [threading.Thread(target=visit, args=(prompt,)) for prompt in prompts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(300)
+    for prompt in prompts:
+        ours = decoding.trace(pair.local, prompt, max_new_tokens=10, top_k=3)
+        assert written[prompt].generated_token_ids == ours.generated_token_ids
+
+
+# ---- meeting a server
+
+Folder = Callable[[str], Path]
+
+
+@pytest.fixture
+def llama(tiny_folder: Folder) -> Path:
+    return tiny_folder("llama")
+
+
+@pytest.mark.parametrize("most", [2, 3, 20, 49, 50, 64])
+def test_the_servers_limit_is_found(pair: Pair, most: int) -> None:
+    pair.fake.most = most
+    engine = engine_of(pair.url, pair.fake)
+    assert engine.max_top_k == min(most, 50)
+    assert len(pair.fake.asked) < 12
+    if most < 50:
+        with pytest.raises(RequestError, match=f"gives at most {most} choices at a step, not {most + 1}") as caught:
+            decoding.greedy_search(engine, PROMPT, max_new_tokens=1, top_k=most + 1)
+        assert caught.value.field == "choices"
+        with pytest.raises(RequestError, match=f"gives at most {most} choices"):
+            decoding.score(engine, PROMPT, "a", top_k=most + 1)
+    assert decoding.trace(engine, PROMPT, max_new_tokens=1, top_k=min(most, 50)).steps
+
+
+def test_a_real_model_by_its_folder(llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    local = decoding.load(str(llama), device="cpu")
+    monkeypatch.setenv(KEY, "s3cret")
+    fake = FakeVllm(local, root=str(llama), context=64, key="s3cret")
+    with fake.served() as url:
+        for address in (url, f"{url}/", f"{url}/v1", f"{url}/v1/"):
+            engine = decoding.connect(address, dtype="float32")
+        assert engine.context_length == 64
+        assert (engine.end_ids, engine.beginning_id) == (local.end_ids, local.beginning_id)
+        ours, theirs = (decoding.trace(e, "트랜스포머 🎉", max_new_tokens=12, top_k=5) for e in (local, engine))
+    assert theirs.generated_token_ids == ours.generated_token_ids
+    for step, other in zip(theirs.steps, ours.steps, strict=True):
+        assert step.rest == pytest.approx(other.rest, abs=1e-4)
+    assert theirs.model == decoding.ModelInfo(
+        id=str(llama),
+        revision="",
+        dtype="float32",
+        device="server",
+        engine="vLLM 0.0.fake",
+        why="computed by a server, which says the top candidates alone: no logits, no entropy",
+    )
+
+
+def test_without_its_dtype_nothing_is_claimed(pair: Pair) -> None:
+    assert pair.server.info.dtype == "unknown dtype"
+    with pytest.raises(RequestError, match='There is no dtype "int4"'):
+        decoding.connect(pair.url, dtype="int4")
+
+
+def test_another_model_is_refused(llama: Path, tiny_folder: Folder) -> None:
+    fake = FakeVllm(decoding.load(str(llama), device="cpu"), name="llama", root="/models/llama")
+    with fake.served() as url:
+        with pytest.raises(ModelError, match=f'has the model "llama", not {tiny_folder("gpt2")}. Choose that one'):
+            decoding.connect(url, model=str(tiny_folder("gpt2")))
+        with pytest.raises(RequestError, match='has the model "llama", which has no tokenizer here'):
+            decoding.connect(url)
+        fake.name = "starter"  # it says so, and is not
+        with pytest.raises(ModelError, match="reads a text as other token ids than starter does"):
+            decoding.connect(url)
+
+
+def test_a_larger_vocabulary_than_the_servers_is_refused(llama: Path, tmp_path: Path) -> None:
+    larger = tiny_models.save(tmp_path, tiny_models.network("llama", vocab_size=321))
+    fake = FakeVllm(decoding.load(str(llama), device="cpu"), name=str(larger))
+    with fake.served() as url, pytest.raises(ModelError, match="it has another vocabulary, so it serves another model"):
+        decoding.connect(url)
+
+
+def test_what_is_no_vllm(pair: Pair, monkeypatch: pytest.MonkeyPatch, hasty: None) -> None:
+    monkeypatch.setattr(client.Wire, "get", lambda self, path: {"hello": 1})
+    with pytest.raises(ModelError, match=r"serves no models\. It has to be a vLLM"):
+        decoding.connect(pair.url)
+
+
+@pytest.mark.parametrize("url", ["", "127.0.0.1:8000", "ftp://a", "http://", "file:///etc/passwd", "\ud800"])
+def test_what_is_no_address(url: str) -> None:
+    with pytest.raises(RequestError, match=r"write it as http://127\.0\.0\.1:8000"):
+        decoding.connect(url)
+
+
+# ---- the key
+
+
+def test_the_key_is_sent_and_never_told(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    pair.fake.key = "s3cret-key"
+    with pytest.raises(ModelError, match=r"refuses the key\. Set GREEDYSCOPE_ENGINE_KEY"):
+        engine_of(pair.url, pair.fake)
+    monkeypatch.setenv(KEY, "wrong-s3cret")
+    with pytest.raises(ModelError, match="refuses the key") as wrong:
+        engine_of(pair.url, pair.fake)
+    monkeypatch.setenv(KEY, " s3cret-key\n")
+    engine = engine_of(pair.url, pair.fake)
+    pair.fake.faults.extend([("400", 0), ("500", 0)])
+    with pytest.raises(ModelError) as told:  # the server says the key, and nobody else does
+        decoding.trace(engine, PROMPT, max_new_tokens=1, top_k=2)
+    assert "It said: Told to answer 400 to Bearer …" in str(told.value)
+    assert decoding.trace(engine, PROMPT, max_new_tokens=1, top_k=2).steps
+    said = "".join(map(str, (wrong.value, told.value, repr(engine.info), vars(engine))))
+    assert "s3cret" not in said + caplog.text
+
+
+def test_a_key_in_an_address_is_refused_and_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(RequestError) as caught:
+        decoding.connect("http://me:s3cret@127.0.0.1:1")
+    assert "s3cret" not in str(caught.value)
+    monkeypatch.setenv(KEY, "s3c\nret")
+    with pytest.raises(RequestError, match="characters that no key has") as caught:
+        decoding.connect("http://127.0.0.1:1")
+    assert "ret" not in str(caught.value).replace("GREEDYSCOPE", "")
+
+
+def test_an_engine_that_is_let_go_ends_its_thread(pair: Pair) -> None:
+    before = set(threading.enumerate())
+    engine = engine_of(pair.url, pair.fake)
+    (thread,) = (each for each in set(threading.enumerate()) - before if each.name == "model's server")
+    assert decoding.trace(engine, PROMPT, max_new_tokens=2, top_k=2).steps
+    del engine
+    gc.collect()
+    thread.join(300)
+    assert not thread.is_alive()
+
+
+# ---- what a server cannot do
+
+
+def test_what_a_server_cannot_do_it_says(pair: Pair) -> None:
+    trace = decoding.trace(pair.server, PROMPT, max_new_tokens=2, top_k=2)
+    sentence = "does not run in this process, so transformers' own search cannot be asked"
+    with pytest.raises(RequestError, match=sentence):
+        decoding.agreement(pair.server, trace)
+    with pytest.raises(RequestError, match=sentence):
+        decoding.beam_search(pair.server, PROMPT, max_new_tokens=2, num_beams=2, top_k=2)

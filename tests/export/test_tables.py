@@ -1,0 +1,185 @@
+"""A run as a spreadsheet, as Markdown and as a terminal's table. As HTML: test_export_html."""
+
+import csv
+import io
+import math
+from dataclasses import replace
+
+import pytest
+from markdown_it import MarkdownIt
+
+import decoding
+from decoding.export import summary, to_csv, to_csv_file, to_markdown, to_table
+from decoding.record.tokens import visible
+from decoding.record.trace import Candidate, Trace
+from tests.fakes import END, NASTY, ScriptedEngine
+
+COLUMNS = ["step", "rank", "token_id", "text", "bytes", "probability", "logprob", "picked", "forced"]
+COLUMNS += ["rest", "entropy", "margin"]
+
+
+def rows(trace: Trace) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(to_csv(trace), newline="")))
+
+
+def saying(*words: str, prompt: str = "a") -> Trace:
+    """A run whose candidates are these words, in this order."""
+    script = [{word: 0.5 / 2**rank for rank, word in enumerate(words)}]
+    return decoding.trace(ScriptedEngine(script, words=words), prompt, max_new_tokens=1, top_k=len(words))
+
+
+def test_a_row_a_candidate() -> None:
+    trace = decoding.trace(ScriptedEngine(), "a", max_new_tokens=3, top_k=4)
+    read = rows(trace)
+    assert list(read[0]) == COLUMNS
+    assert len(read) == 3 * 4
+    for row, (step, c) in zip(read, ((s, c) for s in trace.steps for c in s.candidates), strict=True):
+        assert (int(row["step"]), int(row["rank"]), int(row["token_id"])) == (step.index, c.rank, c.token_id)
+        assert (float(row["probability"]), float(row["logprob"])) == (c.probability, c.logprob)  # to the last digit
+        assert (row["picked"], row["forced"]) == (str(c.rank == 0), "False")
+        assert (float(row["rest"]), float(row["entropy"])) == (step.rest, step.entropy)
+
+
+def test_a_run_of_no_steps_has_its_header() -> None:
+    trace = replace(saying("x"), steps=())
+    assert to_csv(trace) == ",".join(COLUMNS) + "\r\n"
+
+
+@pytest.mark.parametrize("text", NASTY.values(), ids=NASTY)
+def test_nasty_texts_come_back(text: str) -> None:
+    trace = saying(text, "other")
+    first, second = rows(trace)
+    assert first["text"].removeprefix("'") == text
+    assert (second["text"], second["token_id"]) == ("other", str(trace.steps[0].candidates[1].token_id))
+    assert to_csv(trace).encode()
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1", "   -1", '=cmd|"/c calc"!A1',
+                                  "\n=1", "\ufeff=1", "\u3000=1", "＝1", "＠SUM(A1)", "'=1", "''+1"])  # fmt: skip
+def test_formulas_are_defused(text: str) -> None:
+    assert rows(saying(text))[0]["text"] == "'" + text
+
+
+@pytest.mark.parametrize("text", ["a=1", " most", "1-2", "'quoted'", '"', ",", "a,b\nc", "한국", "👩‍👩‍👧"])
+def test_what_is_no_formula_is_left_alone(text: str) -> None:
+    assert rows(saying(text))[0]["text"] == text
+
+
+def test_partial_characters_keep_their_bytes() -> None:
+    engine = ScriptedEngine([{2 + 0xED: 0.9}])
+    row = rows(decoding.trace(engine, "a", max_new_tokens=1, top_k=1))[0]
+    assert (row["text"], row["bytes"]) == ("\ufffd", "ed")
+
+
+def test_what_a_spreadsheet_takes_for_a_formula_but_is_a_number_that_is_none() -> None:
+    trace = saying("x")
+    step = trace.steps[0]
+    nothing = replace(step.candidates[0], probability=0.0, logprob=-math.inf)
+    row = rows(replace(trace, steps=(replace(step, candidates=(nothing,), entropy=math.nan),)))[0]
+    assert (row["probability"], row["logprob"], row["entropy"]) == ("0.0", "", "")
+
+
+def test_a_pick_from_beyond_the_candidates_has_its_row() -> None:
+    trace = saying("x", "y")
+    step = trace.steps[0]
+    beyond = Candidate(7, "z", 0.01, math.log(0.01), 40)
+    read = rows(replace(trace, steps=(replace(step, picked=beyond, forced=True),)))
+    picked = [(row["text"], row["rank"], row["picked"], row["forced"]) for row in read]
+    assert picked == [("x", "0", "False", "True"), ("y", "1", "False", "True"), ("z", "40", "True", "True")]
+
+
+def test_a_file_has_the_byte_order_mark_and_the_string_has_none() -> None:
+    trace = saying(" 한국", "👩‍👩‍👧")
+    assert to_csv_file(trace).startswith(b"\xef\xbb\xbfstep,rank,")
+    assert to_csv_file(trace).decode("utf-8-sig") == to_csv(trace) == trace.to_csv()
+    assert rows(trace)[0]["text"] == " 한국"
+
+
+# ---- Markdown
+
+
+def cells_of(markdown: str) -> list[list[str]]:
+    """The cells as a Markdown program reads them; anything but plain text in one of them fails."""
+    parsed = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).parse(markdown)
+    assert (parsed[0].type, parsed[-1].type) == ("table_open", "table_close")
+    table: list[list[str]] = []
+    for token in parsed:
+        if token.type == "tr_open":
+            table.append([])
+        if token.type == "inline":
+            assert {child.type for child in token.children or []} <= {"text"}, token.content
+            table[-1].append("".join(child.content for child in token.children or []))
+    return table
+
+
+def test_the_notebooks_table_in_markdown() -> None:
+    trace = decoding.trace(ScriptedEngine(), "Transformers are the", max_new_tokens=2, top_k=2)
+    assert trace.to_markdown() == (
+        "| Input | Choice 1 | Choice 2 |\n| --- | --- | --- |\n"
+        "| Transformers are the | most (50.00%) | only (25.00%) |\n"
+        "| Transformers are the most | popular (75.00%) | most (12.50%) |\n"
+    )
+
+
+def test_markdown_of_a_run_of_no_steps_is_a_table_all_the_same() -> None:
+    assert cells_of(to_markdown(replace(saying("x"), steps=()))) == [["Input"]]
+
+
+MARKUP = ["|", "||a|b", "`a`", "*a* **b** _c_", "~~a~~", "[a](http://x)", "![a](http://x/y.png)", "<b>", "&lt;",
+          "&#124;", "\\|", "\\", "a\n\nb", "# a", "- a", "1. a", "---", "$x$", "http://x.y", "www.x.y", "a@b.c", ":+1:",
+          "> a", "<!-- a", "[^1]", "==a==", "^a^", "{a}", "=1+1"]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", [*NASTY.values(), *MARKUP])
+def test_nothing_in_markdown_is_interpreted(text: str) -> None:
+    table = cells_of(to_markdown(saying(text, "other", prompt=text)))
+    assert [len(row) for row in table] == [3, 3]
+    words = " ".join(map(visible, text.split(" "))).split()
+    assert table[1][0].split() == words
+    shown = visible(text.removeprefix(" ")) or visible(text)
+    assert table[1][1:] == [f"{shown} (50.00%)", "other (25.00%)"]
+
+
+# ---- the table
+
+
+def test_the_table_hides_nothing_and_stays_a_table() -> None:
+    table = to_table(saying("\n", " 한국", "<b>", prompt="a\tb c·d\n"))
+    header, row, empty, *_ = table.splitlines()
+    assert header.split() == ["Input", "Choice", "1", "Choice", "2", "Choice", "3"]
+    assert row.split() == ["a⇥b", "c·d↵", "↵", "(50.00%)", "한국", "(25.00%)", "<b>", "(12.50%)"]
+    assert empty == ""
+
+
+def test_the_table_of_a_run_of_no_steps_is_its_text_and_totals() -> None:
+    lines = to_table(replace(saying("x", prompt="a\nb\x1b[2J"), steps=(), stop_reason="stopped")).splitlines()
+    assert lines == ["a", "b\\u001b[2J", "", lines[-1]]
+    assert lines[-1].startswith("0 steps (stopped); ")
+
+
+def test_long_texts_are_not_cut() -> None:
+    prompt = "word " * 100 + "end"
+    assert prompt in to_table(saying("x", prompt=prompt)).splitlines()[1]
+
+
+@pytest.mark.parametrize(
+    ("trace", "words"),
+    [
+        (saying("x"), "1 steps (the step count was reached); log-probability -0.6931, perplexity 2.0000; scripted"),
+        (replace(saying("x"), stop_reason="stopped"), "1 steps (stopped); "),
+        (replace(saying("x"), stop_reason="context_full"), "1 steps (the context is full); "),
+        (replace(saying("x"), stop_reason="error", message="It broke."), "1 steps (It broke.); "),
+        (
+            replace(saying("x"), steps=()),
+            "0 steps (the step count was reached); log-probability 0.0000, perplexity nan",
+        ),
+    ],
+)
+def test_summary(trace: Trace, words: str) -> None:
+    assert summary(trace).startswith(words)
+
+
+def test_the_end_of_text_is_said() -> None:
+    trace = decoding.trace(ScriptedEngine([{END: 0.5}]), "a", max_new_tokens=9, top_k=1)
+    assert summary(trace).startswith("1 steps (the model ended the text); ")
+    assert to_table(trace).endswith("; scripted, float32, cpu\n")

@@ -1,0 +1,100 @@
+"""The catalogue, and the operator's list of models."""
+
+import re
+
+import pytest
+
+from decoding.errors import RequestError
+from decoding.models.catalogue import CATALOGUE, Entry, facts, memory_needed, millions, offered, size
+
+
+def test_what_there_is_to_choose_from():
+    assert [*CATALOGUE] == [
+        "starter",
+        "distilgpt2",
+        "gpt2",
+        "gpt2-medium",
+        "gpt2-large",
+        "gpt2-xl",
+        "SmolLM2-360M",
+        "Qwen3-0.6B",
+        "polyglot-ko-1.3b",
+    ]
+
+
+@pytest.mark.parametrize("entry", CATALOGUE.values(), ids=lambda entry: entry.name)
+def test_every_entry_says_all_there_is_to_say(entry: Entry):
+    assert all((entry.parameters, entry.download_bytes, entry.context, entry.licence, entry.revision))
+    if entry.name != "starter":
+        assert re.fullmatch(r"[\w.-]+/[\w.-]+", entry.repository)
+        assert re.fullmatch("[0-9a-f]{40}", entry.revision)  # a commit: a branch or a tag can be moved
+        # What is fetched is the parameters in float32 or in 16 bit, and little else.
+        assert 1.9 < entry.download_bytes / entry.parameters < 4.5
+    assert entry.memory_needed("float32") > entry.memory_needed("bfloat16") > 2 * entry.parameters
+
+
+def test_memory_by_dtype():
+    assert memory_needed(1_000_000_000, "float32") == 4_900_000_000
+    assert memory_needed(1_000_000_000, "bfloat16") == memory_needed(1_000_000_000, "float16") == 2_600_000_000
+    assert Entry("a folder").memory_needed("float32") == 0  # nobody knows
+
+
+def test_a_line_about_each():
+    lines = facts([CATALOGUE["gpt2-xl"], Entry("folder")])
+    assert lines == {
+        "gpt2-xl": (
+            "1.56 B parameters · context 1,024 · MIT · download 6.4 GB · memory 7.5 GB in float32, 3.9 GB in bfloat16"
+            " · openai-community/gpt2-xl at 15ea56d"
+        ),
+        "folder": "",
+    }
+
+
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [(81_912_576, "82 M"), (999_400_000, "999 M"), (999_600_000, "1.00 B"), (1_557_611_200, "1.56 B")],
+)
+def test_counts_as_people_say_them(count: int, said: str):
+    assert millions(count) == said
+
+
+@pytest.mark.parametrize(("count", "said"), [(0, "0 MB"), (92_871_040, "93 MB"), (6_430_000_000, "6.4 GB")])
+def test_bytes_as_people_say_them(count: int, said: str):
+    assert size(count) == said
+
+
+# ---- the operator's list
+
+
+def names(models: str) -> list[str]:
+    return [entry.name for entry in offered(models)]
+
+
+def test_a_list_narrows_the_catalogue():
+    assert names("starter, gpt2,, starter ") == ["starter", "gpt2"]
+    assert offered("gpt2-xl")[0] is CATALOGUE["gpt2-xl"]
+
+
+def test_a_plus_adds_to_the_catalogue():
+    assert names("+") == [*CATALOGUE]
+    assert names("+./my-model, gpt2") == [*CATALOGUE, "./my-model"]
+
+
+def test_the_hubs_repositories_by_the_operator_alone():
+    assert offered("hub:org/name, hub:org/other@v1.2") == (
+        Entry("org/name", "org/name"),
+        Entry("org/other", "org/other", "v1.2"),
+    )
+
+
+@pytest.mark.parametrize("models", ["", " , ", ","])
+def test_an_empty_list(models: str):
+    with pytest.raises(RequestError, match=r"names no model. Name at least one of starter, distilgpt2, .*folder\.$"):
+        offered(models)
+
+
+@pytest.mark.parametrize("name", ["hub:", "hub:name", "hub:../x", "hub:a/b/c", "hub:a/b@", "hub:a/b@x y", "hub:/b"])
+def test_no_repository(name: str):
+    with pytest.raises(RequestError) as refused:
+        offered(f"starter,{name}")
+    assert str(refused.value) == f'"{name}" is no repository: write hub:owner/name, or hub:owner/name@revision.'

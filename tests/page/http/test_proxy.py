@@ -1,0 +1,129 @@
+"""Two replicas behind HAProxy, with the very configuration that the README shows: every visitor is served."""
+
+import os
+import re
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, expect
+
+import app as application
+from tests.browser import drawn, one_installs, served, tab
+from tests.fakes import ScriptedEngine
+
+ROOT = Path(__file__).resolve().parents[3]
+ASKED = {"data": ["a", 1, 2, "scripted"]}
+
+# Gradio makes event loops and leaves them open where the thread that launches a page has none; a browser's is one.
+pytestmark = pytest.mark.usefixtures("browser")
+
+
+def haproxy() -> str:
+    """Its path, installed first where there is none."""
+    with one_installs():
+        if not (path := shutil.which("haproxy")):
+            root = "" if os.geteuid() == 0 else "sudo -n "
+            command = f"{root}apt-get update && {root}apt-get install -y haproxy"
+            done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=600, check=False)
+            path = shutil.which("haproxy")
+            assert path, f"The proxy's test needs HAProxy, and it could not be had: {done.stderr[-300:]}"
+    return path
+
+
+@contextmanager
+def proxied(configuration: str, file: Path, *, ready: str) -> Iterator[str]:
+    """The address of an HAProxy with this configuration, once the page behind it is ready at `ready`."""
+    front = f"http://127.0.0.1:{application.free_port('127.0.0.1')}"
+    file.write_text(configuration.replace("8080", front.rpartition(":")[2]))
+    process = subprocess.Popen([haproxy(), "-f", str(file), "-db"], stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(6000):
+            assert process.poll() is None, "HAProxy refused the configuration"
+            with suppress(httpx.TransportError):
+                if httpx.get(f"{front}{ready}", timeout=60).status_code == 200:
+                    break
+            threading.Event().wait(0.02)
+        else:
+            pytest.fail("nobody is ready behind the proxy")
+        yield front
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def configuration() -> str:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    (written,) = re.findall(r"<!-- haproxy -->\n```haproxy\n(.*?)```", readme, re.DOTALL)
+    return str(written)
+
+
+@pytest.fixture
+def proxy(tmp_path: Path) -> Iterator[tuple[str, list[ScriptedEngine]]]:
+    written, engines = configuration(), [ScriptedEngine(), ScriptedEngine()]
+    with ExitStack() as stack:
+        for engine, port in zip(engines, ("7861", "7862"), strict=True):
+            page = application.build_app(lambda name, report, engine=engine: engine, ["scripted"])
+            url = stack.enter_context(served(page))
+            httpx.post(f"{url}gradio_api/call/greedy", json=ASKED, timeout=60)  # so that it is ready
+            written = written.replace(port, httpx.URL(url).netloc.decode().split(":")[1])
+        yield f"{stack.enter_context(proxied(written, tmp_path / 'haproxy.cfg', ready='/readyz'))}/", engines
+
+
+def test_twelve_of_twelve_visitors_are_served_by_two_replicas(proxy: tuple[str, list[ScriptedEngine]]) -> None:
+    url, engines = proxy
+    before = [engine.begun for engine in engines]
+    replicas = set()
+    for number in range(200):
+        if number >= 12 and len(replicas) == 2:  # a busy machine's check may have missed one for a while
+            break
+        with httpx.Client(base_url=url, timeout=60) as visitor:  # with cookies of its own
+            assert visitor.get("/").status_code == 200
+            replicas.add(visitor.cookies["GREEDYSCOPE"])
+            data = {"data": [f"visitor {number}", 4, 2, "scripted"]}
+            event = visitor.post("gradio_api/call/greedy", json=data).json()["event_id"]
+            answer = visitor.get(f"gradio_api/call/greedy/{event}").text
+            assert answer.rsplit("event: ", 1)[1].startswith("complete"), answer
+    assert replicas == {"one", "two"}
+    assert all(engine.begun > count for engine, count in zip(engines, before, strict=True))
+
+
+def test_under_a_path_prefix_the_page_runs_and_asks_for_nothing_outside(tmp_path: Path, browser: Browser) -> None:
+    engine, prefix = ScriptedEngine(), "/greedyscope"
+    app = application.build_app(lambda name, report: engine, ["scripted"])
+    with served(app, root_path=prefix) as url, ExitStack() as stack:
+        httpx.post(f"{url}gradio_api/call/greedy", json=ASKED, timeout=60)
+        one_server = re.sub(r"\n    server two.*", "", configuration().replace("7861", str(httpx.URL(url).port)))
+        # The prefix is the proxy's: what it hands on begins at the root.
+        stripped = one_server.replace(
+            "    balance", f"    http-request replace-path {prefix}(/.*)?$ \\1 if {{ path_beg {prefix} }}\n    balance"
+        )
+        stripped = stripped.replace(
+            "default_backend greedyscope", f"use_backend greedyscope if {{ path_beg {prefix} }}"
+        )
+        front = stack.enter_context(proxied(stripped, tmp_path / "haproxy.cfg", ready=f"{prefix}/readyz"))
+        context = stack.enter_context(closing(browser.new_context()))
+        page, asked, bad = tab(context), [], []
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("response", lambda answer: bad.append(answer.url) if answer.status >= 400 else None)
+        page.goto(f"{front}{prefix}/")
+        drawn(page).wait_for_selector(".gs-plotted")
+        page.fill("#prompt textarea", "a")
+        page.fill("#steps input", "3")
+        page.click("#run")
+        expect(page.locator("#panel .gs-state")).to_contain_text("3 steps, done")
+        page.wait_for_url(re.compile(r"run="))
+        link = page.url
+        page.goto("about:blank")
+        page.goto(link)
+        expect(page.locator("#panel .gs-state")).to_contain_text("3 steps, done")
+    assert link.startswith(f"{front}{prefix}/")
+    assert not [
+        address for address in asked if not address.startswith((f"{front}{prefix}", "data:", "blob:", "about:"))
+    ]
+    assert not bad

@@ -1,0 +1,179 @@
+"""What programs can ask over HTTP: each endpoint as the page's own view shows it, from one to the next, and refused."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from gradio_client import Client
+from gradio_client.exceptions import AppError
+from playwright.sync_api import Browser, expect
+
+import app as application
+import decoding
+from decoding.engines.torch.engine import LocalEngine
+from decoding.export import summary
+from decoding.page.api import CHOICES, ONES, PROMPT, STEPS
+from decoding.record.trace import Trace
+from decoding.verify import recompute
+from tests.browser import served
+from tests.fakes import NASTY
+
+ROOT = Path(__file__).resolve().parents[2]
+ENDPOINTS = ["greedy", "branch", "score", "beam_search", "agreement", "recompute", "check", "export"]
+
+# Gradio makes event loops and leaves them open where the thread that launches a page has none; a browser's is one.
+pytestmark = pytest.mark.usefixtures("browser")
+
+
+@pytest.fixture(scope="module")
+def url(browser: Browser, starter: LocalEngine) -> Iterator[str]:
+    with served(application.build_app(lambda name, report: starter, ["starter"])) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def client(url: str) -> Client:
+    return Client(url, verbose=False)
+
+
+@pytest.fixture(scope="module")
+def greedy(starter: LocalEngine) -> Trace:
+    return decoding.trace(starter, PROMPT, max_new_tokens=STEPS, top_k=CHOICES)
+
+
+def test_the_pages_own_view_shows_examples_that_run(url: str, browser: Browser, starter: LocalEngine, greedy: Trace):
+    page = browser.new_page()  # not `visit`: Gradio's view asks for what is closed here, and says so in the console
+    page.goto(url)
+    page.click(".show-api")
+    page.get_by_text("Python", exact=True).first.click()
+    shown = page.locator("code", has_text="api_name=")
+    expect(shown).to_have_count(len(ENDPOINTS))
+    expect(page.get_by_text("How many tokens to write in all, 1 to 256.")).to_be_visible()
+    answers = {}
+    for code in shown.all_inner_texts():
+        names: dict[str, Any] = {"print": lambda result: None}
+        exec(code, names)
+        answers[re.findall(r'api_name="/(\w+)"', code)[0]] = names["result"]
+    page.close()
+    assert list(answers) == ENDPOINTS
+    ones = decoding.branch(starter, greedy, 0, ONES[0][1], max_new_tokens=STEPS)
+    for name, ours in (("greedy", greedy), ("branch", ones)):
+        run = Trace.from_jsonl(answers[name])
+        assert run.generated_token_ids == ours.generated_token_ids
+        assert recompute(starter, run) < 1e-5  # other threads add in another order
+    assert Trace.from_jsonl(answers["score"]).generated_text == " robots in disguise"
+    assert Trace.from_jsonl(answers["beam_search"]).logprob > greedy.logprob + 1
+    assert json.loads(answers["agreement"])["sentence"] == "Identical in all 1 tokens (float32, cpu)."
+    assert json.loads(answers["recompute"])["same"] is True
+    assert answers["check"].startswith("A well-formed run: 1 steps (the step count was reached); log-probability -2.49")
+    assert answers["export"].startswith("step,rank,token_id,text,bytes,probability")
+
+
+def test_a_run_goes_from_one_endpoint_to_the_next(client: Client):
+    job = client.submit("한국 🎉 <b>", [[1, 50]], 4, 2, "starter", api_name="/branch")
+    run = job.result(timeout=60)
+    assert all(run.startswith(earlier) for earlier in job.outputs())
+    trace = Trace.from_jsonl(run)
+    assert [step.forced for step in trace.steps] == [False, True, False, False]
+    found = json.loads(client.predict(run, api_name="/agreement"))
+    assert (found["identical"], found["first"], found["compared"], found["ours"]) == (True, 2, 2, None)
+    assert json.loads(client.predict(run, api_name="/recompute"))["largest_difference"] < 1e-4
+    assert client.predict(run, api_name="/check") == f"A well-formed run: {summary(trace)}."
+    written = {"jsonl": run, "csv": trace.to_csv(), "md": trace.to_markdown(), "html": trace.to_html()}
+    for form, text in written.items():
+        assert client.predict(run, form, api_name="/export") == text
+    altered = run.replace("한국", "중국")
+    found = json.loads(client.predict(altered, api_name="/recompute"))
+    assert (found["same"], found["sentence"]) == (False, "starter reads the prompt as other tokens than the run has.")
+
+
+def test_nasty_texts_are_read_as_they_are(client: Client):
+    text = "".join(NASTY.values())
+    run = client.predict("a", text, 2, "starter", api_name="/score")
+    assert Trace.from_jsonl(run).generated_text == text
+
+
+NO_PAIR = "Forced pick 1 is no pair of whole numbers [step, token id]."
+REFUSED: list[tuple[str, list[Any], str]] = [
+    ("/greedy", ["a", 300, 5, "starter"], "The number of steps has to be a whole number from 1 to 256, not 300."),
+    ("/greedy", ["a", 3, 5, "gpt5"], 'The model "gpt5" is not offered here. Choose one of: starter.'),
+    ("/branch", ["a", [[0]], 3, 5, "starter"], NO_PAIR),
+    ("/branch", ["a", [["the", 1]], 3, 5, "starter"], NO_PAIR),
+    ("/branch", ["a", [[3, 1]], 3, 5, "starter"], "Forced pick 1 is at step 3, but this run's steps are 0 to 2."),
+    ("/branch", ["a", [[0, 10**6]], 3, 5, "starter"], "The token id 1000000, forced at step 0, does not exist"),
+    ("/branch", ["a", "1", 3, 5, "starter"], "Forced picks have to be a list of pairs [step, token id], not str."),
+    ("/score", ["a", "", 5, "starter"], "The pasted text is empty, so there is nothing to read."),
+    ("/beam_search", ["a", 3, 9, 5, "starter"], "The number of beams has to be a whole number from 2 to 8, not 9."),
+    ("/agreement", ["hello"], "It is no JSON Lines: it does not begin as a run does."),
+    ("/recompute", [7], "A run has to be JSON Lines in one text, not int."),
+    ("/check", ["{" * (8 * 2**20 + 1)], "The run is larger than 8 MB; no larger one is read."),
+    ("/check", ["{" + "\n" * 1_003], "It has 1,001 steps; at most 1,000 are read here."),
+]
+
+
+@pytest.mark.parametrize(("endpoint", "values", "sentence"), REFUSED)
+def test_what_cannot_be_answered_is_refused_in_a_sentence(
+    client: Client, endpoint: str, values: list[Any], sentence: str
+):
+    with pytest.raises(AppError) as refused:
+        client.predict(*values, api_name=endpoint)
+    assert str(refused.value).startswith(sentence)
+
+
+def test_a_run_of_a_model_that_is_not_here_and_a_form_that_does_not_exist(client: Client, greedy: Trace):
+    run = greedy.to_jsonl()
+    with pytest.raises(AppError, match='The model "gpt2" is not offered here'):
+        client.predict(run.replace('"id":"starter"', '"id":"gpt2"'), api_name="/agreement")
+    with pytest.raises(AppError, match=r"There is no such form\. Ask for one of: jsonl, csv, md, html, html-plotly\."):
+        client.predict(run, "docx", api_name="/export")
+
+
+def asked(url: str, endpoint: str, values: dict[str, Any]) -> str:
+    """The last event's data, as any HTTP client asks for it."""
+    sent = {"content": json.dumps(values), "headers": {"content-type": "application/json"}}  # httpx sends no surrogate
+    event = httpx.post(f"{url}gradio_api/call/v2/{endpoint}", **sent, timeout=60).json()["event_id"]
+    return httpx.get(f"{url}gradio_api/call/{endpoint}/{event}", timeout=60).text.rsplit("data: ", 1)[1]
+
+
+def test_programs_that_name_their_values_may_leave_some_out(url: str):
+    address = f"{url}gradio_api/call/v2/branch"
+    answer = asked(url, "branch", {"prompt": "a", "forced": [[0, 50]], "steps": 2})
+    assert Trace.from_jsonl(json.loads(answer)[0]).generated_token_ids[0] == 50
+    for body in ({"promt": "a"}, {"visitor": "a"}):
+        refused = httpx.post(address, json=body, timeout=60)
+        assert refused.status_code == 422
+        assert refused.text == "This endpoint takes these parameters: choices, forced, model, prompt, steps."
+    assert "The file is no text: its byte 3 is not UTF-8." in asked(url, "check", {"run": '{"\ud800'})
+    refused = httpx.post(f"{url}gradio_api/call/v2/check", json={}, timeout=60)
+    assert refused.text == "This endpoint takes these parameters: run."
+
+
+def test_only_these_endpoints_are_told_and_each_is_explained(client: Client):
+    told = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    assert [name.removeprefix("/") for name in told] == ENDPOINTS
+    for name, endpoint in told.items():
+        assert endpoint["description"].endswith("."), name
+        assert "visitor" not in [p["parameter_name"] for p in endpoint["parameters"]]
+        assert all(p["python_type"]["description"].endswith((".", '"jsonl".')) for p in endpoint["parameters"]), name
+        assert endpoint["returns"][0]["python_type"]["type"] == "str"
+
+
+def test_the_readmes_client_runs(url: str):
+    text = (ROOT / "README.md").read_text("utf-8")
+    (example,) = re.findall(r"<!-- client -->\n```python\n(.*?)```", text, re.DOTALL)
+    assert "http://127.0.0.1:7860/" in example
+    code = example.replace("http://127.0.0.1:7860/", url)
+    environment = os.environ | {"HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("0  most 8.26%\n1  efficient 12.51%\n")
+    assert done.stdout.endswith("Identical in all 8 tokens (float32, cpu).\n")

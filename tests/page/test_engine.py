@@ -1,0 +1,127 @@
+"""`python app.py --engine URL` in a browser: the page over a model that a server computes, here a fake one."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+import app as application
+import decoding
+from tests import tiny_models
+from tests.browser import Visit
+from tests.fake_vllm import FakeVllm
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@contextmanager
+def launched(*options: str) -> Iterator[str]:
+    """The address of `python app.py` with these options, as a process of its own; and its log goes to the test's."""
+    command = [sys.executable, "app.py", "--port", str(application.free_port("127.0.0.1")), *options]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=os.environ)
+    assert process.stdout
+    try:
+        line = process.stdout.readline()
+        assert line.startswith("Greedyscope is at "), line
+        yield line.split()[-1]
+    finally:
+        process.terminate()
+        process.wait(60)
+        process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def fake(tmp_path_factory: pytest.TempPathFactory) -> FakeVllm:
+    folder = tiny_models.save(tmp_path_factory.mktemp("model"), tiny_models.network("llama"))
+    return FakeVllm(decoding.load(str(folder), device="cpu"), root=str(folder), context=64)
+
+
+@pytest.fixture(scope="module")
+def url(fake: FakeVllm) -> Iterator[str]:
+    with fake.served() as server, launched("--engine", server, "--model", fake.root) as address:
+        yield address
+
+
+@pytest.fixture
+def page(fake: FakeVllm, url: str, visit: Visit) -> Page:
+    fake.faults.clear()
+    fake.closed.clear()
+    page: Page = visit(url)
+    expect(page.locator("#choices")).to_contain_text("Choices (1–20)")  # the server's limit, once it was asked
+    return page
+
+
+def run(page: Page, steps: str = "6", choices: str = "3") -> None:
+    page.fill("#prompt textarea", "The toy")
+    page.fill("#steps input", steps)
+    page.fill("#choices input", choices)
+    page.click("#run")
+
+
+def test_a_run_by_a_server_and_what_is_not_known_of_it(fake: FakeVllm, page: Page) -> None:
+    run(page)
+    expect(page.locator(".gs-state")).to_contain_text("6 steps, done")
+    ours = decoding.trace(fake.engine, "The toy", max_new_tokens=6, top_k=3)
+    expect(page.locator(".gs-chip[data-step]")).to_have_count(6)
+    first = page.locator(".gs-chart .gs-bar").first
+    expect(first).to_contain_text(f"{ours.steps[-1].candidates[0].probability:.2%}".replace("%", " %"))
+    expect(page.locator(".gs-model")).to_contain_text("unknown dtype · server · vLLM 0.0.fake")
+    expect(page.locator(".gs-model")).not_to_contain_text("exact")
+    expect(page.locator(".gs-why")).to_contain_text("the top candidates alone: no logits, no entropy")
+    expect(page.locator(".gs-numbers")).to_contain_text("entropy not given")
+    page.click("#gs-tab-lesson")
+    expect(page.locator(".gs-no-logits")).to_contain_text("This run kept no logits")
+    expect(page.locator('button[data-part="entropy"] b')).to_have_text("–")
+    expect(page.locator(".gs-heat")).to_be_disabled()
+    page.locator('button[data-language="ko"]').first.click()
+    expect(page.locator("#choices")).to_contain_text("(1–20)")
+    expect(page.locator(".gs-why")).to_contain_text("로짓과 엔트로피 없음")
+
+
+def test_what_if_and_a_given_text(page: Page) -> None:
+    run(page)
+    expect(page.locator(".gs-state")).to_contain_text("6 steps, done")
+    page.locator(".gs-chip[data-step='2']").click()
+    page.locator(".gs-chart .gs-bar").nth(1).click()
+    expect(page.locator(".gs-chip[data-step='2']")).to_have_class(re.compile("gs-forced"))
+    expect(page.locator(".gs-state")).to_contain_text("6 steps, done")
+    page.click("#gs-tab-whatif")
+    page.locator('[data-ask="agree"]').click()
+    expect(page.locator("#panel")).to_contain_text("transformers' own search cannot be asked")
+
+
+def test_more_choices_than_the_server_gives(page: Page) -> None:
+    run(page, choices="21")
+    expect(page.locator("#problem-choices")).to_contain_text("gives at most 20 choices at a step, not 21. Take fewer.")
+
+
+def test_stop_closes_the_stream(fake: FakeVllm, page: Page) -> None:
+    fake.faults.append(("silent", 2))
+    run(page)
+    expect(page.locator(".gs-chip[data-step]")).to_have_count(2)
+    page.click("#stop")
+    assert fake.closed.wait(60)
+    expect(page.locator(".gs-state")).to_contain_text("stopped")
+
+
+def test_a_server_that_answers_no_more(fake: FakeVllm, page: Page) -> None:
+    fake.faults.extend([("error", 2), *[("500", 0)] * 500])
+    run(page)
+    expect(page.locator(".gs-state")).to_contain_text("The model's server does not answer: it answered with status 500")
+    expect(page.locator(".gs-chip[data-step]")).to_have_count(2)
+    fake.faults.clear()
+    page.click("#run")
+    expect(page.locator(".gs-state")).to_contain_text("6 steps, done")
+
+
+def test_options_that_do_not_go_together() -> None:
+    command = [sys.executable, "app.py", "--engine", "http://127.0.0.1:1", "--model", "gpt2,starter"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 1
+    assert done.stderr == 'A server computes one model, and --model names more: "gpt2,starter". Name that one.\n'

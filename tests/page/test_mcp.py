@@ -1,0 +1,105 @@
+"""The program as an MCP server, asked by a real client over HTTP; and without its package."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from mcp import ClientSession
+from mcp.client.streamable_http import streamable_http_client
+
+import app as application
+from decoding.engines.torch.engine import LocalEngine
+from decoding.page import api
+from decoding.record.trace import Trace
+from decoding.verify import TOLERANCE, recompute
+from tests.page.test_api import ENDPOINTS
+
+ROOT = Path(__file__).resolve().parents[2]
+ASKED = {"prompt": "Transformers are the", "steps": 3, "choices": 2}
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """The MCP server of the program itself, as it prints it."""
+    # In this process, Gradio's MCP server would leave a loop and its sockets open at the end.
+    command = [sys.executable, "app.py", "--model", "starter", "--device", "cpu", "--port", "0"]
+    environment = os.environ | {"GREEDYSCOPE_MCP": "on"}
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment) as server:
+        assert server.stdout
+        try:
+            yield next(line.split()[-1] for line in server.stdout if line.startswith("Its MCP server is at "))
+        finally:
+            server.kill()
+
+
+async def visit(address: str) -> tuple[list[Any], list[Any]]:
+    """A client's visit: the tools, and what some calls return."""
+    async with streamable_http_client(address) as (read, write, _), ClientSession(read, write) as session:
+        await session.initialize()
+        tools = (await session.list_tools()).tools
+        run = await session.call_tool("greedy", ASKED)
+        branch = await session.call_tool("branch", ASKED | {"forced": [[0, 2911]]})
+        refused = await session.call_tool("greedy", ASKED | {"steps": 3_000})
+        check = await session.call_tool("check", {"run": run.content[0].text})
+        return tools, [run, branch, refused, check]
+
+
+def test_a_client_finds_the_tools_and_gets_the_run(address: str, starter: LocalEngine):
+    with ThreadPoolExecutor(1) as thread:  # this one may hold Playwright's loop
+        tools, answers = thread.submit(asyncio.run, visit(address)).result()
+    assert [tool.name for tool in tools] == ENDPOINTS
+    for tool in tools:
+        assert tool.description.endswith(".")
+        values = tool.inputSchema["properties"]
+        assert "visitor" not in values
+        assert all(value["description"] for value in values.values())
+    assert tools[4].inputSchema["required"] == ["run"]
+    texts = [answer.content[0].text for answer in answers]
+    assert [answer.isError for answer in answers] == [False, False, True, False]
+    run, branch = map(Trace.from_jsonl, texts[:2])
+    for trace in (run, branch):  # another process may add up in another order
+        assert recompute(starter, trace) < TOLERANCE
+        assert (trace.prompt, len(trace.steps), trace.top_k) == ("Transformers are the", 3, 2)
+    assert [step.forced for step in run.steps] == [False] * 3
+    assert branch.generated_token_ids[0] == 2911
+    assert texts[2] == "The number of steps has to be a whole number from 1 to 256, not 3000."
+    assert texts[3].startswith("A well-formed run: 3 steps (the step count was reached); log-probability ")
+
+
+def test_a_stranger_can_hold_no_stream_open_there(address: str):
+    for path in ("sse", "messages/", "http", "x"):
+        answer = httpx.get(address + path, timeout=60)
+        assert (answer.status_code, answer.text) == (404, "There is nothing at this address.")
+
+
+@pytest.mark.parametrize(
+    ("there", "sentence"),
+    [
+        (None, "--mcp on needs version 1 of the package mcp, which is not installed."),
+        ("2.3.0", "--mcp on needs version 1 of the package mcp, and here is 2.3.0."),
+    ],
+)
+def test_without_its_package_it_is_refused_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, there: str | None, sentence: str
+):
+    def version(name: str) -> str:
+        if there is None:
+            raise api.PackageNotFoundError(name)
+        return there
+
+    monkeypatch.setattr(api, "version", version)
+    page = application.build_app(lambda name, report: None, ["starter"])
+    with pytest.raises(SystemExit) as refused:
+        application.launch(page, mcp=True)
+    assert str(refused.value) == f'{sentence} Run: pip install "gradio[mcp]"'
+
+
+def test_it_is_off_where_nobody_asked_for_it():
+    assert application.settings([]).mcp == "off"

@@ -1,0 +1,141 @@
+"""The guided tour in a real Chromium, taken as a student would: from its first stop to the end of a predict round."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Page, expect
+
+import app as application
+from decoding.assets import ASSETS
+from decoding.i18n import say
+from tests.browser import Visit, drawn, frames_later, served
+from tests.fakes import ScriptedEngine
+
+STOPS = 8
+EXAMPLES = {each["name"]: each["prompt"] for each in json.loads((ASSETS / "examples.json").read_text("utf-8"))}
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    engine = ScriptedEngine(name="starter")  # the model for which the examples make their points
+    with served(application.build_app(lambda name, report: engine, ["starter"])) as address:
+        yield address
+
+
+def covered(page: Page) -> list[str]:
+    """What the card talks about and covers, by its box on the screen; it talks about one thing at least."""
+    expect(page.locator(".gs-tour")).to_be_visible()
+    return page.evaluate(
+        """() => {
+            const card = document.querySelector(".gs-tour").getBoundingClientRect();
+            const parts = [...document.querySelectorAll(".gs-toured")].filter((part) => part.checkVisibility());
+            const boxes = parts.map((part) => [part.className, part.getBoundingClientRect()]);
+            const beside = (box) => box.right <= card.left || box.left >= card.right;
+            const over = boxes.filter(([, box]) => !beside(box) && box.top < card.bottom && box.bottom > card.top);
+            return parts.length ? over.map(([name]) => name) : ["nothing"];
+        }"""
+    )
+
+
+class Student:
+    """Takes the tour on a page, in a language."""
+
+    def __init__(self, page: Page, language: str) -> None:
+        self.page, self.language = page, language
+
+    def say(self, key: str, **values: object) -> str:
+        return say(key, self.language, **values)
+
+    def at(self, stop: int, name: str) -> None:
+        expect(self.page.locator(".gs-tour-place")).to_have_text(self.say("tour.place", place=stop, total=STOPS))
+        expect(self.page.locator(".gs-tour-title")).to_have_text(self.say(f"tour.{name}"))
+        expect(self.page.locator('[data-tour="next"]')).to_have_text(self.say("tour.skip"))
+        expect(self.page.locator(".gs-tour")).to_be_focused()
+        assert covered(self.page) == []
+
+    def go_on(self) -> None:
+        expect(self.page.locator(".gs-tour-said")).to_have_text(self.say("tour.done"))
+        assert covered(self.page) == []
+        self.page.locator('[data-tour="next"]').press("Enter")
+
+    def run(self, steps: int) -> None:
+        self.page.fill("#steps input", str(steps))
+        self.page.click("#run")
+        expect(self.page.locator(".gs-chip")).to_have_count(steps)
+        expect(self.page.locator("#run")).to_be_enabled()
+
+
+@pytest.mark.parametrize(("language", "width"), [("en", 1440), ("ko", 390)])
+def test_a_student_takes_the_tour(url: str, visit: Visit, language: str, width: int) -> None:
+    page = visit(f"{url}?language={language}", width=width)
+    student = Student(page, language)
+    student.run(6)
+    page.locator(".gs-chip").first.click()
+    page.locator('.gs-head [data-tour="open"]').press("Enter")
+    student.at(1, "probabilities")
+    page.keyboard.press("ArrowRight")
+    student.go_on()
+    student.at(2, "softmax")
+    page.click("#gs-tab-lesson")
+    page.locator('.gs-softmax button[data-part="sum"]').focus()
+    student.go_on()
+    student.at(3, "argmax")
+    page.locator(".gs-heat").press("ArrowRight")
+    student.go_on()
+    student.at(4, "again")
+    page.keyboard.press(" ")
+    student.go_on()
+    student.at(5, "product")
+    page.keyboard.press("End")
+    student.go_on()
+    student.at(6, "fork")
+    page.click("#gs-tab-whatif")
+    page.click('[data-ask="closest"]')
+    student.go_on()
+    student.at(7, "repeats")
+    page.click("#example-repeats")
+    expect(page.locator("#prompt textarea")).to_have_value(EXAMPLES["repeats"])
+    student.run(12)
+    expect(page.locator(".gs-point")).to_have_text(student.say("point.repeats"))
+    student.go_on()
+    student.at(8, "predict")
+    student.run(2)
+    page.click("#gs-tab-lesson")
+    page.locator('.gs-lesson-start [data-predict="start"]').press("Enter")
+    page.keyboard.type("most")
+    page.keyboard.press("Enter")
+    right = student.say("predict.right", guess="·most", rank=1, share="50.00 %")
+    expect(page.locator(".gs-outcome")).to_have_text(right)
+    page.keyboard.press("Enter")
+    page.locator("[data-guess]", has_text="·popular").press("Enter")
+    right = student.say("predict.right", guess="·popular", rank=1, share="75.00 %")
+    expect(page.locator(".gs-outcome")).to_have_text(f"{right} {student.say('predict.over')}")
+    expect(page.locator(".gs-tally tbody tr")).to_have_count(2)
+    page.locator('[data-predict="stop"]').press("Enter")
+    expect(page.locator('[data-tour="next"]')).to_have_text(student.say("tour.finish"))
+    student.go_on()
+    expect(page.locator(".gs-tour")).to_be_hidden()
+    expect(page.locator(".gs-toured")).to_have_count(0)
+    expect(page.locator('.gs-head [data-tour="open"]')).to_have_text(student.say("tour.start"))
+    assert frames_later(page).evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_it_can_be_left_and_resumed(url: str, visit: Visit) -> None:
+    page = visit(url)
+    page.locator('.gs-head [data-tour="open"]').click()
+    for _ in range(2):
+        page.click('[data-tour="next"]')
+    expect(page.locator(".gs-tour-title")).to_have_text(say("tour.argmax"))
+    page.locator('[data-tour="leave"]').click()
+    expect(page.locator(".gs-tour")).to_be_hidden()
+    drawn(page.reload() and page)
+    resume = page.locator('.gs-head [data-tour="open"]')
+    expect(resume).to_have_text("Go on with the tour (3 of 8)")
+    resume.click()
+    expect(page.locator(".gs-tour-title")).to_have_text(say("tour.argmax"))
+    page.click('[data-tour="back"]')
+    expect(page.locator(".gs-tour-title")).to_have_text(say("tour.softmax"))
+    page.keyboard.press("Escape")
+    expect(page.locator(".gs-tour")).to_be_hidden()
+    expect(resume).to_be_focused()

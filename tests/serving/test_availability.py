@@ -1,0 +1,95 @@
+"""The list that people choose from: each model with its size and where it is, or with the reason why not."""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from decoding.models import hub, starter
+from decoding.models.catalogue import CATALOGUE, Entry
+from decoding.serving import availability
+from decoding.serving.availability import looking
+from decoding.serving.model_registry import Offer
+
+GB = 1_000_000_000
+HUB = Entry("tiny", "org/tiny", "", 2_000_000, 8_000_000)
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
+    has = SimpleNamespace(memory=16 * GB, disk=100 * GB, network=True, cached=set(), asked=0)
+
+    def reachable() -> bool:
+        has.asked += 1
+        return bool(has.network)
+
+    monkeypatch.setattr(availability, "total_memory", lambda: has.memory)
+    monkeypatch.setattr(availability, "free_disk", lambda _: has.disk)
+    monkeypatch.setattr(hub, "reachable", reachable)
+    monkeypatch.setattr(hub, "cached", lambda entry: Path("/") if entry.name in has.cached else None)
+    monkeypatch.setattr(starter, "is_cached", lambda: "starter" in has.cached)
+    return has
+
+
+def label(entry: Entry, *ready: str, dtype: str = "auto") -> str:
+    (offer,) = looking([entry], dtype=dtype)(ready)
+    assert offer.name == entry.name
+    assert bool(offer.why_not) == (" — " in offer.label)  # page.css greys by the dash
+    return offer.label
+
+
+def test_where_a_model_is(machine: Any):
+    assert label(CATALOGUE["gpt2-xl"]) == "gpt2-xl · 1.56 B · 6.4 GB to fetch"
+    assert label(Entry("org/x", "org/x")) == "org/x · to be fetched"
+    machine.cached |= {"gpt2-xl"}
+    assert label(CATALOGUE["gpt2-xl"]) == "gpt2-xl · 1.56 B · on disk"
+    assert label(CATALOGUE["gpt2-xl"], "starter", "gpt2-xl") == "gpt2-xl · 1.56 B · ready"
+    assert label(Entry("./folder")) == "./folder · on disk"
+
+
+def test_without_network_what_is_not_here_cannot_be_had(machine: Any):
+    machine.network = False
+    assert label(CATALOGUE["gpt2"]) == "gpt2 — not on disk, and no network"
+    assert label(CATALOGUE["gpt2"], "gpt2") == "gpt2 · 124 M · ready"
+    machine.cached |= {"gpt2"}
+    assert label(CATALOGUE["gpt2"]) == "gpt2 · 124 M · on disk"
+    assert label(CATALOGUE["starter"]) == "starter · 135 M · 93 MB to fetch"  # from the package index
+
+
+def test_what_is_too_large_says_both_numbers(machine: Any):
+    machine.memory = 3 * GB
+    assert label(CATALOGUE["gpt2-xl"]) == "gpt2-xl — needs 3.9 GB of memory, there is 3.0 GB"
+    assert label(CATALOGUE["gpt2-large"]) == "gpt2-large · 774 M · 3.2 GB to fetch"  # in bfloat16
+    assert label(CATALOGUE["gpt2-large"], dtype="float32") == "gpt2-large — needs 3.9 GB of memory, there is 3.0 GB"
+    machine.disk = GB
+    assert label(CATALOGUE["gpt2-large"]) == "gpt2-large — needs 3.2 GB of disk, 1.0 GB is free"
+    machine.cached |= {"gpt2-large"}
+    assert label(CATALOGUE["gpt2-large"]) == "gpt2-large · 774 M · on disk"
+
+
+def test_of_what_is_in_no_catalogue_the_list_says_what_the_hub_said(machine: Any, monkeypatch: pytest.MonkeyPatch):
+    entry = Entry("org/x", "org/x")
+    monkeypatch.setitem(hub._learned, ("org/x", ""), (1_557_611_200, 6 * GB))
+    assert label(entry) == "org/x · 1.56 B · 6.0 GB to fetch"
+    machine.memory = 3 * GB
+    assert label(entry) == "org/x — needs 3.9 GB of memory, there is 3.0 GB"
+    assert label(Entry("org/x", "org/x", "v1")) == "org/x · to be fetched"  # another commit
+
+
+def test_the_network_is_asked_seldom_and_not_for_what_is_here(machine: Any, monkeypatch: pytest.MonkeyPatch):
+    clock = SimpleNamespace(now=1000.0)
+    monkeypatch.setattr(availability.time, "monotonic", lambda: clock.now)
+    machine.cached |= {"here"}
+    look: Callable[..., Any] = looking([Entry("here", "org/here"), HUB, HUB], dtype="auto")
+    machine.network = False
+    assert [offer.why_not for offer in look(())] == ["", *["not on disk, and no network"] * 2]
+    machine.network = True
+    look(())
+    assert machine.asked == 1
+    clock.now += 6
+    assert look(())[1] == Offer("tiny", "tiny · 2 M · 8 MB to fetch")
+    assert machine.asked == 2
+    looking([Entry("here", "org/here"), HUB], dtype="auto")(("tiny",))
+    assert machine.asked == 2

@@ -1,0 +1,349 @@
+"""The models in memory: word of progress, one load at a time, what a load that fails leaves behind, what is let go."""
+
+import logging
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import decoding
+from decoding.cancellation import LeftError, bear
+from decoding.engines.batching.engine import SharedEngine
+from decoding.errors import ModelError, RequestError, RoomError
+from decoding.serving.model_registry import Offer, Report, Shelf
+from decoding.startup import quick_imports
+from tests.fakes import ScriptedEngine
+
+PATIENCE = 300.0  # seconds after which a test that hangs fails
+
+
+class Loader:
+    """Loads when it is let, one answer after another; counts how many loads are going on."""
+
+    def __init__(self, *answers: BaseException | None) -> None:
+        self.answers = list(answers)
+        self.asked: list[str] = []
+        self.going, self.most = 0, 0
+        self.entered, self.go_on = threading.Semaphore(0), threading.Semaphore(0)
+        self.say: Callable[[str, float | None], None] = lambda *_: None
+
+    def __call__(self, name: str, report: Report) -> ScriptedEngine:
+        self.asked.append(name)
+        self.going += 1
+        self.most = max(self.most, self.going)
+        self.say = report
+        self.entered.release()
+        assert self.go_on.acquire(timeout=PATIENCE)
+        self.going -= 1
+        if self.answers and (error := self.answers.pop(0)):
+            raise error
+        return ScriptedEngine(name=name)
+
+
+def began(loader: Loader) -> None:
+    assert loader.entered.acquire(timeout=PATIENCE)
+
+
+def test_nothing_is_loaded_before_it_is_asked_for() -> None:
+    loader = Loader()
+    shelf = Shelf(loader, ["one", "two"])
+    assert shelf.names == ("one", "two")
+    assert loader.asked == []
+
+
+def test_the_thread_of_a_load_ends_with_it() -> None:
+    """One that stayed would keep OpenMP's helpers of its own, and every step of the batch's would wait for them."""
+    threads: list[threading.Thread] = []
+
+    def load(name: str, _: Report) -> ScriptedEngine:
+        threads.append(threading.current_thread())
+        return ScriptedEngine(name=name)
+
+    shelf = Shelf(load, ["one", "two"])
+    for name in shelf.names:
+        shelf.request(name).result(PATIENCE)
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert len(threads) == 2
+    assert not any(thread.is_alive() for thread in threads)
+
+
+def test_word_of_progress_each_once() -> None:
+    loader = Loader()
+    shelf = Shelf(loader, ["one"])
+    words = shelf.wait("one")
+    assert next(words) == "Loading one …"
+    began(loader)
+    loader.say("Fetching", None)
+    assert next(words) == "Fetching"
+    loader.say("Fetching", 0.25)
+    assert next(words) == "Fetching (25%)"
+    loader.say("Fetching", 0.25)
+    loader.go_on.release()
+    assert list(words) == []
+    assert shelf.engine("one").info.id == "one"
+    assert list(shelf.wait("one")) == []
+    assert loader.asked == ["one"]
+
+
+def test_whoever_asks_meanwhile_shares_the_load() -> None:
+    loader = Loader()
+    shelf = Shelf(loader, ["one"])
+    first = shelf.request("one")
+    began(loader)
+    assert shelf.request("one") is first
+    loader.go_on.release()
+    assert shelf.engine("one") is first.result(PATIENCE) is shelf.engine("one")
+    assert loader.asked == ["one"]
+
+
+def test_one_load_at_a_time() -> None:
+    loader = Loader()
+    shelf = Shelf(loader, ["one", "two", "three"])
+    futures = [shelf.request(name) for name in shelf.names]
+    for _ in futures:
+        began(loader)
+        loader.go_on.release()
+    assert [future.result(PATIENCE).info.id for future in futures] == ["one", "two", "three"]
+    assert loader.most == 1
+
+
+def test_whose_turn_is_later_hears_of_what_comes_first() -> None:
+    loader = Loader()
+    shelf = Shelf(loader, ["one", "two"])
+    one, two = shelf.wait("one"), shelf.wait("two")
+    next(one)
+    began(loader)
+    loader.say("Fetching one: 1 of 4 MB", 0.25)
+    assert next(two) == "two waits for another model. Fetching one: 1 of 4 MB (25%)"
+    assert next(one) == "Fetching one: 1 of 4 MB (25%)"
+    loader.go_on.release()
+    assert list(one) == []
+    began(loader)
+    assert next(two) == "Loading two …"
+    loader.go_on.release()
+    assert list(two) == []
+
+
+# ---- what nobody waits for any more
+
+
+def test_a_load_that_nobody_waits_for_is_given_up(caplog: pytest.LogCaptureFixture) -> None:
+    loader = Loader(LeftError(), None)
+    shelf = Shelf(loader, ["one"])
+    first, second = shelf.wait("one"), shelf.wait("one")
+    assert next(first) == next(second) == "Loading one …"
+    began(loader)
+    first.close()
+    loader.say("Fetching", 0.5)  # the other still waits
+    second.close()
+    with pytest.raises(LeftError):
+        loader.say("Fetching", 0.75)
+    again = shelf.wait("one")  # before the first has ended
+    assert next(again) == "one waits for another model. Fetching (75%)"
+    loader.go_on.release()
+    began(loader)
+    loader.go_on.release()
+    assert [word for word in again if word != "Loading one …"] == []
+    assert shelf.engine("one").info.id == "one"
+    assert (loader.asked, loader.most) == (["one", "one"], 1)
+    assert caplog.text == ""  # nothing went wrong
+
+
+def test_what_was_asked_for_without_waiting_goes_on() -> None:
+    """As the first model, which is there before anybody comes."""
+    loader = Loader()
+    shelf = Shelf(loader, ["one"])
+    words = shelf.wait("one")
+    next(words)
+    began(loader)
+    future = shelf.request("one")
+    words.close()
+    loader.say("Fetching", 0.5)
+    loader.go_on.release()
+    assert future.result(PATIENCE).info.id == "one"
+
+
+def test_whoever_has_left_waits_no_longer() -> None:
+    """A visitor's run is in a thread of its own, which is told that they have gone, also while a network is silent."""
+    loader = Loader(LeftError())
+    shelf = Shelf(loader, ["one"])
+    left = threading.Event()
+
+    def wait() -> None:
+        bear(left)
+        with suppress(LeftError):
+            list(shelf.wait("one"))
+
+    visitor = threading.Thread(target=wait)
+    visitor.start()
+    began(loader)
+    left.set()
+    visitor.join(PATIENCE)
+    assert not visitor.is_alive()
+    with pytest.raises(LeftError):
+        loader.say("Fetching", 0.5)
+    loader.go_on.release()
+
+
+def test_a_failed_load_is_tried_again() -> None:
+    loader = Loader(ModelError("The disk is full."), None)
+    shelf = Shelf(loader, ["one"])
+    loader.go_on.release()
+    with pytest.raises(ModelError, match=r"^The disk is full\.$"):
+        list(shelf.wait("one"))
+    loader.go_on.release()
+    assert shelf.engine("one").info.id == "one"
+    assert loader.asked == ["one", "one"]
+
+
+def test_what_nobody_foresaw_becomes_a_sentence(caplog: pytest.LogCaptureFixture) -> None:
+    loader = Loader(RuntimeError("CUDA error: secret address 0xdeadbeef"))
+    loader.go_on.release()
+    with caplog.at_level(logging.ERROR), pytest.raises(ModelError) as refused:
+        Shelf(loader, ["one"]).engine("one")
+    assert str(refused.value) == "one could not be loaded; the server's log says why. Try another model."
+    assert refused.value.field == "model"
+    assert "0xdeadbeef" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("three", "three"),
+        ("", ""),
+        (None, "None"),
+        (["one"], "['one']"),
+        ("<b>", "<b>"),
+        ("x" * 999, "x" * 80),
+        ("ONE", "ONE"),
+    ],
+)
+def test_a_name_that_is_not_on_the_list(name: Any, shown: str) -> None:
+    loader = Loader()
+    shelf = Shelf(loader, ["one", "two"])
+    for ask in (shelf.request, shelf.engine, lambda name: list(shelf.wait(name))):
+        with pytest.raises(RequestError) as refused:
+            ask(name)
+        assert str(refused.value) == f'The model "{shown}" is not offered here. Choose one of: one, two.'
+        assert refused.value.field == "model"
+    assert loader.asked == []
+
+
+# ---- what no longer fits is let go
+
+
+class Crowded:
+    """A machine with room for `room` models: a load beyond that is refused for lack of room."""
+
+    def __init__(self, room: int) -> None:
+        self.room, self.loads = room, list[str]()
+        self.alive: list[weakref.ref[ScriptedEngine]] = []
+
+    def __call__(self, name: str, report: Report) -> ScriptedEngine:
+        self.loads.append(name)
+        if len(self.here()) >= self.room:
+            raise RoomError(f"{name} needs 2 GB of memory in float32, and 1 GB is free.")
+        engine = ScriptedEngine(name=name)
+        self.alive.append(weakref.ref(engine))
+        return engine
+
+    def here(self) -> list[str]:
+        return [engine.info.id for engine in (held() for held in self.alive) if engine]
+
+
+NAMES = ("one", "two", "three", "four")
+
+
+def test_the_model_used_longest_ago_is_let_go() -> None:
+    machine = Crowded(3)
+    shelf = Shelf(machine, NAMES)
+    for name in ("one", "two", "three", "one", "four"):
+        assert shelf.engine(name).info.id == name
+    assert sorted(machine.here()) == ["four", "one", "three"]  # "two" was used longest ago
+    assert shelf.engine("one").info.id == "one"
+    assert machine.loads.count("one") == 1
+    assert shelf.engine("two").info.id == "two"  # what was let go is loaded again
+    assert sorted(machine.here()) == ["four", "one", "two"]
+
+
+def test_a_model_at_work_is_never_let_go() -> None:
+    machine = Crowded(3)
+    shelf = Shelf(machine, NAMES)
+    run = decoding.greedy_search(shelf.engine("one"), "Transformers are the", max_new_tokens=3, top_k=2)
+    next(run)
+    for name in ("two", "three", "four"):
+        shelf.engine(name)
+    assert sorted(machine.here()) == ["four", "one", "three"]
+    assert len(list(run)) == 2
+    del run
+    shelf.engine("two")  # its work is done, and it is the one used longest ago
+    assert sorted(machine.here()) == ["four", "three", "two"]
+
+
+def test_the_model_used_last_stays_even_where_the_next_has_no_room() -> None:
+    machine = Crowded(1)
+    shelf = Shelf(machine, NAMES)
+    shelf.engine("one")
+    with pytest.raises(RoomError, match=r"^two needs 2 GB of memory in float32, and 1 GB is free\.$"):
+        shelf.engine("two")
+    assert machine.here() == ["one"]
+    assert shelf.engine("one").info.id == "one"
+    assert machine.loads == ["one", "two"]
+
+
+def test_where_all_are_at_work_the_next_is_refused_and_the_order_stays() -> None:
+    machine = Crowded(3)
+    shelf = Shelf(machine, NAMES)
+    one, two = shelf.engine("one"), shelf.engine("two")
+    shelf.engine("three")
+    with pytest.raises(RoomError):
+        shelf.engine("four")
+    del one, two
+    shelf.engine("four")
+    assert sorted(machine.here()) == ["four", "three", "two"]
+
+
+def test_a_real_model_leaves_the_memory(tiny_folder: Callable[[str], Path]) -> None:
+    """After a run, a branch and a score, with all that they leave behind, as the page holds it."""
+    weights: list[weakref.ref[Any]] = []
+
+    def loader(name: str, report: Report) -> SharedEngine:
+        if name == "three" and weights[0]() is not None:
+            raise RoomError("no room")
+        with quick_imports():  # as the page's own loader does
+            engine = SharedEngine(decoding.load(str(tiny_folder("llama")), device="cpu"))
+        weights.append(weakref.ref(engine.network.get_input_embeddings().weight))
+        return engine
+
+    shelf = Shelf(loader, NAMES)
+    trace = decoding.trace(shelf.engine("one"), "Transformers", max_new_tokens=4, top_k=3)
+    decoding.branch(shelf.engine("one"), trace, 1, trace.steps[1].candidates[1].token_id, max_new_tokens=4)
+    decoding.score(shelf.engine("one"), "Transformers", " are", top_k=3)
+    shelf.engine("two")
+    shelf.engine("three")
+    assert [held() is None for held in weights] == [True, False, False]
+
+
+# ---- the list
+
+
+def test_the_list_is_looked_at_with_what_is_in_memory() -> None:
+    seen: list[tuple[str, ...]] = []
+
+    def look(ready: Sequence[str]) -> list[Offer]:
+        seen.append(tuple(ready))
+        return [Offer(name, f"{name} · ready" if name in ready else f"{name} — no network", "") for name in NAMES]
+
+    shelf = Shelf(Crowded(3), NAMES, look)
+    shelf.engine("two")
+    assert [offer.label for offer in shelf.offers()][:2] == ["one — no network", "two · ready"]
+    assert seen == [("two",)]
+
+
+def test_without_a_look_the_list_is_the_names() -> None:
+    assert Shelf(Crowded(1), ["one"]).offers() == [Offer("one", "one")]

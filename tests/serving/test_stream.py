@@ -1,0 +1,357 @@
+"""Visitors attended to: the line, the pauses, leaving, and the budget; no page and no model."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing, suppress
+from types import SimpleNamespace
+from typing import Any
+
+import gradio as gr
+import pytest
+
+from decoding.errors import BusyError
+from decoding.page.gradio_compat.liveness import visitor_of
+from decoding.serving import stream as module
+from decoding.serving.admission import OF_A_SESSION, Line, Visitor
+from decoding.serving.stream import attend
+
+NOBODY = Visitor()
+
+
+def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    with ThreadPoolExecutor(1) as elsewhere:  # this thread's event loop is a browser's, where one is open
+        elsewhere.submit(asyncio.run, asyncio.wait_for(test(), 300)).result()
+
+
+def visit(line: Line, work: Callable[[], Generator[Any, None, None]], visitor: Visitor = NOBODY, **options: Any) -> Any:
+    say: Any = lambda word: {"said": word}  # noqa: E731
+    return aclosing(attend(line, work, say=say, beat=lambda: "beat", visitor=visitor, **options))
+
+
+async def heard(updates: Any) -> Any:
+    """The next update that says something: on a busy machine a beat may come before it. But where no thread is at work
+    any more, all that it said is there, and at most one beat was about to be sent.
+    """
+    beats = 0
+    while beats < 2:
+        is_at_work = any(thread.name == "run" for thread in threading.enumerate())
+        if (update := await anext(updates)) != "beat":
+            return update
+        beats += not is_at_work
+    pytest.fail("the work has ended, and nobody was told")
+
+
+async def to_the_end(updates: Any) -> list[Any]:
+    """All updates that say something."""
+    said = []
+    with suppress(StopAsyncIteration):
+        while True:
+            said.append(await heard(updates))
+    return said
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():
+        await asyncio.sleep(0.001)
+
+
+def quick() -> Generator[Any, None, None]:
+    yield {"notice": ""}
+    yield "a"
+    yield "ab"
+    yield {"notice": "done"}
+
+
+class Held:
+    """Work that takes a step whenever it is told to."""
+
+    def __init__(self) -> None:
+        self.go = threading.Semaphore(0)
+        self.steps, self.closed = 0, threading.Event()
+
+    def __call__(self) -> Generator[Any, None, None]:
+        try:
+            while self.go.acquire():
+                self.steps += 1
+                yield "x" * self.steps
+        finally:
+            self.closed.set()
+
+
+def test_everything_comes_in_order_and_the_place_is_given_back() -> None:
+    async def test() -> None:
+        line = Line(runs=1)
+        async with visit(line, quick) as updates:
+            got = await to_the_end(updates)
+        assert [got[0], *got[-2:]] == [{"notice": ""}, "ab", {"notice": "done"}]
+        assert (line.served, line.waiting) == (0, 0)
+
+    run(test)
+
+
+def test_a_runs_first_text_is_never_overtaken() -> None:
+    async def test() -> None:
+        held = asyncio.Event()
+
+        def work() -> Generator[str, None, None]:
+            yield from ("a", "ab", "abc")
+            loop.call_soon_threadsafe(held.set)
+
+        loop = asyncio.get_running_loop()
+        async with visit(Line(), work) as updates:
+            first = asyncio.ensure_future(anext(updates))
+            await asyncio.sleep(0)
+            while not held.is_set():  # the loop is kept from reading until all is there
+                await asyncio.sleep(0)
+            assert await first == "a"  # the panel sees by it that another run begins, also where that says the same
+            assert (await to_the_end(updates))[-1] == "abc"
+
+    run(test)
+
+
+def test_after_the_first_two_only_the_last_of_a_pause_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PAUSE_SECONDS", 60)
+
+    def work() -> Generator[str, None, None]:
+        for length in range(1, 5):
+            step.acquire()
+            yield "abcd"[:length]
+
+    step = threading.Semaphore(0)
+
+    async def test() -> None:
+        async with visit(Line(), work) as updates:
+            for text in ("a", "ab"):
+                step.release()
+                assert await heard(updates) == text
+            step.release(2)
+            assert await to_the_end(updates) == ["abcd"]
+
+    run(test)
+
+
+def test_who_sees_nothing_new_is_told_that_others_share_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BEAT_SECONDS", 0.01)
+
+    async def test() -> None:
+        line, mine, theirs = Line(runs=2), Held(), Held()
+        async with visit(line, mine) as alone:
+            assert await anext(alone) == "beat"
+            async with visit(line, theirs) as other:
+                await anext(other)
+                assert await heard(alone) == {"said": "2 runs share the model just now. Yours goes on by itself."}
+                assert await anext(alone) == "beat"  # said once
+                mine.go.release()
+                assert await heard(alone) == {"said": ""}
+                assert await anext(alone) == "x"
+                theirs.go.release(50)
+            mine.go.release(50)
+
+    run(test)
+
+
+def test_who_knows_what_is_waited_for_is_told_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As while a model loads: nobody shares it yet."""
+    monkeypatch.setattr(module, "BEAT_SECONDS", 0.01)
+    go, then = threading.Event(), threading.Event()
+
+    def work() -> Generator[str, None, None]:
+        yield "Loading …"
+        go.wait(300)
+        yield "x"
+        then.wait(300)
+
+    async def test() -> None:
+        line, theirs = Line(runs=2), Held()
+        async with (
+            visit(line, work, explains=lambda update: update == "Loading …") as mine,
+            visit(line, theirs) as other,
+        ):
+            assert await heard(mine) == "Loading …"
+            await anext(other)
+            assert [await anext(mine) for _ in range(4)] == ["beat"] * 4
+            go.set()
+            assert await heard(mine) == "x"
+            assert await heard(mine) == {"said": "2 runs share the model just now. Yours goes on by itself."}
+            then.set()
+            theirs.go.release(50)
+
+    run(test)
+
+
+def test_who_waits_is_told_the_place_and_moves_up() -> None:
+    async def test() -> None:
+        line, first = Line(runs=1, waiting=2), Held()
+        async with visit(line, first) as served, visit(line, quick) as next_one, visit(line, quick) as last:
+            first.go.release()
+            assert await heard(served) == "x"
+            assert "You are next" in (await anext(next_one))["said"]
+            assert "number 2 in line, 1 before you" in (await anext(last))["said"]
+            with pytest.raises(BusyError, match="The server is full: it serves 1 at once and lets 2 wait"):
+                await anext(attend(line, quick, say=str, beat=str, visitor=NOBODY))
+            await next_one.aclose()
+            assert "You are next" in (await anext(last))["said"]
+            await served.aclose()
+            first.go.release()
+            assert (await to_the_end(last))[-1] == {"notice": "done"}
+
+    run(test)
+
+
+def test_a_session_has_a_few_places_and_an_address_half() -> None:
+    line = Line(runs=2, waiting=10)
+    mine = [line.enter(Visitor("mine", "8.8.8.8")) for _ in range(OF_A_SESSION)]
+    with pytest.raises(BusyError, match="This page has 4 runs going or waiting, and no page may have more"):
+        line.enter(Visitor("mine", "8.8.8.8"))
+    line.enter(Visitor("a classmate's", "8.8.8.8"))
+    line.enter(Visitor(None, "8.8.8.8"))
+    with pytest.raises(BusyError, match="6 runs from your network's address are going or waiting, half of what"):
+        line.enter(Visitor("another classmate's", "8.8.8.8"))
+    for place in mine[:2]:
+        line.leave(place)
+    line.enter(Visitor("mine", "8.8.8.8"))
+    for n in range(7):  # to the last place: whoever cannot be told apart has no share
+        line.enter(Visitor(f"behind a proxy {n}"))
+    with pytest.raises(BusyError, match="The server is full"):
+        line.enter(Visitor("new", "9.9.9.9"))
+
+
+def test_a_school_of_forty_behind_one_address_is_let_in() -> None:
+    line = Line()
+    for pupil in range(40):
+        line.enter(Visitor(f"pupil {pupil}", "8.8.8.8"))
+    assert line.served + line.waiting == 40
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("8.8.8.8", "8.8.8.8"),
+        ("::ffff:8.8.8.8", "8.8.8.8"),
+        ("2001:4860:4860:1:2:3:4:5", "2001:4860:4860:0001"),  # one customer's network
+        ("127.0.0.1", None),
+        ("10.1.2.3", None),
+        ("fe80::1%eth0", None),
+        ("testclient", None),
+        ("", None),
+    ],
+)
+def test_which_address_counts(host: str, address: str | None) -> None:
+    request = gr.Request(session_hash="s", client=SimpleNamespace(host=host))
+    assert visitor_of(request) == Visitor("s", address)
+    assert visitor_of(gr.Request(session_hash="s")) == Visitor("s")
+
+
+def test_a_beat_is_sent_where_nothing_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BEAT_SECONDS", 0.01)
+
+    async def test() -> None:
+        work = Held()
+        async with visit(Line(), work) as updates:
+            assert await anext(updates) == "beat"
+        work.go.release()
+
+    run(test)
+
+
+def test_leaving_ends_the_work_within_a_step_and_frees_the_place() -> None:
+    async def test() -> None:
+        line, work = Line(runs=1), Held()
+        async with visit(line, work) as updates:
+            work.go.release()
+            assert await heard(updates) == "x"
+        assert line.served == 1  # until the step under way has ended
+        work.go.release(50)
+        await until(lambda: not line.served)
+        assert work.closed.is_set()
+        assert work.steps <= 2
+
+    run(test)
+
+
+def test_a_cancelled_task_leaves_too() -> None:
+    async def test() -> None:
+        line, work = Line(runs=1), Held()
+
+        async def listen() -> None:
+            async with visit(line, work) as updates:
+                async for _ in updates:
+                    pass
+
+        task = asyncio.create_task(listen())
+        await until(lambda: line.served == 1)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        work.go.release(50)
+        await until(lambda: not line.served)
+        assert work.steps <= 1
+
+    run(test)
+
+
+def test_who_takes_too_long_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BEAT_SECONDS", 0.01)
+
+    async def test() -> None:
+        line, work = Line(seconds=0.05), Held()
+        async with visit(line, work) as updates:
+            with pytest.raises(BusyError, match=r"This run was stopped after 0 seconds, so that others"):
+                [await anext(updates) for _ in range(100)]  # which take a second at the least
+        work.go.release()
+        await until(lambda: not line.served)
+        assert work.closed.is_set()
+
+    run(test)
+
+
+def test_a_line_that_closes_says_so_to_who_waits_comes_or_takes_too_long() -> None:
+    async def test() -> None:
+        line, work = Line(runs=1), Held()
+        async with visit(line, work) as served, visit(line, quick) as waiting:
+            work.go.release()
+            assert await heard(served) == "x"
+            assert "You are next" in (await anext(waiting))["said"]
+            line.close(0)
+            for updates, sentence in (
+                (waiting, r"The server is being restarted\. Nothing of yours is lost"),
+                (visit(line, quick).thing, r"The server is being restarted\. Nothing of yours is lost"),
+                (served, "being restarted, and your run was ended for it. What it has written stays"),
+            ):
+                with pytest.raises(BusyError, match=sentence):
+                    await anext(updates)
+        work.go.release()
+        await until(lambda: not line.served)
+
+    run(test)
+
+
+def test_what_the_work_raises_is_raised_after_what_came_before() -> None:
+    def work() -> Generator[str, None, None]:
+        yield "a"
+        raise ValueError("b")
+
+    async def test() -> None:
+        line = Line()
+        async with visit(line, work) as updates:
+            assert await heard(updates) == "a"
+            with pytest.raises(ValueError, match="b"):
+                await heard(updates)
+        assert line.served == 0
+
+    run(test)
+
+
+def test_whom_nobody_hears_is_let_go() -> None:
+    async def test() -> None:
+        line, work = Line(runs=1), Held()
+        ears = iter([True, False])
+        options: Any = {"say": str, "beat": str, "visitor": NOBODY, "is_heard": lambda: next(ears)}
+        work.go.release(2)
+        assert len([update async for update in attend(line, work, **options)]) == 2
+        work.go.release()
+        await until(lambda: not line.served)
+        assert work.closed.is_set()
+
+    run(test)

@@ -1,0 +1,134 @@
+"""Whoever leaves stops the work within one step, however they leave; and a class that presses Run at once is served."""
+
+import asyncio
+import json
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+
+import httpx
+import pytest
+from gradio_client import Client  # type: ignore[import-untyped]
+from playwright.sync_api import Browser, Page
+
+import app as application
+from decoding.serving import stream
+from tests.browser import drawn, served, tab
+from tests.fakes import NOTEBOOK, ScriptedEngine
+from tests.load import Server
+
+STEPS = 200
+CLASS = 30
+
+Leave = Callable[[], None]
+Start = Callable[[str, Browser], Leave]
+"""Begins a run at an address, and returns what leaves it."""
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> ScriptedEngine:
+    monkeypatch.setattr(stream, "BEAT_SECONDS", 0.1)
+    return ScriptedEngine(delay=600)  # each pass until it is let go
+
+
+@pytest.fixture
+def address(engine: ScriptedEngine, browser: Browser) -> Iterator[str]:  # a browser has its event loop already
+    with served(application.build_app(lambda name, report: engine, ["scripted"])) as url:
+        yield url
+        engine.delay = 0
+        engine.let_go.set()
+
+
+def in_a_tab(url: str, browser: Browser) -> Page:
+    page = tab(browser.new_context())
+    page.goto(url)
+    drawn(page)
+    page.fill("#prompt textarea", "a")
+    page.fill("#steps input", str(STEPS))
+    page.click("#run")
+    return page
+
+
+def tab_closed(url: str, browser: Browser) -> Leave:
+    return in_a_tab(url, browser).context.close
+
+
+def navigation(url: str, browser: Browser) -> Leave:
+    page = in_a_tab(url, browser)
+    return lambda: page.goto("about:blank") and None
+
+
+def socket_killed(url: str, _: Browser) -> Leave:
+    """By hand, so that the connection can be cut as a failing network does: reset, with nothing said before."""
+    joined = httpx.post(f"{url}gradio_api/call/greedy", json={"data": ["a", STEPS, 2, "scripted"]}, timeout=60).json()
+    address = httpx.URL(url)
+    wire = socket.create_connection((address.host, address.port or 80))
+    path = f"/gradio_api/call/greedy/{joined['event_id']}"
+    wire.sendall(f"GET {path} HTTP/1.1\r\nHost: {address.host}:{address.port}\r\n\r\n".encode())
+    assert b" 200 " in wire.recv(4096)
+
+    def kill() -> None:
+        wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        wire.close()
+
+    return kill
+
+
+def client_cancelled(url: str, _: Browser) -> Leave:
+    job = Client(url, verbose=False).submit("a", STEPS, 2, "scripted", api_name="/greedy")
+
+    def cancel() -> None:
+        # The run begins before its name is back at the client, which cancels nothing without one.
+        while job.communicator.event_id is None and not job.done():
+            threading.Event().wait(0.01)
+        job.cancel()
+
+    return cancel
+
+
+@pytest.mark.parametrize("start", [tab_closed, navigation, socket_killed, client_cancelled])
+def test_leaving_stops_the_work_within_a_step(
+    address: str, browser: Browser, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch, start: Start
+) -> None:
+    heard_of_it = threading.Event()
+    check = stream.leaving.bear
+
+    def bear(left: threading.Event) -> None:
+        threading.Thread(target=lambda: left.wait(300) and heard_of_it.set(), daemon=True).start()
+        check(left)
+
+    monkeypatch.setattr(stream.leaving, "bear", bear)
+    leave = start(address, browser)
+    assert engine.began.wait(300)
+    leave()
+    assert heard_of_it.wait(300)  # by the server, while the pass under way still takes its time
+    before = engine.begun
+    engine.let_go.set()
+    threading.Event().wait(0.2)  # in which a run that went on would take all its steps
+    assert engine.begun == before
+    page = httpx.get(address, timeout=60)
+    assert page.status_code == 200
+
+
+def test_a_class_that_presses_run_at_once_is_served(browser: Browser) -> None:
+    """The page dropped 27 of 30 once, for as long as five minutes."""
+    engine = ScriptedEngine(NOTEBOOK)
+
+    async def all_at_once(server: Server) -> list[str]:
+        async with server.client() as client:
+            visits = await asyncio.gather(*(server.visit(client, "a" * (n + 1), 5) for n in range(CLASS)))
+        assert not [visit.error for visit in visits if visit.error]
+        return [visit.text for visit in visits]
+
+    with served(application.build_app(lambda name, report: engine, ["starter"])) as url:
+        texts: list[str] = []
+        thread = threading.Thread(target=lambda: texts.extend(asyncio.run(all_at_once(Server(url, 0)))))
+        thread.start()
+        thread.join(300)
+    assert len(texts) == CLASS
+    for number, text in enumerate(texts):
+        header, *steps, end = map(json.loads, text.splitlines())
+        assert header["prompt"] == "a" * (number + 1)
+        assert len(steps) == 5
+        assert end["stop_reason"] == "steps"

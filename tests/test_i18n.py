@@ -1,0 +1,200 @@
+"""The texts: every language has each of them, each is used, and none stands in the code of the page."""
+
+import ast
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from decoding import assets
+from decoding.i18n import say
+
+ROOT = Path(__file__).resolve().parents[1]
+HTML = [*(ROOT / "assets").rglob("*.html")]
+SCRIPTS = [*(ROOT / "assets").rglob("*.js")]
+PYTHON = [*(ROOT / "decoding" / "page").rglob("*.py"), *(ROOT / "decoding" / "export").glob("*.py")]
+CODE = {path: path.read_text("utf-8") for path in [*HTML, *SCRIPTS, *PYTHON]}
+
+FORMS = re.compile(r"\.(zero|one|two|few|many|other)$")
+# A key in quotes, or one whose last part is filled in: "example.{…}" in Python, `player.${…}` in a script.
+KEY = re.compile(r"""["'`]([a-z]+(?:\.[\w-]+)*\.)(?:([\w-]+)["'`]|\$?\{)""")
+
+
+def texts(language: str) -> dict[str, str]:
+    return dict(assets.texts()[language])
+
+
+def stems(language: str) -> set[str]:
+    return {FORMS.sub("", key) for key in texts(language)}
+
+
+def places(text: str) -> set[str]:
+    return set(re.findall(r"\{(\w*)\}", text))
+
+
+def test_english_and_korean_are_there_and_name_themselves() -> None:
+    assert next(iter(assets.texts())) == "en"
+    assert [texts(language)["language.name"] for language in ("en", "ko")] == ["English", "한국어"]
+
+
+@pytest.mark.parametrize("language", assets.texts())
+def test_every_language_has_every_text_with_the_same_places(language: str) -> None:
+    assert stems(language) == stems("en")
+    for key, text in texts(language).items():
+        assert text.strip(), key
+        english = texts("en").get(key) or texts("en")[f"{FORMS.sub('', key)}.other"]
+        assert places(text) == places(english), key
+
+
+@pytest.mark.parametrize("language", assets.texts())
+def test_a_text_that_counts_has_a_form_for_any_number(language: str) -> None:
+    counted = {FORMS.sub("", key) for key in texts(language) if FORMS.search(key)}
+    assert {f"{stem}.other" for stem in counted} <= texts(language).keys()
+
+
+def test_every_text_is_used_and_every_key_that_is_used_is_there() -> None:
+    families = {key.split(".")[0] for key in stems("en")}
+    found = [match for code in CODE.values() for match in KEY.findall(code)]
+    used = {start + last for start, last in found if last and start.split(".")[0] in families} - {"page.css"}
+    begun = {start for start, last in found if not last and start.split(".")[0] in families}
+    assert {key for key in used if key not in stems("en") and key not in texts("en")} == set()
+    unused = {key for key in stems("en") - used if not key.startswith((*begun, "server."))}
+    assert unused - {"language.name"} == set()
+
+
+class Written(HTMLParser):
+    """The letters that stand in an HTML file itself, where people would read them."""
+
+    SPOKEN = ("title", "alt", "placeholder", "aria-label")
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.inside: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.inside.append(tag)
+        self.found += [value for name, value in attrs if name in self.SPOKEN and value]
+
+    def handle_endtag(self, tag: str) -> None:
+        while self.inside and self.inside.pop() != tag:
+            pass
+
+    def handle_data(self, data: str) -> None:
+        if not {"script", "style"} & set(self.inside):
+            self.found.append(data)
+
+
+NAMES = {"Greedyscope", "ED 8A", "generate", "argmax", "ln", "ln p"}
+"""What is called the same in every language, or is no word."""
+
+
+@pytest.mark.parametrize("path", HTML, ids=lambda path: path.name)
+def test_no_text_stands_in_the_html(path: Path) -> None:
+    found = [re.sub(r"\{\w+\}", "", text).strip() for text in Written(CODE[path]).found]
+    assert [text for text in found if re.search(r"[^\W\d_]{2}", text) and text not in NAMES] == []
+
+
+def test_a_text_is_said_in_a_language_and_with_its_values() -> None:
+    assert say("page.steps", most=256) == "Steps (1–256)"
+    assert say("page.steps", "ko", most=256) == "단계 수 (1–256)"
+    assert say("page.run", "tlh") == say("page.run")
+    with pytest.raises(KeyError):
+        say("page.steps")
+
+
+LITERAL = re.compile(r'"(?:[^"\\\n]|\\.)*"|`(?:[^`\\]|\\.)*`')
+COMMENT = re.compile(r"^\s*//.*$|\s//\s.*$", re.MULTILINE)
+# Two words beside each other, or one that begins as a sentence or a label does.
+PROSE = re.compile(r"[^\W\d_]{2,},? (… )?[^\W\d_]{2,}|^[A-Z][a-z]+( …|\.)?$")
+# Keys of a keyboard, selectors, class names: what a browser reads and no person.
+CODE_WORDS = re.compile(
+    r"^(Arrow\w+|Home|End|Files|Enter|Escape|[a-z]+(-[a-z]+)+ .*|.*[#\[\]=>].*|.*\bgs-.*|.*-apple-.*|.*monospace)$"
+)
+NOT_READ = {"as printed", "unknown dtype", "tbody button", "button, summary, a", "Greedyscope"}
+
+
+def is_prose(text: str) -> bool:
+    return bool(PROSE.search(text)) and not CODE_WORDS.match(text) and text not in NOT_READ
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_no_text_stands_in_the_scripts(path: Path) -> None:
+    code = COMMENT.sub("", CODE[path])
+    found = [re.sub(r"\$\{[^}]*\}", "…", literal)[1:-1].strip() for literal in LITERAL.findall(code)]
+    assert [text for text in found if is_prose(text)] == []
+
+
+def test_a_text_in_a_script_would_be_found() -> None:
+    for text in ("Copied", "no id", "Step … of …: …", "A tie here.", "and … more", "Nothing was found"):
+        assert is_prose(text), text
+
+
+# What the library says in English, and the page in the reader's language: every error that is safe to show, and word of
+# what goes on. What only a terminal or an operator reads stays English.
+LIBRARY = [
+    path
+    for path in (ROOT / "decoding").rglob("*.py")
+    if path.relative_to(ROOT / "decoding").as_posix().split("/")[0] not in ("bench", "__main__.py")
+]
+SAYS = re.compile(r"^([A-Z]\w*Error|_no_pick|report)$")
+FILLING = ("check_step", "_status")
+"""Functions with a table of words that become part of a sentence."""
+NOT_SAID = re.compile(
+    r"^(\W*|(the batch|sharing a pass|a recorded step|a (row|text)'s first|"
+    r"NaN and|plotly is|\{\} is said|.\{\}. names|.hub:\{\}. is no|The server ended) .*)$"
+)
+"""Bugs, and what the operator is told before there is a page."""
+
+
+def template(node: ast.expr) -> str | None:
+    """A string with {} for whatever is filled in; None for what is no string."""
+    if isinstance(node, ast.Constant):
+        return re.sub(r"\{\w*\}", "{}", node.value) if isinstance(node.value, str) else None
+    if not isinstance(node, ast.JoinedStr):
+        return None
+    return "".join("{}" if isinstance(part, ast.FormattedValue) else str(template(part)) for part in node.values)
+
+
+def strings(path: Path) -> tuple[set[str], set[str]]:
+    """The templates of a file: those that are said for certain, and all of them."""
+    said, every = set(), set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.expr) and (text := template(node)) is not None:
+            every.add(text)
+        if isinstance(node, ast.Call):
+            name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+            arguments = node.args[:1] if SAYS.match(name) else []
+            said |= {template(argument) for argument in arguments}
+        elif isinstance(node, ast.Dict):
+            pairs = zip(node.keys, node.values, strict=True)
+            said |= {template(v) for k, v in pairs if isinstance(k, ast.Constant) and k.value in ("notice", "proof")}
+        elif isinstance(node, ast.FunctionDef) and node.name in FILLING:
+            pairs = (
+                pair for n in ast.walk(node) if isinstance(n, ast.Dict) for pair in zip(n.keys, n.values, strict=True)
+            )
+            filled = {template(word) for pair in pairs for word in pair if word}
+            said |= {text for text in filled if text and " " in text}
+        elif isinstance(node, ast.FunctionDef) and node.name in ("sentence", "_proof"):
+            said |= {template(n.value) for n in ast.walk(node) if isinstance(n, ast.Return) and n.value}
+        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id.isupper():
+            text = template(node.value) or ""
+            said |= {text} if re.search(r"^[A-Z{].* .*\.$", text) else set()
+    return {text for text in said if text}, every
+
+
+def from_server(words: dict[str, str], begin: str = "") -> set[str]:
+    return {re.sub(r"\{\w+\}", "{}", text) for key, text in words.items() if key.startswith(f"server.{begin}")}
+
+
+def test_every_sentence_of_the_library_has_its_text() -> None:
+    # Reasons of the operating system and complaints of pydantic's are pinned where they are met: test_full_disk and
+    # test_trace_strict.
+    server = from_server(texts("en")) - from_server(texts("en"), "others.")
+    said = {text for path in LIBRARY if path.name != "verify.py" for text in strings(path)[0]}
+    files = [*LIBRARY, ROOT / "tests" / "refresh.py"]  # which writes the recorded runs
+    every = {text for path in files for text in strings(path)[1]}
+    assert {text for text in said - server if not NOT_SAID.match(text)} == set()
+    assert server - every == set(), "no code says this any more"
