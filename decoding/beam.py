@@ -12,10 +12,10 @@ import torch
 from transformers import GenerationConfig, PreTrainedModel
 
 from decoding.engines import Engine
+from decoding.engines.torch.softmax import read_scores
 from decoding.errors import ModelError, RequestError
-from decoding.forced import pick
 from decoding.models.devices import free_on
-from decoding.record.step import Pick
+from decoding.record.step import ScoredToken
 
 # What a model's generation settings may hold that changes what greedy search picks, and the value that changes nothing.
 NEUTRAL: dict[str, Any] = {
@@ -56,13 +56,14 @@ def library_beams(model: Engine, token_ids: Sequence[int], *, steps: int, num_be
     return _generate(model, network, token_ids, max_new_tokens=steps, **options).sequences[0, len(token_ids) :].tolist()  # type: ignore[no-any-return]
 
 
-def library_greedy(model: Engine, token_ids: Sequence[int], *, steps: int) -> list[Pick]:
+def library_greedy(model: Engine, token_ids: Sequence[int], *, steps: int) -> list[ScoredToken]:
     """What `generate(do_sample=False)` picks in up to `steps` steps, with its own log-probabilities."""
     if not steps:
         return []
     output = _generate(model, network_of(model), token_ids, max_new_tokens=steps, output_logits=True)
     picked = output.sequences[0, len(token_ids) :].tolist()
-    return [pick(logits[0], token_id) for logits, token_id in zip(output.logits, picked, strict=True)]
+    scores = (read_scores(logits[0], 1, token_id) for logits, token_id in zip(output.logits, picked, strict=True))
+    return [score.picked for score in scores if score.picked]
 
 
 def switched_off(model: Engine) -> tuple[str, ...]:

@@ -4,86 +4,52 @@ Knows no text, no page, no clock and no settings. `forward` reads some ids and r
 of them; everything about models and devices is behind it.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import torch
+from decoding.record.step import NO_PICKS, StepScores
+from decoding.softmax import read_scores
 
-from decoding.errors import ModelError
-from decoding.record.trace import Readout
-from decoding.temperatures import log_sums, of_logits
-
-Forward = Callable[[Sequence[int], Any], tuple[torch.Tensor, Any]]
+Forward = Callable[[Sequence[int], Any], tuple[Any, Any]]
 """(ids not read yet, cache or None) → (logits after the last of them, shape (vocabulary,); the cache with them in
 it).
 """
+Read = Callable[[Any, int, int | None], StepScores]
+"""See `decoding.softmax.read_scores`. Logits that lie on a GPU are read there."""
 
 
-@torch.inference_mode()
 def greedy_loop(
     forward: Forward,
-    token_ids: Sequence[int],
+    unread: Sequence[int],
     *,
     max_new_tokens: int,
     top_k: int,
     end_ids: Collection[int] = (),
-) -> Iterator[Readout]:
-    """Yield what the model says at each step, and go on with its most probable token.
+    forced: Mapping[int, int] = NO_PICKS,
+    first: int = 0,
+    cache: Any = None,
+    read: Read = read_scores,
+) -> Iterator[StepScores]:
+    """Yield what the model says at each step, and go on with its most probable token, or with the id that `forced` has
+    for that step.
 
-    Ends after `max_new_tokens` steps, or after a step that picks one of `end_ids`. Raises ModelError on logits that are
-    no distribution.
+    Starts at step `first` with the ids that are `unread` after what `cache` holds. Ends after step `max_new_tokens`, or
+    after a step that picks one of `end_ids`. Raises ModelError on logits that are no distribution.
     """
-    unread, cache = token_ids, None
-    for _ in range(max_new_tokens):
+    for index in range(first, max_new_tokens):
         logits, cache = forward(unread, cache)  # (vocabulary,)
-        readout = read(logits, top_k)
-        yield readout
-        picked = readout.token_ids[0]
-        if picked in end_ids:
+        scores = read(logits, top_k, forced.get(index))
+        yield scores
+        if scores.picked_id in end_ids:
             return
-        unread = [picked]
+        unread = [scores.picked_id]
 
 
-def read(logits: torch.Tensor, top_k: int) -> Readout:
-    """The top of softmax(logits), shape (vocabulary,), and its entropy: the whole vocabulary first, then the cut."""
-    logits = as_float32(logits)
-    ids = rank(logits, top_k)  # (k,)
-    shifted, weights, total = normalise(logits)
-    mean = torch.dot(weights, shifted.clamp(min=-1e4)) / total  # clamped: 0 · −inf would be NaN
-    logprobs = shifted[ids] - total.log()  # (k,)
-    # One move to the host a step: everything is packed into one tensor.
-    ends = torch.stack([logits[ids[0]].double(), total.log() - mean])
-    *numbers, largest, entropy = torch.cat([ids.double(), logprobs, log_sums(weights, total), ends]).tolist()
-    if not entropy == entropy:
-        raise ModelError("The model's output is not a number (NaN or infinite), so there is no probability to show.")
-    k = len(ids)
-    sums = of_logits(numbers[2 * k :], largest)
-    return Readout(tuple(int(i) for i in numbers[:k]), tuple(numbers[k : 2 * k]), max(entropy, 0.0), log_sums=sums)
-
-
-def as_float32(logits: torch.Tensor) -> torch.Tensor:
-    """Logits where there are whole numbers of 64 bits and float64 to reckon in: "mps" has no float64."""
-    return (logits.cpu() if logits.device.type == "mps" else logits).float()
-
-
-def normalise(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """What softmax is made of: x − max and exp(x − max), both of shape (vocabulary,), and the sum of the latter.
-
-    In float64, because over 50,000 logits a float32 softmax is off by up to 1e-5.
+def score_rows(
+    rows: Iterable[Any], token_ids: Sequence[int], *, top_k: int, read: Read = read_scores
+) -> Iterator[StepScores]:
+    """What the model says at each step of a text that is already there: `rows` are the logits, each of shape
+    (vocabulary,), before each of its ids.
     """
-    shifted = logits.double()  # (vocabulary,)
-    shifted -= shifted.max()
-    weights = shifted.exp()  # (vocabulary,)
-    return shifted, weights, weights.sum()
-
-
-def rank(logits: torch.Tensor, top_k: int) -> torch.Tensor:
-    """The ids of the `top_k` largest of float32 logits, shape (vocabulary,): largest first, lower id first in a tie.
-
-    `torch.topk` orders ties as it likes, so it is given whole numbers that are all different: a float32's bits, made to
-    sort as its value does, above the id.
-    """
-    bits = (logits + 0.0).view(torch.int32)  # + 0.0 makes −0.0 equal to 0.0
-    bits = bits ^ (bits >> 31 & 0x7FFFFFFF)  # (vocabulary,), ordered as the values are
-    keys = bits.long().mul_(2**31).sub_(torch.arange(len(bits), device=bits.device))  # in place: 0.3 ms a step less
-    return torch.topk(keys, min(top_k, len(keys))).indices  # (k,)
+    for logits, token_id in zip(rows, token_ids, strict=True):
+        yield read(logits, top_k, token_id)

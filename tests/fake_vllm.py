@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 
 from decoding.engines import Engine
-from decoding.record.step import Readout
+from decoding.record.step import StepScores
 
 Fault = tuple[str, int]
 """What goes wrong with a request for a completion, and after how many tokens of it."""
@@ -134,7 +134,7 @@ class FakeVllm:
 
     # ---- what it writes
 
-    def _readouts(self, body: dict[str, Any], ids: Sequence[int]) -> Iterator[Readout]:
+    def _readouts(self, body: dict[str, Any], ids: Sequence[int]) -> Iterator[StepScores]:
         """Greedily, and on after what ends a text; clipped without a word to the context."""
         text, count = list(ids), min(body["max_tokens"], self.context - len(ids))
         for _ in range(count):
@@ -189,7 +189,7 @@ def _event(data: Any) -> str:
     return f"data: {json.dumps(data)}\n\n"
 
 
-def _said(readouts: Sequence[Readout], kind: str) -> dict[str, Any]:
+def _said(readouts: Sequence[StepScores], kind: str) -> dict[str, Any]:
     """Tokens and their candidates as vLLM writes them; `kind` is what is wrong with them."""
     picked = [readout.token_ids[0] for readout in readouts]
     tops = [{f"token_id:{i}": max(x, -9999.0) for i, x in zip(r.token_ids, r.logprobs, strict=True)} for r in readouts]
@@ -209,7 +209,7 @@ def _said(readouts: Sequence[Readout], kind: str) -> dict[str, Any]:
     return {"token_ids": picked, "logprobs": {"tokens": tokens, "top_logprobs": tops}}
 
 
-def _row(readout: Readout) -> dict[str, Any]:
+def _row(readout: StepScores) -> dict[str, Any]:
     pick = readout.picked
     assert pick
     ranked = zip(readout.token_ids, readout.logprobs, range(1, 1 << 20), strict=False)

@@ -9,12 +9,12 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 
 from decoding.engines import NO_PICKS
-from decoding.forced import forced_loop, score_rows
-from decoding.greedy import greedy_loop
-from decoding.record.step import Readout
+from decoding.greedy import greedy_loop, score_rows
+from decoding.record.step import StepScores
 from decoding.record.tokens import Vocabulary, piece_bytes
 from decoding.record.trace import ModelInfo
 
@@ -112,7 +112,7 @@ class ScriptedEngine:
 
     def __init__(
         self,
-        script: Sequence[Line | torch.Tensor] = NOTEBOOK,
+        script: Sequence[Line | NDArray[np.float32]] = NOTEBOOK,
         *,
         words: Sequence[str] = WORDS,
         delay: float = 0.0,
@@ -134,13 +134,11 @@ class ScriptedEngine:
 
     def steps(
         self, token_ids: Sequence[int], *, max_new_tokens: int, top_k: int, forced: Mapping[int, int] = NO_PICKS
-    ) -> Iterator[Readout]:
+    ) -> Iterator[StepScores]:
         room = max_new_tokens if self.context_length is None else self.context_length - len(token_ids)
         room = min(room, max_new_tokens)
-        loop = (
-            forced_loop(self._forward, token_ids, forced=forced, max_new_tokens=room, top_k=top_k, end_ids=self.end_ids)
-            if forced
-            else greedy_loop(self._forward, token_ids, max_new_tokens=room, top_k=top_k, end_ids=self.end_ids)
+        loop = greedy_loop(
+            self._forward, token_ids, forced=forced, max_new_tokens=room, top_k=top_k, end_ids=self.end_ids
         )
         try:
             yield from loop
@@ -148,13 +146,13 @@ class ScriptedEngine:
             self.closed += 1
             raise
 
-    def score(self, token_ids: Sequence[int], continuation_ids: Sequence[int], *, top_k: int) -> Iterator[Readout]:
+    def score(self, token_ids: Sequence[int], continuation_ids: Sequence[int], *, top_k: int) -> Iterator[StepScores]:
         self.begun += 1
         self.read.append([*token_ids, *continuation_ids[:-1]])
-        rows = torch.stack([self._line(step) for step in range(len(continuation_ids))])
+        rows = [self._line(step) for step in range(len(continuation_ids))]
         return score_rows(rows, continuation_ids, top_k=top_k)
 
-    def _forward(self, unread: Sequence[int], step: int | None) -> tuple[torch.Tensor, int]:
+    def _forward(self, unread: Sequence[int], step: int | None) -> tuple[NDArray[np.float32], int]:
         step = step or 0
         self.begun += 1
         self.read.append(list(unread))
@@ -163,14 +161,14 @@ class ScriptedEngine:
             self.let_go.wait(self.delay)
         return self._line(step), step + 1
 
-    def _line(self, step: int) -> torch.Tensor:
+    def _line(self, step: int) -> NDArray[np.float32]:
         line = self.script[step % len(self.script)]
-        return line if isinstance(line, torch.Tensor) else self._logits(line)
+        return line if isinstance(line, np.ndarray) else self._logits(line)
 
-    def _logits(self, line: Line) -> torch.Tensor:
+    def _logits(self, line: Line) -> NDArray[np.float32]:
         ids = {self._id(token): share for token, share in line.items()}
         left = (1 - math.fsum(ids.values())) / (self.size - len(ids))
-        logits = torch.full((self.size,), math.log(left) if left > 0 else -math.inf)
+        logits = np.full((self.size,), math.log(left) if left > 0 else -math.inf, np.float32)
         for token_id, share in ids.items():
             logits[token_id] = math.log(share)
         return logits

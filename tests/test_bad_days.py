@@ -22,7 +22,7 @@ from decoding.engines.batching.engine import SharedEngine
 from decoding.engines.torch.engine import load as load_engine
 from decoding.errors import ModelError, RoomError
 from decoding.models.resources import OUT_OF_MEMORY, is_out_of_memory
-from decoding.record.step import Readout
+from decoding.record.step import StepScores
 from decoding.serving.model_registry import Shelf, without_paths
 from tests.browser import Visit, served
 from tests.fakes import ScriptedEngine
@@ -82,7 +82,7 @@ def test_out_of_memory_while_loading_makes_room_and_else_says_so(
 # ---- the model's thread
 
 
-def steps(engine: SharedEngine, first: int = 5) -> list[Readout]:
+def steps(engine: SharedEngine, first: int = 5) -> list[StepScores]:
     return list(engine.steps([first, first + 1], max_new_tokens=6, top_k=3))
 
 
@@ -98,7 +98,7 @@ def test_the_thread_that_computes_dies_and_the_next_run_has_another(
         died.put(threading.current_thread())
         raise OSError(errno.EIO, "Input/output error")
 
-    def read() -> list[Readout]:
+    def read() -> list[StepScores]:
         cancellation.bear(left)
         return steps(engine)
 
@@ -149,7 +149,7 @@ class Failing(ScriptedEngine):
 
     def steps(
         self, token_ids: Sequence[int], *, max_new_tokens: int, top_k: int, forced: Mapping[int, int] = NO_PICKS
-    ) -> Iterator[Readout]:
+    ) -> Iterator[StepScores]:
         yield from super().steps(token_ids, max_new_tokens=2, top_k=top_k, forced=forced)
         raise self.error
 

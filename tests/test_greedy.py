@@ -1,4 +1,4 @@
-"""The classroom loop and its arithmetic, on logits written by hand."""
+"""The classroom loop, on logits written by hand: what it reads, where it ends, and picks that argmax did not make."""
 
 import math
 from collections.abc import Sequence
@@ -6,159 +6,22 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from decoding.errors import ModelError
-from decoding.greedy import greedy_loop, rank, read
-
-INF = math.inf
-NO_NUMBER = "The model's output is not a number (NaN or infinite), so there is no probability to show."
-
-
-def exact(logits: Sequence[float]) -> tuple[Any, Any, float]:
-    """Order, probabilities and entropy of float32 logits, in numpy's float64, by a stable sort."""
-    values = np.asarray(logits, np.float32).astype(np.float64)
-    weights = np.exp(values - values.max())
-    probabilities = weights / weights.sum()
-    order = np.argsort(-values, kind="stable")
-    entropy = -sum(p * math.log(p) for p in probabilities if p > 0)
-    return order, probabilities, entropy
-
-
-# ---- the order
-
-
-@pytest.mark.parametrize(
-    ("logits", "top_k", "ids"),
-    [
-        ([1.0, 3.0, 2.0, 3.0], 4, [1, 3, 2, 0]),
-        ([5.0, 5.0, 5.0, 5.0], 4, [0, 1, 2, 3]),
-        ([0.0, 2.0, 2.0, 2.0, 3.0], 2, [4, 1]),  # a tie at the cut
-        ([0.0, 1.0, 1.0, 1.0, 1.0], 3, [1, 2, 3]),
-        ([-0.0, 0.0], 2, [0, 1]),
-        ([0.0, -0.0], 2, [0, 1]),
-        ([-1.0, -0.0, 0.0, -0.0], 4, [1, 2, 3, 0]),
-        ([-3.0, -1.0, -2.0], 3, [1, 2, 0]),
-        ([1e-45, 0.0, -1e-45], 3, [0, 1, 2]),  # the smallest that float32 has
-        ([-INF, 1.0, -INF, -3e38], 4, [1, 3, 0, 2]),
-        ([3.4e38, -3.4e38, 0.0], 3, [0, 2, 1]),
-        ([7.0], 1, [0]),
-        ([1.0, 2.0], 50, [1, 0]),
-    ],
-)
-def test_order(logits: list[float], top_k: int, ids: list[int]) -> None:
-    assert rank(torch.tensor(logits), top_k).tolist() == ids
-    assert read(torch.tensor(logits), top_k).token_ids == tuple(ids)
-
-
-def test_the_first_is_argmax_among_many_ties() -> None:
-    torch.manual_seed(0)
-    for _ in range(10):
-        logits = torch.randint(0, 5, (50_000,)).float()
-        assert rank(logits, 5).tolist() == np.argsort(-logits.numpy(), kind="stable")[:5].tolist()
-        assert int(rank(logits, 1)) == int(logits.argmax())
-
-
-@given(
-    st.lists(
-        st.one_of(st.floats(width=32, allow_nan=False, allow_infinity=False), st.sampled_from([0.0, -0.0, 1.0, -INF])),
-        min_size=1,
-    ),
-    st.integers(1, 60),
-)
-def test_order_is_a_stable_sorts(logits: list[float], top_k: int) -> None:
-    expected = sorted(range(len(logits)), key=lambda token_id: (-logits[token_id], token_id))
-    assert rank(torch.tensor(logits), top_k).tolist() == expected[:top_k]
-
-
-# ---- the numbers
-
-
-def check_against_float64(logits: torch.Tensor, top_k: int) -> None:
-    order, probabilities, entropy = exact(logits.float().tolist())
-    readout = read(logits, top_k)
-    assert readout.token_ids == tuple(order[:top_k])
-    for token_id, logprob in zip(readout.token_ids, readout.logprobs, strict=True):
-        assert math.exp(logprob) == pytest.approx(probabilities[token_id], rel=1e-12, abs=1e-300)
-    assert readout.entropy == pytest.approx(entropy, rel=1e-9, abs=1e-9)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64])
-@pytest.mark.parametrize("spread", [0.01, 1.0, 8.0])
-def test_softmax_over_a_real_vocabulary(dtype: torch.dtype, spread: float) -> None:
-    torch.manual_seed(0)
-    check_against_float64((torch.randn(50_257) * spread).to(dtype), 50)
-
-
-@given(st.lists(st.floats(-80, 80, width=32), min_size=1, max_size=40), st.integers(1, 50))
-def test_softmax_of_anything(logits: list[float], top_k: int) -> None:
-    check_against_float64(torch.tensor(logits), top_k)
-
-
-def test_all_of_it_sums_to_one() -> None:
-    torch.manual_seed(0)
-    readout = read(torch.randn(5_000) * 5, 5_000)
-    assert math.fsum(map(math.exp, readout.logprobs)) == pytest.approx(1, abs=1e-12)
-    assert len(readout.token_ids) == len(set(readout.token_ids)) == 5_000
-
-
-def test_the_cut_does_not_change_the_numbers() -> None:
-    torch.manual_seed(0)
-    logits = torch.randn(1_000)
-    whole = read(logits, 1_000)
-    for top_k in (1, 2, 5, 50):
-        cut = read(logits, top_k)
-        assert cut.logprobs == whole.logprobs[:top_k]
-        assert (cut.token_ids, cut.entropy) == (whole.token_ids[:top_k], whole.entropy)
-
-
-def test_half_precision_ties_go_to_the_lower_id() -> None:
-    # 1.001 and 1.0 are one number in bfloat16.
-    logits = torch.tensor([0.0, 1.0, 1.001]).to(torch.bfloat16)
-    readout = read(logits, 2)
-    assert readout.token_ids == (1, 2)
-    assert readout.logprobs[0] == readout.logprobs[1]
-
-
-def test_the_logits_are_left_as_they_were() -> None:
-    logits = torch.tensor([1.0, -0.0, 2.0])
-    read(logits, 2)
-    assert logits.tolist() == [1.0, 0.0, 2.0]
-    assert math.copysign(1, logits[1].item()) == -1
-
-
-def test_entropy_at_both_ends() -> None:
-    assert read(torch.zeros(1024), 1).entropy == pytest.approx(math.log(1024), rel=1e-12)
-    certain = read(torch.tensor([-INF, 3.0, -INF]), 3)
-    assert certain.entropy == 0.0
-    assert certain.logprobs == (0.0, -INF, -INF)
-
-
-@pytest.mark.parametrize(
-    "logits",
-    [[1.0, math.nan], [math.nan, 1.0], [math.nan, math.nan], [1.0, INF], [INF, INF], [INF, -INF], [-INF, -INF], [-INF]],
-    ids=str,
-)
-def test_what_is_no_distribution_is_refused(logits: list[float]) -> None:
-    for dtype in (torch.float32, torch.bfloat16):
-        with pytest.raises(ModelError) as refused:
-            read(torch.tensor(logits, dtype=dtype), 1)
-        assert str(refused.value) == NO_NUMBER
-
-
-# ---- the loop
+from decoding.greedy import greedy_loop, score_rows
+from decoding.record.step import ScoredToken
+from decoding.softmax import read_scores
 
 
 class Model:
     """Answers with the next of its lines, and remembers what it was asked."""
 
     def __init__(self, *lines: Sequence[float]) -> None:
-        self.lines = [torch.tensor(line) for line in lines]
+        self.lines = [np.array(line, np.float32) for line in lines]
         self.asked: list[tuple[list[int], Any]] = []
 
-    def forward(self, unread: Sequence[int], cache: Any) -> tuple[torch.Tensor, Any]:
+    def forward(self, unread: Sequence[int], cache: Any) -> tuple[NDArray[np.float32], Any]:
         self.asked.append((list(unread), cache))
         return self.lines[len(self.asked) - 1], f"cache {len(self.asked)}"
 
@@ -205,14 +68,60 @@ def test_an_error_comes_at_its_step() -> None:
         next(loop)
 
 
-def test_no_gradients_are_kept() -> None:
-    weight = torch.tensor([1.0, 2.0], requires_grad=True)
-    modes = []
+# ---- picks of a person
 
-    def forward(_unread: Sequence[int], _cache: Any) -> tuple[torch.Tensor, None]:
-        modes.append(torch.is_inference_mode_enabled())
-        return weight * 2, None
 
-    for _ in greedy_loop(forward, [1], max_new_tokens=2, top_k=1):
-        assert not torch.is_inference_mode_enabled()  # the caller's own work is left alone
-    assert modes == [True, True]
+def test_a_pick_is_fed_instead_of_argmax() -> None:
+    model = Model(UP, DOWN, UP)
+    loop = greedy_loop(model.forward, [7, 8], forced={0: 0, 2: 1}, max_new_tokens=3, top_k=1)
+    readouts = list(loop)
+    assert [readout.token_ids for readout in readouts] == [(2,), (0,), (2,)]
+    assert [readout.picked and (readout.picked.token_id, readout.picked.rank) for readout in readouts] == [
+        (0, 2),
+        None,
+        (1, 1),
+    ]
+    assert model.asked == [([7, 8], None), ([0], "cache 1"), ([0], "cache 2")]
+
+
+def test_a_pick_that_argmax_would_have_made_is_a_pick() -> None:
+    (readout,) = greedy_loop(Model(UP).forward, [7], forced={0: 2}, max_new_tokens=1, top_k=1)
+    assert readout.picked == ScoredToken(2, readout.logprobs[0], 0)
+
+
+def test_it_goes_on_from_what_a_cache_holds() -> None:
+    model = Model(UP, DOWN)
+    loop = greedy_loop(model.forward, [9], forced={3: 0, 1: 1}, max_new_tokens=5, top_k=1, first=3, cache="held")
+    assert [readout.picked is not None for readout in loop] == [True, False]
+    assert model.asked == [([9], "held"), ([0], "cache 1")]
+
+
+@pytest.mark.parametrize(
+    ("forced", "steps"), [({}, 1), ({0: 0}, 3), ({0: 0, 1: 2}, 2), ({0: 2}, 1), ({0: 1, 1: 1, 2: 1}, 3)]
+)
+def test_it_ends_after_an_end_id_whoever_picked_it(forced: dict[int, int], steps: int) -> None:
+    loop = greedy_loop(Model(UP, DOWN, UP).forward, [7], forced=forced, max_new_tokens=3, top_k=1, end_ids={2})
+    assert len(list(loop)) == steps
+
+
+def test_no_distribution_is_an_error_at_a_forced_step_too() -> None:
+    loop = greedy_loop(Model([math.nan, 0.0]).forward, [7], forced={0: 1}, max_new_tokens=1, top_k=1)
+    with pytest.raises(ModelError):
+        next(loop)
+
+
+# ---- many rows of one pass
+
+
+def test_rows_are_read_like_steps() -> None:
+    rows = [np.float32(UP), np.float32(DOWN)]
+    first, second = score_rows(rows, [2, 2], top_k=2)
+    assert (first.token_ids, first.logprobs) == (read_scores(rows[0], 2).token_ids, read_scores(rows[0], 2).logprobs)
+    assert first.picked == ScoredToken(2, first.logprobs[0], 0)
+    assert second.picked == read_scores(rows[1], 1, 2).picked
+    assert second.picked.rank == 2
+
+
+def test_as_many_rows_as_ids() -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        list(score_rows([np.float32(UP), np.float32(DOWN)], [2], top_k=1))

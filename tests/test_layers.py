@@ -15,7 +15,7 @@ ROOMS = (
     ("decoding.record",),
     ("decoding.export",),
     ("decoding.models", "decoding.pages", "decoding.startup"),
-    ("decoding.greedy", "decoding.forced", "decoding.temperatures"),
+    ("decoding.softmax", "decoding.greedy"),
     ("decoding.engines",),
     ("decoding.request", "decoding.run", "decoding.beam", "decoding.analysis", "decoding.verify"),
     ("decoding.serving",),
@@ -27,9 +27,6 @@ UPWARDS = {("decoding.record.trace", "decoding.export")}
 
 # Who may import what; "" is everybody.
 RUNS_MODELS = (
-    "decoding.greedy",
-    "decoding.temperatures",
-    "decoding.forced",
     "decoding.models.devices",
     "decoding.models.loading",
     "decoding.models.starter",
@@ -53,7 +50,7 @@ ALLOWED = {
     "filelock": ("decoding.models.starter",),
     "huggingface_hub": ("decoding.models.hub", "decoding.models.download", "decoding.serving.availability"),
     "psutil": ("decoding.models.resources", "decoding.bench"),
-    "numpy": ("decoding.engines", "decoding.pages"),
+    "numpy": ("decoding.softmax", "decoding.engines", "decoding.models", "decoding.pages", "decoding.bench"),
     "threadpoolctl": ("decoding.engines",),
     "playwright": ("decoding.bench",),
     "pandas": ("decoding.record.trace", "decoding.export"),  # trace for its types

@@ -4,8 +4,8 @@ import json
 import math
 from typing import Any
 
+import numpy as np
 import pytest
-import torch
 
 import decoding
 from decoding.errors import ModelError, RequestError
@@ -159,7 +159,9 @@ def test_more_choices_change_nothing_else() -> None:
 
 
 def test_a_vocabulary_of_one() -> None:
-    step = decoding.trace(ScriptedEngine([torch.tensor([3.0])], end_ids=()), "a", max_new_tokens=1, top_k=5).steps[0]
+    step = decoding.trace(
+        ScriptedEngine([np.array([3.0], np.float32)], end_ids=()), "a", max_new_tokens=1, top_k=5
+    ).steps[0]
     assert (step.picked.probability, step.rest, step.margin, step.entropy) == (1.0, 0.0, 1.0, 0.0)
 
 
@@ -208,7 +210,7 @@ def test_lines_come_one_a_step_as_they_are_known() -> None:
 
 
 def test_an_error_in_mid_run_keeps_the_steps() -> None:
-    broken = [NOTEBOOK[0], NOTEBOOK[1], torch.full((271,), math.nan)]
+    broken = [NOTEBOOK[0], NOTEBOOK[1], np.full(271, math.nan, np.float32)]
     run = Run(ScriptedEngine(broken), check_request("a", 5, 2))
     lines = list(run.lines())
     assert json.loads(lines[-1]) == {"stop_reason": "error", "message": NO_NUMBER}

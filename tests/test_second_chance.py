@@ -18,7 +18,7 @@ def test_what_drives_a_browser_a_server_or_a_process_has_one() -> None:
     [
         "engines/test_reference",
         "test_greedy",
-        "test_forced",
+        "test_softmax",
         "engines/batching/test_scheduler",
         "record/test_trace",
         "record/test_round_trips",

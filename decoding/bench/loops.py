@@ -10,8 +10,8 @@ import torch
 
 from decoding.engines import Engine
 from decoding.engines.torch.engine import LocalEngine
-from decoding.greedy import read
-from decoding.record.step import Readout
+from decoding.engines.torch.softmax import read_scores
+from decoding.record.step import StepScores
 
 CHOICES = 5
 
@@ -67,7 +67,7 @@ def generate(engine: LocalEngine, token_ids: Sequence[int], steps: int) -> Decod
         output_logits=True,
         return_dict_in_generate=True,
     )
-    decoded = decoded_from([read(logits[0], CHOICES) for logits in output.logits])
+    decoded = decoded_from([read_scores(logits[0], CHOICES) for logits in output.logits])
     return Decoded(tuple(output.sequences[0, len(token_ids) :].tolist()), decoded.probabilities)
 
 
@@ -76,7 +76,7 @@ def loop(engine: Engine, token_ids: Sequence[int], steps: int) -> Decoded:
     return decoded_from(list(engine.steps(token_ids, max_new_tokens=steps, top_k=CHOICES)))
 
 
-def decoded_from(readouts: Sequence[Readout]) -> Decoded:
+def decoded_from(readouts: Sequence[StepScores]) -> Decoded:
     return Decoded(
         tuple(readout.token_ids[0] for readout in readouts),
         tuple(tuple(map(exp, readout.logprobs)) for readout in readouts),

@@ -4,14 +4,14 @@ Each engine is a file of its own beside this one. Everything above speaks to `En
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from types import MappingProxyType
 from typing import Protocol
 
-from decoding.record.step import Readout
+from decoding.record.step import NO_PICKS, StepScores
 from decoding.record.tokens import Vocabulary
 from decoding.record.trace import ModelInfo
 
-NO_PICKS: Mapping[int, int] = MappingProxyType({})
+__all__ = ["NO_PICKS", "UNKNOWN_DTYPE", "Engine"]
+
 UNKNOWN_DTYPE = "unknown dtype"
 """The `info.dtype` of a model that is computed elsewhere, by who does not say it."""
 
@@ -44,14 +44,14 @@ class Engine(Protocol):
 
     def steps(
         self, token_ids: Sequence[int], *, max_new_tokens: int, top_k: int, forced: Mapping[int, int] = NO_PICKS
-    ) -> Iterator[Readout]:
+    ) -> Iterator[StepScores]:
         """Decode greedily from `token_ids`, at least one, but at the steps of `forced` pick its ids: their readouts
         have `picked`. Ends by itself at `max_new_tokens`, after one of `end_ids`, or when the context is full. Closing
         the iterator stops the work.
         """
         ...
 
-    def score(self, token_ids: Sequence[int], continuation_ids: Sequence[int], *, top_k: int) -> Iterator[Readout]:
+    def score(self, token_ids: Sequence[int], continuation_ids: Sequence[int], *, top_k: int) -> Iterator[StepScores]:
         """What the model says at each step of a continuation that is already there, from one forward pass. Both have
         at least one id; every readout has `picked`.
         """

@@ -13,7 +13,7 @@ from typing import Any, cast
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from decoding.record.step import Pick, Readout
+from decoding.record.step import ScoredToken, StepScores
 
 MAX_ENTRIES = 32
 MAX_BYTES = 512 * 2**20
@@ -28,13 +28,13 @@ class Recalled:
     of prompt and picks.
     """
 
-    readouts: tuple[Readout, ...]
+    readouts: tuple[StepScores, ...]
     cache: DynamicCache
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    readouts: tuple[Readout, ...]
+    readouts: tuple[StepScores, ...]
     cache: DynamicCache
     size: int
 
@@ -47,14 +47,14 @@ class Memory:
         self._entries: OrderedDict[Key, _Entry] = OrderedDict()
         self._lock = threading.Lock()
 
-    def keep(self, token_ids: Sequence[int], readouts: Sequence[Readout], cache: Any, *, top_k: int) -> None:
+    def keep(self, token_ids: Sequence[int], readouts: Sequence[StepScores], cache: Any, *, top_k: int) -> None:
         """Keep a run that has ended; nobody may write to its cache from here on. What cannot be cropped is let go."""
         if not readouts or not can_crop(cache):
             return
         size = sum(t.numel() * t.element_size() for layer in cache.layers for t in (layer.keys, layer.values))
         if size > self._max_bytes:
             return
-        key = (tuple(token_ids), tuple(map(picked_id, readouts)), top_k)
+        key = (tuple(token_ids), tuple(readout.picked_id for readout in readouts), top_k)
         with self._lock:
             self._entries.pop(key, None)
             self._entries[key] = _Entry(tuple(readouts), cache, size)
@@ -90,11 +90,6 @@ class Memory:
         return len(self._entries)
 
 
-def picked_id(readout: Readout) -> int:
-    """The id that a step went on with."""
-    return readout.picked.token_id if readout.picked else readout.token_ids[0]
-
-
 def can_crop(cache: Any) -> bool:
     """Whether every layer holds all positions, one after the other. Windows and recurrent states have forgotten what a
     fork would need.
@@ -113,23 +108,23 @@ def copy_cropped(cache: DynamicCache, length: int, *, row: int = 0) -> DynamicCa
     return copy
 
 
-def _same(readouts: Sequence[Readout], forced: Mapping[int, int]) -> int:
+def _same(readouts: Sequence[StepScores], forced: Mapping[int, int]) -> int:
     """How many of the readouts a run with these picks has as well. At the fork it has the same, but for the pick: that
     one is known where it is among the candidates.
     """
     for index, readout in enumerate(readouts):
         wanted = forced.get(index, readout.token_ids[0])
-        if wanted != picked_id(readout):
+        if wanted != readout.picked_id:
             return index + (wanted in readout.token_ids)
     return len(readouts)
 
 
-def _repicked(readout: Readout, token_id: int | None, top_k: int) -> Readout:
+def _repicked(readout: StepScores, token_id: int | None, top_k: int) -> StepScores:
     """A readout of `_same` cut to `top_k`, with another pick, or with argmax's (None)."""
     picked = None
     if token_id is not None and readout.picked and readout.picked.token_id == token_id:
         picked = readout.picked
     elif token_id is not None:
         rank = readout.token_ids.index(token_id)
-        picked = Pick(token_id, readout.logprobs[rank], rank)
+        picked = ScoredToken(token_id, readout.logprobs[rank], rank)
     return replace(readout, token_ids=readout.token_ids[:top_k], logprobs=readout.logprobs[:top_k], picked=picked)

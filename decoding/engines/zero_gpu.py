@@ -12,7 +12,7 @@ from decoding.engines import NO_PICKS
 from decoding.engines.torch.engine import LocalEngine
 from decoding.errors import GreedyscopeError, ModelError
 from decoding.models.lent import zero_gpu
-from decoding.record.step import Readout
+from decoding.record.step import StepScores
 
 if zero_gpu():
     import spaces  # before CUDA is touched: it stands in for CUDA in this process, which never gets the GPU
@@ -21,7 +21,7 @@ MOVE_SECONDS, STEP_SECONDS, READ_TOKENS_A_SECOND = 10, 0.06, 2_000
 MAX_SECONDS = 120
 
 Picks = tuple[tuple[int, int], ...]
-Records = Iterator[Readout | str]
+Records = Iterator[StepScores | str]
 """Readouts, or as the last of them the sentence of an error: an exception would arrive as its bare name."""
 
 _LOADED: dict[str, LocalEngine] = {}
@@ -79,14 +79,14 @@ class ZeroGpuEngine:
 
     def steps(
         self, token_ids: Sequence[int], *, max_new_tokens: int, top_k: int, forced: Mapping[int, int] = NO_PICKS
-    ) -> Iterator[Readout]:
+    ) -> Iterator[StepScores]:
         return _readouts(_steps(self.info.id, tuple(token_ids), max_new_tokens, top_k, tuple(forced.items())))
 
-    def score(self, token_ids: Sequence[int], continuation_ids: Sequence[int], *, top_k: int) -> Iterator[Readout]:
+    def score(self, token_ids: Sequence[int], continuation_ids: Sequence[int], *, top_k: int) -> Iterator[StepScores]:
         return _readouts(_score(self.info.id, tuple(token_ids), tuple(continuation_ids), top_k))
 
 
-def _readouts(records: Any) -> Iterator[Readout]:
+def _readouts(records: Any) -> Iterator[StepScores]:
     """Readouts from records. Closing this closes them, which ends the work there after the step under way."""
     try:
         for record in records:

@@ -5,8 +5,10 @@ A step may come from anybody, so `check_step` does its sums again.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, TypeAdapter
@@ -14,6 +16,8 @@ from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, TypeAd
 from decoding.errors import FormatError
 from decoding.record.tokens import Hex, Token, Vocabulary
 
+NO_PICKS: Mapping[int, int] = MappingProxyType({})
+"""The picks of a run in which argmax picks every token."""
 NO_ID = -1
 """The `token_id` in a record whose source printed no ids."""
 
@@ -42,9 +46,9 @@ candidate's logit is its logprob plus the sum at T = 1; its log-probability at T
 
 
 @dataclass(frozen=True, slots=True)
-class Pick:
-    """A token that was picked by somebody else than argmax, with its log-probability (nats) and rank in the whole
-    vocabulary.
+class ScoredToken:
+    """A token that a person picked, or that stands in a given text, with its log-probability (nats) and its rank in the
+    whole vocabulary.
     """
 
     token_id: int
@@ -53,7 +57,7 @@ class Pick:
 
 
 @dataclass(frozen=True, slots=True)
-class Readout:
+class StepScores:
     """What one forward pass says: the top ids with their log-probabilities (nats), most probable first, lower id first
     in a tie, and the entropy (nats) of the whole distribution. `picked` is None where argmax picked; `log_sums` is
     empty where logits are not known.
@@ -62,8 +66,13 @@ class Readout:
     token_ids: tuple[int, ...]
     logprobs: tuple[float, ...]
     entropy: float
-    picked: Pick | None = None
+    picked: ScoredToken | None = None
     log_sums: LogSums = ()
+
+    @property
+    def picked_id(self) -> int:
+        """The id that the run goes on with."""
+        return self.picked.token_id if self.picked else self.token_ids[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,15 +130,15 @@ def json_line(adapter: TypeAdapter[Any], record: Any) -> str:
     return adapter.dump_json(record, exclude_defaults=True).decode().replace("<", "\\u003c")
 
 
-def make_candidate(vocabulary: Vocabulary, pick: Pick) -> Candidate:
+def make_candidate(vocabulary: Vocabulary, pick: ScoredToken) -> Candidate:
     """A pick with its text and its probability."""
     token = vocabulary.token(pick.token_id)
     return Candidate(token.token_id, token.text, math.exp(pick.logprob), pick.logprob, pick.rank, token.bytes)
 
 
-def make_step(vocabulary: Vocabulary, readout: Readout, *, index: int, top_k: int, forced: bool) -> Step:
+def make_step(vocabulary: Vocabulary, readout: StepScores, *, index: int, top_k: int, forced: bool) -> Step:
     """The step that a readout of at least two candidates says, with `top_k` of them."""
-    picks = map(Pick, readout.token_ids[:top_k], readout.logprobs, range(top_k))
+    picks = map(ScoredToken, readout.token_ids[:top_k], readout.logprobs, range(top_k))
     candidates = tuple(make_candidate(vocabulary, pick) for pick in picks)
     first, *others = [math.exp(logprob) for logprob in readout.logprobs[: max(2, top_k)]]
     rank = readout.picked.rank if readout.picked else 0

@@ -14,7 +14,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from decoding import export
 from decoding.errors import FormatError
 from decoding.record.repetition import Loop, find_loops
-from decoding.record.step import NO_ID, STEP, Candidate, Pick, Readout, Step, check_step, json_line
+from decoding.record.step import NO_ID, STEP, Candidate, ScoredToken, Step, StepScores, check_step, json_line
 from decoding.record.tokens import Token, join
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         def text(self, text: str, /) -> None: ...
 
 
-__all__ = ["NO_ID", "Candidate", "ModelInfo", "Pick", "Readout", "Step", "StopReason", "Trace"]
+__all__ = ["NO_ID", "Candidate", "ModelInfo", "ScoredToken", "Step", "StepScores", "StopReason", "Trace"]
 
 FORMAT: Literal["greedyscope"] = "greedyscope"
 VERSION: Literal[1] = 1

@@ -12,7 +12,7 @@ from transformers import DynamicCache
 import decoding
 from decoding.engines.prefix_cache import Memory, can_crop, copy_cropped
 from decoding.engines.torch.engine import LocalEngine
-from decoding.record.step import Pick, Readout
+from decoding.record.step import ScoredToken, StepScores
 from tests import tiny_models
 
 Folder = Callable[[str], Path]
@@ -26,15 +26,15 @@ def load(folder: Path) -> LocalEngine:
     return decoding.load(str(folder), device="cpu")
 
 
-def decode(engine: LocalEngine, forced: Mapping[int, int] | None = None, **options: Any) -> list[Readout]:
+def decode(engine: LocalEngine, forced: Mapping[int, int] | None = None, **options: Any) -> list[StepScores]:
     return list(engine.steps(PROMPT, **{"max_new_tokens": STEPS, "top_k": 3, "forced": forced or {}} | options))
 
 
-def picked(readouts: Sequence[Readout]) -> list[int]:
+def picked(readouts: Sequence[StepScores]) -> list[int]:
     return [readout.picked.token_id if readout.picked else readout.token_ids[0] for readout in readouts]
 
 
-def check_close(some: Sequence[Readout], others: Sequence[Readout]) -> None:
+def check_close(some: Sequence[StepScores], others: Sequence[StepScores]) -> None:
     assert picked(some) == picked(others)
     for one, other in zip(some, others, strict=True):
         assert one.token_ids == other.token_ids
@@ -63,7 +63,7 @@ class Counted:
 # ---- on models
 
 
-def far(readout: Readout) -> int:
+def far(readout: StepScores) -> int:
     """An id that is not among the candidates."""
     return next(token_id for token_id in range(300, 0, -1) if token_id not in readout.token_ids)
 
@@ -134,7 +134,7 @@ def test_forcing_what_argmax_picks(tiny_folder: Folder, monkeypatch: pytest.Monk
     counted = Counted(engine, monkeypatch)
     same = decode(engine, {4: parent[4].token_ids[0]})
     assert counted.read == []
-    assert same[4].picked == Pick(parent[4].token_ids[0], parent[4].logprobs[0], 0)
+    assert same[4].picked == ScoredToken(parent[4].token_ids[0], parent[4].logprobs[0], 0)
     assert [r for n, r in enumerate(same) if n != 4] == [r for n, r in enumerate(parent) if n != 4]
 
 
@@ -158,7 +158,7 @@ def test_fewer_candidates_are_cut_and_more_are_computed(tiny_folder: Folder, mon
     few = decode(engine, pick, top_k=2)
     assert counted.read == [1] * (STEPS - 7)
     check_close(few, decode(load(tiny_folder("llama")), pick, top_k=2))
-    assert few[6].picked == Pick(parent[6].token_ids[4], parent[6].logprobs[4], 4)
+    assert few[6].picked == ScoredToken(parent[6].token_ids[4], parent[6].logprobs[4], 4)
     counted.read.clear()
     assert len(decode(engine, pick, top_k=9)[0].token_ids) == 9
     assert counted.read[0] == len(PROMPT)
@@ -244,7 +244,7 @@ def test_many_threads_at_once(tiny_folder: Folder) -> None:
     parent = decode(engine)
     picks = [{step: parent[step].token_ids[1 + step % 2]} for step in range(8)]
     expected = [decode(load(tiny_folder("llama")), forced) for forced in picks]
-    got: list[list[Readout]] = [[] for _ in picks]
+    got: list[list[StepScores]] = [[] for _ in picks]
 
     def work(number: int) -> None:
         for _ in range(3):
@@ -272,9 +272,9 @@ def cache_of(length: int, *, start: float = 0.0) -> DynamicCache:
     return cache
 
 
-def readouts_of(*ids: int) -> list[Readout]:
+def readouts_of(*ids: int) -> list[StepScores]:
     """At each step, three candidates: the id given, and the next two."""
-    return [Readout((i, i + 1, i + 2), (-0.5, -1.5, -2.5), 1.0) for i in ids]
+    return [StepScores((i, i + 1, i + 2), (-0.5, -1.5, -2.5), 1.0) for i in ids]
 
 
 def test_the_longest_beginning_is_taken() -> None:
@@ -284,7 +284,10 @@ def test_the_longest_beginning_is_taken() -> None:
     memory.keep([1, 3], readouts_of(10, 20, 30, 40, 50), cache_of(6, start=9), top_k=3)
     found = memory.recall([1, 2], {2: 31}, max_new_tokens=9, top_k=3)
     assert found is not None
-    assert found.readouts == (*readouts_of(10, 20), Readout((30, 31, 32), (-0.5, -1.5, -2.5), 1.0, Pick(31, -1.5, 1)))
+    assert found.readouts == (
+        *readouts_of(10, 20),
+        StepScores((30, 31, 32), (-0.5, -1.5, -2.5), 1.0, ScoredToken(31, -1.5, 1)),
+    )
     # Two of the prompt, and the picks 10 and 20; 31 is to be read next.
     assert [layer.keys.shape[-2] for layer in found.cache.layers] == [4, 4]
     assert torch.equal(found.cache.layers[1].keys, cache_of(4).layers[1].keys)

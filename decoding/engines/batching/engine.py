@@ -18,7 +18,7 @@ from decoding.engines.torch.engine import LocalEngine
 from decoding.engines.torch.threads import leave_a_core
 from decoding.errors import ModelError
 from decoding.models.resources import OUT_OF_MEMORY, is_out_of_memory
-from decoding.record.step import Readout
+from decoding.record.step import StepScores
 
 
 class SharedEngine:
@@ -42,7 +42,7 @@ class SharedEngine:
 
     def steps(
         self, token_ids: Sequence[int], *, max_new_tokens: int, top_k: int, forced: Mapping[int, int] = NO_PICKS
-    ) -> Iterator[Readout]:
+    ) -> Iterator[StepScores]:
         with self._lock:
             # The one place where the page chooses: a graph is for a run alone, whoever comes meanwhile shares passes.
             is_alone, self._runs = self._engine.graph is not None and self._runs == 0, self._runs + 1
@@ -55,7 +55,7 @@ class SharedEngine:
 
     def _alone(
         self, token_ids: Sequence[int], *, max_new_tokens: int, top_k: int, forced: Mapping[int, int]
-    ) -> Iterator[Readout]:
+    ) -> Iterator[StepScores]:
         """By the plain engine, which has a graph."""
         run: Any = self._engine.steps(token_ids, max_new_tokens=max_new_tokens, top_k=top_k, forced=forced)
         try:
@@ -71,7 +71,7 @@ class SharedEngine:
 
     def _together(
         self, token_ids: Sequence[int], *, max_new_tokens: int, top_k: int, forced: Mapping[int, int]
-    ) -> Iterator[Readout]:
+    ) -> Iterator[StepScores]:
         """In the batch."""
         room = max_new_tokens
         if self.context_length is not None:
@@ -89,5 +89,5 @@ class SharedEngine:
         finally:
             self.batch.leave(text, steps=room)
 
-    def score(self, token_ids: Sequence[int], continuation_ids: Sequence[int], *, top_k: int) -> Iterator[Readout]:
+    def score(self, token_ids: Sequence[int], continuation_ids: Sequence[int], *, top_k: int) -> Iterator[StepScores]:
         return self._engine.score(token_ids, continuation_ids, top_k=top_k)

@@ -27,7 +27,6 @@ Only the worker touches caches and rows. All else is guarded by `_lock`.
 import logging
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import torch
 
@@ -36,12 +35,11 @@ from decoding.engines.batching.prefill import Prompts
 from decoding.engines.batching.running_batch import Seats
 from decoding.engines.batching.sequence import Text
 from decoding.engines.torch.engine import LocalEngine
+from decoding.engines.torch.softmax import read_scores
 from decoding.errors import ModelError
-from decoding.forced import pick
-from decoding.greedy import read
 from decoding.models.malloc import give_back
 from decoding.models.resources import OUT_OF_MEMORY, is_out_of_memory
-from decoding.record.step import Readout
+from decoding.record.step import StepScores
 
 MAX_ROWS = 32
 PIECE = 256
@@ -86,7 +84,7 @@ class Batch:
                 self._start()
         return text
 
-    def readout(self, text: Text, index: int) -> Readout | None:
+    def readout(self, text: Text, index: int) -> StepScores | None:
         """What a text says at a step, waited for; None where it ends before. Raises what ended it, LeftError for a
         reader who has left.
         """
@@ -197,9 +195,7 @@ class Batch:
 
     def _say(self, text: Text, logits: torch.Tensor) -> None:
         try:
-            readout = read(logits, text.top_k)
-            if (forced := text.forced.get(len(text.readouts))) is not None:
-                readout = replace(readout, picked=pick(logits, forced))
+            readout = read_scores(logits, text.top_k, text.forced.get(len(text.readouts)))
         except Exception as error:
             self._fail(text, error)
             return

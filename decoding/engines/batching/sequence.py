@@ -8,8 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from decoding.engines.prefix_cache import picked_id
-from decoding.record.step import Readout
+from decoding.record.step import StepScores
 
 
 @dataclass(eq=False, slots=True)
@@ -27,7 +26,7 @@ class Text:
     wanted: list[int]
     unread: list[int] = field(default_factory=list)
     cache: Any = None
-    readouts: list[Readout] = field(default_factory=list)
+    readouts: list[StepScores] = field(default_factory=list)
     is_writing: bool = False
     ended: bool = False
     error: Exception | None = None
@@ -35,16 +34,16 @@ class Text:
     def __post_init__(self) -> None:
         self.unread = list(self.token_ids)
 
-    def go_on_after(self, readouts: list[Readout], cache: Any) -> None:
+    def go_on_after(self, readouts: list[StepScores], cache: Any) -> None:
         """Take over what another run wrote: its readouts, and a cache that has read all but the last id."""
         self.readouts, self.cache = readouts, cache
         self.unread, self.is_writing = [self._last_id()], True
 
     def start_again(self) -> None:
         """Forget the cache: the prompt and all picks are to be read again."""
-        self.cache, self.unread = None, [*self.token_ids, *map(picked_id, self.readouts)]
+        self.cache, self.unread = None, [*self.token_ids, *(readout.picked_id for readout in self.readouts)]
 
-    def say(self, readout: Readout) -> None:
+    def say(self, readout: StepScores) -> None:
         self.readouts.append(readout)
         self.unread, self.is_writing = [self._last_id()], True
 
@@ -58,4 +57,4 @@ class Text:
         return said >= max(self.wanted, default=0) or (said > 0 and self._last_id() in end_ids)
 
     def _last_id(self) -> int:
-        return picked_id(self.readouts[-1]) if self.readouts else self.token_ids[-1]
+        return self.readouts[-1].picked_id if self.readouts else self.token_ids[-1]

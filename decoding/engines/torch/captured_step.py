@@ -1,6 +1,6 @@
 """One step as one function over tensors that never move: it reads the id that the step before it picked, and picks.
 
-Owns what a step computes, in the words of `decoding.greedy` and `decoding.forced`, and how it is recorded as a CUDA
+Owns what a step computes, in the words of `decoding.engines.torch.softmax`, and how it is recorded as a CUDA
 graph. Nothing in it may ask the host anything: no number of a tensor may become one of Python's. Knows no run.
 """
 
@@ -12,11 +12,11 @@ import torch
 from transformers import DynamicCache, PreTrainedModel
 
 from decoding.engines.torch.names import cache_name
+from decoding.engines.torch.softmax import as_float32, log_sums, normalise, of_logits, rank
 from decoding.engines.torch.static_cache import Fixed
 from decoding.errors import ModelError
-from decoding.greedy import as_float32, normalise, rank
-from decoding.record.step import Pick, Readout
-from decoding.temperatures import POWERS, log_sums, of_logits
+from decoding.record.step import ScoredToken, StepScores
+from decoding.softmax import INVERSE_TEMPERATURES as POWERS
 
 TOP = 50
 """Candidates that a step ranks, whatever its reader wants: as many as a run may ask for."""
@@ -71,7 +71,7 @@ class RecordedStep:
         self._say(self._picks.index_select(0, place))
 
     def _say(self, wanted: torch.Tensor) -> None:
-        """What `decoding.greedy.read` and `decoding.forced.pick` say of the logits, into `numbers`."""
+        """What `decoding.engines.torch.softmax.read_on_device` says of the logits, into `numbers`."""
         logits, ids = self._logits, rank(self._logits, self._top)  # (vocabulary,), (k,)
         shifted, weights, total = normalise(logits)
         mean = torch.dot(weights, shifted.clamp(min=-1e4)) / total  # clamped: 0 · −inf would be NaN
@@ -92,17 +92,17 @@ class RecordedStep:
             raise ModelError(f"a recorded step was off by {difference:.2g}")
 
 
-def readout_of(numbers: list[float], *, top_k: int, is_forced: bool) -> tuple[Readout, int]:
+def readout_of(numbers: list[float], *, top_k: int, is_forced: bool) -> tuple[StepScores, int]:
     """The readout that a step's numbers are, and the id that it went on with."""
     *numbers, largest, entropy, token_id, logprob, ahead = numbers
     if not entropy == entropy:
         raise ModelError("The model's output is not a number (NaN or infinite), so there is no probability to show.")
     k = (len(numbers) - len(POWERS)) // 2
-    readout = Readout(
+    readout = StepScores(
         tuple(int(i) for i in numbers[: min(top_k, k)]),
         tuple(numbers[k : k + min(top_k, k)]),
         max(entropy, 0.0),
-        picked=Pick(int(token_id), logprob, int(ahead)) if is_forced else None,
+        picked=ScoredToken(int(token_id), logprob, int(ahead)) if is_forced else None,
         log_sums=of_logits(numbers[2 * k :], largest),
     )
     return readout, int(token_id)

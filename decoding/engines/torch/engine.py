@@ -5,22 +5,23 @@ vocabulary's.
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 
 from decoding.engines import NO_PICKS
-from decoding.engines.prefix_cache import Memory, picked_id
+from decoding.engines.prefix_cache import Memory
 from decoding.engines.torch import direct, graph, lean
 from decoding.engines.torch.names import cache_name
+from decoding.engines.torch.softmax import read_scores
 from decoding.engines.torch.threads import spare_the_cores
-from decoding.forced import forced_loop, score_rows
-from decoding.greedy import Forward, greedy_loop
+from decoding.greedy import Forward, greedy_loop, score_rows
 from decoding.models.catalogue import Entry
 from decoding.models.loading import Loaded, load_model
 from decoding.models.starter import Report, silent
 from decoding.pages import taken_ahead
-from decoding.record.step import Readout
+from decoding.record.step import StepScores
 
 
 def load(model: str | Entry, *, device: str = "auto", dtype: str = "auto", report: Report = silent) -> "LocalEngine":
@@ -76,20 +77,18 @@ class LocalEngine:
 
     def steps(
         self, token_ids: Sequence[int], *, max_new_tokens: int, top_k: int, forced: Mapping[int, int] = NO_PICKS
-    ) -> Iterator[Readout]:
+    ) -> Iterator[StepScores]:
         room = max_new_tokens
         if self.context_length is not None:
             room = max(0, min(room, self.context_length - len(token_ids)))
         last_cache: Any = None
-        readouts: list[Readout] = []
+        readouts: list[StepScores] = []
 
         def forward(unread: Sequence[int], cache: Any) -> tuple[torch.Tensor, Any]:
             nonlocal last_cache
             logits, last_cache = self.forward(unread, cache)
-            torch.set_num_threads(1)  # for the readout
             return logits, last_cache
 
-        threads = torch.get_num_threads()
         loop: Any  # a generator each time
         if forced:
             loop = self._forced(forward, token_ids, max_new_tokens=room, top_k=top_k, forced=forced)
@@ -98,27 +97,27 @@ class LocalEngine:
                 forward, token_ids, forced=NO_PICKS, max_new_tokens=room, top_k=top_k, end_ids=self.end_ids
             )
         else:
-            loop = greedy_loop(forward, token_ids, max_new_tokens=room, top_k=top_k, end_ids=self.end_ids)
+            loop = greedy_loop(
+                forward, token_ids, max_new_tokens=room, top_k=top_k, end_ids=self.end_ids, read=read_scores
+            )
         try:
             for readout in loop:
-                torch.set_num_threads(threads)
                 readouts.append(readout)
                 yield readout
         finally:
-            torch.set_num_threads(threads)
             loop.close()  # before anything is kept: what a graph has read is then in the cache
             self.memory.keep(token_ids, readouts, last_cache, top_k=top_k)
 
     def _forced(
         self, forward: Forward, token_ids: Sequence[int], *, max_new_tokens: int, top_k: int, forced: Mapping[int, int]
-    ) -> Iterator[Readout]:
+    ) -> Iterator[StepScores]:
         """What is still remembered of the run, and then the rest of it."""
         recalled = self.memory.recall(token_ids, forced, max_new_tokens=max_new_tokens, top_k=top_k)
         readouts, cache = (recalled.readouts, recalled.cache) if recalled else ((), None)
         yield from readouts
-        unread = token_ids if cache is None else [picked_id(readouts[-1]) if readouts else token_ids[-1]]
+        unread = token_ids if cache is None else [readouts[-1].picked_id if readouts else token_ids[-1]]
         if not readouts or unread[0] not in self.end_ids:
-            yield from (self.graph or forced_loop)(
+            yield from (self.graph or partial(greedy_loop, read=read_scores))(
                 forward,
                 unread,
                 forced=forced,
@@ -129,7 +128,7 @@ class LocalEngine:
                 cache=cache,
             )
 
-    def score(self, token_ids: Sequence[int], continuation_ids: Sequence[int], *, top_k: int) -> Iterator[Readout]:
+    def score(self, token_ids: Sequence[int], continuation_ids: Sequence[int], *, top_k: int) -> Iterator[StepScores]:
         steps = len(continuation_ids)
         options = self._options | ({"use_cache": False} if self._cache_name else {})
         if "logits_to_keep" in options:
@@ -137,8 +136,9 @@ class LocalEngine:
         with torch.inference_mode():
             input_ids = torch.tensor([[*token_ids, *continuation_ids[:-1]]], device=self.network.device)  # (1, read)
             rows = self.network(input_ids=input_ids, **options).logits[0, -steps:]  # (steps, vocabulary)
-        return score_rows(rows, continuation_ids, top_k=top_k)
+        return score_rows(rows, continuation_ids, top_k=top_k, read=read_scores)
 
+    @torch.inference_mode()
     def forward(self, unread: Sequence[int], cache: Any) -> tuple[torch.Tensor, Any]:
         """One forward pass (see `decoding.greedy.Forward`). A model that remembers nothing is given the whole text
         again: its cache is the ids themselves.

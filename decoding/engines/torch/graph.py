@@ -16,7 +16,6 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -25,12 +24,12 @@ from transformers import DynamicCache, PreTrainedModel
 from decoding.engines.prefix_cache import can_crop
 from decoding.engines.torch.captured_step import TOP, RecordedStep, capture, readout_of
 from decoding.engines.torch.readback import PinnedPost, Post, fly
+from decoding.engines.torch.softmax import read_scores
 from decoding.engines.torch.static_cache import bytes_of, can_fix
-from decoding.forced import forced_loop, pick
-from decoding.greedy import Forward, read
+from decoding.greedy import Forward, greedy_loop
 from decoding.models.devices import free_on
 from decoding.models.lent import zero_gpu
-from decoding.record.step import Readout
+from decoding.record.step import StepScores
 
 DEVICE = "cuda"
 """The kind of device that has graphs to record."""
@@ -49,7 +48,7 @@ Record = Callable[[RecordedStep], Callable[[], None]]
 
 
 class GraphLoop:
-    """`decoding.forced.forced_loop` for one network, by recorded steps. One text at a time goes this way; whoever comes
+    """`decoding.greedy.greedy_loop` for one network, by recorded steps. One text at a time goes this way; whoever comes
     meanwhile takes the plain loop.
     """
 
@@ -79,26 +78,24 @@ class GraphLoop:
         end_ids: Collection[int] = (),
         first: int = 0,
         cache: Any = None,
-    ) -> Iterator[Readout]:
-        """See `decoding.forced.forced_loop`. The cache that `forward` returns holds the whole text in the end."""
+    ) -> Iterator[StepScores]:
+        """See `decoding.greedy.greedy_loop`. The cache that `forward` returns holds the whole text in the end."""
         plain: dict[str, Any] = {"forced": forced, "max_new_tokens": max_new_tokens, "top_k": top_k, "end_ids": end_ids}
         if top_k > TOP or not self._one_at_a_time.acquire(blocking=False):
-            yield from forced_loop(forward, unread, first=first, cache=cache, **plain)
+            yield from greedy_loop(forward, unread, first=first, cache=cache, read=read_scores, **plain)
             return
         try:
             if first >= max_new_tokens:
                 return
             logits, cache = forward(unread, cache)  # (vocabulary,)
-            readout = read(logits, top_k)
-            if first in forced:
-                readout = replace(readout, picked=pick(logits, forced[first]))
+            readout = read_scores(logits, top_k, forced.get(first))
             yield readout
             picked, first = forced.get(first, readout.token_ids[0]), first + 1
             if picked in end_ids or first >= max_new_tokens:
                 return
             recorded = self._step_for(cache, steps=max_new_tokens - first)
             if recorded is None:
-                yield from forced_loop(forward, [picked], first=first, cache=cache, **plain)
+                yield from greedy_loop(forward, [picked], first=first, cache=cache, read=read_scores, **plain)
                 return
             length = int(cache.get_seq_length())
             picks = {length + index - first + 1: token_id for index, token_id in forced.items() if index >= first}
@@ -164,7 +161,7 @@ def _play(
     *,
     top_k: int,
     end_ids: Collection[int],
-) -> Iterator[Readout]:
+) -> Iterator[StepScores]:
     """So many steps after `token_id`. What ran ahead of an end, or of a reader who left, is thrown away."""
     step, play, post = recorded
     first, said = int(cache.get_seq_length()), 0

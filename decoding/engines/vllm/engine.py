@@ -18,10 +18,10 @@ from decoding.models.catalogue import Entry
 from decoding.models.devices import check_dtype
 from decoding.models.loading import Words, entry_of, load_words
 from decoding.models.starter import Report, silent
-from decoding.record.step import Readout
+from decoding.record.step import StepScores
 from decoding.record.trace import ModelInfo
 
-Readouts = Generator[Readout, None, None]
+Readouts = Generator[StepScores, None, None]
 
 WHY = "computed by a server, which says the top candidates alone: no logits, no entropy"
 
@@ -63,7 +63,7 @@ class ServerEngine:
 
     def steps(
         self, token_ids: Sequence[int], *, max_new_tokens: int, top_k: int, forced: Mapping[int, int] = NO_PICKS
-    ) -> Iterator[Readout]:
+    ) -> Iterator[StepScores]:
         text, room = [*token_ids], max_new_tokens
         if self.context_length is not None:
             room = max(0, min(room, self.context_length - len(text)))
@@ -77,7 +77,7 @@ class ServerEngine:
                     if text[-1] in self.end_ids:
                         return
 
-    def score(self, token_ids: Sequence[int], continuation_ids: Sequence[int], *, top_k: int) -> Iterator[Readout]:
+    def score(self, token_ids: Sequence[int], continuation_ids: Sequence[int], *, top_k: int) -> Iterator[StepScores]:
         text = [*token_ids, *continuation_ids]
         if self.context_length is not None and len(text) >= self.context_length:
             raise RequestError(
@@ -87,7 +87,7 @@ class ServerEngine:
             )
         body = self._body(text, max_tokens=1, prompt_logprobs=top_k)
 
-        def ask() -> list[Readout]:
+        def ask() -> list[StepScores]:
             answer = self._wire.ask(body)
             try:
                 choice = answer["choices"][0]
@@ -136,7 +136,7 @@ class ServerEngine:
             except BrokenAnswerError as error:
                 patience.spend(error)
 
-    def _read(self, events: Iterable[Any], text: Sequence[int], reader: Reader) -> Iterator[Readout]:
+    def _read(self, events: Iterable[Any], text: Sequence[int], reader: Reader) -> Iterator[StepScores]:
         """The readouts of a stream that goes on from `text`."""
         sent = [*text]
         for event in events:

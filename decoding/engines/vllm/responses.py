@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from decoding.errors import ModelError
-from decoding.record.step import Pick, Readout
+from decoding.record.step import ScoredToken, StepScores
 
 _ID = "token_id:"
 _IMPOSSIBLE = -9999.0
@@ -37,7 +37,7 @@ class Reader:
     size: int
     top_k: int
 
-    def written(self, choice: Any) -> list[Readout]:
+    def written(self, choice: Any) -> list[StepScores]:
         """The readouts of a streamed chunk, which may hold any number of tokens. Raises BrokenAnswerError for what
         cannot be read, ModelError for what cannot be right.
         """
@@ -58,7 +58,7 @@ class Reader:
                 )
         return readouts
 
-    def given(self, prompt_logprobs: Any, token_ids: list[int]) -> list[Readout]:
+    def given(self, prompt_logprobs: Any, token_ids: list[int]) -> list[StepScores]:
         """The readouts of a text's last `token_ids`, with them as picks. Raises as `written` does."""
         try:
             rows = [_row(row) for row in prompt_logprobs[-len(token_ids) :]]
@@ -71,7 +71,7 @@ class Reader:
             readouts.append(with_pick(readout, token_id) or _with_rest(readout, token_id, row[token_id][0], rank))
         return readouts
 
-    def _readout(self, logprobs: Mapping[int, float], picked: int | None = None) -> Readout:
+    def _readout(self, logprobs: Mapping[int, float], picked: int | None = None) -> StepScores:
         """The top of what was said: most probable first, in a tie what was picked, then the lower id."""
         wrong = next((token_id for token_id in logprobs if token_id not in range(self.size)), None)
         if wrong is not None:
@@ -95,22 +95,22 @@ class Reader:
             )
         more = math.log(total) if total > 1 else 0.0  # by rounding: together they have no more than all there is
         # Of the rest of the vocabulary a server says nothing, so its entropy and its logits are not known.
-        return Readout(tuple(ranked), tuple(min(0.0, share - more) for share in shares), math.nan)
+        return StepScores(tuple(ranked), tuple(min(0.0, share - more) for share in shares), math.nan)
 
 
-def with_pick(readout: Readout, token_id: int) -> Readout | None:
+def with_pick(readout: StepScores, token_id: int) -> StepScores | None:
     """The readout with one of its candidates picked; None where it is none of them."""
     if token_id not in readout.token_ids:
         return None
     rank = readout.token_ids.index(token_id)
-    pick = Pick(token_id, readout.logprobs[rank], rank)
-    return Readout(readout.token_ids, readout.logprobs, readout.entropy, picked=pick)
+    pick = ScoredToken(token_id, readout.logprobs[rank], rank)
+    return StepScores(readout.token_ids, readout.logprobs, readout.entropy, picked=pick)
 
 
-def _with_rest(readout: Readout, token_id: int, logprob: float, rank: int) -> Readout:
+def _with_rest(readout: StepScores, token_id: int, logprob: float, rank: int) -> StepScores:
     """The readout with a pick that is none of its candidates; `rank` counts from 1, as the server has it."""
-    pick = Pick(token_id, min(_exact(logprob), readout.logprobs[-1]), max(rank - 1, len(readout.token_ids)))
-    return Readout(readout.token_ids, readout.logprobs, readout.entropy, picked=pick)
+    pick = ScoredToken(token_id, min(_exact(logprob), readout.logprobs[-1]), max(rank - 1, len(readout.token_ids)))
+    return StepScores(readout.token_ids, readout.logprobs, readout.entropy, picked=pick)
 
 
 def _row(row: Any) -> dict[int, tuple[float, int]]:

@@ -12,9 +12,9 @@ from torch import nn
 
 from decoding.engines.torch import direct
 from decoding.engines.torch.engine import LocalEngine, best
-from decoding.greedy import read
+from decoding.engines.torch.softmax import read_scores
 from decoding.models.loading import load_model
-from decoding.record.step import Readout
+from decoding.record.step import StepScores
 from tests import tiny_models
 
 Folder = Callable[[str], Path]
@@ -28,7 +28,7 @@ def _no_layer_is_too_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(direct, "SMALLEST", 0)
 
 
-def check_same(ours: list[Readout], plain: list[Readout]) -> None:
+def check_same(ours: list[StepScores], plain: list[StepScores]) -> None:
     assert len(ours) == len(plain)
     for a, b in zip(ours, plain, strict=True):
         assert a.token_ids[0] == b.token_ids[0]
@@ -56,7 +56,7 @@ def test_direct_is_plain_is_generate(tiny_folder: Folder, architecture: str) -> 
         return_dict_in_generate=True,
         pad_token_id=0,
     )
-    check_same([read(logits[0], 5) for logits in output.logits], expected)
+    check_same([read_scores(logits[0], 5) for logits in output.logits], expected)
     written = [readout.token_ids[0] for readout in expected]
     scores = list(engine.score(IDS, written, top_k=5))
     assert all(readout.picked and readout.picked.rank == 0 for readout in scores)

@@ -20,7 +20,7 @@ from decoding.engines.torch.graph import GraphLoop
 from decoding.engines.torch.readback import DEPTH, CopyingPost, PinnedPost, fly
 from decoding.errors import ModelError
 from decoding.models.loading import describe, load_model
-from decoding.record.step import Readout
+from decoding.record.step import StepScores
 from tests import tape, tiny_models
 
 Folder = Callable[[str], Path]
@@ -51,11 +51,11 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graph, "SMALLEST", 16)
 
 
-def steps(engine: Any, ids: Any = IDS, *, count: int = STEPS, top_k: int = 5, **forced: Any) -> list[Readout]:
+def steps(engine: Any, ids: Any = IDS, *, count: int = STEPS, top_k: int = 5, **forced: Any) -> list[StepScores]:
     return list(engine.steps(ids, max_new_tokens=count, top_k=top_k, **forced))
 
 
-def check_same(ours: list[Readout], plain: list[Readout]) -> None:
+def check_same(ours: list[StepScores], plain: list[StepScores]) -> None:
     assert [readout.token_ids for readout in ours] == [readout.token_ids for readout in plain]
     for a, b in zip(ours, plain, strict=True):
         assert list(map(exp, a.logprobs)) == pytest.approx(list(map(exp, b.logprobs)), abs=1e-5)
@@ -332,7 +332,7 @@ def counted(engine: Any, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     played: list[int] = []
     play = graph._play
 
-    def counting(*args: Any, **options: Any) -> Iterator[Readout]:
+    def counting(*args: Any, **options: Any) -> Iterator[StepScores]:
         played.append(0)
         for readout in play(*args, **options):
             played[-1] += 1

@@ -12,7 +12,7 @@ from decoding.engines.torch import direct, families, lean
 from decoding.engines.torch.engine import LocalEngine, best
 from decoding.engines.torch.names import cache_name
 from decoding.models.loading import load_model
-from decoding.record.step import Readout
+from decoding.record.step import StepScores
 from tests import tiny_models
 from tests.engines.torch.test_direct import IDS, Folder, check_same
 
@@ -93,7 +93,7 @@ def test_a_long_run_is_the_plain_run(tiny_folder: Folder, architecture: str, pas
     check_same(list(engine.steps(IDS, max_new_tokens=STEPS, top_k=5)), run)  # the branch has changed nothing
 
 
-def branch(engine: LocalEngine, forced: dict[int, int]) -> list[Readout]:
+def branch(engine: LocalEngine, forced: dict[int, int]) -> list[StepScores]:
     return list(engine.steps(IDS, max_new_tokens=12, top_k=5, forced=forced))
 
 

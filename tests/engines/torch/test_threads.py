@@ -7,12 +7,10 @@ import pytest
 import torch
 from threadpoolctl import ThreadpoolController
 
-from decoding import greedy
 from decoding.engines.batching.engine import SharedEngine
 from decoding.engines.prefix_cache import Memory
 from decoding.engines.torch import threads
-from decoding.engines.torch.engine import LocalEngine, best
-from decoding.errors import ModelError
+from decoding.engines.torch.engine import best
 from decoding.models.loading import load_model
 from tests.engines.torch.test_direct import Folder, check_same
 
@@ -61,28 +59,5 @@ def test_the_pages_engine_does_so(tiny_folder: Folder, monkeypatch: pytest.Monke
         engine.memory = Memory()  # or nothing is computed again
         check_same(list(crowd.steps([1, 2, 3], max_new_tokens=6, top_k=5)), alone)
         assert seen == [2, 1, 1, 1, 1, 1]
-    finally:
-        torch.set_num_threads(number)
-
-
-def test_a_readout_is_one_threads_and_the_callers_number_stays(
-    tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    read, passes = [], []
-    real = greedy.read
-    monkeypatch.setattr(greedy, "read", lambda *given: (read.append(torch.get_num_threads()), real(*given))[1])
-    number = torch.get_num_threads()
-    torch.set_num_threads(3)
-    try:
-        engine = LocalEngine(load_model(str(tiny_folder("llama")), device="cpu", dtype="float32"))
-        engine.network.register_forward_pre_hook(lambda *_: passes.append(torch.get_num_threads()))
-        for _ in engine.steps([1, 2, 3], max_new_tokens=3, top_k=5):
-            assert torch.get_num_threads() == 3
-        broken = iter(engine.steps([4, 5], max_new_tokens=3, top_k=5))
-        monkeypatch.setattr(engine, "forward", lambda *_: (torch.full((9,), torch.nan), None))
-        with pytest.raises(ModelError):
-            next(broken)
-        assert torch.get_num_threads() == 3
-        assert (read, passes) == ([1, 1, 1, 1], [3, 3, 3])
     finally:
         torch.set_num_threads(number)

@@ -10,10 +10,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 import decoding
 from decoding import cancellation
@@ -23,9 +24,9 @@ from decoding.engines.vllm.connection import KEY
 from decoding.engines.vllm.engine import ServerEngine
 from decoding.engines.vllm.handshake import check_served, models_at
 from decoding.errors import ModelError, RequestError
-from decoding.forced import score_rows
+from decoding.greedy import score_rows
 from decoding.models.loading import Words
-from decoding.record.step import Readout
+from decoding.record.step import StepScores
 from decoding.run import Run, check_request
 from tests import tiny_models
 from tests.fake_vllm import FakeVllm
@@ -37,18 +38,18 @@ PROMPT = "the toy"
 class Varied(ScriptedEngine):
     """Logits that hang on every id before them, and so the same however they are asked for; many are equal."""
 
-    def _forward(self, unread: Sequence[int], before: Any) -> tuple[torch.Tensor, Any]:
+    def _forward(self, unread: Sequence[int], before: Any) -> tuple[NDArray[np.float32], Any]:
         ids = (*(before or ()), *unread)
         return self._after(ids), ids
 
-    def score(self, token_ids: Sequence[int], continuation_ids: Sequence[int], *, top_k: int) -> Iterator[Readout]:
+    def score(self, token_ids: Sequence[int], continuation_ids: Sequence[int], *, top_k: int) -> Iterator[StepScores]:
         text = (*token_ids, *continuation_ids)
         rows = [self._after(text[:place]) for place in range(len(token_ids), len(text))]
-        return score_rows(torch.stack(rows), continuation_ids, top_k=top_k)
+        return score_rows(rows, continuation_ids, top_k=top_k)
 
-    def _after(self, ids: Sequence[int]) -> torch.Tensor:
-        seed = torch.Generator().manual_seed(hash(tuple(ids)) % 2**31)
-        logits = (torch.randn(self.size, generator=seed) * 6).round() / 2
+    def _after(self, ids: Sequence[int]) -> NDArray[np.float32]:
+        draw = np.random.default_rng(hash(tuple(ids)) % 2**31)
+        logits = (draw.standard_normal(self.size) * 6).round().astype(np.float32) / 2
         if END in self.end_ids:
             logits[END] = 30.0 if len(ids) == 15 else -30.0
         return logits
@@ -101,7 +102,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "PATIENCE_SECONDS", 0.4)
 
 
-def same(theirs: Sequence[Readout], ours: Sequence[Readout]) -> None:
+def same(theirs: Sequence[StepScores], ours: Sequence[StepScores]) -> None:
     assert [r.token_ids for r in theirs] == [r.token_ids for r in ours]
     for their, our in zip(theirs, ours, strict=True):
         assert their.logprobs == pytest.approx(our.logprobs, abs=1e-9)
@@ -111,7 +112,7 @@ def same(theirs: Sequence[Readout], ours: Sequence[Readout]) -> None:
             assert their.picked.logprob == pytest.approx(our.picked.logprob, abs=1e-9)
 
 
-def both(pair: Pair, steps: int = 8, top_k: int = 5, forced: Mapping[int, int] | None = None) -> list[Readout]:
+def both(pair: Pair, steps: int = 8, top_k: int = 5, forced: Mapping[int, int] | None = None) -> list[StepScores]:
     """What the server's engine says, once it is what the engine behind it says."""
     ids, options = pair.local.vocabulary.encode(PROMPT), {"max_new_tokens": steps, "top_k": top_k}
     ours = list(pair.local.steps(ids, forced=forced or {}, **options))
@@ -228,7 +229,7 @@ def test_a_run_by_either_is_the_same_to_the_other(pair: Pair) -> None:
 
 
 def test_candidates_that_float32_gives_a_little_too_much_are_a_whole(pair: Pair) -> None:
-    sure = ScriptedEngine([torch.tensor([0.0, 30.0, 1.0, *[0.0] * 268])], end_ids=())
+    sure = ScriptedEngine([np.array([0.0, 30.0, 1.0, *[0.0] * 268], np.float32)], end_ids=())
     fake = FakeVllm(sure)
     with fake.served() as url:
         engine = engine_of(url, fake)

@@ -1,0 +1,95 @@
+"""From the logits of one forward pass to what a step shows: probabilities over the whole vocabulary, then the cut.
+
+Owns the softmax, the order of the candidates and how a tie is broken (the lower id comes first). NumPy only: logits of
+a GPU have `decoding.engines.torch.softmax`, which does the same sums where they lie. Knows no loop and no text.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from decoding.errors import ModelError
+from decoding.record.step import LogSums, ScoredToken, StepScores
+
+INVERSE_TEMPERATURES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0)
+"""1 / T. exp(logit / T) is exp(logit) to this power, so products and square roots of one exponential are enough."""
+NOT_A_NUMBER = "The model's output is not a number (NaN or infinite), so there is no probability to show."
+_BLOCKS = 256
+
+Logits = NDArray[np.float32]
+
+
+def read_scores(logits: Logits, top_k: int, picked_id: int | None = None) -> StepScores:
+    """The `top_k` most probable tokens of softmax(logits), shape (vocabulary,), and the entropy of all of them in nats;
+    where `picked_id` is given, its log-probability and rank too.
+
+    The normaliser is a float64 sum: over 50,000 float32 logits a float32 softmax is off by up to 1e-5. Raises
+    ModelError on logits that are no distribution.
+    """
+    ids = rank(logits, top_k)  # (k,)
+    shifted = logits.astype(np.float64)  # (vocabulary,)
+    largest = shifted.max()
+    with np.errstate(invalid="ignore", over="ignore", under="ignore"):
+        shifted -= largest
+        weights = np.exp(shifted)  # (vocabulary,)
+        total = float(weights.sum())
+    if not math.isfinite(total):
+        raise ModelError(NOT_A_NUMBER)
+    log_total = math.log(total)
+    logprobs = shifted[ids] - log_total  # (k,)
+    picked = None
+    if picked_id is not None:
+        ahead = (logits > logits[picked_id]).sum() + (logits[:picked_id] == logits[picked_id]).sum()
+        picked = ScoredToken(picked_id, float(shifted[picked_id]) - log_total, int(ahead))
+    np.maximum(shifted, -1e4, out=shifted)  # 0 · −inf would be NaN
+    mean = float(np.multiply(shifted, weights, out=shifted).sum()) / total
+    return StepScores(
+        token_ids=tuple(ids.tolist()),
+        logprobs=tuple(logprobs.tolist()),
+        entropy=max(log_total - mean, 0.0),
+        picked=picked,
+        log_sums=log_partitions(weights, log_total, float(largest)),
+    )
+
+
+def rank(logits: Logits, top_k: int) -> NDArray[np.int64]:
+    """The ids of the `top_k` largest of float32 logits, shape (vocabulary,): largest first, lower id first in a tie."""
+    ids = np.arange(len(logits)) if top_k * 2 > _BLOCKS else _candidates(logits, top_k)
+    ids = ids[np.lexsort((ids, -logits[ids]))]  # by logit, then by id
+    return ids[:top_k]
+
+
+def _candidates(logits: Logits, top_k: int) -> NDArray[np.int64]:
+    """A few ids, the `top_k` largest among them. Each block of the vocabulary has a largest logit; the k-th largest of
+    these is no larger than the k-th largest of all, and most of the vocabulary lies below it.
+    """
+    whole = len(logits) // _BLOCKS * _BLOCKS
+    if not whole:
+        return np.arange(len(logits))
+    largest = logits[:whole].reshape(-1, _BLOCKS).max(axis=0)  # (blocks,)
+    bound = np.partition(largest, -top_k)[-top_k]
+    ids: NDArray[np.int64] = np.flatnonzero(logits >= bound)
+    return ids if len(ids) >= top_k else np.arange(len(logits))  # NaN compares with nothing
+
+
+def log_partitions(weights: NDArray[np.float64], log_total: float, largest: float) -> LogSums:
+    """(1 / T, log Σ exp(logit / T)) in nats for each of `INVERSE_TEMPERATURES`.
+
+    `weights`, shape (vocabulary,), are exp(logit − largest logit), and `log_total` is the logarithm of their sum.
+    Powers are summed in float32, pairwise: six digits are kept of them.
+    """
+    first = weights.astype(np.float32)  # w¹
+    half = np.sqrt(first)
+    quarter = np.sqrt(half)
+    sums: list[Any] = [quarter.sum(), half.sum()]
+    sums.append(np.multiply(quarter, half, out=quarter).sum())  # w^0.75
+    sums.append(math.exp(log_total))
+    sums.append(np.multiply(half, first, out=half).sum())  # w^1.5
+    with np.errstate(under="ignore"):
+        sums.append(np.multiply(first, first, out=first).sum())  # w²
+        sums.append(np.multiply(first, first, out=first).sum())  # w⁴
+    return tuple(
+        (power, math.log(total) + power * largest) for power, total in zip(INVERSE_TEMPERATURES, sums, strict=True)
+    )
