@@ -11,7 +11,8 @@ import decoding
 from decoding.engines import UNKNOWN_DTYPE, Engine
 from decoding.errors import FormatError, GreedyscopeError
 from decoding.export import one_line, summary, to_csv, to_table
-from decoding.run import MAX_CHOICES, MAX_STEPS, Run, check_request
+from decoding.limits import MAX_CHOICES, MAX_STEPS
+from decoding.run import Run, check_request
 from decoding.verify import TOLERANCE, read_run, recompute
 
 

@@ -1,7 +1,7 @@
 """What a person asked for, checked: first as far as that is possible without a model, then against one.
 
-Owns the limits and the sentences that refuse. Knows an engine's limits, not how it decodes: library, terminal, page and
-HTTP all come through here, so that all refuse alike.
+Owns the sentences that refuse; the limits are in `decoding.limits`. Knows an engine's limits, not how it decodes:
+library, terminal, page and HTTP all come through here, so that all refuse alike.
 """
 
 from collections.abc import Sequence
@@ -10,12 +10,14 @@ from typing import TypeGuard
 
 from decoding.engines import Engine
 from decoding.errors import Field, RequestError
-
-MAX_STEPS = 256
-MAX_CHOICES = 50
-MAX_PROMPT_CHARACTERS = 50_000
-MAX_TEXT_TOKENS = 1_000
-MIN_BEAMS, MAX_BEAMS = 2, 8
+from decoding.limits import (
+    MAX_BEAMS,
+    MAX_CHOICES,
+    MAX_PROMPT_CHARACTERS,
+    MAX_STEPS,
+    MAX_TEXT_TOKENS,
+    MIN_BEAMS,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,27 +10,9 @@ from decoding.engines import Engine
 from decoding.errors import GreedyscopeError, RequestError
 from decoding.record.step import Step, make_step
 from decoding.record.trace import StopReason, Trace
-from decoding.request import (
-    MAX_CHOICES,
-    MAX_PROMPT_CHARACTERS,
-    MAX_STEPS,
-    Request,
-    check_ids,
-    check_most,
-    check_request,
-    start_ids,
-)
+from decoding.request import Request, check_ids, check_most, check_request, start_ids
 
-__all__ = [
-    "MAX_CHOICES",
-    "MAX_PROMPT_CHARACTERS",
-    "MAX_STEPS",
-    "Request",
-    "Run",
-    "check_request",
-    "greedy_search",
-    "trace",
-]
+__all__ = ["Request", "Run", "check_request", "greedy_search", "trace"]
 
 
 class Run:

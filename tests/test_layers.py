@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # Each line is a room. A file of `decoding/` itself stands beside the files it works with.
 ROOMS = (
-    ("decoding.errors", "decoding.cancellation", "decoding.assets", "decoding.i18n"),
+    ("decoding.errors", "decoding.cancellation", "decoding.limits", "decoding.assets", "decoding.i18n"),
     ("decoding.record",),
     ("decoding.export",),
     ("decoding.models", "decoding.pages", "decoding.startup"),
@@ -55,7 +55,6 @@ ALLOWED = {
     "playwright": ("decoding.bench",),
     "pandas": ("decoding.record.trace", "decoding.export"),  # trace for its types
     "pydantic": (
-        "decoding.record.permalink",
         "decoding.record.trace",
         "decoding.record.step",
         "decoding.record.repetition",

@@ -10,11 +10,12 @@ from typing import Any
 from decoding import analysis
 from decoding.engines import Engine
 from decoding.errors import RequestError
+from decoding.limits import MAX_CHOICES
 from decoding.record.permalink import Link, from_link
 from decoding.record.tokens import visible
 from decoding.record.trace import Candidate, Trace
 from decoding.request import Request, check_prompt, check_request
-from decoding.run import MAX_CHOICES, Run
+from decoding.run import Run
 from decoding.serving.model_registry import Shelf
 
 Question = Mapping[str, Any]
