@@ -14,7 +14,7 @@ ROOMS = (
     ("decoding.errors", "decoding.cancellation", "decoding.limits", "decoding.assets", "decoding.i18n"),
     ("decoding.record",),
     ("decoding.export",),
-    ("decoding.models", "decoding.pages", "decoding.startup"),
+    ("decoding.models", "decoding.pages", "decoding.startup", "decoding.options"),
     ("decoding.softmax", "decoding.greedy"),
     ("decoding.engines",),
     ("decoding.request", "decoding.run", "decoding.beam", "decoding.analysis", "decoding.verify"),
