@@ -122,7 +122,7 @@ def models(given: str) -> str:
     except RequestError as error:
         raise argparse.ArgumentTypeError(f"cannot be used: {error}") from None
     for entry in entries:
-        if not entry.repository and entry.name not in CATALOGUE and not Path(entry.name).is_dir():
+        if not entry.repository and entry.name not in CATALOGUE and not _is_folder(entry.name):
             raise _refused("has to name models of the catalogue, folders, or hub:owner/name", entry.name)
     return given
 
@@ -148,6 +148,13 @@ def check_listening(host: str, port: int) -> None:
 def in_brackets(host: str) -> str:
     """A host as it stands in an address: an IPv6 address in brackets."""
     return f"[{host}]" if ":" in host else host
+
+
+def _is_folder(name: str) -> bool:
+    try:
+        return Path(name).is_dir()
+    except (OSError, ValueError):  # a name that no disk can have
+        return False
 
 
 def _is_taken(error: OSError) -> bool:

@@ -81,6 +81,9 @@ def test_the_margin_of_one_candidate_leaves_room_for_a_second() -> None:
             Trace.from_jsonl(changed(one, 1, margin=margin + 0.01))
 
 
+ENGINE = ScriptedEngine()
+
+
 @settings(max_examples=60)
 @given(
     rows=st.lists(st.lists(st.floats(-40, 40, width=32), min_size=3, max_size=271), min_size=1, max_size=3),
@@ -88,14 +91,14 @@ def test_the_margin_of_one_candidate_leaves_room_for_a_second() -> None:
     top_k=st.integers(1, 50),
 )
 def test_whatever_logits_a_model_has_its_run_is_a_run(rows: list[list[float]], scale: float, top_k: int) -> None:
-    engine = ScriptedEngine([torch.tensor(row + [-60.0] * (271 - len(row))) * scale for row in rows])
-    trace = decoding.trace(engine, "a", max_new_tokens=4, top_k=top_k)
+    ENGINE.script = [torch.tensor(row + [-60.0] * (271 - len(row))) * scale for row in rows]
+    trace = decoding.trace(ENGINE, "a", max_new_tokens=4, top_k=top_k)
     assert Trace.from_jsonl(trace.to_jsonl()) == trace
 
 
 @pytest.mark.parametrize("prompt", NASTY.values(), ids=NASTY)
 def test_a_prompt_is_the_text_of_its_tokens(prompt: str) -> None:
-    vocabulary = ScriptedEngine().vocabulary
+    vocabulary = ENGINE.vocabulary
     tokens = vocabulary.tokens(vocabulary.encode(prompt))
     assert is_text_of(prompt, tokens)
     assert not is_text_of(prompt + "x", tokens)
@@ -136,7 +139,7 @@ def test_another_text_is_none_of_its_tokens(prompt: str, tokens: list[str]) -> N
 def test_entropy_of_every_distribution_is_within_its_bounds(run: Trace) -> None:
     step = run.steps[0]
     shares = [c.probability for c in step.candidates]
-    rest = step.rest / (ScriptedEngine().size - 3)
+    rest = step.rest / (ENGINE.size - 3)
     exact = -math.fsum(p * math.log(p) for p in shares) - step.rest * math.log(rest)
     assert step.entropy == pytest.approx(exact, abs=1e-6)
     for wrong in (exact - 1.0, exact + 4.0):

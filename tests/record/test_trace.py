@@ -73,6 +73,9 @@ def traces(draw: st.DrawFn) -> Trace:
     )
 
 
+VOCABULARY = ScriptedEngine().vocabulary
+
+
 @pytest.fixture(scope="module")
 def run() -> Trace:
     return decoding.trace(ScriptedEngine(), "Transformers are the", max_new_tokens=3, top_k=3)
@@ -94,7 +97,7 @@ def test_round_trip(trace: Trace) -> None:
 
 @pytest.mark.parametrize("text", NASTY.values(), ids=NASTY)
 def test_nasty_texts_are_one_line_each(run: Trace, text: str) -> None:
-    tokens = tuple(ScriptedEngine().vocabulary.tokens(ScriptedEngine().vocabulary.encode(text)))
+    tokens = VOCABULARY.tokens(VOCABULARY.encode(text))
     trace = replace(run, prompt=text, prompt_tokens=tokens, stop_reason="error", message=text, note=text)
     assert len(trace.to_jsonl().split("\n")) == 3 + 2 + 1
     assert Trace.from_jsonl(trace.to_jsonl()) == trace

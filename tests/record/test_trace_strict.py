@@ -25,7 +25,7 @@ def changed(run: Trace, line: int, **values: Any) -> str:
         place = lines[line]
         for name in way:
             place = place[int(name) if name.isdigit() else name]
-        place[last] = value
+        place[int(last) if last.isdigit() else last] = value
     return "".join(json.dumps(each, ensure_ascii=False) + "\n" for each in lines)
 
 
