@@ -21,8 +21,6 @@ FUNCTIONS = {"compile", "sub", "subn", "match", "search", "fullmatch", "findall"
 LITERAL = re.compile(
     r"""(?:^|[(,=:\[!&|?{};]|return)\s*/((?:[^/\\\[\n]|\\.|\[(?:[^\]\\\n]|\\.)*\])+)/([a-z]*)""", re.MULTILINE
 )
-    r"""(?:^|[(,=:\[!&|?{};]|return)\s*/((?:[^/\\\[\n]|\\.|\[(?:[^\]\\\n]|\\.)*\])+)/([a-z]*)""", re.MULTILINE
-)
 LENGTH = 50_000
 """Of the shorter text; the longer one has 100,000 characters."""
 MOST = 3.2

@@ -70,12 +70,12 @@ def _rows(run: Record, language: str = "en") -> list[list[str]]:
     The space in front of a word is not printed, as in the notebook, except where two choices of a row differ in
     nothing else.
     """
-    choices = (say("table.choice", language, number=n) for n in range(1, run.top_k + 1))
-    columns = [say("table.input", language), *choices]
     inputs = (run.prompt + join([s.picked.token for s in run.steps[:n]]) for n in range(len(run.steps)))
     rows = [[text, *_cells(step)] for text, step in zip(inputs, run.steps, strict=True)]
-    width = max((len(row) for row in rows), default=1)
-    return [columns[:width], *rows]
+    # As many as there are, whatever the run says that it was asked for.
+    choices = max((len(row) - 1 for row in rows), default=0)
+    columns = [say("table.choice", language, number=n) for n in range(1, choices + 1)]
+    return [[say("table.input", language), *columns], *rows]
 
 
 def _cells(step: Step) -> list[str]:

@@ -109,7 +109,7 @@ def _check_probabilities(step: Step) -> None:
     if len({c.token_id for c in step.candidates} - {NO_ID}) < sum(c.token_id != NO_ID for c in step.candidates):
         raise ContradictionError("a token id stands twice among its candidates")
     # Of one candidate alone, the second is in the rest.
-    second = probabilities[1] if len(probabilities) > 1 else min(last, step.rest, probabilities[0] - step.margin)
+    second = probabilities[1] if len(probabilities) > 1 else max(0.0, min(last - step.margin, step.rest))
     if abs(probabilities[0] - second - step.margin) >= _SUM:
         raise ContradictionError("its margin is not the first probability minus the second")
 

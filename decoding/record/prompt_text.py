@@ -11,19 +11,23 @@ from itertools import groupby
 
 from decoding.record.tokens import Token, join
 
+_MOST_ADDED = 2
+"""Markers that a tokenizer may add at either end."""
+
 
 def is_text_of(prompt: str, tokens: Sequence[Token]) -> bool:
     """Whether `tokens` may be what some tokenizer made of `prompt`."""
     letters = _letters(prompt)
     markers = [_is_marker(token) for token in tokens]
     first = next((n for n, marker in enumerate(markers) if not marker), len(tokens))
-    last = next((n for n, marker in enumerate(reversed(markers)) if not marker), 0)
+    last = next((n for n, marker in enumerate(reversed(markers)) if not marker), len(tokens) - first)
     # Markers that a person typed are part of the prompt; those that the tokenizer added are not.
-    ways = (
-        tokens,
-        tokens[first : len(tokens) - last],
-        [token for token, marker in zip(tokens, markers, strict=True) if not marker or _is_unknown(token)],
-    )
+    ways = [
+        tokens[before : len(tokens) - after]
+        for before in range(min(first, _MOST_ADDED) + 1)
+        for after in range(min(last, _MOST_ADDED) + 1)
+    ]
+    ways.append([token for token, marker in zip(tokens, markers, strict=True) if not marker or _is_unknown(token)])
     return any(_spells(way, letters) for way in ways)
 
 

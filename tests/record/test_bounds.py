@@ -4,9 +4,11 @@ Work is counted in calls of Python and of C, not in seconds: a busy machine coun
 """
 
 import json
+import math
 import sys
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -98,8 +100,6 @@ def test_no_number_in_a_file_decides_how_much_is_made(run: Trace, line: int, pla
 @pytest.mark.parametrize("form", [Trace.to_csv, to_csv_file, to_markdown, to_html, Trace.__str__, Trace.to_frame])
 def test_a_wide_header_makes_no_wide_table(run: Trace, form: Callable[[Trace], object]) -> None:
     """Also of a run that was made in Python, where nobody reads it first."""
-    from dataclasses import replace
-
     form(run)  # with what it imports
     narrow = calls(lambda: form(run))
     assert calls(lambda: form(replace(run, top_k=10**7))) < 1.5 * narrow
@@ -131,23 +131,23 @@ def repeated(field: str, unit: str, count: int, *, in_header: bool) -> str:
     return f'{line}\n{{"stop_reason":"stopped"}}\n' if in_header else run_of(line)
 
 
-@settings(max_examples=100)
+@settings(max_examples=40)
 @given(data=st.data(), in_header=st.booleans(), unit=st.sampled_from(UNITS))
 def test_the_first_fault_ends_the_reading_however_many_follow(data: st.DataObject, in_header: bool, unit: str) -> None:
     """Pydantic went on to the last one, and wrote each down: 4 MB of "1," took 2.7 GB."""
     field = data.draw(st.sampled_from(HEADERS if in_header else STEPS))
-    few, many = (repeated(field, unit, count, in_header=in_header) for count in (200, 4_000))
+    few, many = (repeated(field, unit, count, in_header=in_header) for count in (100, 2_000))
     assert refused(many) != ""
     assert calls(lambda: refused(many)) <= 25 * calls(lambda: refused(few))
     assert peak(lambda: refused(many)) < 60 * len(many) + MEGABYTE
 
 
-@settings(max_examples=30)
+@settings(max_examples=12)
 @given(unit=st.sampled_from(UNITS), field=st.sampled_from(HEADERS))
 def test_a_large_line_is_refused_within_its_own_size(unit: str, field: str) -> None:
-    text = repeated(field, unit, 2 * MEGABYTE // len(unit), in_header=True)
+    text = repeated(field, unit, MEGABYTE // 2 // len(unit), in_header=True)
     assert refused(text) != ""
-    assert peak(lambda: refused(text)) < 60 * MEGABYTE
+    assert peak(lambda: refused(text)) < 30 * MEGABYTE
     assert calls(lambda: refused(text)) < limits.MAX_PROMPT_TOKENS * 40
 
 
@@ -175,8 +175,6 @@ def test_what_is_no_run_costs_its_size_at_most(text: str) -> None:
 def step_of(candidates: int, log_sums: int) -> str:
     """A step whose every number is right, as far as its size allows."""
     share = 1 / (candidates + 1)
-    import math
-
     shown = [
         {"token_id": n, "text": str(n), "probability": share, "logprob": math.log(share), "rank": n}
         for n in range(candidates)
@@ -215,7 +213,7 @@ def test_the_cost_of_a_run_grows_with_its_steps_alone() -> None:
 # ---- a link
 
 
-@settings(max_examples=60)
+@settings(max_examples=20)
 @given(unit=st.sampled_from(UNITS), at=st.integers(0, 6))
 def test_a_link_costs_its_size_at_most(unit: str, at: int) -> None:
     """8,000 characters unpack to 300,000; Pydantic made 80 MB of them."""

@@ -4,8 +4,8 @@ import json
 import math
 from typing import Any
 
+import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -66,7 +66,7 @@ def test_what_is_altered_is_refused(run: Trace, line: int, values: dict[str, Any
 
 
 def test_a_pick_from_beyond_has_room_for_those_before_it(run: Trace) -> None:
-    far = {"forced": True, "picked": picked(run, rank=90)}
+    far = {"forced": True, "picked": picked(run, rank=5_000)}
     with pytest.raises(FormatError, match="its pick contradicts its candidates"):
         Trace.from_jsonl(changed(run, 2, **far))
     with pytest.raises(FormatError, match="it is not forced and did not pick the first candidate"):
@@ -76,9 +76,10 @@ def test_a_pick_from_beyond_has_room_for_those_before_it(run: Trace) -> None:
 def test_the_margin_of_one_candidate_leaves_room_for_a_second() -> None:
     one = decoding.trace(ScriptedEngine(), "a", max_new_tokens=1, top_k=1)
     assert Trace.from_jsonl(one.to_jsonl()) == one
-    for margin in (0.0, 0.6):  # the first has 0.5: a second of 0.5 would leave nothing to the third, 0.25
+    sure = decoding.trace(ScriptedEngine([{" most": 0.9}]), "a", max_new_tokens=1, top_k=1)
+    for trace, margin in ((one, 0.6), (sure, 0.5)):  # a second of less than nothing, and of more than the rest
         with pytest.raises(FormatError, match="its margin is not the first probability minus the second"):
-            Trace.from_jsonl(changed(one, 1, margin=margin + 0.01))
+            Trace.from_jsonl(changed(trace, 1, margin=margin))
 
 
 ENGINE = ScriptedEngine()
@@ -91,7 +92,7 @@ ENGINE = ScriptedEngine()
     top_k=st.integers(1, 50),
 )
 def test_whatever_logits_a_model_has_its_run_is_a_run(rows: list[list[float]], scale: float, top_k: int) -> None:
-    ENGINE.script = [torch.tensor(row + [-60.0] * (271 - len(row))) * scale for row in rows]
+    ENGINE.script = [np.array(row + [-60.0] * (271 - len(row)), np.float32) * np.float32(scale) for row in rows]
     trace = decoding.trace(ENGINE, "a", max_new_tokens=4, top_k=top_k)
     assert Trace.from_jsonl(trace.to_jsonl()) == trace
 
