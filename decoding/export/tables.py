@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from decoding.export.record import Record
 from decoding.export.words import one_line, summary
 from decoding.i18n import say
+from decoding.limits import MAX_TABLE_CHARACTERS
 from decoding.record.step import Candidate, Step
 from decoding.record.tokens import join, visible
 
@@ -109,11 +110,13 @@ def _markdown(text: str) -> str:
 
 
 def to_table(run: Record) -> str:
-    """The notebook's table as lines of text, then the run's totals."""
+    """The notebook's table as lines of text, then the run's totals; the totals alone where the table would repeat the
+    text to many MB.
+    """
     import pandas as pd  # here: as above
 
     text = "\n".join(map(one_line, run.text.split("\n")))
-    if not run.steps:
+    if not run.steps or len(run.steps) * len(run.text) > MAX_TABLE_CHARACTERS:
         return f"{text}\n\n{summary(run)}\n"
     frame = to_frame(run)
     frame["Input"] = [one_line(text) for text in frame["Input"]]
