@@ -87,7 +87,7 @@ NUMBERS = {
 
 @pytest.mark.parametrize(("line", "place"), NUMBERS.values(), ids=NUMBERS)
 @settings(max_examples=12)
-@given(number=st.sampled_from([10**4, 10**9, 10**18, 10**300, 2**63, -(10**9), 1e308, -1e308]))
+@given(number=st.sampled_from([2**24, 10**9, 10**18, 10**300, 2**63, -(10**9), 1e308, -1e308]))
 def test_no_number_in_a_file_decides_how_much_is_made(run: Trace, line: int, place: str, number: float) -> None:
     values = {"loops": [{"start": 0, "period": 1, "repeats": 3}]} if line == -1 else {}
     text = changed(run, line, **values, **{place: number})
