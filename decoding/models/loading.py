@@ -155,11 +155,12 @@ def _read_config(model: str, folder: Path) -> PreTrainedConfig:
 def describe(network: PreTrainedModel, tokenizer: Any, *, model: str, revision: str = "", why: str = "") -> Loaded:
     """A network and its tokenizer with what their configurations say."""
     text_config = network.config.get_text_config(decoder=True)
+    embeddings: Any = network.get_input_embeddings()  # (ids, width)
     ends = getattr(network.generation_config or text_config, "eos_token_id", None)
     return Loaded(
         network=network,
         vocabulary=Vocabulary(tokenizer),
-        vocabulary_size=text_config.vocab_size,
+        vocabulary_size=min(text_config.vocab_size, len(embeddings.weight)),
         info=ModelInfo(
             id=model,
             revision=revision,
