@@ -26,6 +26,8 @@ MAX_TOKEN_CHARACTERS = 1_000
 """Of one token's text. Vocabularies hold runs of 128 spaces, and hardly anything longer."""
 MAX_NOTE_CHARACTERS = 4_000
 """Of every other text: the model's names, the note, the sentence of an error."""
+MAX_REMARKS = 8
+"""Sentences about a prompt's ids, at most; a run has three."""
 MAX_VOCABULARY = 2**24
 """Every token id and every rank is below this. The largest vocabularies have a million tokens."""
 MAX_LOG_SUMS = 16
@@ -56,6 +58,7 @@ def for_browser() -> Mapping[str, int]:
         "stepCharacters": MAX_STEP_CHARACTERS,
         "tokenCharacters": MAX_TOKEN_CHARACTERS,
         "noteCharacters": MAX_NOTE_CHARACTERS,
+        "remarks": MAX_REMARKS,
         "vocabulary": MAX_VOCABULARY,
         "logSums": MAX_LOG_SUMS,
         "linkCharacters": MAX_LINK_CHARACTERS,

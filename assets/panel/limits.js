@@ -43,6 +43,8 @@ function* sizesOf(record) {
     yield ["text", lengthOf(token?.text, LIMITS.tokenCharacters), LIMITS.tokenCharacters];
     yield ["bytes", lengthOf(token?.bytes, 8 * LIMITS.tokenCharacters), 8 * LIMITS.tokenCharacters];
   }
+  yield ["remarks", entriesOf(record.remarks).length, LIMITS.remarks];
+  for (const text of entriesOf(record.remarks)) yield ["remarks", lengthOf(text, LIMITS.noteCharacters), LIMITS.noteCharacters];
   for (const [name, text] of Object.entries({ note: record.note, message: record.message, ...record.model })) {
     yield [name, lengthOf(text, LIMITS.noteCharacters), LIMITS.noteCharacters];
   }

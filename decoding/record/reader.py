@@ -60,7 +60,7 @@ def parse(line: str, most: int = limits.MAX_STEP_CHARACTERS) -> dict[str, Any]:
 
 def header_fields(record: dict[str, Any]) -> dict[str, Any]:
     """The header's fields, checked: `model` as a dict, the tokens as Tokens."""
-    _names(record, _HEADER, ("note",))
+    _names(record, _HEADER, ("note", "remarks"))
     model = _at("model", _object, record["model"])
     return {
         "model": _at("model", _model, model),
@@ -70,6 +70,7 @@ def header_fields(record: dict[str, Any]) -> dict[str, Any]:
         "max_new_tokens": _whole(record, "max_new_tokens", 0, limits.MAX_TEXT_TOKENS),
         "top_k": _whole(record, "top_k", 1, limits.MAX_CHOICES),
         "note": _text(record, "note", limits.MAX_NOTE_CHARACTERS) if "note" in record else "",
+        "remarks": _list(record, "remarks", limits.MAX_REMARKS, _remark) if "remarks" in record else (),
     }
 
 
@@ -177,6 +178,10 @@ def _object(value: Any) -> dict[str, Any]:
     if type(value) is not dict:
         raise FieldError("it has to be an object")
     return value
+
+
+def _remark(value: Any) -> str:
+    return _text({"remark": value}, "remark", limits.MAX_NOTE_CHARACTERS)
 
 
 def _list(record: dict[str, Any], name: str, most: int, read: Callable[[Any], Item]) -> tuple[Item, ...]:
