@@ -4,8 +4,9 @@ Owns one run at a time: how far it may go, what is read of a long prompt at once
 the protocol of `decoding.engines.network`; no library that computes.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from decoding.cancellation import check_left
 from decoding.engines.network import Cache, Logits, Network
@@ -34,7 +35,7 @@ class ModelFacts:
 class LocalEngine:
     """See `decoding.engines.Engine`. One run at a time; `decoding.engines.batching` serves many."""
 
-    def __init__(self, facts: ModelFacts, network: Network) -> None:
+    def __init__(self, facts: ModelFacts, network: Network, *, reference: Callable[[], Any] | None = None) -> None:
         self.info = facts.info
         self.vocabulary = facts.vocabulary
         self.vocabulary_size = facts.vocabulary_size
@@ -44,6 +45,10 @@ class LocalEngine:
         self.beginning_id = facts.beginning_id
         self.network = network
         self.prefix_cache = PrefixCache(network)
+        self.reference = reference
+        """Loads the transformers network of the same weights, which beam search and the proof by `generate` ask; None
+        where there is none.
+        """
 
     def steps(
         self, token_ids: Sequence[int], *, max_new_tokens: int, top_k: int, forced: Mapping[int, int] = NO_PICKS

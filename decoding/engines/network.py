@@ -33,9 +33,10 @@ class Network(Protocol):
         """From so many sequences on a shared pass is faster than one pass for each; at least 2."""
         ...
 
-    def read(self, token_ids: Sequence[int], cache: Cache | None, *, last: int = 1) -> tuple[Sequence[Logits], Cache]:
+    def read(self, token_ids: Sequence[int], cache: Cache | None, *, last: int = 1) -> tuple[Any, Cache]:
         """Read at least one id after what `cache` holds (None: nothing). Returns the logits that follow each of the
-        last `last` ids, and the cache with all of them in it. The cache that was given is used up.
+        last `last` ids, shape (last, vocabulary), and the cache with all of them in it. The cache that was given is
+        used up.
         """
         ...
 

@@ -4,10 +4,12 @@ Owns nothing but the seam: `worker` decodes, and everything else is the engine's
 library, the terminal and the benchmark keep the plain one, which has no thread.
 """
 
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
-from decoding.engines.batching.fair_lock import FairLock, FairNetwork
+from decoding.engines.batching.fair_lock import FairLock, FairNetwork, take_turns
 from decoding.engines.batching.worker import Worker
 from decoding.engines.local import LocalEngine
 from decoding.record.step import NO_PICKS, StepScores
@@ -29,6 +31,8 @@ class BatchedEngine:
         """Whoever makes a pass of the same weights by another way takes this lock for it."""
         engine.network = FairNetwork(engine.network, self.lock)
         self.worker = Worker(engine)
+        self.reference = self._reference if engine.reference else None
+        self._references: weakref.WeakSet[Any] = weakref.WeakSet()
 
     def steps(
         self, token_ids: Sequence[int], *, max_new_tokens: int, top_k: int, forced: Mapping[int, int] = NO_PICKS
@@ -48,6 +52,15 @@ class BatchedEngine:
                 yield replace(step, token_ids=step.token_ids[:top_k], logprobs=step.logprobs[:top_k])
         finally:
             self.worker.leave(sequence, steps=room)
+
+    def _reference(self) -> Any:
+        """See `LocalEngine.reference`; its passes take their turn with the batch's."""
+        assert self._engine.reference
+        network = self._engine.reference()
+        if network not in self._references:
+            self._references.add(network)
+            take_turns(network, self.lock)
+        return network
 
     def score(self, token_ids: Sequence[int], continuation_ids: Sequence[int], *, top_k: int) -> Iterator[StepScores]:
         return self._engine.score(token_ids, continuation_ids, top_k=top_k)

@@ -51,7 +51,7 @@ class FairNetwork:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._network, name)  # facts, which need no turn
 
-    def read(self, token_ids: Sequence[int], cache: Cache | None, *, last: int = 1) -> tuple[Sequence[Logits], Cache]:
+    def read(self, token_ids: Sequence[int], cache: Cache | None, *, last: int = 1) -> tuple[Any, Cache]:
         check_left()
         with self._lock:
             return self._network.read(token_ids, cache, last=last)

@@ -59,7 +59,7 @@ class Worker:
             return sequence
         sequence = TokenSequence(ids, dict(forced), top_k, [steps])
         if recalled:
-            sequence.resume(list(recalled.readouts), recalled.cache)
+            sequence.resume(list(recalled.steps), recalled.cache)
         with self._lock:
             self.reused += recalled is not None
             if sequence.is_done(self._engine.end_ids):
