@@ -27,6 +27,7 @@ from decoding.errors import ModelError, RequestError, RoomError
 from decoding.models import hub
 from decoding.models.catalogue import CATALOGUE, Entry
 from decoding.models.checksums import unchanged
+from decoding.models.context_length import context_of_config, context_of_network
 from decoding.models.devices import Placement, exact_products, place
 from decoding.models.resources import DID_NOT_FIT, is_out_of_memory, parameters_in
 from decoding.models.starter import STARTER_ID, Report, ensure_starter, silent
@@ -85,7 +86,7 @@ def load_words(entry: Entry, report: Report = silent) -> Words:
         vocabulary_size=text_config.vocab_size,
         end_ids=_ids(ends.eos_token_id),
         beginning_id=_beginning(tokenizer, text_config),
-        context_length=getattr(text_config, "max_position_embeddings", None),
+        context_length=context_of_config(text_config),
     )
 
 
@@ -170,7 +171,7 @@ def describe(network: PreTrainedModel, tokenizer: Any, *, model: str, revision: 
         ),
         end_ids=_ids(ends),
         beginning_id=_beginning(tokenizer, text_config),
-        context_length=getattr(text_config, "max_position_embeddings", None),
+        context_length=context_of_network(network, text_config),
     )
 
 

@@ -29,11 +29,13 @@ FILLER = 0
 
 
 class Prompts:
-    """The prompts of one network. `pass_alone` is a pass for one of them, see `decoding.greedy.Forward`."""
+    """The prompts of one network. `pass_alone` is a pass for one of them, see `decoding.greedy.Forward`; `is_plain`
+    is whether ids and a cache are all that it needs.
+    """
 
-    def __init__(self, network: PreTrainedModel, pass_alone: PassAlone) -> None:
+    def __init__(self, network: PreTrainedModel, pass_alone: PassAlone, *, is_plain: bool = True) -> None:
         self._network, self._pass_alone = network, pass_alone
-        self._may_share = can_share(network) and _keeps_all(network)
+        self._may_share = is_plain and can_share(network) and _keeps_all(network)
         self._proved, self._failed = False, False
 
     def choose(self, texts: Sequence[Text]) -> list[Text]:

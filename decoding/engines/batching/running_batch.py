@@ -23,11 +23,13 @@ PassAlone = Callable[[Sequence[int], Any], tuple[torch.Tensor, Any]]
 
 
 class Seats:
-    """At most `most` texts of one network. `pass_alone` is a pass for one of them, see `decoding.greedy.Forward`."""
+    """At most `most` texts of one network. `pass_alone` is a pass for one of them, see `decoding.greedy.Forward`;
+    `is_plain` is whether ids and a cache are all that it needs.
+    """
 
-    def __init__(self, network: PreTrainedModel, pass_alone: PassAlone, *, most: int) -> None:
+    def __init__(self, network: PreTrainedModel, pass_alone: PassAlone, *, most: int, is_plain: bool = True) -> None:
         self._network, self._pass_alone, self._most = network, pass_alone, most
-        self.may_share = can_share(network)
+        self.may_share = is_plain and can_share(network)
         self._proved, self._failed = False, False
         self._texts: list[Text] = []  # in the order of the rows
         self._rows = Rows(network)

@@ -59,7 +59,7 @@ class Batch:
         self._texts: list[Text] = []  # in order of arrival
         self._worker: threading.Thread | None = None
         self._seats = self._make_seats()
-        self._prompts = Prompts(engine.network, engine.forward)
+        self._prompts = Prompts(engine.network, engine.forward, is_plain=engine.reader.is_plain)
         self.reused = 0
         """Readers that were served, in whole or in part, from what another run wrote."""
 
@@ -104,7 +104,8 @@ class Batch:
             text.wanted.remove(steps)
 
     def _make_seats(self) -> Seats:
-        return Seats(self._engine.network, self._engine.forward, most=self._max_rows)
+        plain = self._engine.reader.is_plain
+        return Seats(self._engine.network, self._engine.forward, most=self._max_rows, is_plain=plain)
 
     def _read_along(self, ids: tuple[int, ...], steps: int, top_k: int, forced: Mapping[int, int]) -> Text | None:
         with self._lock:

@@ -2,7 +2,6 @@
 vocabulary's.
 """
 
-import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -13,11 +12,13 @@ import torch
 from decoding.engines import NO_PICKS
 from decoding.engines.prefix_cache import Memory
 from decoding.engines.torch import direct, graph, lean
-from decoding.engines.torch.names import cache_name
+from decoding.engines.torch.reading import Reader
+from decoding.engines.torch.reading_proof import Proved, prove, unproved
 from decoding.engines.torch.softmax import read_scores
 from decoding.engines.torch.threads import spare_the_cores
 from decoding.greedy import Forward, greedy_loop, score_rows
 from decoding.models.catalogue import Entry
+from decoding.models.lent import zero_gpu
 from decoding.models.loading import Loaded, load_model
 from decoding.models.starter import Report, silent
 from decoding.pages import taken_ahead
@@ -30,7 +31,8 @@ def load(model: str | Entry, *, device: str = "auto", dtype: str = "auto", repor
 
     `device` is "auto", "cuda", "mps" or "cpu"; `dtype` is "auto" (float32 where it fits comfortably, else bfloat16),
     "float32", "bfloat16" or "float16". `report` hears of progress. Raises RequestError for a name, device or dtype that
-    does not exist, ModelError for a model that cannot be had, RoomError for one that does not fit.
+    does not exist, ModelError for a model that cannot be had or does not read forward, RoomError for one that does not
+    fit.
     """
     return best(load_model(model, device=device, dtype=dtype, report=report))
 
@@ -47,7 +49,8 @@ def best(loaded: Loaded) -> "LocalEngine":
             ways.append(lean.NAME)
         spare_the_cores(loaded.network)
     taken_ahead()  # of no use any more, where the weights stay where they are
-    engine, why = LocalEngine(loaded), [loaded.info.why]
+    engine = LocalEngine(loaded)
+    why = [loaded.info.why, *engine.notes]
     if engine.network.device.type == graph.DEVICE:
         engine.graph, why_not = graph.graph_loop(engine.network, engine.forward)
         (why if why_not else ways).append(why_not or graph.NAME)
@@ -56,28 +59,37 @@ def best(loaded: Loaded) -> "LocalEngine":
 
 
 class LocalEngine:
-    """See `decoding.engines.Engine`."""
+    """See `decoding.engines.Engine`. Making one tries the network with a few ids; raises ModelError for a network that
+    does not read forward.
+    """
 
     def __init__(self, loaded: Loaded) -> None:
         self.info = loaded.info
         self.vocabulary = loaded.vocabulary
         self.vocabulary_size = loaded.vocabulary_size
-        self.context_length = loaded.context_length
         self.max_top_k: int | None = None
         self.end_ids = loaded.end_ids
         self.beginning_id = loaded.beginning_id
         self.network = loaded.network
         self.memory = Memory()
         self.graph: graph.GraphLoop | None = None  # instead of the plain loop, where `best` found one
-        taken = inspect.signature(loaded.network.forward).parameters
-        self._cache_name = cache_name(loaded.network)
-        self._options: dict[str, Any] = {"use_cache": True} if self._cache_name else {}
-        if "logits_to_keep" in taken:
-            self._options["logits_to_keep"] = 1
+        # A GPU that is lent is not here yet; the first run has it.
+        self._is_proved = not zero_gpu()
+        self._take(prove(self.network, model=self.info.id) if self._is_proved else unproved(self.network))
+
+    def _take(self, proved: Proved) -> None:
+        self.reader: Reader = proved.reader
+        self.context_length, self.notes = proved.context_length, proved.notes
+
+    def _prove_once(self) -> None:
+        if not self._is_proved:
+            self._take(prove(self.network, model=self.info.id))
+            self._is_proved = True
 
     def steps(
         self, token_ids: Sequence[int], *, max_new_tokens: int, top_k: int, forced: Mapping[int, int] = NO_PICKS
     ) -> Iterator[StepScores]:
+        self._prove_once()
         room = max_new_tokens
         if self.context_length is not None:
             room = max(0, min(room, self.context_length - len(token_ids)))
@@ -129,30 +141,11 @@ class LocalEngine:
             )
 
     def score(self, token_ids: Sequence[int], continuation_ids: Sequence[int], *, top_k: int) -> Iterator[StepScores]:
-        steps = len(continuation_ids)
-        options = self._options | ({"use_cache": False} if self._cache_name else {})
-        if "logits_to_keep" in options:
-            options["logits_to_keep"] = steps
-        with torch.inference_mode():
-            input_ids = torch.tensor([[*token_ids, *continuation_ids[:-1]]], device=self.network.device)  # (1, read)
-            rows = self.network(input_ids=input_ids, **options).logits[0, -steps:]  # (steps, vocabulary)
+        self._prove_once()
+        rows = (row for piece in self.reader.rows(token_ids, continuation_ids) for row in piece)
         return score_rows(rows, continuation_ids, top_k=top_k, read=read_scores)
 
-    @torch.inference_mode()
     def forward(self, unread: Sequence[int], cache: Any) -> tuple[torch.Tensor, Any]:
-        """One forward pass (see `decoding.greedy.Forward`). A model that remembers nothing is given the whole text
-        again: its cache is the ids themselves.
-        """
-        if self._cache_name is None:
-            unread = cache = [*(cache or ()), *unread]
-        options = (
-            self._options if cache is None or self._cache_name is None else self._options | {self._cache_name: cache}
-        )
-        input_ids = torch.tensor([list(unread)], device=self.network.device)  # (1, unread)
-        output = self.network(input_ids=input_ids, **options)
-        if self._cache_name is not None:
-            cache = getattr(output, self._cache_name, None)
-            if cache is None:  # it takes a cache and returns none
-                self._cache_name, cache = None, list(unread)
-                self._options.pop("use_cache")
-        return output.logits[0, -1], cache
+        """One forward pass, see `decoding.greedy.Forward` and `decoding.engines.torch.reading`."""
+        logits, cache = self.reader.read(unread, cache)
+        return logits[-1], cache
