@@ -17,6 +17,7 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
+    GenerationConfig,
     PreTrainedConfig,
     PreTrainedModel,
 )
@@ -128,10 +129,11 @@ def _load(model: str, folder: Path, placement: Placement) -> tuple[PreTrainedMod
     config, tokenizer = _read_files(model, folder)
     settings = _from_files(model, lambda: read_settings(folder, config))
     options = _LOCAL | {"config": config, "dtype": placement.dtype, "use_safetensors": True}
-    options |= {"output_loading_info": True, "generation_config": settings}
+    options |= {"output_loading_info": True, "generation_config": GenerationConfig()}  # type: ignore[no-untyped-call]
     network, found = _from_files(model, lambda: AutoModelForCausalLM.from_pretrained(folder, **options))
     if found["missing_keys"]:  # transformers fills them with random numbers, and only logs it
         raise ModelError(f"{model} could not be loaded: its files lack weights, {min(found['missing_keys'])} for one.")
+    network.generation_config = settings
     exact_products()
     try:
         network.eval().to(placement.device)

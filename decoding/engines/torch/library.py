@@ -4,11 +4,11 @@ Knows a network and ids.
 """
 
 import copy
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import torch
-from transformers import GenerationConfig, PreTrainedModel
+from transformers import GenerationConfig, GenerationMixin, PreTrainedModel
 
 
 @torch.inference_mode()
@@ -29,3 +29,9 @@ def generate(network: PreTrainedModel, token_ids: Sequence[int], *, end_ids: Col
         return_dict_in_generate=True,
         **options,
     )
+
+
+def prepares_itself(network: PreTrainedModel) -> bool:
+    """Whether a family has a way of its own to make a step's inputs."""
+    own: Callable[..., Any] | None = getattr(type(network), "prepare_inputs_for_generation", None)
+    return own is not GenerationMixin.prepare_inputs_for_generation

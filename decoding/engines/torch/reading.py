@@ -59,6 +59,8 @@ class Reader:
         self.keeps_last = "logits_to_keep" in taken
         self.generates_with_cache = self.way is not Way.WHOLE
         """Whether transformers' `generate` says the same with its cache as without."""
+        self.takes_several = self.way is not Way.WHOLE
+        """Whether it goes on with several ids at once: some networks begin anew with those."""
         self._taken = taken
         self._options: dict[str, Any] = {"use_cache": self.way is not Way.WHOLE} if "use_cache" in taken else {}
         self._vocabulary: int = network.config.get_text_config(decoder=True).vocab_size
@@ -88,7 +90,7 @@ class Reader:
             check_left()
             stop = self._end_of_piece(len(token_ids), done, steps)
             end = len(token_ids) + stop - 1
-            unread, cache = (text[:end], None) if self.way is Way.WHOLE else (text[read:end], cache)
+            unread, cache = (text[read:end], cache) if self.takes_several else (text[:end], None)
             logits, cache = self.read(unread, cache, last=stop - done)
             yield logits
             done, read = stop, end
@@ -111,7 +113,7 @@ class Reader:
         most = max(1, PIECE_BYTES // self._row_bytes)
         if self.keeps_last or len(unread) <= most:
             return [unread]
-        if self.way is Way.WHOLE or last > 1:
+        if not self.takes_several or last > 1:
             self._check_memory(len(unread))
             return [unread]
         return [unread[first : first + most] for first in range(0, len(unread), most)]

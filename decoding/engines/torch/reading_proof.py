@@ -6,14 +6,14 @@ text says; and so must transformers' own `generate`. The first way that does is 
 Knows no run and no text.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import GenerationMixin, PreTrainedModel
+from transformers import PreTrainedModel
 
-from decoding.engines.torch.library import generate
+from decoding.engines.torch.library import generate, prepares_itself
 from decoding.engines.torch.reading import Reader, Way
 from decoding.errors import ModelError, RoomError
 from decoding.models.context_length import context_of_network, rope_switch
@@ -135,7 +135,7 @@ class _Proof:
             return Reader(self.network), ()  # it is said at the first step
         first = max(1, len(ids) // 2 if len(ids) > FEW else len(ids) - 3)
         reader = self._first_that_goes_on(ids, first, rows)
-        if reader.way is not Way.CACHE or _prepares_itself(self.network):
+        if reader.way is not Way.CACHE or prepares_itself(self.network):
             self._check_generate(reader, ids[:first])
         return reader, (_NOTES[reader.way],) if reader.way in _NOTES and reader.cache_name else ()
 
@@ -144,6 +144,7 @@ class _Proof:
         for way in Way:
             reader = Reader(self.network, way)
             if reader.way is way and self._goes_on(reader, ids, first, rows):
+                reader.takes_several = reader.takes_several and self._takes_several(reader, ids, first, rows)
                 return reader
         raise ModelError(_MOVES.format(model=self.model, kind=self.kind))
 
@@ -174,6 +175,14 @@ class _Proof:
                 raise
             return False
         return True
+
+    def _takes_several(self, reader: Reader, ids: Sequence[int], first: int, rows: torch.Tensor) -> bool:
+        _, cache = reader.read(ids[:first])
+        try:
+            logits, _ = reader.read(ids[first:], cache, last=len(ids) - first)
+        except (RuntimeError, ValueError, IndexError, AssertionError):
+            return False
+        return self._same(logits, rows[first:])
 
     # ---- beside generate
 
@@ -214,11 +223,11 @@ class _Proof:
         if switch is None or reader.way is Way.WHOLE or (length is not None and length <= switch):
             return Proved(reader, length, notes)
         anew = Reader(self.network, reader.way, switch=switch)
-        anew.generates_with_cache = reader.generates_with_cache
+        anew.generates_with_cache, anew.takes_several = reader.generates_with_cache, reader.takes_several
         if self.parameters * switch <= AFFORDABLE:
             does = self._generates(anew, self.ids(max(1, switch - 2)), use_cache=True, steps=6)
         else:  # by its code alone: whoever drops a cache does it there
-            does = _prepares_itself(self.network) and hasattr(self.config, "original_max_position_embeddings")
+            does = prepares_itself(self.network) and hasattr(self.config, "original_max_position_embeddings")
         if does:
             return Proved(anew, length, (*notes, ANEW.format(switch=switch)))
         return Proved(reader, switch, (*notes, CUT.format(switch=switch)))
@@ -238,9 +247,3 @@ def _token_ids(config: Any) -> list[int]:
     return [
         each for value in named for each in (value if isinstance(value, list) else [value]) if isinstance(each, int)
     ]
-
-
-def _prepares_itself(network: PreTrainedModel) -> bool:
-    """Whether a family has a way of its own to make a step's inputs."""
-    own: Callable[..., Any] | None = getattr(type(network), "prepare_inputs_for_generation", None)
-    return own is not GenerationMixin.prepare_inputs_for_generation
