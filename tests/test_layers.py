@@ -28,7 +28,9 @@ UPWARDS = {("decoding.record.trace", "decoding.export")}
 
 # Who may import what; "" is everybody.
 RUNS_MODELS = (
+    "decoding.models.context_length",
     "decoding.models.devices",
+    "decoding.models.generation_settings",
     "decoding.models.loading",
     "decoding.models.starter",
     "decoding.engines",

@@ -2,9 +2,13 @@
 engine.
 """
 
+from dataclasses import replace
+
 from decoding.engines.local import LocalEngine, ModelFacts
 from decoding.engines.torch.network import TorchNetwork
+from decoding.engines.torch.reading_proof import prove, unproved
 from decoding.models.catalogue import Entry
+from decoding.models.lent import zero_gpu
 from decoding.models.loading import Loaded, load_model
 from decoding.models.starter import Report, silent
 
@@ -23,13 +27,18 @@ def load(model: str | Entry, *, device: str = "auto", dtype: str = "auto", repor
 
 
 def engine_of(loaded: Loaded) -> LocalEngine:
-    """The engine over a network that is in memory."""
+    """The engine over a network that is in memory, which is tried with a few ids. Raises ModelError for a network that
+    does not read forward.
+    """
+    is_here = not zero_gpu()  # a GPU that is lent is not here yet: the first run tries the network
+    proved = prove(loaded.network, model=loaded.info.id) if is_here else unproved(loaded.network)
     facts = ModelFacts(
-        info=loaded.info,
+        info=replace(loaded.info, why="; ".join(filter(None, (loaded.info.why, *proved.notes)))),
         vocabulary=loaded.vocabulary,
         vocabulary_size=loaded.vocabulary_size,
-        context_length=loaded.context_length,
+        context_length=proved.context_length,
         end_ids=loaded.end_ids,
         beginning_id=loaded.beginning_id,
     )
-    return LocalEngine(facts, TorchNetwork(loaded.network), reference=lambda: loaded.network)
+    network = TorchNetwork(proved.reader, model=loaded.info.id, is_proved=is_here)
+    return LocalEngine(facts, network, reference=lambda: loaded.network)
