@@ -46,8 +46,10 @@ ALLOWED = {
     "llama_cpp": ("decoding.bench",),  # on request, where it is installed
     "spaces": ("decoding.engines",),
     "httpx": ("decoding.engines",),
+    "onnx": ("decoding.engines.onnx",),
+    "onnxruntime": ("decoding.engines.onnx",),
     "gguf": ("decoding.models.starter",),
-    "filelock": ("decoding.models.starter",),
+    "filelock": ("decoding.models.starter", "decoding.engines.onnx.graph_cache"),
     "huggingface_hub": ("decoding.models.hub", "decoding.models.download", "decoding.serving.availability"),
     "psutil": ("decoding.models.resources", "decoding.bench"),
     "numpy": ("decoding.softmax", "decoding.engines", "decoding.models", "decoding.pages", "decoding.bench"),
