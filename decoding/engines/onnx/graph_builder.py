@@ -7,7 +7,9 @@ same bytes.
 Operators beside ONNX's own are ONNX Runtime's (domain com.microsoft).
 """
 
+import json
 from collections.abc import Sequence
+from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,7 +19,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 MICROSOFT = "com.microsoft"
-WEIGHTS_FILE, GRAPH_FILE = "weights.bin", "model.onnx"
+WEIGHTS_FILE, GRAPH_FILE, OUTSIDE_FILE = "weights.bin", "model.onnx", "outside.json"
 _INLINE_BYTES = 1024  # up to here a constant stands in the graph itself
 _ALIGNMENT = 4096  # a page
 _OPSETS = (helper.make_opsetid("", 18), helper.make_opsetid(MICROSOFT, 1))
@@ -34,6 +36,7 @@ class GraphBuilder:
         self._inputs: list[Any] = []
         self._outputs: list[Any] = []
         self._file: BinaryIO = (folder / WEIGHTS_FILE).open("wb")
+        self._outside: dict[str, tuple[str, int, list[int]]] = {}
         self._block_sums: dict[tuple[str, int], str] = {}
 
     # 1. Constants
@@ -57,6 +60,11 @@ class GraphBuilder:
             tensor.external_data.add(key=key, value=str(value))
         self._constants[name] = tensor
         return name
+
+    def outside(self, name: str, shape: Sequence[int], file: str, offset: int) -> str:
+        """Name float32 values that lie in another file. A session is given them when it is opened."""
+        self._outside[name] = (file, offset, list(shape))
+        return self.external(name, TensorProto.FLOAT, shape, OUTSIDE_FILE, 0, 4 * prod(shape))
 
     def again(self, name: str, constant: str, shape: Sequence[int]) -> str:
         """Name the bytes of a constant once more, in another shape."""
@@ -117,6 +125,7 @@ class GraphBuilder:
         model.ir_version = _IR_VERSION
         helper.set_model_props(model, metadata)
         onnx.save(model, self.folder / GRAPH_FILE)
+        (self.folder / OUTSIDE_FILE).write_text(json.dumps(self._outside, indent=1), "utf-8")
 
     def close(self) -> None:
         """Close the file of weights, however the writing ended."""

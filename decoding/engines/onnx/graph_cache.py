@@ -2,7 +2,7 @@
 
 Owns when a graph is made (once, under a lock, in a folder that is renamed into place when it is whole), what it is made
 anew for (other weights, another version of this program's graphs, a file that is missing or short), and how much disk
-it needs. Knows no architecture and no runtime.
+it needs. Knows no architecture.
 """
 
 import errno
@@ -10,67 +10,67 @@ import hashlib
 import re
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from pathlib import Path
 
-import onnxruntime
-
-from decoding.engines.onnx.building import build_gguf
-from decoding.engines.onnx.graph_builder import GRAPH_FILE
+from decoding.engines.onnx.building import build_gguf, build_safetensors
+from decoding.engines.onnx.graph_files import GraphFiles
 from decoding.errors import ModelError
 from decoding.models.checksums import flush, is_whole, seal
-from decoding.models.gguf import GgufFile, read_gguf
+from decoding.models.gguf import read_gguf
 from decoding.models.resources import check_disk
-from decoding.models.spec import ModelSpec
+from decoding.models.safetensors import WIDTHS, StoredTensor, read_headers, weight_files
+from decoding.models.spec import ModelSpec, NoGraphError
+from decoding.models.spec_config import spec_of_config
+from decoding.models.spec_gguf import spec_of_gguf
 from decoding.models.starter import Report, cache_folder, silent
 
 VERSION = 1
 """Raise it to distrust graphs that were made before."""
-SPEC_FILE = "spec.json"
+GRAPH_NOT_KEPT = "{model} cannot be kept as a graph in {cache} ({reason}): set GREEDYSCOPE_CACHE to a writable folder."
+_SPEC_FILE = "spec.json"
 _WORK_PREFIX = "making-"
 _PIECE = 2**16
-_PER_BYTE = 2.0  # Q5_0, the worst: 22 bytes become 42
+_PER_BYTE = 2  # Q5_0, the worst: 22 bytes become 42
 _TABLES_BYTES = 100_000_000  # of rotary embeddings, and some to spare
 _UNSAFE = re.compile(r"[^\w.-]+")
-GRAPH_NOT_KEPT = (
-    "The graph of {model} cannot be kept in {cache} ({reason}): set GREEDYSCOPE_CACHE to a writable folder."
-)
-
-
-@dataclass(frozen=True, slots=True)
-class GraphFiles:
-    """A graph on the disk."""
-
-    folder: Path
-    spec: ModelSpec
-
-    def open(self, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
-        """A session over the graph, on the CPU. `options` are completed with what the graph needs."""
-        return onnxruntime.InferenceSession(self.folder / GRAPH_FILE, options, providers=["CPUExecutionProvider"])
+_STORED = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 
 
 def graphs_folder() -> Path:
     return cache_folder() / "graphs"
 
 
+def is_made(source: Path, *, unpacked: bool = False, folder: Path | None = None) -> bool:
+    """Whether the graph of a model is in the cache, each file as long as it was when written."""
+    try:
+        return is_whole((folder or graphs_folder()).absolute() / _name(source, unpacked))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
 def ensure_graph(
     source: Path, *, unpacked: bool = False, folder: Path | None = None, report: Report = silent
 ) -> GraphFiles:
-    """The graph of a GGUF file, made first where it is not in the cache yet; `unpacked`: its weights as float32, for
-    many rows at once. Raises ModelError where it cannot be made.
+    """The graph of a GGUF file, or of a folder of safetensors, made first where it is not in the cache yet.
+
+    `unpacked`: a GGUF's weights as float32, for many rows at once. Raises ModelError for damaged files and a full disk,
+    and NoGraphError where this model goes through transformers.
     """
     cache = (folder or graphs_folder()).absolute()
-    ready = cache / _name(source, unpacked)
     try:
-        if (found := _found(ready)) is None:
+        ready = cache / _name(source, unpacked)
+        if (found := _found(source, ready)) is None:
             import filelock  # here: a warm start needs none
 
             cache.mkdir(parents=True, exist_ok=True)
             with filelock.FileLock(cache / f"{ready.name}.lock"):
-                if (found := _found(ready)) is None:
+                if (found := _found(source, ready)) is None:
                     _make(source, ready, unpacked, report)
-                    found = _found(ready)
+                    found = _found(source, ready)
         if found is None:
             raise OSError(errno.EIO, "what was written is not there")
     except OSError as error:
@@ -79,14 +79,15 @@ def ensure_graph(
     return found
 
 
-def _found(ready: Path) -> GraphFiles | None:
+def _found(source: Path, ready: Path) -> GraphFiles | None:
     """A graph that is here and whole."""
     if not is_whole(ready):
         return None
     try:
-        return GraphFiles(ready, ModelSpec.from_json((ready / SPEC_FILE).read_text("utf-8")))
+        spec = ModelSpec.from_json((ready / _SPEC_FILE).read_text("utf-8"))
     except (OSError, ValueError, KeyError, TypeError):
         return None
+    return GraphFiles(ready, spec, source)
 
 
 def _make(source: Path, ready: Path, unpacked: bool, report: Report) -> None:
@@ -94,14 +95,14 @@ def _make(source: Path, ready: Path, unpacked: bool, report: Report) -> None:
     report(f"Preparing {source.name} …", None)
     for left in ready.parent.glob(f"{_WORK_PREFIX}{ready.name}-*"):  # the lock was free, so whoever made these is gone
         shutil.rmtree(left, ignore_errors=True)
-    gguf = read_gguf(source)
-    check_disk(source.name, _bytes_needed(gguf, unpacked), ready.parent)
+    plan = _plan(source, unpacked)
+    check_disk(source.name, plan.bytes_needed, ready.parent)
     work = Path(tempfile.mkdtemp(prefix=f"{_WORK_PREFIX}{ready.name}-", dir=ready.parent))
     try:
         graph = work / "graph"
         graph.mkdir()
-        spec = build_gguf(gguf, graph, unpacked=unpacked)
-        (graph / SPEC_FILE).write_text(spec.to_json(), "utf-8")
+        plan.build(graph)
+        (graph / _SPEC_FILE).write_text(plan.spec.to_json(), "utf-8")
         seal(graph)
         if ready.exists():
             ready.rename(work / "old")
@@ -111,19 +112,57 @@ def _make(source: Path, ready: Path, unpacked: bool, report: Report) -> None:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _bytes_needed(file: GgufFile, unpacked: bool) -> int:
-    """Bytes of a graph: weights as stored, those of more than four bits as two of four, or four bytes each; tables."""
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What is about to be written."""
+
+    spec: ModelSpec
+    bytes_needed: int
+    build: Callable[[Path], None]
+
+
+def _plan(source: Path, unpacked: bool) -> _Plan:
+    if source.is_dir():
+        tensors = _stored_tensors(source)
+        spec = spec_of_config(source, _most_stored(tensors))
+        copied = sum(4 * prod(one.shape) for one in tensors.values() if one.dtype != "F32")
+        return _Plan(spec, copied + _TABLES_BYTES, partial(build_safetensors, tensors, spec))
+    file = read_gguf(source)
+    spec = spec_of_gguf(file)
     weights = sum(prod(t.shape) * 4 if unpacked else _PER_BYTE * t.size for t in file.tensors.values())
-    return int(weights) + _TABLES_BYTES
+    return _Plan(spec, weights + _TABLES_BYTES, partial(build_gguf, file, spec, unpacked=unpacked))
+
+
+def _stored_tensors(folder: Path) -> dict[str, StoredTensor]:
+    try:
+        return read_headers(weight_files(folder))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise NoGraphError(f"its safetensors cannot be read ({str(error)[:80]})") from error
+
+
+def _most_stored(tensors: dict[str, StoredTensor]) -> str:
+    """The dtype that most values have."""
+    counts: dict[str, int] = {}
+    for tensor in tensors.values():
+        counts[tensor.dtype] = counts.get(tensor.dtype, 0) + prod(tensor.shape)
+    most = max(counts, key=lambda dtype: counts[dtype], default="F32")
+    if most not in WIDTHS:
+        raise NoGraphError(f"its weights are stored as {most}")
+    return _STORED[most]
 
 
 def _name(source: Path, unpacked: bool) -> str:
-    """A folder's name: the model's, and a sum of what the graph is made of: the file as it is now, and our version."""
-    stat = source.stat()
-    with source.open("rb") as opened:
-        begins = opened.read(_PIECE)
-        opened.seek(max(0, stat.st_size - _PIECE))
-        ends = opened.read(_PIECE)
-    made_of = f"{VERSION} {unpacked} {stat.st_size} {stat.st_mtime_ns}".encode()
-    found = hashlib.sha256(made_of + begins + ends).hexdigest()[:16]
-    return f"{_UNSAFE.sub('-', source.stem)[:60]}{'-float32' if unpacked else ''}-{found}"
+    """A folder's name: the model's, and a sum of what the graph is made of: the files as they are now, and our
+    version.
+    """
+    found = hashlib.sha256(f"{VERSION} {unpacked}".encode())
+    files = [source / "config.json", *weight_files(source)] if source.is_dir() else [source]
+    for file in files:
+        stat = file.stat()
+        found.update(f"{file.name} {stat.st_size} {stat.st_mtime_ns}".encode())
+        with file.open("rb") as opened:
+            found.update(opened.read(_PIECE))
+            opened.seek(max(0, stat.st_size - _PIECE))
+            found.update(opened.read(_PIECE))
+    name = _UNSAFE.sub("-", source.name if source.is_dir() else source.stem)[:60]
+    return f"{name}{'-float32' if unpacked else ''}-{found.hexdigest()[:16]}"

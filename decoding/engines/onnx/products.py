@@ -49,10 +49,9 @@ class Products:
         """matrix · x + bias.  (rows, ids, inputs) → (rows, ids, outputs)"""
         graph = self._graph
         if isinstance(matrix, FloatMatrix):
-            operands = [x, self._floats(matrix, name)]
-            terms = [
-                graph.node("FusedMatMul", operands, domain=MICROSOFT, transB=1, out="" if bias is not None else out)
-            ]
+            operands, last = [x, self._floats(matrix, name)], "" if bias is not None else out
+            turned = int(not matrix.by_inputs)
+            terms = [graph.node("FusedMatMul", operands, out=last, domain=MICROSOFT, transB=turned)]
         else:
             offsets = _offsets(matrix)
             halves = self._halves(matrix, name)
@@ -90,7 +89,10 @@ class Products:
     def _floats(self, matrix: FloatMatrix, name: str) -> str:
         if name not in self._written:
             self._written[name] = ()
-            self._graph.constant(name, matrix.values)
+            if matrix.values is not None:
+                self._graph.constant(name, matrix.values)
+            elif matrix.place:
+                self._graph.outside(name, matrix.stored_shape, matrix.place.file.name, matrix.place.offset)
         return name
 
     def _halves(self, matrix: BlockMatrix, name: str) -> tuple[_Half, ...]:

@@ -45,3 +45,29 @@ class Runner:
             },
         )
         return logits[0], dict(zip(self.names, new, strict=True))
+
+    def read_rows(
+        self,
+        ids: Sequence[Sequence[int]],
+        buffers: Cache,
+        before: Any,
+        *,
+        lengths: Any = None,
+        positions: Sequence[int] = (0,),
+    ) -> Any:
+        """Read ids of several rows into buffers that are input and output at once. `before` are the ids that each row
+        has read; `lengths`, how many of these ids are its own, where the rest is padding.
+        """
+        ends = before + np.int32(len(ids[0])) if lengths is None else before + lengths
+        binding = self.session.io_binding()
+        binding.bind_output("logits", "cpu")
+        binding.bind_cpu_input("input_ids", np.array(ids, np.int64))
+        binding.bind_cpu_input("seqlens_k", ends - np.int32(1))
+        binding.bind_cpu_input("total_length", np.array(ends.max(), np.int32))
+        binding.bind_cpu_input("positions", np.array(positions, np.int64))
+        for name in self.names:
+            value = onnxruntime.OrtValue.ortvalue_from_numpy(buffers[name])
+            binding.bind_ortvalue_input(f"past_{name}", value)
+            binding.bind_ortvalue_output(f"new_{name}", value)
+        self.session.run_with_iobinding(binding)
+        return binding.get_outputs()[0].numpy()

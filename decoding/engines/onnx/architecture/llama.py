@@ -5,7 +5,6 @@ x += down(silu(gate(norm(x))) · up(norm(x)))
 """
 
 from decoding.engines.onnx.architecture.pieces import Pieces
-from decoding.engines.onnx.graph_builder import MICROSOFT
 
 SAFETENSORS = {
     "embedding": "model.embed_tokens.weight",
@@ -49,27 +48,15 @@ def write(pieces: Pieces) -> None:
     normed = pieces.rms_norm(x, "attention_norm", 0)
     for layer in range(spec.layers):
         # 1. qkv, rotary, attention  (rows, ids, heads · head width)
-        qkv = _qkv(pieces, normed, layer)
-        attention = pieces.attention(qkv, layer)
-        written = pieces.linear(attention, "output", layer, bias=spec.output_bias)
+        if spec.head_norms:
+            qkv = pieces.normed_heads(normed, layer)
+        else:
+            qkv = pieces.linears(normed, ["query", "key", "value"], layer, bias=spec.qkv_bias)
+        written = pieces.linear(pieces.attention(qkv, layer), "output", layer, bias=spec.output_bias)
         # 2. mlp  (rows, ids, width)
         x, normed = pieces.add_rms_norm(x, written, "mlp_norm", layer)
-        more = pieces.linear(_gated(pieces, normed, layer), "down", layer, bias=spec.mlp_bias)
+        more = pieces.gated_mlp(normed, layer)
         # 3. the next layer's norm, or the last
         after = ("last_norm", None) if layer + 1 == spec.layers else ("attention_norm", layer + 1)
         x, normed = pieces.add_rms_norm(x, more, *after)
     pieces.end(normed)
-
-
-def _qkv(pieces: Pieces, x: str, layer: int) -> list[str]:
-    """Queries, keys and values, apart or as one."""
-    names = ["query", "key", "value"]
-    return pieces.linears(x, names, layer, bias=pieces.spec.qkv_bias)
-
-
-def _gated(pieces: Pieces, x: str, layer: int) -> str:
-    """silu(gate) · up.  (rows, ids, MLP's width)"""
-    both = pieces.linears(x, ["gate", "up"], layer, bias=pieces.spec.mlp_bias)
-    gate, up = both if len(both) == 2 else pieces.graph.split(both[0], [pieces.spec.mlp_width] * 2)
-    silu = pieces.graph.node("QuickGelu", [gate], domain=MICROSOFT, alpha=1.0)  # x · sigmoid(x)
-    return pieces.graph.node("Mul", [silu, up])

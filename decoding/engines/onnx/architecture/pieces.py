@@ -24,6 +24,9 @@ class Pieces:
     products: Products
     weights: Weights
     spec: ModelSpec
+    is_gguf: bool
+    norms_less_one: bool = False
+    """Whether norms' weights are stored less one."""
 
     # 1. Ends
 
@@ -61,14 +64,27 @@ class Pieces:
 
     def add_rms_norm(self, x: str, more: str, name: str, layer: int | None = None) -> tuple[str, str]:
         """x + more, and its norm."""
-        weight, number = self._vector(name, layer), f"{name}.{layer}"
-        outputs = [f"{number}.normed", "", "", f"{number}.sum"]
+        weight, out = self._vector(name, layer), _named(name, layer)
+        outputs = [f"{out}.normed", "", "", f"{out}.sum"]
         epsilon, op = self.spec.norm_epsilon, "SkipSimplifiedLayerNormalization"
         self.graph.nodes(op, [x, more, weight], outputs, domain=MICROSOFT, epsilon=epsilon)
         return outputs[3], outputs[0]
 
+    def layer_norm(self, x: str, name: str, layer: int | None = None) -> str:
+        inputs = [x, self._vector(name, layer), self._vector(f"{name}.bias", layer)]
+        return self.graph.node("LayerNormalization", inputs, axis=-1, epsilon=self.spec.norm_epsilon)
+
+    def add_layer_norm(self, x: str, more: str, name: str, layer: int | None = None) -> tuple[str, str]:
+        """x + more, and its norm."""
+        weights, out = [self._vector(name, layer), self._vector(f"{name}.bias", layer)], _named(name, layer)
+        outputs = [f"{out}.normed", "", "", f"{out}.sum"]
+        epsilon, op = self.spec.norm_epsilon, "SkipLayerNormalization"
+        self.graph.nodes(op, [x, more, *weights], outputs, domain=MICROSOFT, epsilon=epsilon)
+        return outputs[3], outputs[0]
+
     def _vector(self, name: str, layer: int | None) -> str:
-        return self.graph.constant(_named(name, layer), self.weights.vector(name, layer))
+        values = self.weights.vector(name, layer)
+        return self.graph.constant(_named(name, layer), values + np.float32(self.norms_less_one))
 
     # 3. Products
 
@@ -84,7 +100,50 @@ class Pieces:
         values = np.concatenate([self.weights.vector(f"{name}.bias", layer) for name in names]) if bias else None
         return [self.products.linear(x, together, _named("_".join(names), layer), bias=values)]
 
+    def activation(self, x: str) -> str:
+        """silu, gelu (by erf), or gelu by tanh.  (rows, ids, …), as it was"""
+        kind = self.spec.activation
+        if kind == "silu":
+            return self.graph.node("QuickGelu", [x], domain=MICROSOFT, alpha=1.0)  # x · sigmoid(x)
+        return self.graph.node("FastGelu" if kind == "gelu_tanh" else "Gelu", [x], domain=MICROSOFT)
+
+    def gated_mlp(self, x: str, layer: int) -> str:
+        """down(act(gate) · up).  (rows, ids, width), as it was"""
+        both = self.linears(x, ["gate", "up"], layer, bias=self.spec.mlp_bias)
+        gate, up = both if len(both) == 2 else self.graph.split(both[0], [self.spec.mlp_width] * 2)
+        inner = self.graph.node("Mul", [self.activation(gate), up])  # (rows, ids, MLP's width)
+        return self.linear(inner, "down", layer, bias=self.spec.mlp_bias)
+
     # 4. Attention
+
+    def learned_positions(self) -> str:
+        """The embedding of each id's position.  (rows, ids, width)
+
+        A row's first position in this pass is seqlens_k + 1 − ids; in a first pass over rows of different lengths that
+        is below zero for the shorter ones, which begin at 0 and whose last ids are padding.
+        """
+        graph = self.graph
+        ids = graph.node("Shape", ["input_ids"], start=1, end=2)  # (1,)
+        read = graph.node("Add", [graph.node("Cast", ["seqlens_k"], to=TensorProto.INT64), graph.ints(1)])
+        first = graph.node("Max", [graph.node("Sub", [read, ids]), graph.ints(0)])  # (rows,)
+        count = graph.node("Squeeze", [ids])
+        zero, one = (graph.constant(f"int_{n}", np.array(n, np.int64)) for n in (0, 1))
+        steps = graph.node("Range", [zero, count, one])  # (ids,)
+        positions = graph.node("Add", [graph.node("Unsqueeze", [first, graph.ints(-1)]), steps])  # (rows, ids)
+        return self.products.rows(positions, self.weights.matrix("position_embedding"), "position_embedding")
+
+    def normed_heads(self, x: str, layer: int) -> list[str]:
+        """Queries, keys and values, of which each head of the first two is normed."""
+        spec, graph = self.spec, self.graph
+        qkv = self.linears(x, ["query", "key", "value"], layer, bias=spec.qkv_bias)
+        if len(qkv) == 1:
+            sizes = [spec.heads * spec.head_width, *[spec.kv_heads * spec.head_width] * 2]
+            qkv = graph.split(qkv[0], sizes)
+        normed = []
+        for part, name in zip(qkv, ("query_norm", "key_norm"), strict=False):
+            by_heads = graph.node("Reshape", [part, graph.ints(0, 0, -1, spec.head_width)])
+            normed.append(graph.node("Reshape", [self.rms_norm(by_heads, name, layer), graph.ints(0, 0, -1)]))
+        return [*normed, qkv[2]]
 
     def attention(self, qkv: list[str], layer: int) -> str:
         """Queries, keys and values, apart or as one, to what is attended to. Rotates, and adds to the cache.
