@@ -66,6 +66,8 @@ NASTY = {
 class FakeTokenizer:
     """Specials, bytes in GPT-2's alphabet, and words, longest first; nothing is added to a prompt."""
 
+    spells_bytes = True
+
     def __init__(self, words: Sequence[str] = WORDS) -> None:
         self.pieces = [*SPECIALS, *(_written(bytes([byte])) for byte in range(256))]
         self.pieces += [_written(word.encode()) for word in words]

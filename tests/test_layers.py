@@ -17,7 +17,8 @@ ROOMS = (
     ("decoding.models", "decoding.pages", "decoding.startup"),
     ("decoding.softmax", "decoding.greedy"),
     ("decoding.engines",),
-    ("decoding.request", "decoding.run", "decoding.beam", "decoding.analysis", "decoding.verify"),
+    ("decoding.reading", "decoding.request"),
+    ("decoding.run", "decoding.beam", "decoding.analysis", "decoding.verify"),
     ("decoding.serving",),
     ("decoding.page",),
     ("app", "decoding", "decoding.__main__", "decoding.starter", "decoding.bench"),
@@ -42,7 +43,7 @@ ALLOWED = {
     "prometheus_client": ("decoding.page",),
     "torch": RUNS_MODELS,
     "transformers": RUNS_MODELS,
-    "tokenizers": (*RUNS_MODELS, "decoding.models.tokenizer"),
+    "tokenizers": (*RUNS_MODELS, "decoding.models.tokenizer", "decoding.models.gguf_tokenizer"),
     "llama_cpp": ("decoding.bench",),  # on request, where it is installed
     "spaces": ("decoding.engines",),
     "httpx": ("decoding.engines",),

@@ -109,14 +109,15 @@ def _markdown(text: str) -> str:
 
 
 def to_table(run: Record) -> str:
-    """The notebook's table as lines of text, then the run's totals."""
+    """The notebook's table as lines of text, then the run's totals and what there is to be said of it."""
     import pandas as pd  # here: as above
 
     text = "\n".join(map(one_line, run.text.split("\n")))
+    end = "".join(f"{line}\n" for line in (summary(run), *map(one_line, run.remarks)))
     if not run.steps:
-        return f"{text}\n\n{summary(run)}\n"
+        return f"{text}\n\n{end}"
     frame = to_frame(run)
     frame["Input"] = [one_line(text) for text in frame["Input"]]
     with pd.option_context("display.unicode.east_asian_width", True, "display.max_colwidth", None):
         table = frame.to_string(index=False, justify="left")
-    return f"{table}\n\n{text}\n\n{summary(run)}\n"
+    return f"{table}\n\n{text}\n\n{end}"

@@ -30,7 +30,7 @@ from decoding.models.checksums import unchanged
 from decoding.models.devices import Placement, exact_products, place
 from decoding.models.resources import DID_NOT_FIT, is_out_of_memory, parameters_in
 from decoding.models.starter import STARTER_ID, Report, ensure_starter, silent
-from decoding.models.tokenizer import read_tokenizer
+from decoding.models.tokenizer import FILE, read_tokenizer, tokenizer_of
 from decoding.record.tokens import Vocabulary
 from decoding.record.trace import ModelInfo
 
@@ -142,7 +142,7 @@ def _load(model: str, folder: Path, placement: Placement) -> tuple[PreTrainedMod
 
 def _read_files(model: str, folder: Path) -> tuple[PreTrainedConfig, Any]:
     """A model's configuration and its tokenizer."""
-    return _read_config(model, folder), _from_files(model, lambda: _tokenizer(model, folder))
+    return _read_config(model, folder), _from_files(model, lambda: _tokenizer(folder))
 
 
 def _read_config(model: str, folder: Path) -> PreTrainedConfig:
@@ -155,7 +155,7 @@ def _read_config(model: str, folder: Path) -> PreTrainedConfig:
 def describe(network: PreTrainedModel, tokenizer: Any, *, model: str, revision: str = "", why: str = "") -> Loaded:
     """A network and its tokenizer with what their configurations say."""
     text_config = network.config.get_text_config(decoder=True)
-    ends = network.generation_config.eos_token_id if network.generation_config else text_config.eos_token_id
+    ends = getattr(network.generation_config or text_config, "eos_token_id", None)
     return Loaded(
         network=network,
         vocabulary=Vocabulary(tokenizer),
@@ -180,7 +180,7 @@ def _ids(said: int | list[int] | None) -> frozenset[int]:
 
 def _beginning(tokenizer: Any, config: PreTrainedConfig) -> int | None:
     beginning: int | None = tokenizer.bos_token_id
-    return config.bos_token_id if beginning is None else beginning
+    return getattr(config, "bos_token_id", None) if beginning is None else beginning
 
 
 def _folder(entry: Entry, report: Report, fits: hub.Fits | None = None) -> Path:
@@ -197,8 +197,11 @@ def _held_to_sums(entry: Entry, folder: Path) -> AbstractContextManager[None]:
     return unchanged(folder, _CHANGED) if entry.name == STARTER_ID else nullcontext()
 
 
-def _tokenizer(model: str, folder: Path) -> Any:
-    return read_tokenizer(folder) if model == STARTER_ID else AutoTokenizer.from_pretrained(folder, **_LOCAL)
+def _tokenizer(folder: Path) -> Any:
+    """The repository's own tokenizer.json as it stands; where there is none, what transformers makes of other files."""
+    if (folder / FILE).exists():
+        return read_tokenizer(folder)
+    return tokenizer_of(AutoTokenizer.from_pretrained(folder, **_LOCAL))
 
 
 def _check_reads_forward(model: str, config: PreTrainedConfig) -> None:

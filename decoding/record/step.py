@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, TypeAdapter
 
 from decoding.errors import FormatError
-from decoding.record.tokens import Hex, Token, Vocabulary
+from decoding.record.tokens import Hex, Speller, Token
 
 NO_PICKS: Mapping[int, int] = MappingProxyType({})
 """The picks of a run in which argmax picks every token."""
@@ -130,21 +130,23 @@ def json_line(adapter: TypeAdapter[Any], record: Any) -> str:
     return adapter.dump_json(record, exclude_defaults=True).decode().replace("<", "\\u003c")
 
 
-def make_candidate(vocabulary: Vocabulary, pick: ScoredToken) -> Candidate:
+def make_candidate(speller: Speller, pick: ScoredToken) -> Candidate:
     """A pick with its text and its probability."""
-    token = vocabulary.token(pick.token_id)
+    token = speller.token(pick.token_id)
     return Candidate(token.token_id, token.text, math.exp(pick.logprob), pick.logprob, pick.rank, token.bytes)
 
 
-def make_step(vocabulary: Vocabulary, readout: StepScores, *, index: int, top_k: int, forced: bool) -> Step:
-    """The step that a readout of at least two candidates says, with `top_k` of them."""
+def make_step(speller: Speller, readout: StepScores, *, index: int, top_k: int, forced: bool) -> Step:
+    """The step that a readout of at least two candidates says, with `top_k` of them; `speller` is the vocabulary at the
+    place of the step.
+    """
     picks = map(ScoredToken, readout.token_ids[:top_k], readout.logprobs, range(top_k))
-    candidates = tuple(make_candidate(vocabulary, pick) for pick in picks)
+    candidates = tuple(make_candidate(speller, pick) for pick in picks)
     first, *others = [math.exp(logprob) for logprob in readout.logprobs[: max(2, top_k)]]
     rank = readout.picked.rank if readout.picked else 0
     return Step(
         index=index,
-        picked=make_candidate(vocabulary, readout.picked)
+        picked=make_candidate(speller, readout.picked)
         if readout.picked and rank >= len(candidates)
         else candidates[rank],
         forced=forced,

@@ -65,6 +65,7 @@ class _Header:
     max_new_tokens: Annotated[int, Field(ge=0)]
     top_k: Annotated[int, Field(ge=1)]
     note: str = ""
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,8 @@ class Trace:
     """A whole run: what was asked, every step, and why it ended.
 
     `max_new_tokens` and `top_k` are what was asked for; `message` is the sentence shown where `stop_reason` is "error";
-    `note` says where a recorded run comes from.
+    `note` says where a recorded run comes from; `remarks` are sentences about what the tokenizer made of a text: where
+    what was read is not what was typed.
     """
 
     model: ModelInfo
@@ -93,6 +95,7 @@ class Trace:
     stop_reason: StopReason = "stopped"
     message: str = ""
     note: str = ""
+    remarks: tuple[str, ...] = ()
 
     @property
     def prompt_token_ids(self) -> tuple[int, ...]:
@@ -170,6 +173,7 @@ class Trace:
             max_new_tokens=self.max_new_tokens,
             top_k=self.top_k,
             note=self.note,
+            remarks=self.remarks,
         )
         return json_line(_HEADER, header)
 
@@ -217,6 +221,7 @@ class Trace:
             stop_reason=end.stop_reason,
             message=end.message,
             note=header.note,
+            remarks=header.remarks,
         )
         # A reader who lost the run on its way wrote its last line, and may know of no loops.
         cut_off = end.stop_reason in ("stopped", "error") and not end.loops
