@@ -155,7 +155,7 @@ def _loader(chosen: argparse.Namespace, entries: Mapping[str, Entry]) -> Loader:
             if chosen.engine:
                 from decoding.engines.vllm.engine import connect
             else:
-                from decoding.engines.batching.engine import SharedEngine
+                from decoding.engines.batching.engine import BatchedEngine
                 from decoding.engines.torch.engine import load as load_engine
         if chosen.engine:
             return connect(chosen.engine, model=entries[model], dtype=chosen.dtype, report=report)
@@ -164,7 +164,7 @@ def _loader(chosen: argparse.Namespace, entries: Mapping[str, Entry]) -> Loader:
             from decoding.engines.zero_gpu import ZeroGpuEngine
 
             return ZeroGpuEngine(engine)
-        crowd = SharedEngine(engine)
+        crowd = BatchedEngine(engine)
         for _ in crowd.steps([crowd.beginning_id or 0], max_new_tokens=1, top_k=1):
             pass  # the first pass is the slowest, and no visitor's
         return crowd

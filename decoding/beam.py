@@ -5,7 +5,7 @@ ids alone; the Trace is `decoding.analysis`'s.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -75,14 +75,14 @@ def switched_off(model: Engine) -> tuple[str, ...]:
 
 def network_of(model: Engine) -> PreTrainedModel:
     """The transformers model behind an engine. Raises RequestError where there is none in this process."""
-    network = getattr(model, "network", None)
-    if not isinstance(network, PreTrainedModel):
+    reference: Callable[[], PreTrainedModel] | None = getattr(model, "reference", None)
+    if reference is None:
         raise RequestError(
             f"{model.info.id} does not run in this process, so transformers' own search cannot be asked. "
             "Choose a model that is loaded here.",
             field="model",
         )
-    return network
+    return reference()
 
 
 @torch.inference_mode()

@@ -1,18 +1,21 @@
 """One forward pass at a time, first come, first served.
 
-Owns the queue before the network: the batch, a beam search, a scored text and a proof all pass here, each for one pass
-at a time, so none waits longer than one pass of each of the others. Knows no run and no cache.
+Owns the queue before a network: the batch, a beam search, a scored text and a proof all pass here, each for one pass at
+a time, so none waits longer than one pass of each of the others. Knows no run and no cache.
 """
 
 import functools
 import threading
 from collections import deque
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from decoding.cancellation import check_left
+from decoding.engines.network import Cache, Logits, Network, RunningBatch
+from decoding.record.step import StepScores
 
 
-class Turns:
+class FairLock:
     """A lock that is handed on in the order of asking; `threading.Lock` promises no order, and a thread that asks
     again at once would nearly always get it.
     """
@@ -39,16 +42,48 @@ class Turns:
                 self._taken = False
 
 
-def take_turns(network: Any) -> None:
-    """From here on every call of a network's `forward` waits for its turn, and ends the work of whoever has left
-    instead: also those that transformers' own searches make on a shallow copy of it.
+class FairNetwork:
+    """A network whose passes wait for their turn, and are not begun for a visitor who has left."""
+
+    def __init__(self, network: Network, lock: FairLock) -> None:
+        self._network, self._lock = network, lock
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._network, name)  # facts, which need no turn
+
+    def read(self, token_ids: Sequence[int], cache: Cache | None, *, last: int = 1) -> tuple[Any, Cache]:
+        check_left()
+        with self._lock:
+            return self._network.read(token_ids, cache, last=last)
+
+    def scores(self, logits: Logits, top_k: int, picked_id: int | None = None) -> StepScores:
+        return self._network.scores(logits, top_k, picked_id)
+
+    def new_batch(self, max_rows: int) -> RunningBatch | None:
+        batch = self._network.new_batch(max_rows)
+        return batch and _FairBatch(batch, self._lock)
+
+
+class _FairBatch:
+    def __init__(self, batch: RunningBatch, lock: FairLock) -> None:
+        self._batch, self._lock = batch, lock
+        self.bytes_to_insert, self.insert, self.remove = batch.bytes_to_insert, batch.insert, batch.remove
+
+    def step(self, ids: Mapping[int, int]) -> Mapping[int, Logits]:
+        with self._lock:
+            return self._batch.step(ids)
+
+
+def take_turns(network: Any, lock: FairLock) -> None:
+    """From here on every call of a transformers network's `forward` waits for its turn, and is not begun for a visitor
+    who has left: also those that transformers' own searches make on a shallow copy of it.
     """
-    turns, forward = Turns(), network.forward
+    forward = network.forward
 
     @functools.wraps(forward)  # transformers reads its signature
     def one_pass(*args: Any, **options: Any) -> Any:
         check_left()
-        with turns:
+        with lock:
             return forward(*args, **options)
 
     network.forward = one_pass
