@@ -1,0 +1,63 @@
+"""Where a model's weights are: a folder of safetensors as the Hub has them, or one GGUF file.
+
+Owns the way from a name to a path on this machine. Knows no engine, no torch and no transformers.
+"""
+
+import os
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+from decoding.errors import RequestError
+from decoding.models import hub
+from decoding.models.catalogue import CATALOGUE, Entry
+from decoding.models.checksums import unchanged
+from decoding.models.starter import MODEL_FILE, STARTER_ID, Report, ensure_starter, silent
+
+GGUF = ".gguf"
+_CHANGED = "The starter model on this disk was changed: {file} is not as it was written. Press Run to fetch it again."
+
+
+def entry_of(model: str) -> Entry:
+    """The entry of a name of the catalogue, of a local folder, or of a GGUF file. Raises RequestError."""
+    if entry := CATALOGUE.get(model):
+        return entry
+    path = os.path.expanduser(model)  # these never raise, unlike Path's
+    if os.path.isfile(os.path.join(path, "config.json")) or (is_gguf(path) and os.path.isfile(path)):
+        return Entry(model)
+    raise RequestError(
+        f'"{model}" is not a model to choose from: take one of {", ".join(CATALOGUE)}, '
+        "a GGUF file, or a folder that holds a config.json.",
+        field="model",
+    )
+
+
+def find_source(entry: Entry, report: Report = silent, fits: hub.Fits | None = None) -> Path:
+    """Where a model's weights are, once they are here; those of the Hub are fetched where it `fits`. Raises ModelError
+    where they cannot be had.
+    """
+    if entry.name == STARTER_ID:
+        return ensure_starter(report) / MODEL_FILE
+    if entry.repository:
+        return hub.fetch(entry, report, fits)
+    return Path(os.path.expanduser(entry.name)).resolve()
+
+
+def is_gguf(path: str | Path) -> bool:
+    return str(path).lower().endswith(GGUF)
+
+
+def holds_gguf(entry: Entry) -> bool:
+    """Whether a model's weights are a GGUF file."""
+    return entry.name == STARTER_ID or is_gguf(entry.name)
+
+
+def revision_of(entry: Entry, path: Path) -> str:
+    """The commit that the Hub's files are of, or the starter's own."""
+    if entry.name == STARTER_ID or not entry.repository:
+        return entry.revision
+    return (path.parent if is_gguf(path) else path).name
+
+
+def held_to_sums(entry: Entry, path: Path) -> AbstractContextManager[None]:
+    """Raises ModelError after what is done within, where the starter's files are not as they were written."""
+    return unchanged(path.parent, _CHANGED) if entry.name == STARTER_ID else nullcontext()
