@@ -4,16 +4,18 @@ Owns the way from a name to a path on this machine. Knows no engine, no torch an
 """
 
 import os
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from decoding.errors import RequestError
-from decoding.models import hub
 from decoding.models.catalogue import CATALOGUE, Entry
 from decoding.models.checksums import unchanged
 from decoding.models.starter import MODEL_FILE, STARTER_ID, Report, ensure_starter, silent
 
 GGUF = ".gguf"
+Fits = Callable[[Path, int], None]
+"""See `decoding.models.hub.Fits`."""
 _CHANGED = "The starter model on this disk was changed: {file} is not as it was written. Press Run to fetch it again."
 
 
@@ -31,13 +33,15 @@ def entry_of(model: str) -> Entry:
     )
 
 
-def find_source(entry: Entry, report: Report = silent, fits: hub.Fits | None = None) -> Path:
+def find_source(entry: Entry, report: Report = silent, fits: Fits | None = None) -> Path:
     """Where a model's weights are, once they are here; those of the Hub are fetched where it `fits`. Raises ModelError
     where they cannot be had.
     """
     if entry.name == STARTER_ID:
         return ensure_starter(report) / MODEL_FILE
     if entry.repository:
+        from decoding.models import hub  # here: its library takes half a second to import
+
         return hub.fetch(entry, report, fits)
     return Path(os.path.expanduser(entry.name)).resolve()
 

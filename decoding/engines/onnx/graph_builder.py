@@ -18,8 +18,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
+from decoding.engines.onnx.graph_files import GRAPH_FILE, OUTSIDE_FILE, WEIGHTS_FILE
+
 MICROSOFT = "com.microsoft"
-WEIGHTS_FILE, GRAPH_FILE, OUTSIDE_FILE = "weights.bin", "model.onnx", "outside.json"
 _INLINE_BYTES = 1024  # up to here a constant stands in the graph itself
 _ALIGNMENT = 4096  # a page
 _OPSETS = (helper.make_opsetid("", 18), helper.make_opsetid(MICROSOFT, 1))

@@ -16,7 +16,6 @@ from functools import partial
 from math import prod
 from pathlib import Path
 
-from decoding.engines.onnx.building import build_gguf, build_safetensors
 from decoding.engines.onnx.graph_files import GraphFiles
 from decoding.errors import ModelError
 from decoding.models.checksums import flush, is_whole, seal
@@ -122,6 +121,8 @@ class _Plan:
 
 
 def _plan(source: Path, unpacked: bool) -> _Plan:
+    from decoding.engines.onnx.building import build_gguf, build_safetensors  # here: a warm start needs no onnx
+
     if source.is_dir():
         tensors = _stored_tensors(source)
         spec = spec_of_config(source, _most_stored(tensors))

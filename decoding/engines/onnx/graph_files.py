@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from decoding.engines.onnx.graph_builder import GRAPH_FILE, OUTSIDE_FILE
 from decoding.models.spec import ModelSpec
+
+WEIGHTS_FILE, GRAPH_FILE, OUTSIDE_FILE = "weights.bin", "model.onnx", "outside.json"
 
 
 @dataclass(frozen=True, slots=True)
