@@ -39,7 +39,7 @@ def network(family: str, **changes: Any) -> Any:
 
 
 def check(path: Path, model: Any, *, unpacked: bool = False) -> None:
-    runner = Runner(ensure_graph(path, unpacked=unpacked, folder=path.parent / "graphs"))
+    runner = Runner(ensure_graph(path, unpacked=unpacked, folder=path.parent / "graphs", proof=None))
     text = ids(48)
     found, cache = runner.read(text[:30], positions=range(30))
     after = []
