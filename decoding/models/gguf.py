@@ -209,8 +209,28 @@ class _Cursor:
         if self._items < 0:
             raise self.damaged(f"its lists have more than {_MAX_ITEMS} items")
         if kind == _STRING:
-            return [self._text(self.number("Q")) for _ in range(count)]
+            return self._texts(count)
         return list(struct.unpack(f"<{count}{_SCALARS[kind]}", self.take(count * width)))
+
+    def _texts(self, count: int) -> list[str]:
+        """Half a million of them in a large vocabulary, so each is looked at where it lies."""
+        found: list[str] = []
+        while len(found) < count:
+            found.append(self._text(self.number("Q")))  # fills the buffer where it has to
+            buffer, at = self._buffer, self.position - self._begin
+            try:
+                while len(found) < count and at + 8 <= len(buffer):
+                    end = at + 8 + int.from_bytes(buffer[at : at + 8], "little")
+                    if end > len(buffer):
+                        break
+                    found.append(str(buffer[at + 8 : end], "utf-8"))
+                    at = end
+            except UnicodeDecodeError as error:
+                raise self.damaged("a text in it is no UTF-8") from error
+            self.position = self._begin + at
+            if self.left() < 0:
+                raise self.damaged("its beginning does not end")
+        return found
 
     def _text(self, length: int) -> str:
         try:

@@ -73,6 +73,13 @@ class ModelSpec:
     def window(self, layer: int) -> int:
         return self.windows[layer] if self.windows else 0
 
+    @property
+    def parameters(self) -> int:
+        """How many there are, but for norms and biases."""
+        attention = self.head_width * (2 * self.heads + 2 * self.kv_heads)
+        layer = self.width * (attention + self.mlp_width * (2 if self.family in ("gpt2", "gpt_neox") else 3))
+        return self.layers * layer + self.vocabulary_size * self.width * (1 if self.tied_head else 2)
+
     def to_json(self) -> str:
         return json.dumps(asdict(self) | {"end_ids": sorted(self.end_ids)}, indent=1)
 

@@ -7,16 +7,19 @@ it needs. Knows no architecture.
 
 import errno
 import hashlib
+import logging
 import re
 import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from math import prod
 from pathlib import Path
 
 from decoding.engines.onnx.graph_files import GraphFiles
+from decoding.engines.onnx.proof import NotProvenError, prove
 from decoding.errors import ModelError
 from decoding.models.checksums import flush, is_whole, seal
 from decoding.models.gguf import read_gguf
@@ -27,6 +30,8 @@ from decoding.models.spec_config import spec_of_config
 from decoding.models.spec_gguf import spec_of_gguf
 from decoding.models.starter import Report, cache_folder, silent
 
+Proof = Callable[[GraphFiles], None]
+"""Raises NoGraphError where a graph says anything else than the model does."""
 VERSION = 1
 """Raise it to distrust graphs that were made before."""
 GRAPH_NOT_KEPT = "{model} cannot be kept as a graph in {cache} ({reason}): set GREEDYSCOPE_CACHE to a writable folder."
@@ -35,6 +40,7 @@ _WORK_PREFIX = "making-"
 _PIECE = 2**16
 _PER_BYTE = 2  # Q5_0, the worst: 22 bytes become 42
 _TABLES_BYTES = 100_000_000  # of rotary embeddings, and some to spare
+_log = logging.getLogger(__name__)
 _UNSAFE = re.compile(r"[^\w.-]+")
 _STORED = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 
@@ -52,23 +58,32 @@ def is_made(source: Path, *, unpacked: bool = False, folder: Path | None = None)
 
 
 def ensure_graph(
-    source: Path, *, unpacked: bool = False, folder: Path | None = None, report: Report = silent
+    source: Path,
+    *,
+    unpacked: bool = False,
+    folder: Path | None = None,
+    report: Report = silent,
+    proof: Proof | None = prove,
 ) -> GraphFiles:
     """The graph of a GGUF file, or of a folder of safetensors, made first where it is not in the cache yet.
 
-    `unpacked`: a GGUF's weights as float32, for many rows at once. Raises ModelError for damaged files and a full disk,
-    and NoGraphError where this model goes through transformers.
+    `unpacked`: a GGUF's weights as float32, for many rows at once. `proof` is given the graph before it is kept. Raises
+    ModelError for damaged files and a full disk, and NoGraphError where this model goes through transformers; what the
+    proof refused stays refused until the files or this program change.
     """
     cache = (folder or graphs_folder()).absolute()
     try:
         ready = cache / _name(source, unpacked)
         if (found := _found(source, ready)) is None:
+            _check_not_refused(ready)
             import filelock  # here: a warm start needs none
 
             cache.mkdir(parents=True, exist_ok=True)
             with filelock.FileLock(cache / f"{ready.name}.lock"):
                 if (found := _found(source, ready)) is None:
-                    _make(source, ready, unpacked, report)
+                    _check_not_refused(ready)
+                    held_to = partial(prove, packed=_found(source, cache / _name(source, False))) if unpacked else proof
+                    _make(source, ready, unpacked, report, held_to if proof else None)
                     found = _found(source, ready)
         if found is None:
             raise OSError(errno.EIO, "what was written is not there")
@@ -89,7 +104,17 @@ def _found(source: Path, ready: Path) -> GraphFiles | None:
     return GraphFiles(ready, spec, source)
 
 
-def _make(source: Path, ready: Path, unpacked: bool, report: Report) -> None:
+def _check_not_refused(ready: Path) -> None:
+    with suppress(OSError):
+        raise NoGraphError(_refused(ready).read_text("utf-8"))
+
+
+def _refused(ready: Path) -> Path:
+    """Why a graph was refused by its proof, beside where it would be."""
+    return ready.with_name(f"{ready.name}.refused")
+
+
+def _make(source: Path, ready: Path, unpacked: bool, report: Report, proof: Proof | None) -> None:
     """Only for the holder of the lock."""
     report(f"Preparing {source.name} …", None)
     for left in ready.parent.glob(f"{_WORK_PREFIX}{ready.name}-*"):  # the lock was free, so whoever made these is gone
@@ -102,6 +127,9 @@ def _make(source: Path, ready: Path, unpacked: bool, report: Report) -> None:
         graph.mkdir()
         plan.build(graph)
         (graph / _SPEC_FILE).write_text(plan.spec.to_json(), "utf-8")
+        if proof:
+            report(f"Checking {source.name} …", None)
+            _held_to(proof, GraphFiles(graph, plan.spec, source), ready)
         seal(graph)
         if ready.exists():
             ready.rename(work / "old")
@@ -109,6 +137,16 @@ def _make(source: Path, ready: Path, unpacked: bool, report: Report) -> None:
         flush(ready.parent)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _held_to(proof: Proof, files: GraphFiles, ready: Path) -> None:
+    try:
+        proof(files)
+    except NoGraphError as error:
+        _log.warning("%s goes without a graph: %s.", files.source.name, error)
+        if not isinstance(error, NotProvenError):
+            _refused(ready).write_text(str(error), "utf-8")
+        raise
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Any,
         if case not in found:
             model, folder = network(case), tmp_path_factory.mktemp("model")
             model.save_pretrained(folder)
-            found[case] = model, Runner(ensure_graph(folder, folder=folder / "graphs"))
+            found[case] = model, Runner(ensure_graph(folder, folder=folder / "graphs", proof=None))
         return found[case]
 
     return both
