@@ -12,7 +12,8 @@ from decoding.engines.local import LocalEngine, ModelFacts
 from decoding.engines.onnx.crowd import Unpacked
 from decoding.engines.onnx.graph_cache import ensure_graph
 from decoding.engines.onnx.graph_files import GraphFiles
-from decoding.engines.onnx.network import OnnxNetwork, multiplications
+from decoding.engines.onnx.network import OnnxNetwork
+from decoding.engines.onnx.proof import prove
 from decoding.engines.reference import Reference
 from decoding.models.catalogue import WORKING_BYTES, Entry
 from decoding.models.checksums import unchanged
@@ -65,5 +66,10 @@ def _unpacked(source: Path, graph: GraphFiles) -> Unpacked | None:
     """The same weights as float32, where they are not."""
     if not is_gguf(source) or graph.spec.description == "float32":
         return None
-    size = 4 * (multiplications(graph.spec) + graph.spec.vocabulary_size * graph.spec.width)
-    return Unpacked(size, lambda folder: ensure_graph(source, unpacked=True, folder=folder))
+
+    def make(folder: Path) -> GraphFiles:
+        unpacked = ensure_graph(source, unpacked=True, folder=folder, proof=None)
+        prove(unpacked, packed=graph)
+        return unpacked
+
+    return Unpacked(4 * graph.spec.parameters, make)

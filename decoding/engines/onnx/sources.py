@@ -44,9 +44,6 @@ class GgufWeights:
         order = self._order(name.removesuffix(".bias"), len(values)) if name.endswith(".bias") else None
         return values if order is None else values[order]
 
-    def has(self, name: str, layer: int | None = None) -> bool:
-        return stored_name(self._names, name, layer) in self._file.tensors
-
     def unused(self) -> list[str]:
         return sorted(self._file.tensors.keys() - self._used)
 

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-from decoding.engines.torch.gguf_config import parameters_of
 from decoding.engines.torch.gguf_network import gguf_network
 from decoding.models.catalogue import Entry, memory_needed
 from decoding.models.devices import Placement
@@ -17,7 +16,7 @@ def load_reference(entry: Entry, source: Path) -> Any:
     """The network in float32, on the CPU. Raises RoomError where it does not fit, ModelError where its files are
     damaged.
     """
-    parameters = parameters_in(source) if source.is_dir() else parameters_of(spec_of_gguf(read_gguf(source)))
+    parameters = parameters_in(source) if source.is_dir() else spec_of_gguf(read_gguf(source)).parameters
     check_memory(entry.name, memory_needed(parameters, "float32"), free_memory(), where="memory", dtype="float32")
     if not source.is_dir():
         return gguf_network(source)
