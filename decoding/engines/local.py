@@ -99,15 +99,20 @@ class LocalEngine:
     def _rows(self, token_ids: Sequence[int], continuation_ids: Sequence[int]) -> Iterator[Logits]:
         """The logits before each id of the continuation, in passes of bounded size."""
         cache: Cache = None
+        if self.network.max_read is None:  # in one pass, whatever that takes
+            logits, _ = self.network.read([*token_ids, *continuation_ids[:-1]], None, last=len(continuation_ids))
+            yield from logits
+            return
+        at_once = min(self.network.max_read, max(1, SCORED_NUMBERS // self.vocabulary_size))
         for piece in _pieces(token_ids[:-1], self.network.max_read):
             check_left()
             _, cache = self.network.read(piece, cache)
-        at_once = min(self.network.max_read, max(1, SCORED_NUMBERS // self.vocabulary_size))
         for piece in _pieces([token_ids[-1], *continuation_ids[:-1]], at_once):
             check_left()
             logits, cache = self.network.read(piece, cache, last=len(piece))
             yield from logits
 
 
-def _pieces(token_ids: Sequence[int], most: int) -> Iterator[Sequence[int]]:
+def _pieces(token_ids: Sequence[int], most: int | None) -> Iterator[Sequence[int]]:
+    most = most or max(1, len(token_ids))
     return (token_ids[start : start + most] for start in range(0, len(token_ids), most))

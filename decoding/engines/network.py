@@ -24,8 +24,10 @@ class Network(Protocol):
         ...
 
     @property
-    def max_read(self) -> int:
-        """The most ids that one `read` should be given, so that others wait no longer than about half a second."""
+    def max_read(self) -> int | None:
+        """The most ids that one `read` should be given, so that others wait no longer than about half a second; None
+        where a prompt has to be read in one pass.
+        """
         ...
 
     @property

@@ -17,29 +17,35 @@ from decoding.record.step import StepScores
 
 class FairLock:
     """A lock that is handed on in the order of asking; `threading.Lock` promises no order, and a thread that asks
-    again at once would nearly always get it.
+    again at once would nearly always get it. The thread that holds it may take it again.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._taken = False
-        self._waiting: deque[threading.Event] = deque()
+        self._owner: int | None = None
+        self._depth = 0
+        self._waiting: deque[tuple[int, threading.Event]] = deque()
 
     def __enter__(self) -> None:
+        me = threading.get_ident()
         with self._lock:
-            if not self._taken:
-                self._taken = True
+            if self._owner in (None, me):
+                self._owner, self._depth = me, self._depth + 1
                 return
             mine = threading.Event()
-            self._waiting.append(mine)
+            self._waiting.append((me, mine))
         mine.wait()  # it is handed over taken
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
+            self._depth -= 1
+            if self._depth:
+                return
+            self._owner = None
             if self._waiting:
-                self._waiting.popleft().set()
-            else:
-                self._taken = False
+                self._owner, following = self._waiting.popleft()
+                self._depth = 1
+                following.set()
 
 
 class FairNetwork:

@@ -30,8 +30,8 @@ SHORT_PROMPT = 32
 class Limits:
     max_rows: int = MAX_ROWS
     fewest_rows: int = 2
-    max_read: int = 2 * PIECE
-    """The most ids that one pass reads of a prompt while nobody else is here."""
+    max_read: int | None = 2 * PIECE
+    """The most ids that one pass reads of a prompt while nobody else is here; None: prompts are read in one pass."""
     piece: int = PIECE
     ids_per_round: int = IDS_PER_ROUND
     can_share: bool = True
@@ -106,16 +106,21 @@ class Scheduler:
     def _prefill(self) -> list[tuple[TokenSequence, int]]:
         waiting = [sequence for sequence in self._with(SequenceStatus.WAITING) if sequence.wanted]
         if len(self.sequences) == 1:
-            return [(sequence, min(len(sequence.unread), self._limits.max_read)) for sequence in waiting]
+            return [(sequence, self._piece(sequence, alone=True)) for sequence in waiting]
         chosen: list[tuple[TokenSequence, int]] = []
         ids = self._limits.ids_per_round
         for sequence in [*waiting[:1], *sorted(waiting[1:], key=lambda sequence: len(sequence.unread))]:
             if ids <= 0:
                 break
-            piece = min(len(sequence.unread), self._limits.piece)
+            piece = self._piece(sequence, alone=False)
             chosen.append((sequence, piece))
             ids -= max(piece, SHORT_PROMPT)
         return chosen
+
+    def _piece(self, sequence: TokenSequence, *, alone: bool) -> int:
+        if self._limits.max_read is None:
+            return len(sequence.unread)
+        return min(len(sequence.unread), self._limits.max_read if alone else self._limits.piece)
 
     def _with(self, status: SequenceStatus) -> list[TokenSequence]:
         return [sequence for sequence in self.sequences if sequence.status is status]

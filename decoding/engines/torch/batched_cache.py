@@ -197,11 +197,18 @@ def can_share(network: PreTrainedModel) -> bool:
     ropes = str(getattr(config, "rope_parameters", None))
     return (
         network.dtype == torch.float32
+        and is_attention_only(network)
         and {"attention_mask", "position_ids"} <= inspect.signature(network.forward).parameters.keys()
         and cache_name(network) in ("cache", "past_key_values")
-        and set(getattr(config, "layer_types", None) or ()) <= {"full_attention", "sliding_attention"}
         and not any(name in ropes for name in _ROPES_OF_THE_LONGEST)
     )
+
+
+def is_attention_only(network: PreTrainedModel) -> bool:
+    """Whether what a network remembers is keys and values: of everything before, or of a window."""
+    config: Any = network.config.get_text_config(decoder=True)
+    layers = set(getattr(config, "layer_types", None) or ())
+    return layers <= {"full_attention", "sliding_attention"} and not getattr(network, "_is_stateful", False)
 
 
 def can_share_cache(cache: Any) -> bool:

@@ -13,7 +13,7 @@ import torch
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
-from decoding.engines.torch.batched_cache import can_share
+from decoding.engines.torch.batched_cache import can_share, is_attention_only
 from decoding.engines.torch.names import cache_name
 from decoding.engines.torch.running_batch import TorchBatch
 from decoding.engines.torch.softmax import read_scores
@@ -37,9 +37,9 @@ class TorchNetwork:
         self._keeps_logits = "logits_to_keep" in inspect.signature(network.forward).parameters
 
     @property
-    def max_read(self) -> int:
-        # A network that remembers nothing reads the whole text at every pass, so that pieces would cost their square.
-        return MAX_READ if self._cache_name else 2**31
+    def max_read(self) -> int | None:
+        # Recurrent states take one id after their prompt; and without a cache every pass reads the whole text.
+        return MAX_READ if self._cache_name and is_attention_only(self.network) else None
 
     @cached_property
     def cache_bytes_per_token(self) -> int:
@@ -72,6 +72,7 @@ class TorchNetwork:
     def can_crop(self, cache: Any) -> bool:
         return can_crop(cache)
 
+    @torch.inference_mode()
     def copy(self, cache: Any, length: int) -> DynamicCache:
         copy = DynamicCache()
         for number, layer in enumerate(cache.layers):

@@ -30,6 +30,7 @@ class TorchBatch:
     def bytes_to_insert(self, lengths: Sequence[int]) -> int:
         return self._rows.cells_to_join(lengths) * self._cell_bytes
 
+    @torch.inference_mode()
     def insert(self, cache: Any) -> int:
         if not can_share_cache(cache):
             raise ModelError("a cache of this kind cannot be a row of a batch")
@@ -41,6 +42,7 @@ class TorchBatch:
         self._order.append(self._next)
         return self._next
 
+    @torch.inference_mode()
     def remove(self, row: int) -> DynamicCache:
         place = self._order.index(row)
         cache = self._rows.take(place)
