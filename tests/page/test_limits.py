@@ -142,7 +142,8 @@ def test_a_sentence_is_found_again_whatever_stands_in_it(scripts: Page) -> None:
         for (const { key, names, fixed } of patternsOf(TEXTS.en)) {
             const filled = names.map((_, n) => `x${n}`);
             const sentence = fixed.flatMap((part, n) => [part, filled[n] ?? ""]).join("");
-            if (JSON.stringify(between(fixed, sentence)) !== JSON.stringify(filled)) wrong.push(key);
+            const sign = fixed.slice(1, -1).includes("") ? "" : "|"; // places side by side are one
+            if (between(fixed, sentence)?.join(sign) !== filled.join(sign)) wrong.push(key);
             if (fixed.join("").length > 2 && between(fixed, `${sentence}!?!`) && fixed.at(-1)) wrong.push(key);
         }
         return wrong;
@@ -187,7 +188,7 @@ def test_the_scripts_patterns_are_found() -> None:
 def test_a_scripts_pattern_takes_time_in_proportion_to_the_text(pattern: str, scripts: Page) -> None:
     body, flags = pattern[1:].rsplit("/", 1)
     found = scripts.evaluate(
-        r"""([body, flags, units, length]) => units.map((unit) => {
+        r"""([body, flags, units, length, shortest, most]) => units.map((unit) => {
             const pattern = new RegExp(body, flags.includes("g") ? flags : `${flags}g`);
             const timed = (size) => {
                 const text = `${unit.repeat(size / unit.length + 1).slice(0, size)}\0`;
@@ -195,10 +196,12 @@ def test_a_scripts_pattern_takes_time_in_proportion_to_the_text(pattern: str, sc
                 text.replace(pattern, "");
                 return performance.now() - begun;
             };
-            const best = (size) => Math.min(timed(size), timed(size), timed(size));
-            return [best(length), best(2 * length)];
+            const isSlow = () => {
+                const [once, twice] = [timed(length), timed(2 * length)];
+                return twice > shortest && twice > most * once;
+            };
+            return [1, 2, 3, 4].every(isSlow) ? unit : null; // a hiccup is no square
         })""",
-        [body, flags, units(body), LENGTH],
+        [body, flags, units(body), LENGTH, 1000 * SHORTEST, MOST],
     )
-    slow = [(once, twice) for once, twice in found if twice > 1000 * SHORTEST and twice > MOST * max(once, 0.1)]
-    assert slow == []
+    assert [unit for unit in found if unit is not None] == []
