@@ -20,7 +20,9 @@ from decoding.errors import RequestError
 from decoding.models.catalogue import Entry, offered
 from decoding.models.lent import zero_gpu
 from decoding.models.malloc import few_heaps
+from decoding.models.resources import free_memory, limit_memory, resident
 from decoding.models.starter import STARTER_ID
+from decoding.serving.memory_budget import MemoryBudget, bytes_of
 from decoding.serving.model_registry import Loader, Look, Report, Shelf
 from decoding.startup import link_torch, quick_imports, read_ahead, without_stubs
 
@@ -62,6 +64,7 @@ def settings(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         ("runs", "32", "visitors served at once"),
         ("waiting", "64", "visitors who may wait in line"),
         ("seconds", "300", "the longest that one run may take"),
+        ("memory", "auto", "the memory that the process may take, as 1.5GB; auto: what is free, less a tenth"),
         ("metrics", "off", "on: /metrics for Prometheus"),
         ("mcp", "off", "on: the endpoints are tools of an MCP server too; needs the package mcp"),
     ):
@@ -79,6 +82,19 @@ def whole_number(chosen: argparse.Namespace, name: str, least: int) -> int:
     except ValueError:
         pass
     raise SystemExit(f'--{name} has to be a whole number from {least:,} on, not "{given[:40]}".')
+
+
+def memory_budget(chosen: argparse.Namespace) -> MemoryBudget:
+    """What models and requests may take. Raises SystemExit with a sentence where the option is no size."""
+    process = resident()
+    if chosen.memory == "auto":
+        return MemoryBudget(process + free_memory() * 9 // 10, process=process)
+    if (total := bytes_of(chosen.memory)) is None or total <= process:
+        raise SystemExit(
+            f'--memory has to be a size above {process // 10**6} MB, as 1.5GB, not "{chosen.memory[:40]}".'
+        )
+    limit_memory(total)
+    return MemoryBudget(total, process=process)
 
 
 def build_app(loader: Loader, models: Sequence[str], look: Look | None = None) -> "gr.Blocks":
@@ -197,7 +213,13 @@ def _shelf(chosen: argparse.Namespace, entries: Mapping[str, Entry]) -> Shelf:
             return availability.elsewhere([*entries.values()])
         return availability.looking([*entries.values()], dtype=chosen.dtype)
 
-    shelf = Shelf(_loader(chosen, entries), [*entries], lambda ready: looking()(ready))
+    def needs(name: str) -> int:
+        return (
+            0 if chosen.engine else entries[name].memory_needed("bfloat16" if chosen.dtype == "auto" else chosen.dtype)
+        )
+
+    loader, memory = _loader(chosen, entries), memory_budget(chosen)
+    shelf = Shelf(loader, [*entries], lambda ready: looking()(ready), memory=memory, needs=needs)
     if zero_gpu():  # a lent GPU's process is a fork of this one, and has the models that are here by then
         wait([shelf.request(name) for name in shelf.names])
     return shelf

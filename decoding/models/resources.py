@@ -37,9 +37,28 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and "allocate memory" in str(error)
 
 
+_limit = _UNLIMITED
+"""What the operator lets this process have."""
+
+
+def limit_memory(most: int) -> None:
+    """Have this process count no more than so many bytes as its own."""
+    global _limit
+    _limit = most
+
+
+def resident() -> int:
+    """Bytes of memory that this process takes now."""
+    return int(psutil.Process().memory_info().rss)
+
+
 def free_memory() -> int:
-    """Bytes of memory that a model may take: what the system has to give, and what a container lets us have."""
-    return max(0, min([psutil.virtual_memory().available, *(most - taken for most, taken in _cgroups())]))
+    """Bytes of memory that a model may take: what the system has to give, and what a container and the operator let us
+    have.
+    """
+    within_limit = [_limit - resident()] if _limit < _UNLIMITED else []
+    system = psutil.virtual_memory().available
+    return max(0, min([system, *within_limit, *(most - taken for most, taken in _cgroups())]))
 
 
 def total_memory() -> int:

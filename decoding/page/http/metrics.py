@@ -47,6 +47,7 @@ class Health:
         visitor: Visitor,
         is_heard: Callable[[], bool] = lambda: True,
         explains: Callable[[Any], bool] = lambda update: False,
+        is_long: bool = False,
     ) -> AsyncGenerator[Any, None]:
         """See `decoding.serving.stream`; what it yields is counted."""
         heard = True
@@ -56,7 +57,16 @@ class Health:
             heard = is_heard()
             return heard
 
-        updates = attend(self.line, work, say=say, beat=beat, visitor=visitor, is_heard=listened, explains=explains)
+        updates = attend(
+            self.line,
+            work,
+            say=say,
+            beat=beat,
+            visitor=visitor,
+            is_heard=listened,
+            explains=explains,
+            is_long=is_long,
+        )
         return self._watch(updates, lambda: heard)
 
     async def _watch(
