@@ -119,6 +119,7 @@ def launch(app: "gr.Blocks", *, metrics: bool = False, mcp: bool = False, **opti
     from decoding.assets import plotly_js
     from decoding.page import health_routes
     from decoding.page.api import check_mcp
+    from decoding.page.gradio_compat.sessions import bound
     from decoding.page.gradio_compat.startup import patiently
     from decoding.page.http.export_routes import file_routes
     from decoding.page.http.request_filter import guarded
@@ -127,6 +128,7 @@ def launch(app: "gr.Blocks", *, metrics: bool = False, mcp: bool = False, **opti
     if mcp:
         check_mcp()
     app.queue(api_open=False, max_size=MAX_EVENTS)
+    bound(app)
     _, url, _ = app.launch(
         css=page_css(),
         head=page_head(),

@@ -1,8 +1,8 @@
 """How much memory a request takes at its longest, told before it begins.
 
-Owns what a request is for this (`Work`) and an estimate from a model's facts: its cache, the pass that reads most at once,
-its logits, and the record. An engine that knows better has a method `bytes_needed(work)`, which is asked instead. Knows
-no budget and nobody who waits.
+Owns what a request is for this (`Work`) and an estimate from a model's facts: its cache, the pass that reads most at
+once, its logits, and the record. An engine that knows better has a method `bytes_needed(work)`, which is asked instead.
+Knows no budget and nobody who waits.
 """
 
 from dataclasses import dataclass
@@ -57,4 +57,4 @@ def _computing(network: Any, work: Work) -> int:
     inner = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
     activations = in_one_pass * (4 * config.hidden_size + 3 * inner + heads * PIECE) * FLOAT
     rows_of_logits = {"run": 4, "beam": 4 * work.rows + work.steps, "score": 3 * work.steps, "proof": work.steps + 4}
-    return cache + activations + rows_of_logits[work.kind] * config.vocab_size * FLOAT
+    return int(cache + activations + rows_of_logits[work.kind] * config.vocab_size * FLOAT)

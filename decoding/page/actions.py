@@ -160,6 +160,11 @@ def awaited(shelf: Shelf, name: object) -> Generator[dict[str, str], None, Engin
     for word in shelf.wait(name):
         yield {"notice": word, "loads": "yes"}
     engine = shelf.engine(name)
-    most = engine.max_top_k
-    yield {"notice": "", **({} if most is None or most >= MAX_CHOICES else {"most": str(most)})}
+    yield ready(engine)
     return engine
+
+
+def ready(engine: Engine) -> dict[str, str]:
+    """The choices that a model gives at most, where the page would allow more."""
+    most = engine.max_top_k
+    return {"notice": "", **({} if most is None or most >= MAX_CHOICES else {"most": str(most)})}

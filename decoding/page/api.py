@@ -18,7 +18,7 @@ from decoding.errors import FormatError, RequestError
 from decoding.export import summary
 from decoding.page import actions
 from decoding.page.adapter import Endpoint, add_endpoint, attended, refusing
-from decoding.page.http.export_routes import MAX_BYTES, read_run, written
+from decoding.page.http.export_routes import FORMS, MAX_BYTES, read_run, written
 from decoding.page.http.metrics import Health
 from decoding.record.trace import Trace
 from decoding.serving.memory_budget import Reservation
@@ -27,6 +27,8 @@ from decoding.verify import TOLERANCE
 from decoding.verify import recompute as write_again
 
 PROMPT, STEPS, CHOICES, BEAMS = "Transformers are the", 8, 5, 4
+MAX_ANSWER_BYTES = 2**20
+"""Of a file over Gradio's queue, which keeps it until somebody fetches it."""
 ONES = [[0, 2911]]
 """The starter's id of " ones", the second candidate of the first step."""
 
@@ -170,9 +172,17 @@ def _files() -> list[Callable[..., str]]:
 
         Parameters:
             run: A run as JSON Lines, at most 8 MB.
-            form: "csv", "md" (the notebook's table), "html" (the panel, to play offline), "html-plotly" or "jsonl".
+            form: "csv", "md" (the notebook's table), "html" (the panel, to play offline) or "jsonl", at most 1 MB; what
+                is larger, and "html-plotly", is written by POST /keep/html-plotly with the run as its body.
         """
+        if form in FORMS and FORMS[form].is_large:
+            raise RequestError(f"A file with plotly.js in it is not given here: POST the run to /keep/{form}.")
         content = written(form, _read(run))
+        if len(content) > MAX_ANSWER_BYTES:
+            raise RequestError(
+                f"This file has {len(content):,} characters, and at most {MAX_ANSWER_BYTES:,} are given here: POST the "
+                f"run to /keep/{form}."
+            )
         return content if isinstance(content, str) else content.decode("utf-8-sig")
 
     return [check, export]

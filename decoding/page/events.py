@@ -3,6 +3,7 @@
 Knows the shelf and the run, not how either works. Every request carries all it needs; nothing is kept between two.
 """
 
+import asyncio
 import json
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
@@ -14,7 +15,7 @@ import gradio as gr
 
 from decoding.errors import BusyError, GreedyscopeError
 from decoding.models.resources import OUT_OF_MEMORY, is_out_of_memory
-from decoding.page.actions import LONG, QUESTIONS, awaited, growing, read_link
+from decoding.page.actions import LONG, QUESTIONS, awaited, growing, read_link, ready
 from decoding.page.gradio_compat.liveness import ears, visitor_of
 from decoding.page.http.metrics import Health
 from decoding.page.layout import PROBLEMS, Widgets
@@ -27,6 +28,7 @@ Update = dict[str, str]
 choices that there may be, and under "loads" whether a load is waited for.
 """
 
+_LOOK_SECONDS = 0.2
 _BUTTONS_JS = "(running) => [!running, running].map((interactive) => ({ __type__: 'update', interactive }))"
 _BUSY_JS = f"() => ({_BUTTONS_JS})(true)"
 _FAULT = "Something went wrong on the server. Press Run to try again."
@@ -85,10 +87,16 @@ def connect(page: gr.Blocks, w: Widgets, shelf: Shelf, health: Health) -> None:
     for button, text in w.recorded:
         button.click(None, None, [w.panel], js=f"() => {json.dumps(text)}", cancels=started)
 
-    def loading() -> Iterator[Any]:
-        """Word of the first model's loading to whoever opens the page meanwhile."""
+    async def loading() -> AsyncIterator[Any]:
+        """Word of the first model's loading to whoever opens the page meanwhile. It waits in no thread."""
+        first, said = shelf.names[0], ""
+        future = shelf.request(first)
+        while not future.done():
+            if (word := shelf.word(first)) != said:
+                yield _value({"notice": (said := word), "loads": "yes"})
+            await asyncio.sleep(_LOOK_SECONDS)
         try:
-            yield from map(_value, awaited(shelf, shelf.names[0]))
+            yield _value(ready(future.result()))
         except GreedyscopeError as error:
             yield _value({"notice": "", "model": str(error)})  # where a run would say it too
 

@@ -1,8 +1,8 @@
 """The line before the model: how many visitors are served at once, who waits, and who is refused.
 
-Owns places, in the order of asking, and how many of them one visitor may have. Knows no run and no page. What holds the
-model for long (searches, proofs) has lanes of its own, so that runs pass by those who wait for one. All of it happens in
-the server's one event loop, except what says otherwise.
+Owns places, in the order of asking, and how many of them one visitor may have. Knows no run and no page. What holds
+the model for long (searches, proofs) has lanes of its own, so that runs pass by those who wait for one. All of it
+happens in the server's one event loop, except what says otherwise.
 """
 
 import asyncio

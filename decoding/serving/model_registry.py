@@ -19,26 +19,16 @@ from decoding.errors import GreedyscopeError, ModelError, RequestError, RoomErro
 from decoding.models.catalogue import size
 from decoding.models.resources import DID_NOT_FIT, is_out_of_memory, resident
 from decoding.serving.memory_budget import MemoryBudget, Reservation
+from decoding.serving.offers import Look, Offer
 from decoding.serving.sentences import without_paths
+
+__all__ = ["Loader", "Look", "Offer", "Report", "Shelf"]
 
 Report = Callable[[str, float | None], None]
 Loader = Callable[[str, Report], Engine]
 
 _POLL_SECONDS = 0.2
 _UNBOUNDED = 2**60
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """A model as it stands in the list that people choose from: a label, and why it cannot be had now, if it cannot."""
-
-    name: str
-    label: str
-    why_not: str = ""
-
-
-Look = Callable[[Sequence[str]], Sequence[Offer]]
-"""Is given the names of the models in memory, and looks at disk and network; may take some seconds."""
 
 
 @dataclass(slots=True, eq=False)
@@ -122,6 +112,12 @@ class Shelf:
             load.future.result()
         finally:
             self._leave(load)
+
+    def word(self, name: str) -> str:
+        """How far a load is; "" where there is none."""
+        with self._lock:
+            load = self._loading.get(name)
+        return self._word(name, load) if load else ""
 
     def engine(self, name: object) -> Engine:
         """The model, loaded; waits for it."""

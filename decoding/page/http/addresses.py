@@ -1,12 +1,12 @@
 """Whose an address is, as far as the server can tell: a visitor's, a network's, or a proxy's with everybody behind it.
 
-Owns which proxies are believed: this machine's and those of `FORWARDED_ALLOW_IPS`, and on a Space every private address.
-What they say of their visitors uvicorn reads. Knows no request.
+Owns which proxies are believed: this machine's and those of `FORWARDED_ALLOW_IPS`; on a Space every private address is
+taken for one. What they say of their visitors uvicorn reads. Knows no request.
 """
 
 import os
 from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 THIS_MACHINE = "127.0.0.1,::1"
 EVERYBODY = "*"
@@ -34,7 +34,7 @@ def visitors_address(host: str) -> str | None:
     anybody_may_speak = believed() == EVERYBODY or bool(os.environ.get("SPACE_ID"))
     if _is_in(str(address), believed()) or (anybody_may_speak and not address.is_global):
         return None
-    return str(address) if address.version == 4 else address.exploded[:19]
+    return str(address) if address.version == 4 else IPv6Address(int(address)).exploded[:19]
 
 
 def _is_in(host: str, listed: str) -> bool:

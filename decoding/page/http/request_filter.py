@@ -20,7 +20,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from decoding.page.http.bodies import RefusedError, again, parsed, read
+from decoding.page.http.addresses import visitors_address
+from decoding.page.http.bodies import RefusedError, again, held, parsed, read
+from decoding.page.http.turns import Turns
 
 API = "/gradio_api/"
 _FOR_EVENTS = ("call", "cancel", "heartbeat", "queue", "reset")
@@ -133,25 +135,27 @@ class Guard:
     """
 
     def __init__(self, app: ASGIApp, doors: Doors) -> None:
-        self._app, self._doors = app, doors
+        self._app, self._doors, self._turns = app, doors, Turns()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        try:
-            _, api, asked = scope["path"].partition(API)
-            self._check_address(scope["path"])
-            if scope["method"] in ("GET", "HEAD", "OPTIONS") or (not api and "/keep/" in scope["path"]):
-                await self._pass_on(scope, receive, send)
+        address = visitors_address((scope.get("client") or ("",))[0])
+        async with held(address) as hold:
+            try:
+                _, api, asked = scope["path"].partition(API)
+                self._check_address(scope["path"])
+                if scope["method"] not in ("GET", "HEAD", "OPTIONS") and (api or "/keep/" not in scope["path"]):
+                    body = await read(receive, MAX_EVENT_BYTES if asked == "queue/join" else MAX_BODY_BYTES, hold)
+                    if api and scope["method"] != "DELETE":  # which is how an MCP client leaves, and has no body
+                        self._check_body(asked.rstrip("/"), parsed(body))
+                    receive = again(body, receive)
+            except RefusedError as refused:
+                await PlainTextResponse(str(refused), refused.status)(scope, receive, send)
                 return
-            body = await read(receive, MAX_EVENT_BYTES if asked == "queue/join" else MAX_BODY_BYTES)
-            if api and scope["method"] != "DELETE":  # which is how an MCP client leaves, and has no body
-                self._check_body(asked.rstrip("/"), parsed(body))
-        except RefusedError as refused:
-            await PlainTextResponse(str(refused), refused.status)(scope, receive, send)
-            return
-        await self._pass_on(scope, again(body, receive), send)
+            async with self._turns.turn(scope["path"], address, send) as sent:
+                await self._pass_on(scope, receive, sent)
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Have Gradio answer. Whoever asks for a session that is not there is told so by the first event of a stream,
