@@ -1,4 +1,4 @@
-"""Gradio's queue under one who floods it and those who never come for their answers; the page is real, and so are they."""
+"""Gradio's queue under one who floods it and those who never come for their answers, on the real page."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Headers that a stranger sets: what is let in, and that none of them makes a fault or stands in anybody else's page."""
+"""Headers that a stranger sets: what is let in, and that none makes a fault or stands in anybody else's page."""
 
 import socket
 from collections.abc import Iterator
@@ -81,7 +81,14 @@ def test_an_old_request_need_not_name_one(port: int, caplog: pytest.LogCaptureFi
     assert not caplog.records
 
 
-EVIL = "x-forwarded-host: evil.example\nx-forwarded-proto: https\nx-gradio-server: http://evil.example\nforwarded: host=evil.example"
+EVIL = "\n".join(
+    (
+        "x-forwarded-host: evil.example",
+        "x-forwarded-proto: https",
+        "x-gradio-server: http://evil.example",
+        "forwarded: host=evil.example",
+    )
+)
 
 
 @pytest.mark.parametrize("path", ["/", "/config"])
