@@ -221,7 +221,7 @@ def _shelf(chosen: argparse.Namespace, entries: Mapping[str, Entry]) -> Shelf:
         )
 
     loader, memory = _loader(chosen, entries), memory_budget(chosen)
-    shelf = Shelf(loader, [*entries], lambda ready: looking()(ready), memory=memory, needs=needs)
+    shelf = Shelf(loader, [*entries], lambda ready: looking()(ready), memory=memory, needs=needs, measure=resident)
     if zero_gpu():  # a lent GPU's process is a fork of this one, and has the models that are here by then
         wait([shelf.request(name) for name in shelf.names])
     return shelf

@@ -53,12 +53,13 @@ def resident() -> int:
 
 
 def free_memory() -> int:
-    """Bytes of memory that a model may take: what the system has to give, and what a container and the operator let us
-    have.
-    """
-    within_limit = [_limit - resident()] if _limit < _UNLIMITED else []
-    system = psutil.virtual_memory().available
-    return max(0, min([system, *within_limit, *(most - taken for most, taken in _cgroups())]))
+    """Bytes of memory that a model may take: what the system has to give, and what a container lets us have."""
+    return max(0, min([psutil.virtual_memory().available, *(most - taken for most, taken in _cgroups())]))
+
+
+def left_to_us() -> int:
+    """Bytes that this process may grow by, where the operator has set a limit."""
+    return max(0, _limit - resident()) if _limit < _UNLIMITED else _UNLIMITED
 
 
 def total_memory() -> int:

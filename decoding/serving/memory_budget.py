@@ -91,6 +91,12 @@ class MemoryBudget:
         """The most that one request may take, or one address."""
         return self.for_requests * 3 // 4
 
+    def settle(self, resident: int) -> None:
+        """Count as taken what the process takes now that nobody is served, whatever was foreseen of its parts."""
+        with self._changed:
+            if self.is_idle:
+                self._process = max(0, resident - self._models)
+
     def take(self, needed: int) -> Reservation | None:
         """A request's part, or None where there is no room for it now."""
         address = _address.get()

@@ -17,7 +17,7 @@ from decoding.cancellation import LeftError, check_left
 from decoding.engines import Engine
 from decoding.errors import GreedyscopeError, ModelError, RequestError, RoomError
 from decoding.models.catalogue import size
-from decoding.models.resources import DID_NOT_FIT, is_out_of_memory, resident
+from decoding.models.resources import DID_NOT_FIT, is_out_of_memory
 from decoding.serving.memory_budget import MemoryBudget, Reservation
 from decoding.serving.offers import Look, Offer
 from decoding.serving.sentences import without_paths
@@ -58,11 +58,14 @@ class Shelf:
         *,
         memory: MemoryBudget | None = None,
         needs: Callable[[str], int] = lambda name: 0,
+        measure: Callable[[], int] | None = None,
     ) -> None:
-        """`memory` is what models and requests take from, and `needs` how much of it a model will take."""
+        """`memory` is what models and requests take from, `needs` how much of it a model will take, and `measure` what
+        the process takes now.
+        """
         self.names = tuple(names)
         self.memory = memory or MemoryBudget(_UNBOUNDED)
-        self._loader, self._look, self._needs = loader, look, needs
+        self._loader, self._look, self._needs, self._measure = loader, look, needs, measure
         self._parts: dict[str, Reservation] = {}
         self._lock = threading.Lock()
         self._one_at_a_time = threading.Lock()
@@ -210,7 +213,7 @@ class Shelf:
 
     def _load_within_budget(self, name: str, report: Report) -> Engine:
         """Load a model into memory that was taken before. Raises RoomError where there is none."""
-        foreseen, before = self._needs(name), resident()
+        foreseen, before = self._needs(name), self._measure() if self._measure else 0
         part = self.memory.take_for_model(foreseen)
         if part is None:
             raise RoomError(
@@ -222,9 +225,10 @@ class Shelf:
         except BaseException:
             part.release()
             raise
-        if self.memory.is_idle:  # then the process has grown by this model alone
-            grown = max(0, resident() - before)
+        if self._measure and self.memory.is_idle:  # then the process has grown by this model alone
+            grown = max(0, self._measure() - before)
             part.resize(min(grown, foreseen) if foreseen else grown)
+            self.memory.settle(self._measure())
         self._parts[name] = part
         return engine
 

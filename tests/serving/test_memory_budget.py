@@ -64,6 +64,21 @@ def test_what_is_taken_is_given_back_once() -> None:
     assert (budget.reserved, budget.is_idle) == (200, False)
 
 
+def test_what_the_process_takes_is_looked_at_when_nobody_is_served() -> None:
+    budget = MemoryBudget(1_000, process=100)
+    assert budget.take_for_model(300)
+    budget.settle(550)
+    assert budget.for_requests == 450
+    part = budget.take(200)
+    assert part
+    budget.settle(900)  # what is served is in it
+    assert budget.for_requests == 450
+    budget.settle(900)
+    part.release()
+    budget.settle(200)
+    assert budget.for_requests == 700
+
+
 def test_one_address_leaves_a_quarter_to_others() -> None:
     budget = MemoryBudget(1_000)
     memory_budget.bear("8.8.8.8")

@@ -15,6 +15,7 @@ from decoding.engines.batching.batched_cache import Rows, can_share, can_share_c
 from decoding.engines.batching.sequence import Text
 from decoding.errors import ModelError
 from decoding.models.devices import free_on
+from decoding.models.resources import left_to_us
 
 TOLERANCE = 1e-4
 """The difference in a probability that sharing may make; README promises it."""
@@ -47,7 +48,7 @@ class Seats:
             return
         caches = [text.cache for text in new]
         free = free_on(self._network.device.type)
-        if free is not None and 2 * self._rows.bytes_to_join(caches) > free:
+        if free is not None and 2 * self._rows.bytes_to_join(caches) > min(free, left_to_us()):
             return
         try:
             self._rows.join(caches)

@@ -41,7 +41,7 @@ def _is_in(host: str, listed: str) -> bool:
     try:
         address = ip_address(host)
     except ValueError:
-        return host in listed.split(",")
+        return bool(host) and host in [name.strip() for name in listed.split(",")]
     return any(address in network for network in _networks(listed))
 
 
