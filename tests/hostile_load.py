@@ -40,7 +40,7 @@ class Seen:
 def target_of(server: "Server") -> Target:
     url = httpx.URL(server.url)
     config = httpx.get(f"{server.url}config", timeout=60).json()["dependencies"]
-    look = next(d["id"] for d in config if d["backend_fn"] and not d["queue"] and not d["inputs"])
+    look = next(d["id"] for d in config if d["backend_fn"] and not d["queue"] and len(d["outputs"]) == 1)
     return Target(url.host, url.port or 80, STRANGER, plotly_js().as_posix(), {"look": look})
 
 
