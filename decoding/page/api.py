@@ -172,8 +172,7 @@ def _files() -> list[Callable[..., str]]:
 
         Parameters:
             run: A run as JSON Lines, at most 8 MB.
-            form: "csv", "md" (the notebook's table), "html" (the panel, to play offline) or "jsonl", at most 1 MB; what
-                is larger, and "html-plotly", is written by POST /keep/html-plotly with the run as its body.
+            form: "csv", "md" (a table), "html" (plays offline) or "jsonl", up to 1 MB; POST /keep/html writes any size.
         """
         if form in FORMS and FORMS[form].is_large:
             raise RequestError(f"A file with plotly.js in it is not given here: POST the run to /keep/{form}.")

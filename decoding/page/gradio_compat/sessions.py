@@ -6,6 +6,7 @@ end. Knows no run.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextvars import ContextVar
 from functools import partial
@@ -120,10 +121,8 @@ class Sessions(dict[str, Answers]):
 
     def _first_to_go(self) -> str | None:
         """The oldest idle one of the address that has most of them: whoever floods pays for it."""
-        idle: dict[str | None, list[str]] = {}
-        for session, answers in self._idle():
-            idle.setdefault(answers.address, []).append(session)
-        return max(idle.values(), key=len)[0] if idle else None
+        counts = Counter(answers.address for answers in self.values())
+        return max(self._idle(), key=lambda one: counts[one[1].address], default=(None, None))[0]
 
 
 def size_of(value: Any) -> int:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import gradio as gr
@@ -119,9 +120,9 @@ def test_one_address_has_a_share_of_the_queue(there: There, monkeypatch: pytest.
 def test_what_an_event_brings_is_counted_until_it_ends(there: There) -> None:
     with there.visitor("127.0.0.9") as stranger:
         before = HELD.total
-        event = ask(stranger, "greedy", "a" * 5_000, 3, 2, "scripted").json()["event_id"]
+        event = ask(stranger, "greedy", "a" * 900, 3, 2, "scripted").json()["event_id"]
         assert there.engine.began.wait(60)
-        assert 5_000 <= HELD.total - before < 6_000
+        assert 900 <= HELD.total - before < 1_000
         there.engine.let_go.set()
         stranger.get(f"/gradio_api/call/greedy/{event}")
         until(lambda: HELD.total == before)
@@ -158,7 +159,8 @@ def test_the_first_to_go_is_the_oldest_idle_one_of_whoever_has_most(monkeypatch:
         reading.cancel()
         del store["nobody's"]  # a stream that ends after its session was dropped
 
-    asyncio.run(test())
+    with ThreadPoolExecutor(1) as elsewhere:  # this thread has a browser's event loop
+        elsewhere.submit(asyncio.run, test()).result(60)
 
 
 def test_the_size_of_a_message() -> None:

@@ -133,7 +133,8 @@ def test_not_ready_where_the_page_cannot_be_served(monkeypatch: pytest.MonkeyPat
         line.close(0)
         assert await asked() == (503, "The server is being restarted.\n")
 
-    anyio.run(test)
+    with ThreadPoolExecutor(1) as elsewhere:  # this thread has a browser's event loop
+        elsewhere.submit(anyio.run, test).result(120)
 
 
 def test_a_pool_has_its_limits(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,4 +163,5 @@ def test_a_pool_has_its_limits(monkeypatch: pytest.MonkeyPatch) -> None:
         assert done == [True] * 5
         assert await pool.do(lambda: 7, "a") == 7
 
-    anyio.run(test)
+    with ThreadPoolExecutor(1) as elsewhere:  # this thread has a browser's event loop
+        elsewhere.submit(anyio.run, test).result(120)
