@@ -17,6 +17,8 @@ RECORD_BYTES = 1_000
 """A candidate of the record: in Python, in the text that grows, and in the messages to the page."""
 ELSEWHERE_BYTES = 8 * 2**20
 """Beside the record, a request to a model that a server computes."""
+UNKNOWN_PASS_BYTES = 64 * 2**10
+"""For an id of a pass of a network that has no configuration to look at."""
 _SPARE = 1.25  # allocators round up, and give back later
 
 
@@ -39,22 +41,31 @@ def bytes_needed(engine: Any, work: Work) -> int:
     network = getattr(engine, "network", None)
     if network is None:
         return record + ELSEWHERE_BYTES
-    return record + int(_SPARE * _computing(network, work))
+    tokens = work.prompt_tokens + work.steps
+    at_once = {"run": min(PIECE, work.prompt_tokens), "score": tokens}
+    in_one_pass = at_once.get(work.kind, work.prompt_tokens * work.rows)
+    rows_of_logits = {"run": 4, "beam": 4 * work.rows + work.steps, "score": 3 * work.steps, "proof": work.steps + 4}
+    cache = 2 * work.rows * tokens * _cache_of_a_token(network)  # and its copy
+    logits = rows_of_logits[work.kind] * engine.vocabulary_size * FLOAT
+    return record + int(_SPARE * (cache + in_one_pass * _pass_of_a_token(network) + logits))
 
 
-def _computing(network: Any, work: Work) -> int:
-    """What the passes take, by the shapes that the model's configuration names."""
+def _cache_of_a_token(network: Any) -> int:
+    """See `decoding.engines.network`; of a network of transformers, what its configuration says of keys and values."""
+    if (known := getattr(network, "cache_bytes_per_token", None)) is not None:
+        return int(known)
     config = network.config.get_text_config(decoder=True)
     heads = getattr(config, "num_attention_heads", None) or 1
     width = getattr(config, "head_dim", None) or config.hidden_size // heads
     kept_heads = getattr(config, "num_key_value_heads", None) or heads
-    element = network.dtype.itemsize
-    tokens = work.prompt_tokens + work.steps
-    cache = 2 * work.rows * tokens * 2 * config.num_hidden_layers * kept_heads * width * element  # and its copy
-    in_one_pass = {"run": min(PIECE, work.prompt_tokens), "score": tokens}.get(
-        work.kind, work.prompt_tokens * work.rows
-    )
+    return int(2 * config.num_hidden_layers * kept_heads * width * network.dtype.itemsize)
+
+
+def _pass_of_a_token(network: Any) -> int:
+    """What is between a network's layers for one id of a pass, and its part of the attention."""
+    if not hasattr(network, "config"):
+        return UNKNOWN_PASS_BYTES
+    config = network.config.get_text_config(decoder=True)
     inner = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
-    activations = in_one_pass * (4 * config.hidden_size + 3 * inner + heads * PIECE) * FLOAT
-    rows_of_logits = {"run": 4, "beam": 4 * work.rows + work.steps, "score": 3 * work.steps, "proof": work.steps + 4}
-    return int(cache + activations + rows_of_logits[work.kind] * config.vocab_size * FLOAT)
+    heads = getattr(config, "num_attention_heads", None) or 1
+    return int(4 * config.hidden_size + 3 * inner + heads * PIECE) * FLOAT
