@@ -37,8 +37,11 @@ RUNS_MODELS = (
 ALLOWED = {
     "gradio": ("app", "decoding.page"),
     "gradio_client": ("decoding.bench",),
-    "starlette": ("decoding.page",),  # gradio is made of these two
+    "starlette": ("decoding.page",),  # gradio is made of these four
     "fastapi": ("decoding.page.http",),
+    "uvicorn": ("decoding.page.http", "decoding.page.gradio_compat"),
+    "anyio": ("decoding.page.http",),
+    "httptools": ("decoding.page.gradio_compat",),
     "prometheus_client": ("decoding.page",),
     "torch": RUNS_MODELS,
     "transformers": RUNS_MODELS,
@@ -47,7 +50,7 @@ ALLOWED = {
     "spaces": ("decoding.engines",),
     "httpx": ("decoding.engines",),
     "gguf": ("decoding.models.starter",),
-    "filelock": ("decoding.models.starter",),
+    "filelock": ("decoding.models.starter", "decoding.models.download"),
     "huggingface_hub": ("decoding.models.hub", "decoding.models.download", "decoding.serving.availability"),
     "psutil": ("decoding.models.resources", "decoding.bench"),
     "numpy": ("decoding.softmax", "decoding.engines", "decoding.models", "decoding.pages", "decoding.bench"),
