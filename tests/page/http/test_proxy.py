@@ -131,7 +131,7 @@ def test_under_a_path_prefix_the_page_runs_and_asks_for_nothing_outside(tmp_path
 
 
 def test_the_proxy_says_who_a_visitor_is_and_no_visitor_does(proxy: tuple[str, list[ScriptedEngine]]) -> None:
-    url, engines = proxy
+    url, _ = proxy
     seen: list[str | None] = []
     with pytest.MonkeyPatch.context() as patch:
         enter = Line.enter
