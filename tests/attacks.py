@@ -1,4 +1,6 @@
 """What strangers do to a page, each as one coroutine that goes on until it is cancelled: for `tests.load --hostile`.
+`python -m tests.attacks TARGET KIND NUMBER` is one of them in a process of its own, so that it takes none of the time of
+whoever measures.
 
 Owns the attacks that were seen to stop the page, and one of another shape for each kind. All of it is sent from one
 loopback address to a page of one's own on another. What is sent is generated at the limits that the page states. Knows
@@ -8,9 +10,11 @@ neither what is measured meanwhile nor what should come of it.
 import asyncio
 import json
 import random
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import cache
 from itertools import count
 from pathlib import Path
 
@@ -29,6 +33,9 @@ class Target:
     address: str
     plotly: str
     events: dict[str, int]
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
 
     @property
     def url(self) -> str:
@@ -50,6 +57,17 @@ Attack = Callable[[Target], Awaitable[None]]
 
 def words(amount: int) -> str:
     return " ".join(random.choices(WORDS, k=amount))
+
+
+@cache
+def written(kind: str) -> bytes:
+    """What is sent again and again, made once."""
+    return {
+        "top_k": lambda: altered(header={"top_k": 10**9}),
+        "max_new_tokens": lambda: altered(header={"max_new_tokens": 10**9}, step={"entropy": 1e308}),
+        "product": lambda: altered(step={"candidates": CANDIDATES, "log_sums": LOG_SUMS}),
+        "empty lists": lambda: b'{"data": [' + b"[]," * 3_900_000 + b"[]]}",
+    }[kind]()
 
 
 def altered(*, header: dict[str, object] | None = None, step: dict[str, object] | None = None) -> bytes:
@@ -183,12 +201,12 @@ LOG_SUMS = [[1 + n / 1e6, 1.0] for n in range(40_000)]
 
 ATTACKS: dict[str, tuple[Attack, Attack]] = {
     "numbers in a file": (
-        posting("/keep/md", lambda n: altered(header={"top_k": 10**9}), 2),
-        posting("/keep/html", lambda n: altered(header={"max_new_tokens": 10**9}, step={"entropy": 1e308}), 4),
+        posting("/keep/md", lambda n: written("top_k"), 2),
+        posting("/keep/html", lambda n: written("max_new_tokens"), 4),
     ),
     "checks that cost": (
-        posting("/keep/csv", lambda n: altered(step={"candidates": CANDIDATES, "log_sums": LOG_SUMS}), 45),
-        posting("/gradio_api/queue/join", lambda n: b'{"data": [' + b"[]," * 3_900_000 + b"[]]}", 4),
+        posting("/keep/csv", lambda n: written("product"), 45),
+        posting("/gradio_api/queue/join", lambda n: written("empty lists"), 4),
     ),
     "work that holds the model": (
         calling("beam_search", lambda n: [words(7_800), 8, 8, 5, "starter"], 4),
@@ -220,3 +238,8 @@ ATTACKS: dict[str, tuple[Attack, Attack]] = {
         posting("/keep/html-plotly", lambda n: RECORDED.encode(), 30),
     ),
 }
+
+
+if __name__ == "__main__":
+    where, kind, number = sys.argv[1:]
+    asyncio.run(ATTACKS[kind][int(number)](Target(**json.loads(where))))  # type: ignore[arg-type]

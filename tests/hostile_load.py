@@ -6,20 +6,24 @@ Run by hand on a machine that does nothing else; the tests rehearse it.
 
 import asyncio
 import random
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
 
 from decoding.assets import plotly_js
-from tests.attacks import ATTACKS, Attack, Target, words
+from tests.attacks import ATTACKS, Target, words
 
 if TYPE_CHECKING:
     from tests.load import Server, Visit
 
+ROOT = Path(__file__).resolve().parents[1]
 MEMORY = "1.5GB"
 MEMORY_BYTES = 1_500_000_000
 VICTIM, STRANGER = "127.0.0.2", "127.0.0.9"
@@ -51,20 +55,20 @@ async def hostile(server: "Server", *, seconds: float, only: str) -> bool:
     async with server.client(VICTIM) as client:
         await server.visit(client, "Hello", 3)
     for name, attacks in chosen.items():
-        for which, attack in zip(("as it was seen", "another of its kind"), attacks, strict=True):
-            reached &= await beside(server, f"{name}, {which}", attack, seconds)
+        for number, which in enumerate(("as it was seen", "another of its kind")[: len(attacks)]):
+            reached &= await beside(server, f"{name}, {which}", (name, number), seconds)
             if not server.is_alive():
                 return False
     return reached
 
 
-async def beside(server: "Server", name: str, attack: Attack, seconds: float) -> bool:
+async def beside(server: "Server", name: str, attack: tuple[str, int], seconds: float) -> bool:
     from tests.load import say
 
     lines = server.log_lines()
     seen = Seen()
     async with under(attack, target_of(server)), sampled(server, seen):
-        await asyncio.sleep(seconds / 2)
+        await asyncio.sleep(2 + seconds / 2)  # until it has begun
         end = time.monotonic() + seconds
         while True:
             await one_visit(server, seen)
@@ -112,14 +116,15 @@ async def one_visit(server: "Server", seen: Seen) -> None:
 
 
 @asynccontextmanager
-async def under(attack: Attack, target: Target) -> AsyncIterator[None]:
-    task = asyncio.ensure_future(attack(target))
+async def under(attack: tuple[str, int], target: Target) -> AsyncIterator[None]:
+    kind, number = attack
+    command = [sys.executable, "-m", "tests.attacks", target.to_json(), kind, str(number)]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
     try:
         yield
     finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError, httpx.HTTPError, OSError):
-            await task
+        process.kill()
+        process.wait()
 
 
 @asynccontextmanager
@@ -162,7 +167,7 @@ async def mixed(server: "Server", minutes: float) -> bool:
             await asyncio.sleep(random.random() * 3)
 
     async def strangers() -> None:
-        kinds = [attack for pair in ATTACKS.values() for attack in pair]
+        kinds = [(kind, number) for kind, pair in ATTACKS.items() for number in range(len(pair))]
         while time.monotonic() < end:
             async with under(random.choice(kinds), target_of(server)):
                 await asyncio.sleep(10)

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from anyio import CapacityLimiter, to_thread
 
+from decoding.models.malloc import give_back
 from decoding.page.http.bodies import RefusedError
 
 Done = TypeVar("Done")
@@ -38,3 +39,5 @@ class Pool:
         finally:
             self._here[address] -= 1
             self._here += Counter()  # forget who has none any more
+            if not self._here:
+                give_back()  # a run in Python's objects is many times as large as its bytes
