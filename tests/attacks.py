@@ -1,5 +1,5 @@
 """What strangers do to a page, each as one coroutine that goes on until it is cancelled: for `tests.load --hostile`.
-`python -m tests.attacks TARGET KIND NUMBER` is one of them in a process of its own, so that it takes none of the time of
+`python -m tests.attacks TARGET KIND NUMBER` is one of them in a process of its own, which takes none of the time of
 whoever measures.
 
 Owns the attacks that were seen to stop the page, and one of another shape for each kind. All of it is sent from one

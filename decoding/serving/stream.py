@@ -17,6 +17,7 @@ from typing import Any
 
 from decoding import cancellation
 from decoding.errors import BusyError
+from decoding.models.malloc import give_back
 from decoding.serving import memory_budget
 from decoding.serving.admission import Line, Visitor, sentence, sharing
 
@@ -64,6 +65,8 @@ async def attend(
             pass
         except BaseException as error:
             end = _End(error)
+        if line.served <= 1:
+            give_back()  # what a search held would stay with the process
         _tell(loop, line.leave, place)
         _tell(loop, come.put_nowait, end)
 
