@@ -14,6 +14,7 @@ from time import monotonic
 from typing import Any
 
 import gradio as gr
+from gradio.state_holder import SessionState
 
 from decoding.page.http.addresses import visitors_address
 from decoding.page.http.bodies import Hold, RefusedError
@@ -162,9 +163,17 @@ def bound(page: gr.Blocks) -> None:
     sessions = Sessions(is_busy, lambda session: pending.pop(session, None))
     queue.pending_messages_per_session = sessions
     queue.push = partial(_push, queue, sessions, events, queue.push)
+    # The last values of each session's components, for links to a page's state, which are closed here: of 256 sessions,
+    # each with the largest run that there is, 1.3 GB.
+    state: Any = SessionState
+    state._update_value_in_config = _not_kept
     # A table of all events so far, made anew after each, for a page of Gradio's that is closed here.
     queue.ANALYTICS_MAX_EVENTS = 1
     queue.compute_analytics_summary = lambda records: {}
+
+
+def _not_kept(state: SessionState, key: int, value: Any) -> None:
+    """In place of Gradio's, which keeps it."""
 
 
 async def _push(

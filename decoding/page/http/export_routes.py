@@ -88,7 +88,7 @@ async def _kept(request: Request, pool: Pool, address: str | None, hold: Hold) -
 
     try:
         data = await read(request.receive, MAX_BYTES, hold, too_large=_TOO_LARGE)
-        content = await pool.do(work, address)
+        content = await pool.do(work, address, request.receive)  # the body is read: all that comes is the end
         hold.add(len(content))
     except GreedyscopeError as error:
         return PlainTextResponse(str(error), 422)

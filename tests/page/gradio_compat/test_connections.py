@@ -116,6 +116,38 @@ def test_a_head_is_no_place_for_much(port: int, sent: bytes, caplog: pytest.LogC
     lives(port)
 
 
+ODD = {
+    "of the whole server": b"OPTIONS * HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n",
+    "to go through": b"CONNECT b:443 HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n",
+    "of a proxy": b"GET http://b/config HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n",
+    "of an address that is none": b"GET http://[/ HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n",
+    "of another version": b"GET / HTTP/2.0\r\nhost: a\r\nconnection: close\r\n\r\n",
+    "of a method that is none": b"BREW / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n",
+    "of a method that is not ours": b"TRACE / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n",
+    "with bytes in its address": b"GET /\xff\xfe?%ff=%00 HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n",
+    "with half a character": b"GET /%ed%a0%80/%00 HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n",
+    "for a link to a state": b"GET /?deep_link=../../x&page=nope HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n",
+    "for a page that is not": b"GET /?page=nope HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n",
+    "for a part": b"GET /config?page=nope&deep_link=%00 HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n",
+    "for an api's page": b"GET /gradio_api/info?page=nope HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n",
+    "across origins": b"OPTIONS /config HTTP/1.0\r\norigin: http://b\r\naccess-control-request-method: X\r\n\r\n",
+    "with two in one": b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\nGET / HTTP/1.0\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("sent", ODD.values(), ids=ODD)
+def test_an_odd_request_is_no_fault(
+    port: int, sent: bytes, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with closing(connected(port)) as there:
+        there.sendall(sent)
+        heard = answer(there)
+    assert not heard or heard.split(b" ")[1][:1] in (b"2", b"3", b"4"), heard[:300]
+    assert not caplog.records
+    assert not capfd.readouterr().err
+    lives(port)
+
+
 def test_a_wish_for_another_protocol_is_passed_over(port: int, caplog: pytest.LogCaptureFixture) -> None:
     with closing(connected(port)) as there:
         there.sendall(

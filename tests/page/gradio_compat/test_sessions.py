@@ -136,6 +136,21 @@ def test_gradio_keeps_no_table_of_all_events(there: There) -> None:
     assert len(there.queue.event_analytics) <= 1
 
 
+def test_gradio_keeps_no_values_of_a_session(there: There) -> None:
+    secret = "what a visitor wrote " * 1_000
+    there.engine.let_go.set()
+    with there.visitor("127.0.0.9") as stranger:
+        event = ask(stranger, "check", secret, session="s").json()["event_id"]
+        stranger.get(f"/gradio_api/call/check/{event}")
+        event = ask(stranger, "greedy", "a" * 900, 3, 2, "scripted", session="s").json()["event_id"]
+        assert "complete" in stranger.get(f"/gradio_api/call/greedy/{event}").text
+    state = there.page.state_holder.session_data["s"]
+    kept = [config["props"].get("value") for config in state.config_values.values() if config]
+    assert max(len(str(value)) for value in kept) < 100_000  # the recorded run that every page begins with
+    assert secret not in kept
+    assert not [value for value in kept if "a" * 900 in str(value)]
+
+
 # ---- the store alone
 
 

@@ -1,5 +1,6 @@
 """What must always answer, while what may be slow is as slow as it can be."""
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -84,6 +85,25 @@ def test_slow_exports_hold_nothing_that_others_need(slow: tuple[Slow, str]) -> N
         assert sorted(one.result() for one in exports) == [200] * pool.MAX_WAITING + [503] * (60 - pool.MAX_WAITING)
 
 
+def test_who_leaves_before_their_turn_is_not_worked_for(slow: tuple[Slow, str]) -> None:
+    work, url = slow
+    there = httpx.URL(url)
+    left = []
+    for n in range(20):
+        one = socket.create_connection((there.host, there.port), 60, (f"127.0.0.{n % 4 + 10}", 0))
+        one.sendall(b"POST /keep/csv HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n" % len(RUN) + RUN)
+        left.append(one)
+    while work.begun < pool.AT_ONCE:
+        time.sleep(0.02)
+    for one in left:
+        one.close()
+    time.sleep(1)
+    work.go.set()
+    serves(url)
+    assert httpx.post(f"{url}keep/csv", content=RUN, timeout=60).status_code == 200
+    assert work.begun == pool.AT_ONCE + 1
+
+
 def test_a_slow_look_at_the_models_holds_nothing_that_others_need(slow: tuple[Slow, str]) -> None:
     work, url = slow
     wired = httpx.get(f"{url}config", timeout=60).json()["dependencies"]
@@ -147,21 +167,21 @@ def test_a_pool_has_its_limits(monkeypatch: pytest.MonkeyPatch) -> None:
         done: list[bool] = []
 
         async def one(address: str | None) -> None:
-            done.append(await pool.do(lambda: go.wait(60), address))
+            done.append(await pool.do(lambda: go.wait(60), address, anyio.sleep_forever))
 
         async with anyio.create_task_group() as group:
             for address in ("a", "a", "a", "b"):
                 group.start_soon(one, address)
             await anyio.sleep(0.1)
             with pytest.raises(RefusedError, match="Too many files"):
-                await pool.do(lambda: True, "a")
+                await pool.do(lambda: True, "a", anyio.sleep_forever)
             group.start_soon(one, None)
             await anyio.sleep(0.1)
             with pytest.raises(RefusedError, match="Too many files"):
-                await pool.do(lambda: True, "c")
+                await pool.do(lambda: True, "c", anyio.sleep_forever)
             go.set()
         assert done == [True] * 5
-        assert await pool.do(lambda: 7, "a") == 7
+        assert await pool.do(lambda: 7, "a", anyio.sleep_forever) == 7
 
     with ThreadPoolExecutor(1) as elsewhere:  # this thread has a browser's event loop
         elsewhere.submit(anyio.run, test).result(120)
