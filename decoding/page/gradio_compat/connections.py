@@ -147,8 +147,9 @@ class BoundedConnection(HttpToolsProtocol):
             self._timer = None
 
     def _too_late(self) -> None:
-        if self.cycle is not None and self.cycle.response_started:
-            self.transport.abort()
+        is_body = self._head_bytes is None
+        if is_body and self.cycle is not None and self.cycle.response_started:
+            self.transport.abort()  # it was answered without its body
         else:
             self._refuse(408, "The request took too long to arrive.")
 
