@@ -9,10 +9,13 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from decoding.limits import for_browser
+
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 
 _SCRIPTS = (
     "texts",
+    "limits",
     "sentences",
     "heard",
     "classroom",
@@ -81,7 +84,8 @@ def texts_json(*, page: bool) -> str:
 def panel_script() -> str:
     """The panel's scripts as one; `startPanel(element, props, watch, trigger)` begins it, where `TEXTS` is known."""
     known = [{"name": each["name"], "prompt": each["prompt"]} for each in json.loads(read("examples.json"))]
-    return "\n".join([f"const EXAMPLES = {json.dumps(known)};", *(read(f"panel/{name}.js") for name in _SCRIPTS)])
+    told = [f"const EXAMPLES = {json.dumps(known)};", f"const LIMITS = {json.dumps(for_browser())};"]
+    return "\n".join([*told, *(read(f"panel/{name}.js") for name in _SCRIPTS)])
 
 
 def page_script() -> str:

@@ -11,13 +11,14 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # Each line is a room. A file of `decoding/` itself stands beside the files it works with.
 ROOMS = (
-    ("decoding.errors", "decoding.cancellation", "decoding.assets", "decoding.i18n"),
+    ("decoding.errors", "decoding.cancellation", "decoding.limits", "decoding.assets", "decoding.i18n"),
     ("decoding.record",),
     ("decoding.export",),
-    ("decoding.models", "decoding.pages", "decoding.startup"),
+    ("decoding.models", "decoding.pages", "decoding.startup", "decoding.options"),
     ("decoding.softmax", "decoding.greedy"),
     ("decoding.engines",),
-    ("decoding.request", "decoding.run", "decoding.beam", "decoding.analysis", "decoding.verify"),
+    ("decoding.reading", "decoding.request"),
+    ("decoding.run", "decoding.beam", "decoding.analysis", "decoding.verify"),
     ("decoding.serving",),
     ("decoding.page",),
     ("app", "decoding", "decoding.__main__", "decoding.starter", "decoding.bench"),
@@ -27,7 +28,9 @@ UPWARDS = {("decoding.record.trace", "decoding.export")}
 
 # Who may import what; "" is everybody.
 RUNS_MODELS = (
+    "decoding.models.context_length",
     "decoding.models.devices",
+    "decoding.models.generation_settings",
     "decoding.models.loading",
     "decoding.models.starter",
     "decoding.engines",
@@ -45,7 +48,7 @@ ALLOWED = {
     "prometheus_client": ("decoding.page",),
     "torch": RUNS_MODELS,
     "transformers": RUNS_MODELS,
-    "tokenizers": (*RUNS_MODELS, "decoding.models.tokenizer"),
+    "tokenizers": (*RUNS_MODELS, "decoding.models.tokenizer", "decoding.models.gguf_tokenizer"),
     "llama_cpp": ("decoding.bench",),  # on request, where it is installed
     "spaces": ("decoding.engines",),
     "httpx": ("decoding.engines",),
@@ -58,7 +61,6 @@ ALLOWED = {
     "playwright": ("decoding.bench",),
     "pandas": ("decoding.record.trace", "decoding.export"),  # trace for its types
     "pydantic": (
-        "decoding.record.permalink",
         "decoding.record.trace",
         "decoding.record.step",
         "decoding.record.repetition",

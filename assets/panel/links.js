@@ -1,15 +1,12 @@
 // The address bar holds the run on screen, as `decoding/links.py` writes it; back and forward walk through the runs.
 
 const ADDRESS_MILLISECONDS = 250;
-// What the server refuses: decoding/request.py, decoding/links.py.
-const MAX_LINKED_STEPS = 256;
-const MAX_LINK = 8000;
 const PAGE = Math.random().toString(36).slice(2); // of the runs that the history names, this page knows only its own
 
 // The address's `run`, or null for a run that no address can name. Whatever wrote a text, greedy decoding writes the same with the
 // picks forced that argmax would not have made.
 async function linkOf(run, step, language) {
-  const named = run.end && !run.header.note && run.header.max_new_tokens <= MAX_LINKED_STEPS;
+  const named = run.end && !run.header.note && run.header.max_new_tokens <= LIMITS.steps;
   if (!named || run.steps.some(({ picked }) => picked.token_id < 0)) return null;
   const { model, prompt, steps, choices, forced } = requestUpTo(run, run.steps.length);
   const fields = [model, prompt, steps, choices, forced, Math.max(0, step)];
@@ -17,7 +14,7 @@ async function linkOf(run, step, language) {
   const packed = new Blob([text]).stream().pipeThrough(new CompressionStream("deflate-raw"));
   const bytes = new Uint8Array(await new Response(packed).arrayBuffer());
   const link = `1${btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "")}`;
-  return link.length <= MAX_LINK ? link : null;
+  return link.length <= LIMITS.linkCharacters ? link : null;
 }
 
 // The page's address with a run in it, or without one where it can name none.
@@ -90,9 +87,8 @@ async function readAddress() {
 }
 
 async function fieldsOf(value) {
-  const letters = atob(value.slice(1).replaceAll("-", "+").replaceAll("_", "/"));
-  const packed = new Blob([Uint8Array.from(letters, (letter) => letter.charCodeAt(0))]).stream();
-  return JSON.parse(await new Response(packed.pipeThrough(new DecompressionStream("deflate-raw"))).text());
+  if (value.length > LIMITS.linkCharacters) return [];
+  return JSON.parse(await unpacked(atob(value.slice(1).replaceAll("-", "+").replaceAll("_", "/")), LIMITS.linkBytes));
 }
 
 async function copyAddress(parts, view) {

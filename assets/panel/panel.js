@@ -256,11 +256,11 @@ function findParts(element) {
 }
 
 function drawHead(parts, { run, from }, waiting, state) {
-  const { model, note } = run.header;
+  const { model, note, remarks = [] } = run.header;
   const exact = { "float32": texts.say("head.exact"), "as printed": "", "unknown dtype": "" }[model.dtype] ?? texts.say("head.not_exact");
-  parts.badge.hidden = parts.note.hidden = !note && !from;
+  parts.note.hidden = (parts.badge.hidden = !note && !from) && !remarks.length;
   parts.badge.textContent = texts.say(from ? "head.replayed" : "head.recorded");
-  parts.note.textContent = [from && texts.say("head.file", { name: from }), reword(note ?? "")].filter(Boolean).join(" ");
+  parts.note.textContent = [from && texts.say("head.file", { name: from }), reword(note ?? ""), ...remarks.map(reword)].filter(Boolean).join(" ");
   // What wrote the text, where that was not greedy decoding: beam search, a person.
   const another = run.header.note || model.engine.startsWith("torch") ? "" : model.engine.split(/, (?:torch|vLLM) /)[0];
   const facts = [model.id, reword(model.dtype), model.device, exact, reword(another)].filter(Boolean).join(" · ");

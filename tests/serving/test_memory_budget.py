@@ -1,18 +1,19 @@
 """The account of memory: what is taken, given back, waited for and refused. And what requests take of a real model."""
 
+import argparse
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
 
-from decoding import cancellation
+from decoding import cancellation, options
 from decoding.cancellation import LeftError
+from decoding.engines.local import LocalEngine
 from decoding.engines.memory_needs import Work, bytes_needed
-from decoding.engines.torch.engine import LocalEngine
 from decoding.errors import RequestError, RoomError
 from decoding.serving import memory_budget
-from decoding.serving.memory_budget import MemoryBudget, bytes_of
+from decoding.serving.memory_budget import MemoryBudget
 from decoding.serving.model_registry import Shelf
 from tests.fakes import ScriptedEngine
 
@@ -26,23 +27,16 @@ def an_address_that_nobody_knows() -> None:
 
 @pytest.mark.parametrize(
     ("written", "size"),
-    [
-        ("1.5GB", 1_500_000_000),
-        ("1.5 gb", 1_500_000_000),
-        ("800M", 800_000_000),
-        ("2GiB", 2_000_000_000),
-        ("123456", 123_456),
-        ("", None),
-        ("much", None),
-        ("-1GB", None),
-        ("1e9", None),
-        ("1.5.2GB", None),
-        ("9" * 40, None),
-        ("١GB", 1_000_000_000),
-    ],
+    [("1.5GB", 1_500_000_000), ("1.5 gb", 1_500_000_000), ("800M", 800_000_000), ("123456", 123_456), ("auto", "auto")],
 )
-def test_a_size_as_an_operator_writes_it(written: str, size: int | None) -> None:
-    assert bytes_of(written) == size
+def test_a_size_as_an_operator_writes_it(written: str, size: object) -> None:
+    assert options.amount(written) == size
+
+
+@pytest.mark.parametrize("written", ["", "much", "-1GB", "1e9", "1.5.2GB", "9" * 40, "\u0661GB"])
+def test_what_says_no_size_is_refused(written: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match=r"has to be a size, as 1\.5GB, or auto"):
+        options.amount(written)
 
 
 def test_what_is_taken_is_given_back_once() -> None:

@@ -15,19 +15,15 @@ from starlette.types import Receive, Scope, Send
 from decoding.assets import texts
 from decoding.errors import FormatError, GreedyscopeError, RequestError
 from decoding.export import to_csv_file, to_html, to_markdown
+from decoding.limits import MAX_RUN_BYTES, MAX_TABLE_CHARACTERS, MAX_TEXT_TOKENS
 from decoding.page.http.addresses import visitors_address
 from decoding.page.http.bodies import Hold, RefusedError, held, read
 from decoding.page.http.pool import Pool
 from decoding.record.trace import Trace
-from decoding.request import MAX_TEXT_TOKENS
 from decoding.verify import run_of
 
-MAX_BYTES = 8 * 2**20
-"""A run of 256 steps with 50 choices each after 50,000 characters is smaller."""
 PIECE_BYTES = 2**16
 """An answer goes out so many bytes at a time, each of which has to be taken within the time that connections have."""
-MAX_TABLE_CHARACTERS = 4_000_000
-"""A Markdown table repeats the text in every row, so that a long run of a long prompt would take hundreds of MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +56,7 @@ FORMS = {
 }
 
 _NO_FORM = f"There is no such form. Ask for one of: {', '.join(FORMS)}."
-_TOO_LARGE = f"The run is larger than {MAX_BYTES // 2**20} MB; no larger one is read."
+_TOO_LARGE = f"The run is larger than {MAX_RUN_BYTES // 2**20} MB; no larger one is read."
 _HEADERS = {"cache-control": "no-store", "content-disposition": "attachment", "x-content-type-options": "nosniff"}
 
 
@@ -87,7 +83,7 @@ async def _kept(request: Request, pool: Pool, address: str | None, hold: Hold) -
         return content.encode() if isinstance(content, str) else content
 
     try:
-        data = await read(request.receive, MAX_BYTES, hold, too_large=_TOO_LARGE)
+        data = await read(request.receive, MAX_RUN_BYTES, hold, too_large=_TOO_LARGE)
         content = await pool.do(work, address, request.receive)  # the body is read: all that comes is the end
         hold.add(len(content))
     except GreedyscopeError as error:

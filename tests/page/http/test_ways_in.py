@@ -115,9 +115,9 @@ def the_page(http: httpx.Client) -> None:
 
 def a_file_to_convert(http: httpx.Client) -> None:
     header, rest = RUN.split("\n", 1)
-    room = export_routes.MAX_BYTES - len(RUN)
+    room = export_routes.MAX_RUN_BYTES - len(RUN)
     largest = f"{header}{' ' * room}\n{rest}".encode()
-    assert len(largest) == export_routes.MAX_BYTES
+    assert len(largest) == export_routes.MAX_RUN_BYTES
     assert posted(http, "/keep/jsonl", largest) == 200
     assert posted(http, "/keep/jsonl", largest + b" ") == 413
     assert posted(http, "/keep/html-plotly", RUN.encode()) == 200
@@ -181,7 +181,7 @@ def test_the_tables_numbers_are_the_programs() -> None:
     for number in (
         f"{request_filter.MAX_EVENT_BYTES // MB} MB",
         f"{request_filter.MAX_BODY_BYTES // MB} MB",
-        f"{export_routes.MAX_BYTES // MB} MB",
+        f"{export_routes.MAX_RUN_BYTES // MB} MB",
         f"{bodies.MAX_STRUCTURE_BYTES // 1000} kB outside",
         f"{bodies.MAX_HELD_BYTES // MB} MB for all",
         f"{sessions.MAX_UNREAD_BYTES // MB} MB for all, for a minute",

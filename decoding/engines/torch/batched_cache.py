@@ -100,19 +100,16 @@ class Rows:
         """The first column that any row sees."""
         return self.column - max(self.lengths, default=0)
 
-    def bytes_to_join(self, caches: Sequence[DynamicCache]) -> int:
-        """The memory that `join` takes for new tensors, 0 where there is room in those that are there."""
-        if self._fits(caches):
+    def cells_to_join(self, lengths: Sequence[int]) -> int:
+        """How many rows times columns `join` lays out anew, 0 where there is room in the tensors that are there."""
+        if self._fits(lengths):
             return 0
-        rows, columns = self._size(caches)
-        a_column = sum(
-            t[0, :, 0].numel() * t.element_size() for layer in layers_of(caches[0]) for t in (layer.keys, layer.values)
-        )
-        return rows * columns * int(a_column)
+        rows, columns = self._size(lengths)
+        return rows * columns
 
     def join(self, caches: Sequence[DynamicCache]) -> None:
         """Add a row for each cache, in this order, after those that are there. The caches stay as they are."""
-        if not self._fits(caches):
+        if not self._fits([cache.get_seq_length() for cache in caches]):
             self._lay_out(caches)
         for cache in caches:
             row, length = len(self.lengths), cache.get_seq_length()
@@ -169,17 +166,16 @@ class Rows:
     def _columns(self) -> int:
         return self._layers[0].keys.shape[-2] if self._layers else 0  # type: ignore[union-attr]
 
-    def _fits(self, caches: Sequence[DynamicCache]) -> bool:
-        longest = max(cache.get_seq_length() for cache in caches)
-        return len(self) + len(caches) <= self._spare and longest <= self.column < self._columns
+    def _fits(self, lengths: Sequence[int]) -> bool:
+        return len(self) + len(lengths) <= self._spare and max(lengths) <= self.column < self._columns
 
-    def _size(self, caches: Sequence[DynamicCache]) -> tuple[int, int]:
+    def _size(self, lengths: Sequence[int]) -> tuple[int, int]:
         """Rows and columns of new tensors: rows in powers of two, so that not every one that joins asks for more."""
-        rows, longest = len(self) + len(caches), max([*self.lengths, *(cache.get_seq_length() for cache in caches)])
+        rows, longest = len(self) + len(lengths), max([*self.lengths, *lengths])
         return 1 << (rows - 1).bit_length(), longest + COLUMNS
 
     def _lay_out(self, caches: Sequence[DynamicCache]) -> None:
-        rows, columns = self._size(caches)
+        rows, columns = self._size([cache.get_seq_length() for cache in caches])
         layers = layers_of(caches[0]) if caches else self._layers
         if not self._layers:
             self._layers = [RowLayer(self, is_sliding=layer.is_sliding) for layer in layers]
@@ -201,11 +197,18 @@ def can_share(network: PreTrainedModel) -> bool:
     ropes = str(getattr(config, "rope_parameters", None))
     return (
         network.dtype == torch.float32
+        and is_attention_only(network)
         and {"attention_mask", "position_ids"} <= inspect.signature(network.forward).parameters.keys()
         and cache_name(network) in ("cache", "past_key_values")
-        and set(getattr(config, "layer_types", None) or ()) <= {"full_attention", "sliding_attention"}
         and not any(name in ropes for name in _ROPES_OF_THE_LONGEST)
     )
+
+
+def is_attention_only(network: PreTrainedModel) -> bool:
+    """Whether what a network remembers is keys and values: of everything before, or of a window."""
+    config: Any = network.config.get_text_config(decoder=True)
+    layers = set(getattr(config, "layer_types", None) or ())
+    return layers <= {"full_attention", "sliding_attention"} and not getattr(network, "_is_stateful", False)
 
 
 def can_share_cache(cache: Any) -> bool:
