@@ -179,8 +179,8 @@ def test_more_of_anything_needs_more(starter: LocalEngine, less: Work, more: Wor
 
 
 def test_a_run_needs_at_least_its_cache(starter: LocalEngine) -> None:
-    config = starter.network.config
-    a_token = 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim * 4
+    a_token = starter.network.cache_bytes_per_token
+    assert a_token > 40_000
     assert bytes_needed(starter, Work("run", 3_000, 8, 5)) > 3_008 * a_token
     assert bytes_needed(starter, Work("beam", 330, 50, 5, rows=8)) > 8 * 380 * a_token
 
