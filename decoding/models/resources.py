@@ -48,8 +48,11 @@ def limit_memory(most: int) -> None:
 
 
 def resident() -> int:
-    """Bytes of memory that this process takes now."""
-    return int(psutil.Process().memory_info().rss)
+    """Bytes of memory that this process takes now, without those of files that it has mapped, as weights may be: the
+    system can take these back.
+    """
+    taken = psutil.Process().memory_info()
+    return int(taken.rss - getattr(taken, "shared", 0))  # which Linux alone tells
 
 
 def free_memory() -> int:
