@@ -23,7 +23,8 @@ from decoding.engines.torch.engine import load as load_engine
 from decoding.errors import ModelError, RoomError
 from decoding.models.resources import OUT_OF_MEMORY, is_out_of_memory
 from decoding.record.step import StepScores
-from decoding.serving.model_registry import Shelf, without_paths
+from decoding.serving.model_registry import Shelf
+from decoding.serving.sentences import without_paths
 from tests.browser import Visit, served
 from tests.fakes import ScriptedEngine
 from tests.models.test_full_disk import run, saved

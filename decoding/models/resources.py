@@ -37,9 +37,32 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and "allocate memory" in str(error)
 
 
+_limit = _UNLIMITED
+"""What the operator lets this process have."""
+
+
+def limit_memory(most: int) -> None:
+    """Have this process count no more than so many bytes as its own."""
+    global _limit
+    _limit = most
+
+
+def resident() -> int:
+    """Bytes of memory that this process takes now, without those of files that it has mapped, as weights may be: the
+    system can take these back.
+    """
+    taken = psutil.Process().memory_info()
+    return int(taken.rss - getattr(taken, "shared", 0))  # which Linux alone tells
+
+
 def free_memory() -> int:
     """Bytes of memory that a model may take: what the system has to give, and what a container lets us have."""
     return max(0, min([psutil.virtual_memory().available, *(most - taken for most, taken in _cgroups())]))
+
+
+def left_to_us() -> int:
+    """Bytes that this process may grow by, where the operator has set a limit."""
+    return max(0, _limit - resident()) if _limit < _UNLIMITED else _UNLIMITED
 
 
 def total_memory() -> int:
