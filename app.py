@@ -216,9 +216,9 @@ def _shelf(chosen: argparse.Namespace, entries: Mapping[str, Entry]) -> Shelf:
         return availability.looking([*entries.values()], dtype=chosen.dtype)
 
     def needs(name: str) -> int:
-        return (
-            0 if chosen.engine else entries[name].memory_needed("bfloat16" if chosen.dtype == "auto" else chosen.dtype)
-        )
+        if is_server(chosen.engine):
+            return 0
+        return entries[name].memory_needed("bfloat16" if chosen.dtype == "auto" else chosen.dtype)
 
     loader, memory = _loader(chosen, entries), memory_budget(chosen)
     shelf = Shelf(loader, [*entries], lambda ready: looking()(ready), memory=memory, needs=needs, measure=resident)
