@@ -34,6 +34,9 @@ class ForwardClock:
         self._started = perf_counter()
 
     def _end(self, *_: object) -> None:
+        is_cuda = self._network.device.type == "cuda"
+        if is_cuda and torch.cuda.is_current_stream_capturing():
+            return  # a pass that is captured does not run yet, and to wait for it would end the capture
         if self._network.device.type != "cpu":
             torch.accelerator.synchronize()
         self.seconds.append(perf_counter() - self._started)
