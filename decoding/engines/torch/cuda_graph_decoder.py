@@ -64,7 +64,7 @@ class CudaGraphDecoder:
         return 2
 
     def can_crop(self, cache: Any) -> bool:
-        # It is asked when a run has ended, so the text gives the graph up here, and what is kept of it has its own size.
+        # This is asked when a run has ended: the text gives the graph up, and what is kept of it has its own size.
         return self._plain.can_crop(self.plain_cache(cache))
 
     def read(self, token_ids: Sequence[int], cache: Any, *, last: int = 1) -> tuple[Any, Any]:
