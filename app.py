@@ -11,7 +11,6 @@ import socket
 import sys
 import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import wait
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -222,8 +221,9 @@ def _shelf(chosen: argparse.Namespace, entries: Mapping[str, Entry]) -> Shelf:
 
     loader, memory = _loader(chosen, entries), memory_budget(chosen)
     shelf = Shelf(loader, [*entries], lambda ready: looking()(ready), memory=memory, needs=needs, measure=resident)
-    if zero_gpu():  # a lent GPU's process is a fork of this one, and has the models that are here by then
-        wait([shelf.request(name) for name in shelf.names])
+    if zero_gpu():  # its process is a fork of this one, and `spaces` stands in for CUDA in this thread and no other
+        for name in shelf.names:
+            shelf.load_here(name)
     return shelf
 
 

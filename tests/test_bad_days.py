@@ -50,7 +50,10 @@ def test_paths_are_the_operators() -> None:
 
 
 def test_what_says_that_memory_is_short() -> None:
-    for error in (NO_MEMORY, MemoryError(), torch.OutOfMemoryError(), OSError(errno.ENOMEM, "mmap")):
+    of_cublas = RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")
+    of_cuda = RuntimeError("CUDA error: out of memory")
+    errors = (NO_MEMORY, MemoryError(), torch.OutOfMemoryError(), OSError(errno.ENOMEM, "mmap"), of_cublas, of_cuda)
+    for error in errors:
         assert is_out_of_memory(error)
     for error in (RuntimeError("shape"), OSError(errno.ENOSPC, "full"), ValueError("can't allocate memory")):
         assert not is_out_of_memory(error)

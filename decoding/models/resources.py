@@ -26,15 +26,18 @@ DID_NOT_FIT = "{model} did not fit into the memory that is free after all. Choos
 OUT_OF_MEMORY = "The model ran out of memory. Take a shorter prompt or fewer steps, or wait a little."
 
 
+_NO_MEMORY = ("allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDA error: out of memory")
+
+
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says so. On a CPU, torch says it in a RuntimeError's words; a file that is mapped, in an
-    OSError's number.
+    """Whether an error says so. torch mostly says it in a RuntimeError's words: those of a CPU, of cuBLAS where its
+    workspace finds no room, of CUDA where a graph does not. A file that is mapped says it in an OSError's number.
     """
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
-    return isinstance(error, RuntimeError) and "allocate memory" in str(error)
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)
 
 
 _limit = _UNLIMITED

@@ -95,6 +95,12 @@ class Shelf:
         self._leave(load)
         return load.future
 
+    def load_here(self, name: str) -> None:
+        """Load a model in this thread, before anybody asks for it. Raises what the loader raises."""
+        engine = self._loader(name, lambda *_: None)
+        with self._lock:
+            self._engines[name] = engine
+
     def wait(self, name: object) -> Iterator[str]:
         """Word of a load while it goes on, each sentence once; ends when the model is ready. Raises what the load
         raised.
