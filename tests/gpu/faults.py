@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from decoding.bench.clock import ForwardClock
+from decoding.bench.clock import NetworkClock
 from decoding.engines.torch import captured_step, cuda_graph
 from decoding.engines.torch.captured_step import CapturedSteps
 from tests.gpu.check import Check, Found, all_ok, compare, decoder_of, engines, prompt, steps
@@ -139,7 +139,7 @@ def clock(check: Check) -> Found:
     """The benchmark's clock around a run whose size is not captured yet."""
     network = check.tiny("llama")
     plain, ours = engines(network)
-    with ForwardClock(network):
+    with NetworkClock(ours):
         run = steps(ours, IDS, 6)
     found = compare(run, steps(plain, IDS, 6)) | {"captured": decoder_of(ours).steps.sizes}
     return found | {"ok": found["ok"] and bool(found["captured"])}
