@@ -16,7 +16,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from decoding import options
-from decoding.engines import Engine
+from decoding.engines import Engine, is_server
 from decoding.errors import RequestError
 from decoding.models.catalogue import Entry, offered
 from decoding.models.lent import zero_gpu
@@ -25,7 +25,7 @@ from decoding.models.resources import free_memory, limit_memory, resident
 from decoding.models.starter import STARTER_ID
 from decoding.serving.memory_budget import MemoryBudget
 from decoding.serving.model_registry import Loader, Look, Report, Shelf
-from decoding.startup import link_torch, quick_imports, read_ahead, without_stubs
+from decoding.startup import quick_imports, without_stubs
 
 if TYPE_CHECKING:  # importing gradio takes longer than all that is done before it
     import gradio as gr
@@ -48,7 +48,7 @@ product and the next, and with Python's own 0.005 waits each time that the page 
 """
 
 OPTIONS: tuple[tuple[str, str, options.Check, str], ...] = (
-    ("engine", "", options.server, "the address of a vLLM server that computes the model, as http://127.0.0.1:8000"),
+    ("engine", "auto", options.engine, "auto, torch, or the address of a vLLM server that computes the model"),
     ("model", "+", options.models, 'models to offer, separated by commas; "+" and a list adds to the catalogue'),
     ("device", "auto", options.one_of("auto", "cuda", "mps", "cpu"), "auto, cuda, mps or cpu"),
     ("dtype", "auto", options.one_of("auto", "float32", "bfloat16", "float16"), "auto, float32, bfloat16 or float16"),
@@ -169,15 +169,15 @@ def _loader(chosen: argparse.Namespace, entries: Mapping[str, Entry]) -> Loader:
     """What loads a model by its name: into this process, or a server's from the server."""
 
     def load(model: str, report: Report) -> Engine:
-        with quick_imports():  # here: torch and transformers take seconds to import
-            if chosen.engine:
-                from decoding.engines.vllm.engine import connect
-            else:
-                from decoding.engines.batching.engine import BatchedEngine
-                from decoding.engines.torch.engine import load as load_engine
-        if chosen.engine:
+        if is_server(chosen.engine):
+            from decoding.engines.vllm.engine import connect  # here: what computes takes a while to import
+
             return connect(chosen.engine, model=entries[model], dtype=chosen.dtype, report=report)
-        engine = load_engine(entries[model], device=chosen.device, dtype=chosen.dtype, report=report)
+        from decoding.engines.batching.engine import BatchedEngine
+        from decoding.engines.loading import load as load_engine
+
+        options = {"device": chosen.device, "dtype": chosen.dtype, "engine": chosen.engine}
+        engine = load_engine(entries[model], **options, report=report)
         if zero_gpu():
             from decoding.engines.zero_gpu import ZeroGpuEngine
 
@@ -192,7 +192,7 @@ def _loader(chosen: argparse.Namespace, entries: Mapping[str, Entry]) -> Loader:
 
 def entries_of(chosen: argparse.Namespace) -> dict[str, Entry]:
     """The models to offer, by name. Raises SystemExit with a sentence for what is no list of them."""
-    if not chosen.engine:
+    if not is_server(chosen.engine):
         named = chosen.model
     elif (named := STARTER_ID if chosen.model == "+" else chosen.model).startswith("+") or "," in named:
         raise SystemExit(f'A server computes one model, and --model names more: "{named[:80]}". Name that one.')
@@ -211,7 +211,7 @@ def _shelf(chosen: argparse.Namespace, entries: Mapping[str, Entry]) -> Shelf:
     def looking() -> Look:
         from decoding.serving import availability  # here: the page does not wait for the Hub's library
 
-        if chosen.engine:
+        if is_server(chosen.engine):
             return availability.elsewhere([*entries.values()])
         return availability.looking([*entries.values()], dtype=chosen.dtype)
 
@@ -242,14 +242,10 @@ def main() -> None:
     few_heaps()
     sys.setswitchinterval(TURN_SECONDS)
     first = next(iter(entries))
-    if not chosen.engine:
-        read_ahead(first)
     shelf = _shelf(chosen, entries)
     with quick_imports():
         with without_stubs():
             import decoding.page  # noqa: F401  # its libraries are linked before torch is
-        if not chosen.engine:
-            link_torch()
         app = _build(shelf, runs=chosen.runs, waiting=chosen.waiting, seconds=chosen.seconds)
         port = chosen.port or free_port(chosen.host)
         at: dict[str, Any] = {"server_name": options.in_brackets(chosen.host), "server_port": port}

@@ -128,6 +128,14 @@ def server(given: str) -> str:
     raise _refused("has to be the address of a server, as http://127.0.0.1:8000", given)
 
 
+def engine(given: str) -> str:
+    """What computes: "auto", "torch", or the address of a server. "" is auto."""
+    try:
+        return (given if given in ("auto", "torch") else server(given)) or "auto"
+    except argparse.ArgumentTypeError:
+        raise _refused("has to be auto, torch or the address of a server, as http://127.0.0.1:8000", given) from None
+
+
 def models(given: str) -> str:
     """A list of models that `decoding.models.catalogue.offered` takes, of which the folders are there."""
     try:
@@ -135,8 +143,8 @@ def models(given: str) -> str:
     except RequestError as error:
         raise argparse.ArgumentTypeError(f"cannot be used: {error}") from None
     for entry in entries:
-        if not entry.repository and entry.name not in CATALOGUE and not _is_folder(entry.name):
-            raise _refused("has to name models of the catalogue, folders, or hub:owner/name", entry.name)
+        if not entry.repository and entry.name not in CATALOGUE and not _is_here(entry.name):
+            raise _refused("has to name models of the catalogue, folders, GGUF files, or hub:owner/name", entry.name)
     return given
 
 
@@ -163,9 +171,11 @@ def in_brackets(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _is_folder(name: str) -> bool:
+def _is_here(name: str) -> bool:
+    """Whether a name is a folder, or a GGUF file."""
+    path = Path(name).expanduser()
     try:
-        return Path(name).is_dir()
+        return path.is_dir() or (path.suffix.lower() == ".gguf" and path.is_file())
     except (OSError, ValueError):  # a name that no disk can have
         return False
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import decoding
-from decoding.engines.torch.engine import LocalEngine
+from decoding.engines.local import LocalEngine
 
 EXAMPLES = json.loads((Path(__file__).resolve().parents[1] / "assets" / "examples.json").read_text("utf-8"))
 

@@ -14,7 +14,7 @@ ROOMS = (
     ("decoding.errors", "decoding.cancellation", "decoding.limits", "decoding.assets", "decoding.i18n"),
     ("decoding.record",),
     ("decoding.export",),
-    ("decoding.models", "decoding.pages", "decoding.startup", "decoding.options"),
+    ("decoding.models", "decoding.startup", "decoding.options"),
     ("decoding.softmax", "decoding.greedy"),
     ("decoding.engines",),
     ("decoding.reading", "decoding.request"),
@@ -52,12 +52,13 @@ ALLOWED = {
     "llama_cpp": ("decoding.bench",),  # on request, where it is installed
     "spaces": ("decoding.engines",),
     "httpx": ("decoding.engines",),
+    "onnx": ("decoding.engines.onnx",),
+    "onnxruntime": ("decoding.engines.onnx",),
     "gguf": ("decoding.models.starter",),
-    "filelock": ("decoding.models.starter", "decoding.models.download"),
+    "filelock": ("decoding.models.starter", "decoding.models.download", "decoding.engines.onnx.graph_cache"),
     "huggingface_hub": ("decoding.models.hub", "decoding.models.download", "decoding.serving.availability"),
     "psutil": ("decoding.models.resources", "decoding.bench"),
-    "numpy": ("decoding.softmax", "decoding.engines", "decoding.models", "decoding.pages", "decoding.bench"),
-    "threadpoolctl": ("decoding.engines",),
+    "numpy": ("decoding.softmax", "decoding.engines", "decoding.models", "decoding.bench"),
     "playwright": ("decoding.bench",),
     "pandas": ("decoding.record.trace", "decoding.export"),  # trace for its types
     "pydantic": (
@@ -131,6 +132,9 @@ def test_no_other_library_is_imported() -> None:
     assert foreign <= ALLOWED.keys()
 
 
+STARTER_STEP = "[*model.steps(model.vocabulary.encode('A'), max_new_tokens=1, top_k=2)]"
+
+
 @pytest.mark.parametrize(
     ("statement", "heavy"),
     [
@@ -145,6 +149,17 @@ def test_no_other_library_is_imported() -> None:
         ("import decoding.__main__", {"torch", "transformers", "gradio", "pandas"}),
         ("import app", {"torch", "transformers", "tokenizers", "gradio"}),
         ("import app; app.build_app(None, ['starter'])", {"torch", "transformers", "tokenizers"}),
+        # The way to the first step on a CPU: of the library and the terminal, and of the page.
+        (
+            f"import decoding; model = decoding.load('starter', device='cpu'); {STARTER_STEP}",
+            {"torch", "transformers", "onnx", "huggingface_hub", "gradio"},
+        ),
+        (
+            "import app; entries = app.entries_of(app.settings([])); app.build_app(None, ['starter']); "
+            "load = app._loader(app.settings(['--device=cpu']), entries); "
+            f"model = load('starter', lambda *_: None); {STARTER_STEP}",
+            {"torch", "transformers", "onnx"},
+        ),
     ],
 )
 def test_what_an_import_costs(statement: str, heavy: set[str]) -> None:

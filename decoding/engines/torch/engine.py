@@ -5,25 +5,28 @@ engine.
 from dataclasses import replace
 
 from decoding.engines.local import LocalEngine, ModelFacts
+from decoding.engines.torch.gguf_network import load_gguf
 from decoding.engines.torch.network import TorchNetwork
 from decoding.engines.torch.reading_proof import prove, unproved
 from decoding.models.catalogue import Entry
 from decoding.models.lent import zero_gpu
 from decoding.models.loading import Loaded, load_model
+from decoding.models.sources import entry_of, holds_gguf
 from decoding.models.starter import Report, silent
 
 __all__ = ["LocalEngine", "engine_of", "load"]
 
 
-def load(model: str | Entry, *, device: str = "auto", dtype: str = "auto", report: Report = silent) -> LocalEngine:
-    """Load a model of the catalogue, or a local folder, and make it ready to decode; an entry of one's own may name any
-    repository of the Hub.
-
-    `device` is "auto", "cuda", "mps" or "cpu"; `dtype` is "auto" (float32 where it fits comfortably, else bfloat16),
-    "float32", "bfloat16" or "float16". `report` hears of progress. Raises RequestError for a name, device or dtype that
-    does not exist, ModelError for a model that cannot be had, RoomError for one that does not fit.
-    """
-    return engine_of(load_model(model, device=device, dtype=dtype, report=report))
+def load(
+    model: str | Entry, *, device: str = "auto", dtype: str = "auto", report: Report = silent, why: str = ""
+) -> LocalEngine:
+    """Load a model for torch; see `decoding.engines.loading.load`. `why` says why torch computes it."""
+    entry = model if isinstance(model, Entry) else entry_of(model)
+    loading = load_gguf if holds_gguf(entry) else load_model
+    loaded = loading(entry, device=device, dtype=dtype, report=report)
+    if why:
+        loaded = replace(loaded, info=replace(loaded.info, why=f"{loaded.info.why}; {why}"))
+    return engine_of(loaded)
 
 
 def engine_of(loaded: Loaded) -> LocalEngine:
