@@ -85,7 +85,7 @@ async def beside(server: "Server", name: str, attack: tuple[str, int], seconds: 
         say("errors", "; ".join(seen.errors)[:200] or "none", "none", not seen.errors),
         say("alive", "yes" if alive else "NO", "yes", alive),
         say(
-            "memory at most",
+            "memory of its own at most",
             f"{seen.memory / 1e6:,.0f} MB",
             f"{MEMORY_BYTES / 1e6:,.0f} MB",
             seen.memory <= MEMORY_BYTES,
@@ -131,7 +131,7 @@ async def under(attack: tuple[str, int], target: Target) -> AsyncIterator[None]:
 async def sampled(server: "Server", seen: Seen) -> AsyncIterator[None]:
     async def sample() -> None:
         while server.is_alive():
-            seen.memory = max(seen.memory, server.memory())
+            seen.memory = max(seen.memory, server.own_memory())
             await asyncio.sleep(0.05)
 
     task = asyncio.create_task(sample())
@@ -174,7 +174,7 @@ async def mixed(server: "Server", minutes: float) -> bool:
 
     async def sample() -> None:
         while time.monotonic() < end:
-            memory.append((time.monotonic(), server.memory(), server.threads(), server.descriptors()))
+            memory.append((time.monotonic(), server.own_memory(), server.threads(), server.descriptors()))
             await asyncio.sleep(1)
 
     before = server.threads(), server.descriptors()
@@ -193,7 +193,7 @@ async def mixed(server: "Server", minutes: float) -> bool:
     print(f"mixed use for {minutes} minutes: {done} runs, {len(told)} of them compared")
     held = [
         say("wrong answers", "; ".join(wrong)[:200] or "none", "none", not wrong),
-        say("memory at most", f"{peak / 1e6:,.0f} MB", MEMORY, peak <= MEMORY_BYTES),
+        say("memory of its own at most", f"{peak / 1e6:,.0f} MB", MEMORY, peak <= MEMORY_BYTES),
         say("memory after four minutes", f"{grown:+.0f} MB", "flat: under 50 MB", grown < 50),
         say("threads", f"{before[0]} before, {after[0]} after", "3 more at most", after[0] <= before[0] + 3),
         say("descriptors", f"{before[1]} before, {after[1]} after", "10 more at most", after[1] <= before[1] + 10),
