@@ -68,7 +68,7 @@ def library_greedy(model: Engine, token_ids: Sequence[int], *, steps: int) -> li
     """What `generate(do_sample=False)` picks in up to `steps` steps, with its own log-probabilities."""
     if not steps:
         return []
-    network, reader = network_of(model), getattr(model, "reader", None)
+    network, reader = network_of(model), _reader_of(model)
     use_cache = reader is None or reader.generates_with_cache
     output = _generate(model, network, token_ids, max_new_tokens=steps, output_logits=True, use_cache=use_cache)
     picked = output.sequences[0, len(token_ids) :].tolist()
@@ -81,6 +81,11 @@ def switched_off(model: Engine) -> tuple[str, ...]:
     settings = network_of(model).generation_config
     values = {name: getattr(settings, name, None) for name in NEUTRAL}
     return tuple(f"{name}={value}" for name, value in values.items() if value not in (None, [], NEUTRAL[name]))
+
+
+def _reader_of(model: Engine) -> Any:
+    """How torch gives the model's network its ids; None where another library computes, or a CUDA graph."""
+    return getattr(getattr(model, "network", None), "reader", None)
 
 
 def network_of(model: Engine) -> PreTrainedModel:
@@ -108,7 +113,7 @@ def _cached_beams_are_right(model: Engine, network: PreTrainedModel) -> bool:
     places, because what a network remembers has to follow them. Raises ModelError where there are no beams without a
     cache either.
     """
-    reader = getattr(model, "reader", None)
+    reader = _reader_of(model)
     if getattr(network, "_is_stateful", False) or (reader and not reader.generates_with_cache):
         return False  # a state that is overwritten step by step cannot follow its beam
     with _proving:

@@ -60,7 +60,7 @@ def check(network: Any, name: str, *, beams: bool = True) -> str:
     assert [token.token_id for token in library_greedy(engine, PROMPT, steps=steps)] == ids, f"{name}: not identical"
     if beams:
         check_beams(engine, name)
-    return f"same, {len(set(ids))} different ids, {engine.reader.way.value}, context {engine.context_length}"
+    return f"same, {len(set(ids))} different ids, {engine.network.reader.way.value}, context {engine.context_length}"
 
 
 def check_beams(engine: LocalEngine, name: str) -> None:
@@ -71,7 +71,7 @@ def check_beams(engine: LocalEngine, name: str) -> None:
         return
     mask = torch.ones(1, len(PROMPT), dtype=torch.long)
     options = {"max_new_tokens": 5, "num_beams": 3, "length_penalty": 0.0, "use_cache": False, "pad_token_id": 0}
-    whole = engine.network.generate(torch.tensor([PROMPT]), attention_mask=mask, do_sample=False, **options)
+    whole = engine.reference().generate(torch.tensor([PROMPT]), attention_mask=mask, do_sample=False, **options)
     assert found == whole[0, len(PROMPT) :].tolist(), f"{name}: other beams than without a cache"
 
 
