@@ -246,7 +246,7 @@ def test_a_cache_that_does_not_follow_its_beam_is_not_used(tmp_path: Path, monke
     right = [beam.library_beams(engine, [0, 1, n], steps=6, num_beams=3) for n in range(5)]
     beam._proved.clear()
     monkeypatch.setattr(DynamicCache, "reorder_cache", lambda *_: None)
-    network, ids = engine.network, torch.tensor([[0, 1, 2]])
+    network, ids = engine.reference(), torch.tensor([[0, 1, 2]])
     options: dict[str, Any] = {"max_new_tokens": 6, "num_beams": 3, "pad_token_id": 0, "length_penalty": 0.0}
     muddled = [network.generate(ids.new_tensor([[0, 1, n]]), **options)[0, 3:].tolist() for n in range(5)]
     assert muddled != right  # or the test shows nothing
