@@ -13,6 +13,7 @@ ASSETS = Path(__file__).resolve().parents[1] / "assets"
 
 _SCRIPTS = (
     "texts",
+    "surface",
     "sentences",
     "heard",
     "classroom",
@@ -30,11 +31,14 @@ _SCRIPTS = (
     "temperature",
     "predict",
     "tour",
+    "silence",
+    "parts",
+    "head",
     "panel",
     "controls",
 )
 _STYLES = ("panel", "lesson", "classroom")
-_PAGE_SCRIPTS = ("compare", "links", "picture", "keep")
+_PAGE_SCRIPTS = ("verdict", "compare", "kept", "links", "fields", "picture", "keep", "onpage")
 """What only the page needs: a file has no server to ask."""
 _PAGE_TEXTS = (
     *("example.", "recorded.", "keep.", "csv.", "copy.", "compare.", "models.", "verdict.", "runs.", "server."),
@@ -79,7 +83,9 @@ def texts_json(*, page: bool) -> str:
 
 
 def panel_script() -> str:
-    """The panel's scripts as one; `startPanel(element, props, watch, trigger)` begins it, where `TEXTS` is known."""
+    """The panel's scripts as one; `startPanel(element, props, watch, trigger)` begins it, where `TEXTS` is known. No
+    script of these names anything that the page's own scripts define: a file has to do without.
+    """
     known = [{"name": each["name"], "prompt": each["prompt"]} for each in json.loads(read("examples.json"))]
     return "\n".join([f"const EXAMPLES = {json.dumps(known)};", *(read(f"panel/{name}.js") for name in _SCRIPTS)])
 

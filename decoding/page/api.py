@@ -19,6 +19,7 @@ from decoding.page.adapter import Endpoint, add_endpoint, attended, refusing
 from decoding.page.http.export_routes import MAX_BYTES, read_run, written
 from decoding.page.http.metrics import Health
 from decoding.record.trace import Trace
+from decoding.request import kind_of
 from decoding.serving.model_registry import Shelf
 from decoding.verify import TOLERANCE
 from decoding.verify import recompute as write_again
@@ -180,7 +181,7 @@ def _panel(answer: actions.Answer) -> Iterator[str]:
 
 def _read(run: object) -> Trace:
     if not isinstance(run, str):
-        raise RequestError(f"A run has to be JSON Lines in one text, not {type(run).__name__}.")
+        raise RequestError(f"A run has to be JSON Lines in one text, not {kind_of(run)}.")
     if len(data := run.encode("utf-8", "surrogatepass")) > MAX_BYTES:
         raise RequestError(f"The run is larger than {MAX_BYTES // 2**20} MB; no larger one is read.")
     return read_run(data)
