@@ -64,7 +64,10 @@ UNFIT: dict[str, tuple[Any, str]] = {
     "nothing": ([[0, None]], "Forced pick 1 is no pair of whole numbers [step, token id]."),
     "beyond the steps": ([[3, 5]], "Forced pick 1 is at step 4, but this run has the steps 1 to 3."),
     "before the steps": ([[-1, 5]], "Forced pick 1 is at step 0, but this run has the steps 1 to 3."),
-    "far beyond": ([[10**5000, 5]], "Forced pick 1 is at step one of so many digits, but this run has the steps 1 to 3."),
+    "far beyond": (
+        [[10**5000, 5]],
+        "Forced pick 1 is at step one of so many digits, but this run has the steps 1 to 3.",
+    ),
     "an id below 0": ([[0, 5], [1, -1]], "Forced pick 2 has the token id -1: no id is below 0."),
     "twice": ([[1, 5], [1, 6]], "Forced pick 2 is at step 2, after one at step 2; each has to come later."),
     "backwards": ([[2, 5], [0, 6]], "Forced pick 2 is at step 1, after one at step 3; each has to come later."),

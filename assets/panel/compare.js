@@ -51,7 +51,7 @@ function entryRow(keep, entry, place) {
 // Where a run comes from, and of which prompt it is, where there are several.
 function fromWhere(keep, entry) {
   const cell = make("span", "", describe(keep, entry));
-  if (manyPrompts(keep)) cell.append(" · ", own("gs-of", shortened(entry.run.header.prompt)));
+  if (manyPrompts(keep)) cell.append(" · ", own("gs-of", `“${shortened(entry.run.header.prompt)}”`));
   return cell;
 }
 

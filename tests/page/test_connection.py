@@ -17,8 +17,8 @@ ROOM = 2**16
 
 
 class Relay:
-    """A wire to a server, which can be cut: what goes over it breaks off, and nobody is let in until it `is_up`. While it
-    `holds`, nothing comes from the server, as behind a proxy that waits for the end of an answer.
+    """A wire to a server, which can be cut: what goes over it breaks off, and nobody is let in until it `is_up`.
+    While it `holds`, nothing comes from the server, as behind a proxy that waits for the end of an answer.
     """
 
     def __init__(self, url: str) -> None:
