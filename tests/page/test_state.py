@@ -12,7 +12,6 @@ from tests.browser import Visit, drawn, frames_later, served, tab
 from tests.fakes import ScriptedEngine
 from tests.page.test_connection import wire
 
-
 COMES = threading.Event()
 """When the model "slow" has been loaded."""
 
