@@ -86,7 +86,7 @@ def panel_script() -> str:
     """The panel's scripts as one; `startPanel(element, props, watch, trigger)` begins it, where `TEXTS` is known. No
     script of these names anything that the page's own scripts define: a file has to do without.
     """
-    known = [{"name": each["name"], "prompt": each["prompt"]} for each in json.loads(read("examples.json"))]
+    known = [{name: each[name] for name in ("name", "prompt", "steps")} for each in json.loads(read("examples.json"))]
     return "\n".join([f"const EXAMPLES = {json.dumps(known)};", *(read(f"panel/{name}.js") for name in _SCRIPTS)])
 
 
