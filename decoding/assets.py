@@ -31,18 +31,31 @@ _SCRIPTS = (
     "temperature",
     "predict",
     "tour",
-    "silence",
     "parts",
     "head",
     "panel",
     "controls",
 )
 _STYLES = ("panel", "lesson", "classroom")
-_PAGE_SCRIPTS = ("verdict", "compare", "kept", "links", "fields", "picture", "keep", "onpage")
+_PAGE_SCRIPTS = ("verdict", "compare", "kept", "links", "fields", "silence", "picture", "keep", "onpage")
 """What only the page needs: a file has no server to ask."""
 _PAGE_TEXTS = (
-    *("example.", "recorded.", "keep.", "csv.", "copy.", "compare.", "models.", "verdict.", "runs.", "server."),
+    *(
+        "example.",
+        "recorded.",
+        "keep.",
+        "csv.",
+        "copy.",
+        "compare.",
+        "old.",
+        "prompt.",
+        "models.",
+        "verdict.",
+        "runs.",
+        "server.",
+    ),
     *(f"whatif.{name}." for name in ("own", "beam", "score", "beside", "proof")),
+    *("state.waiting", "state.silent"),
     *(f"page.{name}" for name in ("choices", "examples", "lead", "model", "prompt", "recorded", "run", "st", "title")),
 )
 _RUN_TEXTS = ("server.why", "server.kind", "server.note", "server.model.nan", "server.memory", "server.run")
@@ -54,8 +67,10 @@ def read(name: str) -> str:
     return (ASSETS / name).read_text("utf-8")
 
 
-def panel_html() -> str:
-    return re.sub(r"<!-- (\w+\.html) -->", lambda place: read(f"panel/{place[1]}").strip(), read("panel/panel.html"))
+def panel_html(*, page: bool) -> str:
+    """The panel's elements; a file does without those that need a server."""
+    whole = re.sub(r"<!-- (\w+\.html) -->", lambda place: read(f"panel/{place[1]}").strip(), read("panel/panel.html"))
+    return whole if page else re.sub(r"<!-- on the page -->.*?<!-- everywhere -->", "", whole, flags=re.DOTALL)
 
 
 def panel_css() -> str:

@@ -38,3 +38,31 @@ function leaveTextAlone() {
   field.dir = "auto";
   for (const [name, value] of Object.entries(AS_TYPED)) field.setAttribute(name, value);
 }
+
+// Fields and picture apart: a run was asked for that has not begun, or the fields were changed since.
+function drawOld(parts, view, run) {
+  const key = view.request && view.silent && view.request.kind !== "agree" ? "old.waiting" : isApart(view, run) ? "old.fields" : null;
+  parts.root.classList.toggle("gs-is-old", key !== null);
+  parts.old.hidden = key === null;
+  if (!key) return parts.old.replaceChildren();
+  const { prompt, max_new_tokens: steps, top_k: choices, model } = run.header;
+  texts.write(parts.old, key, { prompt: shortened(prompt), steps, choices, model: model.id });
+}
+
+// A prompt in a sentence: its first letters on one line.
+function shortened(prompt, most = 40) {
+  const letters = lettersOf(oneLine(prompt).slice(0, 4 * most).toWellFormed());
+  if (letters.length === 0) return texts.say("prompt.empty");
+  return letters.length > most ? `${letters.slice(0, most).join("")}…` : letters.join("");
+}
+
+// Whether the fields name another run than the one on screen. Of a record from elsewhere the prompt counts alone: its model may not be
+// one to choose here.
+function isApart(view, run) {
+  const { fields } = view;
+  if (!fields || !run.header) return false;
+  const { prompt, max_new_tokens: steps, top_k: choices, model } = run.header;
+  if (fields.prompt !== prompt) return true;
+  if (run.header.note || !view.models.includes(model.id) || steps > MAX_LINKED_STEPS) return false;
+  return fields.steps !== steps || fields.choices !== choices || fields.model !== model.id;
+}

@@ -41,10 +41,10 @@ function keepAddress(parts, keep, view, panel) {
   let waiting = 0;
   let naming = Promise.resolve();
 
-  // A run that is asked for is named at once, so that a reload asks for it again.
+  // A run that is asked for is named at once, with its last step, so that a reload asks for it again.
   function name(request) {
     const standing = keep.shown;
-    naming = addressOf(request, 0).then(({ address, link }) => {
+    naming = addressOf(request, (request.steps ?? 1) - 1).then(({ address, link }) => {
       if (!link || request.released) return;
       request.id = Math.random().toString(36).slice(2);
       const isNamed = address.href === location.href; // asked for once more

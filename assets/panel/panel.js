@@ -12,7 +12,7 @@ function startPanel(element, props, watch, trigger, onPage = null) {
   const math = findMath(parts.root);
   const heat = findTemperature(parts.root);
   const view = { run: emptyRun(), whole: emptyRun(), chosen: -1, follow: true, waiting: false, player: null, pending: 0, models: JSON.parse(props.models ?? "[]"), fields: null, request: null, silent: false };
-  const silence = listenForSilence(view, keep, () => schedule());
+  const silence = onPage?.listenForSilence(view, keep, () => schedule());
 
   // A value is one run as JSON Lines: the run that is streamed in goes on, or another begins.
   function receive() {
@@ -39,7 +39,7 @@ function startPanel(element, props, watch, trigger, onPage = null) {
       choose(typeof entry.look === "function" ? entry.look(run) : entry.look);
       entry.look = null;
     }
-    silence.broken();
+    silence?.broken();
     schedule();
   }
 
@@ -70,7 +70,7 @@ function startPanel(element, props, watch, trigger, onPage = null) {
   function begin(request) {
     view.request = request;
     address?.name(request);
-    silence.begins();
+    silence?.begins();
     schedule();
   }
 
@@ -82,7 +82,7 @@ function startPanel(element, props, watch, trigger, onPage = null) {
     view.request = null;
     if (reason === "stopped") say(parts, '{"notice": ""}', trigger); // what was waited for
     if (keep.streaming && !keep.streaming.run.end) keep.streaming.run.end = { stop_reason: reason, message };
-    silence.broken();
+    silence?.broken();
     schedule();
   }
 
@@ -90,7 +90,7 @@ function startPanel(element, props, watch, trigger, onPage = null) {
   function ask(kind, question, { step = null, open = null, kind: made = kind, look = null } = {}) {
     if (view.waiting || !keep.streaming?.run.end || !view.run.header) return false;
     view.waiting = true;
-    if (kind !== "agree") keep.asked = { parent: keep.shown, step, kind: made, open, look, follows: !isApart(view, view.whole) };
+    if (kind !== "agree") keep.asked = { parent: keep.shown, step, kind: made, open, look, follows: !onPage?.isApart(view, view.whole) };
     trigger(kind, question);
     begin(kind === "branch" && !("text" in question) ? question : { kind });
     return true;
@@ -137,7 +137,7 @@ function startPanel(element, props, watch, trigger, onPage = null) {
     const run = (view.run = predict.seen(view.whole));
     view.chosen = Math.min(view.chosen, predict.last());
     drawHead(parts, view, keep.shown, { state: predict.state(), isHere: Boolean(onPage) });
-    drawOld(parts, view, view.whole);
+    onPage?.drawOld(parts, view, view.whole);
     drawPoint(parts, run, predict.isOn());
     hear(parts, view.whole, run);
     drawText(parts, run, view.drawn);

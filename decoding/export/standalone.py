@@ -49,7 +49,7 @@ def to_html(run: Record, *, plotly: bool = False, language: str = "") -> str:
         "noscript": html.escape(say("standalone.script", language)),
         "title": html.escape(_title(run)),
         "style": style,
-        "panel": assets.panel_html(),
+        "panel": assets.panel_html(page=False),
         "run": run.to_jsonl(),  # no "<" in it: see `decoding.record.step.json_line`
         "scripts": taken + "\n".join(f"<script>{script}</script>" for script in scripts),
     }

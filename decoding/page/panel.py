@@ -24,7 +24,7 @@ def panel(value: str, models: Sequence[str]) -> gr.HTML:
     """The panel, fed with the growing JSON Lines of one run; `models` are those that can be asked beside another."""
     return gr.HTML(
         value,
-        html_template=assets.panel_html(),
+        html_template=assets.panel_html(page=True),
         js_on_load=f"{assets.page_script()}\nstartPanel(element, props, watch, trigger, ON_PAGE);",
         elem_id="panel",
         words="",

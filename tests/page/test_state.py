@@ -87,7 +87,7 @@ def test_a_reload_in_mid_run_asks_for_the_run_again(url: str, browser: Browser, 
     page = reloading(browser, url)
     fill(page, "asked for", "5")
     page.click("#run")
-    assert named(page) == Link("scripted", "asked for", 5, 3, [])  # nothing of it has come yet
+    assert named(page) == Link("scripted", "asked for", 5, 3, [], 4)  # nothing of it has come yet
     expect(page.locator(".gs-state")).to_contain_text("Reading the prompt")
     page.reload()
     drawn(page)
@@ -107,7 +107,7 @@ def test_a_fork_is_named_from_its_start(url: str, browser: Browser, engine: Scri
     other = int(page.locator(".gs-bar").nth(1).get_attribute("data-candidate") or "")
     page.locator(".gs-bar").nth(1).click()
     page.wait_for_function("history.state.request")
-    assert named(page) == Link("scripted", "fork of this", 4, 3, [[1, other]])
+    assert named(page) == Link("scripted", "fork of this", 4, 3, [[1, other]], 3)
     page.reload()
     drawn(page)
     engine.let_go.set()
