@@ -15,14 +15,15 @@ from concurrent.futures import wait
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from decoding.engines import Engine
+from decoding import options
+from decoding.engines import Engine, is_server
 from decoding.errors import RequestError
 from decoding.models.catalogue import Entry, offered
 from decoding.models.lent import zero_gpu
 from decoding.models.malloc import few_heaps
 from decoding.models.starter import STARTER_ID
 from decoding.serving.model_registry import Loader, Look, Report, Shelf
-from decoding.startup import link_torch, quick_imports, read_ahead, without_stubs
+from decoding.startup import quick_imports, without_stubs
 
 if TYPE_CHECKING:  # importing gradio takes longer than all that is done before it
     import gradio as gr
@@ -44,41 +45,37 @@ TURN_SECONDS = 0.0005
 product and the next, and with Python's own 0.005 waits each time that the page is at work.
 """
 
-NUMBERS = {"runs": 1, "waiting": 0, "seconds": 1, "port": 0}
-"""The options that are whole numbers, and the least that each may be."""
+OPTIONS: tuple[tuple[str, str, options.Check, str], ...] = (
+    ("engine", "auto", options.engine, "auto, torch, or the address of a vLLM server that computes the model"),
+    ("model", "+", options.models, 'models to offer, separated by commas; "+" and a list adds to the catalogue'),
+    ("device", "auto", options.one_of("auto", "cuda", "mps", "cpu"), "auto, cuda, mps or cpu"),
+    ("dtype", "auto", options.one_of("auto", "float32", "bfloat16", "float16"), "auto, float32, bfloat16 or float16"),
+    ("host", "127.0.0.1", options.host, "the address to listen on; 0.0.0.0 for all, :: for all of IPv6"),
+    ("port", "7860", options.whole(0, 65_535), "the port to listen on; 0 for any that is free"),
+    ("root-path", "", options.prefix, "the path prefix under which a proxy serves the page, as /greedyscope"),
+    ("runs", "32", options.whole(1, 1_000), "visitors served at once"),
+    ("waiting", "64", options.whole(0, 10_000), "visitors who may wait in line"),
+    ("seconds", "300", options.whole(1, 86_400), "the longest that one run may take"),
+    ("metrics", "off", options.one_of("on", "off"), "on: /metrics for Prometheus"),
+    (
+        "mcp",
+        "off",
+        options.one_of("on", "off"),
+        "on: the endpoints are tools of an MCP server; needs the package mcp",
+    ),
+)
+"""Name, default, check and meaning of each."""
 
 
 def settings(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """The options, from the command line or else from the environment."""
-    parser = argparse.ArgumentParser(description="Greedyscope: watch a language model decode greedily.")
-    for name, default, text in (
-        ("engine", "", "the address of a vLLM server that computes the model, as http://127.0.0.1:8000"),
-        ("model", "+", 'models to offer, separated by commas; "+" and a list adds to the catalogue'),
-        ("device", "auto", "auto, cuda, mps or cpu"),
-        ("dtype", "auto", "auto, float32, bfloat16 or float16"),
-        ("host", os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"), "the address to listen on; 0.0.0.0 for all"),
-        ("port", "7860", "the port to listen on; 0 for any that is free"),
-        ("root-path", "", "the path prefix under which a proxy serves the page, as /greedyscope"),
-        ("runs", "32", "visitors served at once"),
-        ("waiting", "64", "visitors who may wait in line"),
-        ("seconds", "300", "the longest that one run may take"),
-        ("metrics", "off", "on: /metrics for Prometheus"),
-        ("mcp", "off", "on: the endpoints are tools of an MCP server too; needs the package mcp"),
-    ):
-        default = os.environ.get(f"GREEDYSCOPE_{name.upper().replace('-', '_')}", default)
-        parser.add_argument(f"--{name}", default=default, help=f"{text} ({default})")
+    """The options, from the command line or else from the environment. Leaves with a sentence for what is none."""
+    parser = options.Parser("python app.py", "Greedyscope: watch a language model decode greedily.")
+    for name, default, check, text in OPTIONS:
+        variable = f"GREEDYSCOPE_{name.upper().replace('-', '_')}"
+        if name == "host" and variable not in os.environ and "GRADIO_SERVER_NAME" in os.environ:
+            variable = "GRADIO_SERVER_NAME"  # which a Space sets
+        parser.add(name, default, check, text, environment=variable)
     return parser.parse_args(arguments)
-
-
-def whole_number(chosen: argparse.Namespace, name: str, least: int) -> int:
-    """An option that is one. Raises SystemExit with a sentence where it is none."""
-    given = str(getattr(chosen, name))
-    try:
-        if (number := int(given)) >= least:
-            return number
-    except ValueError:
-        pass
-    raise SystemExit(f'--{name} has to be a whole number from {least:,} on, not "{given[:40]}".')
 
 
 def build_app(loader: Loader, models: Sequence[str], look: Look | None = None) -> "gr.Blocks":
@@ -96,8 +93,8 @@ def _build(shelf: Shelf, **limits: float) -> "gr.Blocks":
     return build_page(shelf, Line(**limits))  # type: ignore[arg-type]
 
 
-def launch(app: "gr.Blocks", *, metrics: bool = False, mcp: bool = False, **options: Any) -> str:
-    """Serve `app` as this project serves it, and return its address. `options` are Gradio's own."""
+def launch(app: "gr.Blocks", *, metrics: bool = False, mcp: bool = False, **gradios: Any) -> str:
+    """Serve `app` as this project serves it, and return its address. `gradios` are Gradio's own options."""
     import gradio as gr
 
     from decoding.assets import plotly_js
@@ -135,7 +132,7 @@ def launch(app: "gr.Blocks", *, metrics: bool = False, mcp: bool = False, **opti
         max_threads=MAX_EVENTS,
         state_session_capacity=MAX_SESSIONS,
         **patiently(),
-        **options,
+        **gradios,
     )
     return url
 
@@ -151,20 +148,20 @@ def _loader(chosen: argparse.Namespace, entries: Mapping[str, Entry]) -> Loader:
     """What loads a model by its name: into this process, or a server's from the server."""
 
     def load(model: str, report: Report) -> Engine:
-        with quick_imports():  # here: torch and transformers take seconds to import
-            if chosen.engine:
-                from decoding.engines.vllm.engine import connect
-            else:
-                from decoding.engines.batching.engine import SharedEngine
-                from decoding.engines.torch.engine import load as load_engine
-        if chosen.engine:
+        if is_server(chosen.engine):
+            from decoding.engines.vllm.engine import connect  # here: what computes takes a while to import
+
             return connect(chosen.engine, model=entries[model], dtype=chosen.dtype, report=report)
-        engine = load_engine(entries[model], device=chosen.device, dtype=chosen.dtype, report=report)
+        from decoding.engines.batching.engine import BatchedEngine
+        from decoding.engines.loading import load as load_engine
+
+        options = {"device": chosen.device, "dtype": chosen.dtype, "engine": chosen.engine}
+        engine = load_engine(entries[model], **options, report=report)
         if zero_gpu():
             from decoding.engines.zero_gpu import ZeroGpuEngine
 
             return ZeroGpuEngine(engine)
-        crowd = SharedEngine(engine)
+        crowd = BatchedEngine(engine)
         for _ in crowd.steps([crowd.beginning_id or 0], max_new_tokens=1, top_k=1):
             pass  # the first pass is the slowest, and no visitor's
         return crowd
@@ -174,7 +171,7 @@ def _loader(chosen: argparse.Namespace, entries: Mapping[str, Entry]) -> Loader:
 
 def entries_of(chosen: argparse.Namespace) -> dict[str, Entry]:
     """The models to offer, by name. Raises SystemExit with a sentence for what is no list of them."""
-    if not chosen.engine:
+    if not is_server(chosen.engine):
         named = chosen.model
     elif (named := STARTER_ID if chosen.model == "+" else chosen.model).startswith("+") or "," in named:
         raise SystemExit(f'A server computes one model, and --model names more: "{named[:80]}". Name that one.')
@@ -193,7 +190,7 @@ def _shelf(chosen: argparse.Namespace, entries: Mapping[str, Entry]) -> Shelf:
     def looking() -> Look:
         from decoding.serving import availability  # here: the page does not wait for the Hub's library
 
-        if chosen.engine:
+        if is_server(chosen.engine):
             return availability.elsewhere([*entries.values()])
         return availability.looking([*entries.values()], dtype=chosen.dtype)
 
@@ -213,24 +210,20 @@ def _told_to_end() -> threading.Event:
 
 def main() -> None:
     chosen = settings()
-    numbers = {name: whole_number(chosen, name, least) for name, least in NUMBERS.items()}
     entries = entries_of(chosen)
+    options.check_listening(chosen.host, chosen.port)
     few_heaps()
     sys.setswitchinterval(TURN_SECONDS)
     first = next(iter(entries))
-    if not chosen.engine:
-        read_ahead(first)
     shelf = _shelf(chosen, entries)
     with quick_imports():
         with without_stubs():
             import decoding.page  # noqa: F401  # its libraries are linked before torch is
-        if not chosen.engine:
-            link_torch()
-        app = _build(shelf, runs=numbers["runs"], waiting=numbers["waiting"], seconds=numbers["seconds"])
-        port = numbers["port"] or free_port(chosen.host)
-        options = {"server_name": chosen.host, "server_port": port, "root_path": chosen.root_path or None}
+        app = _build(shelf, runs=chosen.runs, waiting=chosen.waiting, seconds=chosen.seconds)
+        port = chosen.port or free_port(chosen.host)
+        at: dict[str, Any] = {"server_name": options.in_brackets(chosen.host), "server_port": port}
         switches = {name: getattr(chosen, name) == "on" for name in ("metrics", "mcp")}
-        url = launch(app, prevent_thread_lock=True, **switches, **options)
+        url = launch(app, prevent_thread_lock=True, root_path=chosen.root_path or None, **switches, **at)
         from decoding.page import log_lines
         from decoding.page.gradio_compat.shutdown import close
     log_lines()

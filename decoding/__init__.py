@@ -14,7 +14,7 @@ from decoding.run import greedy_search, trace  # isort: skip
 from decoding.analysis import Agreement, agreement, beam_search, branch, closest_calls, compare_totals, score  # isort: skip
 
 if TYPE_CHECKING:
-    from decoding.engines.torch.engine import LocalEngine
+    from decoding.engines.local import LocalEngine
     from decoding.engines.vllm.engine import ServerEngine
 
 __all__ = [
@@ -43,17 +43,18 @@ __all__ = [
 ]
 
 
-def load(model: str, *, device: str = "auto", dtype: str = "auto") -> "LocalEngine":
+def load(model: str, *, device: str = "auto", dtype: str = "auto", engine: str = "auto") -> "LocalEngine":
     """Load a model and make it ready to decode.
 
-    `model` is "starter", another name of the catalogue, or a local folder; `device` is "auto", "cuda", "mps" or "cpu";
-    `dtype` is "auto" (float32 where it fits comfortably, else bfloat16), "float32", "bfloat16" or "float16". Raises
-    RequestError for a name, device or dtype that does not exist, ModelError for a model that cannot be had, RoomError
-    for one that does not fit.
+    `model` is "starter", another name of the catalogue, a GGUF file, or a local folder; `device` is "auto", "cuda",
+    "mps" or "cpu"; `dtype` is "auto" (float32 where it fits comfortably, else bfloat16), "float32", "bfloat16" or
+    "float16"; `engine` is "auto" (ONNX Runtime on a CPU, torch on a GPU) or "torch". Raises RequestError for a name,
+    device, dtype or engine that does not exist, ModelError for a model that cannot be had, RoomError for one that does
+    not fit.
     """
-    from decoding.engines.torch.engine import load as load_engine  # here: torch and transformers take seconds to import
+    from decoding.engines.loading import load as load_engine  # here: the libraries of models take a while to import
 
-    return load_engine(model, device=device, dtype=dtype)
+    return load_engine(model, device=device, dtype=dtype, engine=engine)
 
 
 def connect(url: str, *, model: str = "", dtype: str = "auto") -> "ServerEngine":

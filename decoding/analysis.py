@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from decoding.engines import Engine
 from decoding.errors import RequestError
+from decoding.reading import prompt_remarks, text_remarks
 from decoding.record.step import Candidate, Step, make_candidate, make_step
 from decoding.record.trace import Trace
 from decoding.request import (
@@ -77,14 +78,17 @@ def branch(model: Engine, trace: Trace, step: int, token_id: int, *, max_new_tok
 
 def score(model: Engine, prompt: str, continuation: str, *, top_k: int) -> Trace:
     """Read a text that is already there: each token's probability and rank, and the candidates that greedy decoding
-    would have offered, from one forward pass. A step is forced where argmax picks something else.
+    would have offered, from one forward pass. A step is forced where argmax picks something else. Where the tokenizer
+    cannot read the text right after the prompt as it stands, the Trace's `remarks` say what was read.
 
     Raises RequestError for an empty or over-long text.
     """
     prompt, continuation, top_k = check_prompt(prompt), check_continuation(continuation), check_choices(top_k)
     check_most(model, top_k)
     start = prompt_ids(model, prompt)
-    return _read(model, prompt, start, continuation_ids(model, start, continuation), top_k=top_k, engine=GIVEN)
+    ids = continuation_ids(model, start, continuation, prompt=prompt)
+    read = _read(model, prompt, start, ids, top_k=top_k, engine=GIVEN)
+    return replace(read, remarks=(*read.remarks, *text_remarks(model, continuation, start, ids)))
 
 
 def beam_search(model: Engine, prompt: str, *, max_new_tokens: int, num_beams: int, top_k: int) -> Trace:
@@ -114,7 +118,8 @@ def agreement(model: Engine, trace: Trace) -> Agreement:
     first = max((step.index + 1 for step in trace.steps if step.forced), default=0)
     before, steps = trace.generated_token_ids[:first], trace.steps[first:]
     picks = beam.library_greedy(model, [*trace.prompt_token_ids, *before], steps=len(steps))
-    theirs = [make_candidate(model.vocabulary, pick) for pick in picks]
+    places = [*trace.prompt_token_ids, *before, *(pick.token_id for pick in picks)]
+    theirs = [make_candidate(model.vocabulary.after(places[: n - len(picks)]), pick) for n, pick in enumerate(picks)]
     pairs = zip(steps, theirs, strict=False)
     same = next((n for n, (s, t) in enumerate(pairs) if s.picked.token_id != t.token_id), len(theirs))
     differs = same < len(steps)
@@ -191,7 +196,8 @@ def _read(model: Engine, prompt: str, start: Sequence[int], ids: Sequence[int], 
     steps = []
     for index, readout in enumerate(model.score(start, ids, top_k=max(2, top_k))):  # the margin needs the second
         forced = readout.picked is not None and readout.picked.rank != 0
-        steps.append(make_step(model.vocabulary, readout, index=index, top_k=top_k, forced=forced))
+        place = model.vocabulary.after([*start, *ids[:index]])
+        steps.append(make_step(place, readout, index=index, top_k=top_k, forced=forced))
     return Trace(
         model=replace(model.info, engine=f"{engine}, {model.info.engine}"),
         prompt=prompt,
@@ -199,6 +205,7 @@ def _read(model: Engine, prompt: str, start: Sequence[int], ids: Sequence[int], 
         max_new_tokens=len(steps),
         top_k=top_k,
         steps=tuple(steps),
+        remarks=prompt_remarks(model, prompt, start),
         stop_reason="end_of_text" if ids[-1] in model.end_ids else "steps",
     )
 

@@ -1,7 +1,7 @@
 """What a person asked for, checked: first as far as that is possible without a model, then against one.
 
-Owns the limits and the sentences that refuse. Knows an engine's limits, not how it decodes: library, terminal, page and
-HTTP all come through here, so that all refuse alike.
+Owns the sentences that refuse; the limits are in `decoding.limits`. Knows an engine's limits, not how it decodes:
+library, terminal, page and HTTP all come through here, so that all refuse alike.
 """
 
 import math
@@ -11,13 +11,16 @@ from typing import TypeGuard
 
 from decoding.engines import Engine
 from decoding.errors import Field, RequestError
+from decoding.limits import (
+    MAX_BEAMS,
+    MAX_CHOICES,
+    MAX_PROMPT_CHARACTERS,
+    MAX_STEPS,
+    MAX_TEXT_TOKENS,
+    MIN_BEAMS,
+)
+from decoding.reading import check_rows
 from decoding.record.tokens import visible
-
-MAX_STEPS = 256
-MAX_CHOICES = 50
-MAX_PROMPT_CHARACTERS = 50_000
-MAX_TEXT_TOKENS = 1_000
-MIN_BEAMS, MAX_BEAMS = 2, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,19 +108,25 @@ def check_most(model: Engine, top_k: int) -> None:
 
 
 def prompt_ids(model: Engine, prompt: str) -> list[int]:
-    """The prompt's ids; for an empty prompt, the model's beginning-of-text token, where it has one."""
+    """The prompt's ids; for an empty prompt, the model's beginning-of-text token, where it has one. Raises RequestError
+    for an id that the model cannot read.
+    """
     ids = model.vocabulary.encode(prompt)
     if not ids and model.beginning_id is None:
         raise RequestError(
             f"The prompt is empty, and {model.info.id} has no beginning-of-text token to start from. Type something.",
             field="prompt",
         )
-    return ids or [model.beginning_id or 0]
+    ids = ids or [model.beginning_id or 0]
+    check_rows(model, ids, field="prompt")
+    return ids
 
 
-def continuation_ids(model: Engine, start: Sequence[int], text: str) -> list[int]:
-    """A pasted text's ids, where they are not too many and have room after the prompt's."""
-    ids = model.vocabulary.encode_continuation(text)
+def continuation_ids(model: Engine, start: Sequence[int], text: str, *, prompt: str = "") -> list[int]:
+    """A pasted text's ids after those of the prompt, where they are not too many and have room there. Raises
+    RequestError for an id that the model cannot read.
+    """
+    ids = model.vocabulary.encode_continuation(text, start, prompt)
     if not ids:
         raise RequestError(
             f"The pasted text “{visible(text[:40])}” has no tokens, so there is nothing to read.", field="text"
@@ -131,6 +140,7 @@ def continuation_ids(model: Engine, start: Sequence[int], text: str) -> list[int
         raise RequestError(
             f"The pasted text is {len(ids):,} tokens long; at most {max(0, room):,} {why}. Shorten it.", field="text"
         )
+    check_rows(model, ids, field="text")
     return ids
 
 

@@ -8,47 +8,33 @@ from dataclasses import replace
 
 from decoding.engines import Engine
 from decoding.errors import GreedyscopeError, RequestError
+from decoding.reading import prompt_remarks
 from decoding.record.step import Step, make_step
 from decoding.record.trace import StopReason, Trace
-from decoding.request import (
-    MAX_CHOICES,
-    MAX_PROMPT_CHARACTERS,
-    MAX_STEPS,
-    Request,
-    check_ids,
-    check_most,
-    check_request,
-    start_ids,
-)
+from decoding.request import Request, check_ids, check_most, check_request, start_ids
 
-__all__ = [
-    "MAX_CHOICES",
-    "MAX_PROMPT_CHARACTERS",
-    "MAX_STEPS",
-    "Request",
-    "Run",
-    "check_request",
-    "greedy_search",
-    "trace",
-]
+__all__ = ["Request", "Run", "check_request", "greedy_search", "trace"]
 
 
 class Run:
     """A run in progress: iterate it for its steps, or for its lines of JSON Lines; `trace` is the record so far.
 
-    Everything is checked when the run is made, before the first forward pass.
+    Everything is checked when the run is made, before the first forward pass. `remarks` are what else is to be said of
+    it.
     """
 
-    def __init__(self, model: Engine, request: Request) -> None:
+    def __init__(self, model: Engine, request: Request, *, remarks: tuple[str, ...] = ()) -> None:
         check_ids(model, request.forced)
         check_most(model, request.top_k)
         self._model, self._forced = model, dict(request.forced)
+        start = start_ids(model, request)
         self._start = Trace(
             model=model.info,
             prompt=request.prompt,
-            prompt_tokens=model.vocabulary.tokens(start_ids(model, request)),
+            prompt_tokens=model.vocabulary.tokens(start),
             max_new_tokens=request.max_new_tokens,
             top_k=request.top_k,
+            remarks=(*prompt_remarks(model, request.prompt, start), *remarks),
         )
         self._steps: list[Step] = []
         self._stop_reason: StopReason = "stopped"
@@ -67,11 +53,13 @@ class Run:
             top_k=max(2, start.top_k),  # the margin needs the second, shown or not
             forced=self._forced,
         )
+        ids = [*start.prompt_token_ids]
         try:
             for index, readout in enumerate(readouts):
-                forced = index in self._forced
-                step = make_step(self._model.vocabulary, readout, index=index, top_k=start.top_k, forced=forced)
+                forced, place = index in self._forced, self._model.vocabulary.after(ids)
+                step = make_step(place, readout, index=index, top_k=start.top_k, forced=forced)
                 self._steps.append(step)
+                ids.append(step.picked.token_id)
                 yield step
             self._check_picked()
         except GreedyscopeError as error:

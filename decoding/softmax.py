@@ -5,6 +5,7 @@ a GPU have `decoding.engines.torch.softmax`, which does the same sums where they
 """
 
 import math
+import threading
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,22 @@ _BLOCKS = 256
 Logits = NDArray[np.float32]
 
 
+class _Scratch(threading.local):
+    """Memory for the sums of one readout, kept by each thread: new memory at every step takes as long as the sums."""
+
+    def __init__(self) -> None:
+        self._size, self._doubles, self._floats = 0, np.empty((2, 0)), np.empty((3, 0), np.float32)
+
+    def of(self, size: int) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+        """Two rows of float64 and three of float32."""
+        if self._size != size:
+            self._size, self._doubles, self._floats = size, np.empty((2, size)), np.empty((3, size), np.float32)
+        return self._doubles, self._floats
+
+
+_scratch = _Scratch()
+
+
 def read_scores(logits: Logits, top_k: int, picked_id: int | None = None) -> StepScores:
     """The `top_k` most probable tokens of softmax(logits), shape (vocabulary,), and the entropy of all of them in nats;
     where `picked_id` is given, its log-probability and rank too.
@@ -29,11 +46,11 @@ def read_scores(logits: Logits, top_k: int, picked_id: int | None = None) -> Ste
     ModelError on logits that are no distribution.
     """
     ids = rank(logits, top_k)  # (k,)
-    shifted = logits.astype(np.float64)  # (vocabulary,)
-    largest = shifted.max()
+    doubles, _ = _scratch.of(len(logits))
+    largest = float(logits.max())
     with np.errstate(invalid="ignore", over="ignore", under="ignore"):
-        shifted -= largest
-        weights = np.exp(shifted)  # (vocabulary,)
+        shifted = np.subtract(logits, largest, out=doubles[0], dtype=np.float64)  # (vocabulary,)
+        weights = np.exp(shifted, out=doubles[1])  # (vocabulary,)
         total = float(weights.sum())
     if not math.isfinite(total):
         raise ModelError(NOT_A_NUMBER)
@@ -43,14 +60,15 @@ def read_scores(logits: Logits, top_k: int, picked_id: int | None = None) -> Ste
     if picked_id is not None:
         ahead = (logits > logits[picked_id]).sum() + (logits[:picked_id] == logits[picked_id]).sum()
         picked = ScoredToken(picked_id, float(shifted[picked_id]) - log_total, int(ahead))
-    np.maximum(shifted, -1e4, out=shifted)  # 0 · −inf would be NaN
+    if logits.min() == -np.inf:
+        np.maximum(shifted, -1e4, out=shifted)  # 0 · −inf would be NaN
     mean = float(np.multiply(shifted, weights, out=shifted).sum()) / total
     return StepScores(
         token_ids=tuple(ids.tolist()),
         logprobs=tuple(logprobs.tolist()),
         entropy=max(log_total - mean, 0.0),
         picked=picked,
-        log_sums=log_partitions(weights, log_total, float(largest)),
+        log_sums=log_partitions(weights, log_total, largest),
     )
 
 
@@ -80,9 +98,10 @@ def log_partitions(weights: NDArray[np.float64], log_total: float, largest: floa
     `weights`, shape (vocabulary,), are exp(logit − largest logit), and `log_total` is the logarithm of their sum.
     Powers are summed in float32, pairwise: six digits are kept of them.
     """
-    first = weights.astype(np.float32)  # w¹
-    half = np.sqrt(first)
-    quarter = np.sqrt(half)
+    _, (first, half, quarter) = _scratch.of(len(weights))
+    np.copyto(first, weights, casting="same_kind")  # w¹
+    np.sqrt(first, out=half)
+    np.sqrt(half, out=quarter)
     sums: list[Any] = [quarter.sum(), half.sum()]
     sums.append(np.multiply(quarter, half, out=quarter).sum())  # w^0.75
     sums.append(math.exp(log_total))

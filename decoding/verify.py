@@ -7,6 +7,7 @@ from pathlib import Path
 from decoding.engines import Engine
 from decoding.errors import FormatError, RequestError
 from decoding.record.step import NO_ID, Candidate, Step
+from decoding.record.tokens import Token
 from decoding.record.trace import Trace
 from decoding.request import check_request
 from decoding.run import Run
@@ -58,32 +59,39 @@ def recompute(model: Engine, trace: Trace) -> float:
     if model.max_top_k is not None:
         asked = max(trace.top_k, min(asked, model.max_top_k))
     run = Run(model, replace(request, top_k=asked))
-    if run.trace.prompt_tokens != trace.prompt_tokens:
+    same = [_is_same(model, a, b) for a, b in zip(trace.prompt_tokens, run.trace.prompt_tokens, strict=False)]
+    if len(trace.prompt_tokens) != len(run.trace.prompt_tokens) or not all(same):
         raise FormatError(f"{model.info.id} reads the prompt as other tokens than the run has.")
     try:
         again = list(run)
     except RequestError as error:  # it ended before a forced pick
         raise FormatError(f"The run comes out otherwise when it is written again. {error}") from None
-    return max(_difference(*pair) for pair in zip_longest(trace.steps, again))
+    return max(_difference(model, *pair) for pair in zip_longest(trace.steps, again))
 
 
-def _difference(step: Step, again: Step | None) -> float:
+def _is_same(model: Engine, token: Token, again: Token) -> bool:
+    """Whether a token says what it said. Runs of before 2027 have tokens as they look alone, not after others."""
+    return token in (again, model.vocabulary.token(again.token_id))
+
+
+def _difference(model: Engine, step: Step, again: Step | None) -> float:
     place = f"Step {step.index + 1}"
     if again is None:
         raise FormatError(f"{place} is not there when the run is written again: the text ends before it.")
-    if step.picked.token != again.picked.token:
+    if not _is_same(model, step.picked.token, again.picked.token):
         raise FormatError(f"{place} picked {_name(step.picked)}; written again it is {_name(again.picked)}.")
-    known = {candidate.token: candidate for candidate in again.candidates}
+    known = {candidate.token_id: candidate for candidate in again.candidates}
     pairs = [(step.picked, again.picked)]
     # By place, so that none is left out, and by token, since two that are as probable may change places.
     for candidate, there in zip(step.candidates, again.candidates, strict=False):
-        if candidate.token not in known:
+        now = known.get(candidate.token_id)
+        if now is None or not _is_same(model, candidate.token, now.token):
             raise FormatError(f"{place} has {_name(candidate)} among its candidates; written again it has not.")
-        pairs += [(candidate, there), (candidate, known[candidate.token])]
+        pairs += [(candidate, there), (candidate, now)]
     for candidate, other in pairs:
         if abs(candidate.probability - other.probability) > TOLERANCE:
-            now = f"written again it is {other.probability:.4%}"
-            raise FormatError(f"{place} gives {_name(candidate)} {candidate.probability:.4%}; {now}.")
+            said = f"written again it is {other.probability:.4%}"
+            raise FormatError(f"{place} gives {_name(candidate)} {candidate.probability:.4%}; {said}.")
     _check_log_sums(step, again, place)
     return max(abs(candidate.probability - other.probability) for candidate, other in pairs)
 

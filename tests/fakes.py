@@ -7,6 +7,7 @@ import math
 import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,8 @@ NASTY = {
 class FakeTokenizer:
     """Specials, bytes in GPT-2's alphabet, and words, longest first; nothing is added to a prompt."""
 
+    spells_bytes = True
+
     def __init__(self, words: Sequence[str] = WORDS) -> None:
         self.pieces = [*SPECIALS, *(_written(bytes([byte])) for byte in range(256))]
         self.pieces += [_written(word.encode()) for word in words]
@@ -88,8 +91,12 @@ class FakeTokenizer:
 
 
 def _written(data: bytes) -> str:
-    alphabet = {piece_bytes(chr(code)): chr(code) for code in range(0x21, 0x144) if piece_bytes(chr(code))}
-    return "".join(alphabet[bytes([byte])] for byte in data)
+    return "".join(_alphabet()[bytes([byte])] for byte in data)
+
+
+@cache
+def _alphabet() -> dict[bytes | None, str]:
+    return {piece_bytes(chr(code)): chr(code) for code in range(0x21, 0x144) if piece_bytes(chr(code))}
 
 
 Line = Mapping[str | int, float]

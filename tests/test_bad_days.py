@@ -18,7 +18,7 @@ import app as application
 import decoding
 from decoding import cancellation
 from decoding.engines import NO_PICKS, Engine
-from decoding.engines.batching.engine import SharedEngine
+from decoding.engines.batching.engine import BatchedEngine
 from decoding.engines.torch.engine import load as load_engine
 from decoding.errors import ModelError, RoomError
 from decoding.models.resources import OUT_OF_MEMORY, is_out_of_memory
@@ -82,7 +82,7 @@ def test_out_of_memory_while_loading_makes_room_and_else_says_so(
 # ---- the model's thread
 
 
-def steps(engine: SharedEngine, first: int = 5) -> list[StepScores]:
+def steps(engine: BatchedEngine, first: int = 5) -> list[StepScores]:
     return list(engine.steps([first, first + 1], max_new_tokens=6, top_k=3))
 
 
@@ -90,7 +90,7 @@ def test_the_thread_that_computes_dies_and_the_next_run_has_another(
     tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = str(tiny_folder("llama"))
-    engine, alone = SharedEngine(load_engine(folder, device="cpu")), load_engine(folder, device="cpu")
+    engine, alone = BatchedEngine(load_engine(folder, device="cpu")), load_engine(folder, device="cpu")
     died: queue.Queue[threading.Thread] = queue.Queue()
     left = threading.Event()
 
@@ -119,7 +119,7 @@ def test_out_of_memory_in_mid_run_ends_that_run_with_a_sentence(
     tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     plain = load_engine(str(tiny_folder("llama")), device="cpu")
-    forward, engine, passes = plain.forward, SharedEngine(plain), 0
+    forward, engine, passes = plain.forward, BatchedEngine(plain), 0
 
     def failing(unread: Sequence[int], cache: object) -> object:
         nonlocal passes

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache
 
 import decoding
 from decoding import beam
-from decoding.engines.torch.engine import LocalEngine
+from decoding.engines.local import LocalEngine
 from decoding.errors import ModelError, RequestError
 from decoding.record.trace import Trace
-from tests import tiny_models
+from tests import sweep, tiny_models
 from tests.fakes import ScriptedEngine
 
 Folder = Callable[[str], Path]
@@ -28,7 +29,7 @@ def totals(engine: LocalEngine, ids: Sequence[int], steps: int) -> dict[tuple[in
     """The log-probability of every sequence of so many ids."""
     sequences = list(itertools.product(range(engine.vocabulary_size), repeat=steps))
     read = torch.tensor([[*ids, *sequence[:-1]] for sequence in sequences])
-    rows = engine.network(input_ids=read, use_cache=False).logits[:, -steps:].double().log_softmax(-1)
+    rows = beam.network_of(engine)(input_ids=read, use_cache=False).logits[:, -steps:].double().log_softmax(-1)
     return {
         sequence: math.fsum(row[n, token_id].item() for n, token_id in enumerate(sequence))
         for sequence, row in zip(sequences, rows, strict=True)
@@ -93,11 +94,11 @@ def test_no_beam_ends_before_the_last_token(tmp_path: Path) -> None:
 def test_the_models_own_settings_do_not_bend_it(tmp_path: Path) -> None:
     bent: dict[str, Any] = {"repetition_penalty": 5.0, "no_repeat_ngram_size": 1, "num_beams": 3, "length_penalty": 9.0}
     engine, plain = small(tmp_path / "bent", 6, **bent), small(tmp_path / "plain", 6)
-    before = engine.network.generation_config.to_dict()
+    before = beam.network_of(engine).generation_config.to_dict()
     for prompt in SIX:
         one, other = (decoding.beam_search(e, prompt, max_new_tokens=8, num_beams=4, top_k=2) for e in (engine, plain))
         assert one.steps == other.steps
-    assert engine.network.generation_config.to_dict() == before
+    assert beam.network_of(engine).generation_config.to_dict() == before
 
 
 def test_a_search_is_a_trace_like_any_other(tmp_path: Path) -> None:
@@ -123,7 +124,7 @@ def test_every_architecture(tiny_folder: Folder, architecture: str) -> None:
     read = [readout.picked for readout in engine.score(ids, found, top_k=2)]
     total = math.fsum(picked.logprob for picked in read if picked)
     assert total >= math.fsum(readout.logprobs[0] for readout in greedy) - 0.5  # not what a muddled cache would find
-    uncached = engine.network.generate(
+    uncached = beam.network_of(engine).generate(
         torch.tensor([ids]),
         attention_mask=torch.ones(1, 3, dtype=torch.long),
         max_new_tokens=5,
@@ -185,14 +186,14 @@ def test_more_than_the_memory_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         decoding.beam_search(engine, "!!!", max_new_tokens=4, num_beams=2, top_k=2)
     monkeypatch.setattr(beam, "free_on", lambda _: 2**30)
     with pytest.raises(RequestError) as refused:
-        beam.check_room(engine.network, tokens=1_000_000, steps=256, num_beams=8)
+        beam.check_room(beam.network_of(engine), tokens=1_000_000, steps=256, num_beams=8)
     assert (refused.value.field, str(refused.value)) == (
         "beams",
         "8 beams of 1,000,000 tokens need about 1.9 GiB of memory, and 1.0 GiB are free. "
         "Take fewer beams, fewer steps or a shorter prompt.",
     )
     monkeypatch.setattr(beam, "free_on", lambda _: None)  # a system that does not say
-    beam.check_room(engine.network, tokens=10**9, steps=4, num_beams=8)
+    beam.check_room(beam.network_of(engine), tokens=10**9, steps=4, num_beams=8)
 
 
 def test_what_the_library_cannot_do_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,9 +202,52 @@ def test_what_the_library_cannot_do_is_said(tmp_path: Path, monkeypatch: pytest.
     def refuse(*_: Any, **__: Any) -> None:
         raise ValueError("This model cannot use beam search.\nMore lines.")
 
-    monkeypatch.setattr(type(engine.network), "generate", refuse)
+    monkeypatch.setattr(type(beam.network_of(engine)), "generate", refuse)
     with pytest.raises(ModelError) as refused:
         decoding.beam_search(engine, "!!!", max_new_tokens=4, num_beams=2, top_k=2)
     assert str(refused.value) == (
         f"transformers' own search failed on {engine.info.id}. It said: This model cannot use beam search."
     )
+
+
+# ---- proved before they are shown
+
+
+def test_layers_that_differ_have_their_memory_measured(tmp_path: Path) -> None:
+    """Gemma 4: what a configuration says of heads and widths is another thing in each layer."""
+    config = AutoConfig.for_model(
+        "gemma4_text",
+        vocab_size=320,
+        vocab_size_per_layer_input=320,
+        hidden_size=64,
+        hidden_size_per_layer_input=16,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=16,
+        global_head_dim=32,
+        intermediate_size=128,
+        max_position_embeddings=128,
+        sliding_window=8,
+        num_kv_shared_layers=0,
+        layer_types=["sliding_attention", "full_attention"] * 2,
+        bos_token_id=None,
+        eos_token_id=None,
+        pad_token_id=None,
+    )
+    torch.manual_seed(0)
+    engine = decoding.load(str(tiny_models.save(tmp_path, AutoModelForCausalLM.from_config(config))), device="cpu")
+    sweep.check_beams(engine, "gemma4_text")
+    assert len(decoding.beam_search(engine, "Hi", max_new_tokens=3, num_beams=2, top_k=2).steps) == 3
+
+
+def test_a_cache_that_does_not_follow_its_beam_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = small(tmp_path, 6)
+    right = [beam.library_beams(engine, [0, 1, n], steps=6, num_beams=3) for n in range(5)]
+    beam._proved.clear()
+    monkeypatch.setattr(DynamicCache, "reorder_cache", lambda *_: None)
+    network, ids = engine.network, torch.tensor([[0, 1, 2]])
+    options: dict[str, Any] = {"max_new_tokens": 6, "num_beams": 3, "pad_token_id": 0, "length_penalty": 0.0}
+    muddled = [network.generate(ids.new_tensor([[0, 1, n]]), **options)[0, 3:].tolist() for n in range(5)]
+    assert muddled != right  # or the test shows nothing
+    assert [beam.library_beams(engine, [0, 1, n], steps=6, num_beams=3) for n in range(5)] == right

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import decoding
-from decoding.engines.torch.engine import LocalEngine
+from decoding.engines.local import LocalEngine
 from decoding.export.words import label
 from decoding.record.tokens import join
 

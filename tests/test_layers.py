@@ -11,13 +11,14 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # Each line is a room. A file of `decoding/` itself stands beside the files it works with.
 ROOMS = (
-    ("decoding.errors", "decoding.cancellation", "decoding.assets", "decoding.i18n"),
+    ("decoding.errors", "decoding.cancellation", "decoding.limits", "decoding.assets", "decoding.i18n"),
     ("decoding.record",),
     ("decoding.export",),
-    ("decoding.models", "decoding.pages", "decoding.startup"),
+    ("decoding.models", "decoding.startup", "decoding.options"),
     ("decoding.softmax", "decoding.greedy"),
     ("decoding.engines",),
-    ("decoding.request", "decoding.run", "decoding.beam", "decoding.analysis", "decoding.verify"),
+    ("decoding.reading", "decoding.request"),
+    ("decoding.run", "decoding.beam", "decoding.analysis", "decoding.verify"),
     ("decoding.serving",),
     ("decoding.page",),
     ("app", "decoding", "decoding.__main__", "decoding.starter", "decoding.bench"),
@@ -27,7 +28,9 @@ UPWARDS = {("decoding.record.trace", "decoding.export")}
 
 # Who may import what; "" is everybody.
 RUNS_MODELS = (
+    "decoding.models.context_length",
     "decoding.models.devices",
+    "decoding.models.generation_settings",
     "decoding.models.loading",
     "decoding.models.starter",
     "decoding.engines",
@@ -42,20 +45,20 @@ ALLOWED = {
     "prometheus_client": ("decoding.page",),
     "torch": RUNS_MODELS,
     "transformers": RUNS_MODELS,
-    "tokenizers": (*RUNS_MODELS, "decoding.models.tokenizer"),
+    "tokenizers": (*RUNS_MODELS, "decoding.models.tokenizer", "decoding.models.gguf_tokenizer"),
     "llama_cpp": ("decoding.bench",),  # on request, where it is installed
     "spaces": ("decoding.engines",),
     "httpx": ("decoding.engines",),
+    "onnx": ("decoding.engines.onnx",),
+    "onnxruntime": ("decoding.engines.onnx",),
     "gguf": ("decoding.models.starter",),
-    "filelock": ("decoding.models.starter",),
+    "filelock": ("decoding.models.starter", "decoding.engines.onnx.graph_cache"),
     "huggingface_hub": ("decoding.models.hub", "decoding.models.download", "decoding.serving.availability"),
     "psutil": ("decoding.models.resources", "decoding.bench"),
-    "numpy": ("decoding.softmax", "decoding.engines", "decoding.models", "decoding.pages", "decoding.bench"),
-    "threadpoolctl": ("decoding.engines",),
+    "numpy": ("decoding.softmax", "decoding.engines", "decoding.models", "decoding.bench"),
     "playwright": ("decoding.bench",),
     "pandas": ("decoding.record.trace", "decoding.export"),  # trace for its types
     "pydantic": (
-        "decoding.record.permalink",
         "decoding.record.trace",
         "decoding.record.step",
         "decoding.record.repetition",
@@ -126,6 +129,9 @@ def test_no_other_library_is_imported() -> None:
     assert foreign <= ALLOWED.keys()
 
 
+STARTER_STEP = "[*model.steps(model.vocabulary.encode('A'), max_new_tokens=1, top_k=2)]"
+
+
 @pytest.mark.parametrize(
     ("statement", "heavy"),
     [
@@ -140,6 +146,17 @@ def test_no_other_library_is_imported() -> None:
         ("import decoding.__main__", {"torch", "transformers", "gradio", "pandas"}),
         ("import app", {"torch", "transformers", "tokenizers", "gradio"}),
         ("import app; app.build_app(None, ['starter'])", {"torch", "transformers", "tokenizers"}),
+        # The way to the first step on a CPU: of the library and the terminal, and of the page.
+        (
+            f"import decoding; model = decoding.load('starter', device='cpu'); {STARTER_STEP}",
+            {"torch", "transformers", "onnx", "huggingface_hub", "gradio"},
+        ),
+        (
+            "import app; entries = app.entries_of(app.settings([])); app.build_app(None, ['starter']); "
+            "load = app._loader(app.settings(['--device=cpu']), entries); "
+            f"model = load('starter', lambda *_: None); {STARTER_STEP}",
+            {"torch", "transformers", "onnx"},
+        ),
     ],
 )
 def test_what_an_import_costs(statement: str, heavy: set[str]) -> None:

@@ -14,7 +14,7 @@ import torch
 
 import decoding
 from decoding.__main__ import main
-from decoding.engines.torch.engine import LocalEngine
+from decoding.engines.local import LocalEngine
 from decoding.record.trace import Trace
 from decoding.verify import recompute
 from tests.fakes import NOTEBOOK, ScriptedEngine

@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import decoding
+from decoding import beam
 from decoding.engines import Engine
-from decoding.engines.batching.engine import SharedEngine
+from decoding.engines.batching.engine import BatchedEngine
+from decoding.engines.local import LocalEngine
 from decoding.engines.torch import softmax as on_device
-from decoding.engines.torch.engine import LocalEngine
 from decoding.engines.zero_gpu import ZeroGpuEngine
 from decoding.errors import ModelError
 from decoding.record.step import ScoredToken, StepScores
@@ -268,7 +269,7 @@ def test_a_runs_logits_are_those_of_the_starters_forward_pass(starter: LocalEngi
     ids = [*trace.prompt_token_ids]
     for step in trace.steps:
         with torch.inference_mode():
-            logits = starter.network(torch.tensor([ids])).logits[0, -1].double()
+            logits = beam.network_of(starter)(torch.tensor([ids])).logits[0, -1].double()
         at_one = dict(step.log_sums)[1]
         for candidate in step.candidates:
             assert candidate.logprob + at_one == pytest.approx(logits[candidate.token_id].item(), abs=1e-4)
@@ -294,8 +295,8 @@ WAYS: dict[str, Way] = {
     "local": lambda engine, ids: engine.steps(ids, max_new_tokens=3, top_k=4),
     "forced": forced,
     "scored": scored,
-    "shared": lambda engine, ids: SharedEngine(engine).steps(ids, max_new_tokens=3, top_k=4),
-    "shared, forced": lambda engine, ids: forced(SharedEngine(engine), ids),
+    "shared": lambda engine, ids: BatchedEngine(engine).steps(ids, max_new_tokens=3, top_k=4),
+    "shared, forced": lambda engine, ids: forced(BatchedEngine(engine), ids),
     "ZeroGPU": lambda engine, ids: ZeroGpuEngine(engine).steps(ids, max_new_tokens=3, top_k=4),
 }
 
@@ -308,7 +309,7 @@ def test_every_engine_says_them(way: Way, tiny_folder: Callable[[str], Path]) ->
     assert len(readouts) == 3
     for readout in readouts:
         with torch.inference_mode():
-            logits = engine.network(torch.tensor([ids])).logits[0, -1]
+            logits = beam.network_of(engine)(torch.tensor([ids])).logits[0, -1]
         assert agrees(readout, logits)
         ids.append(readout.token_ids[0])
 
@@ -316,7 +317,7 @@ def test_every_engine_says_them(way: Way, tiny_folder: Callable[[str], Path]) ->
 def test_rows_that_share_a_pass_say_them(tiny_folder: Callable[[str], Path]) -> None:
     engine = decoding.load(str(tiny_folder("gpt2")), device="cpu")
     plain = [list(engine.steps(ids, max_new_tokens=4, top_k=3)) for ids in ([5, 9], [8, 4, 2])]
-    shared = SharedEngine(engine)
+    shared = BatchedEngine(engine)
     both = [shared.steps(ids, max_new_tokens=4, top_k=3) for ids in ([5, 9], [8, 4, 2])]
     for expected in zip(*plain, strict=True):
         for readout, alone in zip(map(next, both), expected, strict=True):

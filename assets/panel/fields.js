@@ -17,7 +17,7 @@ function followFields(parts, view, panel, trigger) {
   // In the order of the page's fields; null stays as it is.
   root.fieldsOfRun = () => {
     const { prompt, steps, choices, model } = view.following;
-    return [prompt, steps <= MAX_LINKED_STEPS ? steps : null, choices, view.models.includes(model) ? model : null];
+    return [prompt, steps <= LIMITS.steps ? steps : null, choices, view.models.includes(model) ? model : null];
   };
 
   function follow(run) {
@@ -63,6 +63,6 @@ function isApart(view, run) {
   if (!fields || !run.header) return false;
   const { prompt, max_new_tokens: steps, top_k: choices, model } = run.header;
   if (fields.prompt !== prompt) return true;
-  if (run.header.note || !view.models.includes(model.id) || steps > MAX_LINKED_STEPS) return false;
+  if (run.header.note || !view.models.includes(model.id) || steps > LIMITS.steps) return false;
   return fields.steps !== steps || fields.choices !== choices || fields.model !== model.id;
 }

@@ -5,12 +5,13 @@
 const ANOTHER = /^(?:beam search, \d+ beams|a given text)/;
 
 function drawHead(parts, view, { run, from }, { state, isHere }) {
-  const { model, note } = run.header;
+  const { model, note, remarks = [] } = run.header;
   const isRecord = Boolean(note || from);
   const exact = { "float32": texts.say("head.exact"), "as printed": "", "unknown dtype": "" }[model.dtype] ?? texts.say("head.not_exact");
-  parts.badge.hidden = parts.note.hidden = !isRecord;
+  parts.badge.hidden = !isRecord;
+  parts.note.hidden = !isRecord && !remarks.length;
   parts.badge.textContent = texts.say(from ? "head.replayed" : "head.recorded");
-  parts.note.textContent = [from && texts.say("head.file", { name: from }), reword(note ?? "")].filter(Boolean).join(" ");
+  parts.note.textContent = [from && texts.say("head.file", { name: from }), reword(note ?? ""), ...remarks.map((remark) => reword(remark))].filter(Boolean).join(" ");
   const another = run.header.note ? "" : ANOTHER.exec(model.engine)?.[0] ?? "";
   const facts = [model.id, reword(model.dtype), model.device, exact, reword(another)].filter(Boolean).join(" · ");
   parts.model.textContent = upright(facts);

@@ -2,18 +2,17 @@
 // forward walk through the runs.
 
 const ADDRESS_MILLISECONDS = 250;
-const MAX_LINK = 8000; // as the server reads: decoding/record/permalink.py
 
 // The address's `run`, or null for a request that no address can name.
 async function linkTo({ model, prompt, steps, choices, forced = [] }, step, language) {
   const isNumber = (value, most) => Number.isInteger(value) && value > 0 && value <= most;
-  if (typeof prompt !== "string" || typeof model !== "string" || !isNumber(steps, MAX_LINKED_STEPS) || !isNumber(choices, 1000)) return null;
+  if (typeof prompt !== "string" || typeof model !== "string" || !isNumber(steps, LIMITS.steps) || !isNumber(choices, LIMITS.choices)) return null;
   const fields = [model, prompt, steps, choices, forced, Math.max(0, step)];
   const text = JSON.stringify(language ? [...fields, language] : fields);
   const packed = new Blob([text]).stream().pipeThrough(new CompressionStream("deflate-raw"));
   const bytes = new Uint8Array(await new Response(packed).arrayBuffer());
   const link = `1${btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "")}`;
-  return link.length <= MAX_LINK ? link : null;
+  return link.length <= LIMITS.linkCharacters ? link : null;
 }
 
 // Whatever wrote a text, greedy decoding writes the same with the picks forced that argmax would not have made.
@@ -129,9 +128,8 @@ async function readAddress() {
 }
 
 async function fieldsOf(value) {
-  const letters = atob(value.slice(1).replaceAll("-", "+").replaceAll("_", "/"));
-  const packed = new Blob([Uint8Array.from(letters, (letter) => letter.charCodeAt(0))]).stream();
-  return JSON.parse(await new Response(packed.pipeThrough(new DecompressionStream("deflate-raw"))).text());
+  if (value.length > LIMITS.linkCharacters) return [];
+  return JSON.parse(await unpacked(atob(value.slice(1).replaceAll("-", "+").replaceAll("_", "/")), LIMITS.linkBytes));
 }
 
 async function copyAddress(parts, view) {

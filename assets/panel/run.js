@@ -161,9 +161,6 @@ function totals(run) {
   return { logprob, perplexity: run.steps.length ? Math.exp(-logprob / run.steps.length) : NaN };
 }
 
-// What the server refuses to write, and so no address names: decoding/request.py.
-const MAX_LINKED_STEPS = 256;
-
 // A text as one line in which only its spaces are invisible.
 function oneLine(text) {
   return text.split(" ").map(visible).join(" ");

@@ -12,7 +12,7 @@ function drawTable(parts, run, drawn) {
   for (const step of run.steps.slice(drawn)) {
     const row = make("tr", "");
     row.dataset.step = step.index;
-    row.append(headCell(textBefore(run, step.index).replaceAll("\n", "↵"), "row", "auto"), ...step.candidates.map((c) => choiceCell(step, c)));
+    row.append(headCell(endOf(textBefore(run, step.index)).replaceAll("\n", "↵"), "row", "auto"), ...step.candidates.map((c) => choiceCell(step, c)));
     body.append(row);
   }
 }
@@ -39,4 +39,9 @@ function choiceCell(step, candidate) {
 function markRow(parts, chosen) {
   parts.table.querySelector('tr[aria-current="step"]')?.removeAttribute("aria-current");
   parts.table.querySelector(`tr[data-step="${chosen}"]`)?.setAttribute("aria-current", "step");
+}
+
+// The end of a text that is too long for a cell of a table.
+function endOf(text, most = 2000) {
+  return text.length > most ? `…${text.slice(-most).toWellFormed()}` : text;
 }

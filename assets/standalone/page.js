@@ -33,5 +33,10 @@ async function unpack(packed) {
 
 unpack(PACKED).then((words) => {
   Object.assign(TEXTS, words);
-  startPanel(standalone, { value: document.getElementById("run").textContent }, () => {}, () => {});
+  const run = document.getElementById("run").textContent;
+  const isTooLarge = refusalOf(run) !== "";
+  startPanel(standalone, { value: isTooLarge ? "" : run }, () => {}, () => {});
+  const kept = document.querySelector(".kept");
+  if (isTooLarge) delete kept.dataset.text; // so that no language writes over it
+  if (isTooLarge) kept.textContent = refusalOf(run);
 });

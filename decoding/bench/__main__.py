@@ -1,43 +1,48 @@
-"""How fast it is: the page's own loop beside the notebook's, `generate`, the classroom's and the memory's limit; a
-start, memory, and what the page adds.
+"""How fast it is: the page's own engine beside the notebook's loop, `generate`, the classroom's loop over torch and the
+memory's limit; many runs at once, a start, memory, and what the page adds.
 
 `python -m decoding.bench [--model ID | --shape NAME] [--prompts 10,100,1000] [--steps 64,256] [--repeats 5] [--json]
-[--llama-cpp [FILE]] [--no-page] [--no-start]`. Owns the command and the order; each part is a file of its own beside
-this one.
+[--llama-cpp [FILE]] [--crowds 8,30,100] [--no-crowds] [--no-page] [--no-wait] [--no-start]`. Owns the command and the
+order; each part is a file of its own beside this one.
 """
 
 import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from functools import partial
 
 import torch
 
 from decoding.bench.clock import bare_loop, measure_first_step, measure_outside
+from decoding.bench.crowd import Crowd, measure_crowd, measure_here
 from decoding.bench.limit import weight_bytes
 from decoding.bench.llama import NAME as LLAMA
 from decoding.bench.llama import load_llama
-from decoding.bench.loops import CHOICES
+from decoding.bench.loops import CHOICES, generate, loop
+from decoding.bench.memory import ResidentBytes, measure_resident
 from decoding.bench.page import PageTimes, measure_page
 from decoding.bench.report import Memory, Result, aims, machine, page_aims, table
 from decoding.bench.rows import Measured, measure_rows
 from decoding.bench.startup import StartupTimes, measure_startup
 from decoding.bench.subject import Subject, load_subject
+from decoding.engines.batching.engine import BatchedEngine
 from decoding.errors import GreedyscopeError, ModelError, RequestError
+from decoding.options import Parser, whole, wholes
 from decoding.run import Request
 
 PROMPT = "Transformers are the"
-SHORT_PROMPT = 10
+SHORT_PROMPT, LONG_PROMPT = 10, 1000
+CROWD_STEPS = 64
 
 
 def measure(options: argparse.Namespace) -> tuple[Result, list[Measured]]:
     """Everything that was asked for. The first of the step counts is also the one that the page is measured with."""
     date, hardware = datetime.now().astimezone().isoformat(sep=" ", timespec="minutes"), machine()
     subject = load_subject(options.model, shape=options.shape, device=options.device, dtype=options.dtype)
-    device = subject.plain.network.device.type
+    device = subject.plain.info.device.split(":")[0]
     sizes, notes = sizes_that_fit(subject, options.prompts, options.steps)
     others = {}
     if options.llama_cpp:
@@ -53,19 +58,16 @@ def measure(options: argparse.Namespace) -> tuple[Result, list[Measured]]:
         for prompt, steps in sizes
     ]
     say("the first step, and the share outside the forward pass")
-    first = measure_first_step(subject.fastest, subject.prompt(SHORT_PROMPT), repeats=options.repeats) * 1000
-    # The plain engine on a GPU: there the fastest way makes no forward pass that could be timed.
-    timed = subject.fastest if device == "cpu" else subject.plain
-    outside = measure_outside(timed, PROMPT, steps=options.steps[0], repeats=options.repeats)
+    outside, readout = measure_outside(subject.fastest, PROMPT, steps=options.steps[0], repeats=options.repeats)
     peak = torch.cuda.max_memory_allocated() if device == "cuda" else None
-    startup, page = None, None
+    startup, page, resident = None, None, None
     if subject.name is None:
         notes.append("The page and a start were not measured: a shape has no files for app.py to load.")
     else:
         startup = _start(subject.name, options, notes) if options.start else None
         page = _page(subject, options) if options.page else None
         notes += page.notes if page else ["The page was not measured."]
-    loops = aims(measured, device=device, outside=outside, first_ms=first, startup=startup)
+        resident = _resident(subject.name, options) if options.page else None
     result = Result(
         date=date,
         machine=hardware,
@@ -74,14 +76,45 @@ def measure(options: argparse.Namespace) -> tuple[Result, list[Measured]]:
         repeats=options.repeats,
         rows=tuple(row for each in measured for row in each.rows),
         share_outside_forward=outside,
-        first_step_ms=first,
-        memory=Memory(weight_bytes(subject.plain.network), page.resident_bytes if page else None, peak),
+        readout_share=readout,
+        first_step_ms=_first_step(subject, SHORT_PROMPT, options.repeats) * 1000,
+        long_prompt_ratio=_long_prompt(subject, options.repeats),
+        crowds=_crowds(subject, options),
+        memory=Memory(weight_bytes(subject.network), resident, peak),
         startup=startup,
         page=page,
         notes=(*notes, *(note for each in measured for note in each.notes)),
-        aims=(*loops, *(page_aims(page) if page else ())),
+        aims=(),
     )
-    return result, measured
+    held = aims(result, measured, device=device, is_float32=subject.fastest.info.engine.endswith(", float32"))
+    return replace(result, aims=(*held, *(page_aims(page) if page else ()))), measured
+
+
+def _first_step(subject: Subject, tokens: int, repeats: int) -> float:
+    return measure_first_step(partial(loop, subject.fastest, subject.prompt(tokens), 1), repeats=repeats)
+
+
+def _long_prompt(subject: Subject, repeats: int) -> float | None:
+    """How many times sooner than `generate`'s the first step after a long prompt is there."""
+    if subject.plain.context_length is not None and subject.plain.context_length <= LONG_PROMPT:
+        return None
+    theirs = partial(generate, subject.network, subject.prompt(LONG_PROMPT), 1)
+    return measure_first_step(theirs, repeats=repeats) / _first_step(subject, LONG_PROMPT, repeats)
+
+
+def _crowds(subject: Subject, options: argparse.Namespace) -> tuple[Crowd, ...]:
+    """Many runs at once, through the page's engine; last of all, because it changes the engine."""
+    if not options.crowds:
+        return ()
+    say("many runs at once")
+    engine = BatchedEngine(subject.fastest)
+    measure_crowd(engine, runs=8, steps=2, at_once=8, round_=-1)  # the first passes are the slowest
+    return tuple(measure_here(engine, runs=options.crowds, steps=CROWD_STEPS, repeats=options.repeats))
+
+
+def _resident(model: str, options: argparse.Namespace) -> ResidentBytes:
+    say("memory of the page" + (", with five minutes of waiting" if options.wait else ""))
+    return measure_resident(model, [f"--device={options.device}", f"--dtype={options.dtype}"], wait=options.wait)
 
 
 def sizes_that_fit(
@@ -129,35 +162,21 @@ def say(what: str) -> None:
     print(f"… {what}", file=sys.stderr, flush=True)
 
 
-def _positive(text: str) -> int:
-    if (number := int(text)) < 1:
-        raise ValueError
-    return number
-
-
-def _repeats(text: str) -> int:
-    if (number := _positive(text)) > 20:  # the page has no more requests that differ
-        raise ValueError
-    return number
-
-
-def _positives(text: str) -> list[int]:
-    return [_positive(number) for number in text.split(",")]
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m decoding.bench",
-        description="Measure how fast the loop and the page are, beside other ways and beside the memory's limit. "
+    parser = Parser(
+        "python -m decoding.bench",
+        "Measure how fast the loop and the page are, beside other ways and beside the memory's limit. "
         "As it is, about a quarter of an hour on two cores.",
     )
     parser.add_argument("--model", default="starter", help="a model of the catalogue, or a folder (starter)")
     parser.add_argument("--shape", help="random weights instead, of the shape of starter, gpt2 or gpt2-xl")
     parser.add_argument("--device", default="auto", help="auto, cuda, mps or cpu (auto)")
     parser.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16 (auto)")
-    parser.add_argument("--prompts", type=_positives, default=[10, 100, 1000], help="prompt lengths (10,100,1000)")
-    parser.add_argument("--steps", type=_positives, default=[64, 256], help="step counts, with commas (64,256)")
-    parser.add_argument("--repeats", type=_repeats, default=5, help="turns of each contender, at most 20 (5)")
+    parser.add_argument(
+        "--prompts", type=wholes(1, 1_000_000), default=[10, 100, 1000], help="prompt lengths (10,100,1000)"
+    )
+    parser.add_argument("--steps", type=wholes(1, 100_000), default=[64, 256], help="step counts, with commas (64,256)")
+    parser.add_argument("--repeats", type=whole(1, 20), default=5, help="turns of each contender, at most 20 (5)")
     parser.add_argument(
         "--llama-cpp",
         nargs="?",
@@ -167,6 +186,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     parser.add_argument("--no-page", dest="page", action="store_false", help="leave the page out")
+    parser.add_argument("--crowds", type=wholes(1, 1_000), default=[8, 30, 100], help="runs at once (8,30,100)")
+    parser.add_argument("--no-crowds", dest="crowds", action="store_const", const=[], help="leave these out")
+    parser.add_argument("--no-wait", dest="wait", action="store_false", help="do not wait for memory to be given back")
     parser.add_argument("--no-start", dest="start", action="store_false", help="leave the start-up out")
     return parser
 

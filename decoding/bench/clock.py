@@ -1,70 +1,83 @@
-"""What a run takes inside the model and outside it. Owns the clock in the forward pass; knows our loop alone."""
+"""What a run takes inside the model and outside it. Owns the clock around a network; knows our loop alone."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import median
 from time import perf_counter
-
-import torch
-from transformers import PreTrainedModel
+from typing import Any
 
 from decoding.bench.loops import CHOICES, loop
-from decoding.engines.torch.engine import LocalEngine
+from decoding.engines.local import LocalEngine
+from decoding.engines.network import Cache, Logits, Network
+from decoding.record.step import StepScores
 from decoding.run import Request, Run
 
 
-class ForwardClock:
-    """While it is open, notes the seconds of each forward pass of a network, on its device to the end."""
+class NetworkClock:
+    """While it is open, notes the seconds of each forward pass of an engine, and of each readout."""
 
-    def __init__(self, network: PreTrainedModel) -> None:
-        self.seconds: list[float] = []
-        self._network = network
+    def __init__(self, engine: LocalEngine) -> None:
+        self.passes: list[float] = []
+        self.readouts: list[float] = []
+        self._engine, self._network = engine, engine.network
 
-    def __enter__(self) -> "ForwardClock":
-        self._hooks = [
-            self._network.register_forward_pre_hook(self._begin),
-            self._network.register_forward_hook(self._end),
-        ]
+    def __enter__(self) -> "NetworkClock":
+        self._engine.network = _Timed(self._network, self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for hook in self._hooks:
-            hook.remove()
-
-    def _begin(self, *_: object) -> None:
-        self._started = perf_counter()
-
-    def _end(self, *_: object) -> None:
-        if self._network.device.type != "cpu":
-            torch.accelerator.synchronize()
-        self.seconds.append(perf_counter() - self._started)
+        self._engine.network = self._network
 
 
-def measure_outside(engine: LocalEngine, prompt: str, *, steps: int, repeats: int) -> float:
-    """The share of a run, from request to JSON Lines, that is not spent in the model's forward passes: a median."""
-    shares = []
+class _Timed:
+    def __init__(self, network: Network, clock: NetworkClock) -> None:
+        self._network, self._clock = network, clock
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._network, name)
+
+    def read(self, token_ids: Sequence[int], cache: Cache | None, *, last: int = 1) -> tuple[Any, Cache]:
+        found: tuple[Any, Cache] = _timed(lambda: self._network.read(token_ids, cache, last=last), self._clock.passes)
+        return found
+
+    def scores(self, logits: Logits, top_k: int, picked_id: int | None = None) -> StepScores:
+        scores: StepScores = _timed(lambda: self._network.scores(logits, top_k, picked_id), self._clock.readouts)
+        return scores
+
+
+def _timed(run: Callable[[], Any], seconds: list[float]) -> Any:
+    started = perf_counter()
+    result = run()
+    seconds.append(perf_counter() - started)
+    return result
+
+
+def measure_outside(engine: LocalEngine, prompt: str, *, steps: int, repeats: int) -> tuple[float, float]:
+    """Of a run, from request to JSON Lines, the share that is not spent in the model's forward passes; and a readout's
+    time as a share of a pass. Medians. On a GPU a pass goes on while the readout waits for it.
+    """
+    shares, readouts = [], []
     for _ in range(repeats):
         run = Run(engine, Request(prompt, steps, CHOICES))
-        with ForwardClock(engine.network) as clock:
+        with NetworkClock(engine) as clock:
             started = perf_counter()
             for _line in run.lines():
                 pass
-            shares.append(1 - sum(clock.seconds) / (perf_counter() - started))
-    return median(shares)
+            shares.append(1 - sum(clock.passes) / (perf_counter() - started))
+        readouts.append(median(clock.readouts) / median(clock.passes))
+    return median(shares), median(readouts)
 
 
 def bare_loop(engine: LocalEngine, token_ids: Sequence[int], steps: int) -> tuple[float, float]:
     """The seconds that our loop takes with no page around it, and those of its first forward pass."""
-    with ForwardClock(engine.network) as clock:
+    with NetworkClock(engine) as clock:
         started = perf_counter()
         loop(engine, token_ids, steps)
-        return perf_counter() - started, clock.seconds[0]
+        return perf_counter() - started, clock.passes[0]
 
 
-def measure_first_step(engine: LocalEngine, token_ids: Sequence[int], *, repeats: int) -> float:
-    """The seconds from the request until the first step is there: a median."""
-    turns = []
+def measure_first_step(run: Callable[[], object], *, repeats: int) -> float:
+    """The seconds of a run of one step: a median."""
+    turns: list[float] = []
     for _ in range(repeats):
-        started = perf_counter()
-        next(iter(engine.steps(token_ids, max_new_tokens=1, top_k=CHOICES)))
-        turns.append(perf_counter() - started)
+        _timed(run, turns)
     return median(turns)

@@ -11,7 +11,6 @@ import torch
 from transformers import PreTrainedModel
 
 from decoding.models.devices import free_on
-from decoding.pages import large
 
 READS = 5
 """Of so many, the fastest counts: whatever else the machine does only makes a read slower."""
@@ -27,7 +26,7 @@ class Weights:
         count = max(here // 4, 1)
         # Written to, because pages that never were are all one and the same.
         if network.device.type == "cpu":
-            self._memory = torch.from_numpy(large(count)).fill_(1)
+            self._memory = torch.ones(count)
         else:
             self._memory = torch.ones(count, device=network.device)
 

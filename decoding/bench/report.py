@@ -11,11 +11,17 @@ from pathlib import Path
 
 import torch
 
+from decoding.bench.crowd import Crowd
+from decoding.bench.memory import ResidentBytes
 from decoding.bench.page import PageTimes
 from decoding.bench.rows import Measured, Row
-from decoding.bench.startup import AIM as STARTUP_AIM
+from decoding.bench.startup import AIMS as STARTUP_AIMS
 from decoding.bench.startup import StartupTimes
 from decoding.record.trace import ModelInfo
+
+CROWD_AIMS = {8: 330, 30: 600, 100: 650}
+"""Tokens a second: 1.65 times what vLLM wrote on the same two cores."""
+MEMORY_AIMS = {"after ten runs": 450, "in a class": 1200, "five minutes later": 500}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +35,12 @@ class Aim:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Bytes: the weights, the whole process of app.py after its runs, and the most that torch held on a GPU here, with
-    every contender's share. None was not measured.
+    """Bytes: the float32 weights, the process of app.py, and the most that torch held on a GPU here, with every
+    contender's share. None was not measured.
     """
 
     weight_bytes: int
-    page_bytes: int | None
+    page: ResidentBytes | None
     gpu_peak_bytes: int | None
 
 
@@ -49,7 +55,10 @@ class Result:
     repeats: int
     rows: tuple[Row, ...]
     share_outside_forward: float
+    readout_share: float
     first_step_ms: float
+    long_prompt_ratio: float | None
+    crowds: tuple[Crowd, ...]
     memory: Memory
     startup: StartupTimes | None
     page: PageTimes | None
@@ -73,26 +82,49 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
 
 
-def aims(
-    measured: Sequence[Measured], *, device: str, outside: float, first_ms: float, startup: StartupTimes | None
-) -> Iterator[Aim]:
-    """What the loops and the start are held against."""
+def aims(result: Result, measured: Sequence[Measured], *, device: str, is_float32: bool) -> Iterator[Aim]:
+    """What the loops, the crowd, the start and the memory are held against. The figures are those of issue and README:
+    four-bit weights are read in a quarter of the time of the limit's float32, so only float32 is held against it.
+    """
     is_gpu = device != "cpu"
     for each in measured:
         rows = {row.name: row for row in each.rows}
-        best, ours, book = rows["best"], rows["loop"], rows["notebook"]
+        best, book = rows["best"], rows["notebook"]
         here = f"{best.prompt_tokens:,} + {best.steps}"
+        least = "≥ 8" if is_gpu else "–" if is_float32 else "≥ 6"
+        yield Aim(f"best × generate, {here}", least, f"{best.ratio_to_generate:.2f}")
         times = best.ratio_to_generate / book.ratio_to_generate
-        yield Aim(f"best × generate, {here}", "≥ 8" if is_gpu else "≥ 1.6", f"{best.ratio_to_generate:.2f}")
-        yield Aim(f"best × notebook, {here}", "≥ 5 at 64 steps", f"{times:.2f}")
-        share = rows["limit"].ms_per_step / best.ms_per_step
-        yield Aim(f"best of the limit, {here}", "≥ 75 %" if is_gpu else "≥ 50 %", f"{share:.0%}")
-        yield Aim(f"loop × generate, {here}", "≥ 1", f"{ours.ratio_to_generate:.2f}")
-    yield Aim("outside the forward pass", "< 2 %", f"{outside:.1%}")
-    yield Aim("first step after the request, short prompt", "≤ 30 ms" if is_gpu else "–", f"{first_ms:.1f} ms")
-    if startup:
-        was = f"{startup.ratio:.2f} ({startup.first_step_seconds:.2f} s, page after {startup.page_seconds:.2f} s)"
-        yield Aim("start to first step over a bare process", f"≤ {STARTUP_AIM}", was)
+        yield Aim(f"best × notebook, {here}", "≥ 5" if is_gpu else "–" if is_float32 else "≥ 17", f"{times:.2f}")
+        if is_gpu or is_float32:
+            share = rows["limit"].ms_per_step / best.ms_per_step
+            yield Aim(f"best of the limit, {here}", "≥ 75 %" if is_gpu else "≥ 85 %", f"{share:.0%}")
+        if "llama.cpp" in rows:
+            ahead = rows["llama.cpp"].ms_per_step / best.ms_per_step
+            yield Aim(f"best × llama.cpp, {here}", "> 1", f"{ahead:.2f}")
+    yield Aim("a readout, of a pass", "≤ 5 %", f"{result.readout_share:.1%}")
+    yield Aim(
+        "first step after the request, short prompt", "≤ 30 ms" if is_gpu else "–", f"{result.first_step_ms:.1f} ms"
+    )
+    if result.long_prompt_ratio is not None:
+        yield Aim("first step × generate, prompt of 1,000", "≥ 1.8", f"{result.long_prompt_ratio:.2f}")
+    for crowd in result.crowds:
+        wanted = CROWD_AIMS.get(crowd.runs)
+        yield Aim(
+            f"{crowd.runs} runs at once", f"≥ {wanted} tokens/s" if wanted else "–", f"{crowd.tokens_per_second:.0f}"
+        )
+    yield from _process_aims(result)
+
+
+def _process_aims(result: Result) -> Iterator[Aim]:
+    if start := result.startup:
+        for name, seconds in zip(
+            STARTUP_AIMS, (start.page_seconds, start.first_step_seconds, start.terminal_seconds), strict=True
+        ):
+            yield Aim(f"start: {name}", f"≤ {STARTUP_AIMS[name]} s", f"{seconds:.2f} s")
+    if resident := result.memory.page:
+        found = (resident.after_ten, resident.in_class, resident.later)
+        for (name, least), size in zip(MEMORY_AIMS.items(), found, strict=True):
+            yield Aim(f"resident: {name}", f"≤ {least} MB", "not measured" if size is None else f"{size / 1e6:.0f} MB")
 
 
 def page_aims(page: PageTimes) -> Iterator[Aim]:
@@ -110,7 +142,7 @@ def page_aims(page: PageTimes) -> Iterator[Aim]:
         added(page.browser_seconds, page.browser_over_loop),
     )
     yield Aim(f"page over the bare loop, API's client, {page.steps} steps", "≤ 10 %", client)
-    yield Aim(f"page over the bare loop, browser, {page.steps} steps", "≤ 10 %", browser)
+    yield Aim(f"page over the bare loop, browser, {page.steps} steps", "≤ +1.5 ms a step", browser)
     late = None if page.first_bar_seconds is None else page.first_bar_seconds - page.first_forward_seconds
     yield Aim("first bar after the first forward pass", "≤ 0.1 s", "not measured" if late is None else f"{late:.3f} s")
 
@@ -126,7 +158,6 @@ def table(result: Result, measured: Sequence[Measured]) -> str:
             line[names.index("steps")] += f" ({count} measured)"
     memory = {
         "weights": result.memory.weight_bytes,
-        "app.py": result.memory.page_bytes,
         "GPU": result.memory.gpu_peak_bytes,
     }
     sizes = " · ".join(f"{what} {size / 1e6:,.0f} MB" for what, size in memory.items() if size is not None)

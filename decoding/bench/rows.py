@@ -68,15 +68,15 @@ def measure_rows(
 ) -> Measured:
     """Let all take turns, after a warm-up. `others` are contenders beside our own, by name."""
     contenders: dict[str, Contender] = {
-        "generate": partial(generate, subject.plain),
+        "generate": partial(generate, subject.network),
         "loop": partial(loop, subject.plain),
         "best": partial(loop, subject.fastest),
         **others,
     }
-    weights, places = Weights(subject.plain.network), spread(steps, len(token_ids))
+    weights, places = Weights(subject.network), spread(steps, len(token_ids))
     for run in contenders.values():
         run(token_ids, min(steps, WARM_UP_STEPS))
-    notebook(subject.plain, token_ids, (), [0])
+    notebook(subject.network, token_ids, (), [0])
     turns: dict[str, list[float]] = {name: [] for name in ("notebook", *contenders, "limit")}
     decoded: dict[str, Decoded] = {}
     for turn in range(repeats):
@@ -85,7 +85,7 @@ def measure_rows(
             decoded[name], seconds = _timed(partial(run, token_ids, steps))
             turns[name].append(seconds / steps)
         written = decoded["generate"].token_ids
-        decoded["notebook"], seconds = _timed(partial(notebook, subject.plain, token_ids, written, places))
+        decoded["notebook"], seconds = _timed(partial(notebook, subject.network, token_ids, written, places))
         turns["notebook"].append(seconds / len(places))
         turns["limit"].append(weights.seconds_to_read())
     reference = dict.fromkeys(contenders, decoded["generate"]) | {"notebook": decoded["generate"].at(places)}

@@ -1,92 +1,26 @@
 """How much a model's server writes, for one person and for a hundred at once, beside this process's own engine.
 
 `python -m decoding.bench.server --engine URL [--model ID] [--runs 1,8,30,100] [--steps 24] [--repeats 3] [--json]`.
-Owns the crowd and the stopwatch. Both engines write the same prompts, one after the other in turn, and as the page does
-it: each run in a thread of its own, at most as many at once as the page serves.
+Both engines write the same prompts, one after the other in turn, as `decoding.bench.crowd` has them.
 """
 
-import argparse
 import json
 import sys
-import threading
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import count as count_from
-from itertools import islice, pairwise
-from statistics import median
-from time import perf_counter
+from itertools import islice
 
+from decoding.bench.crowd import SERVED, Crowd, measure_crowd
 from decoding.bench.loops import CHOICES
 from decoding.bench.report import machine
 from decoding.engines import Engine
-from decoding.engines.batching.engine import SharedEngine
-from decoding.engines.torch.engine import load as load_engine
+from decoding.engines.batching.engine import BatchedEngine
+from decoding.engines.loading import load as load_engine
 from decoding.engines.vllm.engine import connect
 from decoding.errors import GreedyscopeError
 from decoding.models.starter import STARTER_ID
-
-SERVED = 32
-"""Runs that the page serves at once, as its option `--runs` has it by default."""
-SUBJECTS = ("river", "teacher", "mountain", "computer", "garden", "city", "song", "winter", "doctor", "story")
-
-
-@dataclass(frozen=True, slots=True)
-class Crowd:
-    """Many runs at once. Seconds: `first` is from asking to the first step, waiting in line included, in the median and
-    for the slowest; `step` is from one step to the next in the median.
-    """
-
-    engine: str
-    runs: int
-    steps: int
-    tokens_per_second: float
-    first: float
-    slowest_first: float
-    step: float
-
-
-def prompts(count: int, round_: int = 0) -> list[str]:
-    """Prompts of which no two are equal, nor in two rounds, since equal runs are written once."""
-    return [f"Number {1000 * (round_ + 1) + n}: the {SUBJECTS[n % 10]} was" for n in range(count)]
-
-
-def measure_crowd(engine: Engine, *, runs: int, steps: int, at_once: int, round_: int = 0) -> Crowd:
-    """So many runs that begin in the same moment, with the prompts of a round. Raises what an engine raises."""
-    places, begin = threading.Semaphore(at_once), threading.Event()
-    moments: list[list[float]] = [[] for _ in range(runs)]
-    failed: list[BaseException] = []
-
-    def write(number: int, token_ids: Sequence[int]) -> None:
-        begin.wait()
-        try:
-            with places:
-                for _ in engine.steps(token_ids, max_new_tokens=steps, top_k=CHOICES):
-                    moments[number].append(perf_counter())
-        except BaseException as error:
-            failed.append(error)
-
-    texts = [engine.vocabulary.encode(prompt) for prompt in prompts(runs, round_)]
-    threads = [threading.Thread(target=write, args=(n, text), daemon=True) for n, text in enumerate(texts)]
-    for thread in threads:
-        thread.start()
-    begun = perf_counter()
-    begin.set()
-    for thread in threads:
-        thread.join()
-    if failed:
-        raise failed[0]
-    ended = max(run[-1] for run in moments)
-    pauses = [b - a for run in moments for a, b in pairwise(run)]
-    firsts = [run[0] - begun for run in moments]
-    return Crowd(
-        engine=engine.info.engine,
-        runs=runs,
-        steps=steps,
-        tokens_per_second=sum(map(len, moments)) / (ended - begun),
-        first=median(firsts),
-        slowest_first=max(firsts),
-        step=median(pauses) if pauses else 0.0,
-    )
+from decoding.options import Parser, server, whole, wholes
 
 
 def measure_both(here: Engine, there: Engine, *, runs: Sequence[int], steps: int, repeats: int) -> list[Crowd]:
@@ -116,22 +50,23 @@ def table(measured: Sequence[Crowd]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print. Returns 0, or 2 with a sentence where an engine cannot be had."""
-    parser = argparse.ArgumentParser(
-        prog="python -m decoding.bench.server", description=(__doc__ or "").splitlines()[0]
-    )
-    parser.add_argument("--engine", required=True, metavar="URL", help="the address of a vLLM server")
+    parser = Parser("python -m decoding.bench.server", (__doc__ or "").splitlines()[0])
+    parser.add_argument("--engine", required=True, type=server, metavar="URL", help="the address of a vLLM server")
     parser.add_argument("--model", default=STARTER_ID, help=f"the model that it has ({STARTER_ID})")
-    parser.add_argument("--runs", default="1,8,30,100", help="how many runs at once (1,8,30,100)")
-    parser.add_argument("--steps", type=int, default=24, help="steps of each (24)")
-    parser.add_argument("--repeats", type=int, default=3, help="rounds of each, of which the middle one is shown (3)")
+    parser.add_argument(
+        "--runs", type=wholes(1, 10_000), default=[1, 8, 30, 100], help="how many runs at once (1,8,30,100)"
+    )
+    parser.add_argument("--steps", type=whole(1, 256), default=24, help="steps of each (24)")
+    parser.add_argument(
+        "--repeats", type=whole(1, 100), default=3, help="rounds of each, of which the middle one is shown (3)"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(arguments)
     try:
         there = connect(options.engine, model=options.model)
-        here = SharedEngine(load_engine(options.model))
-        runs = [int(count) for count in options.runs.split(",")]
+        here = BatchedEngine(load_engine(options.model))
         measure_crowd(here, runs=2, steps=2, at_once=2, round_=-1)  # the first pass is the slowest
-        measured = measure_both(here, there, runs=runs, steps=options.steps, repeats=options.repeats)
+        measured = measure_both(here, there, runs=options.runs, steps=options.steps, repeats=options.repeats)
     except GreedyscopeError as error:
         print(error, file=sys.stderr)
         return 2

@@ -1,22 +1,28 @@
-"""What is measured: a model that no token ends, as the plain engine and as the fastest, and prompts for it.
+"""What is measured: a model that no token ends, as torch computes it and as the fastest way does, and prompts for it.
 
 Owns the shapes, which are models of random weights: they cost what real ones do, and a machine without network has
 them. Knows no clock.
 """
 
+import atexit
 import random
+import shutil
+import tempfile
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from decoding.engines.torch.engine import LocalEngine, best
+from decoding.engines.loading import load
+from decoding.engines.local import LocalEngine
+from decoding.engines.torch.engine import engine_of
 from decoding.errors import RequestError
 from decoding.models.catalogue import CATALOGUE
 from decoding.models.devices import exact_products, place
-from decoding.models.loading import Loaded, describe, load_model
+from decoding.models.loading import describe
 
 PASSAGE = (
     "Transformers are the models that most people mean today when they speak of a language model. One reads a "
@@ -48,13 +54,18 @@ _SPREAD = 0.06
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """One model, twice on a CPU, where the fastest way changes the weights' layout in place. `name` is what app.py is
-    given, None where the model has no files; `vocabulary_size` ids are drawn from where a prompt has no text.
+    """One model, as torch computes it and as this machine's fastest way does. `name` is what app.py is given, None
+    where the model has no files; ids are drawn where a prompt has no text.
     """
 
     plain: LocalEngine
     fastest: LocalEngine
     name: str | None
+
+    @property
+    def network(self) -> Any:
+        """transformers' own."""
+        return reference_of(self.plain)
 
     def prompt(self, tokens: int) -> list[int]:
         """The ids of a prompt of so many."""
@@ -66,30 +77,27 @@ class Subject:
 
 def load_subject(model: str, *, shape: str | None, device: str, dtype: str) -> Subject:
     """A model of the catalogue, a folder, or a shape. Raises what loading raises."""
-
-    def load() -> Loaded:
-        return load_shape(shape, device=device, dtype=dtype) if shape else _endless(model, device=device, dtype=dtype)
-
-    loaded = load()
-    return Subject(
-        plain=LocalEngine(loaded),
-        fastest=best(load() if loaded.network.device.type == "cpu" else loaded),
-        name=None if shape else model,
-    )
+    if shape:
+        return load_shape(shape, device=device, dtype=dtype)
+    plain = load_endless(model, device=device, dtype=dtype, engine="torch")
+    fastest = load_endless(model, device=device, dtype=dtype) if plain.info.device == "cpu" else plain
+    return Subject(plain, fastest, model)
 
 
-def load_endless(model: str, *, device: str, dtype: str) -> LocalEngine:
+def load_endless(model: str, *, device: str, dtype: str, engine: str = "auto") -> LocalEngine:
     """A model that no token ends, so that every contender takes the same number of steps."""
-    return LocalEngine(_endless(model, device=device, dtype=dtype))
+    return _endless(load(model, device=device, dtype=dtype, engine=engine))
 
 
-def _endless(model: str, *, device: str, dtype: str) -> Loaded:
-    return replace(load_model(model, device=device, dtype=dtype), end_ids=frozenset())
+def reference_of(engine: LocalEngine) -> Any:
+    """transformers' own network of an engine's weights."""
+    assert engine.reference
+    return engine.reference()
 
 
-def load_shape(shape: str, *, device: str, dtype: str) -> Loaded:
-    """A model of that shape with random weights, the same ones every time. Raises RequestError for a shape that there
-    is not.
+def load_shape(shape: str, *, device: str, dtype: str) -> Subject:
+    """A model of that shape with random weights, the same ones every time. On a CPU it is written to a folder, for
+    ONNX Runtime. Raises RequestError for a shape that there is not.
     """
     if shape not in SHAPES:
         raise RequestError(f'There is no shape "{shape}": choose one of {", ".join(SHAPES)}.', field="model")
@@ -97,12 +105,26 @@ def load_shape(shape: str, *, device: str, dtype: str) -> Loaded:
     config = AutoConfig.for_model(**SHAPES[shape], initializer_range=_SPREAD)
     torch.manual_seed(0)
     with torch.device(placement.device):
-        network: Any = AutoModelForCausalLM.from_config(config, dtype=placement.dtype)  # type: ignore[no-untyped-call]
+        network: Any = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, placement.dtype))  # type: ignore[no-untyped-call]
     network.eval()
     exact_products()
     words = models.WordLevel({str(token_id): token_id for token_id in range(config.vocab_size)}, unk_token="0")
     tokenizer = Tokenizer(words)
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     speaks = PreTrainedTokenizerFast(tokenizer_object=tokenizer)  # type: ignore[no-untyped-call]
-    loaded = describe(network, speaks, model=f"{shape}'s shape, random weights", why=placement.why)
-    return replace(loaded, end_ids=frozenset())
+    name = f"{shape}'s shape, random weights"
+    plain = _endless(engine_of(describe(network, speaks, model=name, why=placement.why)))
+    fastest = plain
+    if placement.device == "cpu":
+        folder = Path(tempfile.mkdtemp(prefix="greedyscope-shape-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)  # its weights are mapped until the end
+        network.save_pretrained(folder)
+        speaks.save_pretrained(folder)
+        fastest = load_endless(str(folder), device=device, dtype=dtype)
+        fastest.info = replace(fastest.info, id=name)
+    return Subject(plain, fastest, None)
+
+
+def _endless(engine: LocalEngine) -> LocalEngine:
+    engine.end_ids = frozenset()
+    return engine

@@ -10,10 +10,18 @@ from decoding.record.step import NO_PICKS, StepScores
 from decoding.record.tokens import Vocabulary
 from decoding.record.trace import ModelInfo
 
-__all__ = ["NO_PICKS", "UNKNOWN_DTYPE", "Engine"]
+__all__ = ["ENGINES", "NO_PICKS", "UNKNOWN_DTYPE", "Engine", "is_server"]
+
+ENGINES = ("auto", "torch")
+"""What computes in this process: what suits the device, or transformers' network everywhere."""
 
 UNKNOWN_DTYPE = "unknown dtype"
 """The `info.dtype` of a model that is computed elsewhere, by who does not say it."""
+
+
+def is_server(engine: str) -> bool:
+    """Whether what was asked for is the address of a server that computes."""
+    return bool(engine) and engine not in ENGINES
 
 
 class Engine(Protocol):

@@ -24,15 +24,27 @@ class Network(Protocol):
         ...
 
     @property
-    def can_crop(self) -> bool:
-        """Whether a cache can be cut to a shorter text, which a branch from a kept prefix needs. Windows and recurrent
-        states have forgotten what it would take.
+    def max_read(self) -> int | None:
+        """The most ids that one `read` should be given, so that others wait no longer than about half a second; None
+        where a prompt has to be read in one pass.
         """
         ...
 
-    def read(self, token_ids: Sequence[int], cache: Cache | None, *, last: int = 1) -> tuple[Sequence[Logits], Cache]:
+    @property
+    def fewest_rows(self) -> int:
+        """From so many sequences on a shared pass is faster than one pass for each; at least 2."""
+        ...
+
+    def read(self, token_ids: Sequence[int], cache: Cache | None, *, last: int = 1) -> tuple[Any, Cache]:
         """Read at least one id after what `cache` holds (None: nothing). Returns the logits that follow each of the
-        last `last` ids, and the cache with all of them in it. The cache that was given is used up.
+        last `last` ids, shape (last, vocabulary), and the cache with all of them in it. The cache that was given is
+        used up.
+        """
+        ...
+
+    def can_crop(self, cache: Cache) -> bool:
+        """Whether a cache can be cut to a shorter text, which a branch from a kept prefix needs. Windows and recurrent
+        states have forgotten what it would take.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""What this process still holds of its last runs, so that a branch costs only its own steps.
+"""What is kept of the last runs, so that a branch costs only its own steps.
 
 Owns the kept caches and their limits. What is kept is never handed out: a branch gets a copy, so no run can change
 another. Only a run with forced picks asks here; a plain run never does, so nothing kept can change one.
@@ -8,11 +8,8 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
 
-from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer
-
+from decoding.engines.network import Cache, Network
 from decoding.record.step import ScoredToken, StepScores
 
 MAX_ENTRIES = 32
@@ -23,52 +20,52 @@ Key = tuple[tuple[int, ...], tuple[int, ...], int]
 
 
 @dataclass(frozen=True, slots=True)
-class Recalled:
-    """The beginning of a run: its readouts as they were, and a cache of its own that has read everything but the last
-    of prompt and picks.
+class Prefix:
+    """The beginning of a run: its steps as they were, and a cache of its own that has read everything but the last of
+    prompt and picks.
     """
 
-    readouts: tuple[StepScores, ...]
-    cache: DynamicCache
+    steps: tuple[StepScores, ...]
+    cache: Cache
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    readouts: tuple[StepScores, ...]
-    cache: DynamicCache
+    steps: tuple[StepScores, ...]
+    cache: Cache
     size: int
 
 
-class Memory:
-    """The last runs of one model, at most `max_entries` and `max_bytes` of them; several threads may use it."""
+class PrefixCache:
+    """The last runs of one network, at most `max_entries` and `max_bytes` of them; several threads may use it."""
 
-    def __init__(self, *, max_entries: int = MAX_ENTRIES, max_bytes: int = MAX_BYTES) -> None:
-        self._max_entries, self._max_bytes = max_entries, max_bytes
+    def __init__(self, network: Network, *, max_entries: int = MAX_ENTRIES, max_bytes: int = MAX_BYTES) -> None:
+        self._network, self._max_entries, self._max_bytes = network, max_entries, max_bytes
         self._entries: OrderedDict[Key, _Entry] = OrderedDict()
         self._lock = threading.Lock()
 
-    def keep(self, token_ids: Sequence[int], readouts: Sequence[StepScores], cache: Any, *, top_k: int) -> None:
+    def keep(self, token_ids: Sequence[int], steps: Sequence[StepScores], cache: Cache, *, top_k: int) -> None:
         """Keep a run that has ended; nobody may write to its cache from here on. What cannot be cropped is let go."""
-        if not readouts or not can_crop(cache):
+        if not steps or cache is None or not self._network.can_crop(cache):
             return
-        size = sum(t.numel() * t.element_size() for layer in cache.layers for t in (layer.keys, layer.values))
+        size = self._network.cache_bytes_per_token * (len(token_ids) + len(steps))
         if size > self._max_bytes:
             return
-        key = (tuple(token_ids), tuple(readout.picked_id for readout in readouts), top_k)
+        key = (tuple(token_ids), tuple(step.picked_id for step in steps), top_k)
         with self._lock:
             self._entries.pop(key, None)
-            self._entries[key] = _Entry(tuple(readouts), cache, size)
+            self._entries[key] = _Entry(tuple(steps), cache, size)
             while len(self._entries) > self._max_entries or self.size > self._max_bytes:
                 self._entries.popitem(last=False)
 
     def recall(
         self, token_ids: Sequence[int], forced: Mapping[int, int], *, max_new_tokens: int, top_k: int
-    ) -> Recalled | None:
+    ) -> Prefix | None:
         """The longest beginning of a run that is still here, or None."""
         known, entry = -1, None
         with self._lock:
             for key, each in self._entries.items():
-                if key[0] == tuple(token_ids) and key[2] >= top_k and (same := _same(each.readouts, forced)) > known:
+                if key[0] == tuple(token_ids) and key[2] >= top_k and (same := _common(each.steps, forced)) > known:
                     known, entry, found = same, each, key
             if entry is None:
                 return None
@@ -78,8 +75,8 @@ class Memory:
         if not length:
             return None
         # Outside the lock: an entry may be let go meanwhile, but is never written to.
-        readouts = (_repicked(readout, forced.get(n), top_k) for n, readout in enumerate(entry.readouts[:known]))
-        return Recalled(tuple(readouts), copy_cropped(entry.cache, length))
+        steps = (_repicked(step, forced.get(n), top_k) for n, step in enumerate(entry.steps[:known]))
+        return Prefix(tuple(steps), self._network.copy(entry.cache, length))
 
     @property
     def size(self) -> int:
@@ -90,41 +87,23 @@ class Memory:
         return len(self._entries)
 
 
-def can_crop(cache: Any) -> bool:
-    """Whether every layer holds all positions, one after the other. Windows and recurrent states have forgotten what a
-    fork would need.
+def _common(steps: Sequence[StepScores], forced: Mapping[int, int]) -> int:
+    """How many of the steps a run with these picks has as well. At the fork it has the same, but for the pick: that one
+    is known where it is among the candidates.
     """
-    return type(cache) is DynamicCache and all(
-        type(layer) is DynamicLayer and layer.is_initialized for layer in cache.layers
-    )
+    for index, step in enumerate(steps):
+        wanted = forced.get(index, step.token_ids[0])
+        if wanted != step.picked_id:
+            return index + (wanted in step.token_ids)
+    return len(steps)
 
 
-def copy_cropped(cache: DynamicCache, length: int, *, row: int = 0) -> DynamicCache:
-    """A cache of its own with the first `length` positions of one row."""
-    copy, layers = DynamicCache(), cast("Any", cache.layers)
-    for number, layer in enumerate(layers):
-        keys, values = (tensor[row : row + 1, :, :length].clone() for tensor in (layer.keys, layer.values))
-        copy.update(keys, values, number)
-    return copy
-
-
-def _same(readouts: Sequence[StepScores], forced: Mapping[int, int]) -> int:
-    """How many of the readouts a run with these picks has as well. At the fork it has the same, but for the pick: that
-    one is known where it is among the candidates.
-    """
-    for index, readout in enumerate(readouts):
-        wanted = forced.get(index, readout.token_ids[0])
-        if wanted != readout.picked_id:
-            return index + (wanted in readout.token_ids)
-    return len(readouts)
-
-
-def _repicked(readout: StepScores, token_id: int | None, top_k: int) -> StepScores:
-    """A readout of `_same` cut to `top_k`, with another pick, or with argmax's (None)."""
+def _repicked(step: StepScores, token_id: int | None, top_k: int) -> StepScores:
+    """A step of `_common` cut to `top_k`, with another pick, or with argmax's (None)."""
     picked = None
-    if token_id is not None and readout.picked and readout.picked.token_id == token_id:
-        picked = readout.picked
+    if token_id is not None and step.picked and step.picked.token_id == token_id:
+        picked = step.picked
     elif token_id is not None:
-        rank = readout.token_ids.index(token_id)
-        picked = ScoredToken(token_id, readout.logprobs[rank], rank)
-    return replace(readout, token_ids=readout.token_ids[:top_k], logprobs=readout.logprobs[:top_k], picked=picked)
+        rank = step.token_ids.index(token_id)
+        picked = ScoredToken(token_id, step.logprobs[rank], rank)
+    return replace(step, token_ids=step.token_ids[:top_k], logprobs=step.logprobs[:top_k], picked=picked)

@@ -30,9 +30,9 @@ def to_html(run: Record, *, plotly: bool = False, language: str = "") -> str:
     """The run as one HTML file. With `plotly`, plotly.js (4.8 MB) is in it and draws the bars; without it, the panel's
     own bars show the same numbers. It speaks `language`, as "ko"; "" is the reader's own.
     """
-    code = f"{assets.panel_script()}\n{assets.read('standalone/page.js')}"
+    code = f"{assets.panel_script(run.prompt)}\n{assets.read('standalone/page.js')}"
     panel = _inert(
-        f'(() => {{\nconst TEXTS = {{}}, PACKED = "{_packed(assets.texts_json(page=False))}";\n{_plain(code)}}})();'
+        f'(() => {{\nconst TEXTS = {{}}, PACKED = "{_packed(assets.texts_json(page=False, prompt=run.prompt))}";\n{_plain(code)}}})();'
     )
     style = _plain_css(f"{assets.read('standalone/page.css')}\n{assets.panel_css()}")
     scripts, styles, more, taken = [panel], [_hash(style)], _NO_MARKUP, ""
@@ -92,7 +92,9 @@ def _plain(code: str) -> str:
 
 def _plain_css(style: str) -> str:
     """A style sheet without comments, and without the spaces around its brackets; no string in it has one of these."""
-    return re.sub(r"\s*([{};])\s*", r"\1", re.sub(r"/\*.*?\*/", "", style, flags=re.DOTALL))
+    first, *others = style.split("/*")
+    plain = first + "".join(part.partition("*/")[2] for part in others)
+    return re.sub(r"(?<!\s)\s*([{};])\s*", r"\1", plain)
 
 
 def _inert(script: str) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from decoding.export.record import Record
 from decoding.export.words import label, one_line, summary, unfinished
 from decoding.i18n import say
+from decoding.limits import MAX_TABLE_CHARACTERS
 from decoding.record.step import Candidate, Step
 from decoding.record.tokens import join
 
@@ -72,12 +73,12 @@ def _rows(run: Record, language: str = "en") -> list[list[str]]:
     The space in front of a word is not printed, as in the notebook, except where two choices of a row differ in
     nothing else.
     """
-    choices = (say("table.choice", language, number=n) for n in range(1, run.top_k + 1))
-    columns = [say("table.input", language), *choices]
     inputs = (run.prompt + join([s.picked.token for s in run.steps[:n]]) for n in range(len(run.steps)))
     rows = [[text, *_cells(step, before)] for text, step, before in zip(inputs, run.steps, _before(run), strict=True)]
-    width = max((len(row) for row in rows), default=1)
-    return [columns[:width], *rows]
+    # As many as there are, whatever the run says that it was asked for.
+    choices = max((len(row) - 1 for row in rows), default=0)
+    columns = [say("table.choice", language, number=n) for n in range(1, choices + 1)]
+    return [[say("table.input", language), *columns], *rows]
 
 
 def _before(run: Record) -> Iterator[bytes]:
@@ -119,14 +120,17 @@ def _markdown(text: str) -> str:
 
 
 def to_table(run: Record) -> str:
-    """The notebook's table as lines of text, then the run's totals."""
+    """The notebook's table as lines of text, then the run's totals and remarks; without the table where it would repeat
+    the text to many MB.
+    """
     import pandas as pd  # here: as above
 
     text = "\n".join(map(one_line, run.text.split("\n")))
-    if not run.steps:
-        return f"{text}\n\n{summary(run)}\n"
+    end = "".join(f"{line}\n" for line in (summary(run), *map(one_line, run.remarks)))
+    if not run.steps or len(run.steps) * len(run.text) > MAX_TABLE_CHARACTERS:
+        return f"{text}\n\n{end}"
     frame = to_frame(run)
     frame["Input"] = [one_line(text) for text in frame["Input"]]
     with pd.option_context("display.unicode.east_asian_width", True, "display.max_colwidth", None):
         table = frame.to_string(index=False, justify="left")
-    return f"{table}\n\n{text}\n\n{summary(run)}\n"
+    return f"{table}\n\n{text}\n\n{end}"

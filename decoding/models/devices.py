@@ -1,11 +1,13 @@
 """Where a model runs and in which dtype: what was asked for, what there is, and why it came out so.
 
-Owns the order of devices and the choice of a dtype. Knows no model but its size.
+Owns the order of devices and the choice of a dtype. Knows no model but its size. torch takes seconds to import, and is
+asked only where there may be a GPU.
 """
 
+import ctypes
+import os
+import sys
 from dataclasses import dataclass
-
-import torch
 
 from decoding.errors import RequestError
 from decoding.models.catalogue import BYTES_PER_PARAMETER, memory_needed, size
@@ -23,7 +25,7 @@ class Placement:
     """A device, a dtype, and the reasons for both, as they stand in the page's header."""
 
     device: str
-    dtype: torch.dtype
+    dtype: str
     why: str
 
 
@@ -47,7 +49,7 @@ def place(model: str, parameters: int, *, device: str, dtype: str) -> Placement:
         check_memory(model, memory_needed(parameters, name), free, where=where, dtype=name)
     if chosen == "cuda":  # on their way, the weights are in the machine's own memory
         check_memory(model, parameters * BYTES_PER_PARAMETER[name], free_memory(), where="memory", dtype=name)
-    return Placement(chosen, getattr(torch, name), f"{why}; {reason}")
+    return Placement(chosen, name, f"{why}; {reason}")
 
 
 def check_dtype(dtype: str) -> None:
@@ -58,7 +60,7 @@ def check_dtype(dtype: str) -> None:
 
 def choose_device(device: str) -> tuple[str, str]:
     """The device that `device` means on this machine, and why."""
-    there = {"cuda": zero_gpu() or torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    there = _devices_here() if device != "cpu" else {"cpu": True}
     if device == "auto":
         first = next(name for name, available in there.items() if available)
         found = {
@@ -73,10 +75,35 @@ def choose_device(device: str) -> tuple[str, str]:
     return device, f"{device} was asked for"
 
 
+def _devices_here() -> dict[str, bool]:
+    if not zero_gpu() and not may_have_gpu():
+        return {"cuda": False, "mps": False, "cpu": True}
+    import torch
+
+    return {
+        "cuda": zero_gpu() or torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+
+
+def may_have_gpu() -> bool:
+    """Whether torch could know a GPU here: where a GPU's driver is installed, or on Apple's own processors."""
+    if sys.platform == "darwin":
+        return True
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return os.path.exists("/dev/kfd")  # AMD's, which torch calls "cuda" too
+    return True
+
+
 def free_on(device: str) -> int | None:
     """Bytes that a model may take on a device; None where it cannot be asked before it is lent."""
     if device == "cpu":
         return free_memory()
+    import torch
+
     if device == "mps":  # shares the machine's memory
         return min(free_memory(), torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
     if zero_gpu():
@@ -87,5 +114,7 @@ def free_on(device: str) -> int | None:
 
 def exact_products() -> None:
     """Have products in float32 be float32, on any GPU: no TF32."""
+    import torch
+
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = False

@@ -12,7 +12,7 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatch
 from pathlib import Path
@@ -50,8 +50,8 @@ def fetch_here(model: str, repository: str, revision: str, go_on: Callable[[], o
     has_come = sum(_bytes_of(_part(blobs, file.lfs)) for file in missing.values() if file.lfs)
     check_disk(model, total - has_come + SPARE_BYTES, Path(constants.HF_HUB_CACHE))
     try:
-        folder = download(repository, revision, files=(CONFIG,))
-        _say(total=total, folder=str(folder), parameters=_parameters(repository, commit, [*files]))
+        folder = download(repository, revision, files=(CONFIG, INDEX))
+        _say(total=total, folder=str(folder), parameters=_parameters(repository, commit, _weights(folder, files)))
     except HfHubHTTPError as error:
         raise ModelError(_REFUSED.format(model=model, reason=_status(error))) from error
     except OSError as error:
@@ -61,7 +61,7 @@ def fetch_here(model: str, repository: str, revision: str, go_on: Callable[[], o
         for name, file in missing.items():
             if file.lfs:
                 _fetch_large(model, hf_hub_url(repository, name, revision=commit), blobs, file.lfs)
-        download(repository, revision)
+        download(repository, revision, files=[*files])
     except HfHubHTTPError as error:
         raise ModelError(BROKE_OFF.format(model=model, reason=_status(error))) from error
     except OSError as error:
@@ -81,15 +81,25 @@ def _listing(model: str, repository: str, revision: str) -> tuple[str, dict[str,
         raise ModelError(_NO_SAFETENSORS.format(model=model))
     if CONFIG not in files:
         raise ModelError(_NO_CONFIG.format(model=model))
-    wanted = {name: file for name, file in files.items() if any(fnmatch(name, pattern) for pattern in FILES)}
+    patterns = [each for each in FILES if WEIGHTS not in files or each not in (INDEX, SHARDS)]  # not both ways
+    wanted = {name: file for name, file in files.items() if any(fnmatch(name, pattern) for pattern in patterns)}
     return str(info.sha), wanted
 
 
-def _parameters(repository: str, commit: str, names: list[str]) -> int:
+def _weights(folder: Path, names: Collection[str]) -> list[str]:
+    """The files that the weights are loaded from, as the index says where there are several."""
+    if WEIGHTS in names:
+        return [WEIGHTS]
+    try:
+        return sorted(set(json.loads((folder / INDEX).read_text("utf-8"))["weight_map"].values()))
+    except (OSError, ValueError, KeyError, AttributeError):
+        return [name for name in names if fnmatch(name, SHARDS)]
+
+
+def _parameters(repository: str, commit: str, weights: Sequence[str]) -> int:
     """How many parameters a repository's weights have, by the beginnings of their files alone; 0 where those cannot be
     read. Raises what the transport raises.
     """
-    weights = [WEIGHTS] if WEIGHTS in names else [name for name in names if fnmatch(name, SHARDS)]
 
     def in_file(name: str) -> int:
         header = HfApi().parse_safetensors_file_metadata(repository, name, revision=commit)

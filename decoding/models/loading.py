@@ -3,9 +3,7 @@
 Owns how a model gets into memory. Knows no loop and no page.
 """
 
-import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,21 +19,24 @@ from transformers import (
     PreTrainedConfig,
     PreTrainedModel,
 )
-from transformers.utils import GENERATION_CONFIG_NAME
 
-from decoding.errors import ModelError, RequestError, RoomError
+from decoding.errors import ModelError, RoomError
 from decoding.models import hub
-from decoding.models.catalogue import CATALOGUE, Entry
-from decoding.models.checksums import unchanged
+from decoding.models.catalogue import Entry
+from decoding.models.context_length import context_of_config, context_of_network
 from decoding.models.devices import Placement, exact_products, place
+from decoding.models.generation_settings import ids_of, read_settings
+from decoding.models.gguf import read_gguf
+from decoding.models.gguf_facts import gguf_tokenizer
 from decoding.models.resources import DID_NOT_FIT, is_out_of_memory, parameters_in
-from decoding.models.starter import STARTER_ID, Report, ensure_starter, silent
-from decoding.models.tokenizer import read_tokenizer
+from decoding.models.sources import adapter_note, entry_of, find_source, held_to_sums, holds_gguf, revision_of
+from decoding.models.spec_gguf import spec_of_gguf
+from decoding.models.starter import Report, silent
+from decoding.models.tokenizer import FILE, read_tokenizer, tokenizer_of
 from decoding.record.tokens import Vocabulary
 from decoding.record.trace import ModelInfo
 
 _LOCAL: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
-_CHANGED = "The starter model on this disk was changed: {file} is not as it was written. Press Run to fetch it again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,24 +69,35 @@ class Words:
 
 def load_words(entry: Entry, report: Report = silent) -> Words:
     """What is here of a model that is computed elsewhere. Raises ModelError where its files cannot be had."""
-    folder = hub.fetch_words(entry, report) if entry.repository else _folder(entry, report)
-    with _held_to_sums(entry, folder):
-        config, tokenizer = _read_files(entry.name, folder)
-
-    def settings() -> GenerationConfig:
-        if (folder / GENERATION_CONFIG_NAME).exists():
-            return GenerationConfig.from_pretrained(folder, local_files_only=True)
-        return GenerationConfig.from_model_config(config)
-
-    ends, text_config = _from_files(entry.name, settings), config.get_text_config(decoder=True)
+    if holds_gguf(entry):
+        return _words_of_gguf(entry, find_source(entry, report))
+    folder = hub.fetch_words(entry, report) if entry.repository else find_source(entry, report)
+    config = check_config(entry.name, folder)
+    tokenizer = _from_files(entry.name, lambda: tokenizer_in(folder))
+    ends = _from_files(entry.name, lambda: read_settings(folder, config))
+    text_config = config.get_text_config(decoder=True)
     return Words(
         model=entry.name,
         names=frozenset(filter(None, (entry.name, entry.repository, str(folder), folder.name))),
         vocabulary=Vocabulary(tokenizer),
         vocabulary_size=text_config.vocab_size,
-        end_ids=_ids(ends.eos_token_id),
+        end_ids=ids_of(ends.eos_token_id),
         beginning_id=_beginning(tokenizer, text_config),
-        context_length=getattr(text_config, "max_position_embeddings", None),
+        context_length=context_of_config(text_config),
+    )
+
+
+def _words_of_gguf(entry: Entry, path: Path) -> Words:
+    with held_to_sums(entry, path):
+        tokenizer, spec = gguf_tokenizer(entry, path), spec_of_gguf(read_gguf(path))
+    return Words(
+        model=entry.name,
+        names=frozenset((entry.name, str(path), path.name)),
+        vocabulary=Vocabulary(tokenizer),
+        vocabulary_size=spec.vocabulary_size,
+        end_ids=spec.end_ids,
+        beginning_id=spec.beginning_id,
+        context_length=spec.context_length,
     )
 
 
@@ -97,55 +109,49 @@ def load_model(model: str | Entry, *, device: str, dtype: str, report: Report = 
     placement = place(entry.name, entry.parameters, device=device, dtype=dtype)
 
     def fits(half: Path, parameters: int) -> None:
-        _read_config(entry.name, half)
+        check_config(entry.name, half)
         if not entry.parameters:
             place(entry.name, parameters, device=device, dtype=dtype)
 
-    folder = _folder(entry, report, fits)
+    folder = find_source(entry, report, fits)
     if not entry.parameters:
         placement = place(entry.name, parameters_in(folder), device=device, dtype=dtype)
     report(f"Loading {entry.name} …", None)
-    with _held_to_sums(entry, folder):
-        network, tokenizer = _load(entry.name, folder, placement)
-    revision = entry.revision if entry.name == STARTER_ID else folder.name if entry.repository else ""
-    return describe(network, tokenizer, model=entry.name, revision=revision, why=placement.why)
+    tokenizer = _from_files(entry.name, lambda: tokenizer_in(folder))
+    network, notes = load_network(entry.name, folder, placement)
+    why = "; ".join(filter(None, (placement.why, adapter_note(folder), *notes)))
+    return describe(network, tokenizer, model=entry.name, revision=revision_of(entry, folder), why=why)
 
 
-def entry_of(model: str) -> Entry:
-    """The entry of a name of the catalogue, or of a local folder. Raises RequestError."""
-    if entry := CATALOGUE.get(model):
-        return entry
-    if os.path.isfile(os.path.join(os.path.expanduser(model), "config.json")):  # these never raise, unlike Path's
-        return Entry(model)
-    raise RequestError(
-        f'"{model}" is not a model to choose from: take one of {", ".join(CATALOGUE)}, '
-        "or a folder that holds a config.json.",
-        field="model",
-    )
-
-
-def _load(model: str, folder: Path, placement: Placement) -> tuple[PreTrainedModel, Any]:
+def load_network(model: str, folder: Path, placement: Placement) -> tuple[PreTrainedModel, list[str]]:
+    """transformers' network of a folder's safetensors, and what there is to say of what was left out. Raises
+    ModelError for what is none, RoomError for one that does not fit.
+    """
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # `report` is the word here
-    config, tokenizer = _read_files(model, folder)
-    options = _LOCAL | {"config": config, "dtype": placement.dtype, "use_safetensors": True}
-    options["output_loading_info"] = True
+    config = check_config(model, folder)
+    settings = _from_files(model, lambda: read_settings(folder, config))
+    options = _LOCAL | {"config": config, "dtype": getattr(torch, placement.dtype), "use_safetensors": True}
+    options |= {"output_loading_info": True, "generation_config": GenerationConfig()}  # type: ignore[no-untyped-call]
     network, found = _from_files(model, lambda: AutoModelForCausalLM.from_pretrained(folder, **options))
     if found["missing_keys"]:  # transformers fills them with random numbers, and only logs it
         raise ModelError(f"{model} could not be loaded: its files lack weights, {min(found['missing_keys'])} for one.")
+    network.generation_config = settings
     exact_products()
     try:
         network.eval().to(placement.device)
     except torch.OutOfMemoryError as error:  # somebody else took it meanwhile
         raise RoomError(f"{model} did not fit into the GPU's memory after all. Choose a smaller model.") from error
-    return network, tokenizer
+    return network, _left_out(found["unexpected_keys"])
 
 
-def _read_files(model: str, folder: Path) -> tuple[PreTrainedConfig, Any]:
-    """A model's configuration and its tokenizer."""
-    return _read_config(model, folder), _from_files(model, lambda: _tokenizer(model, folder))
+def _left_out(unexpected: Collection[str]) -> list[str]:
+    """Weights that lie in the files and are no part of the network that was loaded. transformers only logs it."""
+    if not unexpected:
+        return []
+    return [f"weights without a place in this architecture were left out, {min(unexpected)} for one"]
 
 
-def _read_config(model: str, folder: Path) -> PreTrainedConfig:
+def check_config(model: str, folder: Path) -> PreTrainedConfig:
     """A model's configuration. Raises ModelError where it is that of no causal language model."""
     config: PreTrainedConfig = _from_files(model, lambda: AutoConfig.from_pretrained(folder, **_LOCAL))
     _check_reads_forward(model, config)
@@ -155,11 +161,12 @@ def _read_config(model: str, folder: Path) -> PreTrainedConfig:
 def describe(network: PreTrainedModel, tokenizer: Any, *, model: str, revision: str = "", why: str = "") -> Loaded:
     """A network and its tokenizer with what their configurations say."""
     text_config = network.config.get_text_config(decoder=True)
-    ends = network.generation_config.eos_token_id if network.generation_config else text_config.eos_token_id
+    embeddings: Any = network.get_input_embeddings()  # (ids, width)
+    ends = getattr(network.generation_config or text_config, "eos_token_id", None)
     return Loaded(
         network=network,
         vocabulary=Vocabulary(tokenizer),
-        vocabulary_size=text_config.vocab_size,
+        vocabulary_size=min(text_config.vocab_size, len(embeddings.weight)),
         info=ModelInfo(
             id=model,
             revision=revision,
@@ -168,37 +175,22 @@ def describe(network: PreTrainedModel, tokenizer: Any, *, model: str, revision: 
             engine=f"torch {torch.__version__}, transformers {transformers.__version__}",
             why=why,
         ),
-        end_ids=_ids(ends),
+        end_ids=ids_of(ends),
         beginning_id=_beginning(tokenizer, text_config),
-        context_length=getattr(text_config, "max_position_embeddings", None),
+        context_length=context_of_network(network, text_config),
     )
-
-
-def _ids(said: int | list[int] | None) -> frozenset[int]:
-    return frozenset([said] if isinstance(said, int) else said or ())
 
 
 def _beginning(tokenizer: Any, config: PreTrainedConfig) -> int | None:
     beginning: int | None = tokenizer.bos_token_id
-    return config.bos_token_id if beginning is None else beginning
+    return getattr(config, "bos_token_id", None) if beginning is None else beginning
 
 
-def _folder(entry: Entry, report: Report, fits: hub.Fits | None = None) -> Path:
-    """Where a model's files are, once they are here; those of the Hub are fetched where it `fits`."""
-    if entry.name == STARTER_ID:
-        return ensure_starter(report)
-    if entry.repository:
-        return hub.fetch(entry, report, fits)
-    return Path(os.path.expanduser(entry.name)).resolve()
-
-
-def _held_to_sums(entry: Entry, folder: Path) -> AbstractContextManager[None]:
-    """Raises ModelError after what is done within, where the starter's files are not as they were written."""
-    return unchanged(folder, _CHANGED) if entry.name == STARTER_ID else nullcontext()
-
-
-def _tokenizer(model: str, folder: Path) -> Any:
-    return read_tokenizer(folder) if model == STARTER_ID else AutoTokenizer.from_pretrained(folder, **_LOCAL)
+def tokenizer_in(folder: Path) -> Any:
+    """The repository's own tokenizer.json as it stands; where there is none, what transformers makes of other files."""
+    if (folder / FILE).exists():
+        return read_tokenizer(folder)
+    return tokenizer_of(AutoTokenizer.from_pretrained(folder, **_LOCAL))
 
 
 def _check_reads_forward(model: str, config: PreTrainedConfig) -> None:

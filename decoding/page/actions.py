@@ -10,11 +10,13 @@ from typing import Any
 from decoding import analysis
 from decoding.engines import Engine
 from decoding.errors import RequestError
+from decoding.limits import MAX_CHOICES
+from decoding.reading import text_remarks
 from decoding.record.permalink import Link, from_link
 from decoding.record.tokens import visible
 from decoding.record.trace import Candidate, Trace
-from decoding.request import Request, check_prompt, check_request
-from decoding.run import MAX_CHOICES, Run
+from decoding.request import Request, check_prompt, check_request, prompt_ids
+from decoding.run import Run
 from decoding.serving.model_registry import Shelf
 
 Question = Mapping[str, Any]
@@ -25,8 +27,11 @@ def branch(shelf: Shelf, asked: Question) -> Answer:
     """A run that goes another way: `forced` picks, and where there is a `text`, its tokens from step `at` on."""
     request = check_request(asked.get("prompt"), asked.get("steps"), asked.get("choices"), asked.get("forced"))
     engine = yield from awaited(shelf, asked.get("model"))
+    remarks: tuple[str, ...] = ()
     if "text" in asked:
-        ids = engine.vocabulary.encode_continuation(check_prompt(asked["text"]))
+        text = check_prompt(asked["text"])
+        before = [*prompt_ids(engine, request.prompt), *(token_id for _, token_id in request.forced)]
+        ids = engine.vocabulary.encode_continuation(text, before, request.prompt)
         if not ids:
             raise RequestError("There is no text to go on with. Write some; a space counts.", field="forced")
         at = asked.get("at")
@@ -38,9 +43,10 @@ def branch(shelf: Shelf, asked: Question) -> Answer:
                 "Shorten it, go on from an earlier step, or take more steps.",
                 field="forced",
             )
+        remarks = text_remarks(engine, text, before, ids)
         picks = [*request.forced, *((first + n, token_id) for n, token_id in enumerate(ids))]
         request = check_request(request.prompt, request.max_new_tokens, request.top_k, picks)
-    yield from _growing(engine, request)
+    yield from _growing(engine, request, remarks)
 
 
 def link(shelf: Shelf, asked: Question) -> Answer:
@@ -98,9 +104,9 @@ QUESTIONS: dict[str, Callable[[Shelf, Question], Answer]] = {
 }
 
 
-def _growing(engine: Engine, request: Request) -> Answer:
+def _growing(engine: Engine, request: Request, remarks: tuple[str, ...] = ()) -> Answer:
     text = ""
-    for lines in Run(engine, request).lines():
+    for lines in Run(engine, request, remarks=remarks).lines():
         text += lines
         yield {"panel": text}
 

@@ -14,9 +14,10 @@ import gradio as gr
 from decoding import analysis, assets
 from decoding.errors import FormatError, RequestError
 from decoding.export import summary
+from decoding.limits import MAX_RUN_BYTES
 from decoding.page import actions
 from decoding.page.adapter import Endpoint, add_endpoint, attended, refusing
-from decoding.page.http.export_routes import MAX_BYTES, read_run, written
+from decoding.page.http.export_routes import read_run, written
 from decoding.page.http.metrics import Health
 from decoding.record.trace import Trace
 from decoding.request import kind_of
@@ -182,8 +183,8 @@ def _panel(answer: actions.Answer) -> Iterator[str]:
 def _read(run: object) -> Trace:
     if not isinstance(run, str):
         raise RequestError(f"A run has to be JSON Lines in one text, not {kind_of(run)}.")
-    if len(data := run.encode("utf-8", "surrogatepass")) > MAX_BYTES:
-        raise RequestError(f"The run is larger than {MAX_BYTES // 2**20} MB; no larger one is read.")
+    if len(data := run.encode("utf-8", "surrogatepass")) > MAX_RUN_BYTES:
+        raise RequestError(f"The run is larger than {MAX_RUN_BYTES // 2**20} MB; no larger one is read.")
     return read_run(data)
 
 

@@ -1,15 +1,15 @@
 """Ids to text for people, and a prompt to ids.
 
-Owns what a token looks like when it is decoded alone, and the bytes of a token that is no whole character. Knows a
-tokenizer's three methods and nothing of models, runs or pages. A token's id is its identity; everything here is
-display.
+Owns what a token looks like, alone and after others, and the bytes of a token that is no whole character. The tokens of
+a text add up to what the tokenizer decodes from all their ids. Knows a tokenizer's methods and nothing of models, runs
+or pages. A token's id is its identity; everything here is display.
 """
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 from pydantic import BeforeValidator, ConfigDict, PlainSerializer
 
@@ -24,9 +24,12 @@ Hex = Annotated[
     PlainSerializer(lambda value: value.hex() if value is not None else None, when_used="json"),
 ]
 
+_WINDOW = 8
+"""So many tokens before another decide how it is written: no decoder looks back farther than one."""
+
 
 class Tokenizer(Protocol):
-    """What is asked of a transformers tokenizer."""
+    """What is asked of a tokenizer; one of transformers has it too."""
 
     def __call__(self, text: str, *, add_special_tokens: bool = True) -> Any: ...
 
@@ -50,42 +53,134 @@ class Token:
     bytes: Hex = None
 
 
+class Speller(Protocol):
+    """What makes tokens of ids: a vocabulary, or a vocabulary at a place in a text."""
+
+    def token(self, token_id: int) -> Token: ...
+
+
+@runtime_checkable
+class Continuing(Protocol):
+    """A tokenizer that can read a text without putting a space in front of it."""
+
+    def encode_within(self, text: str) -> list[int]: ...
+
+
 class Vocabulary:
     """A tokenizer's ids as `Token`s; each is decoded once and kept."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
         self._known: dict[int, Token] = {}
+        self._is_plain = bool(getattr(tokenizer, "spells_bytes", False))  # tokens look the same wherever they stand
 
-    def encode(self, prompt: str) -> list[int]:
+    def encode(self, prompt: str, *, add_special_tokens: bool = True) -> list[int]:
         """Ids exactly as the tokenizer makes them by default: special tokens added and recognised, nothing trimmed."""
-        return [int(token_id) for token_id in self._tokenizer(prompt)["input_ids"]]
+        ids = self._tokenizer(prompt, add_special_tokens=add_special_tokens)["input_ids"]
+        return [int(token_id) for token_id in ids]
 
-    def encode_continuation(self, text: str) -> list[int]:
-        """Ids of a text that goes on from another: as `encode`'s, but with nothing added."""
-        return [int(token_id) for token_id in self._tokenizer(text, add_special_tokens=False)["input_ids"]]
+    def encode_continuation(self, text: str, before: Sequence[int] = (), prompt: str = "") -> list[int]:
+        """Ids of a text that goes on from another, whose ids are `before`: such as read as the text itself right there,
+        where the tokenizer has such. SentencePiece's would put a space in front, another cannot go on within a word.
+        """
+        alone = self.encode(text, add_special_tokens=False)
+        if self.text_after(before, alone) == text:
+            return alone
+        within = self._tokenizer.encode_within(text) if isinstance(self._tokenizer, Continuing) else alone
+        if self.text_after(before, within) == text:
+            return within
+        rest = self._rest_of(prompt + text, before)
+        return rest if self.text_after(before, rest) == text else within
 
     def token(self, token_id: int) -> Token:
-        """The token of an id. An id beyond the tokenizer's own (a padded vocabulary) has the empty text."""
+        """The token of an id, decoded alone. An id beyond the tokenizer's own (a padded vocabulary) has the empty
+        text.
+        """
         if token_id not in self._known:
             self._known[token_id] = self._decode(token_id)
         return self._known[token_id]
 
-    def tokens(self, token_ids: Sequence[int]) -> tuple[Token, ...]:
-        return tuple(self.token(token_id) for token_id in token_ids)
+    def tokens(self, token_ids: Sequence[int], before: Sequence[int] = ()) -> tuple[Token, ...]:
+        """The tokens of a text, which add up to it; of one that comes after another, whose ids are `before`."""
+        if self._is_plain:
+            return tuple(map(self.token, token_ids))
+        ids, start = [*before, *token_ids], len(before)
+        return tuple(_Place(self, ids, n).token(ids[n]) for n in range(start, len(ids)))
+
+    def after(self, token_ids: Sequence[int]) -> Speller:
+        """What a token looks like right after others: it may bring a space there, or not bring the one it has alone."""
+        return self if self._is_plain else _Place(self, token_ids, len(token_ids))
+
+    def text_after(self, before: Sequence[int], token_ids: Sequence[int]) -> str:
+        """What ids read as after those before them."""
+        return join(self.tokens(token_ids, before))
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """What the tokenizer makes of ids, its broken characters as U+FFFD."""
+        made = self._tokenizer.decode(list(token_ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        return str(made)
+
+    def piece(self, token_id: int) -> str | None:
+        """How the vocabulary writes a token; None for an id beyond it."""
+        try:
+            piece: str | None = self._tokenizer.convert_ids_to_tokens(token_id)
+        except IndexError:
+            return None
+        return piece
+
+    def _rest_of(self, text: str, before: Sequence[int]) -> list[int]:
+        """The ids of a whole text that come after those it begins with; none where it begins with others."""
+        ids = self.encode(text)
+        return ids[len(before) :] if before and ids[: len(before)] == [*before] else []
 
     def _decode(self, token_id: int) -> Token:
-        try:
-            piece = self._tokenizer.convert_ids_to_tokens(token_id)
-        except IndexError:
-            piece = None
+        piece = self.piece(token_id)
         if piece is None:
             return Token(token_id, "")
-        text = self._tokenizer.decode([token_id], skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        text = self.decode([token_id])
+        # A byte of its own may be a space or a line end, which some decoders strip.
+        if _is_byte(piece, text) and (data := piece_bytes(piece)):
+            text = data.decode("utf-8", "replace")
+            return Token(token_id, text, data if _REPLACEMENT in text else None)
         # SentencePiece drops one space of a text's first word, and a token decoded alone is always first.
         if spaces := len(piece) - len(piece.lstrip("▁")):
             text = " " * spaces + text.lstrip(" ")
         return Token(token_id, text, piece_bytes(piece) if _REPLACEMENT in text else None)
+
+
+class _Place:
+    """The place after the first `end` of some ids."""
+
+    def __init__(self, vocabulary: Vocabulary, token_ids: Sequence[int], end: int) -> None:
+        self._vocabulary = vocabulary
+        self._before, self._text = self._seen(token_ids, end)
+
+    def token(self, token_id: int) -> Token:
+        """What an id adds to the text of those before it."""
+        vocabulary = self._vocabulary
+        alone, piece = vocabulary.token(token_id), vocabulary.piece(token_id)
+        # A byte is the same everywhere; what it has around it decides only whether it is a character.
+        is_byte = alone.bytes is not None or (self._text.endswith(_REPLACEMENT) and _is_byte(piece, alone.text))
+        if piece is None or is_byte:
+            return alone
+        longer = vocabulary.decode([*self._before, token_id])
+        return replace(alone, text=longer[len(self._text) :]) if longer.startswith(self._text) else alone
+
+    def _seen(self, token_ids: Sequence[int], end: int) -> tuple[list[int], str]:
+        """The last of the ids, as many as make some text, and that text: a first word is written in another way."""
+        count, text = _WINDOW, ""
+        while not text:
+            ids = [n for n in token_ids[max(0, end - count) : end] if self._vocabulary.piece(n) is not None]
+            text = self._vocabulary.decode(ids) if ids else ""
+            if count >= end:
+                break
+            count *= 4
+        return ids, text
+
+
+def _is_byte(piece: str | None, text: str) -> bool:
+    """Whether a piece is a byte that its tokenizer puts together with others, and no word that looks like one."""
+    return piece is not None and _BYTE_PIECE.fullmatch(piece) is not None and text != piece
 
 
 def piece_bytes(piece: str) -> bytes | None:

@@ -13,12 +13,12 @@ import torch
 
 from decoding.bench import __main__ as bench
 from decoding.bench import rows as bench_rows
-from decoding.bench.clock import ForwardClock
+from decoding.bench.clock import NetworkClock
 from decoding.bench.limit import Weights, weight_bytes
 from decoding.bench.loops import Decoded, first_other_pick, generate, loop, max_difference, notebook
 from decoding.bench.rows import spread
 from decoding.bench.startup import StartupTimes
-from decoding.bench.subject import SHAPES, load_endless, load_subject
+from decoding.bench.subject import SHAPES, load_endless, load_subject, reference_of
 from decoding.errors import ModelError
 from decoding.models.catalogue import CATALOGUE
 from tests import tiny_models
@@ -30,12 +30,12 @@ NAMES = ["notebook", "generate", "loop", "best", "limit"]
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-    assert bench.main([*map(str, arguments), "--repeats", "1", "--no-page", "--no-start"]) == 0
+    assert bench.main([*map(str, arguments), "--repeats", "1", "--no-page", "--no-start", "--no-crowds"]) == 0
     return capsys.readouterr().out
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-    assert bench.main([*map(str, arguments), "--no-page", "--no-start"]) == 2
+    assert bench.main([*map(str, arguments), "--no-page", "--no-start", "--no-crowds"]) == 2
     return capsys.readouterr().err.strip().splitlines()[-1]
 
 
@@ -71,7 +71,7 @@ def test_table_has_the_columns_the_aims_and_what_was_left_out(
 ) -> None:
     monkeypatch.setattr(bench_rows, "NOTEBOOK_TOKENS", 50)
     printed = run(capsys, "--model", tiny_folder("llama"), "--prompts", "10,1000", "--steps", "6")
-    assert all(word in printed for word in (*COLUMNS, *NAMES, "≥ 1.6", "≥ 50 %", "< 2 %", "Memory: weights 0 MB"))
+    assert all(word in printed for word in (*COLUMNS, *NAMES, "≥ 6", "≥ 17", "≤ 5 %", "Memory: weights 0 MB"))
     assert "notebook  6 (3 measured)  10 " in printed
     assert "At 10 tokens and 6 steps, 3 steps of notebook's were measured, evenly spread." in printed
     assert "A prompt of 1,000 tokens and 6 steps do not fit; 90 and 6 do." in printed
@@ -91,11 +91,11 @@ def test_no_contender_stops_at_an_end_of_text_token(tmp_path: Path) -> None:
     ending = tiny_models.network("llama", eos_token_id=written[1])
     ending.generation_config.eos_token_id = written[1]
     subject = load_subject(str(tiny_models.save(tmp_path / "ending", ending)), shape=None, device="cpu", dtype="auto")
-    assert subject.plain.network.generation_config.eos_token_id == written[1]
-    assert generate(subject.plain, prompt, 6).token_ids == written
+    assert subject.network.generation_config.eos_token_id == written[1]
+    assert generate(subject.network, prompt, 6).token_ids == written
     assert loop(subject.plain, prompt, 6).token_ids == written
     assert loop(subject.fastest, prompt, 6).token_ids == written
-    assert notebook(subject.plain, prompt, written, range(6)).token_ids == written
+    assert notebook(subject.network, prompt, written, range(6)).token_ids == written
 
 
 def test_the_notebook_is_measured_from_the_first_step_to_the_last() -> None:
@@ -134,20 +134,22 @@ def test_a_contender_that_writes_another_text_is_named(
     )
 
 
-def test_the_clock_counts_forward_passes_and_leaves_no_hook(tiny_folder: TinyFolder) -> None:
+def test_the_clock_counts_passes_and_readouts_and_is_taken_off_again(tiny_folder: TinyFolder) -> None:
     engine = load_endless(str(tiny_folder("llama")), device="cpu", dtype="auto")
-    with ForwardClock(engine.network) as clock:
+    network = engine.network
+    with NetworkClock(engine) as clock:
         loop(engine, [1, 2], 4)
-    assert len(clock.seconds) == 4
+    assert (len(clock.passes), len(clock.readouts)) == (4, 4)
     loop(engine, [1, 2], 4)
-    assert len(clock.seconds) == 4
+    assert len(clock.passes) == 4
+    assert engine.network is network
 
 
 # ---- the limit
 
 
 def test_the_limit_reads_as_many_bytes_as_the_weights_have(tiny_folder: TinyFolder) -> None:
-    network = load_endless(str(tiny_folder("llama, tied")), device="cpu", dtype="auto").network
+    network = reference_of(load_endless(str(tiny_folder("llama, tied")), device="cpu", dtype="auto"))
     expected = sum(weights.numel() for name, weights in network.state_dict().items() if name != "lm_head.weight") * 4
     assert weight_bytes(network) == expected
     weights = Weights(network)
@@ -156,7 +158,7 @@ def test_the_limit_reads_as_many_bytes_as_the_weights_have(tiny_folder: TinyFold
 
 
 def test_a_read_of_a_part_counts_for_all(tiny_folder: TinyFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    network = load_endless(str(tiny_folder("llama")), device="cpu", dtype="auto").network
+    network = reference_of(load_endless(str(tiny_folder("llama")), device="cpu", dtype="auto"))
     monkeypatch.setattr("decoding.bench.limit.free_on", lambda _: weight_bytes(network) // 2)
     weights = Weights(network)
     assert len(weights._memory) == weight_bytes(network) // 16
@@ -170,7 +172,10 @@ def test_a_read_of_a_part_counts_for_all(tiny_folder: TinyFolder, monkeypatch: p
 def test_a_shape_is_measured_without_files(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     tiny = {"model_type": "gpt2", "n_embd": 32, "n_layer": 2, "n_head": 4, "vocab_size": 500}
     monkeypatch.setitem(SHAPES, "gpt2", tiny)
-    assert bench.main(["--shape", "gpt2", "--prompts", "7", "--steps", "4", "--repeats", "1", "--json"]) == 0
+    assert (
+        bench.main(["--shape", "gpt2", "--prompts", "7", "--steps", "4", "--repeats", "1", "--no-crowds", "--json"])
+        == 0
+    )
     result = json.loads(capsys.readouterr().out)
     assert result["model"]["id"] == "gpt2's shape, random weights"
     assert [row["name"] for row in result["rows"]] == NAMES
@@ -243,7 +248,8 @@ def test_counts_that_are_none_are_refused(option: list[str], capsys: pytest.Capt
 def test_the_real_page_is_measured_through_client_and_browser(tiny_folder: TinyFolder) -> None:
     # In a process of its own: two of Playwright's do not run in one thread.
     command = [sys.executable, "-m", "decoding.bench", "--model", str(tiny_folder("llama"))]
-    command += ["--prompts", "10", "--steps", "24", "--repeats", "1", "--json", "--no-start"]
+    command += ["--prompts", "10", "--steps", "24", "--repeats", "1", "--json", "--no-start", "--no-wait"]
+    command += ["--crowds", "3"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
@@ -253,23 +259,39 @@ def test_the_real_page_is_measured_through_client_and_browser(tiny_folder: TinyF
     assert 0 < page["first_forward_seconds"] < page["loop_seconds"]
     assert 0 < page["first_bar_seconds"] <= page["browser_seconds"]
     assert page["client_seconds"] > 0
-    assert result["memory"]["page_bytes"] == page["resident_bytes"] > 100e6
+    assert page["resident_bytes"] > 100e6
+    assert 100e6 < result["memory"]["page"]["after_ten"] <= result["memory"]["page"]["in_class"]
+    assert result["memory"]["page"]["later"] is None
+    (crowd,) = result["crowds"]
+    assert (crowd["runs"], crowd["tokens_per_second"] > 0) == (3, True)
 
 
 def test_a_start_is_measured_or_left_out_with_the_reason(
     tiny_folder: TinyFolder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    command = ["--model", str(tiny_folder("llama")), "--prompts", "5", "--steps", "3", "--repeats", "1", "--no-page"]
-    times = StartupTimes(1.5, 3.9, 3.0, 1.3, 1)
+    command = [
+        "--model",
+        str(tiny_folder("llama")),
+        "--prompts",
+        "5",
+        "--steps",
+        "3",
+        "--repeats",
+        "1",
+        "--no-page",
+        "--no-crowds",
+    ]
+    times = StartupTimes(1.5, 3.9, 3.0, 1)
     monkeypatch.setattr(bench, "measure_startup", lambda *_, **__: times)
     assert bench.main(command) == 0
-    assert "1.30 (3.90 s, page after 1.50 s)" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert all(word in printed for word in ("start: page", "1.50 s", "start: first step", "3.90 s", "start: terminal"))
 
     def failing(*_: Any, **__: Any) -> StartupTimes:
-        raise ModelError("The bare loop ended.")
+        raise ModelError("The terminal ended.")
 
     monkeypatch.setattr(bench, "measure_startup", failing)
     assert bench.main([*command, "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["startup"] is None
-    assert "A start was not measured. The bare loop ended." in result["notes"]
+    assert "A start was not measured. The terminal ended." in result["notes"]

@@ -5,6 +5,7 @@ import json
 import pytest
 
 import decoding
+from decoding.bench import crowd as crowd_bench
 from decoding.bench import server as bench
 from tests import tiny_models
 from tests.fake_vllm import FakeVllm
@@ -30,10 +31,10 @@ def test_a_crowd_over_both_engines(
 
 def test_what_was_counted_was_written() -> None:
     engine = ScriptedEngine(end_ids=())
-    crowd = bench.measure_crowd(engine, runs=5, steps=6, at_once=2)
+    crowd = crowd_bench.measure_crowd(engine, runs=5, steps=6, at_once=2)
     assert engine.begun == 30
     assert crowd.tokens_per_second > 0
-    assert len({*bench.prompts(100), *bench.prompts(100, 1)}) == 200  # equal ones would be written once
+    assert len({*crowd_bench.prompts(100), *crowd_bench.prompts(100, 1)}) == 200  # equal ones would be written once
 
 
 def test_nobody_there(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

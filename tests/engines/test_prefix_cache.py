@@ -10,8 +10,8 @@ import torch
 from transformers import DynamicCache
 
 import decoding
+from decoding.engines.local import LocalEngine
 from decoding.engines.prefix_cache import Memory, can_crop, copy_cropped
-from decoding.engines.torch.engine import LocalEngine
 from decoding.record.step import ScoredToken, StepScores
 from tests import tiny_models
 

@@ -99,8 +99,8 @@ def test_the_server_is_heard_in_korean(url: str, visit: Visit) -> None:
             "실행의 3번째 줄이 맞지 않습니다: 단계 번호가 7인데 1일 자리입니다.",
         ),
         (
-            "Line 1 of the run cannot be read: format: Field required.",
-            "실행의 1번째 줄을 읽을 수 없습니다: format: 빠져 있음.",
+            "Line 1 of the run cannot be read: format: it is missing.",
+            "실행의 1번째 줄을 읽을 수 없습니다: format: 빠져 있습니다.",
         ),
     ],
 )

@@ -7,7 +7,7 @@ from playwright.sync_api import Page, expect
 
 import app as application
 import decoding
-from decoding.engines.torch.engine import LocalEngine
+from decoding.engines.local import LocalEngine
 from decoding.record.permalink import Link, from_link, to_link
 from tests.browser import Visit, served
 from tests.record.test_permalink import PROMPTS

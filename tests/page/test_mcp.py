@@ -15,7 +15,7 @@ from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 
 import app as application
-from decoding.engines.torch.engine import LocalEngine
+from decoding.engines.local import LocalEngine
 from decoding.page import api
 from decoding.record.trace import Trace
 from decoding.verify import TOLERANCE, recompute

@@ -12,7 +12,7 @@ import pytest
 
 import decoding
 from decoding.cancellation import LeftError, bear
-from decoding.engines.batching.engine import SharedEngine
+from decoding.engines.batching.engine import BatchedEngine
 from decoding.errors import ModelError, RequestError, RoomError
 from decoding.serving.model_registry import Offer, Report, Shelf
 from decoding.startup import quick_imports
@@ -312,12 +312,13 @@ def test_a_real_model_leaves_the_memory(tiny_folder: Callable[[str], Path]) -> N
     """After a run, a branch and a score, with all that they leave behind, as the page holds it."""
     weights: list[weakref.ref[Any]] = []
 
-    def loader(name: str, report: Report) -> SharedEngine:
+    def loader(name: str, report: Report) -> BatchedEngine:
         if name == "three" and weights[0]() is not None:
             raise RoomError("no room")
         with quick_imports():  # as the page's own loader does
-            engine = SharedEngine(decoding.load(str(tiny_folder("llama")), device="cpu"))
-        weights.append(weakref.ref(engine.network.get_input_embeddings().weight))
+            engine = BatchedEngine(decoding.load(str(tiny_folder("llama")), device="cpu"))
+        assert engine.reference
+        weights.append(weakref.ref(engine.reference().get_input_embeddings().weight))
         return engine
 
     shelf = Shelf(loader, NAMES)

@@ -1,54 +1,95 @@
 """One forward pass at a time, first come, first served.
 
-Owns the queue before the network: the batch, a beam search, a scored text and a proof all pass here, each for one pass
-at a time, so none waits longer than one pass of each of the others. Knows no run and no cache.
+Owns the queue before a network: the batch, a beam search, a scored text and a proof all pass here, each for one pass at
+a time, so none waits longer than one pass of each of the others. Knows no run and no cache.
 """
 
 import functools
 import threading
 from collections import deque
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from decoding.cancellation import check_left
+from decoding.engines.network import Cache, Logits, Network, RunningBatch
+from decoding.record.step import StepScores
 
 
-class Turns:
+class FairLock:
     """A lock that is handed on in the order of asking; `threading.Lock` promises no order, and a thread that asks
-    again at once would nearly always get it.
+    again at once would nearly always get it. The thread that holds it may take it again.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._taken = False
-        self._waiting: deque[threading.Event] = deque()
+        self._owner: int | None = None
+        self._depth = 0
+        self._waiting: deque[tuple[int, threading.Event]] = deque()
 
     def __enter__(self) -> None:
+        me = threading.get_ident()
         with self._lock:
-            if not self._taken:
-                self._taken = True
+            if self._owner in (None, me):
+                self._owner, self._depth = me, self._depth + 1
                 return
             mine = threading.Event()
-            self._waiting.append(mine)
+            self._waiting.append((me, mine))
         mine.wait()  # it is handed over taken
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
+            self._depth -= 1
+            if self._depth:
+                return
+            self._owner = None
             if self._waiting:
-                self._waiting.popleft().set()
-            else:
-                self._taken = False
+                self._owner, following = self._waiting.popleft()
+                self._depth = 1
+                following.set()
 
 
-def take_turns(network: Any) -> None:
-    """From here on every call of a network's `forward` waits for its turn, and ends the work of whoever has left
-    instead: also those that transformers' own searches make on a shallow copy of it.
+class FairNetwork:
+    """A network whose passes wait for their turn, and are not begun for a visitor who has left."""
+
+    def __init__(self, network: Network, lock: FairLock) -> None:
+        self._network, self._lock = network, lock
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._network, name)  # facts, which need no turn
+
+    def read(self, token_ids: Sequence[int], cache: Cache | None, *, last: int = 1) -> tuple[Any, Cache]:
+        check_left()
+        with self._lock:
+            return self._network.read(token_ids, cache, last=last)
+
+    def scores(self, logits: Logits, top_k: int, picked_id: int | None = None) -> StepScores:
+        return self._network.scores(logits, top_k, picked_id)
+
+    def new_batch(self, max_rows: int) -> RunningBatch | None:
+        batch = self._network.new_batch(max_rows)
+        return batch and _FairBatch(batch, self._lock)
+
+
+class _FairBatch:
+    def __init__(self, batch: RunningBatch, lock: FairLock) -> None:
+        self._batch, self._lock = batch, lock
+        self.bytes_to_insert, self.insert, self.remove = batch.bytes_to_insert, batch.insert, batch.remove
+
+    def step(self, ids: Mapping[int, int]) -> Mapping[int, Logits]:
+        with self._lock:
+            return self._batch.step(ids)
+
+
+def take_turns(network: Any, lock: FairLock) -> None:
+    """From here on every call of a transformers network's `forward` waits for its turn, and is not begun for a visitor
+    who has left: also those that transformers' own searches make on a shallow copy of it.
     """
-    turns, forward = Turns(), network.forward
+    forward = network.forward
 
     @functools.wraps(forward)  # transformers reads its signature
     def one_pass(*args: Any, **options: Any) -> Any:
         check_left()
-        with turns:
+        with lock:
             return forward(*args, **options)
 
     network.forward = one_pass

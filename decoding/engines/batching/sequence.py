@@ -1,60 +1,78 @@
-"""One text that a batch writes: what it has read and said, what it is to read next, and who reads along.
+"""One sequence that a batch decodes: its prompt, its steps so far, what it reads next, and who waits for it.
 
-Owns no thread and no network; `decoding.engines.batching.scheduler` does, and says who may touch what.
+Owns a sequence's state and the changes of it. Knows no thread and no network: a cache is only carried.
 """
 
-import threading
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from typing import Any
 
 from decoding.record.step import StepScores
 
 
-@dataclass(eq=False, slots=True)
-class Text:
-    """A text from `token_ids` and the picks of `forced`.
+class SequenceStatus(Enum):
+    WAITING = auto()
+    """Ids of its prompt are unread."""
+    ALONE = auto()
+    """It reads one id a step, in a pass of its own."""
+    IN_BATCH = auto()
+    """It reads one id a step, as a row of the shared pass; its cache is there."""
+    FINISHED = auto()
 
-    `wanted` holds the steps that each of its readers wants. `unread` are the ids to read next after what `cache` holds;
-    a text that is a row has its cache there. Once its prompt is read (`is_writing`), a step is all it asks for.
+
+@dataclass(eq=False, slots=True)
+class TokenSequence:
+    """A run from `prompt_ids` with the picks of `forced`.
+
+    `wanted` holds the number of steps that each of its readers waits for. `unread` are the ids to read next, after what
+    `cache` holds.
     """
 
-    token_ids: tuple[int, ...]
+    prompt_ids: tuple[int, ...]
     forced: Mapping[int, int]
     top_k: int
-    news: threading.Condition
     wanted: list[int]
     unread: list[int] = field(default_factory=list)
     cache: Any = None
-    readouts: list[StepScores] = field(default_factory=list)
-    is_writing: bool = False
-    ended: bool = False
+    row: int = -1
+    steps: list[StepScores] = field(default_factory=list)
+    status: SequenceStatus = SequenceStatus.WAITING
     error: Exception | None = None
 
     def __post_init__(self) -> None:
-        self.unread = list(self.token_ids)
+        self.unread = list(self.prompt_ids)
 
-    def go_on_after(self, readouts: list[StepScores], cache: Any) -> None:
-        """Take over what another run wrote: its readouts, and a cache that has read all but the last id."""
-        self.readouts, self.cache = readouts, cache
-        self.unread, self.is_writing = [self._last_id()], True
+    @property
+    def length(self) -> int:
+        """How many ids its cache holds."""
+        return len(self.prompt_ids) + len(self.steps) - len(self.unread)
 
-    def start_again(self) -> None:
+    @property
+    def last_id(self) -> int:
+        return self.steps[-1].picked_id if self.steps else self.prompt_ids[-1]
+
+    def resume(self, steps: list[StepScores], cache: Any) -> None:
+        """Take over the steps of an earlier run, with a cache that has read all but the last id."""
+        self.steps, self.cache = steps, cache
+        self.unread, self.status = [self.last_id], SequenceStatus.ALONE
+
+    def restart(self) -> None:
         """Forget the cache: the prompt and all picks are to be read again."""
-        self.cache, self.unread = None, [*self.token_ids, *(readout.picked_id for readout in self.readouts)]
+        self.cache, self.row, self.status = None, -1, SequenceStatus.WAITING
+        self.unread = [*self.prompt_ids, *(step.picked_id for step in self.steps)]
 
-    def say(self, readout: StepScores) -> None:
-        self.readouts.append(readout)
-        self.unread, self.is_writing = [self._last_id()], True
+    def append(self, step: StepScores) -> None:
+        """A step that was decoded; its pick is read next."""
+        self.steps.append(step)
+        self.unread = [self.last_id]
+        if self.status is SequenceStatus.WAITING:
+            self.status = SequenceStatus.ALONE
 
-    def is_like(self, token_ids: tuple[int, ...], forced: Mapping[int, int], top_k: int) -> bool:
-        """Whether a run with these picks can read along."""
-        return self.token_ids == token_ids and self.forced == forced and self.top_k >= top_k
+    def has_prefix_of(self, prompt_ids: tuple[int, ...], forced: Mapping[int, int], top_k: int) -> bool:
+        """Whether a run with these picks has the same steps, with no more candidates."""
+        return self.prompt_ids == prompt_ids and self.forced == forced and self.top_k >= top_k
 
     def is_done(self, end_ids: Collection[int]) -> bool:
-        """Whether nobody wants more of it, or it has ended by itself."""
-        said = len(self.readouts)
-        return said >= max(self.wanted, default=0) or (said > 0 and self._last_id() in end_ids)
-
-    def _last_id(self) -> int:
-        return self.readouts[-1].picked_id if self.readouts else self.token_ids[-1]
+        """Whether no reader waits for a further step, or the text has ended."""
+        return len(self.steps) >= max(self.wanted, default=0) or (bool(self.steps) and self.last_id in end_ids)

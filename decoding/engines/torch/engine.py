@@ -1,158 +1,47 @@
-"""The engine of this process: the classroom loop over a transformers model. Knows caches, and no text but the
-vocabulary's.
+"""Models that transformers computes in this process, made ready to decode. Owns the way from a loaded network to an
+engine.
 """
 
-import inspect
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
-from typing import Any
 
-import torch
-
-from decoding.engines import NO_PICKS
-from decoding.engines.prefix_cache import Memory
-from decoding.engines.torch import direct, graph, lean
-from decoding.engines.torch.names import cache_name
-from decoding.engines.torch.softmax import read_scores
-from decoding.engines.torch.threads import spare_the_cores
-from decoding.greedy import Forward, greedy_loop, score_rows
+from decoding.engines.local import LocalEngine, ModelFacts
+from decoding.engines.torch.gguf_network import load_gguf
+from decoding.engines.torch.network import TorchNetwork
+from decoding.engines.torch.reading_proof import prove, unproved
 from decoding.models.catalogue import Entry
+from decoding.models.lent import zero_gpu
 from decoding.models.loading import Loaded, load_model
+from decoding.models.sources import entry_of, holds_gguf
 from decoding.models.starter import Report, silent
-from decoding.pages import taken_ahead
-from decoding.record.step import StepScores
+
+__all__ = ["LocalEngine", "engine_of", "load"]
 
 
-def load(model: str | Entry, *, device: str = "auto", dtype: str = "auto", report: Report = silent) -> "LocalEngine":
-    """Load a model of the catalogue, or a local folder, and make it ready to decode; an entry of one's own may name any
-    repository of the Hub.
+def load(
+    model: str | Entry, *, device: str = "auto", dtype: str = "auto", report: Report = silent, why: str = ""
+) -> LocalEngine:
+    """Load a model for torch; see `decoding.engines.loading.load`. `why` says why torch computes it."""
+    entry = model if isinstance(model, Entry) else entry_of(model)
+    loading = load_gguf if holds_gguf(entry) else load_model
+    loaded = loading(entry, device=device, dtype=dtype, report=report)
+    if why:
+        loaded = replace(loaded, info=replace(loaded.info, why=f"{loaded.info.why}; {why}"))
+    return engine_of(loaded)
 
-    `device` is "auto", "cuda", "mps" or "cpu"; `dtype` is "auto" (float32 where it fits comfortably, else bfloat16),
-    "float32", "bfloat16" or "float16". `report` hears of progress. Raises RequestError for a name, device or dtype that
-    does not exist, ModelError for a model that cannot be had, RoomError for one that does not fit.
+
+def engine_of(loaded: Loaded) -> LocalEngine:
+    """The engine over a network that is in memory, which is tried with a few ids. Raises ModelError for a network that
+    does not read forward.
     """
-    return best(load_model(model, device=device, dtype=dtype, report=report))
-
-
-def best(loaded: Loaded) -> "LocalEngine":
-    """The fastest way of this device that says the same numbers; the run's `model.engine` names it.
-
-    `LocalEngine(loaded)` is the plain way, which every other one is held against.
-    """
-    ways = []
-    if direct.go_direct(loaded.network):
-        ways.append(direct.NAME)
-        if lean.lighten(loaded.network):
-            ways.append(lean.NAME)
-        spare_the_cores(loaded.network)
-    taken_ahead()  # of no use any more, where the weights stay where they are
-    engine, why = LocalEngine(loaded), [loaded.info.why]
-    if engine.network.device.type == graph.DEVICE:
-        engine.graph, why_not = graph.graph_loop(engine.network, engine.forward)
-        (why if why_not else ways).append(why_not or graph.NAME)
-    engine.info = replace(loaded.info, engine=", ".join([loaded.info.engine, *ways]), why="; ".join(why))
-    return engine
-
-
-class LocalEngine:
-    """See `decoding.engines.Engine`."""
-
-    def __init__(self, loaded: Loaded) -> None:
-        self.info = loaded.info
-        self.vocabulary = loaded.vocabulary
-        self.vocabulary_size = loaded.vocabulary_size
-        self.context_length = loaded.context_length
-        self.max_top_k: int | None = None
-        self.end_ids = loaded.end_ids
-        self.beginning_id = loaded.beginning_id
-        self.network = loaded.network
-        self.memory = Memory()
-        self.graph: graph.GraphLoop | None = None  # instead of the plain loop, where `best` found one
-        taken = inspect.signature(loaded.network.forward).parameters
-        self._cache_name = cache_name(loaded.network)
-        self._options: dict[str, Any] = {"use_cache": True} if self._cache_name else {}
-        if "logits_to_keep" in taken:
-            self._options["logits_to_keep"] = 1
-
-    def steps(
-        self, token_ids: Sequence[int], *, max_new_tokens: int, top_k: int, forced: Mapping[int, int] = NO_PICKS
-    ) -> Iterator[StepScores]:
-        room = max_new_tokens
-        if self.context_length is not None:
-            room = max(0, min(room, self.context_length - len(token_ids)))
-        last_cache: Any = None
-        readouts: list[StepScores] = []
-
-        def forward(unread: Sequence[int], cache: Any) -> tuple[torch.Tensor, Any]:
-            nonlocal last_cache
-            logits, last_cache = self.forward(unread, cache)
-            return logits, last_cache
-
-        loop: Any  # a generator each time
-        if forced:
-            loop = self._forced(forward, token_ids, max_new_tokens=room, top_k=top_k, forced=forced)
-        elif self.graph:
-            loop = self.graph(
-                forward, token_ids, forced=NO_PICKS, max_new_tokens=room, top_k=top_k, end_ids=self.end_ids
-            )
-        else:
-            loop = greedy_loop(
-                forward, token_ids, max_new_tokens=room, top_k=top_k, end_ids=self.end_ids, read=read_scores
-            )
-        try:
-            for readout in loop:
-                readouts.append(readout)
-                yield readout
-        finally:
-            loop.close()  # before anything is kept: what a graph has read is then in the cache
-            self.memory.keep(token_ids, readouts, last_cache, top_k=top_k)
-
-    def _forced(
-        self, forward: Forward, token_ids: Sequence[int], *, max_new_tokens: int, top_k: int, forced: Mapping[int, int]
-    ) -> Iterator[StepScores]:
-        """What is still remembered of the run, and then the rest of it."""
-        recalled = self.memory.recall(token_ids, forced, max_new_tokens=max_new_tokens, top_k=top_k)
-        readouts, cache = (recalled.readouts, recalled.cache) if recalled else ((), None)
-        yield from readouts
-        unread = token_ids if cache is None else [readouts[-1].picked_id if readouts else token_ids[-1]]
-        if not readouts or unread[0] not in self.end_ids:
-            yield from (self.graph or partial(greedy_loop, read=read_scores))(
-                forward,
-                unread,
-                forced=forced,
-                max_new_tokens=max_new_tokens,
-                top_k=top_k,
-                end_ids=self.end_ids,
-                first=len(readouts),
-                cache=cache,
-            )
-
-    def score(self, token_ids: Sequence[int], continuation_ids: Sequence[int], *, top_k: int) -> Iterator[StepScores]:
-        steps = len(continuation_ids)
-        options = self._options | ({"use_cache": False} if self._cache_name else {})
-        if "logits_to_keep" in options:
-            options["logits_to_keep"] = steps
-        with torch.inference_mode():
-            input_ids = torch.tensor([[*token_ids, *continuation_ids[:-1]]], device=self.network.device)  # (1, read)
-            rows = self.network(input_ids=input_ids, **options).logits[0, -steps:]  # (steps, vocabulary)
-        return score_rows(rows, continuation_ids, top_k=top_k, read=read_scores)
-
-    @torch.inference_mode()
-    def forward(self, unread: Sequence[int], cache: Any) -> tuple[torch.Tensor, Any]:
-        """One forward pass (see `decoding.greedy.Forward`). A model that remembers nothing is given the whole text
-        again: its cache is the ids themselves.
-        """
-        if self._cache_name is None:
-            unread = cache = [*(cache or ()), *unread]
-        options = (
-            self._options if cache is None or self._cache_name is None else self._options | {self._cache_name: cache}
-        )
-        input_ids = torch.tensor([list(unread)], device=self.network.device)  # (1, unread)
-        output = self.network(input_ids=input_ids, **options)
-        if self._cache_name is not None:
-            cache = getattr(output, self._cache_name, None)
-            if cache is None:  # it takes a cache and returns none
-                self._cache_name, cache = None, list(unread)
-                self._options.pop("use_cache")
-        return output.logits[0, -1], cache
+    is_here = not zero_gpu()  # a GPU that is lent is not here yet: the first run tries the network
+    proved = prove(loaded.network, model=loaded.info.id) if is_here else unproved(loaded.network)
+    facts = ModelFacts(
+        info=replace(loaded.info, why="; ".join(filter(None, (loaded.info.why, *proved.notes)))),
+        vocabulary=loaded.vocabulary,
+        vocabulary_size=loaded.vocabulary_size,
+        context_length=proved.context_length,
+        end_ids=loaded.end_ids,
+        beginning_id=loaded.beginning_id,
+    )
+    network = TorchNetwork(proved.reader, model=loaded.info.id, is_proved=is_here)
+    return LocalEngine(facts, network, reference=lambda: loaded.network)

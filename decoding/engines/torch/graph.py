@@ -21,8 +21,8 @@ from typing import Any
 import torch
 from transformers import DynamicCache, PreTrainedModel
 
-from decoding.engines.prefix_cache import can_crop
 from decoding.engines.torch.captured_step import TOP, RecordedStep, capture, readout_of
+from decoding.engines.torch.network import can_crop
 from decoding.engines.torch.readback import PinnedPost, Post, fly
 from decoding.engines.torch.softmax import read_scores
 from decoding.engines.torch.static_cache import bytes_of, can_fix

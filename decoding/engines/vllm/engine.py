@@ -16,7 +16,8 @@ from decoding.engines.vllm.responses import BrokenAnswerError, Reader, with_pick
 from decoding.errors import ModelError, RequestError
 from decoding.models.catalogue import Entry
 from decoding.models.devices import check_dtype
-from decoding.models.loading import Words, entry_of, load_words
+from decoding.models.loading import Words, load_words
+from decoding.models.sources import entry_of
 from decoding.models.starter import Report, silent
 from decoding.record.step import StepScores
 from decoding.record.trace import ModelInfo

@@ -15,14 +15,9 @@ from starlette.routing import Route
 from decoding.assets import texts
 from decoding.errors import FormatError, GreedyscopeError, RequestError
 from decoding.export import to_csv_file, to_html, to_markdown
+from decoding.limits import MAX_RUN_BYTES, MAX_TABLE_CHARACTERS, MAX_TEXT_TOKENS
 from decoding.record.trace import Trace
-from decoding.request import MAX_TEXT_TOKENS
 from decoding.verify import run_of
-
-MAX_BYTES = 8 * 2**20
-"""A run of 256 steps with 50 choices each after 50,000 characters is smaller."""
-MAX_TABLE_CHARACTERS = 4_000_000
-"""A Markdown table repeats the text in every row, so that a long run of a long prompt would take hundreds of MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +63,8 @@ async def _keep(request: Request) -> Response:
     data = b""
     async for part in request.stream():
         data += part
-        if len(data) > MAX_BYTES:
-            return PlainTextResponse(f"The run is larger than {MAX_BYTES // 2**20} MB; no larger one is read.", 413)
+        if len(data) > MAX_RUN_BYTES:
+            return PlainTextResponse(f"The run is larger than {MAX_RUN_BYTES // 2**20} MB; no larger one is read.", 413)
     try:
         content = await run_in_threadpool(lambda: written(form, read_run(data), language))
     except GreedyscopeError as error:

@@ -9,11 +9,11 @@ import pytest
 
 from decoding import cancellation
 from decoding.cancellation import LeftError
-from decoding.engines.batching.fair_lock import Turns, take_turns
+from decoding.engines.batching.fair_lock import FairLock, take_turns
 
 
 def test_first_come_first_served() -> None:
-    turns, order = Turns(), []
+    turns, order = FairLock(), []
     turns.__enter__()
     threads = []
     for number in range(5):
@@ -33,7 +33,7 @@ def test_first_come_first_served() -> None:
 
 
 def test_who_asks_again_at_once_is_behind_who_waits() -> None:
-    turns, order = Turns(), []
+    turns, order = FairLock(), []
     turns.__enter__()
 
     def other() -> None:
@@ -60,7 +60,7 @@ def a_network() -> Any:
 
 def test_a_failed_pass_hands_its_turn_on_and_the_signature_stays() -> None:
     network = a_network()
-    take_turns(network)
+    take_turns(network, FairLock())
     with pytest.raises(TypeError):
         network.forward(wrong=1)
     assert network.forward(input_ids=7) == 7
@@ -69,7 +69,7 @@ def test_a_failed_pass_hands_its_turn_on_and_the_signature_stays() -> None:
 
 def test_work_ends_where_nobody_waits_for_it() -> None:
     network, left, outcome = a_network(), threading.Event(), []
-    take_turns(network)
+    take_turns(network, FairLock())
 
     def work() -> None:
         cancellation.bear(left)
@@ -85,3 +85,16 @@ def test_work_ends_where_nobody_waits_for_it() -> None:
     thread.join(300)
     assert outcome == [1, "left"]
     assert network.forward(3) == 3  # the mark is that thread's alone
+
+
+def test_the_thread_that_holds_it_may_take_it_again() -> None:
+    """A batch's pass over a transformers network goes through the network's own turn as well."""
+    turns, order = FairLock(), []
+    with turns, turns:
+        thread = threading.Thread(target=lambda: (turns.__enter__(), order.append("other"), turns.__exit__()))
+        thread.start()
+        while not turns._waiting:
+            threading.Event().wait(0.001)
+        order.append("mine")
+    thread.join(300)
+    assert order == ["mine", "other"]

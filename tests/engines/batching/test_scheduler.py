@@ -1,492 +1,168 @@
-"""The batch: whoever comes and goes, in whatever order, every run is the run alone."""
+"""The plan of a round, by tables: who reads a prompt, who shares, who decodes alone, who waits."""
 
-import gc
-import threading
-import weakref
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
 import pytest
-import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-import decoding
-from decoding.engines.batching import batched_cache as rows_module
-from decoding.engines.batching import running_batch as seats_module
-from decoding.engines.batching import scheduler as batch_module
-from decoding.engines.batching.engine import SharedEngine
-from decoding.engines.batching.scheduler import Batch
-from decoding.engines.batching.sequence import Text
-from decoding.engines.prefix_cache import Memory
-from decoding.engines.torch.engine import LocalEngine
-from decoding.errors import ModelError
+from decoding.engines.batching.scheduler import SHORT_PROMPT, Limits, Scheduler
+from decoding.engines.batching.sequence import SequenceStatus, TokenSequence
 from decoding.record.step import StepScores
-from tests import tiny_models
 
-Folder = Callable[[str], Path]
-SHARING = ("gpt2", "llama", "qwen3", "gemma3_text", "mistral", "gpt_neox")
-"""Absolute and rotary positions, grouped heads, sliding windows in some layers and in all."""
+STEP = StepScores((7, 8), (-0.5, -1.5), 1.0)
+LIMITS = Limits(max_rows=4, fewest_rows=2, max_read=100, piece=10, ids_per_round=40)
 
 
-def load(folder: Path, **options: Any) -> LocalEngine:
-    return decoding.load(str(folder), device="cpu", **options)
+def waiting(length: int, *, read: int = 0) -> TokenSequence:
+    sequence = TokenSequence(tuple(range(length)), {}, 2, [9])
+    sequence.unread = sequence.unread[read:]
+    return sequence
 
 
-class ByHand(Batch):
-    """A batch whose rounds the test makes."""
-
-    def _start(self) -> None:
-        pass
-
-    def to_the_end(self) -> None:
-        while self.round():
-            pass
+def decoding_alone(length: int = 5) -> TokenSequence:
+    sequence = waiting(length, read=length)
+    sequence.append(STEP)
+    return sequence
 
 
-@dataclass
-class Reader:
-    """A run, and what it has read so far."""
-
-    token_ids: list[int]
-    steps: int
-    top_k: int
-    forced: Mapping[int, int]
-    text: Text | None = None
-    got: list[StepScores] = field(default_factory=list)
-
-    def join(self, batch: Batch) -> "Reader":
-        self.text = batch.join(self.token_ids, steps=self.steps, top_k=self.top_k, forced=self.forced)
-        return self
-
-    def read(self, batch: Batch) -> None:
-        """What is there, without waiting."""
-        assert self.text
-        while len(self.got) < min(self.steps, len(self.text.readouts)):
-            readout = batch.readout(self.text, len(self.got))
-            assert readout
-            self.got.append(readout)
-
-    def leave(self, batch: Batch) -> None:
-        assert self.text
-        batch.leave(self.text, steps=self.steps)
-
-    def check(self, alone: LocalEngine) -> None:
-        """Hold what was read against the same run of an engine that shares nothing and remembers nothing."""
-        alone.memory = Memory()
-        expected = list(alone.steps(self.token_ids, max_new_tokens=self.steps, top_k=self.top_k, forced=self.forced))[
-            : len(self.got)
-        ]
-        check_same(self.got, expected, self.top_k)
+def in_batch(length: int = 5) -> TokenSequence:
+    sequence = decoding_alone(length)
+    sequence.status = SequenceStatus.IN_BATCH
+    return sequence
 
 
-def check_same(got: list[StepScores], expected: list[StepScores], top_k: int) -> None:
-    assert [(r.token_ids[:top_k], r.picked and (r.picked.token_id, r.picked.rank)) for r in got] == [
-        (r.token_ids, r.picked and (r.picked.token_id, r.picked.rank)) for r in expected
-    ]
-    for one, other in zip(got, expected, strict=True):
-        ours, theirs = torch.tensor(one.logprobs[:top_k]).exp(), torch.tensor(other.logprobs).exp()
-        assert (ours - theirs).abs().max() < 1e-4
-        assert one.entropy == pytest.approx(other.entropy, abs=1e-3)
+def always(_: Sequence[int]) -> bool:
+    return True
 
 
-# ---- any order of arrivals and departures
+def scheduler(*sequences: TokenSequence, limits: Limits = LIMITS) -> Scheduler:
+    made = Scheduler(limits)
+    for sequence in sequences:
+        made.add(sequence)
+    return made
 
-PROMPTS = st.integers(1, 40).flatmap(lambda n: st.integers(0, 250).map(lambda first: list(range(first, first + n))))
-READERS = st.builds(
-    Reader,
-    token_ids=PROMPTS,
-    steps=st.integers(1, 24),
-    top_k=st.integers(1, 4),
-    forced=st.dictionaries(st.integers(0, 23), st.integers(0, 300), max_size=1),
+
+@pytest.mark.parametrize(
+    ("lengths", "pieces"),
+    [
+        ([200], [(0, 100)]),  # nobody else waits: as much as one pass may read
+        ([50], [(0, 50)]),
+        ([200, 5], [(0, 10), (1, 5)]),  # a piece of the long one, and all of the short one
+        ([5, 200], [(0, 5), (1, 10)]),
+        ([200, 300, 5], [(0, 10), (2, 5)]),  # two of 32 ids are a round's 40 and more: the shortest, and the oldest
+        ([5, 5, 5], [(0, 5), (1, 5)]),
+    ],
 )
-# An arrival, the departure of one of those who are there, or some rounds.
-EVENTS = st.lists(st.one_of(READERS, st.integers(-3, -1), st.integers(1, 6)), min_size=4, max_size=30)
+def test_prompts(lengths: list[int], pieces: list[tuple[int, int]]) -> None:
+    sequences = [waiting(length) for length in lengths]
+    plan = scheduler(*sequences).plan(always)
+    assert plan.prefill == tuple((sequences[place], count) for place, count in pieces)
+    assert (plan.rows, plan.alone) == ((), ())
 
 
-@pytest.mark.parametrize("architecture", [*SHARING, "mamba"])
-def test_whoever_comes_and_goes_every_run_is_the_run_alone(
-    tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch, architecture: str
+def test_a_prompt_without_a_reader_is_not_read() -> None:
+    left = waiting(5)
+    left.wanted.clear()
+    assert scheduler(left, waiting(9)).plan(always).prefill[0][1] == 9
+
+
+def test_a_long_prompt_comes_to_its_end_whatever_arrives() -> None:
+    long = waiting(100)
+    made = scheduler(long)
+    for _ in range(10):
+        for _ in range(3):
+            made.add(waiting(1))
+        plan = made.plan(always)
+        for sequence, count in plan.prefill:
+            del sequence.unread[:count]
+    assert not long.unread
+
+
+@pytest.mark.parametrize(
+    ("rows", "alone", "join", "leave", "shared", "apart"),
+    [
+        (0, 1, 0, 0, 0, 1),  # one run: no batch
+        (0, 2, 2, 0, 2, 0),
+        (2, 1, 1, 0, 3, 0),
+        (4, 2, 0, 0, 4, 2),  # full: the others decode alone
+        (3, 2, 1, 0, 4, 1),
+        (1, 0, 0, 1, 0, 1),  # left over
+        (1, 1, 1, 0, 2, 0),
+    ],
+)
+def test_who_shares(rows: int, alone: int, join: int, leave: int, shared: int, apart: int) -> None:
+    sequences = [in_batch() for _ in range(rows)] + [decoding_alone() for _ in range(alone)]
+    plan = scheduler(*sequences).plan(always)
+    assert [len(plan.join), len(plan.leave), len(plan.rows), len(plan.alone)] == [join, leave, shared, apart]
+    assert set(plan.join) <= set(plan.rows)
+    assert set(plan.leave) <= set(plan.alone)
+
+
+@pytest.mark.parametrize(("count", "shared"), [(2, 0), (3, 0), (4, 4)])
+def test_sharing_begins_where_it_is_faster(count: int, shared: int) -> None:
+    made = scheduler(*(decoding_alone() for _ in range(count)), limits=Limits(max_rows=8, fewest_rows=4))
+    assert len(made.plan(always).rows) == shared
+
+
+def test_a_batch_that_shrinks_below_the_fewest_ends() -> None:
+    made = scheduler(*(in_batch() for _ in range(3)), limits=Limits(fewest_rows=4))
+    plan = made.plan(always)
+    assert (len(plan.leave), len(plan.rows), len(plan.alone)) == (3, 0, 3)
+
+
+def test_whoever_finds_no_memory_decodes_alone() -> None:
+    made = scheduler(decoding_alone(5), decoding_alone(6), decoding_alone(700))
+    plan = made.plan(lambda lengths: sum(lengths) <= 11)
+    assert [sequence.length for sequence in plan.rows] == [5, 6]
+    assert [sequence.length for sequence in plan.alone] == [700]
+    assert not made.plan(lambda lengths: False).rows
+
+
+def test_a_network_that_cannot_share() -> None:
+    plan = scheduler(*(decoding_alone() for _ in range(3)), limits=Limits(can_share=False)).plan(always)
+    assert (len(plan.rows), len(plan.alone)) == (0, 3)
+
+
+@pytest.mark.parametrize("changes_numbers", [True, False])
+def test_a_shared_pass_that_failed(changes_numbers: bool) -> None:
+    one, other, third = in_batch(3), in_batch(4), decoding_alone()
+    made = scheduler(one, other, third)
+    made.batch_failed(changes_numbers=changes_numbers)
+    assert [sequence.status for sequence in (one, other, third)] == [
+        SequenceStatus.WAITING,
+        SequenceStatus.WAITING,
+        SequenceStatus.ALONE,
+    ]
+    assert one.unread == [0, 1, 2, 7]  # the prompt, and the pick
+    assert not made.plan(always).rows
+    for sequence in (one, other, third):
+        made.finish(sequence)
+    for _ in range(2):
+        made.add(decoding_alone())
+    assert bool(made.plan(always).rows) is not changes_numbers
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["waiting", "alone", "batch"]), st.integers(1, 300)), max_size=12),
+    st.integers(2, 6),
+    st.integers(2, 5),
+    st.integers(0, 1000),
+)
+def test_whatever_is_here_nobody_is_forgotten(
+    here: list[tuple[str, int]], max_rows: int, fewest: int, room: int
 ) -> None:
-    monkeypatch.setattr(rows_module, "COLUMNS", 5)  # so that the tensors are laid out often
-    monkeypatch.setattr(batch_module, "PIECE", 16)  # and prompts read in pieces
-    engine, alone = load(tiny_folder(architecture)), load(tiny_folder(architecture))
-    most = 0
-
-    @settings(max_examples=12, derandomize=True)
-    @given(events=EVENTS)
-    def drive(events: list[Reader | int]) -> None:
-        nonlocal most
-        engine.memory = Memory()
-        batch = ByHand(engine, max_rows=6)
-        here: list[Reader] = []
-        for event in events:
-            if isinstance(event, Reader):
-                last = max(0, tiny_models.CONTEXT - len(event.token_ids))
-                steps = min(event.steps, last)
-                picks = {step: token_id for step, token_id in event.forced.items() if step < steps}
-                here.append(Reader(event.token_ids, steps, event.top_k, picks).join(batch))
-            elif event < 0 and here:
-                gone = here.pop(event % len(here))
-                gone.leave(batch)
-                gone.check(alone)
-            for _ in range(event if isinstance(event, int) and event > 0 else 0):
-                batch.round()
-                most = max(most, len(batch._seats))
-                for reader in here:
-                    reader.read(batch)
-        batch.to_the_end()
-        for reader in here:
-            reader.read(batch)
-            assert len(reader.got) == reader.steps
-            reader.check(alone)
-        assert not batch._texts
-        assert not len(batch._seats)
-
-    drive()
-    assert most == 0 if architecture == "mamba" else most >= 2
-
-
-# ---- what a pass is made for
-
-
-class Passes:
-    """The shape of the ids that each forward pass of an engine reads."""
-
-    def __init__(self, engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.shapes: list[tuple[int, ...]] = []
-        forward = engine.network.forward
-
-        def counting(*, input_ids: torch.Tensor, **options: Any) -> Any:
-            self.shapes.append(tuple(input_ids.shape))
-            return forward(input_ids=input_ids, **options)
-
-        counting.__signature__ = __import__("inspect").signature(forward)  # type: ignore[attr-defined]
-        monkeypatch.setattr(engine.network, "forward", counting)
-
-
-def reader(first: int, steps: int = 6, *, length: int = 5, top_k: int = 3) -> Reader:
-    return Reader(list(range(first, first + length)), steps, top_k, {})
-
-
-def joined(batch: Batch, *readers: Reader) -> list[Reader]:
-    return [each.join(batch) for each in readers]
-
-
-def test_runs_share_their_passes(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = load(tiny_folder("llama"))
-    passes = Passes(engine, monkeypatch)
-    batch = ByHand(engine)
-    readers = joined(batch, reader(1), reader(50, length=3), reader(90, length=4))
-    batch.to_the_end()
-    # The shortest and the longest are read alone as well, once, and so are the first rows.
-    assert passes.shapes == [(3, 5), (1, 3), (1, 5), (3, 1), (1, 1), (1, 1), *[(3, 1)] * 4]
-    for each in readers:
-        each.read(batch)
-        assert len(each.got) == 6
-
-
-def test_a_run_alone_is_the_plain_run_bit_for_bit(tiny_folder: Folder) -> None:
-    engine, shared = load(tiny_folder("mistral")), SharedEngine(load(tiny_folder("mistral")))
-    ids = list(range(40, 70))
-    assert list(shared.steps(ids, max_new_tokens=20, top_k=4)) == list(engine.steps(ids, max_new_tokens=20, top_k=4))
-
-
-def test_who_is_left_behind_goes_on_alone(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = load(tiny_folder("gemma3_text"))
-    batch = ByHand(engine)
-    long, short = joined(batch, reader(1, 12), reader(50, 3))
-    passes = Passes(engine, monkeypatch)
-    batch.to_the_end()
-    assert passes.shapes[-9:] == [(1, 1)] * 9
-    assert len(batch._seats) == 0
-    for each in (long, short):
-        each.read(batch)
-        each.check(load(tiny_folder("gemma3_text")))
-
-
-def test_a_run_that_is_left_costs_no_further_pass(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = load(tiny_folder("llama"))
-    batch = ByHand(engine)
-    one, other = joined(batch, reader(1, 20), reader(50, 20))
-    batch.round()
-    passes = Passes(engine, monkeypatch)
-    one.leave(batch)
-    batch.round()
-    assert passes.shapes == [(1, 1)]  # the other's, alone
-    other.leave(batch)
-    assert not batch.round()
-    assert len(passes.shapes) == 1
-
-
-def test_a_prompt_that_nobody_waits_for_is_not_read(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = load(tiny_folder("llama"))
-    passes = Passes(engine, monkeypatch)
-    batch = ByHand(engine)
-    joined(batch, reader(1))[0].leave(batch)
-    assert not batch.round()
-    assert passes.shapes == []
-
-
-def test_a_long_prompt_is_read_in_pieces_between_the_steps_of_others(
-    tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(batch_module, "PIECE", 8)
-    monkeypatch.setattr(batch_module, "READ_A_ROUND", 8)
-    engine = load(tiny_folder("llama"))
-    batch = ByHand(engine)
-    short = reader(1, 12).join(batch)
-    batch.round()
-    long = reader(50, 2, length=30).join(batch)
-    passes = Passes(engine, monkeypatch)
-    for _ in range(4):
-        batch.round()
-    assert passes.shapes == [(1, 8), (1, 1), (1, 8), (1, 1), (1, 8), (1, 1), (1, 6), (2, 1), (1, 1), (1, 1)]
-    batch.to_the_end()
-    for each in (short, long):
-        each.read(batch)
-        each.check(load(tiny_folder("llama")))
-
-
-# ---- equal requests
-
-
-def test_equal_requests_are_computed_once(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = load(tiny_folder("llama"))
-    batch = ByHand(engine)
-    first = reader(1, 6).join(batch)
-    batch.round()
-    batch.round()
-    longer, shorter = joined(batch, reader(1, 9, top_k=2), reader(1, 3))  # while it is being written
-    passes = Passes(engine, monkeypatch)
-    batch.to_the_end()
-    assert passes.shapes == [(1, 1)] * 6  # two of nine were there, one of them was being read
-    again, longest = joined(batch, reader(1, 9), reader(1, 11))  # after it has ended
-    batch.to_the_end()
-    assert passes.shapes == [(1, 1)] * 8
-    assert batch.reused == 4
-    for each in (first, longer, shorter, again, longest):
-        each.read(batch)
-        assert len(each.got) == each.steps
-        each.check(load(tiny_folder("llama")))
-
-
-def test_more_candidates_are_another_text(tiny_folder: Folder) -> None:
-    engine = load(tiny_folder("llama"))
-    batch = ByHand(engine)
-    few, many = joined(batch, reader(1, top_k=2), reader(1, top_k=5))
-    batch.to_the_end()
-    for each in (few, many):
-        each.read(batch)
-        assert len(each.got[0].token_ids) == each.top_k
-        each.check(load(tiny_folder("llama")))
-
-
-def test_when_the_most_patient_leaves_the_others_end(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = load(tiny_folder("llama"))
-    passes = Passes(engine, monkeypatch)
-    batch = ByHand(engine)
-    patient, hasty = joined(batch, reader(1, 40), reader(1, 4))
-    batch.round()
-    patient.leave(batch)
-    batch.to_the_end()
-    hasty.read(batch)
-    assert len(hasty.got) == 4
-    assert len(passes.shapes) == 4
-
-
-def test_a_text_that_ends_by_itself_ends_for_all(tiny_folder: Folder) -> None:
-    engine, alone = load(tiny_folder("llama")), load(tiny_folder("llama"))
-    written = [r.token_ids[0] for r in alone.steps(list(range(1, 6)), max_new_tokens=20, top_k=1)]
-    end = next(i for n, i in enumerate(written) if n >= 3 and i not in written[:n])
-    engine.end_ids = frozenset({end})
-    shared = SharedEngine(engine)
-    for _ in range(2):  # written, and then remembered
-        got = list(shared.steps(list(range(1, 6)), max_new_tokens=20, top_k=1))
-        assert [r.token_ids[0] for r in got] == written[: written.index(end) + 1]
-
-
-def test_context_full(tiny_folder: Folder) -> None:
-    shared = SharedEngine(load(tiny_folder("gpt2")))
-    for length, steps in ((90, 6), (95, 1), (96, 0), (200, 0)):
-        assert len(list(shared.steps([5] * length, max_new_tokens=50, top_k=1))) == steps
-
-
-# ---- what cannot share, and what fails
-
-
-def test_in_sixteen_bits_no_pass_is_shared(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = load(tiny_folder("llama"), dtype="bfloat16")
-    passes = Passes(engine, monkeypatch)
-    batch = ByHand(engine)
-    readers = joined(batch, reader(1), reader(50, length=7))
-    batch.to_the_end()
-    assert {shape[0] for shape in passes.shapes} == {1}
-    for each in readers:
-        each.read(batch)
-        alone = load(tiny_folder("llama"), dtype="bfloat16")
-        assert each.got == list(alone.steps(each.token_ids, max_new_tokens=6, top_k=3))  # bit for bit
-
-
-def test_what_cannot_share_takes_turns(tiny_folder: Folder) -> None:
-    batch = ByHand(load(tiny_folder("mamba")))
-    readers = joined(batch, reader(1, 5), reader(50, 5), reader(90, 5))
-    batch.round()
-    for done in range(2, 5):
-        batch.round()
-        assert [len(each.text.readouts) for each in readers if each.text] == [done + 1] * 3
-
-
-@pytest.mark.parametrize("lengths", [(5, 7), (6, 6)])
-def test_a_shared_pass_that_fails_is_not_tried_again(
-    tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch, lengths: tuple[int, int]
-) -> None:
-    engine = load(tiny_folder("llama"))
-    batch = ByHand(engine)
-    readers = joined(batch, *(reader(first, 9, length=n) for first, n in zip((1, 50), lengths, strict=True)))
-    batch.round()
-    step, tries = rows_module.Rows.step, 0
-
-    def fail(*_: Any) -> Any:
-        nonlocal tries
-        tries += 1
-        raise torch.OutOfMemoryError("no room")
-
-    monkeypatch.setattr(rows_module.Rows, "step", fail)
-    batch.to_the_end()
-    assert tries == 1
-    for each in readers:
-        each.read(batch)
-        assert len(each.got) == 9
-        each.check(load(tiny_folder("llama")))
-    monkeypatch.setattr(rows_module.Rows, "step", step)
-    joined(batch, reader(3), reader(52))
-    batch.round()
-    assert len(batch._seats) == 2  # when all had ended, it was forgiven
-
-
-def test_a_network_whose_rows_differ_never_shares_again(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = load(tiny_folder("gpt2"))
-    batch = ByHand(engine)
-    honest = rows_module.Rows.step
-
-    def forget(self: Any, ids: Any) -> torch.Tensor:
-        return honest(self, ids).roll(1, dims=-1)
-
-    monkeypatch.setattr(rows_module.Rows, "step", forget)
-    readers = joined(batch, reader(1, 8), reader(50, 8, length=9))
-    batch.to_the_end()
-    assert not batch._seats.may_share
-    for each in readers:
-        each.read(batch)
-        each.check(load(tiny_folder("gpt2")))
-
-
-@pytest.mark.parametrize(("free", "seats"), [(0, 0), (None, 2), (2**40, 2)])
-def test_where_memory_is_short_no_rows_are_laid_out(
-    tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch, free: int | None, seats: int
-) -> None:
-    monkeypatch.setattr(seats_module, "free_on", lambda _: free)
-    batch = ByHand(load(tiny_folder("llama")))
-    readers = joined(batch, reader(1), reader(50))
-    batch.round()
-    assert len(batch._seats) == seats
-    batch.to_the_end()
-    for each in readers:
-        each.read(batch)
-        each.check(load(tiny_folder("llama")))
-
-
-def test_numbers_that_are_none_end_their_own_run_only(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = load(tiny_folder("llama"))
-    batch = ByHand(engine)
-    sick, well = joined(batch, reader(1, 8), reader(50, 8))
-    batch.round()
-    honest = rows_module.Rows.step
-
-    def spoil(self: Any, ids: Any) -> torch.Tensor:
-        logits = honest(self, ids)
-        logits[0] = torch.nan
-        return logits
-
-    monkeypatch.setattr(rows_module.Rows, "step", spoil)
-    batch.round()
-    sick.read(batch)
-    assert sick.text
-    with pytest.raises(ModelError, match="is not a number"):
-        batch.readout(sick.text, len(sick.got))
-    batch.to_the_end()
-    well.read(batch)
-    well.check(load(tiny_folder("llama")))
-    assert len(well.got) == 8
-
-
-# ---- with threads, as the page uses it
-
-
-def test_many_at_once_and_then_no_thread(tiny_folder: Folder) -> None:
-    shared, alone = SharedEngine(load(tiny_folder("qwen3"))), load(tiny_folder("qwen3"))
-    readers = [reader(7 * n, 12, length=2 + n) for n in range(12)]
-
-    def work(each: Reader) -> None:
-        each.got = list(shared.steps(each.token_ids, max_new_tokens=12, top_k=3))
-
-    threads = [threading.Thread(target=work, args=(each,)) for each in readers]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(300)
-    for each in readers:
-        assert len(each.got) == 12
-        each.check(alone)
-    worker = shared.batch._worker
-    if worker:
-        worker.join(300)
-    assert shared.batch._worker is None
-
-
-def test_what_the_rows_took_is_given_back_when_nobody_is_left(
-    tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    batch = ByHand(load(tiny_folder("llama")))
-    alive: list[Any] = []
-    monkeypatch.setattr(batch_module, "give_back", lambda: alive.append(rows()))
-    gc.disable()  # nobody else shall have to find them
-    try:
-        texts = [batch.join(ids, steps=4, top_k=2, forced={}) for ids in ([1, 2, 3], [4, 5])]
-        batch.round()
-        rows = weakref.ref(batch._seats._rows)
-        assert len(rows()) == 2
-        batch._work()
-    finally:
-        gc.enable()
-    assert ([len(text.readouts) for text in texts], alive) == ([4, 4], [None])
-
-
-def test_closing_the_iterator_leaves(tiny_folder: Folder) -> None:
-    shared = SharedEngine(load(tiny_folder("llama")))
-    steps: Any = shared.steps([1, 2, 3], max_new_tokens=90, top_k=2)
-    next(steps)
-    worker = shared.batch._worker
-    steps.close()
-    if worker:
-        worker.join(300)
-    assert shared.batch._texts == []
-
-
-def test_beam_search_and_given_texts_beside_the_batch(tiny_folder: Folder) -> None:
-    shared, alone = SharedEngine(load(tiny_folder("llama"))), load(tiny_folder("llama"))
-    ids = list(range(1, 6))
-    run = shared.steps(ids, max_new_tokens=60, top_k=2)
-    next(run)
-    options: Any = {"max_new_tokens": 6, "num_beams": 3, "top_k": 2}
-    found, expected = (decoding.beam_search(engine, "abc", **options) for engine in (shared, alone))
-    assert found == expected
-    texts = [decoding.score(engine, "abc", "def", top_k=2) for engine in (shared, alone)]
-    assert texts[0] == texts[1]
-    trace = decoding.trace(shared, "abc", max_new_tokens=8, top_k=2)
-    assert decoding.agreement(shared, trace).identical
-    rest = list(run)
-    assert len(rest) == 59
+    limits = Limits(max_rows=max_rows, fewest_rows=min(fewest, max_rows), max_read=100, piece=10, ids_per_round=40)
+    batch = [length for kind, length in here if kind == "batch"]
+    kinds = {"waiting": waiting, "alone": decoding_alone, "batch": in_batch}
+    sequences = [kinds[kind](length) for kind, length in here if kind != "batch"]
+    sequences += [in_batch(length) for length in batch[:max_rows]]
+    plan = scheduler(*sequences, limits=limits).plan(lambda lengths: sum(lengths) <= room)
+    stepping = [*plan.rows, *plan.alone]
+    assert len(stepping) == len(set(stepping))
+    assert set(stepping) == {s for s in sequences if s.status is not SequenceStatus.WAITING}  # everyone has a step
+    assert len(plan.rows) <= max_rows
+    assert not plan.rows or len(plan.rows) >= limits.fewest_rows
+    prompts = [s for s in sequences if s.status is SequenceStatus.WAITING]
+    assert not prompts or plan.prefill[0][0] is prompts[0]
+    assert sum(max(count, SHORT_PROMPT) for _, count in plan.prefill[:-1]) < 40 or len(sequences) == 1

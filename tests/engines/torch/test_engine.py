@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import decoding
-from decoding.engines.torch.engine import LocalEngine
+from decoding.engines.local import LocalEngine
 from decoding.record.trace import Trace
 from tests import tiny_models
 

@@ -1,0 +1,231 @@
+"""The worker: the thread that carries out the scheduler's rounds on a network.
+
+Owns the thread, the batch and the caches; readers wait for steps, and never touch the network. All that readers and the
+worker share is guarded by `_lock`.
+
+- **Equal requests** are one sequence: whoever asks for what is being decoded reads along from its beginning, and
+  whoever wants more steps prolongs it. What was decoded stays in the engine's prefix cache, within its bounds.
+- **Leaving.** A sequence without a reader is dropped before the next round.
+- **A pass that fails** ends its own sequence; a shared one is not tried again, and its sequences are read anew alone.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+
+from decoding.cancellation import check_left
+from decoding.engines.batching.scheduler import MAX_ROWS, Limits, Scheduler
+from decoding.engines.batching.sequence import SequenceStatus, TokenSequence
+from decoding.engines.local import LocalEngine
+from decoding.engines.network import Logits, RunningBatch
+from decoding.errors import ModelError
+from decoding.models.malloc import give_back
+from decoding.models.resources import OUT_OF_MEMORY, free_memory, is_out_of_memory
+from decoding.record.step import StepScores
+
+_log = logging.getLogger(__name__)
+_CHECK_SECONDS = 0.2
+"""How often a reader that waits looks whether it has left."""
+
+
+class Worker:
+    """See above. `engine` is the engine of one run at a time, whose network, end of text and prefix cache these are;
+    `free` says how much memory there is (None: unknown).
+    """
+
+    def __init__(
+        self, engine: LocalEngine, *, max_rows: int = MAX_ROWS, free: Callable[[], int | None] = free_memory
+    ) -> None:
+        self._engine, self._network, self._max_rows, self._free = engine, engine.network, max_rows, free
+        self._lock = threading.Lock()
+        self._news = threading.Condition(self._lock)
+        self._thread: threading.Thread | None = None
+        self._batch: RunningBatch | None = None
+        self._scheduler = self._new_scheduler()
+        self.reused = 0
+        """Readers that were served, in whole or in part, from what another run decoded."""
+
+    # ---- readers
+
+    def join(self, prompt_ids: Sequence[int], *, steps: int, top_k: int, forced: Mapping[int, int]) -> TokenSequence:
+        """A sequence to read from its first step, at least `steps` long unless it ends by itself; `leave` it in the
+        end. Raises ModelError through `step` where a pass fails.
+        """
+        ids = tuple(prompt_ids)
+        if sequence := self._read_along(ids, steps, top_k, forced):
+            return sequence
+        recalled = self._engine.prefix_cache.recall(ids, forced, max_new_tokens=steps, top_k=top_k)  # copies: no lock
+        if sequence := self._read_along(ids, steps, top_k, forced):  # another reader was faster
+            return sequence
+        sequence = TokenSequence(ids, dict(forced), top_k, [steps])
+        if recalled:
+            sequence.resume(list(recalled.steps), recalled.cache)
+        with self._lock:
+            self.reused += recalled is not None
+            if sequence.is_done(self._engine.end_ids):
+                sequence.status = SequenceStatus.FINISHED
+            else:
+                self._scheduler.add(sequence)
+                self._start()
+        return sequence
+
+    def step(self, sequence: TokenSequence, index: int) -> StepScores | None:
+        """A step of a sequence, waited for; None where it ends before. Raises what ended it, LeftError for a reader who
+        has left.
+        """
+        with self._lock:
+            while len(sequence.steps) <= index and sequence.status is not SequenceStatus.FINISHED:
+                check_left()
+                self._news.wait(_CHECK_SECONDS)
+            if index < len(sequence.steps):
+                return sequence.steps[index]
+            if sequence.error:
+                raise sequence.error
+            return None
+
+    def leave(self, sequence: TokenSequence, *, steps: int) -> None:
+        """One reader less, who waited for so many steps."""
+        with self._lock:
+            sequence.wanted.remove(steps)
+
+    def _read_along(
+        self, ids: tuple[int, ...], steps: int, top_k: int, forced: Mapping[int, int]
+    ) -> TokenSequence | None:
+        with self._lock:
+            for sequence in self._scheduler.sequences:
+                if sequence.has_prefix_of(ids, forced, top_k):
+                    sequence.wanted.append(steps)
+                    self.reused += 1
+                    return sequence
+        return None
+
+    def _start(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="batch", daemon=True)
+            self._thread.start()
+
+    # ---- the worker's own thread
+
+    def _work(self) -> None:
+        try:
+            while self.round():
+                pass
+            give_back()  # caches of many sizes came and went
+        except BaseException as error:  # a bug; no reader may wait for ever
+            _log.exception("the batch failed")
+            with self._lock:
+                self._thread, self._batch = None, None
+                for sequence in list(self._scheduler.sequences):
+                    sequence.error = RuntimeError(f"the batch failed: {error!r:.200}")
+                    self._scheduler.finish(sequence)
+                self._scheduler = self._new_scheduler()
+                self._news.notify_all()
+
+    def round(self) -> bool:
+        """One round of the scheduler; False where there is nothing to do, and the thread ends."""
+        with self._lock:
+            for sequence in self._scheduler.done(self._engine.end_ids):
+                self._finish(sequence)
+            if not self._scheduler.sequences:
+                self._thread, self._batch = None, None
+                return False
+            plan = self._scheduler.plan(self._has_room)
+        for sequence, count in plan.prefill:
+            if sequence.wanted:  # its reader may have left in this round
+                self._read(sequence, count)
+        for sequence in plan.leave:
+            self._take_out(sequence)
+        in_batch = [sequence for sequence in plan.rows if sequence not in plan.join or self._put_in(sequence)]
+        if in_batch:
+            self._step_together(in_batch)
+        for sequence in (*plan.alone, *(s for s in plan.join if s.status is SequenceStatus.ALONE)):
+            self._read(sequence, len(sequence.unread))
+        return True
+
+    def _has_room(self, lengths: Sequence[int]) -> bool:
+        """Whether sequences of these lengths may join: twice their memory has to be free."""
+        if self._batch is None:
+            self._batch = self._network.new_batch(self._max_rows)
+        free = self._free()
+        return self._batch is not None and (free is None or 2 * self._batch.bytes_to_insert(lengths) <= free)
+
+    def _read(self, sequence: TokenSequence, count: int) -> None:
+        """Read the next `count` unread ids of a sequence in a pass of its own."""
+        now, sequence.unread = sequence.unread[:count], sequence.unread[count:]
+        try:
+            logits, sequence.cache = self._network.read(now, sequence.cache)
+        except Exception as error:
+            self._fail(sequence, error)
+            return
+        if not sequence.unread:
+            self._append(sequence, logits[-1])
+
+    def _put_in(self, sequence: TokenSequence) -> bool:
+        assert self._batch
+        try:
+            sequence.row = self._batch.insert(sequence.cache)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            _log.warning("no memory for a larger batch; the run goes on alone")
+            return False
+        sequence.cache, sequence.status = None, SequenceStatus.IN_BATCH
+        return True
+
+    def _take_out(self, sequence: TokenSequence) -> None:
+        assert self._batch
+        sequence.cache = self._batch.remove(sequence.row)
+        sequence.row, sequence.status = -1, SequenceStatus.ALONE
+
+    def _step_together(self, sequences: Sequence[TokenSequence]) -> None:
+        assert self._batch
+        try:
+            logits = self._batch.step({sequence.row: sequence.unread[0] for sequence in sequences})
+        except Exception as error:
+            _log.warning("a shared pass failed; its runs go on one by one", exc_info=True)
+            with self._lock:
+                self._scheduler.batch_failed(changes_numbers=isinstance(error, ModelError))
+                self._batch = None
+            return
+        for sequence in sequences:
+            self._append(sequence, logits[sequence.row])
+
+    def _append(self, sequence: TokenSequence, logits: Logits) -> None:
+        try:
+            step = self._network.scores(logits, sequence.top_k, sequence.forced.get(len(sequence.steps)))
+        except Exception as error:
+            self._fail(sequence, error)
+            return
+        with self._lock:
+            sequence.append(step)
+            if sequence.is_done(self._engine.end_ids):
+                self._finish(sequence)
+            self._news.notify_all()
+
+    def _fail(self, sequence: TokenSequence, error: Exception) -> None:
+        if is_out_of_memory(error):
+            error = ModelError(OUT_OF_MEMORY, field="prompt")
+        with self._lock:
+            sequence.error = error
+            self._finish(sequence)
+            self._news.notify_all()
+
+    def _finish(self, sequence: TokenSequence) -> None:
+        """Under the lock, so that a run like this one reads along, or else finds it in the prefix cache."""
+        if sequence.status is SequenceStatus.IN_BATCH:
+            self._take_out(sequence)
+        if sequence.error is None:
+            self._engine.prefix_cache.keep(sequence.prompt_ids, sequence.steps, sequence.cache, top_k=sequence.top_k)
+        sequence.cache = None
+        self._scheduler.finish(sequence)
+
+    def _new_scheduler(self) -> Scheduler:
+        network = self._network
+        return Scheduler(
+            Limits(
+                max_rows=self._max_rows,
+                fewest_rows=max(2, network.fewest_rows),
+                max_read=network.max_read,
+                can_share=network.new_batch(self._max_rows) is not None,
+            )
+        )

@@ -1,0 +1,74 @@
+"""Which way a model is computed in this process, and why: ONNX Runtime on a CPU, torch everywhere else.
+
+Owns the choice alone. On a CPU in float32 a model that has a graph goes to ONNX Runtime; what has none, other dtypes
+and GPUs go through transformers. torch is imported only where it computes.
+"""
+
+import logging
+from pathlib import Path
+
+from decoding.engines import ENGINES
+from decoding.engines.local import LocalEngine
+from decoding.errors import RequestError
+from decoding.models.catalogue import Entry
+from decoding.models.devices import place
+from decoding.models.resources import parameters_in
+from decoding.models.sources import entry_of, find_source, holds_gguf
+from decoding.models.spec import NoGraphError
+from decoding.models.spec_config import spec_of_config
+from decoding.models.starter import Report, silent
+
+TORCH_ASKED = "torch was asked for"
+NO_GRAPH = "transformers computes it, because ONNX Runtime has no graph of it here"
+NO_ENGINE = 'There is no engine "{engine}": choose one of {engines}, or the address of a vLLM server.'
+
+
+def load(
+    model: str | Entry, *, device: str = "auto", dtype: str = "auto", engine: str = "auto", report: Report = silent
+) -> LocalEngine:
+    """Load a model of the catalogue, a local folder or a GGUF file, and make it ready to decode; an entry of one's own
+    may name any repository of the Hub.
+
+    `device` is "auto", "cuda", "mps" or "cpu"; `dtype` is "auto" (float32 where it fits comfortably, else bfloat16),
+    "float32", "bfloat16" or "float16"; `engine` is "auto", or "torch" for transformers' network everywhere. `report`
+    hears of progress. Raises RequestError for a name, device, dtype or engine that does not exist, ModelError for a
+    model that cannot be had, RoomError for one that does not fit.
+    """
+    if engine not in ENGINES:
+        raise RequestError(NO_ENGINE.format(engine=engine[:80], engines=", ".join(ENGINES)), field="model")
+    entry = model if isinstance(model, Entry) else entry_of(model)
+    why = TORCH_ASKED if engine == "torch" else ""
+    placement = place(entry.name, 0 if holds_gguf(entry) else entry.parameters, device=device, dtype=dtype)
+    if not why and (placement.device, placement.dtype) == ("cpu", "float32"):
+        try:
+            return _by_graph(entry, placement.why, dtype, report)
+        except NoGraphError as error:
+            logging.getLogger(__name__).info("%s goes through transformers: %s", entry.name, error)
+            why = NO_GRAPH
+    from decoding.engines.torch.engine import load as load_torch  # here: it takes seconds to import
+
+    return load_torch(entry, device=device, dtype=dtype, report=report, why=why)
+
+
+def _by_graph(entry: Entry, why: str, dtype: str, report: Report) -> LocalEngine:
+    """By ONNX Runtime. Raises NoGraphError where there is no graph of such a model, or where only 16 bits fit."""
+    from decoding.engines.onnx.engine import load_graph  # here: a GPU needs no ONNX Runtime
+
+    def fits(half: Path, parameters: int) -> None:
+        try:
+            spec_of_config(half, "float32")
+        except NoGraphError:
+            from decoding.models.loading import check_config
+
+            check_config(entry.name, half)
+        _check_dtype(entry, parameters, dtype)
+
+    source = find_source(entry, report, fits)
+    if source.is_dir():
+        _check_dtype(entry, parameters_in(source), dtype)
+    return load_graph(entry, source, why=why, report=report)
+
+
+def _check_dtype(entry: Entry, parameters: int, dtype: str) -> None:
+    if not entry.parameters and place(entry.name, parameters, device="cpu", dtype=dtype).dtype != "float32":
+        raise NoGraphError("it does not fit comfortably in float32")

@@ -1,0 +1,121 @@
+"""The engine of this process: the classroom loop over a network, whatever computes it.
+
+Owns one run at a time: how far it may go, what is read of a long prompt at once, and what is kept of it. Knows ids and
+the protocol of `decoding.engines.network`; no library that computes.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from decoding.cancellation import check_left
+from decoding.engines.network import Cache, Logits, Network
+from decoding.engines.prefix_cache import PrefixCache
+from decoding.greedy import greedy_loop, score_rows
+from decoding.record.step import NO_PICKS, StepScores
+from decoding.record.tokens import Vocabulary
+from decoding.record.trace import ModelInfo
+
+SCORED_NUMBERS = 2**24
+"""The most logits that one pass returns of a given text: 67 MB, or 64 positions over 262,144 words."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What an engine says of its model; see `decoding.engines.Engine`."""
+
+    info: ModelInfo
+    vocabulary: Vocabulary
+    vocabulary_size: int
+    context_length: int | None
+    end_ids: frozenset[int]
+    beginning_id: int | None
+
+
+class LocalEngine:
+    """See `decoding.engines.Engine`. One run at a time; `decoding.engines.batching` serves many."""
+
+    def __init__(self, facts: ModelFacts, network: Network, *, reference: Callable[[], Any] | None = None) -> None:
+        self.info = facts.info
+        self.vocabulary = facts.vocabulary
+        self.vocabulary_size = facts.vocabulary_size
+        self.context_length = facts.context_length
+        self.max_top_k: int | None = None
+        self.end_ids = facts.end_ids
+        self.beginning_id = facts.beginning_id
+        self.network = network
+        self.prefix_cache = PrefixCache(network)
+        self.reference = reference
+        """Loads the transformers network of the same weights, which beam search and the proof by `generate` ask; None
+        where there is none.
+        """
+
+    def steps(
+        self, token_ids: Sequence[int], *, max_new_tokens: int, top_k: int, forced: Mapping[int, int] = NO_PICKS
+    ) -> Iterator[StepScores]:
+        room = max_new_tokens
+        if self.context_length is not None:
+            room = max(0, min(room, self.context_length - len(token_ids)))
+        prefix = self.prefix_cache.recall(token_ids, forced, max_new_tokens=room, top_k=top_k) if forced else None
+        done: list[StepScores] = list(prefix.steps) if prefix else []
+        cache: Cache = prefix.cache if prefix else None
+        unread: Sequence[int] = token_ids
+        if prefix:
+            unread = [done[-1].picked_id if done else token_ids[-1]]
+
+        def forward(ids: Sequence[int], before: Cache) -> tuple[Logits, Cache]:
+            nonlocal cache
+            cache = before
+            for piece in _pieces(ids, self.network.max_read):
+                check_left()
+                logits, cache = self.network.read(piece, cache)
+            return logits[-1], cache
+
+        try:
+            yield from done
+            if done and unread[0] in self.end_ids:
+                return
+            for step in greedy_loop(
+                forward,
+                unread,
+                max_new_tokens=room,
+                top_k=top_k,
+                end_ids=self.end_ids,
+                forced=forced,
+                first=len(done),
+                cache=cache,
+                read=self.network.scores,
+            ):
+                done.append(step)
+                yield step
+        finally:
+            self.prefix_cache.keep(token_ids, done, cache, top_k=top_k)
+
+    def score(self, token_ids: Sequence[int], continuation_ids: Sequence[int], *, top_k: int) -> Iterator[StepScores]:
+        return score_rows(
+            self._rows(token_ids, continuation_ids), continuation_ids, top_k=top_k, read=self.network.scores
+        )
+
+    def _rows(self, token_ids: Sequence[int], continuation_ids: Sequence[int]) -> Iterator[Logits]:
+        """The logits before each id of the continuation, in passes of bounded size."""
+        cache: Cache = None
+        if self.network.max_read is None:  # each pass reads the whole text up to there
+            text, most = [*token_ids, *continuation_ids[:-1]], max(1, SCORED_NUMBERS // self.vocabulary_size)
+            for end in range(len(token_ids), len(text) + 1, most):
+                last = min(most, len(text) + 1 - end)
+                logits, _ = self.network.read(text[: end + last - 1], None, last=last)
+                yield from logits
+            return
+        at_once = min(self.network.max_read, max(1, SCORED_NUMBERS // self.vocabulary_size))
+        for piece in _pieces(token_ids[:-1], self.network.max_read):
+            check_left()
+            _, cache = self.network.read(piece, cache)
+        for piece in _pieces([token_ids[-1], *continuation_ids[:-1]], at_once):
+            check_left()
+            logits, cache = self.network.read(piece, cache, last=len(piece))
+            yield from logits
+
+
+def _pieces(token_ids: Sequence[int], most: int | None) -> Iterator[Sequence[int]]:
+    most = most or max(1, len(token_ids))
+    return (token_ids[start : start + most] for start in range(0, len(token_ids), most))

@@ -1,0 +1,52 @@
+"""GPT-2: learned positions, norms with a mean, biases everywhere.
+
+x += output(attention(qkv(norm(x))))
+x += down(gelu(up(norm(x))))
+"""
+
+from decoding.engines.onnx.architecture.pieces import Pieces
+
+SAFETENSORS = {
+    "embedding": "transformer.wte.weight",
+    "position_embedding": "transformer.wpe.weight",
+    "attention_norm": "transformer.h.{layer}.ln_1.weight",
+    "qkv": "transformer.h.{layer}.attn.c_attn.weight",
+    "output": "transformer.h.{layer}.attn.c_proj.weight",
+    "mlp_norm": "transformer.h.{layer}.ln_2.weight",
+    "up": "transformer.h.{layer}.mlp.c_fc.weight",
+    "down": "transformer.h.{layer}.mlp.c_proj.weight",
+    "last_norm": "transformer.ln_f.weight",
+    "head": "lm_head.weight",
+}
+GGUF = {
+    "embedding": "token_embd.weight",
+    "position_embedding": "position_embd.weight",
+    "attention_norm": "blk.{layer}.attn_norm.weight",
+    "qkv": "blk.{layer}.attn_qkv.weight",
+    "output": "blk.{layer}.attn_output.weight",
+    "mlp_norm": "blk.{layer}.ffn_norm.weight",
+    "up": "blk.{layer}.ffn_up.weight",
+    "down": "blk.{layer}.ffn_down.weight",
+    "last_norm": "output_norm.weight",
+    "head": "output.weight",
+}
+BY_INPUTS = True
+"""Its safetensors hold matrices as (inputs, outputs)."""
+
+
+def write(pieces: Pieces) -> None:
+    graph, spec = pieces.graph, pieces.spec
+    x = graph.node("Add", [pieces.begin(), pieces.learned_positions()])  # (rows, ids, width)
+    normed = pieces.layer_norm(x, "attention_norm", 0)
+    for layer in range(spec.layers):
+        # 1. qkv, attention  (rows, ids, heads · head width)
+        qkv = pieces.linear(normed, "qkv", layer, bias=spec.qkv_bias)
+        written = pieces.linear(pieces.attention([qkv], layer), "output", layer, bias=spec.output_bias)
+        # 2. mlp  (rows, ids, width)
+        x, normed = pieces.add_layer_norm(x, written, "mlp_norm", layer)
+        inner = pieces.activation(pieces.linear(normed, "up", layer, bias=spec.mlp_bias))
+        more = pieces.linear(inner, "down", layer, bias=spec.mlp_bias)
+        # 3. the next layer's norm, or the last
+        after = ("last_norm", None) if layer + 1 == spec.layers else ("attention_norm", layer + 1)
+        x, normed = pieces.add_layer_norm(x, more, *after)
+    pieces.end(normed)

@@ -1,0 +1,65 @@
+"""GPT-NeoX, and the Korean polyglot-ko: part of each head turns, attention and MLP read the same x.
+
+x += output(attention(rotate(qkv(norm(x))))) + down(gelu(up(other norm(x))))    parallel
+x += output(attention(…)), x += down(gelu(up(norm(x))))                         one after the other
+"""
+
+from decoding.engines.onnx.architecture.pieces import Pieces
+
+SAFETENSORS = {
+    "embedding": "gpt_neox.embed_in.weight",
+    "attention_norm": "gpt_neox.layers.{layer}.input_layernorm.weight",
+    "qkv": "gpt_neox.layers.{layer}.attention.query_key_value.weight",
+    "output": "gpt_neox.layers.{layer}.attention.dense.weight",
+    "mlp_norm": "gpt_neox.layers.{layer}.post_attention_layernorm.weight",
+    "up": "gpt_neox.layers.{layer}.mlp.dense_h_to_4h.weight",
+    "down": "gpt_neox.layers.{layer}.mlp.dense_4h_to_h.weight",
+    "last_norm": "gpt_neox.final_layer_norm.weight",
+    "head": "embed_out.weight",
+}
+GGUF = {
+    "embedding": "token_embd.weight",
+    "attention_norm": "blk.{layer}.attn_norm.weight",
+    "qkv": "blk.{layer}.attn_qkv.weight",
+    "output": "blk.{layer}.attn_output.weight",
+    "mlp_norm": "blk.{layer}.ffn_norm.weight",
+    "up": "blk.{layer}.ffn_up.weight",
+    "down": "blk.{layer}.ffn_down.weight",
+    "last_norm": "output_norm.weight",
+    "head": "output.weight",
+}
+
+
+def write(pieces: Pieces) -> None:
+    graph, spec = pieces.graph, pieces.spec
+    x = pieces.begin()  # (rows, ids, width)
+    normed = pieces.layer_norm(x, "attention_norm", 0)
+    for layer in range(spec.layers):
+        # 1. qkv, rotary, attention  (rows, ids, heads · head width)
+        qkv = _qkv(pieces, normed, layer)
+        written = pieces.linear(pieces.attention([qkv], layer), "output", layer, bias=spec.output_bias)
+        # 2. mlp  (rows, ids, width)
+        if spec.parallel_residual:
+            normed, both = pieces.layer_norm(x, "mlp_norm", layer), graph.node("Add", [x, written])
+        else:
+            both, normed = pieces.add_layer_norm(x, written, "mlp_norm", layer)
+        inner = pieces.activation(pieces.linear(normed, "up", layer, bias=spec.mlp_bias))
+        more = pieces.linear(inner, "down", layer, bias=spec.mlp_bias)
+        # 3. the next layer's norm, or the last
+        after = ("last_norm", None) if layer + 1 == spec.layers else ("attention_norm", layer + 1)
+        x, normed = pieces.add_layer_norm(both, more, *after)
+    pieces.end(normed)
+
+
+def _qkv(pieces: Pieces, x: str, layer: int) -> str:
+    """Queries, keys and values, one after the other. Its safetensors have them head by head.
+
+    (rows, ids, heads · 3 · head width) → (rows, ids, 3 · heads · head width)
+    """
+    graph, spec = pieces.graph, pieces.spec
+    qkv = pieces.linear(x, "qkv", layer, bias=spec.qkv_bias)
+    if pieces.is_gguf:
+        return qkv
+    by_heads = graph.node("Reshape", [qkv, graph.ints(0, 0, spec.heads, 3, spec.head_width)])
+    by_kinds = graph.node("Transpose", [by_heads], perm=[0, 1, 3, 2, 4])
+    return graph.node("Reshape", [by_kinds, graph.ints(0, 0, -1)])

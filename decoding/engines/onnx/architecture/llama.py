@@ -1,0 +1,62 @@
+"""Llama and its relatives: Mistral (windows), Qwen 2 (biases), Qwen 3 (norms of heads).
+
+x += output(attention(rotate(qkv(norm(x)))))
+x += down(silu(gate(norm(x))) · up(norm(x)))
+"""
+
+from decoding.engines.onnx.architecture.pieces import Pieces
+
+SAFETENSORS = {
+    "embedding": "model.embed_tokens.weight",
+    "attention_norm": "model.layers.{layer}.input_layernorm.weight",
+    "query": "model.layers.{layer}.self_attn.q_proj.weight",
+    "key": "model.layers.{layer}.self_attn.k_proj.weight",
+    "value": "model.layers.{layer}.self_attn.v_proj.weight",
+    "query_norm": "model.layers.{layer}.self_attn.q_norm.weight",
+    "key_norm": "model.layers.{layer}.self_attn.k_norm.weight",
+    "output": "model.layers.{layer}.self_attn.o_proj.weight",
+    "mlp_norm": "model.layers.{layer}.post_attention_layernorm.weight",
+    "gate": "model.layers.{layer}.mlp.gate_proj.weight",
+    "up": "model.layers.{layer}.mlp.up_proj.weight",
+    "down": "model.layers.{layer}.mlp.down_proj.weight",
+    "last_norm": "model.norm.weight",
+    "head": "lm_head.weight",
+}
+GGUF = {
+    "embedding": "token_embd.weight",
+    "attention_norm": "blk.{layer}.attn_norm.weight",
+    "query": "blk.{layer}.attn_q.weight",
+    "key": "blk.{layer}.attn_k.weight",
+    "value": "blk.{layer}.attn_v.weight",
+    "query_norm": "blk.{layer}.attn_q_norm.weight",
+    "key_norm": "blk.{layer}.attn_k_norm.weight",
+    "output": "blk.{layer}.attn_output.weight",
+    "mlp_norm": "blk.{layer}.ffn_norm.weight",
+    "gate": "blk.{layer}.ffn_gate.weight",
+    "up": "blk.{layer}.ffn_up.weight",
+    "down": "blk.{layer}.ffn_down.weight",
+    "last_norm": "output_norm.weight",
+    "head": "output.weight",
+}
+GGUF_INTERLEAVED = ("llama",)
+"""Architectures whose GGUF has the two halves of each query and key that turn together side by side."""
+
+
+def write(pieces: Pieces) -> None:
+    spec = pieces.spec
+    x = pieces.begin()  # (rows, ids, width)
+    normed = pieces.rms_norm(x, "attention_norm", 0)
+    for layer in range(spec.layers):
+        # 1. qkv, rotary, attention  (rows, ids, heads · head width)
+        if spec.head_norms:
+            qkv = pieces.normed_heads(normed, layer)
+        else:
+            qkv = pieces.linears(normed, ["query", "key", "value"], layer, bias=spec.qkv_bias)
+        written = pieces.linear(pieces.attention(qkv, layer), "output", layer, bias=spec.output_bias)
+        # 2. mlp  (rows, ids, width)
+        x, normed = pieces.add_rms_norm(x, written, "mlp_norm", layer)
+        more = pieces.gated_mlp(normed, layer)
+        # 3. the next layer's norm, or the last
+        after = ("last_norm", None) if layer + 1 == spec.layers else ("attention_norm", layer + 1)
+        x, normed = pieces.add_rms_norm(x, more, *after)
+    pieces.end(normed)

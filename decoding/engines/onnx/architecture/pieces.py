@@ -1,0 +1,200 @@
+"""What several architectures are made of: norms, attention with its cache, rotary embeddings, a graph's ends.
+
+Owns the contract of every graph (see `begin`) and the arithmetic that families share. Knows no family.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from onnx import TensorProto
+
+from decoding.engines.onnx.graph_builder import MICROSOFT, GraphBuilder
+from decoding.engines.onnx.products import Products
+from decoding.engines.onnx.weights import Weights, joined
+from decoding.models.gguf_blocks import Floats
+from decoding.models.spec import Llama3Scaling, ModelSpec, Rope
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """A graph being written, with the model's facts and weights at hand."""
+
+    graph: GraphBuilder
+    products: Products
+    weights: Weights
+    spec: ModelSpec
+    is_gguf: bool
+    norms_less_one: bool = False
+    """Whether norms' weights are stored less one."""
+
+    # 1. Ends
+
+    def begin(self) -> str:
+        """Declare inputs and outputs, and look the ids up.  (rows, ids) → (rows, ids, width)"""
+        graph, spec = self.graph, self.spec
+        ids = graph.input("input_ids", TensorProto.INT64, ["rows", "ids"])
+        graph.input("seqlens_k", TensorProto.INT32, ["rows"])
+        graph.input("total_length", TensorProto.INT32, [])
+        graph.input("positions", TensorProto.INT64, ["said"])
+        graph.output("logits", TensorProto.FLOAT, ["rows", "said", spec.vocabulary_size])
+        for layer in range(spec.layers):
+            for kind in "kv":
+                past, new = (["rows", spec.kv_heads, length, spec.head_width] for length in ("past", "total"))
+                graph.input(f"past_{kind}{layer}", TensorProto.FLOAT, past)
+                graph.output(f"new_{kind}{layer}", TensorProto.FLOAT, new)
+        for number, rope in enumerate(spec.ropes):
+            angles = rope_angles(rope, spec.context_length)  # (context, half of what is turned)
+            graph.constant(f"cos{number}", np.cos(angles))
+            graph.constant(f"sin{number}", np.sin(angles))
+        return self.products.rows(ids, self.weights.matrix("embedding"), "embedding")
+
+    def end(self, x: str) -> None:
+        """The logits of the positions that are asked for.  (rows, ids, width) → (rows, said, vocabulary)"""
+        said = self.graph.node("Gather", [x, "positions"], axis=1)
+        name = "embedding" if self.spec.tied_head else "head"
+        self.products.linear(said, self.weights.matrix(name), name, out="logits")
+
+    # 2. Norms
+
+    def rms_norm(self, x: str, name: str, layer: int | None = None) -> str:
+        weight = self._vector(name, layer)
+        options: dict[str, Any] = {"axis": -1, "epsilon": self.spec.norm_epsilon, "stash_type": 1}
+        return self.graph.node("SimplifiedLayerNormalization", [x, weight], **options)
+
+    def add_rms_norm(self, x: str, more: str, name: str, layer: int | None = None) -> tuple[str, str]:
+        """x + more, and its norm."""
+        weight, out = self._vector(name, layer), _named(name, layer)
+        outputs = [f"{out}.normed", "", "", f"{out}.sum"]
+        epsilon, op = self.spec.norm_epsilon, "SkipSimplifiedLayerNormalization"
+        self.graph.nodes(op, [x, more, weight], outputs, domain=MICROSOFT, epsilon=epsilon)
+        return outputs[3], outputs[0]
+
+    def layer_norm(self, x: str, name: str, layer: int | None = None) -> str:
+        inputs = [x, self._vector(name, layer), self._vector(f"{name}.bias", layer)]
+        return self.graph.node("LayerNormalization", inputs, axis=-1, epsilon=self.spec.norm_epsilon)
+
+    def add_layer_norm(self, x: str, more: str, name: str, layer: int | None = None) -> tuple[str, str]:
+        """x + more, and its norm."""
+        weights, out = [self._vector(name, layer), self._vector(f"{name}.bias", layer)], _named(name, layer)
+        outputs = [f"{out}.normed", "", "", f"{out}.sum"]
+        epsilon, op = self.spec.norm_epsilon, "SkipLayerNormalization"
+        self.graph.nodes(op, [x, more, *weights], outputs, domain=MICROSOFT, epsilon=epsilon)
+        return outputs[3], outputs[0]
+
+    def _vector(self, name: str, layer: int | None) -> str:
+        values = self.weights.vector(name, layer)
+        return self.graph.constant(_named(name, layer), values + np.float32(self.norms_less_one))
+
+    # 3. Products
+
+    def linear(self, x: str, name: str, layer: int, *, bias: bool = False) -> str:
+        values = self.weights.vector(f"{name}.bias", layer) if bias else None
+        return self.products.linear(x, self.weights.matrix(name, layer), _named(name, layer), bias=values)
+
+    def linears(self, x: str, names: list[str], layer: int, *, bias: bool = False) -> list[str]:
+        """Several products over the same x: one, where the matrices are stored alike, else one each."""
+        together = joined([self.weights.matrix(name, layer) for name in names])
+        if together is None:
+            return [self.linear(x, name, layer, bias=bias) for name in names]
+        values = np.concatenate([self.weights.vector(f"{name}.bias", layer) for name in names]) if bias else None
+        return [self.products.linear(x, together, _named("_".join(names), layer), bias=values)]
+
+    def activation(self, x: str) -> str:
+        """silu, gelu (by erf), or gelu by tanh.  (rows, ids, …), as it was"""
+        kind = self.spec.activation
+        if kind == "silu":
+            return self.graph.node("QuickGelu", [x], domain=MICROSOFT, alpha=1.0)  # x · sigmoid(x)
+        return self.graph.node("FastGelu" if kind == "gelu_tanh" else "Gelu", [x], domain=MICROSOFT)
+
+    def gated_mlp(self, x: str, layer: int) -> str:
+        """down(act(gate) · up).  (rows, ids, width), as it was"""
+        both = self.linears(x, ["gate", "up"], layer, bias=self.spec.mlp_bias)
+        gate, up = both if len(both) == 2 else self.graph.split(both[0], [self.spec.mlp_width] * 2)
+        inner = self.graph.node("Mul", [self.activation(gate), up])  # (rows, ids, MLP's width)
+        return self.linear(inner, "down", layer, bias=self.spec.mlp_bias)
+
+    # 4. Attention
+
+    def learned_positions(self) -> str:
+        """The embedding of each id's position.  (rows, ids, width)
+
+        A row's first position in this pass is seqlens_k + 1 − ids; in a first pass over rows of different lengths that
+        is below zero for the shorter ones, which begin at 0 and whose last ids are padding.
+        """
+        graph = self.graph
+        ids = graph.node("Shape", ["input_ids"], start=1, end=2)  # (1,)
+        read = graph.node("Add", [graph.node("Cast", ["seqlens_k"], to=TensorProto.INT64), graph.ints(1)])
+        first = graph.node("Max", [graph.node("Sub", [read, ids]), graph.ints(0)])  # (rows,)
+        count = graph.node("Squeeze", [ids])
+        zero, one = (graph.constant(f"int_{n}", np.array(n, np.int64)) for n in (0, 1))
+        steps = graph.node("Range", [zero, count, one])  # (ids,)
+        positions = graph.node("Add", [graph.node("Unsqueeze", [first, graph.ints(-1)]), steps])  # (rows, ids)
+        return self.products.rows(positions, self.weights.matrix("position_embedding"), "position_embedding")
+
+    def normed_heads(self, x: str, layer: int) -> list[str]:
+        """Queries, keys and values, of which each head of the first two is normed."""
+        spec, graph = self.spec, self.graph
+        qkv = self.linears(x, ["query", "key", "value"], layer, bias=spec.qkv_bias)
+        if len(qkv) == 1:
+            sizes = [spec.heads * spec.head_width, *[spec.kv_heads * spec.head_width] * 2]
+            qkv = graph.split(qkv[0], sizes)
+        normed = []
+        for part, name in zip(qkv, ("query_norm", "key_norm"), strict=False):
+            by_heads = graph.node("Reshape", [part, graph.ints(0, 0, -1, spec.head_width)])
+            normed.append(graph.node("Reshape", [self.rms_norm(by_heads, name, layer), graph.ints(0, 0, -1)]))
+        return [*normed, qkv[2]]
+
+    def attention(self, qkv: list[str], layer: int) -> str:
+        """Queries, keys and values, apart or as one, to what is attended to. Rotates, and adds to the cache.
+
+        (rows, ids, (heads + 2 · kv heads) · head width) → (rows, ids, heads · head width)
+        """
+        spec, cache = self.spec, [f"k{layer}", f"v{layer}"]
+        tables = []
+        if spec.ropes:
+            number = spec.rope_of_layer[layer]
+            tables = [f"cos{number}", f"sin{number}"]
+        self.graph.nodes(
+            "GroupQueryAttention",
+            [
+                *(qkv if len(qkv) == 3 else [*qkv, "", ""]),
+                *(f"past_{one}" for one in cache),
+                "seqlens_k",
+                "total_length",
+                *tables,
+            ],
+            [f"attention.{layer}", *(f"new_{one}" for one in cache)],
+            domain=MICROSOFT,
+            num_heads=spec.heads,
+            kv_num_heads=spec.kv_heads,
+            scale=spec.attention_scale,
+            do_rotary=int(bool(tables)),
+            rotary_interleaved=0,
+            local_window_size=spec.window(layer) or -1,
+        )
+        return f"attention.{layer}"
+
+
+def rope_angles(rope: Rope, context: int) -> Floats:
+    """The angle of each position and pair, in float32 as transformers computes it.  (context, width / 2)"""
+    exponents = np.arange(0, rope.width, 2, dtype=np.float32) / np.float32(rope.width)
+    frequencies: Floats = (1 / np.float32(rope.base) ** exponents).astype(np.float32)
+    if rope.llama3:
+        frequencies = _llama3(frequencies, rope.llama3)
+    frequencies = (frequencies / np.float32(rope.linear_factor)).astype(np.float32)
+    angles: Floats = np.arange(context, dtype=np.float32)[:, None] * frequencies
+    return angles
+
+
+def _llama3(frequencies: Floats, scaling: Llama3Scaling) -> Floats:
+    """Slow frequencies are divided by the factor, fast ones stay, those between are blended."""
+    turns = scaling.original_context * frequencies / np.float32(2 * np.pi)  # within the original context
+    low, high = scaling.low_frequency_factor, scaling.high_frequency_factor
+    fast = np.clip((turns - low) / (high - low), 0, 1)
+    blended: Floats = ((1 - fast) * frequencies / scaling.factor + fast * frequencies).astype(np.float32)
+    return blended
+
+
+def _named(name: str, layer: int | None) -> str:
+    return name if layer is None else f"{name}.{layer}"

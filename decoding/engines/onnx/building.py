@@ -1,0 +1,55 @@
+"""From a model's files to a graph of it in a folder.
+
+Owns which architecture writes which family, that no weight is overlooked, and what a graph says of itself. Knows no
+cache.
+"""
+
+import re
+from pathlib import Path
+
+from decoding.engines.onnx.architecture import gemma3, gpt2, gpt_neox, llama
+from decoding.engines.onnx.architecture.pieces import Pieces
+from decoding.engines.onnx.graph_builder import GraphBuilder
+from decoding.engines.onnx.products import Products
+from decoding.engines.onnx.sources import GgufWeights, SafetensorsWeights
+from decoding.engines.onnx.weights import Unpacked, Weights
+from decoding.models.gguf import GgufFile
+from decoding.models.safetensors import StoredTensor
+from decoding.models.spec import ModelSpec, NoGraphError
+
+ARCHITECTURES = {"llama": llama, "gpt2": gpt2, "gpt_neox": gpt_neox, "gemma3": gemma3}
+_NO_WEIGHTS = re.compile(r"(.*\.)?(rotary_emb\.inv_freq|(attn|attention)\.(masked_)?bias|rope_freqs\.weight)")
+"""Tensors that some files have and no network reads: masks and tables that follow from the configuration."""
+_HEADS_OF = 16  # GroupQueryAttention wants a multiple of it, and so many values turned
+
+
+def build_gguf(file: GgufFile, spec: ModelSpec, folder: Path, *, unpacked: bool) -> None:
+    """Write the graph of a GGUF file. Raises ModelError or NoGraphError where none can be written."""
+    module = ARCHITECTURES[spec.family]
+    is_interleaved = file.metadata["general.architecture"] in getattr(module, "GGUF_INTERLEAVED", ())
+    weights = GgufWeights(file, spec, module.GGUF, is_interleaved=is_interleaved)
+    _write(spec, Unpacked(weights) if unpacked else weights, folder, is_gguf=True)
+
+
+def build_safetensors(tensors: dict[str, StoredTensor], spec: ModelSpec, folder: Path) -> None:
+    """Write the graph of a folder's safetensors. Raises NoGraphError where none can be written."""
+    module = ARCHITECTURES[spec.family]
+    by_inputs = getattr(module, "BY_INPUTS", False)
+    _write(spec, SafetensorsWeights(tensors, spec, module.SAFETENSORS, by_inputs=by_inputs), folder, is_gguf=False)
+
+
+def _write(spec: ModelSpec, weights: Weights, folder: Path, *, is_gguf: bool) -> None:
+    for width in (spec.head_width, *(rope.width for rope in spec.ropes)):
+        if width % _HEADS_OF:
+            raise NoGraphError(f"its heads are {width} wide, which ONNX Runtime's attention does not take")
+    module, graph = ARCHITECTURES[spec.family], GraphBuilder(folder)
+    less_one = not is_gguf and getattr(module, "NORMS_LESS_ONE", False)
+    try:
+        module.write(Pieces(graph, Products(graph), weights, spec, is_gguf, less_one))
+        ignored = {"lm_head.weight", "embed_out.weight", "output.weight"} if spec.tied_head else set()
+        for name in weights.unused():
+            if name not in ignored and not _NO_WEIGHTS.fullmatch(name):
+                raise NoGraphError(f"its files have {name[:60]}, which is not known here")
+        graph.save(spec.family, {"greedyscope.spec": spec.to_json()})
+    finally:
+        graph.close()

@@ -1,0 +1,75 @@
+"""A model's weights on this disk as an engine that ONNX Runtime computes.
+
+Owns the way from a source to a graph, a session and the facts that stand in the page's header. Knows no torch: the
+reference, transformers' own network of the same weights, is imported where it is asked for.
+"""
+
+from pathlib import Path
+
+import onnxruntime
+
+from decoding.engines.local import LocalEngine, ModelFacts
+from decoding.engines.onnx.crowd import Unpacked
+from decoding.engines.onnx.graph_cache import ensure_graph
+from decoding.engines.onnx.graph_files import GraphFiles
+from decoding.engines.onnx.network import OnnxNetwork
+from decoding.engines.onnx.proof import prove
+from decoding.engines.reference import Reference
+from decoding.models.catalogue import WORKING_BYTES, Entry
+from decoding.models.checksums import unchanged
+from decoding.models.gguf_facts import gguf_tokenizer
+from decoding.models.resources import check_memory, free_memory
+from decoding.models.sources import adapter_note, held_to_sums, is_gguf, revision_of
+from decoding.models.starter import Report
+from decoding.models.tokenizer import read_tokenizer
+from decoding.record.tokens import Vocabulary
+from decoding.record.trace import ModelInfo
+
+CHANGED = (
+    "The graph of {model} on this disk was changed: {{file}} is not as it was written. Press Run to make it again."
+)
+_SPARE = 1.3  # packed weights, and the rows of an embedding beside them
+
+
+def load_graph(entry: Entry, source: Path, *, why: str, report: Report) -> LocalEngine:
+    """The engine of weights that are here. Raises NoGraphError where there is no graph of such a model, ModelError
+    where its files are damaged, RoomError where it does not fit.
+    """
+    files = source.glob("*.safetensors") if source.is_dir() else [source]
+    needed = int(_SPARE * sum(file.stat().st_size for file in files)) + WORKING_BYTES
+    check_memory(entry.name, needed, free_memory(), where="memory", dtype="float32")
+    graph = ensure_graph(source, report=report)
+    report(f"Loading {entry.name} …", None)
+    with held_to_sums(entry, source), unchanged(graph.folder, CHANGED.format(model=entry.name)):
+        network = OnnxNetwork(graph, unpacked=_unpacked(source, graph))
+        tokenizer = gguf_tokenizer(entry, source) if is_gguf(source) else read_tokenizer(source)
+    spec = graph.spec
+    facts = ModelFacts(
+        info=ModelInfo(
+            id=entry.name,
+            revision=revision_of(entry, source),
+            dtype="float32",
+            device="cpu",
+            engine=f"ONNX Runtime {onnxruntime.__version__}, {spec.description}",
+            why="; ".join(filter(None, (why, adapter_note(source)))),
+        ),
+        vocabulary=Vocabulary(tokenizer),
+        vocabulary_size=spec.vocabulary_size,
+        end_ids=spec.end_ids,
+        beginning_id=spec.beginning_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id,
+        context_length=spec.context_length,
+    )
+    return LocalEngine(facts, network, reference=Reference(entry, source))
+
+
+def _unpacked(source: Path, graph: GraphFiles) -> Unpacked | None:
+    """The same weights as float32, where they are not."""
+    if not is_gguf(source) or graph.spec.description == "float32":
+        return None
+
+    def make(folder: Path) -> GraphFiles:
+        unpacked = ensure_graph(source, unpacked=True, folder=folder, proof=None)
+        prove(unpacked, packed=graph)
+        return unpacked
+
+    return Unpacked(4 * graph.spec.parameters, make)

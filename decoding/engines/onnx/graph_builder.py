@@ -1,0 +1,133 @@
+"""Writes an ONNX graph: nodes, constants, and a file of weights beside it.
+
+Owns names, and where a large constant lies. Knows no family and no format of weights. A large constant is external
+data, in `weights.bin`, written as the graph grows and mapped by ONNX Runtime. Two constants of other shapes may be the
+same bytes.
+
+Operators beside ONNX's own are ONNX Runtime's (domain com.microsoft).
+"""
+
+import json
+from collections.abc import Sequence
+from math import prod
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import NodeProto, TensorProto, helper, numpy_helper
+
+from decoding.engines.onnx.graph_files import GRAPH_FILE, OUTSIDE_FILE, WEIGHTS_FILE
+
+MICROSOFT = "com.microsoft"
+_INLINE_BYTES = 1024  # up to here a constant stands in the graph itself
+_ALIGNMENT = 4096  # a page
+_OPSETS = (helper.make_opsetid("", 18), helper.make_opsetid(MICROSOFT, 1))
+_IR_VERSION = 9
+
+
+class GraphBuilder:
+    """A graph being written into a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._nodes: list[NodeProto] = []
+        self._constants: dict[str, TensorProto] = {}
+        self._inputs: list[Any] = []
+        self._outputs: list[Any] = []
+        self._file: BinaryIO = (folder / WEIGHTS_FILE).open("wb")
+        self._outside: dict[str, tuple[str, int, list[int]]] = {}
+        self._block_sums: dict[tuple[str, int], str] = {}
+
+    # 1. Constants
+
+    def constant(self, name: str, values: NDArray[Any]) -> str:
+        """Name an array, which is written to the disk at once where it is large."""
+        values = np.ascontiguousarray(values)
+        if values.nbytes <= _INLINE_BYTES:
+            self._constants[name] = numpy_helper.from_array(values, name)
+            return name
+        self._file.seek(-(-self._file.tell() // _ALIGNMENT) * _ALIGNMENT)
+        begin = self._file.tell()
+        values.tofile(self._file)
+        kind = int(helper.np_dtype_to_tensor_dtype(values.dtype))
+        return self.external(name, kind, values.shape, WEIGHTS_FILE, begin, values.nbytes)
+
+    def external(self, name: str, kind: int, shape: Sequence[int], file: str, offset: int, size: int) -> str:
+        """Name bytes that lie in a file of the graph's folder."""
+        tensor = TensorProto(name=name, data_type=kind, dims=shape, data_location=TensorProto.EXTERNAL)
+        for key, value in (("location", file), ("offset", offset), ("length", size)):
+            tensor.external_data.add(key=key, value=str(value))
+        self._constants[name] = tensor
+        return name
+
+    def outside(self, name: str, shape: Sequence[int], file: str, offset: int) -> str:
+        """Name float32 values that lie in another file. A session is given them when it is opened."""
+        self._outside[name] = (file, offset, list(shape))
+        return self.external(name, TensorProto.FLOAT, shape, OUTSIDE_FILE, 0, 4 * prod(shape))
+
+    def again(self, name: str, constant: str, shape: Sequence[int]) -> str:
+        """Name the bytes of a constant once more, in another shape."""
+        tensor = TensorProto()
+        tensor.CopyFrom(self._constants[constant])
+        del tensor.dims[:]
+        tensor.dims.extend(shape)
+        tensor.name = name
+        self._constants[name] = tensor
+        return name
+
+    def ints(self, *values: int) -> str:
+        """A small shape or axis, made once."""
+        return self.constant("ints_" + "_".join(map(str, values)), np.array(values, np.int64))
+
+    # 2. Nodes
+
+    def node(self, op: str, inputs: Sequence[str], *, domain: str = "", out: str = "", **options: Any) -> str:
+        """Add a node of one output, and return its name."""
+        return self.nodes(op, inputs, [out or f"t{len(self._nodes)}"], domain=domain, **options)[0]
+
+    def nodes(
+        self, op: str, inputs: Sequence[str], outputs: list[str], *, domain: str = "", **options: Any
+    ) -> list[str]:
+        """Add a node of several outputs ("" for one that is not wanted), and return their names."""
+        self._nodes.append(helper.make_node(op, inputs, outputs, domain=domain, **options))
+        return outputs
+
+    def split(self, x: str, sizes: Sequence[int]) -> list[str]:
+        """Parts of the last axis."""
+        outputs = [f"t{len(self._nodes)}_{part}" for part in range(len(sizes))]
+        return self.nodes("Split", [x, self.ints(*sizes)], outputs, axis=-1)
+
+    def block_sums(self, x: str, blocks: int, block: int) -> str:
+        """The sum of each block of x, made once: a product with ones and zeros.  (rows, ids, blocks)"""
+        if (x, block) not in self._block_sums:
+            name = f"block_sums_{blocks}_{block}"
+            if name not in self._constants:
+                self.constant(name, np.kron(np.eye(blocks), np.ones((block, 1))).astype(np.float32))
+            self._block_sums[x, block] = self.node("MatMul", [x, name])
+        return self._block_sums[x, block]
+
+    # 3. The whole
+
+    def input(self, name: str, kind: int, shape: Sequence[str | int]) -> str:
+        self._inputs.append(helper.make_tensor_value_info(name, kind, shape))
+        return name
+
+    def output(self, name: str, kind: int, shape: Sequence[str | int]) -> str:
+        self._outputs.append(helper.make_tensor_value_info(name, kind, shape))
+        return name
+
+    def save(self, name: str, metadata: dict[str, str]) -> None:
+        """Write the graph beside its weights."""
+        self._file.close()
+        graph = helper.make_graph(self._nodes, name, self._inputs, self._outputs, list(self._constants.values()))
+        model = helper.make_model(graph, opset_imports=_OPSETS, producer_name="greedyscope")
+        model.ir_version = _IR_VERSION
+        helper.set_model_props(model, metadata)
+        onnx.save(model, self.folder / GRAPH_FILE)
+        (self.folder / OUTSIDE_FILE).write_text(json.dumps(self._outside, indent=1), "utf-8")
+
+    def close(self) -> None:
+        """Close the file of weights, however the writing ended."""
+        self._file.close()

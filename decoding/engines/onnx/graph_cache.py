@@ -1,0 +1,207 @@
+"""The graphs that were made, kept in the cache: each in a folder of its own, its sums beside it.
+
+Owns when a graph is made (once, under a lock, in a folder that is renamed into place when it is whole), what it is made
+anew for (other weights, another version of this program's graphs, a file that is missing or short), and how much disk
+it needs. Knows no architecture.
+"""
+
+import errno
+import hashlib
+import logging
+import re
+import shutil
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from math import prod
+from pathlib import Path
+
+from decoding.engines.onnx.graph_files import GraphFiles
+from decoding.engines.onnx.proof import NotProvenError, prove
+from decoding.errors import ModelError
+from decoding.models.checksums import flush, is_whole, seal
+from decoding.models.gguf import read_gguf
+from decoding.models.resources import check_disk
+from decoding.models.safetensors import WIDTHS, StoredTensor, read_headers, weight_files
+from decoding.models.spec import ModelSpec, NoGraphError
+from decoding.models.spec_config import spec_of_config
+from decoding.models.spec_gguf import spec_of_gguf
+from decoding.models.starter import Report, cache_folder, silent
+
+Proof = Callable[[GraphFiles], None]
+"""Raises NoGraphError where a graph says anything else than the model does."""
+VERSION = 1
+"""Raise it to distrust graphs that were made before."""
+GRAPH_NOT_KEPT = "{model} cannot be kept as a graph in {cache} ({reason}): set GREEDYSCOPE_CACHE to a writable folder."
+_SPEC_FILE = "spec.json"
+_WORK_PREFIX = "making-"
+_PIECE = 2**16
+_PER_BYTE = 2  # Q5_0, the worst: 22 bytes become 42
+_TABLES_BYTES = 100_000_000  # of rotary embeddings, and some to spare
+_log = logging.getLogger(__name__)
+_UNSAFE = re.compile(r"[^\w.-]+")
+_STORED = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
+
+
+def graphs_folder() -> Path:
+    return cache_folder() / "graphs"
+
+
+def is_made(source: Path, *, unpacked: bool = False, folder: Path | None = None) -> bool:
+    """Whether the graph of a model is in the cache, each file as long as it was when written."""
+    try:
+        return is_whole((folder or graphs_folder()).absolute() / _name(source, unpacked))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def ensure_graph(
+    source: Path,
+    *,
+    unpacked: bool = False,
+    folder: Path | None = None,
+    report: Report = silent,
+    proof: Proof | None = prove,
+) -> GraphFiles:
+    """The graph of a GGUF file, or of a folder of safetensors, made first where it is not in the cache yet.
+
+    `unpacked`: a GGUF's weights as float32, for many rows at once. `proof` is given the graph before it is kept. Raises
+    ModelError for damaged files and a full disk, and NoGraphError where this model goes through transformers; what the
+    proof refused stays refused until the files or this program change.
+    """
+    cache = (folder or graphs_folder()).absolute()
+    try:
+        ready = cache / _name(source, unpacked)
+        if (found := _found(source, ready)) is None:
+            _check_not_refused(ready)
+            import filelock  # here: a warm start needs none
+
+            cache.mkdir(parents=True, exist_ok=True)
+            with filelock.FileLock(cache / f"{ready.name}.lock"):
+                if (found := _found(source, ready)) is None:
+                    _check_not_refused(ready)
+                    held_to = partial(prove, packed=_found(source, cache / _name(source, False))) if unpacked else proof
+                    _make(source, ready, unpacked, report, held_to if proof else None)
+                    found = _found(source, ready)
+        if found is None:
+            raise OSError(errno.EIO, "what was written is not there")
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise ModelError(GRAPH_NOT_KEPT.format(model=source.name, cache=cache, reason=reason)) from error
+    return found
+
+
+def _found(source: Path, ready: Path) -> GraphFiles | None:
+    """A graph that is here and whole."""
+    if not is_whole(ready):
+        return None
+    try:
+        spec = ModelSpec.from_json((ready / _SPEC_FILE).read_text("utf-8"))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return GraphFiles(ready, spec, source)
+
+
+def _check_not_refused(ready: Path) -> None:
+    with suppress(OSError):
+        raise NoGraphError(_refused(ready).read_text("utf-8"))
+
+
+def _refused(ready: Path) -> Path:
+    """Why a graph was refused by its proof, beside where it would be."""
+    return ready.with_name(f"{ready.name}.refused")
+
+
+def _make(source: Path, ready: Path, unpacked: bool, report: Report, proof: Proof | None) -> None:
+    """Only for the holder of the lock."""
+    report(f"Preparing {source.name} …", None)
+    for left in ready.parent.glob(f"{_WORK_PREFIX}{ready.name}-*"):  # the lock was free, so whoever made these is gone
+        shutil.rmtree(left, ignore_errors=True)
+    plan = _plan(source, unpacked)
+    check_disk(source.name, plan.bytes_needed, ready.parent)
+    work = Path(tempfile.mkdtemp(prefix=f"{_WORK_PREFIX}{ready.name}-", dir=ready.parent))
+    try:
+        graph = work / "graph"
+        graph.mkdir()
+        plan.build(graph)
+        (graph / _SPEC_FILE).write_text(plan.spec.to_json(), "utf-8")
+        if proof:
+            report(f"Checking {source.name} …", None)
+            _held_to(proof, GraphFiles(graph, plan.spec, source), ready)
+        seal(graph)
+        if ready.exists():
+            ready.rename(work / "old")
+        graph.rename(ready)
+        flush(ready.parent)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _held_to(proof: Proof, files: GraphFiles, ready: Path) -> None:
+    try:
+        proof(files)
+    except NoGraphError as error:
+        _log.warning("%s goes without a graph: %s.", files.source.name, error)
+        if not isinstance(error, NotProvenError):
+            _refused(ready).write_text(str(error), "utf-8")
+        raise
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What is about to be written."""
+
+    spec: ModelSpec
+    bytes_needed: int
+    build: Callable[[Path], None]
+
+
+def _plan(source: Path, unpacked: bool) -> _Plan:
+    from decoding.engines.onnx.building import build_gguf, build_safetensors  # here: a warm start needs no onnx
+
+    if source.is_dir():
+        tensors = _stored_tensors(source)
+        spec = spec_of_config(source, _most_stored(tensors))
+        copied = sum(4 * prod(one.shape) for one in tensors.values() if one.dtype != "F32")
+        return _Plan(spec, copied + _TABLES_BYTES, partial(build_safetensors, tensors, spec))
+    file = read_gguf(source)
+    spec = spec_of_gguf(file)
+    weights = sum(prod(t.shape) * 4 if unpacked else _PER_BYTE * t.size for t in file.tensors.values())
+    return _Plan(spec, weights + _TABLES_BYTES, partial(build_gguf, file, spec, unpacked=unpacked))
+
+
+def _stored_tensors(folder: Path) -> dict[str, StoredTensor]:
+    try:
+        return read_headers(weight_files(folder))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise NoGraphError(f"its safetensors cannot be read ({str(error)[:80]})") from error
+
+
+def _most_stored(tensors: dict[str, StoredTensor]) -> str:
+    """The dtype that most values have."""
+    counts: dict[str, int] = {}
+    for tensor in tensors.values():
+        counts[tensor.dtype] = counts.get(tensor.dtype, 0) + prod(tensor.shape)
+    most = max(counts, key=lambda dtype: counts[dtype], default="F32")
+    if most not in WIDTHS:
+        raise NoGraphError(f"its weights are stored as {most}")
+    return _STORED[most]
+
+
+def _name(source: Path, unpacked: bool) -> str:
+    """A folder's name: the model's, and a sum of what the graph is made of: the files as they are now, and our
+    version.
+    """
+    found = hashlib.sha256(f"{VERSION} {unpacked}".encode())
+    files = [source / "config.json", *weight_files(source)] if source.is_dir() else [source]
+    for file in files:
+        stat = file.stat()
+        found.update(f"{file.name} {stat.st_size} {stat.st_mtime_ns}".encode())
+        with file.open("rb") as opened:
+            found.update(opened.read(_PIECE))
+            opened.seek(max(0, stat.st_size - _PIECE))
+            found.update(opened.read(_PIECE))
+    name = _UNSAFE.sub("-", source.name if source.is_dir() else source.stem)[:60]
+    return f"{name}{'-float32' if unpacked else ''}-{found.hexdigest()[:16]}"

@@ -1,0 +1,66 @@
+"""A network that ONNX Runtime computes: see `decoding.engines.network.Network`.
+
+Owns how much is read at once, and from how many rows on sharing pays. Its cache is `cache`'s, rows that share passes
+are `running_batch`'s, the float32 weights of a crowd `crowd`'s.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from decoding.engines.onnx.cache import OnnxCache, room_for, widened
+from decoding.engines.onnx.crowd import Crowd, Unpacked
+from decoding.engines.onnx.graph_files import GraphFiles
+from decoding.engines.onnx.running_batch import OnnxBatch
+from decoding.engines.onnx.session import Floats, Session, Threads, default_threads
+from decoding.models.spec import ModelSpec
+from decoding.record.step import StepScores
+from decoding.softmax import read_scores
+
+READ_MULTIPLICATIONS = 54_000_000_000
+"""In a piece of a prompt: half a second on two cores, 512 ids of the starter."""
+LEAST_READ = 16
+FEWEST_FOUR_BIT_ROWS = 4
+"""The four-bit kernel is made for one row: on two cores one takes 6.5 ms, two that share 20, four 21."""
+FEWEST_FLOAT32_ROWS = 2
+"""Over float32 one row takes 13.8 ms, and two 14.4."""
+
+
+class OnnxNetwork:
+    """See `decoding.engines.network.Network`."""
+
+    def __init__(self, files: GraphFiles, *, threads: Threads | None = None, unpacked: Unpacked | None = None) -> None:
+        """`unpacked` are the same weights as float32, for a crowd; None where they are float32 already."""
+        threads = threads or default_threads()
+        self.session = Session(files, threads)
+        self.crowd = Crowd(unpacked, threads) if unpacked else None
+        self.cache_bytes_per_token = self.session.bytes_per_token
+        self.max_read = max(LEAST_READ, READ_MULTIPLICATIONS // multiplications(files.spec))
+        self.fewest_rows = FEWEST_FLOAT32_ROWS if unpacked is None else FEWEST_FOUR_BIT_ROWS
+
+    def read(self, token_ids: Sequence[int], cache: OnnxCache | None, *, last: int = 1) -> tuple[Floats, OnnxCache]:
+        count = len(token_ids)
+        cache = cache or OnnxCache(self.session, self.session.new_buffers(1, room_for(count)))
+        cache.reserve(cache.length + count)
+        ids = np.array([token_ids], np.int64)  # (1, ids)
+        logits = cache.bound().run(ids, [cache.length], range(count - last, count))  # (1, last, vocabulary)
+        cache.length += count
+        return logits[0], cache
+
+    def can_crop(self, cache: OnnxCache) -> bool:
+        return True  # a window is a mask here; every position stays
+
+    def copy(self, cache: OnnxCache, length: int) -> OnnxCache:
+        return OnnxCache(self.session, widened(self.session, cache.buffers, length, room_for(length)), length)
+
+    def scores(self, logits: Floats, top_k: int, picked_id: int | None = None) -> StepScores:
+        return read_scores(logits, top_k, picked_id)
+
+    def new_batch(self, max_rows: int) -> OnnxBatch:
+        return OnnxBatch(self, max_rows)
+
+
+def multiplications(spec: ModelSpec) -> int:
+    """What the layers' products take for one id. The embedding is looked up, the head asked for few positions."""
+    attention = 2 * spec.head_width * (spec.heads + spec.kv_heads)
+    return spec.layers * spec.width * (attention + 3 * spec.mlp_width)

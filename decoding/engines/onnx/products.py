@@ -1,0 +1,138 @@
+"""Products over a model's weights, and look-ups in them, as nodes of a graph; all of it in float32.
+
+Owns how numbers of four bits and more are computed with ONNX Runtime's operator for four: MatMulNBits takes
+w = scale · (number − zero) with a zero of four bits for each block. So
+
+- numbers of more bits are two of four: number = 16·high + low, and two products with 16·scale and scale;
+- a zero is split the same way, which is exact;
+- an offset is a small product over the sums of x's blocks, since Σ offset·x = offset · Σx within a block.
+
+accuracy_level=1 keeps the activations in float32 (4 rounds them to int8: faster, and other numbers). bits=8 would
+unpack the matrix at every call on a CPU, and zeros as floats are 15 times slower. A head that is the embedding again is
+stored once: both read the same bytes.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from decoding.engines.onnx.graph_builder import MICROSOFT, GraphBuilder
+from decoding.engines.onnx.weights import BlockMatrix, FloatMatrix, Matrix
+from decoding.models.gguf_blocks import Bytes, Floats
+
+_DEFAULT_ZERO = 8  # MatMulNBits' own
+
+
+@dataclass(frozen=True, slots=True)
+class _Half:
+    """Four bits of each number: names of constants."""
+
+    numbers: str
+    """(outputs, blocks, half a block's values), uint8"""
+    scales: str
+    """(outputs, blocks)"""
+    zeros: str
+    """(outputs, bytes for the blocks' zeros); "" for the operator's own zero"""
+
+    def inputs(self, x: str) -> list[str]:
+        return [x, self.numbers, self.scales, *([self.zeros] if self.zeros else [])]
+
+
+class Products:
+    """Writes products and look-ups into a graph. A matrix's constants are written once, by its name."""
+
+    def __init__(self, graph: GraphBuilder) -> None:
+        self._graph = graph
+        self._written: dict[str, tuple[_Half, ...]] = {}
+
+    def linear(self, x: str, matrix: Matrix, name: str, *, bias: Floats | None = None, out: str = "") -> str:
+        """matrix · x + bias.  (rows, ids, inputs) → (rows, ids, outputs)"""
+        graph = self._graph
+        if isinstance(matrix, FloatMatrix):
+            operands, last = [x, self._floats(matrix, name)], "" if bias is not None else out
+            turned = int(not matrix.by_inputs)
+            terms = [graph.node("FusedMatMul", operands, out=last, domain=MICROSOFT, transB=turned)]
+        else:
+            offsets = _offsets(matrix)
+            halves = self._halves(matrix, name)
+            is_alone = len(halves) == 1 and offsets is None and bias is None
+            terms = [self._four_bits(x, matrix, half, out if is_alone else "") for half in halves]
+            if offsets is not None:
+                terms.append(self._offset(x, matrix, offsets, name))
+        if bias is not None:
+            terms.append(graph.constant(f"{name}.bias", bias))
+        while len(terms) > 2:
+            terms[:2] = [graph.node("Add", terms[:2])]
+        return graph.node("Add", terms, out=out) if len(terms) == 2 else terms[0]
+
+    def rows(self, ids: str, matrix: Matrix, name: str) -> str:
+        """The matrix's rows of these ids.  (rows, ids) → (rows, ids, inputs)"""
+        graph = self._graph
+        if isinstance(matrix, FloatMatrix):
+            return graph.node("Gather", [self._floats(matrix, name), ids], axis=0)
+        outputs, blocks, block = matrix.numbers.shape
+        made = ""
+        for half in self._halves(matrix, name):
+            flat = graph.again(f"{half.numbers}.rows", half.numbers, (outputs, blocks * block // 2))
+            scales = graph.again(f"{half.scales}.rows", half.scales, (outputs, blocks))
+            inputs = [flat, ids, scales, *([half.zeros] if half.zeros else [])]
+            options = {"block_size": block, "bits": 4, "gather_axis": 0, "quantize_axis": 1}
+            found = graph.node("GatherBlockQuantized", inputs, domain=MICROSOFT, **options)
+            made = graph.node("Add", [made, found]) if made else found
+        if (offsets := _offsets(matrix)) is None:
+            return made
+        by_block = graph.node("Reshape", [made, graph.ints(0, 0, blocks, block)])
+        found = graph.node("Gather", [graph.constant(f"{name}.offset.rows", offsets), ids], axis=0)
+        moved = graph.node("Add", [by_block, graph.node("Unsqueeze", [found, graph.ints(-1)])])
+        return graph.node("Reshape", [moved, graph.ints(0, 0, -1)])
+
+    def _floats(self, matrix: FloatMatrix, name: str) -> str:
+        if name not in self._written:
+            self._written[name] = ()
+            if matrix.values is not None:
+                self._graph.constant(name, matrix.values)
+            elif matrix.place:
+                self._graph.outside(name, matrix.stored_shape, matrix.place.file.name, matrix.place.offset)
+        return name
+
+    def _halves(self, matrix: BlockMatrix, name: str) -> tuple[_Half, ...]:
+        if name not in self._written:
+            numbers, scales, zero = matrix.numbers, matrix.scales, matrix.zero
+            if matrix.bits > 4:
+                high, low = numbers >> np.uint8(4), numbers & np.uint8(15)
+                self._written[name] = (
+                    self._half(high, 16 * scales, zero >> 4, f"{name}.high"),
+                    self._half(low, scales, zero & 15, f"{name}.low"),
+                )
+            else:  # an offset takes back the operator's own zero, which costs nothing
+                zero = zero if matrix.offsets is None else _DEFAULT_ZERO
+                self._written[name] = (self._half(numbers, scales, zero, name),)
+        return self._written[name]
+
+    def _half(self, numbers: Bytes, scales: Floats, zero: int, name: str) -> _Half:
+        graph, (outputs, blocks, _) = self._graph, numbers.shape
+        packed = graph.constant(name, numbers[..., 0::2] | numbers[..., 1::2] << 4)
+        zeros = ""
+        if zero != _DEFAULT_ZERO:
+            zeros = graph.constant(f"{name}.zero", np.full((outputs, (blocks + 1) // 2), zero | zero << 4, np.uint8))
+        return _Half(packed, graph.constant(f"{name}.scale", scales.astype(np.float32)), zeros)
+
+    def _four_bits(self, x: str, matrix: BlockMatrix, half: _Half, out: str) -> str:
+        outputs, blocks, block = matrix.numbers.shape
+        options = {"K": blocks * block, "N": outputs, "bits": 4, "block_size": block, "accuracy_level": 1}
+        return self._graph.node("MatMulNBits", half.inputs(x), domain=MICROSOFT, out=out, **options)
+
+    def _offset(self, x: str, matrix: BlockMatrix, offsets: Floats, name: str) -> str:
+        _, blocks, block = matrix.numbers.shape
+        sums = self._graph.block_sums(x, blocks, block)
+        return self._graph.node(
+            "MatMul", [sums, self._graph.constant(f"{name}.offset", offsets.T)]
+        )  # (blocks, outputs)
+
+
+def _offsets(matrix: BlockMatrix) -> Floats | None:
+    """What is left of each block besides the products over its halves."""
+    if matrix.offsets is None or matrix.bits > 4:
+        return matrix.offsets
+    taken: Floats = matrix.offsets + np.float32(_DEFAULT_ZERO - matrix.zero) * matrix.scales
+    return taken

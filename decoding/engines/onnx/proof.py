@@ -1,0 +1,169 @@
+"""The proof of a graph, once when it is made: the same ids as another way of computing, and the same probabilities.
+
+Owns the texts that are read and what counts as the same. The starter's graph is held against figures that an
+independent program made, which lie beside this file; any other against transformers' network in float32, in a child
+process, since this one imports no torch; and an unpacked graph against the graph as stored. Where memory has no room
+for the network, the graph is used unproven and the log says so: that network could not serve either.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from decoding.engines.onnx.graph_files import GraphFiles
+from decoding.models.resources import free_memory
+from decoding.models.spec import ModelSpec, NoGraphError
+from decoding.models.starter import GGUF_SHA256
+
+Numbers = NDArray[np.float64]
+
+NOISE, STARTER_NOISE = 1e-4, 2e-5
+_STARTER = Path(__file__).with_name("starter_proof.json")
+_LENGTHS, _LONG = (1, 7, 24), 400
+LAST = 24
+"""So many of a text's last positions are compared."""
+_SECONDS = 1800.0
+_log = logging.getLogger(__name__)
+
+
+class NotProvenError(NoGraphError):
+    """The network could not be asked this time; nothing is known against the graph."""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Ids, and what follows each of the last `said` of them: some ids with their probabilities, the first leading."""
+
+    ids: list[int]
+    following: list[list[tuple[int, float]]]
+
+
+def prove(files: GraphFiles, packed: GraphFiles | None = None) -> None:
+    """Raises NoGraphError where a graph says anything else than it should. `packed`: the graph as stored, of the same
+    weights.
+    """
+    if packed:
+        reference = _Reader(packed)
+        check(files, [Text(ids, reference.following(ids)) for ids in texts(files.spec)], NOISE)
+    elif files.source.is_file() and _is_starter(files.source):
+        check(files, starter_texts(), STARTER_NOISE)
+    elif found := _from_network(files):
+        check(files, found, NOISE)
+
+
+def check(files: GraphFiles, wanted: list[Text], noise: float) -> None:
+    """Hold a graph against texts, each read at once and in pieces that end one by one."""
+    reader = _Reader(files)
+    for text in wanted:
+        count = len(text.following)
+        for pieces in ((len(text.ids),), _pieces(len(text.ids))):
+            found = reader.probabilities(text.ids, pieces)[-count:]
+            worst = max(_difference(row, tops) for row, tops in zip(found, text.following, strict=True))
+            if not worst < noise:
+                raise NoGraphError(f"its graph differs by {worst:.1e} from the network, on {len(text.ids)} ids")
+
+
+def texts(spec: ModelSpec) -> Iterator[list[int]]:
+    """A handful, a long one, and one past each window; never longer than the context."""
+    lengths = {*_LENGTHS, _LONG, *(window + LAST for window in spec.windows if window)}
+    draw = np.random.default_rng(0)
+    for length in sorted({min(length, spec.context_length) for length in lengths}):
+        yield draw.integers(0, spec.vocabulary_size, length).tolist()
+
+
+def starter_texts() -> list[Text]:
+    """Runs of an independent program, beside this file."""
+    said = json.loads(_STARTER.read_text("utf-8"))
+    return [Text(one["ids"], [[(int(n), p) for n, p in tops] for tops in one["following"]]) for one in said]
+
+
+def tops_of(probabilities: Any) -> list[tuple[int, float]]:
+    """The most probable ids of one position."""
+    order = np.argsort(-np.asarray(probabilities), kind="stable")[:8]
+    return [(int(one), float(probabilities[one])) for one in order]
+
+
+def _difference(found: Numbers, tops: list[tuple[int, float]]) -> float:
+    """The largest difference of a probability; infinite where another id leads, but where the two lead alike."""
+    worst = max(abs(float(found[one]) - probability) for one, probability in tops)
+    leads = int(found.argmax())
+    if leads != tops[0][0] and dict(tops).get(leads, 0.0) < tops[0][1] - NOISE:
+        return float("inf")
+    return worst
+
+
+def _pieces(length: int) -> tuple[int, ...]:
+    """Half of a text, then most of the rest, then up to 4 ids one by one."""
+    alone = min(4, length - 1)
+    first = (length - alone) // 2
+    return tuple(one for one in (first, length - alone - first, *[1] * alone) if one)
+
+
+class _Reader:
+    def __init__(self, files: GraphFiles) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = min(4, os.cpu_count() or 1)
+        options.log_severity_level = 3
+        self._session, self._spec = files.open(options), files.spec
+
+    def following(self, ids: list[int]) -> list[list[tuple[int, float]]]:
+        return [tops_of(row) for row in self.probabilities(ids, (len(ids),))]
+
+    def probabilities(self, ids: list[int], pieces: tuple[int, ...]) -> Numbers:
+        """Of the last positions.  (positions, vocabulary)"""
+        names = [f"{kind}{layer}" for layer in range(self._spec.layers) for kind in "kv"]
+        empty = np.zeros((1, self._spec.kv_heads, 0, self._spec.head_width), np.float32)
+        cache, begin, found = dict.fromkeys(names, empty), 0, []
+        for length in pieces:
+            end = begin + length
+            feeds: dict[str, Any] = {f"past_{name}": value for name, value in cache.items()}
+            feeds |= {"input_ids": np.array([ids[begin:end]], np.int64), "total_length": np.array(end, np.int32)}
+            first = max(0, len(ids) - LAST - begin)
+            feeds |= {"seqlens_k": np.array([end - 1], np.int32), "positions": np.arange(min(first, length), length)}
+            logits, *new = self._session.run(None, feeds)
+            cache, begin = dict(zip(names, new, strict=True)), end
+            found.append(logits[0])
+        together = np.concatenate(found).astype(np.float64)
+        together = np.exp(together - together.max(-1, keepdims=True))
+        probabilities: Numbers = together / together.sum(-1, keepdims=True)
+        return probabilities
+
+
+def _is_starter(source: Path) -> bool:
+    with source.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == GGUF_SHA256
+
+
+def _from_network(files: GraphFiles) -> list[Text]:
+    """What transformers' network says of the texts, from a child process; nothing where there is no memory for it."""
+    needed = int(4.8 * files.spec.parameters) + 1_500_000_000
+    if (free := free_memory()) < needed:
+        word = "The graph of %s is used unproven: its network needs %d MB of memory, and %d are free."
+        _log.warning(word, files.source.name, needed // 10**6, free // 10**6)
+        return []
+    root = str(Path(__file__).resolve().parents[3])
+    variables = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))}
+    variables |= {"HF_HUB_OFFLINE": "1"}
+    with tempfile.TemporaryDirectory() as work:
+        out = Path(work, "texts.json")
+        command = [sys.executable, "-m", "decoding.engines.onnx.reference", str(files.source.absolute()), str(out)]
+        try:
+            done = subprocess.run(command, env=variables, capture_output=True, timeout=_SECONDS, check=False, cwd=work)
+            said = json.loads(out.read_text("utf-8")) if done.returncode == 0 else None
+        except (subprocess.TimeoutExpired, OSError, ValueError):
+            said = None
+    if said is None:
+        raise NotProvenError("its network could not be loaded to prove the graph")
+    return [Text(one["ids"], [[(int(n), p) for n, p in tops] for tops in one["following"]]) for one in said]

@@ -1,0 +1,104 @@
+"""ONNX Runtime over one graph: a session, and passes whose keys and values are written in place.
+
+Owns options, threads, names and bindings; its neighbours own what is read and when. Knows no text and no scheduler. The
+contract of a graph stands in `architecture.pieces`. The keys and values of a pass are one array, bound as input and as
+output at once: a pass writes its own ids' behind what is there, and copies nothing.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from decoding.engines.onnx.graph_files import GraphFiles
+
+Floats = NDArray[np.float32]
+Lengths = NDArray[np.int32]
+
+MOST_THREADS = 8
+"""One row is a matter of the memory, which few cores fill; a class on a large server is no reason to take all of it."""
+SPIN_MICROSECONDS = 100
+"""How long a thread that has nothing to do looks for work before it sleeps. The products of one step follow each other
+sooner; between two steps it sleeps, and whoever else wants the core has it. See README.md for the figures.
+"""
+_QUIET = 3  # errors alone
+
+
+@dataclass(frozen=True, slots=True)
+class Threads:
+    """How a session computes: with how many threads, and for how long an idle one spins (0: not at all)."""
+
+    count: int
+    spin_microseconds: int = SPIN_MICROSECONDS
+
+
+def default_threads() -> Threads:
+    """All the cores that this process may run on, up to a number that the memory can feed."""
+    return Threads(max(1, min(MOST_THREADS, _cores())))
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Session:
+    """A graph that is ready to compute. Several threads may run passes over buffers of their own."""
+
+    def __init__(self, files: GraphFiles, threads: Threads) -> None:
+        options: Any = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads.count
+        options.log_severity_level = _QUIET
+        options.enable_cpu_mem_arena = False  # it would keep what the longest prompt took
+        options.add_session_config_entry("session.intra_op.allow_spinning", str(int(threads.spin_microseconds > 0)))
+        if threads.spin_microseconds:
+            options.add_session_config_entry("session.intra_op.spin_duration_us", str(threads.spin_microseconds))
+        self.runtime: Any = files.open(options)
+        self._spec = files.spec
+        self.names = [f"{kind}{layer}" for layer in range(files.spec.layers) for kind in "kv"]
+        self.vocabulary_size = files.spec.vocabulary_size
+
+    def new_buffers(self, rows: int, width: int) -> Floats:
+        """Room for keys and values.  (2 · layers, rows, kv heads, width, head width)"""
+        shape = (len(self.names), rows, self._spec.kv_heads, width, self._spec.head_width)
+        return np.zeros(shape, np.float32)
+
+    @property
+    def bytes_per_token(self) -> int:
+        """Keys and values of one id of one row."""
+        return len(self.names) * self._spec.kv_heads * self._spec.head_width * 4
+
+
+class BoundPass:
+    """Passes of one session over the same buffers: those of a text, or of rows that share."""
+
+    def __init__(self, session: Session, buffers: Floats) -> None:
+        self._session, self._buffers = session, buffers  # the binding holds no reference of its own
+        self._binding: Any = session.runtime.io_binding()
+        for name, buffer in zip(session.names, buffers, strict=True):
+            value: Any = onnxruntime.OrtValue.ortvalue_from_numpy(buffer)
+            self._binding.bind_ortvalue_input(f"past_{name}", value)
+            self._binding.bind_ortvalue_output(f"new_{name}", value)
+
+    def run(self, ids: NDArray[np.int64], lengths: Sequence[int], positions: Sequence[int]) -> Floats:
+        """Read ids of shape (rows, ids) after the `lengths` that each row has read. The logits after the ids at
+        `positions`, shape (rows, positions, vocabulary). Raises MemoryError where there is no room.
+        """
+        rows, count = ids.shape
+        binding, ends = self._binding, np.asarray(lengths, np.int32) + np.int32(count)
+        logits = np.empty((rows, len(positions), self._session.vocabulary_size), np.float32)
+        binding.bind_cpu_input("input_ids", ids)
+        binding.bind_cpu_input("seqlens_k", ends - np.int32(1))
+        binding.bind_cpu_input("total_length", np.array(ends.max(), np.int32))
+        binding.bind_cpu_input("positions", np.asarray(positions, np.int64))
+        binding.bind_ortvalue_output("logits", onnxruntime.OrtValue.ortvalue_from_numpy(logits))
+        try:
+            self._session.runtime.run_with_iobinding(binding)
+        except Exception as error:
+            if "alloc" in str(error):  # "Failed to allocate memory …", "std::bad_alloc"
+                raise MemoryError(str(error)[:200]) from error
+            raise
+        return logits

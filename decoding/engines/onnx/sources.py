@@ -1,0 +1,118 @@
+"""A model's files as weights under an architecture's names: GGUF, and safetensors.
+
+Owns what each format does to weights. GGUF has llama's queries and keys with the halves that turn together interleaved.
+In safetensors float32 stays where it is; bfloat16 and float16 become float32, which is exact. Knows no graph.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from decoding.engines.onnx.weights import BlockMatrix, FloatMatrix, Matrix, Order, Place, shape_of
+from decoding.errors import ModelError
+from decoding.models.gguf import GgufFile, GgufTensor
+from decoding.models.gguf_blocks import Bytes, Floats, floats
+from decoding.models.safetensors import WIDTHS, StoredTensor
+from decoding.models.spec import ModelSpec, NoGraphError
+from decoding.models.spec_gguf import GGUF_MISSING
+
+GGUF_SHAPE = "{file} has {name} in the shape {shape}, and its model needs {needed}. Download it again."
+
+
+class GgufWeights:
+    def __init__(self, file: GgufFile, spec: ModelSpec, names: Mapping[str, str], *, is_interleaved: bool) -> None:
+        self._file, self._spec, self._names = file, spec, names
+        self._interleaved = {"query": spec.heads, "key": spec.kv_heads} if is_interleaved else {}
+        self._used: set[str] = set()
+
+    def matrix(self, name: str, layer: int | None = None) -> Matrix:
+        tensor, raw = self._read(name, layer)
+        if tensor.kind.read:
+            blocks = tensor.kind.read(raw.reshape(-1, tensor.kind.block_bytes))
+            outputs, block = tensor.shape[0], blocks.numbers.shape[1]
+            offsets = None if blocks.offsets is None else blocks.offsets.reshape(outputs, -1)
+            numbers, scales = blocks.numbers.reshape(outputs, -1, block), blocks.scales.reshape(outputs, -1)
+            made = BlockMatrix(numbers, scales, offsets, blocks.zero, blocks.bits)
+            return made.take(order) if (order := self._order(name, outputs)) is not None else made
+        values = floats(tensor.kind, raw).reshape(tensor.shape)
+        order = self._order(name, len(values))
+        return FloatMatrix.of(values if order is None else values[order])
+
+    def vector(self, name: str, layer: int | None = None) -> Floats:
+        tensor, raw = self._read(name, layer)
+        values = floats(tensor.kind, raw)
+        order = self._order(name.removesuffix(".bias"), len(values)) if name.endswith(".bias") else None
+        return values if order is None else values[order]
+
+    def unused(self) -> list[str]:
+        return sorted(self._file.tensors.keys() - self._used)
+
+    def _order(self, name: str, rows: int) -> Order | None:
+        heads = self._interleaved.get(name)
+        return halves_apart(rows, heads) if heads else None
+
+    def _read(self, name: str, layer: int | None) -> tuple[GgufTensor, Bytes]:
+        stored = stored_name(self._names, name, layer)
+        tensor, file = self._file.tensors.get(stored), self._file.path.name
+        if tensor is None:
+            raise ModelError(GGUF_MISSING.format(file=file, name=stored))
+        if tensor.shape != (needed := shape_of(self._spec, name)):
+            raise ModelError(GGUF_SHAPE.format(file=file, name=stored, shape=tensor.shape, needed=needed))
+        self._used.add(stored)
+        return tensor, self._file.read(tensor)
+
+
+class SafetensorsWeights:
+    def __init__(
+        self, tensors: Mapping[str, StoredTensor], spec: ModelSpec, names: Mapping[str, str], *, by_inputs: bool
+    ) -> None:
+        self._tensors, self._spec, self._names, self._by_inputs = tensors, spec, names, by_inputs
+        self._base = _without_base(tensors, names)
+        self._used: set[str] = set()
+
+    def matrix(self, name: str, layer: int | None = None) -> Matrix:
+        by_inputs = self._by_inputs and name not in ("embedding", "position_embedding", "head")
+        tensor = self._tensor(name, layer, by_inputs)
+        outputs, inputs = shape_of(self._spec, name)
+        is_there = tensor.dtype == "F32" and tensor.offset % 4 == 0
+        place = Place(tensor.file, tensor.offset) if is_there else None
+        values = None if place else tensor.read()
+        return FloatMatrix((outputs, inputs), values, place, by_inputs)
+
+    def vector(self, name: str, layer: int | None = None) -> Floats:
+        return self._tensor(name, layer, False).read()
+
+    def unused(self) -> list[str]:
+        return sorted(self._tensors.keys() - self._used)
+
+    def _tensor(self, name: str, layer: int | None, by_inputs: bool) -> StoredTensor:
+        stored = stored_name(self._names, name, layer).removeprefix(self._base)
+        tensor, needed = self._tensors.get(stored), shape_of(self._spec, name)
+        if tensor is None:
+            raise NoGraphError(f"its files lack {stored}")
+        if tensor.dtype not in WIDTHS:
+            raise NoGraphError(f"its {stored} is stored as {tensor.dtype}")
+        if tensor.shape != (needed[::-1] if by_inputs else needed):
+            raise NoGraphError(f"its {stored} has the shape {tensor.shape}")
+        self._used.add(stored)
+        return tensor
+
+
+def _without_base(tensors: Mapping[str, StoredTensor], names: Mapping[str, str]) -> str:
+    """The first part of every name, where the files lack it, as GPT-2's do; else ""."""
+    whole = names["embedding"]
+    base = whole.split(".")[0] + "."
+    return base if whole not in tensors and whole.removeprefix(base) in tensors else ""
+
+
+def stored_name(names: Mapping[str, str], name: str, layer: int | None) -> str:
+    """What a file calls a weight; a bias has its matrix's name with another ending."""
+    known, _, last = name.partition(".")
+    stored = names[known].format(layer=layer)
+    return stored.removesuffix("weight") + last if last else stored
+
+
+def halves_apart(rows: int, heads: int) -> Order:
+    """For each row of a head whose halves lie apart, where it is while they are interleaved."""
+    order: Order = np.arange(rows).reshape(heads, rows // heads // 2, 2).swapaxes(1, 2).reshape(-1)
+    return order

@@ -1,0 +1,149 @@
+"""A model's weights as a graph takes them: matrices of floats or of numbers in blocks, under the names that the
+architectures use.
+
+Owns the kinds of matrices, what a source of weights is, and the shape that each weight must have. Knows no family, no
+file and no operator: `products` writes what is computed of them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from decoding.models.gguf_blocks import Bytes, Floats
+from decoding.models.spec import ModelSpec
+
+Order = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where float32 values already lie in a file of the model's."""
+
+    file: Path
+    offset: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FloatMatrix:
+    """Rows of float32, here or (`values` None) in a file of the model's."""
+
+    shape: tuple[int, int]
+    """(outputs, inputs)"""
+    values: Floats | None
+    place: Place | None = None
+    by_inputs: bool = False
+    """Stored as (inputs, outputs), as GPT-2 has it."""
+
+    @property
+    def stored_shape(self) -> tuple[int, int]:
+        return (self.shape[1], self.shape[0]) if self.by_inputs else self.shape
+
+    @classmethod
+    def of(cls, values: Floats) -> "FloatMatrix":
+        return cls((values.shape[0], values.shape[1]), values)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BlockMatrix:
+    """Rows of blocks: weight = scale · (number − zero) + offset."""
+
+    numbers: Bytes
+    """(outputs, blocks, values of a block)"""
+    scales: Floats
+    """(outputs, blocks)"""
+    offsets: Floats | None
+    """(outputs, blocks)"""
+    zero: int
+    bits: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        outputs, blocks, block = self.numbers.shape
+        return outputs, blocks * block
+
+    def take(self, order: Order) -> "BlockMatrix":
+        """The rows in another order."""
+        offsets = None if self.offsets is None else self.offsets[order]
+        return replace(self, numbers=self.numbers[order], scales=self.scales[order], offsets=offsets)
+
+    def unpacked(self) -> FloatMatrix:
+        values: Floats = self.numbers.astype(np.float32)
+        values -= np.float32(self.zero)
+        values *= self.scales[..., None]
+        if self.offsets is not None:
+            values += self.offsets[..., None]
+        return FloatMatrix.of(values.reshape(self.shape))
+
+
+Matrix = FloatMatrix | BlockMatrix
+
+
+class Weights(Protocol):
+    """Where a graph's weights come from."""
+
+    def matrix(self, name: str, layer: int | None = None) -> Matrix: ...
+
+    def vector(self, name: str, layer: int | None = None) -> Floats: ...
+
+    def unused(self) -> list[str]:
+        """Names of stored tensors that nothing asked for."""
+        ...
+
+
+class Unpacked:
+    """Weights of a source, all of them as float32."""
+
+    def __init__(self, source: Weights) -> None:
+        self._source = source
+        self.vector, self.unused = source.vector, source.unused
+
+    def matrix(self, name: str, layer: int | None = None) -> Matrix:
+        found = self._source.matrix(name, layer)
+        return found if isinstance(found, FloatMatrix) else found.unpacked()
+
+
+def joined(matrices: Sequence[Matrix]) -> Matrix | None:
+    """The rows of several matrices as one, or None where they are not stored alike, or lie in a file of the model's."""
+    first = matrices[0]
+    if isinstance(first, FloatMatrix):
+        values = [one.values for one in matrices if isinstance(one, FloatMatrix) and not one.by_inputs]
+        here = [one for one in values if one is not None]
+        return FloatMatrix.of(np.concatenate(here)) if len(here) == len(matrices) else None
+    alike = [one for one in matrices if isinstance(one, BlockMatrix) and _kind(one) == _kind(first)]
+    if len(alike) < len(matrices):
+        return None
+    moved = [one.offsets for one in alike if one.offsets is not None]
+    offsets = np.concatenate(moved) if moved else None
+    numbers = np.concatenate([one.numbers for one in alike])
+    scales = np.concatenate([one.scales for one in alike])
+    return BlockMatrix(numbers, scales, offsets, first.zero, first.bits)
+
+
+def _kind(matrix: BlockMatrix) -> tuple[int, int, int, bool]:
+    return matrix.zero, matrix.bits, matrix.numbers.shape[2], matrix.offsets is not None
+
+
+def shape_of(spec: ModelSpec, name: str) -> tuple[int, ...]:
+    """The shape that a weight has, rows (outputs) first."""
+    width, queries, keys = spec.width, spec.heads * spec.head_width, spec.kv_heads * spec.head_width
+    matrices = {
+        "embedding": (spec.vocabulary_size, width),
+        "head": (spec.vocabulary_size, width),
+        "position_embedding": (spec.context_length, width),
+        "qkv": (queries + 2 * keys, width),
+        "query": (queries, width),
+        "key": (keys, width),
+        "value": (keys, width),
+        "output": (width, queries),
+        "gate": (spec.mlp_width, width),
+        "up": (spec.mlp_width, width),
+        "down": (width, spec.mlp_width),
+    }
+    matrix, _, last = name.partition(".")
+    if last == "bias" and matrix in matrices:
+        return matrices[matrix][:1]
+    return matrices.get(name) or ((spec.head_width,) if name in ("query_norm", "key_norm") else (width,))

@@ -1,0 +1,218 @@
+"""The tensors of a batch: what many runs remember, a row each, and one forward pass for all of them.
+
+Owns the layout. Columns are shared, and rows end at the same one: what a run of n tokens remembers stands in the n
+columns before `_column`, which the next pass writes. The columns before a row's own are hidden from it by the attention
+mask, and its positions are counted from its own first token, so a row sees what it would see alone; because its tokens
+stand side by side, a sliding window reaches as far back as alone. A pass writes one column in place and copies nothing.
+Only `join` may lay the tensors out again, `COLUMNS` wider than is needed, so that many passes follow before the next
+time. A row that leaves is overwritten by the last one.
+
+    column        0 1 2 3 4 5 6 7 ...
+    a long run    a b c d e f .        . the column that the next pass writes
+    a short one         u v w .
+    (hidden)      - - -
+
+Knows caches and ids, no readout, no thread and no person.
+"""
+
+import inspect
+import weakref
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+from transformers import DynamicCache, PreTrainedModel
+from transformers.cache_utils import Cache, CacheLayerMixin, DynamicLayer, DynamicSlidingWindowLayer
+
+from decoding.engines.torch.names import cache_name
+
+COLUMNS = 64
+"""Room for so many passes, whenever the tensors are laid out."""
+
+# Rotary embeddings whose frequencies depend on the longest sequence in the batch, not on the row's own.
+_ROPES_OF_THE_LONGEST = ("dynamic", "longrope")
+
+
+class RowLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]  # transformers' own hook has no types
+    """One layer's keys and values, shape (rows, heads, columns, width) and room to spare, as transformers wants it."""
+
+    def __init__(self, rows: "Rows", *, is_sliding: bool) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        # A circle of references would hold the tensors of rows that are gone until garbage is looked for: 100 MB a
+        # time.
+        self.rows: Rows = weakref.proxy(rows)
+        self.is_sliding = is_sliding
+
+    def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
+        raise NotImplementedError("a row's first tokens are read alone, and then joined")
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        count, first, column = len(self.rows), self.rows.first, self.rows.column
+        keys, values = cast("torch.Tensor", self.keys), cast("torch.Tensor", self.values)
+        keys[:count, :, column] = key_states[:, :, 0]
+        values[:count, :, column] = value_states[:, :, 0]
+        return keys[:count, :, first : column + 1], values[:count, :, first : column + 1]  # (rows, heads, seen, width)
+
+    def get_seq_length(self) -> int:
+        return self.rows.column - self.rows.first
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        return self.get_seq_length() + query_length, 0
+
+    def get_max_length(self) -> int:
+        return -1
+
+    def lay_out(self, like: torch.Tensor, values_like: torch.Tensor, *, rows: int, columns: int, end: int) -> None:
+        """Tensors of another size; what is there already moves, so that it ends before column `end`."""
+        old = (self.keys, self.values) if self.is_initialized else (None, None)
+        made = []
+        for before, example in zip(old, (like, values_like), strict=True):
+            tensor = example.new_zeros(rows, example.shape[1], columns, example.shape[3])
+            if before is not None:
+                count, length = len(self.rows), self.get_seq_length()
+                tensor[:count, :, end - length : end] = before[:count, :, self.rows.first : self.rows.column]
+            made.append(tensor)
+        self.keys, self.values = made
+        self.is_initialized = True
+
+
+class Rows:
+    """The rows of one batch; see above. `lengths` are the tokens that each has read."""
+
+    def __init__(self, network: PreTrainedModel) -> None:
+        self._network = network
+        self.lengths: list[int] = []
+        self.column = 0
+        self._layers: list[RowLayer] = []
+        self._spare = 0  # rows there is room for
+        self._cache_name = cache_name(network) or ""
+        self._options: dict[str, Any] = {"use_cache": True}
+        if "logits_to_keep" in inspect.signature(network.forward).parameters:
+            self._options["logits_to_keep"] = 1
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    @property
+    def first(self) -> int:
+        """The first column that any row sees."""
+        return self.column - max(self.lengths, default=0)
+
+    def cells_to_join(self, lengths: Sequence[int]) -> int:
+        """How many rows times columns `join` lays out anew, 0 where there is room in the tensors that are there."""
+        if self._fits(lengths):
+            return 0
+        rows, columns = self._size(lengths)
+        return rows * columns
+
+    def join(self, caches: Sequence[DynamicCache]) -> None:
+        """Add a row for each cache, in this order, after those that are there. The caches stay as they are."""
+        if not self._fits([cache.get_seq_length() for cache in caches]):
+            self._lay_out(caches)
+        for cache in caches:
+            row, length = len(self.lengths), cache.get_seq_length()
+            for mine, layer in zip(self._layers, layers_of(cache), strict=True):
+                kept = layer.keys.shape[-2]  # less than `length` where a window has forgotten the beginning
+                mine.keys[row, :, self.column - kept : self.column] = layer.keys[0]  # type: ignore[index]
+                mine.values[row, :, self.column - kept : self.column] = layer.values[0]  # type: ignore[index]
+            self.lengths.append(length)
+
+    def leave(self, row: int) -> None:
+        """Forget a row. The last one takes its place."""
+        last = len(self.lengths) - 1
+        if row != last:
+            for layer in self._layers:
+                for tensor in (layer.keys, layer.values):
+                    tensor[row, :, self.first : self.column] = tensor[last, :, self.first : self.column]  # type: ignore[index]
+        self.lengths[row] = self.lengths[last]
+        self.lengths.pop()
+
+    def take(self, row: int) -> DynamicCache:
+        """A row's cache as the run would have it alone, copied; the row stays."""
+        length = self.lengths[row]
+        cache = DynamicCache(config=self._network.config)
+        for number, (mine, layer) in enumerate(zip(self._layers, layers_of(cache), strict=True)):
+            kept = min(length, layer.sliding_window - 1) if layer.is_sliding else length
+            here = slice(self.column - kept, self.column)
+            cache.update(mine.keys[row : row + 1, :, here].clone(), mine.values[row : row + 1, :, here].clone(), number)  # type: ignore[index]
+            if layer.is_sliding:
+                layer.cumulative_length = length
+        return cache
+
+    def step(self, token_ids: Sequence[int]) -> torch.Tensor:
+        """One forward pass for one token a row: the logits after it, shape (rows, vocabulary). Where the pass fails,
+        nothing has changed but the column that the next one writes.
+        """
+        if self.column == self._columns:
+            self._lay_out(())
+        device = self._network.device
+        lengths = torch.tensor(self.lengths, device=device)[:, None]  # (rows, 1)
+        seen = self.column - self.first + 1
+        mask = torch.arange(seen, device=device)[None] >= seen - 1 - lengths  # (rows, seen)
+        output = self._network(
+            input_ids=torch.tensor(token_ids, device=device)[:, None],
+            attention_mask=mask,
+            position_ids=lengths,
+            **{self._cache_name: Cache(layers=list(self._layers))},
+            **self._options,
+        )
+        self.column += 1
+        self.lengths = [length + 1 for length in self.lengths]
+        return output.logits[:, -1]  # type: ignore[no-any-return]
+
+    @property
+    def _columns(self) -> int:
+        return self._layers[0].keys.shape[-2] if self._layers else 0  # type: ignore[union-attr]
+
+    def _fits(self, lengths: Sequence[int]) -> bool:
+        return len(self) + len(lengths) <= self._spare and max(lengths) <= self.column < self._columns
+
+    def _size(self, lengths: Sequence[int]) -> tuple[int, int]:
+        """Rows and columns of new tensors: rows in powers of two, so that not every one that joins asks for more."""
+        rows, longest = len(self) + len(lengths), max([*self.lengths, *lengths])
+        return 1 << (rows - 1).bit_length(), longest + COLUMNS
+
+    def _lay_out(self, caches: Sequence[DynamicCache]) -> None:
+        rows, columns = self._size([cache.get_seq_length() for cache in caches])
+        layers = layers_of(caches[0]) if caches else self._layers
+        if not self._layers:
+            self._layers = [RowLayer(self, is_sliding=layer.is_sliding) for layer in layers]
+        end = columns - COLUMNS
+        for mine, layer in zip(self._layers, layers, strict=True):
+            mine.lay_out(layer.keys, layer.values, rows=rows, columns=columns, end=end)
+        self._spare, self.column = rows, end
+
+
+def layers_of(cache: Any) -> list[Any]:
+    return list(cache.layers)
+
+
+def can_share(network: PreTrainedModel) -> bool:
+    """Whether runs of this network may be rows: float32, attention to everything before or to a window, positions and
+    masks that are given to it. In 16 bits a batch rounds otherwise than a run alone, and the close calls change.
+    """
+    config: Any = network.config.get_text_config(decoder=True)
+    ropes = str(getattr(config, "rope_parameters", None))
+    return (
+        network.dtype == torch.float32
+        and is_attention_only(network)
+        and {"attention_mask", "position_ids"} <= inspect.signature(network.forward).parameters.keys()
+        and cache_name(network) in ("cache", "past_key_values")
+        and not any(name in ropes for name in _ROPES_OF_THE_LONGEST)
+    )
+
+
+def is_attention_only(network: PreTrainedModel) -> bool:
+    """Whether what a network remembers is keys and values: of everything before, or of a window."""
+    config: Any = network.config.get_text_config(decoder=True)
+    layers = set(getattr(config, "layer_types", None) or ())
+    return layers <= {"full_attention", "sliding_attention"} and not getattr(network, "_is_stateful", False)
+
+
+def can_share_cache(cache: Any) -> bool:
+    """Whether a run with this cache can be a row."""
+    return type(cache) is DynamicCache and all(
+        type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) and layer.is_initialized for layer in layers_of(cache)
+    )

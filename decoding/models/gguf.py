@@ -1,0 +1,249 @@
+"""A GGUF file: its metadata, and where its tensors lie.
+
+Owns the reading of a file that nobody vouches for. Every count, length, type and offset is held against the size of the
+file, and against limits that no real model reaches, before anything is read by it; the time is linear in what is read.
+Whatever is wrong is a ModelError. Knows no model family and no engine. Nothing is mapped: a file that is cut while it
+is used is an error, and not the end of the process.
+"""
+
+import os
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from decoding.errors import ModelError
+from decoding.models.gguf_blocks import BLOCK_TYPES, UNREAD_TYPES, BlockType, Bytes
+
+NO_GGUF = "{file} is no GGUF file: it does not begin as one does. Choose another file."
+GGUF_VERSION = (
+    "{file} is a GGUF file of version {version}, and versions 2 and 3 are read, little-endian. Convert it anew."
+)
+GGUF_DAMAGED = "{file} is cut short or damaged: {what}. Download it again."
+GGUF_TYPE = "{file} stores {tensor} as {type}, which is not read here: choose a file of {types}."
+
+_MAX_HEADER_BYTES = 2**28
+_MAX_ITEMS = 2**23  # of all arrays together; the largest vocabularies have 2**18 tokens and twice as many merges
+_MAX_NAME_BYTES = 2**16
+_MAX_DIMENSIONS = 4
+_PIECE = 2**20
+_STRING, _ARRAY = 8, 9
+_SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+_LEAST_PAIR, _LEAST_TENSOR = 8 + 4 + 1, 8 + 4 + 8 + 4 + 8  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class GgufTensor:
+    name: str
+    kind: BlockType
+    shape: tuple[int, ...]
+    """Rows first, as NumPy and torch have it; the file has them the other way round."""
+    offset: int
+    """From the beginning of the file."""
+    size: int
+    """Bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class GgufFile:
+    path: Path
+    metadata: dict[str, Any]
+    """Numbers, texts, and lists of either."""
+    tensors: dict[str, GgufTensor]
+
+    def read(self, tensor: GgufTensor) -> Bytes:
+        """The bytes of a tensor. Raises ModelError where they are gone by now."""
+        try:
+            raw = np.fromfile(self.path, np.uint8, tensor.size, offset=tensor.offset)
+        except OSError as error:
+            raise _damaged(self.path, f"{tensor.name} cannot be read") from error
+        if len(raw) != tensor.size:
+            raise _damaged(self.path, f"{tensor.name} is cut")
+        return raw
+
+
+def read_gguf(path: Path) -> GgufFile:
+    """The metadata and the list of tensors of a file. Raises ModelError, whatever is wrong with it."""
+    try:
+        with path.open("rb", buffering=0) as opened:
+            return _read(path, _Cursor(path, opened.read, os.fstat(opened.fileno()).st_size))
+    except OSError as error:
+        raise _damaged(path, "it cannot be read") from error
+
+
+def _read(path: Path, cursor: "_Cursor") -> GgufFile:
+    if cursor.size < 4 or bytes(cursor.take(4)) != b"GGUF":
+        raise ModelError(NO_GGUF.format(file=path.name))
+    version = cursor.number("I")
+    if version not in (2, 3):
+        raise ModelError(GGUF_VERSION.format(file=path.name, version=version))
+    tensors, pairs = cursor.count("Q", _LEAST_TENSOR, "tensors"), cursor.count("Q", _LEAST_PAIR, "entries")
+    metadata: dict[str, Any] = {}
+    for _ in range(pairs):
+        name = cursor.name()
+        if name in metadata:
+            raise cursor.damaged(f"it says {_shown(name)} twice")
+        metadata[name] = cursor.value(cursor.number("I"), name)
+    described = [_described(cursor) for _ in range(tensors)]
+    start = _data_start(cursor, metadata)
+    found: dict[str, GgufTensor] = {}
+    for name, kind, shape, offset in described:
+        if name in found:
+            raise cursor.damaged(f"it has {_shown(name)} twice")
+        found[name] = _placed(cursor, name, kind, shape, start + offset)
+    _check_apart(cursor, list(found.values()))
+    return GgufFile(path, metadata, found)
+
+
+def _described(cursor: "_Cursor") -> tuple[str, BlockType, tuple[int, ...], int]:
+    name, dimensions = cursor.name(), cursor.number("I")
+    if not 1 <= dimensions <= _MAX_DIMENSIONS:
+        raise cursor.damaged(f"{_shown(name)} has {dimensions} dimensions")
+    shape = tuple(cursor.number("Q") for _ in range(dimensions))[::-1]
+    number, offset = cursor.number("I"), cursor.number("Q")
+    if number not in BLOCK_TYPES:
+        types = ", ".join(kind.name for kind in BLOCK_TYPES.values())
+        unread = UNREAD_TYPES.get(number, f"type {number}")
+        raise ModelError(GGUF_TYPE.format(file=cursor.path.name, tensor=_shown(name), type=unread, types=types))
+    return name, BLOCK_TYPES[number], shape, offset
+
+
+def _data_start(cursor: "_Cursor", metadata: dict[str, Any]) -> int:
+    """Where the tensors begin, once all is read that comes before."""
+    alignment = metadata.get("general.alignment", 32)
+    if type(alignment) is not int or alignment < 1 or alignment & (alignment - 1) or alignment > 2**20:
+        raise cursor.damaged(f"its alignment is {_shown(alignment)}")
+    return -(-cursor.position // alignment) * alignment
+
+
+def _placed(cursor: "_Cursor", name: str, kind: BlockType, shape: tuple[int, ...], offset: int) -> GgufTensor:
+    values = prod(shape)
+    if not values or shape[-1] % kind.block:
+        raise cursor.damaged(f"{_shown(name)} has rows of {shape[-1]} values, and {kind.name} blocks of {kind.block}")
+    size = values // kind.block * kind.block_bytes
+    if offset + size > cursor.size:
+        raise cursor.damaged(f"{_shown(name)} lies beyond its end")
+    return GgufTensor(name, kind, shape, offset, size)
+
+
+def _check_apart(cursor: "_Cursor", tensors: list[GgufTensor]) -> None:
+    """No two tensors share bytes: a small file that says so would become a large model."""
+    end = 0
+    for tensor in sorted(tensors, key=lambda one: one.offset):
+        if tensor.offset < end:
+            raise cursor.damaged(f"{_shown(tensor.name)} lies within another tensor")
+        end = tensor.offset + tensor.size
+
+
+class _Cursor:
+    """Reads a file from its beginning, a piece at a time, and never further than it goes."""
+
+    def __init__(self, path: Path, read: Callable[[int], bytes], size: int) -> None:
+        self.path, self.size, self.position = path, size, 0
+        self._read, self._buffer, self._begin = read, b"", 0
+        self._items = _MAX_ITEMS
+
+    def damaged(self, what: str) -> ModelError:
+        return _damaged(self.path, what)
+
+    def left(self) -> int:
+        return min(self.size, _MAX_HEADER_BYTES) - self.position
+
+    def take(self, count: int) -> memoryview:
+        """The next bytes."""
+        if count > self.left():
+            raise self.damaged("its beginning does not end")
+        at = self.position - self._begin
+        if at + count > len(self._buffer):
+            self._fill(at, count)
+            at = 0
+        self.position += count
+        return memoryview(self._buffer)[at : at + count]
+
+    def _fill(self, at: int, count: int) -> None:
+        pieces, have = [self._buffer[at:]], len(self._buffer) - at
+        while have < count:
+            piece = self._read(max(_PIECE, count - have))
+            if not piece:
+                raise self.damaged("it ends early")
+            pieces.append(piece)
+            have += len(piece)
+        self._buffer, self._begin = b"".join(pieces), self.position
+
+    def number(self, code: str) -> Any:
+        return struct.unpack("<" + code, self.take(struct.calcsize("<" + code)))[0]
+
+    def count(self, code: str, least: int, what: str) -> int:
+        """How many come, each of `least` bytes at least."""
+        count: int = self.number(code)
+        if count * least > self.left():
+            raise self.damaged(f"it has no room for {count} {what}")
+        return count
+
+    def name(self) -> str:
+        length = self.number("Q")
+        if length > _MAX_NAME_BYTES:
+            raise self.damaged(f"a name has {length} bytes")
+        return self._text(length)
+
+    def value(self, kind: int, name: str) -> Any:
+        if kind == _STRING:
+            return self._text(self.number("Q"))
+        if kind == _ARRAY:
+            return self._array(name)
+        if kind not in _SCALARS:
+            raise self.damaged(f"{_shown(name)} is of a kind that is unknown ({kind})")
+        return self.number(_SCALARS[kind])
+
+    def _array(self, name: str) -> list[Any]:
+        kind = self.number("I")
+        if kind == _ARRAY or (kind != _STRING and kind not in _SCALARS):
+            raise self.damaged(f"{_shown(name)} is a list of a kind that is not read ({kind})")
+        width = 8 if kind == _STRING else struct.calcsize("<" + _SCALARS[kind])
+        count = self.count("Q", width, f"items of {_shown(name)}")
+        self._items -= count
+        if self._items < 0:
+            raise self.damaged(f"its lists have more than {_MAX_ITEMS} items")
+        if kind == _STRING:
+            return self._texts(count)
+        return list(struct.unpack(f"<{count}{_SCALARS[kind]}", self.take(count * width)))
+
+    def _texts(self, count: int) -> list[str]:
+        """Half a million of them in a large vocabulary, so each is looked at where it lies."""
+        found: list[str] = []
+        while len(found) < count:
+            found.append(self._text(self.number("Q")))  # fills the buffer where it has to
+            buffer, at = self._buffer, self.position - self._begin
+            try:
+                while len(found) < count and at + 8 <= len(buffer):
+                    end = at + 8 + int.from_bytes(buffer[at : at + 8], "little")
+                    if end > len(buffer):
+                        break
+                    found.append(str(buffer[at + 8 : end], "utf-8"))
+                    at = end
+            except UnicodeDecodeError as error:
+                raise self.damaged("a text in it is no UTF-8") from error
+            self.position = self._begin + at
+            if self.left() < 0:
+                raise self.damaged("its beginning does not end")
+        return found
+
+    def _text(self, length: int) -> str:
+        try:
+            return str(self.take(length), "utf-8")
+        except UnicodeDecodeError as error:
+            raise self.damaged("a text in it is no UTF-8") from error
+
+
+def _damaged(path: Path, what: str) -> ModelError:
+    return ModelError(GGUF_DAMAGED.format(file=path.name, what=what))
+
+
+def _shown(value: object) -> str:
+    """What a file says, short enough to be repeated."""
+    text = str(value)
+    return text if len(text) <= 60 and text.isprintable() else ascii(text[:60])[1:-1] + "…"

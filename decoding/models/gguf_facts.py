@@ -1,0 +1,19 @@
+"""What a GGUF file says of its model besides its weights: the shape, and the tokenizer. Knows no engine."""
+
+from pathlib import Path
+
+from decoding.models.catalogue import Entry
+from decoding.models.gguf import read_gguf
+from decoding.models.gguf_tokenizer import special_id, tokenizer_from_gguf
+from decoding.models.starter import STARTER_ID
+from decoding.models.tokenizer import FileTokenizer, read_tokenizer
+
+
+def gguf_tokenizer(entry: Entry, path: Path) -> FileTokenizer:
+    """The tokenizer that a GGUF file describes; the starter's was written beside it when it was fetched. Raises
+    ModelError for one that is not known here.
+    """
+    if entry.name == STARTER_ID:
+        return read_tokenizer(path.parent)
+    metadata = read_gguf(path).metadata
+    return FileTokenizer(tokenizer_from_gguf(metadata), special_id(metadata, "bos"))

@@ -1,0 +1,226 @@
+"""A tokenizer made from what a GGUF file says of it.
+
+Owns the way from the metadata to the `tokenizers` library: vocabulary, merges, special tokens, spaces and beginnings.
+What is not known is refused and never guessed: with another rule a tokenizer makes other ids, and nothing shows it.
+Knows no file and no network of a model; `metadata` is the file's keys with their values.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+
+from decoding.errors import ModelError
+from decoding.models.pre_tokenizers import RULES
+
+Metadata = Mapping[str, Any]
+
+_UNKNOWN = 'This GGUF\'s tokenizer is of the kind "{kind}", which is not known here. Choose another model.'
+_LACKS = "This GGUF has no {key}, so its tokenizer cannot be made. Choose another model."
+_TWICE = "This GGUF's tokenizer has the token {token} twice, so its ids are not certain. Choose another model."
+_DAMAGED = "This GGUF's tokenizer is damaged: {reason}. Choose another model."
+
+SPACE = "▁"
+"""How SentencePiece writes a space."""
+
+
+class Kind(IntEnum):
+    """What a token is, as `tokenizer.ggml.token_type` numbers it."""
+
+    NORMAL = 1
+    UNKNOWN = 2
+    CONTROL = 3
+    USER_DEFINED = 4
+    UNUSED = 5
+    BYTE = 6
+
+
+def tokenizer_from_gguf(metadata: Metadata) -> Tokenizer:
+    """The tokenizer that a GGUF describes. Raises ModelError where it describes none that is known here."""
+    makers = {"gpt2": _byte_level, "llama": _sentencepiece, "gemma4": _sentencepiece_merges}
+    kind = _text(metadata, "model")
+    if kind not in makers:
+        raise ModelError(_UNKNOWN.format(kind=kind[:40]))
+    try:
+        made = makers[kind](metadata)
+    except ModelError:
+        raise
+    except Exception as error:  # the library raises Exception itself
+        raise ModelError(_DAMAGED.format(reason=str(error)[:200])) from error
+    _add_tokens(made, metadata)
+    _add_ends(made, metadata)
+    return made
+
+
+def save_tokenizer(metadata: Metadata, folder: Path) -> Tokenizer:
+    """Write the tokenizer as tokenizer.json and tokenizer_config.json, as a repository has them; returns it."""
+    made = tokenizer_from_gguf(metadata)
+    words = tokens_of(metadata)
+    names: dict[str, object] = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
+    for name, key in {"bos": "bos", "eos": "eos", "unk": "unknown", "pad": "padding"}.items():
+        if (token_id := special_id(metadata, key)) is not None:
+            names[f"{name}_token"] = words[token_id]
+    if template := metadata.get("tokenizer.chat_template"):
+        names["chat_template"] = template
+    made.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text(json.dumps(names, indent=2, ensure_ascii=False), "utf-8")
+    return made
+
+
+def tokens_of(metadata: Metadata) -> list[str]:
+    """The tokens by id, each spelled in one way of its own. Raises ModelError where two are spelled alike."""
+    words = [str(word) or f"[EMPTY_{token_id}]" for token_id, word in enumerate(_list(metadata, "tokens"))]
+    if len(set(words)) < len(words):
+        twice = Counter(words).most_common(1)[0][0]
+        raise ModelError(_TWICE.format(token=f"{twice[:40]!r}"))
+    return words
+
+
+def kinds_of(metadata: Metadata) -> list[int]:
+    """What each token is, by id; where a file does not say, all are normal."""
+    count = len(_list(metadata, "tokens"))
+    kinds = [int(kind) for kind in metadata.get("tokenizer.ggml.token_type") or [Kind.NORMAL] * count]
+    if len(kinds) != count:
+        raise ModelError(_DAMAGED.format(reason=f"{count} tokens have {len(kinds)} types"))
+    return kinds
+
+
+def special_id(metadata: Metadata, name: str) -> int | None:
+    """The id that the file names for the beginning ("bos"), the end ("eos"), …; None where it names none."""
+    token_id = metadata.get(f"tokenizer.ggml.{name}_token_id")
+    if token_id is None:  # SentencePiece's own, where a file does not say
+        token_id = {"bos": 1, "eos": 2, "unknown": 0}.get(name) if _text(metadata, "model") == "llama" else None
+    # Some files say 2³² − 1 where they mean none.
+    return int(token_id) if token_id is not None and 0 <= int(token_id) < len(_list(metadata, "tokens")) else None
+
+
+def begins(metadata: Metadata) -> bool:
+    """Whether a prompt has the beginning token in front."""
+    rule = RULES.get(str(metadata.get("tokenizer.ggml.pre")))
+    by_default = _text(metadata, "model") == "llama" or (rule is not None and rule.begins)
+    return bool(metadata.get("tokenizer.ggml.add_bos_token", by_default))
+
+
+def has_space_prefix(metadata: Metadata) -> bool:
+    """Whether a text is read with a space in front, as SentencePiece does."""
+    return bool(metadata.get("tokenizer.ggml.add_space_prefix", True)) and _text(metadata, "model") == "llama"
+
+
+def strips_behind(metadata: Metadata) -> frozenset[str]:
+    """Special tokens that swallow the spaces behind them. A GGUF does not say so; llama.cpp knows it of Phi-3."""
+    if not any(name in str(metadata.get("general.name")).lower() for name in ("phi-3", "phi3")):
+        return frozenset()
+    found_first = (Kind.CONTROL, Kind.UNKNOWN, Kind.USER_DEFINED)
+    words = zip(tokens_of(metadata), kinds_of(metadata), strict=True)
+    special = {word for word, kind in words if kind in found_first}
+    return frozenset(special | {"</s>"}) - {"<unk>", "<s>", "<|endoftext|>"}
+
+
+def merges_of(metadata: Metadata) -> list[tuple[str, str]]:
+    """The pairs that are merged, the first first."""
+    pairs = []
+    for line in _list(metadata, "merges"):
+        first, space, second = str(line)[1:].partition(" ")  # a space may itself be what is merged
+        if not space:
+            raise ModelError(_DAMAGED.format(reason=f"{str(line)[:40]!r} is no merge"))
+        pairs.append((str(line)[:1] + first, second))
+    return pairs
+
+
+def _byte_level(metadata: Metadata) -> Tokenizer:
+    """GPT-2's kind: bytes, each written as a letter, merged within the pieces of a rule that the file names."""
+    name = str(metadata.get("tokenizer.ggml.pre") or "")
+    if name not in RULES:
+        raise ModelError(_UNKNOWN.format(kind=name[:40]) if name else _LACKS.format(key="tokenizer.ggml.pre"))
+    rule = RULES[name]
+    made = Tokenizer(models.BPE(_ids(metadata), merges_of(metadata), ignore_merges=rule.whole_words))
+    split = [pre_tokenizers.Split(Regex(pattern), "isolated") for pattern in rule.patterns]
+    to_letters = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    made.pre_tokenizer = pre_tokenizers.Sequence([*split, to_letters])
+    made.decoder = decoders.ByteLevel()
+    return made
+
+
+def _sentencepiece(metadata: Metadata) -> Tokenizer:
+    """SentencePiece's merging kind (Llama 2, Mistral, Gemma): the token of the best score is merged first."""
+    ids, kinds = _ids(metadata), kinds_of(metadata)
+    scores = [float(score) for score in _list(metadata, "scores")]
+    if len(scores) != len(kinds):
+        raise ModelError(_DAMAGED.format(reason=f"{len(kinds)} tokens have {len(scores)} scores"))
+    pieces = {word: n for word, n in ids.items() if kinds[n] in (Kind.NORMAL, Kind.UNUSED)}
+    merges = [pair for word in pieces for pair in _halves(word, pieces)]
+    merges.sort(key=lambda pair: (-scores[ids["".join(pair)]], ids[pair[0]], ids[pair[1]]))
+    return _spaced(metadata, merges)
+
+
+def _sentencepiece_merges(metadata: Metadata) -> Tokenizer:
+    """Gemma 4's kind: written as SentencePiece writes, but with merges, and newlines are cut off."""
+    made = _spaced(metadata, merges_of(metadata))
+    made.pre_tokenizer = pre_tokenizers.Split(Regex(r"[^\n]+|[\n]+"), "isolated")
+    return made
+
+
+def _spaced(metadata: Metadata, merges: list[tuple[str, str]]) -> Tokenizer:
+    """A tokenizer that writes spaces as `SPACE`, and in bytes what it has no piece for."""
+    unknown = special_id(metadata, "unknown")
+    word = None if unknown is None else tokens_of(metadata)[unknown]
+    made = Tokenizer(models.BPE(_ids(metadata), merges, unk_token=word, fuse_unk=True, byte_fallback=True))
+    has_prefix = has_space_prefix(metadata)
+    first = [normalizers.Prepend(SPACE)] if has_prefix else []
+    made.normalizer = normalizers.Sequence([*first, normalizers.Replace(" ", SPACE)])
+    last = [decoders.Strip(" ", 1, 0)] if has_prefix else []
+    made.decoder = decoders.Sequence([decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse(), *last])
+    return made
+
+
+def _halves(word: str, pieces: Mapping[str, int]) -> Iterator[tuple[str, str]]:
+    """The pairs of pieces that a piece can be merged from."""
+    for place in range(1, len(word)):
+        if word[:place] in pieces and word[place:] in pieces:
+            yield word[:place], word[place:]
+
+
+def _add_tokens(made: Tokenizer, metadata: Metadata) -> None:
+    """Tokens that are found in a text before anything else: the special ones, and those that its makers added."""
+    strips = strips_behind(metadata)
+
+    def added(kinds: set[int]) -> list[AddedToken]:
+        words = [word for word, kind in zip(tokens_of(metadata), kinds_of(metadata), strict=True) if kind in kinds]
+        is_special = Kind.CONTROL in kinds
+        return [AddedToken(word, special=is_special, normalized=False, rstrip=word in strips) for word in words]
+
+    made.add_special_tokens(added({Kind.CONTROL, Kind.UNKNOWN}))
+    made.add_tokens(added({Kind.USER_DEFINED}))
+
+
+def _add_ends(made: Tokenizer, metadata: Metadata) -> None:
+    """The special tokens in front of a prompt and behind it."""
+    words = tokens_of(metadata)
+    first = special_id(metadata, "bos") if begins(metadata) else None
+    last = special_id(metadata, "eos") if metadata.get("tokenizer.ggml.add_eos_token") else None
+    added = [(words[token_id], token_id) for token_id in (first, last) if token_id is not None]
+    if added:
+        template = [*([words[first]] if first is not None else []), "$A", *([words[last]] if last is not None else [])]
+        made.post_processor = processors.TemplateProcessing(single=template, special_tokens=added)
+
+
+def _ids(metadata: Metadata) -> dict[str, int]:
+    return {word: token_id for token_id, word in enumerate(tokens_of(metadata))}
+
+
+def _text(metadata: Metadata, name: str) -> str:
+    value = metadata.get(f"tokenizer.ggml.{name}")
+    if not isinstance(value, str):
+        raise ModelError(_LACKS.format(key=f"tokenizer.ggml.{name}"))
+    return value
+
+
+def _list(metadata: Metadata, name: str) -> Sequence[Any]:
+    value = metadata.get(f"tokenizer.ggml.{name}")
+    if value is None:
+        raise ModelError(_LACKS.format(key=f"tokenizer.ggml.{name}"))
+    return value  # type: ignore[no-any-return]

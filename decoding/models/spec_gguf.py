@@ -1,0 +1,201 @@
+"""A model's facts from the metadata of its GGUF file.
+
+Owns the names that GGUF has for them, and which families are known. Knows no weights beyond their names and shapes.
+"""
+
+import math
+from typing import Any
+
+from decoding.errors import ModelError
+from decoding.models.gguf import GgufFile, GgufTensor
+from decoding.models.spec import Activation, Llama3Scaling, ModelSpec, Rope
+
+GGUF_FAMILY = "{file} holds a model of the family {family}, which is not read from GGUF here: choose one of {families}."
+GGUF_FACT = "{file} does not say what its model is: {name} is missing or makes no sense. Convert it anew."
+GGUF_ROPE = "{file} stretches its context in a way that is not read from GGUF here ({kind}). Choose another file."
+GGUF_VOCABULARY = "{file} has {tokens} tokens and an embedding of {rows} rows: it is damaged. Download it again."
+GGUF_MISSING = "{file} lacks the tensor {name}. Download it again, or convert it anew."
+
+FAMILIES = {
+    "llama": "llama",
+    "mistral": "llama",
+    "qwen2": "llama",
+    "qwen3": "llama",
+    "gpt2": "gpt2",
+    "gptneox": "gpt_neox",
+    "gemma3": "gemma3",
+}
+"""GGUF's name of an architecture, and the module that writes its graph."""
+_GEMMA_PATTERN, _GEMMA_LOCAL_BASE = 6, 10_000.0  # which a Gemma 3 file does not say
+_WORDS = {"F32": "float32", "F16": "float16", "BF16": "bfloat16", "Q4": "four-bit", "Q5": "five-bit", "Q6": "six-bit"}
+
+
+def spec_of_gguf(file: GgufFile) -> ModelSpec:
+    """Raises ModelError for a family that is not known, and for facts that are missing or make no sense."""
+    said = _Said(file)
+    architecture = said.family
+    if architecture not in FAMILIES:
+        families = ", ".join(FAMILIES)
+        raise ModelError(GGUF_FAMILY.format(file=file.path.name, family=architecture, families=families))
+    layers, width, heads = (said.count(name) for name in ("block_count", "embedding_length", "attention.head_count"))
+    if width % heads and "attention.key_length" not in said:
+        raise said.wrong("attention.head_count")
+    head_width = said.count("attention.key_length", width // heads)
+    if said.count("attention.value_length", head_width) != head_width:
+        raise said.wrong("attention.value_length")
+    embedding = _tensor(file, "token_embd.weight")
+    if len(embedding.shape) != 2 or embedding.shape[1] != width:
+        raise said.wrong("token_embd.weight")
+    kv_heads = said.count("attention.head_count_kv", heads)
+    if heads % kv_heads:
+        raise said.wrong("attention.head_count_kv")
+    is_gemma = architecture == "gemma3"
+    ropes, rope_of_layer, windows = _positions(said, architecture, layers, head_width)
+    activation: Activation = (
+        "gelu_tanh" if is_gemma or architecture == "gpt2" else "gelu" if architecture == "gptneox" else "silu"
+    )
+    has = file.tensors.__contains__
+    return ModelSpec(
+        family=FAMILIES[architecture],
+        layers=layers,
+        width=width,
+        heads=heads,
+        kv_heads=kv_heads,
+        head_width=head_width,
+        mlp_width=said.count("feed_forward_length"),
+        vocabulary_size=_vocabulary(file, embedding),
+        context_length=said.count("context_length"),
+        norm_epsilon=said.norm_epsilon(),
+        activation=activation,
+        attention_scale=said.positive("attention.scale", head_width**-0.5),
+        tied_head=not has("output.weight"),
+        end_ids=_end_ids(file, embedding.shape[0]),
+        beginning_id=_id(file, "tokenizer.ggml.bos_token_id", embedding.shape[0]),
+        stored=_stored(file),
+        description=_description(file),
+        ropes=ropes,
+        rope_of_layer=rope_of_layer,
+        windows=windows,
+        qkv_bias=has("blk.0.attn_q.bias") or has("blk.0.attn_qkv.bias"),
+        output_bias=has("blk.0.attn_output.bias"),
+        mlp_bias=has("blk.0.ffn_up.bias"),
+        head_norms=has("blk.0.attn_q_norm.weight"),
+        parallel_residual=bool(file.metadata.get("gptneox.use_parallel_residual", True)),
+        embedding_scale=float(math.sqrt(width)) if is_gemma else 1.0,
+    )
+
+
+class _Said:
+    """What the metadata say of an architecture."""
+
+    def __init__(self, file: GgufFile) -> None:
+        self.file = file
+        family = file.metadata.get("general.architecture")
+        self.family: str = family if isinstance(family, str) else "?"
+
+    def __contains__(self, name: str) -> bool:
+        return f"{self.family}.{name}" in self.file.metadata
+
+    def wrong(self, name: str) -> ModelError:
+        return ModelError(GGUF_FACT.format(file=self.file.path.name, name=name))
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self.file.metadata.get(f"{self.family}.{name}", default)
+
+    def count(self, name: str, default: int | None = None) -> int:
+        """A whole number that a real model may have; a list of one for each layer, where all are the same."""
+        found = self.get(name, default)
+        if isinstance(found, list) and found and all(one == found[0] for one in found):
+            found = found[0]
+        if type(found) is not int or not 1 <= found < 2**31:
+            raise self.wrong(name)
+        return found
+
+    def positive(self, name: str, default: float | None = None) -> float:
+        found = self.get(name, default)
+        if type(found) not in (int, float) or not math.isfinite(found) or found <= 0:
+            raise self.wrong(name)
+        return float(found)
+
+    def norm_epsilon(self) -> float:
+        name = "attention.layer_norm_rms_epsilon"
+        return self.positive(name if name in self else "attention.layer_norm_epsilon")
+
+
+def _positions(
+    said: _Said, architecture: str, layers: int, head_width: int
+) -> tuple[tuple[Rope, ...], tuple[int, ...], tuple[int, ...]]:
+    """Ropes, which of them each layer has, and windows."""
+    if architecture == "gpt2":
+        return (), (), ()
+    turned = said.count("rope.dimension_count", head_width)
+    if turned > head_width or turned % 2:
+        raise said.wrong("rope.dimension_count")
+    kind = said.get("rope.scaling.type", "none")
+    if kind not in ("none", "linear"):
+        raise ModelError(GGUF_ROPE.format(file=said.file.path.name, kind=str(kind)[:30]))
+    factor = said.positive("rope.scaling.factor", 1.0) if kind == "linear" else 1.0
+    base = said.positive("rope.freq_base", 10_000.0)
+    window = said.count("attention.sliding_window") if said.get("attention.sliding_window") else 0
+    if architecture != "gemma3":
+        rope = Rope(base, turned, factor, _llama3(said, turned))
+        return (rope,), (0,) * layers, (window,) * layers if window else ()
+    is_global = [(layer + 1) % _GEMMA_PATTERN == 0 for layer in range(layers)]
+    local = Rope(said.positive("rope.freq_base_swa", _GEMMA_LOCAL_BASE), turned)
+    return (
+        (Rope(base, turned, factor), local),
+        tuple(0 if whole else 1 for whole in is_global),
+        tuple(0 if whole else window for whole in is_global),
+    )
+
+
+def _llama3(said: _Said, turned: int) -> Llama3Scaling | None:
+    """A GGUF has Llama 3's scaling as divisors of the frequencies, in a tensor."""
+    if "rope_freqs.weight" not in said.file.tensors:
+        return None
+    raise ModelError(GGUF_ROPE.format(file=said.file.path.name, kind="rope_freqs"))
+
+
+def _tensor(file: GgufFile, name: str) -> GgufTensor:
+    if name not in file.tensors:
+        raise ModelError(GGUF_MISSING.format(file=file.path.name, name=name))
+    return file.tensors[name]
+
+
+def _vocabulary(file: GgufFile, embedding: GgufTensor) -> int:
+    tokens = file.metadata.get("tokenizer.ggml.tokens")
+    rows = embedding.shape[0]
+    if isinstance(tokens, list) and len(tokens) != rows:
+        raise ModelError(GGUF_VOCABULARY.format(file=file.path.name, tokens=len(tokens), rows=rows))
+    return rows
+
+
+def _id(file: GgufFile, name: str, size: int) -> int | None:
+    found = file.metadata.get(name)
+    return found if type(found) is int and 0 <= found < size else None
+
+
+def _end_ids(file: GgufFile, size: int) -> frozenset[int]:
+    """Where a text ends, and where a turn of a chat does."""
+    names = ("eos_token_id", "eot_token_id", "eom_token_id")
+    found = (_id(file, f"tokenizer.ggml.{name}", size) for name in names)
+    return frozenset(one for one in found if one is not None)
+
+
+def _sizes(file: GgufFile) -> dict[str, int]:
+    """Types of the matrices by the bytes they take, the most first."""
+    found: dict[str, int] = {}
+    for tensor in file.tensors.values():
+        if len(tensor.shape) > 1:
+            found[tensor.kind.name] = found.get(tensor.kind.name, 0) + tensor.size
+    return dict(sorted(found.items(), key=lambda one: -one[1]))
+
+
+def _stored(file: GgufFile) -> str:
+    return ", ".join(_sizes(file))
+
+
+def _description(file: GgufFile) -> str:
+    most = next(iter(_sizes(file)), "F32")
+    word = _WORDS.get(most) or _WORDS.get(most[:2], "eight-bit")
+    return f"{word} weights, computed in float32" if word != "float32" else "float32"

@@ -1,0 +1,73 @@
+"""What a tokenizer made of a text: whether the model has its ids, and whether it reads as what was typed.
+
+Owns the sentences about both. A tokenizer may know more tokens than its network has rows for, may rewrite a text before
+it reads it (small letters, composed Hangul, one space for two), and may put tokens in front and behind. Knows ids and
+their text, no request.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from decoding.engines import Engine
+from decoding.errors import RequestError
+from decoding.record.tokens import join
+
+_SHOWN = 120
+
+NO_ROW = {
+    "prompt": 'The prompt holds the token "{token}" with the id {id}, which {model} cannot read: it has the ids 0 '
+    "to {last}. Leave that token out.",
+    "text": 'The pasted text holds the token "{token}" with the id {id}, which {model} cannot read: it has the ids 0 '
+    "to {last}. Leave that token out.",
+}
+TWICE = (
+    'The prompt begins with "{token}" twice: the tokenizer of {model} puts one in front of every prompt. Leave out the '
+    "typed one."
+)
+BEHIND = (
+    'The tokenizer of {model} puts "{token}" behind every prompt, so the model writes what comes after that token, not '
+    "what comes right after the prompt."
+)
+CHANGES = {
+    "prompt": "The tokenizer of {model} changes the prompt before the model reads it: of {typed} characters it "
+    'makes {read}, "{text}".',
+    "text": "The tokenizer of {model} changes the pasted text before the model reads it: of {typed} characters it "
+    'makes {read}, "{text}".',
+}
+
+
+def check_rows(model: Engine, token_ids: Sequence[int], *, field: Literal["prompt", "text"]) -> None:
+    """Raises RequestError for an id that the network has no row for."""
+    wrong = next((n for n in token_ids if not 0 <= n < model.vocabulary_size), None)
+    if wrong is not None:
+        token, last = model.vocabulary.token(wrong).text[:40], model.vocabulary_size - 1
+        raise RequestError(NO_ROW[field].format(token=token, id=wrong, model=model.info.id, last=last), field=field)
+
+
+def prompt_remarks(model: Engine, prompt: str, token_ids: Sequence[int]) -> tuple[str, ...]:
+    """What should be said of a prompt's ids, in sentences; nothing where they are the prompt and no more."""
+    if not prompt:
+        return ()
+    vocabulary, found, name = model.vocabulary, [], model.info.id
+    plain = vocabulary.encode(prompt, add_special_tokens=False)
+    first = model.beginning_id
+    if first is not None and [*token_ids[:2]] == [first, first] != plain[:2]:
+        found.append(TWICE.format(token=vocabulary.token(first).text, model=name))
+    if plain and token_ids[-1] != plain[-1]:
+        found.append(BEHIND.format(token=vocabulary.token(token_ids[-1]).text, model=name))
+    return (*found, *_changes(model, "prompt", prompt, join(vocabulary.tokens(plain))))
+
+
+def text_remarks(model: Engine, text: str, before: Sequence[int], token_ids: Sequence[int]) -> tuple[str, ...]:
+    """What should be said of the ids of a text after others."""
+    return _changes(model, "text", text, model.vocabulary.text_after(before, token_ids))
+
+
+def _changes(model: Engine, field: Literal["prompt", "text"], typed: str, read: str) -> tuple[str, ...]:
+    if typed == read:
+        return ()
+    same = next((n for n, (a, b) in enumerate(zip(typed, read, strict=False)) if a != b), min(len(typed), len(read)))
+    start = max(0, same - _SHOWN // 3)
+    shown = ("… " if start else "") + read[start : start + _SHOWN] + (" …" if start + _SHOWN < len(read) else "")
+    said = CHANGES[field].format(model=model.info.id, typed=f"{len(typed):,}", read=f"{len(read):,}", text=shown)
+    return (said,)

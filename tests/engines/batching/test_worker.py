@@ -1,0 +1,511 @@
+"""The worker of a batch: whoever comes and goes, in whatever order, every run is the run alone."""
+
+import gc
+import threading
+import weakref
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import decoding
+from decoding.engines.batching import worker as worker_module
+from decoding.engines.batching.engine import BatchedEngine
+from decoding.engines.batching.scheduler import Limits
+from decoding.engines.batching.sequence import SequenceStatus, TokenSequence
+from decoding.engines.batching.worker import Worker
+from decoding.engines.local import LocalEngine
+from decoding.engines.prefix_cache import PrefixCache
+from decoding.engines.torch import batched_cache as rows_module
+from decoding.engines.torch.engine import load as load_torch
+from decoding.errors import ModelError
+from decoding.record.step import StepScores
+from tests import tiny_models
+
+Folder = Callable[[str], Path]
+SHARING = ("gpt2", "llama", "qwen3", "gemma3_text", "mistral", "gpt_neox")
+"""Absolute and rotary positions, grouped heads, sliding windows in some layers and in all."""
+
+
+def load(folder: Path, **options: Any) -> LocalEngine:
+    return load_torch(str(folder), device="cpu", **options)
+
+
+def torch_network(engine: LocalEngine) -> Any:
+    """The transformers network of an engine."""
+    assert engine.reference
+    return engine.reference()
+
+
+def limits(monkeypatch: pytest.MonkeyPatch, **changed: int) -> None:
+    """Have the workers that are made from here on plan with other limits."""
+    monkeypatch.setattr(worker_module, "Limits", partial(Limits, **changed))
+
+
+def in_batch(worker: Worker) -> int:
+    return sum(s.status is SequenceStatus.IN_BATCH for s in worker._scheduler.sequences)
+
+
+class ByHand(Worker):
+    """A batch whose rounds the test makes."""
+
+    def _start(self) -> None:
+        pass
+
+    def to_the_end(self) -> None:
+        while self.round():
+            pass
+
+
+@dataclass
+class Reader:
+    """A run, and what it has read so far."""
+
+    token_ids: list[int]
+    steps: int
+    top_k: int
+    forced: Mapping[int, int]
+    sequence: TokenSequence | None = None
+    got: list[StepScores] = field(default_factory=list)
+
+    def join(self, batch: Worker) -> "Reader":
+        self.sequence = batch.join(self.token_ids, steps=self.steps, top_k=self.top_k, forced=self.forced)
+        return self
+
+    def read(self, batch: Worker) -> None:
+        """What is there, without waiting."""
+        assert self.sequence
+        while len(self.got) < min(self.steps, len(self.sequence.steps)):
+            readout = batch.step(self.sequence, len(self.got))
+            assert readout
+            self.got.append(readout)
+
+    def leave(self, batch: Worker) -> None:
+        assert self.sequence
+        batch.leave(self.sequence, steps=self.steps)
+
+    def check(self, alone: LocalEngine) -> None:
+        """Hold what was read against the same run of an engine that shares nothing and remembers nothing."""
+        alone.prefix_cache = PrefixCache(alone.network)
+        expected = list(alone.steps(self.token_ids, max_new_tokens=self.steps, top_k=self.top_k, forced=self.forced))[
+            : len(self.got)
+        ]
+        check_same(self.got, expected, self.top_k)
+
+
+def check_same(got: list[StepScores], expected: list[StepScores], top_k: int) -> None:
+    assert [(r.token_ids[:top_k], r.picked and (r.picked.token_id, r.picked.rank)) for r in got] == [
+        (r.token_ids, r.picked and (r.picked.token_id, r.picked.rank)) for r in expected
+    ]
+    for one, other in zip(got, expected, strict=True):
+        ours, theirs = torch.tensor(one.logprobs[:top_k]).exp(), torch.tensor(other.logprobs).exp()
+        assert (ours - theirs).abs().max() < 1e-4
+        assert one.entropy == pytest.approx(other.entropy, abs=1e-3)
+
+
+# ---- any order of arrivals and departures
+
+PROMPTS = st.integers(1, 40).flatmap(lambda n: st.integers(0, 250).map(lambda first: list(range(first, first + n))))
+READERS = st.builds(
+    Reader,
+    token_ids=PROMPTS,
+    steps=st.integers(1, 24),
+    top_k=st.integers(1, 4),
+    forced=st.dictionaries(st.integers(0, 23), st.integers(0, 300), max_size=1),
+)
+# An arrival, the departure of one of those who are there, or some rounds.
+EVENTS = st.lists(st.one_of(READERS, st.integers(-3, -1), st.integers(1, 6)), min_size=4, max_size=30)
+
+
+@pytest.mark.parametrize("architecture", [*SHARING, "mamba"])
+def test_whoever_comes_and_goes_every_run_is_the_run_alone(
+    tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch, architecture: str
+) -> None:
+    monkeypatch.setattr(rows_module, "COLUMNS", 5)  # so that the tensors are laid out often
+    limits(monkeypatch, piece=16, ids_per_round=64)  # and prompts read in pieces
+    engine, alone = load(tiny_folder(architecture)), load(tiny_folder(architecture))
+    most = 0
+
+    @settings(max_examples=12, derandomize=True)
+    @given(events=EVENTS)
+    def drive(events: list[Reader | int]) -> None:
+        nonlocal most
+        engine.prefix_cache = PrefixCache(engine.network)
+        batch = ByHand(engine, max_rows=6)
+        here: list[Reader] = []
+        for event in events:
+            if isinstance(event, Reader):
+                last = max(0, tiny_models.CONTEXT - len(event.token_ids))
+                steps = min(event.steps, last)
+                picks = {step: token_id for step, token_id in event.forced.items() if step < steps}
+                here.append(Reader(event.token_ids, steps, event.top_k, picks).join(batch))
+            elif event < 0 and here:
+                gone = here.pop(event % len(here))
+                gone.leave(batch)
+                gone.check(alone)
+            for _ in range(event if isinstance(event, int) and event > 0 else 0):
+                batch.round()
+                most = max(most, in_batch(batch))
+                for reader in here:
+                    reader.read(batch)
+        batch.to_the_end()
+        for reader in here:
+            reader.read(batch)
+            assert len(reader.got) == reader.steps
+            reader.check(alone)
+        assert not batch._scheduler.sequences
+        assert batch._batch is None
+
+    drive()
+    assert most == 0 if architecture == "mamba" else most >= 2
+
+
+# ---- what a pass is made for
+
+
+class Passes:
+    """The shape of the ids that each forward pass of an engine reads."""
+
+    def __init__(self, engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.shapes: list[tuple[int, ...]] = []
+        forward = torch_network(engine).forward
+
+        def counting(*, input_ids: torch.Tensor, **options: Any) -> Any:
+            self.shapes.append(tuple(input_ids.shape))
+            return forward(input_ids=input_ids, **options)
+
+        counting.__signature__ = __import__("inspect").signature(forward)  # type: ignore[attr-defined]
+        monkeypatch.setattr(torch_network(engine), "forward", counting)
+
+
+def reader(first: int, steps: int = 6, *, length: int = 5, top_k: int = 3) -> Reader:
+    return Reader(list(range(first, first + length)), steps, top_k, {})
+
+
+def joined(batch: Worker, *readers: Reader) -> list[Reader]:
+    return [each.join(batch) for each in readers]
+
+
+def test_runs_share_their_passes(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = load(tiny_folder("llama"))
+    passes = Passes(engine, monkeypatch)
+    batch = ByHand(engine)
+    readers = joined(batch, reader(1), reader(50, length=3), reader(90, length=4))
+    batch.to_the_end()
+    # Each prompt; then a pass for all, in which the shortest and the longest row are read alone as well, once.
+    assert passes.shapes == [(1, 5), (1, 3), (1, 4), (3, 1), (1, 1), (1, 1), *[(3, 1)] * 4]
+    for each in readers:
+        each.read(batch)
+        assert len(each.got) == 6
+
+
+def test_a_run_alone_is_the_plain_run_bit_for_bit(tiny_folder: Folder) -> None:
+    engine, shared = load(tiny_folder("mistral")), BatchedEngine(load(tiny_folder("mistral")))
+    ids = list(range(40, 70))
+    assert list(shared.steps(ids, max_new_tokens=20, top_k=4)) == list(engine.steps(ids, max_new_tokens=20, top_k=4))
+
+
+def test_who_is_left_behind_goes_on_alone(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = load(tiny_folder("gemma3_text"))
+    batch = ByHand(engine)
+    long, short = joined(batch, reader(1, 12), reader(50, 3))
+    passes = Passes(engine, monkeypatch)
+    batch.to_the_end()
+    assert passes.shapes[-9:] == [(1, 1)] * 9
+    assert in_batch(batch) == 0
+    for each in (long, short):
+        each.read(batch)
+        each.check(load(tiny_folder("gemma3_text")))
+
+
+def test_a_run_that_is_left_costs_no_further_pass(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = load(tiny_folder("llama"))
+    batch = ByHand(engine)
+    one, other = joined(batch, reader(1, 20), reader(50, 20))
+    batch.round()
+    passes = Passes(engine, monkeypatch)
+    one.leave(batch)
+    batch.round()
+    assert passes.shapes == [(1, 1)]  # the other's, alone
+    other.leave(batch)
+    assert not batch.round()
+    assert len(passes.shapes) == 1
+
+
+def test_a_prompt_that_nobody_waits_for_is_not_read(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = load(tiny_folder("llama"))
+    passes = Passes(engine, monkeypatch)
+    batch = ByHand(engine)
+    joined(batch, reader(1))[0].leave(batch)
+    assert not batch.round()
+    assert passes.shapes == []
+
+
+def test_a_long_prompt_is_read_in_pieces_between_the_steps_of_others(
+    tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits(monkeypatch, piece=8, ids_per_round=8)
+    engine = load(tiny_folder("llama"))
+    batch = ByHand(engine)
+    short = reader(1, 12).join(batch)
+    batch.round()
+    long = reader(50, 2, length=30).join(batch)
+    passes = Passes(engine, monkeypatch)
+    for _ in range(5):
+        batch.round()
+    pieces = [(1, 8), (1, 1), (1, 8), (1, 1), (1, 8), (1, 1), (1, 6), (1, 1)]
+    assert passes.shapes == [*pieces, (2, 1), (1, 1), (1, 1)]
+    batch.to_the_end()
+    for each in (short, long):
+        each.read(batch)
+        each.check(load(tiny_folder("llama")))
+
+
+# ---- equal requests
+
+
+def test_equal_requests_are_computed_once(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = load(tiny_folder("llama"))
+    batch = ByHand(engine)
+    first = reader(1, 6).join(batch)
+    for _ in range(3):
+        batch.round()
+    longer, shorter = joined(batch, reader(1, 9, top_k=2), reader(1, 3))  # while it is being written
+    passes = Passes(engine, monkeypatch)
+    batch.to_the_end()
+    assert passes.shapes == [(1, 1)] * 6  # two of nine were there, one of them was being read
+    again, longest = joined(batch, reader(1, 9), reader(1, 11))  # after it has ended
+    batch.to_the_end()
+    assert passes.shapes == [(1, 1)] * 8
+    assert batch.reused == 4
+    for each in (first, longer, shorter, again, longest):
+        each.read(batch)
+        assert len(each.got) == each.steps
+        each.check(load(tiny_folder("llama")))
+
+
+def test_more_candidates_are_another_text(tiny_folder: Folder) -> None:
+    engine = load(tiny_folder("llama"))
+    batch = ByHand(engine)
+    few, many = joined(batch, reader(1, top_k=2), reader(1, top_k=5))
+    batch.to_the_end()
+    for each in (few, many):
+        each.read(batch)
+        assert len(each.got[0].token_ids) == each.top_k
+        each.check(load(tiny_folder("llama")))
+
+
+def test_when_the_most_patient_leaves_the_others_end(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = load(tiny_folder("llama"))
+    passes = Passes(engine, monkeypatch)
+    batch = ByHand(engine)
+    patient, hasty = joined(batch, reader(1, 40), reader(1, 4))
+    batch.round()
+    patient.leave(batch)
+    batch.to_the_end()
+    hasty.read(batch)
+    assert len(hasty.got) == 4
+    assert len(passes.shapes) == 4
+
+
+def test_a_text_that_ends_by_itself_ends_for_all(tiny_folder: Folder) -> None:
+    engine, alone = load(tiny_folder("llama")), load(tiny_folder("llama"))
+    written = [r.token_ids[0] for r in alone.steps(list(range(1, 6)), max_new_tokens=20, top_k=1)]
+    end = next(i for n, i in enumerate(written) if n >= 3 and i not in written[:n])
+    engine.end_ids = frozenset({end})
+    shared = BatchedEngine(engine)
+    for _ in range(2):  # written, and then remembered
+        got = list(shared.steps(list(range(1, 6)), max_new_tokens=20, top_k=1))
+        assert [r.token_ids[0] for r in got] == written[: written.index(end) + 1]
+
+
+def test_context_full(tiny_folder: Folder) -> None:
+    shared = BatchedEngine(load(tiny_folder("gpt2")))
+    for length, steps in ((90, 6), (95, 1), (96, 0), (200, 0)):
+        assert len(list(shared.steps([5] * length, max_new_tokens=50, top_k=1))) == steps
+
+
+# ---- what cannot share, and what fails
+
+
+def test_in_sixteen_bits_no_pass_is_shared(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = load(tiny_folder("llama"), dtype="bfloat16")
+    passes = Passes(engine, monkeypatch)
+    batch = ByHand(engine)
+    readers = joined(batch, reader(1), reader(50, length=7))
+    batch.to_the_end()
+    assert {shape[0] for shape in passes.shapes} == {1}
+    for each in readers:
+        each.read(batch)
+        alone = load(tiny_folder("llama"), dtype="bfloat16")
+        assert each.got == list(alone.steps(each.token_ids, max_new_tokens=6, top_k=3))  # bit for bit
+
+
+def test_what_cannot_share_takes_turns(tiny_folder: Folder) -> None:
+    batch = ByHand(load(tiny_folder("mamba")))
+    readers = joined(batch, reader(1, 5), reader(50, 5), reader(90, 5))
+    batch.round()
+    for done in range(2, 5):
+        batch.round()
+        assert [len(each.sequence.steps) for each in readers if each.sequence] == [done] * 3
+
+
+@pytest.mark.parametrize("lengths", [(5, 7), (6, 6)])
+def test_a_shared_pass_that_fails_is_not_tried_again(
+    tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch, lengths: tuple[int, int]
+) -> None:
+    engine = load(tiny_folder("llama"))
+    batch = ByHand(engine)
+    readers = joined(batch, *(reader(first, 9, length=n) for first, n in zip((1, 50), lengths, strict=True)))
+    batch.round()
+    step, tries = rows_module.Rows.step, 0
+
+    def fail(*_: Any) -> Any:
+        nonlocal tries
+        tries += 1
+        raise torch.OutOfMemoryError("no room")
+
+    monkeypatch.setattr(rows_module.Rows, "step", fail)
+    batch.to_the_end()
+    assert tries == 1
+    for each in readers:
+        each.read(batch)
+        assert len(each.got) == 9
+        each.check(load(tiny_folder("llama")))
+    monkeypatch.setattr(rows_module.Rows, "step", step)
+    joined(batch, reader(3), reader(52))
+    batch.round()
+    batch.round()
+    assert in_batch(batch) == 2  # when all had ended, it was forgiven
+
+
+def test_a_network_whose_rows_differ_never_shares_again(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = load(tiny_folder("gpt2"))
+    batch = ByHand(engine)
+    honest = rows_module.Rows.step
+
+    def forget(self: Any, ids: Any) -> torch.Tensor:
+        return honest(self, ids).roll(1, dims=-1)
+
+    monkeypatch.setattr(rows_module.Rows, "step", forget)
+    readers = joined(batch, reader(1, 8), reader(50, 8, length=9))
+    batch.to_the_end()
+    assert not batch._scheduler._may_share
+    for each in readers:
+        each.read(batch)
+        each.check(load(tiny_folder("gpt2")))
+
+
+@pytest.mark.parametrize(("free", "seats"), [(0, 0), (None, 2), (2**40, 2)])
+def test_where_memory_is_short_no_rows_are_laid_out(
+    tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch, free: int | None, seats: int
+) -> None:
+    batch = ByHand(load(tiny_folder("llama")), free=lambda: free)
+    readers = joined(batch, reader(1), reader(50))
+    batch.round()
+    batch.round()
+    assert in_batch(batch) == seats
+    batch.to_the_end()
+    for each in readers:
+        each.read(batch)
+        each.check(load(tiny_folder("llama")))
+
+
+def test_numbers_that_are_none_end_their_own_run_only(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = load(tiny_folder("llama"))
+    batch = ByHand(engine)
+    sick, well = joined(batch, reader(1, 8), reader(50, 8))
+    batch.round()
+    honest = rows_module.Rows.step
+
+    def spoil(self: Any, ids: Any) -> torch.Tensor:
+        logits = honest(self, ids)
+        logits[0] = torch.nan
+        return logits
+
+    monkeypatch.setattr(rows_module.Rows, "step", spoil)
+    batch.round()
+    sick.read(batch)
+    assert sick.sequence
+    with pytest.raises(ModelError, match="is not a number"):
+        batch.step(sick.sequence, len(sick.got))
+    batch.to_the_end()
+    well.read(batch)
+    well.check(load(tiny_folder("llama")))
+    assert len(well.got) == 8
+
+
+# ---- with threads, as the page uses it
+
+
+def test_many_at_once_and_then_no_thread(tiny_folder: Folder) -> None:
+    shared, alone = BatchedEngine(load(tiny_folder("qwen3"))), load(tiny_folder("qwen3"))
+    readers = [reader(7 * n, 12, length=2 + n) for n in range(12)]
+
+    def work(each: Reader) -> None:
+        each.got = list(shared.steps(each.token_ids, max_new_tokens=12, top_k=3))
+
+    threads = [threading.Thread(target=work, args=(each,)) for each in readers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(300)
+    for each in readers:
+        assert len(each.got) == 12
+        each.check(alone)
+    worker = shared.worker._thread
+    if worker:
+        worker.join(300)
+    assert shared.worker._thread is None
+
+
+def test_what_the_rows_took_is_given_back_when_nobody_is_left(
+    tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = ByHand(load(tiny_folder("llama")))
+    alive: list[Any] = []
+    monkeypatch.setattr(worker_module, "give_back", lambda: alive.append(rows()))
+    gc.disable()  # nobody else shall have to find them
+    try:
+        texts = [batch.join(ids, steps=4, top_k=2, forced={}) for ids in ([1, 2, 3], [4, 5])]
+        batch.round()
+        batch.round()
+        rows = weakref.ref(batch._batch._rows)
+        assert len(rows()) == 2
+        batch._work()
+    finally:
+        gc.enable()
+    assert ([len(text.readouts) for text in texts], alive) == ([4, 4], [None])
+
+
+def test_closing_the_iterator_leaves(tiny_folder: Folder) -> None:
+    shared = BatchedEngine(load(tiny_folder("llama")))
+    steps: Any = shared.steps([1, 2, 3], max_new_tokens=90, top_k=2)
+    next(steps)
+    worker = shared.worker._thread
+    steps.close()
+    if worker:
+        worker.join(300)
+    assert shared.worker._scheduler.sequences == []
+
+
+def test_beam_search_and_given_texts_beside_the_batch(tiny_folder: Folder) -> None:
+    shared, alone = BatchedEngine(load(tiny_folder("llama"))), load(tiny_folder("llama"))
+    ids = list(range(1, 6))
+    run = shared.steps(ids, max_new_tokens=60, top_k=2)
+    next(run)
+    options: Any = {"max_new_tokens": 6, "num_beams": 3, "top_k": 2}
+    found, expected = (decoding.beam_search(engine, "abc", **options) for engine in (shared, alone))
+    assert found == expected
+    texts = [decoding.score(engine, "abc", "def", top_k=2) for engine in (shared, alone)]
+    assert texts[0] == texts[1]
+    trace = decoding.trace(shared, "abc", max_new_tokens=8, top_k=2)
+    assert decoding.agreement(shared, trace).identical
+    rest = list(run)
+    assert len(rest) == 59

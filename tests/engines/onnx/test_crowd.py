@@ -1,0 +1,88 @@
+"""The second session of a crowd: when it is made, when it is given back, and that no failure of it is felt."""
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from decoding.engines.onnx import crowd as crowds
+from decoding.engines.onnx.crowd import CROWD_ROWS, SHARED_ROWS, Crowd, Unpacked
+from decoding.engines.onnx.session import Threads
+
+
+class Made:
+    """Sessions that were made instead of real ones, and the folders that their graphs lay in."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folders: list[Path] = []
+        monkeypatch.setattr(crowds, "Session", lambda files, threads: ("session", files, threads))
+        monkeypatch.setattr(crowds, "free_memory", lambda: 10_000)
+
+    def crowd(self, *, size: int = 1000, keep: float = 60.0) -> Crowd:
+        return Crowd(Unpacked(size, self.make), Threads(2), keep_seconds=keep)
+
+    def make(self, folder: Path) -> Any:
+        assert folder.is_dir()
+        self.folders.append(folder)
+        return "graph"
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> Made:
+    return Made(monkeypatch)
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_it_is_made_for_a_crowd_and_serves_fewer(made: Made) -> None:
+    crowd = made.crowd()
+    assert [crowd.session(rows) for rows in (1, SHARED_ROWS, CROWD_ROWS - 1)] == [None, None, None]
+    assert not made.folders
+    crowd.session(CROWD_ROWS)
+    wait_for(lambda: crowd.session(CROWD_ROWS))
+    assert crowd.session(SHARED_ROWS) == ("session", "graph", Threads(2))
+    assert crowd.session(SHARED_ROWS - 1) is None
+    assert len(made.folders) == 1
+    assert not made.folders[0].exists()
+
+
+def test_it_is_given_back_after_a_while_and_made_again(made: Made) -> None:
+    crowd = made.crowd(keep=0.05)
+    crowd.session(CROWD_ROWS)
+    wait_for(lambda: crowd.session(SHARED_ROWS))
+    wait_for(lambda: crowd._session is None and crowd._keeper is None)
+    crowd.session(CROWD_ROWS)
+    wait_for(lambda: len(made.folders) == 2)
+
+
+def test_without_memory_there_is_none(made: Made) -> None:
+    crowd = made.crowd(size=9_000)
+    assert crowd.session(CROWD_ROWS) is None
+    assert crowd._keeper is None
+    assert not made.folders
+
+
+def test_a_failure_is_logged_once_and_the_crowd_goes_on(
+    made: Made, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(folder: Path) -> Any:
+        made.folders.append(folder)
+        raise OSError("no space left")
+
+    monkeypatch.setattr(made, "make", fail)
+    crowd = made.crowd()
+    with caplog.at_level(logging.WARNING):
+        crowd.session(CROWD_ROWS)
+        wait_for(lambda: crowd._has_failed)
+    assert "no float32 weights for a crowd" in caplog.text
+    assert crowd.session(CROWD_ROWS) is None
+    assert len(made.folders) == 1
+    assert not made.folders[0].exists()

@@ -1,0 +1,104 @@
+"""A graph that says anything else than the network is not used."""
+
+import logging
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from decoding.engines.onnx import proof, reference
+from decoding.engines.onnx.graph_cache import ensure_graph
+from decoding.engines.onnx.graph_files import GraphFiles
+from decoding.models.gguf import read_gguf
+from decoding.models.spec import NoGraphError
+from decoding.models.spec_gguf import spec_of_gguf
+from tests import gguf_files
+from tests.engines.onnx import test_families, test_gguf
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    test_families.network("mistral").save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_a_graph_is_held_against_the_network_once(folder: Path, tmp_path: Path) -> None:
+    proven: list[GraphFiles] = []
+
+    def watched(files: GraphFiles) -> None:
+        proof.prove(files)
+        proven.append(files)
+
+    for _ in range(2):
+        ensure_graph(folder, folder=tmp_path / "graphs", proof=watched)
+    assert len(proven) == 1
+
+
+def test_another_graph_is_refused_and_stays_refused(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def altered(files: GraphFiles) -> None:
+        weights = np.fromfile(files.folder / "weights.bin", np.float32)  # the tables of angles lie here
+        (weights * np.float32(1.02)).tofile(files.folder / "weights.bin")
+        proof.prove(files)
+
+    with caplog.at_level(logging.WARNING), pytest.raises(NoGraphError, match="its graph differs by"):
+        ensure_graph(folder, folder=tmp_path / "graphs", proof=altered)
+    assert "model goes without a graph: its graph differs by" in caplog.text
+    with pytest.raises(NoGraphError, match="its graph differs by"):
+        ensure_graph(folder, folder=tmp_path / "graphs")
+    assert not [one for one in (tmp_path / "graphs").iterdir() if one.is_dir()]
+
+
+def test_texts_are_short_and_long_and_cross_each_window(folder: Path, tmp_path: Path) -> None:
+    spec = ensure_graph(folder, folder=tmp_path / "graphs", proof=None).spec
+    lengths = [len(ids) for ids in proof.texts(replace(spec, windows=(0, 512), context_length=4096))]
+    assert lengths == [1, 7, 24, 400, 536]
+    assert [len(ids) for ids in proof.texts(spec)] == [1, 7, 24, 32, 96]
+
+
+def test_no_memory_for_the_network_is_said(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(proof, "free_memory", lambda: 10**6)
+    with caplog.at_level(logging.WARNING):
+        ensure_graph(folder, folder=tmp_path / "graphs")
+    assert "The graph of model is used unproven: its network needs 1500 MB of memory, and 1 are free." in caplog.text
+
+
+@pytest.mark.parametrize("family", test_gguf.FAMILIES)
+def test_the_network_of_a_gguf_is_the_one_it_was_written_from(tmp_path: Path, family: str) -> None:
+    model = test_gguf.network(family)
+    file = read_gguf(gguf_files.write(tmp_path / "m.gguf", model, ["Q8_0", "Q4_1"]))
+    theirs: Any = reference.network_of_gguf(file, spec_of_gguf(file)).eval()
+    text = test_families.ids(40)
+    wanted = test_families.expected(model, text)
+    np.testing.assert_allclose(test_families.expected(theirs, text), wanted, atol=2e-3)
+    assert torch.is_tensor(next(iter(theirs.parameters())))
+
+
+def test_a_gguf_is_proven_as_stored_and_unpacked(tmp_path: Path) -> None:
+    path = gguf_files.write(tmp_path / "m.gguf", test_gguf.network("gemma3_text"), ["Q5_0", "Q6_K", "Q4_K"])
+    for unpacked in (False, True):
+        ensure_graph(path, unpacked=unpacked, folder=tmp_path / "graphs")
+
+
+def test_making_the_starters_graph_imports_no_torch(starter_gguf: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from decoding.engines.onnx.graph_cache import ensure_graph; "
+        f"ensure_graph(Path({str(starter_gguf)!r}), folder=Path({str(tmp_path)!r})); "
+        "print(sorted({'torch', 'transformers', 'gguf'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_the_starters_figures_are_those_of_the_references() -> None:
+    found = proof.starter_texts()
+    assert len(found) == 5
+    assert sum(len(text.following) for text in found) == 8 + 12 + 12 + 24 + 24

@@ -1,0 +1,113 @@
+"""Which way computes a model, what is said about it, and that every way says the same."""
+
+import math
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import decoding
+from decoding.engines.local import LocalEngine
+from decoding.engines.onnx import graph_cache
+from decoding.engines.onnx.network import OnnxNetwork
+from decoding.engines.torch.network import TorchNetwork
+from decoding.errors import ModelError, RequestError
+from tests import tiny_models
+
+PROMPT = "Transformers are the"
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model whose heads ONNX Runtime takes."""
+    network = tiny_models.network("llama", hidden_size=64, intermediate_size=96, head_dim=16)
+    return tiny_models.save(tmp_path_factory.mktemp("wide"), network)
+
+
+def same(ours: LocalEngine, theirs: LocalEngine, noise: float) -> None:
+    one, two = (decoding.trace(engine, PROMPT, max_new_tokens=12, top_k=5) for engine in (ours, theirs))
+    assert len({step.picked.token_id for step in one.steps}) > 1
+    for step, other in zip(one.steps, two.steps, strict=True):
+        assert [c.token_id for c in step.candidates] == [c.token_id for c in other.candidates]
+        assert all(
+            math.isclose(c.probability, d.probability, abs_tol=noise)
+            for c, d in zip(step.candidates, other.candidates, strict=True)
+        )
+
+
+def test_the_starter_goes_from_its_four_bits_to_onnx_runtime(starter: LocalEngine) -> None:
+    assert isinstance(starter.network, OnnxNetwork)
+    assert starter.info.engine.startswith("ONNX Runtime 1.")
+    assert starter.info.engine.endswith(", four-bit weights, computed in float32")
+    assert (starter.info.dtype, starter.info.device) == ("float32", "cpu")
+    assert starter.info.why == "cpu was asked for; float32 is exact"
+    assert (starter.context_length, starter.end_ids, starter.beginning_id) == (8192, {2}, 1)
+
+
+def test_torch_computes_it_where_that_is_asked_for(starter: LocalEngine) -> None:
+    theirs = decoding.load("starter", device="cpu", engine="torch")
+    assert isinstance(theirs.network, TorchNetwork)
+    assert theirs.info.engine.startswith("torch ")
+    assert theirs.info.why == "cpu was asked for; float32 fits; torch was asked for"
+    assert (theirs.context_length, theirs.end_ids, theirs.beginning_id) == (8192, {2}, 1)
+    same(starter, theirs, 2e-5)
+
+
+def test_a_gguf_file_is_a_model(starter: LocalEngine, starter_gguf: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "anything.gguf"
+    shutil.copy(starter_gguf, copy)
+    ours = decoding.load(str(copy), device="cpu")
+    assert isinstance(ours.network, OnnxNetwork)
+    assert (ours.info.id, ours.info.revision) == (str(copy), "")
+    for text in (PROMPT, "<|im_start|>user\n안녕", ""):
+        assert ours.vocabulary.encode(text) == starter.vocabulary.encode(text)
+    same(ours, starter, 0)
+
+
+def test_float32_safetensors_go_to_onnx_runtime(wide: Path) -> None:
+    ours, theirs = decoding.load(str(wide), device="cpu"), decoding.load(str(wide), device="cpu", engine="torch")
+    assert isinstance(ours.network, OnnxNetwork)
+    assert ours.info.engine.endswith(", float32")
+    assert ours.network.crowd is None
+    assert ours.network.fewest_rows == 2
+    same(ours, theirs, 1e-4)
+
+
+def test_sixteen_bits_go_through_transformers(wide: Path) -> None:
+    ours = decoding.load(str(wide), device="cpu", dtype="bfloat16")
+    assert isinstance(ours.network, TorchNetwork)
+    assert ours.info.dtype == "bfloat16"
+
+
+def test_a_family_without_a_graph_goes_through_transformers_and_the_header_says_so(
+    tiny_folder: Callable[[str], Path],
+) -> None:
+    ours = decoding.load(str(tiny_folder("mamba")), device="cpu")
+    assert isinstance(ours.network, TorchNetwork)
+    assert ours.info.why == (
+        "cpu was asked for; float32 fits; transformers computes it, because ONNX Runtime has no graph of it here"
+    )
+
+
+def test_no_such_engine() -> None:
+    said = r'^There is no engine "jax": choose one of auto, torch, or the address of a vLLM server\.$'
+    with pytest.raises(RequestError, match=said):
+        decoding.load("starter", engine="jax")
+
+
+def test_a_graph_that_was_changed_is_refused_and_made_anew(
+    wide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GREEDYSCOPE_CACHE", str(tmp_path))
+    network = tiny_models.network("llama", hidden_size=64, intermediate_size=96, head_dim=16).bfloat16()
+    source = str(tiny_models.save(tmp_path / "model", network))  # so that there are weights of the graph's own
+    decoding.load(source, device="cpu")
+    (weights,) = graph_cache.graphs_folder().rglob("weights.bin")
+    data = bytearray(weights.read_bytes())
+    data[len(data) // 2] ^= 1
+    weights.write_bytes(data)
+    with pytest.raises(ModelError, match=r"was changed: weights\.bin is not as it was written\. Press Run to make it"):
+        decoding.load(source, device="cpu")
+    assert decoding.load(source, device="cpu").info.engine.startswith("ONNX Runtime")
+    assert weights.read_bytes() != data

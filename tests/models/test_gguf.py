@@ -1,0 +1,200 @@
+"""The GGUF parser: what it reads, and one sentence for whatever is wrong with a file that nobody vouches for."""
+
+import struct
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from decoding.errors import ModelError
+from decoding.models.gguf import read_gguf
+from decoding.models.spec_gguf import spec_of_gguf
+
+
+def text(value: str | bytes) -> bytes:
+    raw = value.encode() if isinstance(value, str) else value
+    return struct.pack("<Q", len(raw)) + raw
+
+
+def pair(name: str, kind: int, value: bytes) -> bytes:
+    return text(name) + struct.pack("<I", kind) + value
+
+
+def tensor(name: str, *shape: int, kind: int = 0, offset: int = 0) -> bytes:
+    return text(name) + struct.pack(f"<I{len(shape)}QIQ", len(shape), *shape, kind, offset)
+
+
+def whole(pairs: list[bytes], tensors: list[bytes], data: int = 64, *, version: int = 3, counts: Any = None) -> bytes:
+    head = b"GGUF" + struct.pack("<I", version) + struct.pack("<QQ", *(counts or (len(tensors), len(pairs))))
+    head += b"".join(pairs + tensors)
+    return head + bytes(-len(head) % 32 + data)
+
+
+ARCHITECTURE = pair("general.architecture", 8, text("llama"))
+GOOD = whole([ARCHITECTURE, pair("a.list", 9, struct.pack("<IQ3i", 5, 3, 1, -2, 3))], [tensor("t", 8, 2)])
+
+
+def refusal(path: Path, raw: bytes) -> str:
+    (path / "m.gguf").write_bytes(raw)
+    with pytest.raises(ModelError) as caught:
+        read_gguf(path / "m.gguf")
+    return str(caught.value)
+
+
+def test_metadata_and_tensors(tmp_path: Path) -> None:
+    raw = GOOD[:-64] + np.arange(16, dtype="<f4").tobytes()
+    (tmp_path / "m.gguf").write_bytes(raw)
+    file = read_gguf(tmp_path / "m.gguf")
+    assert file.metadata == {"general.architecture": "llama", "a.list": [1, -2, 3]}
+    (found,) = file.tensors.values()
+    assert (found.name, found.kind.name, found.shape) == ("t", "F32", (2, 8))
+    assert file.read(found).view("<f4").tolist() == list(range(16))
+
+
+def test_the_starter_as_the_gguf_package_reads_it(starter_gguf: Path) -> None:
+    ours, theirs = read_gguf(starter_gguf), gguf.GGUFReader(starter_gguf)
+    fields = {name: field.contents() for name, field in theirs.fields.items() if not name.startswith("GGUF.")}
+    assert ours.metadata == fields
+    assert [(t.name, t.tensor_type.name, t.data_offset, t.n_bytes) for t in theirs.tensors] == [
+        (one.name, one.kind.name, one.offset, one.size) for one in ours.tensors.values()
+    ]
+
+
+BROKEN = {
+    "no GGUF": (b"PK\3\4" + bytes(60), "m.gguf is no GGUF file: it does not begin as one does. Choose another file."),
+    "empty": (b"", "m.gguf is no GGUF file"),
+    "version 1": (
+        whole([], [], version=1),
+        "is a GGUF file of version 1, and versions 2 and 3 are read, little-endian.",
+    ),
+    "big-endian": (whole([], [], version=3 << 24), "is a GGUF file of version 50331648, and"),
+    "cut in the header": (
+        GOOD[:30],
+        "m.gguf is cut short or damaged: it has no room for 1 tensors. Download it again.",
+    ),
+    "cut in the data": (GOOD[:-1], "t lies beyond its end"),
+    "a count of tensors": (whole([], [], counts=(2**63, 0)), "it has no room for 9223372036854775808 tensors"),
+    "a count of entries": (whole([], [], counts=(0, 2**40)), "it has no room for 1099511627776 entries"),
+    "a length of a text": (whole([pair("a", 8, struct.pack("<Q", 2**62))], []), "its beginning does not end"),
+    "a length of a name": (whole([struct.pack("<Q", 2**30) + bytes(20)], []), "a name has 1073741824 bytes"),
+    "a count of items": (whole([pair("a", 9, struct.pack("<IQ", 0, 2**50))], []), "no room for 1125899906842624 items"),
+    "a nested list": (whole([pair("a", 9, struct.pack("<IQIQ", 9, 1, 0, 0))], []), "a is a list of a kind that is not"),
+    "an unknown kind": (whole([pair("a", 13, bytes(8))], []), "a is of a kind that is unknown (13)"),
+    "an entry twice": (whole([ARCHITECTURE, ARCHITECTURE], []), "it says general.architecture twice"),
+    "no UTF-8": (whole([pair("a", 8, text(b"\xff\xfe"))], []), "a text in it is no UTF-8"),
+    "a tensor twice": (whole([], [tensor("t", 8), tensor("t", 8, offset=32)]), "it has t twice"),
+    "tensors that overlap": (whole([], [tensor("t", 8), tensor("u", 8, offset=16)]), "u lies within another tensor"),
+    "alignment 0": (whole([pair("general.alignment", 4, bytes(4))], []), "its alignment is 0"),
+    "alignment 3": (whole([pair("general.alignment", 4, b"\3\0\0\0")], []), "its alignment is 3"),
+    "alignment of a text": (whole([pair("general.alignment", 8, text("32"))], []), "its alignment is 32"),
+    "no dimensions": (whole([], [tensor("t")]), "t has 0 dimensions"),
+    "five dimensions": (whole([], [tensor("t", 1, 1, 1, 1, 1)]), "t has 5 dimensions"),
+    "no values": (whole([], [tensor("t", 0, 8)]), "t has rows of 0 values"),
+    "a row of half a block": (whole([], [tensor("t", 48, kind=8)]), "t has rows of 48 values, and Q8_0 blocks of 32"),
+    "a shape beyond all numbers": (whole([], [tensor("t", 2**63, 2**63)]), "t lies beyond its end"),
+    "an offset beyond all numbers": (whole([], [tensor("t", 8, offset=2**64 - 8)]), "t lies beyond its end"),
+    "a type that is not read": (whole([], [tensor("t", 256, kind=23)]), "m.gguf stores t as IQ4_XS, which is not read"),
+    "a type that is unknown": (
+        whole([], [tensor("t", 256, kind=999)]),
+        "m.gguf stores t as type 999, which is not read",
+    ),
+    "a name of markup": (whole([], [tensor("<b>\n" * 40, 0)]), r"<b>\n<b>\n"),
+}
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+def test_one_sentence_for_each_fault(tmp_path: Path, fault: str) -> None:
+    raw, sentence = BROKEN[fault]
+    found = refusal(tmp_path, raw)
+    assert sentence in found
+    assert len(found) < 300
+    assert found.isprintable()
+
+
+def test_more_items_than_any_vocabulary(tmp_path: Path) -> None:
+    count = 2**23 + 1
+    raw = whole([pair("a", 9, struct.pack("<IQ", 0, count) + bytes(count))], [])
+    assert "its lists have more than 8388608 items" in refusal(tmp_path, raw)
+
+
+def test_a_file_that_is_gone_or_cut_while_it_is_used(tmp_path: Path) -> None:
+    path = tmp_path / "m.gguf"
+    with pytest.raises(ModelError, match=r"m\.gguf is cut short or damaged: it cannot be read"):
+        read_gguf(path)
+    path.write_bytes(GOOD)
+    file = read_gguf(path)
+    path.write_bytes(GOOD[:-10])
+    with pytest.raises(ModelError, match="t is cut"):
+        file.read(file.tensors["t"])
+
+
+SAID = {
+    "llama.block_count": 1,
+    "llama.embedding_length": 8,
+    "llama.context_length": 16,
+    "llama.feed_forward_length": 8,
+    "llama.attention.head_count": 2,
+}
+FACTS = [pair(name, 4, struct.pack("<I", value)) for name, value in SAID.items()]
+FACTS += [pair("llama.attention.layer_norm_rms_epsilon", 6, struct.pack("<f", 1e-5))]
+TOKENS = pair("tokenizer.ggml.tokens", 9, struct.pack("<IQ", 8, 2) + text("a") + text("b"))
+COMPLETE = whole([ARCHITECTURE, TOKENS, *FACTS], [tensor("token_embd.weight", 8, 2)])
+
+
+def described(path: Path, raw: bytes) -> str:
+    (path / "m.gguf").write_bytes(raw)
+    with pytest.raises(ModelError) as caught:
+        spec_of_gguf(read_gguf(path / "m.gguf"))
+    return str(caught.value)
+
+
+def test_a_model_that_is_described(tmp_path: Path) -> None:
+    (tmp_path / "m.gguf").write_bytes(COMPLETE)
+    spec = spec_of_gguf(read_gguf(tmp_path / "m.gguf"))
+    assert (spec.family, spec.layers, spec.head_width, spec.kv_heads, spec.vocabulary_size) == ("llama", 1, 4, 2, 2)
+
+
+@pytest.mark.parametrize("name", SAID)
+@pytest.mark.parametrize("value", [struct.pack("<I", 0), struct.pack("<I", 2**32 - 1)], ids=["0", "most"])
+def test_facts_that_make_no_sense(tmp_path: Path, name: str, value: bytes) -> None:
+    facts = [pair(one, 4, value if one == name else struct.pack("<I", said)) for one, said in SAID.items()]
+    raw = whole([ARCHITECTURE, *facts, FACTS[-1]], [tensor("token_embd.weight", 8, 2)])
+    short = name.removeprefix("llama.")
+    assert f"m.gguf does not say what its model is: {short} is missing or makes no sense." in described(tmp_path, raw)
+
+
+def test_another_family_another_vocabulary_and_no_embedding(tmp_path: Path) -> None:
+    mamba = whole([pair("general.architecture", 8, text("mamba")), *FACTS], [])
+    assert "m.gguf holds a model of the family mamba, which is not read" in described(tmp_path, mamba)
+    other = whole([ARCHITECTURE, TOKENS, *FACTS], [tensor("token_embd.weight", 8, 2**0)])
+    assert "m.gguf has 2 tokens and an embedding of 1 rows" in described(tmp_path, other)
+    none = whole([ARCHITECTURE, *FACTS], [])
+    assert "m.gguf lacks the tensor token_embd.weight" in described(tmp_path, none)
+
+
+@given(st.binary(max_size=300), st.data())
+def test_no_bytes_raise_anything_else(tmp_path_factory: Any, noise: bytes, data: st.DataObject) -> None:
+    raw = bytearray(data.draw(st.sampled_from([GOOD, COMPLETE, b"GGUF\3\0\0\0" + noise])))
+    for _ in range(data.draw(st.integers(0, 6))):
+        at = data.draw(st.integers(0, max(0, len(raw) - 1)))
+        change = data.draw(st.sampled_from(["set", "count", "cut", "insert"]))
+        if change == "set":
+            raw[at : at + 1] = data.draw(st.binary(min_size=1, max_size=1))
+        elif change == "count":
+            raw[at : at + 8] = struct.pack("<Q", data.draw(st.sampled_from([0, 1, 2**16, 2**31, 2**40, 2**64 - 1])))
+        elif change == "insert":
+            raw[at:at] = noise[:20]
+        else:
+            del raw[at:]
+    path = tmp_path_factory.getbasetemp() / "fuzz.gguf"
+    path.write_bytes(bytes(raw))
+    with suppress(ModelError):
+        file = read_gguf(path)
+        for one in file.tensors.values():
+            assert len(file.read(one)) == one.size
+        spec_of_gguf(file)
