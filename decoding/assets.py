@@ -16,6 +16,7 @@ ASSETS = Path(__file__).resolve().parents[1] / "assets"
 _SCRIPTS = (
     "texts",
     "surface",
+    "limits",
     "sentences",
     "heard",
     "classroom",
@@ -27,7 +28,6 @@ _SCRIPTS = (
     "strip",
     "table",
     "questions",
-    "sides",
     "examples",
     "math",
     "temperature",
@@ -39,7 +39,7 @@ _SCRIPTS = (
     "controls",
 )
 _STYLES = ("panel", "lesson", "classroom")
-_PAGE_SCRIPTS = ("limits", "verdict", "compare", "kept", "links", "fields", "silence", "picture", "keep", "onpage")
+_PAGE_SCRIPTS = ("sides", "verdict", "compare", "kept", "links", "fields", "silence", "picture", "keep", "onpage")
 """What only the page needs: a file has no server to ask."""
 _PAGE_TEXTS = (
     *(
@@ -51,7 +51,6 @@ _PAGE_TEXTS = (
         "compare.",
         "old.",
         "prompt.",
-        "limits.",
         "models.",
         "verdict.",
         "runs.",

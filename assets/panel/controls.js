@@ -35,7 +35,7 @@ function listen(parts, view, keep, panel, onPage) {
     score: () => panel.ask("score", { ...whole(), text: score.value }, { open: "compare" }),
     beside: () => {
       const { run } = view;
-      panel.ask("branch", { ...whole(), model: beside.value }, { kind: "beside", open: "compare", look: (other) => partingStep(run, other) });
+      panel.ask("branch", { ...whole(), model: beside.value }, { kind: "beside", open: "compare", look: (other) => onPage.partingStep(run, other) });
     },
     agree: () => panel.ask("agree", { model: view.run.header.model.id, run: jsonLines(view.run) }),
   };

@@ -47,7 +47,7 @@ function startPanel(element, props, watch, trigger, onPage = null) {
   // The fields follow it.
   function show(entry, { follows = true } = {}) {
     const { run, parent } = entry;
-    const left = parent ? partingStep(parent.run, run) : 0;
+    const left = parent ? onPage.partingStep(parent.run, run) : 0; // only the page asks for another run
     Object.assign(view, { run, whole: run, chosen: Math.max(0, left), follow: !run.end, drawn: 0, tableDrawn: 0, loopsDrawn: false });
     if (view.follow) view.chosen = run.steps.length - 1;
     keep.shown = entry;
@@ -167,6 +167,7 @@ function startPanel(element, props, watch, trigger, onPage = null) {
     }
     if (tab === "lesson") drawMath(math, view.run, view.chosen);
     if (tab === "whatif") drawQuestions(parts, view);
+    if (tab === "whatif") onPage?.drawOtherModels(parts, view);
     if (tab === "compare") onPage.drawCompare(parts, keep, view);
     if (tab === "keep") onPage.drawKeep(parts, view);
   }

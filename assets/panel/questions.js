@@ -11,7 +11,6 @@ function drawQuestions(parts, view) {
   parts.questions.forkClosest.disabled = calls.length === 0;
   step.textContent = run.steps.length ? texts.say("whatif.own.place", { step: view.chosen + 1 }) : "";
   drawLoops(loops, run);
-  drawOtherModels(parts, view);
 }
 
 // Steps by the lead of the first candidate over the second, smallest first; picks of a person were no call of the model's.

@@ -31,9 +31,8 @@ def to_html(run: Record, *, plotly: bool = False, language: str = "") -> str:
     own bars show the same numbers. It speaks `language`, as "ko"; "" is the reader's own.
     """
     code = f"{assets.panel_script(run.prompt)}\n{assets.read('standalone/page.js')}"
-    panel = _inert(
-        f'(() => {{\nconst TEXTS = {{}}, PACKED = "{_packed(assets.texts_json(page=False, prompt=run.prompt))}";\n{_plain(code)}}})();'
-    )
+    words = _packed(assets.texts_json(page=False, prompt=run.prompt))
+    panel = _inert(f'(() => {{\nconst TEXTS = {{}}, PACKED = "{words}";\n{_plain(code)}}})();')
     style = _plain_css(f"{assets.read('standalone/page.css')}\n{assets.panel_css()}")
     scripts, styles, more, taken = [panel], [_hash(style)], _NO_MARKUP, ""
     if plotly:
