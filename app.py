@@ -11,7 +11,6 @@ import socket
 import sys
 import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import wait
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,9 @@ from decoding.errors import RequestError
 from decoding.models.catalogue import Entry, offered
 from decoding.models.lent import zero_gpu
 from decoding.models.malloc import few_heaps
+from decoding.models.resources import free_memory, limit_memory, resident
 from decoding.models.starter import STARTER_ID
+from decoding.serving.memory_budget import MemoryBudget
 from decoding.serving.model_registry import Loader, Look, Report, Shelf
 from decoding.startup import quick_imports, without_stubs
 
@@ -56,6 +57,12 @@ OPTIONS: tuple[tuple[str, str, options.Check, str], ...] = (
     ("runs", "32", options.whole(1, 1_000), "visitors served at once"),
     ("waiting", "64", options.whole(0, 10_000), "visitors who may wait in line"),
     ("seconds", "300", options.whole(1, 86_400), "the longest that one run may take"),
+    (
+        "memory",
+        "auto",
+        options.amount,
+        "the memory that the process may take, as 1.5GB; auto: what is free, less a tenth",
+    ),
     ("metrics", "off", options.one_of("on", "off"), "on: /metrics for Prometheus"),
     (
         "mcp",
@@ -76,6 +83,17 @@ def settings(arguments: Sequence[str] | None = None) -> argparse.Namespace:
             variable = "GRADIO_SERVER_NAME"  # which a Space sets
         parser.add(name, default, check, text, environment=variable)
     return parser.parse_args(arguments)
+
+
+def memory_budget(chosen: argparse.Namespace) -> MemoryBudget:
+    """What models and requests may take. Leaves with a sentence where that is less than is taken already."""
+    process, total = resident(), chosen.memory
+    if total == "auto":
+        return MemoryBudget(process + free_memory() * 9 // 10, process=process)
+    if total <= process:
+        raise SystemExit(f"--memory has to be more than the {process // 10**6} MB that the process takes already.")
+    limit_memory(total)
+    return MemoryBudget(total, process=process)
 
 
 def build_app(loader: Loader, models: Sequence[str], look: Look | None = None) -> "gr.Blocks":
@@ -100,6 +118,7 @@ def launch(app: "gr.Blocks", *, metrics: bool = False, mcp: bool = False, **grad
     from decoding.assets import plotly_js
     from decoding.page import health_routes
     from decoding.page.api import check_mcp
+    from decoding.page.gradio_compat.sessions import bound
     from decoding.page.gradio_compat.startup import patiently
     from decoding.page.http.export_routes import file_routes
     from decoding.page.http.request_filter import guarded
@@ -108,6 +127,7 @@ def launch(app: "gr.Blocks", *, metrics: bool = False, mcp: bool = False, **grad
     if mcp:
         check_mcp()
     app.queue(api_open=False, max_size=MAX_EVENTS)
+    bound(app)
     _, url, _ = app.launch(
         css=page_css(),
         head=page_head(),
@@ -194,9 +214,16 @@ def _shelf(chosen: argparse.Namespace, entries: Mapping[str, Entry]) -> Shelf:
             return availability.elsewhere([*entries.values()])
         return availability.looking([*entries.values()], dtype=chosen.dtype)
 
-    shelf = Shelf(_loader(chosen, entries), [*entries], lambda ready: looking()(ready))
-    if zero_gpu():  # a lent GPU's process is a fork of this one, and has the models that are here by then
-        wait([shelf.request(name) for name in shelf.names])
+    def needs(name: str) -> int:
+        if is_server(chosen.engine):
+            return 0
+        return entries[name].memory_needed("bfloat16" if chosen.dtype == "auto" else chosen.dtype)
+
+    loader, memory = _loader(chosen, entries), memory_budget(chosen)
+    shelf = Shelf(loader, [*entries], lambda ready: looking()(ready), memory=memory, needs=needs, measure=resident)
+    if zero_gpu():  # its process is a fork of this one, and `spaces` stands in for CUDA in this thread and no other
+        for name in shelf.names:
+            shelf.load_here(name)
     return shelf
 
 

@@ -74,6 +74,19 @@ def wholes(least: int, most: int) -> Callable[[str], list[int]]:
     return check
 
 
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+_AMOUNT = re.compile(r"([0-9]{1,12}(?:[.][0-9]{1,6})?) ?([kmgt]?)i?b?", re.IGNORECASE)
+
+
+def amount(given: str) -> int | str:
+    """Bytes, as "1.5GB", "800 MB" or "123456" says them; or "auto"."""
+    if given == "auto":
+        return given
+    if found := _AMOUNT.fullmatch(given):
+        return int(float(found[1]) * _UNITS[found[2].lower()])
+    raise _refused("has to be a size, as 1.5GB, or auto", given)
+
+
 def one_of(*names: str) -> Callable[[str], str]:
     """One of some words."""
 

@@ -15,7 +15,8 @@ from transformers import GenerationConfig
 from transformers.utils import logging
 
 from decoding.beam import library_beams, library_greedy
-from decoding.engines.torch.engine import LocalEngine
+from decoding.engines.local import LocalEngine
+from decoding.engines.torch.engine import engine_of
 from decoding.errors import ModelError
 from decoding.models.loading import describe
 from tests import families, tiny_models
@@ -43,7 +44,7 @@ def check(network: Any, name: str, *, beams: bool = True) -> str:
     network.generation_config = GenerationConfig()
     loaded = describe(network, tiny_models.tokenizer(), model=name)
     try:
-        engine = LocalEngine(loaded)
+        engine = engine_of(loaded)
     except ModelError as refused:
         return f"refused: {refused}"
     steps = STEPS if engine.context_length is None else min(STEPS, engine.context_length - len(PROMPT))

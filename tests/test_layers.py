@@ -40,8 +40,11 @@ RUNS_MODELS = (
 ALLOWED = {
     "gradio": ("app", "decoding.page"),
     "gradio_client": ("decoding.bench",),
-    "starlette": ("decoding.page",),  # gradio is made of these two
+    "starlette": ("decoding.page",),  # gradio is made of these four
     "fastapi": ("decoding.page.http",),
+    "uvicorn": ("decoding.page.http", "decoding.page.gradio_compat"),
+    "anyio": ("decoding.page.http",),
+    "httptools": ("decoding.page.gradio_compat",),
     "prometheus_client": ("decoding.page",),
     "torch": RUNS_MODELS,
     "transformers": RUNS_MODELS,
@@ -52,7 +55,7 @@ ALLOWED = {
     "onnx": ("decoding.engines.onnx",),
     "onnxruntime": ("decoding.engines.onnx",),
     "gguf": ("decoding.models.starter",),
-    "filelock": ("decoding.models.starter", "decoding.engines.onnx.graph_cache"),
+    "filelock": ("decoding.models.starter", "decoding.models.download", "decoding.engines.onnx.graph_cache"),
     "huggingface_hub": ("decoding.models.hub", "decoding.models.download", "decoding.serving.availability"),
     "psutil": ("decoding.models.resources", "decoding.bench"),
     "numpy": ("decoding.softmax", "decoding.engines", "decoding.models", "decoding.bench"),

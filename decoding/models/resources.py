@@ -26,20 +26,46 @@ DID_NOT_FIT = "{model} did not fit into the memory that is free after all. Choos
 OUT_OF_MEMORY = "The model ran out of memory. Take a shorter prompt or fewer steps, or wait a little."
 
 
+_NO_MEMORY = ("allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDA error: out of memory")
+
+
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says so. On a CPU, torch says it in a RuntimeError's words; a file that is mapped, in an
-    OSError's number.
+    """Whether an error says so. torch mostly says it in a RuntimeError's words: those of a CPU, of cuBLAS where its
+    workspace finds no room, of CUDA where a graph does not. A file that is mapped says it in an OSError's number.
     """
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
-    return isinstance(error, RuntimeError) and "allocate memory" in str(error)
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)
+
+
+_limit = _UNLIMITED
+"""What the operator lets this process have."""
+
+
+def limit_memory(most: int) -> None:
+    """Have this process count no more than so many bytes as its own."""
+    global _limit
+    _limit = most
+
+
+def resident() -> int:
+    """Bytes of memory that this process takes now, without those of files that it has mapped, as weights may be: the
+    system can take these back.
+    """
+    taken = psutil.Process().memory_info()
+    return int(taken.rss - getattr(taken, "shared", 0))  # which Linux alone tells
 
 
 def free_memory() -> int:
     """Bytes of memory that a model may take: what the system has to give, and what a container lets us have."""
     return max(0, min([psutil.virtual_memory().available, *(most - taken for most, taken in _cgroups())]))
+
+
+def left_to_us() -> int:
+    """Bytes that this process may grow by, where the operator has set a limit."""
+    return max(0, _limit - resident()) if _limit < _UNLIMITED else _UNLIMITED
 
 
 def total_memory() -> int:

@@ -12,7 +12,7 @@ import app as application
 import decoding
 from decoding import assets, limits
 from decoding.record.trace import Trace
-from tests.browser import Visit, served
+from tests.browser import Visit, served, tab
 from tests.fakes import ScriptedEngine
 from tests.record.test_bounds import refused
 from tests.test_patterns import LENGTH, MOST, SHORTEST, script_patterns, units
@@ -123,13 +123,18 @@ def test_the_largest_file_that_is_read_can_be_looked_through(url: str, visit: Vi
     expect(page.locator(".gs-step-title")).to_contain_text("Step 1 of 256")
 
 
-def test_an_exported_file_that_is_too_large_says_so(engine: ScriptedEngine, visit: Visit, tmp_path: Any) -> None:
+def test_an_exported_file_that_is_too_large_says_so(engine: ScriptedEngine, browser: Browser, tmp_path: Any) -> None:
     run = decoding.trace(engine, "a", max_new_tokens=2, top_k=2)
     file = tmp_path / "run.html"
     file.write_text(Trace.to_html(replace(run, prompt="a" * 1_100_000)), "utf-8")
-    page = visit(file.as_uri())
+    page = tab(browser)
+    wrong: list[str] = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.goto(file.as_uri())
     expect(page.locator(".kept")).to_contain_text("Line 1 of the run is too large to be shown")
     expect(page.locator(".gs-chip")).to_have_count(0)
+    page.close()
+    assert wrong == []
 
 
 # ---- sentences and patterns
@@ -142,7 +147,8 @@ def test_a_sentence_is_found_again_whatever_stands_in_it(scripts: Page) -> None:
         for (const { key, names, fixed } of patternsOf(TEXTS.en)) {
             const filled = names.map((_, n) => `x${n}`);
             const sentence = fixed.flatMap((part, n) => [part, filled[n] ?? ""]).join("");
-            if (JSON.stringify(between(fixed, sentence)) !== JSON.stringify(filled)) wrong.push(key);
+            const sign = fixed.slice(1, -1).includes("") ? "" : "|"; // places side by side are one
+            if (between(fixed, sentence)?.join(sign) !== filled.join(sign)) wrong.push(key);
             if (fixed.join("").length > 2 && between(fixed, `${sentence}!?!`) && fixed.at(-1)) wrong.push(key);
         }
         return wrong;
@@ -169,10 +175,12 @@ def test_a_strangers_sentence_is_worded_in_time_that_grows_with_it(scripts: Page
     slow = [(once, twice) for once, twice in times if twice > 1000 * SHORTEST and twice > MOST * once]
     assert slow == []
     sentence = "Line 1 of the run cannot be read: " * 3_000
-    assert scripts.evaluate("(text) => { texts.choose('ko'); return reword(text) === text; }", sentence)
-    nested = "Line 1 of the run cannot be right: " * 110 + "x."
+    korean = "(text) => { texts.choose('ko'); const said = reword(text); texts.choose('en'); return said; }"
+    assert scripts.evaluate(korean, sentence) == sentence
+    nested = "Line 1 of the run cannot be right: " * 110 + "x" + "." * 110
     assert len(nested) < limits.MAX_NOTE_CHARACTERS
-    assert scripts.evaluate("(text) => reword(text).length", nested) > 0
+    said = scripts.evaluate(korean, nested)
+    assert said.count("실행의 1번째 줄이 맞지 않습니다") == 5  # a sentence within a sentence, but not for ever
 
 
 SCRIPT_PATTERNS = script_patterns()
@@ -187,7 +195,7 @@ def test_the_scripts_patterns_are_found() -> None:
 def test_a_scripts_pattern_takes_time_in_proportion_to_the_text(pattern: str, scripts: Page) -> None:
     body, flags = pattern[1:].rsplit("/", 1)
     found = scripts.evaluate(
-        r"""([body, flags, units, length]) => units.map((unit) => {
+        r"""([body, flags, units, length, shortest, most]) => units.map((unit) => {
             const pattern = new RegExp(body, flags.includes("g") ? flags : `${flags}g`);
             const timed = (size) => {
                 const text = `${unit.repeat(size / unit.length + 1).slice(0, size)}\0`;
@@ -195,10 +203,12 @@ def test_a_scripts_pattern_takes_time_in_proportion_to_the_text(pattern: str, sc
                 text.replace(pattern, "");
                 return performance.now() - begun;
             };
-            const best = (size) => Math.min(timed(size), timed(size), timed(size));
-            return [best(length), best(2 * length)];
+            const isSlow = () => {
+                const [once, twice] = [timed(length), timed(2 * length)];
+                return twice > shortest && twice > most * once;
+            };
+            return [1, 2, 3, 4].every(isSlow) ? unit : null; // a hiccup is no square
         })""",
-        [body, flags, units(body), LENGTH],
+        [body, flags, units(body), LENGTH, 1000 * SHORTEST, MOST],
     )
-    slow = [(once, twice) for once, twice in found if twice > 1000 * SHORTEST and twice > MOST * max(once, 0.1)]
-    assert slow == []
+    assert [unit for unit in found if unit is not None] == []

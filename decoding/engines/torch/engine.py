@@ -5,6 +5,8 @@ engine.
 from dataclasses import replace
 
 from decoding.engines.local import LocalEngine, ModelFacts
+from decoding.engines.network import Network
+from decoding.engines.torch import cuda_graph_decoder
 from decoding.engines.torch.gguf_network import load_gguf
 from decoding.engines.torch.network import TorchNetwork
 from decoding.engines.torch.reading_proof import prove, unproved
@@ -35,13 +37,17 @@ def engine_of(loaded: Loaded) -> LocalEngine:
     """
     is_here = not zero_gpu()  # a GPU that is lent is not here yet: the first run tries the network
     proved = prove(loaded.network, model=loaded.info.id) if is_here else unproved(loaded.network)
+    network: Network = TorchNetwork(proved.reader, model=loaded.info.id, is_proved=is_here)
+    ways, notes = [loaded.info.engine], [loaded.info.why, *proved.notes]
+    if loaded.network.device.type == cuda_graph_decoder.DEVICE and proved.reader.is_plain:
+        network, why_not = cuda_graph_decoder.decoder_or_plain(loaded.network, network)
+        (notes if why_not else ways).append(why_not or cuda_graph_decoder.NAME)
     facts = ModelFacts(
-        info=replace(loaded.info, why="; ".join(filter(None, (loaded.info.why, *proved.notes)))),
+        info=replace(loaded.info, engine=", ".join(ways), why="; ".join(filter(None, notes))),
         vocabulary=loaded.vocabulary,
         vocabulary_size=loaded.vocabulary_size,
         context_length=proved.context_length,
         end_ids=loaded.end_ids,
         beginning_id=loaded.beginning_id,
     )
-    network = TorchNetwork(proved.reader, model=loaded.info.id, is_proved=is_here)
     return LocalEngine(facts, network, reference=lambda: loaded.network)

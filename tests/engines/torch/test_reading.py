@@ -12,9 +12,11 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 import decoding
 from decoding.cancellation import LeftError, bear
-from decoding.engines.batching.engine import SharedEngine
+from decoding.engines import local
+from decoding.engines.batching.engine import BatchedEngine
+from decoding.engines.local import LocalEngine
+from decoding.engines.torch import engine as torch_engine
 from decoding.engines.torch import reading
-from decoding.engines.torch.engine import LocalEngine
 from decoding.engines.torch.reading import Way
 from decoding.errors import ModelError, RequestError
 from decoding.models.loading import describe
@@ -33,7 +35,11 @@ LONG_ROPE = {
 
 
 def engine_of(network: Any) -> LocalEngine:
-    return LocalEngine(describe(network.eval(), tiny_models.tokenizer(), model="tiny"))
+    return torch_engine.engine_of(describe(network.eval(), tiny_models.tokenizer(), model="tiny"))
+
+
+def load(folder: Path) -> LocalEngine:
+    return torch_engine.load(str(folder), device="cpu")
 
 
 def made(architecture: str, **options: Any) -> Any:
@@ -122,7 +128,7 @@ def test_what_needs_more_than_ids_is_refused_in_a_sentence(monkeypatch: pytest.M
 def test_a_rope_that_switches_is_read_anew_there(prompt: str) -> None:
     network = tiny_models.network("phi3", original_max_position_embeddings=24, rope_parameters=LONG_ROPE)
     engine = engine_of(network)
-    assert engine.notes == ("a text of more than 24 tokens is read anew there",)
+    assert engine.info.why == "a text of more than 24 tokens is read anew there"
     trace = decoding.trace(engine, prompt, max_new_tokens=24, top_k=5)
     ids, rows = sweep.uncached(network, list(trace.prompt_token_ids), 24)
     assert list(trace.generated_token_ids) == ids
@@ -132,7 +138,7 @@ def test_a_rope_that_switches_is_read_anew_there(prompt: str) -> None:
     assert decoding.agreement(engine, trace).identical
     scored = list(engine.score(trace.prompt_token_ids, ids, top_k=2))
     assert sum(s.picked.logprob for s in scored if s.picked) == pytest.approx(trace.logprob, abs=1e-3)
-    shared = decoding.trace(SharedEngine(engine), prompt, max_new_tokens=24, top_k=5)
+    shared = decoding.trace(BatchedEngine(engine), prompt, max_new_tokens=24, top_k=5)
     assert shared.generated_token_ids == trace.generated_token_ids
     step, other = trace.steps[9], trace.steps[9].candidates[1].token_id
     branch = decoding.branch(engine, trace, step.index, other, max_new_tokens=16)
@@ -147,7 +153,7 @@ def test_a_switch_that_generate_does_not_heed_ends_the_context() -> None:
     )
     engine = engine_of(network)
     assert engine.context_length == 24
-    assert engine.notes == ("the context ends at 24 tokens, where a cache and the whole text begin to differ",)
+    assert engine.info.why == "the context ends at 24 tokens, where a cache and the whole text begin to differ"
     assert sweep.check(network, "llama").startswith("same")
 
 
@@ -167,10 +173,9 @@ def test_a_cache_that_says_something_else_is_not_used(monkeypatch: pytest.Monkey
     )
     network.forward.__signature__ = inspect.signature(forward)
     engine = engine_of(network)
-    assert engine.reader.way is Way.WHOLE
-    assert engine.notes == (
-        "the whole text is read again at each step, because this network keeps no cache that says the same",
-    )
+    assert engine.network.reader.way is Way.WHOLE
+    anew = "the whole text is read again at each step, because this network keeps no cache that says the same"
+    assert engine.info.why == anew
     trace = decoding.trace(engine, "Transformers", max_new_tokens=8, top_k=3)
     assert decoding.agreement(engine, trace).identical
 
@@ -205,18 +210,27 @@ def test_a_text_ends_where_the_network_has_no_more_room(network: Callable[[], An
 
 @pytest.mark.parametrize("architecture", ["llama", "mistral", "mamba", "recurrent_gemma", "phi3"])
 def test_a_text_is_scored_in_pieces(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch, architecture: str) -> None:
-    engine = decoding.load(str(tiny_folder(architecture)), device="cpu")
+    engine = load(tiny_folder(architecture))
     prompt, text = [5, 6, 7], [(11 * n) % 300 for n in range(40)]
-    at_once = [row for piece in engine.reader.rows(prompt, text) for row in piece]
-    monkeypatch.setattr(reading, "PIECE_BYTES", 7 * tiny_models.VOCABULARY * 4)
-    pieces = list(engine.reader.rows(prompt, text))
-    assert [len(piece) for piece in pieces] == [7, 7, 7, 7, 7, 5]
-    assert torch.cat(pieces).softmax(-1) == pytest.approx(torch.stack(at_once).softmax(-1), abs=1e-5)
+    at_once = list(engine.score(prompt, text, top_k=5))
+    monkeypatch.setattr(local, "SCORED_NUMBERS", 7 * tiny_models.VOCABULARY)
+    asked, read = [], engine.network.read
+
+    def counting(*given: Any, last: int = 1) -> Any:
+        asked.append(last)
+        return read(*given, last=last)
+
+    monkeypatch.setattr(engine.network, "read", counting)
+    pieces = list(engine.score(prompt, text, top_k=5))
+    assert asked[-6:] == [7, 7, 7, 7, 7, 5]
+    for piece, whole in zip(pieces, at_once, strict=True):
+        assert piece.token_ids == whole.token_ids
+        assert piece.logprobs == pytest.approx(whole.logprobs, abs=1e-4)
 
 
 def test_nobody_waits_for_the_rest_of_the_pieces(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = decoding.load(str(tiny_folder("llama")), device="cpu")
-    monkeypatch.setattr(reading, "PIECE_BYTES", 7 * tiny_models.VOCABULARY * 4)
+    engine = load(tiny_folder("llama"))
+    monkeypatch.setattr(local, "SCORED_NUMBERS", 7 * tiny_models.VOCABULARY)
     found: list[object] = []
 
     def read() -> None:
@@ -239,7 +253,7 @@ def test_a_prompt_without_logits_to_keep_is_read_in_pieces(monkeypatch: pytest.M
     network = tiny_models.network("llama")
     engine = engine_of(network)
     expected = [s.token_ids for s in engine.steps(list(range(20)), max_new_tokens=5, top_k=3)]
-    engine.reader.keeps_last = False
+    engine.network.reader.keeps_last = False
     lengths, forward = [], network.forward
 
     def counting(*, input_ids: torch.Tensor, **options: Any) -> Any:
@@ -252,7 +266,7 @@ def test_a_prompt_without_logits_to_keep_is_read_in_pieces(monkeypatch: pytest.M
     assert lengths == [8, 8, 4, 1, 1, 1, 1]
     monkeypatch.setattr(reading, "free_on", lambda _: 1000)
     monkeypatch.setattr(reading, "size", lambda count: f"{count} B")
-    engine.reader.way, engine.reader.takes_several = Way.WHOLE, False
+    engine.network.reader.way, engine.network.reader.takes_several = Way.WHOLE, False
     with pytest.raises(RequestError) as refused:
         next(engine.steps(list(range(20)), max_new_tokens=5, top_k=3))
     assert str(refused.value) == (
