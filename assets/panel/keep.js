@@ -42,7 +42,7 @@ async function drawKeep(parts, view) {
   const [ended, shown] = [Boolean(view.run.end), view.chosen >= 0];
   for (const button of page.querySelectorAll("[data-file]")) button.disabled = !ended;
   for (const button of page.querySelectorAll("[data-picture]")) button.disabled = !shown;
-  const { link, address } = ended ? await addressOf(parts, view) : { link: null };
+  const { link, address } = ended ? await addressOf(requestOf(view.whole), view.chosen) : { link: null };
   const snippet = link ? frameOf(address, view.run) : "";
   const frame = page.querySelector(".gs-frame");
   if (frame.value !== snippet) frame.value = snippet; // written again, it would lose what is selected
@@ -117,10 +117,6 @@ function listenToDrops(parts, panel) {
     if (event.type === "drop") openFile(event.dataTransfer.files[0], parts, panel);
   };
   for (const name of ["dragover", "dragleave", "drop"]) document.addEventListener(name, over);
-}
-
-function isEmbedded() {
-  return new URLSearchParams(location.search).get("embed") === "1";
 }
 
 function withoutFrame(href) {

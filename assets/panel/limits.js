@@ -60,11 +60,6 @@ function lengthOf(text, most) {
   return text.length > most && text.length <= 2 * most ? Array.from(text).length : text.length;
 }
 
-// The end of a text that is too long for a cell of a table.
-function endOf(text, most = 2000) {
-  return text.length > most ? `…${text.slice(-most).toWellFormed()}` : text;
-}
-
 // A deflated text, up to a length: a few letters can be made to unpack to gigabytes.
 async function unpacked(letters, most) {
   const packed = new Blob([Uint8Array.from(letters, (letter) => letter.charCodeAt(0))]).stream();

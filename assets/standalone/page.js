@@ -14,7 +14,7 @@ for (const button of standalone.querySelectorAll("#gs-page-whatif [data-ask]")) 
   if (button.dataset.ask !== "closest") button.closest("section").hidden = true;
 }
 standalone.querySelector("#gs-tab-whatif").dataset.text = "standalone.whatif";
-for (const name of ["tab-compare", "tab-keep", "page-keep"]) standalone.querySelector(`#gs-${name}`).remove();
+for (const name of ["tab-compare", "tab-keep"]) standalone.querySelector(`#gs-${name}`).remove();
 standalone.querySelector(".gs-whole").remove();
 standalone.querySelector(".gs-bars").dataset.textLabel = "standalone.bars";
 

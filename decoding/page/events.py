@@ -35,6 +35,18 @@ _FAULT = "Something went wrong on the server. Press Run to try again."
 _LOST = "The connection to the server was lost. Press Run to try again."
 
 
+_FIELDS = "(prompt, steps, choices, model)"
+_TELL = 'document.querySelector("#panel .gs")?.dispatchEvent(new CustomEvent'
+_DRAFTED_JS = f"{_FIELDS} => {{ {_TELL}('drafted', {{ detail: {{ prompt, steps, choices, model }} }})); }}"
+_ASKED_JS = f"""{_FIELDS} => {{
+    {_TELL}("asked", {{ detail: {{ prompt, steps, choices, model }} }}));
+    return ({_BUSY_JS})();
+}}"""
+_FOLLOW_JS = """() => document.querySelector("#panel .gs").fieldsOfRun().map(
+    (value) => (value === null ? { __type__: "update" } : value),
+)"""
+
+
 def _ended_js(reason: str, message: str) -> str:
     """Tell the panel that no more will come, which changes nothing where the run has ended by itself."""
     detail = json.dumps({"detail": {"reason": reason, "message": message}})
@@ -54,7 +66,8 @@ def connect(page: gr.Blocks, w: Widgets, shelf: Shelf, health: Health) -> None:
                 yield update
 
     pressed = partial(gr.on, [w.run.click, w.prompt.submit])
-    started = [_start(w, pressed, run, [w.prompt, w.steps, w.choices, w.model])]
+    fields: list[Any] = [w.prompt, w.steps, w.choices, w.model]
+    started = [_start(w, pressed, run, fields)]
     for name, question in QUESTIONS.items():
         # Gradio hands the panel's words to a parameter of this type.
         async def ask(
@@ -68,7 +81,6 @@ def connect(page: gr.Blocks, w: Widgets, shelf: Shelf, health: Health) -> None:
                     yield update
 
         started.append(_start(w, getattr(w.panel, name), ask, []))
-    fields = [w.prompt, w.steps, w.choices, w.model]
 
     def fill(event: gr.EventData) -> list[Any]:
         """The fields as the link has them; where it is broken, or of a model that is not here, they stay."""
@@ -79,6 +91,7 @@ def connect(page: gr.Blocks, w: Widgets, shelf: Shelf, health: Health) -> None:
         return [named.prompt, named.steps, named.choices, named.model if named.model in shelf.names else gr.skip()]
 
     w.panel.link(fill, None, fields, show_progress="hidden", api_visibility="private", queue=False)
+    _tie(w, fields)
     w.stop.click(None, None, [w.run, w.stop], js=_ended_js("stopped", ""), cancels=started)
 
     for button, example in w.examples:
@@ -104,12 +117,21 @@ def connect(page: gr.Blocks, w: Widgets, shelf: Shelf, health: Health) -> None:
     page.load(loading, None, [w.panel], show_progress="hidden", api_visibility="private", concurrency_limit=None)
 
 
+def _tie(w: Widgets, fields: list[Any]) -> None:
+    """Let the panel know what stands in the fields, and the fields follow the run that the panel shows: in the browser
+    alone.
+    """
+    options: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    gr.on([field.change for field in fields], None, fields, None, js=_DRAFTED_JS, **options)
+    w.panel.follow(None, None, fields, js=_FOLLOW_JS, **options)
+
+
 def _start(w: Widgets, on: Callable[..., Any], handler: Callable[..., Any], inputs: list[Any]) -> Any:
     """Have `handler` answer a listener, the buttons locked meanwhile.
 
     They are turned in the browser: a second click finds them locked, and no failure leaves them so.
     """
-    on(None, None, [w.run, w.stop], js=_BUSY_JS)
+    on(None, inputs or None, [w.run, w.stop], js=_ASKED_JS if inputs else _BUSY_JS)
     started = on(
         handler,
         inputs,

@@ -135,8 +135,9 @@ class Shelf:
     def _join(self, name: object) -> _Load:
         """A model's load, with one more who waits for it; it begins where there is none yet."""
         if not isinstance(name, str) or name not in self.names:
+            named = name[:80] if isinstance(name, str) else ""
             raise RequestError(
-                f'The model "{str(name)[:80]}" is not offered here. Choose one of: {", ".join(self.names)}.',
+                f'The model "{named}" is not offered here. Choose one of: {", ".join(self.names)}.',
                 field="model",
             )
         with self._lock:

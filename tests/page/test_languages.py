@@ -112,7 +112,7 @@ def test_what_is_filled_into_a_sentence_is_korean_too(url: str, visit: Visit, se
 def test_the_language_is_chosen_remembered_and_kept_in_the_link(url: str, visit: Visit) -> None:
     page = visit(url)
     choose(page, "ko")
-    expect(page.locator(".gs-badge")).to_have_text("녹화")
+    expect(page.locator(".gs-badge")).to_have_text("기록")
     page.wait_for_url("**/?language=ko")
     page.reload()
     expect(page.locator("#stop")).to_have_text("중지")
