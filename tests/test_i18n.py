@@ -139,7 +139,7 @@ LIBRARY = [
     for path in (ROOT / "decoding").rglob("*.py")
     if path.relative_to(ROOT / "decoding").as_posix().split("/")[0] not in ("bench", "__main__.py")
 ]
-SAYS = re.compile(r"^([A-Z]\w*Error|_no_pick|report)$")
+SAYS = re.compile(r"^((?!NoGraph|NotProven)[A-Z]\w*Error|_no_pick|report)$")
 FILLING = ("check_step", "_status")
 """Functions with a table of words that become part of a sentence."""
 NOT_SAID = re.compile(
