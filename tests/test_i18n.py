@@ -143,8 +143,9 @@ SAYS = re.compile(r"^((?!NoGraph|NotProven)[A-Z]\w*Error|_no_pick|report)$")
 FILLING = ("check_step", "_status")
 """Functions with a table of words that become part of a sentence."""
 NOT_SAID = re.compile(
-    r"^(\W*|(the batch|sharing a pass|a recorded step|a (row|text)'s first|"
-    r"another version's|NaN and|plotly is|\{\} is said|.\{\}. names|.hub:\{\}. is no|The server ended) .*)$"
+    r"^(\W*|(the batch|sharing a pass|a recorded step|a cache of this kind|a (row|text)'s first|its index names|"
+    r"\{\} (has no header|is cut|was cut|is not described|is there twice|lies beyond the end)|"
+    r"another version's|NaN and|plotly is|\{\} is said|.\{\}. names|.hub:\{\}. is no|The server ended).*)$"
 )
 """Bugs, and what the operator is told before there is a page."""
 

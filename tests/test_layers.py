@@ -49,8 +49,11 @@ ALLOWED = {
     "httpx": ("decoding.engines",),
     "onnx": ("decoding.engines.onnx",),
     "onnxruntime": ("decoding.engines.onnx",),
-    "gguf": ("decoding.models.starter",),
-    "filelock": ("decoding.models.starter", "decoding.engines.onnx.graph_cache"),
+    "filelock": (
+        "decoding.models.starter",
+        "decoding.engines.onnx.graph_cache",
+        "decoding.engines.torch.safetensors_folder",
+    ),
     "huggingface_hub": ("decoding.models.hub", "decoding.models.download", "decoding.serving.availability"),
     "psutil": ("decoding.models.resources", "decoding.bench"),
     "numpy": ("decoding.softmax", "decoding.engines", "decoding.models", "decoding.bench"),
