@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 
-from decoding.models.starter import ensure_starter
+from decoding.engines.torch.safetensors_folder import starter_safetensors
 from tests.vllm_environment import vllm_python
 
 OPTIONS = {"--dtype": "float32", "--max-model-len": "1024", "--max-num-seqs": "32", "--max-logprobs": "50"}
@@ -32,7 +32,7 @@ class Vllm:
         self.url, self._log = f"http://127.0.0.1:{port}", log
         command = [str(vllm_python()), "-m", "vllm.entrypoints.openai.api_server", "--enforce-eager"]
         command += [word for option in OPTIONS.items() for word in option]
-        command += ["--model", str(ensure_starter()), "--served-model-name", "starter"]
+        command += ["--model", str(starter_safetensors()), "--served-model-name", "starter"]
         command += ["--host", "127.0.0.1", "--port", str(port)]
         few = {"OMP_NUM_THREADS": str(threads), "VLLM_CPU_OMP_THREADS_BIND": "nobind"} if threads else {}
         # None of the tests' own: the other environment has other versions.

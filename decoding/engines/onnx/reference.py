@@ -36,8 +36,8 @@ def network_of_gguf(file: GgufFile, spec: ModelSpec) -> Any:
         if name == "head" and spec.tied_head:
             continue
         for layer in range(spec.layers) if "{layer}" in module.SAFETENSORS[name] else [None]:
-            for part in (name, f"{name}.bias"):
-                stored = stored_name(module.SAFETENSORS, part, layer)
+            for part in (name,) if name == "head" else (name, f"{name}.bias"):
+                stored = stored_name(module.SAFETENSORS, part, layer) if name != "head" else "lm_head.weight"
                 if stored in state:
                     state[stored].copy_(_values(weights, spec, part, layer, module))
     return model

@@ -15,7 +15,7 @@ from decoding.engines.vllm.responses import BrokenAnswerError, Reader
 from decoding.errors import ModelError, RequestError
 from decoding.models.catalogue import CATALOGUE
 from decoding.models.loading import Words
-from decoding.models.starter import FOLDER_NAME, STARTER_ID
+from decoding.models.starter import SAFETENSORS_NAME, STARTER_ID
 
 MOST_ASKED = 50
 """More candidates are never asked for, so a limit above is none."""
@@ -71,7 +71,7 @@ def models_at(wire: Wire) -> list[Mapping[str, Any]]:
 
 def name_here(models: list[Mapping[str, Any]]) -> str:
     """The name that a served model has here: of the catalogue, or a local folder. Raises RequestError."""
-    known = {FOLDER_NAME: STARTER_ID} | {name: name for name in CATALOGUE}
+    known = {SAFETENSORS_NAME: STARTER_ID} | {name: name for name in CATALOGUE}
     known |= {entry.repository: name for name, entry in CATALOGUE.items() if entry.repository}
     for served in models:
         for name in _names(served):

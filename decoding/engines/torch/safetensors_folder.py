@@ -1,0 +1,46 @@
+"""The starter as transformers' own files, its weights as float32 safetensors: for a vLLM server, which reads no GGUF of
+ours, and for whoever compares with other tools. Nothing here needs it.
+
+Owns that folder beside the starter's: made once, under a lock, and renamed into place when it is whole.
+"""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from decoding.engines.torch.gguf_network import gguf_network
+from decoding.models.checksums import CONTENTS_FILE, SUMS_FILE, flush, is_whole, seal
+from decoding.models.resources import check_disk
+from decoding.models.starter import (
+    MODEL_FILE,
+    SAFETENSORS_NAME,
+    STARTER_ID,
+    Report,
+    cache_folder,
+    ensure_starter,
+    silent,
+)
+
+BYTES_NEEDED = 700_000_000
+
+
+def starter_safetensors(report: Report = silent) -> Path:
+    """The folder, made first where it is not here yet. Raises ModelError where it cannot be made."""
+    import filelock  # here: as for the starter itself
+
+    source, ready = ensure_starter(report), cache_folder().absolute() / SAFETENSORS_NAME
+    with filelock.FileLock(ready.with_suffix(".lock")):
+        if not is_whole(ready):
+            check_disk(STARTER_ID, BYTES_NEEDED, ready.parent)
+            report("Writing the starter model as safetensors", None)
+            with tempfile.TemporaryDirectory(prefix="writing-", dir=ready.parent) as work:
+                made = Path(work, "model")
+                gguf_network(source / MODEL_FILE).save_pretrained(made)
+                for file in source.iterdir():
+                    if file.name not in (MODEL_FILE, CONTENTS_FILE, SUMS_FILE):
+                        shutil.copy(file, made)
+                seal(made)
+                shutil.rmtree(ready, ignore_errors=True)
+                made.rename(ready)
+            flush(ready.parent)
+    return ready

@@ -1,0 +1,68 @@
+"""Safetensors of every dtype, in one file and in shards; and configurations that no graph is written for."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from decoding.engines.onnx.graph_cache import ensure_graph
+from decoding.models.spec import NoGraphError
+from tests.engines.onnx import test_families
+from tests.engines.onnx.runner import Runner
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("shard", ["1GB", "60KB"])
+@pytest.mark.parametrize("case", ["gpt2", "qwen3, tied"])
+def test_every_dtype_in_one_file_and_in_shards(tmp_path: Path, dtype: torch.dtype, shard: str, case: str) -> None:
+    model = test_families.network(case).to(dtype)
+    model.save_pretrained(tmp_path / "m", max_shard_size=shard)
+    assert (len(list((tmp_path / "m").glob("*.safetensors"))) > 1) == (shard == "60KB")
+    files = ensure_graph(tmp_path / "m", folder=tmp_path / "graphs", proof=None)
+    copied = (files.folder / "weights.bin").stat().st_size
+    assert (copied > 80_000) == (dtype != torch.float32), "float32 stays where it is, and others are made float32"
+    whole = AutoModelForCausalLM.from_pretrained(tmp_path / "m", dtype=torch.float32).eval()  # rotary embeddings too
+    text = test_families.ids(60)
+    found, _ = Runner(files).read(text, positions=range(60))
+    test_families.assert_same(found, test_families.expected(whole, text))
+
+
+REFUSED: dict[str, dict[str, Any]] = {
+    "rotary embedding is stretched by yarn": {
+        "rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4, "factor": 2.0}
+    },
+    "says quantization_config, which is not known": {"quantization_config": {"bits": 4}},
+    "says num_local_experts, which is not known": {"num_local_experts": 4},
+    "hidden_act is relu": {"hidden_act": "relu"},
+    "family mixtral": {"model_type": "mixtral"},
+    "lack model.layers.0.self_attn.q_proj.bias": {"attention_bias": True},
+    "has the shape": {"intermediate_size": 97},
+}
+
+
+@pytest.mark.parametrize("reason", REFUSED)
+def test_what_is_not_known_is_refused_and_nothing_is_left(tmp_path: Path, reason: str) -> None:
+    test_families.network("llama").save_pretrained(tmp_path / "m")
+    path = tmp_path / "m" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | REFUSED[reason]), "utf-8")
+    with pytest.raises(NoGraphError, match=reason):
+        ensure_graph(tmp_path / "m", folder=tmp_path / "graphs", proof=None)
+    assert not [one for one in (tmp_path / "graphs").iterdir() if one.is_dir()]
+
+
+def test_a_short_file_or_other_weights_are_made_anew(tmp_path: Path) -> None:
+    test_families.network("llama").save_pretrained(tmp_path / "m")
+
+    def make() -> Path:
+        return ensure_graph(tmp_path / "m", folder=tmp_path / "graphs", proof=None).folder
+
+    first = make()
+    with (first / "model.onnx").open("r+b") as file:
+        file.truncate(100)
+    assert make() == first
+    assert (first / "model.onnx").stat().st_size > 100
+    test_families.network("llama, tied").save_pretrained(tmp_path / "m")
+    assert make() != first
