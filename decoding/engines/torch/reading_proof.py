@@ -34,8 +34,8 @@ _NOTES = {
     Way.POSITIONS: "positions and a mask are given with each id",
     Way.WHOLE: "the whole text is read again at each step, because this network keeps no cache that says the same",
 }
-ANEW = "a text of more than {switch:,} tokens is read anew there"
-CUT = "the context ends at {switch:,} tokens, where a cache and the whole text begin to differ"
+ANEW = "a text of more than {switch} tokens is read anew there"
+CUT = "the context ends at {switch} tokens, where a cache and the whole text begin to differ"
 
 _SEES = (
     "{model} sees the text that follows: when a later token changes, what it says before that token changes too. It is "
@@ -229,8 +229,8 @@ class _Proof:
         else:  # by its code alone: whoever drops a cache does it there
             does = prepares_itself(self.network) and hasattr(self.config, "original_max_position_embeddings")
         if does:
-            return Proved(anew, length, (*notes, ANEW.format(switch=switch)))
-        return Proved(reader, switch, (*notes, CUT.format(switch=switch)))
+            return Proved(anew, length, (*notes, ANEW.format(switch=f"{switch:,}")))
+        return Proved(reader, switch, (*notes, CUT.format(switch=f"{switch:,}")))
 
     def _same(self, ours: torch.Tensor, theirs: torch.Tensor) -> bool:
         ours, theirs = ours.float(), theirs.float()
