@@ -11,16 +11,18 @@ import socket
 import sys
 import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import wait
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from decoding import options
 from decoding.engines import Engine, is_server
 from decoding.errors import RequestError
 from decoding.models.catalogue import Entry, offered
 from decoding.models.lent import zero_gpu
 from decoding.models.malloc import few_heaps
+from decoding.models.resources import free_memory, limit_memory, resident
 from decoding.models.starter import STARTER_ID
+from decoding.serving.memory_budget import MemoryBudget
 from decoding.serving.model_registry import Loader, Look, Report, Shelf
 from decoding.startup import quick_imports, without_stubs
 
@@ -44,41 +46,54 @@ TURN_SECONDS = 0.0005
 product and the next, and with Python's own 0.005 waits each time that the page is at work.
 """
 
-NUMBERS = {"runs": 1, "waiting": 0, "seconds": 1, "port": 0}
-"""The options that are whole numbers, and the least that each may be."""
+OPTIONS: tuple[tuple[str, str, options.Check, str], ...] = (
+    ("engine", "auto", options.engine, "auto, torch, or the address of a vLLM server that computes the model"),
+    ("model", "+", options.models, 'models to offer, separated by commas; "+" and a list adds to the catalogue'),
+    ("device", "auto", options.one_of("auto", "cuda", "mps", "cpu"), "auto, cuda, mps or cpu"),
+    ("dtype", "auto", options.one_of("auto", "float32", "bfloat16", "float16"), "auto, float32, bfloat16 or float16"),
+    ("host", "127.0.0.1", options.host, "the address to listen on; 0.0.0.0 for all, :: for all of IPv6"),
+    ("port", "7860", options.whole(0, 65_535), "the port to listen on; 0 for any that is free"),
+    ("root-path", "", options.prefix, "the path prefix under which a proxy serves the page, as /greedyscope"),
+    ("runs", "32", options.whole(1, 1_000), "visitors served at once"),
+    ("waiting", "64", options.whole(0, 10_000), "visitors who may wait in line"),
+    ("seconds", "300", options.whole(1, 86_400), "the longest that one run may take"),
+    (
+        "memory",
+        "auto",
+        options.amount,
+        "the memory that the process may take, as 1.5GB; auto: what is free, less a tenth",
+    ),
+    ("metrics", "off", options.one_of("on", "off"), "on: /metrics for Prometheus"),
+    (
+        "mcp",
+        "off",
+        options.one_of("on", "off"),
+        "on: the endpoints are tools of an MCP server; needs the package mcp",
+    ),
+)
+"""Name, default, check and meaning of each."""
 
 
 def settings(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """The options, from the command line or else from the environment."""
-    parser = argparse.ArgumentParser(description="Greedyscope: watch a language model decode greedily.")
-    for name, default, text in (
-        ("engine", "auto", "auto, torch, or the address of a vLLM server that computes the model"),
-        ("model", "+", 'models to offer, separated by commas; "+" and a list adds to the catalogue'),
-        ("device", "auto", "auto, cuda, mps or cpu"),
-        ("dtype", "auto", "auto, float32, bfloat16 or float16"),
-        ("host", os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"), "the address to listen on; 0.0.0.0 for all"),
-        ("port", "7860", "the port to listen on; 0 for any that is free"),
-        ("root-path", "", "the path prefix under which a proxy serves the page, as /greedyscope"),
-        ("runs", "32", "visitors served at once"),
-        ("waiting", "64", "visitors who may wait in line"),
-        ("seconds", "300", "the longest that one run may take"),
-        ("metrics", "off", "on: /metrics for Prometheus"),
-        ("mcp", "off", "on: the endpoints are tools of an MCP server too; needs the package mcp"),
-    ):
-        default = os.environ.get(f"GREEDYSCOPE_{name.upper().replace('-', '_')}", default)
-        parser.add_argument(f"--{name}", default=default, help=f"{text} ({default})")
+    """The options, from the command line or else from the environment. Leaves with a sentence for what is none."""
+    parser = options.Parser("python app.py", "Greedyscope: watch a language model decode greedily.")
+    for name, default, check, text in OPTIONS:
+        variable = f"GREEDYSCOPE_{name.upper().replace('-', '_')}"
+        if name == "host" and variable not in os.environ and "GRADIO_SERVER_NAME" in os.environ:
+            variable = "GRADIO_SERVER_NAME"  # which a Space sets
+        parser.add(name, default, check, text, environment=variable)
     return parser.parse_args(arguments)
 
 
-def whole_number(chosen: argparse.Namespace, name: str, least: int) -> int:
-    """An option that is one. Raises SystemExit with a sentence where it is none."""
-    given = str(getattr(chosen, name))
-    try:
-        if (number := int(given)) >= least:
-            return number
-    except ValueError:
-        pass
-    raise SystemExit(f'--{name} has to be a whole number from {least:,} on, not "{given[:40]}".')
+def memory_budget(chosen: argparse.Namespace) -> MemoryBudget:
+    """What models and requests may take. Leaves with a sentence where that is less than is taken already."""
+    process, total = resident(), chosen.memory
+    if total == "auto":
+        return MemoryBudget(process + free_memory() * 9 // 10, process=process)
+    if total <= process:
+        raise SystemExit(f"--memory has to be more than the {process // 10**6} MB that the process takes already.")
+    limit_memory(total)
+    return MemoryBudget(total, process=process)
 
 
 def build_app(loader: Loader, models: Sequence[str], look: Look | None = None) -> "gr.Blocks":
@@ -96,13 +111,14 @@ def _build(shelf: Shelf, **limits: float) -> "gr.Blocks":
     return build_page(shelf, Line(**limits))  # type: ignore[arg-type]
 
 
-def launch(app: "gr.Blocks", *, metrics: bool = False, mcp: bool = False, **options: Any) -> str:
-    """Serve `app` as this project serves it, and return its address. `options` are Gradio's own."""
+def launch(app: "gr.Blocks", *, metrics: bool = False, mcp: bool = False, **gradios: Any) -> str:
+    """Serve `app` as this project serves it, and return its address. `gradios` are Gradio's own options."""
     import gradio as gr
 
     from decoding.assets import plotly_js
     from decoding.page import health_routes
     from decoding.page.api import check_mcp
+    from decoding.page.gradio_compat.sessions import bound
     from decoding.page.gradio_compat.startup import patiently
     from decoding.page.http.export_routes import file_routes
     from decoding.page.http.request_filter import guarded
@@ -111,6 +127,7 @@ def launch(app: "gr.Blocks", *, metrics: bool = False, mcp: bool = False, **opti
     if mcp:
         check_mcp()
     app.queue(api_open=False, max_size=MAX_EVENTS)
+    bound(app)
     _, url, _ = app.launch(
         css=page_css(),
         head=page_head(),
@@ -135,7 +152,7 @@ def launch(app: "gr.Blocks", *, metrics: bool = False, mcp: bool = False, **opti
         max_threads=MAX_EVENTS,
         state_session_capacity=MAX_SESSIONS,
         **patiently(),
-        **options,
+        **gradios,
     )
     return url
 
@@ -197,9 +214,16 @@ def _shelf(chosen: argparse.Namespace, entries: Mapping[str, Entry]) -> Shelf:
             return availability.elsewhere([*entries.values()])
         return availability.looking([*entries.values()], dtype=chosen.dtype)
 
-    shelf = Shelf(_loader(chosen, entries), [*entries], lambda ready: looking()(ready))
-    if zero_gpu():  # a lent GPU's process is a fork of this one, and has the models that are here by then
-        wait([shelf.request(name) for name in shelf.names])
+    def needs(name: str) -> int:
+        if is_server(chosen.engine):
+            return 0
+        return entries[name].memory_needed("bfloat16" if chosen.dtype == "auto" else chosen.dtype)
+
+    loader, memory = _loader(chosen, entries), memory_budget(chosen)
+    shelf = Shelf(loader, [*entries], lambda ready: looking()(ready), memory=memory, needs=needs, measure=resident)
+    if zero_gpu():  # its process is a fork of this one, and `spaces` stands in for CUDA in this thread and no other
+        for name in shelf.names:
+            shelf.load_here(name)
     return shelf
 
 
@@ -213,8 +237,8 @@ def _told_to_end() -> threading.Event:
 
 def main() -> None:
     chosen = settings()
-    numbers = {name: whole_number(chosen, name, least) for name, least in NUMBERS.items()}
     entries = entries_of(chosen)
+    options.check_listening(chosen.host, chosen.port)
     few_heaps()
     sys.setswitchinterval(TURN_SECONDS)
     first = next(iter(entries))
@@ -222,11 +246,11 @@ def main() -> None:
     with quick_imports():
         with without_stubs():
             import decoding.page  # noqa: F401  # its libraries are linked before torch is
-        app = _build(shelf, runs=numbers["runs"], waiting=numbers["waiting"], seconds=numbers["seconds"])
-        port = numbers["port"] or free_port(chosen.host)
-        options = {"server_name": chosen.host, "server_port": port, "root_path": chosen.root_path or None}
+        app = _build(shelf, runs=chosen.runs, waiting=chosen.waiting, seconds=chosen.seconds)
+        port = chosen.port or free_port(chosen.host)
+        at: dict[str, Any] = {"server_name": options.in_brackets(chosen.host), "server_port": port}
         switches = {name: getattr(chosen, name) == "on" for name in ("metrics", "mcp")}
-        url = launch(app, prevent_thread_lock=True, **switches, **options)
+        url = launch(app, prevent_thread_lock=True, root_path=chosen.root_path or None, **switches, **at)
         from decoding.page import log_lines
         from decoding.page.gradio_compat.shutdown import close
     log_lines()

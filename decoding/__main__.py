@@ -11,7 +11,9 @@ import decoding
 from decoding.engines import UNKNOWN_DTYPE, Engine, is_server
 from decoding.errors import FormatError, GreedyscopeError
 from decoding.export import one_line, summary, to_csv, to_table
-from decoding.run import MAX_CHOICES, MAX_STEPS, Run, check_request
+from decoding.limits import MAX_CHOICES, MAX_STEPS
+from decoding.options import Parser, engine
+from decoding.run import Run, check_request
 from decoding.verify import TOLERANCE, read_run, recompute
 
 
@@ -82,22 +84,22 @@ _ENGINE = "auto, torch, or the address of a vLLM server that computes, as http:/
 
 
 def _check_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m decoding check",
-        description="Say whether a file of JSON Lines is a run. Exit code 0: it is, 1: it is not, 2: nobody can say.",
+    parser = Parser(
+        "python -m decoding check",
+        "Say whether a file of JSON Lines is a run. Exit code 0: it is, 1: it is not, 2: nobody can say.",
         epilog='To go on from the word "check" itself: python -m decoding -- check',
     )
     parser.add_argument("file", metavar="FILE", type=Path, help="a run as JSON Lines")
     parser.add_argument("--recompute", action="store_true", help="have the model write the run again, and compare")
     parser.add_argument("--model", metavar="ID", help="the model to compare with (the one that the file names)")
-    parser.add_argument("--engine", default="auto", help=_ENGINE)
+    parser.add_argument("--engine", type=engine, default="auto", help=_ENGINE)
     return parser
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m decoding",
-        description="Decode a prompt greedily and print every step's candidates.",
+    parser = Parser(
+        "python -m decoding",
+        "Decode a prompt greedily and print every step's candidates.",
         epilog='"python -m decoding check FILE" checks a run that was kept; "-- check" goes on from that word.',
     )
     parser.add_argument("prompt", help="the text to go on from")
@@ -106,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--model", default="starter", help="a model of the catalogue, a GGUF file or a folder (starter)"
     )
-    parser.add_argument("--engine", default="auto", help=_ENGINE)
+    parser.add_argument("--engine", type=engine, default="auto", help=_ENGINE)
     parser.add_argument("--device", default="auto", help="auto, cuda, mps or cpu (auto)")
     parser.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16 (auto)")
     parser.add_argument("--format", default="table", choices=("table", "jsonl", "csv"), help="what to print (table)")

@@ -60,7 +60,8 @@ def branch(model: Engine, trace: Trace, step: int, token_id: int, *, max_new_tok
     """
     if isinstance(step, bool) or not isinstance(step, int) or step not in range(len(trace.steps)):
         raise RequestError(
-            f"There is no step {step!r:.40} to branch at: this run's steps are 0 to {len(trace.steps) - 1}.",
+            f"There is no step {step!r:.40} to branch at: counted from 0, this run's steps are 0 to "
+            f"{len(trace.steps) - 1}.",
             field="forced",
         )
     check_made_by(model, trace)
@@ -184,7 +185,7 @@ def check_made_by(model: Engine, trace: Trace) -> None:
 def _check_same_pick(model: Engine, ours: Step, theirs: Step) -> None:
     if ours.picked.token_id != theirs.picked.token_id:
         raise RequestError(
-            f"At step {ours.index} this run has the token id {theirs.picked.token_id}, and {model.info.id} picks "
+            f"At step {ours.index + 1} this run has the token id {theirs.picked.token_id}, and {model.info.id} picks "
             f"{ours.picked.token_id}: the run was altered, or made with other numbers. Run the prompt again.",
             field="forced",
         )

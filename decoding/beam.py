@@ -4,14 +4,18 @@ Owns how `generate` is called so that nothing of a model's own settings bends th
 ids alone; the Trace is `decoding.analysis`'s.
 """
 
-import copy
+import logging
+import threading
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from transformers import GenerationConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
 from decoding.engines import Engine
+from decoding.engines.torch.library import generate
+from decoding.engines.torch.reading import bytes_a_token
 from decoding.engines.torch.softmax import read_scores
 from decoding.errors import ModelError, RequestError
 from decoding.models.devices import free_on
@@ -40,6 +44,11 @@ NEUTRAL: dict[str, Any] = {
     "watermarking_config": None,
 }
 
+_PROOF_IDS, _PROOF_STEPS, _PROOF_BEAMS, _PROOFS = 4, 8, 4, 2
+_proved: "weakref.WeakKeyDictionary[PreTrainedModel, bool]" = weakref.WeakKeyDictionary()
+"""Whether a network's beams may use a cache."""
+_proving = threading.Lock()
+
 
 def library_beams(model: Engine, token_ids: Sequence[int], *, steps: int, num_beams: int) -> list[int]:
     """The ids of the best of `num_beams` beams after `steps` tokens, none of which ends the text before the last.
@@ -51,8 +60,7 @@ def library_beams(model: Engine, token_ids: Sequence[int], *, steps: int, num_be
     options: dict[str, Any] = {"num_beams": num_beams, "length_penalty": 0.0, "early_stopping": False}
     if model.end_ids:
         options["min_new_tokens"] = steps - 1
-    # A state that is overwritten step by step cannot follow its beam.
-    options["use_cache"] = not getattr(network, "_is_stateful", False)
+    options["use_cache"] = _cached_beams_are_right(model, network)
     return _generate(model, network, token_ids, max_new_tokens=steps, **options).sequences[0, len(token_ids) :].tolist()  # type: ignore[no-any-return]
 
 
@@ -60,7 +68,9 @@ def library_greedy(model: Engine, token_ids: Sequence[int], *, steps: int) -> li
     """What `generate(do_sample=False)` picks in up to `steps` steps, with its own log-probabilities."""
     if not steps:
         return []
-    output = _generate(model, network_of(model), token_ids, max_new_tokens=steps, output_logits=True)
+    network, reader = network_of(model), _reader_of(model)
+    use_cache = reader is None or reader.generates_with_cache
+    output = _generate(model, network, token_ids, max_new_tokens=steps, output_logits=True, use_cache=use_cache)
     picked = output.sequences[0, len(token_ids) :].tolist()
     scores = (read_scores(logits[0], 1, token_id) for logits, token_id in zip(output.logits, picked, strict=True))
     return [score.picked for score in scores if score.picked]
@@ -71,6 +81,11 @@ def switched_off(model: Engine) -> tuple[str, ...]:
     settings = network_of(model).generation_config
     values = {name: getattr(settings, name, None) for name in NEUTRAL}
     return tuple(f"{name}={value}" for name, value in values.items() if value not in (None, [], NEUTRAL[name]))
+
+
+def _reader_of(model: Engine) -> Any:
+    """How torch gives the model's network its ids; None where another library computes, or a CUDA graph."""
+    return getattr(getattr(model, "network", None), "reader", None)
 
 
 def network_of(model: Engine) -> PreTrainedModel:
@@ -85,39 +100,55 @@ def network_of(model: Engine) -> PreTrainedModel:
     return reference()
 
 
-@torch.inference_mode()
 def _generate(model: Engine, network: PreTrainedModel, token_ids: Sequence[int], **options: Any) -> Any:
-    # What a call leaves unset falls back to the model's own settings, so `generate` is called on a copy without any;
-    # the copy is shallow and shares the weights.
-    plain = copy.copy(network)
-    plain.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]
-    ends = sorted(model.end_ids)
-    input_ids = torch.tensor([list(token_ids)], device=network.device)  # (1, prompt)
     try:
-        return plain.generate(  # type: ignore[operator]
-            input_ids,
-            attention_mask=torch.ones_like(input_ids),
-            do_sample=False,
-            eos_token_id=ends or None,
-            pad_token_id=ends[0] if ends else 0,
-            return_dict_in_generate=True,
-            **options,
-        )
-    except (ValueError, NotImplementedError, RuntimeError) as error:  # its ways to say that it cannot
+        return generate(network, token_ids, **({"end_ids": model.end_ids} | options))
+    except Exception as error:  # its ways to say that it cannot are those of a hundred architectures
         said = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelError(f"transformers' own search failed on {model.info.id}. It said: {said[:300]}") from error
+
+
+def _cached_beams_are_right(model: Engine, network: PreTrainedModel) -> bool:
+    """Whether beams that go on from a cache are those of whole texts: tried once on each network, where beams change
+    places, because what a network remembers has to follow them. Raises ModelError where there are no beams without a
+    cache either.
+    """
+    reader = _reader_of(model)
+    if getattr(network, "_is_stateful", False) or (reader and not reader.generates_with_cache):
+        return False  # a state that is overwritten step by step cannot follow its beam
+    with _proving:
+        if network not in _proved:
+            _proved[network] = all(_same_beams(model, network, number) for number in range(_PROOFS))
+    return _proved[network]
+
+
+def _same_beams(model: Engine, network: PreTrainedModel, number: int) -> bool:
+    """One small search, with and without a cache: the same beams, and the same scores."""
+    vocabulary = network.config.get_text_config(decoder=True).vocab_size
+    room = model.context_length or _PROOF_IDS + _PROOF_STEPS
+    ids = [(5 + 11 * number + 7 * n) % vocabulary for n in range(min(_PROOF_IDS, max(1, room - 2)))]
+    steps = min(_PROOF_STEPS, room - len(ids))
+    options: dict[str, Any] = {"num_beams": _PROOF_BEAMS, "num_return_sequences": _PROOF_BEAMS, "length_penalty": 0.0}
+    options |= {"max_new_tokens": steps, "output_scores": True}
+    whole = _generate(model, network, ids, end_ids=(), use_cache=False, **options)
+    try:
+        cached = generate(network, ids, end_ids=(), use_cache=True, **options)
+    except Exception:
+        logging.getLogger(__name__).warning("beams of %s go without a cache", model.info.id, exc_info=True)
+        return False
+    difference = (cached.sequences_scores - whole.sequences_scores).abs().max()
+    # In 16 bits a cache rounds otherwise, and the last beams may be others.
+    exact = network.dtype == torch.float32
+    same = torch.equal(cached.sequences, whole.sequences) if exact else True
+    return same and bool(difference <= (1e-3 if exact else 0.2) * max(1.0, float(whole.sequences_scores.abs().max())))
 
 
 def check_room(network: PreTrainedModel, *, tokens: int, steps: int, num_beams: int) -> None:
     """Raises RequestError where `num_beams` sequences of so many tokens do not fit into the memory that is free."""
     free = free_on(network.device.type)
-    config: Any = network.config.get_text_config(decoder=True)
-    heads = getattr(config, "num_attention_heads", None) or 0
-    width = getattr(config, "head_dim", None) or config.hidden_size // (heads or 1)
-    heads = getattr(config, "num_key_value_heads", None) or heads
-    keys_and_values = 2 * config.num_hidden_layers * heads * width * network.dtype.itemsize  # a token
-    logits = (4 * num_beams + steps) * config.vocab_size * 4  # ranking the beams, then reading the best again
-    needed = num_beams * tokens * keys_and_values + logits
+    vocabulary = network.config.get_text_config(decoder=True).vocab_size
+    logits = (4 * num_beams + steps) * vocabulary * 4  # ranking the beams, then reading the best again
+    needed = num_beams * tokens * bytes_a_token(network) + logits
     if free is not None and needed > free:
         raise RequestError(
             f"{num_beams} beams of {tokens:,} tokens need about {_gigabytes(needed)} of memory, and "

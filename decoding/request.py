@@ -1,22 +1,26 @@
 """What a person asked for, checked: first as far as that is possible without a model, then against one.
 
-Owns the limits and the sentences that refuse. Knows an engine's limits, not how it decodes: library, terminal, page and
-HTTP all come through here, so that all refuse alike.
+Owns the sentences that refuse; the limits are in `decoding.limits`. Knows an engine's limits, not how it decodes:
+library, terminal, page and HTTP all come through here, so that all refuse alike.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeGuard
 
 from decoding.engines import Engine
 from decoding.errors import Field, RequestError
+from decoding.limits import (
+    MAX_BEAMS,
+    MAX_CHOICES,
+    MAX_PROMPT_CHARACTERS,
+    MAX_STEPS,
+    MAX_TEXT_TOKENS,
+    MIN_BEAMS,
+)
 from decoding.reading import check_rows
-
-MAX_STEPS = 256
-MAX_CHOICES = 50
-MAX_PROMPT_CHARACTERS = 50_000
-MAX_TEXT_TOKENS = 1_000
-MIN_BEAMS, MAX_BEAMS = 2, 8
+from decoding.record.tokens import visible
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,7 @@ def check_forced(forced: object, max_new_tokens: int) -> tuple[tuple[int, int], 
     out of order.
     """
     if not isinstance(forced, list | tuple):
-        raise _no_pick(f"Forced picks have to be a list of pairs [step, token id], not {type(forced).__name__}.")
+        raise _no_pick(f"Forced picks have to be a list of pairs [step, token id], not {kind_of(forced)}.")
     picks: list[tuple[int, int]] = []
     for number, pair in enumerate(forced, start=1):
         whole = [_is_whole(x) for x in pair] if isinstance(pair, list | tuple) else []
@@ -70,13 +74,14 @@ def check_forced(forced: object, max_new_tokens: int) -> tuple[tuple[int, int], 
         step, token_id = int(pair[0]), int(pair[1])
         if step not in range(max_new_tokens):
             raise _no_pick(
-                f"Forced pick {number} is at step {_shown(step)}, but this run's steps are 0 to {max_new_tokens - 1}."
+                f"Forced pick {number} is at step {_shown(step + 1)}, but this run has the steps 1 to {max_new_tokens}."
             )
         if token_id < 0:
             raise _no_pick(f"Forced pick {number} has the token id {_shown(token_id)}: no id is below 0.")
         if picks and step <= picks[-1][0]:
             raise _no_pick(
-                f"Forced pick {number} is at step {step}, after one at step {picks[-1][0]}; each has to come later."
+                f"Forced pick {number} is at step {step + 1}, after one at step {picks[-1][0] + 1}; each has to come "
+                "later."
             )
         picks.append((step, token_id))
     return tuple(picks)
@@ -87,8 +92,8 @@ def check_ids(model: Engine, forced: Sequence[tuple[int, int]]) -> None:
     for step, token_id in forced:
         if token_id >= model.vocabulary_size:
             raise _no_pick(
-                f"The token id {_shown(token_id)}, forced at step {step}, does not exist: {model.info.id} has the ids "
-                f"0 to {model.vocabulary_size - 1}."
+                f"The token id {_shown(token_id)}, forced at step {step + 1}, does not exist: {model.info.id} has the "
+                f"ids 0 to {model.vocabulary_size - 1}."
             )
 
 
@@ -123,7 +128,9 @@ def continuation_ids(model: Engine, start: Sequence[int], text: str, *, prompt: 
     """
     ids = model.vocabulary.encode_continuation(text, start, prompt)
     if not ids:
-        raise RequestError(f"The pasted text {text!r:.40} has no tokens, so there is nothing to read.", field="text")
+        raise RequestError(
+            f"The pasted text “{visible(text[:40])}” has no tokens, so there is nothing to read.", field="text"
+        )
     context = model.context_length
     room = MAX_TEXT_TOKENS if context is None else min(MAX_TEXT_TOKENS, context - len(start))
     if len(ids) > room:
@@ -153,7 +160,7 @@ def start_ids(model: Engine, request: Request) -> list[int]:
 
 def _text(text: object, name: str, field: Field) -> str:
     if not isinstance(text, str):
-        raise RequestError(f"The {name} has to be text, not {type(text).__name__}.", field=field)
+        raise RequestError(f"The {name} has to be text, not {kind_of(text)}.", field=field)
     if len(text) > MAX_PROMPT_CHARACTERS:
         raise RequestError(
             f"The {name} has {len(text):,} characters; at most {MAX_PROMPT_CHARACTERS:,} are read. Shorten it.",
@@ -172,6 +179,10 @@ def _text(text: object, name: str, field: Field) -> str:
 def _whole(value: object, field: Field, most: int, least: int = 1) -> int:
     if _is_whole(value) and value in range(least, most + 1):
         return int(value)
+    if value is None or value == "":
+        raise RequestError(
+            f"The number of {field} is empty. It has to be a whole number from {least} to {most}.", field=field
+        )
     raise RequestError(
         f"The number of {field} has to be a whole number from {least} to {most}, not {_shown(value)}.",
         field=field,
@@ -186,10 +197,21 @@ def _is_whole(value: object) -> TypeGuard[int | float]:
 
 
 def _shown(value: object) -> str:
+    if isinstance(value, str):
+        return f"“{visible(value[:40])}”"
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return kind_of(value)
     # Python refuses to write out an int of more than 4300 digits.
     if isinstance(value, int) and abs(value) >= 10**40:
         return "one of so many digits"
-    return f"{value!r:.40}"
+    return str(value) if math.isfinite(value) else "one that is not finite"
+
+
+def kind_of(value: object) -> str:
+    """What a value is in JSON's words, for whoever sent it: no reader of a sentence has to know Python's."""
+    kinds = {"NoneType": "nothing", "bool": "true or false", "dict": "an object", "str": "a text"}
+    kinds |= dict.fromkeys(("list", "tuple"), "a list") | dict.fromkeys(("int", "float"), "a number")
+    return kinds.get(type(value).__name__, "something else")
 
 
 def _no_pick(message: str) -> RequestError:

@@ -11,27 +11,9 @@ from decoding.errors import GreedyscopeError, RequestError
 from decoding.reading import prompt_remarks
 from decoding.record.step import Step, make_step
 from decoding.record.trace import StopReason, Trace
-from decoding.request import (
-    MAX_CHOICES,
-    MAX_PROMPT_CHARACTERS,
-    MAX_STEPS,
-    Request,
-    check_ids,
-    check_most,
-    check_request,
-    start_ids,
-)
+from decoding.request import Request, check_ids, check_most, check_request, start_ids
 
-__all__ = [
-    "MAX_CHOICES",
-    "MAX_PROMPT_CHARACTERS",
-    "MAX_STEPS",
-    "Request",
-    "Run",
-    "check_request",
-    "greedy_search",
-    "trace",
-]
+__all__ = ["Request", "Run", "check_request", "greedy_search", "trace"]
 
 
 class Run:
@@ -102,7 +84,7 @@ class Run:
         count = len(self._steps)
         if late := [step for step in self._forced if step >= count]:
             raise RequestError(
-                f"The text ended after {count} steps, before the pick forced at step {late[0]} (counted from 0). "
+                f"The text ended after {count} steps, before the pick forced at step {late[0] + 1}. "
                 "Take back that pick, or one before it.",
                 field="forced",
             )

@@ -130,7 +130,13 @@ def visit(browser: Browser) -> Iterator[Visit]:
         stack.enter_context(pytest.MonkeyPatch.context()).setattr(liveness, "PATIENCE_SECONDS", 60.0)
 
         def open_page(
-            url: str, *, width: int = 1280, height: int = 900, scheme: str = "light", locale: str = "en-US"
+            url: str,
+            *,
+            width: int = 1280,
+            height: int = 900,
+            scheme: str = "light",
+            locale: str = "en-US",
+            waits: bool = True,
         ) -> Page:
             size = {"width": width, "height": height}
             context = browser.new_context(viewport=size, color_scheme=scheme, locale=locale)
@@ -142,7 +148,8 @@ def visit(browser: Browser) -> Iterator[Visit]:
             page.goto(url)
             if url.startswith("http"):
                 return drawn(page)
-            page.wait_for_selector(".gs-chip")  # a file holds the panel alone
+            if waits:
+                page.wait_for_selector(".gs-chip")  # a file holds the panel alone
             return page
 
         yield open_page

@@ -34,6 +34,7 @@ SERVERS_AND_PROCESSES = {
     "bench/test_server",
     "engines/test_zero_gpu",
     "engines/vllm/test_proxy",
+    "models/test_download",
     "models/test_full_disk",
     "models/test_hub",
     "models/test_starter",
@@ -48,6 +49,7 @@ SERVERS_AND_PROCESSES = {
     "page/test_mcp",
     "test_bad_days",
     "test_cancellation",
+    "test_load",
     "test_notebook",
     "test_startup",
 }

@@ -7,6 +7,7 @@ import math
 import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -90,8 +91,12 @@ class FakeTokenizer:
 
 
 def _written(data: bytes) -> str:
-    alphabet = {piece_bytes(chr(code)): chr(code) for code in range(0x21, 0x144) if piece_bytes(chr(code))}
-    return "".join(alphabet[bytes([byte])] for byte in data)
+    return "".join(_alphabet()[bytes([byte])] for byte in data)
+
+
+@cache
+def _alphabet() -> dict[bytes | None, str]:
+    return {piece_bytes(chr(code)): chr(code) for code in range(0x21, 0x144) if piece_bytes(chr(code))}
 
 
 Line = Mapping[str | int, float]

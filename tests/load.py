@@ -1,6 +1,7 @@
 """`python -m tests.load`: the real page with the real starter model under a class, a crowd, and people who leave.
 
 Prints each figure beside its aim. Run by hand on a machine that does nothing else; `--small` is what the tests run.
+`--hostile` is another measurement, see `tests.hostile_load`.
 Speaks Gradio's own protocol, as the page and `gradio_client` do: a POST to join, and one stream of events.
 """
 
@@ -22,6 +23,8 @@ from typing import Any
 
 import httpx
 from gradio_client.utils import apply_diff  # type: ignore[import-untyped]
+
+from tests import hostile_load
 
 ROOT = Path(__file__).resolve().parents[1]
 READY = "Greedyscope is at "
@@ -52,8 +55,8 @@ class Visit:
 class Server:
     """The app in a process of its own."""
 
-    def __init__(self, url: str, pid: int) -> None:
-        self.url, self.pid = url, pid
+    def __init__(self, url: str, pid: int, log: Path | None = None) -> None:
+        self.url, self.pid, self._log = url, pid, log
         config = httpx.get(f"{url}config", timeout=60).json()
         # What the page's own Run asks: the answer has the words for people as well.
         self.run = next(
@@ -63,8 +66,9 @@ class Server:
         )
         self.limits = httpx.Limits(max_connections=1000)
 
-    def client(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(base_url=f"{self.url}gradio_api/", timeout=300, limits=self.limits)
+    def client(self, address: str = "127.0.0.1") -> httpx.AsyncClient:
+        transport = httpx.AsyncHTTPTransport(local_address=address, limits=self.limits)
+        return httpx.AsyncClient(base_url=f"{self.url}gradio_api/", timeout=300, transport=transport)
 
     async def visit(self, client: httpx.AsyncClient, prompt: str, steps: int, *, leave_after: float = 1e9) -> Visit:
         """A run from Run to its last line, or until the visitor leaves, which cuts the connection."""
@@ -118,24 +122,45 @@ class Server:
         status = Path(f"/proc/{self.pid}/status").read_text()
         return int(status.split("VmRSS:")[1].split()[0]) * 1024
 
+    def own_memory(self) -> int:
+        """Resident bytes that are the process's alone: files that it has mapped the system can take back."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return sum(int(status.split(name)[1].split()[0]) * 1024 for name in ("RssAnon:", "RssShmem:"))
+
+    def is_alive(self) -> bool:
+        status = Path(f"/proc/{self.pid}/stat")
+        return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
+
+    def log_lines(self) -> list[str]:
+        return self._log.read_text("utf-8", "replace").splitlines() if self._log else []
+
+    def descriptors(self) -> int:
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
     def threads(self) -> int:
         return int(Path(f"/proc/{self.pid}/status").read_text().split("Threads:")[1].split()[0])
 
 
 @contextmanager
-def served(temporary: str) -> Iterator[Server]:
+def served(temporary: str, *options: str) -> Iterator[Server]:
     command = [sys.executable, str(ROOT / "app.py"), "--model=starter", "--device=cpu", "--host=127.0.0.1", "--port=0"]
-    environment = os.environ | {"GRADIO_TEMP_DIR": temporary}
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment) as process:
+    environment, log = os.environ | {"GRADIO_TEMP_DIR": temporary}, Path(temporary) / "log"
+    with (
+        log.open("w") as said,
+        subprocess.Popen(
+            [*command, *options], cwd=ROOT, stdout=subprocess.PIPE, stderr=said, text=True, env=environment
+        ) as process,
+    ):
         try:
             line = next(line for line in process.stdout or () if line.startswith(READY))
-            yield Server(line.removeprefix(READY).strip(), process.pid)
+            yield Server(line.removeprefix(READY).strip(), process.pid, log)
         finally:
             process.terminate()
 
 
-def say(what: str, measured: str, aim: str, holds: bool) -> None:
+def say(what: str, measured: str, aim: str, holds: bool) -> bool:
     print(f"{'ok  ' if holds else 'MISS'} {what}: {measured} (aim: {aim})", flush=True)
+    return holds
 
 
 def prompts(count: int, salt: str = "") -> list[str]:
@@ -242,13 +267,29 @@ async def nothing_grows(server: Server, runs: int, aborted: int, temporary: str)
 async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--small", action="store_true", help="a few visitors only")
-    small = parser.parse_args().small
-    with tempfile.TemporaryDirectory() as temporary, served(temporary) as server:
-        await a_class(server, 4 if small else 30, 4 if small else 24)
-        await who_leave(server, 10 if small else 200)
-        if not small:
-            await overload(server, 96)
-        await nothing_grows(server, 10 if small else 500, 5 if small else 100, temporary)
+    parser.add_argument("--hostile", action="store_true", help="attacks beside a visitor, instead")
+    parser.add_argument("--seconds", type=float, default=10.0, help="how long each attack goes on")
+    parser.add_argument("--only", default="", help="names of attacks, separated by commas")
+    parser.add_argument("--minutes", type=float, default=0.0, help="with --hostile: so much mixed use with attacks")
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        if chosen.hostile:
+            with served(temporary, f"--memory={hostile_load.MEMORY}") as server:
+                if chosen.minutes:
+                    await hostile_load.mixed(server, chosen.minutes)
+                else:
+                    await hostile_load.hostile(server, seconds=chosen.seconds, only=chosen.only)
+            return
+        with served(temporary) as server:
+            await friendly(server, chosen.small, temporary)
+
+
+async def friendly(server: Server, small: bool, temporary: str) -> None:
+    await a_class(server, 4 if small else 30, 4 if small else 24)
+    await who_leave(server, 10 if small else 200)
+    if not small:
+        await overload(server, 96)
+    await nothing_grows(server, 10 if small else 500, 5 if small else 100, temporary)
 
 
 if __name__ == "__main__":

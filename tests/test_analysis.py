@@ -51,9 +51,9 @@ def check_close(one: Trace, other: Trace) -> None:
 # ---- forced picks that are refused
 
 UNFIT: dict[str, tuple[Any, str]] = {
-    "None": (None, "Forced picks have to be a list of pairs [step, token id], not NoneType."),
-    "text": ("[[0, 1]]", "Forced picks have to be a list of pairs [step, token id], not str."),
-    "a dict": ({"0": 1}, "Forced picks have to be a list of pairs [step, token id], not dict."),
+    "None": (None, "Forced picks have to be a list of pairs [step, token id], not nothing."),
+    "text": ("[[0, 1]]", "Forced picks have to be a list of pairs [step, token id], not a text."),
+    "a dict": ({"0": 1}, "Forced picks have to be a list of pairs [step, token id], not an object."),
     "one pair": ([0, 1], "Forced pick 1 is no pair of whole numbers [step, token id]."),
     "a triple": ([[0, 1], [1, 2, 3]], "Forced pick 2 is no pair of whole numbers [step, token id]."),
     "an empty pair": ([[]], "Forced pick 1 is no pair of whole numbers [step, token id]."),
@@ -63,21 +63,24 @@ UNFIT: dict[str, tuple[Any, str]] = {
     "no number": ([[math.nan, 1]], "Forced pick 1 is no pair of whole numbers [step, token id]."),
     "endless": ([[0, math.inf]], "Forced pick 1 is no pair of whole numbers [step, token id]."),
     "nothing": ([[0, None]], "Forced pick 1 is no pair of whole numbers [step, token id]."),
-    "beyond the steps": ([[3, 5]], "Forced pick 1 is at step 3, but this run's steps are 0 to 2."),
-    "before the steps": ([[-1, 5]], "Forced pick 1 is at step -1, but this run's steps are 0 to 2."),
-    "far beyond": ([[10**5000, 5]], "Forced pick 1 is at step one of so many digits, but this run's steps are 0 to 2."),
+    "beyond the steps": ([[3, 5]], "Forced pick 1 is at step 4, but this run has the steps 1 to 3."),
+    "before the steps": ([[-1, 5]], "Forced pick 1 is at step 0, but this run has the steps 1 to 3."),
+    "far beyond": (
+        [[10**5000, 5]],
+        "Forced pick 1 is at step one of so many digits, but this run has the steps 1 to 3.",
+    ),
     "an id below 0": ([[0, 5], [1, -1]], "Forced pick 2 has the token id -1: no id is below 0."),
-    "twice": ([[1, 5], [1, 6]], "Forced pick 2 is at step 1, after one at step 1; each has to come later."),
-    "backwards": ([[2, 5], [0, 6]], "Forced pick 2 is at step 0, after one at step 2; each has to come later."),
+    "twice": ([[1, 5], [1, 6]], "Forced pick 2 is at step 2, after one at step 2; each has to come later."),
+    "backwards": ([[2, 5], [0, 6]], "Forced pick 2 is at step 1, after one at step 3; each has to come later."),
     "an id too many": (
         [[1, 271]],
-        "The token id 271, forced at step 1, does not exist: scripted has the ids 0 to 270.",
+        "The token id 271, forced at step 2, does not exist: scripted has the ids 0 to 270.",
     ),
     "a huge id": (
         [[1, 10**5000]],
-        "The token id one of so many digits, forced at step 1, does not exist: scripted has the ids 0 to 270.",
+        "The token id one of so many digits, forced at step 2, does not exist: scripted has the ids 0 to 270.",
     ),
-    "very many": ([[n, 5] for n in range(10**5)], "Forced pick 4 is at step 3, but this run's steps are 0 to 2."),
+    "very many": ([[n, 5] for n in range(10**5)], "Forced pick 4 is at step 4, but this run has the steps 1 to 3."),
 }  # fmt: skip
 
 
@@ -146,10 +149,7 @@ def test_the_end_of_text_can_be_forced_and_refused() -> None:
 def test_a_pick_after_the_end_of_text() -> None:
     made = Run(ScriptedEngine([NOTEBOOK[0], {END: 0.9}]), check_request("a", 9, 2, [[0, 5], [4, 6]]))
     lines = list(made.lines())
-    sentence = (
-        "The text ended after 2 steps, before the pick forced at step 4 (counted from 0). "
-        "Take back that pick, or one before it."
-    )
+    sentence = "The text ended after 2 steps, before the pick forced at step 5. Take back that pick, or one before it."
     assert json.loads(lines[-1]) == {"stop_reason": "error", "message": sentence}
     assert len(Trace.from_jsonl("".join(lines)).steps) == 2  # nothing lost
     with pytest.raises(RequestError) as refused:
@@ -228,16 +228,16 @@ def test_a_step_that_does_not_exist(scripted: ScriptedEngine, step: Any) -> None
     begun = scripted.begun
     with pytest.raises(RequestError) as refused:
         decoding.branch(scripted, parent, step, 5, max_new_tokens=4)
-    assert str(refused.value) == f"There is no step {step!r} to branch at: this run's steps are 0 to 3."
+    assert str(refused.value) == f"There is no step {step!r} to branch at: counted from 0, this run's steps are 0 to 3."
     assert (refused.value.field, scripted.begun) == ("forced", begun)
 
 
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"token_id": 271}, "The token id 271, forced at step 3, does not exist: scripted has the ids 0 to 270."),
+        ({"token_id": 271}, "The token id 271, forced at step 4, does not exist: scripted has the ids 0 to 270."),
         ({"token_id": -1}, "Forced pick 1 has the token id -1: no id is below 0."),
-        ({"max_new_tokens": 3}, "Forced pick 1 is at step 3, but this run's steps are 0 to 2."),
+        ({"max_new_tokens": 3}, "Forced pick 1 is at step 4, but this run has the steps 1 to 3."),
         ({"max_new_tokens": 257}, "The number of steps has to be a whole number from 1 to 256, not 257."),
     ],
 )
@@ -265,7 +265,7 @@ def test_altered_traces_are_refused(scripted: ScriptedEngine) -> None:
         "This run was made by gpt2, not by scripted. Choose that model.": replace(parent, model=other_info),
         ids: replace(parent, prompt="b"),
         f"{ids} ": replace(parent, steps=(*parent.steps[:2], replace(parent.steps[2], picked=strange))),
-        f"At step 1 this run has the token id {wrong}, and scripted picks {parent.steps[1].picked.token_id}: "
+        f"At step 2 this run has the token id {wrong}, and scripted picks {parent.steps[1].picked.token_id}: "
         "the run was altered, or made with other numbers. Run the prompt again.": altered(parent, 1, 1),
     }
     for sentence, trace in cases.items():
@@ -329,7 +329,7 @@ def test_a_text_that_ends(scripted: ScriptedEngine) -> None:
 TOO_LONG = "The pasted text is 1,001 tokens long; at most 1,000 are read. Shorten it."
 TEXTS: dict[str, tuple[Any, dict[str, Any], str]] = {
     "empty": ("", {}, "The pasted text is empty, so there is nothing to read. Paste something."),
-    "None": (None, {}, "The pasted text has to be text, not NoneType."),
+    "None": (None, {}, "The pasted text has to be text, not nothing."),
     "NUL": ("ab\0", {}, "Character 3 of the pasted text is a NUL (U+0000): that is no text. Delete it."),
     "characters": ("x" * 50_001, {}, "The pasted text has 50,001 characters; at most 50,000 are read. Shorten it."),
     "tokens": ("x" * 1_001, {"context_length": None}, TOO_LONG),

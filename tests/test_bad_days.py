@@ -23,7 +23,8 @@ from decoding.engines.torch.engine import load as load_engine
 from decoding.errors import ModelError, RoomError
 from decoding.models.resources import OUT_OF_MEMORY, is_out_of_memory
 from decoding.record.step import StepScores
-from decoding.serving.model_registry import Shelf, without_paths
+from decoding.serving.model_registry import Shelf
+from decoding.serving.sentences import without_paths
 from tests.browser import Visit, served
 from tests.fakes import ScriptedEngine
 from tests.models.test_full_disk import run, saved
@@ -49,7 +50,10 @@ def test_paths_are_the_operators() -> None:
 
 
 def test_what_says_that_memory_is_short() -> None:
-    for error in (NO_MEMORY, MemoryError(), torch.OutOfMemoryError(), OSError(errno.ENOMEM, "mmap")):
+    of_cublas = RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")
+    of_cuda = RuntimeError("CUDA error: out of memory")
+    errors = (NO_MEMORY, MemoryError(), torch.OutOfMemoryError(), OSError(errno.ENOMEM, "mmap"), of_cublas, of_cuda)
+    for error in errors:
         assert is_out_of_memory(error)
     for error in (RuntimeError("shape"), OSError(errno.ENOSPC, "full"), ValueError("can't allocate memory")):
         assert not is_out_of_memory(error)

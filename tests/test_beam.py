@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache
 
 import decoding
 from decoding import beam
 from decoding.engines.local import LocalEngine
 from decoding.errors import ModelError, RequestError
 from decoding.record.trace import Trace
-from tests import tiny_models
+from tests import sweep, tiny_models
 from tests.fakes import ScriptedEngine
 
 Folder = Callable[[str], Path]
@@ -207,3 +208,46 @@ def test_what_the_library_cannot_do_is_said(tmp_path: Path, monkeypatch: pytest.
     assert str(refused.value) == (
         f"transformers' own search failed on {engine.info.id}. It said: This model cannot use beam search."
     )
+
+
+# ---- proved before they are shown
+
+
+def test_layers_that_differ_have_their_memory_measured(tmp_path: Path) -> None:
+    """Gemma 4: what a configuration says of heads and widths is another thing in each layer."""
+    config = AutoConfig.for_model(
+        "gemma4_text",
+        vocab_size=320,
+        vocab_size_per_layer_input=320,
+        hidden_size=64,
+        hidden_size_per_layer_input=16,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=16,
+        global_head_dim=32,
+        intermediate_size=128,
+        max_position_embeddings=128,
+        sliding_window=8,
+        num_kv_shared_layers=0,
+        layer_types=["sliding_attention", "full_attention"] * 2,
+        bos_token_id=None,
+        eos_token_id=None,
+        pad_token_id=None,
+    )
+    torch.manual_seed(0)
+    engine = decoding.load(str(tiny_models.save(tmp_path, AutoModelForCausalLM.from_config(config))), device="cpu")
+    sweep.check_beams(engine, "gemma4_text")
+    assert len(decoding.beam_search(engine, "Hi", max_new_tokens=3, num_beams=2, top_k=2).steps) == 3
+
+
+def test_a_cache_that_does_not_follow_its_beam_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = small(tmp_path, 6)
+    right = [beam.library_beams(engine, [0, 1, n], steps=6, num_beams=3) for n in range(5)]
+    beam._proved.clear()
+    monkeypatch.setattr(DynamicCache, "reorder_cache", lambda *_: None)
+    network, ids = engine.reference(), torch.tensor([[0, 1, 2]])
+    options: dict[str, Any] = {"max_new_tokens": 6, "num_beams": 3, "pad_token_id": 0, "length_penalty": 0.0}
+    muddled = [network.generate(ids.new_tensor([[0, 1, n]]), **options)[0, 3:].tolist() for n in range(5)]
+    assert muddled != right  # or the test shows nothing
+    assert [beam.library_beams(engine, [0, 1, n], steps=6, num_beams=3) for n in range(5)] == right

@@ -7,6 +7,8 @@ import pytest
 
 import decoding
 from decoding.engines.local import LocalEngine
+from decoding.export.words import label
+from decoding.record.tokens import join
 
 EXAMPLES = json.loads((Path(__file__).resolve().parents[1] / "assets" / "examples.json").read_text("utf-8"))
 
@@ -21,6 +23,12 @@ def test_the_first_is_the_notebooks_own() -> None:
     assert (first["prompt"], first["steps"], first["choices"]) == ("Transformers are the", 8, 5)
 
 
+def test_two_picks_of_the_notebooks_prompt_are_safe(starter: LocalEngine) -> None:
+    shares = sorted(step.picked.probability for step in run(starter, "transformers").steps)
+    assert shares[-2] > 0.6
+    assert shares[-3] < 0.25
+
+
 def test_the_story_is_asked_for_to_128_tokens_and_ends_early(starter: LocalEngine) -> None:
     trace = run(starter, "unicorns")
     assert len(trace.prompt_token_ids) + trace.max_new_tokens == 128
@@ -30,18 +38,22 @@ def test_the_story_is_asked_for_to_128_tokens_and_ends_early(starter: LocalEngin
 def test_korean_characters_span_tokens(starter: LocalEngine) -> None:
     trace = run(starter, "korean")
     assert len(trace.prompt_token_ids) > len(trace.prompt)
-    assert any(step.picked.bytes for step in trace.steps)
+    assert sum(step.picked.bytes is not None for step in trace.steps) > len(trace.steps) / 2
+    assert any(label("", s.picked.bytes, b"\xec\x9e") == "자⟨+90⟩" for s in trace.steps if s.picked.bytes)
 
 
 def test_code_is_where_the_model_is_sure(starter: LocalEngine) -> None:
     trace = run(starter, "code")
     assert trace.perplexity < 1.5
+    assert sum(step.picked.probability > 0.7 for step in trace.steps) > len(trace.steps) * 2 / 3
+    assert all(s.picked.probability < 0.5 for s in trace.steps if s.picked.text == " return")
     assert "\n" in trace.generated_text
 
 
 def test_an_emoji_spans_tokens(starter: LocalEngine) -> None:
     trace = run(starter, "emoji")
     assert "💪" in trace.generated_text
+    assert join([step.picked.token for step in trace.steps[:3]]) == " 💪"
     assert any(step.picked.bytes for step in trace.steps)
 
 

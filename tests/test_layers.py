@@ -11,10 +11,10 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # Each line is a room. A file of `decoding/` itself stands beside the files it works with.
 ROOMS = (
-    ("decoding.errors", "decoding.cancellation", "decoding.assets", "decoding.i18n"),
+    ("decoding.errors", "decoding.cancellation", "decoding.limits", "decoding.assets", "decoding.i18n"),
     ("decoding.record",),
     ("decoding.export",),
-    ("decoding.models", "decoding.startup"),
+    ("decoding.models", "decoding.startup", "decoding.options"),
     ("decoding.softmax", "decoding.greedy"),
     ("decoding.engines",),
     ("decoding.reading", "decoding.request"),
@@ -28,7 +28,9 @@ UPWARDS = {("decoding.record.trace", "decoding.export")}
 
 # Who may import what; "" is everybody.
 RUNS_MODELS = (
+    "decoding.models.context_length",
     "decoding.models.devices",
+    "decoding.models.generation_settings",
     "decoding.models.loading",
     "decoding.models.starter",
     "decoding.engines",
@@ -38,8 +40,11 @@ RUNS_MODELS = (
 ALLOWED = {
     "gradio": ("app", "decoding.page"),
     "gradio_client": ("decoding.bench",),
-    "starlette": ("decoding.page",),  # gradio is made of these two
+    "starlette": ("decoding.page",),  # gradio is made of these four
     "fastapi": ("decoding.page.http",),
+    "uvicorn": ("decoding.page.http", "decoding.page.gradio_compat"),
+    "anyio": ("decoding.page.http",),
+    "httptools": ("decoding.page.gradio_compat",),
     "prometheus_client": ("decoding.page",),
     "torch": RUNS_MODELS,
     "transformers": RUNS_MODELS,
@@ -51,6 +56,7 @@ ALLOWED = {
     "onnxruntime": ("decoding.engines.onnx",),
     "filelock": (
         "decoding.models.starter",
+        "decoding.models.download",
         "decoding.engines.onnx.graph_cache",
         "decoding.engines.torch.safetensors_folder",
     ),
@@ -60,7 +66,6 @@ ALLOWED = {
     "playwright": ("decoding.bench",),
     "pandas": ("decoding.record.trace", "decoding.export"),  # trace for its types
     "pydantic": (
-        "decoding.record.permalink",
         "decoding.record.trace",
         "decoding.record.step",
         "decoding.record.repetition",

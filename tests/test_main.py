@@ -102,9 +102,12 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> ScriptedEngine:
     ("arguments", "sentence"),
     [
         (["a", "--steps", "257"], "The number of steps has to be a whole number from 1 to 256, not 257."),
-        (["a", "--steps", "2.5"], "The number of steps has to be a whole number from 1 to 256, not '2.5'."),
-        (["a", "--steps", "many"], "The number of steps has to be a whole number from 1 to 256, not 'many'."),
-        (["a", "--steps", "9" * 5000], f"The number of steps has to be a whole number from 1 to 256, not '{'9' * 39}."),
+        (["a", "--steps", "2.5"], "The number of steps has to be a whole number from 1 to 256, not “2.5”."),
+        (["a", "--steps", "many"], "The number of steps has to be a whole number from 1 to 256, not “many”."),
+        (
+            ["a", "--steps", "9" * 5000],
+            f"The number of steps has to be a whole number from 1 to 256, not “{'9' * 40}”.",
+        ),
         (["a", "--choices", "51"], "The number of choices has to be a whole number from 1 to 50, not 51."),
         (["a" * 50_001], "The prompt has 50,001 characters; at most 50,000 are read. Shorten it."),
         (["a" * 2_000], "The prompt is 2,000 tokens long; with 8 steps, scripted has room for 1,016 (its context is 1,0"

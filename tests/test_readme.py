@@ -16,8 +16,10 @@ def test_the_commands_are_the_agreed_ones_and_ci_runs_those_of_the_tests():
     assert "pip install -r requirements.txt && python app.py\n" in README
     assert "<!-- test command -->\n```sh\npip install -r tests/requirements.txt && python -m pytest\n```" in README
     assert "<!-- vllm test command -->\n```sh\npython -m pytest -m vllm\n```" in README
+    assert "<!-- floors test command -->\n```sh\npython -m tests.floors\n```" in README
     checked = (ROOT / ".ci" / "run").read_text("utf-8")
-    assert re.findall(r'^readme "(.*)"$', checked, re.MULTILINE) == ["test command", "vllm test command"]
+    commands = ["test command", "floors test command", "vllm test command"]
+    assert re.findall(r'^readme "(.*)"$', checked, re.MULTILINE) == commands
 
 
 def test_the_python_snippet_runs():

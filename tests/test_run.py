@@ -37,10 +37,10 @@ PROMPTS: dict[str, tuple[Any, str]] = {
     "low surrogate": ("🎉\udf89", f"Character 2 of the prompt is {SURROGATE} (U+DF89): that is no text. Delete it."),
     "too many": ("a" * 100_000, "The prompt has 100,000 characters; at most 50,000 are read. Shorten it."),
     "one too many": ("a" * 50_001, "The prompt has 50,001 characters; at most 50,000 are read. Shorten it."),
-    "None": (None, "The prompt has to be text, not NoneType."),
-    "bytes": (b"abc", "The prompt has to be text, not bytes."),
-    "a list": (["abc"], "The prompt has to be text, not list."),
-    "a number": (7, "The prompt has to be text, not int."),
+    "None": (None, "The prompt has to be text, not nothing."),
+    "bytes": (b"abc", "The prompt has to be text, not something else."),
+    "a list": (["abc"], "The prompt has to be text, not a list."),
+    "a number": (7, "The prompt has to be text, not a number."),
 }  # fmt: skip
 
 
@@ -53,27 +53,33 @@ NUMBERS = [
     (0, "0"),
     (-1, "-1"),
     (2.5, "2.5"),
-    (True, "True"),
-    (None, "None"),
-    (math.nan, "nan"),
-    (math.inf, "inf"),
-    (-math.inf, "-inf"),
+    (True, "true or false"),
+    (math.nan, "one that is not finite"),
+    (math.inf, "one that is not finite"),
+    (-math.inf, "one that is not finite"),
     (1e308, "1e+308"),
-    ("8", "'8'"),
-    ("", "''"),
-    ("x" * 10_000, "'" + "x" * 39),
-    ("<b>\n", "'<b>\\n'"),
-    ([], "[]"),
+    ("8", "“8”"),
+    ("x" * 10_000, "“" + "x" * 40 + "”"),
+    ("<b>\n", "“<b>↵”"),
+    ([], "a list"),
+    ({}, "an object"),
     (10**39, str(10**39)),
     (10**5000, "one of so many digits"),
     (-(10**5000), "one of so many digits"),
 ]
 
 
-@pytest.mark.parametrize(("value", "shown"), NUMBERS, ids=[shown for _, shown in NUMBERS])
+@pytest.mark.parametrize(("value", "shown"), NUMBERS, ids=[f"{n} {shown}" for n, (_, shown) in enumerate(NUMBERS)])
 @pytest.mark.parametrize(("field", "most"), [("steps", 256), ("choices", 50)])
 def test_bad_numbers(scripted: ScriptedEngine, field: str, most: int, value: Any, shown: str) -> None:
     sentence = f"The number of {field} has to be a whole number from 1 to {most}, not {shown}."
+    assert refusal(scripted, "a", **{field: value}) == (field, sentence)
+
+
+@pytest.mark.parametrize("value", [None, ""])
+@pytest.mark.parametrize(("field", "most"), [("steps", 256), ("choices", 50)])
+def test_an_empty_number(scripted: ScriptedEngine, field: str, most: int, value: Any) -> None:
+    sentence = f"The number of {field} is empty. It has to be a whole number from 1 to {most}."
     assert refusal(scripted, "a", **{field: value}) == (field, sentence)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 from transformers.utils import logging
 
@@ -104,6 +104,32 @@ def sentencepiece() -> PreTrainedTokenizerFast:
     made.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
     made.add_special_tokens(["<unk>", "<s>"])
     return PreTrainedTokenizerFast(tokenizer_object=made, unk_token="<unk>", bos_token="<s>")
+
+
+def wordpiece() -> PreTrainedTokenizerFast:
+    """A tokenizer as BERT's: whole words without their spaces, parts of words as "##ing", small letters alone."""
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat", "sat", "on", "mat", "play", "##ing", "##ed"]
+    words += ["transform", "##ers", "are", ".", "中", "国", "人"]
+    made = Tokenizer(models.WordPiece({word: n for n, word in enumerate(words)}, unk_token="[UNK]"))
+    made.normalizer = normalizers.BertNormalizer(lowercase=True)
+    made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    made.decoder = decoders.WordPiece(prefix="##", cleanup=False)
+    ends = [("[CLS]", 2), ("[SEP]", 3)]
+    made.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
+    made.add_special_tokens(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"])
+    return PreTrainedTokenizerFast(tokenizer_object=made, unk_token="[UNK]")
+
+
+def word_ends() -> PreTrainedTokenizerFast:
+    """A tokenizer as the first GPT's: the piece that ends a word says so, and words have no spaces of their own."""
+    pieces = ["<unk>", *"abcdehrst", "the</w>", "cat</w>", "s</w>", "t</w>", "th", "ca"]
+    merges = [("t", "h"), ("c", "a"), ("ca", "t</w>"), ("th", "e</w>")]
+    pieces += ["e</w>"]
+    model = models.BPE({p: n for n, p in enumerate(pieces)}, merges, unk_token="<unk>", end_of_word_suffix="</w>")
+    made = Tokenizer(model)
+    made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    made.decoder = decoders.BPEDecoder(suffix="</w>")
+    return PreTrainedTokenizerFast(tokenizer_object=made, unk_token="<unk>")
 
 
 def save(folder: Path, model: Any, speaks: PreTrainedTokenizerFast | None = None, **specials: str) -> Path:

@@ -5,6 +5,7 @@
 
 const ROW_REM = 1.875; // as in panel.css
 const AXIS_REM = 1.75;
+const LABEL_GAP = 10; // pixels
 const MARKS = { argmax: "▸ ", forced: "✎ ", other: "" };
 
 function rowsOf(step) {
@@ -16,6 +17,8 @@ function rowsOf(step) {
   const candidates = picked.rank < step.candidates.length ? step.candidates : [...step.candidates, picked];
   const rows = candidates.map((candidate) => ({
     label: MARKS[kindOf(candidate)] + labelOf(candidate),
+    mark: MARKS[kindOf(candidate)],
+    token: candidate,
     probability: candidate.probability,
     id: idLabel(candidate),
     tokenId: candidate.token_id,
@@ -26,8 +29,9 @@ function rowsOf(step) {
   return [...rows, { label: texts.say("bars.rest"), probability: rest, id: "", kind: "rest" }];
 }
 
-function drawBars(parts, step, streaming) {
+function drawBars(parts, step, streaming, of) {
   const rows = rowsOf(step);
+  if (parts.chart.clientWidth) parts.root.classList.toggle("gs-narrow", parts.chart.clientWidth < 30 * rem());
   // A button that is replaced under a pointer is not clicked, so the list is only replaced when it changes.
   if (parts.listed !== step) {
     const focused = candidateButtons(parts).indexOf(document.activeElement);
@@ -35,14 +39,37 @@ function drawBars(parts, step, streaming) {
     candidateButtons(parts)[focused]?.focus();
     parts.listed = step;
   }
-  if (!window.Plotly) return;
-  const axisFits = parts.plot.layout?.height === plotHeight(rows) && parts.plot.layout.width === parts.chart.clientWidth;
+  fitLabels(parts.root, parts.bars, of);
+  if (!window.Plotly || !parts.chart.clientWidth) return; // what is hidden has no width to draw for
+  const { layout } = parts.plot;
+  const axisFits = layout?.height === plotHeight(rows) && layout.width === parts.chart.clientWidth && layout.margin.l === leftOf(parts);
   parts.root.classList.toggle("gs-live", streaming && axisFits);
   if (!streaming || !axisFits) drawPlot(parts, rows);
 }
 
+// The labels' column is as wide as the longest label that a run has shown so far, so that each is whole and the bars begin at one place;
+// up to half of the chart. A longer label ends in "…", and its title is whole.
+function fitLabels(host, list, of) {
+  const width = list.clientWidth;
+  if (!width) return;
+  const asked = [width, rem()].join();
+  if (list.fitted?.of !== of || list.fitted.asked !== asked) {
+    host.style.removeProperty("--gs-left");
+    list.fitted = { of, asked, left: parseFloat(getComputedStyle(host).getPropertyValue("--gs-left")) * rem() };
+  }
+  const widest = Math.max(0, ...[...list.querySelectorAll(".gs-bar-label")].map((node) => node.scrollWidth + LABEL_GAP));
+  const left = Math.min(widest, width / 2);
+  if (left <= list.fitted.left) return;
+  list.fitted.left = left;
+  host.style.setProperty("--gs-left", `${(left / rem()).toFixed(2)}rem`);
+}
+
 function plotHeight(rows) {
   return Math.round((rows.length * ROW_REM + AXIS_REM) * rem());
+}
+
+function leftOf(parts) {
+  return parseFloat(getComputedStyle(parts.root).getPropertyValue("--gs-left")) * rem();
 }
 
 function rem() {
@@ -63,17 +90,21 @@ function listRow(row) {
     line.title = line.disabled ? "" : texts.say("bars.ask");
   }
   line.style.setProperty("--p", row.probability);
+  if (!line.title) line.title = row.label;
   const value = make("span", "gs-bar-value", `${percent(row.probability)} `);
   value.append(make("span", "gs-id", row.id));
-  line.append(make("span", "gs-bar-label", row.label), make("span", "gs-bar-track"), value);
+  line.append(rowLabel(row), make("span", "gs-bar-track"), value);
   item.append(line);
   return item;
 }
 
+function rowLabel(row) {
+  return row.token ? label(row.token, "gs-bar-label", row.mark) : Object.assign(make("span", "gs-bar-label", row.label), { translate: true });
+}
+
 function drawPlot(parts, rows) {
   const narrow = parts.chart.clientWidth < 30 * rem();
-  parts.root.classList.add("gs-plotted"); // first: an element that is not shown has no width
-  parts.root.classList.toggle("gs-narrow", narrow);
+  parts.root.classList.add("gs-plotted");
   const style = getComputedStyle(parts.root);
   const read = (name) => style.getPropertyValue(name).trim();
   const colours = { argmax: read("--gs-accent"), forced: read("--gs-forced"), other: read("--gs-other"), rest: read("--gs-rest") };
@@ -90,7 +121,7 @@ function drawPlot(parts, rows) {
   const layout = {
     width: parts.chart.clientWidth,
     height: plotHeight(rows),
-    margin: { l: parseFloat(read("--gs-left")) * rem(), r: parseFloat(read("--gs-right")) * rem(), t: 0, b: AXIS_REM * rem() },
+    margin: { l: leftOf(parts), r: parseFloat(read("--gs-right")) * rem(), t: 0, b: AXIS_REM * rem() },
     bargap: 0.28,
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",

@@ -9,7 +9,8 @@ function listenToClassroom(parts, panel) {
   const button = parts.root.querySelector(".gs-classroom");
   const show = (on) => {
     document.documentElement.classList.toggle("classroom", on);
-    button.setAttribute("aria-pressed", on);
+    button.dataset.text = on ? "classroom.leave" : "classroom.switch"; // it says what a press does
+    texts.fill(button.parentElement);
     if (on && NOT_IN_CLASS.includes(openTabOf(parts))) openTab(parts, "table");
     panel.schedule();
   };

@@ -15,8 +15,8 @@ function drawCompare(parts, keep, view) {
   sides.hidden = otherModels(a.run, b.run);
   models.root.hidden = !sides.hidden;
   if (sides.hidden) return drawModels(parts, keep, view, a, b);
-  const differs = firstDifference(a.run, b.run);
-  verdict.textContent = differs < 0 ? texts.say("compare.tie") : `${verdictOn(keep, a, b)} ${texts.say("compare.part", { step: differs + 1 })}`;
+  const differs = samePrompt(a.run, b.run) ? firstDifference(a.run, b.run) : -1; // two texts with other beginnings part nowhere
+  verdict.textContent = [verdictOn(keep, a, b), differs < 0 ? "" : texts.say("compare.part", { step: differs + 1 })].filter(Boolean).join(" ");
   drawSides(sides, a, b, differs);
 }
 
@@ -31,8 +31,8 @@ function entryRow(keep, entry, place) {
   remove.setAttribute("aria-label", texts.say("compare.remove.label", { name: nameOf(entry) }));
   const cells = [
     show,
-    describe(keep, entry),
-    run.pieces.join(""),
+    fromWhere(keep, entry),
+    own("", run.pieces.join("")),
     String(run.steps.length),
     number(logprob, 3),
     run.steps.length ? number(logprob / run.steps.length, 3) : "",
@@ -48,15 +48,22 @@ function entryRow(keep, entry, place) {
   return row;
 }
 
+// Where a run comes from, and of which prompt it is, where there are several.
+function fromWhere(keep, entry) {
+  const cell = make("span", "", describe(keep, entry));
+  if (manyPrompts(keep)) cell.append(" · ", own("gs-of", `“${shortened(entry.run.header.prompt)}”`));
+  return cell;
+}
+
 // The two runs to compare: as chosen, and unless chosen the one on screen with the one it left, or with the one before it.
 function pair(parts, keep) {
   const [left, right] = [parts.compare.left, parts.compare.right];
-  const names = keep.entries.map(nameOf).join();
+  const names = [...keep.entries.map(nameOf), texts.language()].join();
   if (left.dataset.names !== names) {
     left.dataset.names = names;
     for (const select of [left, right]) {
       select.replaceChildren(...keep.entries.map((entry) => {
-        const option = make("option", "", nameOf(entry));
+        const option = make("option", "", manyPrompts(keep) ? `${nameOf(entry)} · ${shortened(entry.run.header.prompt, 24)}` : nameOf(entry));
         option.value = entry.number;
         return option;
       }));
@@ -86,7 +93,7 @@ function sideCell(step) {
   const cell = make("td", step?.forced ? "gs-forced" : "");
   if (!step) return cell;
   cell.append(
-    make("span", "gs-chip-text", (step.forced ? "✎ " : "") + labelOf(step.picked)),
+    label(step.picked, "gs-chip-text", step.forced ? "✎ " : ""),
     make("span", "gs-percent", ` (${percent(step.picked.probability)}) `),
     make("span", "gs-id", idLabel(step.picked)),
   );

@@ -1,7 +1,7 @@
 // Hands and keys: clicks, drags and key presses become moves of the panel. Listeners are delegated, so that nothing has to be
 // attached again when a drawing is replaced.
 
-function listen(parts, view, keep, panel) {
+function listen(parts, view, keep, panel, onPage) {
   parts.root.addEventListener("click", (event) => {
     const at = event.target.closest("[data-step], [data-go], [data-candidate], [data-fork], [data-ask], [data-show], [data-remove], [data-token]");
     const { step, go, candidate, at: place, fork, ask, show, remove, of, token } = at?.dataset ?? {};
@@ -35,11 +35,11 @@ function listen(parts, view, keep, panel) {
     score: () => panel.ask("score", { ...whole(), text: score.value }, { open: "compare" }),
     beside: () => {
       const { run } = view;
-      panel.ask("branch", { ...whole(), model: beside.value }, { kind: "beside", open: "compare", look: (other) => partingStep(run, other) });
+      panel.ask("branch", { ...whole(), model: beside.value }, { kind: "beside", open: "compare", look: (other) => onPage.partingStep(run, other) });
     },
     agree: () => panel.ask("agree", { model: view.run.header.model.id, run: jsonLines(view.run) }),
   };
-  parts.copy.addEventListener("click", () => copyAddress(parts, view));
+  parts.copy.addEventListener("click", () => onPage?.copyAddress(parts, view));
   for (const select of [parts.compare.left, parts.compare.right]) select.addEventListener("change", panel.schedule);
   parts.colour.addEventListener("change", () => { parts.root.dataset.colour = parts.colour.value; });
   parts.strip.addEventListener("pointerdown", (event) => {

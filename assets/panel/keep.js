@@ -1,7 +1,6 @@
 // The Keep tab: the run as files, its chosen step as a picture, a frame for other pages, and a file opened as a run. JSON Lines are
 // here already; every other form, and the check of a file, is the library's work, so it is asked for: nothing is decoded for it.
 
-const MAX_FILE_BYTES = 8 * 1024 * 1024; // as decoding/page/keeping.py reads
 const ENDINGS = { "html-plotly": "html" };
 const FRAME_HEIGHT = 600;
 
@@ -43,7 +42,7 @@ async function drawKeep(parts, view) {
   const [ended, shown] = [Boolean(view.run.end), view.chosen >= 0];
   for (const button of page.querySelectorAll("[data-file]")) button.disabled = !ended;
   for (const button of page.querySelectorAll("[data-picture]")) button.disabled = !shown;
-  const { link, address } = ended ? await addressOf(parts, view) : { link: null };
+  const { link, address } = ended ? await addressOf(requestOf(view.whole), view.chosen) : { link: null };
   const snippet = link ? frameOf(address, view.run) : "";
   const frame = page.querySelector(".gs-frame");
   if (frame.value !== snippet) frame.value = snippet; // written again, it would lose what is selected
@@ -80,8 +79,9 @@ function save(blob, name) {
 
 // A name that every system takes: the prompt's letters and digits.
 function fileName(view, form, stepOnly) {
-  const words = Array.from(view.run.header.prompt.normalize().replace(/[^\p{L}\p{N}]+/gu, "-")).slice(0, 40).join("");
-  const parts = ["greedyscope", words.replace(/^-+|-+$/g, "").toLowerCase(), stepOnly ? `step-${view.chosen + 1}` : ""];
+  // Cut first: to put a long run of marks in order takes the square of its length.
+  const words = view.run.header.prompt.slice(0, 400).normalize().split(/[^\p{L}\p{N}]/u).filter(Boolean).join("-");
+  const parts = ["greedyscope", Array.from(words).slice(0, 40).join("").replace(/-$/, "").toLowerCase(), stepOnly ? `step-${view.chosen + 1}` : ""];
   return `${parts.filter(Boolean).join("-")}.${ENDINGS[form] ?? form}`;
 }
 
@@ -92,10 +92,13 @@ async function openFile(file, parts, panel) {
   const name = fit(oneLine(file.name), 16, "sans-serif", 480);
   problem.textContent = "";
   try {
-    if (file.size > MAX_FILE_BYTES) {
-      throw new Refused(texts.say("keep.large", { size: (file.size / 2 ** 20).toFixed(1), most: MAX_FILE_BYTES / 2 ** 20 }));
+    if (file.size > LIMITS.bytes) {
+      throw new Refused(texts.say("keep.large", { size: (file.size / 2 ** 20).toFixed(1), most: LIMITS.bytes / 2 ** 20 }));
     }
-    const answer = await asked("jsonl", await file.arrayBuffer().catch(() => { throw new Refused(texts.say("keep.unreadable")); }));
+    const bytes = await file.arrayBuffer().catch(() => { throw new Refused(texts.say("keep.unreadable")); });
+    const tooLarge = refusalOf(new TextDecoder().decode(bytes));
+    if (tooLarge) throw new Refused(tooLarge);
+    const answer = await asked("jsonl", bytes);
     panel.open(await answer.text(), name);
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
@@ -114,10 +117,6 @@ function listenToDrops(parts, panel) {
     if (event.type === "drop") openFile(event.dataTransfer.files[0], parts, panel);
   };
   for (const name of ["dragover", "dragleave", "drop"]) document.addEventListener(name, over);
-}
-
-function isEmbedded() {
-  return new URLSearchParams(location.search).get("embed") === "1";
 }
 
 function withoutFrame(href) {

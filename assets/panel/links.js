@@ -1,29 +1,30 @@
-// The address bar holds the run on screen, as `decoding/links.py` writes it; back and forward walk through the runs.
+// The address bar holds the run on screen, as `decoding/record/permalink.py` writes it, from the moment that it is asked for; back and
+// forward walk through the runs.
 
 const ADDRESS_MILLISECONDS = 250;
-// What the server refuses: decoding/request.py, decoding/links.py.
-const MAX_LINKED_STEPS = 256;
-const MAX_LINK = 8000;
-const PAGE = Math.random().toString(36).slice(2); // of the runs that the history names, this page knows only its own
 
-// The address's `run`, or null for a run that no address can name. Whatever wrote a text, greedy decoding writes the same with the
-// picks forced that argmax would not have made.
-async function linkOf(run, step, language) {
-  const named = run.end && !run.header.note && run.header.max_new_tokens <= MAX_LINKED_STEPS;
-  if (!named || run.steps.some(({ picked }) => picked.token_id < 0)) return null;
-  const { model, prompt, steps, choices, forced } = requestUpTo(run, run.steps.length);
+// The address's `run`, or null for a request that no address can name.
+async function linkTo({ model, prompt, steps, choices, forced = [] }, step, language) {
+  const isNumber = (value, most) => Number.isInteger(value) && value > 0 && value <= most;
+  if (typeof prompt !== "string" || typeof model !== "string" || !isNumber(steps, LIMITS.steps) || !isNumber(choices, LIMITS.choices)) return null;
   const fields = [model, prompt, steps, choices, forced, Math.max(0, step)];
   const text = JSON.stringify(language ? [...fields, language] : fields);
   const packed = new Blob([text]).stream().pipeThrough(new CompressionStream("deflate-raw"));
   const bytes = new Uint8Array(await new Response(packed).arrayBuffer());
   const link = `1${btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "")}`;
-  return link.length <= MAX_LINK ? link : null;
+  return link.length <= LIMITS.linkCharacters ? link : null;
 }
 
-// The page's address with a run in it, or without one where it can name none.
-async function addressOf(parts, view) {
+// Whatever wrote a text, greedy decoding writes the same with the picks forced that argmax would not have made.
+function requestOf(run) {
+  if (run.header.note || run.steps.some(({ picked }) => picked.token_id < 0)) return {};
+  return requestUpTo(run, run.steps.length);
+}
+
+// The page's address with a request in it, or without one where it can name none.
+async function addressOf(request, step) {
   const address = new URL(location.href);
-  const link = await linkOf(view.whole, view.chosen, texts.chosen());
+  const link = await linkTo(request, step, texts.chosen());
   const named = { run: link, language: link ? "" : texts.chosen() }; // a link names the language itself
   for (const [name, value] of Object.entries(named)) {
     if (value) address.searchParams.set(name, value);
@@ -33,22 +34,47 @@ async function addressOf(parts, view) {
 }
 
 function keepAddress(parts, keep, view, panel) {
+  const page = nameOfTab();
   let written = null; // the run that the address holds
   let before = null; // the run on screen while the one that the address names is being written: the address stands
   let waiting = 0;
+  let naming = Promise.resolve();
+
+  // A run that is asked for is named at once, with its last step, so that a reload asks for it again.
+  function name(request) {
+    const standing = keep.shown;
+    naming = addressOf(request, (request.steps ?? 1) - 1).then(({ address, link }) => {
+      if (!link || request.released) return;
+      request.id = Math.random().toString(36).slice(2);
+      const isNamed = address.href === location.href; // asked for once more
+      history[isNamed ? "replaceState" : "pushState"]({ page, request: request.id }, "", address);
+      if (keep.shown === standing) before = standing;
+    });
+  }
+
+  // Nothing will come of it: the address is again that of the run on screen.
+  function release() {
+    if (view.request) view.request.released = true;
+    if (before) written = null;
+    before = null;
+    schedule();
+  }
 
   async function write() {
     waiting = 0;
+    await naming;
     const entry = keep.shown;
-    if (!entry?.run.end || entry === before) return; // it is named when it is whole
-    const state = { page: PAGE, number: entry.number, step: view.chosen };
-    const { address, link } = await addressOf(parts, view);
+    if (!entry || entry === before) return;
+    const state = { page, number: entry.number, step: view.chosen };
+    const isAsked = Boolean(entry.request?.id) && history.state?.request === entry.request.id;
+    if (!entry.run.end && (isAsked || entry.request?.kind === "link")) return; // it is named already
+    const { address, link } = await addressOf(requestOf(view.whole), view.chosen);
     parts.copy.disabled = !link && !entry.run.header.note;
     parts.copy.title = parts.copy.disabled ? texts.say("head.copy.none") : "";
     // Meanwhile another run came, which names itself, or somebody went back or forward, and that address is no longer this run's.
-    if (entry !== keep.shown || entry === before) return;
+    if (entry !== keep.shown || entry === before || (!entry.run.end && !link)) return;
     const held = address.href === location.href; // an address that was opened, or gone back to
-    if (written === null || written === entry || held) history.replaceState(state, "", address);
+    if (written === null || written === entry || held || isAsked) history.replaceState(state, "", address);
     else history.pushState(state, "", address);
     written = entry;
     before = null;
@@ -67,19 +93,31 @@ function keepAddress(parts, keep, view, panel) {
     setTimeout(() => { if (location.search.includes(value)) open(); }, ADDRESS_MILLISECONDS);
   }
 
-  addEventListener("popstate", ({ state }) => {
-    if (!parts.root.isConnected || !state) return;
-    const entry = state.page === PAGE ? keep.entries.find(({ number: each }) => each === state.number) : null;
-    if (!entry) return open();
+  // The run that a place in the history names, where it is kept here.
+  function reopen(state) {
+    const entry = state?.page === page ? keep.entries.find(({ number: each }) => each === state.number) : null;
+    if (!entry) return false;
     [written, before] = [entry, null];
     panel.show(entry);
     panel.choose(state.step);
+    return true;
+  }
+
+  // When the page has come: after a reload, the runs are still here.
+  async function begin() {
+    if (!reopen(history.state)) return open();
+    const { language } = await readAddress();
+    if (language) texts.choose(language);
+  }
+
+  addEventListener("popstate", ({ state }) => {
+    if (parts.root.isConnected && state && !reopen(state)) open();
   });
   // Scrubbing changes the address a few times a second at most: browsers refuse more.
   const schedule = () => {
     waiting ||= setTimeout(write, ADDRESS_MILLISECONDS);
   };
-  return { schedule, open };
+  return { schedule, begin, name, release };
 }
 
 // What the address says of the page and not of the run: the step to look at, and the language.
@@ -90,22 +128,40 @@ async function readAddress() {
 }
 
 async function fieldsOf(value) {
-  const letters = atob(value.slice(1).replaceAll("-", "+").replaceAll("_", "/"));
-  const packed = new Blob([Uint8Array.from(letters, (letter) => letter.charCodeAt(0))]).stream();
-  return JSON.parse(await new Response(packed.pipeThrough(new DecompressionStream("deflate-raw"))).text());
+  if (value.length > LIMITS.linkCharacters) return [];
+  return JSON.parse(await unpacked(atob(value.slice(1).replaceAll("-", "+").replaceAll("_", "/")), LIMITS.linkBytes));
 }
 
 async function copyAddress(parts, view) {
-  const { address } = await addressOf(parts, view);
+  const { address } = await addressOf(requestOf(view.whole), view.chosen);
   address.searchParams.delete("embed");
   await copy(address.href, parts.copy);
 }
 
-// A page that is not served over https may not use the clipboard, but may copy what is selected.
+// A page that is not served over https, or in a frame, may not use the clipboard, but may copy what is selected. Where it may not do
+// that either, the text stands there, selected, for the reader to copy.
 async function copy(text, button) {
-  const copied = navigator.clipboard ? await navigator.clipboard.writeText(text).then(() => true, () => false) : copySelected(text, button);
-  button.textContent = texts.say(copied ? "copy.done" : "copy.forbidden");
+  const copied = await (navigator.clipboard?.writeText(text) ?? Promise.reject()).then(() => true, () => copySelected(text, button));
+  if (!copied) return offer(text, button);
+  button.textContent = texts.say("copy.done");
   setTimeout(() => { button.textContent = texts.say(button.dataset.text); }, 2000);
+}
+
+function offer(text, button) {
+  document.querySelector(".gs-offered")?.remove();
+  const box = make("p", "gs-offered");
+  const field = Object.assign(make("textarea", ""), { value: text, readOnly: true, rows: 2 });
+  const title = make("label", "", texts.say("copy.by_hand"));
+  title.append(field);
+  box.append(title);
+  button.closest(".gs-head, section").after(box);
+  field.addEventListener("keydown", ({ key }) => {
+    if (key !== "Escape") return;
+    box.remove();
+    button.focus();
+  });
+  field.focus();
+  field.select();
 }
 
 function copySelected(text, button) {

@@ -94,7 +94,8 @@ function logitRow(step, candidate, isChosen, known) {
   const mark = candidate.rank === 0 ? MARKS.argmax : step.forced && candidate.rank === step.picked.rank ? MARKS.forced : "";
   const logit = logitOf(step, candidate);
   const row = mathRow("", known ? number(logit, 4) : "–", known ? fromLog(logit) : "–", percent(candidate.probability));
-  const choose = make("button", "gs-link gs-chip-text", mark + labelOf(candidate));
+  const choose = make("button", "gs-link");
+  choose.append(label(candidate, "gs-chip-text", mark));
   choose.type = "button";
   choose.dataset.formula = candidate.rank;
   if (isChosen) row.setAttribute("aria-current", "true");
@@ -154,7 +155,8 @@ function series(steps, write, sign, brackets = false) {
 
 function growingRow(index, picked, sum) {
   const row = make("tr", "");
-  const token = make("td", "gs-chip-text", labelOf(picked));
+  const token = make("td", "gs-chip-text");
+  token.append(label(picked));
   const cells = [percent(picked.probability), fromLog(sum), number(picked.logprob, 3), number(sum, 3), number(Math.exp(-sum / (index + 1)), 2)];
   row.dataset.step = index;
   row.append(headCell(String(index + 1), "row"), token, ...cells.map((text) => make("td", "", text)));
@@ -165,15 +167,15 @@ function growingRow(index, picked, sum) {
 // ---- pointing
 
 function fillParts(section, numbers, keyOf) {
-  section.words = (part) => texts.say(keyOf(part), numbers);
+  section.say = (part) => texts.write(section.meaning, keyOf(part), numbers);
   for (const button of section.box.querySelectorAll("button.gs-part")) button.querySelector("b").textContent = numbers[button.dataset.part];
 }
 
 function light(section) {
-  const { box, lit, meaning, words } = section;
+  const { box, lit, meaning, say } = section;
   for (const part of box.querySelectorAll("[data-part]")) part.classList.toggle("gs-lit", part.dataset.part === lit);
-  const said = lit ? words(lit) : texts.say("math.point");
-  if (meaning.textContent !== said) meaning.textContent = said; // said anew only where it is another
+  if (lit) say(lit);
+  else texts.write(meaning, "math.point");
 }
 
 function listenToMath(math, panel) {

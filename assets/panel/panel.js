@@ -1,16 +1,18 @@
 // The panel: what is on screen and which step is chosen. Choosing never leaves the browser.
-// `element`, `props` and `watch` are Gradio's: the panel's own element, its value, and word of a new value.
+// `element`, `props` and `watch` are Gradio's: the panel's own element, its value, and word of a new value. `onPage` is what only the
+// page can do, and null where the panel stands in a file (surface.js).
 
 const PLAY_MILLISECONDS = 700;
 const PLAY_ICON = "M7 4v16l13-8z";
 const PAUSE_ICON = "M6 5h4v14H6zM14 5h4v14h-4z";
 
-function startPanel(element, props, watch, trigger) {
+function startPanel(element, props, watch, trigger, onPage = null) {
   const parts = findParts(element);
   const keep = emptyKeep();
   const math = findMath(parts.root);
   const heat = findTemperature(parts.root);
-  const view = { run: emptyRun(), whole: emptyRun(), chosen: -1, follow: true, waiting: false, player: null, pending: 0, models: JSON.parse(props.models ?? "[]") };
+  const view = { run: emptyRun(), whole: emptyRun(), chosen: -1, follow: true, waiting: false, player: null, pending: 0, models: JSON.parse(props.models ?? "[]"), fields: null, request: null, silent: false };
+  const silence = onPage?.listenForSilence(view, keep, () => schedule());
 
   // A value is one run as JSON Lines: the run that is streamed in goes on, or another begins.
   function receive() {
@@ -19,7 +21,13 @@ function startPanel(element, props, watch, trigger) {
     if (!run.header) return;
     if (run !== before) {
       const open = keep.asked?.open;
-      show(addEntry(keep, run));
+      // The fields that Run was pressed with are the run's already, or typed in since; and the first run is the page's own.
+      const follows = keep.asked ? keep.asked.follows : Boolean(keep.shown) && (!view.request || Boolean(run.header.note));
+      const entry = addEntry(keep, run);
+      if (run.header.note) address?.release(); // nothing comes any more of what was asked for
+      else entry.request = view.request;
+      view.request = null;
+      show(entry, { follows });
       run.heard = 0;
       // Greedy decoding is followed to its last step, also where all of it came at once; a run in a file was there before.
       if (address && !run.header.note && ["run", "branch"].includes(keep.streaming.kind)) view.chosen = run.steps.length - 1;
@@ -31,16 +39,19 @@ function startPanel(element, props, watch, trigger) {
       choose(typeof entry.look === "function" ? entry.look(run) : entry.look);
       entry.look = null;
     }
+    silence?.broken();
     schedule();
   }
 
   // A run that comes whole is read from its first step, or from where it leaves another; one that grows is followed.
-  function show(entry) {
+  // The fields follow it.
+  function show(entry, { follows = true } = {}) {
     const { run, parent } = entry;
-    const left = parent ? partingStep(parent.run, run) : 0;
+    const left = parent ? onPage.partingStep(parent.run, run) : 0; // only the page asks for another run
     Object.assign(view, { run, whole: run, chosen: Math.max(0, left), follow: !run.end, drawn: 0, tableDrawn: 0, loopsDrawn: false });
     if (view.follow) view.chosen = run.steps.length - 1;
     keep.shown = entry;
+    if (follows) fields?.follow(run);
     play(false);
     schedule();
   }
@@ -50,12 +61,28 @@ function startPanel(element, props, watch, trigger) {
     show(openEntry(keep, readLines(emptyRun(), text), name));
   }
 
+  // Run was pressed: what was asked for, before anything has come of it.
+  function pressed(request) {
+    view.fields = request;
+    begin(request);
+  }
+
+  function begin(request) {
+    view.request = request;
+    address?.name(request);
+    silence?.begins();
+    schedule();
+  }
+
   // A run that was stopped says no more, nor does one whose connection broke; the page tells the panel.
   function ended(reason, message) {
     view.waiting = false;
     keep.asked = null;
+    if (reason === "stopped" && view.request) address?.release();
+    view.request = null;
     if (reason === "stopped") say(parts, '{"notice": ""}', trigger); // what was waited for
     if (keep.streaming && !keep.streaming.run.end) keep.streaming.run.end = { stop_reason: reason, message };
+    silence?.broken();
     schedule();
   }
 
@@ -63,9 +90,9 @@ function startPanel(element, props, watch, trigger) {
   function ask(kind, question, { step = null, open = null, kind: made = kind, look = null } = {}) {
     if (view.waiting || !keep.streaming?.run.end || !view.run.header) return false;
     view.waiting = true;
-    if (kind !== "agree") keep.asked = { parent: keep.shown, step, kind: made, open, look };
+    if (kind !== "agree") keep.asked = { parent: keep.shown, step, kind: made, open, look, follows: !onPage?.isApart(view, view.whole) };
     trigger(kind, question);
-    schedule();
+    begin(kind === "branch" && !("text" in question) ? question : { kind });
     return true;
   }
 
@@ -109,7 +136,8 @@ function startPanel(element, props, watch, trigger) {
   function draw() {
     const run = (view.run = predict.seen(view.whole));
     view.chosen = Math.min(view.chosen, predict.last());
-    drawHead(parts, keep.shown, view.waiting, predict.state());
+    drawHead(parts, view, keep.shown, { state: predict.state(), isHere: Boolean(onPage) });
+    onPage?.drawOld(parts, view, view.whole);
     drawPoint(parts, run, predict.isOn());
     hear(parts, view.whole, run);
     drawText(parts, run, view.drawn);
@@ -124,6 +152,7 @@ function startPanel(element, props, watch, trigger) {
     drawOpenTab();
     tour.draw();
     address?.schedule();
+    onPage?.storeRuns(keep);
     const { first, previous, next, last } = parts.buttons;
     first.disabled = previous.disabled = view.chosen <= 0;
     next.disabled = last.disabled = view.chosen >= predict.last();
@@ -138,8 +167,9 @@ function startPanel(element, props, watch, trigger) {
     }
     if (tab === "lesson") drawMath(math, view.run, view.chosen);
     if (tab === "whatif") drawQuestions(parts, view);
-    if (tab === "compare") drawCompare(parts, keep, view);
-    if (tab === "keep") drawKeep(parts, view);
+    if (tab === "whatif") onPage?.drawOtherModels(parts, view);
+    if (tab === "compare") onPage.drawCompare(parts, keep, view);
+    if (tab === "keep") onPage.drawKeep(parts, view);
   }
 
   function play(on) {
@@ -166,135 +196,23 @@ function startPanel(element, props, watch, trigger) {
     play: () => play(!view.player),
   };
 
-  const panel = { choose, look, play, show, open, ended, ask, branch, moves, schedule, drawAnew };
+  const panel = { choose, look, play, show, open, ended, pressed, ask, branch, moves, schedule, drawAnew };
   const predict = startPredicting(parts, view, panel);
   const tour = startTour(parts, { view, keep, math, heat, predict }, panel);
   // Only the page has an address that a server can read, and a server.
-  const address = element.closest(".gradio-container") ? keepAddress(parts, keep, view, panel) : null;
+  const address = onPage && onPage.keepAddress(parts, keep, view, panel);
+  const fields = onPage && onPage.followFields(parts, view, panel, trigger);
   parts.copy.hidden = !address;
-  listen(parts, view, keep, panel);
+  listen(parts, view, keep, panel, onPage);
   listenToMath(math, panel);
   listenToTemperature(heat, panel);
   listenToClassroom(parts, panel);
-  if (address) listenToKeep(parts, view, panel);
+  if (onPage) onPage.listenToKeep(parts, view, panel);
   watch("value", receive);
   watch("words", () => say(parts, props.words, trigger));
   listenToLanguage(parts, () => drawAnew(), trigger);
-  receive();
-  if (address) setTimeout(address.open); // after the page has its listeners
-}
-
-// The page's sentences, by where they belong: beside a field, beside Run, or beside the proof that was asked for. And the most
-// choices there may be, where the model's own limit is lower than the page's: its label says so (decoding/page/wording.py). And
-// whether a load is waited for: when it has ended, the list of models is looked at again.
-function say(parts, words, trigger) {
-  const { most, loads, ...sentences } = JSON.parse(words || "{}");
-  if (trigger && parts.root.loads && !loads) trigger("loaded", {});
-  if (trigger) parts.root.loads = loads;
-  if (most && parts.root.limits?.["page.choices"].most !== most) {
-    parts.root.limits = { "page.choices": { most } };
-    trigger("language", {});
-  }
-  for (const [place, sentence] of Object.entries(sentences)) {
-    const slot = place === "proof" ? parts.questions.proof : document.querySelector(`#${place} p`);
-    if (slot) saySentence(slot, sentence);
-  }
-  // Who asks may have scrolled away from the places at the top.
-  const said = [...document.querySelectorAll("#notice p, .problem p")].map((slot) => slot.textContent);
-  parts.questions.word.textContent = said.filter(Boolean).join(" ");
-}
-
-function findParts(element) {
-  const root = element.querySelector(".gs");
-  const one = (selector) => root.querySelector(selector);
-  const buttons = Object.fromEntries([...root.querySelectorAll("[data-go]")].map((button) => [button.dataset.go, button]));
-  return {
-    root,
-    buttons,
-    badge: one(".gs-badge"),
-    model: one(".gs-model"),
-    why: one(".gs-why"),
-    state: one(".gs-state"),
-    heard: one(".gs-heard"),
-    note: one(".gs-note"),
-    point: one(".gs-point"),
-    copy: one(".gs-copy"),
-    text: one(".gs-text"),
-    promptTokens: one(".gs-prompt-tokens"),
-    stepTitle: one(".gs-step-title"),
-    chart: one(".gs-chart"),
-    plot: one(".gs-plot"),
-    bars: one(".gs-bars"),
-    numbers: one(".gs-numbers"),
-    strip: one(".gs-strip"),
-    table: one("#gs-page-table table"),
-    colour: one(".gs-colour"),
-    questions: {
-      closest: one(".gs-closest"),
-      forkClosest: one('[data-ask="closest"]'),
-      step: one(".gs-at"),
-      own: one(".gs-own"),
-      beams: one(".gs-beams"),
-      beside: one(".gs-beside"),
-      word: one(".gs-word"),
-      score: one(".gs-score"),
-      loops: one(".gs-loops"),
-      proof: one(".gs-proof"),
-    },
-    compare: {
-      list: one(".gs-list"),
-      sides: one(".gs-sides"),
-      models: { root: one(".gs-models"), sides: [...root.querySelectorAll(".gs-side")], table: one(".gs-aligned") },
-      verdict: one(".gs-verdict"),
-      left: one(".gs-left"),
-      right: one(".gs-right"),
-      undo: one('[data-ask="undo"]'),
-      redo: one('[data-ask="redo"]'),
-    },
-    tabs: [...root.querySelectorAll('[role="tab"]')],
-  };
-}
-
-function drawHead(parts, { run, from }, waiting, state) {
-  const { model, note, remarks = [] } = run.header;
-  const exact = { "float32": texts.say("head.exact"), "as printed": "", "unknown dtype": "" }[model.dtype] ?? texts.say("head.not_exact");
-  parts.note.hidden = (parts.badge.hidden = !note && !from) && !remarks.length;
-  parts.badge.textContent = texts.say(from ? "head.replayed" : "head.recorded");
-  parts.note.textContent = [from && texts.say("head.file", { name: from }), reword(note ?? ""), ...remarks.map(reword)].filter(Boolean).join(" ");
-  // What wrote the text, where that was not greedy decoding: beam search, a person.
-  const another = run.header.note || model.engine.startsWith("torch") ? "" : model.engine.split(/, (?:torch|vLLM) /)[0];
-  const facts = [model.id, reword(model.dtype), model.device, exact, reword(another)].filter(Boolean).join(" · ");
-  parts.model.textContent = upright(facts);
-  parts.why.textContent = reword(model.why ?? ""); // why on this device, in this dtype
-  parts.model.title = [model.revision, model.engine].filter(Boolean).join(" · ");
-  parts.state.setAttribute("aria-live", run.end ? "polite" : "off"); // while a run is written, its tokens are heard
-  parts.state.textContent = state ?? stateOf(run);
-  parts.root.classList.toggle("gs-running", !run.end || waiting);
-  parts.root.setAttribute("aria-busy", !run.end || waiting);
-}
-
-function stateOf(run) {
-  const done = run.steps.length;
-  if (!run.end && done === 0) return texts.say("state.reading", { count: run.header.prompt_tokens.length });
-  if (!run.end) return texts.say("state.step", { step: done, steps: run.header.max_new_tokens });
-  const { logprob, perplexity } = totals(run);
-  const sums = done ? [texts.say("state.sums", { logprob: number(logprob, 3), perplexity: number(perplexity, 2) })] : [];
-  return [texts.say("state.done", { count: done, why: whyEnded(run) }), ...sums].join(" · ");
-}
-
-function drawStep(parts, heat, run, chosen) {
-  const step = run.steps[chosen];
-  parts.root.classList.toggle("gs-empty", !step);
-  parts.stepTitle.textContent = step ? stepTitle(run, chosen) : texts.say("step.first");
-  if (!step) return;
-  drawBars(parts, stepAtTemperature(heat, step), !run.end && chosen === run.steps.length - 1);
-  parts.numbers.textContent = [
-    texts.say("step.logprob", { value: number(step.picked.logprob, 4) }),
-    texts.say(step.entropy === null ? "step.entropy.none" : "step.entropy", { value: number(step.entropy, 3) }),
-    texts.say("step.margin", { value: percent(step.margin) }),
-  ].join(" · ");
-}
-
-function stepTitle(run, chosen) {
-  return texts.say("step.title", { step: chosen + 1, steps: run.steps.length, token: labelOf(run.steps[chosen].picked) });
+  if (onPage) onPage.restoreRuns(keep, readLines(emptyRun(), props.value ?? ""));
+  if (keep.shown) show(keep.shown, { follows: false });
+  else receive();
+  if (address) setTimeout(address.begin); // after the page has its listeners
 }

@@ -87,11 +87,6 @@ function line(text, x, y, size, { anchor = "start", family = SANS, weight = "400
   return shape("text", { x, y, "text-anchor": anchor, fill, style, ...font, ...around }, text);
 }
 
-// A text as one line in which only its spaces are invisible.
-function oneLine(text) {
-  return text.split(" ").map(visible).join(" ");
-}
-
 function widthOf(text, size, family, weight = "400") {
   pen.font = `${weight} ${size}px ${family}`;
   return pen.measureText(text).width;
@@ -119,10 +114,6 @@ function lastLines(text, size, room) {
   }
   if (left.length || text.length > 2000) lines[0] = `… ${lines[0].trimStart()}`;
   return lines;
-}
-
-function lettersOf(text) {
-  return Array.from(new Intl.Segmenter().segment(text), ({ segment }) => segment);
 }
 
 // The largest number up to `end` for which a thing holds that holds for all smaller ones; at least 1.

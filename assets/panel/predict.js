@@ -12,11 +12,21 @@ function startPredicting(parts, view, panel) {
 
   function seen(run) {
     if (!game.on) return run;
-    if (game.run !== run) Object.assign(game, { run, part: null, revealed: 0, guesses: [], votes: [], listed: "" });
+    if (game.run !== run) clear(run);
     if (game.part?.steps.length !== game.revealed) {
       game.part = { ...run, steps: run.steps.slice(0, game.revealed), pieces: run.pieces.slice(0, game.revealed), end: null };
     }
     return game.part;
+  }
+
+  // Whatever a round leaves behind: guesses, hands, their marks and sums. The next one, or the run itself, begins without.
+  function clear(run) {
+    Object.assign(game, { run, part: null, revealed: 0, guesses: [], votes: [], listed: "" });
+    slots.guess.value = "";
+    slots.outcome.textContent = "";
+    delete slots.outcome.dataset.said;
+    slots.tally.hidden = true;
+    for (const mark of parts.bars.querySelectorAll(".gs-mine")) mark.remove();
   }
 
   // The last step that can be looked at: the one to be guessed, where there is another.
@@ -30,7 +40,8 @@ function startPredicting(parts, view, panel) {
   // ---- guessing
 
   function start() {
-    Object.assign(game, { on: true, run: null });
+    game.on = true;
+    clear(view.whole);
     seen(view.whole); // at once, and not with the next drawing: it would take back the guess of whoever is faster
     Object.assign(view, { chosen: 0, follow: false });
     panel.play(false);
@@ -38,10 +49,14 @@ function startPredicting(parts, view, panel) {
     for (const drawn of [parts.heard, parts.table.tBodies[0], parts.text]) drawn.replaceChildren();
     panel.drawAnew();
     focus(slots.guess);
+    // The whole question is in sight, also what stands at its end.
+    requestAnimationFrame(() => requestAnimationFrame(() => box.scrollIntoView({ block: "nearest" })));
   }
 
   function stop() {
     game.on = false;
+    slots.hands.checked = false;
+    clear(null);
     panel.drawAnew();
     root.focus({ preventScroll: true });
   }
@@ -137,7 +152,8 @@ function startPredicting(parts, view, panel) {
 
   function optionItem(option, place) {
     const item = make("li", "");
-    const button = make("button", "gs-button gs-chip-text", labelOf(option));
+    const button = make("button", "gs-button");
+    button.append(label(option));
     button.type = "button";
     button.dataset.guess = place;
     item.append(button);
@@ -155,12 +171,12 @@ function startPredicting(parts, view, panel) {
     for (const mark of parts.bars.querySelectorAll(".gs-mine")) mark.remove();
     if (isHidden) {
       if (!step) say("predict.waiting");
-      else if (!slots.outcome.dataset.said?.startsWith("predict.empty")) say("predict.open");
+      else if (slots.outcome.dataset.said !== "predict.empty") say("predict.open");
       return;
     }
     if (!guess) return;
     const shown = view.run.steps[view.chosen];
-    parts.stepTitle.textContent = texts.say("predict.step", { step: view.chosen + 1, token: labelOf(shown.picked) });
+    texts.write(parts.stepTitle, "predict.step", { step: view.chosen + 1, token: labelOf(shown.picked) });
     markGuess(guess, shown);
     const ending = slots.next.disabled && view.chosen === game.revealed - 1 ? ` ${texts.say("predict.over")}` : "";
     const { picked } = shown;
@@ -179,9 +195,11 @@ function startPredicting(parts, view, panel) {
   }
 
   function say(key, values = {}, ending = "") {
-    const said = texts.say(key, values) + ending;
     slots.outcome.dataset.said = key;
-    if (slots.outcome.textContent !== said) slots.outcome.textContent = said; // spoken once
+    const said = texts.say(key, values) + ending;
+    if (slots.outcome.textContent === said) return; // spoken once
+    texts.write(slots.outcome, key, values);
+    slots.outcome.append(ending);
   }
 
   function drawTally() {
@@ -221,8 +239,9 @@ function startPredicting(parts, view, panel) {
   slots.hands.addEventListener("change", panel.schedule);
   slots.question.addEventListener("keydown", (event) => {
     const along = { ArrowUp: -1, ArrowDown: 1 }[event.key];
-    if (!along || event.target.type === "number") return;
     const buttons = [...slots.options.querySelectorAll("button")];
+    if (event.key === "Escape") buttons[0]?.focus(); // out of the field, where a digit is a guess
+    if (!along || event.target.type === "number") return;
     const place = buttons.indexOf(document.activeElement) + along;
     (place < 0 ? slots.guess : buttons[Math.min(place, buttons.length - 1)]).focus();
     event.preventDefault();

@@ -11,7 +11,6 @@ function drawQuestions(parts, view) {
   parts.questions.forkClosest.disabled = calls.length === 0;
   step.textContent = run.steps.length ? texts.say("whatif.own.place", { step: view.chosen + 1 }) : "";
   drawLoops(loops, run);
-  drawOtherModels(parts, view);
 }
 
 // Steps by the lead of the first candidate over the second, smallest first; picks of a person were no call of the model's.
@@ -23,12 +22,14 @@ function closestCalls(run) {
 function callItem(step) {
   const [first, second] = step.candidates;
   const item = make("li", "");
-  const fork = make("button", "gs-link", texts.say("closest.take", { token: labelOf(second) }));
+  const fork = make("button", "gs-link");
+  texts.write(fork, "closest.take", { token: labelOf(second) });
   fork.type = "button";
   Object.assign(fork.dataset, { fork: second.token_id, at: step.index });
   const [one, other] = [first, second].map((candidate) => `${labelOf(candidate)} ${percent(candidate.probability)}`);
-  const words = texts.say("closest.call", { step: step.index + 1, first: one, second: other, margin: percent(step.margin) });
-  item.append(make("span", "", `${words} `), fork);
+  const words = make("span", "");
+  texts.write(words, "closest.call", { step: step.index + 1, first: one, second: other, margin: percent(step.margin) });
+  item.append(words, " ", fork);
   return item;
 }
 
@@ -38,12 +39,14 @@ function drawLoops(box, run) {
     box.replaceChildren(make("p", "gs-aside", texts.say(run.end ? "loops.none" : "loops.later")));
     return;
   }
-  box.replaceChildren(...found.flatMap((loop) => [make("p", "", loopWords(run, loop)), repeatBars(run, loop)]));
+  box.replaceChildren(...found.flatMap((loop) => [loopWords(run, loop), repeatBars(run, loop)]));
 }
 
 function loopWords(run, { start, period, repeats }) {
   const tokens = run.steps.slice(start, start + period).map((step) => labelOf(step.picked)).join("");
-  return texts.say("loops.found", { step: start + 1, count: period, repeats, tokens });
+  const words = make("p", "");
+  texts.write(words, "loops.found", { step: start + 1, count: period, repeats, tokens });
+  return words;
 }
 
 // The picked tokens' mean probability in each repeat: usually it climbs, since each repeat makes the next more likely.

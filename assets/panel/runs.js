@@ -69,11 +69,15 @@ function requestUpTo(run, step) {
   return { model: model.id, prompt, steps, choices, forced };
 }
 
+const isForced = (run) => run.steps.some(({ forced }) => forced);
+
 function describe(keep, entry) {
   if (entry.from) return texts.say("runs.file", { name: entry.from });
   if (entry.run.header.note) return texts.say("runs.recorded");
   if (entry.leftAt === null) {
-    const kind = texts.say(`runs.kind.${entry.kind}`);
+    const picks = entry.run.steps.filter(({ forced }) => forced).length;
+    const isGreedy = !["beam", "score"].includes(entry.kind);
+    const kind = isGreedy && picks ? texts.say("runs.kind.forced", { count: picks }) : texts.say(`runs.kind.${entry.kind}`);
     const models = new Set(keep.entries.map(({ run }) => run.header.model.id));
     return models.size > 1 ? `${kind} · ${entry.run.header.model.id}` : kind;
   }
@@ -87,22 +91,4 @@ function firstDifference(a, b) {
     if (a.steps[n]?.picked.token_id !== b.steps[n]?.picked.token_id) return n;
   }
   return -1;
-}
-
-// One sentence on which text the model finds more probable, and by how much.
-function verdictOn(keep, a, b) {
-  const [first, second] = [a, b].map((entry) => ({ entry, count: entry.run.steps.length, ...totals(entry.run) }));
-  if (first.count !== second.count) {
-    const each = (side) => number(side.logprob / side.count, 3);
-    const sums = { firstSum: number(first.logprob, 3), secondSum: number(second.logprob, 3), firstEach: each(first), secondEach: each(second) };
-    return texts.say("verdict.lengths", { first: first.count, second: second.count, ...sums });
-  }
-  const lead = first.logprob - second.logprob;
-  if (Math.abs(lead) < 1e-6) return texts.say("verdict.tie", { logprob: number(first.logprob, 3), count: first.count });
-  const [winner, loser] = lead > 0 ? [first, second] : [second, first];
-  const times = Math.exp(Math.abs(lead));
-  const factor = times < 1e9 ? times.toLocaleString("en", { maximumSignificantDigits: 3 }) : `10^${Math.round(Math.log10(times))}`;
-  const name = ({ entry }) => (entry.kind === "run" ? nameOf(entry) : `${nameOf(entry)} (${describe(keep, entry)})`);
-  const sums = { winnerSum: number(winner.logprob, 3), loserSum: number(loser.logprob, 3), count: first.count };
-  return texts.say("verdict.wins", { winner: name(winner), loser: name(loser), factor, ...sums });
 }

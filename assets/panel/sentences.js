@@ -4,28 +4,48 @@
 
 let serverTexts = null; // made when first needed: an exported file unpacks its texts
 
+const MOST_NESTED = 4; // a sentence within a sentence within …: a stranger's file could go on for ever
+
 function patternsOf(words) {
   const known = Object.entries(words).filter(([key]) => key.startsWith("server.")).map(([key, text]) => {
     const parts = text.split(/\{(\w+)\}/);
-    const pattern = parts.map((part, n) => (n % 2 ? "(.*?)" : part.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&"))).join("");
-    return { key, names: parts.filter((_, n) => n % 2), pattern: new RegExp(`^${pattern}$`, "s"), letters: text.length };
+    const even = (n) => n % 2 === 0;
+    return { key, names: parts.filter((_, n) => !even(n)), fixed: parts.filter((_, n) => even(n)), letters: text.length };
   });
   return known.sort((a, b) => b.letters - a.letters); // what says more is tried first
 }
 
-function reword(sentence) {
-  return upright(translated(sentence));
+// What stands in a sentence between the fixed parts of a text, each as short as can be; null where the sentence is another. A
+// pattern of as many wildcards would take a stranger's sentence's length to their power.
+function between(fixed, sentence) {
+  const [first, last] = [fixed[0], fixed.at(-1)];
+  if (fixed.length === 1) return sentence === first ? [] : null;
+  const end = sentence.length - last.length;
+  if (end < first.length || !sentence.startsWith(first) || !sentence.endsWith(last)) return null;
+  const found = [];
+  let at = first.length;
+  for (const part of fixed.slice(1, -1)) {
+    const next = sentence.indexOf(part, at);
+    if (next < 0 || next + part.length > end) return null;
+    found.push(sentence.slice(at, next));
+    at = next + part.length;
+  }
+  return [...found, sentence.slice(at, end)];
 }
 
-function translated(sentence) {
-  if (texts.language() === "en" || sentence === "") return sentence;
+function reword(sentence, depth = 0) {
+  return upright(translated(sentence, depth));
+}
+
+function translated(sentence, depth) {
+  if (texts.language() === "en" || sentence === "" || sentence.length > LIMITS.noteCharacters || depth > MOST_NESTED) return sentence;
   serverTexts ??= patternsOf(TEXTS.en);
-  for (const { key, names, pattern } of serverTexts) {
-    const found = pattern.exec(sentence);
-    if (found) return texts.say(key, Object.fromEntries(names.map((name, n) => [name, reword(found[n + 1])])));
+  for (const { key, names, fixed } of serverTexts) {
+    const found = between(fixed, sentence);
+    if (found) return texts.say(key, Object.fromEntries(names.map((name, n) => [name, reword(found[n], depth + 1)])));
   }
   const pieces = sentence.split(" · "); // facts in a row
-  return pieces.length > 1 ? pieces.map(reword).join(" · ") : sentence;
+  return pieces.length > 1 ? pieces.map((piece) => reword(piece, depth + 1)).join(" · ") : sentence;
 }
 
 // A sentence where it belongs, to be said again when the language changes.

@@ -56,7 +56,7 @@ function alignRuns(a, b) {
 function drawModels(parts, keep, view, a, b) {
   const { models } = parts.compare;
   const place = partingPlace(a.run, b.run);
-  parts.compare.verdict.textContent = modelsVerdict(a, b, place);
+  writeModelsVerdict(parts.compare.verdict, a, b, place);
   // Both look at the same position: that of the chosen step, in the run on screen if it is one of the two.
   const looking = [a, b].includes(keep.shown) ? startOf(keep.shown.run, view.chosen) : Math.max(0, place);
   const steps = [a, b].map((entry) => (entry === keep.shown ? view.chosen : stepHolding(entry.run, looking)));
@@ -71,7 +71,7 @@ function drawModels(parts, keep, view, a, b) {
   steps.forEach((step, side) => models.table.querySelector(`[data-side="${side}"][data-token="${step}"]`)?.setAttribute("aria-current", "step"));
 }
 
-function modelsVerdict(a, b, place) {
+function writeModelsVerdict(verdict, a, b, place) {
   const [left, right] = [a, b].map(({ run }) => generated(run));
   if (place >= 0) {
     const goesOn = ({ run }) => {
@@ -79,13 +79,14 @@ function modelsVerdict(a, b, place) {
       return texts.say("models.goes_on", { model: run.header.model.id, token: labelOf(picked), probability: percent(picked.probability) });
     };
     const ways = { first: goesOn(a), second: goesOn(b) };
-    return place === 0 ? texts.say("models.part", ways) : texts.say("models.part.later", { count: characters(left.slice(0, place)), ...ways });
+    if (place === 0) return texts.write(verdict, "models.part", ways);
+    return texts.write(verdict, "models.part.later", { count: characters(left.slice(0, place)), ...ways });
   }
   const [short, long] = left.length < right.length ? [a, b] : [b, a];
   const count = characters(generated(short.run));
-  if (!a.run.end || !b.run.end) return texts.say("models.so_far", { count });
-  if (left === right) return texts.say("models.same", { count });
-  return texts.say("models.shorter", { count, short: nameOf(short), long: nameOf(long) });
+  if (!a.run.end || !b.run.end) return texts.write(verdict, "models.so_far", { count });
+  if (left === right) return texts.write(verdict, "models.same", { count });
+  return texts.write(verdict, "models.shorter", { count, short: nameOf(short), long: nameOf(long) });
 }
 
 // A model's panel: who wrote, how sure it was, and its candidates at the position that both look at.
@@ -100,16 +101,18 @@ function drawSide(side, entry, index) {
   const lengths = texts.say("models.lengths", { tokens: run.steps.length, characters: length });
   numbers.textContent = [reword(model.dtype), lengths, sums].join(" · ");
   const step = run.steps[index];
-  stepTitle.textContent = step ? texts.say("models.step", { step: index + 1, token: labelOf(step.picked) }) : texts.say("models.no_step");
+  if (step) texts.write(stepTitle, "models.step", { step: index + 1, token: labelOf(step.picked) });
+  else texts.write(stepTitle, "models.no_step");
   if (bars.listed === step) return;
   bars.listed = step;
   bars.replaceChildren(...(step ? rowsOf(step).map(plainRow) : []));
+  fitLabels(side, bars, run.header);
 }
 
 function plainRow(row) {
   const item = make("li", `gs-bar gs-${row.kind}`);
   item.style.setProperty("--p", row.probability);
-  item.append(make("span", "gs-bar-label", row.label), make("span", "gs-bar-track"), make("span", "gs-bar-value", percent(row.probability)));
+  item.append(rowLabel(row), make("span", "gs-bar-track"), make("span", "gs-bar-value", percent(row.probability)));
   return item;
 }
 
@@ -142,17 +145,15 @@ function alignedChip(keep, entry, side, index, place) {
   Object.assign(chip.dataset, { side, token: index, of: keep.entries.indexOf(entry) });
   chip.style.setProperty("--p", picked.probability);
   chip.title = texts.say("models.chip", { step: index + 1, token: labelOf(picked), probability: percent(picked.probability), id: idLabel(picked) });
-  const label = make("span", "gs-chip-text", piece === "" ? labelOf(picked) : "");
   const at = place - startOf(run, index);
+  const text = at >= 0 && at < piece.length ? make("span", "gs-chip-text") : label(picked);
   if (at >= 0 && at < piece.length) {
     const [parting] = piece.slice(at);
-    label.append(visible(piece.slice(0, at)), make("mark", "gs-parts", visible(parting)), visible(piece.slice(at + parting.length)));
+    text.append(visible(piece.slice(0, at)), make("mark", "gs-parts", visible(parting)), visible(piece.slice(at + parting.length)));
     chip.title = texts.say("models.chip.parts", { chip: chip.title });
-  } else if (piece !== "") {
-    label.append(visible(piece));
   }
   chip.setAttribute("aria-label", chip.title);
-  chip.append(label, make("span", "gs-meter"), make("span", "gs-id", idLabel(picked)));
+  chip.append(text, make("span", "gs-meter"), make("span", "gs-id", idLabel(picked)));
   return chip;
 }
 

@@ -12,14 +12,15 @@ function drawTable(parts, run, drawn) {
   for (const step of run.steps.slice(drawn)) {
     const row = make("tr", "");
     row.dataset.step = step.index;
-    row.append(headCell(textBefore(run, step.index).replaceAll("\n", "↵"), "row"), ...step.candidates.map((c) => choiceCell(step, c)));
+    row.append(headCell(endOf(textBefore(run, step.index)).replaceAll("\n", "↵"), "row", "auto"), ...step.candidates.map((c) => choiceCell(step, c)));
     body.append(row);
   }
 }
 
-function headCell(text, scope) {
+function headCell(text, scope, dir = "") {
   const cell = make("th", "", text);
   cell.scope = scope;
+  if (dir) cell.dir = dir;
   return cell;
 }
 
@@ -28,7 +29,7 @@ function choiceCell(step, candidate) {
   const cell = make("td", picked ? (step.forced ? "gs-forced" : "gs-argmax") : "");
   if (candidate.token_id >= 0) Object.assign(cell.dataset, { candidate: candidate.token_id, at: step.index });
   cell.append(
-    make("span", "gs-chip-text", labelOf(candidate)),
+    label(candidate),
     make("span", "gs-percent", ` (${percent(candidate.probability)}) `),
     make("span", "gs-id", idLabel(candidate)),
   );
@@ -38,4 +39,9 @@ function choiceCell(step, candidate) {
 function markRow(parts, chosen) {
   parts.table.querySelector('tr[aria-current="step"]')?.removeAttribute("aria-current");
   parts.table.querySelector(`tr[data-step="${chosen}"]`)?.setAttribute("aria-current", "step");
+}
+
+// The end of a text that is too long for a cell of a table.
+function endOf(text, most = 2000) {
+  return text.length > most ? `…${text.slice(-most).toWellFormed()}` : text;
 }

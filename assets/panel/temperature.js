@@ -50,8 +50,7 @@ function stepAtTemperature(heat, step) {
   heat.value.textContent = `T = ${label}`;
   heat.slider.setAttribute("aria-valuetext", `T = ${label}`);
   const key = !isKnown ? "temperature.none" : heat.power === 1 ? "temperature.plain" : heat.power > 1 ? "temperature.cold" : "temperature.warm";
-  const said = texts.say(key, { temperature: label, token: labelOf(step.candidates[0]) });
-  if (heat.word.textContent !== said) heat.word.textContent = said;
+  texts.write(heat.word, key, { temperature: label, token: labelOf(step.candidates[0]) });
   heat.box.parentElement.classList.toggle("gs-sampling", heat.power !== 1);
   return atTemperature(step, heat.power);
 }

@@ -6,7 +6,7 @@ function drawText(parts, run, drawn) {
     drawPromptTokens(parts, run);
   }
   for (const step of run.steps.slice(drawn)) {
-    parts.text.append(chip(run, step));
+    parts.text.append(chip(step));
     if (step.picked.text.includes("\n")) parts.text.append(document.createElement("br"));
   }
 }
@@ -15,7 +15,7 @@ function promptNodes(run) {
   const prompt = make("span", "gs-prompt", run.header.prompt.replace(FRAMES, visible).replaceAll("\n", "↵\n"));
   if (run.header.prompt !== "") return [prompt];
   prompt.textContent = run.header.prompt_tokens.map(labelOf).join("");
-  return [prompt, make("span", "gs-aside", ` ${texts.say("text.empty")} `)];
+  return [prompt, Object.assign(make("span", "gs-aside", ` ${texts.say("text.empty")} `), { translate: true })];
 }
 
 function drawPromptTokens(parts, run) {
@@ -26,23 +26,29 @@ function drawPromptTokens(parts, run) {
   // A prompt of thousands of tokens would make a page of thousands of elements.
   const items = tokens.slice(0, 400).map((token) => {
     const item = make("li", "gs-token");
-    item.append(make("span", "gs-chip-text", labelOf(token)), make("span", "gs-id", idLabel(token)));
+    item.append(label(token), make("span", "gs-id", idLabel(token)));
     return item;
   });
   if (tokens.length > 400) items.push(make("li", "gs-aside", texts.say("text.more", { count: tokens.length - 400 })));
   list.replaceChildren(...items);
 }
 
-function chip(run, step) {
+// A token's label, the same in chips, bars and tables: bytes stand in it smaller than what is read.
+function label(token, className = "gs-chip-text", mark = "") {
+  const [text, bytes] = labelParts(token);
+  const node = make("span", className, mark + text);
+  if (bytes) node.append(make("small", "gs-adds", bytes));
+  return node;
+}
+
+function chip(step) {
   const { picked, index } = step;
   const button = make("button", "gs-chip");
   button.type = "button";
   button.dataset.step = index;
   button.style.setProperty("--p", picked.probability);
   button.style.setProperty("--r", 1 / (1 + Math.log2(1 + picked.rank)));
-  const whole = run.pieces[index];
-  const label = picked.bytes !== undefined && whole !== "" ? visible(whole) : labelOf(picked);
-  button.append(make("span", "gs-chip-text", label), make("span", "gs-meter"), make("span", "gs-id", idLabel(picked)));
+  button.append(label(picked), make("span", "gs-meter"), make("span", "gs-id", idLabel(picked)));
   button.classList.toggle("gs-forced", step.forced);
   const values = { step: index + 1, token: labelOf(picked), probability: percent(picked.probability), rank: picked.rank + 1, id: idLabel(picked) };
   button.title = texts.say(step.forced ? "chip.forced" : "chip.picked", values);
@@ -71,6 +77,14 @@ function markChip(parts, chosen) {
   const place = chosenChip.getBoundingClientRect();
   if (place.top < box.top) parts.text.scrollTop -= box.top - place.top + 8;
   if (place.bottom > box.bottom) parts.text.scrollTop += place.bottom - box.bottom + 8;
+}
+
+// Somebody's own words, a person's or the model's: no browser translates them, and they run the way that their letters run.
+function own(className, text) {
+  const node = make("span", className, text);
+  node.translate = false;
+  node.dir = "auto";
+  return node;
 }
 
 function make(tag, className, text = "") {

@@ -1,6 +1,7 @@
 // The words on the page, in every language that has a file under assets/texts/, and which of them is spoken. The element that shows a
 // text names it (`data-text`, and `data-text-title` or the like for an attribute); `fill` writes it there, and again when the
-// language changes. `TEXTS`, all files by language, stands before this script: see decoding/assets.py.
+// language changes. A text names another, as a tab's, with "{@tabs.table}", so that it is called here as it is called there. `TEXTS`, all
+// files by language, stands before this script: see decoding/assets.py.
 
 const texts = (() => {
   const FALLBACK = "en";
@@ -12,8 +13,26 @@ const texts = (() => {
 
   // The text of a key. One that counts something has a form for each kind of number, as "steps.one" and "steps.other".
   function say(key, values = {}) {
-    const text = formOf(TEXTS[language], key, values.count) ?? formOf(TEXTS[FALLBACK], key, values.count) ?? key;
-    return text.replace(/\{(\w+)\}/g, (place, name) => upright(String(values[name] ?? place)));
+    return template(key, values.count).replace(/\{(\w+)\}/g, (place, name) => upright(String(values[name] ?? place)));
+  }
+
+  function template(key, count) {
+    const text = formOf(TEXTS[language], key, count) ?? formOf(TEXTS[FALLBACK], key, count) ?? key;
+    return text.replace(/\{@([\w.-]+)\}/g, (_, other) => template(other));
+  }
+
+  // The same in an element. What is the model's own in it is not for a browser to translate.
+  function write(node, key, values = {}) {
+    if (node.textContent === say(key, values)) return; // said anew only where it is another
+    const parts = template(key, values.count).split(/\{(\w+)\}/);
+    node.replaceChildren(...parts.map((part, n) => (n % 2 ? own(upright(String(values[part] ?? `{${part}}`))) : part)));
+  }
+
+  function own(text) {
+    const node = document.createElement("span");
+    node.translate = false;
+    node.textContent = text;
+    return node;
   }
 
   function formOf(words, key, count) {
@@ -41,7 +60,7 @@ const texts = (() => {
       node.textContent = say(node.dataset.text);
       return;
     }
-    node.replaceChildren(...say(node.dataset.text).split(/\{(\w+)\}/).map((part, n) => (n % 2 && slots.get(part)) || part));
+    node.replaceChildren(...template(node.dataset.text).split(/\{(\w+)\}/).map((part, n) => (n % 2 && slots.get(part)) || part));
   }
 
   // Of the languages there are, the first that the reader wants; "ko-KR" is content with "ko".
@@ -89,7 +108,7 @@ const texts = (() => {
   }
 
   return {
-    say, fill, speak, choose, preferred, remembered, remember,
+    say, write, fill, speak, choose, preferred, remembered, remember,
     languages: () => Object.keys(TEXTS).map((code) => [code, TEXTS[code]["language.name"]]),
     language: () => language,
     chosen: () => chosen || known([remembered(LANGUAGE)].filter(Boolean)),

@@ -14,7 +14,7 @@ for (const button of standalone.querySelectorAll("#gs-page-whatif [data-ask]")) 
   if (button.dataset.ask !== "closest") button.closest("section").hidden = true;
 }
 standalone.querySelector("#gs-tab-whatif").dataset.text = "standalone.whatif";
-for (const name of ["tab-compare", "tab-keep", "page-keep"]) standalone.querySelector(`#gs-${name}`).remove();
+for (const name of ["tab-compare", "tab-keep"]) standalone.querySelector(`#gs-${name}`).remove();
 standalone.querySelector(".gs-whole").remove();
 standalone.querySelector(".gs-bars").dataset.textLabel = "standalone.bars";
 
@@ -33,5 +33,10 @@ async function unpack(packed) {
 
 unpack(PACKED).then((words) => {
   Object.assign(TEXTS, words);
-  startPanel(standalone, { value: document.getElementById("run").textContent }, () => {}, () => {});
+  const run = document.getElementById("run").textContent;
+  const isTooLarge = refusalOf(run) !== "";
+  startPanel(standalone, { value: isTooLarge ? "" : run }, () => {}, () => {});
+  const kept = document.querySelector(".kept");
+  if (isTooLarge) delete kept.dataset.text; // so that no language writes over it
+  if (isTooLarge) kept.textContent = refusalOf(run);
 });

@@ -30,6 +30,7 @@ from decoding.bench.startup import StartupTimes, measure_startup
 from decoding.bench.subject import Subject, load_subject
 from decoding.engines.batching.engine import BatchedEngine
 from decoding.errors import GreedyscopeError, ModelError, RequestError
+from decoding.options import Parser, whole, wholes
 from decoding.run import Request
 
 PROMPT = "Transformers are the"
@@ -161,35 +162,21 @@ def say(what: str) -> None:
     print(f"… {what}", file=sys.stderr, flush=True)
 
 
-def _positive(text: str) -> int:
-    if (number := int(text)) < 1:
-        raise ValueError
-    return number
-
-
-def _repeats(text: str) -> int:
-    if (number := _positive(text)) > 20:  # the page has no more requests that differ
-        raise ValueError
-    return number
-
-
-def _positives(text: str) -> list[int]:
-    return [_positive(number) for number in text.split(",")]
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m decoding.bench",
-        description="Measure how fast the loop and the page are, beside other ways and beside the memory's limit. "
+    parser = Parser(
+        "python -m decoding.bench",
+        "Measure how fast the loop and the page are, beside other ways and beside the memory's limit. "
         "As it is, about a quarter of an hour on two cores.",
     )
     parser.add_argument("--model", default="starter", help="a model of the catalogue, or a folder (starter)")
     parser.add_argument("--shape", help="random weights instead, of the shape of starter, gpt2 or gpt2-xl")
     parser.add_argument("--device", default="auto", help="auto, cuda, mps or cpu (auto)")
     parser.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16 (auto)")
-    parser.add_argument("--prompts", type=_positives, default=[10, 100, 1000], help="prompt lengths (10,100,1000)")
-    parser.add_argument("--steps", type=_positives, default=[64, 256], help="step counts, with commas (64,256)")
-    parser.add_argument("--repeats", type=_repeats, default=5, help="turns of each contender, at most 20 (5)")
+    parser.add_argument(
+        "--prompts", type=wholes(1, 1_000_000), default=[10, 100, 1000], help="prompt lengths (10,100,1000)"
+    )
+    parser.add_argument("--steps", type=wholes(1, 100_000), default=[64, 256], help="step counts, with commas (64,256)")
+    parser.add_argument("--repeats", type=whole(1, 20), default=5, help="turns of each contender, at most 20 (5)")
     parser.add_argument(
         "--llama-cpp",
         nargs="?",
@@ -199,7 +186,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     parser.add_argument("--no-page", dest="page", action="store_false", help="leave the page out")
-    parser.add_argument("--crowds", type=_positives, default=[8, 30, 100], help="runs at once (8,30,100)")
+    parser.add_argument("--crowds", type=wholes(1, 1_000), default=[8, 30, 100], help="runs at once (8,30,100)")
     parser.add_argument("--no-crowds", dest="crowds", action="store_const", const=[], help="leave these out")
     parser.add_argument("--no-wait", dest="wait", action="store_false", help="do not wait for memory to be given back")
     parser.add_argument("--no-start", dest="start", action="store_false", help="leave the start-up out")

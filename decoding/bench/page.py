@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from decoding.errors import ModelError
-from decoding.run import MAX_CHOICES, Request
+from decoding.limits import MAX_CHOICES
+from decoding.run import Request
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -4,7 +4,6 @@
 Both engines write the same prompts, one after the other in turn, as `decoding.bench.crowd` has them.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from decoding.engines.loading import load as load_engine
 from decoding.engines.vllm.engine import connect
 from decoding.errors import GreedyscopeError
 from decoding.models.starter import STARTER_ID
+from decoding.options import Parser, server, whole, wholes
 
 
 def measure_both(here: Engine, there: Engine, *, runs: Sequence[int], steps: int, repeats: int) -> list[Crowd]:
@@ -50,22 +50,23 @@ def table(measured: Sequence[Crowd]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print. Returns 0, or 2 with a sentence where an engine cannot be had."""
-    parser = argparse.ArgumentParser(
-        prog="python -m decoding.bench.server", description=(__doc__ or "").splitlines()[0]
-    )
-    parser.add_argument("--engine", required=True, metavar="URL", help="the address of a vLLM server")
+    parser = Parser("python -m decoding.bench.server", (__doc__ or "").splitlines()[0])
+    parser.add_argument("--engine", required=True, type=server, metavar="URL", help="the address of a vLLM server")
     parser.add_argument("--model", default=STARTER_ID, help=f"the model that it has ({STARTER_ID})")
-    parser.add_argument("--runs", default="1,8,30,100", help="how many runs at once (1,8,30,100)")
-    parser.add_argument("--steps", type=int, default=24, help="steps of each (24)")
-    parser.add_argument("--repeats", type=int, default=3, help="rounds of each, of which the middle one is shown (3)")
+    parser.add_argument(
+        "--runs", type=wholes(1, 10_000), default=[1, 8, 30, 100], help="how many runs at once (1,8,30,100)"
+    )
+    parser.add_argument("--steps", type=whole(1, 256), default=24, help="steps of each (24)")
+    parser.add_argument(
+        "--repeats", type=whole(1, 100), default=3, help="rounds of each, of which the middle one is shown (3)"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(arguments)
     try:
         there = connect(options.engine, model=options.model)
         here = BatchedEngine(load_engine(options.model))
-        runs = [int(count) for count in options.runs.split(",")]
         measure_crowd(here, runs=2, steps=2, at_once=2, round_=-1)  # the first pass is the slowest
-        measured = measure_both(here, there, runs=runs, steps=options.steps, repeats=options.repeats)
+        measured = measure_both(here, there, runs=options.runs, steps=options.steps, repeats=options.repeats)
     except GreedyscopeError as error:
         print(error, file=sys.stderr)
         return 2

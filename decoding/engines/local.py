@@ -99,9 +99,12 @@ class LocalEngine:
     def _rows(self, token_ids: Sequence[int], continuation_ids: Sequence[int]) -> Iterator[Logits]:
         """The logits before each id of the continuation, in passes of bounded size."""
         cache: Cache = None
-        if self.network.max_read is None:  # in one pass, whatever that takes
-            logits, _ = self.network.read([*token_ids, *continuation_ids[:-1]], None, last=len(continuation_ids))
-            yield from logits
+        if self.network.max_read is None:  # each pass reads the whole text up to there
+            text, most = [*token_ids, *continuation_ids[:-1]], max(1, SCORED_NUMBERS // self.vocabulary_size)
+            for end in range(len(token_ids), len(text) + 1, most):
+                last = min(most, len(text) + 1 - end)
+                logits, _ = self.network.read(text[: end + last - 1], None, last=last)
+                yield from logits
             return
         at_once = min(self.network.max_read, max(1, SCORED_NUMBERS // self.vocabulary_size))
         for piece in _pieces(token_ids[:-1], self.network.max_read):

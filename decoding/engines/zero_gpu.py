@@ -65,7 +65,9 @@ def _score(model: str, token_ids: Sequence[int], continuation_ids: Sequence[int]
 
 
 class ZeroGpuEngine:
-    """See `decoding.engines.Engine`. It has to be made before the page is launched."""
+    """See `decoding.engines.Engine`. Its model has to be loaded before the page is launched, and in the thread that
+    imports this module: `spaces` stands in for CUDA there and nowhere else.
+    """
 
     def __init__(self, engine: LocalEngine) -> None:
         self.info = engine.info

@@ -30,10 +30,9 @@ def to_html(run: Record, *, plotly: bool = False, language: str = "") -> str:
     """The run as one HTML file. With `plotly`, plotly.js (4.8 MB) is in it and draws the bars; without it, the panel's
     own bars show the same numbers. It speaks `language`, as "ko"; "" is the reader's own.
     """
-    code = f"{assets.panel_script()}\n{assets.read('standalone/page.js')}"
-    panel = _inert(
-        f'(() => {{\nconst TEXTS = {{}}, PACKED = "{_packed(assets.texts_json(page=False))}";\n{_plain(code)}}})();'
-    )
+    code = f"{assets.panel_script(run.prompt)}\n{assets.read('standalone/page.js')}"
+    words = _packed(assets.texts_json(page=False, prompt=run.prompt))
+    panel = _inert(f'(() => {{\nconst TEXTS = {{}}, PACKED = "{words}";\n{_plain(code)}}})();')
     style = _plain_css(f"{assets.read('standalone/page.css')}\n{assets.panel_css()}")
     scripts, styles, more, taken = [panel], [_hash(style)], _NO_MARKUP, ""
     if plotly:
@@ -49,7 +48,7 @@ def to_html(run: Record, *, plotly: bool = False, language: str = "") -> str:
         "noscript": html.escape(say("standalone.script", language)),
         "title": html.escape(_title(run)),
         "style": style,
-        "panel": assets.panel_html(),
+        "panel": assets.panel_html(page=False),
         "run": run.to_jsonl(),  # no "<" in it: see `decoding.record.step.json_line`
         "scripts": taken + "\n".join(f"<script>{script}</script>" for script in scripts),
     }
@@ -92,7 +91,9 @@ def _plain(code: str) -> str:
 
 def _plain_css(style: str) -> str:
     """A style sheet without comments, and without the spaces around its brackets; no string in it has one of these."""
-    return re.sub(r"\s*([{};])\s*", r"\1", re.sub(r"/\*.*?\*/", "", style, flags=re.DOTALL))
+    first, *others = style.split("/*")
+    plain = first + "".join(part.partition("*/")[2] for part in others)
+    return re.sub(r"(?<!\s)\s*([{};])\s*", r"\1", plain)
 
 
 def _inert(script: str) -> str:

@@ -4,13 +4,15 @@ import csv
 import io
 import math
 import re
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from decoding.export.record import Record
-from decoding.export.words import one_line, summary
+from decoding.export.words import label, one_line, summary, unfinished
 from decoding.i18n import say
+from decoding.limits import MAX_TABLE_CHARACTERS
 from decoding.record.step import Candidate, Step
-from decoding.record.tokens import join, visible
+from decoding.record.tokens import join
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,8 +35,9 @@ _HARMLESS = "%,;/?·"
 def to_csv(run: Record, language: str = "en") -> str:
     """A row per step and candidate, with a header row; a pick from beyond the candidates has a row of its own.
 
-    A text that a spreadsheet would take for a formula gets an apostrophe in front. A number that is infinite, or that
-    the run's source did not give, is an empty cell. The string has no byte order mark; a file needs one: `to_csv_file`.
+    Steps and ranks count from 1, as on the page. A text that a spreadsheet would take for a formula gets an apostrophe
+    in front. A number that is infinite, or that the run's source did not give, is an empty cell. The string has no byte
+    order mark; a file needs one: `to_csv_file`.
     """
     out = io.StringIO()
     rows = csv.writer(out)
@@ -61,7 +64,7 @@ def _csv_row(step: Step, c: Candidate) -> list[object]:
     logprob, entropy = (x if math.isfinite(x) else "" for x in (c.logprob, step.entropy))
     picked = c.rank == step.picked.rank
     numbers = (c.probability, logprob, picked, step.forced, step.rest, entropy, step.margin)
-    return [step.index, c.rank, c.token_id, text, data, *numbers]
+    return [step.index + 1, c.rank + 1, c.token_id, text, data, *numbers]
 
 
 def _rows(run: Record, language: str = "en") -> list[list[str]]:
@@ -70,20 +73,28 @@ def _rows(run: Record, language: str = "en") -> list[list[str]]:
     The space in front of a word is not printed, as in the notebook, except where two choices of a row differ in
     nothing else.
     """
-    choices = (say("table.choice", language, number=n) for n in range(1, run.top_k + 1))
-    columns = [say("table.input", language), *choices]
     inputs = (run.prompt + join([s.picked.token for s in run.steps[:n]]) for n in range(len(run.steps)))
-    rows = [[text, *_cells(step)] for text, step in zip(inputs, run.steps, strict=True)]
-    width = max((len(row) for row in rows), default=1)
-    return [columns[:width], *rows]
+    rows = [[text, *_cells(step, before)] for text, step, before in zip(inputs, run.steps, _before(run), strict=True)]
+    # As many as there are, whatever the run says that it was asked for.
+    choices = max((len(row) - 1 for row in rows), default=0)
+    columns = [say("table.choice", language, number=n) for n in range(1, choices + 1)]
+    return [[say("table.input", language), *columns], *rows]
 
 
-def _cells(step: Step) -> list[str]:
+def _before(run: Record) -> Iterator[bytes]:
+    """Of each step, the bytes of a character that the picks before it have begun and not completed."""
+    before = b""
+    for step in run.steps:
+        yield before
+        before = unfinished(before, step.picked.bytes)
+
+
+def _cells(step: Step, before: bytes) -> list[str]:
     """A step's candidates as the notebook prints them."""
-    plain = [visible(c.text.removeprefix(" "), c.bytes) for c in step.candidates]
-    full = [visible(c.text, c.bytes) for c in step.candidates]
-    labels = [p if p and plain.count(p) == 1 else f for p, f in zip(plain, full, strict=True)]
-    return [f"{label} ({c.probability:.2%})" for label, c in zip(labels, step.candidates, strict=True)]
+    plain = [label(c.text.removeprefix(" "), c.bytes, before) for c in step.candidates]
+    full = [label(c.text, c.bytes, before) for c in step.candidates]
+    named = [p if p and plain.count(p) == 1 else f for p, f in zip(plain, full, strict=True)]
+    return [f"{name} ({c.probability:.2%})" for name, c in zip(named, step.candidates, strict=True)]
 
 
 def to_frame(run: Record) -> "pd.DataFrame":
@@ -109,12 +120,14 @@ def _markdown(text: str) -> str:
 
 
 def to_table(run: Record) -> str:
-    """The notebook's table as lines of text, then the run's totals and what there is to be said of it."""
+    """The notebook's table as lines of text, then the run's totals and remarks; without the table where it would repeat
+    the text to many MB.
+    """
     import pandas as pd  # here: as above
 
     text = "\n".join(map(one_line, run.text.split("\n")))
     end = "".join(f"{line}\n" for line in (summary(run), *map(one_line, run.remarks)))
-    if not run.steps:
+    if not run.steps or len(run.steps) * len(run.text) > MAX_TABLE_CHARACTERS:
         return f"{text}\n\n{end}"
     frame = to_frame(run)
     frame["Input"] = [one_line(text) for text in frame["Input"]]

@@ -3,7 +3,8 @@
 First it says what the model is: `total`, the bytes to fetch, `folder`, where its config.json is, and `parameters`, how
 many it has. Only when it hears a byte does it fetch the weights. `checked` is the bytes whose hash was computed,
 `refused` a sentence for people. Owns what comes in pieces: a large file that broke off goes on where it stopped, and
-becomes part of the cache only when it is whole and its sha256 is the one that the Hub names.
+becomes part of the cache only when it is whole and its sha256 is the one that the Hub names. Of several processes that
+want one file, one fetches it, and the others wait for that one's end, however it comes: the lock is the system's.
 """
 
 import errno
@@ -12,12 +13,13 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from huggingface_hub import HfApi, constants, hf_hub_url, try_to_load_from_cache
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.file_download import http_get
@@ -32,6 +34,7 @@ SPARE_BYTES = 100_000_000  # what else may want room on the disk meanwhile
 _HEADERS_AT_ONCE = 8
 _HASHED_BYTES = 2**26
 _WRITTEN_BYTES = 2**18  # the library's ten million would look like silence where the network is slow
+_LOOK_SECONDS = 0.5  # how often a process that waits for another's download says that it does
 
 _NO_SAFETENSORS = "{model} has no weights as safetensors, and no others are opened. Choose another model."
 _NO_CONFIG = "{model} has no config.json, so nobody knows what its weights are of. Choose another model."
@@ -50,8 +53,8 @@ def fetch_here(model: str, repository: str, revision: str, go_on: Callable[[], o
     has_come = sum(_bytes_of(_part(blobs, file.lfs)) for file in missing.values() if file.lfs)
     check_disk(model, total - has_come + SPARE_BYTES, Path(constants.HF_HUB_CACHE))
     try:
-        folder = download(repository, revision, files=(CONFIG,))
-        _say(total=total, folder=str(folder), parameters=_parameters(repository, commit, [*files]))
+        folder = download(repository, revision, files=(CONFIG, INDEX))
+        _say(total=total, folder=str(folder), parameters=_parameters(repository, commit, _weights(folder, files)))
     except HfHubHTTPError as error:
         raise ModelError(_REFUSED.format(model=model, reason=_status(error))) from error
     except OSError as error:
@@ -61,7 +64,7 @@ def fetch_here(model: str, repository: str, revision: str, go_on: Callable[[], o
         for name, file in missing.items():
             if file.lfs:
                 _fetch_large(model, hf_hub_url(repository, name, revision=commit), blobs, file.lfs)
-        download(repository, revision)
+        download(repository, revision, files=[*files])
     except HfHubHTTPError as error:
         raise ModelError(BROKE_OFF.format(model=model, reason=_status(error))) from error
     except OSError as error:
@@ -81,15 +84,25 @@ def _listing(model: str, repository: str, revision: str) -> tuple[str, dict[str,
         raise ModelError(_NO_SAFETENSORS.format(model=model))
     if CONFIG not in files:
         raise ModelError(_NO_CONFIG.format(model=model))
-    wanted = {name: file for name, file in files.items() if any(fnmatch(name, pattern) for pattern in FILES)}
+    patterns = [each for each in FILES if WEIGHTS not in files or each not in (INDEX, SHARDS)]  # not both ways
+    wanted = {name: file for name, file in files.items() if any(fnmatch(name, pattern) for pattern in patterns)}
     return str(info.sha), wanted
 
 
-def _parameters(repository: str, commit: str, names: list[str]) -> int:
+def _weights(folder: Path, names: Collection[str]) -> list[str]:
+    """The files that the weights are loaded from, as the index says where there are several."""
+    if WEIGHTS in names:
+        return [WEIGHTS]
+    try:
+        return sorted(set(json.loads((folder / INDEX).read_text("utf-8"))["weight_map"].values()))
+    except (OSError, ValueError, KeyError, AttributeError):
+        return [name for name in names if fnmatch(name, SHARDS)]
+
+
+def _parameters(repository: str, commit: str, weights: Sequence[str]) -> int:
     """How many parameters a repository's weights have, by the beginnings of their files alone; 0 where those cannot be
     read. Raises what the transport raises.
     """
-    weights = [WEIGHTS] if WEIGHTS in names else [name for name in names if fnmatch(name, SHARDS)]
 
     def in_file(name: str) -> int:
         header = HfApi().parse_safetensors_file_metadata(repository, name, revision=commit)
@@ -123,12 +136,24 @@ def _bytes_of(path: Path) -> int:
 
 
 def _fetch_large(model: str, url: str, blobs: Path, stored: Mapping[str, Any]) -> None:
-    """Fetch a file to where the cache keeps it, from where it broke off."""
-    size, sha256 = int(stored["size"]), str(stored["sha256"])
-    ready, part = blobs / sha256, _part(blobs, stored)
-    if ready.exists():
-        return
+    """Fetch a file to where the cache keeps it, from where it broke off, or wait for another process that does."""
+    sha256 = str(stored["sha256"])
     blobs.mkdir(parents=True, exist_ok=True)
+    locks = Path(constants.HF_HUB_CACHE) / ".locks" / blobs.parent.name  # as huggingface_hub's own downloads lock it
+    locks.mkdir(parents=True, exist_ok=True)
+    lock, waited = FileLock(locks / f"{sha256}.lock"), 0
+    while not lock.is_locked:
+        try:
+            lock.acquire(timeout=_LOOK_SECONDS)
+        except Timeout:
+            _say(waiting=(waited := waited + 1))
+    with lock:
+        if not (blobs / sha256).exists():  # only now: whoever held the lock may have fetched it
+            _fetch_locked(model, url, _part(blobs, stored), int(stored["size"]), sha256)
+
+
+def _fetch_locked(model: str, url: str, part: Path, size: int, sha256: str) -> None:
+    """For the holder of the file's lock, to whom alone its part belongs."""
     with part.open("ab", buffering=0) as file:
         if file.tell() > size:
             file.truncate(0)
@@ -142,7 +167,7 @@ def _fetch_large(model: str, url: str, blobs: Path, stored: Mapping[str, Any]) -
     if _sha256(part) != sha256:
         part.unlink()
         raise ModelError(_DAMAGED.format(model=model))
-    part.rename(ready)
+    part.rename(part.with_name(sha256))
 
 
 def _sha256(path: Path) -> str:

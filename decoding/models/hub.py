@@ -169,7 +169,7 @@ def _fetch(entry: Entry, report: Report, fits: Fits | None) -> None:
     try:
         while child.poll() is None and time.monotonic() - heard < SILENCE_SECONDS:
             come = _bytes_in(blobs)
-            if signs != (signs := (come, len(told), told.get("checked", 0))):
+            if signs != (signs := (come, len(told), told.get("checked", 0), told.get("waiting", 0))):
                 heard = time.monotonic()
             if "total" in told and not agreed:
                 _learned[entry.repository, entry.revision] = told["parameters"], told["total"]

@@ -3,7 +3,7 @@
 Owns how a model gets into memory. Knows no loop and no page.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,16 +19,17 @@ from transformers import (
     PreTrainedConfig,
     PreTrainedModel,
 )
-from transformers.utils import GENERATION_CONFIG_NAME
 
 from decoding.errors import ModelError, RoomError
 from decoding.models import hub
 from decoding.models.catalogue import Entry
+from decoding.models.context_length import context_of_config, context_of_network
 from decoding.models.devices import Placement, exact_products, place
+from decoding.models.generation_settings import ids_of, read_settings
 from decoding.models.gguf import read_gguf
 from decoding.models.gguf_facts import gguf_tokenizer
 from decoding.models.resources import DID_NOT_FIT, is_out_of_memory, parameters_in
-from decoding.models.sources import entry_of, find_source, held_to_sums, holds_gguf, revision_of
+from decoding.models.sources import adapter_note, entry_of, find_source, held_to_sums, holds_gguf, revision_of
 from decoding.models.spec_gguf import spec_of_gguf
 from decoding.models.starter import Report, silent
 from decoding.models.tokenizer import FILE, read_tokenizer, tokenizer_of
@@ -73,21 +74,16 @@ def load_words(entry: Entry, report: Report = silent) -> Words:
     folder = hub.fetch_words(entry, report) if entry.repository else find_source(entry, report)
     config = check_config(entry.name, folder)
     tokenizer = _from_files(entry.name, lambda: tokenizer_in(folder))
-
-    def settings() -> GenerationConfig:
-        if (folder / GENERATION_CONFIG_NAME).exists():
-            return GenerationConfig.from_pretrained(folder, local_files_only=True)
-        return GenerationConfig.from_model_config(config)
-
-    ends, text_config = _from_files(entry.name, settings), config.get_text_config(decoder=True)
+    ends = _from_files(entry.name, lambda: read_settings(folder, config))
+    text_config = config.get_text_config(decoder=True)
     return Words(
         model=entry.name,
         names=frozenset(filter(None, (entry.name, entry.repository, str(folder), folder.name))),
         vocabulary=Vocabulary(tokenizer),
         vocabulary_size=text_config.vocab_size,
-        end_ids=_ids(ends.eos_token_id),
+        end_ids=ids_of(ends.eos_token_id),
         beginning_id=_beginning(tokenizer, text_config),
-        context_length=getattr(text_config, "max_position_embeddings", None),
+        context_length=context_of_config(text_config),
     )
 
 
@@ -122,27 +118,37 @@ def load_model(model: str | Entry, *, device: str, dtype: str, report: Report = 
         placement = place(entry.name, parameters_in(folder), device=device, dtype=dtype)
     report(f"Loading {entry.name} …", None)
     tokenizer = _from_files(entry.name, lambda: tokenizer_in(folder))
-    network = load_network(entry.name, folder, placement)
-    return describe(network, tokenizer, model=entry.name, revision=revision_of(entry, folder), why=placement.why)
+    network, notes = load_network(entry.name, folder, placement)
+    why = "; ".join(filter(None, (placement.why, adapter_note(folder), *notes)))
+    return describe(network, tokenizer, model=entry.name, revision=revision_of(entry, folder), why=why)
 
 
-def load_network(model: str, folder: Path, placement: Placement) -> PreTrainedModel:
-    """transformers' network of a folder's safetensors. Raises ModelError for what is none, RoomError for one that does
-    not fit.
+def load_network(model: str, folder: Path, placement: Placement) -> tuple[PreTrainedModel, list[str]]:
+    """transformers' network of a folder's safetensors, and what there is to say of what was left out. Raises
+    ModelError for what is none, RoomError for one that does not fit.
     """
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # `report` is the word here
     config = check_config(model, folder)
+    settings = _from_files(model, lambda: read_settings(folder, config))
     options = _LOCAL | {"config": config, "dtype": getattr(torch, placement.dtype), "use_safetensors": True}
-    options["output_loading_info"] = True
+    options |= {"output_loading_info": True, "generation_config": GenerationConfig()}  # type: ignore[no-untyped-call]
     network, found = _from_files(model, lambda: AutoModelForCausalLM.from_pretrained(folder, **options))
     if found["missing_keys"]:  # transformers fills them with random numbers, and only logs it
         raise ModelError(f"{model} could not be loaded: its files lack weights, {min(found['missing_keys'])} for one.")
+    network.generation_config = settings
     exact_products()
     try:
         network.eval().to(placement.device)
     except torch.OutOfMemoryError as error:  # somebody else took it meanwhile
         raise RoomError(f"{model} did not fit into the GPU's memory after all. Choose a smaller model.") from error
-    return network  # type: ignore[no-any-return]
+    return network, _left_out(found["unexpected_keys"])
+
+
+def _left_out(unexpected: Collection[str]) -> list[str]:
+    """Weights that lie in the files and are no part of the network that was loaded. transformers only logs it."""
+    if not unexpected:
+        return []
+    return [f"weights without a place in this architecture were left out, {min(unexpected)} for one"]
 
 
 def check_config(model: str, folder: Path) -> PreTrainedConfig:
@@ -155,11 +161,12 @@ def check_config(model: str, folder: Path) -> PreTrainedConfig:
 def describe(network: PreTrainedModel, tokenizer: Any, *, model: str, revision: str = "", why: str = "") -> Loaded:
     """A network and its tokenizer with what their configurations say."""
     text_config = network.config.get_text_config(decoder=True)
+    embeddings: Any = network.get_input_embeddings()  # (ids, width)
     ends = getattr(network.generation_config or text_config, "eos_token_id", None)
     return Loaded(
         network=network,
         vocabulary=Vocabulary(tokenizer),
-        vocabulary_size=text_config.vocab_size,
+        vocabulary_size=min(text_config.vocab_size, len(embeddings.weight)),
         info=ModelInfo(
             id=model,
             revision=revision,
@@ -168,14 +175,10 @@ def describe(network: PreTrainedModel, tokenizer: Any, *, model: str, revision: 
             engine=f"torch {torch.__version__}, transformers {transformers.__version__}",
             why=why,
         ),
-        end_ids=_ids(ends),
+        end_ids=ids_of(ends),
         beginning_id=_beginning(tokenizer, text_config),
-        context_length=getattr(text_config, "max_position_embeddings", None),
+        context_length=context_of_network(network, text_config),
     )
-
-
-def _ids(said: int | list[int] | None) -> frozenset[int]:
-    return frozenset([said] if isinstance(said, int) else said or ())
 
 
 def _beginning(tokenizer: Any, config: PreTrainedConfig) -> int | None:

@@ -26,20 +26,46 @@ DID_NOT_FIT = "{model} did not fit into the memory that is free after all. Choos
 OUT_OF_MEMORY = "The model ran out of memory. Take a shorter prompt or fewer steps, or wait a little."
 
 
+_NO_MEMORY = ("allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDA error: out of memory")
+
+
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says so. On a CPU, torch says it in a RuntimeError's words; a file that is mapped, in an
-    OSError's number.
+    """Whether an error says so. torch mostly says it in a RuntimeError's words: those of a CPU, of cuBLAS where its
+    workspace finds no room, of CUDA where a graph does not. A file that is mapped says it in an OSError's number.
     """
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
-    return isinstance(error, RuntimeError) and "allocate memory" in str(error)
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)
+
+
+_limit = _UNLIMITED
+"""What the operator lets this process have."""
+
+
+def limit_memory(most: int) -> None:
+    """Have this process count no more than so many bytes as its own."""
+    global _limit
+    _limit = most
+
+
+def resident() -> int:
+    """Bytes of memory that this process takes now, without those of files that it has mapped, as weights may be: the
+    system can take these back.
+    """
+    taken = psutil.Process().memory_info()
+    return int(taken.rss - getattr(taken, "shared", 0))  # which Linux alone tells
 
 
 def free_memory() -> int:
     """Bytes of memory that a model may take: what the system has to give, and what a container lets us have."""
     return max(0, min([psutil.virtual_memory().available, *(most - taken for most, taken in _cgroups())]))
+
+
+def left_to_us() -> int:
+    """Bytes that this process may grow by, where the operator has set a limit."""
+    return max(0, _limit - resident()) if _limit < _UNLIMITED else _UNLIMITED
 
 
 def total_memory() -> int:
@@ -72,19 +98,37 @@ def check_memory(model: str, needed: int, free: int, *, where: str, dtype: str) 
 
 
 def parameters_in(folder: Path) -> int:
-    """The number of parameters in a folder's safetensors, read from their headers; 0 where those cannot be read."""
+    """The number of parameters in the files that a folder's model is loaded from, read from their headers; 0 where
+    those cannot be read. The same weights in another format, an adapter and what else lies beside them do not count.
+    """
     try:
-        return sum(_parameters(path) for path in folder.glob("*.safetensors"))
+        return sum(_parameters(path, loaded) for path, loaded in _weights(folder))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return 0  # the loader says what is wrong with them
 
 
-def _parameters(file: Path) -> int:
+def _weights(folder: Path) -> list[tuple[Path, frozenset[str] | None]]:
+    """The files that are loaded, each with the names of its tensors that are (None: all of them)."""
+    if (whole := folder / "model.safetensors").exists():
+        return [(whole, None)]
+    if not (index := folder / "model.safetensors.index.json").exists():
+        return [(path, None) for path in folder.glob("model*.safetensors")]
+    files: dict[str, set[str]] = {}
+    for tensor, file in json.loads(index.read_text("utf-8"))["weight_map"].items():
+        files.setdefault(file, set()).add(tensor)
+    return [(folder / file, frozenset(tensors)) for file, tensors in files.items()]
+
+
+def _parameters(file: Path, loaded: frozenset[str] | None) -> int:
     # A file of safetensors begins with the length of its header, and the header is JSON.
     with file.open("rb") as opened:
         length = int.from_bytes(opened.read(8), "little")
         header = json.loads(opened.read(min(length, _MAX_HEADER_BYTES)))
-    return sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
+    return sum(
+        math.prod(tensor["shape"])
+        for name, tensor in header.items()
+        if name != "__metadata__" and (loaded is None or name in loaded)
+    )
 
 
 def _cgroups() -> Iterator[tuple[int, int]]:

@@ -8,12 +8,14 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-from decoding.errors import RequestError
+from decoding.errors import ModelError, RequestError
 from decoding.models.catalogue import CATALOGUE, Entry
 from decoding.models.checksums import unchanged
 from decoding.models.starter import MODEL_FILE, STARTER_ID, Report, ensure_starter, silent
 
 GGUF = ".gguf"
+ADAPTER = "adapter_config.json"
+_WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 Fits = Callable[[Path, int], None]
 """See `decoding.models.hub.Fits`."""
 _CHANGED = "The starter model on this disk was changed: {file} is not as it was written. Press Run to fetch it again."
@@ -24,7 +26,8 @@ def entry_of(model: str) -> Entry:
     if entry := CATALOGUE.get(model):
         return entry
     path = os.path.expanduser(model)  # these never raise, unlike Path's
-    if os.path.isfile(os.path.join(path, "config.json")) or (is_gguf(path) and os.path.isfile(path)):
+    holds_model = any(os.path.isfile(os.path.join(path, name)) for name in ("config.json", ADAPTER))
+    if holds_model or (is_gguf(path) and os.path.isfile(path)):
         return Entry(model)
     raise RequestError(
         f'"{model}" is not a model to choose from: take one of {", ".join(CATALOGUE)}, '
@@ -43,7 +46,18 @@ def find_source(entry: Entry, report: Report = silent, fits: Fits | None = None)
         from decoding.models import hub  # here: its library takes half a second to import
 
         return hub.fetch(entry, report, fits)
-    return Path(os.path.expanduser(entry.name)).resolve()
+    path = Path(os.path.expanduser(entry.name)).resolve()
+    if (path / ADAPTER).exists() and not any((path / name).exists() for name in _WEIGHTS):
+        raise ModelError(
+            f"{entry.name} holds an adapter alone ({ADAPTER}), not the model that it was trained on. Merge the two and "
+            "choose the merged folder, or choose another model."
+        )
+    return path
+
+
+def adapter_note(path: Path) -> str:
+    """What there is to say of an adapter that lies beside a model; "" where there is none."""
+    return f"the adapter beside it ({ADAPTER}) is not applied" if (path / ADAPTER).exists() else ""
 
 
 def is_gguf(path: str | Path) -> bool:

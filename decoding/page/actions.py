@@ -9,17 +9,23 @@ from typing import Any
 
 from decoding import analysis
 from decoding.engines import Engine
+from decoding.engines.memory_needs import Kind, Work, bytes_needed
 from decoding.errors import RequestError
+from decoding.limits import MAX_CHOICES
 from decoding.reading import text_remarks
 from decoding.record.permalink import Link, from_link
 from decoding.record.tokens import visible
 from decoding.record.trace import Candidate, Trace
-from decoding.request import Request, check_prompt, check_request, prompt_ids
-from decoding.run import MAX_CHOICES, Run
+from decoding.request import Request, check_beams, check_prompt, check_request, prompt_ids
+from decoding.run import Run
+from decoding.serving.memory_budget import Reservation
 from decoding.serving.model_registry import Shelf
 
 Question = Mapping[str, Any]
 Answer = Iterator[dict[str, str]]
+
+LONG = frozenset(("score", "beam", "agree"))
+"""The questions that hold the model for long, which wait in lanes of their own."""
 
 
 def branch(shelf: Shelf, asked: Question) -> Answer:
@@ -45,7 +51,7 @@ def branch(shelf: Shelf, asked: Question) -> Answer:
         remarks = text_remarks(engine, text, before, ids)
         picks = [*request.forced, *((first + n, token_id) for n, token_id in enumerate(ids))]
         request = check_request(request.prompt, request.max_new_tokens, request.top_k, picks)
-    yield from _growing(engine, request, remarks)
+    yield from growing(shelf, engine, request, remarks)
 
 
 def link(shelf: Shelf, asked: Question) -> Answer:
@@ -53,7 +59,7 @@ def link(shelf: Shelf, asked: Question) -> Answer:
     named = read_link(asked)
     request = check_request(named.prompt, named.steps, named.choices, named.forced)
     engine = yield from awaited(shelf, named.model)
-    yield from _growing(engine, request)
+    yield from growing(shelf, engine, request)
 
 
 def read_link(asked: Question) -> Link:
@@ -67,20 +73,22 @@ def score(shelf: Shelf, asked: Question) -> Answer:
     request = check_request(asked.get("prompt"), asked.get("steps"), asked.get("choices"))
     text = check_prompt(asked.get("text"))
     engine = yield from awaited(shelf, asked.get("model"))
-    yield {"notice": "Reading the text …"}
-    yield {"panel": analysis.score(engine, request.prompt, text, top_k=request.top_k).to_jsonl()}
+    steps = len(engine.vocabulary.encode_continuation(text))
+    with (yield from room(shelf, engine, "score", request.prompt, steps, request.top_k)):
+        yield {"notice": "Reading the text …"}
+        yield {"panel": analysis.score(engine, request.prompt, text, top_k=request.top_k).to_jsonl()}
 
 
 def beam(shelf: Shelf, asked: Question) -> Answer:
     """Beam search from the same prompt to the same length."""
     request = check_request(asked.get("prompt"), asked.get("steps"), asked.get("choices"))
     beams: Any = asked.get("beams")
+    rows, steps = check_beams(beams), request.max_new_tokens
     engine = yield from awaited(shelf, asked.get("model"))
-    yield {"notice": f"Searching with {str(beams)[:3]} beams …"}
-    found = analysis.beam_search(
-        engine, request.prompt, max_new_tokens=request.max_new_tokens, num_beams=beams, top_k=request.top_k
-    )
-    yield {"panel": found.to_jsonl()}
+    with (yield from room(shelf, engine, "beam", request.prompt, steps, request.top_k, rows=rows)):
+        yield {"notice": f"Searching with {rows} beams …"}
+        found = analysis.beam_search(engine, request.prompt, max_new_tokens=steps, num_beams=rows, top_k=request.top_k)
+        yield {"panel": found.to_jsonl()}
 
 
 def agree(shelf: Shelf, asked: Question) -> Answer:
@@ -90,8 +98,9 @@ def agree(shelf: Shelf, asked: Question) -> Answer:
         raise RequestError("There is no run to compare. Make one first.", field="forced")
     trace = Trace.from_jsonl(run)
     engine = yield from awaited(shelf, trace.model.id)
-    yield {"notice": "Having transformers write the same …", "proof": ""}
-    yield {"proof": proof(analysis.agreement(engine, trace))}
+    with (yield from room(shelf, engine, "proof", trace.prompt, len(trace.steps), trace.top_k)):
+        yield {"notice": "Having transformers write the same …", "proof": ""}
+        yield {"proof": proof(analysis.agreement(engine, trace))}
 
 
 QUESTIONS: dict[str, Callable[[Shelf, Question], Answer]] = {
@@ -103,11 +112,33 @@ QUESTIONS: dict[str, Callable[[Shelf, Question], Answer]] = {
 }
 
 
-def _growing(engine: Engine, request: Request, remarks: tuple[str, ...] = ()) -> Answer:
+def growing(shelf: Shelf, engine: Engine, request: Request, remarks: tuple[str, ...] = ()) -> Answer:
+    """A run, from the first line to the last, once there is memory for all of it."""
     text = ""
-    for lines in Run(engine, request, remarks=remarks).lines():
-        text += lines
-        yield {"panel": text}
+    with (yield from room(shelf, engine, "run", request.prompt, request.max_new_tokens, request.top_k)):
+        for lines in Run(engine, request, remarks=remarks).lines():
+            text += lines
+            yield {"panel": text}
+
+
+def room(
+    shelf: Shelf, engine: Engine, kind: Kind, prompt: str, steps: int, choices: int, *, rows: int = 1
+) -> Generator[dict[str, str], None, Reservation]:
+    """The memory that a request takes at its longest, with word of waiting for it."""
+    tokens = len(prompt_ids(engine, check_prompt(prompt)))
+    if engine.context_length is not None:  # what is longer is refused by a sentence of its own
+        tokens = min(tokens, engine.context_length)
+    waiting = shelf.memory.wait(bytes_needed(engine, Work(kind, tokens, steps, choices, rows)))
+    told = False
+    while True:
+        try:
+            yield {"notice": next(waiting)}
+            told = True
+        except StopIteration as end:
+            if told:
+                yield {"notice": ""}
+            part: Reservation = end.value
+            return part
 
 
 def proof(found: analysis.Agreement) -> str:
@@ -135,6 +166,11 @@ def awaited(shelf: Shelf, name: object) -> Generator[dict[str, str], None, Engin
     for word in shelf.wait(name):
         yield {"notice": word, "loads": "yes"}
     engine = shelf.engine(name)
-    most = engine.max_top_k
-    yield {"notice": "", **({} if most is None or most >= MAX_CHOICES else {"most": str(most)})}
+    yield ready(engine)
     return engine
+
+
+def ready(engine: Engine) -> dict[str, str]:
+    """The choices that a model gives at most, where the page would allow more."""
+    most = engine.max_top_k
+    return {"notice": "", **({} if most is None or most >= MAX_CHOICES else {"most": str(most)})}

@@ -26,7 +26,9 @@ VISITOR = "visitor"
 Endpoint = Callable[..., Iterator[str]]
 
 
-def attended(page: gr.Blocks, health: Health, endpoint: Endpoint) -> Callable[..., AsyncIterator[str]]:
+def attended(
+    page: gr.Blocks, health: Health, endpoint: Endpoint, *, is_long: bool
+) -> Callable[..., AsyncIterator[str]]:
     """An endpoint as Gradio takes it: it waits in line, ends when nobody listens any more, and refuses in the page's
     words.
     """
@@ -37,7 +39,7 @@ def attended(page: gr.Blocks, health: Health, endpoint: Endpoint) -> Callable[..
             yield from endpoint(*values)
 
         text = ""  # also what is sent while the run waits in line
-        who: Any = {"visitor": visitor_of(visitor), "is_heard": ears(page, visitor.session_hash)}
+        who: Any = {"visitor": visitor_of(visitor), "is_heard": ears(page, visitor.session_hash), "is_long": is_long}
         try:
             async with aclosing(health.attend(work, say=lambda _: text, beat=lambda: text, **who)) as updates:
                 async for text in updates:

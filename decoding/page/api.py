@@ -12,18 +12,25 @@ from importlib.metadata import PackageNotFoundError, version
 import gradio as gr
 
 from decoding import analysis, assets
+from decoding.engines import Engine
+from decoding.engines.memory_needs import Kind
 from decoding.errors import FormatError, RequestError
 from decoding.export import summary
+from decoding.limits import MAX_RUN_BYTES
 from decoding.page import actions
 from decoding.page.adapter import Endpoint, add_endpoint, attended, refusing
-from decoding.page.http.export_routes import MAX_BYTES, read_run, written
+from decoding.page.http.export_routes import FORMS, read_run, written
 from decoding.page.http.metrics import Health
 from decoding.record.trace import Trace
+from decoding.request import kind_of
+from decoding.serving.memory_budget import Reservation
 from decoding.serving.model_registry import Shelf
 from decoding.verify import TOLERANCE
 from decoding.verify import recompute as write_again
 
 PROMPT, STEPS, CHOICES, BEAMS = "Transformers are the", 8, 5, 4
+MAX_ANSWER_BYTES = 2**20
+"""Of a file over Gradio's queue, which keeps it until somebody fetches it."""
 ONES = [[0, 2911]]
 """The starter's id of " ones", the second candidate of the first step."""
 
@@ -31,9 +38,11 @@ ONES = [[0, 2911]]
 def add_endpoints(page: gr.Blocks, shelf: Shelf, health: Health) -> None:
     """Give the page that is open its endpoints."""
     examples = {"run": _example()}
-    for asked in (*_runs(shelf), *_texts(shelf), *_proofs(shelf)):
-        # The line has the limits.
-        add_endpoint(page, attended(page, health, asked), examples, concurrency_id="model", concurrency_limit=None)
+    for is_long, endpoints in ((False, _runs(shelf)), (True, [*_texts(shelf), *_proofs(shelf)])):
+        for asked in endpoints:
+            answer = attended(page, health, asked, is_long=is_long)
+            # The line has the limits.
+            add_endpoint(page, answer, examples, concurrency_id="model", concurrency_limit=None)
     for file in _files():
         add_endpoint(page, refusing(file), examples, concurrency_id="files", concurrency_limit=4)
 
@@ -124,7 +133,9 @@ def _proofs(shelf: Shelf) -> list[Endpoint]:
             run: A run as JSON Lines, as the other endpoints write it, at most 8 MB.
         """
         trace = _read(run)
-        found = analysis.agreement(shelf.engine(trace.model.id), trace)
+        engine = shelf.engine(trace.model.id)
+        with _room(shelf, engine, "proof", trace):
+            found = analysis.agreement(engine, trace)
         told = ("identical", "first", "compared", "first_difference", "margin", "dtype", "device", "switched_off")
         ids = {side: getattr(getattr(found, side), "token_id", None) for side in ("ours", "theirs")}
         yield json.dumps({name: getattr(found, name) for name in told} | ids | {"sentence": actions.proof(found)})
@@ -139,7 +150,8 @@ def _proofs(shelf: Shelf) -> list[Endpoint]:
         trace, worst = _read(run), None
         engine = shelf.engine(trace.model.id)
         try:
-            worst = write_again(engine, trace)
+            with _room(shelf, engine, "run", trace):
+                worst = write_again(engine, trace)
             sentence = f"{trace.model.id} still gives its tokens, and its probabilities to within {TOLERANCE}."
         except FormatError as error:  # which is the answer here
             sentence = str(error)
@@ -162,9 +174,16 @@ def _files() -> list[Callable[..., str]]:
 
         Parameters:
             run: A run as JSON Lines, at most 8 MB.
-            form: "csv", "md" (the notebook's table), "html" (the panel, to play offline), "html-plotly" or "jsonl".
+            form: "csv", "md" (a table), "html" (plays offline) or "jsonl", up to 1 MB; POST /keep/html writes any size.
         """
+        if form in FORMS and FORMS[form].is_large:
+            raise RequestError(f"A file with plotly.js in it is not given here: POST the run to /keep/{form}.")
         content = written(form, _read(run))
+        if len(content) > MAX_ANSWER_BYTES:
+            raise RequestError(
+                f"This file has {len(content):,} characters, and at most {MAX_ANSWER_BYTES:,} are given here: POST the "
+                f"run to /keep/{form}."
+            )
         return content if isinstance(content, str) else content.decode("utf-8-sig")
 
     return [check, export]
@@ -178,11 +197,22 @@ def _panel(answer: actions.Answer) -> Iterator[str]:
     return (update["panel"] for update in answer if "panel" in update)
 
 
+def _room(shelf: Shelf, engine: Engine, kind: Kind, trace: Trace) -> Reservation:
+    """The memory that a run takes to be written again, waited for."""
+    waiting = actions.room(shelf, engine, kind, trace.prompt, len(trace.steps), trace.top_k)
+    while True:
+        try:
+            next(waiting)
+        except StopIteration as end:
+            part: Reservation = end.value
+            return part
+
+
 def _read(run: object) -> Trace:
     if not isinstance(run, str):
-        raise RequestError(f"A run has to be JSON Lines in one text, not {type(run).__name__}.")
-    if len(data := run.encode("utf-8", "surrogatepass")) > MAX_BYTES:
-        raise RequestError(f"The run is larger than {MAX_BYTES // 2**20} MB; no larger one is read.")
+        raise RequestError(f"A run has to be JSON Lines in one text, not {kind_of(run)}.")
+    if len(data := run.encode("utf-8", "surrogatepass")) > MAX_RUN_BYTES:
+        raise RequestError(f"The run is larger than {MAX_RUN_BYTES // 2**20} MB; no larger one is read.")
     return read_run(data)
 
 

@@ -3,6 +3,7 @@
 Knows the shelf and the run, not how either works. Every request carries all it needs; nothing is kept between two.
 """
 
+import asyncio
 import json
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
@@ -14,12 +15,12 @@ import gradio as gr
 
 from decoding.errors import BusyError, GreedyscopeError
 from decoding.models.resources import OUT_OF_MEMORY, is_out_of_memory
-from decoding.page.actions import QUESTIONS, awaited, read_link
+from decoding.page.actions import LONG, QUESTIONS, awaited, growing, read_link, ready
 from decoding.page.gradio_compat.liveness import ears, visitor_of
 from decoding.page.http.metrics import Health
 from decoding.page.layout import PROBLEMS, Widgets
 from decoding.page.model_picker import offer_models
-from decoding.run import Run, check_request
+from decoding.run import check_request
 from decoding.serving.model_registry import Shelf
 
 Update = dict[str, str]
@@ -27,10 +28,23 @@ Update = dict[str, str]
 choices that there may be, and under "loads" whether a load is waited for.
 """
 
+_LOOK_SECONDS = 0.2
 _BUTTONS_JS = "(running) => [!running, running].map((interactive) => ({ __type__: 'update', interactive }))"
 _BUSY_JS = f"() => ({_BUTTONS_JS})(true)"
 _FAULT = "Something went wrong on the server. Press Run to try again."
 _LOST = "The connection to the server was lost. Press Run to try again."
+
+
+_FIELDS = "(prompt, steps, choices, model)"
+_TELL = 'document.querySelector("#panel .gs")?.dispatchEvent(new CustomEvent'
+_DRAFTED_JS = f"{_FIELDS} => {{ {_TELL}('drafted', {{ detail: {{ prompt, steps, choices, model }} }})); }}"
+_ASKED_JS = f"""{_FIELDS} => {{
+    {_TELL}("asked", {{ detail: {{ prompt, steps, choices, model }} }}));
+    return ({_BUSY_JS})();
+}}"""
+_FOLLOW_JS = """() => document.querySelector("#panel .gs").fieldsOfRun().map(
+    (value) => (value === null ? { __type__: "update" } : value),
+)"""
 
 
 def _ended_js(reason: str, message: str) -> str:
@@ -52,18 +66,21 @@ def connect(page: gr.Blocks, w: Widgets, shelf: Shelf, health: Health) -> None:
                 yield update
 
     pressed = partial(gr.on, [w.run.click, w.prompt.submit])
-    started = [_start(w, pressed, run, [w.prompt, w.steps, w.choices, w.model])]
+    fields: list[Any] = [w.prompt, w.steps, w.choices, w.model]
+    started = [_start(w, pressed, run, fields)]
     for name, question in QUESTIONS.items():
         # Gradio hands the panel's words to a parameter of this type.
-        async def ask(event: gr.EventData, visitor: gr.Request, question: Any = question) -> AsyncIterator[Any]:
-            async with aclosing(
-                _attended(page, health, visitor, lambda: _shown(question(shelf, event._data), "forced"))
-            ) as updates:
+        async def ask(
+            event: gr.EventData, visitor: gr.Request, question: Any = question, is_long: bool = name in LONG
+        ) -> AsyncIterator[Any]:
+            def work() -> Generator[Any, None, None]:
+                return _shown(question(shelf, event._data), "forced")
+
+            async with aclosing(_attended(page, health, visitor, work, is_long=is_long)) as updates:
                 async for update in updates:
                     yield update
 
         started.append(_start(w, getattr(w.panel, name), ask, []))
-    fields = [w.prompt, w.steps, w.choices, w.model]
 
     def fill(event: gr.EventData) -> list[Any]:
         """The fields as the link has them; where it is broken, or of a model that is not here, they stay."""
@@ -74,6 +91,7 @@ def connect(page: gr.Blocks, w: Widgets, shelf: Shelf, health: Health) -> None:
         return [named.prompt, named.steps, named.choices, named.model if named.model in shelf.names else gr.skip()]
 
     w.panel.link(fill, None, fields, show_progress="hidden", api_visibility="private", queue=False)
+    _tie(w, fields)
     w.stop.click(None, None, [w.run, w.stop], js=_ended_js("stopped", ""), cancels=started)
 
     for button, example in w.examples:
@@ -82,10 +100,16 @@ def connect(page: gr.Blocks, w: Widgets, shelf: Shelf, health: Health) -> None:
     for button, text in w.recorded:
         button.click(None, None, [w.panel], js=f"() => {json.dumps(text)}", cancels=started)
 
-    def loading() -> Iterator[Any]:
-        """Word of the first model's loading to whoever opens the page meanwhile."""
+    async def loading() -> AsyncIterator[Any]:
+        """Word of the first model's loading to whoever opens the page meanwhile. It waits in no thread."""
+        first, said = shelf.names[0], ""
+        future = shelf.request(first)
+        while not future.done():
+            if (word := shelf.word(first)) != said:
+                yield _value({"notice": (said := word), "loads": "yes"})
+            await asyncio.sleep(_LOOK_SECONDS)
         try:
-            yield from map(_value, awaited(shelf, shelf.names[0]))
+            yield _value(ready(future.result()))
         except GreedyscopeError as error:
             yield _value({"notice": "", "model": str(error)})  # where a run would say it too
 
@@ -93,12 +117,21 @@ def connect(page: gr.Blocks, w: Widgets, shelf: Shelf, health: Health) -> None:
     page.load(loading, None, [w.panel], show_progress="hidden", api_visibility="private", concurrency_limit=None)
 
 
+def _tie(w: Widgets, fields: list[Any]) -> None:
+    """Let the panel know what stands in the fields, and the fields follow the run that the panel shows: in the browser
+    alone.
+    """
+    options: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    gr.on([field.change for field in fields], None, fields, None, js=_DRAFTED_JS, **options)
+    w.panel.follow(None, None, fields, js=_FOLLOW_JS, **options)
+
+
 def _start(w: Widgets, on: Callable[..., Any], handler: Callable[..., Any], inputs: list[Any]) -> Any:
     """Have `handler` answer a listener, the buttons locked meanwhile.
 
     They are turned in the browser: a second click finds them locked, and no failure leaves them so.
     """
-    on(None, None, [w.run, w.stop], js=_BUSY_JS)
+    on(None, inputs or None, [w.run, w.stop], js=_ASKED_JS if inputs else _BUSY_JS)
     started = on(
         handler,
         inputs,
@@ -114,10 +147,15 @@ def _start(w: Widgets, on: Callable[..., Any], handler: Callable[..., Any], inpu
 
 
 async def _attended(
-    page: gr.Blocks, health: Health, visitor: gr.Request, work: Callable[[], Generator[Any, None, None]]
+    page: gr.Blocks,
+    health: Health,
+    visitor: gr.Request,
+    work: Callable[[], Generator[Any, None, None]],
+    *,
+    is_long: bool = False,
 ) -> AsyncGenerator[Any, None]:
     """What `decoding.serving.stream` yields, with the line's words as the panel takes them."""
-    who: Any = {"visitor": visitor_of(visitor), "is_heard": ears(page, visitor.session_hash)}
+    who: Any = {"visitor": visitor_of(visitor), "is_heard": ears(page, visitor.session_hash), "is_long": is_long}
     try:
         async with aclosing(health.attend(work, say=_notice, beat=gr.skip, explains=_explains, **who)) as updates:
             async for update in updates:
@@ -159,7 +197,4 @@ def _value(update: Update) -> Any:
 def _run(shelf: Shelf, prompt: Any, steps: Any, choices: Any, model: Any) -> Iterator[Update]:
     request = check_request(prompt, steps, choices)
     engine = yield from awaited(shelf, model)
-    text = ""
-    for lines in Run(engine, request).lines():
-        text += lines
-        yield {"panel": text}
+    yield from growing(shelf, engine, request)

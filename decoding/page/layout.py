@@ -38,7 +38,7 @@ def lay_out(shelf: Shelf) -> Widgets:
     examples = json.loads((ASSETS / "examples.json").read_text("utf-8"))
     recorded = {name: (ASSETS / "recorded" / f"{name}.jsonl").read_text("utf-8") for name in RECORDED}
     switch = '<div data-languages role="group" data-text-label="page.language"></div>'
-    gr.HTML(f"<h1>Greedyscope</h1>{switch}", elem_id="title")
+    gr.HTML(f'<h1 translate="no">Greedyscope</h1>{switch}', elem_id="title")
     lead = gr.HTML(elem_id="lead")
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=280):

@@ -6,8 +6,8 @@ from typing import Any
 import gradio as gr
 
 from decoding.i18n import say
+from decoding.limits import MAX_CHOICES, MAX_STEPS
 from decoding.page.layout import RECORDED, Widgets
-from decoding.run import MAX_CHOICES, MAX_STEPS
 
 Word = tuple[gr.blocks.Block, str, str, dict[str, int]]
 """A component, its property that is read, the text's key and the values in it."""

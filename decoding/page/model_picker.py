@@ -5,7 +5,9 @@ closed list is right too. A model that cannot be had stands in it with the reaso
 chosen all the same, Run says why in a sentence, or has it where the reason has passed. Knows no run.
 """
 
+import asyncio
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import gradio as gr
@@ -34,8 +36,17 @@ _FORGET_JS = """() => {
 def offer_models(page: gr.Blocks, w: Widgets, shelf: Shelf) -> None:
     """Keep the list and the line about the chosen model as they are."""
 
-    def look() -> str:
+    look_apart = ThreadPoolExecutor(1, "look")  # it asks disk and network, which may take seconds
+    under_way: asyncio.Future[str] | None = None
+
+    def offers_now() -> str:
         return json.dumps([(offer.label, offer.name) for offer in shelf.offers()])
+
+    async def look() -> str:
+        nonlocal under_way
+        if under_way is None or under_way.done():  # whoever asks meanwhile is told the same
+            under_way = asyncio.get_running_loop().run_in_executor(look_apart, offers_now)
+        return await asyncio.shield(under_way)
 
     offers = gr.Textbox(visible=False)  # in English: the browser words them
     options: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}

@@ -13,6 +13,8 @@ from decoding.assets import ASSETS
 __all__ = ["ASSETS", "page_css", "page_head", "panel", "slot"]
 
 
+# No browser makes telephone numbers of token ids.
+_PLAIN = '<meta name="format-detection" content="telephone=no, date=no, address=no, email=no">'
 _FRAMED = """<script>
 if (new URLSearchParams(location.search).get("embed") === "1") document.documentElement.classList.add("embedded");
 </script>"""
@@ -22,8 +24,8 @@ def panel(value: str, models: Sequence[str]) -> gr.HTML:
     """The panel, fed with the growing JSON Lines of one run; `models` are those that can be asked beside another."""
     return gr.HTML(
         value,
-        html_template=assets.panel_html(),
-        js_on_load=f"{assets.page_script()}\nstartPanel(element, props, watch, trigger);",
+        html_template=assets.panel_html(page=True),
+        js_on_load=f"{assets.page_script()}\nstartPanel(element, props, watch, trigger, ON_PAGE);",
         elem_id="panel",
         words="",
         models=json.dumps(list(models)),
@@ -49,4 +51,4 @@ def page_head() -> str:
     script = assets.plotly_js()
     gr.set_static_paths([script])  # this one file; never its folder, since everything in it would be public
     outliving = f"<script>{assets.read('connection.js')}</script>"
-    return f'{_FRAMED}{outliving}<script defer src="gradio_api/file={script.as_posix()}"></script>'
+    return f'{_PLAIN}{_FRAMED}{outliving}<script defer src="gradio_api/file={script.as_posix()}"></script>'

@@ -6,21 +6,26 @@ other request. The panel's `links.js` writes the same.
 
 import base64
 import json
+import re
 import zlib
-from typing import Annotated
-
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
-from pydantic.dataclasses import dataclass
+from dataclasses import dataclass
+from typing import Any
 
 from decoding.errors import FormatError
+from decoding.limits import (
+    MAX_LINK_BYTES,
+    MAX_LINK_CHARACTERS,
+    MAX_NOTE_CHARACTERS,
+    MAX_PROMPT_CHARACTERS,
+    MAX_STEPS,
+    MAX_VOCABULARY,
+)
 
 VERSION = "1"
-MAX_CHARACTERS = 8_000
-_MAX_BYTES = 300_000
-"""What a link may unpack to: a few letters can be made to unpack to gigabytes."""
+_LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,8}")
 
 
-@dataclass(frozen=True, slots=True, config=ConfigDict(extra="forbid", strict=True))
+@dataclass(frozen=True, slots=True)
 class Link:
     """What a link says: the request, the step that was looked at, and the page's language ("" is the reader's own)."""
 
@@ -28,12 +33,11 @@ class Link:
     prompt: str
     steps: int
     choices: int
-    forced: Annotated[list[Annotated[list[int], Field(min_length=2, max_length=2)]], Field(max_length=256)]
-    step: Annotated[int, Field(ge=0)] = 0
-    language: Annotated[str, Field(pattern=r"\A([a-z]{2,3}(-[A-Za-z0-9]{2,8})*)?\z")] = ""
+    forced: list[list[int]]
+    step: int = 0
+    language: str = ""
 
 
-_LINK = TypeAdapter(Link)
 _FIELDS = ("model", "prompt", "steps", "choices", "forced", "step", "language")
 _OPTIONAL = 1
 """So many of the last fields may be missing: links that were sent before there were such fields still open."""
@@ -50,19 +54,42 @@ def to_link(link: Link) -> str:
 
 def from_link(value: str) -> Link:
     """What `to_link` wrote. Raises FormatError for a link that is cut, forged, too long or of another version."""
-    if len(value) > MAX_CHARACTERS:
-        raise FormatError(f"This link is {len(value):,} characters long; at most {MAX_CHARACTERS:,} are read.")
+    if len(value) > MAX_LINK_CHARACTERS:
+        raise FormatError(f"This link is {len(value):,} characters long; at most {MAX_LINK_CHARACTERS:,} are read.")
     if not value.startswith(VERSION):
         raise FormatError("This link is of a version that this page does not know. Type the prompt instead.")
     try:
         packed = base64.b64decode(value[1:] + "=" * (-len(value[1:]) % 4), altchars=b"-_", validate=True)
         unpacker = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
-        text = unpacker.decompress(packed, _MAX_BYTES)
+        text = unpacker.decompress(packed, MAX_LINK_BYTES)
         fields = json.loads(text.decode())
         if not unpacker.eof or not isinstance(fields, list) or not 0 <= len(_FIELDS) - len(fields) <= _OPTIONAL:
             raise ValueError
-        return _LINK.validate_json(json.dumps(dict(zip(_FIELDS, fields, strict=False))))
-    except (ValueError, zlib.error, RecursionError, ValidationError):
+        return _link(dict(zip(_FIELDS, fields, strict=False)))
+    except (ValueError, zlib.error, RecursionError):
         raise FormatError(
             "This link is broken: it is cut short or altered. Ask for it again, or type the prompt."
         ) from None
+
+
+def _link(fields: dict[str, Any]) -> Link:
+    """Raises ValueError at the first field that is none. Numbers of steps and choices are the request's to refuse."""
+    model, prompt, forced, language = (fields.get(name, "") for name in ("model", "prompt", "forced", "language"))
+    _check(type(model) is str and len(model) <= MAX_NOTE_CHARACTERS)
+    _check(type(prompt) is str and len(prompt) <= MAX_PROMPT_CHARACTERS)
+    f"{model}{prompt}".encode()  # UnicodeEncodeError, a ValueError, where half a pair of surrogates stands
+    _check(
+        all(type(fields[name]) is int and abs(fields[name]) < MAX_VOCABULARY for name in ("steps", "choices", "step"))
+    )
+    _check(fields["step"] >= 0)
+    _check(type(forced) is list and len(forced) <= MAX_STEPS)
+    for pair in forced:
+        _check(type(pair) is list and len(pair) == 2 and all(type(number) is int for number in pair))
+        _check(all(abs(number) < MAX_VOCABULARY for number in pair))
+    _check(type(language) is str and (language == "" or _LANGUAGE.fullmatch(language) is not None))
+    return Link(**fields)
+
+
+def _check(holds: bool) -> None:
+    if not holds:
+        raise ValueError

@@ -1,19 +1,17 @@
 """One step of a run: what the model said, and what was picked.
 
 Owns `Candidate`, `Step`, and the readout of a forward pass that a step is made of. Knows no run, no model and no page.
-A step may come from anybody, so `check_step` does its sums again.
+`decoding.record.consistency` does the sums of one that comes from anybody again.
 """
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from types import MappingProxyType
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, TypeAdapter
 
-from decoding.errors import FormatError
 from decoding.record.tokens import Hex, Speller, Token
 
 NO_PICKS: Mapping[int, int] = MappingProxyType({})
@@ -157,54 +155,3 @@ def make_step(speller: Speller, readout: StepScores, *, index: int, top_k: int, 
         # The logits are float32, so that further decimals would say nothing.
         log_sums=tuple((power, round(log_sum, 6)) for power, log_sum in readout.log_sums),
     )
-
-
-def check_step(step: Step, number: int, top_k: int) -> None:
-    """Raises FormatError for a step whose numbers contradict each other; `number` is its line."""
-    probabilities = [c.probability for c in step.candidates]
-    margin = probabilities[0] - probabilities[1] if len(probabilities) > 1 else step.margin
-    checks = {
-        f"its index is {step.index}, not {number - 2}": step.index == number - 2,
-        f"it has more than {top_k} candidates": len(probabilities) <= top_k,
-        "its ranks are not 0, 1, 2, …": [c.rank for c in step.candidates] == list(range(len(probabilities))),
-        "its candidates are not ordered by probability": probabilities == sorted(probabilities, reverse=True),
-        "candidates and rest do not sum to 1": abs(math.fsum([*probabilities, step.rest]) - 1) < 1e-6,
-        "a logprob is not the logarithm of its probability": all(map(_agrees, (*step.candidates, step.picked))),
-        "its margin is not the first probability minus the second": abs(margin - step.margin) < 1e-6,
-        "its entropy is negative": not step.entropy < 0,  # NaN is none
-        "it is not forced and did not pick the first candidate": step.forced or step.picked == step.candidates[0],
-        "its pick contradicts its candidates": _fits(step),
-        "its log_sums are not in ascending order of 1 / T, with T = 1 among them": _in_order(step.log_sums),
-        "its candidates have more than the whole probability at a temperature of its log_sums": _within(step),
-    }
-    for complaint, holds in checks.items():
-        if not holds:
-            raise FormatError(f"Line {number} of the run cannot be right: {complaint}.")
-
-
-def _agrees(candidate: Candidate) -> bool:
-    return math.isclose(math.exp(candidate.logprob), candidate.probability, rel_tol=1e-6, abs_tol=1e-300)
-
-
-def _in_order(log_sums: LogSums) -> bool:
-    powers = [power for power, _ in log_sums]
-    return not powers or (1 in powers and all(a < b for a, b in pairwise(powers)))
-
-
-def _within(step: Step) -> bool:
-    """Whether at every temperature the candidates have no more than all there is."""
-    at_one = dict(step.log_sums).get(1, 0.0)
-    for power, log_sum in step.log_sums:
-        logprobs = ((c.logprob + at_one) * power - log_sum for c in step.candidates)
-        if not math.fsum(math.exp(min(logprob, 1)) for logprob in logprobs) < 1 + 1e-4:
-            return False
-    return True
-
-
-def _fits(step: Step) -> bool:
-    """Whether the pick is the candidate of its rank or, of a lower rank, one of the rest."""
-    picked, candidates = step.picked, step.candidates
-    if picked.rank < len(candidates):
-        return picked == candidates[picked.rank]
-    shown = picked.token_id in {c.token_id for c in candidates} - {NO_ID}
-    return not shown and picked.probability <= min(candidates[-1].probability, step.rest + 1e-6)

@@ -1,20 +1,21 @@
 """The record of a run, and JSON Lines both ways.
 
 Owns `Trace` and the one format in which runs are streamed, stored, exported and replayed. Knows no model, no tokenizer
-and no page. Reading is strict, because a run may come from anybody: pydantic checks the types, `check_step` the
-arithmetic.
+and no page. Reading is strict, because a run may come from anybody: `decoding.record.reader` checks the fields,
+`decoding.record.consistency` how they fit together.
 """
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Literal, Protocol
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter
 
 from decoding import export
-from decoding.errors import FormatError
+from decoding.record import json_lines
+from decoding.record.json_lines import FORMAT, VERSION
 from decoding.record.repetition import Loop, find_loops
-from decoding.record.step import NO_ID, STEP, Candidate, ScoredToken, Step, StepScores, check_step, json_line
+from decoding.record.step import NO_ID, Candidate, ScoredToken, Step, StepScores, json_line
 from decoding.record.tokens import Token, join
 
 if TYPE_CHECKING:
@@ -27,11 +28,6 @@ if TYPE_CHECKING:
 
 
 __all__ = ["NO_ID", "Candidate", "ModelInfo", "ScoredToken", "Step", "StepScores", "StopReason", "Trace"]
-
-FORMAT: Literal["greedyscope"] = "greedyscope"
-VERSION: Literal[1] = 1
-MAX_STEPS_READ = 10_000
-"""A run that comes from anybody has at most so many steps: finding its loops takes the square of that."""
 
 StopReason = Literal["steps", "end_of_text", "context_full", "stopped", "error"]
 
@@ -193,55 +189,9 @@ class Trace:
 
         Raises FormatError, naming the line, where the text is cut, altered, of another version, or no run at all.
         """
-        lines = text.split("\n")
-        if lines[-1] == "":
-            lines.pop()
-        if len(lines) < 2:
-            raise FormatError(f"A run has a first and a last line at least; this text has {len(lines)}.")
-        if len(lines) > MAX_STEPS_READ + 2:
-            raise FormatError(f"A run has at most {MAX_STEPS_READ:,} steps; this text has {len(lines) - 2:,}.")
-        header = _read(_HEADER, lines[0], 1)
-        if header.prompt_token_ids != tuple(token.token_id for token in header.prompt_tokens):
-            raise FormatError("Line 1 of the run: prompt_token_ids and prompt_tokens name different ids.")
-        steps = []
-        for number, line in enumerate(lines[1:-1], start=2):
-            step: Step = _read(STEP, line, number)
-            check_step(step, number, header.top_k)
-            steps.append(step)
-        end = _read(_END, lines[-1], len(lines))
-        if len(steps) > header.max_new_tokens or (end.stop_reason == "steps" and len(steps) < header.max_new_tokens):
-            raise FormatError(f"The run cannot be right: of {header.max_new_tokens} steps it has {len(steps)}.")
-        trace = cls(
-            model=header.model,
-            prompt=header.prompt,
-            prompt_tokens=header.prompt_tokens,
-            max_new_tokens=header.max_new_tokens,
-            top_k=header.top_k,
-            steps=tuple(steps),
-            stop_reason=end.stop_reason,
-            message=end.message,
-            note=header.note,
-            remarks=header.remarks,
-        )
-        # A reader who lost the run on its way wrote its last line, and may know of no loops.
-        cut_off = end.stop_reason in ("stopped", "error") and not end.loops
-        if trace.loops != end.loops and not cut_off:
-            raise FormatError(f"Line {len(lines)} of the run cannot be right: its loops are not those of its steps.")
-        return trace
+        fields = json_lines.read(text)
+        return cls(model=ModelInfo(**fields.pop("model")), **fields)
 
 
 _HEADER = TypeAdapter(_Header)
 _END = TypeAdapter(_End)
-
-
-def _read(adapter: TypeAdapter[Any], line: str, number: int) -> Any:
-    try:
-        return adapter.validate_json(line)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        if number == 1 and first["loc"] == ("version",):
-            raise FormatError(
-                f"Line 1 of the run says another version of the format than {VERSION}, the one read here."
-            ) from None
-        place = ".".join(map(str, first["loc"])) or "the line"
-        raise FormatError(f"Line {number} of the run cannot be read: {place}: {first['msg']}.") from None

@@ -1,7 +1,8 @@
 """The line before the model: how many visitors are served at once, who waits, and who is refused.
 
-Owns places, in the order of asking, and how many of them one visitor may have. Knows no run and no page. All
-of it happens in the server's one event loop, except what says otherwise.
+Owns places, in the order of asking, and how many of them one visitor may have. Knows no run and no page. What holds
+the model for long (searches, proofs) has lanes of its own, so that runs pass by those who wait for one. All of it
+happens in the server's one event loop, except what says otherwise.
 """
 
 import asyncio
@@ -19,12 +20,14 @@ SECONDS = 300.0
 """The longest that a visitor may be served, so that one whom nobody listens to ends."""
 OF_A_SESSION = 4
 """Places that one open page or client may have at once: its run, and a few that were stopped in mid-step."""
+LONG_AT_ONCE = 2
+"""Searches, proofs and readings of a text that are served at once, whoever asks for them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Who asks, as far as the server can tell. An `address` is one of the public internet, which a whole school may
-    share, or None: a private one may be a proxy's, behind which is everybody.
+    """Who asks, as far as the server can tell. An `address` may be a whole school's; it is None where only a proxy's is
+    known, behind which is everybody.
     """
 
     session: str | None = None
@@ -34,8 +37,8 @@ class Visitor:
 class Place:
     """A visitor's place. `number` is 0 while being served, else 1 for the next one, and so on."""
 
-    def __init__(self, visitor: Visitor) -> None:
-        self.visitor = visitor
+    def __init__(self, visitor: Visitor, is_long: bool) -> None:
+        self.visitor, self.is_long = visitor, is_long
         self.number = 0
         self._moved = asyncio.Event()
 
@@ -54,7 +57,9 @@ class Place:
 
 
 class Line:
-    """At most `runs` places that are served, and `waiting` that wait; half of all for those of one address."""
+    """At most `runs` places that are served, and `waiting` that wait; half of all for those of one address, and three
+    quarters of those that are served.
+    """
 
     def __init__(self, *, runs: int = RUNS, waiting: int = WAITING, seconds: float = SECONDS) -> None:
         self.runs, self.most_waiting, self.seconds = runs, waiting, seconds
@@ -82,7 +87,7 @@ class Line:
     def waiting(self) -> int:
         return len(self._waiting)
 
-    def enter(self, visitor: Visitor) -> Place:
+    def enter(self, visitor: Visitor, *, is_long: bool = False) -> Place:
         """A place, to `leave` in the end. Raises BusyError where the line is full, or the visitor has enough of it."""
         self.check_open()
         self._check_share(visitor)
@@ -91,7 +96,7 @@ class Line:
                 f"The server is full: it serves {self.runs} at once and lets {self.most_waiting} wait. Nothing of "
                 "yours is lost. Press Run again in half a minute."
             )
-        place = Place(visitor)
+        place = Place(visitor, is_long)
         self._waiting.append(place)
         self._serve()
         return place
@@ -118,12 +123,23 @@ class Line:
             )
 
     def _serve(self) -> None:
-        while self._waiting and self.ends_at == inf and len(self._served) < self.runs:
-            place = self._waiting.popleft()
+        while place := next(filter(self._may_be_served, self._waiting), None):
+            self._waiting.remove(place)
             self._served.add(place)
             place.move(0)
         for number, place in enumerate(self._waiting, start=1):
             place.move(number)
+
+    def _may_be_served(self, place: Place) -> bool:
+        if self.ends_at < inf or len(self._served) >= self.runs:
+            return False
+        if place.is_long and sum(one.is_long for one in self._served) >= LONG_AT_ONCE:
+            return False
+        address = place.visitor.address
+        theirs = [one for one in self._served if address and one.visitor.address == address]
+        if place.is_long and any(one.is_long for one in theirs):
+            return False
+        return len(theirs) < max(1, self.runs * 3 // 4)
 
 
 def sentence(place: Place) -> str:

@@ -5,6 +5,7 @@ Owns the labels. Knows the catalogue, the disk, the network and the memory, and 
 said when it is asked.
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -17,19 +18,28 @@ from decoding.models.catalogue import Entry, millions, size
 from decoding.models.resources import free_disk, total_memory
 from decoding.serving.model_registry import Look, Offer
 
-_ASK_AGAIN_SECONDS = 5.0
+ASK_AGAIN_SECONDS = 20.0
+"""So the Hub is asked three times a minute at most, however many pages are opened."""
 
 
 def looking(entries: Sequence[Entry], *, dtype: str) -> Look:
-    """A look at the operator's list; whether the Hub answers is asked every five seconds at most."""
+    """A look at the operator's list; whether the Hub answers is asked seldom, and by one at a time: meanwhile the
+    others are told what it said before.
+    """
     lock = threading.Lock()
-    asked = [-_ASK_AGAIN_SECONDS, False]
+    asked = -math.inf
+    answer: bool | None = None
 
     def online() -> bool:
-        with lock:
-            if time.monotonic() - asked[0] > _ASK_AGAIN_SECONDS:
-                asked[:] = [time.monotonic(), hub.reachable()]
-            return bool(asked[1])
+        nonlocal asked, answer
+        if lock.acquire(blocking=answer is None):
+            try:
+                if time.monotonic() - asked >= ASK_AGAIN_SECONDS:
+                    asked = time.monotonic()
+                    answer = hub.reachable()
+            finally:
+                lock.release()
+        return bool(answer)
 
     return lambda ready: [_offer(hub.learned(entry), entry.name in ready, dtype, online) for entry in entries]
 

@@ -6,7 +6,6 @@ letting go of what another needs the room of. Knows no torch: it is given a load
 
 import gc
 import logging
-import re
 import threading
 import weakref
 from collections import OrderedDict
@@ -17,33 +16,19 @@ from dataclasses import dataclass
 from decoding.cancellation import LeftError, check_left
 from decoding.engines import Engine
 from decoding.errors import GreedyscopeError, ModelError, RequestError, RoomError
+from decoding.models.catalogue import size
 from decoding.models.resources import DID_NOT_FIT, is_out_of_memory
+from decoding.serving.memory_budget import MemoryBudget, Reservation
+from decoding.serving.offers import Look, Offer
+from decoding.serving.sentences import without_paths
+
+__all__ = ["Loader", "Look", "Offer", "Report", "Shelf"]
 
 Report = Callable[[str, float | None], None]
 Loader = Callable[[str, Report], Engine]
 
 _POLL_SECONDS = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """A model as it stands in the list that people choose from: a label, and why it cannot be had now, if it cannot."""
-
-    name: str
-    label: str
-    why_not: str = ""
-
-
-Look = Callable[[Sequence[str]], Sequence[Offer]]
-"""Is given the names of the models in memory, and looks at disk and network; may take some seconds."""
-
-
-_PATH = re.compile(r"(?<![\w/:.])(?:[A-Za-z]:\\|/)(?:[^\s/\\'\"()]+[/\\])+([^\s/\\'\"():]*)")
-
-
-def without_paths(sentence: str, but: Sequence[str]) -> str:
-    """A sentence for strangers: of each path only its last part, except of the names in `but`, which they are shown."""
-    return _PATH.sub(lambda found: found[0] if found[0] in but else f"…/{found[1]}", sentence)
+_UNBOUNDED = 2**60
 
 
 @dataclass(slots=True, eq=False)
@@ -65,9 +50,23 @@ class Shelf:
     longer.
     """
 
-    def __init__(self, loader: Loader, names: Sequence[str], look: Look | None = None) -> None:
+    def __init__(
+        self,
+        loader: Loader,
+        names: Sequence[str],
+        look: Look | None = None,
+        *,
+        memory: MemoryBudget | None = None,
+        needs: Callable[[str], int] = lambda name: 0,
+        measure: Callable[[], int] | None = None,
+    ) -> None:
+        """`memory` is what models and requests take from, `needs` how much of it a model will take, and `measure` what
+        the process takes now.
+        """
         self.names = tuple(names)
-        self._loader, self._look = loader, look
+        self.memory = memory or MemoryBudget(_UNBOUNDED)
+        self._loader, self._look, self._needs, self._measure = loader, look, needs, measure
+        self._parts: dict[str, Reservation] = {}
         self._lock = threading.Lock()
         self._one_at_a_time = threading.Lock()
         self._engines: OrderedDict[str, Engine] = OrderedDict()  # the one used last comes last
@@ -96,6 +95,12 @@ class Shelf:
         self._leave(load)
         return load.future
 
+    def load_here(self, name: str) -> None:
+        """Load a model in this thread, before anybody asks for it. Raises what the loader raises."""
+        engine = self._loader(name, lambda *_: None)
+        with self._lock:
+            self._engines[name] = engine
+
     def wait(self, name: object) -> Iterator[str]:
         """Word of a load while it goes on, each sentence once; ends when the model is ready. Raises what the load
         raised.
@@ -117,6 +122,12 @@ class Shelf:
         finally:
             self._leave(load)
 
+    def word(self, name: str) -> str:
+        """How far a load is; "" where there is none."""
+        with self._lock:
+            load = self._loading.get(name)
+        return self._word(name, load) if load else ""
+
     def engine(self, name: object) -> Engine:
         """The model, loaded; waits for it."""
         return self.request(name).result()
@@ -124,8 +135,9 @@ class Shelf:
     def _join(self, name: object) -> _Load:
         """A model's load, with one more who waits for it; it begins where there is none yet."""
         if not isinstance(name, str) or name not in self.names:
+            named = name[:80] if isinstance(name, str) else ""
             raise RequestError(
-                f'The model "{str(name)[:80]}" is not offered here. Choose one of: {", ".join(self.names)}.',
+                f'The model "{named}" is not offered here. Choose one of: {", ".join(self.names)}.',
                 field="model",
             )
         with self._lock:
@@ -196,7 +208,7 @@ class Shelf:
         """Load a model; where it does not fit, let go of others, one after another, and try again."""
         while True:
             try:
-                return self._loader(name, report)
+                return self._load_within_budget(name, report)
             except RoomError:
                 if not self._let_go():
                     raise
@@ -205,6 +217,27 @@ class Shelf:
                     raise
                 if not self._let_go():
                     raise RoomError(DID_NOT_FIT.format(model=name)) from error
+
+    def _load_within_budget(self, name: str, report: Report) -> Engine:
+        """Load a model into memory that was taken before. Raises RoomError where there is none."""
+        foreseen, before = self._needs(name), self._measure() if self._measure else 0
+        part = self.memory.take_for_model(foreseen)
+        if part is None:
+            raise RoomError(
+                f"{name} needs {size(foreseen)} of memory, and {size(self.memory.for_requests)} of the server's "
+                f"{size(self.memory.total)} is free. Choose a smaller model."
+            )
+        try:
+            engine = self._loader(name, report)
+        except BaseException:
+            part.release()
+            raise
+        if self._measure and self.memory.is_idle:  # then the process has grown by this model alone
+            grown = max(0, self._measure() - before)
+            part.resize(min(grown, foreseen) if foreseen else grown)
+            self.memory.settle(self._measure())
+        self._parts[name] = part
+        return engine
 
     def _let_go(self) -> bool:
         """Forget the model that was used longest ago, but neither the one used last nor one that somebody holds.
@@ -217,6 +250,8 @@ class Shelf:
                 held = weakref.ref(self._engines.pop(name))
                 gc.collect()  # a model is full of circles
                 if (engine := held()) is None:
+                    if part := self._parts.pop(name, None):
+                        part.release()
                     return True
                 self._engines[name] = engine  # still at work somewhere
                 for later in order[order.index(name) + 1 :]:

@@ -17,6 +17,8 @@ from typing import Any
 
 from decoding import cancellation
 from decoding.errors import BusyError
+from decoding.models.malloc import give_back
+from decoding.serving import memory_budget
 from decoding.serving.admission import Line, Visitor, sentence, sharing
 
 PAUSE_SECONDS = 0.15
@@ -36,6 +38,7 @@ async def attend(
     visitor: Visitor,
     is_heard: Callable[[], bool] = lambda: True,
     explains: Callable[[Any], bool] = lambda update: False,
+    is_long: bool = False,
 ) -> AsyncGenerator[Any, None]:
     """The `visitor`'s place in line as `say` words it, and then what `work` yields. Of texts that follow each other
     closely only the last is handed on, since each holds those before it; but never is the first overtaken, by which the
@@ -45,12 +48,13 @@ async def attend(
     Ends where what was sent `is_heard` no longer. Raises BusyError where the line has no place for the visitor, or the
     work takes longer than the line allows; and what `work` raises. Closing this ends the work after the step under way.
     """
-    place = line.enter(visitor)
+    place = line.enter(visitor, is_long=is_long)
     loop, come = asyncio.get_running_loop(), asyncio.Queue[Any]()
     left, started = threading.Event(), False
 
     def write() -> None:
         cancellation.bear(left)
+        memory_budget.bear(visitor.address)
         end = _End()
         try:
             with closing(work()) as items:
@@ -61,6 +65,8 @@ async def attend(
             pass
         except BaseException as error:
             end = _End(error)
+        if line.served <= 1:
+            give_back()  # what a search held would stay with the process
         _tell(loop, line.leave, place)
         _tell(loop, come.put_nowait, end)
 

@@ -168,7 +168,7 @@ def test_nothing_asks_a_server_that_is_not_there(offline) -> None:
     page = offline(RECORDED)
     assert page.locator("[role=tab]").all_inner_texts() == [
         "Table",
-        "Lesson",
+        "Formulas",
         "Closest calls and loops",
         "How to read this",
     ]

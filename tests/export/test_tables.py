@@ -4,12 +4,14 @@ import csv
 import io
 import math
 from dataclasses import replace
+from html import unescape
 
 import pytest
 from markdown_it import MarkdownIt
 
 import decoding
 from decoding.export import summary, to_csv, to_csv_file, to_markdown, to_table
+from decoding.export.words import label
 from decoding.record.tokens import visible
 from decoding.record.trace import Candidate, Trace
 from tests.fakes import END, NASTY, ScriptedEngine
@@ -34,7 +36,7 @@ def test_a_row_a_candidate() -> None:
     assert list(read[0]) == COLUMNS
     assert len(read) == 3 * 4
     for row, (step, c) in zip(read, ((s, c) for s in trace.steps for c in s.candidates), strict=True):
-        assert (int(row["step"]), int(row["rank"]), int(row["token_id"])) == (step.index, c.rank, c.token_id)
+        assert (int(row["step"]), int(row["rank"]), int(row["token_id"])) == (step.index + 1, c.rank + 1, c.token_id)
         assert (float(row["probability"]), float(row["logprob"])) == (c.probability, c.logprob)  # to the last digit
         assert (row["picked"], row["forced"]) == (str(c.rank == 0), "False")
         assert (float(row["rest"]), float(row["entropy"])) == (step.rest, step.entropy)
@@ -71,6 +73,33 @@ def test_partial_characters_keep_their_bytes() -> None:
     assert (row["text"], row["bytes"]) == ("\ufffd", "ed")
 
 
+def test_a_token_that_completes_a_character_is_shown_as_that_character() -> None:
+    script = [{2 + 0xEC: 0.9, " most": 0.05}, {2 + 0x9E: 0.9}, {2 + 0x90: 0.8, 2 + 0x91: 0.1, " most": 0.05}]
+    lines = decoding.trace(ScriptedEngine(script), "a", max_new_tokens=3, top_k=3).to_markdown().splitlines()
+    cells = [unescape(line).split(" | ")[1:3] for line in lines[2:]]
+    first = [row[0].split(" (")[0] for row in cells]
+    assert first == ["⟨EC⟩", "⟨9E⟩", "자⟨+90⟩"]
+    assert cells[2][1].startswith("작⟨+91⟩ (")
+
+
+@pytest.mark.parametrize(
+    ("text", "data", "before", "said"),
+    [
+        ("\ufffd", b"\xec\x9e", b"", "⟨EC 9E⟩"),
+        ("\ufffd", b"\x90", b"\xec\x9e", "자⟨+90⟩"),
+        ("\ufffd", b"\x90\xec", b"\xec\x9e", "자⟨+90⟩⟨EC⟩"),
+        ("\ufffd", b"\x8e", b"\xf0\x9f", "⟨8E⟩"),
+        ("\ufffd", b"\x89", b"\xf0\x9f\x8e", "🎉⟨+89⟩"),
+        ("\ufffd", b" \xf0\x9f", b"", "·⟨F0 9F⟩"),
+        ("\ufffd", b"\x90", b"", "⟨90⟩"),
+        ("\ufffd", b"\xff", b"\xec\x9e", "⟨FF⟩"),
+        (" most", None, b"\xec\x9e", "·most"),
+    ],
+)
+def test_labels_of_split_characters(text: str, data: bytes | None, before: bytes, said: str) -> None:
+    assert label(text, data, before) == said
+
+
 def test_what_a_spreadsheet_takes_for_a_formula_but_is_a_number_that_is_none() -> None:
     trace = saying("x")
     step = trace.steps[0]
@@ -85,7 +114,7 @@ def test_a_pick_from_beyond_the_candidates_has_its_row() -> None:
     beyond = Candidate(7, "z", 0.01, math.log(0.01), 40)
     read = rows(replace(trace, steps=(replace(step, picked=beyond, forced=True),)))
     picked = [(row["text"], row["rank"], row["picked"], row["forced"]) for row in read]
-    assert picked == [("x", "0", "False", "True"), ("y", "1", "False", "True"), ("z", "40", "True", "True")]
+    assert picked == [("x", "1", "False", "True"), ("y", "2", "False", "True"), ("z", "41", "True", "True")]
 
 
 def test_a_file_has_the_byte_order_mark_and_the_string_has_none() -> None:
@@ -168,7 +197,7 @@ def test_long_texts_are_not_cut() -> None:
         (saying("x"), "1 steps (the step count was reached); log-probability -0.6931, perplexity 2.0000; scripted"),
         (replace(saying("x"), stop_reason="stopped"), "1 steps (stopped); "),
         (replace(saying("x"), stop_reason="context_full"), "1 steps (the context is full); "),
-        (replace(saying("x"), stop_reason="error", message="It broke."), "1 steps (It broke.); "),
+        (replace(saying("x"), stop_reason="error", message="It broke."), "1 steps (ended by an error); "),
         (
             replace(saying("x"), steps=()),
             "0 steps (the step count was reached); log-probability 0.0000, perplexity nan",

@@ -132,3 +132,57 @@ def test_encoders_are_refused(tmp_path: Path, architecture: str, options: dict[s
 
 def test_pictures_are_refused(tmp_path: Path) -> None:
     assert FILES in refusal(saved(tmp_path, "vit", image_size=32))
+
+
+# ---- what greedy decoding does not need, and what is left out
+
+
+@pytest.mark.parametrize(
+    ("settings", "ends"),
+    [
+        ({"num_return_sequences": 4}, set()),
+        ({"max_new_tokens": 0, "eos_token_id": 7}, {7}),
+        ({"cache_implementation": "unheard", "eos_token_id": [7, 9]}, {7, 9}),
+        ({"early_stopping": "yes", "temperature": 0.0}, set()),
+        ({"suppress_tokens": [3], "forced_eos_token_id": 3}, set()),
+        ({"streamer": 1}, set()),
+        ({"eos_token_id": -1}, set()),
+        ({"eos_token_id": [7, None]}, {7}),
+    ],
+    ids=str,
+)
+def test_settings_that_greedy_decoding_does_not_look_at(
+    llama: Path, settings: dict[str, object], ends: set[int]
+) -> None:
+    (llama / "generation_config.json").write_text(json.dumps(settings), "utf-8")
+    engine = decoding.load(str(llama), device="cpu")
+    assert engine.end_ids == ends
+    trace = decoding.trace(engine, "Transformers", max_new_tokens=4, top_k=2)
+    assert decoding.agreement(engine, trace).identical
+    assert decoding.beam_search(engine, "Transformers", max_new_tokens=3, num_beams=2, top_k=2).steps
+
+
+def test_an_adapter_beside_a_model_is_not_applied_and_that_is_said(llama: Path) -> None:
+    (llama / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA"}), "utf-8")
+    why = decoding.load(str(llama), device="cpu").info.why
+    assert why.endswith("; the adapter beside it (adapter_config.json) is not applied")
+
+
+@pytest.mark.parametrize("more", [(), ("config.json", "tokenizer.json")], ids=["alone", "with a configuration"])
+def test_an_adapter_alone_is_no_model(llama: Path, more: tuple[str, ...]) -> None:
+    for path in llama.iterdir():
+        if path.name not in more:
+            path.unlink()
+    (llama / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA"}), "utf-8")
+    assert refusal(llama) == (
+        "holds an adapter alone (adapter_config.json), not the model that it was trained on. Merge the two and choose "
+        "the merged folder, or choose another model."
+    )
+
+
+def test_layers_that_the_configuration_does_not_count_are_named(llama: Path) -> None:
+    config = json.loads((llama / "config.json").read_text("utf-8"))
+    (llama / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 1}), "utf-8")
+    assert "weights without a place in this architecture were left out, model.layers.1.input_layernorm.weight" in (
+        decoding.load(str(llama), device="cpu").info.why
+    )

@@ -121,3 +121,25 @@ def test_several_files_add_up(tmp_path: Path):
     for number in (1, 2):
         (tmp_path / f"model-{number}.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(48))
     assert resources.parameters_in(tmp_path) == 24
+
+
+def test_only_what_is_loaded_is_counted(tmp_path: Path):
+    """Mistral's folders hold the weights a second time, others an adapter beside them; a shard may hold more than the
+    index names.
+    """
+    from safetensors.torch import load_file, save_file
+
+    from tests import tiny_models
+
+    network = tiny_models.network("mistral")
+    network.save_pretrained(tmp_path, max_shard_size="20KB")
+    (tmp_path / "original").mkdir()
+    weights = {name: tensor.contiguous().clone() for name, tensor in network.state_dict().items()}
+    for name in ("consolidated", "adapter_model", "onnx", "original/model"):
+        save_file(weights, tmp_path / f"{name}.safetensors", metadata={"format": "pt"})
+    shard = min(tmp_path.glob("model-*"))
+    save_file(load_file(shard) | {"a.classifiers.head": weights["lm_head.weight"]}, shard, metadata={"format": "pt"})
+    real = sum(p.numel() for p in network.parameters())
+    assert resources.parameters_in(tmp_path) == real
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})  # which is what is loaded then
+    assert resources.parameters_in(tmp_path) == real

@@ -17,12 +17,15 @@ ROOM = 2**16
 
 
 class Relay:
-    """A wire to a server, which can be cut: what goes over it breaks off, and nobody is let in until it `is_up`."""
+    """A wire to a server, which can be cut: what goes over it breaks off, and nobody is let in until it `is_up`.
+    While it `holds`, nothing comes from the server, as behind a proxy that waits for the end of an answer.
+    """
 
     def __init__(self, url: str) -> None:
         to = urlsplit(url)
         self.to, self.is_up = (to.hostname, to.port), True
         self.ends: list[socket.socket] = []
+        self.holds = threading.Event()
         self.door = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self.door.getsockname()[1]}/"
         threading.Thread(target=self._let_in, daemon=True).start()
@@ -43,11 +46,13 @@ class Relay:
                 there = socket.create_connection(self.to)
                 self.ends += [here, there]
                 for one, other in ((here, there), (there, here)):
-                    threading.Thread(target=self._pass, args=(one, other), daemon=True).start()
+                    threading.Thread(target=self._pass, args=(one, other, one is there), daemon=True).start()
 
-    def _pass(self, one: socket.socket, other: socket.socket) -> None:
+    def _pass(self, one: socket.socket, other: socket.socket, is_answer: bool) -> None:
         with suppress(OSError):
             while part := one.recv(ROOM):
+                while is_answer and self.holds.is_set() and self.is_up:
+                    threading.Event().wait(0.05)
                 other.sendall(part)
         for end in (one, other):
             with suppress(OSError):
@@ -92,7 +97,9 @@ def test_a_run_outlives_its_server_and_the_page_goes_on(browser: Browser) -> Non
             expect(page.locator(".gs-chip")).to_have_count(3)
             relay.cut()
             state = page.locator(".gs-state")
-            expect(state).to_contain_text("3단계, 서버와 연결이 끊겼습니다. ‘실행’을 눌러 다시 해 보세요.")
+            expect(state).to_contain_text("3단계, 오류로 끝남 · 로그 확률")
+            message = page.locator(".gs-message")  # a sentence has a line of its own
+            expect(message).to_have_text("서버와 연결이 끊겼습니다. ‘실행’을 눌러 다시 해 보세요.")
             expect(page.locator("#run")).to_be_enabled()
             with page.expect_event("requestfailed", lambda request: "queue/join" in request.url):
                 page.click("#run")

@@ -177,7 +177,9 @@ def test_a_file_is_replayed_without_a_model(visit: Visit, trace: decoding.Trace)
             page.locator(".gs-chip").last.click()
             expect(page.locator(".gs-step-title")).to_have_text("Step 6 of 6: \\u0001")
             page.click("#gs-tab-compare")
-            expect(page.locator(".gs-list tr[aria-current] td").nth(1)).to_have_text("replayed from <b>run</b>.jsonl")
+            expect(page.locator(".gs-list tr[aria-current] td").nth(1)).to_contain_text(
+                "replayed from <b>run</b>.jsonl"
+            )
             ready.set()
             expect(page.locator("#notice")).to_be_hidden()
     finally:

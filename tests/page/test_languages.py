@@ -99,8 +99,8 @@ def test_the_server_is_heard_in_korean(url: str, visit: Visit) -> None:
             "실행의 3번째 줄이 맞지 않습니다: 단계 번호가 7인데 1일 자리입니다.",
         ),
         (
-            "Line 1 of the run cannot be read: format: Field required.",
-            "실행의 1번째 줄을 읽을 수 없습니다: format: 빠져 있음.",
+            "Line 1 of the run cannot be read: format: it is missing.",
+            "실행의 1번째 줄을 읽을 수 없습니다: format: 빠져 있습니다.",
         ),
     ],
 )
@@ -112,7 +112,7 @@ def test_what_is_filled_into_a_sentence_is_korean_too(url: str, visit: Visit, se
 def test_the_language_is_chosen_remembered_and_kept_in_the_link(url: str, visit: Visit) -> None:
     page = visit(url)
     choose(page, "ko")
-    expect(page.locator(".gs-badge")).to_have_text("녹화")
+    expect(page.locator(".gs-badge")).to_have_text("기록")
     page.wait_for_url("**/?language=ko")
     page.reload()
     expect(page.locator("#stop")).to_have_text("중지")

@@ -96,7 +96,7 @@ def test_a_student_takes_the_tour(url: str, visit: Visit, language: str, width: 
     student.at(7, "repeats")
     page.click("#example-repeats")
     expect(page.locator("#prompt textarea")).to_have_value(EXAMPLES["repeats"])
-    student.run(12)
+    student.run(40)
     expect(page.locator(".gs-point")).to_have_text(student.say("point.repeats"))
     student.go_on()
     student.at(8, "predict")

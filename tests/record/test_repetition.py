@@ -132,4 +132,4 @@ def test_a_record_without_ids_has_no_loops() -> None:
 def test_far_too_many_steps_are_refused_before_they_are_read() -> None:
     with pytest.raises(decoding.FormatError) as refused:
         Trace.from_jsonl("{}\n" * 10_003)
-    assert str(refused.value) == "A run has at most 10,000 steps; this text has 10,001."
+    assert str(refused.value) == "A run has at most 1,000 steps; this text has 10,001."

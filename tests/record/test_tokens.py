@@ -1,6 +1,8 @@
 """Ids to text for people: the alphabet of bytes, partial characters, spaces, specials, and prompts as they are."""
 
 import json
+from collections.abc import Callable
+from functools import cache, partial
 from typing import Any
 
 import pytest
@@ -11,12 +13,14 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from decoding.engines.local import LocalEngine
 from decoding.models.starter import ensure_starter
+from decoding.models.tokenizer import FileTokenizer, tokenizer_of
 from decoding.record import tokens
 from decoding.record.tokens import Token, Vocabulary, join, piece_bytes, visible
 from tests import tiny_models
 from tests.fakes import NASTY, FakeTokenizer
 
 FAMILY = "👩‍👩‍👧"
+PLAIN: dict[str, bool] = {"skip_special_tokens": False, "clean_up_tokenization_spaces": False}
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +169,7 @@ def test_specials_that_a_person_types_are_recognised(starter_tokenizer: Any) -> 
 
 def test_specials_that_the_tokenizer_adds_are_kept() -> None:
     class Adding(FakeTokenizer):
-        def __call__(self, text: str) -> dict[str, list[int]]:
+        def __call__(self, text: str, *, add_special_tokens: bool = True) -> dict[str, list[int]]:
             return {"input_ids": [1, *super().__call__(text)["input_ids"]]}
 
     assert Vocabulary(Adding()).encode(" most") == [1, 258]
@@ -187,6 +191,134 @@ def test_any_text_joins_as_the_tokenizer_decodes_it(starter: LocalEngine, text: 
 @given(ids=st.lists(st.integers(0, 49151), max_size=12))
 def test_any_ids_join_as_the_tokenizer_decodes_them(starter: LocalEngine, ids: list[int]) -> None:
     assert join(starter.vocabulary.tokens(ids)) == as_the_tokenizer_decodes(starter, ids)
+
+
+# ---- the tokens of a text add up to it
+
+
+def with_added_tokens() -> PreTrainedTokenizerFast:
+    made = tiny_models.tokenizer()
+    made.add_tokens(["ilÖveyou", "đem", "café", "한국어", " tab\u0120x"])
+    return made
+
+
+KINDS: dict[str, Callable[[], PreTrainedTokenizerFast]] = {
+    "byte level": tiny_models.tokenizer,
+    "byte level, added tokens": with_added_tokens,
+    "as Llama's": partial(sentencepiece_like, dropping=True),
+    "as Gemma's": partial(sentencepiece_like, dropping=False),
+    "SentencePiece": tiny_models.sentencepiece,
+    "WordPiece": tiny_models.wordpiece,
+    "ends of words": tiny_models.word_ends,
+}
+
+
+@cache
+def of_kind(kind: str) -> tuple[FileTokenizer, Vocabulary, list[list[int]]]:
+    """A tokenizer, and its ids in groups that are whole characters: bytes of their own come in whole ones only, since
+    the library makes a whole run of them U+FFFD where one is missing.
+    """
+    speaks = tokenizer_of(KINDS[kind]())
+    pieces = {n: speaks.convert_ids_to_tokens(n) for n in range(speaks._tokenizer.get_vocab_size())}
+    of_bytes = {piece: n for n, piece in pieces.items() if piece and piece.startswith("<0x")}
+    groups = [[n] for n, piece in pieces.items() if piece not in of_bytes]
+    if of_bytes:
+        groups += [[of_bytes[f"<0x{byte:02X}>"] for byte in c.encode()] for c in " a\n한é🎉\ufffd"]
+    return speaks, Vocabulary(speaks), groups
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(data=st.data())
+def test_tokens_add_up_to_what_the_tokenizer_decodes(kind: str, data: st.DataObject) -> None:
+    speaks, vocabulary, groups = of_kind(kind)
+    ids = [n for group in data.draw(st.lists(st.sampled_from(groups), max_size=24)) for n in group]
+    whole = speaks.decode(ids, **PLAIN)
+    assert join(vocabulary.tokens(ids)) == whole
+    # As a run has them: a prompt's, and then one at a time.
+    cut = data.draw(st.integers(0, len(ids)))
+    steps = [vocabulary.after(ids[:n]).token(ids[n]) for n in range(cut, len(ids))]
+    assert join([*vocabulary.tokens(ids[:cut]), *steps]) == whole
+    assert vocabulary.tokens(ids[cut:], ids[:cut]) == tuple(steps)
+    assert [token.token_id for token in vocabulary.tokens(ids)] == ids
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_other_ways_to_make_the_same_tokenizer_add_up_too(kind: str) -> None:
+    speaks, vocabulary = KINDS[kind](), Vocabulary(KINDS[kind]())  # transformers' own
+    for text in ("the cat sat.", "a b", " the  cats", "한 é"):
+        ids = speaks(text).input_ids
+        assert join(vocabulary.tokens(ids)) == speaks.decode(ids, **PLAIN)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "pieces"),
+    [
+        ("WordPiece", "The cat playing", ["[CLS]", " the", " cat", " play", "ing", " [SEP]"]),
+        ("ends of words", "the cats the", ["the", " ca", "t", "s", " the"]),
+        ("SentencePiece", "the are", ["<s>", " the", " are"]),
+        ("as Llama's", "a b", ["", "a", " ", "b"]),
+        ("as Gemma's", "a b", ["a", " ", "b"]),
+        ("byte level, added tokens", "café đem", ["café", " ", "đem"]),
+    ],
+)
+def test_a_token_brings_the_space_that_it_has_in_the_text(kind: str, text: str, pieces: list[str]) -> None:
+    speaks, vocabulary, _ = of_kind(kind)
+    assert [token.text for token in vocabulary.tokens(speaks(text)["input_ids"])] == pieces
+
+
+def test_bytes_stay_bytes_after_other_tokens() -> None:
+    speaks, vocabulary, _ = of_kind("as Llama's")
+    ids = [speaks._tokenizer.token_to_id(piece) for piece in ("▁a", "<0xED>", "<0x95>", "<0x9C>", "<0xE2>", "▁b")]
+    tokens_of_it = vocabulary.tokens(ids)
+    assert [token.bytes for token in tokens_of_it] == [None, b"\xed", b"\x95", b"\x9c", b"\xe2", None]
+    assert join(tokens_of_it) == "a한\ufffd b"
+
+
+# ---- a text that goes on from another
+
+
+@pytest.mark.parametrize(
+    ("kind", "prompt", "text"),
+    [
+        *(("SentencePiece", *pair) for pair in (("Trans", "formers"), ("Transform", "er"), ("트", "랜스"))),
+        *(("SentencePiece", *pair) for pair in (("Transformers", " are the"), ("the ", "the"), ("the", "  the"))),
+        *(
+            ("as Llama's", *pair)
+            for pair in (("a", "b"), ("a", " b"), ("a", "  b"), ("a ", "b"), ("a\n", "\nb"), ("한", "é"))
+        ),
+        *(("as Gemma's", *pair) for pair in (("a", "b"), ("a", " b"), ("a", "\n b"))),
+        *(("WordPiece", *pair) for pair in (("the cat", " sat on the mat"), ("the", " transformers are"))),
+        *(("ends of words", *pair) for pair in (("the", " cat"), ("cats", " the cat"))),
+        *(("byte level", *pair) for pair in (("a", "b"), ("한", "국 어"), ("a ", " b"), ("a", "\n\n"))),
+    ],
+)
+def test_what_is_read_is_the_prompt_and_the_text(kind: str, prompt: str, text: str) -> None:
+    speaks, vocabulary, _ = of_kind(kind)
+    before = speaks(prompt)["input_ids"]
+    ids = vocabulary.encode_continuation(text, before, prompt)
+    assert vocabulary.text_after(before, ids) == text
+    whole, start = (speaks.decode(n, **PLAIN) for n in ([*before, *ids], before))
+    assert whole == start + text
+
+
+def test_a_word_goes_on_where_the_whole_begins_with_the_prompt() -> None:
+    speaks = of_kind("WordPiece")[0]
+    before = speaks("the play", add_special_tokens=False)["input_ids"]
+    bare = Vocabulary(_Bare(speaks))
+    assert bare.text_after(before, bare.encode_continuation("ing", before, "the play")) == "ing"
+
+
+class _Bare:
+    """A tokenizer without special tokens around a text."""
+
+    def __init__(self, speaks: FileTokenizer) -> None:
+        self._speaks = speaks
+
+    def __call__(self, text: str, *, add_special_tokens: bool = True) -> Any:
+        return self._speaks(text, add_special_tokens=False)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._speaks, name)
 
 
 # ---- labels

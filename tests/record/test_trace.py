@@ -5,6 +5,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,49 +24,57 @@ texts = st.one_of(st.text(), st.sampled_from([*NASTY.values(), ""]))
 
 
 @st.composite
-def steps(draw: st.DrawFn, index: int) -> Step:
-    weights = draw(st.lists(st.one_of(st.just(0.0), st.floats(1e-9, 1)), min_size=2, max_size=6))
+def vocabularies(draw: st.DrawFn) -> list[Token]:
+    """Some tokens of one tokenizer, the prompt the first of them; or those of a source that printed no ids."""
+    whole = draw(st.lists(texts, min_size=8, max_size=8))
+    parts = draw(st.lists(st.binary(min_size=1, max_size=4), min_size=2, max_size=2))
+    tokens = [(text, None) for text in whole] + [(part.decode("utf-8", "replace"), part) for part in parts]
+    first = draw(st.one_of(st.just(NO_ID), st.integers(0, 10**6)))
+    return [Token(NO_ID if first == NO_ID else first + n, *token) for n, token in enumerate(tokens)]
+
+
+@st.composite
+def steps(draw: st.DrawFn, index: int, tokens: list[Token], top_k: int) -> Step:
+    weights = draw(st.lists(st.one_of(st.just(0.0), st.floats(1e-9, 1)), min_size=top_k + 1, max_size=top_k + 1))
     total = math.fsum(weights) or 1.0
-    shares = sorted((weight / total for weight in weights), reverse=True)
-    *shown, _ = shares
+    shares = sorted((weight / total for weight in weights), reverse=True) if any(weights) else [1.0, *weights[1:]]
+    shown = shares[:top_k]
     candidates = tuple(
-        Candidate(
-            draw(st.integers(NO_ID, 10**6)),
-            draw(texts),
-            share,
-            math.log(share) if share else -math.inf,
-            rank,
-            draw(st.one_of(st.none(), st.binary(max_size=4))),
-        )
-        for rank, share in enumerate(shown)
+        Candidate(token.token_id, token.text, share, math.log(share) if share else -math.inf, rank, token.bytes)
+        for rank, (share, token) in enumerate(zip(shown, draw(st.permutations(tokens)), strict=False))
     )
     forced = draw(st.booleans())
+    entropy = abs(math.fsum(share * math.log(share) for share in shares if share))
     return Step(
         index=index,
         picked=draw(st.sampled_from(candidates)) if forced else candidates[0],
         forced=forced,
         candidates=candidates,
         rest=min(1.0, max(0.0, 1 - math.fsum(shown))),
-        entropy=draw(st.one_of(st.just(math.nan), st.floats(0, 20))),
-        margin=shown[0] - shown[1] if len(shown) > 1 else shown[0],
+        entropy=draw(st.sampled_from([math.nan, entropy])),
+        margin=shares[0] - shares[1],
     )
 
 
 @st.composite
 def traces(draw: st.DrawFn) -> Trace:
-    made = tuple(draw(steps(index)) for index in range(draw(st.integers(0, 3))))
-    ids = st.builds(Token, st.integers(0, 10**6), texts, st.one_of(st.none(), st.binary(max_size=4)))
+    tokens, top_k = draw(vocabularies()), draw(st.integers(1, 5))
+    made = tuple(draw(steps(index, tokens, top_k)) for index in range(draw(st.integers(0, 3))))
+    reason = draw(st.sampled_from(["steps", "end_of_text", "context_full", "stopped", "error"][: 5 if made else 1]))
     return Trace(
         model=draw(st.builds(ModelInfo, texts, texts, texts, texts, texts, texts)),
-        prompt=draw(texts),
-        prompt_tokens=tuple(draw(st.lists(ids, max_size=4))),
-        max_new_tokens=len(made),
-        top_k=max((len(step.candidates) for step in made), default=1),
+        prompt=tokens[0].text,
+        prompt_tokens=() if tokens[0].token_id == NO_ID else (tokens[0],),
+        max_new_tokens=len(made) + (reason == "context_full"),
+        top_k=top_k,
         steps=made,
-        stop_reason=draw(st.sampled_from(["steps", "end_of_text", "context_full", "stopped", "error"])),
-        message=draw(texts),
+        stop_reason=reason,
+        message=draw(texts) if reason == "error" else "",
         note=draw(texts),
     )
+
+
+VOCABULARY = ScriptedEngine().vocabulary
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +98,8 @@ def test_round_trip(trace: Trace) -> None:
 
 @pytest.mark.parametrize("text", NASTY.values(), ids=NASTY)
 def test_nasty_texts_are_one_line_each(run: Trace, text: str) -> None:
-    trace = replace(run, prompt=text, message=text, note=text)
+    tokens = VOCABULARY.tokens(VOCABULARY.encode(text))
+    trace = replace(run, prompt=text, prompt_tokens=tokens, stop_reason="error", message=text, note=text)
     assert len(trace.to_jsonl().split("\n")) == 3 + 2 + 1
     assert Trace.from_jsonl(trace.to_jsonl()) == trace
 
@@ -103,18 +113,12 @@ def test_each_line_is_plain_json_with_the_names_of_the_design(run: Trace) -> Non
     assert end == {"stop_reason": "steps"}
 
 
-def test_infinity_and_nan_are_null_and_come_back(run: Trace) -> None:
-    step = run.steps[0]
-    nothing = replace(step.candidates[2], probability=0.0, logprob=-math.inf)
-    step = replace(
-        step,
-        candidates=(*step.candidates[:2], nothing),
-        rest=step.rest + step.candidates[2].probability,
-        entropy=math.nan,
-    )
-    line = json.loads(step.to_json(), parse_constant=pytest.fail)
+def test_infinity_and_nan_are_null_and_come_back() -> None:
+    sure = decoding.trace(ScriptedEngine([{" most": 1.0}]), "a", max_new_tokens=1, top_k=3)
+    sure = replace(sure, steps=(replace(sure.steps[0], entropy=math.nan),))
+    line = json.loads(sure.steps[0].to_json(), parse_constant=pytest.fail)
     assert (line["candidates"][2]["logprob"], line["entropy"]) == (None, None)
-    back = Trace.from_jsonl(replace(run, steps=(step, *run.steps[1:])).to_jsonl()).steps[0]
+    back = Trace.from_jsonl(sure.to_jsonl()).steps[0]
     assert back.candidates[2].logprob == -math.inf
     assert math.isnan(back.entropy)
 
@@ -186,9 +190,7 @@ def test_spaces_are_shown_only_where_they_tell_two_choices_apart() -> None:
 
 
 def test_fewer_tokens_than_choices() -> None:
-    import torch
-
-    engine = ScriptedEngine([torch.tensor([0.0, 1.0, 2.0])])
+    engine = ScriptedEngine([np.array([0.0, 1.0, 2.0], np.float32)])
     frame = decoding.trace(engine, "a", max_new_tokens=1, top_k=50).to_frame()
     assert list(frame.columns) == ["Input", "Choice 1", "Choice 2", "Choice 3"]
 

@@ -1,7 +1,9 @@
 """The list that people choose from: each model with its size and where it is, or with the reason why not."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from types import SimpleNamespace
 from typing import Any
 
@@ -88,8 +90,40 @@ def test_the_network_is_asked_seldom_and_not_for_what_is_here(machine: Any, monk
     machine.network = True
     look(())
     assert machine.asked == 1
-    clock.now += 6
+    clock.now += 20
     assert look(())[1] == Offer("tiny", "tiny · 2 M · 8 MB to fetch")
     assert machine.asked == 2
     looking([Entry("here", "org/here"), HUB], dtype="auto")(("tiny",))
     assert machine.asked == 2
+
+
+def test_the_hub_is_asked_three_times_a_minute_however_many_pages_are_opened(
+    machine: Any, monkeypatch: pytest.MonkeyPatch
+):
+    """README, “Running it in public”."""
+    clock = SimpleNamespace(now=1000.0)
+    monkeypatch.setattr(availability.time, "monotonic", lambda: clock.now)
+    look: Callable[..., Any] = looking([HUB], dtype="auto")
+    for _ in range(600):  # ten pages a second, for a minute
+        look(())
+        clock.now += 0.1
+    assert machine.asked <= 3
+
+
+def test_while_the_hub_is_asked_the_others_are_told_what_it_said(machine: Any, monkeypatch: pytest.MonkeyPatch):
+    clock = SimpleNamespace(now=1000.0)
+    monkeypatch.setattr(availability.time, "monotonic", lambda: clock.now)
+    look: Callable[..., Any] = looking([HUB], dtype="auto")
+    look(())
+    asked, goes_on = Event(), Event()
+    monkeypatch.setattr(hub, "reachable", lambda: asked.set() or goes_on.wait(60))
+    clock.now += 30
+    with ThreadPoolExecutor() as pool:
+        slow = pool.submit(look, ())
+        try:
+            assert asked.wait(60)
+            told = pool.submit(look, ()).result(20)  # at once
+            assert told[0].why_not == ""
+        finally:
+            goes_on.set()
+        slow.result(60)

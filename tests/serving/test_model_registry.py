@@ -55,6 +55,25 @@ def test_nothing_is_loaded_before_it_is_asked_for() -> None:
     assert loader.asked == []
 
 
+def test_a_model_may_be_loaded_in_the_thread_that_asks() -> None:
+    """Where a GPU is lent, no other thread has it."""
+    threads: list[threading.Thread] = []
+
+    def loader(name: str, report: Report) -> ScriptedEngine:
+        threads.append(threading.current_thread())
+        if name == "two":
+            raise ModelError("two is damaged.")
+        return ScriptedEngine(name=name)
+
+    shelf = Shelf(loader, ["one", "two"])
+    shelf.load_here("one")
+    with pytest.raises(ModelError, match=r"^two is damaged\.$"):
+        shelf.load_here("two")
+    assert threads == [threading.current_thread()] * 2
+    assert shelf.engine("one") is shelf.loaded()[0]
+    assert len(threads) == 2
+
+
 def test_the_thread_of_a_load_ends_with_it() -> None:
     """One that stayed would keep OpenMP's helpers of its own, and every step of the batch's would wait for them."""
     threads: list[threading.Thread] = []

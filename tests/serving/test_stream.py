@@ -231,9 +231,11 @@ def test_a_school_of_forty_behind_one_address_is_let_in() -> None:
         ("8.8.8.8", "8.8.8.8"),
         ("::ffff:8.8.8.8", "8.8.8.8"),
         ("2001:4860:4860:1:2:3:4:5", "2001:4860:4860:0001"),  # one customer's network
-        ("127.0.0.1", None),
-        ("10.1.2.3", None),
-        ("fe80::1%eth0", None),
+        ("127.0.0.1", None),  # where a proxy may be, with everybody behind it
+        ("::1", None),
+        ("127.0.0.2", "127.0.0.2"),
+        ("10.1.2.3", "10.1.2.3"),
+        ("fe80::1%eth0", "fe80:0000:0000:0000"),
         ("testclient", None),
         ("", None),
     ],
@@ -355,3 +357,24 @@ def test_whom_nobody_hears_is_let_go() -> None:
         assert work.closed.is_set()
 
     run(test)
+
+
+def test_one_address_leaves_places_to_others_and_long_work_has_lanes() -> None:
+    line = Line(runs=8, waiting=20)
+    theirs = [line.enter(Visitor(f"they {n}", "8.8.8.8")) for n in range(8)]
+    assert [place.number for place in theirs] == [0] * 6 + [1, 2]
+    mine = line.enter(Visitor("me", "9.9.9.9"))
+    assert mine.number == 0  # past those who have their share
+    line.leave(theirs[0])
+    assert (theirs[6].number, theirs[7].number) == (0, 1)
+    for place in (*theirs, mine):
+        line.leave(place)
+
+    searches = [line.enter(Visitor(f"they {n}", "8.8.8.8"), is_long=True) for n in range(2)]
+    assert [place.number for place in searches] == [0, 1]  # one at a time for an address
+    other = line.enter(Visitor("me", "9.9.9.9"), is_long=True)
+    third = line.enter(Visitor("a third", "7.7.7.7"), is_long=True)
+    assert (other.number, third.number) == (0, 2)
+    assert line.enter(Visitor("a run", "7.7.7.7")).number == 0
+    line.leave(searches[0])
+    assert (searches[1].number, third.number) == (0, 1)

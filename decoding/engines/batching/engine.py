@@ -12,6 +12,7 @@ from typing import Any
 from decoding.engines.batching.fair_lock import FairLock, FairNetwork, take_turns
 from decoding.engines.batching.worker import Worker
 from decoding.engines.local import LocalEngine
+from decoding.engines.network import Network
 from decoding.record.step import NO_PICKS, StepScores
 
 
@@ -52,6 +53,11 @@ class BatchedEngine:
                 yield replace(step, token_ids=step.token_ids[:top_k], logprobs=step.logprobs[:top_k])
         finally:
             self.worker.leave(sequence, steps=room)
+
+    @property
+    def network(self) -> Network:
+        """The network of `decoding.engines.network`, whose passes take their turn."""
+        return self._engine.network
 
     def _reference(self) -> Any:
         """See `LocalEngine.reference`; its passes take their turn with the batch's."""

@@ -20,7 +20,7 @@ from decoding.engines.local import LocalEngine
 from decoding.engines.network import Logits, RunningBatch
 from decoding.errors import ModelError
 from decoding.models.malloc import give_back
-from decoding.models.resources import OUT_OF_MEMORY, free_memory, is_out_of_memory
+from decoding.models.resources import OUT_OF_MEMORY, free_memory, is_out_of_memory, left_to_us
 from decoding.record.step import StepScores
 
 _log = logging.getLogger(__name__)
@@ -147,7 +147,8 @@ class Worker:
         if self._batch is None:
             self._batch = self._network.new_batch(self._max_rows)
         free = self._free()
-        return self._batch is not None and (free is None or 2 * self._batch.bytes_to_insert(lengths) <= free)
+        free = left_to_us() if free is None else min(free, left_to_us())
+        return self._batch is not None and 2 * self._batch.bytes_to_insert(lengths) <= free
 
     def _read(self, sequence: TokenSequence, count: int) -> None:
         """Read the next `count` unread ids of a sequence in a pass of its own."""

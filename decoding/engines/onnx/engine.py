@@ -19,7 +19,7 @@ from decoding.models.catalogue import WORKING_BYTES, Entry
 from decoding.models.checksums import unchanged
 from decoding.models.gguf_facts import gguf_tokenizer
 from decoding.models.resources import check_memory, free_memory
-from decoding.models.sources import held_to_sums, is_gguf, revision_of
+from decoding.models.sources import adapter_note, held_to_sums, is_gguf, revision_of
 from decoding.models.starter import Report
 from decoding.models.tokenizer import read_tokenizer
 from decoding.record.tokens import Vocabulary
@@ -49,7 +49,7 @@ def load_graph(entry: Entry, source: Path, *, why: str, report: Report) -> Local
             dtype="float32",
             device="cpu",
             engine=f"ONNX Runtime {onnxruntime.__version__}, {spec.description}",
-            why=why,
+            why="; ".join(filter(None, (why, adapter_note(source)))),
         ),
         vocabulary=Vocabulary(tokenizer),
         vocabulary_size=spec.vocabulary_size,

@@ -5,9 +5,13 @@ engine.
 from dataclasses import replace
 
 from decoding.engines.local import LocalEngine, ModelFacts
+from decoding.engines.network import Network
+from decoding.engines.torch import cuda_graph_decoder
 from decoding.engines.torch.gguf_network import load_gguf
 from decoding.engines.torch.network import TorchNetwork
+from decoding.engines.torch.reading_proof import prove, unproved
 from decoding.models.catalogue import Entry
+from decoding.models.lent import zero_gpu
 from decoding.models.loading import Loaded, load_model
 from decoding.models.sources import entry_of, holds_gguf
 from decoding.models.starter import Report, silent
@@ -28,13 +32,22 @@ def load(
 
 
 def engine_of(loaded: Loaded) -> LocalEngine:
-    """The engine over a network that is in memory."""
+    """The engine over a network that is in memory, which is tried with a few ids. Raises ModelError for a network that
+    does not read forward.
+    """
+    is_here = not zero_gpu()  # a GPU that is lent is not here yet: the first run tries the network
+    proved = prove(loaded.network, model=loaded.info.id) if is_here else unproved(loaded.network)
+    network: Network = TorchNetwork(proved.reader, model=loaded.info.id, is_proved=is_here)
+    ways, notes = [loaded.info.engine], [loaded.info.why, *proved.notes]
+    if loaded.network.device.type == cuda_graph_decoder.DEVICE and proved.reader.is_plain:
+        network, why_not = cuda_graph_decoder.decoder_or_plain(loaded.network, network)
+        (notes if why_not else ways).append(why_not or cuda_graph_decoder.NAME)
     facts = ModelFacts(
-        info=loaded.info,
+        info=replace(loaded.info, engine=", ".join(ways), why="; ".join(filter(None, notes))),
         vocabulary=loaded.vocabulary,
         vocabulary_size=loaded.vocabulary_size,
-        context_length=loaded.context_length,
+        context_length=proved.context_length,
         end_ids=loaded.end_ids,
         beginning_id=loaded.beginning_id,
     )
-    return LocalEngine(facts, TorchNetwork(loaded.network), reference=lambda: loaded.network)
+    return LocalEngine(facts, network, reference=lambda: loaded.network)

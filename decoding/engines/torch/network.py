@@ -1,20 +1,20 @@
 """A transformers network behind the protocol of `decoding.engines.network`.
 
-Owns how such a network is called: under which name it takes and returns its cache, and what happens where it has none.
-Knows no loop and no run.
+Owns what the scheduler and the prefix cache ask of it: pieces, copies, rows. How it is given ids is
+`decoding.engines.torch.reading`. Knows no loop and no run.
 """
 
-import inspect
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
 import torch
-from transformers import DynamicCache, PreTrainedModel
+from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from decoding.engines.torch.batched_cache import can_share, is_attention_only
-from decoding.engines.torch.names import cache_name
+from decoding.engines.torch.batched_cache import can_share
+from decoding.engines.torch.reading import Reader, bytes_a_token
+from decoding.engines.torch.reading_proof import prove
 from decoding.engines.torch.running_batch import TorchBatch
 from decoding.engines.torch.softmax import read_scores
 from decoding.record.step import StepScores
@@ -24,50 +24,35 @@ MAX_READ = 512
 
 
 class TorchNetwork:
-    """See `decoding.engines.network.Network`. `network` is transformers' own, which the proof by `generate` asks
-    too.
+    """See `decoding.engines.network.Network`. `is_proved` is False where the network could not be tried when it was
+    loaded, because its GPU is lent for the length of a run: then the first read tries it.
     """
 
     fewest_rows = 2
 
-    def __init__(self, network: PreTrainedModel) -> None:
-        self.network = network
-        self._cache_name = cache_name(network)
-        self._options: dict[str, Any] = {"use_cache": True} if self._cache_name else {}
-        self._keeps_logits = "logits_to_keep" in inspect.signature(network.forward).parameters
+    def __init__(self, reader: Reader, *, model: str, is_proved: bool = True) -> None:
+        self.network, self.reader = reader.network, reader
+        self._model, self._is_proved = model, is_proved
 
     @property
     def max_read(self) -> int | None:
-        # Recurrent states take one id after their prompt; and without a cache every pass reads the whole text.
-        return MAX_READ if self._cache_name and is_attention_only(self.network) else None
+        return MAX_READ if self.reader.takes_several else None
 
     @cached_property
     def cache_bytes_per_token(self) -> int:
-        config: Any = self.network.config.get_text_config(decoder=True)
-        heads = getattr(config, "num_attention_heads", None)
-        if not (self._cache_name and heads):
-            return 0
-        width = getattr(config, "head_dim", None) or config.hidden_size // heads
-        kv_heads = getattr(config, "num_key_value_heads", None) or heads
-        return int(2 * config.num_hidden_layers * kv_heads * width * self.network.dtype.itemsize)
+        return bytes_a_token(self.network)
 
     @torch.inference_mode()
-    def read(self, token_ids: Sequence[int], cache: Any, *, last: int = 1) -> tuple[torch.Tensor, Any]:
-        """See `Network.read`. The cache of a network that remembers nothing is the ids themselves."""
-        if self._cache_name is None:
-            token_ids = cache = [*(cache or ()), *token_ids]
-        options = dict(self._options)
-        if self._cache_name and cache is not None:
-            options[self._cache_name] = cache
-        if self._keeps_logits:
-            options["logits_to_keep"] = last
-        output = self.network(input_ids=torch.tensor([list(token_ids)], device=self.network.device), **options)
-        if self._cache_name is not None:
-            cache = getattr(output, self._cache_name, None)
-            if cache is None:  # it takes a cache and returns none
-                self._cache_name, cache = None, list(token_ids)
-                self._options.pop("use_cache")
-        return output.logits[0, -last:], cache  # (last, vocabulary)
+    def read(self, token_ids: Sequence[int], cache: Any, *, last: int = 1) -> tuple[Any, Any]:
+        if not self._is_proved:
+            self.reader, self._is_proved = prove(self.network, model=self._model).reader, True
+        before = len(token_ids) - last
+        if last > 1 and (end := self.reader.ids_before_the_switch(cache)) is not None and before < end < len(token_ids):
+            # What stands before the switch is said by the text as it was, and the rest by the text read anew.
+            first, cache = self.reader.read(token_ids[:end], cache, last=end - before)
+            rest, cache = self.reader.read(token_ids[end:], cache, last=len(token_ids) - end)
+            return torch.cat([first, rest]), cache
+        return self.reader.read(token_ids, cache, last=last)
 
     def can_crop(self, cache: Any) -> bool:
         return can_crop(cache)
@@ -83,7 +68,7 @@ class TorchNetwork:
         return read_scores(logits, top_k, picked_id)
 
     def new_batch(self, max_rows: int) -> TorchBatch | None:
-        if not can_share(self.network):
+        if not (self._is_proved and self.reader.is_plain and can_share(self.network)):
             return None
         return TorchBatch(self.network, self.read, cache_bytes_per_token=self.cache_bytes_per_token)
 

@@ -20,4 +20,4 @@ def load_reference(entry: Entry, source: Path) -> Any:
     check_memory(entry.name, memory_needed(parameters, "float32"), free_memory(), where="memory", dtype="float32")
     if not source.is_dir():
         return gguf_network(source)
-    return load_network(entry.name, source, Placement("cpu", "float32", ""))
+    return load_network(entry.name, source, Placement("cpu", "float32", ""))[0]

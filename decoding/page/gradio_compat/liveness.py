@@ -5,13 +5,13 @@ Owns what is read of Gradio's requests and queue, and nothing else.
 """
 
 from collections.abc import Callable
-from ipaddress import ip_address
 from time import monotonic
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import gradio as gr
 
+from decoding.page.http.addresses import visitors_address
 from decoding.serving.admission import Visitor
 
 PATIENCE_SECONDS = 2.5
@@ -70,13 +70,6 @@ def _forget_ended(page: gr.Blocks) -> None:
 
 
 def visitor_of(request: gr.Request) -> Visitor:
-    """Who asks. Of an IPv6 address only the network counts, since anybody has very many within it."""
+    """Who asks."""
     client = getattr(request, "client", None)
-    try:
-        address = ip_address(client.host if client else "")
-    except ValueError:
-        return Visitor(request.session_hash)
-    address = getattr(address, "ipv4_mapped", None) or address
-    if not address.is_global:
-        return Visitor(request.session_hash)
-    return Visitor(request.session_hash, str(address) if address.version == 4 else address.exploded[:19])
+    return Visitor(request.session_hash, visitors_address(client.host) if client else None)

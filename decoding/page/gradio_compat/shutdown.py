@@ -4,6 +4,7 @@ Owns how long is waited for what. The process is the caller's to end.
 """
 
 import logging
+import multiprocessing
 from time import monotonic, sleep
 from typing import Any
 
@@ -34,7 +35,20 @@ def close(page: gr.Blocks) -> None:
     _wait(lambda: not server.thread.is_alive(), _WORD_SECONDS)
     server.force_exit = True
     server.thread.join(0.5)
+    end_children()
     log.info("closed", extra={"numbers": {"left": left}})
+
+
+def end_children() -> None:
+    """End the processes that were forked from this one. Where a GPU is lent, one waits for the next run, and `os._exit`
+    would leave it, and the GPU with it.
+    """
+    children = multiprocessing.active_children()
+    for child in children:
+        child.terminate()
+    _wait(lambda: not any(child.is_alive() for child in children), _WORD_SECONDS)
+    for child in children:
+        child.kill()
 
 
 def _wait(done: Any, seconds: float) -> None:

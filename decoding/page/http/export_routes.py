@@ -1,28 +1,29 @@
 """A run as a file, and a file as a run, over HTTP: `POST keep/csv` with JSON Lines as its body is answered by a table.
 
-Owns what may come in: so many bytes, so many steps, a run and nothing else. Knows no model and no component, keeps
-nothing, and needs no session, so that any replica can answer.
+Owns what may come in: so many bytes, so many steps, a run and nothing else; and the threads that write it. Knows no
+model and no component, keeps nothing, and needs no session, so that any replica can answer.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from decoding.assets import texts
 from decoding.errors import FormatError, GreedyscopeError, RequestError
 from decoding.export import to_csv_file, to_html, to_markdown
+from decoding.limits import MAX_RUN_BYTES, MAX_TABLE_CHARACTERS, MAX_TEXT_TOKENS
+from decoding.page.http.addresses import visitors_address
+from decoding.page.http.bodies import Hold, RefusedError, held, read
+from decoding.page.http.pool import Pool
 from decoding.record.trace import Trace
-from decoding.request import MAX_TEXT_TOKENS
 from decoding.verify import run_of
 
-MAX_BYTES = 8 * 2**20
-"""A run of 256 steps with 50 choices each after 50,000 characters is smaller."""
-MAX_TABLE_CHARACTERS = 4_000_000
-"""A Markdown table repeats the text in every row, so that a long run of a long prompt would take hundreds of MB."""
+PIECE_BYTES = 2**16
+"""An answer goes out so many bytes at a time, each of which has to be taken within the time that connections have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class _Form:
     media_type: str
     write: Callable[[Trace, str], str | bytes]
     """A run as this form, with its headings in a language."""
+    is_large: bool = False
 
 
 def _markdown(trace: Trace, language: str) -> str:
@@ -47,34 +49,68 @@ FORMS = {
     "md": _Form("text/markdown; charset=utf-8", _markdown),
     "html": _Form("text/html; charset=utf-8", lambda trace, language: to_html(trace, language=language)),
     "html-plotly": _Form(
-        "text/html; charset=utf-8", lambda trace, language: to_html(trace, plotly=True, language=language)
+        "text/html; charset=utf-8",
+        lambda trace, language: to_html(trace, plotly=True, language=language),
+        is_large=True,
     ),
 }
 
 _NO_FORM = f"There is no such form. Ask for one of: {', '.join(FORMS)}."
+_TOO_LARGE = f"The run is larger than {MAX_RUN_BYTES // 2**20} MB; no larger one is read."
 _HEADERS = {"cache-control": "no-store", "content-disposition": "attachment", "x-content-type-options": "nosniff"}
 
 
 def file_routes() -> list[Route]:
     """The routes to serve beside the page's own."""
-    return [Route("/keep/{form}", _keep, methods=["POST"])]
+    pool = Pool()
+
+    async def keep(request: Request) -> Response:
+        address = visitors_address(request.client.host) if request.client else None
+        async with held(address) as hold:
+            return await _kept(request, pool, address, hold)
+
+    return [Route("/keep/{form}", keep, methods=["POST"])]
 
 
-async def _keep(request: Request) -> Response:
+async def _kept(request: Request, pool: Pool, address: str | None, hold: Hold) -> Response:
     form = request.path_params["form"]
     if form not in FORMS:
         return PlainTextResponse(_NO_FORM, 404)
     language = request.query_params.get("language", "")
-    data = b""
-    async for part in request.stream():
-        data += part
-        if len(data) > MAX_BYTES:
-            return PlainTextResponse(f"The run is larger than {MAX_BYTES // 2**20} MB; no larger one is read.", 413)
+
+    def work() -> bytes:
+        content = written(form, read_run(data), language)
+        return content.encode() if isinstance(content, str) else content
+
     try:
-        content = await run_in_threadpool(lambda: written(form, read_run(data), language))
+        data = await read(request.receive, MAX_RUN_BYTES, hold, too_large=_TOO_LARGE)
+        content = await pool.do(work, address, request.receive)  # the body is read: all that comes is the end
+        hold.add(len(content))
     except GreedyscopeError as error:
         return PlainTextResponse(str(error), 422)
-    return Response(content, media_type=FORMS[form].media_type, headers=_HEADERS)
+    except RefusedError as refused:
+        return PlainTextResponse(str(refused), refused.status)
+    return _File(content, FORMS[form].media_type, hold.handed_on())
+
+
+class _File(Response):
+    """An answer that goes out in pieces, whose bytes are held until the last has gone or its reader has."""
+
+    def __init__(self, content: bytes, media_type: str, hold: Hold) -> None:
+        super().__init__(content, media_type=media_type, headers=_HEADERS)
+        self._hold = hold
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            for first in range(0, len(self.body), PIECE_BYTES):
+                more = first + PIECE_BYTES < len(self.body)
+                piece = bytes(self.body[first : first + PIECE_BYTES])
+                await send({"type": "http.response.body", "body": piece, "more_body": more})
+            if not self.body:
+                await send({"type": "http.response.body", "body": b""})
+        finally:
+            self._hold.release()
 
 
 def read_run(data: bytes) -> Trace:

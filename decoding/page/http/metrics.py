@@ -3,13 +3,16 @@
 Owns the numbers and the routes. Nothing here holds a visitor's text, address or session.
 """
 
+import asyncio
 import json
 import logging
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import aclosing
+from math import inf
 from time import monotonic
 from typing import Any
 
+from anyio import to_thread
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -20,6 +23,8 @@ from decoding.serving.admission import Line, Visitor
 from decoding.serving.model_registry import Shelf
 from decoding.serving.stream import attend
 
+_SERVED_SECONDS = 1.0
+"""A page that is not served within so long is none that a proxy should send visitors to."""
 _BUCKETS = (0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60)
 
 
@@ -47,6 +52,7 @@ class Health:
         visitor: Visitor,
         is_heard: Callable[[], bool] = lambda: True,
         explains: Callable[[Any], bool] = lambda update: False,
+        is_long: bool = False,
     ) -> AsyncGenerator[Any, None]:
         """See `decoding.serving.stream`; what it yields is counted."""
         heard = True
@@ -56,7 +62,16 @@ class Health:
             heard = is_heard()
             return heard
 
-        updates = attend(self.line, work, say=say, beat=beat, visitor=visitor, is_heard=listened, explains=explains)
+        updates = attend(
+            self.line,
+            work,
+            say=say,
+            beat=beat,
+            visitor=visitor,
+            is_heard=listened,
+            explains=explains,
+            is_long=is_long,
+        )
         return self._watch(updates, lambda: heard)
 
     async def _watch(
@@ -97,9 +112,16 @@ class Health:
         return PlainTextResponse("alive\n")
 
     async def _ready(self, _: Request) -> Response:
-        if self._shelf.loaded():
-            return PlainTextResponse("ready\n")
-        return PlainTextResponse("No model is loaded yet.\n", 503)
+        if not self._shelf.loaded():
+            return PlainTextResponse("No model is loaded yet.\n", 503)
+        if self.line.ends_at < inf:
+            return PlainTextResponse("The server is being restarted.\n", 503)
+        try:
+            async with asyncio.timeout(_SERVED_SECONDS):  # by one of the threads that serve the page and its files
+                await to_thread.run_sync(lambda: None)
+        except TimeoutError:
+            return PlainTextResponse("No thread is free to serve the page.\n", 503)
+        return PlainTextResponse("ready\n")
 
     async def _metrics(self, _: Request) -> Response:
         return PlainTextResponse(generate_latest(self.registry).decode())

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from inspect import signature
 from typing import Any
+from urllib.parse import parse_qsl
 
 from fastapi.exceptions import RequestValidationError
 from gradio import EventData
@@ -20,7 +21,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from decoding.page.http.bodies import RefusedError, again, parsed, read
+from decoding.page.http.addresses import visitors_address
+from decoding.page.http.bodies import RefusedError, again, held, parsed, read
+from decoding.page.http.turns import Turns
 
 API = "/gradio_api/"
 _FOR_EVENTS = ("call", "cancel", "heartbeat", "queue", "reset")
@@ -40,6 +43,9 @@ UNUSED = ("/openapi.json", "/docs", "/redoc", "/login", "/logout", "/pwa_icon")
 """What is closed elsewhere: FastAPI's description of every route there is ("Use via API" and clients ask for `info`),
 and what belongs to sign-in and to pages that are installed.
 """
+
+UNUSED_PARAMETERS = ("page", "deep_link")
+"""Of an address's query: there is one page, and nobody's state is kept."""
 
 FILE = "file="
 """Before a file's path, below `API`. Gradio takes another server's address there as well, and fetches what it has."""
@@ -133,25 +139,28 @@ class Guard:
     """
 
     def __init__(self, app: ASGIApp, doors: Doors) -> None:
-        self._app, self._doors = app, doors
+        self._app, self._doors, self._turns = app, doors, Turns()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        try:
-            _, api, asked = scope["path"].partition(API)
-            self._check_address(scope["path"])
-            if scope["method"] in ("GET", "HEAD", "OPTIONS") or (not api and "/keep/" in scope["path"]):
-                await self._pass_on(scope, receive, send)
+        address = visitors_address((scope.get("client") or ("",))[0])
+        async with held(address) as hold:
+            try:
+                _, api, asked = scope["path"].partition(API)
+                self._check_address(scope["path"])
+                _check_query(scope["query_string"])
+                if scope["method"] not in ("GET", "HEAD", "OPTIONS") and (api or "/keep/" not in scope["path"]):
+                    body = await read(receive, MAX_EVENT_BYTES if asked == "queue/join" else MAX_BODY_BYTES, hold)
+                    if api and scope["method"] != "DELETE":  # which is how an MCP client leaves, and has no body
+                        self._check_body(asked.rstrip("/"), parsed(body))
+                    receive = again(body, receive)
+            except RefusedError as refused:
+                await PlainTextResponse(str(refused), refused.status)(scope, receive, send)
                 return
-            body = await read(receive, MAX_EVENT_BYTES if asked == "queue/join" else MAX_BODY_BYTES)
-            if api and scope["method"] != "DELETE":  # which is how an MCP client leaves, and has no body
-                self._check_body(asked.rstrip("/"), parsed(body))
-        except RefusedError as refused:
-            await PlainTextResponse(str(refused), refused.status)(scope, receive, send)
-            return
-        await self._pass_on(scope, again(body, receive), send)
+            async with self._turns.turn(scope["path"], address, send) as sent:
+                await self._pass_on(scope, receive, sent)
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Have Gradio answer. Whoever asks for a session that is not there is told so by the first event of a stream,
@@ -210,6 +219,12 @@ class Guard:
             raise RefusedError(422, "This event says what is asked as an object.")
         if any(values[at] is not None and values[at] not in names for at, names in door.choices.items()):
             raise RefusedError(422, "There is no such choice on the page's list.")
+
+
+def _check_query(query: bytes) -> None:
+    """Gradio fails over a page that it does not have, and looks on the disk for a link to a page's state."""
+    if any(name in UNUSED_PARAMETERS for name, value in parse_qsl(query.decode("latin-1"), errors="replace") if value):
+        raise RefusedError(404, "There is nothing at this address.")
 
 
 def _check_stopping(names: tuple[str, ...], body: Any) -> None:

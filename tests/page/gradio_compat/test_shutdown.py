@@ -103,13 +103,3 @@ def test_nobody_is_let_in_while_a_run_goes_on_to_its_end(monkeypatch: pytest.Mon
     last = next(line for line in reversed(answer.result(600).text.splitlines()) if line.startswith("data: ["))
     trace = Trace.from_jsonl(json.loads(last[6:])[0])
     assert (trace.stop_reason, len(trace.steps)) == ("steps", 3)
-
-
-@pytest.mark.parametrize(
-    ("option", "given", "least"), [("runs", "x", 1), ("runs", "0", 1), ("seconds", "-1", 1), ("port", "1.5", 0)]
-)
-def test_a_number_that_is_none_is_refused_in_a_sentence(option: str, given: str, least: int) -> None:
-    chosen = application.settings([f"--{option}={given}"])
-    with pytest.raises(SystemExit) as refused:
-        application.whole_number(chosen, option, least)
-    assert refused.value.code == f'--{option} has to be a whole number from {least} on, not "{given}".'

@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 
 import decoding
 from decoding.export import to_csv_file
-from decoding.page.http import export_routes
+from decoding.limits import MAX_RUN_BYTES
 from decoding.page.http.export_routes import FORMS, file_routes
 from tests.fakes import NASTY, ScriptedEngine
 
@@ -52,10 +52,10 @@ def test_a_file_of_another_system_is_the_same_run(http: TestClient, trace: decod
 REFUSED = {
     "nothing": (b"", "It is no JSON Lines: it does not begin as a run does."),
     "a picture": (b"\x89PNG\r\n", "It is no JSON Lines: it does not begin as a run does."),
-    "another JSON": (b'{"a": 1}\n{"b": 2}\n', "Line 1 of the run cannot be read: format: Field required."),
+    "another JSON": (b'{"a": 1}\n{"b": 2}\n', "Line 1 of the run cannot be read: format: it is missing."),
     "half a character": (b'{"\xff', "The file is no text: its byte 3 is not UTF-8."),
     "blank lines": (b"{" + b"\n" * 1_003, "It has 1,001 steps; at most 1,000 are read here."),
-    "far too large": (b"{" * (export_routes.MAX_BYTES + 1), "The run is larger than 8 MB; no larger one is read."),
+    "far too large": (b"{" * (MAX_RUN_BYTES + 1), "The run is larger than 8 MB; no larger one is read."),
 }
 
 
@@ -81,7 +81,7 @@ def test_a_run_that_is_cut_altered_or_of_another_version_gets_a_sentence(http: T
 
 def test_a_table_of_hundreds_of_megabytes_is_not_begun(http: TestClient) -> None:
     run = decoding.trace(ScriptedEngine(), "a", max_new_tokens=200, top_k=2)
-    run = replace(run, prompt="x" * 30_000)
+    run = replace(run, prompt="a" * 30_000, prompt_tokens=run.prompt_tokens * 30_000)
     answer = http.post("/keep/md", content=run.to_jsonl().encode())
     assert answer.status_code == 422
     assert answer.text.startswith("This run's Markdown table would repeat the text to 6,")

@@ -193,7 +193,8 @@ def event(**changes: object) -> dict[str, object]:
 
 BROKEN = {
     "no JSON": (b"{", 400),
-    "deep": (b'{"data":' + b"[" * 100_000 + b"]" * 100_000 + b"}", 400),
+    "deep": (b'{"data":' + b"[" * 10_000 + b"]" * 10_000 + b"}", 400),
+    "deep and large": (b'{"data":' + b"[" * 100_000 + b"]" * 100_000 + b"}", 413),
     "half a character": (b'{"data":["\xff"]}', 400),
     "a list": (b"[]", 422),
     "no such event": (json.dumps(event(fn_index=9999)).encode(), 404),

@@ -14,6 +14,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 import app as application
+from decoding.serving.admission import Line
 from tests.browser import drawn, one_installs, served, tab
 from tests.fakes import ScriptedEngine
 
@@ -127,3 +128,20 @@ def test_under_a_path_prefix_the_page_runs_and_asks_for_nothing_outside(tmp_path
         address for address in asked if not address.startswith((f"{front}{prefix}", "data:", "blob:", "about:"))
     ]
     assert not bad
+
+
+def test_the_proxy_says_who_a_visitor_is_and_no_visitor_does(proxy: tuple[str, list[ScriptedEngine]]) -> None:
+    url, _ = proxy
+    seen: list[str | None] = []
+    with pytest.MonkeyPatch.context() as patch:
+        enter = Line.enter
+        patch.setattr(Line, "enter", lambda line, who, **more: seen.append(who.address) or enter(line, who, **more))
+        for address, forged in (("127.0.0.5", "8.8.8.8"), ("127.0.0.6", "127.0.0.1, 9.9.9.9")):
+            told = {"x-forwarded-for": forged, "x-forwarded-host": "evil.example"}
+            transport = httpx.HTTPTransport(local_address=address)
+            with httpx.Client(base_url=url, headers=told, transport=transport, timeout=60) as visitor:
+                assert "evil.example" not in visitor.get("/").text
+                event = visitor.post("gradio_api/call/greedy", json=ASKED).json()["event_id"]
+                answer = visitor.get(f"gradio_api/call/greedy/{event}").text
+                assert answer.rsplit("event: ", 1)[1].startswith("complete"), answer
+    assert seen == ["127.0.0.5", "127.0.0.6"]

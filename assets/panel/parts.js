@@ -1,0 +1,74 @@
+// The elements of panel.html that the scripts read and write, found once, and where the page's sentences are said. Knows no run.
+
+function findParts(element) {
+  const root = element.querySelector(".gs");
+  const one = (selector) => root.querySelector(selector);
+  const buttons = Object.fromEntries([...root.querySelectorAll("[data-go]")].map((button) => [button.dataset.go, button]));
+  return {
+    root,
+    buttons,
+    badge: one(".gs-badge"),
+    model: one(".gs-model"),
+    why: one(".gs-why"),
+    state: one(".gs-state"),
+    heard: one(".gs-heard"),
+    note: one(".gs-note"),
+    point: one(".gs-point"),
+    message: one(".gs-message"),
+    old: one(".gs-old"),
+    copy: one(".gs-copy"),
+    text: one(".gs-text"),
+    promptTokens: one(".gs-prompt-tokens"),
+    stepTitle: one(".gs-step-title"),
+    chart: one(".gs-chart"),
+    plot: one(".gs-plot"),
+    bars: one(".gs-bars"),
+    numbers: one(".gs-numbers"),
+    strip: one(".gs-strip"),
+    table: one("#gs-page-table table"),
+    colour: one(".gs-colour"),
+    questions: {
+      closest: one(".gs-closest"),
+      forkClosest: one('[data-ask="closest"]'),
+      step: one(".gs-at"),
+      own: one(".gs-own"),
+      beams: one(".gs-beams"),
+      beside: one(".gs-beside"),
+      word: one(".gs-word"),
+      score: one(".gs-score"),
+      loops: one(".gs-loops"),
+      proof: one(".gs-proof"),
+    },
+    compare: {
+      list: one(".gs-list"),
+      sides: one(".gs-sides"),
+      models: { root: one(".gs-models"), sides: [...root.querySelectorAll(".gs-side")], table: one(".gs-aligned") },
+      verdict: one(".gs-verdict"),
+      left: one(".gs-left"),
+      right: one(".gs-right"),
+      undo: one('[data-ask="undo"]'),
+      redo: one('[data-ask="redo"]'),
+    },
+    tabs: [...root.querySelectorAll('[role="tab"]')],
+  };
+}
+
+// The page's sentences, by where they belong: beside a field, beside Run, or beside the proof that was asked for. And the most
+// choices there may be, where the model's own limit is lower than the page's: its label says so (decoding/page/wording.py). And
+// whether a load is waited for: when it has ended, the list of models is looked at again.
+function say(parts, words, trigger) {
+  const { most, loads, ...sentences } = JSON.parse(words || "{}");
+  if (trigger && parts.root.loads && !loads) trigger("loaded", {});
+  if (trigger) parts.root.loads = loads;
+  if (most && parts.root.limits?.["page.choices"].most !== most) {
+    parts.root.limits = { "page.choices": { most } };
+    trigger("language", {});
+  }
+  for (const [place, sentence] of Object.entries(sentences)) {
+    const slot = place === "proof" ? parts.questions.proof : document.querySelector(`#${place} p`);
+    if (slot) saySentence(slot, sentence);
+  }
+  // Who asks may have scrolled away from the places at the top.
+  const said = [...document.querySelectorAll("#notice p, .problem p")].map((slot) => slot.textContent);
+  parts.questions.word.textContent = said.filter(Boolean).join(" ");
+}

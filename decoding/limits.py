@@ -1,0 +1,66 @@
+"""How large anything may be that comes from somebody else: a request, a file, a link.
+
+Owns the numbers, all in one place: the reader of files, the requests, the exports and the browser (as `LIMITS` before
+the panel's scripts, see decoding/assets.py) take them from here. Knows no run and no sentence.
+"""
+
+from collections.abc import Mapping
+
+# ---- what a person may ask for
+
+MAX_PROMPT_CHARACTERS = 50_000
+MAX_STEPS = 256
+MAX_CHOICES = 50
+MAX_TEXT_TOKENS = 1_000
+"""Tokens of a pasted text, each of which becomes a step: no run has more steps than this."""
+MIN_BEAMS, MAX_BEAMS = 2, 8
+
+# ---- what a file may hold
+
+MAX_RUN_BYTES = 8 * 2**20
+"""A run of 256 steps with 50 choices each after 50,000 characters is smaller."""
+MAX_PROMPT_TOKENS = 131_072
+MAX_STEP_CHARACTERS = 2**18
+"""Of each line but the first. A step of 50 choices takes some 8,000."""
+MAX_TOKEN_CHARACTERS = 1_000
+"""Of one token's text. Vocabularies hold runs of 128 spaces, and hardly anything longer."""
+MAX_NOTE_CHARACTERS = 4_000
+"""Of every other text: the model's names, the note, the sentence of an error."""
+MAX_REMARKS = 8
+"""Sentences about a prompt's ids, at most; a run has three."""
+MAX_VOCABULARY = 2**24
+"""Every token id and every rank is below this. The largest vocabularies have a million tokens."""
+MAX_LOG_SUMS = 16
+MAX_POWER = 100
+MAX_LOG_SUM = 10.0**9
+
+# ---- what a link may hold
+
+MAX_LINK_CHARACTERS = 8_000
+MAX_LINK_BYTES = 300_000
+"""What a link may unpack to: a few letters can be made to unpack to gigabytes."""
+
+# ---- what may be made of a run
+
+MAX_TABLE_CHARACTERS = 4_000_000
+"""The notebook's table repeats the text in every row: a long run of a long prompt would take hundreds of MB."""
+
+
+def for_browser() -> Mapping[str, int]:
+    """The limits that the panel's scripts hold a run against before they draw it."""
+    return {
+        "bytes": MAX_RUN_BYTES,
+        "steps": MAX_STEPS,
+        "choices": MAX_CHOICES,
+        "textTokens": MAX_TEXT_TOKENS,
+        "promptCharacters": MAX_PROMPT_CHARACTERS,
+        "promptTokens": MAX_PROMPT_TOKENS,
+        "stepCharacters": MAX_STEP_CHARACTERS,
+        "tokenCharacters": MAX_TOKEN_CHARACTERS,
+        "noteCharacters": MAX_NOTE_CHARACTERS,
+        "remarks": MAX_REMARKS,
+        "vocabulary": MAX_VOCABULARY,
+        "logSums": MAX_LOG_SUMS,
+        "linkCharacters": MAX_LINK_CHARACTERS,
+        "linkBytes": MAX_LINK_BYTES,
+    }

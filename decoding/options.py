@@ -1,0 +1,188 @@
+"""What may be said on a command line or in its environment variables: each value checked as it is read.
+
+Owns the checks, and that each refusal is one sentence with exit code 2. Knows no option by name: those are the
+programs' (`app.py`, `python -m decoding`, `python -m decoding.bench`). Opens no network and loads no model.
+"""
+
+import argparse
+import errno
+import os
+import re
+import socket
+from collections.abc import Callable
+from ipaddress import ip_address
+from pathlib import Path
+from typing import NoReturn
+from urllib.parse import urlsplit
+
+from decoding.errors import RequestError
+from decoding.models.catalogue import CATALOGUE, offered
+
+MAX_CHARACTERS = 40
+"""Of a value that is repeated in a refusal."""
+_HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,252})")
+_PREFIX = re.compile(r"(/[A-Za-z0-9._~%-]+)+/?")
+
+Check = Callable[[str], object]
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that refuses in one sentence, and takes no abbreviations."""
+
+    def __init__(self, prog: str, description: str, epilog: str | None = None) -> None:
+        super().__init__(prog=prog, description=description, epilog=epilog, allow_abbrev=False)
+
+    def add(self, name: str, default: str, check: Check, text: str, *, environment: str = "") -> None:
+        """An option with a default in words, or the value of an environment variable where that is set."""
+        given = os.environ.get(environment) if environment else None
+        if given is not None:
+            try:
+                check(given)
+            except argparse.ArgumentTypeError as error:
+                self.error(f"argument {environment}: {error}")
+        used = default if given is None else given
+        self.add_argument(f"--{name}", default=used, type=check, help=f"{text} ({used})".replace("%", "%%"))
+
+    def error(self, message: str) -> NoReturn:
+        if message.startswith("argument "):
+            name, _, said = message.removeprefix("argument ").partition(": ")
+            message = f"{name} {said}"
+        self.exit(2, f"{message[:1].upper()}{message[1:].rstrip('.')}. See {self.prog} --help.\n")
+
+
+def whole(least: int, most: int) -> Callable[[str], int]:
+    """A whole number from `least` to `most`."""
+
+    def check(given: str) -> int:
+        if given.isascii() and given.isdecimal() and len(given) < 20 and least <= int(given) <= most:
+            return int(given)
+        raise _refused(f"has to be a whole number from {least:,} to {most:,}", given)
+
+    return check
+
+
+def wholes(least: int, most: int) -> Callable[[str], list[int]]:
+    """Whole numbers with commas between them."""
+    one = whole(least, most)
+
+    def check(given: str) -> list[int]:
+        try:
+            return [one(part.strip()) for part in given.split(",")]
+        except argparse.ArgumentTypeError:
+            raise _refused(f"has to be whole numbers from {least:,} to {most:,}, with commas", given) from None
+
+    return check
+
+
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+_AMOUNT = re.compile(r"([0-9]{1,12}(?:[.][0-9]{1,6})?) ?([kmgt]?)i?b?", re.IGNORECASE)
+
+
+def amount(given: str) -> int | str:
+    """Bytes, as "1.5GB", "800 MB" or "123456" says them; or "auto"."""
+    if given == "auto":
+        return given
+    if found := _AMOUNT.fullmatch(given):
+        return int(float(found[1]) * _UNITS[found[2].lower()])
+    raise _refused("has to be a size, as 1.5GB, or auto", given)
+
+
+def one_of(*names: str) -> Callable[[str], str]:
+    """One of some words."""
+
+    def check(given: str) -> str:
+        if given in names:
+            return given
+        raise _refused(f"has to be {', '.join(names[:-1])} or {names[-1]}", given)
+
+    return check
+
+
+def host(given: str) -> str:
+    """An address of this machine or its name: 127.0.0.1, ::1, [::1], localhost."""
+    bare = given[1:-1] if given.startswith("[") and given.endswith("]") else given
+    try:
+        return str(ip_address(bare))
+    except ValueError:
+        if _HOST_NAME.fullmatch(given) and not given.replace(".", "").isdecimal():
+            return given
+    raise _refused("has to be an address of this machine, as 127.0.0.1, 0.0.0.0 or ::", given)
+
+
+def prefix(given: str) -> str:
+    """A path prefix, without the slash at its end; "" for none."""
+    if given == "" or _PREFIX.fullmatch(given):
+        return given.rstrip("/")
+    raise _refused("has to be a path that begins with a slash, as /greedyscope", given)
+
+
+def server(given: str) -> str:
+    """The address of a server, or "" for none."""
+    try:
+        address = urlsplit(given)
+        fits = address.scheme in ("http", "https") and bool(address.hostname) and address.port != 0
+    except ValueError:  # its port is no number, or too large
+        fits = False
+    if given == "" or fits:
+        return given
+    raise _refused("has to be the address of a server, as http://127.0.0.1:8000", given)
+
+
+def engine(given: str) -> str:
+    """What computes: "auto", "torch", or the address of a server. "" is auto."""
+    try:
+        return (given if given in ("auto", "torch") else server(given)) or "auto"
+    except argparse.ArgumentTypeError:
+        raise _refused("has to be auto, torch or the address of a server, as http://127.0.0.1:8000", given) from None
+
+
+def models(given: str) -> str:
+    """A list of models that `decoding.models.catalogue.offered` takes, of which the folders are there."""
+    try:
+        entries = offered(given)
+    except RequestError as error:
+        raise argparse.ArgumentTypeError(f"cannot be used: {error}") from None
+    for entry in entries:
+        if not entry.repository and entry.name not in CATALOGUE and not _is_here(entry.name):
+            raise _refused("has to name models of the catalogue, folders, GGUF files, or hub:owner/name", entry.name)
+    return given
+
+
+def check_listening(host: str, port: int) -> None:
+    """Raises SystemExit with a sentence where this machine has no such address, or the port is taken."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+            probe.listen(1)
+    except socket.gaierror:
+        raise SystemExit(f"--host {host} is no address of this machine: its name is not known.") from None
+    except PermissionError:
+        raise SystemExit(f"--port {port} may not be used by this user. Choose one from 1024 on.") from None
+    except OSError as error:
+        taken = f"--port {port} is taken at {host}. Stop what listens there, or choose another port; 0 is any free one."
+        wrong = f"--host {host} is no address of this machine. 0.0.0.0 is all of them, 127.0.0.1 this machine alone."
+        raise SystemExit(taken if _is_taken(error) else wrong) from None
+
+
+def in_brackets(host: str) -> str:
+    """A host as it stands in an address: an IPv6 address in brackets."""
+    return f"[{host}]" if ":" in host else host
+
+
+def _is_here(name: str) -> bool:
+    """Whether a name is a folder, or a GGUF file."""
+    path = Path(name).expanduser()
+    try:
+        return path.is_dir() or (path.suffix.lower() == ".gguf" and path.is_file())
+    except (OSError, ValueError):  # a name that no disk can have
+        return False
+
+
+def _is_taken(error: OSError) -> bool:
+    return error.errno == errno.EADDRINUSE
+
+
+def _refused(what: str, given: str) -> argparse.ArgumentTypeError:
+    return argparse.ArgumentTypeError(f'{what}, not "{given[:MAX_CHARACTERS]}"')

@@ -1,0 +1,178 @@
+"""A connection to Gradio's server, bounded in time and bytes before any request of it is looked at.
+
+Owns how long a request's head and body may take, how long an answer may lie unread, how large a head is, and how many
+connections there are, of one address and in all. uvicorn, which Gradio starts without settings, bounds none of these
+but the pause between two requests. Knows no address of the page, and nothing of what is sent.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from httptools import HttpParserError, HttpParserUpgrade
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from decoding.page.http.addresses import visitors_address
+
+HEAD_SECONDS = 10.0
+"""From a connection's first moment, or a further request's first byte, to the end of its head."""
+BODY_SECONDS = 60.0
+"""From a head's end to the body's: 8 MB need 1.1 Mbit/s."""
+UNREAD_SECONDS = 30.0
+"""As long as an answer may stand still because nobody reads it."""
+MAX_HEAD_BYTES = 32 * 2**10
+MAX_HEADERS = 100
+MAX_CONNECTIONS = 1_000
+"""In all; half of them for one address. A browser has up to six."""
+SPARE_FILES = 200
+"""Descriptors that are not for connections."""
+
+
+class Connections:
+    """How many there are, and whose."""
+
+    def __init__(self, most: int = MAX_CONNECTIONS) -> None:
+        self.most = most
+        self._by_address: Counter[str | None] = Counter()
+
+    def enter(self, address: str | None) -> bool:
+        """One more, or not, where there are as many as may be. None is an address behind which is everybody."""
+        is_much = address is not None and self._by_address[address] >= self.most // 2
+        if is_much or self._by_address.total() >= self.most:
+            return False
+        self._by_address[address] += 1
+        return True
+
+    def leave(self, address: str | None) -> None:
+        self._by_address[address] -= 1
+        self._by_address += Counter()  # forget who has none any more
+
+
+class BoundedConnection(HttpToolsProtocol):
+    """uvicorn's own connection, over the parser that is written in C."""
+
+    open_ones = Connections()
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._address: str | None = None
+        self._is_in = False
+        self._said_bytes = 0
+        self._head_bytes: int | None = 0
+        """Bytes of the head that comes; None while none does."""
+        self._timer: asyncio.TimerHandle | None = None
+        self._unread: asyncio.TimerHandle | None = None
+
+    # ---- from the beginning to the end
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._address = visitors_address(self.client[0]) if self.client else None
+        self._is_in = self.open_ones.enter(self._address)
+        if not self._is_in:
+            self.transport.abort()
+            return
+        self._within(HEAD_SECONDS, self._too_late)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._is_in:
+            self._is_in = False
+            self.open_ones.leave(self._address)
+        self._stop_timer()
+        self.resume_writing()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self.transport.is_closing() or self.parser is None:
+            return
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except HttpParserUpgrade:
+            pass  # to what there is not: the request is answered as any other
+        except HttpParserError:
+            self._refuse(400, "Invalid HTTP request received.")
+            return
+        if self._head_bytes is not None:
+            self._head_bytes += len(data)  # of one header that does not end nothing else is heard
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self._refuse(431, "The request's head is too large.")
+
+    def _should_upgrade(self) -> bool:
+        return False
+
+    # ---- a request
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._head_bytes = self._said_bytes = 0
+        self._within(HEAD_SECONDS, self._too_late)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        super().on_header(name, value)
+        self._said_bytes += len(name) + len(value)
+        if len(self.headers) > MAX_HEADERS or self._said_bytes > MAX_HEAD_BYTES:
+            raise ValueError  # which the parser passes on as a fault of the request
+
+    def on_headers_complete(self) -> None:
+        self._head_bytes = None
+        super().on_headers_complete()
+        self._within(BODY_SECONDS, self._too_late)
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._stop_timer()
+
+    # ---- what takes too long
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._unread = self._unread or self.loop.call_later(UNREAD_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._unread:
+            self._unread.cancel()
+            self._unread = None
+
+    def _within(self, seconds: float, otherwise: Callable[[], None]) -> None:
+        self._stop_timer()
+        self._timer = self.loop.call_later(seconds, otherwise)
+
+    def _stop_timer(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+
+    def _too_late(self) -> None:
+        is_body = self._head_bytes is None
+        if is_body and self.cycle is not None and self.cycle.response_started:
+            self.transport.abort()  # it was answered without its body
+        else:
+            self._refuse(408, "The request took too long to arrive.")
+
+    def _refuse(self, status: int, sentence: str) -> None:
+        """Answer here, whatever the request was, and be done with the connection."""
+        self._stop_timer()
+        if self.transport.is_closing():
+            return
+        head = b"content-type: text/plain; charset=utf-8\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
+        self.transport.write(STATUS_LINE[status] + head % len(sentence) + sentence.encode("ascii"))
+        self.transport.close()
+        # What the other side never takes is not waited for.
+        self.loop.call_later(UNREAD_SECONDS, self.transport.abort)
+
+
+def connections_that_fit() -> int:
+    """How many connections this process has descriptors for, once it has taken as many as it may."""
+    wanted = soft = MAX_CONNECTIONS + SPARE_FILES
+    with suppress(ImportError):  # Windows has no such limit
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        if soft < most:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft := most, hard))
+    return max(10, min(MAX_CONNECTIONS, soft - SPARE_FILES))

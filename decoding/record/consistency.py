@@ -1,0 +1,185 @@
+"""Whether the parts of a run fit together: what a file says twice, and what its numbers leave room for.
+
+Owns the rules; each costs a step's own size, once. They find a file that was altered by hand, not one that was made up
+whole: that takes the model (`decoding.verify.recompute`). What no rule can tell: a candidate's text where its id
+stands nowhere else, the order of two that are as probable, a name, a note, or whether a person picked what argmax
+would have picked too. Knows no JSON and no model.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+
+from decoding import limits
+from decoding.record.prompt_text import is_text_of
+from decoding.record.step import NO_ID, Candidate, LogSums, Step
+from decoding.record.tokens import Token
+
+_SUM = 1e-6
+"""By so much sums of probabilities may be off."""
+_NATS = 0.01
+"""By so much entropies and log sums may be: float32 over a vocabulary of a million."""
+_MOST_NATS = math.log(limits.MAX_VOCABULARY)
+
+
+class ContradictionError(ValueError):
+    """What contradicts what, in words that go on from "The run cannot be right: "."""
+
+
+class Consistency:
+    """Holds a run's lines against each other, in the order in which they stand in a file."""
+
+    def __init__(
+        self, prompt: str, token_ids: Sequence[int], tokens: Sequence[Token], *, max_new_tokens: int, top_k: int
+    ) -> None:
+        self._max_new_tokens, self._top_k = max_new_tokens, top_k
+        self._steps = 0
+        self._texts: dict[int, tuple[str, bytes | None]] = {}
+        self._powers: tuple[float, ...] = ()
+        self._has_prompt_tokens = bool(tokens)
+        if tuple(token_ids) != tuple(token.token_id for token in tokens):
+            raise ContradictionError("prompt_token_ids and prompt_tokens name different ids")
+        self._check_texts(tokens)
+        if tokens and not is_text_of(prompt, tokens):
+            raise ContradictionError("its prompt is not the text of its prompt_tokens")
+
+    def add(self, step: Step) -> None:
+        """Raises ContradictionError for a step that does not fit into itself, or behind those before it."""
+        if step.index != self._steps:
+            raise ContradictionError(f"its index is {step.index}, not {self._steps}")
+        if len(step.candidates) > self._top_k:
+            raise ContradictionError(f"it has more than {self._top_k} candidates")
+        _check_probabilities(step)
+        _check_pick(step)
+        if len(step.candidates) < self._top_k and step.rest > _NATS:
+            raise ContradictionError("it has fewer candidates than were asked for, and yet a rest")
+        tokens = (*step.candidates, step.picked)
+        known = {token.token_id != NO_ID for token in tokens} | ({True} if self._has_prompt_tokens else set())
+        if len(known) > 1:
+            raise ContradictionError("some tokens of the run have ids, and others have none")
+        if known == {True} and not self._has_prompt_tokens:
+            raise ContradictionError("its tokens have ids, and the prompt has no tokens")
+        self._check_texts(tokens)
+        _check_sums(step)
+        _check_entropy(step)
+        powers = tuple(power for power, _ in step.log_sums)
+        if self._steps and powers != self._powers:
+            raise ContradictionError("its log_sums are of other temperatures than the first step's")
+        self._powers = powers
+        self._steps += 1
+
+    def end(self, stop_reason: str, message: str) -> None:
+        """Raises ContradictionError for an end that cannot come after these steps."""
+        steps, most = self._steps, self._max_new_tokens
+        if steps > most or (stop_reason == "steps" and steps < most):
+            raise ContradictionError(f"of {most} steps it has {steps}")
+        if stop_reason == "context_full" and steps == most:
+            raise ContradictionError("its context was full, and it has every step that was asked for")
+        if stop_reason == "end_of_text" and not steps:
+            raise ContradictionError("the model ended the text, and there is no step")
+        if message and stop_reason != "error":
+            raise ContradictionError("it has an error's message and no error")
+
+    def _check_texts(self, tokens: Iterable[Token | Candidate]) -> None:
+        """One id is one text, wherever it stands; and a text is what its bytes say."""
+        for token in tokens:
+            if token.token_id == NO_ID:
+                continue
+            said = (token.text, token.bytes)
+            if (first := self._texts.setdefault(token.token_id, said)) is said:
+                if token.bytes and token.text != token.bytes.decode("utf-8", "replace"):
+                    raise ContradictionError(f"the text of token id {token.token_id} is not what its bytes say")
+            elif first != said:
+                raise ContradictionError(f"token id {token.token_id} has two texts in this run")
+
+
+def _check_probabilities(step: Step) -> None:
+    probabilities = [c.probability for c in step.candidates]
+    last = probabilities[-1]
+    if [c.rank for c in step.candidates] != list(range(len(probabilities))):
+        raise ContradictionError("its ranks are not 0, 1, 2, …")
+    if probabilities != sorted(probabilities, reverse=True):
+        raise ContradictionError("its candidates are not ordered by probability")
+    if abs(math.fsum([*probabilities, step.rest]) - 1) >= _SUM:
+        raise ContradictionError("candidates and rest do not sum to 1")
+    if step.rest > limits.MAX_VOCABULARY * last + _SUM:
+        raise ContradictionError("its rest is more than tokens less probable than the last candidate can have")
+    if not all(map(_agrees, (*step.candidates, step.picked))):
+        raise ContradictionError("a logprob is not the logarithm of its probability")
+    if len({c.token_id for c in step.candidates} - {NO_ID}) < sum(c.token_id != NO_ID for c in step.candidates):
+        raise ContradictionError("a token id stands twice among its candidates")
+    # Of one candidate alone, the second is in the rest.
+    second = probabilities[1] if len(probabilities) > 1 else max(0.0, min(last - step.margin, step.rest))
+    if abs(probabilities[0] - second - step.margin) >= _SUM:
+        raise ContradictionError("its margin is not the first probability minus the second")
+
+
+def _agrees(candidate: Candidate) -> bool:
+    return math.isclose(math.exp(candidate.logprob), candidate.probability, rel_tol=_SUM, abs_tol=1e-300)
+
+
+def _check_pick(step: Step) -> None:
+    """The pick is argmax's unless it was forced, and the candidate of its rank or, of a lower rank, one of the rest."""
+    picked, candidates = step.picked, step.candidates
+    if not step.forced and picked != candidates[0]:
+        raise ContradictionError("it is not forced and did not pick the first candidate")
+    if picked.rank < len(candidates):
+        fits = picked == candidates[picked.rank]
+    else:
+        shown = picked.token_id in {c.token_id for c in candidates} - {NO_ID}
+        # Those between the last candidate and the pick are no less probable than the pick.
+        least = picked.probability * (picked.rank - len(candidates) + 1)
+        fits = not shown and picked.probability <= candidates[-1].probability and least <= step.rest + _SUM
+    if not fits:
+        raise ContradictionError("its pick contradicts its candidates")
+
+
+def _check_sums(step: Step) -> None:
+    """The log sums are those of one set of logits, which the candidates are the largest of."""
+    if not step.log_sums:
+        return
+    powers = [power for power, _ in step.log_sums]
+    if 1 not in powers or any(a >= b for a, b in pairwise(powers)):
+        raise ContradictionError("its log_sums are not in ascending order of 1 / T, with T = 1 among them")
+    at_one = dict(step.log_sums)[1]
+    for power, log_sum in step.log_sums:
+        logprobs = [(c.logprob + at_one) * power - log_sum for c in step.candidates]
+        shares = math.fsum(math.exp(min(logprob, 1)) for logprob in logprobs)
+        if not shares < 1 + 1e-4:
+            raise ContradictionError(
+                "its candidates have more than the whole probability at a temperature of its log_sums"
+            )
+        if shares + math.exp(min(logprobs[-1] + _MOST_NATS, 1)) < 1 - 1e-4:
+            raise ContradictionError("its log_sums are more than any vocabulary has at a temperature")
+    slopes = _slopes(step.log_sums)
+    # log Σ exp(β · logit) is convex in β, and at β = 0 the logarithm of the vocabulary's size.
+    (first, log_sum), *_ = step.log_sums
+    at_zero = log_sum - first * slopes[0] if slopes else 0.0
+    if any(b < a - _NATS for a, b in pairwise(slopes)) or at_zero > _MOST_NATS + _NATS:
+        raise ContradictionError("its log_sums contradict each other")
+
+
+def _check_entropy(step: Step) -> None:
+    """It is the candidates' own and the rest's, which is least in few large shares and most in many small ones."""
+    entropy, rest = step.entropy, step.rest
+    if math.isnan(entropy):
+        return
+    if entropy < 0:
+        raise ContradictionError("its entropy is negative")
+    shown = -math.fsum(c.probability * c.logprob for c in step.candidates if c.probability)
+    last = step.candidates[-1]
+    least = shown - rest * last.logprob if rest > _SUM and last.probability else shown
+    most = shown + (rest * (_MOST_NATS - math.log(rest)) if rest else 0.0)
+    if not least - _NATS <= entropy <= most + _NATS:
+        raise ContradictionError("its entropy is not one that its probabilities can have")
+    # The slope of log Σ exp(β · logit) at β = 1 is the mean logit, which is the log sum there less the entropy.
+    powers = [power for power, _ in step.log_sums]
+    if 1 in powers:
+        at, slopes = powers.index(1), _slopes(step.log_sums)
+        mean = step.log_sums[at][1] - entropy
+        if (at > 0 and mean < slopes[at - 1] - _NATS) or (at < len(slopes) and mean > slopes[at] + _NATS):
+            raise ContradictionError("its entropy contradicts its log_sums")
+
+
+def _slopes(log_sums: LogSums) -> list[float]:
+    return [(b_sum - a_sum) / (b - a) for (a, a_sum), (b, b_sum) in pairwise(log_sums)]

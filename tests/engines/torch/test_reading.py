@@ -1,0 +1,274 @@
+"""How a network is given ids: what is tried at load, what is refused, and what needs more than ids and a cache."""
+
+import inspect
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+
+import decoding
+from decoding.cancellation import LeftError, bear
+from decoding.engines import local
+from decoding.engines.batching.engine import BatchedEngine
+from decoding.engines.local import LocalEngine
+from decoding.engines.torch import engine as torch_engine
+from decoding.engines.torch import reading
+from decoding.engines.torch.reading import Way
+from decoding.errors import ModelError, RequestError
+from decoding.models.loading import describe
+from tests import families, sweep, tiny_models
+
+Folder = Callable[[str], Path]
+LONG_ROPE = {
+    "rope_type": "longrope",
+    "rope_theta": 10000.0,
+    "short_factor": [1.0] * 4,
+    "long_factor": [4.0, 8.0, 16.0, 32.0],
+    "original_max_position_embeddings": 24,
+    "factor": 4.0,
+    "partial_rotary_factor": 1.0,
+}
+
+
+def engine_of(network: Any) -> LocalEngine:
+    return torch_engine.engine_of(describe(network.eval(), tiny_models.tokenizer(), model="tiny"))
+
+
+def load(folder: Path) -> LocalEngine:
+    return torch_engine.load(str(folder), device="cpu")
+
+
+def made(architecture: str, **options: Any) -> Any:
+    torch.manual_seed(0)
+    return AutoModelForCausalLM.from_config(AutoConfig.for_model(architecture, vocab_size=320, **options)).eval()
+
+
+# ---- the sweep
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "bamba",
+        "bloom",
+        "cohere2",
+        "codegen",
+        "falcon_mamba",
+        "gemma2",
+        "gpt2",
+        "gpt_bigcode",
+        "gptj",
+        "granitemoehybrid",
+        "jamba",
+        "lfm2",
+        "mixtral",
+        "mpt",
+        "openai-gpt",
+        "opt",
+        "phimoe",
+        "qwen3_5_text",
+        "qwen3_moe",
+        "xglm",
+    ],
+)
+def test_a_family_is_read_as_its_whole_text_reads(name: str) -> None:
+    assert sweep.check(families.network(name), name).startswith("same")
+
+
+@pytest.mark.parametrize("name", ["bert", "cpmant", "electra", "prophetnet", "roberta", "xlm", "xlnet"])
+def test_a_family_that_does_not_read_forward_is_refused(name: str) -> None:
+    assert sweep.check(families.network(name), name).startswith(f"refused: {name} ")
+
+
+# ---- whether it reads forward
+
+
+@pytest.mark.parametrize("architecture", ["llama", "qwen3", "gemma3_text"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_configuration_that_makes_an_encoder_of_a_decoder(tmp_path: Path, architecture: str, dtype: str) -> None:
+    change = {"use_bidirectional_attention": True} if architecture == "gemma3_text" else {"is_causal": False}
+    folder = tiny_models.save(tmp_path, tiny_models.network(architecture, **change))
+    with pytest.raises(ModelError) as refused:
+        decoding.load(str(folder), device="cpu", dtype=dtype)
+    assert (refused.value.field, str(refused.value)) == (
+        "model",
+        f"{folder} sees the text that follows: when a later token changes, what it says before that token changes too. "
+        f"It is an encoder, or reads its prompt in both directions ({architecture}); greedy decoding needs a causal "
+        "model.",
+    )
+
+
+def test_an_encoder_that_its_configuration_makes_a_decoder() -> None:
+    network = made("bert", **tiny_models._PLAIN, is_decoder=True, initializer_range=0.5)
+    assert sweep.check(network, "bert").startswith("same")
+
+
+def test_what_needs_more_than_ids_is_refused_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = tiny_models.network("llama")
+
+    def refuse(**_: Any) -> None:
+        raise ValueError("inputs_embeds cannot be None.\nMore lines.")
+
+    monkeypatch.setattr(network, "forward", refuse)
+    with pytest.raises(ModelError) as refused:
+        engine_of(network)
+    assert str(refused.value) == (
+        "tiny cannot be read from token ids alone (llama). The network said: inputs_embeds cannot be None."
+    )
+
+
+# ---- what a cache forgets
+
+
+@pytest.mark.parametrize("prompt", ["Transformers are the", "Transformers are the best, I am told"])
+def test_a_rope_that_switches_is_read_anew_there(prompt: str) -> None:
+    network = tiny_models.network("phi3", original_max_position_embeddings=24, rope_parameters=LONG_ROPE)
+    engine = engine_of(network)
+    assert engine.info.why == "a text of more than 24 tokens is read anew there"
+    trace = decoding.trace(engine, prompt, max_new_tokens=24, top_k=5)
+    ids, rows = sweep.uncached(network, list(trace.prompt_token_ids), 24)
+    assert list(trace.generated_token_ids) == ids
+    for step, row in zip(trace.steps, rows, strict=True):
+        expected = [row[c.token_id].exp().item() for c in step.candidates]
+        assert [c.probability for c in step.candidates] == pytest.approx(expected, abs=1e-5)
+    assert decoding.agreement(engine, trace).identical
+    scored = list(engine.score(trace.prompt_token_ids, ids, top_k=2))
+    assert sum(s.picked.logprob for s in scored if s.picked) == pytest.approx(trace.logprob, abs=1e-3)
+    shared = decoding.trace(BatchedEngine(engine), prompt, max_new_tokens=24, top_k=5)
+    assert shared.generated_token_ids == trace.generated_token_ids
+    step, other = trace.steps[9], trace.steps[9].candidates[1].token_id
+    branch = decoding.branch(engine, trace, step.index, other, max_new_tokens=16)
+    again, _ = sweep.uncached(network, [*trace.prompt_token_ids, *branch.generated_token_ids[:10]], 6)
+    assert list(branch.generated_token_ids[10:]) == again
+
+
+def test_a_switch_that_generate_does_not_heed_ends_the_context() -> None:
+    """Another family with the same embeddings: its own greedy search goes on with the stale cache."""
+    network = tiny_models.network(
+        "llama", rope_parameters=LONG_ROPE, original_max_position_embeddings=24, max_position_embeddings=96
+    )
+    engine = engine_of(network)
+    assert engine.context_length == 24
+    assert engine.info.why == "the context ends at 24 tokens, where a cache and the whole text begin to differ"
+    assert sweep.check(network, "llama").startswith("same")
+
+
+def test_a_cache_that_says_something_else_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = tiny_models.network("llama")
+    forward = network.forward
+
+    def forgetful(input_ids: torch.Tensor, use_cache: bool = True, cache: Any = None, **options: Any) -> Any:
+        if cache is not None:
+            input_ids = (input_ids + 1) % tiny_models.VOCABULARY
+        return forward(input_ids=input_ids, use_cache=use_cache, **{NAME: cache}, **options)
+
+    NAME = reading.cache_name(network)  # noqa: N806
+    forgetful.__signature__ = inspect.signature(forward)  # type: ignore[attr-defined]
+    monkeypatch.setattr(
+        network, "forward", lambda *a, **o: forgetful(*a, **{("cache" if k == NAME else k): v for k, v in o.items()})
+    )
+    network.forward.__signature__ = inspect.signature(forward)
+    engine = engine_of(network)
+    assert engine.network.reader.way is Way.WHOLE
+    anew = "the whole text is read again at each step, because this network keeps no cache that says the same"
+    assert engine.info.why == anew
+    trace = decoding.trace(engine, "Transformers", max_new_tokens=8, top_k=3)
+    assert decoding.agreement(engine, trace).identical
+
+
+# ---- its length
+
+
+@pytest.mark.parametrize(
+    ("network", "length"),
+    [
+        (lambda: made("mpt", d_model=64, n_layers=2, n_heads=4, max_seq_len=32), 32),
+        (lambda: families.network("opt"), 96),
+        (lambda: made("roberta", **tiny_models._PLAIN, is_decoder=True, pad_token_id=1), 94),
+        (lambda: tiny_models.network("gpt2"), 96),
+        (lambda: tiny_models.network("mamba"), None),
+        (lambda: families.network("bart"), 96),
+    ],
+    ids=["mpt", "opt", "roberta", "gpt2", "mamba", "bart"],
+)
+def test_a_text_ends_where_the_network_has_no_more_room(network: Callable[[], Any], length: int | None) -> None:
+    engine = engine_of(network())
+    assert engine.context_length == length
+    if length is None:
+        return
+    assert len(list(engine.steps([5] * (length - 3), max_new_tokens=9, top_k=2))) == 3
+    with pytest.raises(RequestError, match=f"its context is {length}"):
+        decoding.trace(engine, "x" * length, max_new_tokens=2, top_k=2)
+
+
+# ---- logits that would take much memory
+
+
+@pytest.mark.parametrize("architecture", ["llama", "mistral", "mamba", "recurrent_gemma", "phi3"])
+def test_a_text_is_scored_in_pieces(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch, architecture: str) -> None:
+    engine = load(tiny_folder(architecture))
+    prompt, text = [5, 6, 7], [(11 * n) % 300 for n in range(40)]
+    at_once = list(engine.score(prompt, text, top_k=5))
+    monkeypatch.setattr(local, "SCORED_NUMBERS", 7 * tiny_models.VOCABULARY)
+    asked, read = [], engine.network.read
+
+    def counting(*given: Any, last: int = 1) -> Any:
+        asked.append(last)
+        return read(*given, last=last)
+
+    monkeypatch.setattr(engine.network, "read", counting)
+    pieces = list(engine.score(prompt, text, top_k=5))
+    assert asked[-6:] == [7, 7, 7, 7, 7, 5]
+    for piece, whole in zip(pieces, at_once, strict=True):
+        assert piece.token_ids == whole.token_ids
+        assert piece.logprobs == pytest.approx(whole.logprobs, abs=1e-4)
+
+
+def test_nobody_waits_for_the_rest_of_the_pieces(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = load(tiny_folder("llama"))
+    monkeypatch.setattr(local, "SCORED_NUMBERS", 7 * tiny_models.VOCABULARY)
+    found: list[object] = []
+
+    def read() -> None:
+        left = threading.Event()
+        bear(left)
+        try:
+            for number, _ in enumerate(engine.score([5, 6], [7] * 40, top_k=2)):
+                found.append(number)
+                left.set()
+        except LeftError:
+            found.append("left")
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    reader.join()
+    assert found == [*range(7), "left"]
+
+
+def test_a_prompt_without_logits_to_keep_is_read_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = tiny_models.network("llama")
+    engine = engine_of(network)
+    expected = [s.token_ids for s in engine.steps(list(range(20)), max_new_tokens=5, top_k=3)]
+    engine.network.reader.keeps_last = False
+    lengths, forward = [], network.forward
+
+    def counting(*, input_ids: torch.Tensor, **options: Any) -> Any:
+        lengths.append(input_ids.shape[1])
+        return forward(input_ids=input_ids, **options)
+
+    monkeypatch.setattr(network, "forward", counting)
+    monkeypatch.setattr(reading, "PIECE_BYTES", 8 * tiny_models.VOCABULARY * 4)
+    assert [s.token_ids for s in engine.steps(list(range(20)), max_new_tokens=5, top_k=3)] == expected
+    assert lengths == [8, 8, 4, 1, 1, 1, 1]
+    monkeypatch.setattr(reading, "free_on", lambda _: 1000)
+    monkeypatch.setattr(reading, "size", lambda count: f"{count} B")
+    engine.network.reader.way, engine.network.reader.takes_several = Way.WHOLE, False
+    with pytest.raises(RequestError) as refused:
+        next(engine.steps(list(range(20)), max_new_tokens=5, top_k=3))
+    assert str(refused.value) == (
+        "The logits of 20 tokens need 25600 B of memory, and 1000 B is free. Shorten the text."
+    )

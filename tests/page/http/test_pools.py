@@ -1,0 +1,187 @@
+"""What must always answer, while what may be slow is as slow as it can be."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import anyio
+import httpx
+import pytest
+from anyio import to_thread
+from starlette.applications import Starlette
+
+import app as application
+import decoding
+from decoding.page.http import export_routes, metrics, pool
+from decoding.page.http.bodies import RefusedError
+from decoding.page.http.metrics import Health
+from decoding.page.http.pool import Pool
+from decoding.serving.admission import Line
+from decoding.serving.model_registry import Offer, Shelf
+from tests.browser import served
+from tests.fakes import ScriptedEngine
+
+# Gradio makes event loops and leaves them open where the thread that launches a page has none; a browser's is one.
+pytestmark = pytest.mark.usefixtures("browser")
+
+RUN = decoding.trace(ScriptedEngine(), "a", max_new_tokens=3, top_k=2).to_jsonl().encode()
+
+
+class Slow:
+    """Reading a run takes until `go`, and so does a look at the list of models."""
+
+    def __init__(self) -> None:
+        self.go, self.begun = threading.Event(), 0
+
+    def read_run(self, data: bytes) -> decoding.Trace:
+        self.begun += 1
+        assert self.go.wait(600)
+        return decoding.Trace.from_jsonl(data.decode())
+
+    def look(self, ready: object) -> list[Offer]:
+        assert self.go.wait(600)
+        return [Offer("scripted", "scripted")]
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch, browser: object) -> Iterator[tuple[Slow, str]]:
+    slow = Slow()
+    monkeypatch.setattr(export_routes, "read_run", slow.read_run)
+    page = application.build_app(lambda name, report: ScriptedEngine(), ["scripted"], slow.look)
+    with served(page) as url:
+        try:
+            yield slow, url
+        finally:
+            slow.go.set()
+
+
+def serves(url: str) -> None:
+    """The page, its configuration, a file, health and a run, each within seconds."""
+    with httpx.Client(base_url=url, transport=httpx.HTTPTransport(local_address="127.0.0.2"), timeout=20) as client:
+        for path in ("/", "/config", "/theme.css", "/healthz", "/gradio_api/info"):
+            assert client.get(path).status_code == 200, path
+        event = client.post("/gradio_api/call/greedy", json={"data": ["a", 1, 2, "scripted"]}).json()["event_id"]
+        assert "complete" in client.get(f"/gradio_api/call/greedy/{event}").text
+        assert client.get("/readyz").status_code == 200
+
+
+def test_slow_exports_hold_nothing_that_others_need(slow: tuple[Slow, str]) -> None:
+    work, url = slow
+    with ThreadPoolExecutor(60) as crowd:
+
+        def export(n: int) -> int:
+            address = f"127.0.0.{n % 6 + 10}"
+            with httpx.Client(transport=httpx.HTTPTransport(local_address=address), timeout=300) as client:
+                return client.post(f"{url}keep/csv", content=RUN).status_code
+
+        exports = [crowd.submit(export, n) for n in range(60)]
+        while sum(one.done() for one in exports) < 60 - pool.MAX_WAITING:
+            time.sleep(0.05)
+        serves(url)
+        assert work.begun == pool.AT_ONCE
+        work.go.set()
+        assert sorted(one.result() for one in exports) == [200] * pool.MAX_WAITING + [503] * (60 - pool.MAX_WAITING)
+
+
+def test_who_leaves_before_their_turn_is_not_worked_for(slow: tuple[Slow, str]) -> None:
+    work, url = slow
+    there = httpx.URL(url)
+    left = []
+    for n in range(20):
+        one = socket.create_connection((there.host, there.port), 60, (f"127.0.0.{n % 4 + 10}", 0))
+        one.sendall(b"POST /keep/csv HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n" % len(RUN) + RUN)
+        left.append(one)
+    while work.begun < pool.AT_ONCE:
+        time.sleep(0.02)
+    for one in left:
+        one.close()
+    time.sleep(1)
+    work.go.set()
+    serves(url)
+    assert httpx.post(f"{url}keep/csv", content=RUN, timeout=60).status_code == 200
+    assert work.begun == pool.AT_ONCE + 1
+
+
+def test_a_slow_look_at_the_models_holds_nothing_that_others_need(slow: tuple[Slow, str]) -> None:
+    work, url = slow
+    wired = httpx.get(f"{url}config", timeout=60).json()["dependencies"]
+    look = next(one["id"] for one in wired if one["backend_fn"] and not one["queue"] and len(one["outputs"]) == 1)
+    with ThreadPoolExecutor(80) as crowd:
+        asked = [
+            crowd.submit(
+                httpx.post,
+                f"{url}gradio_api/run/predict",
+                json={"data": [], "fn_index": look, "session_hash": f"s{n}"},
+                timeout=300,
+            )
+            for n in range(60)
+        ]
+        time.sleep(2)
+        before = threading.active_count()
+        serves(url)
+        assert sum("look" in thread.name for thread in threading.enumerate()) <= 2
+        assert before < 200
+        work.go.set()
+        assert {one.result().status_code for one in asked} == {200}
+
+
+def test_not_ready_where_the_page_cannot_be_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "_SERVED_SECONDS", 0.1)
+    shelf, line = Shelf(lambda name, report: ScriptedEngine(), ["scripted"]), Line()
+    ready = Starlette(routes=Health(shelf, line).routes(metrics=False))
+
+    async def asked() -> tuple[int, str]:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(ready), base_url="http://a") as client:
+            answer = await client.get("/readyz")
+            assert (await client.get("/healthz")).status_code == 200
+            return answer.status_code, answer.text
+
+    async def test() -> None:
+        assert await asked() == (503, "No model is loaded yet.\n")
+        await to_thread.run_sync(shelf.engine, "scripted")
+        assert await asked() == (200, "ready\n")
+        threads = to_thread.current_default_thread_limiter()
+        holders = [object() for _ in range(int(threads.total_tokens))]
+        for holder in holders:
+            await threads.acquire_on_behalf_of(holder)
+        assert await asked() == (503, "No thread is free to serve the page.\n")
+        for holder in holders:
+            threads.release_on_behalf_of(holder)
+        assert await asked() == (200, "ready\n")
+        line.close(0)
+        assert await asked() == (503, "The server is being restarted.\n")
+
+    with ThreadPoolExecutor(1) as elsewhere:  # this thread has a browser's event loop
+        elsewhere.submit(anyio.run, test).result(120)
+
+
+def test_a_pool_has_its_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "MAX_WAITING", 5)
+    monkeypatch.setattr(pool, "OF_AN_ADDRESS", 3)
+    go = threading.Event()
+
+    async def test() -> None:
+        pool = Pool()
+        done: list[bool] = []
+
+        async def one(address: str | None) -> None:
+            done.append(await pool.do(lambda: go.wait(60), address, anyio.sleep_forever))
+
+        async with anyio.create_task_group() as group:
+            for address in ("a", "a", "a", "b"):
+                group.start_soon(one, address)
+            await anyio.sleep(0.1)
+            with pytest.raises(RefusedError, match="Too many files"):
+                await pool.do(lambda: True, "a", anyio.sleep_forever)
+            group.start_soon(one, None)
+            await anyio.sleep(0.1)
+            with pytest.raises(RefusedError, match="Too many files"):
+                await pool.do(lambda: True, "c", anyio.sleep_forever)
+            go.set()
+        assert done == [True] * 5
+        assert await pool.do(lambda: 7, "a", anyio.sleep_forever) == 7
+
+    with ThreadPoolExecutor(1) as elsewhere:  # this thread has a browser's event loop
+        elsewhere.submit(anyio.run, test).result(120)

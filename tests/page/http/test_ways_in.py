@@ -1,0 +1,203 @@
+"""Every way in, at the worst that fits through it and at a little more: each row of the README's table is held here.
+
+What is sent is generated to the limits. The engine is a script, so what is left is what the server itself does.
+"""
+
+import json
+import re
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+
+import httpx
+import pytest
+
+import app as application
+import decoding
+from decoding.assets import plotly_js
+from decoding.page.gradio_compat import connections, sessions
+from decoding.page.http import bodies, export_routes, pool, request_filter, turns
+from decoding.serving import admission
+from tests.browser import served
+from tests.fakes import ScriptedEngine
+
+# Gradio makes event loops and leaves them open where the thread that launches a page has none; a browser's is one.
+pytestmark = pytest.mark.usefixtures("browser")
+
+README = Path(request_filter.__file__).parent / "README.md"
+RUN = decoding.trace(ScriptedEngine(), "a", max_new_tokens=3, top_k=2).to_jsonl()
+STRANGER = "127.0.0.9"
+JSON = {"content-type": "application/json"}
+MB = 2**20
+
+
+@pytest.fixture(scope="module")
+def http(browser: object) -> Iterator[httpx.Client]:
+    page = application.build_app(lambda name, report: ScriptedEngine(), ["scripted"])
+    transport = httpx.HTTPTransport(local_address=STRANGER)
+    with served(page) as url, httpx.Client(base_url=url, transport=transport, timeout=300) as client:
+        client.headers["x-run"] = str(events(client)["submit"])
+        yield client
+
+
+def events(http: httpx.Client) -> dict[str, int]:
+    wired = [one for one in http.get("/config").json()["dependencies"] if one["backend_fn"]]
+    return {
+        "submit": next(one["id"] for one in wired if "submit" in str(one["targets"])),
+        "look": next(one["id"] for one in wired if not one["queue"] and len(one["outputs"]) == 1),
+    }
+
+
+def padded(value: dict[str, object], size: int, at: str = "trigger") -> bytes:
+    """An event of exactly so many bytes, most of them in one text."""
+    empty = json.dumps(value | {at: ""}).encode()
+    return json.dumps(value | {at: "x" * (size - len(empty))}).encode()
+
+
+def posted(http: httpx.Client, path: str, body: bytes) -> int:
+    with suppress(httpx.WriteError, httpx.ReadError):  # refused while it is still being sent
+        return http.post(path, content=body, headers=JSON).status_code
+    return 413
+
+
+def an_event(http: httpx.Client) -> None:
+    run = {"fn_index": events(http)["submit"], "session_hash": "s", "data": ["a", 1, 2, "scripted"]}
+    assert posted(http, "/gradio_api/queue/join", padded(run, request_filter.MAX_EVENT_BYTES)) == 200
+    assert posted(http, "/gradio_api/queue/join", padded(run, request_filter.MAX_EVENT_BYTES + 1)) == 413
+    # As many values as there could be in so many bytes, which were 250 MB and a second of the event loop.
+    assert posted(http, "/gradio_api/queue/join", b'{"data": [' + b"[]," * 3_900_000 + b"[]]}") == 413
+    assert posted(http, "/gradio_api/queue/join", b'{"data": ["' + b'\\"' * 5_000_000 + b'"]}') == 404  # one text
+    assert posted(http, "/gradio_api/queue/join", b'{"data": [' + b'"",' * 1_000_000 + b'""]}') == 413
+
+
+def an_endpoint(http: httpx.Client) -> None:
+    asked: dict[str, object] = {"data": ["rubbish"]}
+    assert posted(http, "/gradio_api/call/check", padded(asked, request_filter.MAX_BODY_BYTES)) == 200
+    assert posted(http, "/gradio_api/call/check", padded(asked, request_filter.MAX_BODY_BYTES + 1)) == 413
+    assert posted(http, "/gradio_api/call/check", b'{"data": [' + b"0," * 30_000 + b"0]}") in (413, 422)
+
+
+def an_event_without_the_queue(http: httpx.Client) -> None:
+    look: dict[str, object] = {"fn_index": events(http)["look"], "session_hash": "s", "data": []}
+    assert posted(http, "/gradio_api/run/predict", padded(look, request_filter.MAX_BODY_BYTES)) == 200
+    assert posted(http, "/gradio_api/run/predict", padded(look, request_filter.MAX_BODY_BYTES + 1)) == 413
+
+
+def an_end(http: httpx.Client) -> None:
+    for path, named in (
+        ("cancel", {"session_hash": "s", "fn_index": 0, "event_id": "e"}),
+        ("reset", {"event_id": "e"}),
+    ):
+        assert posted(http, f"/gradio_api/{path}", padded(dict(named), request_filter.MAX_BODY_BYTES)) == 200
+        assert posted(http, f"/gradio_api/{path}", padded(dict(named), request_filter.MAX_BODY_BYTES + 1)) == 413
+
+
+def a_stream(http: httpx.Client) -> None:
+    room = request_filter.MAX_ADDRESS_BYTES - len("/gradio_api/call/check/")
+    assert "404" in http.get(f"/gradio_api/call/check/{'x' * room}").text
+    assert http.get(f"/gradio_api/call/check/{'x' * (room + 1)}").status_code == 404
+    for _ in range(50):
+        with http.stream("GET", "/gradio_api/heartbeat/s") as beats:
+            assert beats.status_code == 200
+
+
+def the_page(http: httpx.Client) -> None:
+    most = {f"x-{n}": "y" * 250 for n in range(connections.MAX_HEADERS - 10)}
+    assert http.get("/", headers=most).status_code == 200
+    for head in ({"x": "y" * connections.MAX_HEAD_BYTES}, {f"x-{n}": "y" for n in range(connections.MAX_HEADERS)}):
+        with suppress(httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError):
+            assert http.get("/", headers=head).status_code in (400, 431)
+    for _ in range(turns.AT_ONCE + turns.FILES_AT_ONCE):  # those that break off give their turn back
+        with http.stream("GET", f"/gradio_api/file={plotly_js().as_posix()}") as file:
+            next(file.iter_raw())
+
+
+def a_file_to_convert(http: httpx.Client) -> None:
+    header, rest = RUN.split("\n", 1)
+    room = export_routes.MAX_RUN_BYTES - len(RUN)
+    largest = f"{header}{' ' * room}\n{rest}".encode()
+    assert len(largest) == export_routes.MAX_RUN_BYTES
+    assert posted(http, "/keep/jsonl", largest) == 200
+    assert posted(http, "/keep/jsonl", largest + b" ") == 413
+    assert posted(http, "/keep/html-plotly", RUN.encode()) == 200
+    assert bodies.HELD.total < MB
+
+
+def health(http: httpx.Client) -> None:
+    assert http.get("/healthz", headers={"x": "y" * 30_000}).text == "alive\n"
+    assert http.get("/readyz").status_code in (200, 503)
+
+
+def a_slow_head_or_body(http: httpx.Client) -> None:
+    """Many at once, each with as much as is read of it; the times are `test_connections`'."""
+    port = http.base_url.port or 80
+    many = [socket.create_connection(("127.0.0.1", port), 60, (STRANGER, 0)) for _ in range(200)]
+    for there in many:
+        there.sendall(
+            b"POST /gradio_api/queue/join HTTP/1.1\r\nhost: a\r\ncontent-length: 9000000\r\n\r\n" + b"x" * 60_000
+        )
+    health(http)
+    for there in many:
+        with closing(there):
+            pass
+
+
+WORST: dict[str, Callable[[httpx.Client], None]] = {
+    "an event of the page: `queue/join`": an_event,
+    "an endpoint: `call/…`": an_endpoint,
+    "an event without the queue: `run/predict`": an_event_without_the_queue,
+    "an end: `cancel`, `reset`": an_end,
+    "a stream: `queue/data`, `call/…/id`, `heartbeat`": a_stream,
+    "the page and its files": the_page,
+    "a file to convert: `keep/…`": a_file_to_convert,
+    "health: `healthz`, `readyz`, `metrics`": health,
+    "a slow head or body": a_slow_head_or_body,
+}
+
+
+@pytest.mark.parametrize("way", WORST)
+def test_a_way_in_at_its_worst(http: httpx.Client, way: str, caplog: pytest.LogCaptureFixture) -> None:
+    WORST[way](http)
+    asked = http.post("/gradio_api/call/greedy", json={"data": ["a", 1, 2, "scripted"]})
+    assert "complete" in http.get(f"/gradio_api/call/greedy/{asked.json()['event_id']}").text
+    assert not [record for record in caplog.records if record.levelname in ("ERROR", "WARNING")]
+
+
+def rows() -> list[list[str]]:
+    table = [line for line in README.read_text("utf-8").splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in table[1:]]
+
+
+def test_every_way_in_has_its_row_and_its_worst_input() -> None:
+    assert [row[0] for row in rows()] == [*WORST]
+    assert {len(row) for row in rows()} == {6}
+
+
+def test_the_tables_numbers_are_the_programs() -> None:
+    """Every figure of the table stands in a constant, so that neither changes without the other."""
+    told = {way: " ".join(rest) for way, *rest in rows()}
+    all_of_it = " ".join(told.values())
+    for number in (
+        f"{request_filter.MAX_EVENT_BYTES // MB} MB",
+        f"{request_filter.MAX_BODY_BYTES // MB} MB",
+        f"{export_routes.MAX_RUN_BYTES // MB} MB",
+        f"{bodies.MAX_STRUCTURE_BYTES // 1000} kB outside",
+        f"{bodies.MAX_HELD_BYTES // MB} MB for all",
+        f"{sessions.MAX_UNREAD_BYTES // MB} MB for all, for a minute",
+        f"{sessions.MAX_SESSIONS:,} sessions",
+        f"{application.MAX_EVENTS} events, {sessions.EVENTS_OF_AN_ADDRESS}",
+        f"{admission.RUNS + admission.WAITING} places in line, {(admission.RUNS + admission.WAITING) // 2}",
+        f"served {admission.RUNS * 3 // 4} of {admission.RUNS}",
+        f"{admission.LONG_AT_ONCE} long ones",
+        f"and {sessions.FILES_OF_AN_ADDRESS} events of an address",
+        f"an address of {request_filter.MAX_ADDRESS_BYTES} bytes",
+        f"{connections.MAX_CONNECTIONS:,} connections, {connections.MAX_CONNECTIONS // 2}",
+        f"a head of {connections.MAX_HEAD_BYTES // 1024} kB and {connections.MAX_HEADERS} headers",
+        f"{connections.UNREAD_SECONDS:.0f} s after nobody reads",
+        f"a head after {connections.HEAD_SECONDS:.0f} s, a body after {connections.BODY_SECONDS:.0f} s",
+        f"{turns.AT_ONCE} turns, {turns.FILES_AT_ONCE} for plotly.js",
+        f"{pool.AT_ONCE} threads; {pool.MAX_WAITING} that wait, {pool.OF_AN_ADDRESS}",
+    ):
+        assert re.search(rf"(?<![\d,]){re.escape(number)}", all_of_it), number
+    assert sessions.UNREAD_SECONDS == 60

@@ -1,0 +1,191 @@
+"""The account of memory: what is taken, given back, waited for and refused. And what requests take of a real model."""
+
+import argparse
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
+import pytest
+
+from decoding import cancellation, options
+from decoding.cancellation import LeftError
+from decoding.engines.local import LocalEngine
+from decoding.engines.memory_needs import Work, bytes_needed
+from decoding.errors import RequestError, RoomError
+from decoding.serving import memory_budget
+from decoding.serving.memory_budget import MemoryBudget
+from decoding.serving.model_registry import Shelf
+from tests.fakes import ScriptedEngine
+
+MB = 10**6
+
+
+@pytest.fixture(autouse=True)
+def an_address_that_nobody_knows() -> None:
+    memory_budget.bear(None)
+
+
+@pytest.mark.parametrize(
+    ("written", "size"),
+    [("1.5GB", 1_500_000_000), ("1.5 gb", 1_500_000_000), ("800M", 800_000_000), ("123456", 123_456), ("auto", "auto")],
+)
+def test_a_size_as_an_operator_writes_it(written: str, size: object) -> None:
+    assert options.amount(written) == size
+
+
+@pytest.mark.parametrize("written", ["", "much", "-1GB", "1e9", "1.5.2GB", "9" * 40, "\u0661GB"])
+def test_what_says_no_size_is_refused(written: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match=r"has to be a size, as 1\.5GB, or auto"):
+        options.amount(written)
+
+
+def test_what_is_taken_is_given_back_once() -> None:
+    budget = MemoryBudget(1_000, process=100)
+    model = budget.take_for_model(500)
+    assert model
+    assert budget.take_for_model(401) is None
+    assert (budget.for_requests, budget.for_one) == (400, 300)
+    part = budget.take(300)
+    assert part
+    assert budget.take(101) is None
+    assert budget.take(100)
+    part.release()
+    part.release()
+    assert budget.reserved == 100 + 500 + 100
+    model.resize(200)
+    assert budget.for_requests == 700
+    model.release()
+    assert (budget.reserved, budget.is_idle) == (200, False)
+
+
+def test_what_the_process_takes_is_looked_at_when_nobody_is_served() -> None:
+    budget = MemoryBudget(1_000, process=100)
+    assert budget.take_for_model(300)
+    budget.settle(550)
+    assert budget.for_requests == 450
+    part = budget.take(200)
+    assert part
+    budget.settle(900)  # what is served is in it
+    assert budget.for_requests == 450
+    budget.settle(900)
+    part.release()
+    budget.settle(200)
+    assert budget.for_requests == 700
+
+
+def test_one_address_leaves_a_quarter_to_others() -> None:
+    budget = MemoryBudget(1_000)
+    memory_budget.bear("8.8.8.8")
+    parts = [budget.take(250) for _ in range(3)]
+    assert all(parts)
+    assert budget.take(1) is None
+    memory_budget.bear("9.9.9.9")
+    assert budget.take(250)
+    memory_budget.bear("8.8.8.8")
+    assert parts[0]
+    parts[0].release()
+    assert budget.take(250)
+
+
+def test_who_finds_none_waits_and_then_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory_budget, "LOOK_SECONDS", 600.0)  # what is given back is heard of at once
+    budget = MemoryBudget(1_000 * MB)
+    first = budget.take(700 * MB)
+    assert first
+    waiting = budget.wait(500 * MB)
+    assert next(waiting) == "Your run waits for 500 MB of memory that others use. It begins by itself."
+    with ThreadPoolExecutor(1) as elsewhere:
+        rest = elsewhere.submit(lambda: next(waiting))
+        first.release()
+        with pytest.raises(StopIteration) as end:
+            rest.result(60)
+    assert end.value.value.size == 500 * MB
+    assert budget.reserved == 500 * MB
+
+
+def test_who_waits_and_leaves_takes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory_budget, "LOOK_SECONDS", 0.01)
+    budget, left = MemoryBudget(1_000), threading.Event()
+    assert budget.take(700)
+
+    def work() -> None:
+        cancellation.bear(left)
+        waiting = budget.wait(400)
+        next(waiting)
+        left.set()
+        next(waiting)
+
+    with ThreadPoolExecutor(1) as elsewhere, pytest.raises(LeftError):
+        elsewhere.submit(work).result(60)
+    assert budget.reserved == 700
+
+
+def test_what_will_never_fit_is_refused_with_both_numbers() -> None:
+    budget = MemoryBudget(1_000 * MB, process=200 * MB)
+    with pytest.raises(RequestError, match=r"This needs 601 MB of memory at its longest, and the server gives one"):
+        next(budget.wait(601 * MB))
+    with pytest.raises(StopIteration):
+        next(budget.wait(600 * MB))
+
+
+# ---- models
+
+
+def test_a_load_takes_its_part_before_it_begins_and_others_make_room_for_it() -> None:
+    budget, loads = MemoryBudget(1_000 * MB), []
+
+    def load(name: str, report: object) -> ScriptedEngine:
+        loads.append((name, budget.for_requests // MB))
+        return ScriptedEngine(name=name)
+
+    needs = {"small": 300, "large": 600, "huge": 1_001}
+    shelf = Shelf(load, [*needs], memory=budget, needs=lambda name: needs[name] * MB)
+    assert shelf.engine("small").info.id == "small"
+    assert loads == [("small", 700)]
+    del load
+    shelf.engine("large")
+    with pytest.raises(RoomError, match=r"huge needs 1\.0 GB of memory, and .* of the server's 1\.0 GB is free"):
+        shelf.engine("huge")
+    assert [name for name, _ in loads] == ["small", "large"]
+
+
+def test_a_load_that_fails_gives_its_part_back() -> None:
+    def load(name: str, report: object) -> ScriptedEngine:
+        raise RoomError("it did not fit")
+
+    budget = MemoryBudget(1_000 * MB)
+    with pytest.raises(RoomError, match="it did not fit"):
+        Shelf(load, ["one"], memory=budget, needs=lambda name: 900 * MB).engine("one")
+    assert budget.reserved == 0
+
+
+# ---- requests
+
+
+@pytest.mark.parametrize(
+    ("less", "more"),
+    [
+        (Work("run", 10, 8, 5), Work("run", 2_600, 8, 5)),
+        (Work("run", 10, 8, 5), Work("run", 10, 256, 5)),
+        (Work("run", 10, 256, 5), Work("run", 10, 256, 50)),
+        (Work("run", 100, 8, 5), Work("beam", 100, 8, 5, rows=2)),
+        (Work("beam", 100, 8, 5, rows=2), Work("beam", 100, 8, 5, rows=8)),
+        (Work("run", 7_000, 1, 5), Work("score", 7_000, 1, 5)),
+        (Work("run", 100, 256, 5), Work("proof", 100, 256, 5)),
+    ],
+)
+def test_more_of_anything_needs_more(starter: LocalEngine, less: Work, more: Work) -> None:
+    assert bytes_needed(starter, less) < bytes_needed(starter, more)
+
+
+def test_a_run_needs_at_least_its_cache(starter: LocalEngine) -> None:
+    a_token = starter.network.cache_bytes_per_token
+    assert a_token > 40_000
+    assert bytes_needed(starter, Work("run", 3_000, 8, 5)) > 3_008 * a_token
+    assert bytes_needed(starter, Work("beam", 330, 50, 5, rows=8)) > 8 * 380 * a_token
+
+
+def test_an_engine_that_knows_better_is_asked_and_one_elsewhere_needs_little() -> None:
+    engine = SimpleNamespace(bytes_needed=lambda work: work.steps * 7)
+    assert bytes_needed(engine, Work("run", 10, 8, 5)) == 56
+    assert bytes_needed(ScriptedEngine(), Work("run", 10, 8, 5)) < 20 * MB

@@ -1,0 +1,159 @@
+"""Every option and every environment variable is checked as it is read, and a bad one is refused in one sentence."""
+
+import os
+import socket
+import subprocess
+import sys
+from argparse import ArgumentTypeError
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import app as application
+from decoding import __main__ as terminal
+from decoding import options
+from decoding.bench import server as bench_server
+from decoding.bench.__main__ import main as bench
+
+ROOT = Path(__file__).resolve().parents[1]
+
+REFUSED = {
+    "engine": ["localhost:8000", "ftp://a", "http://", "http://a:99999", "http://a:b"],
+    "model": ["nope", "", ",", "hub:", "hub:a b/c", "starter,nope"],
+    "device": ["tpu", "", "CPU"],
+    "dtype": ["int8", "float"],
+    "host": ["", "1.2.3", "1.2.3.4.5", "a b", "[::", "http://a", "::g"],
+    "port": ["x", "-1", "65536", "1.5", "", "1e3", "٣", "9" * 5000],
+    "root-path": ["greedyscope", "/a b", "//a", "http://a/b", '/"><script>'],
+    "runs": ["0", "1001", "x"],
+    "waiting": ["-1", "many"],
+    "seconds": ["0", "inf", "nan", "86401"],
+    "metrics": ["yes", "1", "true", "ON", ""],
+    "mcp": ["yes", ""],
+}
+TAKEN = {
+    "engine": ["", "http://127.0.0.1:8000", "https://models.example/v1", "http://[::1]:8000"],
+    "model": ["+", "starter", "starter,gpt2", "hub:owner/name@v1", "+./assets"],
+    "device": ["auto", "cuda", "mps", "cpu"],
+    "dtype": ["auto", "float32", "bfloat16", "float16"],
+    "host": ["::", "::1", "[::1]", "0.0.0.0", "localhost", "my-host.example"],
+    "port": ["0", "65535"],
+    "root-path": ["", "/a", "/a/b-c", "/a/"],
+    "runs": ["1"],
+    "waiting": ["0"],
+    "seconds": ["1"],
+    "metrics": ["on", "off"],
+    "mcp": ["on", "off"],
+}
+VARIABLES = {name: f"GREEDYSCOPE_{name.upper().replace('-', '_')}" for name in REFUSED}
+
+
+@pytest.fixture(autouse=True)
+def nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith(("GREEDYSCOPE_", "GRADIO_SERVER"))]:
+        monkeypatch.delenv(name)
+
+
+def refusal(run: Callable[[], object], capsys: pytest.CaptureFixture[str]) -> str:
+    with pytest.raises(SystemExit) as left:
+        run()
+    out, err = capsys.readouterr()
+    assert (left.value.code, out) == (2, "")
+    assert err.count("\n") == 1, err
+    assert len(err) < 400
+    return err
+
+
+def test_every_option_is_tried_here():
+    names = {name for name, *_ in application.OPTIONS}
+    assert names == REFUSED.keys() == TAKEN.keys()
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name in REFUSED for value in REFUSED[name]])
+def test_a_value_that_is_none_is_one_sentence(
+    name: str, value: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    said = refusal(lambda: application.settings([f"--{name}={value}"]), capsys)
+    assert said.startswith((f"--{name} has to ", f"--{name} cannot be used: "))
+    monkeypatch.setenv(VARIABLES[name], value)
+    said = refusal(lambda: application.settings([]), capsys)
+    assert said.startswith((f"{VARIABLES[name]} has to ", f"{VARIABLES[name]} cannot be used: "))
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name in TAKEN for value in TAKEN[name]])
+def test_a_value_that_is_one_is_taken(name: str, value: str, monkeypatch: pytest.MonkeyPatch):
+    chosen = application.settings([f"--{name}={value}"])
+    monkeypatch.setenv(VARIABLES[name], value)
+    assert vars(application.settings([])) == vars(chosen)
+
+
+CHECKS = {
+    "server": options.server,
+    "models": options.models,
+    "host": options.host,
+    "prefix": options.prefix,
+    "whole": options.whole(0, 9),
+    "wholes": options.wholes(1, 9),
+}
+
+
+@pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS)
+@given(text=st.text())
+def test_no_text_at_all_is_a_traceback(check: options.Check, text: str):
+    with suppress(ArgumentTypeError):
+        check(text)
+
+
+@pytest.mark.parametrize("arguments", [["--unknown", "1"], ["--por", "1"], ["--port"], ["stray"]])
+def test_what_is_no_option_is_one_sentence(arguments: list[str], capsys: pytest.CaptureFixture[str]):
+    assert "See python app.py --help." in refusal(lambda: application.settings(arguments), capsys)
+
+
+@pytest.mark.parametrize(
+    ("main", "arguments"),
+    [
+        (terminal.main, []),
+        (terminal.main, ["a", "--format", "pdf"]),
+        (terminal.main, ["a", "--engine", "nowhere"]),
+        (terminal.main, ["check"]),
+        (bench, ["--prompts", "1,x"]),
+        (bench, ["--repeats", "21"]),
+        (bench_server.main, ["--engine", "http://127.0.0.1:1", "--runs", "1,a"]),
+        (bench_server.main, ["--engine", "http://127.0.0.1:1", "--steps", "0"]),
+        (bench_server.main, []),
+    ],
+)
+def test_the_other_programs_refuse_alike(
+    main: Callable[[list[str]], object], arguments: list[str], capsys: pytest.CaptureFixture[str]
+):
+    assert " --help." in refusal(lambda: main(arguments), capsys)
+
+
+# ---- where it listens
+
+
+def test_a_port_that_is_taken_is_one_sentence():
+    with socket.create_server(("127.0.0.1", 0)) as there:
+        port = there.getsockname()[1]
+        command = [sys.executable, "app.py", "--port", str(port), "--device", "cpu"]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"--port {port} is taken at 127.0.0.1. Stop what listens there, or choose another port; 0 is any free one.\n"
+    )
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid", "2001:db8::1"])
+def test_an_address_that_is_not_this_machines_is_one_sentence(host: str):
+    with pytest.raises(SystemExit) as left:
+        options.check_listening(host, 0)
+    assert str(left.value.code).startswith(f"--host {host} is no address of this machine")
+
+
+@pytest.mark.parametrize(("host", "there"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]"), ("::", "[::]")])
+def test_an_ipv6_address_stands_in_brackets(host: str, there: str):
+    assert options.in_brackets(options.host(host)) == there
