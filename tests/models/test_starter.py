@@ -42,8 +42,8 @@ pathlib.Path(target).write_bytes(b"GGUF, nearly")
 ALONE = """
 import sys
 from pathlib import Path
-sys.path[:0] = [sys.argv[1], sys.argv[1] + "/tests"]
-import test_starter
+sys.path.insert(0, sys.argv[1])
+from tests.models import test_starter
 from decoding.models import starter
 test_starter.pretend(Path(sys.argv[2]), fetch=sys.argv[3], put=setattr)
 say = lambda message, fraction: print(message, file=sys.stderr, flush=True)
