@@ -13,7 +13,7 @@ import torch
 import decoding
 from decoding import beam
 from decoding.engines.local import LocalEngine
-from decoding.engines.prefix_cache import Memory
+from decoding.engines.prefix_cache import PrefixCache
 from decoding.errors import FormatError, RequestError
 from decoding.record.step import Step
 from decoding.record.trace import Trace
@@ -195,8 +195,8 @@ def test_lines_of_remembered_steps_come_one_by_one(tiny_folder: Folder, monkeypa
     engine = decoding.load(str(tiny_folder("llama")), device="cpu")
     parent = decoding.trace(engine, PROMPT, max_new_tokens=8, top_k=3)
     passes = []
-    forward = engine.forward
-    monkeypatch.setattr(engine, "forward", lambda *asked: (passes.append(1), forward(*asked))[1])
+    read = engine.network.read
+    monkeypatch.setattr(engine.network, "read", lambda *asked: (passes.append(1), read(*asked))[1])
     made = Run(engine, check_request(PROMPT, 8, 3, [[6, parent.steps[6].candidates[1].token_id]]))
     counts = []
     for line in made.lines():
@@ -282,7 +282,7 @@ def test_on_the_real_starter(starter: LocalEngine) -> None:
     child = decoding.branch(starter, parent, 3, token_id, max_new_tokens=8)
     assert child.steps[:3] == parent.steps[:3]
     assert child.generated_token_ids != parent.generated_token_ids
-    starter.memory = Memory()  # another process
+    starter.prefix_cache = PrefixCache(starter.network)  # another process
     check_close(child, decoding.branch(starter, parent, 3, token_id, max_new_tokens=8))
     check_close(child, decoding.score(starter, PROMPT, child.generated_text, top_k=5))
     assert decoding.trace(starter, PROMPT, max_new_tokens=8, top_k=5) == parent  # bit by bit

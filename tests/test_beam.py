@@ -154,14 +154,23 @@ def _logprob(named: tuple[Trace, str]) -> float:
 # ---- bad input
 
 
-@pytest.mark.parametrize("num_beams", [1, 0, 9, -2, 2.5, None, "4", True, math.inf], ids=repr)
-def test_unfit_numbers_of_beams(scripted: ScriptedEngine, num_beams: Any) -> None:
+OF_BEAMS = "The number of beams has to be a whole number from 2 to 8, not"
+
+
+@pytest.mark.parametrize(
+    ("num_beams", "sentence"),
+    [
+        *((number, f"{OF_BEAMS} {number}.") for number in (1, 0, 9, -2, 2.5)),
+        (None, "The number of beams is empty. It has to be a whole number from 2 to 8."),
+        ("4", f"{OF_BEAMS} “4”."),
+        (True, f"{OF_BEAMS} true or false."),
+        (math.inf, f"{OF_BEAMS} one that is not finite."),
+    ],
+)
+def test_unfit_numbers_of_beams(scripted: ScriptedEngine, num_beams: Any, sentence: str) -> None:
     with pytest.raises(RequestError) as refused:
         decoding.beam_search(scripted, "a", max_new_tokens=4, num_beams=num_beams, top_k=2)
-    assert (refused.value.field, str(refused.value)) == (
-        "beams",
-        f"The number of beams has to be a whole number from 2 to 8, not {num_beams!r}.",
-    )
+    assert (refused.value.field, str(refused.value)) == ("beams", sentence)
 
 
 def test_what_a_run_refuses_is_refused(scripted: ScriptedEngine) -> None:

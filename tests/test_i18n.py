@@ -143,7 +143,8 @@ SAYS = re.compile(r"^((?!NoGraph|NotProven|NotCaptured)[A-Z]\w*Error|_no_pick|re
 FILLING = ("_status",)
 """Functions with a table of words that become part of a sentence."""
 NOT_SAID = re.compile(
-    r"^(\W*|(the batch|no memory for|\{\} models have captured|sharing a pass|a recorded step|a cache of this kind|a (row|text)'s first|its index names|"
+    r"^(\W*|(the batch|no memory for|\{\} models have captured|"
+    r"sharing a pass|a recorded step|a cache of this kind|a (row|text)'s first|its index names|"
     r"\{\} (has no header|is cut|was cut|is not described|is there twice|lies beyond the end)|"
     r"another version's|NaN and|plotly is|\{\} is said|.\{\}. names|.hub:\{\}. is no|The server ended).*)$"
 )

@@ -22,6 +22,7 @@ from decoding.bench.__main__ import main as bench
 ROOT = Path(__file__).resolve().parents[1]
 
 REFUSED = {
+    "memory": ["", "many", "-1GB", "1e9"],
     "engine": ["localhost:8000", "ftp://a", "http://", "http://a:99999", "http://a:b"],
     "model": ["nope", "", ",", "hub:", "hub:a b/c", "starter,nope"],
     "device": ["tpu", "", "CPU"],
@@ -36,7 +37,8 @@ REFUSED = {
     "mcp": ["yes", ""],
 }
 TAKEN = {
-    "engine": ["", "http://127.0.0.1:8000", "https://models.example/v1", "http://[::1]:8000"],
+    "memory": ["auto", "1.5GB", "800MB"],
+    "engine": ["", "auto", "torch", "http://127.0.0.1:8000", "https://models.example/v1", "http://[::1]:8000"],
     "model": ["+", "starter", "starter,gpt2", "hub:owner/name@v1", "+./assets"],
     "device": ["auto", "cuda", "mps", "cpu"],
     "dtype": ["auto", "float32", "bfloat16", "float16"],

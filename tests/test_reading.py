@@ -25,6 +25,7 @@ from decoding.page.actions import branch, score
 from decoding.reading import prompt_remarks
 from decoding.record.tokens import Vocabulary
 from decoding.run import Run, check_request, trace
+from decoding.serving.memory_budget import MemoryBudget
 from decoding.verify import recompute
 from tests import tiny_models
 from tests.fakes import ScriptedEngine
@@ -35,6 +36,7 @@ class Shelf:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self.memory = MemoryBudget(2**40)
 
     def wait(self, _name: object) -> list[str]:
         return []

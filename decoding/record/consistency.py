@@ -81,7 +81,9 @@ class Consistency:
             raise ContradictionError("it has an error's message and no error")
 
     def _check_texts(self, tokens: Iterable[Token | Candidate]) -> None:
-        """One id is one text, wherever it stands; and a text is what its bytes say."""
+        """One id is one text, wherever it stands, but for the space that some tokenizers write in front of a word or
+        behind it; and a text is what its bytes say.
+        """
         for token in tokens:
             if token.token_id == NO_ID:
                 continue
@@ -89,8 +91,13 @@ class Consistency:
             if (first := self._texts.setdefault(token.token_id, said)) is said:
                 if token.bytes and token.text != token.bytes.decode("utf-8", "replace"):
                     raise ContradictionError(f"the text of token id {token.token_id} is not what its bytes say")
-            elif first != said:
+            elif _word(*first) != _word(*said):
                 raise ContradictionError(f"token id {token.token_id} has two texts in this run")
+
+
+def _word(text: str, data: bytes | None) -> tuple[str, bytes | None]:
+    """A token without what depends on its place."""
+    return text.removeprefix("##").strip(" "), data and data.strip(b" ")
 
 
 def _check_probabilities(step: Step) -> None:

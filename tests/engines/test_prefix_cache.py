@@ -9,9 +9,10 @@ import pytest
 import torch
 from transformers import DynamicCache
 
-import decoding
 from decoding.engines.local import LocalEngine
-from decoding.engines.prefix_cache import Memory, can_crop, copy_cropped
+from decoding.engines.prefix_cache import PrefixCache
+from decoding.engines.torch.engine import load as load_torch
+from decoding.engines.torch.network import TorchNetwork, can_crop
 from decoding.record.step import ScoredToken, StepScores
 from tests import tiny_models
 
@@ -23,7 +24,7 @@ WHOLE = ("gpt2", "llama", "qwen3", "gpt_neox")
 
 
 def load(folder: Path) -> LocalEngine:
-    return decoding.load(str(folder), device="cpu")
+    return load_torch(str(folder), device="cpu")
 
 
 def decode(engine: LocalEngine, forced: Mapping[int, int] | None = None, **options: Any) -> list[StepScores]:
@@ -51,13 +52,14 @@ class Counted:
 
     def __init__(self, engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
         self.read: list[int] = []
-        forward = engine.network.forward
+        network = engine.reference()
+        forward = network.forward
 
         def counting(*, input_ids: torch.Tensor, **options: Any) -> Any:
             self.read.append(input_ids.shape[1])
             return forward(input_ids=input_ids, **options)
 
-        monkeypatch.setattr(engine.network, "forward", counting)
+        monkeypatch.setattr(network, "forward", counting)
 
 
 # ---- on models
@@ -94,7 +96,7 @@ def test_a_branch_costs_only_its_own_steps(
     for step in (0, 5, STEPS - 1):
         # A candidate's numbers are known already; another's need the fork's own logits once more.
         for token_id, passes in ((parent[step].token_ids[1], STEPS - step - 1), (far(parent[step]), STEPS - step)):
-            engine.memory = Memory()
+            engine.prefix_cache = PrefixCache(engine.network)
             decode(engine)
             counted.read.clear()
             branch = decode(engine, {step: token_id})
@@ -106,7 +108,7 @@ def test_a_branch_costs_only_its_own_steps(
 def test_a_cache_that_forgets_is_not_kept(tiny_folder: Folder, architecture: str) -> None:
     engine = load(tiny_folder(architecture))
     decode(engine)
-    assert len(engine.memory) == 0
+    assert len(engine.prefix_cache) == 0
 
 
 def test_a_branch_of_a_branch(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,7 +185,7 @@ def test_a_run_that_nobody_iterates_leaves_nothing(tiny_folder: Folder) -> None:
     engine = load(tiny_folder("llama"))
     engine.steps(PROMPT, max_new_tokens=STEPS, top_k=3).close()  # type: ignore[attr-defined]
     decode(engine, max_new_tokens=0)
-    assert len(engine.memory) == 0
+    assert len(engine.prefix_cache) == 0
 
 
 def test_a_prompt_of_one_token(tiny_folder: Folder) -> None:
@@ -210,7 +212,7 @@ def test_a_plain_run_never_asks(tiny_folder: Folder, monkeypatch: pytest.MonkeyP
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("a plain run asked what is kept")
 
-    monkeypatch.setattr(engine.memory, "recall", refuse)
+    monkeypatch.setattr(engine.prefix_cache, "recall", refuse)
     assert decode(engine) == parent
     with pytest.raises(AssertionError):
         decode(engine, {1: 5})
@@ -219,7 +221,7 @@ def test_a_plain_run_never_asks(tiny_folder: Folder, monkeypatch: pytest.MonkeyP
 def test_what_is_kept_is_not_changed_by_a_branch(tiny_folder: Folder) -> None:
     engine = load(tiny_folder("llama"))
     parent = decode(engine)
-    (entry,) = engine.memory._entries.values()
+    (entry,) = engine.prefix_cache._entries.values()
     before = [(layer.keys.clone(), layer.values.clone()) for layer in entry.cache.layers]
     for step in (0, 5, 11):
         decode(engine, {step: far(parent[step])})
@@ -240,7 +242,9 @@ def test_branches_step_by_step_beside_each_other(tiny_folder: Folder) -> None:
 
 def test_many_threads_at_once(tiny_folder: Folder) -> None:
     engine = load(tiny_folder("llama"))
-    engine.memory = Memory(max_entries=2)  # so that what is kept is let go while others read it
+    engine.prefix_cache = PrefixCache(
+        engine.network, max_entries=2
+    )  # so that what is kept is let go while others read it
     parent = decode(engine)
     picks = [{step: parent[step].token_ids[1 + step % 2]} for step in range(8)]
     expected = [decode(load(tiny_folder("llama")), forced) for forced in picks]
@@ -257,10 +261,20 @@ def test_many_threads_at_once(tiny_folder: Folder) -> None:
         thread.join(300)
     for one, other in zip(got, expected, strict=True):
         check_close(one, other)
-    assert len(engine.memory) <= 2
+    assert len(engine.prefix_cache) <= 2
 
 
 # ---- by hand
+
+
+class ByHand:
+    """What a prefix cache asks of a network, over the caches of `cache_of`."""
+
+    cache_bytes_per_token = 2 * 2 * 8
+    can_crop, copy = TorchNetwork.can_crop, TorchNetwork.copy
+
+
+BY_HAND: Any = ByHand()
 
 
 def cache_of(length: int, *, start: float = 0.0) -> DynamicCache:
@@ -278,13 +292,13 @@ def readouts_of(*ids: int) -> list[StepScores]:
 
 
 def test_the_longest_beginning_is_taken() -> None:
-    memory = Memory()
+    memory = PrefixCache(BY_HAND)
     memory.keep([1, 2], readouts_of(10, 20), cache_of(3, start=7), top_k=3)
     memory.keep([1, 2], readouts_of(10, 20, 30, 40), cache_of(5), top_k=3)
     memory.keep([1, 3], readouts_of(10, 20, 30, 40, 50), cache_of(6, start=9), top_k=3)
     found = memory.recall([1, 2], {2: 31}, max_new_tokens=9, top_k=3)
     assert found is not None
-    assert found.readouts == (
+    assert found.steps == (
         *readouts_of(10, 20),
         StepScores((30, 31, 32), (-0.5, -1.5, -2.5), 1.0, ScoredToken(31, -1.5, 1)),
     )
@@ -298,16 +312,16 @@ def test_the_longest_beginning_is_taken() -> None:
     [({0: 99}, 0), ({0: 11}, 1), ({1: 99}, 1), ({1: 20}, 3), ({2: 30}, 3), ({7: 1}, 3), ({1: 22, 2: 30}, 2)],
 )
 def test_how_much_is_the_same(forced: dict[int, int], steps: int) -> None:
-    memory = Memory()
+    memory = PrefixCache(BY_HAND)
     memory.keep([1, 2], readouts_of(10, 20, 30), cache_of(4), top_k=3)
     found = memory.recall([1, 2], forced, max_new_tokens=9, top_k=3)
-    assert (len(found.readouts) if found else 0) == steps
+    assert (len(found.steps) if found else 0) == steps
     if found:
         assert found.cache.get_seq_length() == 2 + steps - 1
 
 
 def test_another_prompt_is_another_run() -> None:
-    memory = Memory()
+    memory = PrefixCache(BY_HAND)
     memory.keep([1, 2], readouts_of(10), cache_of(2), top_k=3)
     for prompt in ([1], [1, 2, 10], [2, 1], [], [1, 3]):
         assert memory.recall(prompt, {3: 1}, max_new_tokens=9, top_k=3) is None
@@ -315,26 +329,27 @@ def test_another_prompt_is_another_run() -> None:
 
 
 def test_the_bounds() -> None:
-    memory = Memory(max_entries=3, max_bytes=2 * 2 * 8 * 20)  # 20 positions of cache_of
+    memory = PrefixCache(BY_HAND, max_entries=3, max_bytes=2 * 2 * 8 * 20)  # 20 positions of cache_of
     for prompt in range(5):
         memory.keep([prompt], readouts_of(10), cache_of(2), top_k=3)
     assert len(memory) == 3
     assert memory.recall([1], {5: 1}, max_new_tokens=9, top_k=3) is None
     # What was asked for stays longest.
     assert memory.recall([2], {5: 1}, max_new_tokens=9, top_k=3) is not None
-    memory.keep([5], readouts_of(10), cache_of(17), top_k=3)
+    memory.keep([5] * 16, readouts_of(10), cache_of(17), top_k=3)
     assert memory.size == 2 * 2 * 8 * 19
     assert memory.recall([2], {5: 1}, max_new_tokens=9, top_k=3) is not None
     assert memory.recall([4], {5: 1}, max_new_tokens=9, top_k=3) is None
-    memory.keep([6], readouts_of(10), cache_of(21), top_k=3)  # too large by itself: nothing else has to go for it
-    assert (len(memory), memory.recall([6], {5: 1}, max_new_tokens=9, top_k=3)) == (2, None)
-    memory.keep([5], readouts_of(10), cache_of(17), top_k=3)  # the same run again counts once
+    memory.keep([6] * 20, readouts_of(10), cache_of(21), top_k=3)  # too large by itself: nothing else has to go for it
+    assert (len(memory), memory.recall([6] * 20, {5: 1}, max_new_tokens=9, top_k=3)) == (2, None)
+    memory.keep([5] * 16, readouts_of(10), cache_of(17), top_k=3)  # the same run again counts once
     assert (len(memory), memory.size) == (2, 2 * 2 * 8 * 19)
 
 
+@torch.inference_mode()
 def test_a_copy_shares_nothing() -> None:
     cache = cache_of(5)
-    copy = copy_cropped(cache, 3)
+    copy = BY_HAND.copy(cache, 3)
     for ours, theirs in zip(copy.layers, cache.layers, strict=True):
         assert torch.equal(ours.keys, theirs.keys[..., :3, :])
         ours.keys.fill_(9.0)
@@ -346,7 +361,7 @@ def test_a_copy_shares_nothing() -> None:
 
 
 def test_it_crops_as_the_library_does() -> None:
-    ours, theirs = copy_cropped(cache_of(5), 3), cache_of(5)
+    ours, theirs = BY_HAND.copy(cache_of(5), 3), cache_of(5)
     theirs.crop(-2)  # transformers 5: how many to remove, and a negative number
     assert ours.get_seq_length() == theirs.get_seq_length() == 3
     assert torch.equal(ours.layers[1].values, theirs.layers[1].values)
@@ -355,6 +370,6 @@ def test_it_crops_as_the_library_does() -> None:
 @pytest.mark.parametrize("cache", [None, [1, 2, 3], object(), ((torch.zeros(1),),)], ids=["None", "ids", "any", "old"])
 def test_what_cannot_be_cropped(cache: Any) -> None:
     assert not can_crop(cache)
-    memory = Memory()
+    memory = PrefixCache(BY_HAND)
     memory.keep([1], readouts_of(10), cache, top_k=3)
     assert len(memory) == 0

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer
 
-from decoding.models.loading import _tokenizer
+from decoding.models.loading import tokenizer_in
 from decoding.models.starter import ensure_starter
 from decoding.models.tokenizer import FileTokenizer, read_tokenizer
 from decoding.models.tokenizer_check import rule_of
@@ -111,7 +111,7 @@ def test_the_file_counts_and_not_the_class(tmp_path: Path, name: str | None, mod
     file = small_bpe()
     write(tmp_path, file, tokenizer_class=name, bos_token="<|s|>", eos_token="<|e|>")
     (tmp_path / "config.json").write_text(json.dumps({"model_type": model_type}), "utf-8")
-    ours = _tokenizer(tmp_path)
+    ours = tokenizer_in(tmp_path)
     assert isinstance(ours, FileTokenizer)
     assert ours(TEXT)["input_ids"] == file.encode(TEXT).ids
     assert ours.decode(file.encode(TEXT).ids, **PLAIN) == TEXT
@@ -199,7 +199,7 @@ def test_without_a_file_transformers_makes_one_that_reads_by_the_rule(tmp_path: 
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2"}), "utf-8")
     words = sorted(said["vocab"], key=said["vocab"].get)
     metadata = {f"tokenizer.ggml.{k}": v for k, v in {"model": "gpt2", "pre": "gpt-2", "tokens": words}.items()}
-    rule, ours = rule_of(metadata | {"tokenizer.ggml.merges": merges}), _tokenizer(tmp_path)
+    rule, ours = rule_of(metadata | {"tokenizer.ggml.merges": merges}), tokenizer_in(tmp_path)
     assert isinstance(ours, FileTokenizer)
     for text in (TEXT, *NASTY.values()):
         if "<|" not in text:  # the class has an end token of its own

@@ -72,6 +72,8 @@ def ensure_graph(
     proof refused stays refused until the files or this program change.
     """
     cache = (folder or graphs_folder()).absolute()
+    if source.is_dir() and not any(source.glob("*.safetensors")):
+        raise NoGraphError("its folder holds no safetensors")
     try:
         ready = cache / _name(source, unpacked)
         if (found := _found(source, ready)) is None:

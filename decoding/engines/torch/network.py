@@ -33,6 +33,8 @@ class TorchNetwork:
     def __init__(self, reader: Reader, *, model: str, is_proved: bool = True) -> None:
         self.network, self.reader = reader.network, reader
         self._model, self._is_proved = model, is_proved
+        if is_proved:
+            _ = self.cache_bytes_per_token  # measured now, and not in front of a visitor's first pass
 
     @property
     def max_read(self) -> int | None:

