@@ -46,7 +46,9 @@ def python_patterns() -> dict[str, tuple[str, bool]]:
             name = getattr(assigned, "id", "")
             used = {attr for one, attr in named if one == name} if call.func.attr == "compile" else {call.func.attr}
             place = f"{path.relative_to(ROOT)}:{call.lineno}"
-            found[place] = (call.args[0].value, bool(used) and used <= {"match", "fullmatch"})
+            said = call.args[0].value
+            pattern = said.decode("latin-1") if isinstance(said, bytes) else said
+            found[place] = (pattern, bool(used) and used <= {"match", "fullmatch"})
     return found
 
 
@@ -119,9 +121,9 @@ def test_a_pattern_takes_time_in_proportion_to_the_text(pattern: str, is_whole: 
 @pytest.mark.parametrize("pattern", [r"(a+)+=", r"\s*\s*=", r"a*$", r"<.*>.*b", r"-+$"])
 def test_a_pattern_that_takes_a_square_would_be_found(pattern: str) -> None:
     """In a process of its own, since it may have no end."""
-    code = f"from tests.test_patterns import *; sys.exit(slowest({pattern!r}, length=4_000) < MOST)"
+    code = f"from tests.test_patterns import *; sys.exit(slowest({pattern!r}, length=1_500) < MOST)"
     try:
-        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False, timeout=20)
+        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False, timeout=6)
     except subprocess.TimeoutExpired:
         return
     assert done.returncode == 0
