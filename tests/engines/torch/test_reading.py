@@ -47,6 +47,14 @@ def made(architecture: str, **options: Any) -> Any:
     return AutoModelForCausalLM.from_config(AutoConfig.for_model(architecture, vocab_size=320, **options)).eval()
 
 
+def test_weights_that_are_no_numbers_are_not_taken_for_an_encoder() -> None:
+    network = made("llama", hidden_size=32, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2)
+    with torch.no_grad():
+        network.model.layers[0].mlp.up_proj.weight[:] = float("nan")
+    with pytest.raises(ModelError, match="is not a number"):
+        decoding.trace(engine_of(network), "Hi", max_new_tokens=1, top_k=1)
+
+
 # ---- the sweep
 
 
