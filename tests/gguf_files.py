@@ -47,9 +47,9 @@ def _scales(kind: str, spread: float) -> tuple[float, float]:
     return spread / (16 * most), spread / 32
 
 
-def write(path: Path, model: Any, kinds: Sequence[str], *, skip: str = "", **facts: Any) -> Path:
+def write(path: Path, model: Any, kinds: Sequence[str], *, skip: str = "", extra: Any = None, **facts: Any) -> Path:
     """Write a network's weights as GGUF, its matrices in turn as each of `kinds`, and give the network what was
-    written, so that it is the reference. `facts` are added to the metadata or take their place.
+    written, so that it is the reference. `facts` are added to the metadata or take their place, `extra` are tensors.
     """
     config, architecture = model.config, ARCHITECTURES[model.config.model_type]
     arch = gguf.MODEL_ARCH[architecture]
@@ -78,6 +78,8 @@ def write(path: Path, model: Any, kinds: Sequence[str], *, skip: str = "", **fac
         writer.add_tensor(theirs, raw, raw_dtype=gguf.GGMLQuantizationType[kind])
         with torch.no_grad():
             weights.copy_(torch.from_numpy(_from_gguf(model, name, back).copy()))
+    for name, values in (extra or {}).items():
+        writer.add_tensor(name, np.asarray(values, np.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

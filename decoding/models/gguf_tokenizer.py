@@ -47,12 +47,12 @@ def tokenizer_from_gguf(metadata: Metadata) -> Tokenizer:
         raise ModelError(_UNKNOWN.format(kind=kind[:40]))
     try:
         made = makers[kind](metadata)
+        _add_tokens(made, metadata)
+        _add_ends(made, metadata)
     except ModelError:
         raise
     except Exception as error:  # the library raises Exception itself
         raise ModelError(_DAMAGED.format(reason=str(error)[:200])) from error
-    _add_tokens(made, metadata)
-    _add_ends(made, metadata)
     return made
 
 
@@ -95,7 +95,7 @@ def special_id(metadata: Metadata, name: str) -> int | None:
     if token_id is None:  # SentencePiece's own, where a file does not say
         token_id = {"bos": 1, "eos": 2, "unknown": 0}.get(name) if _text(metadata, "model") == "llama" else None
     # Some files say 2³² − 1 where they mean none.
-    return int(token_id) if token_id is not None and 0 <= int(token_id) < len(_list(metadata, "tokens")) else None
+    return token_id if type(token_id) is int and 0 <= token_id < len(_list(metadata, "tokens")) else None
 
 
 def begins(metadata: Metadata) -> bool:

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 Activation = Literal["silu", "gelu", "gelu_tanh"]
+MAX_CONTEXT = 2**18
+"""No more positions are prepared, whatever a file says: the longest prompt and a run's steps need fewer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,8 @@ class Rope:
     linear_factor: float = 1.0
     """Positions are divided by it."""
     llama3: Llama3Scaling | None = None
+    divisors: tuple[float, ...] = ()
+    """Each frequency is divided by its own, where a file has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +94,12 @@ class ModelSpec:
         if said.keys() != {field.name for field in fields(cls)}:
             raise ValueError("another version's record")
         tuples = {name: tuple(said[name]) for name in ("rope_of_layer", "windows")}
-        ropes = tuple(Rope(**rope | {"llama3": _llama3(rope["llama3"])}) for rope in said["ropes"])
+        ropes = tuple(_rope(rope) for rope in said["ropes"])
         return cls(**said | tuples | {"end_ids": frozenset(said["end_ids"]), "ropes": ropes})
+
+
+def _rope(said: dict[str, Any]) -> Rope:
+    return Rope(**said | {"llama3": _llama3(said["llama3"]), "divisors": tuple(said.get("divisors", ()))})
 
 
 def _llama3(said: dict[str, Any] | None) -> Llama3Scaling | None:

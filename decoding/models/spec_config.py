@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from decoding.models.config_fields import Config, rope, rope_of
-from decoding.models.spec import ModelSpec, NoGraphError
+from decoding.models.spec import MAX_CONTEXT, ModelSpec, NoGraphError
 
 
 def spec_of_config(folder: Path, stored: str) -> ModelSpec:
@@ -32,6 +32,7 @@ def spec_of_config(folder: Path, stored: str) -> ModelSpec:
     if (architectures := said.get("architectures")) and architectures != [name]:
         raise NoGraphError(f"it is no {name}")
     facts = read(config) | {"vocabulary_size": config.count("vocab_size")}
+    facts["context_length"] = min(facts["context_length"], MAX_CONTEXT)
     config.check_all_known()
     description = "float32" if stored == "float32" else f"{stored} weights, computed in float32"
     return ModelSpec(
@@ -56,7 +57,7 @@ def _end_ids(folder: Path, said: dict[str, Any]) -> frozenset[int]:
     found = found if isinstance(found, list) else [] if found is None else [found]
     if not all(type(one) is int for one in found):
         raise NoGraphError("its eos_token_id is no number")
-    return frozenset(found)
+    return frozenset(one for one in found if one >= 0)  # −1 means none
 
 
 # Families

@@ -8,11 +8,13 @@ from typing import Any
 
 from decoding.errors import ModelError
 from decoding.models.gguf import GgufFile, GgufTensor
-from decoding.models.spec import Activation, Llama3Scaling, ModelSpec, Rope
+from decoding.models.gguf_blocks import floats
+from decoding.models.spec import MAX_CONTEXT, Activation, ModelSpec, Rope
 
 GGUF_FAMILY = "{file} holds a model of the family {family}, which is not read from GGUF here: choose one of {families}."
 GGUF_FACT = "{file} does not say what its model is: {name} is missing or makes no sense. Convert it anew."
 GGUF_ROPE = "{file} stretches its context in a way that is not read from GGUF here ({kind}). Choose another file."
+GGUF_OTHER = "{file} says {name} = {value}: what that makes of a model is not computed here. Choose another file."
 GGUF_VOCABULARY = "{file} has {tokens} tokens and an embedding of {rows} rows: it is damaged. Download it again."
 GGUF_MISSING = "{file} lacks the tensor {name}. Download it again, or convert it anew."
 
@@ -27,6 +29,21 @@ FAMILIES = {
 }
 """GGUF's name of an architecture, and the module that writes its graph."""
 _GEMMA_PATTERN, _GEMMA_LOCAL_BASE = 6, 10_000.0  # which a Gemma 3 file does not say
+_GEMMA_27B_LAYERS = 62  # the one size whose scores are scaled by its width, which its file does not say either
+_MAX_HEAD_WIDTH = 1024
+_COMPUTED_AS = {
+    "attention.causal": True,  # else an encoder
+    "expert_count": 0,
+    "logit_scale": 1.0,
+    "residual_scale": 1.0,
+    "embedding_scale": 1.0,
+    "final_logit_softcapping": 0.0,
+    "attn_logit_softcapping": 0.0,
+    "attention.clamp_kqv": 0.0,
+    "attention.max_alibi_bias": 0.0,
+    "rope.scaling.attn_factor": 1.0,
+}
+"""What may be said that would make another computation of the same tensors, and the value that leaves it as it is."""
 _WORDS = {"F32": "float32", "F16": "float16", "BF16": "bfloat16", "Q4": "four-bit", "Q5": "five-bit", "Q6": "six-bit"}
 
 
@@ -38,18 +55,24 @@ def spec_of_gguf(file: GgufFile) -> ModelSpec:
         families = ", ".join(FAMILIES)
         raise ModelError(GGUF_FAMILY.format(file=file.path.name, family=architecture, families=families))
     layers, width, heads = (said.count(name) for name in ("block_count", "embedding_length", "attention.head_count"))
+    embedding = _tensor(file, "token_embd.weight")
+    if layers > len(file.tensors):  # before anything is made for each
+        raise said.wrong("block_count")
+    said.check_computed()
     if width % heads and "attention.key_length" not in said:
         raise said.wrong("attention.head_count")
     head_width = said.count("attention.key_length", width // heads)
+    if head_width > _MAX_HEAD_WIDTH:
+        raise said.wrong("attention.key_length")
     if said.count("attention.value_length", head_width) != head_width:
         raise said.wrong("attention.value_length")
-    embedding = _tensor(file, "token_embd.weight")
     if len(embedding.shape) != 2 or embedding.shape[1] != width:
         raise said.wrong("token_embd.weight")
     kv_heads = said.count("attention.head_count_kv", heads)
     if heads % kv_heads:
         raise said.wrong("attention.head_count_kv")
     is_gemma = architecture == "gemma3"
+    scaled_by = width // heads if is_gemma and layers == _GEMMA_27B_LAYERS else head_width
     ropes, rope_of_layer, windows = _positions(said, architecture, layers, head_width)
     activation: Activation = (
         "gelu_tanh" if is_gemma or architecture == "gpt2" else "gelu" if architecture == "gptneox" else "silu"
@@ -64,10 +87,10 @@ def spec_of_gguf(file: GgufFile) -> ModelSpec:
         head_width=head_width,
         mlp_width=said.count("feed_forward_length"),
         vocabulary_size=_vocabulary(file, embedding),
-        context_length=said.count("context_length"),
+        context_length=min(said.count("context_length"), MAX_CONTEXT),
         norm_epsilon=said.norm_epsilon(),
         activation=activation,
-        attention_scale=said.positive("attention.scale", head_width**-0.5),
+        attention_scale=said.positive("attention.scale", scaled_by**-0.5),
         tied_head=not has("output.weight"),
         end_ids=_end_ids(file, embedding.shape[0]),
         beginning_id=_id(file, "tokenizer.ggml.bos_token_id", embedding.shape[0]),
@@ -117,6 +140,14 @@ class _Said:
             raise self.wrong(name)
         return float(found)
 
+    def check_computed(self) -> None:
+        """Raises ModelError where something is said that the graph and the network of this family do not compute."""
+        for name, known in _COMPUTED_AS.items():
+            found = self.get(name, known)
+            if found != known and (found != 0 or known is True):  # 0 is written where nothing is meant
+                said = {"file": self.file.path.name, "name": name, "value": str(found)[:30]}
+                raise ModelError(GGUF_OTHER.format(**said))
+
     def norm_epsilon(self) -> float:
         name = "attention.layer_norm_rms_epsilon"
         return self.positive(name if name in self else "attention.layer_norm_epsilon")
@@ -138,7 +169,7 @@ def _positions(
     base = said.positive("rope.freq_base", 10_000.0)
     window = said.count("attention.sliding_window") if said.get("attention.sliding_window") else 0
     if architecture != "gemma3":
-        rope = Rope(base, turned, factor, _llama3(said, turned))
+        rope = Rope(base, turned, factor, divisors=_divisors(said, turned))
         return (rope,), (0,) * layers, (window,) * layers if window else ()
     is_global = [(layer + 1) % _GEMMA_PATTERN == 0 for layer in range(layers)]
     local = Rope(said.positive("rope.freq_base_swa", _GEMMA_LOCAL_BASE), turned)
@@ -149,11 +180,17 @@ def _positions(
     )
 
 
-def _llama3(said: _Said, turned: int) -> Llama3Scaling | None:
-    """A GGUF has Llama 3's scaling as divisors of the frequencies, in a tensor."""
-    if "rope_freqs.weight" not in said.file.tensors:
-        return None
-    raise ModelError(GGUF_ROPE.format(file=said.file.path.name, kind="rope_freqs"))
+def _divisors(said: _Said, turned: int) -> tuple[float, ...]:
+    """A GGUF has Llama 3's stretching of the context as divisors of the frequencies, in a tensor."""
+    tensor = said.file.tensors.get("rope_freqs.weight")
+    if tensor is None or FAMILIES[said.family] != "llama":
+        return ()
+    if tensor.shape != (turned // 2,):
+        raise said.wrong(tensor.name)
+    found = floats(tensor.kind, said.file.read(tensor)).tolist()
+    if not all(math.isfinite(one) and one > 0 for one in found):
+        raise said.wrong(tensor.name)
+    return tuple(found)
 
 
 def _tensor(file: GgufFile, name: str) -> GgufTensor:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from decoding.errors import ModelError
 from decoding.models.gguf import read_gguf
+from decoding.models.spec import MAX_CONTEXT
 from decoding.models.spec_gguf import spec_of_gguf
 
 
@@ -166,6 +167,34 @@ def test_facts_that_make_no_sense(tmp_path: Path, name: str, value: bytes) -> No
     raw = whole([ARCHITECTURE, *facts, FACTS[-1]], [tensor("token_embd.weight", 8, 2)])
     short = name.removeprefix("llama.")
     assert f"m.gguf does not say what its model is: {short} is missing or makes no sense." in described(tmp_path, raw)
+
+
+@pytest.mark.parametrize("value", [2**20, 2**31 - 1])
+def test_more_layers_than_tensors_and_heads_wider_than_any(tmp_path: Path, value: int) -> None:
+    for name in ("llama.block_count", "llama.attention.key_length"):
+        facts = [pair(one, 4, struct.pack("<I", said)) for one, said in (SAID | {name: value}).items()]
+        raw = whole([ARCHITECTURE, *facts, FACTS[-1]], [tensor("token_embd.weight", 8, 2)])
+        assert f"{name.removeprefix('llama.')} is missing or makes no sense." in described(tmp_path, raw)
+
+
+def test_a_context_beyond_what_is_ever_read_is_prepared_no_further(tmp_path: Path) -> None:
+    facts = [pair(one, 4, struct.pack("<I", n)) for one, n in (SAID | {"llama.context_length": 2**31 - 1}).items()]
+    (tmp_path / "m.gguf").write_bytes(whole([ARCHITECTURE, *facts, FACTS[-1]], [tensor("token_embd.weight", 8, 2)]))
+    assert spec_of_gguf(read_gguf(tmp_path / "m.gguf")).context_length == MAX_CONTEXT
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "value", "said"),
+    [
+        ("attention.causal", 7, b"\0", "attention.causal = False"),
+        ("expert_count", 4, struct.pack("<I", 8), "expert_count = 8"),
+        ("logit_scale", 6, struct.pack("<f", 2), "logit_scale = 2.0"),
+        ("final_logit_softcapping", 6, struct.pack("<f", 30), "final_logit_softcapping = 30.0"),
+    ],
+)
+def test_what_would_be_computed_in_another_way(tmp_path: Path, name: str, kind: int, value: bytes, said: str) -> None:
+    raw = whole([ARCHITECTURE, TOKENS, *FACTS, pair(f"llama.{name}", kind, value)], [tensor("token_embd.weight", 8, 2)])
+    assert described(tmp_path, raw).startswith(f"m.gguf says {said}: what that makes of a model is not computed here.")
 
 
 def test_another_family_another_vocabulary_and_no_embedding(tmp_path: Path) -> None:

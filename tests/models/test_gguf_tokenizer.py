@@ -1,6 +1,7 @@
 """Tokenizers made of a GGUF's metadata: held against llama.cpp's ids, against another program, and by hand."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from tokenizers import Tokenizer
 
 from decoding.errors import ModelError
 from decoding.models import starter, tokenizer_check
-from decoding.models.gguf_tokenizer import Kind, save_tokenizer, tokenizer_from_gguf
+from decoding.models.gguf_tokenizer import Kind, save_tokenizer, special_id, tokenizer_from_gguf
 from decoding.models.pre_tokenizers import RULES
 from decoding.models.tokenizer import FileTokenizer, read_tokenizer
 from decoding.models.tokenizer_check import check_tokenizer, rule_of, sample_texts
@@ -217,6 +218,26 @@ def test_what_is_not_known_is_refused(starters: Metadata, changes: Metadata, wor
     with pytest.raises(ModelError, match="Choose another model") as caught:
         tokenizer_from_gguf(starters | metadata_of(**changes))
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["token_type", "tokens", "merges", "scores"])
+@pytest.mark.parametrize("value", [["x"] * 3, [1.5] * 3, [], "x"], ids=str)
+def test_values_of_other_kinds_are_refused_in_a_sentence(name: str, value: object) -> None:
+    said = metadata_of(model="llama", tokens=["<unk>", "a", "b"], token_type=[2, 1, 1], scores=[0.0, 1.0, 2.0])
+    with suppress(ModelError):
+        tokenizer_from_gguf(said | metadata_of(pre="gpt-2", merges=["a b"]) | {f"tokenizer.ggml.{name}": value})
+    with suppress(ModelError):
+        tokenizer_from_gguf(
+            said | metadata_of(model="gpt2", pre="gpt-2", merges=["a b"]) | {f"tokenizer.ggml.{name}": value}
+        )
+
+
+def test_an_id_that_is_no_number_is_none() -> None:
+    said = metadata_of(model="llama", tokens=["<unk>", "a", "b"], token_type=[2, 1, 1], scores=[0.0, 1.0, 2.0])
+    said |= metadata_of(bos_token_id="x", eos_token_id=[1])
+    assert special_id(said, "bos") is None
+    assert special_id(said, "eos") is None
+    assert tokenizer_from_gguf(said).encode("b").tokens[-1] == "b"
 
 
 def test_scores_that_are_missing_are_refused() -> None:

@@ -13,11 +13,13 @@ from decoding.engines.onnx.graph_builder import GraphBuilder
 from decoding.engines.onnx.products import Products
 from decoding.engines.onnx.sources import GgufWeights, SafetensorsWeights
 from decoding.engines.onnx.weights import Unpacked, Weights
+from decoding.errors import ModelError
 from decoding.models.gguf import GgufFile
 from decoding.models.safetensors import StoredTensor
 from decoding.models.spec import ModelSpec, NoGraphError
 
 ARCHITECTURES = {"llama": llama, "gpt2": gpt2, "gpt_neox": gpt_neox, "gemma3": gemma3}
+GGUF_UNREAD = "{file} has the tensor {name}, which is no part of the model that it says it is. Choose another file."
 _NO_WEIGHTS = re.compile(r"(.*\.)?(rotary_emb\.inv_freq|(attn|attention)\.(masked_)?bias|rope_freqs\.weight)")
 """Tensors that some files have and no network reads: masks and tables that follow from the configuration."""
 _HEADS_OF = 16  # GroupQueryAttention wants a multiple of it, and so many values turned
@@ -28,7 +30,24 @@ def build_gguf(file: GgufFile, spec: ModelSpec, folder: Path, *, unpacked: bool)
     module = ARCHITECTURES[spec.family]
     is_interleaved = file.metadata["general.architecture"] in getattr(module, "GGUF_INTERLEAVED", ())
     weights = GgufWeights(file, spec, module.GGUF, is_interleaved=is_interleaved)
-    _write(spec, Unpacked(weights) if unpacked else weights, folder, is_gguf=True)
+    try:
+        _write(spec, Unpacked(weights) if unpacked else weights, folder, is_gguf=True)
+    except NoGraphError:
+        check_all_read(weights, spec, file.path.name)  # then transformers has no place for it either
+        raise
+
+
+def check_all_read(weights: Weights, spec: ModelSpec, file: str) -> None:
+    """Raises ModelError where a GGUF has tensors that nothing asked for: it holds another model than is computed."""
+    if left := _unread(weights, spec):
+        raise ModelError(GGUF_UNREAD.format(file=file, name=left[:60]))
+
+
+def _unread(weights: Weights, spec: ModelSpec) -> str | None:
+    """A tensor that no weight of the model was read from."""
+    ignored = {"lm_head.weight", "embed_out.weight", "output.weight"} if spec.tied_head else set()
+    left = (name for name in weights.unused() if name not in ignored and not _NO_WEIGHTS.fullmatch(name))
+    return next(left, None)
 
 
 def build_safetensors(tensors: dict[str, StoredTensor], spec: ModelSpec, folder: Path) -> None:
@@ -46,10 +65,8 @@ def _write(spec: ModelSpec, weights: Weights, folder: Path, *, is_gguf: bool) ->
     less_one = not is_gguf and getattr(module, "NORMS_LESS_ONE", False)
     try:
         module.write(Pieces(graph, Products(graph), weights, spec, is_gguf, less_one))
-        ignored = {"lm_head.weight", "embed_out.weight", "output.weight"} if spec.tied_head else set()
-        for name in weights.unused():
-            if name not in ignored and not _NO_WEIGHTS.fullmatch(name):
-                raise NoGraphError(f"its files have {name[:60]}, which is not known here")
+        if left := _unread(weights, spec):
+            raise NoGraphError(f"its files have {left[:60]}, which is not known here")
         graph.save(spec.family, {"greedyscope.spec": spec.to_json()})
     finally:
         graph.close()

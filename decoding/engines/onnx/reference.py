@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 
-from decoding.engines.onnx.building import ARCHITECTURES
+from decoding.engines.onnx.building import ARCHITECTURES, check_all_read
 from decoding.engines.onnx.proof import LAST, texts, tops_of
 from decoding.engines.onnx.sources import GgufWeights, stored_name
 from decoding.engines.onnx.weights import Unpacked
@@ -40,6 +40,9 @@ def network_of_gguf(file: GgufFile, spec: ModelSpec) -> Any:
                 stored = stored_name(module.SAFETENSORS, part, layer) if name != "head" else "lm_head.weight"
                 if stored in state:
                     state[stored].copy_(_values(weights, spec, part, layer, module))
+    check_all_read(weights, spec, file.path.name)
+    for rope in (one for one in spec.ropes if one.divisors):
+        model.model.rotary_emb.inv_freq /= torch.tensor(rope.divisors)
     return model
 
 
@@ -95,6 +98,8 @@ def main(source: Path, out: Path) -> None:
     if source.is_dir():
         spec = spec_of_config(source, "float32")
         options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False, "use_safetensors": True}
+        # Else settings that greedy decoding never looks at would keep a network from being loaded.
+        options["generation_config"] = GenerationConfig()  # type: ignore[no-untyped-call]
         model: Any = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32, **options)
     else:
         file = read_gguf(source)

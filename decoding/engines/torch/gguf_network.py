@@ -28,7 +28,9 @@ def load_gguf(entry: Entry, *, device: str, dtype: str, report: Report) -> Loade
     with held_to_sums(entry, path):
         network, tokenizer = gguf_network(path), gguf_tokenizer(entry, path)
     exact_products()
-    network.to(device=placement.device, dtype=getattr(torch, placement.dtype))
+    for weights in network.parameters():  # not the frequencies of the positions, which transformers keeps in float32
+        weights.data = weights.data.to(getattr(torch, placement.dtype))
+    network.to(placement.device)
     return describe(network, tokenizer, model=entry.name, revision=revision_of(entry, path), why=placement.why)
 
 

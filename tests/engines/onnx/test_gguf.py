@@ -11,8 +11,12 @@ from gguf import GGUFReader
 from transformers.utils import logging
 
 from decoding.engines.onnx.graph_cache import ensure_graph
+from decoding.engines.torch import gguf_network as gguf_network_module
+from decoding.engines.torch.gguf_network import gguf_network
 from decoding.errors import ModelError
 from decoding.models.gguf_blocks import BLOCK_TYPES
+from decoding.models.sources import entry_of
+from decoding.models.starter import silent
 from tests import gguf_files, tiny_models
 from tests.engines.onnx.runner import Runner
 from tests.engines.onnx.test_families import ROPE_HALF, assert_same, expected, ids
@@ -62,6 +66,39 @@ def test_every_family_in_a_mix_of_all_types(tmp_path: Path, family: str, unpacke
     path = gguf_files.write(tmp_path / "m.gguf", model, ALL)
     assert {tensor.tensor_type.name for tensor in GGUFReader(path).tensors} == set(ALL)
     check(path, model, unpacked=unpacked)
+
+
+LLAMA3 = {"rope_type": "llama3", "rope_theta": 10_000.0, "factor": 8.0, "low_freq_factor": 1.0}
+LLAMA3 |= {"high_freq_factor": 4.0, "original_max_position_embeddings": 16}
+
+
+def test_llama_3_stretches_its_context_by_divisors(tmp_path: Path) -> None:
+    model, plain = (network("llama", rope_parameters=rope) for rope in (LLAMA3, {"rope_theta": 10_000.0}))
+    divisors = (plain.model.rotary_emb.inv_freq / model.model.rotary_emb.inv_freq).tolist()
+    assert len(set(divisors)) > 4, "nothing is stretched"
+    path = gguf_files.write(tmp_path / "m.gguf", model, ["Q8_0"], extra={"rope_freqs.weight": divisors})
+    check(path, model)
+    theirs = gguf_network(path)
+    np.testing.assert_allclose(expected(theirs, ids(48)), expected(model, ids(48)), atol=2e-3)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_torch_turns_positions_by_the_same_angles_in_16_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str
+) -> None:
+    path = gguf_files.write(tmp_path / "m.gguf", (model := network("llama")), ["Q8_0"])
+    monkeypatch.setattr(gguf_network_module, "gguf_tokenizer", lambda *_: tiny_models.tokenizer())
+    loaded = gguf_network_module.load_gguf(entry_of(str(path)), device="cpu", dtype=dtype, report=silent).network
+    assert str(loaded.dtype) == f"torch.{dtype}"
+    assert loaded.model.rotary_emb.inv_freq.tolist() == model.model.rotary_emb.inv_freq.tolist()
+
+
+@pytest.mark.parametrize("extra", ["blk.0.attn_sinks.weight", "blk.9.attn_norm.weight"])
+def test_a_tensor_without_a_place_is_named_whatever_computes(tmp_path: Path, extra: str) -> None:
+    path = gguf_files.write(tmp_path / "m.gguf", network("llama"), ["Q8_0"], extra={extra: [1.0]})
+    for load in (gguf_network, lambda source: ensure_graph(source, folder=tmp_path)):
+        with pytest.raises(ModelError, match=f"m.gguf has the tensor {extra}, which is no part of the model that it"):
+            load(path)
 
 
 def test_a_missing_tensor_is_named(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A graph that says anything else than the network is not used."""
 
+import json
 import logging
 import subprocess
 import sys
@@ -60,6 +61,15 @@ def test_texts_are_short_and_long_and_cross_each_window(folder: Path, tmp_path: 
     lengths = [len(ids) for ids in proof.texts(replace(spec, windows=(0, 512), context_length=4096))]
     assert lengths == [1, 7, 24, 400, 536]
     assert [len(ids) for ids in proof.texts(spec)] == [1, 7, 24, 32, 96]
+
+
+@pytest.mark.parametrize("said", [{"num_return_sequences": 4}, {"eos_token_id": [7, -1]}], ids=str)
+def test_settings_that_greedy_decoding_ignores_keep_no_graph_away(
+    folder: Path, tmp_path: Path, said: dict[str, Any]
+) -> None:
+    (folder / "generation_config.json").write_text(json.dumps(said))
+    spec = ensure_graph(folder, folder=tmp_path / "graphs").spec
+    assert spec.end_ids == ({7} if "eos_token_id" in said else set())
 
 
 def test_no_memory_for_the_network_is_said(

@@ -182,6 +182,8 @@ def rope_angles(rope: Rope, context: int) -> Floats:
     frequencies: Floats = (1 / np.float32(rope.base) ** exponents).astype(np.float32)
     if rope.llama3:
         frequencies = _llama3(frequencies, rope.llama3)
+    if rope.divisors:
+        frequencies = (frequencies / np.array(rope.divisors, np.float32)).astype(np.float32)
     frequencies = (frequencies / np.float32(rope.linear_factor)).astype(np.float32)
     angles: Floats = np.arange(context, dtype=np.float32)[:, None] * frequencies
     return angles
