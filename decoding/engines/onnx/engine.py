@@ -20,8 +20,9 @@ from decoding.models.checksums import unchanged
 from decoding.models.gguf_facts import gguf_tokenizer
 from decoding.models.resources import check_memory, free_memory
 from decoding.models.sources import adapter_note, held_to_sums, is_gguf, revision_of
+from decoding.models.spec import NoGraphError
 from decoding.models.starter import Report
-from decoding.models.tokenizer import read_tokenizer
+from decoding.models.tokenizer import FileTokenizer, read_tokenizer
 from decoding.record.tokens import Vocabulary
 from decoding.record.trace import ModelInfo
 
@@ -36,11 +37,13 @@ def load_graph(entry: Entry, source: Path, *, why: str, report: Report) -> Local
     files = source.glob("*.safetensors") if source.is_dir() else [source]
     needed = int(_SPARE * sum(file.stat().st_size for file in files)) + WORKING_BYTES
     check_memory(entry.name, needed, free_memory(), where="memory", dtype="float32")
+    if source.is_dir():
+        _tokenizer_in(source)  # before a graph is made; it is read once
     graph = ensure_graph(source, report=report)
     report(f"Loading {entry.name} …", None)
     with held_to_sums(entry, source), unchanged(graph.folder, CHANGED.replace("{model}", entry.name)):
         network = OnnxNetwork(graph, unpacked=_unpacked(source, graph))
-        tokenizer = gguf_tokenizer(entry, source) if is_gguf(source) else read_tokenizer(source)
+        tokenizer = gguf_tokenizer(entry, source) if is_gguf(source) else _tokenizer_in(source)
     spec = graph.spec
     facts = ModelFacts(
         info=ModelInfo(
@@ -58,6 +61,13 @@ def load_graph(entry: Entry, source: Path, *, why: str, report: Report) -> Local
         context_length=spec.context_length,
     )
     return LocalEngine(facts, network, reference=Reference(entry, source))
+
+
+def _tokenizer_in(folder: Path) -> FileTokenizer:
+    try:
+        return read_tokenizer(folder)
+    except Exception as error:  # transformers may know its other files, or says what is wrong with this one
+        raise NoGraphError(f"its tokenizer.json cannot be read ({str(error)[:80]})") from error
 
 
 def _unpacked(source: Path, graph: GraphFiles) -> Unpacked | None:

@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 import torch
 
+import decoding
 from decoding.engines.onnx import proof, reference
 from decoding.engines.onnx.graph_cache import ensure_graph
 from decoding.engines.onnx.graph_files import GraphFiles
+from decoding.errors import ModelError
 from decoding.models.gguf import read_gguf
 from decoding.models.spec import NoGraphError
 from decoding.models.spec_gguf import spec_of_gguf
@@ -112,3 +114,11 @@ def test_the_starters_figures_are_those_of_the_references() -> None:
     found = proof.starter_texts()
     assert len(found) == 5
     assert sum(len(text.following) for text in found) == 8 + 12 + 12 + 24 + 24
+
+
+@pytest.mark.parametrize("text", [None, "{"], ids=["missing", "damaged"])
+def test_a_tokenizer_that_cannot_be_read_is_left_to_transformers(folder: Path, text: str | None) -> None:
+    if text:
+        (folder / "tokenizer.json").write_text(text)
+    with pytest.raises(ModelError, match="could not be loaded"):
+        decoding.load(str(folder), device="cpu", dtype="float32")
