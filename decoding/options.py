@@ -144,7 +144,10 @@ def models(given: str) -> str:
         raise argparse.ArgumentTypeError(f"cannot be used: {error}") from None
     for entry in entries:
         if not entry.repository and entry.name not in CATALOGUE and not _is_here(entry.name):
-            raise _refused("has to name models of the catalogue, folders, GGUF files, or hub:owner/name", entry.name)
+            raise _refused(
+                "has to name models of the catalogue, folders, GGUF files, hub:owner/name or hub:owner/name/file.gguf",
+                entry.name,
+            )
     return given
 
 

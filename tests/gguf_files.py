@@ -7,6 +7,7 @@ from typing import Any
 import gguf
 import numpy as np
 import torch
+from tokenizers import pre_tokenizers
 
 UNQUANTIZED = ("Q4_K", "Q5_K", "Q6_K")  # which the gguf package reads and does not write
 
@@ -54,10 +55,10 @@ def write(path: Path, model: Any, kinds: Sequence[str], *, skip: str = "", extra
     config, architecture = model.config, ARCHITECTURES[model.config.model_type]
     arch = gguf.MODEL_ARCH[architecture]
     writer = gguf.GGUFWriter(path, gguf.MODEL_ARCH_NAMES[arch])
-    for name, value in (_facts(config, gguf.MODEL_ARCH_NAMES[arch]) | facts).items():
-        add = {int: writer.add_uint32, float: writer.add_float32, bool: writer.add_bool}[type(value)]
-        add(name, value)
-    writer.add_array("tokenizer.ggml.tokens", [f"t{n}" for n in range(config.vocab_size)])
+    named = {"tokenizer.ggml.tokens": [f"t{n}" for n in range(config.vocab_size)]}
+    for name, value in (named | _facts(config, gguf.MODEL_ARCH_NAMES[arch]) | facts).items():
+        add = {int: writer.add_uint32, float: writer.add_float32, bool: writer.add_bool, str: writer.add_string}
+        (writer.add_array if isinstance(value, list) else add[type(value)])(name, value)
     names = gguf.get_tensor_name_map(arch, config.num_hidden_layers)
     state = dict(model.state_dict())
     if config.tie_word_embeddings:
@@ -85,6 +86,17 @@ def write(path: Path, model: Any, kinds: Sequence[str], *, skip: str = "", extra
     writer.write_tensors_to_file()
     writer.close()
     return path
+
+
+def byte_tokenizer(vocabulary_size: int) -> dict[str, Any]:
+    """A tokenizer as a GGUF says it: the 256 bytes, a token each, two of them joined once, and tokens that no text is
+    read as.
+    """
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    unused = [f"<unused{n}>" for n in range(vocabulary_size - len(alphabet) - 1)]
+    said = {"model": "gpt2", "pre": "gpt-2", "tokens": [*alphabet, "th", *unused], "merges": ["t h"]}
+    said |= {"token_type": [1] * (len(alphabet) + 1) + [3] * len(unused), "eos_token_id": vocabulary_size - 1}
+    return {f"tokenizer.ggml.{name}": value for name, value in said.items()}
 
 
 def _facts(config: Any, arch: str) -> dict[str, Any]:

@@ -20,9 +20,9 @@ class Hub:
     """The repositories by name, and how the network is today.
 
     `break_after` ends a large file's connection after so many bytes, once for each time it is set; `damage` changes a
-    byte of large files; `gated` gives files to nobody; `hold` keeps large files waiting after `hold_after` bytes, until
-    it is set. `sizes` are lies about files' sizes, by name. `asked` keeps the paths, `ranges` where large files began;
-    a look at no more than their beginning is answered as it is, and not kept.
+    byte of large files; `gated` gives files to nobody; `without_sums` names no file's sha256; `hold` keeps large files
+    waiting after `hold_after` bytes, until it is set. `sizes` are lies about files' sizes, by name. `asked` keeps the
+    paths, `ranges` where large files began; a look at no more than their beginning is answered as it is, and not kept.
     """
 
     def __init__(self) -> None:
@@ -30,6 +30,7 @@ class Hub:
         self.break_after: int | None = None
         self.damage = False
         self.gated = False
+        self.without_sums = False
         self.hold: threading.Event | None = None
         self.hold_after = 0
         self.sizes: dict[str, int] = {}
@@ -52,7 +53,7 @@ class Hub:
 
 
 def is_large(file: Path) -> bool:
-    return file.suffix == ".safetensors"
+    return file.suffix in (".safetensors", ".gguf")
 
 
 def digest(file: Path) -> str:
@@ -92,20 +93,26 @@ class _Handler(BaseHTTPRequestHandler):
     def _api(self, folder: Path, name: str, rest: str) -> None:
         revision = rest.removeprefix("/revision/")
         if rest.startswith("/tree/"):
-            self._json([self._described(file, "path") for file in self._files(folder)])
+            self._json([self._described(file, folder, "path") for file in self._files(folder)])
         elif revision in ("", "main", COMMIT):
-            siblings = [self._described(file, "rfilename") for file in self._files(folder)]
+            siblings = [self._described(file, folder, "rfilename") for file in self._files(folder)]
             self._json({"id": name, "sha": COMMIT, "siblings": siblings})
         else:
             self._answer(404, b"{}", {"X-Error-Code": "RevisionNotFound"})
 
     def _files(self, folder: Path) -> list[Path]:
-        return sorted(path for path in folder.iterdir() if path.is_file())
+        return sorted(path for path in folder.rglob("*") if path.is_file())
 
-    def _described(self, file: Path, name: str) -> dict[str, Any]:
+    def _described(self, file: Path, folder: Path, name: str) -> dict[str, Any]:
         size, sha256 = self.hub.sizes.get(file.name, file.stat().st_size), digest(file)
-        told = {name: file.name, "type": "file", "size": size, "oid": sha256[:40], "blobId": sha256[:40]}
-        if is_large(file):
+        told = {
+            name: file.relative_to(folder).as_posix(),
+            "type": "file",
+            "size": size,
+            "oid": sha256[:40],
+            "blobId": sha256[:40],
+        }
+        if is_large(file) and not self.hub.without_sums:
             told["lfs"] = {"oid": sha256, "sha256": sha256, "size": size, "pointerSize": 130}
         return told
 

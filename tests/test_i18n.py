@@ -140,11 +140,11 @@ LIBRARY = [
     if path.relative_to(ROOT / "decoding").as_posix().split("/")[0] not in ("bench", "__main__.py", "options.py")
 ]
 SAYS = re.compile(r"^((?!NoGraph|NotProven|NotCaptured)[A-Z]\w*Error|_no_pick|report)$")
-FILLING = ("_status",)
+FILLING = ("status_words",)
 """Functions with a table of words that become part of a sentence."""
 NOT_SAID = re.compile(
-    r"^(\W*|(the batch|no memory for|\{\} models have captured|"
-    r"sharing a pass|a recorded step|a cache of this kind|a (row|text)'s first|its index names|"
+    r"^(\W*|(the batch|no memory for|\{\} models have captured|sharing a pass|a recorded step|a cache of this kind|"
+    r"a (row|text)'s first|its index names|"
     r"\{\} (has no header|is cut|was cut|is not described|is there twice|lies beyond the end)|"
     r"another version's|NaN and|plotly is|\{\} is said|.\{\}. names|.hub:\{\}. is no|The server ended).*)$"
 )

@@ -60,7 +60,12 @@ ALLOWED = {
         "decoding.engines.onnx.graph_cache",
         "decoding.engines.torch.safetensors_folder",
     ),
-    "huggingface_hub": ("decoding.models.hub", "decoding.models.download", "decoding.serving.availability"),
+    "huggingface_hub": (
+        "decoding.models.hub",
+        "decoding.models.hub_listing",
+        "decoding.models.download",
+        "decoding.serving.availability",
+    ),
     "psutil": ("decoding.models.resources", "decoding.bench"),
     "numpy": ("decoding.softmax", "decoding.engines", "decoding.models", "decoding.bench"),
     "playwright": ("decoding.bench",),

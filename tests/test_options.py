@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 REFUSED = {
     "memory": ["", "many", "-1GB", "1e9"],
     "engine": ["localhost:8000", "ftp://a", "http://", "http://a:99999", "http://a:b"],
-    "model": ["nope", "", ",", "hub:", "hub:a b/c", "starter,nope"],
+    "model": ["nope", "", ",", "hub:", "hub:a b/c", "hub:a/b/../c.gguf", "hub:a/b/c.bin", "starter,nope"],
     "device": ["tpu", "", "CPU"],
     "dtype": ["int8", "float"],
     "host": ["", "1.2.3", "1.2.3.4.5", "a b", "[::", "http://a", "::g"],
@@ -39,7 +39,7 @@ REFUSED = {
 TAKEN = {
     "memory": ["auto", "1.5GB", "800MB"],
     "engine": ["", "auto", "torch", "http://127.0.0.1:8000", "https://models.example/v1", "http://[::1]:8000"],
-    "model": ["+", "starter", "starter,gpt2", "hub:owner/name@v1", "+./assets"],
+    "model": ["+", "starter", "starter,gpt2", "hub:owner/name@v1", "hub:owner/name/Q8/file.gguf@v1", "+./assets"],
     "device": ["auto", "cuda", "mps", "cpu"],
     "dtype": ["auto", "float32", "bfloat16", "float16"],
     "host": ["::", "::1", "[::1]", "0.0.0.0", "localhost", "my-host.example"],

@@ -12,7 +12,7 @@ from decoding.engines.local import LocalEngine
 from decoding.errors import RequestError
 from decoding.models.catalogue import Entry
 from decoding.models.devices import place
-from decoding.models.resources import parameters_in
+from decoding.models.resources import check_memory, free_memory, parameters_in
 from decoding.models.sources import entry_of, find_source, holds_gguf
 from decoding.models.spec import NoGraphError
 from decoding.models.spec_config import spec_of_config
@@ -55,6 +55,12 @@ def _by_graph(entry: Entry, why: str, dtype: str, report: Report) -> LocalEngine
     from decoding.engines.onnx.engine import load_graph  # here: a GPU needs no ONNX Runtime
 
     def fits(half: Path, parameters: int) -> None:
+        if entry.file:
+            from decoding.models import hub  # here: its library takes half a second to import
+
+            needed = hub.learned(entry).memory_needed("float32")
+            check_memory(entry.name, needed, free_memory(), where="memory", dtype="float32")
+            return
         try:
             spec_of_config(half, "float32")
         except NoGraphError:

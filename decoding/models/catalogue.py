@@ -15,12 +15,14 @@ BYTES_PER_PARAMETER = {"float32": 4, "bfloat16": 2, "float16": 2}
 WORKING_BYTES = 300_000_000
 """What a run takes beside the weights: logits, and the keys and values of some thousand positions."""
 _SPARE = 1.15  # weights are rounded up by allocators, and some buffers are no parameters
+_SPARE_OF_FILES = 1.3  # packed weights, and the rows of an embedding beside them
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A model on offer. 0 and "" stand for what nobody knows beforehand; without a `repository` it is the starter, or a
-    local folder of that name.
+    local folder of that name. `file` is the path of a GGUF file within the repository, where the model is that file
+    alone.
     """
 
     name: str
@@ -30,15 +32,23 @@ class Entry:
     download_bytes: int = 0
     context: int = 0
     licence: str = ""
+    file: str = ""
 
     def memory_needed(self, dtype: str) -> int:
-        """Bytes of memory that the model takes in a dtype; 0 where nobody knows."""
+        """Bytes of memory that the model takes in a dtype, a GGUF file as it is stored; 0 where nobody knows."""
+        if self.file and self.download_bytes:
+            return memory_of_files(self.download_bytes)
         return memory_needed(self.parameters, dtype) if self.parameters else 0
 
 
 def memory_needed(parameters: int, dtype: str) -> int:
     """Bytes that so many parameters take in a dtype, with what a run takes beside them."""
     return int(parameters * BYTES_PER_PARAMETER[dtype] * _SPARE) + WORKING_BYTES
+
+
+def memory_of_files(size: int) -> int:
+    """Bytes of memory that weights take as they are stored in `size` bytes, with what a run takes beside them."""
+    return int(size * _SPARE_OF_FILES) + WORKING_BYTES
 
 
 # The pinned revisions are commits of the Hub's repositories; each holds safetensors.
@@ -130,13 +140,17 @@ _ENTRIES = (
 
 CATALOGUE = {entry.name: entry for entry in _ENTRIES}
 
-_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w.-]+)?")
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@\w[\w.-]*)?")
+_FILE = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)/((?:\w[\w.+-]*/)*\w[\w.+-]*(?i:\.gguf))(?:@(\w[\w.-]*))?")
+"""No part of the path begins with a dot, so none leads out of the repository's folder."""
+_PART = re.compile(r"-\d{5}-of-\d{5}\.gguf$", re.IGNORECASE)
 
 
 def offered(models: str) -> tuple[Entry, ...]:
-    """The operator's list as entries: names of the catalogue, local folders, and the Hub's repositories as
-    "hub:owner/name@revision", separated by commas. A list that begins with "+" adds to the catalogue, any other
-    narrows it. Raises RequestError for an empty one, and for what is no repository.
+    """The operator's list as entries: names of the catalogue, local folders, and the Hub's repositories and GGUF files
+    as "hub:owner/name@revision" and "hub:owner/name/folder/file.gguf@revision", separated by commas. A list that begins
+    with "+" adds to the catalogue, any other narrows it. Raises RequestError for an empty one, and for what is no
+    repository and no file of one.
     """
     names = [name.strip() for name in models.removeprefix("+").split(",") if name.strip()]
     entries = {name: _entry(name) for name in ([*CATALOGUE] if models.startswith("+") else []) + names}
@@ -151,10 +165,27 @@ def offered(models: str) -> tuple[Entry, ...]:
 def _entry(name: str) -> Entry:
     if not name.startswith("hub:"):
         return CATALOGUE.get(name) or Entry(name)
-    if not _REPOSITORY.fullmatch(name := name.removeprefix("hub:")):
+    if (name := name.removeprefix("hub:")).count("/") > 1:
+        return _file_entry(name)
+    if not _REPOSITORY.fullmatch(name):
         raise RequestError(f'"hub:{name}" is no repository: write hub:owner/name, or hub:owner/name@revision.')
     repository, _, revision = name.partition("@")
     return Entry(repository, repository, revision)
+
+
+def _file_entry(name: str) -> Entry:
+    """One GGUF file of a repository. A repository has many, so the whole path is the model's name."""
+    if not (found := _FILE.fullmatch(name)):
+        raise RequestError(
+            f'"hub:{name}" is no GGUF file of a repository: write hub:owner/name/file.gguf, with its folders before it '
+            "where it lies in some, and @revision after it."
+        )
+    repository, file, revision = found.groups(default="")
+    if _PART.search(file):
+        raise RequestError(
+            f'"hub:{name}" is no whole GGUF file: it is one of several parts. Name a file that is whole.'
+        )
+    return Entry(f"{repository}/{file}", repository, revision, file=file)
 
 
 def facts(entries: Sequence[Entry]) -> dict[str, str]:

@@ -1,10 +1,11 @@
 """The child process of `decoding.models.hub`: fetches one model, and prints JSON, a line a thing.
 
 First it says what the model is: `total`, the bytes to fetch, `folder`, where its config.json is, and `parameters`, how
-many it has. Only when it hears a byte does it fetch the weights. `checked` is the bytes whose hash was computed,
-`refused` a sentence for people. Owns what comes in pieces: a large file that broke off goes on where it stopped, and
-becomes part of the cache only when it is whole and its sha256 is the one that the Hub names. Of several processes that
-want one file, one fetches it, and the others wait for that one's end, however it comes: the lock is the system's.
+many it has (a GGUF file says that itself, once it is here). Only when it hears a byte does it fetch the weights.
+`checked` is the bytes whose hash was computed, `refused` a sentence for people. Owns what comes in pieces: a large file
+that broke off goes on where it stopped, and becomes part of the cache only when it is whole and its sha256 is the one
+that the Hub names. Of several processes that want one file, one fetches it, and the others wait for that one's end,
+however it comes: the lock is the system's.
 """
 
 import errno
@@ -26,37 +27,39 @@ from huggingface_hub.file_download import http_get
 from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # public, and exported lazily
 
 from decoding.errors import ModelError
-from decoding.models.hub import BROKE_OFF, CONFIG, FILES, INDEX, OUT_OF_REACH, SHARDS, WEIGHTS, blobs_folder, download
+from decoding.models.hub import BROKE_OFF, CONFIG, INDEX, SHARDS, WEIGHTS, blobs_folder, download, keep_name
+from decoding.models.hub_listing import REFUSED, list_files, status_words
 from decoding.models.resources import check_disk
 
-_ASK_SECONDS = 10.0
 SPARE_BYTES = 100_000_000  # what else may want room on the disk meanwhile
 _HEADERS_AT_ONCE = 8
 _HASHED_BYTES = 2**26
 _WRITTEN_BYTES = 2**18  # the library's ten million would look like silence where the network is slow
 _LOOK_SECONDS = 0.5  # how often a process that waits for another's download says that it does
 
-_NO_SAFETENSORS = "{model} has no weights as safetensors, and no others are opened. Choose another model."
-_NO_CONFIG = "{model} has no config.json, so nobody knows what its weights are of. Choose another model."
-_REFUSED = "The Hugging Face Hub does not give out {model} ({reason}). Choose another model."
 _DAMAGED = "A file of {model} did not arrive as it was sent, and was thrown away. Press Run to fetch it again."
 _FULL = "The disk is full: {model} needs more room in {cache}. Free some, or set HF_HOME to a folder elsewhere."
 _NOT_KEPT = "{model} cannot be kept in {cache} ({reason}): set HF_HOME to a writable folder, or choose another model."
 _OF_THE_DISK = {errno.ENOSPC: _FULL, errno.EDQUOT: _FULL, errno.EROFS: _NOT_KEPT, errno.EACCES: _NOT_KEPT}
 
 
-def fetch_here(model: str, repository: str, revision: str, go_on: Callable[[], object]) -> None:
-    """Fetch a model into the cache, in this process: its weights after `go_on`. Raises ModelError."""
-    commit, files = _listing(model, repository, revision)
+def fetch_here(model: str, repository: str, revision: str, go_on: Callable[[], object], *, gguf: str = "") -> None:
+    """Fetch a model into the cache, in this process: its weights after `go_on`, or the GGUF file alone where one is
+    named. Raises ModelError.
+    """
+    commit, files = list_files(model, repository, revision, gguf)
     missing = {name: file for name, file in files.items() if not _is_here(repository, commit, name)}
     total, blobs = sum(file.size or 0 for file in missing.values()), blobs_folder(repository)
     has_come = sum(_bytes_of(_part(blobs, file.lfs)) for file in missing.values() if file.lfs)
     check_disk(model, total - has_come + SPARE_BYTES, Path(constants.HF_HUB_CACHE))
     try:
-        folder = download(repository, revision, files=(CONFIG, INDEX))
-        _say(total=total, folder=str(folder), parameters=_parameters(repository, commit, _weights(folder, files)))
+        if gguf:
+            _say(total=total, folder="", parameters=0)
+        else:
+            folder = download(repository, revision, files=(CONFIG, INDEX))
+            _say(total=total, folder=str(folder), parameters=_parameters(repository, commit, _weights(folder, files)))
     except HfHubHTTPError as error:
-        raise ModelError(_REFUSED.format(model=model, reason=_status(error))) from error
+        raise ModelError(REFUSED.format(model=model, reason=status_words(error))) from error
     except OSError as error:
         raise _broken_off(model, error) from error
     go_on()
@@ -64,29 +67,15 @@ def fetch_here(model: str, repository: str, revision: str, go_on: Callable[[], o
         for name, file in missing.items():
             if file.lfs:
                 _fetch_large(model, hf_hub_url(repository, name, revision=commit), blobs, file.lfs)
-        download(repository, revision, files=[*files])
+        if gguf:  # of the commit whose sum was held, though its branch may have moved meanwhile
+            download(repository, commit, files=[gguf])
+            keep_name(repository, revision, commit)
+        else:
+            download(repository, revision, files=[*files])
     except HfHubHTTPError as error:
-        raise ModelError(BROKE_OFF.format(model=model, reason=_status(error))) from error
+        raise ModelError(BROKE_OFF.format(model=model, reason=status_words(error))) from error
     except OSError as error:
         raise _broken_off(model, error) from error
-
-
-def _listing(model: str, repository: str, revision: str) -> tuple[str, dict[str, Any]]:
-    """A repository's commit, and those of its files that are wanted, by name. Raises ModelError."""
-    try:
-        info = HfApi().model_info(repository, revision=revision or None, files_metadata=True, timeout=_ASK_SECONDS)
-    except HfHubHTTPError as error:
-        raise ModelError(_REFUSED.format(model=model, reason=_status(error))) from error
-    except Exception as error:  # whatever the transport says where there is no network
-        raise ModelError(OUT_OF_REACH.format(model=model)) from error
-    files = {file.rfilename: file for file in info.siblings or ()}
-    if not {WEIGHTS, INDEX} & files.keys():
-        raise ModelError(_NO_SAFETENSORS.format(model=model))
-    if CONFIG not in files:
-        raise ModelError(_NO_CONFIG.format(model=model))
-    patterns = [each for each in FILES if WEIGHTS not in files or each not in (INDEX, SHARDS)]  # not both ways
-    wanted = {name: file for name, file in files.items() if any(fnmatch(name, pattern) for pattern in patterns)}
-    return str(info.sha), wanted
 
 
 def _weights(folder: Path, names: Collection[str]) -> list[str]:
@@ -183,12 +172,6 @@ def _is_here(repository: str, commit: str, name: str) -> bool:
     return isinstance(try_to_load_from_cache(repository, name, constants.HF_HUB_CACHE, commit), str)
 
 
-def _status(error: HfHubHTTPError) -> str:
-    said = {401: "it asks for an account", 403: "it asks for an account", 404: "there is no such repository or commit"}
-    status = error.response.status_code
-    return said.get(status, f"it answered with status {status}")
-
-
 def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:200].rstrip(".")
 
@@ -211,8 +194,8 @@ def _main() -> int:
     threading.Thread(target=_follow_parent, args=(told_to_go_on,), daemon=True).start()
     constants.DOWNLOAD_CHUNK_SIZE = _WRITTEN_BYTES
     try:
-        model, repository, revision = sys.argv[1:]
-        fetch_here(model, repository, revision, told_to_go_on.wait)
+        model, repository, revision, gguf = sys.argv[1:]
+        fetch_here(model, repository, revision, told_to_go_on.wait, gguf=gguf)
     except ModelError as error:
         if error.__cause__:
             print(repr(error.__cause__), file=sys.stderr)

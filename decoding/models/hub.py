@@ -1,8 +1,8 @@
 """Models of the Hugging Face Hub, fetched once into the cache that all of Hugging Face's libraries share.
 
-Owns what is fetched (one commit's safetensors, configuration and tokenizer; never code), what is trusted, and how long
-a silent network is waited for. Knows no torch. The fetching is done by a child process, `decoding.models.download`,
-that can be killed.
+Owns what is fetched (one commit's safetensors, configuration and tokenizer, or one GGUF file alone; never code), what
+is trusted, and how long a silent network is waited for. Knows no torch. The fetching is done by a child process,
+`decoding.models.download`, that can be killed.
 """
 
 import json
@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import constants, snapshot_download
+from huggingface_hub import constants, snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import EntryNotFoundError
 from huggingface_hub.file_download import repo_folder_name
 
@@ -53,16 +53,19 @@ BROKE_OFF = "Fetching {model} broke off: {reason}. What has come is kept; press 
 
 Fits = Callable[[Path, int], None]
 """Is given the folder of a model's config.json and its number of parameters (0: nobody knows), before its weights are
-fetched. Raises what refuses it.
+fetched. Raises what refuses it. Of a GGUF file there is no folder yet: `learned` says how large it is.
 """
 
-_learned: dict[tuple[str, str], tuple[int, int]] = {}
-"""Parameters and bytes of the repositories that were asked for, by name and revision."""
+_learned: dict[tuple[str, str, str], tuple[int, int]] = {}
+"""Parameters and bytes of what was asked for, by repository, revision and file."""
 
 
 def cached(entry: Entry) -> Path | None:
-    """The folder of a model that is here and whole, or None. Asks nobody."""
+    """The folder of a model that is here and whole, or its GGUF file, or None. Asks nobody."""
     try:
+        if entry.file:
+            there = try_to_load_from_cache(entry.repository, entry.file, constants.HF_HUB_CACHE, entry.revision or None)
+            return Path(there) if isinstance(there, str) else None
         folder = download(entry.repository, entry.revision, local_files_only=True)
     except (EntryNotFoundError, OSError, ValueError):
         return None
@@ -71,7 +74,7 @@ def cached(entry: Entry) -> Path | None:
 
 def learned(entry: Entry) -> Entry:
     """The entry with the figures that the Hub gave, if it was asked for the model before; the catalogue's own stay."""
-    parameters, size = _learned.get((entry.repository, entry.revision), (0, 0))
+    parameters, size = _learned.get(_key(entry), (0, 0))
     return replace(entry, parameters=entry.parameters or parameters, download_bytes=entry.download_bytes or size)
 
 
@@ -90,17 +93,17 @@ def reachable() -> bool:
 
 
 def fetch(entry: Entry, report: Report, fits: Fits | None = None) -> Path:
-    """The folder of a model, fetched first where it is not here yet and `fits`. Raises ModelError where it cannot be
-    had.
+    """The folder of a model, or its GGUF file, fetched first where it is not here yet and `fits`. Raises ModelError
+    where it cannot be had.
     """
-    if folder := cached(entry):
-        return folder
+    if found := cached(entry):
+        return found
     if constants.HF_HUB_OFFLINE:
         raise ModelError(OUT_OF_REACH.format(model=entry.name))
     report(f"Asking for {entry.name} …", None)
     _fetch(entry, report, fits)
-    if folder := cached(entry):
-        return folder
+    if found := cached(entry):
+        return found
     raise ModelError(BROKE_OFF.format(model=entry.name, reason="not every file has come"))
 
 
@@ -138,6 +141,17 @@ def blobs_folder(repository: str) -> Path:
     return Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repository, repo_type="model") / "blobs"
 
 
+def keep_name(repository: str, revision: str, commit: str) -> None:
+    """Write down which commit a branch or a tag is, as the cache keeps that, so that it is found without a network."""
+    if revision != commit:
+        (refs := blobs_folder(repository).with_name("refs")).mkdir(exist_ok=True)
+        (refs / (revision or "main")).write_text(commit, "utf-8")
+
+
+def _key(entry: Entry) -> tuple[str, str, str]:
+    return entry.repository, entry.revision, entry.file
+
+
 def _has_words(folder: Path) -> bool:
     tokenizer = ("tokenizer.json", "vocab.json", "vocab.txt", "tokenizer.model", "spiece.model")
     return (folder / CONFIG).exists() and any((folder / name).exists() for name in tokenizer)
@@ -172,7 +186,7 @@ def _fetch(entry: Entry, report: Report, fits: Fits | None) -> None:
             if signs != (signs := (come, len(told), told.get("checked", 0), told.get("waiting", 0))):
                 heard = time.monotonic()
             if "total" in told and not agreed:
-                _learned[entry.repository, entry.revision] = told["parameters"], told["total"]
+                _learned[_key(entry)] = told["parameters"], told["total"]
                 if fits:
                     fits(Path(told["folder"]), told["parameters"])
                 agreed = True
@@ -199,7 +213,7 @@ def _child(entry: Entry) -> "subprocess.Popen[bytes]":
     paths = [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH")]
     extra |= {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
     extra |= {"HF_HUB_DISABLE_TELEMETRY": "1"}
-    command = [sys.executable, "-m", "decoding.models.download", entry.name, entry.repository, entry.revision]
+    command = [sys.executable, "-m", "decoding.models.download", entry.name, *_key(entry)]
     return subprocess.Popen(command, env=os.environ | extra, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
 

@@ -37,8 +37,8 @@ def entry_of(model: str) -> Entry:
 
 
 def find_source(entry: Entry, report: Report = silent, fits: Fits | None = None) -> Path:
-    """Where a model's weights are, once they are here; those of the Hub are fetched where it `fits`. Raises ModelError
-    where they cannot be had.
+    """Where a model's weights are, a folder or a GGUF file, once they are here; those of the Hub are fetched where it
+    `fits`. Raises ModelError where they cannot be had.
     """
     if entry.name == STARTER_ID:
         return ensure_starter(report) / MODEL_FILE
@@ -66,14 +66,14 @@ def is_gguf(path: str | Path) -> bool:
 
 def holds_gguf(entry: Entry) -> bool:
     """Whether a model's weights are a GGUF file."""
-    return entry.name == STARTER_ID or is_gguf(entry.name)
+    return entry.name == STARTER_ID or is_gguf(entry.file if entry.repository else entry.name)
 
 
 def revision_of(entry: Entry, path: Path) -> str:
     """The commit that the Hub's files are of, or the starter's own."""
     if entry.name == STARTER_ID or not entry.repository:
         return entry.revision
-    return (path.parent if is_gguf(path) else path).name
+    return path.parents[entry.file.count("/")].name if entry.file else path.name
 
 
 def held_to_sums(entry: Entry, path: Path) -> AbstractContextManager[None]:

@@ -87,13 +87,75 @@ def test_the_hubs_repositories_by_the_operator_alone():
     )
 
 
+def test_one_gguf_file_of_a_repository():
+    assert offered("hub:org/name/tiny.Q4_K_M.gguf, hub:org/name/Q8_0/tiny+1.GGUF@v1.2") == (
+        Entry("org/name/tiny.Q4_K_M.gguf", "org/name", file="tiny.Q4_K_M.gguf"),
+        Entry("org/name/Q8_0/tiny+1.GGUF", "org/name", "v1.2", file="Q8_0/tiny+1.GGUF"),
+    )
+    assert offered("hub:org/name.gguf") == (Entry("org/name.gguf", "org/name.gguf"),)  # a repository of that name
+
+
+def test_a_gguf_file_takes_what_its_bytes_say():
+    assert Entry("a/b/c.gguf", "a/b", file="c.gguf").memory_needed("float32") == 0  # nobody knows
+    assert Entry("a/b/c.gguf", "a/b", download_bytes=10**9, file="c.gguf").memory_needed("bfloat16") == 1_600_000_000
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a/b/c",
+        "a/b/c.bin",
+        "a/b/.gguf",
+        "a/b/c.gguf@",
+        "a/b@v1/c.gguf",
+        "a/b/c.gguf@..",
+        "a/b/../c.gguf",
+        "a/b/../../../../etc/c.gguf",
+        "../b/c.gguf",
+        "a/../c.gguf",
+        "/a/b/c.gguf",
+        "a/b//c.gguf",
+        "a/b//etc/c.gguf",
+        "a/b/./c.gguf",
+        "a/b/.git/c.gguf",
+        "a/b/c*.gguf",
+        "a/b/[c].gguf",
+        "a/b/c?.gguf",
+        "a/b/c#x.gguf",
+        "a/b/%2e%2e/c.gguf",
+        "a/b/d\\..\\c.gguf",
+        "a/b/C:/c.gguf",
+        "a/b/c d.gguf",
+        "a/b/c\n.gguf",
+        "a/b/c.gguf/",
+        "https://host/a/b/c.gguf",
+    ],
+)
+def test_no_file_of_a_repository(name: str):
+    with pytest.raises(RequestError) as refused:
+        offered(f"starter,hub:{name}")
+    assert str(refused.value) == (
+        f'"hub:{name}" is no GGUF file of a repository: write hub:owner/name/file.gguf, with its folders before it '
+        "where it lies in some, and @revision after it."
+    )
+
+
+def test_a_part_of_a_file():
+    with pytest.raises(RequestError) as refused:
+        offered("hub:a/b/Q8/c-00001-of-00003.gguf@v1")
+    assert str(refused.value) == (
+        '"hub:a/b/Q8/c-00001-of-00003.gguf@v1" is no whole GGUF file: it is one of several parts. Name a file that is '
+        "whole."
+    )
+
+
 @pytest.mark.parametrize("models", ["", " , ", ","])
 def test_an_empty_list(models: str):
     with pytest.raises(RequestError, match=r"names no model. Name at least one of starter, distilgpt2, .*folder\.$"):
         offered(models)
 
 
-@pytest.mark.parametrize("name", ["hub:", "hub:name", "hub:../x", "hub:a/b/c", "hub:a/b@", "hub:a/b@x y", "hub:/b"])
+@pytest.mark.parametrize("name", ["hub:", "hub:name", "hub:../x", "hub:a/b@", "hub:a/b@x y", "hub:a/b@..", "hub:/b"])
 def test_no_repository(name: str):
     with pytest.raises(RequestError) as refused:
         offered(f"starter,{name}")

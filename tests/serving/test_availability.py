@@ -73,7 +73,7 @@ def test_what_is_too_large_says_both_numbers(machine: Any):
 
 def test_of_what_is_in_no_catalogue_the_list_says_what_the_hub_said(machine: Any, monkeypatch: pytest.MonkeyPatch):
     entry = Entry("org/x", "org/x")
-    monkeypatch.setitem(hub._learned, ("org/x", ""), (1_557_611_200, 6 * GB))
+    monkeypatch.setitem(hub._learned, ("org/x", "", ""), (1_557_611_200, 6 * GB))
     assert label(entry) == "org/x · 1.56 B · 6.0 GB to fetch"
     machine.memory = 3 * GB
     assert label(entry) == "org/x — needs 3.9 GB of memory, there is 3.0 GB"

@@ -15,7 +15,7 @@ from decoding.engines.onnx.graph_files import GraphFiles
 from decoding.engines.onnx.network import OnnxNetwork
 from decoding.engines.onnx.proof import prove
 from decoding.engines.reference import Reference
-from decoding.models.catalogue import WORKING_BYTES, Entry
+from decoding.models.catalogue import Entry, memory_of_files
 from decoding.models.checksums import unchanged
 from decoding.models.gguf_facts import gguf_tokenizer
 from decoding.models.resources import check_memory, free_memory
@@ -27,7 +27,6 @@ from decoding.record.tokens import Vocabulary
 from decoding.record.trace import ModelInfo
 
 CHANGED = "The graph of {model} on this disk was changed: {file} is not as it was written. Press Run to make it anew."
-_SPARE = 1.3  # packed weights, and the rows of an embedding beside them
 
 
 def load_graph(entry: Entry, source: Path, *, why: str, report: Report) -> LocalEngine:
@@ -35,7 +34,7 @@ def load_graph(entry: Entry, source: Path, *, why: str, report: Report) -> Local
     where its files are damaged, RoomError where it does not fit.
     """
     files = source.glob("*.safetensors") if source.is_dir() else [source]
-    needed = int(_SPARE * sum(file.stat().st_size for file in files)) + WORKING_BYTES
+    needed = memory_of_files(sum(file.stat().st_size for file in files))
     check_memory(entry.name, needed, free_memory(), where="memory", dtype="float32")
     if source.is_dir():
         _tokenizer_in(source)  # before a graph is made; it is read once

@@ -1,0 +1,300 @@
+"""One GGUF file of a repository of the Hub, over a small server that stands for it: fetched alone, resumed, held to its
+sum, and decoded by every way that computes.
+"""
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from huggingface_hub import constants
+
+import decoding
+from decoding.engines.loading import load
+from decoding.engines.local import LocalEngine
+from decoding.engines.onnx.network import OnnxNetwork
+from decoding.engines.torch.network import TorchNetwork
+from decoding.errors import ModelError, RoomError
+from decoding.models import download, hub
+from decoding.models.catalogue import Entry, memory_of_files, offered
+from decoding.models.loading import load_words
+from decoding.models.sources import find_source, holds_gguf
+from decoding.models.starter import Report, silent
+from decoding.serving.availability import looking
+from tests import gguf_files, local_hub, tiny_models
+from tests.local_hub import COMMIT, Hub
+
+FILE = "Q8_0/tiny.Q8_0.gguf"
+NAME = f"org/tiny/{FILE}"
+(TINY,) = offered(f"hub:{NAME}@{COMMIT}")
+HALF = 600_000
+"""Bytes after which a network breaks off: the file has a million."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository with a file in a folder, beside what nobody asked for."""
+    there = tmp_path_factory.mktemp("tiny")
+    model = tiny_models.network("llama", hidden_size=256, intermediate_size=256, head_dim=64, initializer_range=0.1)
+    (there / "Q8_0").mkdir()
+    gguf_files.write(there / FILE, model, ["Q8_0"], **gguf_files.byte_tokenizer(tiny_models.VOCABULARY))
+    assert (there / FILE).stat().st_size > 1.5 * HALF
+    for name in ("tiny.Q8_0.gguf", "Q8_0/other.gguf", "model.safetensors", "config.json", "README.md"):
+        (there / name).write_bytes(b"another file")
+    return there
+
+
+@pytest.fixture
+def net(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    with local_hub.serving() as there:
+        there.repositories["org/tiny"] = folder
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "ENDPOINT", there.url)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setenv("GREEDYSCOPE_CACHE", str(tmp_path / "graphs"))
+        yield there
+
+
+def refusal(entry: Entry = TINY, report: Report = silent) -> str:
+    with pytest.raises(ModelError) as refused:
+        hub.fetch(entry, report)
+    return str(refused.value)
+
+
+def label(entry: Entry) -> str:
+    (offer,) = looking([entry], dtype="auto")(())
+    return offer.label
+
+
+def go_offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+
+
+# ---- fetched
+
+
+def test_that_file_is_fetched_and_no_other_and_once(net: Hub, folder: Path, tmp_path: Path) -> None:
+    told: list[str] = []
+    here = find_source(TINY, lambda word, _: told.append(word))
+    assert here.read_bytes() == (folder / FILE).read_bytes()
+    assert here.as_posix().endswith(f"/snapshots/{COMMIT}/{FILE}")
+    kept = [path for path in (tmp_path / "cache").rglob("*") if path.is_file() and path.suffix != ".lock"]
+    assert {path.resolve().name for path in kept if "snapshots" in path.parts or "blobs" in path.parts} == {
+        local_hub.digest(folder / FILE)
+    }
+    assert told[0] == f"Asking for {NAME} …"
+    assert set(told[1:]) <= {f"Fetching {NAME}: {done} of 1 MB" for done in (0, 1)}
+    assert net.ranges == [0]
+    asked = len(net.asked)
+    assert find_source(TINY) == here
+    assert len(net.asked) == asked
+
+
+@pytest.mark.parametrize("revision", ["", "main"])
+def test_without_a_commit_it_is_looked_up_and_kept(
+    net: Hub, folder: Path, monkeypatch: pytest.MonkeyPatch, revision: str
+) -> None:
+    entry = replace(TINY, revision=revision)
+    here = hub.fetch(entry, silent)
+    go_offline(monkeypatch)
+    assert hub.cached(entry) == hub.cached(TINY) == here
+    assert hub.fetch(entry, silent) == here
+
+
+def test_two_files_of_one_repository_are_two_models(net: Hub) -> None:
+    other = replace(TINY, name="org/tiny/Q8_0/other.gguf", file="Q8_0/other.gguf")
+    hub.fetch(TINY, silent)
+    assert hub.cached(other) is None
+    assert hub.fetch(other, silent).read_bytes() == b"another file"
+    assert hub.learned(other).download_bytes == 12 != hub.learned(TINY).download_bytes
+
+
+def test_a_connection_that_breaks_is_taken_up_again(net: Hub, folder: Path) -> None:
+    net.break_after = HALF
+    assert hub.fetch(TINY, silent).read_bytes() == (folder / FILE).read_bytes()
+    assert len(net.ranges) == 2
+    assert 0 < net.ranges[1] <= HALF
+
+
+def test_what_was_interrupted_goes_on_where_it_stopped(net: Hub, folder: Path) -> None:
+    net.hold, net.hold_after = threading.Event(), HALF
+
+    class KilledError(Exception):
+        pass
+
+    def report(word: str, fraction: float | None) -> None:
+        if fraction and fraction > 0.05:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        hub.fetch(TINY, report)
+    assert hub.cached(TINY) is None
+    (part,) = hub.blobs_folder("org/tiny").glob("*.incomplete")
+    come = part.stat().st_size
+    assert 0 < come < (folder / FILE).stat().st_size
+    net.hold.set()
+    net.ranges.clear()
+    assert hub.fetch(TINY, silent).read_bytes() == (folder / FILE).read_bytes()
+    assert net.ranges == [come]
+    assert not part.exists()
+
+
+def test_what_is_here_of_it_needs_no_room_again(net: Hub, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blobs = hub.blobs_folder("org/tiny")
+    blobs.mkdir(parents=True)
+    raw = (folder / FILE).read_bytes()
+    (blobs / f"{local_hub.digest(folder / FILE)}.incomplete").write_bytes(raw[:HALF])
+    asked: list[int] = []
+    monkeypatch.setattr(download, "check_disk", lambda _, needed, folder: asked.append(needed))
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", net.template)
+    download.fetch_here(NAME, "org/tiny", COMMIT, lambda: None, gguf=FILE)
+    assert asked == [len(raw) - HALF + download.SPARE_BYTES]
+    assert net.ranges == [HALF]
+
+
+# ---- refused
+
+
+def test_a_wrong_sum_is_thrown_away(net: Hub) -> None:
+    net.damage = True
+    assert refusal() == (
+        f"A file of {NAME} did not arrive as it was sent, and was thrown away. Press Run to fetch it again."
+    )
+    assert hub.cached(TINY) is None
+    assert not [*hub.blobs_folder("org/tiny").iterdir()]
+
+
+def test_a_file_whose_sum_is_not_known(net: Hub) -> None:
+    net.without_sums = True
+    assert refusal() == (f"{NAME} cannot be checked: the Hugging Face Hub names no sha256 of it. Choose another model.")
+    assert hub.cached(TINY) is None
+    assert net.ranges == []
+
+
+def test_a_file_that_is_not_there(net: Hub) -> None:
+    (entry,) = offered("hub:org/tiny/Q4_0/tiny.gguf")
+    assert refusal(entry) == (
+        "org/tiny/Q4_0/tiny.gguf cannot be had: its repository has no file of that name. Choose another model."
+    )
+
+
+def test_a_repository_of_gguf_files_is_told_how_to_name_one(net: Hub, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "there" / "Q8_0").mkdir(parents=True)
+    (tmp_path / "there" / FILE).write_bytes((folder / FILE).read_bytes())
+    net.repositories["org/tiny"] = tmp_path / "there"
+    (entry,) = offered("hub:org/tiny")
+    assert refusal(entry) == (
+        f"org/tiny has GGUF files: the operator has to name one of them, as hub:{NAME}. Choose another model."
+    )
+    assert net.ranges == []
+
+
+def test_a_branch_that_moves_meanwhile(net: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file that is trusted is the one whose sum was held: a newer commit is not taken in its place."""
+    asked: list[tuple[str, list[str]]] = []
+    plain = download.download
+
+    def noted(repository: str, revision: str, *, files: list[str]) -> Path:
+        asked.append((revision, files))
+        return plain(repository, revision, files=files)
+
+    monkeypatch.setattr(download, "download", noted)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", net.template)
+    download.fetch_here(NAME, "org/tiny", "", lambda: None, gguf=FILE)
+    assert asked == [(COMMIT, [FILE])]
+
+
+def test_too_large_for_the_disk(net: Hub, tmp_path: Path) -> None:
+    net.sizes["tiny.Q8_0.gguf"] = 10**15
+    said = refusal()
+    assert said.startswith(f"{NAME} needs 1000000.1 GB on the disk of {tmp_path / 'cache'}, where ")
+    assert net.ranges == []
+
+
+def test_too_large_for_the_memory_before_it_is_fetched(net: Hub, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    needed = memory_of_files((folder / FILE).stat().st_size)
+    monkeypatch.setattr("decoding.engines.loading.free_memory", lambda: needed - 1)
+    with pytest.raises(RoomError, match=rf"^{NAME} needs 30\d MB of memory in float32, and 30\d MB is free\."):
+        load(TINY, device="cpu", dtype="float32")
+    assert net.ranges == []
+    monkeypatch.setattr("decoding.serving.availability.total_memory", lambda: needed - 1)
+    assert label(TINY).startswith(f"{NAME} — needs 30")
+
+
+# ---- in the list
+
+
+def test_the_list_says_where_it_is(net: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "_learned", {})
+    assert label(TINY) == f"{NAME} · to be fetched"
+    with monkeypatch.context() as patch:
+        patch.setattr(constants, "HF_HUB_OFFLINE", True)
+        assert label(TINY) == f"{NAME} — not on disk, and no network"
+    net.hold = threading.Event()
+
+    class StoppedError(Exception):
+        pass
+
+    def stop(word: str, fraction: float | None) -> None:
+        if fraction is not None:
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        hub.fetch(TINY, stop)
+    assert label(TINY) == f"{NAME} · 1 MB to fetch"
+    net.hold.set()
+    hub.fetch(TINY, silent)
+    go_offline(monkeypatch)
+    assert label(TINY) == f"{NAME} · on disk"
+
+
+# ---- decoded
+
+
+def steps_of(engine: LocalEngine) -> list[tuple[int, float]]:
+    steps = decoding.trace(engine, "the three things", max_new_tokens=8, top_k=3).steps
+    return [(step.picked.token_id, step.picked.probability) for step in steps]
+
+
+def test_onnx_runtime_computes_it_as_it_is_stored(net: Hub, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = load(TINY, device="cpu")
+    assert isinstance(ours.network, OnnxNetwork)
+    assert ours.info.engine.endswith(", eight-bit weights, computed in float32")
+    assert (ours.info.id, ours.info.revision, ours.info.dtype) == (NAME, COMMIT, "float32")
+    assert ours.context_length == tiny_models.CONTEXT
+    assert ours.end_ids == {tiny_models.VOCABULARY - 1}
+    found = steps_of(ours)
+    assert len({token_id for token_id, _ in found}) > 1
+    assert found == steps_of(decoding.load(str(folder / FILE), device="cpu"))
+    go_offline(monkeypatch)  # from the cache, as in a lesson without a network
+    assert found == steps_of(load(TINY, device="cpu"))
+    theirs = load(TINY, device="cpu", engine="torch")
+    assert isinstance(theirs.network, TorchNetwork)
+    assert theirs.info.revision == COMMIT
+    for (token_id, probability), (other_id, other) in zip(found, steps_of(theirs), strict=True):
+        assert token_id == other_id
+        assert probability == pytest.approx(other, abs=1e-4)
+
+
+def test_the_words_of_a_model_that_a_server_computes(net: Hub, folder: Path) -> None:
+    words = load_words(TINY)
+    assert (words.model, words.vocabulary_size, words.end_ids) == (NAME, 320, {319})
+    assert words.context_length == tiny_models.CONTEXT
+    assert words.vocabulary.encode("the") == load_words(Entry(str(folder / FILE))).vocabulary.encode("the")
+    assert len(words.vocabulary.encode("the")) == 2  # "th" is one
+    assert {NAME, "tiny.Q8_0.gguf"} < words.names
+
+
+def test_a_file_that_is_no_gguf(net: Hub) -> None:
+    (entry,) = offered("hub:org/tiny/Q8_0/other.gguf")
+    for ask in (lambda: load(entry, device="cpu"), lambda: load_words(entry)):
+        with pytest.raises(ModelError, match=r"^other\.gguf is no GGUF file: it does not begin as one does\."):
+            ask()
+
+
+def test_a_repository_whose_name_ends_as_a_file_does() -> None:
+    (entry,) = offered("hub:org/tiny.gguf")
+    assert not holds_gguf(entry)
+    assert holds_gguf(TINY)
