@@ -1,5 +1,6 @@
 """What a GGUF file says of its model besides its weights: the shape, and the tokenizer. Knows no engine."""
 
+import logging
 from pathlib import Path
 
 from decoding.models.catalogue import Entry
@@ -7,6 +8,7 @@ from decoding.models.gguf import read_gguf
 from decoding.models.gguf_tokenizer import special_id, tokenizer_from_gguf
 from decoding.models.starter import STARTER_ID
 from decoding.models.tokenizer import FileTokenizer, read_tokenizer
+from decoding.models.tokenizer_check import can_check, check_tokenizer
 
 
 def gguf_tokenizer(entry: Entry, path: Path) -> FileTokenizer:
@@ -16,4 +18,10 @@ def gguf_tokenizer(entry: Entry, path: Path) -> FileTokenizer:
     if entry.name == STARTER_ID:
         return read_tokenizer(path.parent)
     metadata = read_gguf(path).metadata
-    return FileTokenizer(tokenizer_from_gguf(metadata), special_id(metadata, "bos"))
+    made = tokenizer_from_gguf(metadata)
+    if can_check(metadata):
+        check_tokenizer(made, metadata)
+    else:
+        rule = metadata.get("tokenizer.ggml.pre")
+        logging.getLogger(__name__).warning("%s: the rule %r of its tokenizer has no second program here", path, rule)
+    return FileTokenizer(made, special_id(metadata, "bos"))

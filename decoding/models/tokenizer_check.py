@@ -81,6 +81,11 @@ def check_tokenizer(made: Tokenizer, metadata: Metadata) -> None:
             raise ModelError(DIFFERS.format(text=f"{text[:60]!r}"))
 
 
+def can_check(metadata: Metadata) -> bool:
+    """Whether there is a second program for the rule that the file names."""
+    return metadata.get("tokenizer.ggml.model") != "gpt2" or metadata.get("tokenizer.ggml.pre") in CUTS
+
+
 def sample_texts(metadata: Metadata) -> Iterator[str]:
     """`TEXTS` texts of words, digits, code, spaces, scripts and special tokens, the same ones each time."""
     words, kinds = tokens_of(metadata), kinds_of(metadata)
