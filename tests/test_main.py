@@ -9,8 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
-import torch
 
 import decoding
 from decoding.__main__ import main
@@ -131,7 +131,7 @@ def test_models_and_machines_that_do_not_exist(capsys: pytest.CaptureFixture[str
 
 
 def test_an_error_in_mid_run(engine: ScriptedEngine, capsys: pytest.CaptureFixture[str]) -> None:
-    engine.script = [NOTEBOOK[0], torch.full((engine.size,), math.nan)]
+    engine.script = [NOTEBOOK[0], np.full(engine.size, math.nan, np.float32)]
     sentence = "The model's output is not a number (NaN or infinite), so there is no probability to show."
     assert main(["a"]) == 2
     assert capsys.readouterr() == ("", sentence + "\n")

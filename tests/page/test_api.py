@@ -89,7 +89,10 @@ def test_a_run_goes_from_one_endpoint_to_the_next(client: Client):
     written = {"jsonl": run, "csv": trace.to_csv(), "md": trace.to_markdown(), "html": trace.to_html()}
     for form, text in written.items():
         assert client.predict(run, form, api_name="/export") == text
-    altered = run.replace("한국", "중국")
+    header, _, rest = run.partition("\n")
+    record = json.loads(header)
+    record["prompt_token_ids"][-1] = record["prompt_tokens"][-1]["token_id"] = 7
+    altered = f"{json.dumps(record)}\n{rest}"
     found = json.loads(client.predict(altered, api_name="/recompute"))
     assert (found["same"], found["sentence"]) == (False, "starter reads the prompt as other tokens than the run has.")
 

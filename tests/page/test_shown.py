@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
-import torch
 from playwright.sync_api import Page, expect
 
 import app as application
@@ -18,7 +18,7 @@ from decoding.record.trace import Trace
 from tests.browser import Visit, frames_later, served
 from tests.fakes import ScriptedEngine
 
-NAN = torch.full((271,), float("nan"))
+NAN = np.full(271, np.nan, np.float32)
 LONG = {"long": " incomprehensibilities", "shorter": " misunderstood"}
 """Words as long as half of a chart holds, on a screen and on a phone."""
 ENGINES = {
