@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import gettempdir
+from typing import Any
 
 import httpx
 import pytest
@@ -107,13 +108,13 @@ def test_the_thread_that_computes_dies_and_the_next_run_has_another(
         return steps(engine)
 
     with monkeypatch.context() as patch, ThreadPoolExecutor(1) as reader:
-        patch.setattr(engine.batch, "_read_prompts", die)
+        patch.setattr(engine.worker, "_read", die)
         reading = reader.submit(read)
         died.get(timeout=600).join()
         left.set()  # whoever was not told that it died would wait on; so they end here, with another error
         with pytest.raises(RuntimeError, match="the batch failed"):
             reading.result()
-    assert engine.batch._worker is None, "the next run would wait for a thread that is dead"
+    assert engine.worker._thread is None, "the next run would wait for a thread that is dead"
     assert "the batch failed" in caplog.text
     assert steps(engine) == list(alone.steps([5, 6], max_new_tokens=6, top_k=3))
 
@@ -123,16 +124,17 @@ def test_out_of_memory_in_mid_run_ends_that_run_with_a_sentence(
     tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     plain = load_engine(str(tiny_folder("llama")), device="cpu")
-    forward, engine, passes = plain.forward, BatchedEngine(plain), 0
+    read, passes = plain.network.read, 0
 
-    def failing(unread: Sequence[int], cache: object) -> object:
+    def failing(*asked: Any, **options: Any) -> Any:
         nonlocal passes
         passes += 1
         if passes == 4:
             raise error
-        return forward(unread, cache)
+        return read(*asked, **options)
 
-    monkeypatch.setattr(plain, "forward", failing)
+    monkeypatch.setattr(plain.network, "read", failing)
+    engine = BatchedEngine(plain)
     run = engine.steps([5, 6], max_new_tokens=6, top_k=3)
     assert len([next(run) for _ in range(3)]) == 3
     with pytest.raises(ModelError) as refused:

@@ -225,7 +225,7 @@ def test_elsewhere_the_same_engine_runs_in_this_process(tiny_folder: Folder) -> 
     lent = zero_gpu.ZeroGpuEngine(plain)
     runs = [decoding.trace(engine, "abc", max_new_tokens=4, top_k=3) for engine in (plain, lent)]
     assert runs[0] == runs[1]
-    assert len(plain.memory) == 1
+    assert len(plain.prefix_cache) == 1
     assert "spaces" not in sys.modules
 
 

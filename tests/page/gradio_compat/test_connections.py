@@ -184,7 +184,7 @@ def test_who_has_many_connections_does_not_keep_others_out(port: int, monkeypatc
 
 def test_bodies_have_a_total(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "BODY_SECONDS", 30.0)
-    large = 10 * 2**20
+    large, before = 10 * 2**20, bodies.HELD.total  # other tests' servers live in this process
     with ExitStack() as stack:
         for n in range(12):  # 120 MB
             there = stack.enter_context(closing(connected(port, f"127.0.0.{10 + n}")))
@@ -200,6 +200,6 @@ def test_bodies_have_a_total(port: int, monkeypatch: pytest.MonkeyPatch) -> None
             event = client.post("/gradio_api/call/greedy", json={"data": ["a", 1, 2, "scripted"]})
             assert "event_id" in event.json()
     begun = time.monotonic()
-    while bodies.HELD.total and time.monotonic() - begun < 60:
+    while bodies.HELD.total > before and time.monotonic() - begun < 60:
         time.sleep(0.05)
-    assert bodies.HELD.total == 0
+    assert bodies.HELD.total <= before
