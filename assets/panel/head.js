@@ -1,8 +1,8 @@
 // The line over the panel: which model, how exact, how far; and the chosen step's own line over the bars. Knows records and labels,
 // and what is waited for, not how it is asked.
 
-// What wrote the text, where that was not greedy decoding: decoding/analysis.py.
-const ANOTHER = /^(?:beam search, \d+ beams|a given text)/;
+// What wrote the text, where that was not greedy decoding here: decoding/analysis.py, or a server.
+const ANOTHER = /^(?:beam search, \d+ beams|a given text|vLLM [\w.+-]+)/;
 
 function drawHead(parts, view, { run, from }, { state, isHere }) {
   const { model, note, remarks = [] } = run.header;
