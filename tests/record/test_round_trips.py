@@ -27,7 +27,7 @@ def step_from(rows: list[dict[str, str]], top_k: int) -> Step:
     (picked,) = (candidate for candidate, row in zip(candidates, rows, strict=True) if row["picked"] == "True")
     first = rows[0]
     return Step(
-        index=int(first["step"]),
+        index=int(first["step"]) - 1,
         picked=picked,
         forced=first["forced"] == "True",
         candidates=tuple(candidate for candidate in candidates if candidate.rank < top_k),
@@ -43,7 +43,7 @@ def candidate_from(row: dict[str, str]) -> Candidate:
         text = text[1:]
     data = bytes.fromhex(row["bytes"]) if row["bytes"] else None
     logprob = float(row["logprob"] or "-inf")
-    return Candidate(int(row["token_id"]), text, float(row["probability"]), logprob, int(row["rank"]), data)
+    return Candidate(int(row["token_id"]), text, float(row["probability"]), logprob, int(row["rank"]) - 1, data)
 
 
 def from_csv(file: bytes, top_k: int) -> tuple[Step, ...]:
