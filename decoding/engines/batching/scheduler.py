@@ -19,8 +19,10 @@ from dataclasses import dataclass
 from decoding.engines.batching.sequence import SequenceStatus, TokenSequence
 
 MAX_ROWS = 32
-PIECE = 256
-"""The most ids that one pass reads of a prompt while others wait."""
+PIECE = 128
+"""The most ids that one pass reads of a prompt while others wait: half of a round's, so that the oldest prompt, however
+long, leaves room for a short one.
+"""
 IDS_PER_ROUND = 256
 SHORT_PROMPT = 32
 """A shorter prompt counts for so many ids: it costs little less."""
@@ -30,7 +32,7 @@ SHORT_PROMPT = 32
 class Limits:
     max_rows: int = MAX_ROWS
     fewest_rows: int = 2
-    max_read: int | None = 2 * PIECE
+    max_read: int | None = 512
     """The most ids that one pass reads of a prompt while nobody else is here; None: prompts are read in one pass."""
     piece: int = PIECE
     ids_per_round: int = IDS_PER_ROUND
@@ -120,7 +122,8 @@ class Scheduler:
     def _piece(self, sequence: TokenSequence, *, alone: bool) -> int:
         if self._limits.max_read is None:
             return len(sequence.unread)
-        return min(len(sequence.unread), self._limits.max_read if alone else self._limits.piece)
+        most = self._limits.max_read if alone else min(self._limits.piece, self._limits.max_read)
+        return min(len(sequence.unread), most)
 
     def _with(self, status: SequenceStatus) -> list[TokenSequence]:
         return [sequence for sequence in self.sequences if sequence.status is status]

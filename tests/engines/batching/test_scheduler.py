@@ -61,6 +61,14 @@ def test_prompts(lengths: list[int], pieces: list[tuple[int, int]]) -> None:
     assert (plan.rows, plan.alone) == ((), ())
 
 
+def test_long_prompts_leave_room_for_a_short_one_that_comes_last() -> None:
+    """At the product's own limits: the oldest prompt takes half of a round, and the shortest has the next turn."""
+    sequences = [*(waiting(3_500) for _ in range(24)), waiting(6)]
+    plan = scheduler(*sequences, limits=Limits()).plan(always)
+    assert plan.prefill[0] == (sequences[0], 128)
+    assert plan.prefill[1] == (sequences[-1], 6)
+
+
 def test_a_prompt_without_a_reader_is_not_read() -> None:
     left = waiting(5)
     left.wanted.clear()
