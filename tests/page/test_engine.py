@@ -113,7 +113,9 @@ def test_stop_closes_the_stream(fake: FakeVllm, page: Page) -> None:
 def test_a_server_that_answers_no_more(fake: FakeVllm, page: Page) -> None:
     fake.faults.extend([("error", 2), *[("500", 0)] * 500])
     run(page)
-    expect(page.locator(".gs-state")).to_contain_text("The model's server does not answer: it answered with status 500")
+    expect(page.locator(".gs-message")).to_contain_text(
+        "The model's server does not answer: it answered with status 500"
+    )
     expect(page.locator(".gs-chip[data-step]")).to_have_count(2)
     fake.faults.clear()
     page.click("#run")

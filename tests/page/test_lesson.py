@@ -23,7 +23,7 @@ for logits in LOGITS:
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    engine = ScriptedEngine(LOGITS)
+    engine = ScriptedEngine([logits.numpy() for logits in LOGITS])
     with served(application.build_app(lambda name, report: engine, ["scripted"])) as address:
         yield address
 

@@ -27,12 +27,13 @@ def named(page: Page) -> Link | None:
 
 
 def until_named(page: Page, link: Link) -> None:
-    """Wait until the address holds a run."""
+    """Wait until the address holds a run, which it does from the moment that the run is asked for, and it is written."""
     for _ in range(600):
         if named(page) == link:
-            return
+            break
         page.wait_for_timeout(100)
     assert named(page) == link
+    expect(page.locator("#run")).to_be_enabled()
 
 
 def copy_link(page: Page) -> None:

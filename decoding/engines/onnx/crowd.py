@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from decoding.engines.onnx.graph_files import GraphFiles
+from decoding.engines.onnx.proof import prove_same
 from decoding.engines.onnx.session import Session, Threads
 from decoding.models.malloc import give_back
 from decoding.models.resources import free_memory
@@ -40,8 +41,11 @@ class Unpacked:
 class Crowd:
     """A second session, while there are enough rows for it."""
 
-    def __init__(self, weights: Unpacked, threads: Threads, *, keep_seconds: float = KEEP_SECONDS) -> None:
-        self._weights, self._threads, self._keep_seconds = weights, threads, keep_seconds
+    def __init__(
+        self, weights: Unpacked, packed: Session, threads: Threads, *, keep_seconds: float = KEEP_SECONDS
+    ) -> None:
+        """`packed` computes the same weights as they are stored: the new session has to say what it says."""
+        self._weights, self._packed, self._threads, self._keep_seconds = weights, packed, threads, keep_seconds
         self._lock = threading.Lock()
         self._keeper: threading.Thread | None = None
         self._session: Session | None = None
@@ -81,6 +85,8 @@ class Crowd:
         """The graph lies on the disk only until the session has read it."""
         folder = Path(tempfile.mkdtemp(prefix="greedyscope-"))
         try:
-            return Session(self._weights.make(folder), self._threads)
+            session = Session(self._weights.make(folder), self._threads)
+            prove_same(session, self._packed)
+            return session
         finally:
             shutil.rmtree(folder, ignore_errors=True)

@@ -84,8 +84,7 @@ def ensure_graph(
             with filelock.FileLock(cache / f"{ready.name}.lock"):
                 if (found := _found(source, ready)) is None:
                     _check_not_refused(ready)
-                    held_to = partial(prove, packed=_found(source, cache / _name(source, False))) if unpacked else proof
-                    _make(source, ready, unpacked, report, held_to if proof else None)
+                    _make(source, ready, unpacked, report, proof)
                     found = _found(source, ready)
         if found is None:
             raise OSError(errno.EIO, "what was written is not there")

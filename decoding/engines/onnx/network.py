@@ -33,7 +33,7 @@ class OnnxNetwork:
         """`unpacked` are the same weights as float32, for a crowd; None where they are float32 already."""
         threads = threads or default_threads()
         self.session = Session(files, threads)
-        self.crowd = Crowd(unpacked, threads) if unpacked else None
+        self.crowd = Crowd(unpacked, self.session, threads) if unpacked else None
         self.cache_bytes_per_token = self.session.bytes_per_token
         self.max_read = max(LEAST_READ, READ_MULTIPLICATIONS // multiplications(files.spec))
         self.fewest_rows = FEWEST_FLOAT32_ROWS if unpacked is None else FEWEST_FOUR_BIT_ROWS

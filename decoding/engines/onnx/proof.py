@@ -23,6 +23,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from decoding.engines.onnx.graph_files import GraphFiles
+from decoding.engines.onnx.session import Session
 from decoding.models.resources import free_memory
 from decoding.models.spec import ModelSpec, NoGraphError
 from decoding.models.starter import GGUF_SHA256
@@ -50,22 +51,25 @@ class Text:
     following: list[list[tuple[int, float]]]
 
 
-def prove(files: GraphFiles, packed: GraphFiles | None = None) -> None:
-    """Raises NoGraphError where a graph says anything else than it should. `packed`: the graph as stored, of the same
-    weights.
-    """
-    if packed:
-        reference = _Reader(packed)
-        check(files, [Text(ids, reference.following(ids)) for ids in texts(files.spec)], NOISE)
-    elif files.source.is_file() and _is_starter(files.source):
-        check(files, starter_texts(), STARTER_NOISE)
+def prove(files: GraphFiles) -> None:
+    """Raises NoGraphError where a graph says anything else than it should."""
+    if files.source.is_file() and _is_starter(files.source):
+        _check(_opened(files), starter_texts(), STARTER_NOISE)
     elif found := _from_network(files):
-        check(files, found, NOISE)
+        _check(_opened(files), found, NOISE)
 
 
-def check(files: GraphFiles, wanted: list[Text], noise: float) -> None:
+def prove_same(unpacked: Session, packed: Session) -> None:
+    """Raises NoGraphError where a session over float32 weights says anything else than the one over the same weights as
+    they are stored.
+    """
+    reference = _Reader(packed.runtime, packed.spec)
+    wanted = [Text(ids, reference.following(ids)) for ids in texts(packed.spec)]
+    _check(_Reader(unpacked.runtime, unpacked.spec), wanted, NOISE)
+
+
+def _check(reader: "_Reader", wanted: list[Text], noise: float) -> None:
     """Hold a graph against texts, each read at once and in pieces that end one by one."""
-    reader = _Reader(files)
     for text in wanted:
         count = len(text.following)
         for pieces in ((len(text.ids),), _pieces(len(text.ids))):
@@ -111,12 +115,18 @@ def _pieces(length: int) -> tuple[int, ...]:
     return tuple(one for one in (first, length - alone - first, *[1] * alone) if one)
 
 
+def _opened(files: GraphFiles) -> "_Reader":
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = min(4, os.cpu_count() or 1)
+    options.log_severity_level = 3
+    return _Reader(files.open(options), files.spec)
+
+
 class _Reader:
-    def __init__(self, files: GraphFiles) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = min(4, os.cpu_count() or 1)
-        options.log_severity_level = 3
-        self._session, self._spec = files.open(options), files.spec
+    """Reads with arrays of its own, where `session` binds them: the proof shares no code with what it proves."""
+
+    def __init__(self, runtime: onnxruntime.InferenceSession, spec: ModelSpec) -> None:
+        self._session, self._spec = runtime, spec
 
     def following(self, ids: list[int]) -> list[list[tuple[int, float]]]:
         return [tops_of(row) for row in self.probabilities(ids, (len(ids),))]

@@ -57,19 +57,19 @@ class Session:
         if threads.spin_microseconds:
             options.add_session_config_entry("session.intra_op.spin_duration_us", str(threads.spin_microseconds))
         self.runtime: Any = files.open(options)
-        self._spec = files.spec
+        self.spec = files.spec
         self.names = [f"{kind}{layer}" for layer in range(files.spec.layers) for kind in "kv"]
         self.vocabulary_size = files.spec.vocabulary_size
 
     def new_buffers(self, rows: int, width: int) -> Floats:
         """Room for keys and values.  (2 · layers, rows, kv heads, width, head width)"""
-        shape = (len(self.names), rows, self._spec.kv_heads, width, self._spec.head_width)
+        shape = (len(self.names), rows, self.spec.kv_heads, width, self.spec.head_width)
         return np.zeros(shape, np.float32)
 
     @property
     def bytes_per_token(self) -> int:
         """Keys and values of one id of one row."""
-        return len(self.names) * self._spec.kv_heads * self._spec.head_width * 4
+        return len(self.names) * self.spec.kv_heads * self.spec.head_width * 4
 
 
 class BoundPass:

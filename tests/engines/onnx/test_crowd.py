@@ -11,6 +11,7 @@ import pytest
 from decoding.engines.onnx import crowd as crowds
 from decoding.engines.onnx.crowd import CROWD_ROWS, SHARED_ROWS, Crowd, Unpacked
 from decoding.engines.onnx.session import Threads
+from decoding.models.spec import NoGraphError
 
 
 class Made:
@@ -18,11 +19,13 @@ class Made:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folders: list[Path] = []
+        self.proved: list[Any] = []
         monkeypatch.setattr(crowds, "Session", lambda files, threads: ("session", files, threads))
+        monkeypatch.setattr(crowds, "prove_same", lambda made, packed: self.proved.append((made, packed)))
         monkeypatch.setattr(crowds, "free_memory", lambda: 10_000)
 
     def crowd(self, *, size: int = 1000, keep: float = 60.0) -> Crowd:
-        return Crowd(Unpacked(size, self.make), Threads(2), keep_seconds=keep)
+        return Crowd(Unpacked(size, self.make), "packed", Threads(2), keep_seconds=keep)  # type: ignore[arg-type]
 
     def make(self, folder: Path) -> Any:
         assert folder.is_dir()
@@ -50,7 +53,20 @@ def test_it_is_made_for_a_crowd_and_serves_fewer(made: Made) -> None:
     wait_for(lambda: crowd.session(CROWD_ROWS))
     assert crowd.session(SHARED_ROWS) == ("session", "graph", Threads(2))
     assert crowd.session(SHARED_ROWS - 1) is None
+    assert made.proved == [(("session", "graph", Threads(2)), "packed")]
     assert len(made.folders) == 1
+    assert not made.folders[0].exists()
+
+
+def test_a_session_that_says_anything_else_is_not_used(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    def differs(session: Any, packed: Any) -> None:
+        raise NoGraphError("its graph differs by 1.0e-01 from the network, on 7 ids")
+
+    monkeypatch.setattr(crowds, "prove_same", differs)
+    crowd = made.crowd()
+    crowd.session(CROWD_ROWS)
+    wait_for(lambda: crowd._has_failed)
+    assert crowd.session(CROWD_ROWS) is None
     assert not made.folders[0].exists()
 
 

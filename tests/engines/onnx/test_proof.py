@@ -16,6 +16,7 @@ import decoding
 from decoding.engines.onnx import proof, reference
 from decoding.engines.onnx.graph_cache import ensure_graph
 from decoding.engines.onnx.graph_files import GraphFiles
+from decoding.engines.onnx.session import Session, Threads
 from decoding.errors import ModelError
 from decoding.models.gguf import read_gguf
 from decoding.models.spec import NoGraphError
@@ -56,6 +57,19 @@ def test_another_graph_is_refused_and_stays_refused(
     with pytest.raises(NoGraphError, match="its graph differs by"):
         ensure_graph(folder, folder=tmp_path / "graphs")
     assert not [one for one in (tmp_path / "graphs").iterdir() if one.is_dir()]
+
+
+def test_float32_weights_are_held_to_the_same_weights_as_they_are_stored(tmp_path: Path) -> None:
+    path = gguf_files.write(tmp_path / "m.gguf", test_gguf.network("llama"), ["Q4_0"])
+    stored, unpacked = (
+        ensure_graph(path, unpacked=unpacked, folder=tmp_path / "graphs", proof=None) for unpacked in (False, True)
+    )
+    packed = Session(stored, Threads(1))
+    proof.prove_same(Session(unpacked, Threads(1)), packed)
+    weights = np.fromfile(unpacked.folder / "weights.bin", np.float32)
+    (weights * np.float32(1.02)).tofile(unpacked.folder / "weights.bin")
+    with pytest.raises(NoGraphError, match="differs by"):
+        proof.prove_same(Session(unpacked, Threads(1)), packed)
 
 
 def test_texts_are_short_and_long_and_cross_each_window(folder: Path, tmp_path: Path) -> None:
