@@ -84,7 +84,7 @@ def attack(unit: str, length: int) -> str:
 
 
 def slowest(pattern: str, *, is_whole: bool = False, length: int = LENGTH) -> float:
-    """How many times as long twice the text takes, at the worst: the least of four tries each, where one is too long."""
+    """How many times as long twice the text takes, at the worst: the least of four tries, where one is too long."""
     worst = 0.0
     for unit in units(pattern):
         once, twice = (seconds(pattern, attack(unit, size), is_whole) for size in (length, 2 * length))

@@ -27,7 +27,7 @@ def named(page: Page) -> Link | None:
 
 
 def until_named(page: Page, link: Link) -> None:
-    """Wait until the address holds a run, which it does from the moment that the run is asked for, and it is written."""
+    """Wait until the address holds a run, which it does from when the run is asked for, and until it is written."""
     for _ in range(600):
         if named(page) == link:
             break
