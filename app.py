@@ -20,10 +20,10 @@ from decoding.errors import RequestError
 from decoding.models.catalogue import Entry, offered
 from decoding.models.lent import zero_gpu
 from decoding.models.malloc import few_heaps
-from decoding.models.resources import free_memory, limit_memory, resident
+from decoding.models.resources import free_memory, limit_memory, resident_bytes
 from decoding.models.starter import STARTER_ID
 from decoding.serving.memory_budget import MemoryBudget
-from decoding.serving.model_registry import Loader, Look, Report, Shelf
+from decoding.serving.model_registry import Loader, ModelRegistry, OfferLister, Report
 from decoding.startup import quick_imports, without_stubs
 
 if TYPE_CHECKING:  # importing gradio takes longer than all that is done before it
@@ -87,7 +87,7 @@ def settings(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 def memory_budget(chosen: argparse.Namespace) -> MemoryBudget:
     """What models and requests may take. Leaves with a sentence where that is less than is taken already."""
-    process, total = resident(), chosen.memory
+    process, total = resident_bytes(), chosen.memory
     if total == "auto":
         return MemoryBudget(process + free_memory() * 9 // 10, process=process)
     if total <= process:
@@ -96,19 +96,19 @@ def memory_budget(chosen: argparse.Namespace) -> MemoryBudget:
     return MemoryBudget(total, process=process)
 
 
-def build_app(loader: Loader, models: Sequence[str], look: Look | None = None) -> "gr.Blocks":
-    """The page over `loader`, which loads a model by name; `models` are the names that visitors may choose, and `look`
-    says how each of them stands.
+def build_app(loader: Loader, models: Sequence[str], list_offers: OfferLister | None = None) -> "gr.Blocks":
+    """The page over `loader`, which loads a model by name. Visitors choose from `models`; `list_offers` says which of
+    them are available.
     """
-    return _build(Shelf(loader, models, look))
+    return _build(ModelRegistry(loader, models, list_offers))
 
 
-def _build(shelf: Shelf, **limits: float) -> "gr.Blocks":
-    """`limits` are those of `decoding.serving.admission.Line`."""
+def _build(registry: ModelRegistry, **limits: float) -> "gr.Blocks":
+    """`limits` are the parameters of `decoding.serving.admission.AdmissionQueue`."""
     with without_stubs():
-        from decoding.page import Line, build_page
+        from decoding.page import AdmissionQueue, build_page
 
-    return build_page(shelf, Line(**limits))  # type: ignore[arg-type]
+    return build_page(registry, AdmissionQueue(**limits))  # type: ignore[arg-type]
 
 
 def launch(app: "gr.Blocks", *, metrics: bool = False, mcp: bool = False, **gradios: Any) -> str:
@@ -201,30 +201,37 @@ def entries_of(chosen: argparse.Namespace) -> dict[str, Entry]:
         raise SystemExit(str(error)) from error
 
 
-def _shelf(chosen: argparse.Namespace, entries: Mapping[str, Entry]) -> Shelf:
+def _model_registry(chosen: argparse.Namespace, entries: Mapping[str, Entry]) -> ModelRegistry:
     """The models to offer. Where the GPU is lent they are loaded by then."""
     if zero_gpu():
         import decoding.engines.zero_gpu  # noqa: F401  # before CUDA is touched
 
     @cache
-    def looking() -> Look:
+    def offer_lister() -> OfferLister:
         from decoding.serving import availability  # here: the page does not wait for the Hub's library
 
         if is_server(chosen.engine):
-            return availability.elsewhere([*entries.values()])
-        return availability.looking([*entries.values()], dtype=chosen.dtype)
+            return availability.remote_offers([*entries.values()])
+        return availability.local_offers([*entries.values()], dtype=chosen.dtype)
 
-    def needs(name: str) -> int:
+    def bytes_needed(name: str) -> int:
         if is_server(chosen.engine):
             return 0
         return entries[name].memory_needed("bfloat16" if chosen.dtype == "auto" else chosen.dtype)
 
     loader, memory = _loader(chosen, entries), memory_budget(chosen)
-    shelf = Shelf(loader, [*entries], lambda ready: looking()(ready), memory=memory, needs=needs, measure=resident)
+    registry = ModelRegistry(
+        loader,
+        [*entries],
+        lambda ready: offer_lister()(ready),
+        memory=memory,
+        bytes_needed=bytes_needed,
+        resident_bytes=resident_bytes,
+    )
     if zero_gpu():  # its process is a fork of this one, and `spaces` stands in for CUDA in this thread and no other
-        for name in shelf.names:
-            shelf.load_here(name)
-    return shelf
+        for name in registry.names:
+            registry.load_in_this_thread(name)
+    return registry
 
 
 def _told_to_end() -> threading.Event:
@@ -242,11 +249,11 @@ def main() -> None:
     few_heaps()
     sys.setswitchinterval(TURN_SECONDS)
     first = next(iter(entries))
-    shelf = _shelf(chosen, entries)
+    registry = _model_registry(chosen, entries)
     with quick_imports():
         with without_stubs():
             import decoding.page  # noqa: F401  # its libraries are linked before torch is
-        app = _build(shelf, runs=chosen.runs, waiting=chosen.waiting, seconds=chosen.seconds)
+        app = _build(registry, runs=chosen.runs, waiting=chosen.waiting, seconds=chosen.seconds)
         port = chosen.port or free_port(chosen.host)
         at: dict[str, Any] = {"server_name": options.in_brackets(chosen.host), "server_port": port}
         switches = {name: getattr(chosen, name) == "on" for name in ("metrics", "mcp")}
@@ -258,7 +265,7 @@ def main() -> None:
     print(f"Greedyscope is at {url}", flush=True)
     if chosen.mcp == "on":
         print(f"Its MCP server is at {url}gradio_api/mcp/", flush=True)
-    shelf.request(first)  # only now: the page answers first
+    registry.request(first)  # only now: the page answers first
     while not told_to_end.wait(0.5):  # so that Windows hears of it too
         pass
     close(app)

@@ -1,31 +1,31 @@
-"""Word that whoever asked for some work has gone, carried to wherever the work is done.
+"""Cancellation: how work ends when the visitor who asked for it has left.
 
-Owns the mark that a thread bears and the exception that ends its work. Knows no run, no model and no page: the page
-marks the thread that it starts for a visitor, and long work looks at the mark between two of its steps.
+Owns the event that a thread carries and the exception that ends its work. Knows no run, no model and no page: the page
+binds an event to the thread it starts for a visitor, and long work checks the event between two steps.
 """
 
 import threading
 from contextvars import ContextVar
 
-_mark: ContextVar[threading.Event | None] = ContextVar("left", default=None)
+_cancelled: ContextVar[threading.Event | None] = ContextVar("cancelled", default=None)
 
 
-class LeftError(BaseException):
-    """Nobody waits for this work any more: no error, and nothing to show, so nothing catches it on its way."""
+class WorkCancelledError(BaseException):
+    """The visitor has left. A BaseException, so that no handler of errors catches it on its way out."""
 
 
-def bear(left: threading.Event) -> None:
-    """Have this thread's work end, at the latest after the step under way, once `left` is set."""
-    _mark.set(left)
+def bind(event: threading.Event) -> None:
+    """Cancel the work of the calling thread once `event` is set, at the latest after the step under way."""
+    _cancelled.set(event)
 
 
-def has_left() -> bool:
-    """Whether whoever asked for this thread's work has gone; False in a thread that nobody marked."""
-    left = _mark.get()
-    return left is not None and left.is_set()
+def is_cancelled() -> bool:
+    """Whether the event of the calling thread is set. False in a thread that has none."""
+    event = _cancelled.get()
+    return event is not None and event.is_set()
 
 
-def check_left() -> None:
-    """Raises LeftError where `has_left`."""
-    if has_left():
-        raise LeftError
+def raise_if_cancelled() -> None:
+    """Raises WorkCancelledError if the visitor of the calling thread has left."""
+    if is_cancelled():
+        raise WorkCancelledError

@@ -24,8 +24,8 @@ from decoding.engines.torch.engine import load as load_engine
 from decoding.errors import ModelError, RoomError
 from decoding.models.resources import OUT_OF_MEMORY, is_out_of_memory
 from decoding.record.step import StepScores
-from decoding.serving.model_registry import Shelf
-from decoding.serving.sentences import without_paths
+from decoding.serving.model_registry import ModelRegistry
+from decoding.serving.path_redaction import redact_paths
 from tests.browser import Visit, served
 from tests.fakes import ScriptedEngine
 from tests.models.test_full_disk import run, saved
@@ -44,7 +44,7 @@ def test_paths_are_the_operators() -> None:
         ("/models/mine could not be loaded", "/models/mine could not be loaded"),  # its name, as the operator gave it
         ("org/name at https://huggingface.co/org/name, and/or 1/2", None),
     ):
-        assert without_paths(said, ["/models/mine"]) == (shown or said)
+        assert redact_paths(said, ["/models/mine"]) == (shown or said)
 
 
 # ---- memory
@@ -66,15 +66,15 @@ def test_out_of_memory_while_loading_makes_room_and_else_says_so(
     names = [str(tiny_folder("llama")), "second"]
 
     def loader(name: str, report: object) -> Engine:
-        if name == "second" and shelf.loaded():
+        if name == "second" and registry.loaded():
             raise NO_MEMORY
         return load_engine(names[0], device="cpu")
 
-    shelf = Shelf(loader, names)
-    shelf.engine(names[0])
+    registry = ModelRegistry(loader, names)
+    registry.engine(names[0])
     with pytest.raises(RoomError, match=r"^second did not fit into the memory that is free after all"):
-        shelf.engine("second")
-    assert [engine.info.id for engine in shelf.loaded()] == [names[0]]  # the one used last stays
+        registry.engine("second")
+    assert [engine.info.id for engine in registry.loaded()] == [names[0]]  # the one used last stays
 
     def failing(*_: object, **__: object) -> None:
         raise NO_MEMORY
@@ -104,7 +104,7 @@ def test_the_thread_that_computes_dies_and_the_next_run_has_another(
         raise OSError(errno.EIO, "Input/output error")
 
     def read() -> list[StepScores]:
-        cancellation.bear(left)
+        cancellation.bind(left)
         return steps(engine)
 
     with monkeypatch.context() as patch, ThreadPoolExecutor(1) as reader:

@@ -28,7 +28,7 @@ Start = Callable[[str, Browser], Leave]
 
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> ScriptedEngine:
-    monkeypatch.setattr(stream, "BEAT_SECONDS", 0.1)
+    monkeypatch.setattr(stream, "HEARTBEAT_SECONDS", 0.1)
     return ScriptedEngine(delay=600)  # each pass until it is let go
 
 
@@ -92,13 +92,13 @@ def test_leaving_stops_the_work_within_a_step(
     address: str, browser: Browser, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch, start: Start
 ) -> None:
     heard_of_it = threading.Event()
-    check = stream.leaving.bear
+    check = stream.cancellation.bind
 
-    def bear(left: threading.Event) -> None:
+    def bind(left: threading.Event) -> None:
         threading.Thread(target=lambda: left.wait(300) and heard_of_it.set(), daemon=True).start()
         check(left)
 
-    monkeypatch.setattr(stream.leaving, "bear", bear)
+    monkeypatch.setattr(stream.cancellation, "bind", bind)
     leave = start(address, browser)
     assert engine.began.wait(300)
     leave()

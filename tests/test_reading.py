@@ -31,7 +31,7 @@ from tests import tiny_models
 from tests.fakes import ScriptedEngine
 
 
-class Shelf:
+class ModelRegistry:
     """A model registry of one model."""
 
     def __init__(self, engine: Engine) -> None:
@@ -79,10 +79,10 @@ ASKED: dict[str, Callable[[Engine], Any]] = {
     "an empty prompt": lambda m: trace(m, "", max_new_tokens=3, top_k=2),
     "forced": lambda m: Run(m, check_request("Hi", 3, 2, [(0, 258)])),
     "page: score": lambda m: list(
-        score(Shelf(m), {"prompt": "Hi", "steps": 3, "choices": 2, "text": "[PAD]", "model": "x"})  # type: ignore[arg-type]
+        score(ModelRegistry(m), {"prompt": "Hi", "steps": 3, "choices": 2, "text": "[PAD]", "model": "x"})  # type: ignore[arg-type]
     ),
     "page: a word of one's own": lambda m: list(
-        branch(Shelf(m), {"prompt": "Hi", "steps": 3, "choices": 2, "forced": [], "text": "[PAD]", "at": 0})  # type: ignore[arg-type]
+        branch(ModelRegistry(m), {"prompt": "Hi", "steps": 3, "choices": 2, "forced": [], "text": "[PAD]", "at": 0})  # type: ignore[arg-type]
     ),
 }
 
@@ -195,7 +195,7 @@ def test_a_text_that_cannot_go_on_there_is_said_to_be_another() -> None:
 def test_a_word_of_ones_own_brings_no_space() -> None:
     engine = engine_of(tiny_models.sentencepiece())
     asked = {"prompt": "Trans", "steps": 4, "choices": 2, "forced": [], "text": "formers", "at": 0}
-    *_, last = branch(Shelf(engine), asked)  # type: ignore[arg-type]
+    *_, last = branch(ModelRegistry(engine), asked)  # type: ignore[arg-type]
     run = decoding.Trace.from_jsonl(last["panel"])
     assert "".join(step.picked.text for step in run.steps[:2]) == "formers"
     assert run.remarks == ()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from decoding.cancellation import check_left
+from decoding.cancellation import raise_if_cancelled
 from decoding.engines.network import Cache, Logits, Network
 from decoding.engines.prefix_cache import PrefixCache
 from decoding.greedy import greedy_loop, score_rows
@@ -67,7 +67,7 @@ class LocalEngine:
             nonlocal cache
             cache = before
             for piece in _pieces(ids, self.network.max_read):
-                check_left()
+                raise_if_cancelled()
                 logits, cache = self.network.read(piece, cache)
             return logits[-1], cache
 
@@ -108,10 +108,10 @@ class LocalEngine:
             return
         at_once = min(self.network.max_read, max(1, SCORED_NUMBERS // self.vocabulary_size))
         for piece in _pieces(token_ids[:-1], self.network.max_read):
-            check_left()
+            raise_if_cancelled()
             _, cache = self.network.read(piece, cache)
         for piece in _pieces([token_ids[-1], *continuation_ids[:-1]], at_once):
-            check_left()
+            raise_if_cancelled()
             logits, cache = self.network.read(piece, cache, last=len(piece))
             yield from logits
 

@@ -50,7 +50,7 @@ def limit_memory(most: int) -> None:
     _limit = most
 
 
-def resident() -> int:
+def resident_bytes() -> int:
     """Bytes of memory that this process takes now, without those of files that it has mapped, as weights may be: the
     system can take these back.
     """
@@ -65,7 +65,7 @@ def free_memory() -> int:
 
 def left_to_us() -> int:
     """Bytes that this process may grow by, where the operator has set a limit."""
-    return max(0, _limit - resident()) if _limit < _UNLIMITED else _UNLIMITED
+    return max(0, _limit - resident_bytes()) if _limit < _UNLIMITED else _UNLIMITED
 
 
 def total_memory() -> int:

@@ -10,21 +10,21 @@ from decoding.page.gradio_compat.config_cache import remember
 from decoding.page.http.metrics import Health, JsonLines, log_lines
 from decoding.page.layout import lay_out
 from decoding.page.localize import word
-from decoding.serving.admission import Line
-from decoding.serving.model_registry import Shelf
+from decoding.serving.admission import AdmissionQueue
+from decoding.serving.model_registry import ModelRegistry
 
-__all__ = ["JsonLines", "Line", "build_page", "health_routes", "log_lines"]
+__all__ = ["AdmissionQueue", "JsonLines", "build_page", "health_routes", "log_lines"]
 
 
-def build_page(shelf: Shelf, line: Line) -> gr.Blocks:
-    """The whole page over a shelf of models and the line before it, ready to launch."""
-    health = Health(shelf, line)
+def build_page(registry: ModelRegistry, queue: AdmissionQueue) -> gr.Blocks:
+    """The whole page over a model registry and the admission queue before it."""
+    health = Health(registry, queue)
     page: gr.Blocks
     with gr.Blocks(title=say("page.title"), analytics_enabled=False) as page:
-        widgets = lay_out(shelf)
-        connect(page, widgets, shelf, health)
+        widgets = lay_out(registry)
+        connect(page, widgets, registry, health)
         word(widgets)
-        add_endpoints(page, shelf, health)
+        add_endpoints(page, registry, health)
     remember(page)
     page.health = health  # type: ignore[attr-defined]  # for `health_routes`
     return page

@@ -19,7 +19,7 @@ from decoding.record.trace import Candidate, Trace
 from decoding.request import Request, check_beams, check_prompt, check_request, prompt_ids
 from decoding.run import Run
 from decoding.serving.memory_budget import Reservation
-from decoding.serving.model_registry import Shelf
+from decoding.serving.model_registry import ModelRegistry
 
 Question = Mapping[str, Any]
 Answer = Iterator[dict[str, str]]
@@ -28,10 +28,10 @@ LONG = frozenset(("score", "beam", "agree"))
 """The questions that hold the model for long, which wait in lanes of their own."""
 
 
-def branch(shelf: Shelf, asked: Question) -> Answer:
+def branch(registry: ModelRegistry, asked: Question) -> Answer:
     """A run that goes another way: `forced` picks, and where there is a `text`, its tokens from step `at` on."""
     request = check_request(asked.get("prompt"), asked.get("steps"), asked.get("choices"), asked.get("forced"))
-    engine = yield from awaited(shelf, asked.get("model"))
+    engine = yield from awaited(registry, asked.get("model"))
     remarks: tuple[str, ...] = ()
     if "text" in asked:
         text = check_prompt(asked["text"])
@@ -51,15 +51,15 @@ def branch(shelf: Shelf, asked: Question) -> Answer:
         remarks = text_remarks(engine, text, before, ids)
         picks = [*request.forced, *((first + n, token_id) for n, token_id in enumerate(ids))]
         request = check_request(request.prompt, request.max_new_tokens, request.top_k, picks)
-    yield from growing(shelf, engine, request, remarks)
+    yield from growing(registry, engine, request, remarks)
 
 
-def link(shelf: Shelf, asked: Question) -> Answer:
+def link(registry: ModelRegistry, asked: Question) -> Answer:
     """The run that an address names."""
     named = read_link(asked)
     request = check_request(named.prompt, named.steps, named.choices, named.forced)
-    engine = yield from awaited(shelf, named.model)
-    yield from growing(shelf, engine, request)
+    engine = yield from awaited(registry, named.model)
+    yield from growing(registry, engine, request)
 
 
 def read_link(asked: Question) -> Link:
@@ -68,42 +68,42 @@ def read_link(asked: Question) -> Link:
     return from_link(value if isinstance(value, str) else "")
 
 
-def score(shelf: Shelf, asked: Question) -> Answer:
+def score(registry: ModelRegistry, asked: Question) -> Answer:
     """A text that is already there, read with the same lens."""
     request = check_request(asked.get("prompt"), asked.get("steps"), asked.get("choices"))
     text = check_prompt(asked.get("text"))
-    engine = yield from awaited(shelf, asked.get("model"))
+    engine = yield from awaited(registry, asked.get("model"))
     steps = len(engine.vocabulary.encode_continuation(text))
-    with (yield from room(shelf, engine, "score", request.prompt, steps, request.top_k)):
+    with (yield from room(registry, engine, "score", request.prompt, steps, request.top_k)):
         yield {"notice": "Reading the text …"}
         yield {"panel": analysis.score(engine, request.prompt, text, top_k=request.top_k).to_jsonl()}
 
 
-def beam(shelf: Shelf, asked: Question) -> Answer:
+def beam(registry: ModelRegistry, asked: Question) -> Answer:
     """Beam search from the same prompt to the same length."""
     request = check_request(asked.get("prompt"), asked.get("steps"), asked.get("choices"))
     beams: Any = asked.get("beams")
     rows, steps = check_beams(beams), request.max_new_tokens
-    engine = yield from awaited(shelf, asked.get("model"))
-    with (yield from room(shelf, engine, "beam", request.prompt, steps, request.top_k, rows=rows)):
+    engine = yield from awaited(registry, asked.get("model"))
+    with (yield from room(registry, engine, "beam", request.prompt, steps, request.top_k, rows=rows)):
         yield {"notice": f"Searching with {rows} beams …"}
         found = analysis.beam_search(engine, request.prompt, max_new_tokens=steps, num_beams=rows, top_k=request.top_k)
         yield {"panel": found.to_jsonl()}
 
 
-def agree(shelf: Shelf, asked: Question) -> Answer:
+def agree(registry: ModelRegistry, asked: Question) -> Answer:
     """Whether transformers' own greedy search writes the run on screen."""
     run = asked.get("run")
     if not isinstance(run, str):
         raise RequestError("There is no run to compare. Make one first.", field="forced")
     trace = Trace.from_jsonl(run)
-    engine = yield from awaited(shelf, trace.model.id)
-    with (yield from room(shelf, engine, "proof", trace.prompt, len(trace.steps), trace.top_k)):
+    engine = yield from awaited(registry, trace.model.id)
+    with (yield from room(registry, engine, "proof", trace.prompt, len(trace.steps), trace.top_k)):
         yield {"notice": "Having transformers write the same …", "proof": ""}
         yield {"proof": proof(analysis.agreement(engine, trace))}
 
 
-QUESTIONS: dict[str, Callable[[Shelf, Question], Answer]] = {
+QUESTIONS: dict[str, Callable[[ModelRegistry, Question], Answer]] = {
     "branch": branch,
     "link": link,
     "score": score,
@@ -112,23 +112,23 @@ QUESTIONS: dict[str, Callable[[Shelf, Question], Answer]] = {
 }
 
 
-def growing(shelf: Shelf, engine: Engine, request: Request, remarks: tuple[str, ...] = ()) -> Answer:
+def growing(registry: ModelRegistry, engine: Engine, request: Request, remarks: tuple[str, ...] = ()) -> Answer:
     """A run, from the first line to the last, once there is memory for all of it."""
     text = ""
-    with (yield from room(shelf, engine, "run", request.prompt, request.max_new_tokens, request.top_k)):
+    with (yield from room(registry, engine, "run", request.prompt, request.max_new_tokens, request.top_k)):
         for lines in Run(engine, request, remarks=remarks).lines():
             text += lines
             yield {"panel": text}
 
 
 def room(
-    shelf: Shelf, engine: Engine, kind: Kind, prompt: str, steps: int, choices: int, *, rows: int = 1
+    registry: ModelRegistry, engine: Engine, kind: Kind, prompt: str, steps: int, choices: int, *, rows: int = 1
 ) -> Generator[dict[str, str], None, Reservation]:
     """The memory that a request takes at its longest, with word of waiting for it."""
     tokens = len(prompt_ids(engine, check_prompt(prompt)))
     if engine.context_length is not None:  # what is longer is refused by a sentence of its own
         tokens = min(tokens, engine.context_length)
-    waiting = shelf.memory.wait(bytes_needed(engine, Work(kind, tokens, steps, choices, rows)))
+    waiting = registry.memory.reserve_when_free(bytes_needed(engine, Work(kind, tokens, steps, choices, rows)))
     told = False
     while True:
         try:
@@ -159,13 +159,13 @@ def _named(candidate: Candidate) -> str:
     return f"{visible(candidate.text, candidate.bytes)} (id {candidate.token_id}, {candidate.probability:.2%})"
 
 
-def awaited(shelf: Shelf, name: object) -> Generator[dict[str, str], None, Engine]:
+def awaited(registry: ModelRegistry, name: object) -> Generator[dict[str, str], None, Engine]:
     """The model of this name, with word of its loading meanwhile, and then of the choices it gives at most, where the
     page would allow more.
     """
-    for word in shelf.wait(name):
+    for word in registry.wait(name):
         yield {"notice": word, "loads": "yes"}
-    engine = shelf.engine(name)
+    engine = registry.engine(name)
     yield ready(engine)
     return engine
 

@@ -17,7 +17,7 @@ from gradio.utils import get_function_description
 
 from decoding.errors import GreedyscopeError
 from decoding.models.resources import OUT_OF_MEMORY, is_out_of_memory
-from decoding.page.gradio_compat.liveness import ears, visitor_of
+from decoding.page.gradio_compat.liveness import connection_check, visitor_of
 from decoding.page.http.metrics import Health
 
 VISITOR = "visitor"
@@ -26,7 +26,7 @@ VISITOR = "visitor"
 Endpoint = Callable[..., Iterator[str]]
 
 
-def attended(
+def admitted(
     page: gr.Blocks, health: Health, endpoint: Endpoint, *, is_long: bool
 ) -> Callable[..., AsyncIterator[str]]:
     """An endpoint as Gradio takes it: it waits in line, ends when nobody listens any more, and refuses in the page's
@@ -39,9 +39,13 @@ def attended(
             yield from endpoint(*values)
 
         text = ""  # also what is sent while the run waits in line
-        who: Any = {"visitor": visitor_of(visitor), "is_heard": ears(page, visitor.session_hash), "is_long": is_long}
+        who: Any = {
+            "visitor": visitor_of(visitor),
+            "is_connected": connection_check(page, visitor.session_hash),
+            "is_long": is_long,
+        }
         try:
-            async with aclosing(health.attend(work, say=lambda _: text, beat=lambda: text, **who)) as updates:
+            async with aclosing(health.stream(work, notice=lambda _: text, heartbeat=lambda: text, **who)) as updates:
                 async for text in updates:
                     yield text
         except Exception as error:

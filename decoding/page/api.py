@@ -18,13 +18,13 @@ from decoding.errors import FormatError, RequestError
 from decoding.export import summary
 from decoding.limits import MAX_RUN_BYTES
 from decoding.page import actions
-from decoding.page.adapter import Endpoint, add_endpoint, attended, refusing
+from decoding.page.adapter import Endpoint, add_endpoint, admitted, refusing
 from decoding.page.http.export_routes import FORMS, read_run, written
 from decoding.page.http.metrics import Health
 from decoding.record.trace import Trace
 from decoding.request import kind_of
 from decoding.serving.memory_budget import Reservation
-from decoding.serving.model_registry import Shelf
+from decoding.serving.model_registry import ModelRegistry
 from decoding.verify import TOLERANCE
 from decoding.verify import recompute as write_again
 
@@ -35,12 +35,12 @@ ONES = [[0, 2911]]
 """The starter's id of " ones", the second candidate of the first step."""
 
 
-def add_endpoints(page: gr.Blocks, shelf: Shelf, health: Health) -> None:
+def add_endpoints(page: gr.Blocks, registry: ModelRegistry, health: Health) -> None:
     """Give the page that is open its endpoints."""
     examples = {"run": _example()}
-    for is_long, endpoints in ((False, _runs(shelf)), (True, [*_texts(shelf), *_proofs(shelf)])):
+    for is_long, endpoints in ((False, _runs(registry)), (True, [*_texts(registry), *_proofs(registry)])):
         for asked in endpoints:
-            answer = attended(page, health, asked, is_long=is_long)
+            answer = admitted(page, health, asked, is_long=is_long)
             # The line has the limits.
             add_endpoint(page, answer, examples, concurrency_id="model", concurrency_limit=None)
     for file in _files():
@@ -50,8 +50,8 @@ def add_endpoints(page: gr.Blocks, shelf: Shelf, health: Health) -> None:
 # ---- the endpoints; their docstrings are for those who call them, and Gradio reads the parameters from them
 
 
-def _runs(shelf: Shelf) -> list[Endpoint]:
-    first = shelf.names[0]
+def _runs(registry: ModelRegistry) -> list[Endpoint]:
+    first = registry.names[0]
 
     def greedy(prompt: str = PROMPT, steps: int = STEPS, choices: int = CHOICES, model: str = first) -> Iterator[str]:
         """Decode a prompt greedily, and stream the run: each value is all of it so far as JSON Lines, a header, a line
@@ -82,13 +82,13 @@ def _runs(shelf: Shelf) -> list[Endpoint]:
             model: One of the models that this page offers.
         """
         asked = {"prompt": prompt, "forced": forced, "steps": steps, "choices": choices, "model": model}
-        return _panel(actions.branch(shelf, asked))
+        return _panel(actions.branch(registry, asked))
 
     return [greedy, branch]
 
 
-def _texts(shelf: Shelf) -> list[Endpoint]:
-    first = shelf.names[0]
+def _texts(registry: ModelRegistry) -> list[Endpoint]:
+    first = registry.names[0]
 
     def score(
         prompt: str = PROMPT, text: str = " robots in disguise", choices: int = CHOICES, model: str = first
@@ -103,7 +103,7 @@ def _texts(shelf: Shelf) -> list[Endpoint]:
             model: One of the models that this page offers.
         """
         asked = {"prompt": prompt, "text": text, "steps": 1, "choices": choices, "model": model}
-        return _panel(actions.score(shelf, asked))
+        return _panel(actions.score(registry, asked))
 
     def beam_search(
         prompt: str = PROMPT, steps: int = STEPS, beams: int = BEAMS, choices: int = CHOICES, model: str = first
@@ -119,12 +119,12 @@ def _texts(shelf: Shelf) -> list[Endpoint]:
             model: One of the models that this page offers.
         """
         asked = {"prompt": prompt, "steps": steps, "beams": beams, "choices": choices, "model": model}
-        return _panel(actions.beam(shelf, asked))
+        return _panel(actions.beam(registry, asked))
 
     return [score, beam_search]
 
 
-def _proofs(shelf: Shelf) -> list[Endpoint]:
+def _proofs(registry: ModelRegistry) -> list[Endpoint]:
     def agreement(run: str) -> Iterator[str]:
         """Whether transformers' own generate(do_sample=False) writes the same run. The answer is a JSON object, with a
         sentence for people.
@@ -133,8 +133,8 @@ def _proofs(shelf: Shelf) -> list[Endpoint]:
             run: A run as JSON Lines, as the other endpoints write it, at most 8 MB.
         """
         trace = _read(run)
-        engine = shelf.engine(trace.model.id)
-        with _room(shelf, engine, "proof", trace):
+        engine = registry.engine(trace.model.id)
+        with _room(registry, engine, "proof", trace):
             found = analysis.agreement(engine, trace)
         told = ("identical", "first", "compared", "first_difference", "margin", "dtype", "device", "switched_off")
         ids = {side: getattr(getattr(found, side), "token_id", None) for side in ("ours", "theirs")}
@@ -148,9 +148,9 @@ def _proofs(shelf: Shelf) -> list[Endpoint]:
             run: A run as JSON Lines, as the other endpoints write it, at most 8 MB.
         """
         trace, worst = _read(run), None
-        engine = shelf.engine(trace.model.id)
+        engine = registry.engine(trace.model.id)
         try:
-            with _room(shelf, engine, "run", trace):
+            with _room(registry, engine, "run", trace):
                 worst = write_again(engine, trace)
             sentence = f"{trace.model.id} still gives its tokens, and its probabilities to within {TOLERANCE}."
         except FormatError as error:  # which is the answer here
@@ -197,9 +197,9 @@ def _panel(answer: actions.Answer) -> Iterator[str]:
     return (update["panel"] for update in answer if "panel" in update)
 
 
-def _room(shelf: Shelf, engine: Engine, kind: Kind, trace: Trace) -> Reservation:
+def _room(registry: ModelRegistry, engine: Engine, kind: Kind, trace: Trace) -> Reservation:
     """The memory that a run takes to be written again, waited for."""
-    waiting = actions.room(shelf, engine, kind, trace.prompt, len(trace.steps), trace.top_k)
+    waiting = actions.room(registry, engine, kind, trace.prompt, len(trace.steps), trace.top_k)
     while True:
         try:
             next(waiting)

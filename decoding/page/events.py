@@ -16,12 +16,12 @@ import gradio as gr
 from decoding.errors import BusyError, GreedyscopeError
 from decoding.models.resources import OUT_OF_MEMORY, is_out_of_memory
 from decoding.page.actions import LONG, QUESTIONS, awaited, growing, read_link, ready
-from decoding.page.gradio_compat.liveness import ears, visitor_of
+from decoding.page.gradio_compat.liveness import connection_check, visitor_of
 from decoding.page.http.metrics import Health
 from decoding.page.layout import PROBLEMS, Widgets
 from decoding.page.model_picker import offer_models
 from decoding.run import check_request
-from decoding.serving.model_registry import Shelf
+from decoding.serving.model_registry import ModelRegistry
 
 Update = dict[str, str]
 """The panel's new value under "panel", or sentences by place: "notice", "proof", or a problem's field; under "most" the
@@ -56,12 +56,12 @@ def _ended_js(reason: str, message: str) -> str:
     }}"""
 
 
-def connect(page: gr.Blocks, w: Widgets, shelf: Shelf, health: Health) -> None:
+def connect(page: gr.Blocks, w: Widgets, registry: ModelRegistry, health: Health) -> None:
     """Give the widgets their events; whatever needs the model goes through `health`."""
 
     async def run(prompt: Any, steps: Any, choices: Any, model: Any, visitor: gr.Request) -> AsyncIterator[Any]:
-        work = partial(_run, shelf, prompt, steps, choices, model)
-        async with aclosing(_attended(page, health, visitor, lambda: _shown(work(), "prompt"))) as updates:
+        work = partial(_run, registry, prompt, steps, choices, model)
+        async with aclosing(_streamed(page, health, visitor, lambda: _shown(work(), "prompt"))) as updates:
             async for update in updates:
                 yield update
 
@@ -74,9 +74,9 @@ def connect(page: gr.Blocks, w: Widgets, shelf: Shelf, health: Health) -> None:
             event: gr.EventData, visitor: gr.Request, question: Any = question, is_long: bool = name in LONG
         ) -> AsyncIterator[Any]:
             def work() -> Generator[Any, None, None]:
-                return _shown(question(shelf, event._data), "forced")
+                return _shown(question(registry, event._data), "forced")
 
-            async with aclosing(_attended(page, health, visitor, work, is_long=is_long)) as updates:
+            async with aclosing(_streamed(page, health, visitor, work, is_long=is_long)) as updates:
                 async for update in updates:
                     yield update
 
@@ -88,32 +88,32 @@ def connect(page: gr.Blocks, w: Widgets, shelf: Shelf, health: Health) -> None:
             named = read_link(event._data)
         except GreedyscopeError:
             return [gr.skip()] * len(fields)
-        return [named.prompt, named.steps, named.choices, named.model if named.model in shelf.names else gr.skip()]
+        return [named.prompt, named.steps, named.choices, named.model if named.model in registry.names else gr.skip()]
 
     w.panel.link(fill, None, fields, show_progress="hidden", api_visibility="private", queue=False)
     _tie(w, fields)
     w.stop.click(None, None, [w.run, w.stop], js=_ended_js("stopped", ""), cancels=started)
 
     for button, example in w.examples:
-        values = json.dumps([example["prompt"], example["steps"], example["choices"], shelf.names[0]])
+        values = json.dumps([example["prompt"], example["steps"], example["choices"], registry.names[0]])
         button.click(None, None, [w.prompt, w.steps, w.choices, w.model], js=f"() => {values}")
     for button, text in w.recorded:
         button.click(None, None, [w.panel], js=f"() => {json.dumps(text)}", cancels=started)
 
     async def loading() -> AsyncIterator[Any]:
         """Word of the first model's loading to whoever opens the page meanwhile. It waits in no thread."""
-        first, said = shelf.names[0], ""
-        future = shelf.request(first)
+        first, said = registry.names[0], ""
+        future = registry.request(first)
         while not future.done():
-            if (word := shelf.word(first)) != said:
-                yield _value({"notice": (said := word), "loads": "yes"})
+            if (message := registry.progress(first)) != said:
+                yield _value({"notice": (said := message), "loads": "yes"})
             await asyncio.sleep(_LOOK_SECONDS)
         try:
             yield _value(ready(future.result()))
         except GreedyscopeError as error:
             yield _value({"notice": "", "model": str(error)})  # where a run would say it too
 
-    offer_models(page, w, shelf)
+    offer_models(page, w, registry)
     page.load(loading, None, [w.panel], show_progress="hidden", api_visibility="private", concurrency_limit=None)
 
 
@@ -146,7 +146,7 @@ def _start(w: Widgets, on: Callable[..., Any], handler: Callable[..., Any], inpu
     return started
 
 
-async def _attended(
+async def _streamed(
     page: gr.Blocks,
     health: Health,
     visitor: gr.Request,
@@ -155,9 +155,15 @@ async def _attended(
     is_long: bool = False,
 ) -> AsyncGenerator[Any, None]:
     """What `decoding.serving.stream` yields, with the line's words as the panel takes them."""
-    who: Any = {"visitor": visitor_of(visitor), "is_heard": ears(page, visitor.session_hash), "is_long": is_long}
+    who: Any = {
+        "visitor": visitor_of(visitor),
+        "is_connected": connection_check(page, visitor.session_hash),
+        "is_long": is_long,
+    }
     try:
-        async with aclosing(health.attend(work, say=_notice, beat=gr.skip, explains=_explains, **who)) as updates:
+        async with aclosing(
+            health.stream(work, notice=_notice, heartbeat=gr.skip, explains_wait=_explains_wait, **who)
+        ) as updates:
             async for update in updates:
                 yield update
     except BusyError as error:
@@ -168,7 +174,7 @@ def _notice(word: str) -> Any:
     return _value({"notice": word})
 
 
-def _explains(update: Any) -> bool:
+def _explains_wait(update: Any) -> bool:
     """Whether an update is a word of what is waited for, as a model's loading."""
     return isinstance(update, dict) and bool(json.loads(update.get("words", "{}")).get("notice"))
 
@@ -194,7 +200,7 @@ def _value(update: Update) -> Any:
     return gr.update(words=json.dumps({f"problem-{k}" if k in PROBLEMS else k: v for k, v in update.items()}))
 
 
-def _run(shelf: Shelf, prompt: Any, steps: Any, choices: Any, model: Any) -> Iterator[Update]:
+def _run(registry: ModelRegistry, prompt: Any, steps: Any, choices: Any, model: Any) -> Iterator[Update]:
     request = check_request(prompt, steps, choices)
-    engine = yield from awaited(shelf, model)
-    yield from growing(shelf, engine, request)
+    engine = yield from awaited(registry, model)
+    yield from growing(registry, engine, request)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import gradio as gr
 
 from decoding.page.panel import ASSETS, panel, slot
-from decoding.serving.model_registry import Shelf
+from decoding.serving.model_registry import ModelRegistry
 
 RECORDED = ("starter", "gpt2_xl_notebook_table")
 
@@ -33,7 +33,7 @@ class Widgets:
     """Text that stands by itself, by the last part of its key."""
 
 
-def lay_out(shelf: Shelf) -> Widgets:
+def lay_out(registry: ModelRegistry) -> Widgets:
     """The components, made inside the Blocks that is open."""
     examples = json.loads((ASSETS / "examples.json").read_text("utf-8"))
     recorded = {name: (ASSETS / "recorded" / f"{name}.jsonl").read_text("utf-8") for name in RECORDED}
@@ -48,7 +48,9 @@ def lay_out(shelf: Shelf) -> Widgets:
             with gr.Row():
                 steps = _number("steps", examples[0]["steps"])
                 choices = _number("choices", examples[0]["choices"])
-                model = gr.Dropdown(list(shelf.names), value=shelf.names[0], min_width=240, scale=2, elem_id="model")
+                model = gr.Dropdown(
+                    list(registry.names), value=registry.names[0], min_width=240, scale=2, elem_id="model"
+                )
             for field in ("steps", "choices", "model"):
                 _problem(field)
             slot("facts", role="status", kind="notice")
@@ -70,7 +72,7 @@ def lay_out(shelf: Shelf) -> Widgets:
         model=model,
         run=run,
         stop=stop,
-        panel=panel(recorded["starter"], shelf.names),
+        panel=panel(recorded["starter"], registry.names),
         examples=example_buttons,
         recorded=recorded_buttons,
         labels={"lead": lead, "examples": examples_label, "recorded": recorded_label},

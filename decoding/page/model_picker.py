@@ -14,7 +14,7 @@ import gradio as gr
 
 from decoding.models.catalogue import CATALOGUE, Entry, facts
 from decoding.page.layout import Widgets
-from decoding.serving.model_registry import Shelf
+from decoding.serving.model_registry import ModelRegistry
 
 _OFFER_JS = """(offers) => {
     const { reword } = document.querySelector("#panel .gs");
@@ -33,14 +33,14 @@ _FORGET_JS = """() => {
 }"""
 
 
-def offer_models(page: gr.Blocks, w: Widgets, shelf: Shelf) -> None:
+def offer_models(page: gr.Blocks, w: Widgets, registry: ModelRegistry) -> None:
     """Keep the list and the line about the chosen model as they are."""
 
     look_apart = ThreadPoolExecutor(1, "look")  # it asks disk and network, which may take seconds
     under_way: asyncio.Future[str] | None = None
 
     def offers_now() -> str:
-        return json.dumps([(offer.label, offer.name) for offer in shelf.offers()])
+        return json.dumps([(offer.label, offer.name) for offer in registry.offers()])
 
     async def look() -> str:
         nonlocal under_way
@@ -56,6 +56,6 @@ def offer_models(page: gr.Blocks, w: Widgets, shelf: Shelf) -> None:
         event(None, [offers], [w.model], js=_OFFER_JS, api_visibility="private")
     # What was said of another model does not stand beside the one that a person chooses now.
     w.model.input(None, None, None, js=_FORGET_JS, api_visibility="private")
-    lines = json.dumps(facts([CATALOGUE.get(name) or Entry(name) for name in shelf.names]))
+    lines = json.dumps(facts([CATALOGUE.get(name) or Entry(name) for name in registry.names]))
     for event in (page.load, w.model.change):
         event(None, [w.model], None, js=f"(name) => ({_FACTS_JS})({lines}[name] ?? '')")

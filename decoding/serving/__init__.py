@@ -1,1 +1,1 @@
-"""A server's business without Gradio: the models in memory, the line before them, a visitor's stream."""
+"""What a server does apart from Gradio: models in memory, admission of visitors, memory budget, streams of updates."""

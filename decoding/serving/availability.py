@@ -1,8 +1,7 @@
-"""The list that people choose a model from, as it is at this moment: what is here, what would have to be fetched, and
-what cannot be had, with the reason.
+"""Which models are available now: in memory, on disk, to be downloaded, or unavailable, with the reason.
 
-Owns the labels. Knows the catalogue, the disk, the network and the memory, and no torch: what a GPU has room for is
-said when it is asked.
+Owns the labels of the model list. Knows the catalogue, the disk, the network and the memory; does not know torch, so a
+model that is too large for the GPU is refused only when it is loaded.
 """
 
 import math
@@ -16,15 +15,16 @@ from huggingface_hub import constants
 from decoding.models import hub, starter
 from decoding.models.catalogue import Entry, millions, size
 from decoding.models.resources import free_disk, total_memory
-from decoding.serving.model_registry import Look, Offer
+from decoding.serving.model_registry import ModelOffer, OfferLister
 
 ASK_AGAIN_SECONDS = 20.0
-"""So the Hub is asked three times a minute at most, however many pages are opened."""
+"""The Hub is asked at most three times a minute, however many pages are opened."""
 
 
-def looking(entries: Sequence[Entry], *, dtype: str) -> Look:
-    """A look at the operator's list; whether the Hub answers is asked seldom, and by one at a time: meanwhile the
-    others are told what it said before.
+def local_offers(entries: Sequence[Entry], *, dtype: str) -> OfferLister:
+    """Lists the operator's models, computed in this process with `dtype`. Thread-safe.
+
+    Only one thread at a time asks whether the Hub can be reached; the others use the previous answer.
     """
     lock = threading.Lock()
     asked = -math.inf
@@ -44,16 +44,16 @@ def looking(entries: Sequence[Entry], *, dtype: str) -> Look:
     return lambda ready: [_offer(hub.learned(entry), entry.name in ready, dtype, online) for entry in entries]
 
 
-def elsewhere(entries: Sequence[Entry]) -> Look:
-    """A look at models that a server computes: nothing of this machine is in their way."""
-    return lambda ready: [Offer(entry.name, _label(entry, "on a server")) for entry in entries]
+def remote_offers(entries: Sequence[Entry]) -> OfferLister:
+    """Lists models that a vLLM server computes: they need no disk and no memory here."""
+    return lambda ready: [ModelOffer(entry.name, _label(entry, "on a server")) for entry in entries]
 
 
-def _offer(entry: Entry, ready: bool, dtype: str, online: Callable[[], bool]) -> Offer:
-    state, why_not = ("ready", "") if ready else _standing(entry, dtype, online)
+def _offer(entry: Entry, ready: bool, dtype: str, online: Callable[[], bool]) -> ModelOffer:
+    state, why_not = ("ready", "") if ready else _state_of(entry, dtype, online)
     if why_not:
-        return Offer(entry.name, f"{entry.name} — {why_not}", why_not)
-    return Offer(entry.name, _label(entry, state))
+        return ModelOffer(entry.name, f"{entry.name} — {why_not}", why_not)
+    return ModelOffer(entry.name, _label(entry, state))
 
 
 def _label(entry: Entry, state: str) -> str:
@@ -61,9 +61,9 @@ def _label(entry: Entry, state: str) -> str:
     return " · ".join(filter(None, parts))
 
 
-def _standing(entry: Entry, dtype: str, online: Callable[[], bool]) -> tuple[str, str]:
-    """Where a model is, or why it cannot be had."""
-    # At the least: "auto" takes bfloat16 before it gives up.
+def _state_of(entry: Entry, dtype: str, online: Callable[[], bool]) -> tuple[str, str]:
+    """Where a model is and "", or "" and why it is unavailable."""
+    # "auto" falls back to bfloat16, so that is the least it needs.
     needed = entry.memory_needed("bfloat16" if dtype == "auto" else dtype)
     if needed > (there := total_memory()):
         return "", f"needs {size(needed)} of memory, there is {size(there)}"

@@ -1,11 +1,10 @@
-"""The memory that this process may use, as an account: work takes what it will need at its longest before it begins,
-and gives it back at its end.
+"""The memory budget of this process: work reserves its peak memory before it begins and releases it at its end.
 
-Owns the sums, who has how much of them, and the sentences of those who wait or are refused. It looks at no machine, and
-knows no engine, no run and no page. Several threads may use it.
+Owns the reserved sums, in bytes, and the sentences for requests that wait or are refused. It measures nothing, and
+knows no engine, no run and no page. Its methods are thread-safe.
 
-A model takes its share for as long as it is in memory; what is left is for requests. One request, and all of one
-address together, have at most three quarters of that, so that a small request of somebody else always finds room.
+A model's reservation lasts as long as the model is in memory; the rest is for requests. One request, and all requests
+of one address together, get at most three quarters of that rest, so that a small request of somebody else still fits.
 """
 
 import threading
@@ -14,24 +13,24 @@ from collections.abc import Generator
 from contextvars import ContextVar
 from types import TracebackType
 
-from decoding.cancellation import check_left
+from decoding.cancellation import raise_if_cancelled
 from decoding.errors import RequestError
 from decoding.models.catalogue import size
 
-LOOK_SECONDS = 0.2
-"""How often work that waits for memory looks whether its visitor has left."""
+POLL_SECONDS = 0.2
+"""How often work that waits for memory checks whether its visitor has left."""
 
 _address: ContextVar[str | None] = ContextVar("address", default=None)
-"""Whose work a thread does."""
+"""The address that the current thread works for."""
 
 
-def bear(address: str | None) -> None:
-    """Have what this thread takes counted for an address; None is an address that nobody knows."""
+def charge_to(address: str | None) -> None:
+    """Count what the calling thread reserves against the share of `address`; None: the address is unknown."""
     _address.set(address)
 
 
 class Reservation:
-    """A part of a budget, until it is released; twice is once."""
+    """A part of a budget until `release`, of which a second call does nothing. `size` is in bytes."""
 
     def __init__(self, budget: "MemoryBudget", needed: int, address: str | None) -> None:
         self.size, self.address = needed, address
@@ -47,7 +46,7 @@ class Reservation:
         self.resize(0)
 
     def resize(self, needed: int) -> None:
-        """Hold so much from here on: what was foreseen of a model gives way to what it takes."""
+        """Reserve `needed` bytes instead, for instance what a model takes instead of what was estimated."""
         self._budget._resize(self, needed)
 
 
@@ -63,67 +62,72 @@ class MemoryBudget:
 
     @property
     def reserved(self) -> int:
-        """Bytes that are taken, for whatever it is."""
+        """Bytes reserved by the process, the models and the requests together."""
         return self._process + self._models + self._requests.total()
 
     @property
     def is_idle(self) -> bool:
-        """Whether no request holds any of it."""
+        """Whether no request has reserved anything."""
         return not self._requests.total()
 
     @property
-    def for_requests(self) -> int:
-        """Bytes that all requests together may take beside the models that are in memory."""
+    def bytes_for_requests(self) -> int:
+        """Bytes that all requests together may reserve beside the models in memory."""
         return max(0, self.total - self._process - self._models)
 
     @property
-    def for_one(self) -> int:
-        """The most that one request may take, or one address."""
-        return self.for_requests * 3 // 4
+    def bytes_per_request(self) -> int:
+        """The most bytes that one request, or all requests of one address, may reserve."""
+        return self.bytes_for_requests * 3 // 4
 
-    def settle(self, resident: int) -> None:
-        """Count as taken what the process takes now that nobody is served, whatever was foreseen of its parts."""
+    def update_resident(self, resident: int) -> None:
+        """Correct the sums to the process's `resident` bytes; does nothing while requests are served."""
         with self._changed:
             if self.is_idle:
                 self._process = max(0, resident - self._models)
 
-    def take(self, needed: int) -> Reservation | None:
-        """A request's part, or None where there is no room for it now."""
+    def reserve(self, needed: int) -> Reservation | None:
+        """Reserve `needed` bytes for a request, or return None if they are not free now."""
         address = _address.get()
         with self._changed:
-            has_its_share = address is not None and self._requests[address] + needed > self.for_one
-            if has_its_share or needed > self.for_one or self._requests.total() + needed > self.for_requests:
+            has_its_share = address is not None and self._requests[address] + needed > self.bytes_per_request
+            if (
+                has_its_share
+                or needed > self.bytes_per_request
+                or self._requests.total() + needed > self.bytes_for_requests
+            ):
                 return None
             self._requests[address] += needed
         return Reservation(self, needed, address)
 
-    def take_for_model(self, needed: int) -> "ModelReservation | None":
-        """A model's part, or None where it does not fit beside the other models and what is being served."""
+    def reserve_for_model(self, needed: int) -> "ModelReservation | None":
+        """Reserve `needed` bytes for a model, or return None if they are not free beside the models and requests."""
         with self._changed:
             if self.reserved + needed > self.total:
                 return None
             self._models += needed
         return ModelReservation(self, needed, None)
 
-    def wait(self, needed: int) -> Generator[str, None, Reservation]:
-        """A request's part, waited for; a sentence for the one who waits. Raises RequestError where there never will
-        be room, LeftError for a visitor who has left.
+    def reserve_when_free(self, needed: int) -> Generator[str, None, Reservation]:
+        """Wait until `needed` bytes are free and reserve them; yields a sentence for a visitor who has to wait.
+
+        Raises RequestError if the bytes can never be free, WorkCancelledError if the visitor leaves.
         """
         waits = False
         while True:
-            if needed > self.for_one:
+            if needed > self.bytes_per_request:
                 raise RequestError(
                     f"This needs {size(needed)} of memory at its longest, and the server gives one visitor "
-                    f"{size(self.for_one)}. Take a shorter prompt, fewer steps, fewer choices or fewer beams."
+                    f"{size(self.bytes_per_request)}. Take a shorter prompt, fewer steps, fewer choices or fewer beams."
                 )
-            if taken := self.take(needed):
+            if taken := self.reserve(needed):
                 return taken
-            check_left()
+            raise_if_cancelled()
             if not waits:
                 waits = True
                 yield f"Your run waits for {size(needed)} of memory that others use. It begins by itself."
             with self._changed:
-                self._changed.wait(LOOK_SECONDS)
+                self._changed.wait(POLL_SECONDS)
 
     def _resize(self, part: Reservation, needed: int) -> None:
         with self._changed:
@@ -131,10 +135,10 @@ class MemoryBudget:
                 self._models += needed - part.size
             else:
                 self._requests[part.address] += needed - part.size
-                self._requests += Counter()  # forget who has nothing any more
+                self._requests += Counter()  # drops the addresses whose sum is 0
             part.size = needed
             self._changed.notify_all()
 
 
 class ModelReservation(Reservation):
-    """A model's part of a budget."""
+    """The part of a budget that a model has."""

@@ -1,9 +1,12 @@
-"""A visitor attended to, from the line to the last update, whatever the model and the visitor do.
+"""The stream of one visitor's updates, from the admission queue to the last update.
 
-The work runs in a thread of its own, so the model does not wait for the page, and the server's event loop for neither.
-What comes is handed on when it comes, but updates that follow each other closely go together, because each costs Gradio
-and the browser some milliseconds in which a model on the same machine stands still. Whoever leaves is noticed
-when Gradio closes what is made here: at once where it cancels, else at the next update. Knows no run and no component.
+Owns the worker thread of a visitor, the pace of updates, the heartbeat and the time limit. Knows no run and no
+component of the page.
+
+The work runs in a thread of its own, so that neither the model nor the server's event loop waits for the page. Text
+updates that follow each other closely are merged, because each costs Gradio and the browser some milliseconds in which
+a model on the same machine computes nothing. A visitor who leaves is noticed when Gradio closes the generator: at once
+if Gradio cancels it, else at the next update.
 """
 
 import asyncio
@@ -19,85 +22,87 @@ from decoding import cancellation
 from decoding.errors import BusyError
 from decoding.models.malloc import give_back
 from decoding.serving import memory_budget
-from decoding.serving.admission import Line, Visitor, sentence, sharing
+from decoding.serving.admission import AdmissionQueue, Visitor, sharing_message, waiting_message
 
 PAUSE_SECONDS = 0.15
-"""From one update to the next at least, for a visitor alone: oftener nobody sees, and Gradio needs 6 ms for each."""
-PAUSE_FOR_EACH = 0.02
-"""So much more for each other visitor who is served."""
-BEAT_SECONDS = 1.0
-"""After so long without an update one is sent that changes nothing: Gradio looks then whether anybody listens."""
+"""The shortest time between two updates of a single visitor: more are not visible, and Gradio needs 6 ms for each."""
+PAUSE_PER_VISITOR = 0.02
+"""Added to the pause for each other visitor who is served."""
+HEARTBEAT_SECONDS = 1.0
+"""After this time without an update a heartbeat is sent, so that Gradio checks whether the visitor still listens."""
 
 
-async def attend(
-    line: Line,
+async def stream_updates(
+    queue: AdmissionQueue,
     work: Callable[[], Generator[Any, None, None]],
     *,
-    say: Callable[[str], Any],
-    beat: Callable[[], Any],
+    notice: Callable[[str], Any],
+    heartbeat: Callable[[], Any],
     visitor: Visitor,
-    is_heard: Callable[[], bool] = lambda: True,
-    explains: Callable[[Any], bool] = lambda update: False,
+    is_connected: Callable[[], bool] = lambda: True,
+    explains_wait: Callable[[Any], bool] = lambda update: False,
     is_long: bool = False,
 ) -> AsyncGenerator[Any, None]:
-    """The `visitor`'s place in line as `say` words it, and then what `work` yields. Of texts that follow each other
-    closely only the last is handed on, since each holds those before it; but never is the first overtaken, by which the
-    panel sees that another run begins. Other updates go one by one. Where nothing comes for a while, the visitor hears
-    that others share the model, but not after an update that `explains` by itself what is waited for.
+    """Yield `notice` updates while the `visitor` waits in `queue`, then what `work` yields in a thread of its own.
 
-    Ends where what was sent `is_heard` no longer. Raises BusyError where the line has no place for the visitor, or the
-    work takes longer than the line allows; and what `work` raises. Closing this ends the work after the step under way.
+    Of text updates (str) that follow each other closely only the last is passed on, since each contains the ones before
+    it; the first is always sent, because it tells the panel that a new run begins. Other updates are sent one by one.
+    If none comes for a while, the visitor is told that others share the model, except after an update that
+    `explains_wait`. `heartbeat` makes the update that changes nothing.
+
+    Ends when `is_connected` is False. Raises BusyError if the queue refuses the visitor or the work exceeds the queue's
+    time limit, and whatever `work` raises. Closing the generator cancels the work after the step under way.
     """
-    place = line.enter(visitor, is_long=is_long)
-    loop, come = asyncio.get_running_loop(), asyncio.Queue[Any]()
+    ticket = queue.enter(visitor, is_long=is_long)
+    loop, incoming = asyncio.get_running_loop(), asyncio.Queue[Any]()
     left, started = threading.Event(), False
 
-    def write() -> None:
-        cancellation.bear(left)
-        memory_budget.bear(visitor.address)
+    def run_work() -> None:
+        cancellation.bind(left)
+        memory_budget.charge_to(visitor.address)
         end = _End()
         try:
             with closing(work()) as items:
                 for item in items:
-                    _tell(loop, come.put_nowait, item)
-                    cancellation.check_left()
-        except cancellation.LeftError:
+                    _call_in_loop(loop, incoming.put_nowait, item)
+                    cancellation.raise_if_cancelled()
+        except cancellation.WorkCancelledError:
             pass
         except BaseException as error:
             end = _End(error)
-        if line.served <= 1:
-            give_back()  # what a search held would stay with the process
-        _tell(loop, line.leave, place)
-        _tell(loop, come.put_nowait, end)
+        if queue.served <= 1:
+            give_back()  # else the process would keep the memory of a search
+        _call_in_loop(loop, queue.leave, ticket)
+        _call_in_loop(loop, incoming.put_nowait, end)
 
     try:
-        while place.number:
-            yield say(sentence(place))
-            if not is_heard():
+        while ticket.number:
+            yield notice(waiting_message(ticket))
+            if not is_connected():
                 return
-            await place.moved(BEAT_SECONDS)
-            if place.number:
-                line.check_open()
+            await ticket.wait_for_advance(HEARTBEAT_SECONDS)
+            if ticket.number:
+                queue.check_open()
         started = True
-        threading.Thread(target=copy_context().run, args=(write,), name="run", daemon=True).start()
-        async with aclosing(_updates(come, line, monotonic() + line.seconds)) as updates:
+        threading.Thread(target=copy_context().run, args=(run_work,), name="run", daemon=True).start()
+        async with aclosing(_paced_updates(incoming, queue, monotonic() + queue.seconds)) as updates:
             told, explained = False, False
             async for item in updates:
                 if item is not None:
-                    explained = explains(item)
-                if item is None and line.served > 1 and not (told or explained):
+                    explained = explains_wait(item)
+                if item is None and queue.served > 1 and not (told or explained):
                     told = True
-                    yield say(sharing(line))
+                    yield notice(sharing_message(queue))
                 elif told and item is not None:
                     told = False
-                    yield say("")
-                yield beat() if item is None else item
-                if not is_heard():
+                    yield notice("")
+                yield heartbeat() if item is None else item
+                if not is_connected():
                     return
     finally:
         left.set()
         if not started:
-            line.leave(place)
+            queue.leave(ticket)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,32 +110,34 @@ class _End:
     error: BaseException | None = None
 
 
-async def _updates(come: asyncio.Queue[Any], line: Line, deadline: float) -> AsyncGenerator[Any, None]:
-    """What came, in pauses, and None where nothing did for a while."""
+async def _paced_updates(
+    incoming: asyncio.Queue[Any], queue: AdmissionQueue, deadline: float
+) -> AsyncGenerator[Any, None]:
+    """The items at the pace of the queue, and None when there was none for HEARTBEAT_SECONDS."""
     loop = asyncio.get_running_loop()
     sent, held_until = 0, 0.0
     item: Any = None
     while not isinstance(item, _End):
-        seconds = min(deadline, line.ends_at) - monotonic()
-        if seconds <= 0 and line.ends_at < deadline:
+        seconds = min(deadline, queue.ends_at) - monotonic()
+        if seconds <= 0 and queue.ends_at < deadline:
             raise BusyError(
                 "The server is being restarted, and your run was ended for it. What it has written stays. Press Run "
                 "again in a minute, on this page."
             )
         if seconds <= 0:
             raise BusyError(
-                f"This run was stopped after {line.seconds:,.0f} seconds, so that others have their turn. "
+                f"This run was stopped after {queue.seconds:,.0f} seconds, so that others have their turn. "
                 "Take fewer steps."
             )
         try:
-            item = await asyncio.wait_for(come.get(), min(BEAT_SECONDS, seconds))
+            item = await asyncio.wait_for(incoming.get(), min(HEARTBEAT_SECONDS, seconds))
         except TimeoutError:
             yield None
             continue
-        while sent and isinstance(item, str):  # a text: let the next one overtake it
+        while sent and isinstance(item, str):  # a text: replaced by the next one, if that comes soon
             try:
                 wait = held_until - loop.time()
-                following = await asyncio.wait_for(come.get(), wait) if wait > 0 else come.get_nowait()
+                following = await asyncio.wait_for(incoming.get(), wait) if wait > 0 else incoming.get_nowait()
             except (TimeoutError, asyncio.QueueEmpty):
                 break
             if not isinstance(following, str):
@@ -139,13 +146,13 @@ async def _updates(come: asyncio.Queue[Any], line: Line, deadline: float) -> Asy
         if not isinstance(item, _End):
             yield item
             sent += isinstance(item, str)
-            # The first ones, a run's header and its first step, go at once.
-            pause = PAUSE_SECONDS + PAUSE_FOR_EACH * max(0, line.served - 1)
+            # A run's header and its first step are sent at once.
+            pause = PAUSE_SECONDS + PAUSE_PER_VISITOR * max(0, queue.served - 1)
             held_until = loop.time() + (pause if sent > 1 else 0.0)
     if item.error:
         raise item.error
 
 
-def _tell(loop: asyncio.AbstractEventLoop, call: Callable[..., Any], *args: Any) -> None:
-    with suppress(RuntimeError):  # the server is gone
+def _call_in_loop(loop: asyncio.AbstractEventLoop, call: Callable[..., Any], *args: Any) -> None:
+    with suppress(RuntimeError):  # the event loop has been closed
         loop.call_soon_threadsafe(call, *args)

@@ -25,7 +25,7 @@ from decoding.errors import ModelError
 from decoding.models import download, starter
 from decoding.models.catalogue import Entry
 from decoding.record.trace import Trace
-from decoding.serving.model_registry import Report, Shelf
+from decoding.serving.model_registry import ModelRegistry, Report
 from tests import local_hub
 from tests.browser import Visit, served
 from tests.fakes import ScriptedEngine
@@ -83,9 +83,9 @@ def prepared_in(folder: Path) -> Callable[[str, Report], Engine]:
 
 def said_of(folder: Path, caplog: pytest.LogCaptureFixture) -> str:
     """What a visitor reads of a starter that cannot be prepared there. The operator's log has the whole path."""
-    shelf = Shelf(prepared_in(folder), ["starter"])
+    registry = ModelRegistry(prepared_in(folder), ["starter"])
     with caplog.at_level(logging.WARNING), pytest.raises(ModelError) as refused:
-        shelf.engine("starter")
+        registry.engine("starter")
     assert str(folder) in caplog.text
     assert str(folder.parent) not in str(refused.value)
     return str(refused.value)

@@ -21,7 +21,7 @@ from decoding.models.catalogue import Entry, memory_of_files, offered
 from decoding.models.loading import load_words
 from decoding.models.sources import find_source, holds_gguf
 from decoding.models.starter import Report, silent
-from decoding.serving.availability import looking
+from decoding.serving.availability import local_offers
 from tests import gguf_files, local_hub, tiny_models
 from tests.local_hub import COMMIT, Hub
 
@@ -63,7 +63,7 @@ def refusal(entry: Entry = TINY, report: Report = silent) -> str:
 
 
 def label(entry: Entry) -> str:
-    (offer,) = looking([entry], dtype="auto")(())
+    (offer,) = local_offers([entry], dtype="auto")(())
     return offer.label
 
 

@@ -12,8 +12,8 @@ import pytest
 from decoding.models import hub, starter
 from decoding.models.catalogue import CATALOGUE, Entry
 from decoding.serving import availability
-from decoding.serving.availability import looking
-from decoding.serving.model_registry import Offer
+from decoding.serving.availability import local_offers
+from decoding.serving.model_registry import ModelOffer
 
 GB = 1_000_000_000
 HUB = Entry("tiny", "org/tiny", "", 2_000_000, 8_000_000)
@@ -36,7 +36,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def label(entry: Entry, *ready: str, dtype: str = "auto") -> str:
-    (offer,) = looking([entry], dtype=dtype)(ready)
+    (offer,) = local_offers([entry], dtype=dtype)(ready)
     assert offer.name == entry.name
     assert bool(offer.why_not) == (" — " in offer.label)  # page.css greys by the dash
     return offer.label
@@ -84,16 +84,16 @@ def test_the_network_is_asked_seldom_and_not_for_what_is_here(machine: Any, monk
     clock = SimpleNamespace(now=1000.0)
     monkeypatch.setattr(availability.time, "monotonic", lambda: clock.now)
     machine.cached |= {"here"}
-    look: Callable[..., Any] = looking([Entry("here", "org/here"), HUB, HUB], dtype="auto")
+    look: Callable[..., Any] = local_offers([Entry("here", "org/here"), HUB, HUB], dtype="auto")
     machine.network = False
     assert [offer.why_not for offer in look(())] == ["", *["not on disk, and no network"] * 2]
     machine.network = True
     look(())
     assert machine.asked == 1
     clock.now += 20
-    assert look(())[1] == Offer("tiny", "tiny · 2 M · 8 MB to fetch")
+    assert look(())[1] == ModelOffer("tiny", "tiny · 2 M · 8 MB to fetch")
     assert machine.asked == 2
-    looking([Entry("here", "org/here"), HUB], dtype="auto")(("tiny",))
+    local_offers([Entry("here", "org/here"), HUB], dtype="auto")(("tiny",))
     assert machine.asked == 2
 
 
@@ -103,7 +103,7 @@ def test_the_hub_is_asked_three_times_a_minute_however_many_pages_are_opened(
     """README, “Running it in public”."""
     clock = SimpleNamespace(now=1000.0)
     monkeypatch.setattr(availability.time, "monotonic", lambda: clock.now)
-    look: Callable[..., Any] = looking([HUB], dtype="auto")
+    look: Callable[..., Any] = local_offers([HUB], dtype="auto")
     for _ in range(600):  # ten pages a second, for a minute
         look(())
         clock.now += 0.1
@@ -113,7 +113,7 @@ def test_the_hub_is_asked_three_times_a_minute_however_many_pages_are_opened(
 def test_while_the_hub_is_asked_the_others_are_told_what_it_said(machine: Any, monkeypatch: pytest.MonkeyPatch):
     clock = SimpleNamespace(now=1000.0)
     monkeypatch.setattr(availability.time, "monotonic", lambda: clock.now)
-    look: Callable[..., Any] = looking([HUB], dtype="auto")
+    look: Callable[..., Any] = local_offers([HUB], dtype="auto")
     look(())
     asked, goes_on = Event(), Event()
     monkeypatch.setattr(hub, "reachable", lambda: asked.set() or goes_on.wait(60))

@@ -8,13 +8,13 @@ from types import SimpleNamespace
 import pytest
 
 from decoding import cancellation, options
-from decoding.cancellation import LeftError
+from decoding.cancellation import WorkCancelledError
 from decoding.engines.local import LocalEngine
 from decoding.engines.memory_needs import Work, bytes_needed
 from decoding.errors import RequestError, RoomError
 from decoding.serving import memory_budget
 from decoding.serving.memory_budget import MemoryBudget
-from decoding.serving.model_registry import Shelf
+from decoding.serving.model_registry import ModelRegistry
 from tests.fakes import ScriptedEngine
 
 MB = 10**6
@@ -22,7 +22,7 @@ MB = 10**6
 
 @pytest.fixture(autouse=True)
 def an_address_that_nobody_knows() -> None:
-    memory_budget.bear(None)
+    memory_budget.charge_to(None)
 
 
 @pytest.mark.parametrize(
@@ -41,58 +41,58 @@ def test_what_says_no_size_is_refused(written: str) -> None:
 
 def test_what_is_taken_is_given_back_once() -> None:
     budget = MemoryBudget(1_000, process=100)
-    model = budget.take_for_model(500)
+    model = budget.reserve_for_model(500)
     assert model
-    assert budget.take_for_model(401) is None
-    assert (budget.for_requests, budget.for_one) == (400, 300)
-    part = budget.take(300)
+    assert budget.reserve_for_model(401) is None
+    assert (budget.bytes_for_requests, budget.bytes_per_request) == (400, 300)
+    part = budget.reserve(300)
     assert part
-    assert budget.take(101) is None
-    assert budget.take(100)
+    assert budget.reserve(101) is None
+    assert budget.reserve(100)
     part.release()
     part.release()
     assert budget.reserved == 100 + 500 + 100
     model.resize(200)
-    assert budget.for_requests == 700
+    assert budget.bytes_for_requests == 700
     model.release()
     assert (budget.reserved, budget.is_idle) == (200, False)
 
 
 def test_what_the_process_takes_is_looked_at_when_nobody_is_served() -> None:
     budget = MemoryBudget(1_000, process=100)
-    assert budget.take_for_model(300)
-    budget.settle(550)
-    assert budget.for_requests == 450
-    part = budget.take(200)
+    assert budget.reserve_for_model(300)
+    budget.update_resident(550)
+    assert budget.bytes_for_requests == 450
+    part = budget.reserve(200)
     assert part
-    budget.settle(900)  # what is served is in it
-    assert budget.for_requests == 450
-    budget.settle(900)
+    budget.update_resident(900)  # what is served is in it
+    assert budget.bytes_for_requests == 450
+    budget.update_resident(900)
     part.release()
-    budget.settle(200)
-    assert budget.for_requests == 700
+    budget.update_resident(200)
+    assert budget.bytes_for_requests == 700
 
 
 def test_one_address_leaves_a_quarter_to_others() -> None:
     budget = MemoryBudget(1_000)
-    memory_budget.bear("8.8.8.8")
-    parts = [budget.take(250) for _ in range(3)]
+    memory_budget.charge_to("8.8.8.8")
+    parts = [budget.reserve(250) for _ in range(3)]
     assert all(parts)
-    assert budget.take(1) is None
-    memory_budget.bear("9.9.9.9")
-    assert budget.take(250)
-    memory_budget.bear("8.8.8.8")
+    assert budget.reserve(1) is None
+    memory_budget.charge_to("9.9.9.9")
+    assert budget.reserve(250)
+    memory_budget.charge_to("8.8.8.8")
     assert parts[0]
     parts[0].release()
-    assert budget.take(250)
+    assert budget.reserve(250)
 
 
 def test_who_finds_none_waits_and_then_begins(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory_budget, "LOOK_SECONDS", 600.0)  # what is given back is heard of at once
+    monkeypatch.setattr(memory_budget, "POLL_SECONDS", 600.0)  # what is given back is heard of at once
     budget = MemoryBudget(1_000 * MB)
-    first = budget.take(700 * MB)
+    first = budget.reserve(700 * MB)
     assert first
-    waiting = budget.wait(500 * MB)
+    waiting = budget.reserve_when_free(500 * MB)
     assert next(waiting) == "Your run waits for 500 MB of memory that others use. It begins by itself."
     with ThreadPoolExecutor(1) as elsewhere:
         rest = elsewhere.submit(lambda: next(waiting))
@@ -104,18 +104,18 @@ def test_who_finds_none_waits_and_then_begins(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_who_waits_and_leaves_takes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory_budget, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(memory_budget, "POLL_SECONDS", 0.01)
     budget, left = MemoryBudget(1_000), threading.Event()
-    assert budget.take(700)
+    assert budget.reserve(700)
 
     def work() -> None:
-        cancellation.bear(left)
-        waiting = budget.wait(400)
+        cancellation.bind(left)
+        waiting = budget.reserve_when_free(400)
         next(waiting)
         left.set()
         next(waiting)
 
-    with ThreadPoolExecutor(1) as elsewhere, pytest.raises(LeftError):
+    with ThreadPoolExecutor(1) as elsewhere, pytest.raises(WorkCancelledError):
         elsewhere.submit(work).result(60)
     assert budget.reserved == 700
 
@@ -123,9 +123,9 @@ def test_who_waits_and_leaves_takes_nothing(monkeypatch: pytest.MonkeyPatch) -> 
 def test_what_will_never_fit_is_refused_with_both_numbers() -> None:
     budget = MemoryBudget(1_000 * MB, process=200 * MB)
     with pytest.raises(RequestError, match=r"This needs 601 MB of memory at its longest, and the server gives one"):
-        next(budget.wait(601 * MB))
+        next(budget.reserve_when_free(601 * MB))
     with pytest.raises(StopIteration):
-        next(budget.wait(600 * MB))
+        next(budget.reserve_when_free(600 * MB))
 
 
 # ---- models
@@ -135,17 +135,17 @@ def test_a_load_takes_its_part_before_it_begins_and_others_make_room_for_it() ->
     budget, loads = MemoryBudget(1_000 * MB), []
 
     def load(name: str, report: object) -> ScriptedEngine:
-        loads.append((name, budget.for_requests // MB))
+        loads.append((name, budget.bytes_for_requests // MB))
         return ScriptedEngine(name=name)
 
-    needs = {"small": 300, "large": 600, "huge": 1_001}
-    shelf = Shelf(load, [*needs], memory=budget, needs=lambda name: needs[name] * MB)
-    assert shelf.engine("small").info.id == "small"
+    bytes_needed = {"small": 300, "large": 600, "huge": 1_001}
+    registry = ModelRegistry(load, [*bytes_needed], memory=budget, bytes_needed=lambda name: bytes_needed[name] * MB)
+    assert registry.engine("small").info.id == "small"
     assert loads == [("small", 700)]
     del load
-    shelf.engine("large")
+    registry.engine("large")
     with pytest.raises(RoomError, match=r"huge needs 1\.0 GB of memory, and .* of the server's 1\.0 GB is free"):
-        shelf.engine("huge")
+        registry.engine("huge")
     assert [name for name, _ in loads] == ["small", "large"]
 
 
@@ -155,7 +155,7 @@ def test_a_load_that_fails_gives_its_part_back() -> None:
 
     budget = MemoryBudget(1_000 * MB)
     with pytest.raises(RoomError, match="it did not fit"):
-        Shelf(load, ["one"], memory=budget, needs=lambda name: 900 * MB).engine("one")
+        ModelRegistry(load, ["one"], memory=budget, bytes_needed=lambda name: 900 * MB).engine("one")
     assert budget.reserved == 0
 
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 import decoding
-from decoding.cancellation import LeftError, bear
+from decoding.cancellation import WorkCancelledError, bind
 from decoding.engines.batching.engine import BatchedEngine
 from decoding.errors import ModelError, RequestError, RoomError
-from decoding.serving.model_registry import Offer, Report, Shelf
+from decoding.serving.model_registry import ModelOffer, ModelRegistry, Report
 from decoding.startup import quick_imports
 from tests.fakes import ScriptedEngine
 
@@ -50,8 +50,8 @@ def began(loader: Loader) -> None:
 
 def test_nothing_is_loaded_before_it_is_asked_for() -> None:
     loader = Loader()
-    shelf = Shelf(loader, ["one", "two"])
-    assert shelf.names == ("one", "two")
+    registry = ModelRegistry(loader, ["one", "two"])
+    assert registry.names == ("one", "two")
     assert loader.asked == []
 
 
@@ -65,12 +65,12 @@ def test_a_model_may_be_loaded_in_the_thread_that_asks() -> None:
             raise ModelError("two is damaged.")
         return ScriptedEngine(name=name)
 
-    shelf = Shelf(loader, ["one", "two"])
-    shelf.load_here("one")
+    registry = ModelRegistry(loader, ["one", "two"])
+    registry.load_in_this_thread("one")
     with pytest.raises(ModelError, match=r"^two is damaged\.$"):
-        shelf.load_here("two")
+        registry.load_in_this_thread("two")
     assert threads == [threading.current_thread()] * 2
-    assert shelf.engine("one") is shelf.loaded()[0]
+    assert registry.engine("one") is registry.loaded()[0]
     assert len(threads) == 2
 
 
@@ -82,9 +82,9 @@ def test_the_thread_of_a_load_ends_with_it() -> None:
         threads.append(threading.current_thread())
         return ScriptedEngine(name=name)
 
-    shelf = Shelf(load, ["one", "two"])
-    for name in shelf.names:
-        shelf.request(name).result(PATIENCE)
+    registry = ModelRegistry(load, ["one", "two"])
+    for name in registry.names:
+        registry.request(name).result(PATIENCE)
     for thread in threads:
         thread.join(PATIENCE)
     assert len(threads) == 2
@@ -93,8 +93,8 @@ def test_the_thread_of_a_load_ends_with_it() -> None:
 
 def test_word_of_progress_each_once() -> None:
     loader = Loader()
-    shelf = Shelf(loader, ["one"])
-    words = shelf.wait("one")
+    registry = ModelRegistry(loader, ["one"])
+    words = registry.wait("one")
     assert next(words) == "Loading one …"
     began(loader)
     loader.say("Fetching", None)
@@ -104,26 +104,26 @@ def test_word_of_progress_each_once() -> None:
     loader.say("Fetching", 0.25)
     loader.go_on.release()
     assert list(words) == []
-    assert shelf.engine("one").info.id == "one"
-    assert list(shelf.wait("one")) == []
+    assert registry.engine("one").info.id == "one"
+    assert list(registry.wait("one")) == []
     assert loader.asked == ["one"]
 
 
 def test_whoever_asks_meanwhile_shares_the_load() -> None:
     loader = Loader()
-    shelf = Shelf(loader, ["one"])
-    first = shelf.request("one")
+    registry = ModelRegistry(loader, ["one"])
+    first = registry.request("one")
     began(loader)
-    assert shelf.request("one") is first
+    assert registry.request("one") is first
     loader.go_on.release()
-    assert shelf.engine("one") is first.result(PATIENCE) is shelf.engine("one")
+    assert registry.engine("one") is first.result(PATIENCE) is registry.engine("one")
     assert loader.asked == ["one"]
 
 
 def test_one_load_at_a_time() -> None:
     loader = Loader()
-    shelf = Shelf(loader, ["one", "two", "three"])
-    futures = [shelf.request(name) for name in shelf.names]
+    registry = ModelRegistry(loader, ["one", "two", "three"])
+    futures = [registry.request(name) for name in registry.names]
     for _ in futures:
         began(loader)
         loader.go_on.release()
@@ -133,8 +133,8 @@ def test_one_load_at_a_time() -> None:
 
 def test_whose_turn_is_later_hears_of_what_comes_first() -> None:
     loader = Loader()
-    shelf = Shelf(loader, ["one", "two"])
-    one, two = shelf.wait("one"), shelf.wait("two")
+    registry = ModelRegistry(loader, ["one", "two"])
+    one, two = registry.wait("one"), registry.wait("two")
     next(one)
     began(loader)
     loader.say("Fetching one: 1 of 4 MB", 0.25)
@@ -152,23 +152,23 @@ def test_whose_turn_is_later_hears_of_what_comes_first() -> None:
 
 
 def test_a_load_that_nobody_waits_for_is_given_up(caplog: pytest.LogCaptureFixture) -> None:
-    loader = Loader(LeftError(), None)
-    shelf = Shelf(loader, ["one"])
-    first, second = shelf.wait("one"), shelf.wait("one")
+    loader = Loader(WorkCancelledError(), None)
+    registry = ModelRegistry(loader, ["one"])
+    first, second = registry.wait("one"), registry.wait("one")
     assert next(first) == next(second) == "Loading one …"
     began(loader)
     first.close()
     loader.say("Fetching", 0.5)  # the other still waits
     second.close()
-    with pytest.raises(LeftError):
+    with pytest.raises(WorkCancelledError):
         loader.say("Fetching", 0.75)
-    again = shelf.wait("one")  # before the first has ended
+    again = registry.wait("one")  # before the first has ended
     assert next(again) == "one waits for another model. Fetching (75%)"
     loader.go_on.release()
     began(loader)
     loader.go_on.release()
     assert [word for word in again if word != "Loading one …"] == []
-    assert shelf.engine("one").info.id == "one"
+    assert registry.engine("one").info.id == "one"
     assert (loader.asked, loader.most) == (["one", "one"], 1)
     assert caplog.text == ""  # nothing went wrong
 
@@ -176,11 +176,11 @@ def test_a_load_that_nobody_waits_for_is_given_up(caplog: pytest.LogCaptureFixtu
 def test_what_was_asked_for_without_waiting_goes_on() -> None:
     """As the first model, which is there before anybody comes."""
     loader = Loader()
-    shelf = Shelf(loader, ["one"])
-    words = shelf.wait("one")
+    registry = ModelRegistry(loader, ["one"])
+    words = registry.wait("one")
     next(words)
     began(loader)
-    future = shelf.request("one")
+    future = registry.request("one")
     words.close()
     loader.say("Fetching", 0.5)
     loader.go_on.release()
@@ -189,14 +189,14 @@ def test_what_was_asked_for_without_waiting_goes_on() -> None:
 
 def test_whoever_has_left_waits_no_longer() -> None:
     """A visitor's run is in a thread of its own, which is told that they have gone, also while a network is silent."""
-    loader = Loader(LeftError())
-    shelf = Shelf(loader, ["one"])
+    loader = Loader(WorkCancelledError())
+    registry = ModelRegistry(loader, ["one"])
     left = threading.Event()
 
     def wait() -> None:
-        bear(left)
-        with suppress(LeftError):
-            list(shelf.wait("one"))
+        bind(left)
+        with suppress(WorkCancelledError):
+            list(registry.wait("one"))
 
     visitor = threading.Thread(target=wait)
     visitor.start()
@@ -204,19 +204,19 @@ def test_whoever_has_left_waits_no_longer() -> None:
     left.set()
     visitor.join(PATIENCE)
     assert not visitor.is_alive()
-    with pytest.raises(LeftError):
+    with pytest.raises(WorkCancelledError):
         loader.say("Fetching", 0.5)
     loader.go_on.release()
 
 
 def test_a_failed_load_is_tried_again() -> None:
     loader = Loader(ModelError("The disk is full."), None)
-    shelf = Shelf(loader, ["one"])
+    registry = ModelRegistry(loader, ["one"])
     loader.go_on.release()
     with pytest.raises(ModelError, match=r"^The disk is full\.$"):
-        list(shelf.wait("one"))
+        list(registry.wait("one"))
     loader.go_on.release()
-    assert shelf.engine("one").info.id == "one"
+    assert registry.engine("one").info.id == "one"
     assert loader.asked == ["one", "one"]
 
 
@@ -224,7 +224,7 @@ def test_what_nobody_foresaw_becomes_a_sentence(caplog: pytest.LogCaptureFixture
     loader = Loader(RuntimeError("CUDA error: secret address 0xdeadbeef"))
     loader.go_on.release()
     with caplog.at_level(logging.ERROR), pytest.raises(ModelError) as refused:
-        Shelf(loader, ["one"]).engine("one")
+        ModelRegistry(loader, ["one"]).engine("one")
     assert str(refused.value) == "one could not be loaded; the server's log says why. Try another model."
     assert refused.value.field == "model"
     assert "0xdeadbeef" in caplog.text
@@ -244,8 +244,8 @@ def test_what_nobody_foresaw_becomes_a_sentence(caplog: pytest.LogCaptureFixture
 )
 def test_a_name_that_is_not_on_the_list(name: Any, shown: str) -> None:
     loader = Loader()
-    shelf = Shelf(loader, ["one", "two"])
-    for ask in (shelf.request, shelf.engine, lambda name: list(shelf.wait(name))):
+    registry = ModelRegistry(loader, ["one", "two"])
+    for ask in (registry.request, registry.engine, lambda name: list(registry.wait(name))):
         with pytest.raises(RequestError) as refused:
             ask(name)
         assert str(refused.value) == f'The model "{shown}" is not offered here. Choose one of: one, two.'
@@ -280,50 +280,50 @@ NAMES = ("one", "two", "three", "four")
 
 def test_the_model_used_longest_ago_is_let_go() -> None:
     machine = Crowded(3)
-    shelf = Shelf(machine, NAMES)
+    registry = ModelRegistry(machine, NAMES)
     for name in ("one", "two", "three", "one", "four"):
-        assert shelf.engine(name).info.id == name
+        assert registry.engine(name).info.id == name
     assert sorted(machine.here()) == ["four", "one", "three"]  # "two" was used longest ago
-    assert shelf.engine("one").info.id == "one"
+    assert registry.engine("one").info.id == "one"
     assert machine.loads.count("one") == 1
-    assert shelf.engine("two").info.id == "two"  # what was let go is loaded again
+    assert registry.engine("two").info.id == "two"  # what was let go is loaded again
     assert sorted(machine.here()) == ["four", "one", "two"]
 
 
 def test_a_model_at_work_is_never_let_go() -> None:
     machine = Crowded(3)
-    shelf = Shelf(machine, NAMES)
-    run = decoding.greedy_search(shelf.engine("one"), "Transformers are the", max_new_tokens=3, top_k=2)
+    registry = ModelRegistry(machine, NAMES)
+    run = decoding.greedy_search(registry.engine("one"), "Transformers are the", max_new_tokens=3, top_k=2)
     next(run)
     for name in ("two", "three", "four"):
-        shelf.engine(name)
+        registry.engine(name)
     assert sorted(machine.here()) == ["four", "one", "three"]
     assert len(list(run)) == 2
     del run
-    shelf.engine("two")  # its work is done, and it is the one used longest ago
+    registry.engine("two")  # its work is done, and it is the one used longest ago
     assert sorted(machine.here()) == ["four", "three", "two"]
 
 
 def test_the_model_used_last_stays_even_where_the_next_has_no_room() -> None:
     machine = Crowded(1)
-    shelf = Shelf(machine, NAMES)
-    shelf.engine("one")
+    registry = ModelRegistry(machine, NAMES)
+    registry.engine("one")
     with pytest.raises(RoomError, match=r"^two needs 2 GB of memory in float32, and 1 GB is free\.$"):
-        shelf.engine("two")
+        registry.engine("two")
     assert machine.here() == ["one"]
-    assert shelf.engine("one").info.id == "one"
+    assert registry.engine("one").info.id == "one"
     assert machine.loads == ["one", "two"]
 
 
 def test_where_all_are_at_work_the_next_is_refused_and_the_order_stays() -> None:
     machine = Crowded(3)
-    shelf = Shelf(machine, NAMES)
-    one, two = shelf.engine("one"), shelf.engine("two")
-    shelf.engine("three")
+    registry = ModelRegistry(machine, NAMES)
+    one, two = registry.engine("one"), registry.engine("two")
+    registry.engine("three")
     with pytest.raises(RoomError):
-        shelf.engine("four")
+        registry.engine("four")
     del one, two
-    shelf.engine("four")
+    registry.engine("four")
     assert sorted(machine.here()) == ["four", "three", "two"]
 
 
@@ -340,12 +340,12 @@ def test_a_real_model_leaves_the_memory(tiny_folder: Callable[[str], Path]) -> N
         weights.append(weakref.ref(engine.reference().get_input_embeddings().weight))
         return engine
 
-    shelf = Shelf(loader, NAMES)
-    trace = decoding.trace(shelf.engine("one"), "Transformers", max_new_tokens=4, top_k=3)
-    decoding.branch(shelf.engine("one"), trace, 1, trace.steps[1].candidates[1].token_id, max_new_tokens=4)
-    decoding.score(shelf.engine("one"), "Transformers", " are", top_k=3)
-    shelf.engine("two")
-    shelf.engine("three")
+    registry = ModelRegistry(loader, NAMES)
+    trace = decoding.trace(registry.engine("one"), "Transformers", max_new_tokens=4, top_k=3)
+    decoding.branch(registry.engine("one"), trace, 1, trace.steps[1].candidates[1].token_id, max_new_tokens=4)
+    decoding.score(registry.engine("one"), "Transformers", " are", top_k=3)
+    registry.engine("two")
+    registry.engine("three")
     assert [held() is None for held in weights] == [True, False, False]
 
 
@@ -355,15 +355,15 @@ def test_a_real_model_leaves_the_memory(tiny_folder: Callable[[str], Path]) -> N
 def test_the_list_is_looked_at_with_what_is_in_memory() -> None:
     seen: list[tuple[str, ...]] = []
 
-    def look(ready: Sequence[str]) -> list[Offer]:
+    def look(ready: Sequence[str]) -> list[ModelOffer]:
         seen.append(tuple(ready))
-        return [Offer(name, f"{name} · ready" if name in ready else f"{name} — no network", "") for name in NAMES]
+        return [ModelOffer(name, f"{name} · ready" if name in ready else f"{name} — no network", "") for name in NAMES]
 
-    shelf = Shelf(Crowded(3), NAMES, look)
-    shelf.engine("two")
-    assert [offer.label for offer in shelf.offers()][:2] == ["one — no network", "two · ready"]
+    registry = ModelRegistry(Crowded(3), NAMES, look)
+    registry.engine("two")
+    assert [offer.label for offer in registry.offers()][:2] == ["one — no network", "two · ready"]
     assert seen == [("two",)]
 
 
 def test_without_a_look_the_list_is_the_names() -> None:
-    assert Shelf(Crowded(1), ["one"]).offers() == [Offer("one", "one")]
+    assert ModelRegistry(Crowded(1), ["one"]).offers() == [ModelOffer("one", "one")]

@@ -14,8 +14,8 @@ import pytest
 from decoding.errors import BusyError
 from decoding.page.gradio_compat.liveness import visitor_of
 from decoding.serving import stream as module
-from decoding.serving.admission import OF_A_SESSION, Line, Visitor
-from decoding.serving.stream import attend
+from decoding.serving.admission import MAX_PER_SESSION, AdmissionQueue, Visitor
+from decoding.serving.stream import stream_updates
 
 NOBODY = Visitor()
 
@@ -25,9 +25,11 @@ def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
         elsewhere.submit(asyncio.run, asyncio.wait_for(test(), 300)).result()
 
 
-def visit(line: Line, work: Callable[[], Generator[Any, None, None]], visitor: Visitor = NOBODY, **options: Any) -> Any:
-    say: Any = lambda word: {"said": word}  # noqa: E731
-    return aclosing(attend(line, work, say=say, beat=lambda: "beat", visitor=visitor, **options))
+def visit(
+    queue: AdmissionQueue, work: Callable[[], Generator[Any, None, None]], visitor: Visitor = NOBODY, **options: Any
+) -> Any:
+    notice: Any = lambda word: {"said": word}  # noqa: E731
+    return aclosing(stream_updates(queue, work, notice=notice, heartbeat=lambda: "beat", visitor=visitor, **options))
 
 
 async def heard(updates: Any) -> Any:
@@ -82,11 +84,11 @@ class Held:
 
 def test_everything_comes_in_order_and_the_place_is_given_back() -> None:
     async def test() -> None:
-        line = Line(runs=1)
-        async with visit(line, quick) as updates:
+        queue = AdmissionQueue(runs=1)
+        async with visit(queue, quick) as updates:
             got = await to_the_end(updates)
         assert [got[0], *got[-2:]] == [{"notice": ""}, "ab", {"notice": "done"}]
-        assert (line.served, line.waiting) == (0, 0)
+        assert (queue.served, queue.waiting) == (0, 0)
 
     run(test)
 
@@ -100,7 +102,7 @@ def test_a_runs_first_text_is_never_overtaken() -> None:
             loop.call_soon_threadsafe(held.set)
 
         loop = asyncio.get_running_loop()
-        async with visit(Line(), work) as updates:
+        async with visit(AdmissionQueue(), work) as updates:
             first = asyncio.ensure_future(anext(updates))
             await asyncio.sleep(0)
             while not held.is_set():  # the loop is kept from reading until all is there
@@ -122,7 +124,7 @@ def test_after_the_first_two_only_the_last_of_a_pause_is_sent(monkeypatch: pytes
     step = threading.Semaphore(0)
 
     async def test() -> None:
-        async with visit(Line(), work) as updates:
+        async with visit(AdmissionQueue(), work) as updates:
             for text in ("a", "ab"):
                 step.release()
                 assert await heard(updates) == text
@@ -133,13 +135,13 @@ def test_after_the_first_two_only_the_last_of_a_pause_is_sent(monkeypatch: pytes
 
 
 def test_who_sees_nothing_new_is_told_that_others_share_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BEAT_SECONDS", 0.01)
+    monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.01)
 
     async def test() -> None:
-        line, mine, theirs = Line(runs=2), Held(), Held()
-        async with visit(line, mine) as alone:
+        queue, mine, theirs = AdmissionQueue(runs=2), Held(), Held()
+        async with visit(queue, mine) as alone:
             assert await anext(alone) == "beat"
-            async with visit(line, theirs) as other:
+            async with visit(queue, theirs) as other:
                 await anext(other)
                 assert await heard(alone) == {"said": "2 runs share the model just now. Yours goes on by itself."}
                 assert await anext(alone) == "beat"  # said once
@@ -154,7 +156,7 @@ def test_who_sees_nothing_new_is_told_that_others_share_the_model(monkeypatch: p
 
 def test_who_knows_what_is_waited_for_is_told_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     """As while a model loads: nobody shares it yet."""
-    monkeypatch.setattr(module, "BEAT_SECONDS", 0.01)
+    monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.01)
     go, then = threading.Event(), threading.Event()
 
     def work() -> Generator[str, None, None]:
@@ -164,10 +166,10 @@ def test_who_knows_what_is_waited_for_is_told_nothing_else(monkeypatch: pytest.M
         then.wait(300)
 
     async def test() -> None:
-        line, theirs = Line(runs=2), Held()
+        queue, theirs = AdmissionQueue(runs=2), Held()
         async with (
-            visit(line, work, explains=lambda update: update == "Loading …") as mine,
-            visit(line, theirs) as other,
+            visit(queue, work, explains_wait=lambda update: update == "Loading …") as mine,
+            visit(queue, theirs) as other,
         ):
             assert await heard(mine) == "Loading …"
             await anext(other)
@@ -183,14 +185,14 @@ def test_who_knows_what_is_waited_for_is_told_nothing_else(monkeypatch: pytest.M
 
 def test_who_waits_is_told_the_place_and_moves_up() -> None:
     async def test() -> None:
-        line, first = Line(runs=1, waiting=2), Held()
-        async with visit(line, first) as served, visit(line, quick) as next_one, visit(line, quick) as last:
+        queue, first = AdmissionQueue(runs=1, waiting=2), Held()
+        async with visit(queue, first) as served, visit(queue, quick) as next_one, visit(queue, quick) as last:
             first.go.release()
             assert await heard(served) == "x"
             assert "You are next" in (await anext(next_one))["said"]
             assert "number 2 in line, 1 before you" in (await anext(last))["said"]
             with pytest.raises(BusyError, match="The server is full: it serves 1 at once and lets 2 wait"):
-                await anext(attend(line, quick, say=str, beat=str, visitor=NOBODY))
+                await anext(stream_updates(queue, quick, notice=str, heartbeat=str, visitor=NOBODY))
             await next_one.aclose()
             assert "You are next" in (await anext(last))["said"]
             await served.aclose()
@@ -201,28 +203,28 @@ def test_who_waits_is_told_the_place_and_moves_up() -> None:
 
 
 def test_a_session_has_a_few_places_and_an_address_half() -> None:
-    line = Line(runs=2, waiting=10)
-    mine = [line.enter(Visitor("mine", "8.8.8.8")) for _ in range(OF_A_SESSION)]
+    queue = AdmissionQueue(runs=2, waiting=10)
+    mine = [queue.enter(Visitor("mine", "8.8.8.8")) for _ in range(MAX_PER_SESSION)]
     with pytest.raises(BusyError, match="This page has 4 runs going or waiting, and no page may have more"):
-        line.enter(Visitor("mine", "8.8.8.8"))
-    line.enter(Visitor("a classmate's", "8.8.8.8"))
-    line.enter(Visitor(None, "8.8.8.8"))
+        queue.enter(Visitor("mine", "8.8.8.8"))
+    queue.enter(Visitor("a classmate's", "8.8.8.8"))
+    queue.enter(Visitor(None, "8.8.8.8"))
     with pytest.raises(BusyError, match="6 runs from your network's address are going or waiting, half of what"):
-        line.enter(Visitor("another classmate's", "8.8.8.8"))
+        queue.enter(Visitor("another classmate's", "8.8.8.8"))
     for place in mine[:2]:
-        line.leave(place)
-    line.enter(Visitor("mine", "8.8.8.8"))
+        queue.leave(place)
+    queue.enter(Visitor("mine", "8.8.8.8"))
     for n in range(7):  # to the last place: whoever cannot be told apart has no share
-        line.enter(Visitor(f"behind a proxy {n}"))
+        queue.enter(Visitor(f"behind a proxy {n}"))
     with pytest.raises(BusyError, match="The server is full"):
-        line.enter(Visitor("new", "9.9.9.9"))
+        queue.enter(Visitor("new", "9.9.9.9"))
 
 
 def test_a_school_of_forty_behind_one_address_is_let_in() -> None:
-    line = Line()
+    queue = AdmissionQueue()
     for pupil in range(40):
-        line.enter(Visitor(f"pupil {pupil}", "8.8.8.8"))
-    assert line.served + line.waiting == 40
+        queue.enter(Visitor(f"pupil {pupil}", "8.8.8.8"))
+    assert queue.served + queue.waiting == 40
 
 
 @pytest.mark.parametrize(
@@ -247,11 +249,11 @@ def test_which_address_counts(host: str, address: str | None) -> None:
 
 
 def test_a_beat_is_sent_where_nothing_comes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BEAT_SECONDS", 0.01)
+    monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.01)
 
     async def test() -> None:
         work = Held()
-        async with visit(Line(), work) as updates:
+        async with visit(AdmissionQueue(), work) as updates:
             assert await anext(updates) == "beat"
         work.go.release()
 
@@ -260,13 +262,13 @@ def test_a_beat_is_sent_where_nothing_comes(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_leaving_ends_the_work_within_a_step_and_frees_the_place() -> None:
     async def test() -> None:
-        line, work = Line(runs=1), Held()
-        async with visit(line, work) as updates:
+        queue, work = AdmissionQueue(runs=1), Held()
+        async with visit(queue, work) as updates:
             work.go.release()
             assert await heard(updates) == "x"
-        assert line.served == 1  # until the step under way has ended
+        assert queue.served == 1  # until the step under way has ended
         work.go.release(50)
-        await until(lambda: not line.served)
+        await until(lambda: not queue.served)
         assert work.closed.is_set()
         assert work.steps <= 2
 
@@ -275,34 +277,34 @@ def test_leaving_ends_the_work_within_a_step_and_frees_the_place() -> None:
 
 def test_a_cancelled_task_leaves_too() -> None:
     async def test() -> None:
-        line, work = Line(runs=1), Held()
+        queue, work = AdmissionQueue(runs=1), Held()
 
         async def listen() -> None:
-            async with visit(line, work) as updates:
+            async with visit(queue, work) as updates:
                 async for _ in updates:
                     pass
 
         task = asyncio.create_task(listen())
-        await until(lambda: line.served == 1)
+        await until(lambda: queue.served == 1)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         work.go.release(50)
-        await until(lambda: not line.served)
+        await until(lambda: not queue.served)
         assert work.steps <= 1
 
     run(test)
 
 
 def test_who_takes_too_long_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BEAT_SECONDS", 0.01)
+    monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.01)
 
     async def test() -> None:
-        line, work = Line(seconds=0.05), Held()
-        async with visit(line, work) as updates:
+        queue, work = AdmissionQueue(seconds=0.05), Held()
+        async with visit(queue, work) as updates:
             with pytest.raises(BusyError, match=r"This run was stopped after 0 seconds, so that others"):
                 [await anext(updates) for _ in range(100)]  # which take a second at the least
         work.go.release()
-        await until(lambda: not line.served)
+        await until(lambda: not queue.served)
         assert work.closed.is_set()
 
     run(test)
@@ -310,21 +312,21 @@ def test_who_takes_too_long_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_line_that_closes_says_so_to_who_waits_comes_or_takes_too_long() -> None:
     async def test() -> None:
-        line, work = Line(runs=1), Held()
-        async with visit(line, work) as served, visit(line, quick) as waiting:
+        queue, work = AdmissionQueue(runs=1), Held()
+        async with visit(queue, work) as served, visit(queue, quick) as waiting:
             work.go.release()
             assert await heard(served) == "x"
             assert "You are next" in (await anext(waiting))["said"]
-            line.close(0)
+            queue.close(0)
             for updates, sentence in (
                 (waiting, r"The server is being restarted\. Nothing of yours is lost"),
-                (visit(line, quick).thing, r"The server is being restarted\. Nothing of yours is lost"),
+                (visit(queue, quick).thing, r"The server is being restarted\. Nothing of yours is lost"),
                 (served, "being restarted, and your run was ended for it. What it has written stays"),
             ):
                 with pytest.raises(BusyError, match=sentence):
                     await anext(updates)
         work.go.release()
-        await until(lambda: not line.served)
+        await until(lambda: not queue.served)
 
     run(test)
 
@@ -335,46 +337,46 @@ def test_what_the_work_raises_is_raised_after_what_came_before() -> None:
         raise ValueError("b")
 
     async def test() -> None:
-        line = Line()
-        async with visit(line, work) as updates:
+        queue = AdmissionQueue()
+        async with visit(queue, work) as updates:
             assert await heard(updates) == "a"
             with pytest.raises(ValueError, match="b"):
                 await heard(updates)
-        assert line.served == 0
+        assert queue.served == 0
 
     run(test)
 
 
 def test_whom_nobody_hears_is_let_go() -> None:
     async def test() -> None:
-        line, work = Line(runs=1), Held()
-        ears = iter([True, False])
-        options: Any = {"say": str, "beat": str, "visitor": NOBODY, "is_heard": lambda: next(ears)}
+        queue, work = AdmissionQueue(runs=1), Held()
+        answers = iter([True, False])
+        options: Any = {"notice": str, "heartbeat": str, "visitor": NOBODY, "is_connected": lambda: next(answers)}
         work.go.release(2)
-        assert len([update async for update in attend(line, work, **options)]) == 2
+        assert len([update async for update in stream_updates(queue, work, **options)]) == 2
         work.go.release()
-        await until(lambda: not line.served)
+        await until(lambda: not queue.served)
         assert work.closed.is_set()
 
     run(test)
 
 
 def test_one_address_leaves_places_to_others_and_long_work_has_lanes() -> None:
-    line = Line(runs=8, waiting=20)
-    theirs = [line.enter(Visitor(f"they {n}", "8.8.8.8")) for n in range(8)]
+    queue = AdmissionQueue(runs=8, waiting=20)
+    theirs = [queue.enter(Visitor(f"they {n}", "8.8.8.8")) for n in range(8)]
     assert [place.number for place in theirs] == [0] * 6 + [1, 2]
-    mine = line.enter(Visitor("me", "9.9.9.9"))
+    mine = queue.enter(Visitor("me", "9.9.9.9"))
     assert mine.number == 0  # past those who have their share
-    line.leave(theirs[0])
+    queue.leave(theirs[0])
     assert (theirs[6].number, theirs[7].number) == (0, 1)
     for place in (*theirs, mine):
-        line.leave(place)
+        queue.leave(place)
 
-    searches = [line.enter(Visitor(f"they {n}", "8.8.8.8"), is_long=True) for n in range(2)]
+    searches = [queue.enter(Visitor(f"they {n}", "8.8.8.8"), is_long=True) for n in range(2)]
     assert [place.number for place in searches] == [0, 1]  # one at a time for an address
-    other = line.enter(Visitor("me", "9.9.9.9"), is_long=True)
-    third = line.enter(Visitor("a third", "7.7.7.7"), is_long=True)
+    other = queue.enter(Visitor("me", "9.9.9.9"), is_long=True)
+    third = queue.enter(Visitor("a third", "7.7.7.7"), is_long=True)
     assert (other.number, third.number) == (0, 2)
-    assert line.enter(Visitor("a run", "7.7.7.7")).number == 0
-    line.leave(searches[0])
+    assert queue.enter(Visitor("a run", "7.7.7.7")).number == 0
+    queue.leave(searches[0])
     assert (searches[1].number, third.number) == (0, 1)

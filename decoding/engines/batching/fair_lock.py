@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from decoding.cancellation import check_left
+from decoding.cancellation import raise_if_cancelled
 from decoding.engines.network import Cache, Logits, Network, RunningBatch
 from decoding.record.step import StepScores
 
@@ -58,7 +58,7 @@ class FairNetwork:
         return getattr(self._network, name)  # facts, which need no turn
 
     def read(self, token_ids: Sequence[int], cache: Cache | None, *, last: int = 1) -> tuple[Any, Cache]:
-        check_left()
+        raise_if_cancelled()
         with self._lock:
             return self._network.read(token_ids, cache, last=last)
 
@@ -88,7 +88,7 @@ def take_turns(network: Any, lock: FairLock) -> None:
 
     @functools.wraps(forward)  # transformers reads its signature
     def one_pass(*args: Any, **options: Any) -> Any:
-        check_left()
+        raise_if_cancelled()
         with lock:
             return forward(*args, **options)
 

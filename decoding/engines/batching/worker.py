@@ -13,7 +13,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
-from decoding.cancellation import check_left
+from decoding.cancellation import raise_if_cancelled
 from decoding.engines.batching.scheduler import MAX_ROWS, Limits, Scheduler
 from decoding.engines.batching.sequence import SequenceStatus, TokenSequence
 from decoding.engines.local import LocalEngine
@@ -70,12 +70,12 @@ class Worker:
         return sequence
 
     def step(self, sequence: TokenSequence, index: int) -> StepScores | None:
-        """A step of a sequence, waited for; None where it ends before. Raises what ended it, LeftError for a reader who
-        has left.
+        """Wait for step `index` (from 0) of a sequence; None if the sequence ends before it. Raises what ended
+        it, and WorkCancelledError if the reader's visitor has left.
         """
         with self._lock:
             while len(sequence.steps) <= index and sequence.status is not SequenceStatus.FINISHED:
-                check_left()
+                raise_if_cancelled()
                 self._news.wait(_CHECK_SECONDS)
             if index < len(sequence.steps):
                 return sequence.steps[index]

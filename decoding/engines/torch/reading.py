@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from transformers import DynamicCache, PreTrainedModel
 
-from decoding.cancellation import check_left
+from decoding.cancellation import raise_if_cancelled
 from decoding.engines.torch.names import cache_name
 from decoding.errors import RequestError
 from decoding.models.catalogue import size
@@ -113,7 +113,7 @@ class Reader:
             )
 
     def _pass(self, before: Sequence[int], ids: Sequence[int], cache: Any, *, last: int) -> tuple[torch.Tensor, Any]:
-        check_left()
+        raise_if_cancelled()
         options = dict(self._options)
         if self.keeps_last:
             options["logits_to_keep"] = last

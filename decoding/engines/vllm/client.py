@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 import httpx
 
-from decoding.cancellation import check_left
+from decoding.cancellation import raise_if_cancelled
 from decoding.engines.vllm.connection import broken, check, client, refuse
 from decoding.engines.vllm.responses import BrokenAnswerError
 from decoding.errors import ModelError
@@ -67,7 +67,7 @@ class Wire:
         future.add_done_callback(lambda _: arrived.put(future))
         try:
             while True:
-                check_left()
+                raise_if_cancelled()
                 with suppress(queue.Empty):
                     if (event := arrived.get(timeout=_LOOK_SECONDS)) is future:
                         future.result()
@@ -87,7 +87,7 @@ class Wire:
         future = self._start(work)
         try:
             while True:
-                check_left()
+                raise_if_cancelled()
                 with suppress(TimeoutError):  # nothing in `work` lets one out
                     return future.result(timeout=_LOOK_SECONDS)
         finally:
@@ -198,7 +198,7 @@ class Patience:
             pause = min(left, 0.05 * 2 ** min(self._tries, 4))
             self._tries += 1
             sleep(pause)
-            check_left()
+            raise_if_cancelled()
             if self._wire.lives(max(0.0, self._ends - monotonic())):
                 return
         raise ModelError(

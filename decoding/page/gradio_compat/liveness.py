@@ -27,7 +27,7 @@ _came: WeakKeyDictionary[gr.Blocks, float] = WeakKeyDictionary()
 """When the last one got a place on a page."""
 
 
-def ears(page: gr.Blocks, session: str | None) -> Callable[[], bool]:
+def connection_check(page: gr.Blocks, session: str | None) -> Callable[[], bool]:
     """Whether a session's messages are taken, to be asked now and then, first when it has a place. A stream that was
     cut has none any more.
     """
@@ -36,7 +36,7 @@ def ears(page: gr.Blocks, session: str | None) -> Callable[[], bool]:
     is_new = True
     _forget_ended(page)
 
-    def is_heard() -> bool:
+    def is_connected() -> bool:
         nonlocal oldest, waited, looked, is_new
         now = monotonic()
         passed, looked = now - looked, now
@@ -57,7 +57,7 @@ def ears(page: gr.Blocks, session: str | None) -> Callable[[], bool]:
         patience = PATIENCE_SECONDS * (IN_A_CROWD if now - _came[page] < PATIENCE_SECONDS else 1)
         return waited < patience
 
-    return is_heard
+    return is_connected
 
 
 def _forget_ended(page: gr.Blocks) -> None:

@@ -24,12 +24,12 @@ _LOOK_SECONDS = 0.05
 def close(page: gr.Blocks) -> None:
     """Close a page that was launched. Returns within `LIMIT_SECONDS`."""
     health: Health = page.health  # type: ignore[attr-defined]
-    line, server, log = health.line, page.server, logging.getLogger(__name__)
-    log.info("closing", extra={"numbers": {"running": line.served, "waiting": line.waiting}})
-    line.close(RUNS_SECONDS)
+    queue, server, log = health.queue, page.server, logging.getLogger(__name__)
+    log.info("closing", extra={"numbers": {"running": queue.served, "waiting": queue.waiting}})
+    queue.close(RUNS_SECONDS)
     server.should_exit = True  # uvicorn's word: it listens no more, and streams that are open go on
-    _wait(lambda: not (line.served or line.waiting), RUNS_SECONDS + _WORD_SECONDS)
-    left = line.served
+    _wait(lambda: not (queue.served or queue.waiting), RUNS_SECONDS + _WORD_SECONDS)
+    left = queue.served
     page.is_running = False
     page.app.stop_event.set()  # ends Gradio's heartbeats, which never end else
     _wait(lambda: not server.thread.is_alive(), _WORD_SECONDS)

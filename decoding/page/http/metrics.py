@@ -19,9 +19,9 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from decoding.errors import BusyError
-from decoding.serving.admission import Line, Visitor
-from decoding.serving.model_registry import Shelf
-from decoding.serving.stream import attend
+from decoding.serving.admission import AdmissionQueue, Visitor
+from decoding.serving.model_registry import ModelRegistry
+from decoding.serving.stream import stream_updates
 
 _SERVED_SECONDS = 1.0
 """A page that is not served within so long is none that a proxy should send visitors to."""
@@ -31,51 +31,51 @@ _BUCKETS = (0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60)
 class Health:
     """The numbers of one page."""
 
-    def __init__(self, shelf: Shelf, line: Line) -> None:
-        self.line = line
-        self._shelf = shelf
+    def __init__(self, registry: ModelRegistry, queue: AdmissionQueue) -> None:
+        self.queue = queue
+        self._model_registry = registry
         self.registry = CollectorRegistry()  # its own, so that two pages in a process do not meet
         names: Any = {"namespace": "greedyscope", "registry": self.registry}
         self._runs = Counter("runs", "Requests for the model that have ended, by how.", ["outcome"], **names)
         self._steps = Counter("steps", "Steps sent to visitors.", **names)
         self._first_bar = Histogram("first_bar_seconds", "From request to first step.", buckets=_BUCKETS, **names)
-        Gauge("running", "Visitors being served.", **names).set_function(lambda: line.served)
-        Gauge("waiting", "Visitors in line.", **names).set_function(lambda: line.waiting)
+        Gauge("running", "Visitors being served.", **names).set_function(lambda: queue.served)
+        Gauge("waiting", "Visitors in line.", **names).set_function(lambda: queue.waiting)
         Gauge("reused", "Runs served from what another wrote.", **names).set_function(self._reused)
 
-    def attend(
+    def stream(
         self,
         work: Callable[[], Generator[Any, None, None]],
         *,
-        say: Callable[[str], Any],
-        beat: Callable[[], Any],
+        notice: Callable[[str], Any],
+        heartbeat: Callable[[], Any],
         visitor: Visitor,
-        is_heard: Callable[[], bool] = lambda: True,
-        explains: Callable[[Any], bool] = lambda update: False,
+        is_connected: Callable[[], bool] = lambda: True,
+        explains_wait: Callable[[Any], bool] = lambda update: False,
         is_long: bool = False,
     ) -> AsyncGenerator[Any, None]:
         """See `decoding.serving.stream`; what it yields is counted."""
-        heard = True
+        connected = True
 
-        def listened() -> bool:
-            nonlocal heard
-            heard = is_heard()
-            return heard
+        def check_connection() -> bool:
+            nonlocal connected
+            connected = is_connected()
+            return connected
 
-        updates = attend(
-            self.line,
+        updates = stream_updates(
+            self.queue,
             work,
-            say=say,
-            beat=beat,
+            notice=notice,
+            heartbeat=heartbeat,
             visitor=visitor,
-            is_heard=listened,
-            explains=explains,
+            is_connected=check_connection,
+            explains_wait=explains_wait,
             is_long=is_long,
         )
-        return self._watch(updates, lambda: heard)
+        return self._watch(updates, lambda: connected)
 
     async def _watch(
-        self, updates: AsyncGenerator[Any, None], was_heard: Callable[[], bool]
+        self, updates: AsyncGenerator[Any, None], was_connected: Callable[[], bool]
     ) -> AsyncGenerator[Any, None]:
         """The same updates, counted; texts of a run are its JSON Lines so far."""
         begun, first, steps, outcome = monotonic(), None, 0, "left"
@@ -88,7 +88,7 @@ class Health:
                             first = monotonic() - begun
                             self._first_bar.observe(first)
                     yield update
-            outcome = "done" if was_heard() else "left"
+            outcome = "done" if was_connected() else "left"
         except BusyError:
             outcome = "refused"
             raise
@@ -106,15 +106,17 @@ class Health:
         return [*routes, Route("/metrics", self._metrics)] if metrics else routes
 
     def _reused(self) -> float:
-        return float(sum(getattr(getattr(engine, "batch", None), "reused", 0) for engine in self._shelf.loaded()))
+        return float(
+            sum(getattr(getattr(engine, "batch", None), "reused", 0) for engine in self._model_registry.loaded())
+        )
 
     async def _alive(self, _: Request) -> Response:
         return PlainTextResponse("alive\n")
 
     async def _ready(self, _: Request) -> Response:
-        if not self._shelf.loaded():
+        if not self._model_registry.loaded():
             return PlainTextResponse("No model is loaded yet.\n", 503)
-        if self.line.ends_at < inf:
+        if self.queue.ends_at < inf:
             return PlainTextResponse("The server is being restarted.\n", 503)
         try:
             async with asyncio.timeout(_SERVED_SECONDS):  # by one of the threads that serve the page and its files

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from decoding import cancellation
-from decoding.cancellation import LeftError
+from decoding.cancellation import WorkCancelledError
 from decoding.engines.batching.fair_lock import FairLock, take_turns
 
 
@@ -72,12 +72,12 @@ def test_work_ends_where_nobody_waits_for_it() -> None:
     take_turns(network, FairLock())
 
     def work() -> None:
-        cancellation.bear(left)
+        cancellation.bind(left)
         outcome.append(network.forward(1))
         left.set()
         try:
             network.forward(2)
-        except LeftError:
+        except WorkCancelledError:
             outcome.append("left")
 
     thread = threading.Thread(target=work)

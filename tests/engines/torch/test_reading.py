@@ -11,7 +11,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 import decoding
-from decoding.cancellation import LeftError, bear
+from decoding.cancellation import WorkCancelledError, bind
 from decoding.engines import local
 from decoding.engines.batching.engine import BatchedEngine
 from decoding.engines.local import LocalEngine
@@ -243,12 +243,12 @@ def test_nobody_waits_for_the_rest_of_the_pieces(tiny_folder: Folder, monkeypatc
 
     def read() -> None:
         left = threading.Event()
-        bear(left)
+        bind(left)
         try:
             for number, _ in enumerate(engine.score([5, 6], [7] * 40, top_k=2)):
                 found.append(number)
                 left.set()
-        except LeftError:
+        except WorkCancelledError:
             found.append("left")
 
     reader = threading.Thread(target=read)

@@ -407,11 +407,11 @@ def test_a_visitor_who_left_is_noticed_between_two_tokens(pair: Pair) -> None:
     written = []
 
     def visit() -> None:
-        cancellation.bear(left)
+        cancellation.bind(left)
         try:
             for step in decoding.greedy_search(pair.server, PROMPT, max_new_tokens=8, top_k=2):
                 written.append(step)
-        except cancellation.LeftError:
+        except cancellation.WorkCancelledError:
             ended.set()
 
     thread = threading.Thread(target=visit)

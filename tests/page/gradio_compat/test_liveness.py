@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("browser")
 
 
 def test_a_run_that_nobody_ever_listens_to_ends_within_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "BEAT_SECONDS", 0.01)
+    monkeypatch.setattr(stream, "HEARTBEAT_SECONDS", 0.01)
     monkeypatch.setattr(liveness, "PATIENCE_SECONDS", 0.1)
     engine = ScriptedEngine(delay=600)
     gone = threading.Event()
@@ -37,17 +37,17 @@ def test_a_run_that_nobody_ever_listens_to_ends_within_a_step(monkeypatch: pytes
     health = page.health  # type: ignore[attr-defined]
     looks = 0
 
-    def ears(*of: Any) -> Callable[[], bool]:
-        is_heard = liveness.ears(*of)
+    def connection_check(*of: Any) -> Callable[[], bool]:
+        is_connected = liveness.connection_check(*of)
 
         def counted() -> bool:
             nonlocal looks
             looks += 1
-            return is_heard()
+            return is_connected()
 
         return counted
 
-    monkeypatch.setattr(adapter, "ears", ears)
+    monkeypatch.setattr(adapter, "connection_check", connection_check)
     with served(page) as url:
         try:
             body = {"data": ["a", 50, 2, "scripted"]}
@@ -73,33 +73,33 @@ class Listened:
         messages = {name: SimpleNamespace(_queue=["a message"]) for name in ("one", "other")}
         self._queue = SimpleNamespace(pending_messages_per_session=messages, pending_event_ids_session={})
 
-    def ears(self, session: str) -> Callable[[], bool]:
+    def connection_check(self, session: str) -> Callable[[], bool]:
         page: Any = self
-        return liveness.ears(page, session)
+        return liveness.connection_check(page, session)
 
-    def looks(self, is_heard: Callable[[], bool], seconds: float) -> bool:
+    def looks(self, is_connected: Callable[[], bool], seconds: float) -> bool:
         """What the last look says, of one after each second at most, as when nothing comes from the model."""
         while seconds > 0:
             self.now += min(seconds, liveness.LOOK_SECONDS)
             seconds -= liveness.LOOK_SECONDS
-            heard = is_heard()
+            heard = is_connected()
         return heard
 
 
 def test_whoever_is_not_heard_yet_is_given_time_while_others_keep_coming(monkeypatch: pytest.MonkeyPatch) -> None:
     page = Listened(monkeypatch)
-    one = page.ears("one")
+    one = page.connection_check("one")
     assert one()
     assert page.looks(one, liveness.PATIENCE_SECONDS - 0.1)
-    page.ears("refused")  # who gets no place is nobody who came
-    other = page.ears("other")
+    page.connection_check("refused")  # who gets no place is nobody who came
+    other = page.connection_check("other")
     assert other()
     assert page.looks(one, 0.2)  # patience has ended, but somebody has just come
     assert page.looks(other, 0.2)
     assert not page.looks(one, liveness.PATIENCE_SECONDS)
     assert not other() or not page.looks(other, liveness.PATIENCE_SECONDS)
     for _ in range(liveness.IN_A_CROWD + 1):  # and no crowd makes it endless
-        crowd = page.ears("other")
+        crowd = page.connection_check("other")
         assert crowd()
         heard = page.looks(one, liveness.PATIENCE_SECONDS - 0.1)
     assert not heard
@@ -110,7 +110,7 @@ def test_while_the_server_stands_still_nobody_loses_patience(monkeypatch: pytest
     sentence that came of it was lost.
     """
     page = Listened(monkeypatch)
-    one = page.ears("one")
+    one = page.connection_check("one")
     assert one()
     page.now += 20
     assert one()

@@ -95,8 +95,8 @@ def test_nobody_is_let_in_while_a_run_goes_on_to_its_end(monkeypatch: pytest.Mon
                 pass
             assert is_refused(url)
             with pytest.raises(BusyError, match="The server is being restarted"):  # as who waits in line is told
-                page.health.line.check_open()
-            assert (engine.begun, page.health.line.served, closed.done()) == (1, 1, False)
+                page.health.queue.check_open()
+            assert (engine.begun, page.health.queue.served, closed.done()) == (1, 1, False)
         finally:
             engine.let_go.set()
         closed.result(600)

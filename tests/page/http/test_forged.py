@@ -20,7 +20,7 @@ import decoding
 from decoding.errors import GreedyscopeError
 from decoding.page.actions import QUESTIONS
 from decoding.page.http.export_routes import FORMS, read_run, written
-from decoding.serving.model_registry import Shelf
+from decoding.serving.model_registry import ModelRegistry
 from decoding.verify import recompute
 from tests.browser import served
 from tests.fakes import ScriptedEngine
@@ -92,9 +92,9 @@ def test_a_forged_run_is_a_run_or_gets_a_sentence(forgeries: list[tuple[tuple[An
 def test_a_forged_question_is_answered_or_gets_a_sentence(name: str, asked: dict[str, Any]) -> None:
     if name in ("beam", "agree"):  # these need a network; what comes before is the same for all
         asked = asked | {"prompt": None, "run": asked.get("run") if not isinstance(asked.get("run"), str) else 0}
-    shelf = Shelf(lambda name, report: ENGINE, ["scripted"])
+    registry = ModelRegistry(lambda name, report: ENGINE, ["scripted"])
     with suppress(GreedyscopeError):
-        for answer in QUESTIONS[name](shelf, asked):
+        for answer in QUESTIONS[name](registry, asked):
             assert all(isinstance(value, str) for value in answer.values())
 
 

@@ -21,7 +21,7 @@ import app as application
 from decoding import assets
 from decoding.page.gradio_compat import liveness
 from decoding.record.trace import Trace
-from decoding.serving.admission import OF_A_SESSION, RUNS, SECONDS, WAITING, Line
+from decoding.serving.admission import MAX_PER_SESSION, MAX_SECONDS, MAX_SERVED, MAX_WAITING, AdmissionQueue
 from tests.browser import served
 from tests.fakes import ScriptedEngine
 
@@ -322,7 +322,7 @@ class Asking:
     """A stranger who asks for more and more runs of a page, none of which ends."""
 
     def __init__(self, page: gr.Blocks, client: httpx.Client) -> None:
-        self.line: Line = page.health.line  # type: ignore[attr-defined]
+        self.queue: AdmissionQueue = page.health.queue  # type: ignore[attr-defined]
         self.client, self.elsewhere = client, ThreadPoolExecutor(1)
 
     def ask(self, session: str | None, **headers: str) -> str:
@@ -338,7 +338,7 @@ class Asking:
 
         reading = self.elsewhere.submit(read)
         while not reading.done():
-            taken = self.line.served + self.line.waiting
+            taken = self.queue.served + self.queue.waiting
             assert taken <= most, f"{taken} places are taken, and {most} should be"
             wait([reading], 0.05)
         assert reading.result(), f"nobody said: {sentence}"
@@ -351,23 +351,26 @@ def test_one_session_cannot_fill_the_line_nor_one_address(monkeypatch: pytest.Mo
     with served(page) as url, httpx.Client(base_url=url, timeout=300) as client:
         they = Asking(page, client)
         try:
-            for _ in range(OF_A_SESSION):
+            for _ in range(MAX_PER_SESSION):
                 they.ask("one")
             fifth = they.ask("one")  # whose stream has all of the session's events
             they.is_told(
-                "This page has 4 runs going or waiting, and no page", f"call/greedy/{fifth}", most=OF_A_SESSION
+                "This page has 4 runs going or waiting, and no page", f"call/greedy/{fifth}", most=MAX_PER_SESSION
             )
             wired = client.get("/config").json()["dependencies"]
             run = next(one["id"] for one in wired if one["backend_fn"] and "submit" in str(one["targets"]))
-            for _ in range(OF_A_SESSION + 1):  # the page's own Run, again and again
+            for _ in range(MAX_PER_SESSION + 1):  # the page's own Run, again and again
                 body = {"data": ["a", 3, 2, "scripted"], "fn_index": run, "session_hash": "two"}
                 client.post("/gradio_api/queue/join", json=body).raise_for_status()
-            they.is_told("This page has 4 runs", "queue/data?session_hash=two", most=2 * OF_A_SESSION)
-            half, most = {"x-forwarded-for": "8.8.8.8"}, (RUNS + WAITING) // 2  # as a proxy on the same machine says it
+            they.is_told("This page has 4 runs", "queue/data?session_hash=two", most=2 * MAX_PER_SESSION)
+            half, most = (
+                {"x-forwarded-for": "8.8.8.8"},
+                (MAX_SERVED + MAX_WAITING) // 2,
+            )  # as a proxy on the same machine says it
             for _ in range(most):
                 they.ask(None, **half)
             next_one = f"call/greedy/{they.ask(None, **half)}"
-            they.is_told("48 runs from your network's address are going", next_one, most=2 * OF_A_SESSION + most)
+            they.is_told("48 runs from your network's address are going", next_one, most=2 * MAX_PER_SESSION + most)
             engine.let_go.set()
             lives(client)
         finally:
@@ -379,7 +382,7 @@ def test_what_nobody_has_set_is_set_the_safe_way(monkeypatch: pytest.MonkeyPatch
         monkeypatch.delenv(name)
     chosen = application.settings([])
     assert (chosen.host, chosen.metrics, chosen.mcp, chosen.engine) == ("127.0.0.1", "off", "off", "auto")
-    assert (int(chosen.runs), int(chosen.waiting), float(chosen.seconds)) == (RUNS, WAITING, SECONDS)
+    assert (int(chosen.runs), int(chosen.waiting), float(chosen.seconds)) == (MAX_SERVED, MAX_WAITING, MAX_SECONDS)
     page = application.build_app(lambda name, report: ScriptedEngine(), ["scripted"])
     launched: dict[str, object] = {}
     monkeypatch.setattr(page, "launch", lambda **options: launched.update(options) or (None, "", None))
@@ -405,8 +408,8 @@ def test_the_operators_limits_are_the_lines(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(sys, "argv", ["app.py", "--runs=3", "--waiting=5", "--seconds=7", "--port=0"])
     with pytest.raises(InterruptedError):
         application.main()
-    line = built[0].health.line  # type: ignore[attr-defined]
-    assert (line.runs, line.most_waiting, line.seconds) == (3, 5, 7)
+    queue = built[0].health.queue  # type: ignore[attr-defined]
+    assert (queue.runs, queue.max_waiting, queue.seconds) == (3, 5, 7)
 
 
 def test_after_all_that_the_page_still_runs(client: httpx.Client):

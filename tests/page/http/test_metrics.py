@@ -10,7 +10,7 @@ import pytest
 
 import app as application
 from decoding.page import JsonLines, events
-from decoding.serving.model_registry import Shelf
+from decoding.serving.model_registry import ModelRegistry
 from tests.browser import served
 from tests.fakes import ScriptedEngine
 
@@ -75,8 +75,8 @@ def test_runs_are_counted_and_logged_without_their_text(url: str, caplog: pytest
 
 def test_a_run_of_the_page_logs_none_of_its_text(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, logger="decoding")
-    shelf = Shelf(lambda name, report: ScriptedEngine(), ["scripted"])
-    *_, last = events._run(shelf, SECRET, 2, 2, "scripted")
+    registry = ModelRegistry(lambda name, report: ScriptedEngine(), ["scripted"])
+    *_, last = events._run(registry, SECRET, 2, 2, "scripted")
     assert SECRET in last["panel"]
     assert SECRET not in caplog.text
 

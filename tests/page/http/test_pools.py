@@ -18,8 +18,8 @@ from decoding.page.http import export_routes, metrics, pool
 from decoding.page.http.bodies import RefusedError
 from decoding.page.http.metrics import Health
 from decoding.page.http.pool import Pool
-from decoding.serving.admission import Line
-from decoding.serving.model_registry import Offer, Shelf
+from decoding.serving.admission import AdmissionQueue
+from decoding.serving.model_registry import ModelRegistry, Offer
 from tests.browser import served
 from tests.fakes import ScriptedEngine
 
@@ -130,8 +130,8 @@ def test_a_slow_look_at_the_models_holds_nothing_that_others_need(slow: tuple[Sl
 
 def test_not_ready_where_the_page_cannot_be_served(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metrics, "_SERVED_SECONDS", 0.1)
-    shelf, line = Shelf(lambda name, report: ScriptedEngine(), ["scripted"]), Line()
-    ready = Starlette(routes=Health(shelf, line).routes(metrics=False))
+    registry, queue = ModelRegistry(lambda name, report: ScriptedEngine(), ["scripted"]), AdmissionQueue()
+    ready = Starlette(routes=Health(registry, queue).routes(metrics=False))
 
     async def asked() -> tuple[int, str]:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(ready), base_url="http://a") as client:
@@ -141,7 +141,7 @@ def test_not_ready_where_the_page_cannot_be_served(monkeypatch: pytest.MonkeyPat
 
     async def test() -> None:
         assert await asked() == (503, "No model is loaded yet.\n")
-        await to_thread.run_sync(shelf.engine, "scripted")
+        await to_thread.run_sync(registry.engine, "scripted")
         assert await asked() == (200, "ready\n")
         threads = to_thread.current_default_thread_limiter()
         holders = [object() for _ in range(int(threads.total_tokens))]
@@ -151,7 +151,7 @@ def test_not_ready_where_the_page_cannot_be_served(monkeypatch: pytest.MonkeyPat
         for holder in holders:
             threads.release_on_behalf_of(holder)
         assert await asked() == (200, "ready\n")
-        line.close(0)
+        queue.close(0)
         assert await asked() == (503, "The server is being restarted.\n")
 
     with ThreadPoolExecutor(1) as elsewhere:  # this thread has a browser's event loop

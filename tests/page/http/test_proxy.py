@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 import app as application
-from decoding.serving.admission import Line
+from decoding.serving.admission import AdmissionQueue
 from tests.browser import drawn, one_installs, served, tab
 from tests.fakes import ScriptedEngine
 
@@ -134,8 +134,10 @@ def test_the_proxy_says_who_a_visitor_is_and_no_visitor_does(proxy: tuple[str, l
     url, _ = proxy
     seen: list[str | None] = []
     with pytest.MonkeyPatch.context() as patch:
-        enter = Line.enter
-        patch.setattr(Line, "enter", lambda line, who, **more: seen.append(who.address) or enter(line, who, **more))
+        enter = AdmissionQueue.enter
+        patch.setattr(
+            AdmissionQueue, "enter", lambda line, who, **more: seen.append(who.address) or enter(line, who, **more)
+        )
         for address, forged in (("127.0.0.5", "8.8.8.8"), ("127.0.0.6", "127.0.0.1, 9.9.9.9")):
             told = {"x-forwarded-for": forged, "x-forwarded-host": "evil.example"}
             transport = httpx.HTTPTransport(local_address=address)

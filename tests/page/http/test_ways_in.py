@@ -178,6 +178,7 @@ def test_the_tables_numbers_are_the_programs() -> None:
     """Every figure of the table stands in a constant, so that neither changes without the other."""
     told = {way: " ".join(rest) for way, *rest in rows()}
     all_of_it = " ".join(told.values())
+    tickets = admission.MAX_SERVED + admission.MAX_WAITING
     for number in (
         f"{request_filter.MAX_EVENT_BYTES // MB} MB",
         f"{request_filter.MAX_BODY_BYTES // MB} MB",
@@ -187,9 +188,9 @@ def test_the_tables_numbers_are_the_programs() -> None:
         f"{sessions.MAX_UNREAD_BYTES // MB} MB for all, for a minute",
         f"{sessions.MAX_SESSIONS:,} sessions",
         f"{application.MAX_EVENTS} events, {sessions.EVENTS_OF_AN_ADDRESS}",
-        f"{admission.RUNS + admission.WAITING} places in line, {(admission.RUNS + admission.WAITING) // 2}",
-        f"served {admission.RUNS * 3 // 4} of {admission.RUNS}",
-        f"{admission.LONG_AT_ONCE} long ones",
+        f"{tickets} places in line, {tickets // 2}",
+        f"served {admission.MAX_SERVED * 3 // 4} of {admission.MAX_SERVED}",
+        f"{admission.MAX_LONG} long ones",
         f"and {sessions.FILES_OF_AN_ADDRESS} events of an address",
         f"an address of {request_filter.MAX_ADDRESS_BYTES} bytes",
         f"{connections.MAX_CONNECTIONS:,} connections, {connections.MAX_CONNECTIONS // 2}",
