@@ -19,7 +19,7 @@ from decoding.engines import Engine, is_server
 from decoding.errors import RequestError
 from decoding.models.catalogue import Entry, offered
 from decoding.models.lent import zero_gpu
-from decoding.models.malloc import few_heaps
+from decoding.models.malloc import limit_arenas
 from decoding.models.resources import free_memory, limit_memory, resident_bytes
 from decoding.models.starter import STARTER_ID
 from decoding.serving.memory_budget import MemoryBudget
@@ -246,7 +246,7 @@ def main() -> None:
     chosen = settings()
     entries = entries_of(chosen)
     options.check_listening(chosen.host, chosen.port)
-    few_heaps()
+    limit_arenas()
     sys.setswitchinterval(TURN_SECONDS)
     first = next(iter(entries))
     registry = _model_registry(chosen, entries)

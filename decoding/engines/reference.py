@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from decoding.models.catalogue import Entry
-from decoding.models.malloc import give_back
+from decoding.models.malloc import trim_memory
 
 KEEP_SECONDS = 300.0
 """After so long without being asked for it is given back."""
@@ -42,4 +42,4 @@ class Reference:
             time.sleep(left)
         with self._lock:
             self._network = None  # whoever works with it holds it until then
-        give_back()
+        trim_memory()

@@ -9,7 +9,7 @@ _ARENA_MAX = -8
 """M_ARENA_MAX of malloc.h."""
 
 
-def few_heaps() -> bool:
+def limit_arenas() -> bool:
     """Have all threads share two heaps.
 
     It gives threads up to eight heaps a core, and each keeps what was freed in it. The server's threads come and go, so
@@ -21,7 +21,7 @@ def few_heaps() -> bool:
         return False
 
 
-def give_back() -> bool:
+def trim_memory() -> bool:
     """Have the system take back what is free in the heaps, wherever in them it lies.
 
     Rows and caches of many sizes come and go, and what lives on between them keeps a heap from shrinking by itself.

@@ -20,7 +20,7 @@ from typing import Any
 
 from decoding import cancellation
 from decoding.errors import BusyError
-from decoding.models.malloc import give_back
+from decoding.models.malloc import trim_memory
 from decoding.serving import memory_budget
 from decoding.serving.admission import AdmissionQueue, Visitor, sharing_message, waiting_message
 
@@ -71,7 +71,7 @@ async def stream_updates(
         except BaseException as error:
             end = _End(error)
         if queue.served <= 1:
-            give_back()  # else the process would keep the memory of a search
+            trim_memory()  # else the process would keep the memory of a search
         _call_in_loop(loop, queue.leave, ticket)
         _call_in_loop(loop, incoming.put_nowait, end)
 

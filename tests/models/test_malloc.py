@@ -10,8 +10,8 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_threads_share_two_heaps() -> None:
     program = """
 import ctypes, platform, sys, threading
-from decoding.models.malloc import few_heaps
-few = few_heaps()
+from decoding.models.malloc import limit_arenas
+few = limit_arenas()
 assert few == (platform.libc_ver()[0] == "glibc")
 libc = ctypes.CDLL(None)
 libc.malloc.restype = ctypes.c_void_p
@@ -38,7 +38,7 @@ else:
 def test_what_is_free_below_something_that_lives_is_given_back() -> None:
     program = """
 import ctypes, platform, psutil
-from decoding.models.malloc import give_back
+from decoding.models.malloc import trim_memory
 libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
 def resident():
@@ -50,7 +50,7 @@ for block in blocks:
 for block in blocks[:-1]:
     libc.free(block)
 held = resident() - before
-asked = give_back()
+asked = trim_memory()
 assert asked == (platform.libc_ver()[0] == "glibc")
 left = resident() - before
 assert not asked or held > 150 and left < 30, (held, left)

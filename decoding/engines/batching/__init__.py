@@ -1,1 +1,1 @@
-"""Many runs that share the forward passes of one network."""
+"""Continuous batching: many runs share the forward passes of one network."""

@@ -1,7 +1,7 @@
-"""The engine of many visitors: the engine of this process, its forward passes shared and taken in turn.
+"""The batched engine: many runs share the forward passes of one local engine.
 
-Owns nothing but the seam: `worker` decodes, and everything else is the engine's own. Only the page uses it; the
-library, the terminal and the benchmark keep the plain one, which has no thread.
+Owns the connection between a local engine, its worker and the lock of its passes; `worker` decodes. Only the page uses
+it. The library, the terminal and the benchmark use the local engine, which has no thread.
 """
 
 import weakref
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from decoding.engines.batching.fair_lock import FairLock, FairNetwork, take_turns
+from decoding.engines.batching.fair_lock import FairLock, FairNetwork, serialize_forward
 from decoding.engines.batching.worker import Worker
 from decoding.engines.local import LocalEngine
 from decoding.engines.network import Network
@@ -17,7 +17,7 @@ from decoding.record.step import NO_PICKS, StepScores
 
 
 class BatchedEngine:
-    """See `decoding.engines.Engine`. Many threads may use it at once."""
+    """See `decoding.engines.Engine`. Thread-safe: any number of runs may iterate `steps` at the same time."""
 
     def __init__(self, engine: LocalEngine) -> None:
         self.info = engine.info
@@ -29,7 +29,7 @@ class BatchedEngine:
         self.beginning_id = engine.beginning_id
         self._engine = engine
         self.lock = FairLock()
-        """Whoever makes a pass of the same weights by another way takes this lock for it."""
+        """Code that runs the same weights in another way (the transformers reference) holds this lock for a pass."""
         engine.network = FairNetwork(engine.network, self.lock)
         self.worker = Worker(engine)
         self.reference = self._reference if engine.reference else None
@@ -56,16 +56,16 @@ class BatchedEngine:
 
     @property
     def network(self) -> Network:
-        """The network of `decoding.engines.network`, whose passes take their turn."""
+        """See `decoding.engines.network.Network`; its passes are serialized by `lock`."""
         return self._engine.network
 
     def _reference(self) -> Any:
-        """See `LocalEngine.reference`; its passes take their turn with the batch's."""
+        """See `LocalEngine.reference`; its passes are serialized with those of the batch."""
         assert self._engine.reference
         network = self._engine.reference()
         if network not in self._references:
             self._references.add(network)
-            take_turns(network, self.lock)
+            serialize_forward(network, self.lock)
         return network
 
     def score(self, token_ids: Sequence[int], continuation_ids: Sequence[int], *, top_k: int) -> Iterator[StepScores]:

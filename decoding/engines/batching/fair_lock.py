@@ -1,7 +1,7 @@
-"""One forward pass at a time, first come, first served.
+"""A fair lock: one forward pass at a time, first come, first served.
 
-Owns the queue before a network: the batch, a beam search, a scored text and a proof all pass here, each for one pass at
-a time, so none waits longer than one pass of each of the others. Knows no run and no cache.
+Owns the queue of threads before a network. The batch, a beam search, a scored text and a proof take the lock for one
+pass at a time, so none waits longer than one pass of each of the others. Knows no run and no cache.
 """
 
 import functools
@@ -16,8 +16,9 @@ from decoding.record.step import StepScores
 
 
 class FairLock:
-    """A lock that is handed on in the order of asking; `threading.Lock` promises no order, and a thread that asks
-    again at once would nearly always get it. The thread that holds it may take it again.
+    """A reentrant lock that threads get in the order in which they ask.
+
+    `threading.Lock` promises no order: a thread that releases it and asks again at once would nearly always get it.
     """
 
     def __init__(self) -> None:
@@ -34,7 +35,7 @@ class FairLock:
                 return
             mine = threading.Event()
             self._waiting.append((me, mine))
-        mine.wait()  # it is handed over taken
+        mine.wait()  # `__exit__` hands the lock over without releasing it in between
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
@@ -49,13 +50,13 @@ class FairLock:
 
 
 class FairNetwork:
-    """A network whose passes wait for their turn, and are not begun for a visitor who has left."""
+    """A network whose passes hold the lock. A pass for a visitor who has left raises WorkCancelledError instead."""
 
     def __init__(self, network: Network, lock: FairLock) -> None:
         self._network, self._lock = network, lock
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._network, name)  # facts, which need no turn
+        return getattr(self._network, name)  # facts need no lock
 
     def read(self, token_ids: Sequence[int], cache: Cache | None, *, last: int = 1) -> tuple[Any, Cache]:
         raise_if_cancelled()
@@ -80,16 +81,16 @@ class _FairBatch:
             return self._batch.step(ids)
 
 
-def take_turns(network: Any, lock: FairLock) -> None:
-    """From here on every call of a transformers network's `forward` waits for its turn, and is not begun for a visitor
-    who has left: also those that transformers' own searches make on a shallow copy of it.
+def serialize_forward(network: Any, lock: FairLock) -> None:
+    """Make every call of a transformers network's `forward` hold the lock, and raise WorkCancelledError for a visitor
+    who has left. This includes the calls of transformers' own searches on a shallow copy of the network.
     """
     forward = network.forward
 
     @functools.wraps(forward)  # transformers reads its signature
-    def one_pass(*args: Any, **options: Any) -> Any:
+    def locked_forward(*args: Any, **options: Any) -> Any:
         raise_if_cancelled()
         with lock:
             return forward(*args, **options)
 
-    network.forward = one_pass
+    network.forward = locked_forward

@@ -1,16 +1,16 @@
-"""Who reads next: the scheduler of one network's sequences.
+"""The scheduler: which sequences of one network join the batch, and which prompts are read next.
 
 Owns the order of arrival and the plan of a round: which prompts are read and how far, which sequences share the pass,
-which have one of their own. It is a function of what it is told: no thread, no tensor, no clock. `worker` carries the
-plans out.
+and which have a pass of their own. It is a pure function of its state: no thread, no tensor, no clock. `worker` carries
+the plans out.
 
-- **Prompts** are read in pieces while others wait. The oldest prompt has a piece in every round, so that it comes to
-  its end; what is left of the round's ids goes to the shortest, so that a long prompt does not keep a short one
-waiting.
-- **Sharing** begins where a pass for all is faster than one for each (`fewest_rows`), has room for `max_rows`, and
-  finds the memory. Whoever finds no room decodes alone. A sequence that is left over decodes alone, as if nobody had
-been here.
-- **A shared pass that failed** is not tried again until all who are here have ended; one that changed a number, never.
+- **Prefill is chunked** while several sequences are present. The oldest prompt gets a chunk in every round, so that it
+  always finishes. The rest of the round's ids goes to the shortest prompts, so that a long prompt does not delay a
+  short one.
+- **Sequences share a pass** if there are at least `fewest_rows` of them (then one pass for all is faster than one for
+  each), at most `max_rows`, and enough memory. The others decode alone.
+- **A shared pass that failed** is not tried again before all present sequences have ended. If it changed a number, it
+  is never tried again.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -19,13 +19,13 @@ from dataclasses import dataclass
 from decoding.engines.batching.sequence import SequenceStatus, TokenSequence
 
 MAX_ROWS = 32
-PIECE = 128
-"""The most ids that one pass reads of a prompt while others wait: half of a round's, so that the oldest prompt, however
-long, leaves room for a short one.
+PREFILL_CHUNK = 128
+"""The most ids of a prompt that one pass reads while other sequences wait: half of a round's ids, so that the oldest
+prompt, however long, leaves room for a short one.
 """
 IDS_PER_ROUND = 256
 SHORT_PROMPT = 32
-"""A shorter prompt counts for so many ids: it costs little less."""
+"""A prompt shorter than this counts as this many ids, because a pass over it costs little less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +33,16 @@ class Limits:
     max_rows: int = MAX_ROWS
     fewest_rows: int = 2
     max_read: int | None = 512
-    """The most ids that one pass reads of a prompt while nobody else is here; None: prompts are read in one pass."""
-    piece: int = PIECE
+    """The most ids of a prompt that one pass reads for a single sequence; None: a prompt is always read in one pass."""
+    chunk: int = PREFILL_CHUNK
     ids_per_round: int = IDS_PER_ROUND
     can_share: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What is done next, in this order: `prefill` reads so many ids of each prompt, `leave` and `join` change the
-    batch, then there is one pass for `rows`, and one for each of `alone`.
+    """What the worker does next, in this order: `prefill` reads a number of ids of each prompt, `leave` and `join`
+    change the batch, then one pass decodes all `rows`, and one pass each decodes those of `alone`.
     """
 
     prefill: tuple[tuple[TokenSequence, int], ...] = ()
@@ -57,7 +57,7 @@ class Scheduler:
         self._limits = limits
         self._may_share, self._share_again = limits.can_share, True
         self.sequences: list[TokenSequence] = []
-        """Those that are not finished, in order of arrival."""
+        """The sequences that are not finished, in order of arrival."""
 
     def add(self, sequence: TokenSequence) -> None:
         self.sequences.append(sequence)
@@ -68,15 +68,15 @@ class Scheduler:
         if not self.sequences:
             self._share_again = True
 
-    def done(self, end_ids: Collection[int]) -> list[TokenSequence]:
-        """The sequences that nobody waits for any more, or that have ended."""
+    def ended(self, end_ids: Collection[int]) -> list[TokenSequence]:
+        """The sequences that have ended, or that no reader waits for any more."""
         return [sequence for sequence in self.sequences if sequence.is_done(end_ids)]
 
     def batch_failed(self, *, changes_numbers: bool) -> None:
-        """The shared pass raised: its sequences are read anew, alone."""
+        """Record that the shared pass raised: its sequences are read again from the start, each alone."""
         self._share_again = False
         self._may_share = self._may_share and not changes_numbers
-        for sequence in self._with(SequenceStatus.IN_BATCH):
+        for sequence in self._with_status(SequenceStatus.IN_BATCH):
             sequence.restart()
 
     @property
@@ -84,8 +84,8 @@ class Scheduler:
         return self._may_share and self._share_again
 
     def plan(self, has_room: Callable[[Sequence[int]], bool]) -> Round:
-        """The next round. `has_room` says whether sequences of these lengths find memory in the batch."""
-        rows, alone = self._with(SequenceStatus.IN_BATCH), self._with(SequenceStatus.ALONE)
+        """The next round. `has_room` says whether the batch has memory for more sequences of these lengths."""
+        rows, alone = self._with_status(SequenceStatus.IN_BATCH), self._with_status(SequenceStatus.ALONE)
         join: list[TokenSequence] = []
         leave: list[TokenSequence] = []
         if self.is_sharing and len(rows) + len(alone) >= self._limits.fewest_rows:
@@ -106,24 +106,24 @@ class Scheduler:
         )
 
     def _prefill(self) -> list[tuple[TokenSequence, int]]:
-        waiting = [sequence for sequence in self._with(SequenceStatus.WAITING) if sequence.wanted]
+        waiting = [sequence for sequence in self._with_status(SequenceStatus.WAITING) if sequence.wanted_steps]
         if len(self.sequences) == 1:
-            return [(sequence, self._piece(sequence, alone=True)) for sequence in waiting]
+            return [(sequence, self._chunk_size(sequence, alone=True)) for sequence in waiting]
         chosen: list[tuple[TokenSequence, int]] = []
         ids = self._limits.ids_per_round
         for sequence in [*waiting[:1], *sorted(waiting[1:], key=lambda sequence: len(sequence.unread))]:
             if ids <= 0:
                 break
-            piece = self._piece(sequence, alone=False)
-            chosen.append((sequence, piece))
-            ids -= max(piece, SHORT_PROMPT)
+            chunk = self._chunk_size(sequence, alone=False)
+            chosen.append((sequence, chunk))
+            ids -= max(chunk, SHORT_PROMPT)
         return chosen
 
-    def _piece(self, sequence: TokenSequence, *, alone: bool) -> int:
+    def _chunk_size(self, sequence: TokenSequence, *, alone: bool) -> int:
         if self._limits.max_read is None:
             return len(sequence.unread)
-        most = self._limits.max_read if alone else min(self._limits.piece, self._limits.max_read)
+        most = self._limits.max_read if alone else min(self._limits.chunk, self._limits.max_read)
         return min(len(sequence.unread), most)
 
-    def _with(self, status: SequenceStatus) -> list[TokenSequence]:
+    def _with_status(self, status: SequenceStatus) -> list[TokenSequence]:
         return [sequence for sequence in self.sequences if sequence.status is status]

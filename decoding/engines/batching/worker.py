@@ -1,12 +1,13 @@
 """The worker: the thread that carries out the scheduler's rounds on a network.
 
-Owns the thread, the batch and the caches; readers wait for steps, and never touch the network. All that readers and the
-worker share is guarded by `_lock`.
+Owns the thread, the batch and the caches. Readers wait for steps and never touch the network; `_lock` guards what they
+share with the worker.
 
-- **Equal requests** are one sequence: whoever asks for what is being decoded reads along from its beginning, and
-  whoever wants more steps prolongs it. What was decoded stays in the engine's prefix cache, within its bounds.
-- **Leaving.** A sequence without a reader is dropped before the next round.
-- **A pass that fails** ends its own sequence; a shared one is not tried again, and its sequences are read anew alone.
+- **Equal requests** share one sequence: a later reader gets its steps from the first one on, and a reader who wants
+  more steps extends it. Decoded steps stay in the engine's prefix cache, within its limits.
+- **Leaving.** A sequence without readers is dropped before the next round.
+- **A pass that fails** ends its own sequence. A shared pass that fails is not tried again; its sequences are read from
+  the start, each alone.
 """
 
 import logging
@@ -19,18 +20,20 @@ from decoding.engines.batching.sequence import SequenceStatus, TokenSequence
 from decoding.engines.local import LocalEngine
 from decoding.engines.network import Logits, RunningBatch
 from decoding.errors import ModelError
-from decoding.models.malloc import give_back
+from decoding.models.malloc import trim_memory
 from decoding.models.resources import OUT_OF_MEMORY, free_memory, is_out_of_memory, left_to_us
 from decoding.record.step import StepScores
 
 _log = logging.getLogger(__name__)
 _CHECK_SECONDS = 0.2
-"""How often a reader that waits looks whether it has left."""
+"""How often a waiting reader checks whether its visitor has left."""
 
 
 class Worker:
-    """See above. `engine` is the engine of one run at a time, whose network, end of text and prefix cache these are;
-    `free` says how much memory there is (None: unknown).
+    """Decodes the sequences of many readers with the network, end-of-text ids and prefix cache of `engine`.
+
+    `max_rows` bounds the batch; `free` returns the free memory in bytes (None: unknown). `join`, `step` and `leave` are
+    thread-safe.
     """
 
     def __init__(
@@ -38,24 +41,27 @@ class Worker:
     ) -> None:
         self._engine, self._network, self._max_rows, self._free = engine, engine.network, max_rows, free
         self._lock = threading.Lock()
-        self._news = threading.Condition(self._lock)
+        self._changed = threading.Condition(self._lock)
         self._thread: threading.Thread | None = None
         self._batch: RunningBatch | None = None
         self._scheduler = self._new_scheduler()
         self.reused = 0
-        """Readers that were served, in whole or in part, from what another run decoded."""
+        """Readers that were served, in whole or in part, from the steps of another run."""
 
     # ---- readers
 
     def join(self, prompt_ids: Sequence[int], *, steps: int, top_k: int, forced: Mapping[int, int]) -> TokenSequence:
-        """A sequence to read from its first step, at least `steps` long unless it ends by itself; `leave` it in the
-        end. Raises ModelError through `step` where a pass fails.
+        """Add a reader of the run from `prompt_ids` (shape: (ids,)) with `forced` picks, which waits for `steps` steps.
+
+        Returns its sequence, which other readers may share, and which may hold more than `steps` steps, or fewer if the
+        text ends. The caller reads it with `step` and must `leave` it. Does not wait and does not compute; an error of
+        a pass is raised by `step`. Thread-safe.
         """
         ids = tuple(prompt_ids)
-        if sequence := self._read_along(ids, steps, top_k, forced):
+        if sequence := self._join_existing(ids, steps, top_k, forced):
             return sequence
         recalled = self._engine.prefix_cache.recall(ids, forced, max_new_tokens=steps, top_k=top_k)  # copies: no lock
-        if sequence := self._read_along(ids, steps, top_k, forced):  # another reader was faster
+        if sequence := self._join_existing(ids, steps, top_k, forced):  # another reader was faster
             return sequence
         sequence = TokenSequence(ids, dict(forced), top_k, [steps])
         if recalled:
@@ -76,7 +82,7 @@ class Worker:
         with self._lock:
             while len(sequence.steps) <= index and sequence.status is not SequenceStatus.FINISHED:
                 raise_if_cancelled()
-                self._news.wait(_CHECK_SECONDS)
+                self._changed.wait(_CHECK_SECONDS)
             if index < len(sequence.steps):
                 return sequence.steps[index]
             if sequence.error:
@@ -84,34 +90,34 @@ class Worker:
             return None
 
     def leave(self, sequence: TokenSequence, *, steps: int) -> None:
-        """One reader less, who waited for so many steps."""
+        """Remove a reader that waited for `steps` steps. Thread-safe."""
         with self._lock:
-            sequence.wanted.remove(steps)
+            sequence.wanted_steps.remove(steps)
 
-    def _read_along(
+    def _join_existing(
         self, ids: tuple[int, ...], steps: int, top_k: int, forced: Mapping[int, int]
     ) -> TokenSequence | None:
         with self._lock:
             for sequence in self._scheduler.sequences:
                 if sequence.has_prefix_of(ids, forced, top_k):
-                    sequence.wanted.append(steps)
+                    sequence.wanted_steps.append(steps)
                     self.reused += 1
                     return sequence
         return None
 
     def _start(self) -> None:
         if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="batch", daemon=True)
+            self._thread = threading.Thread(target=self._run, name="batch", daemon=True)
             self._thread.start()
 
     # ---- the worker's own thread
 
-    def _work(self) -> None:
+    def _run(self) -> None:
         try:
-            while self.round():
+            while self.run_round():
                 pass
-            give_back()  # caches of many sizes came and went
-        except BaseException as error:  # a bug; no reader may wait for ever
+            trim_memory()  # caches of many sizes came and went
+        except BaseException as error:  # a bug: end all sequences, so that no reader waits for ever
             _log.exception("the batch failed")
             with self._lock:
                 self._thread, self._batch = None, None
@@ -119,31 +125,31 @@ class Worker:
                     sequence.error = RuntimeError(f"the batch failed: {error!r:.200}")
                     self._scheduler.finish(sequence)
                 self._scheduler = self._new_scheduler()
-                self._news.notify_all()
+                self._changed.notify_all()
 
-    def round(self) -> bool:
-        """One round of the scheduler; False where there is nothing to do, and the thread ends."""
+    def run_round(self) -> bool:
+        """Carry out one round of the scheduler. Returns False if there is nothing to do and the thread ends."""
         with self._lock:
-            for sequence in self._scheduler.done(self._engine.end_ids):
+            for sequence in self._scheduler.ended(self._engine.end_ids):
                 self._finish(sequence)
             if not self._scheduler.sequences:
                 self._thread, self._batch = None, None
                 return False
             plan = self._scheduler.plan(self._has_room)
         for sequence, count in plan.prefill:
-            if sequence.wanted:  # its reader may have left in this round
+            if sequence.wanted_steps:  # its reader may have left in this round
                 self._read(sequence, count)
         for sequence in plan.leave:
-            self._take_out(sequence)
-        in_batch = [sequence for sequence in plan.rows if sequence not in plan.join or self._put_in(sequence)]
+            self._remove(sequence)
+        in_batch = [sequence for sequence in plan.rows if sequence not in plan.join or self._insert(sequence)]
         if in_batch:
-            self._step_together(in_batch)
+            self._step_batch(in_batch)
         for sequence in (*plan.alone, *(s for s in plan.join if s.status is SequenceStatus.ALONE)):
             self._read(sequence, len(sequence.unread))
         return True
 
     def _has_room(self, lengths: Sequence[int]) -> bool:
-        """Whether sequences of these lengths may join: twice their memory has to be free."""
+        """Whether sequences of these lengths may join the batch: twice the memory they need has to be free."""
         if self._batch is None:
             self._batch = self._network.new_batch(self._max_rows)
         free = self._free()
@@ -161,7 +167,7 @@ class Worker:
         if not sequence.unread:
             self._append(sequence, logits[-1])
 
-    def _put_in(self, sequence: TokenSequence) -> bool:
+    def _insert(self, sequence: TokenSequence) -> bool:
         assert self._batch
         try:
             sequence.row = self._batch.insert(sequence.cache)
@@ -173,12 +179,12 @@ class Worker:
         sequence.cache, sequence.status = None, SequenceStatus.IN_BATCH
         return True
 
-    def _take_out(self, sequence: TokenSequence) -> None:
+    def _remove(self, sequence: TokenSequence) -> None:
         assert self._batch
         sequence.cache = self._batch.remove(sequence.row)
         sequence.row, sequence.status = -1, SequenceStatus.ALONE
 
-    def _step_together(self, sequences: Sequence[TokenSequence]) -> None:
+    def _step_batch(self, sequences: Sequence[TokenSequence]) -> None:
         assert self._batch
         try:
             logits = self._batch.step({sequence.row: sequence.unread[0] for sequence in sequences})
@@ -201,7 +207,7 @@ class Worker:
             sequence.append(step)
             if sequence.is_done(self._engine.end_ids):
                 self._finish(sequence)
-            self._news.notify_all()
+            self._changed.notify_all()
 
     def _fail(self, sequence: TokenSequence, error: Exception) -> None:
         if is_out_of_memory(error):
@@ -209,12 +215,14 @@ class Worker:
         with self._lock:
             sequence.error = error
             self._finish(sequence)
-            self._news.notify_all()
+            self._changed.notify_all()
 
     def _finish(self, sequence: TokenSequence) -> None:
-        """Under the lock, so that a run like this one reads along, or else finds it in the prefix cache."""
+        """End a sequence. The caller holds the lock, so that an equal request finds the sequence here or in the prefix
+        cache.
+        """
         if sequence.status is SequenceStatus.IN_BATCH:
-            self._take_out(sequence)
+            self._remove(sequence)
         if sequence.error is None:
             self._engine.prefix_cache.keep(sequence.prompt_ids, sequence.steps, sequence.cache, top_k=sequence.top_k)
         sequence.cache = None

@@ -17,7 +17,7 @@ from pathlib import Path
 from decoding.engines.onnx.graph_files import GraphFiles
 from decoding.engines.onnx.proof import prove_same
 from decoding.engines.onnx.session import Session, Threads
-from decoding.models.malloc import give_back
+from decoding.models.malloc import trim_memory
 from decoding.models.resources import free_memory
 
 CROWD_ROWS = 6
@@ -79,7 +79,7 @@ class Crowd:
             time.sleep(left)
         with self._lock:
             self._session = self._keeper = None
-        give_back()
+        trim_memory()
 
     def _make(self) -> Session:
         """The graph lies on the disk only until the session has read it."""

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from anyio import CapacityLimiter, create_task_group, to_thread
 
-from decoding.models.malloc import give_back
+from decoding.models.malloc import trim_memory
 from decoding.page.http.bodies import RefusedError
 
 Done = TypeVar("Done")
@@ -42,7 +42,7 @@ class Pool:
             self._here[address] -= 1
             self._here += Counter()  # forget who has none any more
             if not self._here:
-                give_back()  # a run in Python's objects is many times as large as its bytes
+                trim_memory()  # a run in Python's objects is many times as large as its bytes
 
     @staticmethod
     async def _in_turn(

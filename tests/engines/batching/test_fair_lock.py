@@ -9,7 +9,7 @@ import pytest
 
 from decoding import cancellation
 from decoding.cancellation import WorkCancelledError
-from decoding.engines.batching.fair_lock import FairLock, take_turns
+from decoding.engines.batching.fair_lock import FairLock, serialize_forward
 
 
 def test_first_come_first_served() -> None:
@@ -60,7 +60,7 @@ def a_network() -> Any:
 
 def test_a_failed_pass_hands_its_turn_on_and_the_signature_stays() -> None:
     network = a_network()
-    take_turns(network, FairLock())
+    serialize_forward(network, FairLock())
     with pytest.raises(TypeError):
         network.forward(wrong=1)
     assert network.forward(input_ids=7) == 7
@@ -69,7 +69,7 @@ def test_a_failed_pass_hands_its_turn_on_and_the_signature_stays() -> None:
 
 def test_work_ends_where_nobody_waits_for_it() -> None:
     network, left, outcome = a_network(), threading.Event(), []
-    take_turns(network, FairLock())
+    serialize_forward(network, FairLock())
 
     def work() -> None:
         cancellation.bind(left)

@@ -11,7 +11,7 @@ from decoding.engines.batching.sequence import SequenceStatus, TokenSequence
 from decoding.record.step import StepScores
 
 STEP = StepScores((7, 8), (-0.5, -1.5), 1.0)
-LIMITS = Limits(max_rows=4, fewest_rows=2, max_read=100, piece=10, ids_per_round=40)
+LIMITS = Limits(max_rows=4, fewest_rows=2, max_read=100, chunk=10, ids_per_round=40)
 
 
 def waiting(length: int, *, read: int = 0) -> TokenSequence:
@@ -71,7 +71,7 @@ def test_long_prompts_leave_room_for_a_short_one_that_comes_last() -> None:
 
 def test_a_prompt_without_a_reader_is_not_read() -> None:
     left = waiting(5)
-    left.wanted.clear()
+    left.wanted_steps.clear()
     assert scheduler(left, waiting(9)).plan(always).prefill[0][1] == 9
 
 
@@ -160,7 +160,7 @@ def test_a_shared_pass_that_failed(changes_numbers: bool) -> None:
 def test_whatever_is_here_nobody_is_forgotten(
     here: list[tuple[str, int]], max_rows: int, fewest: int, room: int
 ) -> None:
-    limits = Limits(max_rows=max_rows, fewest_rows=min(fewest, max_rows), max_read=100, piece=10, ids_per_round=40)
+    limits = Limits(max_rows=max_rows, fewest_rows=min(fewest, max_rows), max_read=100, chunk=10, ids_per_round=40)
     batch = [length for kind, length in here if kind == "batch"]
     kinds = {"waiting": waiting, "alone": decoding_alone, "batch": in_batch}
     sequences = [kinds[kind](length) for kind, length in here if kind != "batch"]

@@ -22,7 +22,7 @@ from decoding.engines.batching.sequence import SequenceStatus, TokenSequence
 from decoding.engines.batching.worker import Worker
 from decoding.engines.local import LocalEngine
 from decoding.engines.prefix_cache import PrefixCache
-from decoding.engines.torch import batched_cache as rows_module
+from decoding.engines.torch import batched_cache as batched_cache
 from decoding.engines.torch.engine import load as load_torch
 from decoding.errors import ModelError
 from decoding.record.step import StepScores
@@ -52,14 +52,14 @@ def in_batch(worker: Worker) -> int:
     return sum(s.status is SequenceStatus.IN_BATCH for s in worker._scheduler.sequences)
 
 
-class ByHand(Worker):
+class ManualWorker(Worker):
     """A batch whose rounds the test makes."""
 
     def _start(self) -> None:
         pass
 
-    def to_the_end(self) -> None:
-        while self.round():
+    def run_to_end(self) -> None:
+        while self.run_round():
             pass
 
 
@@ -74,21 +74,21 @@ class Reader:
     sequence: TokenSequence | None = None
     got: list[StepScores] = field(default_factory=list)
 
-    def join(self, batch: Worker) -> "Reader":
-        self.sequence = batch.join(self.token_ids, steps=self.steps, top_k=self.top_k, forced=self.forced)
+    def join(self, worker: Worker) -> "Reader":
+        self.sequence = worker.join(self.token_ids, steps=self.steps, top_k=self.top_k, forced=self.forced)
         return self
 
-    def read(self, batch: Worker) -> None:
+    def read(self, worker: Worker) -> None:
         """What is there, without waiting."""
         assert self.sequence
         while len(self.got) < min(self.steps, len(self.sequence.steps)):
-            readout = batch.step(self.sequence, len(self.got))
+            readout = worker.step(self.sequence, len(self.got))
             assert readout
             self.got.append(readout)
 
-    def leave(self, batch: Worker) -> None:
+    def leave(self, worker: Worker) -> None:
         assert self.sequence
-        batch.leave(self.sequence, steps=self.steps)
+        worker.leave(self.sequence, steps=self.steps)
 
     def check(self, alone: LocalEngine) -> None:
         """Hold what was read against the same run of an engine that shares nothing and remembers nothing."""
@@ -127,8 +127,8 @@ EVENTS = st.lists(st.one_of(READERS, st.integers(-3, -1), st.integers(1, 6)), mi
 def test_whoever_comes_and_goes_every_run_is_the_run_alone(
     tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch, architecture: str
 ) -> None:
-    monkeypatch.setattr(rows_module, "COLUMNS", 5)  # so that the tensors are laid out often
-    limits(monkeypatch, piece=16, ids_per_round=64)  # and prompts read in pieces
+    monkeypatch.setattr(batched_cache, "COLUMNS", 5)  # so that the tensors are laid out often
+    limits(monkeypatch, chunk=16, ids_per_round=64)  # and prompts read in pieces
     engine, alone = load(tiny_folder(architecture)), load(tiny_folder(architecture))
     most = 0
 
@@ -137,30 +137,30 @@ def test_whoever_comes_and_goes_every_run_is_the_run_alone(
     def drive(events: list[Reader | int]) -> None:
         nonlocal most
         engine.prefix_cache = PrefixCache(engine.network)
-        batch = ByHand(engine, max_rows=6)
+        worker = ManualWorker(engine, max_rows=6)
         here: list[Reader] = []
         for event in events:
             if isinstance(event, Reader):
                 last = max(0, tiny_models.CONTEXT - len(event.token_ids))
                 steps = min(event.steps, last)
                 picks = {step: token_id for step, token_id in event.forced.items() if step < steps}
-                here.append(Reader(event.token_ids, steps, event.top_k, picks).join(batch))
+                here.append(Reader(event.token_ids, steps, event.top_k, picks).join(worker))
             elif event < 0 and here:
                 gone = here.pop(event % len(here))
-                gone.leave(batch)
+                gone.leave(worker)
                 gone.check(alone)
             for _ in range(event if isinstance(event, int) and event > 0 else 0):
-                batch.round()
-                most = max(most, in_batch(batch))
+                worker.run_round()
+                most = max(most, in_batch(worker))
                 for reader in here:
-                    reader.read(batch)
-        batch.to_the_end()
+                    reader.read(worker)
+        worker.run_to_end()
         for reader in here:
-            reader.read(batch)
+            reader.read(worker)
             assert len(reader.got) == reader.steps
             reader.check(alone)
-        assert not batch._scheduler.sequences
-        assert batch._batch is None
+        assert not worker._scheduler.sequences
+        assert worker._batch is None
 
     drive()
     assert most == 0 if architecture == "mamba" else most >= 2
@@ -188,20 +188,20 @@ def reader(first: int, steps: int = 6, *, length: int = 5, top_k: int = 3) -> Re
     return Reader(list(range(first, first + length)), steps, top_k, {})
 
 
-def joined(batch: Worker, *readers: Reader) -> list[Reader]:
-    return [each.join(batch) for each in readers]
+def join_all(worker: Worker, *readers: Reader) -> list[Reader]:
+    return [each.join(worker) for each in readers]
 
 
 def test_runs_share_their_passes(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = load(tiny_folder("llama"))
     passes = Passes(engine, monkeypatch)
-    batch = ByHand(engine)
-    readers = joined(batch, reader(1), reader(50, length=3), reader(90, length=4))
-    batch.to_the_end()
+    worker = ManualWorker(engine)
+    readers = join_all(worker, reader(1), reader(50, length=3), reader(90, length=4))
+    worker.run_to_end()
     # Each prompt; then a pass for all, in which the shortest and the longest row are read alone as well, once.
     assert passes.shapes == [(1, 5), (1, 3), (1, 4), (3, 1), (1, 1), (1, 1), *[(3, 1)] * 4]
     for each in readers:
-        each.read(batch)
+        each.read(worker)
         assert len(each.got) == 6
 
 
@@ -213,57 +213,57 @@ def test_a_run_alone_is_the_plain_run_bit_for_bit(tiny_folder: Folder) -> None:
 
 def test_who_is_left_behind_goes_on_alone(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = load(tiny_folder("gemma3_text"))
-    batch = ByHand(engine)
-    long, short = joined(batch, reader(1, 12), reader(50, 3))
+    worker = ManualWorker(engine)
+    long, short = join_all(worker, reader(1, 12), reader(50, 3))
     passes = Passes(engine, monkeypatch)
-    batch.to_the_end()
+    worker.run_to_end()
     assert passes.shapes[-9:] == [(1, 1)] * 9
-    assert in_batch(batch) == 0
+    assert in_batch(worker) == 0
     for each in (long, short):
-        each.read(batch)
+        each.read(worker)
         each.check(load(tiny_folder("gemma3_text")))
 
 
 def test_a_run_that_is_left_costs_no_further_pass(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = load(tiny_folder("llama"))
-    batch = ByHand(engine)
-    one, other = joined(batch, reader(1, 20), reader(50, 20))
-    batch.round()
+    worker = ManualWorker(engine)
+    one, other = join_all(worker, reader(1, 20), reader(50, 20))
+    worker.run_round()
     passes = Passes(engine, monkeypatch)
-    one.leave(batch)
-    batch.round()
+    one.leave(worker)
+    worker.run_round()
     assert passes.shapes == [(1, 1)]  # the other's, alone
-    other.leave(batch)
-    assert not batch.round()
+    other.leave(worker)
+    assert not worker.run_round()
     assert len(passes.shapes) == 1
 
 
 def test_a_prompt_that_nobody_waits_for_is_not_read(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = load(tiny_folder("llama"))
     passes = Passes(engine, monkeypatch)
-    batch = ByHand(engine)
-    joined(batch, reader(1))[0].leave(batch)
-    assert not batch.round()
+    worker = ManualWorker(engine)
+    join_all(worker, reader(1))[0].leave(worker)
+    assert not worker.run_round()
     assert passes.shapes == []
 
 
 def test_a_long_prompt_is_read_in_pieces_between_the_steps_of_others(
     tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    limits(monkeypatch, piece=8, ids_per_round=8)
+    limits(monkeypatch, chunk=8, ids_per_round=8)
     engine = load(tiny_folder("llama"))
-    batch = ByHand(engine)
-    short = reader(1, 12).join(batch)
-    batch.round()
-    long = reader(50, 2, length=30).join(batch)
+    worker = ManualWorker(engine)
+    short = reader(1, 12).join(worker)
+    worker.run_round()
+    long = reader(50, 2, length=30).join(worker)
     passes = Passes(engine, monkeypatch)
     for _ in range(5):
-        batch.round()
+        worker.run_round()
     pieces = [(1, 8), (1, 1), (1, 8), (1, 1), (1, 8), (1, 1), (1, 6), (1, 1)]
     assert passes.shapes == [*pieces, (2, 1), (1, 1), (1, 1)]
-    batch.to_the_end()
+    worker.run_to_end()
     for each in (short, long):
-        each.read(batch)
+        each.read(worker)
         each.check(load(tiny_folder("llama")))
 
 
@@ -272,31 +272,31 @@ def test_a_long_prompt_is_read_in_pieces_between_the_steps_of_others(
 
 def test_equal_requests_are_computed_once(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = load(tiny_folder("llama"))
-    batch = ByHand(engine)
-    first = reader(1, 6).join(batch)
+    worker = ManualWorker(engine)
+    first = reader(1, 6).join(worker)
     for _ in range(3):
-        batch.round()
-    longer, shorter = joined(batch, reader(1, 9, top_k=2), reader(1, 3))  # while it is being written
+        worker.run_round()
+    longer, shorter = join_all(worker, reader(1, 9, top_k=2), reader(1, 3))  # while it is being written
     passes = Passes(engine, monkeypatch)
-    batch.to_the_end()
+    worker.run_to_end()
     assert passes.shapes == [(1, 1)] * 6  # two of nine were there, one of them was being read
-    again, longest = joined(batch, reader(1, 9), reader(1, 11))  # after it has ended
-    batch.to_the_end()
+    again, longest = join_all(worker, reader(1, 9), reader(1, 11))  # after it has ended
+    worker.run_to_end()
     assert passes.shapes == [(1, 1)] * 8
-    assert batch.reused == 4
+    assert worker.reused == 4
     for each in (first, longer, shorter, again, longest):
-        each.read(batch)
+        each.read(worker)
         assert len(each.got) == each.steps
         each.check(load(tiny_folder("llama")))
 
 
 def test_more_candidates_are_another_text(tiny_folder: Folder) -> None:
     engine = load(tiny_folder("llama"))
-    batch = ByHand(engine)
-    few, many = joined(batch, reader(1, top_k=2), reader(1, top_k=5))
-    batch.to_the_end()
+    worker = ManualWorker(engine)
+    few, many = join_all(worker, reader(1, top_k=2), reader(1, top_k=5))
+    worker.run_to_end()
     for each in (few, many):
-        each.read(batch)
+        each.read(worker)
         assert len(each.got[0].token_ids) == each.top_k
         each.check(load(tiny_folder("llama")))
 
@@ -304,12 +304,12 @@ def test_more_candidates_are_another_text(tiny_folder: Folder) -> None:
 def test_when_the_most_patient_leaves_the_others_end(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = load(tiny_folder("llama"))
     passes = Passes(engine, monkeypatch)
-    batch = ByHand(engine)
-    patient, hasty = joined(batch, reader(1, 40), reader(1, 4))
-    batch.round()
-    patient.leave(batch)
-    batch.to_the_end()
-    hasty.read(batch)
+    worker = ManualWorker(engine)
+    patient, hasty = join_all(worker, reader(1, 40), reader(1, 4))
+    worker.run_round()
+    patient.leave(worker)
+    worker.run_to_end()
+    hasty.read(worker)
     assert len(hasty.got) == 4
     assert len(passes.shapes) == 4
 
@@ -337,23 +337,23 @@ def test_context_full(tiny_folder: Folder) -> None:
 def test_in_sixteen_bits_no_pass_is_shared(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = load(tiny_folder("llama"), dtype="bfloat16")
     passes = Passes(engine, monkeypatch)
-    batch = ByHand(engine)
-    readers = joined(batch, reader(1), reader(50, length=7))
-    batch.to_the_end()
+    worker = ManualWorker(engine)
+    readers = join_all(worker, reader(1), reader(50, length=7))
+    worker.run_to_end()
     assert {shape[0] for shape in passes.shapes} == {1}
     for each in readers:
-        each.read(batch)
+        each.read(worker)
         alone = load(tiny_folder("llama"), dtype="bfloat16")
         assert each.got == list(alone.steps(each.token_ids, max_new_tokens=6, top_k=3))  # bit for bit
 
 
 def test_what_cannot_share_takes_turns(tiny_folder: Folder) -> None:
-    batch = ByHand(load(tiny_folder("mamba")))
-    readers = joined(batch, reader(1, 5), reader(50, 5), reader(90, 5))
-    batch.round()
-    for done in range(2, 5):
-        batch.round()
-        assert [len(each.sequence.steps) for each in readers if each.sequence] == [done] * 3
+    worker = ManualWorker(load(tiny_folder("mamba")))
+    readers = join_all(worker, reader(1, 5), reader(50, 5), reader(90, 5))
+    worker.run_round()
+    for ended in range(2, 5):
+        worker.run_round()
+        assert [len(each.sequence.steps) for each in readers if each.sequence] == [ended] * 3
 
 
 @pytest.mark.parametrize("lengths", [(5, 7), (6, 6)])
@@ -361,44 +361,44 @@ def test_a_shared_pass_that_fails_is_not_tried_again(
     tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch, lengths: tuple[int, int]
 ) -> None:
     engine = load(tiny_folder("llama"))
-    batch = ByHand(engine)
-    readers = joined(batch, *(reader(first, 9, length=n) for first, n in zip((1, 50), lengths, strict=True)))
-    batch.round()
-    step, tries = rows_module.Rows.step, 0
+    worker = ManualWorker(engine)
+    readers = join_all(worker, *(reader(first, 9, length=n) for first, n in zip((1, 50), lengths, strict=True)))
+    worker.run_round()
+    step, tries = batched_cache.Rows.step, 0
 
     def fail(*_: Any) -> Any:
         nonlocal tries
         tries += 1
         raise torch.OutOfMemoryError("no room")
 
-    monkeypatch.setattr(rows_module.Rows, "step", fail)
-    batch.to_the_end()
+    monkeypatch.setattr(batched_cache.Rows, "step", fail)
+    worker.run_to_end()
     assert tries == 1
     for each in readers:
-        each.read(batch)
+        each.read(worker)
         assert len(each.got) == 9
         each.check(load(tiny_folder("llama")))
-    monkeypatch.setattr(rows_module.Rows, "step", step)
-    joined(batch, reader(3), reader(52))
-    batch.round()
-    batch.round()
-    assert in_batch(batch) == 2  # when all had ended, it was forgiven
+    monkeypatch.setattr(batched_cache.Rows, "step", step)
+    join_all(worker, reader(3), reader(52))
+    worker.run_round()
+    worker.run_round()
+    assert in_batch(worker) == 2  # when all had ended, it was forgiven
 
 
 def test_a_network_whose_rows_differ_never_shares_again(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = load(tiny_folder("gpt2"))
-    batch = ByHand(engine)
-    honest = rows_module.Rows.step
+    worker = ManualWorker(engine)
+    honest = batched_cache.Rows.step
 
     def forget(self: Any, ids: Any) -> torch.Tensor:
         return honest(self, ids).roll(1, dims=-1)
 
-    monkeypatch.setattr(rows_module.Rows, "step", forget)
-    readers = joined(batch, reader(1, 8), reader(50, 8, length=9))
-    batch.to_the_end()
-    assert not batch._scheduler._may_share
+    monkeypatch.setattr(batched_cache.Rows, "step", forget)
+    readers = join_all(worker, reader(1, 8), reader(50, 8, length=9))
+    worker.run_to_end()
+    assert not worker._scheduler._may_share
     for each in readers:
-        each.read(batch)
+        each.read(worker)
         each.check(load(tiny_folder("gpt2")))
 
 
@@ -406,37 +406,37 @@ def test_a_network_whose_rows_differ_never_shares_again(tiny_folder: Folder, mon
 def test_where_memory_is_short_no_rows_are_laid_out(
     tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch, free: int | None, seats: int
 ) -> None:
-    batch = ByHand(load(tiny_folder("llama")), free=lambda: free)
-    readers = joined(batch, reader(1), reader(50))
-    batch.round()
-    batch.round()
-    assert in_batch(batch) == seats
-    batch.to_the_end()
+    worker = ManualWorker(load(tiny_folder("llama")), free=lambda: free)
+    readers = join_all(worker, reader(1), reader(50))
+    worker.run_round()
+    worker.run_round()
+    assert in_batch(worker) == seats
+    worker.run_to_end()
     for each in readers:
-        each.read(batch)
+        each.read(worker)
         each.check(load(tiny_folder("llama")))
 
 
 def test_numbers_that_are_none_end_their_own_run_only(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = load(tiny_folder("llama"))
-    batch = ByHand(engine)
-    sick, well = joined(batch, reader(1, 8), reader(50, 8))
-    batch.round()
-    honest = rows_module.Rows.step
+    worker = ManualWorker(engine)
+    sick, well = join_all(worker, reader(1, 8), reader(50, 8))
+    worker.run_round()
+    honest = batched_cache.Rows.step
 
     def spoil(self: Any, ids: Any) -> torch.Tensor:
         logits = honest(self, ids)
         logits[0] = torch.nan
         return logits
 
-    monkeypatch.setattr(rows_module.Rows, "step", spoil)
-    batch.round()
-    sick.read(batch)
+    monkeypatch.setattr(batched_cache.Rows, "step", spoil)
+    worker.run_round()
+    sick.read(worker)
     assert sick.sequence
     with pytest.raises(ModelError, match="is not a number"):
-        batch.step(sick.sequence, len(sick.got))
-    batch.to_the_end()
-    well.read(batch)
+        worker.step(sick.sequence, len(sick.got))
+    worker.run_to_end()
+    well.read(worker)
     well.check(load(tiny_folder("llama")))
     assert len(well.got) == 8
 
@@ -468,17 +468,17 @@ def test_many_at_once_and_then_no_thread(tiny_folder: Folder) -> None:
 def test_what_the_rows_took_is_given_back_when_nobody_is_left(
     tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    batch = ByHand(load(tiny_folder("llama")))
+    worker = ManualWorker(load(tiny_folder("llama")))
     alive: list[Any] = []
-    monkeypatch.setattr(worker_module, "give_back", lambda: alive.append(rows()))
+    monkeypatch.setattr(worker_module, "trim_memory", lambda: alive.append(batch_rows()))
     gc.disable()  # nobody else shall have to find them
     try:
-        texts = [batch.join(ids, steps=4, top_k=2, forced={}) for ids in ([1, 2, 3], [4, 5])]
-        batch.round()
-        batch.round()
-        rows = weakref.ref(batch._batch._rows)
-        assert len(rows()) == 2
-        batch._work()
+        texts = [worker.join(ids, steps=4, top_k=2, forced={}) for ids in ([1, 2, 3], [4, 5])]
+        worker.run_round()
+        worker.run_round()
+        batch_rows = weakref.ref(worker._batch._rows)
+        assert len(batch_rows()) == 2
+        worker._run()
     finally:
         gc.enable()
     assert ([len(text.steps) for text in texts], alive) == ([4, 4], [None])

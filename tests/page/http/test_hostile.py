@@ -403,7 +403,7 @@ def test_the_operators_limits_are_the_lines(monkeypatch: pytest.MonkeyPatch):
         raise InterruptedError
 
     monkeypatch.setattr(application, "launch", launch)
-    monkeypatch.setattr(application, "few_heaps", lambda: False)
+    monkeypatch.setattr(application, "limit_arenas", lambda: False)
     monkeypatch.setattr(sys, "setswitchinterval", lambda _: None)  # this process keeps its own
     monkeypatch.setattr(sys, "argv", ["app.py", "--runs=3", "--waiting=5", "--seconds=7", "--port=0"])
     with pytest.raises(InterruptedError):
