@@ -69,7 +69,7 @@ def test_float32_safetensors_go_to_onnx_runtime(wide: Path) -> None:
     ours, theirs = decoding.load(str(wide), device="cpu"), decoding.load(str(wide), device="cpu", engine="torch")
     assert isinstance(ours.network, OnnxNetwork)
     assert ours.info.engine.endswith(", float32")
-    assert ours.network.crowd is None
+    assert ours.network.float32_session is None
     assert ours.network.fewest_rows == 2
     same(ours, theirs, 1e-4)
 

@@ -8,11 +8,11 @@ import re
 from pathlib import Path
 
 from decoding.engines.onnx.architecture import gemma3, gpt2, gpt_neox, llama
-from decoding.engines.onnx.architecture.pieces import Pieces
+from decoding.engines.onnx.architecture.layers import LayerWriter
 from decoding.engines.onnx.graph_builder import GraphBuilder
 from decoding.engines.onnx.products import Products
 from decoding.engines.onnx.sources import GgufWeights, SafetensorsWeights
-from decoding.engines.onnx.weights import Unpacked, Weights
+from decoding.engines.onnx.weights import UnpackedWeights, Weights
 from decoding.errors import ModelError
 from decoding.models.gguf import GgufFile
 from decoding.models.safetensors import StoredTensor
@@ -31,7 +31,7 @@ def build_gguf(file: GgufFile, spec: ModelSpec, folder: Path, *, unpacked: bool)
     is_interleaved = file.metadata["general.architecture"] in getattr(module, "GGUF_INTERLEAVED", ())
     weights = GgufWeights(file, spec, module.GGUF, is_interleaved=is_interleaved)
     try:
-        _write(spec, Unpacked(weights) if unpacked else weights, folder, is_gguf=True)
+        _write(spec, UnpackedWeights(weights) if unpacked else weights, folder, is_gguf=True)
     except NoGraphError:
         check_all_read(weights, spec, file.path.name)  # then transformers has no place for it either
         raise
@@ -53,8 +53,10 @@ def _unread(weights: Weights, spec: ModelSpec) -> str | None:
 def build_safetensors(tensors: dict[str, StoredTensor], spec: ModelSpec, folder: Path) -> None:
     """Write the graph of a folder's safetensors. Raises NoGraphError where none can be written."""
     module = ARCHITECTURES[spec.family]
-    by_inputs = getattr(module, "BY_INPUTS", False)
-    _write(spec, SafetensorsWeights(tensors, spec, module.SAFETENSORS, by_inputs=by_inputs), folder, is_gguf=False)
+    is_transposed = getattr(module, "IS_TRANSPOSED", False)
+    _write(
+        spec, SafetensorsWeights(tensors, spec, module.SAFETENSORS, is_transposed=is_transposed), folder, is_gguf=False
+    )
 
 
 def _write(spec: ModelSpec, weights: Weights, folder: Path, *, is_gguf: bool) -> None:
@@ -64,7 +66,7 @@ def _write(spec: ModelSpec, weights: Weights, folder: Path, *, is_gguf: bool) ->
     module, graph = ARCHITECTURES[spec.family], GraphBuilder(folder)
     less_one = not is_gguf and getattr(module, "NORMS_LESS_ONE", False)
     try:
-        module.write(Pieces(graph, Products(graph), weights, spec, is_gguf, less_one))
+        module.write(LayerWriter(graph, Products(graph), weights, spec, is_gguf, less_one))
         if left := _unread(weights, spec):
             raise NoGraphError(f"its files have {left[:60]}, which is not known here")
         graph.save(spec.family, {"greedyscope.spec": spec.to_json()})

@@ -5,7 +5,7 @@ Owns how wide buffers are. Knows no ids and no scheduler.
 
 from decoding.engines.onnx.session import BoundPass, Floats, Session
 
-_ROUND = 64  # buffers are multiples of so many positions wide
+_WIDTH_MULTIPLE = 64  # buffers are multiples of so many positions wide
 
 
 class OnnxCache:
@@ -16,7 +16,10 @@ class OnnxCache:
     def reserve(self, length: int) -> None:
         """Make room for a text of so many ids. A step copies seldom: the room grows by a quarter."""
         if length > self.buffers.shape[3]:
-            self.buffers, self._bound = widened(self._session, self.buffers, self.length, room_for(length)), None
+            self.buffers, self._bound = (
+                resized(self._session, self.buffers, self.length, padded_width(length)),
+                None,
+            )
 
     def bound(self) -> BoundPass:
         if self._bound is None:
@@ -24,12 +27,12 @@ class OnnxCache:
         return self._bound
 
 
-def room_for(length: int) -> int:
+def padded_width(length: int) -> int:
     """The width of buffers for a text of so many ids that goes on. What is not written to takes no memory."""
-    return -(-(length + max(_ROUND, length // 4)) // _ROUND) * _ROUND
+    return -(-(length + max(_WIDTH_MULTIPLE, length // 4)) // _WIDTH_MULTIPLE) * _WIDTH_MULTIPLE
 
 
-def widened(session: Session, buffers: Floats, length: int, width: int) -> Floats:
+def resized(session: Session, buffers: Floats, length: int, width: int) -> Floats:
     """The first `length` positions of one row's buffers, in buffers of another width."""
     made = session.new_buffers(1, width)
     made[..., :length, :] = buffers[..., :length, :]

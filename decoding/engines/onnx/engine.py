@@ -9,7 +9,7 @@ from pathlib import Path
 import onnxruntime
 
 from decoding.engines.local import LocalEngine, ModelFacts
-from decoding.engines.onnx.crowd import Unpacked
+from decoding.engines.onnx.float32_session import Float32Weights
 from decoding.engines.onnx.graph_cache import ensure_graph
 from decoding.engines.onnx.graph_files import GraphFiles
 from decoding.engines.onnx.network import OnnxNetwork
@@ -68,7 +68,7 @@ def _tokenizer_in(folder: Path) -> FileTokenizer:
         raise NoGraphError(f"its tokenizer.json cannot be read ({str(error)[:80]})") from error
 
 
-def _unpacked(source: Path, graph: GraphFiles) -> Unpacked | None:
+def _unpacked(source: Path, graph: GraphFiles) -> Float32Weights | None:
     """The same weights as float32, where they are not."""
     if not is_gguf(source) or graph.spec.description == "float32":
         return None
@@ -76,4 +76,4 @@ def _unpacked(source: Path, graph: GraphFiles) -> Unpacked | None:
     def make(folder: Path) -> GraphFiles:
         return ensure_graph(source, unpacked=True, folder=folder, proof=None)
 
-    return Unpacked(4 * graph.spec.parameters, make)
+    return Float32Weights(4 * graph.spec.parameters, make)

@@ -62,12 +62,12 @@ class GraphBuilder:
         self._constants[name] = tensor
         return name
 
-    def outside(self, name: str, shape: Sequence[int], file: str, offset: int) -> str:
+    def external_floats(self, name: str, shape: Sequence[int], file: str, offset: int) -> str:
         """Name float32 values that lie in another file. A session is given them when it is opened."""
         self._outside[name] = (file, offset, list(shape))
         return self.external(name, TensorProto.FLOAT, shape, OUTSIDE_FILE, 0, 4 * prod(shape))
 
-    def again(self, name: str, constant: str, shape: Sequence[int]) -> str:
+    def alias(self, name: str, constant: str, shape: Sequence[int]) -> str:
         """Name the bytes of a constant once more, in another shape."""
         tensor = TensorProto()
         tensor.CopyFrom(self._constants[constant])

@@ -49,14 +49,6 @@ def graphs_folder() -> Path:
     return cache_folder() / "graphs"
 
 
-def is_made(source: Path, *, unpacked: bool = False, folder: Path | None = None) -> bool:
-    """Whether the graph of a model is in the cache, each file as long as it was when written."""
-    try:
-        return is_whole((folder or graphs_folder()).absolute() / _name(source, unpacked))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return False
-
-
 def ensure_graph(
     source: Path,
     *,
@@ -75,17 +67,17 @@ def ensure_graph(
     if source.is_dir() and not any(source.glob("*.safetensors")):
         raise NoGraphError("its folder holds no safetensors")
     try:
-        ready = cache / _name(source, unpacked)
-        if (found := _found(source, ready)) is None:
+        ready = cache / _folder_name(source, unpacked)
+        if (found := _cached_graph(source, ready)) is None:
             _check_not_refused(ready)
             import filelock  # here: a warm start needs none
 
             cache.mkdir(parents=True, exist_ok=True)
             with filelock.FileLock(cache / f"{ready.name}.lock"):
-                if (found := _found(source, ready)) is None:
+                if (found := _cached_graph(source, ready)) is None:
                     _check_not_refused(ready)
-                    _make(source, ready, unpacked, report, proof)
-                    found = _found(source, ready)
+                    _build_graph(source, ready, unpacked, report, proof)
+                    found = _cached_graph(source, ready)
         if found is None:
             raise OSError(errno.EIO, "what was written is not there")
     except OSError as error:
@@ -94,7 +86,7 @@ def ensure_graph(
     return found
 
 
-def _found(source: Path, ready: Path) -> GraphFiles | None:
+def _cached_graph(source: Path, ready: Path) -> GraphFiles | None:
     """A graph that is here and whole."""
     if not is_whole(ready):
         return None
@@ -107,15 +99,15 @@ def _found(source: Path, ready: Path) -> GraphFiles | None:
 
 def _check_not_refused(ready: Path) -> None:
     with suppress(OSError):
-        raise NoGraphError(_refused(ready).read_text("utf-8"))
+        raise NoGraphError(_refusal_file(ready).read_text("utf-8"))
 
 
-def _refused(ready: Path) -> Path:
+def _refusal_file(ready: Path) -> Path:
     """Why a graph was refused by its proof, beside where it would be."""
     return ready.with_name(f"{ready.name}.refused")
 
 
-def _make(source: Path, ready: Path, unpacked: bool, report: Report, proof: Proof | None) -> None:
+def _build_graph(source: Path, ready: Path, unpacked: bool, report: Report, proof: Proof | None) -> None:
     """Only for the holder of the lock."""
     report(f"Preparing {source.name} …", None)
     for left in ready.parent.glob(f"{_WORK_PREFIX}{ready.name}-*"):  # the lock was free, so whoever made these is gone
@@ -130,7 +122,7 @@ def _make(source: Path, ready: Path, unpacked: bool, report: Report, proof: Proo
         (graph / _SPEC_FILE).write_text(plan.spec.to_json(), "utf-8")
         if proof:
             report(f"Checking {source.name} …", None)
-            _held_to(proof, GraphFiles(graph, plan.spec, source), ready)
+            _check_proof(proof, GraphFiles(graph, plan.spec, source), ready)
         seal(graph)
         if ready.exists():
             ready.rename(work / "old")
@@ -140,13 +132,13 @@ def _make(source: Path, ready: Path, unpacked: bool, report: Report, proof: Proo
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _held_to(proof: Proof, files: GraphFiles, ready: Path) -> None:
+def _check_proof(proof: Proof, files: GraphFiles, ready: Path) -> None:
     try:
         proof(files)
     except NoGraphError as error:
         _log.warning("%s goes without a graph: %s.", files.source.name, error)
         if not isinstance(error, NotProvenError):
-            _refused(ready).write_text(str(error), "utf-8")
+            _refusal_file(ready).write_text(str(error), "utf-8")
         raise
 
 
@@ -164,7 +156,7 @@ def _plan(source: Path, unpacked: bool) -> _Plan:
 
     if source.is_dir():
         tensors = _stored_tensors(source)
-        spec = spec_of_config(source, _most_stored(tensors))
+        spec = spec_of_config(source, _most_common_dtype(tensors))
         copied = sum(4 * prod(one.shape) for one in tensors.values() if one.dtype != "F32")
         return _Plan(spec, copied + _TABLES_BYTES, partial(build_safetensors, tensors, spec))
     file = read_gguf(source)
@@ -180,7 +172,7 @@ def _stored_tensors(folder: Path) -> dict[str, StoredTensor]:
         raise NoGraphError(f"its safetensors cannot be read ({str(error)[:80]})") from error
 
 
-def _most_stored(tensors: dict[str, StoredTensor]) -> str:
+def _most_common_dtype(tensors: dict[str, StoredTensor]) -> str:
     """The dtype that most values have."""
     counts: dict[str, int] = {}
     for tensor in tensors.values():
@@ -191,7 +183,7 @@ def _most_stored(tensors: dict[str, StoredTensor]) -> str:
     return _STORED[most]
 
 
-def _name(source: Path, unpacked: bool) -> str:
+def _folder_name(source: Path, unpacked: bool) -> str:
     """A folder's name: the model's, and a sum of what the graph is made of: the files as they are now, and our
     version.
     """

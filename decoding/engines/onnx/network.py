@@ -1,15 +1,15 @@
 """A network that ONNX Runtime computes: see `decoding.engines.network.Network`.
 
 Owns how much is read at once, and from how many rows on sharing pays. Its cache is `cache`'s, rows that share passes
-are `running_batch`'s, the float32 weights of a crowd `crowd`'s.
+are `running_batch`'s, the float32 weights of a crowd `float32_session`'s.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from decoding.engines.onnx.cache import OnnxCache, room_for, widened
-from decoding.engines.onnx.crowd import Crowd, Unpacked
+from decoding.engines.onnx.cache import OnnxCache, padded_width, resized
+from decoding.engines.onnx.float32_session import Float32Session, Float32Weights
 from decoding.engines.onnx.graph_files import GraphFiles
 from decoding.engines.onnx.running_batch import OnnxBatch
 from decoding.engines.onnx.session import Floats, Session, Threads, default_threads
@@ -19,7 +19,7 @@ from decoding.softmax import read_scores
 
 READ_MULTIPLICATIONS = 54_000_000_000
 """In a piece of a prompt: half a second on two cores, 512 ids of the starter."""
-LEAST_READ = 16
+MIN_READ = 16
 FEWEST_FOUR_BIT_ROWS = 4
 """The four-bit kernel is made for one row: on two cores one takes 6.5 ms, two that share 20, four 21."""
 FEWEST_FLOAT32_ROWS = 2
@@ -29,18 +29,20 @@ FEWEST_FLOAT32_ROWS = 2
 class OnnxNetwork:
     """See `decoding.engines.network.Network`."""
 
-    def __init__(self, files: GraphFiles, *, threads: Threads | None = None, unpacked: Unpacked | None = None) -> None:
+    def __init__(
+        self, files: GraphFiles, *, threads: Threads | None = None, unpacked: Float32Weights | None = None
+    ) -> None:
         """`unpacked` are the same weights as float32, for a crowd; None where they are float32 already."""
         threads = threads or default_threads()
         self.session = Session(files, threads)
-        self.crowd = Crowd(unpacked, self.session, threads) if unpacked else None
+        self.float32_session = Float32Session(unpacked, self.session, threads) if unpacked else None
         self.cache_bytes_per_token = self.session.bytes_per_token
-        self.max_read = max(LEAST_READ, READ_MULTIPLICATIONS // multiplications(files.spec))
+        self.max_read = max(MIN_READ, READ_MULTIPLICATIONS // multiplications(files.spec))
         self.fewest_rows = FEWEST_FLOAT32_ROWS if unpacked is None else FEWEST_FOUR_BIT_ROWS
 
     def read(self, token_ids: Sequence[int], cache: OnnxCache | None, *, last: int = 1) -> tuple[Floats, OnnxCache]:
         count = len(token_ids)
-        cache = cache or OnnxCache(self.session, self.session.new_buffers(1, room_for(count)))
+        cache = cache or OnnxCache(self.session, self.session.new_buffers(1, padded_width(count)))
         cache.reserve(cache.length + count)
         ids = np.array([token_ids], np.int64)  # (1, ids)
         logits = cache.bound().run(ids, [cache.length], range(count - last, count))  # (1, last, vocabulary)
@@ -51,7 +53,7 @@ class OnnxNetwork:
         return True  # a window is a mask here; every position stays
 
     def copy(self, cache: OnnxCache, length: int) -> OnnxCache:
-        return OnnxCache(self.session, widened(self.session, cache.buffers, length, room_for(length)), length)
+        return OnnxCache(self.session, resized(self.session, cache.buffers, length, padded_width(length)), length)
 
     def scores(self, logits: Floats, top_k: int, picked_id: int | None = None) -> StepScores:
         return read_scores(logits, top_k, picked_id)

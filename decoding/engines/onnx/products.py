@@ -24,7 +24,7 @@ _DEFAULT_ZERO = 8  # MatMulNBits' own
 
 
 @dataclass(frozen=True, slots=True)
-class _Half:
+class _NibblePart:
     """Four bits of each number: names of constants."""
 
     numbers: str
@@ -43,22 +43,22 @@ class Products:
 
     def __init__(self, graph: GraphBuilder) -> None:
         self._graph = graph
-        self._written: dict[str, tuple[_Half, ...]] = {}
+        self._written: dict[str, tuple[_NibblePart, ...]] = {}
 
     def linear(self, x: str, matrix: Matrix, name: str, *, bias: Floats | None = None, out: str = "") -> str:
         """matrix · x + bias.  (rows, ids, inputs) → (rows, ids, outputs)"""
         graph = self._graph
         if isinstance(matrix, FloatMatrix):
             operands, last = [x, self._floats(matrix, name)], "" if bias is not None else out
-            turned = int(not matrix.by_inputs)
+            turned = int(not matrix.is_transposed)
             terms = [graph.node("FusedMatMul", operands, out=last, domain=MICROSOFT, transB=turned)]
         else:
             offsets = _offsets(matrix)
-            halves = self._halves(matrix, name)
+            halves = self._nibbles(matrix, name)
             is_alone = len(halves) == 1 and offsets is None and bias is None
-            terms = [self._four_bits(x, matrix, half, out if is_alone else "") for half in halves]
+            terms = [self._nibble_product(x, matrix, half, out if is_alone else "") for half in halves]
             if offsets is not None:
-                terms.append(self._offset(x, matrix, offsets, name))
+                terms.append(self._offset_product(x, matrix, offsets, name))
         if bias is not None:
             terms.append(graph.constant(f"{name}.bias", bias))
         while len(terms) > 2:
@@ -72,9 +72,9 @@ class Products:
             return graph.node("Gather", [self._floats(matrix, name), ids], axis=0)
         outputs, blocks, block = matrix.numbers.shape
         made = ""
-        for half in self._halves(matrix, name):
-            flat = graph.again(f"{half.numbers}.rows", half.numbers, (outputs, blocks * block // 2))
-            scales = graph.again(f"{half.scales}.rows", half.scales, (outputs, blocks))
+        for half in self._nibbles(matrix, name):
+            flat = graph.alias(f"{half.numbers}.rows", half.numbers, (outputs, blocks * block // 2))
+            scales = graph.alias(f"{half.scales}.rows", half.scales, (outputs, blocks))
             inputs = [flat, ids, scales, *([half.zeros] if half.zeros else [])]
             options = {"block_size": block, "bits": 4, "gather_axis": 0, "quantize_axis": 1}
             found = graph.node("GatherBlockQuantized", inputs, domain=MICROSOFT, **options)
@@ -91,38 +91,40 @@ class Products:
             self._written[name] = ()
             if matrix.values is not None:
                 self._graph.constant(name, matrix.values)
-            elif matrix.place:
-                self._graph.outside(name, matrix.stored_shape, matrix.place.file.name, matrix.place.offset)
+            elif matrix.location:
+                self._graph.external_floats(
+                    name, matrix.stored_shape, matrix.location.file.name, matrix.location.offset
+                )
         return name
 
-    def _halves(self, matrix: BlockMatrix, name: str) -> tuple[_Half, ...]:
+    def _nibbles(self, matrix: BlockMatrix, name: str) -> tuple[_NibblePart, ...]:
         if name not in self._written:
             numbers, scales, zero = matrix.numbers, matrix.scales, matrix.zero
             if matrix.bits > 4:
                 high, low = numbers >> np.uint8(4), numbers & np.uint8(15)
                 self._written[name] = (
-                    self._half(high, 16 * scales, zero >> 4, f"{name}.high"),
-                    self._half(low, scales, zero & 15, f"{name}.low"),
+                    self._write_nibbles(high, 16 * scales, zero >> 4, f"{name}.high"),
+                    self._write_nibbles(low, scales, zero & 15, f"{name}.low"),
                 )
             else:  # an offset takes back the operator's own zero, which costs nothing
                 zero = zero if matrix.offsets is None else _DEFAULT_ZERO
-                self._written[name] = (self._half(numbers, scales, zero, name),)
+                self._written[name] = (self._write_nibbles(numbers, scales, zero, name),)
         return self._written[name]
 
-    def _half(self, numbers: Bytes, scales: Floats, zero: int, name: str) -> _Half:
+    def _write_nibbles(self, numbers: Bytes, scales: Floats, zero: int, name: str) -> _NibblePart:
         graph, (outputs, blocks, _) = self._graph, numbers.shape
         packed = graph.constant(name, numbers[..., 0::2] | numbers[..., 1::2] << 4)
         zeros = ""
         if zero != _DEFAULT_ZERO:
             zeros = graph.constant(f"{name}.zero", np.full((outputs, (blocks + 1) // 2), zero | zero << 4, np.uint8))
-        return _Half(packed, graph.constant(f"{name}.scale", scales.astype(np.float32)), zeros)
+        return _NibblePart(packed, graph.constant(f"{name}.scale", scales.astype(np.float32)), zeros)
 
-    def _four_bits(self, x: str, matrix: BlockMatrix, half: _Half, out: str) -> str:
+    def _nibble_product(self, x: str, matrix: BlockMatrix, half: _NibblePart, out: str) -> str:
         outputs, blocks, block = matrix.numbers.shape
         options = {"K": blocks * block, "N": outputs, "bits": 4, "block_size": block, "accuracy_level": 1}
         return self._graph.node("MatMulNBits", half.inputs(x), domain=MICROSOFT, out=out, **options)
 
-    def _offset(self, x: str, matrix: BlockMatrix, offsets: Floats, name: str) -> str:
+    def _offset_product(self, x: str, matrix: BlockMatrix, offsets: Floats, name: str) -> str:
         _, blocks, block = matrix.numbers.shape
         sums = self._graph.block_sums(x, blocks, block)
         return self._graph.node(

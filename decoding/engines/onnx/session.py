@@ -1,7 +1,7 @@
 """ONNX Runtime over one graph: a session, and passes whose keys and values are written in place.
 
 Owns options, threads, names and bindings; its neighbours own what is read and when. Knows no text and no scheduler. The
-contract of a graph stands in `architecture.pieces`. The keys and values of a pass are one array, bound as input and as
+contract of a graph stands in `architecture.layers`. The keys and values of a pass are one array, bound as input and as
 output at once: a pass writes its own ids' behind what is there, and copies nothing.
 """
 
@@ -19,7 +19,7 @@ from decoding.engines.onnx.graph_files import GraphFiles
 Floats = NDArray[np.float32]
 Lengths = NDArray[np.int32]
 
-MOST_THREADS = 8
+MAX_THREADS = 8
 """One row is a matter of the memory, which few cores fill; a class on a large server is no reason to take all of it."""
 SPIN_MICROSECONDS = 100
 """How long a thread that has nothing to do looks for work before it sleeps. The products of one step follow each other
@@ -38,7 +38,7 @@ class Threads:
 
 def default_threads() -> Threads:
     """All the cores that this process may run on, up to a number that the memory can feed."""
-    return Threads(max(1, min(MOST_THREADS, _cores())))
+    return Threads(max(1, min(MAX_THREADS, _cores())))
 
 
 def _cores() -> int:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from decoding.engines.onnx.weights import BlockMatrix, FloatMatrix, Matrix, Order, Place, shape_of
+from decoding.engines.onnx.weights import BlockMatrix, FileOffset, FloatMatrix, Matrix, Order, shape_of
 from decoding.errors import ModelError
 from decoding.models.gguf import GgufFile, GgufTensor
 from decoding.models.gguf_blocks import Bytes, Floats, floats
@@ -33,7 +33,7 @@ class GgufWeights:
             offsets = None if blocks.offsets is None else blocks.offsets.reshape(outputs, -1)
             numbers, scales = blocks.numbers.reshape(outputs, -1, block), blocks.scales.reshape(outputs, -1)
             made = BlockMatrix(numbers, scales, offsets, blocks.zero, blocks.bits)
-            return made.take(order) if (order := self._order(name, outputs)) is not None else made
+            return made.reordered(order) if (order := self._order(name, outputs)) is not None else made
         values = floats(tensor.kind, raw).reshape(tensor.shape)
         order = self._order(name, len(values))
         return FloatMatrix.of(values if order is None else values[order])
@@ -49,7 +49,7 @@ class GgufWeights:
 
     def _order(self, name: str, rows: int) -> Order | None:
         heads = self._interleaved.get(name)
-        return halves_apart(rows, heads) if heads else None
+        return deinterleaved_rows(rows, heads) if heads else None
 
     def _read(self, name: str, layer: int | None) -> tuple[GgufTensor, Bytes]:
         stored = stored_name(self._names, name, layer)
@@ -64,20 +64,20 @@ class GgufWeights:
 
 class SafetensorsWeights:
     def __init__(
-        self, tensors: Mapping[str, StoredTensor], spec: ModelSpec, names: Mapping[str, str], *, by_inputs: bool
+        self, tensors: Mapping[str, StoredTensor], spec: ModelSpec, names: Mapping[str, str], *, is_transposed: bool
     ) -> None:
-        self._tensors, self._spec, self._names, self._by_inputs = tensors, spec, names, by_inputs
+        self._tensors, self._spec, self._names, self._by_inputs = tensors, spec, names, is_transposed
         self._base = _without_base(tensors, names)
         self._used: set[str] = set()
 
     def matrix(self, name: str, layer: int | None = None) -> Matrix:
-        by_inputs = self._by_inputs and name not in ("embedding", "position_embedding", "head")
-        tensor = self._tensor(name, layer, by_inputs)
+        is_transposed = self._by_inputs and name not in ("embedding", "position_embedding", "head")
+        tensor = self._tensor(name, layer, is_transposed)
         outputs, inputs = shape_of(self._spec, name)
         is_there = tensor.dtype == "F32" and tensor.offset % 4 == 0
-        place = Place(tensor.file, tensor.offset) if is_there else None
+        place = FileOffset(tensor.file, tensor.offset) if is_there else None
         values = None if place else tensor.read()
-        return FloatMatrix((outputs, inputs), values, place, by_inputs)
+        return FloatMatrix((outputs, inputs), values, place, is_transposed)
 
     def vector(self, name: str, layer: int | None = None) -> Floats:
         return self._tensor(name, layer, False).read()
@@ -85,14 +85,14 @@ class SafetensorsWeights:
     def unused(self) -> list[str]:
         return sorted(self._tensors.keys() - self._used)
 
-    def _tensor(self, name: str, layer: int | None, by_inputs: bool) -> StoredTensor:
+    def _tensor(self, name: str, layer: int | None, is_transposed: bool) -> StoredTensor:
         stored = stored_name(self._names, name, layer).removeprefix(self._base)
         tensor, needed = self._tensors.get(stored), shape_of(self._spec, name)
         if tensor is None:
             raise NoGraphError(f"its files lack {stored}")
         if tensor.dtype not in WIDTHS:
             raise NoGraphError(f"its {stored} is stored as {tensor.dtype}")
-        if tensor.shape != (needed[::-1] if by_inputs else needed):
+        if tensor.shape != (needed[::-1] if is_transposed else needed):
             raise NoGraphError(f"its {stored} has the shape {tensor.shape}")
         self._used.add(stored)
         return tensor
@@ -112,7 +112,7 @@ def stored_name(names: Mapping[str, str], name: str, layer: int | None) -> str:
     return stored.removesuffix("weight") + last if last else stored
 
 
-def halves_apart(rows: int, heads: int) -> Order:
+def deinterleaved_rows(rows: int, heads: int) -> Order:
     """For each row of a head whose halves lie apart, where it is while they are interleaved."""
     order: Order = np.arange(rows).reshape(heads, rows // heads // 2, 2).swapaxes(1, 2).reshape(-1)
     return order

@@ -20,7 +20,7 @@ Order = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class FileOffset:
     """Where float32 values already lie in a file of the model's."""
 
     file: Path
@@ -34,13 +34,13 @@ class FloatMatrix:
     shape: tuple[int, int]
     """(outputs, inputs)"""
     values: Floats | None
-    place: Place | None = None
-    by_inputs: bool = False
+    location: FileOffset | None = None
+    is_transposed: bool = False
     """Stored as (inputs, outputs), as GPT-2 has it."""
 
     @property
     def stored_shape(self) -> tuple[int, int]:
-        return (self.shape[1], self.shape[0]) if self.by_inputs else self.shape
+        return (self.shape[1], self.shape[0]) if self.is_transposed else self.shape
 
     @classmethod
     def of(cls, values: Floats) -> "FloatMatrix":
@@ -65,7 +65,7 @@ class BlockMatrix:
         outputs, blocks, block = self.numbers.shape
         return outputs, blocks * block
 
-    def take(self, order: Order) -> "BlockMatrix":
+    def reordered(self, order: Order) -> "BlockMatrix":
         """The rows in another order."""
         offsets = None if self.offsets is None else self.offsets[order]
         return replace(self, numbers=self.numbers[order], scales=self.scales[order], offsets=offsets)
@@ -94,7 +94,7 @@ class Weights(Protocol):
         ...
 
 
-class Unpacked:
+class UnpackedWeights:
     """Weights of a source, all of them as float32."""
 
     def __init__(self, source: Weights) -> None:
@@ -106,14 +106,14 @@ class Unpacked:
         return found if isinstance(found, FloatMatrix) else found.unpacked()
 
 
-def joined(matrices: Sequence[Matrix]) -> Matrix | None:
+def concatenated(matrices: Sequence[Matrix]) -> Matrix | None:
     """The rows of several matrices as one, or None where they are not stored alike, or lie in a file of the model's."""
     first = matrices[0]
     if isinstance(first, FloatMatrix):
-        values = [one.values for one in matrices if isinstance(one, FloatMatrix) and not one.by_inputs]
+        values = [one.values for one in matrices if isinstance(one, FloatMatrix) and not one.is_transposed]
         here = [one for one in values if one is not None]
         return FloatMatrix.of(np.concatenate(here)) if len(here) == len(matrices) else None
-    alike = [one for one in matrices if isinstance(one, BlockMatrix) and _kind(one) == _kind(first)]
+    alike = [one for one in matrices if isinstance(one, BlockMatrix) and _layout_of(one) == _layout_of(first)]
     if len(alike) < len(matrices):
         return None
     moved = [one.offsets for one in alike if one.offsets is not None]
@@ -123,7 +123,7 @@ def joined(matrices: Sequence[Matrix]) -> Matrix | None:
     return BlockMatrix(numbers, scales, offsets, first.zero, first.bits)
 
 
-def _kind(matrix: BlockMatrix) -> tuple[int, int, int, bool]:
+def _layout_of(matrix: BlockMatrix) -> tuple[int, int, int, bool]:
     return matrix.zero, matrix.bits, matrix.numbers.shape[2], matrix.offsets is not None
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from decoding.engines.batching.engine import BatchedEngine
 from decoding.engines.local import LocalEngine
-from decoding.engines.onnx.cache import room_for
+from decoding.engines.onnx.cache import padded_width
 from decoding.engines.onnx.graph_cache import ensure_graph
 from decoding.engines.onnx.network import OnnxNetwork, multiplications
 from decoding.engines.onnx.running_batch import OnnxBatch
@@ -162,19 +162,19 @@ def test_buffers_have_room_to_spare_and_are_copied_seldom(network: OnnxNetwork) 
     assert cache.buffers is first
     _, cache = network.read([5] * 200, cache)
     assert cache.buffers is not first
-    assert (cache.length, cache.buffers.shape[3]) == (240, room_for(240))
-    assert all(room_for(length) >= length + max(64, length // 4) for length in (1, 63, 64, 1000))
+    assert (cache.length, cache.buffers.shape[3]) == (240, padded_width(240))
+    assert all(padded_width(length) >= length + max(64, length // 4) for length in (1, 63, 64, 1000))
 
 
 def test_a_batch_says_what_it_would_take_and_gives_it_back(network: OnnxNetwork) -> None:
     batch = network.new_batch(32)
     a_token = network.cache_bytes_per_token
     assert a_token == 2 * 30 * 3 * 64 * 4
-    assert batch.bytes_to_insert([10]) == room_for(11) * a_token
-    assert batch.bytes_to_insert([10] * 5) == 8 * room_for(11) * a_token
+    assert batch.bytes_to_insert([10]) == padded_width(11) * a_token
+    assert batch.bytes_to_insert([10] * 5) == 8 * padded_width(11) * a_token
     rows = [batch.insert(network.read([5] * 10, None)[1]) for _ in range(5)]
     assert batch.bytes_to_insert([10] * 3) == 0  # there is room for eight
-    assert batch.bytes_to_insert([500]) == 8 * room_for(501) * a_token
+    assert batch.bytes_to_insert([500]) == 8 * padded_width(501) * a_token
     assert len(set(rows)) == 5
     for row in rows[:3]:
         batch.remove(row)

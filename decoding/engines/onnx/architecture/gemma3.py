@@ -7,7 +7,7 @@ x += norm(down(gelu(gate(norm(x))) · up(norm(x))))
 
 import numpy as np
 
-from decoding.engines.onnx.architecture.pieces import Pieces
+from decoding.engines.onnx.architecture.layers import LayerWriter
 
 SAFETENSORS = {
     "embedding": "model.embed_tokens.weight",
@@ -49,19 +49,19 @@ NORMS_LESS_ONE = True
 """Its safetensors hold every norm's weight less one."""
 
 
-def write(pieces: Pieces) -> None:
-    graph, spec = pieces.graph, pieces.spec
+def write(layers: LayerWriter) -> None:
+    graph, spec = layers.graph, layers.spec
     scale = graph.constant("embedding_scale", np.array([spec.embedding_scale], np.float32))
-    x = graph.node("Mul", [pieces.begin(), scale])  # (rows, ids, width)
-    normed = pieces.rms_norm(x, "attention_norm", 0)
+    x = graph.node("Mul", [layers.declare_inputs(), scale])  # (rows, ids, width)
+    normed = layers.rms_norm(x, "attention_norm", 0)
     for layer in range(spec.layers):
         # 1. qkv, norms of heads, rotary, attention  (rows, ids, heads · head width)
-        attention = pieces.attention(pieces.normed_heads(normed, layer), layer)
-        written = pieces.rms_norm(pieces.linear(attention, "output", layer), "after_attention_norm", layer)
+        attention = layers.attention(layers.head_norms_qkv(normed, layer), layer)
+        written = layers.rms_norm(layers.linear(attention, "output", layer), "after_attention_norm", layer)
         # 2. mlp  (rows, ids, width)
-        x, normed = pieces.add_rms_norm(x, written, "mlp_norm", layer)
-        more = pieces.rms_norm(pieces.gated_mlp(normed, layer), "after_mlp_norm", layer)
+        x, normed = layers.add_then_rms_norm(x, written, "mlp_norm", layer)
+        more = layers.rms_norm(layers.gated_mlp(normed, layer), "after_mlp_norm", layer)
         # 3. the next layer's norm, or the last
         after = ("last_norm", None) if layer + 1 == spec.layers else ("attention_norm", layer + 1)
-        x, normed = pieces.add_rms_norm(x, more, *after)
-    pieces.end(normed)
+        x, normed = layers.add_then_rms_norm(x, more, *after)
+    layers.write_logits(normed)

@@ -4,7 +4,7 @@ x += output(attention(qkv(norm(x))))
 x += down(gelu(up(norm(x))))
 """
 
-from decoding.engines.onnx.architecture.pieces import Pieces
+from decoding.engines.onnx.architecture.layers import LayerWriter
 
 SAFETENSORS = {
     "embedding": "transformer.wte.weight",
@@ -30,23 +30,23 @@ GGUF = {
     "last_norm": "output_norm.weight",
     "head": "output.weight",
 }
-BY_INPUTS = True
+IS_TRANSPOSED = True
 """Its safetensors hold matrices as (inputs, outputs)."""
 
 
-def write(pieces: Pieces) -> None:
-    graph, spec = pieces.graph, pieces.spec
-    x = graph.node("Add", [pieces.begin(), pieces.learned_positions()])  # (rows, ids, width)
-    normed = pieces.layer_norm(x, "attention_norm", 0)
+def write(layers: LayerWriter) -> None:
+    graph, spec = layers.graph, layers.spec
+    x = graph.node("Add", [layers.declare_inputs(), layers.learned_positions()])  # (rows, ids, width)
+    normed = layers.layer_norm(x, "attention_norm", 0)
     for layer in range(spec.layers):
         # 1. qkv, attention  (rows, ids, heads · head width)
-        qkv = pieces.linear(normed, "qkv", layer, bias=spec.qkv_bias)
-        written = pieces.linear(pieces.attention([qkv], layer), "output", layer, bias=spec.output_bias)
+        qkv = layers.linear(normed, "qkv", layer, bias=spec.qkv_bias)
+        written = layers.linear(layers.attention([qkv], layer), "output", layer, bias=spec.output_bias)
         # 2. mlp  (rows, ids, width)
-        x, normed = pieces.add_layer_norm(x, written, "mlp_norm", layer)
-        inner = pieces.activation(pieces.linear(normed, "up", layer, bias=spec.mlp_bias))
-        more = pieces.linear(inner, "down", layer, bias=spec.mlp_bias)
+        x, normed = layers.add_then_layer_norm(x, written, "mlp_norm", layer)
+        inner = layers.activation(layers.linear(normed, "up", layer, bias=spec.mlp_bias))
+        more = layers.linear(inner, "down", layer, bias=spec.mlp_bias)
         # 3. the next layer's norm, or the last
         after = ("last_norm", None) if layer + 1 == spec.layers else ("attention_norm", layer + 1)
-        x, normed = pieces.add_layer_norm(x, more, *after)
-    pieces.end(normed)
+        x, normed = layers.add_then_layer_norm(x, more, *after)
+    layers.write_logits(normed)

@@ -4,7 +4,7 @@ x += output(attention(rotate(qkv(norm(x))))) + down(gelu(up(other norm(x))))    
 x += output(attention(…)), x += down(gelu(up(norm(x))))                         one after the other
 """
 
-from decoding.engines.onnx.architecture.pieces import Pieces
+from decoding.engines.onnx.architecture.layers import LayerWriter
 
 SAFETENSORS = {
     "embedding": "gpt_neox.embed_in.weight",
@@ -30,35 +30,35 @@ GGUF = {
 }
 
 
-def write(pieces: Pieces) -> None:
-    graph, spec = pieces.graph, pieces.spec
-    x = pieces.begin()  # (rows, ids, width)
-    normed = pieces.layer_norm(x, "attention_norm", 0)
+def write(layers: LayerWriter) -> None:
+    graph, spec = layers.graph, layers.spec
+    x = layers.declare_inputs()  # (rows, ids, width)
+    normed = layers.layer_norm(x, "attention_norm", 0)
     for layer in range(spec.layers):
         # 1. qkv, rotary, attention  (rows, ids, heads · head width)
-        qkv = _qkv(pieces, normed, layer)
-        written = pieces.linear(pieces.attention([qkv], layer), "output", layer, bias=spec.output_bias)
+        qkv = _qkv(layers, normed, layer)
+        written = layers.linear(layers.attention([qkv], layer), "output", layer, bias=spec.output_bias)
         # 2. mlp  (rows, ids, width)
         if spec.parallel_residual:
-            normed, both = pieces.layer_norm(x, "mlp_norm", layer), graph.node("Add", [x, written])
+            normed, both = layers.layer_norm(x, "mlp_norm", layer), graph.node("Add", [x, written])
         else:
-            both, normed = pieces.add_layer_norm(x, written, "mlp_norm", layer)
-        inner = pieces.activation(pieces.linear(normed, "up", layer, bias=spec.mlp_bias))
-        more = pieces.linear(inner, "down", layer, bias=spec.mlp_bias)
+            both, normed = layers.add_then_layer_norm(x, written, "mlp_norm", layer)
+        inner = layers.activation(layers.linear(normed, "up", layer, bias=spec.mlp_bias))
+        more = layers.linear(inner, "down", layer, bias=spec.mlp_bias)
         # 3. the next layer's norm, or the last
         after = ("last_norm", None) if layer + 1 == spec.layers else ("attention_norm", layer + 1)
-        x, normed = pieces.add_layer_norm(both, more, *after)
-    pieces.end(normed)
+        x, normed = layers.add_then_layer_norm(both, more, *after)
+    layers.write_logits(normed)
 
 
-def _qkv(pieces: Pieces, x: str, layer: int) -> str:
+def _qkv(layers: LayerWriter, x: str, layer: int) -> str:
     """Queries, keys and values, one after the other. Its safetensors have them head by head.
 
     (rows, ids, heads · 3 · head width) → (rows, ids, 3 · heads · head width)
     """
-    graph, spec = pieces.graph, pieces.spec
-    qkv = pieces.linear(x, "qkv", layer, bias=spec.qkv_bias)
-    if pieces.is_gguf:
+    graph, spec = layers.graph, layers.spec
+    qkv = layers.linear(x, "qkv", layer, bias=spec.qkv_bias)
+    if layers.is_gguf:
         return qkv
     by_heads = graph.node("Reshape", [qkv, graph.ints(0, 0, spec.heads, 3, spec.head_width)])
     by_kinds = graph.node("Transpose", [by_heads], perm=[0, 1, 3, 2, 4])

@@ -4,7 +4,7 @@ x += output(attention(rotate(qkv(norm(x)))))
 x += down(silu(gate(norm(x))) · up(norm(x)))
 """
 
-from decoding.engines.onnx.architecture.pieces import Pieces
+from decoding.engines.onnx.architecture.layers import LayerWriter
 
 SAFETENSORS = {
     "embedding": "model.embed_tokens.weight",
@@ -42,21 +42,21 @@ GGUF_INTERLEAVED = ("llama",)
 """Architectures whose GGUF has the two halves of each query and key that turn together side by side."""
 
 
-def write(pieces: Pieces) -> None:
-    spec = pieces.spec
-    x = pieces.begin()  # (rows, ids, width)
-    normed = pieces.rms_norm(x, "attention_norm", 0)
+def write(layers: LayerWriter) -> None:
+    spec = layers.spec
+    x = layers.declare_inputs()  # (rows, ids, width)
+    normed = layers.rms_norm(x, "attention_norm", 0)
     for layer in range(spec.layers):
         # 1. qkv, rotary, attention  (rows, ids, heads · head width)
         if spec.head_norms:
-            qkv = pieces.normed_heads(normed, layer)
+            qkv = layers.head_norms_qkv(normed, layer)
         else:
-            qkv = pieces.linears(normed, ["query", "key", "value"], layer, bias=spec.qkv_bias)
-        written = pieces.linear(pieces.attention(qkv, layer), "output", layer, bias=spec.output_bias)
+            qkv = layers.linears(normed, ["query", "key", "value"], layer, bias=spec.qkv_bias)
+        written = layers.linear(layers.attention(qkv, layer), "output", layer, bias=spec.output_bias)
         # 2. mlp  (rows, ids, width)
-        x, normed = pieces.add_rms_norm(x, written, "mlp_norm", layer)
-        more = pieces.gated_mlp(normed, layer)
+        x, normed = layers.add_then_rms_norm(x, written, "mlp_norm", layer)
+        more = layers.gated_mlp(normed, layer)
         # 3. the next layer's norm, or the last
         after = ("last_norm", None) if layer + 1 == spec.layers else ("attention_norm", layer + 1)
-        x, normed = pieces.add_rms_norm(x, more, *after)
-    pieces.end(normed)
+        x, normed = layers.add_then_rms_norm(x, more, *after)
+    layers.write_logits(normed)

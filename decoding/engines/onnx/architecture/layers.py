@@ -1,6 +1,6 @@
 """What several architectures are made of: norms, attention with its cache, rotary embeddings, a graph's ends.
 
-Owns the contract of every graph (see `begin`) and the arithmetic that families share. Knows no family.
+Owns the contract of every graph (see `declare_inputs`) and the arithmetic that families share. Knows no family.
 """
 
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from onnx import TensorProto
 
 from decoding.engines.onnx.graph_builder import MICROSOFT, GraphBuilder
 from decoding.engines.onnx.products import Products
-from decoding.engines.onnx.weights import Weights, joined
+from decoding.engines.onnx.weights import Weights, concatenated
 from decoding.models.gguf_blocks import Floats
 from decoding.models.spec import Llama3Scaling, ModelSpec, Rope
 
 
 @dataclass(frozen=True, slots=True)
-class Pieces:
+class LayerWriter:
     """A graph being written, with the model's facts and weights at hand."""
 
     graph: GraphBuilder
@@ -30,7 +30,7 @@ class Pieces:
 
     # 1. Ends
 
-    def begin(self) -> str:
+    def declare_inputs(self) -> str:
         """Declare inputs and outputs, and look the ids up.  (rows, ids) → (rows, ids, width)"""
         graph, spec = self.graph, self.spec
         ids = graph.input("input_ids", TensorProto.INT64, ["rows", "ids"])
@@ -49,7 +49,7 @@ class Pieces:
             graph.constant(f"sin{number}", np.sin(angles))
         return self.products.rows(ids, self.weights.matrix("embedding"), "embedding")
 
-    def end(self, x: str) -> None:
+    def write_logits(self, x: str) -> None:
         """The logits of the positions that are asked for.  (rows, ids, width) → (rows, said, vocabulary)"""
         said = self.graph.node("Gather", [x, "positions"], axis=1)
         name = "embedding" if self.spec.tied_head else "head"
@@ -62,7 +62,7 @@ class Pieces:
         options: dict[str, Any] = {"axis": -1, "epsilon": self.spec.norm_epsilon, "stash_type": 1}
         return self.graph.node("SimplifiedLayerNormalization", [x, weight], **options)
 
-    def add_rms_norm(self, x: str, more: str, name: str, layer: int | None = None) -> tuple[str, str]:
+    def add_then_rms_norm(self, x: str, more: str, name: str, layer: int | None = None) -> tuple[str, str]:
         """x + more, and its norm."""
         weight, out = self._vector(name, layer), _named(name, layer)
         outputs = [f"{out}.normed", "", "", f"{out}.sum"]
@@ -74,7 +74,7 @@ class Pieces:
         inputs = [x, self._vector(name, layer), self._vector(f"{name}.bias", layer)]
         return self.graph.node("LayerNormalization", inputs, axis=-1, epsilon=self.spec.norm_epsilon)
 
-    def add_layer_norm(self, x: str, more: str, name: str, layer: int | None = None) -> tuple[str, str]:
+    def add_then_layer_norm(self, x: str, more: str, name: str, layer: int | None = None) -> tuple[str, str]:
         """x + more, and its norm."""
         weights, out = [self._vector(name, layer), self._vector(f"{name}.bias", layer)], _named(name, layer)
         outputs = [f"{out}.normed", "", "", f"{out}.sum"]
@@ -94,7 +94,7 @@ class Pieces:
 
     def linears(self, x: str, names: list[str], layer: int, *, bias: bool = False) -> list[str]:
         """Several products over the same x: one, where the matrices are stored alike, else one each."""
-        together = joined([self.weights.matrix(name, layer) for name in names])
+        together = concatenated([self.weights.matrix(name, layer) for name in names])
         if together is None:
             return [self.linear(x, name, layer, bias=bias) for name in names]
         values = np.concatenate([self.weights.vector(f"{name}.bias", layer) for name in names]) if bias else None
@@ -132,7 +132,7 @@ class Pieces:
         positions = graph.node("Add", [graph.node("Unsqueeze", [first, graph.ints(-1)]), steps])  # (rows, ids)
         return self.products.rows(positions, self.weights.matrix("position_embedding"), "position_embedding")
 
-    def normed_heads(self, x: str, layer: int) -> list[str]:
+    def head_norms_qkv(self, x: str, layer: int) -> list[str]:
         """Queries, keys and values, of which each head of the first two is normed."""
         spec, graph = self.spec, self.graph
         qkv = self.linears(x, ["query", "key", "value"], layer, bias=spec.qkv_bias)

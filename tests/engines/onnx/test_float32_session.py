@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from decoding.engines.onnx import crowd as crowds
-from decoding.engines.onnx.crowd import CROWD_ROWS, SHARED_ROWS, Crowd, Unpacked
+from decoding.engines.onnx import float32_session
+from decoding.engines.onnx.float32_session import CROWD_ROWS, SHARED_ROWS, Float32Session, Float32Weights
 from decoding.engines.onnx.session import Threads
 from decoding.models.spec import NoGraphError
 
@@ -20,12 +20,12 @@ class Made:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folders: list[Path] = []
         self.proved: list[Any] = []
-        monkeypatch.setattr(crowds, "Session", lambda files, threads: ("session", files, threads))
-        monkeypatch.setattr(crowds, "prove_same", lambda made, packed: self.proved.append((made, packed)))
-        monkeypatch.setattr(crowds, "free_memory", lambda: 10_000)
+        monkeypatch.setattr(float32_session, "Session", lambda files, threads: ("session", files, threads))
+        monkeypatch.setattr(float32_session, "prove_same", lambda made, packed: self.proved.append((made, packed)))
+        monkeypatch.setattr(float32_session, "free_memory", lambda: 10_000)
 
-    def crowd(self, *, size: int = 1000, keep: float = 60.0) -> Crowd:
-        return Crowd(Unpacked(size, self.make), "packed", Threads(2), keep_seconds=keep)  # type: ignore[arg-type]
+    def session_over(self, *, size: int = 1000, keep: float = 60.0) -> Float32Session:
+        return Float32Session(Float32Weights(size, self.make), "packed", Threads(2), keep_seconds=keep)  # type: ignore[arg-type]
 
     def make(self, folder: Path) -> Any:
         assert folder.is_dir()
@@ -39,20 +39,20 @@ def made(monkeypatch: pytest.MonkeyPatch) -> Made:
 
 
 def wait_for(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + 30
+    deadline = time.monotonic() + 30
     while not condition():
-        assert time.monotonic() < end
+        assert time.monotonic() < deadline
         time.sleep(0.01)
 
 
 def test_it_is_made_for_a_crowd_and_serves_fewer(made: Made) -> None:
-    crowd = made.crowd()
-    assert [crowd.session(rows) for rows in (1, SHARED_ROWS, CROWD_ROWS - 1)] == [None, None, None]
+    second = made.session_over()
+    assert [second.session(rows) for rows in (1, SHARED_ROWS, CROWD_ROWS - 1)] == [None, None, None]
     assert not made.folders
-    crowd.session(CROWD_ROWS)
-    wait_for(lambda: crowd.session(CROWD_ROWS))
-    assert crowd.session(SHARED_ROWS) == ("session", "graph", Threads(2))
-    assert crowd.session(SHARED_ROWS - 1) is None
+    second.session(CROWD_ROWS)
+    wait_for(lambda: second.session(CROWD_ROWS))
+    assert second.session(SHARED_ROWS) == ("session", "graph", Threads(2))
+    assert second.session(SHARED_ROWS - 1) is None
     assert made.proved == [(("session", "graph", Threads(2)), "packed")]
     assert len(made.folders) == 1
     assert not made.folders[0].exists()
@@ -62,27 +62,27 @@ def test_a_session_that_says_anything_else_is_not_used(made: Made, monkeypatch: 
     def differs(session: Any, packed: Any) -> None:
         raise NoGraphError("its graph differs by 1.0e-01 from the network, on 7 ids")
 
-    monkeypatch.setattr(crowds, "prove_same", differs)
-    crowd = made.crowd()
-    crowd.session(CROWD_ROWS)
-    wait_for(lambda: crowd._has_failed)
-    assert crowd.session(CROWD_ROWS) is None
+    monkeypatch.setattr(float32_session, "prove_same", differs)
+    second = made.session_over()
+    second.session(CROWD_ROWS)
+    wait_for(lambda: second._has_failed)
+    assert second.session(CROWD_ROWS) is None
     assert not made.folders[0].exists()
 
 
 def test_it_is_given_back_after_a_while_and_made_again(made: Made) -> None:
-    crowd = made.crowd(keep=0.05)
-    crowd.session(CROWD_ROWS)
-    wait_for(lambda: crowd.session(SHARED_ROWS))
-    wait_for(lambda: crowd._session is None and crowd._keeper is None)
-    crowd.session(CROWD_ROWS)
+    second = made.session_over(keep=0.05)
+    second.session(CROWD_ROWS)
+    wait_for(lambda: second.session(SHARED_ROWS))
+    wait_for(lambda: second._session is None and second._keeper is None)
+    second.session(CROWD_ROWS)
     wait_for(lambda: len(made.folders) == 2)
 
 
 def test_without_memory_there_is_none(made: Made) -> None:
-    crowd = made.crowd(size=9_000)
-    assert crowd.session(CROWD_ROWS) is None
-    assert crowd._keeper is None
+    second = made.session_over(size=9_000)
+    assert second.session(CROWD_ROWS) is None
+    assert second._keeper is None
     assert not made.folders
 
 
@@ -94,11 +94,11 @@ def test_a_failure_is_logged_once_and_the_crowd_goes_on(
         raise OSError("no space left")
 
     monkeypatch.setattr(made, "make", fail)
-    crowd = made.crowd()
+    second = made.session_over()
     with caplog.at_level(logging.WARNING):
-        crowd.session(CROWD_ROWS)
-        wait_for(lambda: crowd._has_failed)
+        second.session(CROWD_ROWS)
+        wait_for(lambda: second._has_failed)
     assert "no float32 weights for a crowd" in caplog.text
-    assert crowd.session(CROWD_ROWS) is None
+    assert second.session(CROWD_ROWS) is None
     assert len(made.folders) == 1
     assert not made.folders[0].exists()

@@ -31,18 +31,18 @@ PLENTY = 1.5
 
 
 @dataclass(frozen=True, slots=True)
-class Unpacked:
+class Float32Weights:
     """The same weights as float32: their size in bytes, and what writes a graph of them into a folder."""
 
     size: int
     make: Callable[[Path], GraphFiles]
 
 
-class Crowd:
+class Float32Session:
     """A second session, while there are enough rows for it."""
 
     def __init__(
-        self, weights: Unpacked, packed: Session, threads: Threads, *, keep_seconds: float = KEEP_SECONDS
+        self, weights: Float32Weights, packed: Session, threads: Threads, *, keep_seconds: float = KEEP_SECONDS
     ) -> None:
         """`packed` computes the same weights as they are stored: the new session has to say what it says."""
         self._weights, self._packed, self._threads, self._keep_seconds = weights, packed, threads, keep_seconds
