@@ -1,7 +1,7 @@
-"""From a model's files to a graph of it in a folder.
+"""Writes the graph of a model's files into a folder.
 
-Owns which architecture writes which family, that no weight is overlooked, and what a graph says of itself. Knows no
-cache.
+Owns which module writes which family, the check that no weight is left unused, and a graph's metadata. Knows no cache
+of graphs.
 """
 
 import re
@@ -21,37 +21,39 @@ from decoding.models.spec import ModelSpec, NoGraphError
 ARCHITECTURES = {"llama": llama, "gpt2": gpt2, "gpt_neox": gpt_neox, "gemma3": gemma3}
 GGUF_UNREAD = "{file} has the tensor {name}, which is no part of the model that it says it is. Choose another file."
 _NO_WEIGHTS = re.compile(r"(.*\.)?(rotary_emb\.inv_freq|(attn|attention)\.(masked_)?bias|rope_freqs\.weight)")
-"""Tensors that some files have and no network reads: masks and tables that follow from the configuration."""
-_HEADS_OF = 16  # GroupQueryAttention wants a multiple of it, and so many values turned
+"""Tensors that some files hold and no network reads: masks and tables that follow from the configuration."""
+_HEADS_OF = 16  # GroupQueryAttention needs multiples of it as the head width and as the rotated width
 
 
 def build_gguf(file: GgufFile, spec: ModelSpec, folder: Path, *, unpacked: bool) -> None:
-    """Write the graph of a GGUF file. Raises ModelError or NoGraphError where none can be written."""
+    """Write the graph of a GGUF file into `folder`. Raises ModelError for a damaged file, NoGraphError for a model that
+    cannot be a graph.
+    """
     module = ARCHITECTURES[spec.family]
     is_interleaved = file.metadata["general.architecture"] in getattr(module, "GGUF_INTERLEAVED", ())
     weights = GgufWeights(file, spec, module.GGUF, is_interleaved=is_interleaved)
     try:
         _write(spec, UnpackedWeights(weights) if unpacked else weights, folder, is_gguf=True)
     except NoGraphError:
-        check_all_read(weights, spec, file.path.name)  # then transformers has no place for it either
+        check_all_read(weights, spec, file.path.name)  # then transformers cannot use the tensor either
         raise
 
 
 def check_all_read(weights: Weights, spec: ModelSpec, file: str) -> None:
-    """Raises ModelError where a GGUF has tensors that nothing asked for: it holds another model than is computed."""
+    """Raises ModelError if a GGUF file has tensors that were not read: it then holds another model than is computed."""
     if left := _unread(weights, spec):
         raise ModelError(GGUF_UNREAD.format(file=file, name=left[:60]))
 
 
 def _unread(weights: Weights, spec: ModelSpec) -> str | None:
-    """A tensor that no weight of the model was read from."""
+    """The name of a stored tensor that was not read; None if there is none."""
     ignored = {"lm_head.weight", "embed_out.weight", "output.weight"} if spec.tied_head else set()
     left = (name for name in weights.unused() if name not in ignored and not _NO_WEIGHTS.fullmatch(name))
     return next(left, None)
 
 
 def build_safetensors(tensors: dict[str, StoredTensor], spec: ModelSpec, folder: Path) -> None:
-    """Write the graph of a folder's safetensors. Raises NoGraphError where none can be written."""
+    """Write the graph of a folder's safetensors. Raises NoGraphError for a model that cannot be a graph."""
     module = ARCHITECTURES[spec.family]
     is_transposed = getattr(module, "IS_TRANSPOSED", False)
     _write(

@@ -1,20 +1,25 @@
-"""Keys and values of one text: buffers with room to spare, and how much of them it has read.
+"""The KV cache of one sequence: buffers of keys and values with spare room, and how many positions are filled.
 
-Owns how wide buffers are. Knows no ids and no scheduler.
+Owns the width of the buffers. Knows no ids and no scheduler.
 """
 
 from decoding.engines.onnx.session import BoundPass, Floats, Session
 
-_WIDTH_MULTIPLE = 64  # buffers are multiples of so many positions wide
+_WIDTH_MULTIPLE = 64
 
 
 class OnnxCache:
+    """`buffers` hold keys and values, of which the first `length` positions are filled.
+
+    Shape: (2 · layers, 1, kv heads, width, head width), float32. Not thread-safe.
+    """
+
     def __init__(self, session: Session, buffers: Floats, length: int = 0) -> None:
         self._session, self.buffers, self.length = session, buffers, length
         self._bound: BoundPass | None = None
 
     def reserve(self, length: int) -> None:
-        """Make room for a text of so many ids. A step copies seldom: the room grows by a quarter."""
+        """Make room for `length` positions. Steps rarely copy, because the width grows by a quarter."""
         if length > self.buffers.shape[3]:
             self.buffers, self._bound = (
                 resized(self._session, self.buffers, self.length, padded_width(length)),
@@ -28,12 +33,12 @@ class OnnxCache:
 
 
 def padded_width(length: int) -> int:
-    """The width of buffers for a text of so many ids that goes on. What is not written to takes no memory."""
+    """The width of buffers for a sequence of `length` ids that grows. Pages that are never written take no memory."""
     return -(-(length + max(_WIDTH_MULTIPLE, length // 4)) // _WIDTH_MULTIPLE) * _WIDTH_MULTIPLE
 
 
 def resized(session: Session, buffers: Floats, length: int, width: int) -> Floats:
-    """The first `length` positions of one row's buffers, in buffers of another width."""
+    """A copy of the first `length` positions of one row's buffers, in buffers of another width."""
     made = session.new_buffers(1, width)
     made[..., :length, :] = buffers[..., :length, :]
     return made

@@ -1,7 +1,7 @@
-"""A model's weights on this disk as an engine that ONNX Runtime computes.
+"""Loads a model's files as an engine that ONNX Runtime computes.
 
-Owns the way from a source to a graph, a session and the facts that stand in the page's header. Knows no torch: the
-reference, transformers' own network of the same weights, is imported where it is asked for.
+Owns the way from the files to a graph, a session and the facts in the page's header. Knows no torch: the reference
+(transformers' own network of the same weights) is imported when it is asked for.
 """
 
 from pathlib import Path
@@ -29,14 +29,16 @@ CHANGED = "The graph of {model} on this disk was changed: {file} is not as it wa
 
 
 def load_graph(entry: Entry, source: Path, *, why: str, report: Report) -> LocalEngine:
-    """The engine of weights that are here. Raises NoGraphError where there is no graph of such a model, ModelError
-    where its files are damaged, RoomError where it does not fit.
+    """The engine of the weights in `source`, a GGUF file or a folder; `why` says in the header why this engine is used.
+
+    Raises NoGraphError if such a model cannot be a graph, ModelError if its files are damaged, RoomError if it does not
+    fit into memory.
     """
     files = source.glob("*.safetensors") if source.is_dir() else [source]
     needed = memory_of_files(sum(file.stat().st_size for file in files))
     check_memory(entry.name, needed, free_memory(), where="memory", dtype="float32")
     if source.is_dir():
-        _tokenizer_in(source)  # before a graph is made; it is read once
+        _tokenizer_in(source)  # raises before a graph is made; the tokenizer is cached
     graph = ensure_graph(source, report=report)
     report(f"Loading {entry.name} …", None)
     with held_to_sums(entry, source), unchanged(graph.folder, CHANGED.replace("{model}", entry.name)):
@@ -69,7 +71,7 @@ def _tokenizer_in(folder: Path) -> FileTokenizer:
 
 
 def _unpacked(source: Path, graph: GraphFiles) -> Float32Weights | None:
-    """The same weights as float32, where they are not."""
+    """The same weights as float32; None if they are float32 already."""
     if not is_gguf(source) or graph.spec.description == "float32":
         return None
 

@@ -1,8 +1,10 @@
-"""The weights of a four-bit graph as float32, in a session of their own while many texts are written at once.
+"""A second session over the weights of a four-bit graph as float32, while many rows are decoded at once.
 
-Owns when that session is made, when it is given back, and what memory it needs. One row reads four bits fastest; many
-rows unpack them at each pass, and over weights that are unpacked once 32 rows take 38 ms where they take 54. It is made
-in a thread while the crowd goes on without it, and no failure ends a run: then there is no second session.
+Owns when that session is made and released, and the memory it needs. Knows no rows and no scheduler.
+
+Four-bit weights are fastest for one row, but many rows unpack them in each pass: 32 rows take 54 ms over four bits and
+38 ms over float32. The session is made in a thread while decoding goes on without it. If making it fails, there is no
+second session and no run ends.
 """
 
 import logging
@@ -21,25 +23,25 @@ from decoding.models.malloc import trim_memory
 from decoding.models.resources import free_memory
 
 CROWD_ROWS = 6
-"""So many rows are a crowd. On two cores: 8 rows take 26 ms over four bits and 19 over float32."""
+"""The session is made for at least this many rows. On two cores, 8 rows take 26 ms over four bits, 19 over float32."""
 SHARED_ROWS = 3
-"""While the session is there, from so many rows on it computes: 3 rows in 15.4 ms, where one by one they take 18."""
+"""An existing session computes at least this many rows: 3 rows take 15.4 ms together, and 18 ms one by one."""
 KEEP_SECONDS = 60.0
-"""After so long without a crowd the memory is given back."""
+"""The session is released after this time without a pass over SHARED_ROWS or more."""
 PLENTY = 1.5
-"""How many times the weights' size has to be free."""
+"""The session is made only if this many times the size of the weights is free."""
 
 
 @dataclass(frozen=True, slots=True)
 class Float32Weights:
-    """The same weights as float32: their size in bytes, and what writes a graph of them into a folder."""
+    """The same weights as float32: `size` in bytes, and `make`, which writes their graph into a folder."""
 
     size: int
     make: Callable[[Path], GraphFiles]
 
 
 class Float32Session:
-    """A second session, while there are enough rows for it."""
+    """A second session while there are enough rows for it. Thread-safe."""
 
     def __init__(
         self, weights: Float32Weights, packed: Session, threads: Threads, *, keep_seconds: float = KEEP_SECONDS
@@ -52,7 +54,10 @@ class Float32Session:
         self._last_used, self._has_failed = 0.0, False
 
     def session(self, rows: int) -> Session | None:
-        """The session for a pass of so many rows, or None. A crowd that has none yet has it made."""
+        """The session for a pass over `rows` rows, or None if the four-bit session is to be used.
+
+        Starts making the session if there is none yet and CROWD_ROWS ask for it. Never waits.
+        """
         if rows < SHARED_ROWS:
             return None
         with self._lock:
@@ -64,7 +69,7 @@ class Float32Session:
             return self._session
 
     def _keep(self) -> None:
-        """Make the session, and give it back once nothing has asked for it for a while."""
+        """Make the session, and release it when nothing has used it for `keep_seconds`."""
         try:
             made = self._make()
         except Exception:
@@ -82,7 +87,7 @@ class Float32Session:
         trim_memory()
 
     def _make(self) -> Session:
-        """The graph lies on the disk only until the session has read it."""
+        """Make the session; the graph is on disk only until the session has read it."""
         folder = Path(tempfile.mkdtemp(prefix="greedyscope-"))
         try:
             session = Session(self._weights.make(folder), self._threads)

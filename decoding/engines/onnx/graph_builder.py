@@ -1,8 +1,8 @@
 """Writes an ONNX graph: nodes, constants, and a file of weights beside it.
 
-Owns names, and where a large constant lies. Knows no family and no format of weights. A large constant is external
-data, in `weights.bin`, written as the graph grows and mapped by ONNX Runtime. Two constants of other shapes may be the
-same bytes.
+Owns names, and where a large constant is stored. Knows no family and no format of weights. A large constant is external
+data in `weights.bin`, which is written as the graph grows and mapped by ONNX Runtime. Constants of different shapes may
+share the same bytes.
 
 Operators beside ONNX's own are ONNX Runtime's (domain com.microsoft).
 """
@@ -43,7 +43,7 @@ class GraphBuilder:
     # 1. Constants
 
     def constant(self, name: str, values: NDArray[Any]) -> str:
-        """Name an array, which is written to the disk at once where it is large."""
+        """Add an array as a constant; a large one is written to disk at once. Returns its name."""
         values = np.ascontiguousarray(values)
         if values.nbytes <= _INLINE_BYTES:
             self._constants[name] = numpy_helper.from_array(values, name)
@@ -55,7 +55,7 @@ class GraphBuilder:
         return self.external(name, kind, values.shape, WEIGHTS_FILE, begin, values.nbytes)
 
     def external(self, name: str, kind: int, shape: Sequence[int], file: str, offset: int, size: int) -> str:
-        """Name bytes that lie in a file of the graph's folder."""
+        """Add a constant whose bytes are in a file of the graph's folder. Returns its name."""
         tensor = TensorProto(name=name, data_type=kind, dims=shape, data_location=TensorProto.EXTERNAL)
         for key, value in (("location", file), ("offset", offset), ("length", size)):
             tensor.external_data.add(key=key, value=str(value))
@@ -63,12 +63,12 @@ class GraphBuilder:
         return name
 
     def external_floats(self, name: str, shape: Sequence[int], file: str, offset: int) -> str:
-        """Name float32 values that lie in another file. A session is given them when it is opened."""
+        """Add float32 values from a file of the model. A session gets them when it is opened. Returns the name."""
         self._outside[name] = (file, offset, list(shape))
         return self.external(name, TensorProto.FLOAT, shape, OUTSIDE_FILE, 0, 4 * prod(shape))
 
     def alias(self, name: str, constant: str, shape: Sequence[int]) -> str:
-        """Name the bytes of a constant once more, in another shape."""
+        """Add another name for the bytes of a constant, in another shape."""
         tensor = TensorProto()
         tensor.CopyFrom(self._constants[constant])
         del tensor.dims[:]
@@ -78,7 +78,7 @@ class GraphBuilder:
         return name
 
     def ints(self, *values: int) -> str:
-        """A small shape or axis, made once."""
+        """A small constant of int64, for a shape or an axis."""
         return self.constant("ints_" + "_".join(map(str, values)), np.array(values, np.int64))
 
     # 2. Nodes
@@ -95,12 +95,12 @@ class GraphBuilder:
         return outputs
 
     def split(self, x: str, sizes: Sequence[int]) -> list[str]:
-        """Parts of the last axis."""
+        """Split the last axis into parts of these sizes."""
         outputs = [f"t{len(self._nodes)}_{part}" for part in range(len(sizes))]
         return self.nodes("Split", [x, self.ints(*sizes)], outputs, axis=-1)
 
     def block_sums(self, x: str, blocks: int, block: int) -> str:
-        """The sum of each block of x, made once: a product with ones and zeros.  (rows, ids, blocks)"""
+        """The sum of each block of x, as a product with ones and zeros, which is added once.  (rows, ids, blocks)"""
         if (x, block) not in self._block_sums:
             name = f"block_sums_{blocks}_{block}"
             if name not in self._constants:
@@ -129,5 +129,5 @@ class GraphBuilder:
         (self.folder / OUTSIDE_FILE).write_text(json.dumps(self._outside, indent=1), "utf-8")
 
     def close(self) -> None:
-        """Close the file of weights, however the writing ended."""
+        """Close the file of weights, also after an error."""
         self._file.close()

@@ -1,8 +1,8 @@
-"""The graphs that were made, kept in the cache: each in a folder of its own, its sums beside it.
+"""The cache of graphs on disk: each in a folder of its own, with its checksums.
 
-Owns when a graph is made (once, under a lock, in a folder that is renamed into place when it is whole), what it is made
-anew for (other weights, another version of this program's graphs, a file that is missing or short), and how much disk
-it needs. Knows no architecture.
+Owns when a graph is built (once, under a lock, in a folder that is renamed into place when it is complete), when it is
+built again (other weights, another VERSION, a file that is missing or too short), and how much disk it needs. Knows no
+architecture.
 """
 
 import errno
@@ -31,9 +31,9 @@ from decoding.models.spec_gguf import spec_of_gguf
 from decoding.models.starter import Report, cache_folder, silent
 
 Proof = Callable[[GraphFiles], None]
-"""Raises NoGraphError where a graph says anything else than the model does."""
+"""Raises NoGraphError if the numbers of a graph differ from the model's."""
 VERSION = 2
-"""Raise it to distrust graphs that were made before."""
+"""Increase it to rebuild the graphs that earlier versions wrote."""
 GRAPH_NOT_KEPT = "{model} cannot be kept as a graph in {cache} ({reason}): set GREEDYSCOPE_CACHE to a writable folder."
 _SPEC_FILE = "spec.json"
 _WORK_PREFIX = "making-"
@@ -57,11 +57,11 @@ def ensure_graph(
     report: Report = silent,
     proof: Proof | None = prove,
 ) -> GraphFiles:
-    """The graph of a GGUF file, or of a folder of safetensors, made first where it is not in the cache yet.
+    """The graph of a GGUF file or of a folder of safetensors, built first if it is not in the cache.
 
-    `unpacked`: a GGUF's weights as float32, for many rows at once. `proof` is given the graph before it is kept. Raises
-    ModelError for damaged files and a full disk, and NoGraphError where this model goes through transformers; what the
-    proof refused stays refused until the files or this program change.
+    `unpacked` stores a GGUF file's weights as float32, for many rows at once. `proof` checks the graph before it is
+    kept; a graph that it refused stays refused until the files or VERSION change. Raises ModelError for damaged files
+    or a full disk, NoGraphError for a model that needs transformers. Safe to call from several processes at once.
     """
     cache = (folder or graphs_folder()).absolute()
     if source.is_dir() and not any(source.glob("*.safetensors")):
@@ -70,7 +70,7 @@ def ensure_graph(
         ready = cache / _folder_name(source, unpacked)
         if (found := _cached_graph(source, ready)) is None:
             _check_not_refused(ready)
-            import filelock  # here: a warm start needs none
+            import filelock  # imported here, because a warm start needs no lock
 
             cache.mkdir(parents=True, exist_ok=True)
             with filelock.FileLock(cache / f"{ready.name}.lock"):
@@ -87,7 +87,7 @@ def ensure_graph(
 
 
 def _cached_graph(source: Path, ready: Path) -> GraphFiles | None:
-    """A graph that is here and whole."""
+    """The graph in the folder `ready`; None if it is missing or incomplete."""
     if not is_whole(ready):
         return None
     try:
@@ -103,14 +103,14 @@ def _check_not_refused(ready: Path) -> None:
 
 
 def _refusal_file(ready: Path) -> Path:
-    """Why a graph was refused by its proof, beside where it would be."""
+    """The file, beside the graph's folder, that says why the proof refused the graph."""
     return ready.with_name(f"{ready.name}.refused")
 
 
 def _build_graph(source: Path, ready: Path, unpacked: bool, report: Report, proof: Proof | None) -> None:
-    """Only for the holder of the lock."""
+    """Build a graph and rename it into place. The caller holds the lock."""
     report(f"Preparing {source.name} …", None)
-    for left in ready.parent.glob(f"{_WORK_PREFIX}{ready.name}-*"):  # the lock was free, so whoever made these is gone
+    for left in ready.parent.glob(f"{_WORK_PREFIX}{ready.name}-*"):  # the lock was free, so their process has ended
         shutil.rmtree(left, ignore_errors=True)
     plan = _plan(source, unpacked)
     check_disk(source.name, plan.bytes_needed, ready.parent)
@@ -144,7 +144,7 @@ def _check_proof(proof: Proof, files: GraphFiles, ready: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What is about to be written."""
+    """A graph that is about to be built."""
 
     spec: ModelSpec
     bytes_needed: int
@@ -152,7 +152,10 @@ class _Plan:
 
 
 def _plan(source: Path, unpacked: bool) -> _Plan:
-    from decoding.engines.onnx.building import build_gguf, build_safetensors  # here: a warm start needs no onnx
+    from decoding.engines.onnx.building import (
+        build_gguf,
+        build_safetensors,
+    )  # imported here: a warm start needs no onnx
 
     if source.is_dir():
         tensors = _stored_tensors(source)
@@ -173,7 +176,7 @@ def _stored_tensors(folder: Path) -> dict[str, StoredTensor]:
 
 
 def _most_common_dtype(tensors: dict[str, StoredTensor]) -> str:
-    """The dtype that most values have."""
+    """The dtype of most values."""
     counts: dict[str, int] = {}
     for tensor in tensors.values():
         counts[tensor.dtype] = counts.get(tensor.dtype, 0) + prod(tensor.shape)
@@ -184,9 +187,7 @@ def _most_common_dtype(tensors: dict[str, StoredTensor]) -> str:
 
 
 def _folder_name(source: Path, unpacked: bool) -> str:
-    """A folder's name: the model's, and a sum of what the graph is made of: the files as they are now, and our
-    version.
-    """
+    """The name of a graph's folder: the model's name, and a hash of its files as they are now and of VERSION."""
     found = hashlib.sha256(f"{VERSION} {unpacked}".encode())
     files = [source / "config.json", *weight_files(source)] if source.is_dir() else [source]
     for file in files:

@@ -1,7 +1,7 @@
-"""A graph on the disk, and how it is opened.
+"""A graph on disk, and how it is opened.
 
-Owns what a session is given besides the graph: weights that lie in the model's own files, mapped and not copied. Knows
-no cache of graphs and no way of using a session.
+Owns the file names, and what a session gets besides the graph: weights in the model's own files, mapped and not copied.
+Knows no cache of graphs and no use of a session.
 """
 
 import json
@@ -18,16 +18,18 @@ WEIGHTS_FILE, GRAPH_FILE, OUTSIDE_FILE = "weights.bin", "model.onnx", "outside.j
 
 @dataclass(frozen=True, slots=True)
 class GraphFiles:
+    """A graph's folder, the facts of its model, and the model's own file or folder."""
+
     folder: Path
     spec: ModelSpec
     source: Path
     """The model's own file, or the folder of its files."""
 
     def open(self, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
-        """A session over the graph, on the CPU. `options` are completed with what the graph needs.
+        """A session over the graph, on the CPU. Adds to `options` what the graph needs.
 
-        A session keeps its own layout of four-bit numbers, which is what makes them fast. Float32 weights it reads as
-        they lie: another layout of them would be a copy of the whole model, for a step that takes no less.
+        ONNX Runtime repacks four-bit weights, which makes them fast. Float32 weights are not repacked: that would copy
+        the whole model and save no time.
         """
         outside = json.loads((self.folder / OUTSIDE_FILE).read_text("utf-8"))
         if outside:

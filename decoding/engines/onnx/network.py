@@ -1,7 +1,7 @@
 """A network that ONNX Runtime computes: see `decoding.engines.network.Network`.
 
-Owns how much is read at once, and from how many rows on sharing pays. Its cache is `cache`'s, rows that share passes
-are `running_batch`'s, the float32 weights of a crowd `float32_session`'s.
+Owns how many ids one pass reads, and from how many rows on a shared pass is faster. The KV cache is in `cache`, rows
+that share passes in `running_batch`, float32 weights for many rows in `float32_session`.
 """
 
 from collections.abc import Sequence
@@ -18,12 +18,12 @@ from decoding.record.step import StepScores
 from decoding.softmax import read_scores
 
 READ_MULTIPLICATIONS = 54_000_000_000
-"""In a piece of a prompt: half a second on two cores, 512 ids of the starter."""
+"""Multiplications in a chunk of a prompt: half a second on two cores, 512 ids of the starter."""
 MIN_READ = 16
 FEWEST_FOUR_BIT_ROWS = 4
-"""The four-bit kernel is made for one row: on two cores one takes 6.5 ms, two that share 20, four 21."""
+"""The four-bit kernel is made for one row: on two cores, one row takes 6.5 ms, two in a batch 20 ms, four 21 ms."""
 FEWEST_FLOAT32_ROWS = 2
-"""Over float32 one row takes 13.8 ms, and two 14.4."""
+"""Over float32 weights, one row takes 13.8 ms, and two in a batch 14.4 ms."""
 
 
 class OnnxNetwork:
@@ -50,7 +50,7 @@ class OnnxNetwork:
         return logits[0], cache
 
     def can_crop(self, cache: OnnxCache) -> bool:
-        return True  # a window is a mask here; every position stays
+        return True  # sliding windows are masks here, so the cache keeps every position
 
     def copy(self, cache: OnnxCache, length: int) -> OnnxCache:
         return OnnxCache(self.session, resized(self.session, cache.buffers, length, padded_width(length)), length)
@@ -63,6 +63,6 @@ class OnnxNetwork:
 
 
 def multiplications(spec: ModelSpec) -> int:
-    """What the layers' products take for one id. The embedding is looked up, the head asked for few positions."""
+    """Multiplications in the layers for one id. The embedding is a lookup, and the head runs for few positions."""
     attention = 2 * spec.head_width * (spec.heads + spec.kv_heads)
     return spec.layers * spec.width * (attention + 3 * spec.mlp_width)

@@ -1,15 +1,15 @@
-"""Products over a model's weights, and look-ups in them, as nodes of a graph; all of it in float32.
+"""Writes matrix products and embedding lookups over a model's weights as nodes of a graph, in float32.
 
-Owns how numbers of four bits and more are computed with ONNX Runtime's operator for four: MatMulNBits takes
-w = scale · (number − zero) with a zero of four bits for each block. So
+Owns how weights of four and more bits are computed with ONNX Runtime's four-bit operator. Knows no family and no file
+format. MatMulNBits takes w = scale · (number − zero), with a four-bit zero per block. So
 
-- numbers of more bits are two of four: number = 16·high + low, and two products with 16·scale and scale;
+- a number of more bits is split in two: number = 16·high + low, with one product for 16·scale and one for scale;
 - a zero is split the same way, which is exact;
 - an offset is a small product over the sums of x's blocks, since Σ offset·x = offset · Σx within a block.
 
-accuracy_level=1 keeps the activations in float32 (4 rounds them to int8: faster, and other numbers). bits=8 would
-unpack the matrix at every call on a CPU, and zeros as floats are 15 times slower. A head that is the embedding again is
-stored once: both read the same bytes.
+accuracy_level=1 keeps the activations in float32; 4 would round them to int8, which is faster but changes the numbers.
+bits=8 would unpack the matrix in every call on a CPU, and zeros as floats are 15 times slower. A head tied to the
+embedding is stored once: both read the same bytes.
 """
 
 from dataclasses import dataclass
@@ -25,21 +25,21 @@ _DEFAULT_ZERO = 8  # MatMulNBits' own
 
 @dataclass(frozen=True, slots=True)
 class _NibblePart:
-    """Four bits of each number: names of constants."""
+    """The high or low four bits of each number, as names of constants."""
 
     numbers: str
     """(outputs, blocks, half a block's values), uint8"""
     scales: str
     """(outputs, blocks)"""
     zeros: str
-    """(outputs, bytes for the blocks' zeros); "" for the operator's own zero"""
+    """(outputs, bytes for the blocks' zeros); "" for the operator's default zero"""
 
     def inputs(self, x: str) -> list[str]:
         return [x, self.numbers, self.scales, *([self.zeros] if self.zeros else [])]
 
 
 class Products:
-    """Writes products and look-ups into a graph. A matrix's constants are written once, by its name."""
+    """Writes products and lookups into a graph. The constants of a matrix are written once, under its name."""
 
     def __init__(self, graph: GraphBuilder) -> None:
         self._graph = graph
@@ -66,7 +66,7 @@ class Products:
         return graph.node("Add", terms, out=out) if len(terms) == 2 else terms[0]
 
     def rows(self, ids: str, matrix: Matrix, name: str) -> str:
-        """The matrix's rows of these ids.  (rows, ids) → (rows, ids, inputs)"""
+        """Look up the matrix's row of each id.  (rows, ids) → (rows, ids, inputs)"""
         graph = self._graph
         if isinstance(matrix, FloatMatrix):
             return graph.node("Gather", [self._floats(matrix, name), ids], axis=0)
@@ -106,7 +106,7 @@ class Products:
                     self._write_nibbles(high, 16 * scales, zero >> 4, f"{name}.high"),
                     self._write_nibbles(low, scales, zero & 15, f"{name}.low"),
                 )
-            else:  # an offset takes back the operator's own zero, which costs nothing
+            else:  # with offsets, keep the operator's default zero and correct the offsets for it, which costs nothing
                 zero = zero if matrix.offsets is None else _DEFAULT_ZERO
                 self._written[name] = (self._write_nibbles(numbers, scales, zero, name),)
         return self._written[name]
@@ -133,7 +133,7 @@ class Products:
 
 
 def _offsets(matrix: BlockMatrix) -> Floats | None:
-    """What is left of each block besides the products over its halves."""
+    """The offset of each block that remains beside the four-bit products; None if there is none.  (outputs, blocks)"""
     if matrix.offsets is None or matrix.bits > 4:
         return matrix.offsets
     taken: Floats = matrix.offsets + np.float32(_DEFAULT_ZERO - matrix.zero) * matrix.scales

@@ -1,9 +1,11 @@
-"""The proof of a graph, once when it is made: the same ids as another way of computing, and the same probabilities.
+"""The proof of a graph, once when it is built: another implementation gives the same ids and probabilities.
 
-Owns the texts that are read and what counts as the same. The starter's graph is held against figures that an
-independent program made, which lie beside this file; any other against transformers' network in float32, in a child
-process, since this one imports no torch; and an unpacked graph against the graph as stored. Where memory has no room
-for the network, the graph is used unproven and the log says so: that network could not serve either.
+Owns the texts that are compared and the tolerance. Knows no architecture.
+
+The starter's graph is compared with figures that an independent program computed, which are stored beside this file.
+Any other graph is compared with transformers' network in float32, in a child process, because this process imports no
+torch. A float32 graph is compared with the packed graph of the same weights. If memory is too short for that,
+the graph is used unproven and the log says so: the network could not serve the model either.
 """
 
 import hashlib
@@ -34,25 +36,25 @@ NOISE, STARTER_NOISE = 1e-4, 2e-5
 _STARTER = Path(__file__).with_name("starter_proof.json")
 _LENGTHS, _LONG = (1, 7, 24), 400
 LAST = 24
-"""So many of a text's last positions are compared."""
+"""How many of a text's last positions are compared."""
 _SECONDS = 1800.0
 _log = logging.getLogger(__name__)
 
 
 class NotProvenError(NoGraphError):
-    """The network could not be asked this time; nothing is known against the graph."""
+    """The network could not be run this time. This says nothing about the graph."""
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Ids, and what follows each of the last `said` of them: some ids with their probabilities, the first leading."""
+    """Ids, and for each of the last `len(following)` positions the most probable next ids, best first."""
 
     ids: list[int]
     following: list[list[tuple[int, float]]]
 
 
 def prove(files: GraphFiles) -> None:
-    """Raises NoGraphError where a graph says anything else than it should."""
+    """Raises NoGraphError if the graph's numbers are wrong."""
     if files.source.is_file() and _is_starter(files.source):
         _check(_opened(files), starter_texts(), STARTER_NOISE)
     elif found := _from_network(files):
@@ -60,7 +62,7 @@ def prove(files: GraphFiles) -> None:
 
 
 def prove_same(unpacked: Session, packed: Session) -> None:
-    """Raises NoGraphError where a session over float32 weights says anything else than the one over the same weights as
+    """Raises NoGraphError if a session over float32 weights gives other numbers than the one over the same weights as
     they are stored.
     """
     reference = _Reader(packed.runtime, packed.spec)
@@ -69,7 +71,7 @@ def prove_same(unpacked: Session, packed: Session) -> None:
 
 
 def _check(reader: "_Reader", wanted: list[Text], noise: float) -> None:
-    """Hold a graph against texts, each read at once and in pieces that end one by one."""
+    """Compare a graph with texts, each read in one pass and in chunks. Raises NoGraphError at `noise` or above."""
     for text in wanted:
         count = len(text.following)
         for pieces in ((len(text.ids),), _pieces(len(text.ids))):
@@ -80,7 +82,7 @@ def _check(reader: "_Reader", wanted: list[Text], noise: float) -> None:
 
 
 def texts(spec: ModelSpec) -> Iterator[list[int]]:
-    """A handful, a long one, and one past each window; never longer than the context."""
+    """Random ids: some short texts, a long one, and one past each sliding window; none exceeds the context."""
     lengths = {*_LENGTHS, _LONG, *(window + LAST for window in spec.windows if window)}
     draw = np.random.default_rng(0)
     for length in sorted({min(length, spec.context_length) for length in lengths}):
@@ -88,19 +90,19 @@ def texts(spec: ModelSpec) -> Iterator[list[int]]:
 
 
 def starter_texts() -> list[Text]:
-    """Runs of an independent program, beside this file."""
+    """The figures of an independent program, stored beside this file."""
     said = json.loads(_STARTER.read_text("utf-8"))
     return [Text(one["ids"], [[(int(n), p) for n, p in tops] for tops in one["following"]]) for one in said]
 
 
 def tops_of(probabilities: Any) -> list[tuple[int, float]]:
-    """The most probable ids of one position."""
+    """The eight most probable ids of one position, best first.  (vocabulary,) → [(id, probability)]"""
     order = np.argsort(-np.asarray(probabilities), kind="stable")[:8]
     return [(int(one), float(probabilities[one])) for one in order]
 
 
 def _difference(found: Numbers, tops: list[tuple[int, float]]) -> float:
-    """The largest difference of a probability; infinite where another id leads, but where the two lead alike."""
+    """The largest difference of a probability; infinite if another id is the most probable, unless the two tie."""
     worst = max(abs(float(found[one]) - probability) for one, probability in tops)
     leads = int(found.argmax())
     if leads != tops[0][0] and dict(tops).get(leads, 0.0) < tops[0][1] - NOISE:
@@ -109,7 +111,7 @@ def _difference(found: Numbers, tops: list[tuple[int, float]]) -> float:
 
 
 def _pieces(length: int) -> tuple[int, ...]:
-    """Half of a text, then most of the rest, then up to 4 ids one by one."""
+    """Chunk sizes: half of a text, then most of the rest, then up to 4 ids one by one."""
     alone = min(4, length - 1)
     first = (length - alone) // 2
     return tuple(one for one in (first, length - alone - first, *[1] * alone) if one)
@@ -132,7 +134,7 @@ class _Reader:
         return [tops_of(row) for row in self.probabilities(ids, (len(ids),))]
 
     def probabilities(self, ids: list[int], pieces: tuple[int, ...]) -> Numbers:
-        """Of the last positions.  (positions, vocabulary)"""
+        """Probabilities after each of the last positions.  (at most LAST, vocabulary), float64"""
         names = [f"{kind}{layer}" for layer in range(self._spec.layers) for kind in "kv"]
         empty = np.zeros((1, self._spec.kv_heads, 0, self._spec.head_width), np.float32)
         cache, begin, found = dict.fromkeys(names, empty), 0, []
@@ -157,7 +159,7 @@ def _is_starter(source: Path) -> bool:
 
 
 def _from_network(files: GraphFiles) -> list[Text]:
-    """What transformers' network says of the texts, from a child process; nothing where there is no memory for it."""
+    """The texts with the figures of transformers' network, from a child process; [] if memory is too short for it."""
     needed = int(4.8 * files.spec.parameters) + 1_500_000_000
     if (free := free_memory()) < needed:
         word = "The graph of %s is used unproven: its network needs %d MB of memory, and %d are free."

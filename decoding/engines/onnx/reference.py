@@ -1,8 +1,8 @@
-"""What transformers' network says of the texts of a proof: a program of its own, since it imports torch.
+"""Computes the figures of a proof with transformers' network; a program of its own, because it imports torch.
 
     python -m decoding.engines.onnx.reference SOURCE OUT
 
-Owns the way from a GGUF's unpacked weights to transformers' network of its family. Knows no graph.
+Owns the way from a GGUF file's weights to transformers' network of its family. Knows no graph.
 """
 
 import json
@@ -24,7 +24,7 @@ from decoding.models.spec_gguf import spec_of_gguf
 
 
 def network_of_gguf(file: GgufFile, spec: ModelSpec) -> Any:
-    """Transformers' network over a file's unpacked weights."""
+    """Transformers' network over a file's weights as float32."""
     architecture = file.metadata["general.architecture"]
     networks: Any = AutoModelForCausalLM
     model = networks.from_config(_config(architecture, spec)).float()
@@ -62,7 +62,7 @@ def _values(weights: UnpackedWeights, spec: ModelSpec, name: str, layer: int | N
 
 
 def _config(architecture: str, spec: ModelSpec) -> Any:
-    """A GGUF's facts as transformers' configuration."""
+    """The facts of a GGUF file as transformers' configuration."""
     said: dict[str, Any] = {"vocab_size": spec.vocabulary_size, "tie_word_embeddings": spec.tied_head}
     if spec.family == "gpt2":
         said |= {"n_embd": spec.width, "n_layer": spec.layers, "n_head": spec.heads, "n_inner": spec.mlp_width}
@@ -98,7 +98,7 @@ def main(source: Path, out: Path) -> None:
     if source.is_dir():
         spec = spec_of_config(source, "float32")
         options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False, "use_safetensors": True}
-        # Else settings that greedy decoding never looks at would keep a network from being loaded.
+        # Without it, sampling settings that greedy decoding never reads could keep a network from being loaded.
         options["generation_config"] = GenerationConfig()  # type: ignore[no-untyped-call]
         model: Any = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32, **options)
     else:

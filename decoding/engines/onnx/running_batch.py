@@ -1,7 +1,8 @@
-"""Rows that share passes: see `decoding.engines.network.RunningBatch`.
+"""The running batch: rows that share passes, see `decoding.engines.network.RunningBatch`.
 
-Owns where each row's keys and values lie, and which session computes how many rows. Rows have lengths of their own; the
-first places of the buffers are in use, so a row that leaves is overwritten by the last. Knows no scheduler, no thread.
+Owns where each row's keys and values are, and which session computes how many rows. Each row has its own length. The
+first places of the buffers are in use: the last row moves to the place of one that leaves. Knows no scheduler and no
+thread.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,8 +25,8 @@ class Sessions(Protocol):
 class OnnxBatch:
     def __init__(self, network: Sessions, max_rows: int) -> None:
         self._session, self._float32_session, self._max_rows = network.session, network.float32_session, max_rows
-        self._row_ids: list[int] = []  # of the rows, by place
-        self._lengths: list[int] = []  # what each has read, by place
+        self._row_ids: list[int] = []  # by place in the buffers
+        self._lengths: list[int] = []  # filled positions, by place
         self._next_row_id = 0
         self._buffers: Floats = self._session.new_buffers(0, 0)
         self._shared: tuple[int, Session, BoundPass] | None = None
@@ -54,7 +55,7 @@ class OnnxBatch:
         self._row_ids.pop()
         self._lengths.pop()
         rows, width = self._needed(())
-        if 4 * rows <= self._buffers.shape[1]:  # a crowd that has gone leaves no memory behind
+        if 4 * rows <= self._buffers.shape[1]:  # release the memory after many rows have left
             self._reallocate(_padded(rows), padded_width(width) if rows else 0)
         return cache
 
@@ -73,7 +74,7 @@ class OnnxBatch:
         return self._shared[2]
 
     def _needed(self, lengths: Sequence[int]) -> tuple[int, int]:
-        """Rows, and the width that a pass over them needs, once texts of these lengths have joined."""
+        """The number of rows and the width of a pass over them, once rows of these lengths have been inserted."""
         all_lengths = [*self._lengths, *lengths]
         return len(all_lengths), max(all_lengths, default=0) + 1
 
@@ -86,7 +87,7 @@ class OnnxBatch:
             self._reallocate(_padded(rows), padded_width(width))
 
     def _reallocate(self, rows: int, width: int) -> None:
-        """New buffers; what is in the old ones moves."""
+        """Allocate new buffers and copy the rows into them."""
         made = self._session.new_buffers(rows, width)
         for place, length in enumerate(self._lengths):
             made[:, place, :, :length] = self._buffers[:, place, :, :length]
@@ -95,5 +96,5 @@ class OnnxBatch:
 
 
 def _padded(rows: int) -> int:
-    """Rows come one by one, so there is room for a power of two of them."""
+    """Rows are inserted one by one, so the buffers have room for a power of two of them."""
     return 1 << (rows - 1).bit_length() if rows else 0

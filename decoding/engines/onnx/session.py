@@ -1,8 +1,8 @@
-"""ONNX Runtime over one graph: a session, and passes whose keys and values are written in place.
+"""ONNX Runtime over one graph: a session, and passes that write keys and values in place.
 
-Owns options, threads, names and bindings; its neighbours own what is read and when. Knows no text and no scheduler. The
-contract of a graph stands in `architecture.layers`. The keys and values of a pass are one array, bound as input and as
-output at once: a pass writes its own ids' behind what is there, and copies nothing.
+Owns session options, threads, the names of inputs and outputs, and their bindings. Knows no text and no scheduler.
+`architecture.layers` states the inputs and outputs of a graph. One array holds keys and values, bound as input and as
+output, so a pass appends those of its own ids and copies nothing.
 """
 
 import os
@@ -20,24 +20,24 @@ Floats = NDArray[np.float32]
 Lengths = NDArray[np.int32]
 
 MAX_THREADS = 8
-"""One row is a matter of the memory, which few cores fill; a class on a large server is no reason to take all of it."""
+"""Decoding one row is bound by memory bandwidth, which few cores saturate; the others stay free for other work."""
 SPIN_MICROSECONDS = 100
-"""How long a thread that has nothing to do looks for work before it sleeps. The products of one step follow each other
-sooner; between two steps it sleeps, and whoever else wants the core has it. See README.md for the figures.
+"""How long an idle thread spins before it sleeps. The products of one step follow each other sooner than that; between
+two steps the thread sleeps and leaves the core to others. README.md has the figures.
 """
-_QUIET = 3  # errors alone
+_QUIET = 3  # log errors only
 
 
 @dataclass(frozen=True, slots=True)
 class Threads:
-    """How a session computes: with how many threads, and for how long an idle one spins (0: not at all)."""
+    """The number of threads of a session, and how many microseconds an idle one spins (0: not at all)."""
 
     count: int
     spin_microseconds: int = SPIN_MICROSECONDS
 
 
 def default_threads() -> Threads:
-    """All the cores that this process may run on, up to a number that the memory can feed."""
+    """One thread for each core that this process may run on, at most MAX_THREADS."""
     return Threads(max(1, min(MAX_THREADS, _cores())))
 
 
@@ -46,7 +46,7 @@ def _cores() -> int:
 
 
 class Session:
-    """A graph that is ready to compute. Several threads may run passes over buffers of their own."""
+    """A loaded graph. Thread-safe as long as each thread runs passes over buffers of its own."""
 
     def __init__(self, files: GraphFiles, threads: Threads) -> None:
         options: Any = onnxruntime.SessionOptions()
@@ -62,21 +62,21 @@ class Session:
         self.vocabulary_size = files.spec.vocabulary_size
 
     def new_buffers(self, rows: int, width: int) -> Floats:
-        """Room for keys and values.  (2 · layers, rows, kv heads, width, head width)"""
+        """Zeroed buffers for keys and values.  (2 · layers, rows, kv heads, width, head width), float32"""
         shape = (len(self.names), rows, self.spec.kv_heads, width, self.spec.head_width)
         return np.zeros(shape, np.float32)
 
     @property
     def bytes_per_token(self) -> int:
-        """Keys and values of one id of one row."""
+        """Bytes of the keys and values of one id of one row."""
         return len(self.names) * self.spec.kv_heads * self.spec.head_width * 4
 
 
 class BoundPass:
-    """Passes of one session over the same buffers: those of a text, or of rows that share."""
+    """Passes of one session over the same buffers, those of one sequence or of a batch. Not thread-safe."""
 
     def __init__(self, session: Session, buffers: Floats) -> None:
-        self._session, self._buffers = session, buffers  # the binding holds no reference of its own
+        self._session, self._buffers = session, buffers  # the binding itself holds no reference to them
         self._binding: Any = session.runtime.io_binding()
         for name, buffer in zip(session.names, buffers, strict=True):
             value: Any = onnxruntime.OrtValue.ortvalue_from_numpy(buffer)
@@ -84,8 +84,10 @@ class BoundPass:
             self._binding.bind_ortvalue_output(f"new_{name}", value)
 
     def run(self, ids: NDArray[np.int64], lengths: Sequence[int], positions: Sequence[int]) -> Floats:
-        """Read ids of shape (rows, ids) after the `lengths` that each row has read. The logits after the ids at
-        `positions`, shape (rows, positions, vocabulary). Raises MemoryError where there is no room.
+        """Read `ids`, shape (rows, ids), after the first `lengths[row]` positions of each row.
+
+        Returns the logits after the ids at `positions`, shape (rows, positions, vocabulary), float32. Raises
+        MemoryError if memory runs out.
         """
         rows, count = ids.shape
         binding, ends = self._binding, np.asarray(lengths, np.int32) + np.int32(count)

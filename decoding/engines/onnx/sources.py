@@ -1,7 +1,7 @@
-"""A model's files as weights under an architecture's names: GGUF, and safetensors.
+"""Reads a model's files, GGUF or safetensors, as weights under an architecture's names.
 
-Owns what each format does to weights. GGUF has llama's queries and keys with the halves that turn together interleaved.
-In safetensors float32 stays where it is; bfloat16 and float16 become float32, which is exact. Knows no graph.
+Owns how each format stores weights. GGUF interleaves the two rotary halves of llama's queries and keys. Of safetensors,
+float32 values stay in their file; bfloat16 and float16 become float32, which is exact. Knows no graph.
 """
 
 from collections.abc import Mapping
@@ -20,6 +20,8 @@ GGUF_SHAPE = "{file} has {name} in the shape {shape}, and its model needs {neede
 
 
 class GgufWeights:
+    """Weights of a GGUF file. Raises ModelError for a tensor that is missing or has the wrong shape."""
+
     def __init__(self, file: GgufFile, spec: ModelSpec, names: Mapping[str, str], *, is_interleaved: bool) -> None:
         self._file, self._spec, self._names = file, spec, names
         self._interleaved = {"query": spec.heads, "key": spec.kv_heads} if is_interleaved else {}
@@ -63,6 +65,8 @@ class GgufWeights:
 
 
 class SafetensorsWeights:
+    """Weights of safetensors files. Raises NoGraphError for a tensor that is missing or stored in an unknown way."""
+
     def __init__(
         self, tensors: Mapping[str, StoredTensor], spec: ModelSpec, names: Mapping[str, str], *, is_transposed: bool
     ) -> None:
@@ -99,20 +103,20 @@ class SafetensorsWeights:
 
 
 def _without_base(tensors: Mapping[str, StoredTensor], names: Mapping[str, str]) -> str:
-    """The first part of every name, where the files lack it, as GPT-2's do; else ""."""
+    """The first part of every name ("transformer.") if the files omit it, as GPT-2's do; else ""."""
     whole = names["embedding"]
     base = whole.split(".")[0] + "."
     return base if whole not in tensors and whole.removeprefix(base) in tensors else ""
 
 
 def stored_name(names: Mapping[str, str], name: str, layer: int | None) -> str:
-    """What a file calls a weight; a bias has its matrix's name with another ending."""
+    """The name of a weight in a file. A bias has the name of its matrix with another ending."""
     known, _, last = name.partition(".")
     stored = names[known].format(layer=layer)
     return stored.removesuffix("weight") + last if last else stored
 
 
 def deinterleaved_rows(rows: int, heads: int) -> Order:
-    """For each row of a head whose halves lie apart, where it is while they are interleaved."""
+    """For each row of heads whose rotary halves are apart, its row while they are interleaved.  (rows,)"""
     order: Order = np.arange(rows).reshape(heads, rows // heads // 2, 2).swapaxes(1, 2).reshape(-1)
     return order

@@ -1,8 +1,7 @@
-"""A model's weights as a graph takes them: matrices of floats or of numbers in blocks, under the names that the
-architectures use.
+"""A model's weights for a graph: matrices of floats or of quantized blocks, under the names that architectures use.
 
-Owns the kinds of matrices, what a source of weights is, and the shape that each weight must have. Knows no family, no
-file and no operator: `products` writes what is computed of them.
+Owns the kinds of matrices, the protocol of a source of weights, and the shape that each weight must have. Knows no
+family, no file format and no operator.
 """
 
 from collections.abc import Sequence
@@ -21,7 +20,7 @@ Order = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class FileOffset:
-    """Where float32 values already lie in a file of the model's."""
+    """Where float32 values are in a file of the model."""
 
     file: Path
     offset: int
@@ -29,14 +28,14 @@ class FileOffset:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FloatMatrix:
-    """Rows of float32, here or (`values` None) in a file of the model's."""
+    """Rows of float32, in memory or (`values` is None) in a file of the model."""
 
     shape: tuple[int, int]
     """(outputs, inputs)"""
     values: Floats | None
     location: FileOffset | None = None
     is_transposed: bool = False
-    """Stored as (inputs, outputs), as GPT-2 has it."""
+    """Stored as (inputs, outputs), as GPT-2's matrices are."""
 
     @property
     def stored_shape(self) -> tuple[int, int]:
@@ -66,7 +65,7 @@ class BlockMatrix:
         return outputs, blocks * block
 
     def reordered(self, order: Order) -> "BlockMatrix":
-        """The rows in another order."""
+        """The same rows in another order."""
         offsets = None if self.offsets is None else self.offsets[order]
         return replace(self, numbers=self.numbers[order], scales=self.scales[order], offsets=offsets)
 
@@ -83,19 +82,19 @@ Matrix = FloatMatrix | BlockMatrix
 
 
 class Weights(Protocol):
-    """Where a graph's weights come from."""
+    """A source of a graph's weights."""
 
     def matrix(self, name: str, layer: int | None = None) -> Matrix: ...
 
     def vector(self, name: str, layer: int | None = None) -> Floats: ...
 
     def unused(self) -> list[str]:
-        """Names of stored tensors that nothing asked for."""
+        """Names of stored tensors that have not been read."""
         ...
 
 
 class UnpackedWeights:
-    """Weights of a source, all of them as float32."""
+    """The weights of a source, all as float32."""
 
     def __init__(self, source: Weights) -> None:
         self._source = source
@@ -107,7 +106,7 @@ class UnpackedWeights:
 
 
 def concatenated(matrices: Sequence[Matrix]) -> Matrix | None:
-    """The rows of several matrices as one, or None where they are not stored alike, or lie in a file of the model's."""
+    """The rows of several matrices as one matrix; None if they are stored differently, or in a file of the model."""
     first = matrices[0]
     if isinstance(first, FloatMatrix):
         values = [one.values for one in matrices if isinstance(one, FloatMatrix) and not one.is_transposed]
@@ -128,7 +127,7 @@ def _layout_of(matrix: BlockMatrix) -> tuple[int, int, int, bool]:
 
 
 def shape_of(spec: ModelSpec, name: str) -> tuple[int, ...]:
-    """The shape that a weight has, rows (outputs) first."""
+    """The shape that a weight must have, rows (outputs) first."""
     width, queries, keys = spec.width, spec.heads * spec.head_width, spec.kv_heads * spec.head_width
     matrices = {
         "embedding": (spec.vocabulary_size, width),

@@ -1,1 +1,1 @@
-"""The architectures: a module for each family, which writes its graph."""
+"""The architectures: one module per model family, which writes its graph."""

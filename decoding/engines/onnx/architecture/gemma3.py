@@ -46,7 +46,7 @@ GGUF = {
     "head": "output.weight",
 }
 NORMS_LESS_ONE = True
-"""Its safetensors hold every norm's weight less one."""
+"""Its safetensors store every norm weight minus one."""
 
 
 def write(layers: LayerWriter) -> None:

@@ -1,6 +1,7 @@
-"""What several architectures are made of: norms, attention with its cache, rotary embeddings, a graph's ends.
+"""The layers that architectures share: norms, attention with its KV cache, rotary embeddings, MLPs.
 
-Owns the contract of every graph (see `declare_inputs`) and the arithmetic that families share. Knows no family.
+Owns the inputs and outputs of every graph (see `declare_inputs`) and the arithmetic that families share. Knows no
+family.
 """
 
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from decoding.models.spec import Llama3Scaling, ModelSpec, Rope
 
 @dataclass(frozen=True, slots=True)
 class LayerWriter:
-    """A graph being written, with the model's facts and weights at hand."""
+    """Writes layers into a graph. Each method adds nodes and returns the names of their outputs."""
 
     graph: GraphBuilder
     products: Products
@@ -26,12 +27,18 @@ class LayerWriter:
     spec: ModelSpec
     is_gguf: bool
     norms_less_one: bool = False
-    """Whether norms' weights are stored less one."""
+    """Whether norm weights are stored minus one."""
 
     # 1. Ends
 
     def declare_inputs(self) -> str:
-        """Declare inputs and outputs, and look the ids up.  (rows, ids) → (rows, ids, width)"""
+        """Declare inputs and outputs, and look up the embedding.  (rows, ids) → (rows, ids, width)
+
+        - `input_ids` (rows, ids), `positions` (said,): whose logits are wanted
+        - `seqlens_k` (rows,): filled positions after this pass, less one; `total_length` (): the largest of them
+        - `past_k0`, `past_v0`, … (rows, kv heads, past, head width), `new_k0`, … (rows, kv heads, total, head width)
+        - `logits` (rows, said, vocabulary)
+        """
         graph, spec = self.graph, self.spec
         ids = graph.input("input_ids", TensorProto.INT64, ["rows", "ids"])
         graph.input("seqlens_k", TensorProto.INT32, ["rows"])
@@ -50,7 +57,7 @@ class LayerWriter:
         return self.products.rows(ids, self.weights.matrix("embedding"), "embedding")
 
     def write_logits(self, x: str) -> None:
-        """The logits of the positions that are asked for.  (rows, ids, width) → (rows, said, vocabulary)"""
+        """Compute the logits after the ids at `positions`.  (rows, ids, width) → (rows, said, vocabulary)"""
         said = self.graph.node("Gather", [x, "positions"], axis=1)
         name = "embedding" if self.spec.tied_head else "head"
         self.products.linear(said, self.weights.matrix(name), name, out="logits")
@@ -93,7 +100,7 @@ class LayerWriter:
         return self.products.linear(x, self.weights.matrix(name, layer), _named(name, layer), bias=values)
 
     def linears(self, x: str, names: list[str], layer: int, *, bias: bool = False) -> list[str]:
-        """Several products over the same x: one, where the matrices are stored alike, else one each."""
+        """Several products over the same x, as one product if the matrices are stored alike."""
         together = concatenated([self.weights.matrix(name, layer) for name in names])
         if together is None:
             return [self.linear(x, name, layer, bias=bias) for name in names]
@@ -101,14 +108,14 @@ class LayerWriter:
         return [self.products.linear(x, together, _named("_".join(names), layer), bias=values)]
 
     def activation(self, x: str) -> str:
-        """silu, gelu (by erf), or gelu by tanh.  (rows, ids, …), as it was"""
+        """silu, gelu (with erf) or gelu_tanh.  (rows, ids, …), the same shape"""
         kind = self.spec.activation
         if kind == "silu":
             return self.graph.node("QuickGelu", [x], domain=MICROSOFT, alpha=1.0)  # x · sigmoid(x)
         return self.graph.node("FastGelu" if kind == "gelu_tanh" else "Gelu", [x], domain=MICROSOFT)
 
     def gated_mlp(self, x: str, layer: int) -> str:
-        """down(act(gate) · up).  (rows, ids, width), as it was"""
+        """down(activation(gate) · up).  (rows, ids, width), the same shape"""
         both = self.linears(x, ["gate", "up"], layer, bias=self.spec.mlp_bias)
         gate, up = both if len(both) == 2 else self.graph.split(both[0], [self.spec.mlp_width] * 2)
         inner = self.graph.node("Mul", [self.activation(gate), up])  # (rows, ids, MLP's width)
@@ -133,7 +140,7 @@ class LayerWriter:
         return self.products.rows(positions, self.weights.matrix("position_embedding"), "position_embedding")
 
     def head_norms_qkv(self, x: str, layer: int) -> list[str]:
-        """Queries, keys and values, of which each head of the first two is normed."""
+        """Queries, keys and values, with a norm over each head of queries and keys."""
         spec, graph = self.spec, self.graph
         qkv = self.linears(x, ["query", "key", "value"], layer, bias=spec.qkv_bias)
         if len(qkv) == 1:
@@ -146,7 +153,7 @@ class LayerWriter:
         return [*normed, qkv[2]]
 
     def attention(self, qkv: list[str], layer: int) -> str:
-        """Queries, keys and values, apart or as one, to what is attended to. Rotates, and adds to the cache.
+        """Attention over queries, keys and values, given apart or as one. Rotates them and appends to the KV cache.
 
         (rows, ids, (heads + 2 · kv heads) · head width) → (rows, ids, heads · head width)
         """
@@ -177,7 +184,7 @@ class LayerWriter:
 
 
 def rope_angles(rope: Rope, context: int) -> Floats:
-    """The angle of each position and pair, in float32 as transformers computes it.  (context, width / 2)"""
+    """The rotary angle of each position and pair, in float32 as transformers computes it.  (context, width / 2)"""
     exponents = np.arange(0, rope.width, 2, dtype=np.float32) / np.float32(rope.width)
     frequencies: Floats = (1 / np.float32(rope.base) ** exponents).astype(np.float32)
     if rope.llama3:
@@ -190,7 +197,7 @@ def rope_angles(rope: Rope, context: int) -> Floats:
 
 
 def _llama3(frequencies: Floats, scaling: Llama3Scaling) -> Floats:
-    """Slow frequencies are divided by the factor, fast ones stay, those between are blended."""
+    """Llama 3's scaling: low frequencies are divided by the factor, high ones stay, those between are blended."""
     turns = scaling.original_context * frequencies / np.float32(2 * np.pi)  # within the original context
     low, high = scaling.low_frequency_factor, scaling.high_frequency_factor
     fast = np.clip((turns - low) / (high - low), 0, 1)
