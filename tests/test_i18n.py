@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from decoding import assets
-from decoding.i18n import say
+from decoding.i18n import translate
 
 ROOT = Path(__file__).resolve().parents[1]
 HTML = [*(ROOT / "assets").rglob("*.html")]
@@ -98,11 +98,11 @@ def test_no_text_stands_in_the_html(path: Path) -> None:
 
 
 def test_a_text_is_said_in_a_language_and_with_its_values() -> None:
-    assert say("page.steps", most=256) == "Steps (1–256)"
-    assert say("page.steps", "ko", most=256) == "단계 수 (1–256)"
-    assert say("page.run", "tlh") == say("page.run")
+    assert translate("page.steps", most=256) == "Steps (1–256)"
+    assert translate("page.steps", "ko", most=256) == "단계 수 (1–256)"
+    assert translate("page.run", "tlh") == translate("page.run")
     with pytest.raises(KeyError):
-        say("page.steps")
+        translate("page.steps")
 
 
 LITERAL = re.compile(r'"(?:[^"\\\n]|\\.)*"|`(?:[^`\\]|\\.)*`')

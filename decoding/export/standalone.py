@@ -12,7 +12,7 @@ from hashlib import sha256
 
 from decoding import assets
 from decoding.export.record import Record
-from decoding.i18n import say
+from decoding.i18n import translate
 from decoding.record.tokens import visible
 
 MAX_TITLE = 80
@@ -45,7 +45,7 @@ def to_html(run: Record, *, plotly: bool = False, language: str = "") -> str:
         "policy": _POLICY.format(scripts=" ".join(map(_hash, scripts)), styles=" ".join(styles), more=more),
         "language": html.escape(language or "en"),
         "chosen": f' data-language="{html.escape(language)}"' if language else "",
-        "noscript": html.escape(say("standalone.script", language)),
+        "noscript": html.escape(translate("standalone.script", language)),
         "title": html.escape(_title(run)),
         "style": style,
         "panel": assets.panel_html(page=False),

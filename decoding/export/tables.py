@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from decoding.export.record import Record
 from decoding.export.words import label, one_line, summary, unfinished
-from decoding.i18n import say
+from decoding.i18n import translate
 from decoding.limits import MAX_TABLE_CHARACTERS
 from decoding.record.step import Candidate, Step
 from decoding.record.tokens import join
@@ -41,7 +41,7 @@ def to_csv(run: Record, language: str = "en") -> str:
     """
     out = io.StringIO()
     rows = csv.writer(out)
-    rows.writerow(say(f"csv.{name}", language) for name in CSV_COLUMNS)
+    rows.writerow(translate(f"csv.{name}", language) for name in CSV_COLUMNS)
     for step in run.steps:
         beyond = (step.picked,) if step.picked.rank >= len(step.candidates) else ()
         rows.writerows(_csv_row(step, candidate) for candidate in (*step.candidates, *beyond))
@@ -77,8 +77,8 @@ def _rows(run: Record, language: str = "en") -> list[list[str]]:
     rows = [[text, *_cells(step, before)] for text, step, before in zip(inputs, run.steps, _before(run), strict=True)]
     # As many as there are, whatever the run says that it was asked for.
     choices = max((len(row) - 1 for row in rows), default=0)
-    columns = [say("table.choice", language, number=n) for n in range(1, choices + 1)]
-    return [[say("table.input", language), *columns], *rows]
+    columns = [translate("table.choice", language, number=n) for n in range(1, choices + 1)]
+    return [[translate("table.input", language), *columns], *rows]
 
 
 def _before(run: Record) -> Iterator[bytes]:

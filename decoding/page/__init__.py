@@ -3,7 +3,7 @@
 import gradio as gr
 from starlette.routing import BaseRoute
 
-from decoding.i18n import say
+from decoding.i18n import translate
 from decoding.page.api import add_endpoints
 from decoding.page.events import connect
 from decoding.page.gradio_compat.config_cache import remember
@@ -20,7 +20,7 @@ def build_page(registry: ModelRegistry, queue: AdmissionQueue) -> gr.Blocks:
     """The whole page over a model registry and the admission queue before it."""
     health = Health(registry, queue)
     page: gr.Blocks
-    with gr.Blocks(title=say("page.title"), analytics_enabled=False) as page:
+    with gr.Blocks(title=translate("page.title"), analytics_enabled=False) as page:
         widgets = lay_out(registry)
         connect(page, widgets, registry, health)
         word(widgets)

@@ -5,7 +5,7 @@ from typing import Any
 
 import gradio as gr
 
-from decoding.i18n import say
+from decoding.i18n import translate
 from decoding.limits import MAX_CHOICES, MAX_STEPS
 from decoding.page.layout import RECORDED, Widgets
 
@@ -19,10 +19,10 @@ def word(w: Widgets) -> None:
     """
     words = _words(w)
     for component, name, key, values in words:
-        setattr(component, name, say(key, **values))
+        setattr(component, name, translate(key, **values))
     named = json.dumps([[name, key, values] for _, name, key, values in words])
     js = f"""() => {{
-        const {{ texts: {{ say }}, limits }} = document.querySelector("#panel .gs");
+        const {{ texts: {{ translate }}, limits }} = document.querySelector("#panel .gs");
         const filled = (key, values) => say(key, {{ ...values, ...limits?.[key] }});
         return {named}.map(([name, key, values]) => ({{ __type__: "update", [name]: filled(key, values) }}));
     }}"""

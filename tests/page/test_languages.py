@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 
 import app as application
 from decoding.assets import texts
-from decoding.i18n import say
+from decoding.i18n import translate
 from tests.browser import Visit, drawn, frames_later, served
 from tests.fakes import ScriptedEngine
 
@@ -51,10 +51,10 @@ def english_on(page: Page) -> list[str]:
 
 def test_a_korean_browser_reads_korean_everywhere(url: str, visit: Visit) -> None:
     page = visit(url, locale="ko-KR")
-    expect(page).to_have_title(say("page.title", "ko"))
+    expect(page).to_have_title(translate("page.title", "ko"))
     expect(page.locator("html")).to_have_attribute("lang", "ko")
-    expect(page.locator("#run")).to_have_text(say("page.run", "ko"))
-    expect(page.locator("#steps label")).to_contain_text(say("page.steps", "ko", most=256))
+    expect(page.locator("#run")).to_have_text(translate("page.run", "ko"))
+    expect(page.locator("#steps label")).to_contain_text(translate("page.steps", "ko", most=256))
     run(page)
     expect(page.locator(".gs-state")).to_contain_text("3단계, 완료 · 로그 확률")
     page.locator(".gs-bar:not(.gs-argmax)").first.click()

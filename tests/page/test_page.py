@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 
 import app as application
 from decoding.errors import ModelError
-from decoding.i18n import say
+from decoding.i18n import translate
 from decoding.page.layout import RECORDED
 from decoding.page.panel import ASSETS
 from tests.browser import Visit, drawn, frames_later, served, tab
@@ -78,7 +78,7 @@ def test_a_model_that_never_comes_leaves_a_page_that_replays(visit: Visit):
         page = visit(url)
         expect(page.locator("#problem-model")).to_contain_text("The starter model is not here and cannot be fetched.")
         expect(page.locator("#notice")).to_be_hidden()
-        page.get_by_text(say("recorded.gpt2_xl_notebook_table")).click()
+        page.get_by_text(translate("recorded.gpt2_xl_notebook_table")).click()
         expect(page.locator(".gs-model")).to_have_text("gpt2-xl · as printed")
         page.keyboard.press("End")
         expect(page.locator(".gs-step-title")).to_have_text("Step 8 of 8: ,")
@@ -86,7 +86,7 @@ def test_a_model_that_never_comes_leaves_a_page_that_replays(visit: Visit):
 
 def test_the_notebooks_table_opens_as_printed(page_over: Served, visit: Visit):
     page = visit(page_over.url)
-    page.get_by_text(say("recorded.gpt2_xl_notebook_table")).click()
+    page.get_by_text(translate("recorded.gpt2_xl_notebook_table")).click()
     expect(page.locator(".gs-model")).to_have_text("gpt2-xl · as printed")
     cells = page.locator(".gs-table tbody tr").nth(3).locator("td")
     expect(cells.nth(0)).to_have_text("·line (34.38 %) no id")
@@ -275,7 +275,7 @@ def test_every_example_fills_every_field(page_over: Served, visit: Visit):
     page = visit(page_over.url)
     for example in json.loads((ASSETS / "examples.json").read_text("utf-8")):
         page.fill("#prompt textarea", "")
-        page.get_by_role("button", name=say(f"example.{example['name']}"), exact=True).click()
+        page.get_by_role("button", name=translate(f"example.{example['name']}"), exact=True).click()
         expect(page.locator("#prompt textarea")).to_have_value(str(example["prompt"]))
         expect(page.locator("#steps input")).to_have_value(str(example["steps"]))
         expect(page.locator("#choices input")).to_have_value(str(example["choices"]))
@@ -284,7 +284,7 @@ def test_every_example_fills_every_field(page_over: Served, visit: Visit):
 def test_on_a_phone_nothing_scrolls_sideways(page_over: Served, visit: Visit):
     page = visit(page_over.url, **PHONE)
     for name in RECORDED:
-        page.get_by_text(say(f"recorded.{name}"), exact=True).click()
+        page.get_by_text(translate(f"recorded.{name}"), exact=True).click()
         expect(page.locator(".gs-plotted")).to_be_visible()
         expect(page.locator(".gs-model")).to_contain_text("gpt2-xl" if "gpt2" in name else "starter")
         assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]

@@ -7,7 +7,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 import app as application
-from decoding.i18n import say
+from decoding.i18n import translate
 from tests.browser import Visit, drawn, frames_later, served, tab
 from tests.fakes import ScriptedEngine
 
@@ -167,7 +167,7 @@ def test_the_classroom_view_is_one_key_and_stays(url: str, visit: Visit) -> None
     for gone in ("#choices", "#facts", ".gs-id", "#gs-tab-keep"):
         expect(page.locator(gone).first).to_be_hidden()
     page.reload()
-    expect(drawn(page).locator(".gs-classroom")).to_have_text(say("classroom.leave"))
+    expect(drawn(page).locator(".gs-classroom")).to_have_text(translate("classroom.leave"))
     page.set_viewport_size({"width": 1920, "height": 1080})
     assert frames_later(page).evaluate("document.documentElement.scrollWidth") == 1920
     page.locator(".gs-classroom").click()

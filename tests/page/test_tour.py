@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 
 import app as application
 from decoding.assets import ASSETS
-from decoding.i18n import say
+from decoding.i18n import translate
 from tests.browser import Visit, drawn, frames_later, served
 from tests.fakes import ScriptedEngine
 
@@ -44,18 +44,18 @@ class Student:
     def __init__(self, page: Page, language: str) -> None:
         self.page, self.language = page, language
 
-    def say(self, key: str, **values: object) -> str:
-        return say(key, self.language, **values)
+    def translate(self, key: str, **values: object) -> str:
+        return translate(key, self.language, **values)
 
     def at(self, stop: int, name: str) -> None:
-        expect(self.page.locator(".gs-tour-place")).to_have_text(self.say("tour.place", place=stop, total=STOPS))
-        expect(self.page.locator(".gs-tour-title")).to_have_text(self.say(f"tour.{name}"))
-        expect(self.page.locator('[data-tour="next"]')).to_have_text(self.say("tour.skip"))
+        expect(self.page.locator(".gs-tour-place")).to_have_text(self.translate("tour.place", place=stop, total=STOPS))
+        expect(self.page.locator(".gs-tour-title")).to_have_text(self.translate(f"tour.{name}"))
+        expect(self.page.locator('[data-tour="next"]')).to_have_text(self.translate("tour.skip"))
         expect(self.page.locator(".gs-tour")).to_be_focused()
         assert covered(self.page) == []
 
     def go_on(self) -> None:
-        expect(self.page.locator(".gs-tour-said")).to_have_text(self.say("tour.done"))
+        expect(self.page.locator(".gs-tour-said")).to_have_text(self.translate("tour.done"))
         assert covered(self.page) == []
         self.page.locator('[data-tour="next"]').press("Enter")
 
@@ -97,7 +97,7 @@ def test_a_student_takes_the_tour(url: str, visit: Visit, language: str, width: 
     page.click("#example-repeats")
     expect(page.locator("#prompt textarea")).to_have_value(EXAMPLES["repeats"])
     student.run(40)
-    expect(page.locator(".gs-point")).to_have_text(student.say("point.repeats"))
+    expect(page.locator(".gs-point")).to_have_text(student.translate("point.repeats"))
     student.go_on()
     student.at(8, "predict")
     student.run(2)
@@ -105,19 +105,19 @@ def test_a_student_takes_the_tour(url: str, visit: Visit, language: str, width: 
     page.locator('.gs-lesson-start [data-predict="start"]').press("Enter")
     page.keyboard.type("most")
     page.keyboard.press("Enter")
-    right = student.say("predict.right", guess="·most", rank=1, share="50.00 %")
+    right = student.translate("predict.right", guess="·most", rank=1, share="50.00 %")
     expect(page.locator(".gs-outcome")).to_have_text(right)
     page.keyboard.press("Enter")
     page.locator("[data-guess]", has_text="·popular").press("Enter")
-    right = student.say("predict.right", guess="·popular", rank=1, share="75.00 %")
-    expect(page.locator(".gs-outcome")).to_have_text(f"{right} {student.say('predict.over')}")
+    right = student.translate("predict.right", guess="·popular", rank=1, share="75.00 %")
+    expect(page.locator(".gs-outcome")).to_have_text(f"{right} {student.translate('predict.over')}")
     expect(page.locator(".gs-tally tbody tr")).to_have_count(2)
     page.locator('[data-predict="stop"]').press("Enter")
-    expect(page.locator('[data-tour="next"]')).to_have_text(student.say("tour.finish"))
+    expect(page.locator('[data-tour="next"]')).to_have_text(student.translate("tour.finish"))
     student.go_on()
     expect(page.locator(".gs-tour")).to_be_hidden()
     expect(page.locator(".gs-toured")).to_have_count(0)
-    expect(page.locator('.gs-head [data-tour="open"]')).to_have_text(student.say("tour.start"))
+    expect(page.locator('.gs-head [data-tour="open"]')).to_have_text(student.translate("tour.start"))
     assert frames_later(page).evaluate("document.documentElement.scrollWidth") <= width
 
 
@@ -126,16 +126,16 @@ def test_it_can_be_left_and_resumed(url: str, visit: Visit) -> None:
     page.locator('.gs-head [data-tour="open"]').click()
     for _ in range(2):
         page.click('[data-tour="next"]')
-    expect(page.locator(".gs-tour-title")).to_have_text(say("tour.argmax"))
+    expect(page.locator(".gs-tour-title")).to_have_text(translate("tour.argmax"))
     page.locator('[data-tour="leave"]').click()
     expect(page.locator(".gs-tour")).to_be_hidden()
     drawn(page.reload() and page)
     resume = page.locator('.gs-head [data-tour="open"]')
     expect(resume).to_have_text("Go on with the tour (3 of 8)")
     resume.click()
-    expect(page.locator(".gs-tour-title")).to_have_text(say("tour.argmax"))
+    expect(page.locator(".gs-tour-title")).to_have_text(translate("tour.argmax"))
     page.click('[data-tour="back"]')
-    expect(page.locator(".gs-tour-title")).to_have_text(say("tour.softmax"))
+    expect(page.locator(".gs-tour-title")).to_have_text(translate("tour.softmax"))
     page.keyboard.press("Escape")
     expect(page.locator(".gs-tour")).to_be_hidden()
     expect(resume).to_be_focused()
