@@ -18,7 +18,7 @@ from decoding import options
 from decoding.engines import Engine, is_server
 from decoding.errors import RequestError
 from decoding.models.catalogue import Entry, offered
-from decoding.models.lent import zero_gpu
+from decoding.models.devices import is_zero_gpu
 from decoding.models.malloc import limit_arenas
 from decoding.models.resources import free_memory, limit_memory, resident_bytes
 from decoding.models.starter import STARTER_ID
@@ -177,7 +177,7 @@ def _loader(chosen: argparse.Namespace, entries: Mapping[str, Entry]) -> Loader:
 
         options = {"device": chosen.device, "dtype": chosen.dtype, "engine": chosen.engine}
         engine = load_engine(entries[model], **options, report=report)
-        if zero_gpu():
+        if is_zero_gpu():
             from decoding.engines.zero_gpu import ZeroGpuEngine
 
             return ZeroGpuEngine(engine)
@@ -203,7 +203,7 @@ def entries_of(chosen: argparse.Namespace) -> dict[str, Entry]:
 
 def _model_registry(chosen: argparse.Namespace, entries: Mapping[str, Entry]) -> ModelRegistry:
     """The models to offer. Where the GPU is lent they are loaded by then."""
-    if zero_gpu():
+    if is_zero_gpu():
         import decoding.engines.zero_gpu  # noqa: F401  # before CUDA is touched
 
     @cache
@@ -228,7 +228,7 @@ def _model_registry(chosen: argparse.Namespace, entries: Mapping[str, Entry]) ->
         bytes_needed=bytes_needed,
         resident_bytes=resident_bytes,
     )
-    if zero_gpu():  # its process is a fork of this one, and `spaces` stands in for CUDA in this thread and no other
+    if is_zero_gpu():  # its process is a fork of this one, and `spaces` stands in for CUDA in this thread and no other
         for name in registry.names:
             registry.load_in_this_thread(name)
     return registry

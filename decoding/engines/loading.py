@@ -16,7 +16,7 @@ from decoding.models.resources import check_memory, free_memory, parameters_in
 from decoding.models.sources import entry_of, find_source, holds_gguf
 from decoding.models.spec import NoGraphError
 from decoding.models.spec_config import spec_of_config
-from decoding.models.starter import Report, silent
+from decoding.models.starter import Report, no_report
 
 TORCH_ASKED = "torch was asked for"
 NO_GRAPH = "transformers computes it, because ONNX Runtime has no graph of it here"
@@ -24,7 +24,7 @@ NO_ENGINE = 'There is no engine "{engine}": choose one of {engines}, or the addr
 
 
 def load(
-    model: str | Entry, *, device: str = "auto", dtype: str = "auto", engine: str = "auto", report: Report = silent
+    model: str | Entry, *, device: str = "auto", dtype: str = "auto", engine: str = "auto", report: Report = no_report
 ) -> LocalEngine:
     """Load a model of the catalogue, a local folder or a GGUF file, and make it ready to decode; an entry of one's own
     may name any repository of the Hub.

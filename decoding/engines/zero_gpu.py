@@ -11,10 +11,10 @@ from typing import Any
 from decoding.engines import NO_PICKS
 from decoding.engines.torch.engine import LocalEngine
 from decoding.errors import GreedyscopeError, ModelError
-from decoding.models.lent import zero_gpu
+from decoding.models.devices import is_zero_gpu
 from decoding.record.step import StepScores
 
-if zero_gpu():
+if is_zero_gpu():
     import spaces  # before CUDA is touched: it stands in for CUDA in this process, which never gets the GPU
 
 MOVE_SECONDS, STEP_SECONDS, READ_TOKENS_A_SECOND = 10, 0.06, 2_000
@@ -41,14 +41,14 @@ def score_seconds(model: str, token_ids: Sequence[int], continuation_ids: Sequen
     return min(MAX_SECONDS, math.ceil(MOVE_SECONDS + read / READ_TOKENS_A_SECOND))
 
 
-def _lent(seconds: Callable[..., int]) -> Callable[[Any], Any]:
+def _on_gpu(seconds: Callable[..., int]) -> Callable[[Any], Any]:
     """Have a generator run where the GPU is."""
-    if not zero_gpu():
+    if not is_zero_gpu():
         return lambda function: function
     return spaces.GPU(duration=seconds)  # type: ignore[no-any-return]
 
 
-@_lent(steps_seconds)
+@_on_gpu(steps_seconds)
 def _steps(model: str, token_ids: Sequence[int], max_new_tokens: int, top_k: int, forced: Picks) -> Records:
     try:
         yield from _LOADED[model].steps(token_ids, max_new_tokens=max_new_tokens, top_k=top_k, forced=dict(forced))
@@ -56,7 +56,7 @@ def _steps(model: str, token_ids: Sequence[int], max_new_tokens: int, top_k: int
         yield str(error)
 
 
-@_lent(score_seconds)
+@_on_gpu(score_seconds)
 def _score(model: str, token_ids: Sequence[int], continuation_ids: Sequence[int], top_k: int) -> Records:
     try:
         yield from _LOADED[model].score(token_ids, continuation_ids, top_k=top_k)

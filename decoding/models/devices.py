@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from decoding.errors import RequestError
 from decoding.models.catalogue import BYTES_PER_PARAMETER, memory_needed, size
-from decoding.models.lent import zero_gpu
 from decoding.models.resources import check_memory, free_memory
 
 DEVICES = ("auto", "cuda", "mps", "cpu")
@@ -27,6 +26,11 @@ class Placement:
     device: str
     dtype: str
     why: str
+
+
+def is_zero_gpu() -> bool:
+    """Whether this is a Space on ZeroGPU, which lends a GPU for the length of a call. Reads the environment alone."""
+    return os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")
 
 
 def place(model: str, parameters: int, *, device: str, dtype: str) -> Placement:
@@ -64,7 +68,7 @@ def choose_device(device: str) -> tuple[str, str]:
     if device == "auto":
         first = next(name for name, available in there.items() if available)
         found = {
-            "cuda": "ZeroGPU lends a GPU" if zero_gpu() else "a CUDA GPU was found",
+            "cuda": "ZeroGPU lends a GPU" if is_zero_gpu() else "a CUDA GPU was found",
             "mps": "Apple's GPU was found",
         }
         return first, found.get(first, "no GPU was found")
@@ -76,12 +80,12 @@ def choose_device(device: str) -> tuple[str, str]:
 
 
 def _devices_here() -> dict[str, bool]:
-    if not zero_gpu() and not may_have_gpu():
+    if not is_zero_gpu() and not may_have_gpu():
         return {"cuda": False, "mps": False, "cpu": True}
     import torch
 
     return {
-        "cuda": zero_gpu() or torch.cuda.is_available(),
+        "cuda": is_zero_gpu() or torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
         "cpu": True,
     }
@@ -106,7 +110,7 @@ def free_on(device: str) -> int | None:
 
     if device == "mps":  # shares the machine's memory
         return min(free_memory(), torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
-    if zero_gpu():
+    if is_zero_gpu():
         return None
     free, _ = torch.cuda.mem_get_info()
     return free + torch.cuda.memory_reserved() - torch.cuda.memory_allocated()

@@ -31,7 +31,7 @@ from decoding.models.gguf_facts import gguf_tokenizer
 from decoding.models.resources import DID_NOT_FIT, is_out_of_memory, parameters_in
 from decoding.models.sources import adapter_note, entry_of, find_source, held_to_sums, holds_gguf, revision_of
 from decoding.models.spec_gguf import spec_of_gguf
-from decoding.models.starter import Report, silent
+from decoding.models.starter import Report, no_report
 from decoding.models.tokenizer import FILE, read_tokenizer, tokenizer_of
 from decoding.record.tokens import Vocabulary
 from decoding.record.trace import ModelInfo
@@ -67,7 +67,7 @@ class Words:
     context_length: int | None
 
 
-def load_words(entry: Entry, report: Report = silent) -> Words:
+def load_words(entry: Entry, report: Report = no_report) -> Words:
     """What is here of a model that is computed elsewhere. Raises ModelError where its files cannot be had."""
     if holds_gguf(entry):
         return _words_of_gguf(entry, find_source(entry, report))
@@ -101,7 +101,7 @@ def _words_of_gguf(entry: Entry, path: Path) -> Words:
     )
 
 
-def load_model(model: str | Entry, *, device: str, dtype: str, report: Report = silent) -> Loaded:
+def load_model(model: str | Entry, *, device: str, dtype: str, report: Report = no_report) -> Loaded:
     """See `decoding.engines.torch.engine.load`."""
     entry = model if isinstance(model, Entry) else entry_of(model)
     # Before anything is fetched. Where the catalogue is silent, the files say how large the model is, and those of the

@@ -11,7 +11,7 @@ from pathlib import Path
 from decoding.errors import ModelError, RequestError
 from decoding.models.catalogue import CATALOGUE, Entry
 from decoding.models.checksums import unchanged
-from decoding.models.starter import MODEL_FILE, STARTER_ID, Report, ensure_starter, silent
+from decoding.models.starter import MODEL_FILE, STARTER_ID, Report, ensure_starter, no_report
 
 GGUF = ".gguf"
 ADAPTER = "adapter_config.json"
@@ -36,7 +36,7 @@ def entry_of(model: str) -> Entry:
     )
 
 
-def find_source(entry: Entry, report: Report = silent, fits: Fits | None = None) -> Path:
+def find_source(entry: Entry, report: Report = no_report, fits: Fits | None = None) -> Path:
     """Where a model's weights are, a folder or a GGUF file, once they are here; those of the Hub are fetched where it
     `fits`. Raises ModelError where they cannot be had.
     """

@@ -50,7 +50,7 @@ Report = Callable[[str, float | None], None]
 _Tell = Callable[[float], None]  # told for how many seconds a child process has been running
 
 
-def silent(message: str, fraction: float | None) -> None:
+def no_report(message: str, fraction: float | None) -> None:
     """The report that nobody reads."""
 
 
@@ -67,7 +67,7 @@ def is_cached(folder: Path | None = None) -> bool:
     return is_whole((folder or cache_folder()) / FOLDER_NAME)
 
 
-def ensure_starter(report: Report = silent, *, folder: Path | None = None) -> Path:
+def ensure_starter(report: Report = no_report, *, folder: Path | None = None) -> Path:
     """Return the folder of the starter, its GGUF file and its tokenizer, fetching it first where it is not in the cache
     yet.
 

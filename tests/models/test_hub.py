@@ -19,7 +19,7 @@ from decoding.engines.torch.engine import load as load_engine
 from decoding.errors import ModelError, RoomError
 from decoding.models import devices, download, hub, resources
 from decoding.models.catalogue import Entry, memory_needed
-from decoding.models.starter import Report, silent
+from decoding.models.starter import Report, no_report
 from tests import local_hub, tiny_models
 from tests.local_hub import COMMIT, Hub
 
@@ -46,7 +46,7 @@ def net(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
         yield there
 
 
-def refusal(entry: Entry = TINY, report: Report = silent) -> str:
+def refusal(entry: Entry = TINY, report: Report = no_report) -> str:
     with pytest.raises(ModelError) as refused:
         hub.fetch(entry, report)
     assert refused.value.field == "model"
@@ -95,7 +95,7 @@ def test_a_slow_network_shows_its_progress_and_the_model_decodes(
     ours, theirs = (decoding.trace(e, "A prompt", max_new_tokens=6, top_k=3) for e in (engine, plain))
     assert ours.steps == theirs.steps
     asked = len(net.asked)
-    assert hub.fetch(TINY, silent).name == COMMIT
+    assert hub.fetch(TINY, no_report).name == COMMIT
     assert len(net.asked) == asked  # the second time, nobody is asked
 
 
@@ -104,7 +104,7 @@ def test_only_weights_configuration_and_tokenizer_are_fetched(net: Hub, folder: 
     for name in ("modeling_tiny.py", "pytorch_model.bin", "flax_model.msgpack", "README.md"):
         (more / name).write_text("no")
     net.repositories["org/tiny"] = more
-    here = {path.name for path in hub.fetch(TINY, silent).iterdir()}
+    here = {path.name for path in hub.fetch(TINY, no_report).iterdir()}
     assert here == {
         "config.json",
         "generation_config.json",
@@ -116,7 +116,7 @@ def test_only_weights_configuration_and_tokenizer_are_fetched(net: Hub, folder: 
 
 def test_without_a_pin_the_commit_is_looked_up_and_kept(net: Hub):
     entry = Entry("tiny", "org/tiny")
-    assert hub.fetch(entry, silent).name == COMMIT
+    assert hub.fetch(entry, no_report).name == COMMIT
     assert hub.cached(entry) == hub.cached(TINY)
 
 
@@ -127,7 +127,7 @@ def test_weights_in_several_files(net: Hub, tmp_path: Path):
     shards = sorted((tmp_path / "sharded").glob("model-*-of-*.safetensors"))
     assert len(shards) > 1
     net.repositories["org/tiny"] = tmp_path / "sharded"
-    here = hub.fetch(TINY, silent)
+    here = hub.fetch(TINY, no_report)
     assert [(here / shard.name).read_bytes() for shard in shards] == [shard.read_bytes() for shard in shards]
     (here / shards[0].name).unlink()
     assert hub.cached(TINY) is None
@@ -138,7 +138,7 @@ def test_weights_in_several_files(net: Hub, tmp_path: Path):
 
 def test_a_connection_that_breaks_is_taken_up_again(net: Hub, folder: Path):
     net.break_after = 2 * MEGABYTE
-    here = hub.fetch(TINY, silent)
+    here = hub.fetch(TINY, no_report)
     assert len(net.ranges) == 2
     assert 0 < net.ranges[1] <= 2 * MEGABYTE
     assert weights(here) == weights(folder)
@@ -225,7 +225,7 @@ def test_a_damaged_file_is_thrown_away(net: Hub):
     )
     assert hub.cached(TINY) is None
     net.damage = False
-    assert hub.fetch(TINY, silent)
+    assert hub.fetch(TINY, no_report)
 
 
 # ---- not to be had
@@ -249,10 +249,10 @@ def test_told_to_stay_offline_it_asks_nobody(net: Hub, monkeypatch: pytest.Monke
 
 
 def test_a_model_that_is_here_needs_no_network(net: Hub, monkeypatch: pytest.MonkeyPatch):
-    here = hub.fetch(TINY, silent)
+    here = hub.fetch(TINY, no_report)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    assert hub.fetch(TINY, silent) == here
+    assert hub.fetch(TINY, no_report) == here
 
 
 @pytest.mark.parametrize(

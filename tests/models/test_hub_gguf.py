@@ -20,7 +20,7 @@ from decoding.models import download, hub
 from decoding.models.catalogue import Entry, memory_of_files, offered
 from decoding.models.loading import load_words
 from decoding.models.sources import find_source, holds_gguf
-from decoding.models.starter import Report, silent
+from decoding.models.starter import Report, no_report
 from decoding.serving.availability import local_offers
 from tests import gguf_files, local_hub, tiny_models
 from tests.local_hub import COMMIT, Hub
@@ -56,7 +56,7 @@ def net(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
         yield there
 
 
-def refusal(entry: Entry = TINY, report: Report = silent) -> str:
+def refusal(entry: Entry = TINY, report: Report = no_report) -> str:
     with pytest.raises(ModelError) as refused:
         hub.fetch(entry, report)
     return str(refused.value)
@@ -97,23 +97,23 @@ def test_without_a_commit_it_is_looked_up_and_kept(
     net: Hub, folder: Path, monkeypatch: pytest.MonkeyPatch, revision: str
 ) -> None:
     entry = replace(TINY, revision=revision)
-    here = hub.fetch(entry, silent)
+    here = hub.fetch(entry, no_report)
     go_offline(monkeypatch)
     assert hub.cached(entry) == hub.cached(TINY) == here
-    assert hub.fetch(entry, silent) == here
+    assert hub.fetch(entry, no_report) == here
 
 
 def test_two_files_of_one_repository_are_two_models(net: Hub) -> None:
     other = replace(TINY, name="org/tiny/Q8_0/other.gguf", file="Q8_0/other.gguf")
-    hub.fetch(TINY, silent)
+    hub.fetch(TINY, no_report)
     assert hub.cached(other) is None
-    assert hub.fetch(other, silent).read_bytes() == b"another file"
+    assert hub.fetch(other, no_report).read_bytes() == b"another file"
     assert hub.learned(other).download_bytes == 12 != hub.learned(TINY).download_bytes
 
 
 def test_a_connection_that_breaks_is_taken_up_again(net: Hub, folder: Path) -> None:
     net.break_after = HALF
-    assert hub.fetch(TINY, silent).read_bytes() == (folder / FILE).read_bytes()
+    assert hub.fetch(TINY, no_report).read_bytes() == (folder / FILE).read_bytes()
     assert len(net.ranges) == 2
     assert 0 < net.ranges[1] <= HALF
 
@@ -136,7 +136,7 @@ def test_what_was_interrupted_goes_on_where_it_stopped(net: Hub, folder: Path) -
     assert 0 < come < (folder / FILE).stat().st_size
     net.hold.set()
     net.ranges.clear()
-    assert hub.fetch(TINY, silent).read_bytes() == (folder / FILE).read_bytes()
+    assert hub.fetch(TINY, no_report).read_bytes() == (folder / FILE).read_bytes()
     assert net.ranges == [come]
     assert not part.exists()
 
@@ -245,7 +245,7 @@ def test_the_list_says_where_it_is(net: Hub, monkeypatch: pytest.MonkeyPatch) ->
         hub.fetch(TINY, stop)
     assert label(TINY) == f"{NAME} · 1 MB to fetch"
     net.hold.set()
-    hub.fetch(TINY, silent)
+    hub.fetch(TINY, no_report)
     go_offline(monkeypatch)
     assert label(TINY) == f"{NAME} · on disk"
 

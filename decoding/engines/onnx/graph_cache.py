@@ -28,7 +28,7 @@ from decoding.models.safetensors import WIDTHS, StoredTensor, read_headers, weig
 from decoding.models.spec import ModelSpec, NoGraphError
 from decoding.models.spec_config import spec_of_config
 from decoding.models.spec_gguf import spec_of_gguf
-from decoding.models.starter import Report, cache_folder, silent
+from decoding.models.starter import Report, cache_folder, no_report
 
 Proof = Callable[[GraphFiles], None]
 """Raises NoGraphError if the numbers of a graph differ from the model's."""
@@ -54,7 +54,7 @@ def ensure_graph(
     *,
     unpacked: bool = False,
     folder: Path | None = None,
-    report: Report = silent,
+    report: Report = no_report,
     proof: Proof | None = prove,
 ) -> GraphFiles:
     """The graph of a GGUF file or of a folder of safetensors, built first if it is not in the cache.

@@ -20,7 +20,7 @@ from decoding.engines.network import Network, RunningBatch
 from decoding.engines.torch.captured_step import TOP, CapturedSteps, Logits, NoRoomError, Row
 from decoding.engines.torch.softmax import read_scores, unpack
 from decoding.engines.torch.static_cache import can_be_static
-from decoding.models.lent import zero_gpu
+from decoding.models.devices import is_zero_gpu
 from decoding.record.step import StepScores
 
 DEVICE = "cuda"
@@ -196,7 +196,7 @@ class CapturedBatch:
 
 def decoder_or_plain(network: PreTrainedModel, plain: Network) -> tuple[Network, str]:
     """The decoder for a network on a GPU; or the plain network, and in the page's words why."""
-    if zero_gpu():
+    if is_zero_gpu():
         return plain, NOT_LENT
     try:
         decoder = CudaGraphDecoder(network, plain)

@@ -11,16 +11,16 @@ from decoding.engines.torch.gguf_network import load_gguf
 from decoding.engines.torch.network import TorchNetwork
 from decoding.engines.torch.reading_proof import prove, unproved
 from decoding.models.catalogue import Entry
-from decoding.models.lent import zero_gpu
+from decoding.models.devices import is_zero_gpu
 from decoding.models.loading import Loaded, load_model
 from decoding.models.sources import entry_of, holds_gguf
-from decoding.models.starter import Report, silent
+from decoding.models.starter import Report, no_report
 
 __all__ = ["LocalEngine", "engine_of", "load"]
 
 
 def load(
-    model: str | Entry, *, device: str = "auto", dtype: str = "auto", report: Report = silent, why: str = ""
+    model: str | Entry, *, device: str = "auto", dtype: str = "auto", report: Report = no_report, why: str = ""
 ) -> LocalEngine:
     """Load a model for torch; see `decoding.engines.loading.load`. `why` says why torch computes it."""
     entry = model if isinstance(model, Entry) else entry_of(model)
@@ -35,7 +35,7 @@ def engine_of(loaded: Loaded) -> LocalEngine:
     """The engine over a network that is in memory, which is tried with a few ids. Raises ModelError for a network that
     does not read forward.
     """
-    is_here = not zero_gpu()  # a GPU that is lent is not here yet: the first run tries the network
+    is_here = not is_zero_gpu()  # a GPU that is lent is not here yet: the first run tries the network
     proved = prove(loaded.network, model=loaded.info.id) if is_here else unproved(loaded.network)
     network: Network = TorchNetwork(proved.reader, model=loaded.info.id, is_proved=is_here)
     ways, notes = [loaded.info.engine], [loaded.info.why, *proved.notes]

@@ -18,13 +18,13 @@ from decoding.models.starter import (
     Report,
     cache_folder,
     ensure_starter,
-    silent,
+    no_report,
 )
 
 BYTES_NEEDED = 700_000_000
 
 
-def starter_safetensors(report: Report = silent) -> Path:
+def starter_safetensors(report: Report = no_report) -> Path:
     """The folder, made first where it is not here yet. Raises ModelError where it cannot be made."""
     import filelock  # here: as for the starter itself
 

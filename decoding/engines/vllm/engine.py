@@ -18,7 +18,7 @@ from decoding.models.catalogue import Entry
 from decoding.models.devices import check_dtype
 from decoding.models.loading import Words, load_words
 from decoding.models.sources import entry_of
-from decoding.models.starter import Report, silent
+from decoding.models.starter import Report, no_report
 from decoding.record.step import StepScores
 from decoding.record.trace import ModelInfo
 
@@ -27,7 +27,7 @@ Readouts = Generator[StepScores, None, None]
 WHY = "computed by a server, which says the top candidates alone: no logits, no entropy"
 
 
-def connect(url: str, *, model: str | Entry = "", dtype: str = "auto", report: Report = silent) -> "ServerEngine":
+def connect(url: str, *, model: str | Entry = "", dtype: str = "auto", report: Report = no_report) -> "ServerEngine":
     """See `decoding.connect`. `model` may be an entry of one's own; `report` hears of progress."""
     check_dtype(dtype)
     wire = Wire(url)

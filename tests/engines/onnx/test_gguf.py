@@ -16,7 +16,7 @@ from decoding.engines.torch.gguf_network import gguf_network
 from decoding.errors import ModelError
 from decoding.models.gguf_blocks import BLOCK_TYPES
 from decoding.models.sources import entry_of
-from decoding.models.starter import silent
+from decoding.models.starter import no_report
 from tests import gguf_files, tiny_models
 from tests.engines.onnx.runner import Runner
 from tests.engines.onnx.test_families import ROPE_HALF, assert_same, expected, ids
@@ -88,7 +88,7 @@ def test_torch_turns_positions_by_the_same_angles_in_16_bits(
 ) -> None:
     path = gguf_files.write(tmp_path / "m.gguf", (model := network("llama")), ["Q8_0"])
     monkeypatch.setattr(gguf_network_module, "gguf_tokenizer", lambda *_: tiny_models.tokenizer())
-    loaded = gguf_network_module.load_gguf(entry_of(str(path)), device="cpu", dtype=dtype, report=silent).network
+    loaded = gguf_network_module.load_gguf(entry_of(str(path)), device="cpu", dtype=dtype, report=no_report).network
     assert str(loaded.dtype) == f"torch.{dtype}"
     assert loaded.model.rotary_emb.inv_freq.tolist() == model.model.rotary_emb.inv_freq.tolist()
 
