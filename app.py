@@ -52,15 +52,15 @@ OPTIONS: tuple[tuple[str, str, options.Check, str], ...] = (
     ("device", "auto", options.one_of("auto", "cuda", "mps", "cpu"), "auto, cuda, mps or cpu"),
     ("dtype", "auto", options.one_of("auto", "float32", "bfloat16", "float16"), "auto, float32, bfloat16 or float16"),
     ("host", "127.0.0.1", options.host, "the address to listen on; 0.0.0.0 for all, :: for all of IPv6"),
-    ("port", "7860", options.whole(0, 65_535), "the port to listen on; 0 for any that is free"),
-    ("root-path", "", options.prefix, "the path prefix under which a proxy serves the page, as /greedyscope"),
-    ("runs", "32", options.whole(1, 1_000), "visitors served at once"),
-    ("waiting", "64", options.whole(0, 10_000), "visitors who may wait in line"),
-    ("seconds", "300", options.whole(1, 86_400), "the longest that one run may take"),
+    ("port", "7860", options.whole_number(0, 65_535), "the port to listen on; 0 for any that is free"),
+    ("root-path", "", options.path_prefix, "the path prefix under which a proxy serves the page, as /greedyscope"),
+    ("runs", "32", options.whole_number(1, 1_000), "visitors served at once"),
+    ("waiting", "64", options.whole_number(0, 10_000), "visitors who may wait in line"),
+    ("seconds", "300", options.whole_number(1, 86_400), "the longest that one run may take"),
     (
         "memory",
         "auto",
-        options.amount,
+        options.byte_size,
         "the memory that the process may take, as 1.5GB; auto: what is free, less a tenth",
     ),
     ("metrics", "off", options.one_of("on", "off"), "on: /metrics for Prometheus"),
@@ -245,7 +245,7 @@ def _told_to_end() -> threading.Event:
 def main() -> None:
     chosen = settings()
     entries = entries_of(chosen)
-    options.check_listening(chosen.host, chosen.port)
+    options.check_can_listen(chosen.host, chosen.port)
     limit_arenas()
     sys.setswitchinterval(TURN_SECONDS)
     first = next(iter(entries))
@@ -255,7 +255,7 @@ def main() -> None:
             import decoding.page  # noqa: F401  # its libraries are linked before torch is
         app = _build(registry, runs=chosen.runs, waiting=chosen.waiting, seconds=chosen.seconds)
         port = chosen.port or free_port(chosen.host)
-        at: dict[str, Any] = {"server_name": options.in_brackets(chosen.host), "server_port": port}
+        at: dict[str, Any] = {"server_name": options.bracket_ipv6(chosen.host), "server_port": port}
         switches = {name: getattr(chosen, name) == "on" for name in ("metrics", "mcp")}
         url = launch(app, prevent_thread_lock=True, root_path=chosen.root_path or None, **switches, **at)
         from decoding.page import log_lines

@@ -10,16 +10,16 @@ from dataclasses import dataclass, replace
 
 from decoding.engines import Engine
 from decoding.errors import RequestError
-from decoding.reading import prompt_remarks, text_remarks
 from decoding.record.step import Candidate, Step, make_candidate, make_step
 from decoding.record.trace import Trace
+from decoding.remarks import prompt_remarks, text_remarks
 from decoding.request import (
     check_beams,
     check_choices,
     check_continuation,
-    check_most,
     check_prompt,
     check_request,
+    check_top_k,
     continuation_ids,
     prompt_ids,
     start_ids,
@@ -64,7 +64,7 @@ def branch(model: Engine, trace: Trace, step: int, token_id: int, *, max_new_tok
             f"{len(trace.steps) - 1}.",
             field="forced",
         )
-    check_made_by(model, trace)
+    check_same_model(model, trace)
     forced = [(s.index, s.picked.token_id) for s in trace.steps[:step] if s.forced]
     request = check_request(trace.prompt, max_new_tokens, trace.top_k, [*forced, (step, token_id)])
     run = Run(model, request)
@@ -84,10 +84,10 @@ def score(model: Engine, prompt: str, continuation: str, *, top_k: int) -> Trace
     Raises RequestError for an empty or over-long text.
     """
     prompt, continuation, top_k = check_prompt(prompt), check_continuation(continuation), check_choices(top_k)
-    check_most(model, top_k)
+    check_top_k(model, top_k)
     start = prompt_ids(model, prompt)
     ids = continuation_ids(model, start, continuation, prompt=prompt)
-    read = _read(model, prompt, start, ids, top_k=top_k, engine=GIVEN)
+    read = _score_ids(model, prompt, start, ids, top_k=top_k, engine=GIVEN)
     return replace(read, remarks=(*read.remarks, *text_remarks(model, continuation, start, ids)))
 
 
@@ -101,9 +101,9 @@ def beam_search(model: Engine, prompt: str, *, max_new_tokens: int, num_beams: i
 
     request, num_beams = check_request(prompt, max_new_tokens, top_k), check_beams(num_beams)
     start = start_ids(model, request)
-    ids = beam.library_beams(model, start, steps=request.max_new_tokens, num_beams=num_beams)
+    ids = beam.transformers_beam_search(model, start, steps=request.max_new_tokens, num_beams=num_beams)
     engine = f"{BEAMS}, {num_beams} beams"
-    return _read(model, request.prompt, start, ids, top_k=request.top_k, engine=engine)
+    return _score_ids(model, request.prompt, start, ids, top_k=request.top_k, engine=engine)
 
 
 def agreement(model: Engine, trace: Trace) -> Agreement:
@@ -114,12 +114,14 @@ def agreement(model: Engine, trace: Trace) -> Agreement:
     """
     from decoding import beam  # here: torch and transformers take seconds to import
 
-    check_made_by(model, trace)
+    check_same_model(model, trace)
     first = max((step.index + 1 for step in trace.steps if step.forced), default=0)
     before, steps = trace.generated_token_ids[:first], trace.steps[first:]
-    picks = beam.library_greedy(model, [*trace.prompt_token_ids, *before], steps=len(steps))
+    picks = beam.transformers_greedy_search(model, [*trace.prompt_token_ids, *before], steps=len(steps))
     places = [*trace.prompt_token_ids, *before, *(pick.token_id for pick in picks)]
-    theirs = [make_candidate(model.vocabulary.after(places[: n - len(picks)]), pick) for n, pick in enumerate(picks)]
+    theirs = [
+        make_candidate(model.vocabulary.decoder_after(places[: n - len(picks)]), pick) for n, pick in enumerate(picks)
+    ]
     pairs = zip(steps, theirs, strict=False)
     same = next((n for n, (s, t) in enumerate(pairs) if s.picked.token_id != t.token_id), len(theirs))
     differs = same < len(steps)
@@ -147,23 +149,25 @@ def compare_totals(a: Trace, b: Trace, *, names: tuple[str, str] | None = None) 
 
     `names` are what the texts are called, as "Greedy's text".
     """
-    name_a, name_b = names or _names(a, b)
+    name_a, name_b = names or _default_names(a, b)
     if a.generated_token_ids == b.generated_token_ids:
-        return f"{name_a} and {_inner(name_b)} are the same: {_nats(a.logprob)} nats over {_tokens([a])}."
+        return f"{name_a} and {_lower_first(name_b)} are the same: {_nats(a.logprob)} nats over {_tokens([a])}."
     (better, name), (worse, _) = sorted(((a, name_a), (b, name_b)), key=lambda pair: -pair[0].logprob)
     difference = better.logprob - worse.logprob if math.isfinite(worse.logprob) else math.inf
     if worse.logprob == better.logprob or difference < 1e-4:
-        return f"{name_a} and {_inner(name_b)} are equally probable: {_nats(a.logprob)} nats over {_tokens([a, b])}."
+        return (
+            f"{name_a} and {_lower_first(name_b)} are equally probable: {_nats(a.logprob)} nats over {_tokens([a, b])}."
+        )
     if not math.isfinite(difference):
         return f"{name} is the only possible one: the other has a token of probability 0."
     digits = next((n for n in (2, 3) if round(better.logprob, n) != round(worse.logprob, n)), 4)
     return (
-        f"{name} is {_times(difference)}: {_nats(better.logprob, digits)} against "
+        f"{name} is {_times_as_probable(difference)}: {_nats(better.logprob, digits)} against "
         f"{_nats(worse.logprob, digits)} nats over {_tokens([better, worse])}."
     )
 
 
-def check_made_by(model: Engine, trace: Trace) -> None:
+def check_same_model(model: Engine, trace: Trace) -> None:
     """Raises RequestError for a trace of another model, or one whose ids this model could not have written."""
     if trace.model.id != model.info.id:
         raise RequestError(
@@ -191,13 +195,15 @@ def _check_same_pick(model: Engine, ours: Step, theirs: Step) -> None:
         )
 
 
-def _read(model: Engine, prompt: str, start: Sequence[int], ids: Sequence[int], *, top_k: int, engine: str) -> Trace:
+def _score_ids(
+    model: Engine, prompt: str, start: Sequence[int], ids: Sequence[int], *, top_k: int, engine: str
+) -> Trace:
     """A text's ids after a prompt's as a Trace."""
     steps = []
     for index, readout in enumerate(model.score(start, ids, top_k=max(2, top_k))):  # the margin needs the second
         forced = readout.picked is not None and readout.picked.rank != 0
-        place = model.vocabulary.after([*start, *ids[:index]])
-        steps.append(make_step(place, readout, index=index, top_k=top_k, forced=forced))
+        decoder = model.vocabulary.decoder_after([*start, *ids[:index]])
+        steps.append(make_step(decoder, readout, index=index, top_k=top_k, forced=forced))
     return Trace(
         model=replace(model.info, engine=f"{engine}, {model.info.engine}"),
         prompt=prompt,
@@ -210,7 +216,7 @@ def _read(model: Engine, prompt: str, start: Sequence[int], ids: Sequence[int], 
     )
 
 
-def _names(a: Trace, b: Trace) -> tuple[str, str]:
+def _default_names(a: Trace, b: Trace) -> tuple[str, str]:
     """What two texts are called: by how they were written, else by which stands first."""
     kinds = [_kind(trace) for trace in (a, b)]
     if kinds[0] != kinds[1]:
@@ -226,7 +232,7 @@ def _kind(trace: Trace) -> str:
     return "The branch's" if any(step.forced for step in trace.steps) else "Greedy's"
 
 
-def _inner(name: str) -> str:
+def _lower_first(name: str) -> str:
     """A name within a sentence."""
     return name[:1].lower() + name[1:]
 
@@ -235,7 +241,7 @@ def _nats(logprob: float, digits: int = 2) -> str:
     return f"{logprob:.{digits}f}".replace("-", "−")
 
 
-def _times(difference: float) -> str:
+def _times_as_probable(difference: float) -> str:
     """How much more probable a text is whose log-probability is so many nats higher."""
     if difference < math.log(1.1):
         return f"{math.expm1(difference):.2%} more probable"

@@ -50,21 +50,21 @@ _proved: "weakref.WeakKeyDictionary[PreTrainedModel, bool]" = weakref.WeakKeyDic
 _proving = threading.Lock()
 
 
-def library_beams(model: Engine, token_ids: Sequence[int], *, steps: int, num_beams: int) -> list[int]:
+def transformers_beam_search(model: Engine, token_ids: Sequence[int], *, steps: int, num_beams: int) -> list[int]:
     """The ids of the best of `num_beams` beams after `steps` tokens, none of which ends the text before the last.
 
     Raises RequestError where the beams do not fit into the memory, ModelError where transformers cannot do it.
     """
     network = network_of(model)
-    check_room(network, tokens=len(token_ids) + steps, steps=steps, num_beams=num_beams)
+    check_beam_memory(network, tokens=len(token_ids) + steps, steps=steps, num_beams=num_beams)
     options: dict[str, Any] = {"num_beams": num_beams, "length_penalty": 0.0, "early_stopping": False}
     if model.end_ids:
         options["min_new_tokens"] = steps - 1
-    options["use_cache"] = _cached_beams_are_right(model, network)
+    options["use_cache"] = _may_cache_beams(model, network)
     return _generate(model, network, token_ids, max_new_tokens=steps, **options).sequences[0, len(token_ids) :].tolist()  # type: ignore[no-any-return]
 
 
-def library_greedy(model: Engine, token_ids: Sequence[int], *, steps: int) -> list[ScoredToken]:
+def transformers_greedy_search(model: Engine, token_ids: Sequence[int], *, steps: int) -> list[ScoredToken]:
     """What `generate(do_sample=False)` picks in up to `steps` steps, with its own log-probabilities."""
     if not steps:
         return []
@@ -108,7 +108,7 @@ def _generate(model: Engine, network: PreTrainedModel, token_ids: Sequence[int],
         raise ModelError(f"transformers' own search failed on {model.info.id}. It said: {said[:300]}") from error
 
 
-def _cached_beams_are_right(model: Engine, network: PreTrainedModel) -> bool:
+def _may_cache_beams(model: Engine, network: PreTrainedModel) -> bool:
     """Whether beams that go on from a cache are those of whole texts: tried once on each network, where beams change
     places, because what a network remembers has to follow them. Raises ModelError where there are no beams without a
     cache either.
@@ -143,7 +143,7 @@ def _same_beams(model: Engine, network: PreTrainedModel, number: int) -> bool:
     return same and bool(difference <= (1e-3 if exact else 0.2) * max(1.0, float(whole.sequences_scores.abs().max())))
 
 
-def check_room(network: PreTrainedModel, *, tokens: int, steps: int, num_beams: int) -> None:
+def check_beam_memory(network: PreTrainedModel, *, tokens: int, steps: int, num_beams: int) -> None:
     """Raises RequestError where `num_beams` sequences of so many tokens do not fit into the memory that is free."""
     free = free_on(network.device.type)
     vocabulary = network.config.get_text_config(decoder=True).vocab_size

@@ -50,7 +50,7 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{message[:1].upper()}{message[1:].rstrip('.')}. See {self.prog} --help.\n")
 
 
-def whole(least: int, most: int) -> Callable[[str], int]:
+def whole_number(least: int, most: int) -> Callable[[str], int]:
     """A whole number from `least` to `most`."""
 
     def check(given: str) -> int:
@@ -61,9 +61,9 @@ def whole(least: int, most: int) -> Callable[[str], int]:
     return check
 
 
-def wholes(least: int, most: int) -> Callable[[str], list[int]]:
+def whole_numbers(least: int, most: int) -> Callable[[str], list[int]]:
     """Whole numbers with commas between them."""
-    one = whole(least, most)
+    one = whole_number(least, most)
 
     def check(given: str) -> list[int]:
         try:
@@ -78,7 +78,7 @@ _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _AMOUNT = re.compile(r"([0-9]{1,12}(?:[.][0-9]{1,6})?) ?([kmgt]?)i?b?", re.IGNORECASE)
 
 
-def amount(given: str) -> int | str:
+def byte_size(given: str) -> int | str:
     """Bytes, as "1.5GB", "800 MB" or "123456" says them; or "auto"."""
     if given == "auto":
         return given
@@ -109,7 +109,7 @@ def host(given: str) -> str:
     raise _refused("has to be an address of this machine, as 127.0.0.1, 0.0.0.0 or ::", given)
 
 
-def prefix(given: str) -> str:
+def path_prefix(given: str) -> str:
     """A path prefix, without the slash at its end; "" for none."""
     if given == "" or _PREFIX.fullmatch(given):
         return given.rstrip("/")
@@ -151,7 +151,7 @@ def models(given: str) -> str:
     return given
 
 
-def check_listening(host: str, port: int) -> None:
+def check_can_listen(host: str, port: int) -> None:
     """Raises SystemExit with a sentence where this machine has no such address, or the port is taken."""
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -169,7 +169,7 @@ def check_listening(host: str, port: int) -> None:
         raise SystemExit(taken if _is_taken(error) else wrong) from None
 
 
-def in_brackets(host: str) -> str:
+def bracket_ipv6(host: str) -> str:
     """A host as it stands in an address: an IPv6 address in brackets."""
     return f"[{host}]" if ":" in host else host
 

@@ -19,8 +19,8 @@ from decoding.limits import (
     MAX_TEXT_TOKENS,
     MIN_BEAMS,
 )
-from decoding.reading import check_rows
 from decoding.record.tokens import visible
+from decoding.remarks import check_readable
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +37,16 @@ class Request:
 def check_request(prompt: object, max_new_tokens: object, top_k: object, forced: object = ()) -> Request:
     """Raises RequestError, naming the field, the value and the limit. `forced` may be lists, as JSON has them."""
     prompt = check_prompt(prompt)
-    steps = _whole(max_new_tokens, "steps", MAX_STEPS)
+    steps = _whole_number(max_new_tokens, "steps", MAX_STEPS)
     return Request(prompt, steps, check_choices(top_k), check_forced(forced, steps))
 
 
 def check_beams(num_beams: object) -> int:
-    return _whole(num_beams, "beams", MAX_BEAMS, MIN_BEAMS)
+    return _whole_number(num_beams, "beams", MAX_BEAMS, MIN_BEAMS)
 
 
 def check_choices(top_k: object) -> int:
-    return _whole(top_k, "choices", MAX_CHOICES)
+    return _whole_number(top_k, "choices", MAX_CHOICES)
 
 
 def check_prompt(prompt: object) -> str:
@@ -65,21 +65,21 @@ def check_forced(forced: object, max_new_tokens: int) -> tuple[tuple[int, int], 
     out of order.
     """
     if not isinstance(forced, list | tuple):
-        raise _no_pick(f"Forced picks have to be a list of pairs [step, token id], not {kind_of(forced)}.")
+        raise _forced_error(f"Forced picks have to be a list of pairs [step, token id], not {json_type_of(forced)}.")
     picks: list[tuple[int, int]] = []
     for number, pair in enumerate(forced, start=1):
         whole = [_is_whole(x) for x in pair] if isinstance(pair, list | tuple) else []
         if whole != [True, True]:
-            raise _no_pick(f"Forced pick {number} is no pair of whole numbers [step, token id].")
+            raise _forced_error(f"Forced pick {number} is no pair of whole numbers [step, token id].")
         step, token_id = int(pair[0]), int(pair[1])
         if step not in range(max_new_tokens):
-            raise _no_pick(
+            raise _forced_error(
                 f"Forced pick {number} is at step {_shown(step + 1)}, but this run has the steps 1 to {max_new_tokens}."
             )
         if token_id < 0:
-            raise _no_pick(f"Forced pick {number} has the token id {_shown(token_id)}: no id is below 0.")
+            raise _forced_error(f"Forced pick {number} has the token id {_shown(token_id)}: no id is below 0.")
         if picks and step <= picks[-1][0]:
-            raise _no_pick(
+            raise _forced_error(
                 f"Forced pick {number} is at step {step + 1}, after one at step {picks[-1][0] + 1}; each has to come "
                 "later."
             )
@@ -87,17 +87,17 @@ def check_forced(forced: object, max_new_tokens: int) -> tuple[tuple[int, int], 
     return tuple(picks)
 
 
-def check_ids(model: Engine, forced: Sequence[tuple[int, int]]) -> None:
+def check_forced_ids(model: Engine, forced: Sequence[tuple[int, int]]) -> None:
     """Raises RequestError for a forced id that the model has no logits for."""
     for step, token_id in forced:
         if token_id >= model.vocabulary_size:
-            raise _no_pick(
+            raise _forced_error(
                 f"The token id {_shown(token_id)}, forced at step {step + 1}, does not exist: {model.info.id} has the "
                 f"ids 0 to {model.vocabulary_size - 1}."
             )
 
 
-def check_most(model: Engine, top_k: int) -> None:
+def check_top_k(model: Engine, top_k: int) -> None:
     """Raises RequestError for more choices than an engine can give."""
     most = model.max_top_k
     if most is not None and top_k > most:
@@ -118,7 +118,7 @@ def prompt_ids(model: Engine, prompt: str) -> list[int]:
             field="prompt",
         )
     ids = ids or [model.beginning_id or 0]
-    check_rows(model, ids, field="prompt")
+    check_readable(model, ids, field="prompt")
     return ids
 
 
@@ -140,7 +140,7 @@ def continuation_ids(model: Engine, start: Sequence[int], text: str, *, prompt: 
         raise RequestError(
             f"The pasted text is {len(ids):,} tokens long; at most {max(0, room):,} {why}. Shorten it.", field="text"
         )
-    check_rows(model, ids, field="text")
+    check_readable(model, ids, field="text")
     return ids
 
 
@@ -160,7 +160,7 @@ def start_ids(model: Engine, request: Request) -> list[int]:
 
 def _text(text: object, name: str, field: Field) -> str:
     if not isinstance(text, str):
-        raise RequestError(f"The {name} has to be text, not {kind_of(text)}.", field=field)
+        raise RequestError(f"The {name} has to be text, not {json_type_of(text)}.", field=field)
     if len(text) > MAX_PROMPT_CHARACTERS:
         raise RequestError(
             f"The {name} has {len(text):,} characters; at most {MAX_PROMPT_CHARACTERS:,} are read. Shorten it.",
@@ -176,7 +176,7 @@ def _text(text: object, name: str, field: Field) -> str:
     return text
 
 
-def _whole(value: object, field: Field, most: int, least: int = 1) -> int:
+def _whole_number(value: object, field: Field, most: int, least: int = 1) -> int:
     if _is_whole(value) and value in range(least, most + 1):
         return int(value)
     if value is None or value == "":
@@ -200,19 +200,19 @@ def _shown(value: object) -> str:
     if isinstance(value, str):
         return f"“{visible(value[:40])}”"
     if not isinstance(value, int | float) or isinstance(value, bool):
-        return kind_of(value)
+        return json_type_of(value)
     # Python refuses to write out an int of more than 4300 digits.
     if isinstance(value, int) and abs(value) >= 10**40:
         return "one of so many digits"
     return str(value) if math.isfinite(value) else "one that is not finite"
 
 
-def kind_of(value: object) -> str:
+def json_type_of(value: object) -> str:
     """What a value is in JSON's words, for whoever sent it: no reader of a sentence has to know Python's."""
     kinds = {"NoneType": "nothing", "bool": "true or false", "dict": "an object", "str": "a text"}
     kinds |= dict.fromkeys(("list", "tuple"), "a list") | dict.fromkeys(("int", "float"), "a number")
     return kinds.get(type(value).__name__, "something else")
 
 
-def _no_pick(message: str) -> RequestError:
+def _forced_error(message: str) -> RequestError:
     return RequestError(message, field="forced")

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 from decoding.engines import Engine
 from decoding.errors import GreedyscopeError, RequestError
-from decoding.reading import prompt_remarks
 from decoding.record.step import Step, make_step
 from decoding.record.trace import StopReason, Trace
-from decoding.request import Request, check_ids, check_most, check_request, start_ids
+from decoding.remarks import prompt_remarks
+from decoding.request import Request, check_forced_ids, check_request, check_top_k, start_ids
 
 __all__ = ["Request", "Run", "check_request", "greedy_search", "trace"]
 
@@ -24,8 +24,8 @@ class Run:
     """
 
     def __init__(self, model: Engine, request: Request, *, remarks: tuple[str, ...] = ()) -> None:
-        check_ids(model, request.forced)
-        check_most(model, request.top_k)
+        check_forced_ids(model, request.forced)
+        check_top_k(model, request.top_k)
         self._model, self._forced = model, dict(request.forced)
         start = start_ids(model, request)
         self._start = Trace(
@@ -56,8 +56,8 @@ class Run:
         ids = [*start.prompt_token_ids]
         try:
             for index, readout in enumerate(readouts):
-                forced, place = index in self._forced, self._model.vocabulary.after(ids)
-                step = make_step(place, readout, index=index, top_k=start.top_k, forced=forced)
+                forced, decoder = index in self._forced, self._model.vocabulary.decoder_after(ids)
+                step = make_step(decoder, readout, index=index, top_k=start.top_k, forced=forced)
                 self._steps.append(step)
                 ids.append(step.picked.token_id)
                 yield step

@@ -30,10 +30,10 @@ def read_run(path: Path) -> Trace:
         data = path.read_bytes()
     except OSError as error:
         raise RequestError(f"{path} cannot be read: {error.strerror or error}.") from None
-    return run_of(data)
+    return parse_run(data)
 
 
-def run_of(data: bytes) -> Trace:
+def parse_run(data: bytes) -> Trace:
     """The run that a file's bytes are. Raises FormatError for what is none."""
     try:
         return Trace.from_jsonl(data.decode("utf-8-sig"))
@@ -79,19 +79,19 @@ def _difference(model: Engine, step: Step, again: Step | None) -> float:
     if again is None:
         raise FormatError(f"{place} is not there when the run is written again: the text ends before it.")
     if not _is_same(model, step.picked.token, again.picked.token):
-        raise FormatError(f"{place} picked {_name(step.picked)}; written again it is {_name(again.picked)}.")
+        raise FormatError(f"{place} picked {_describe(step.picked)}; written again it is {_describe(again.picked)}.")
     known = {candidate.token_id: candidate for candidate in again.candidates}
     pairs = [(step.picked, again.picked)]
     # By place, so that none is left out, and by token, since two that are as probable may change places.
     for candidate, there in zip(step.candidates, again.candidates, strict=False):
         now = known.get(candidate.token_id)
         if now is None or not _is_same(model, candidate.token, now.token):
-            raise FormatError(f"{place} has {_name(candidate)} among its candidates; written again it has not.")
+            raise FormatError(f"{place} has {_describe(candidate)} among its candidates; written again it has not.")
         pairs += [(candidate, there), (candidate, now)]
     for candidate, other in pairs:
         if abs(candidate.probability - other.probability) > TOLERANCE:
             said = f"written again it is {other.probability:.4%}"
-            raise FormatError(f"{place} gives {_name(candidate)} {candidate.probability:.4%}; {said}.")
+            raise FormatError(f"{place} gives {_describe(candidate)} {candidate.probability:.4%}; {said}.")
     _check_log_sums(step, again, place)
     return max(abs(candidate.probability - other.probability) for candidate, other in pairs)
 
@@ -108,5 +108,5 @@ def _check_log_sums(step: Step, again: Step, place: str) -> None:
             )
 
 
-def _name(candidate: Candidate) -> str:
+def _describe(candidate: Candidate) -> str:
     return f"{candidate.text!r} (id {candidate.token_id})"

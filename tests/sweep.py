@@ -14,7 +14,7 @@ import torch
 from transformers import GenerationConfig
 from transformers.utils import logging
 
-from decoding.beam import library_beams, library_greedy
+from decoding.beam import transformers_beam_search, transformers_greedy_search
 from decoding.engines.local import LocalEngine
 from decoding.engines.torch.engine import engine_of
 from decoding.errors import ModelError
@@ -57,7 +57,9 @@ def check(network: Any, name: str, *, beams: bool = True) -> str:
             expected = row[list(scores.token_ids)].exp()
             off = (torch.tensor(scores.logprobs).double().exp() - expected).abs().max().item()
             assert off <= 1e-4, f"{name}: a probability is off by {off:.2g}"
-    assert [token.token_id for token in library_greedy(engine, PROMPT, steps=steps)] == ids, f"{name}: not identical"
+    assert [token.token_id for token in transformers_greedy_search(engine, PROMPT, steps=steps)] == ids, (
+        f"{name}: not identical"
+    )
     if beams:
         check_beams(engine, name)
     return f"same, {len(set(ids))} different ids, {engine.network.reader.way.value}, context {engine.context_length}"
@@ -66,7 +68,7 @@ def check(network: Any, name: str, *, beams: bool = True) -> str:
 def check_beams(engine: LocalEngine, name: str) -> None:
     """Beams are those of a search without a cache, or refused."""
     try:
-        found = library_beams(engine, PROMPT, steps=5, num_beams=3)
+        found = transformers_beam_search(engine, PROMPT, steps=5, num_beams=3)
     except ModelError:
         return
     mask = torch.ones(1, len(PROMPT), dtype=torch.long)

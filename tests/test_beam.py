@@ -60,7 +60,7 @@ def test_narrower_beams_never_beat_the_best(tmp_path: Path) -> None:
         greedy = decoding.trace(engine, prompt, max_new_tokens=4, top_k=3)
         every = totals(engine, greedy.prompt_token_ids, 4)
         best = max(every, key=lambda sequence: every[sequence])
-        widest = beam.library_beams(engine, greedy.prompt_token_ids, steps=4, num_beams=6**3)
+        widest = beam.transformers_beam_search(engine, greedy.prompt_token_ids, steps=4, num_beams=6**3)
         assert tuple(widest) == best
         assert greedy.logprob == pytest.approx(every[greedy.generated_token_ids], abs=1e-5)
         for num_beams in (2, 3, 8):
@@ -83,7 +83,7 @@ def test_no_beam_ends_before_the_last_token(tmp_path: Path) -> None:
         every = totals(free, ids, 4)
         longest = {s: logprob for s, logprob in every.items() if not {2, 5} & set(s[:-1])}
         best = max(longest, key=lambda s: longest[s])
-        assert tuple(beam.library_beams(engine, ids, steps=4, num_beams=6**3)) == best
+        assert tuple(beam.transformers_beam_search(engine, ids, steps=4, num_beams=6**3)) == best
         trace = decoding.beam_search(engine, prompt, max_new_tokens=4, num_beams=8, top_k=2)
         assert len(trace.steps) == 4
         ends.append(trace.stop_reason)
@@ -119,7 +119,7 @@ def test_every_architecture(tiny_folder: Folder, architecture: str) -> None:
     """The library's own scores and one forward pass over what it found say the same."""
     engine = decoding.load(str(tiny_folder(architecture)), device="cpu")
     ids = [5, 6, 7]
-    found = beam.library_beams(engine, ids, steps=5, num_beams=3)
+    found = beam.transformers_beam_search(engine, ids, steps=5, num_beams=3)
     greedy = list(engine.steps(ids, max_new_tokens=5, top_k=2))
     read = [readout.picked for readout in engine.score(ids, found, top_k=2)]
     total = math.fsum(picked.logprob for picked in read if picked)
@@ -195,14 +195,14 @@ def test_more_than_the_memory_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         decoding.beam_search(engine, "!!!", max_new_tokens=4, num_beams=2, top_k=2)
     monkeypatch.setattr(beam, "free_on", lambda _: 2**30)
     with pytest.raises(RequestError) as refused:
-        beam.check_room(beam.network_of(engine), tokens=1_000_000, steps=256, num_beams=8)
+        beam.check_beam_memory(beam.network_of(engine), tokens=1_000_000, steps=256, num_beams=8)
     assert (refused.value.field, str(refused.value)) == (
         "beams",
         "8 beams of 1,000,000 tokens need about 1.9 GiB of memory, and 1.0 GiB are free. "
         "Take fewer beams, fewer steps or a shorter prompt.",
     )
     monkeypatch.setattr(beam, "free_on", lambda _: None)  # a system that does not say
-    beam.check_room(beam.network_of(engine), tokens=10**9, steps=4, num_beams=8)
+    beam.check_beam_memory(beam.network_of(engine), tokens=10**9, steps=4, num_beams=8)
 
 
 def test_what_the_library_cannot_do_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,11 +252,11 @@ def test_layers_that_differ_have_their_memory_measured(tmp_path: Path) -> None:
 
 def test_a_cache_that_does_not_follow_its_beam_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = small(tmp_path, 6)
-    right = [beam.library_beams(engine, [0, 1, n], steps=6, num_beams=3) for n in range(5)]
+    right = [beam.transformers_beam_search(engine, [0, 1, n], steps=6, num_beams=3) for n in range(5)]
     beam._proved.clear()
     monkeypatch.setattr(DynamicCache, "reorder_cache", lambda *_: None)
     network, ids = engine.reference(), torch.tensor([[0, 1, 2]])
     options: dict[str, Any] = {"max_new_tokens": 6, "num_beams": 3, "pad_token_id": 0, "length_penalty": 0.0}
     muddled = [network.generate(ids.new_tensor([[0, 1, n]]), **options)[0, 3:].tolist() for n in range(5)]
     assert muddled != right  # or the test shows nothing
-    assert [beam.library_beams(engine, [0, 1, n], steps=6, num_beams=3) for n in range(5)] == right
+    assert [beam.transformers_beam_search(engine, [0, 1, n], steps=6, num_beams=3) for n in range(5)] == right

@@ -7,8 +7,8 @@ import pytest
 
 import decoding
 from decoding.engines.local import LocalEngine
-from decoding.export.words import label
-from decoding.record.tokens import join
+from decoding.export.labels import label
+from decoding.record.tokens import join_tokens
 
 EXAMPLES = json.loads((Path(__file__).resolve().parents[1] / "assets" / "examples.json").read_text("utf-8"))
 
@@ -53,7 +53,7 @@ def test_code_is_where_the_model_is_sure(starter: LocalEngine) -> None:
 def test_an_emoji_spans_tokens(starter: LocalEngine) -> None:
     trace = run(starter, "emoji")
     assert "💪" in trace.generated_text
-    assert join([step.picked.token for step in trace.steps[:3]]) == " 💪"
+    assert join_tokens([step.picked.token for step in trace.steps[:3]]) == " 💪"
     assert any(step.picked.bytes for step in trace.steps)
 
 

@@ -139,7 +139,7 @@ LIBRARY = [
     for path in (ROOT / "decoding").rglob("*.py")
     if path.relative_to(ROOT / "decoding").as_posix().split("/")[0] not in ("bench", "__main__.py", "options.py")
 ]
-SAYS = re.compile(r"^((?!NoGraph|NotProven|NotCaptured)[A-Z]\w*Error|_no_pick|report)$")
+SAYS = re.compile(r"^((?!NoGraph|NotProven|NotCaptured)[A-Z]\w*Error|_forced_error|report)$")
 FILLING = ("status_words",)
 """Functions with a table of words that become part of a sentence."""
 NOT_SAID = re.compile(
@@ -179,7 +179,7 @@ def strings(path: Path) -> tuple[set[str], set[str]]:
             )
             filled = {template(word) for pair in pairs for word in pair if word}
             said |= {text for text in filled if text and " " in text}
-        elif isinstance(node, ast.FunctionDef) and node.name in ("sentence", "_proof"):
+        elif isinstance(node, ast.FunctionDef) and node.name in ("waiting_message", "sharing_message", "proof"):
             said |= {template(n.value) for n in ast.walk(node) if isinstance(n, ast.Return) and n.value}
         elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id.isupper():
             text = template(node.value) or ""

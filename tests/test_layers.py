@@ -17,7 +17,7 @@ ROOMS = (
     ("decoding.models", "decoding.startup", "decoding.options"),
     ("decoding.softmax", "decoding.greedy"),
     ("decoding.engines",),
-    ("decoding.reading", "decoding.request"),
+    ("decoding.remarks", "decoding.request"),
     ("decoding.run", "decoding.beam", "decoding.analysis", "decoding.verify"),
     ("decoding.serving",),
     ("decoding.page",),

@@ -97,9 +97,9 @@ CHECKS = {
     "server": options.server,
     "models": options.models,
     "host": options.host,
-    "prefix": options.prefix,
-    "whole": options.whole(0, 9),
-    "wholes": options.wholes(1, 9),
+    "prefix": options.path_prefix,
+    "whole": options.whole_number(0, 9),
+    "wholes": options.whole_numbers(1, 9),
 }
 
 
@@ -152,10 +152,10 @@ def test_a_port_that_is_taken_is_one_sentence():
 @pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid", "2001:db8::1"])
 def test_an_address_that_is_not_this_machines_is_one_sentence(host: str):
     with pytest.raises(SystemExit) as left:
-        options.check_listening(host, 0)
+        options.check_can_listen(host, 0)
     assert str(left.value.code).startswith(f"--host {host} is no address of this machine")
 
 
 @pytest.mark.parametrize(("host", "there"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]"), ("::", "[::]")])
 def test_an_ipv6_address_stands_in_brackets(host: str, there: str):
-    assert options.in_brackets(options.host(host)) == there
+    assert options.bracket_ipv6(options.host(host)) == there

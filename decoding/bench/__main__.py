@@ -30,7 +30,7 @@ from decoding.bench.startup import StartupTimes, measure_startup
 from decoding.bench.subject import Subject, load_subject
 from decoding.engines.batching.engine import BatchedEngine
 from decoding.errors import GreedyscopeError, ModelError, RequestError
-from decoding.options import Parser, whole, wholes
+from decoding.options import Parser, whole_number, whole_numbers
 from decoding.run import Request
 
 PROMPT = "Transformers are the"
@@ -173,10 +173,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", default="auto", help="auto, cuda, mps or cpu (auto)")
     parser.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16 (auto)")
     parser.add_argument(
-        "--prompts", type=wholes(1, 1_000_000), default=[10, 100, 1000], help="prompt lengths (10,100,1000)"
+        "--prompts", type=whole_numbers(1, 1_000_000), default=[10, 100, 1000], help="prompt lengths (10,100,1000)"
     )
-    parser.add_argument("--steps", type=wholes(1, 100_000), default=[64, 256], help="step counts, with commas (64,256)")
-    parser.add_argument("--repeats", type=whole(1, 20), default=5, help="turns of each contender, at most 20 (5)")
+    parser.add_argument(
+        "--steps", type=whole_numbers(1, 100_000), default=[64, 256], help="step counts, with commas (64,256)"
+    )
+    parser.add_argument(
+        "--repeats", type=whole_number(1, 20), default=5, help="turns of each contender, at most 20 (5)"
+    )
     parser.add_argument(
         "--llama-cpp",
         nargs="?",
@@ -186,7 +190,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     parser.add_argument("--no-page", dest="page", action="store_false", help="leave the page out")
-    parser.add_argument("--crowds", type=wholes(1, 1_000), default=[8, 30, 100], help="runs at once (8,30,100)")
+    parser.add_argument("--crowds", type=whole_numbers(1, 1_000), default=[8, 30, 100], help="runs at once (8,30,100)")
     parser.add_argument("--no-crowds", dest="crowds", action="store_const", const=[], help="leave these out")
     parser.add_argument("--no-wait", dest="wait", action="store_false", help="do not wait for memory to be given back")
     parser.add_argument("--no-start", dest="start", action="store_false", help="leave the start-up out")

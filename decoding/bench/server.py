@@ -20,7 +20,7 @@ from decoding.engines.loading import load as load_engine
 from decoding.engines.vllm.engine import connect
 from decoding.errors import GreedyscopeError
 from decoding.models.starter import STARTER_ID
-from decoding.options import Parser, server, whole, wholes
+from decoding.options import Parser, server, whole_number, whole_numbers
 
 
 def measure_both(here: Engine, there: Engine, *, runs: Sequence[int], steps: int, repeats: int) -> list[Crowd]:
@@ -54,11 +54,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--engine", required=True, type=server, metavar="URL", help="the address of a vLLM server")
     parser.add_argument("--model", default=STARTER_ID, help=f"the model that it has ({STARTER_ID})")
     parser.add_argument(
-        "--runs", type=wholes(1, 10_000), default=[1, 8, 30, 100], help="how many runs at once (1,8,30,100)"
+        "--runs", type=whole_numbers(1, 10_000), default=[1, 8, 30, 100], help="how many runs at once (1,8,30,100)"
     )
-    parser.add_argument("--steps", type=whole(1, 256), default=24, help="steps of each (24)")
+    parser.add_argument("--steps", type=whole_number(1, 256), default=24, help="steps of each (24)")
     parser.add_argument(
-        "--repeats", type=whole(1, 100), default=3, help="rounds of each, of which the middle one is shown (3)"
+        "--repeats", type=whole_number(1, 100), default=3, help="rounds of each, of which the middle one is shown (3)"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(arguments)

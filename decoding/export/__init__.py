@@ -1,8 +1,8 @@
 """A run as files: CSV, tables, one HTML file. Knows no model and no page; JSON Lines, the run itself, is `Trace`'s."""
 
+from decoding.export.labels import one_line, summary
 from decoding.export.standalone import to_frame_html, to_html
 from decoding.export.tables import to_csv, to_csv_file, to_frame, to_markdown, to_table
-from decoding.export.words import one_line, summary
 
 __all__ = [
     "one_line",

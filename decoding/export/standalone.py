@@ -11,7 +11,7 @@ from base64 import b64encode
 from hashlib import sha256
 
 from decoding import assets
-from decoding.export.record import Record
+from decoding.export.protocol import Record
 from decoding.i18n import translate
 from decoding.record.tokens import visible
 
@@ -31,18 +31,18 @@ def to_html(run: Record, *, plotly: bool = False, language: str = "") -> str:
     own bars show the same numbers. It speaks `language`, as "ko"; "" is the reader's own.
     """
     code = f"{assets.panel_script(run.prompt)}\n{assets.read('standalone/page.js')}"
-    words = _packed(assets.texts_json(page=False, prompt=run.prompt))
-    panel = _inert(f'(() => {{\nconst TEXTS = {{}}, PACKED = "{words}";\n{_plain(code)}}})();')
-    style = _plain_css(f"{assets.read('standalone/page.css')}\n{assets.panel_css()}")
-    scripts, styles, more, taken = [panel], [_hash(style)], _NO_MARKUP, ""
+    words = _compressed(assets.texts_json(page=False, prompt=run.prompt))
+    panel = _escape_script_end(f'(() => {{\nconst TEXTS = {{}}, PACKED = "{words}";\n{_minified_script(code)}}})();')
+    style = _minified_css(f"{assets.read('standalone/page.css')}\n{assets.panel_css()}")
+    scripts, styles, more, reserved = [panel], [_csp_hash(style)], _NO_MARKUP, ""
     if plotly:
-        library = _inert(assets.plotly_js().read_text("utf-8"))
+        library = _escape_script_end(assets.plotly_js().read_text("utf-8"))
         scripts = [library, panel]
-        styles.append(_hash(""))  # an empty element, to which it adds its rules by script
-        more = f"style-src-attr 'unsafe-hashes' {' '.join(map(_hash, _LABEL_STYLES))}"
-        taken = _taken(library)
+        styles.append(_csp_hash(""))  # an empty element, to which it adds its rules by script
+        more = f"style-src-attr 'unsafe-hashes' {' '.join(map(_csp_hash, _LABEL_STYLES))}"
+        reserved = _reserved_style_ids(library)
     parts = {
-        "policy": _POLICY.format(scripts=" ".join(map(_hash, scripts)), styles=" ".join(styles), more=more),
+        "policy": _POLICY.format(scripts=" ".join(map(_csp_hash, scripts)), styles=" ".join(styles), more=more),
         "language": html.escape(language or "en"),
         "chosen": f' data-language="{html.escape(language)}"' if language else "",
         "noscript": html.escape(translate("standalone.script", language)),
@@ -50,7 +50,7 @@ def to_html(run: Record, *, plotly: bool = False, language: str = "") -> str:
         "style": style,
         "panel": assets.panel_html(page=False),
         "run": run.to_jsonl(),  # no "<" in it: see `decoding.record.step.json_line`
-        "scripts": taken + "\n".join(f"<script>{script}</script>" for script in scripts),
+        "scripts": reserved + "\n".join(f"<script>{script}</script>" for script in scripts),
     }
     # At once, so that nothing that is filled in is taken for a place to fill.
     return re.sub(r"\{(\w+)\}", lambda place: parts[place[1]], assets.read("standalone/page.html"))
@@ -71,7 +71,7 @@ def _title(run: Record) -> str:
     return f"{prompt} · Greedyscope" if prompt else "Greedyscope"
 
 
-def _taken(library: str) -> str:
+def _reserved_style_ids(library: str) -> str:
     """Elements with the ids under which plotly.js adds the style sheet of its maps, so that it does not: there are no
     maps here, and the policy would forbid it, in red.
     """
@@ -79,28 +79,28 @@ def _taken(library: str) -> str:
     return "".join(f'<template id="{name}"></template>\n' for name in ids)
 
 
-def _packed(text: str) -> str:
+def _compressed(text: str) -> str:
     """What the file's script unpacks: deflated, in base64. It makes the texts of two languages a third as long."""
     return b64encode(zlib.compress(text.encode(), level=9)).decode()
 
 
-def _plain(code: str) -> str:
+def _minified_script(code: str) -> str:
     """A script without its comments and indents, which nobody reads in an exported file. No text in it spans lines."""
     return re.sub(r"^[ \t]*(?://.*)?\n|^[ \t]+", "", code, flags=re.MULTILINE)
 
 
-def _plain_css(style: str) -> str:
+def _minified_css(style: str) -> str:
     """A style sheet without comments, and without the spaces around its brackets; no string in it has one of these."""
     first, *others = style.split("/*")
     plain = first + "".join(part.partition("*/")[2] for part in others)
     return re.sub(r"(?<!\s)\s*([{};])\s*", r"\1", plain)
 
 
-def _inert(script: str) -> str:
+def _escape_script_end(script: str) -> str:
     """A script that cannot end its own element; in strings and patterns, where these may stand, both mean the same."""
     return re.sub(r"<(?=/script|!--)", r"\\x3c", script, flags=re.IGNORECASE)
 
 
-def _hash(text: str) -> str:
+def _csp_hash(text: str) -> str:
     """A text's name in a content security policy (CSP level 3, section 2.3.1)."""
     return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"

@@ -7,12 +7,12 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from decoding.export.record import Record
-from decoding.export.words import label, one_line, summary, unfinished
+from decoding.export.labels import incomplete_bytes, label, one_line, summary
+from decoding.export.protocol import Record
 from decoding.i18n import translate
 from decoding.limits import MAX_TABLE_CHARACTERS
 from decoding.record.step import Candidate, Step
-from decoding.record.tokens import join
+from decoding.record.tokens import join_tokens
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,7 +73,7 @@ def _rows(run: Record, language: str = "en") -> list[list[str]]:
     The space in front of a word is not printed, as in the notebook, except where two choices of a row differ in
     nothing else.
     """
-    inputs = (run.prompt + join([s.picked.token for s in run.steps[:n]]) for n in range(len(run.steps)))
+    inputs = (run.prompt + join_tokens([s.picked.token for s in run.steps[:n]]) for n in range(len(run.steps)))
     rows = [[text, *_cells(step, before)] for text, step, before in zip(inputs, run.steps, _before(run), strict=True)]
     # As many as there are, whatever the run says that it was asked for.
     choices = max((len(row) - 1 for row in rows), default=0)
@@ -86,7 +86,7 @@ def _before(run: Record) -> Iterator[bytes]:
     before = b""
     for step in run.steps:
         yield before
-        before = unfinished(before, step.picked.bytes)
+        before = incomplete_bytes(before, step.picked.bytes)
 
 
 def _cells(step: Step, before: bytes) -> list[str]:

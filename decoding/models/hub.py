@@ -204,7 +204,7 @@ def _fetch(entry: Entry, report: Report, fits: Fits | None) -> None:
     if "refused" in told:
         raise ModelError(told["refused"])
     if child.returncode:
-        no_report = (
+        reason = (
             f"nothing came for {SILENCE_SECONDS:.0f} seconds" if child.returncode < 0 else "see the server's log"
         )
         raise ModelError(BROKE_OFF.format(model=entry.name, reason=reason))

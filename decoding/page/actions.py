@@ -12,10 +12,10 @@ from decoding.engines import Engine
 from decoding.engines.memory_needs import Kind, Work, bytes_needed
 from decoding.errors import RequestError
 from decoding.limits import MAX_CHOICES
-from decoding.reading import text_remarks
 from decoding.record.permalink import Link, from_link
 from decoding.record.tokens import visible
 from decoding.record.trace import Candidate, Trace
+from decoding.remarks import text_remarks
 from decoding.request import Request, check_beams, check_prompt, check_request, prompt_ids
 from decoding.run import Run
 from decoding.serving.memory_budget import Reservation

@@ -22,7 +22,7 @@ from decoding.page.adapter import Endpoint, add_endpoint, admitted, refusing
 from decoding.page.http.export_routes import FORMS, read_run, written
 from decoding.page.http.metrics import Health
 from decoding.record.trace import Trace
-from decoding.request import kind_of
+from decoding.request import json_type_of
 from decoding.serving.memory_budget import Reservation
 from decoding.serving.model_registry import ModelRegistry
 from decoding.verify import TOLERANCE
@@ -210,7 +210,7 @@ def _room(registry: ModelRegistry, engine: Engine, kind: Kind, trace: Trace) -> 
 
 def _read(run: object) -> Trace:
     if not isinstance(run, str):
-        raise RequestError(f"A run has to be JSON Lines in one text, not {kind_of(run)}.")
+        raise RequestError(f"A run has to be JSON Lines in one text, not {json_type_of(run)}.")
     if len(data := run.encode("utf-8", "surrogatepass")) > MAX_RUN_BYTES:
         raise RequestError(f"The run is larger than {MAX_RUN_BYTES // 2**20} MB; no larger one is read.")
     return read_run(data)

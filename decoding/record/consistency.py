@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 from decoding import limits
-from decoding.record.prompt_text import is_text_of
+from decoding.record.prompt_text import tokens_spell
 from decoding.record.step import NO_ID, Candidate, LogSums, Step
 from decoding.record.tokens import Token
 
@@ -40,7 +40,7 @@ class Consistency:
         if tuple(token_ids) != tuple(token.token_id for token in tokens):
             raise ContradictionError("prompt_token_ids and prompt_tokens name different ids")
         self._check_texts(tokens)
-        if tokens and not is_text_of(prompt, tokens):
+        if tokens and not tokens_spell(prompt, tokens):
             raise ContradictionError("its prompt is not the text of its prompt_tokens")
 
     def add(self, step: Step) -> None:

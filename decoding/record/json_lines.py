@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 
 from decoding import limits
 from decoding.errors import FormatError
-from decoding.record import reader
+from decoding.record import fields
 from decoding.record.consistency import Consistency, ContradictionError
 from decoding.record.repetition import find_loops
 from decoding.record.step import NO_ID, Step
@@ -21,19 +21,19 @@ FORMAT: Literal["greedyscope"] = "greedyscope"
 VERSION: Literal[1] = 1
 
 
-def read(text: str) -> dict[str, Any]:
+def read_fields(text: str) -> dict[str, Any]:
     """The fields of a Trace, its model's as a dict. Raises FormatError for a text that is no run, naming the line."""
-    first, middle, last = _lines(text)
+    first, middle, last = _split_lines(text)
     header = _read(_header, first, 1, limits.MAX_RUN_BYTES)
     ids, names = header.pop("prompt_token_ids"), ("max_new_tokens", "top_k")
     asked = {name: header[name] for name in names}
-    fits = _holding(partial(Consistency, header["prompt"], ids, header["prompt_tokens"], **asked), 1)
+    fits = _checked_line(partial(Consistency, header["prompt"], ids, header["prompt_tokens"], **asked), 1)
     steps: list[Step] = []
     for number, line in enumerate(middle, start=2):
-        steps.append(_read(reader.step, line, number))
-        _holding(partial(fits.add, steps[-1]), number)
-    end = _read(reader.end_fields, last, len(middle) + 2)
-    _holding(partial(fits.end, end["stop_reason"], end["message"]))
+        steps.append(_read(fields.read_step, line, number))
+        _checked_line(partial(fits.add, steps[-1]), number)
+    end = _read(fields.read_end, last, len(middle) + 2)
+    _checked_line(partial(fits.end, end["stop_reason"], end["message"]))
     loops, picked = end.pop("loops"), [step.picked.token_id for step in steps]
     # A reader who lost the run on its way wrote its last line, and may know of no loops.
     cut_off = end["stop_reason"] in ("stopped", "error") and not loops
@@ -42,7 +42,7 @@ def read(text: str) -> dict[str, Any]:
     return {**header, **end, "steps": tuple(steps)}
 
 
-def _lines(text: str) -> tuple[str, list[str], str]:
+def _split_lines(text: str) -> tuple[str, list[str], str]:
     """The first line, those between, and the last. They are counted before they are made."""
     if len(text) > limits.MAX_RUN_BYTES:
         raise FormatError(f"The run is larger than {limits.MAX_RUN_BYTES // 2**20} MB; no larger one is read.")
@@ -60,21 +60,21 @@ def _header(record: dict[str, Any]) -> dict[str, Any]:
         raise FormatError(f"Line 1 of the run says another version of the format than {VERSION}, the one read here.")
     for name, value in (("format", FORMAT), ("version", VERSION)):
         if name in record and (record[name] != value or type(record[name]) is not type(value)):
-            raise reader.FieldError(f"it has to be {value}", name)
-    return reader.header_fields(record)
+            raise fields.FieldError(f"it has to be {value}", name)
+    return fields.read_header(record)
 
 
 def _read(
     read: Callable[[dict[str, Any]], Item], line: str, number: int, most: int = limits.MAX_STEP_CHARACTERS
 ) -> Item:
     try:
-        return read(reader.parse(line, most))
-    except reader.FieldError as error:
+        return read(fields.parse_line(line, most))
+    except fields.FieldError as error:
         place = ".".join(map(str, error.place)) or "the line"
         raise FormatError(f"Line {number} of the run cannot be read: {place}: {error.said}.") from None
 
 
-def _holding(check: Callable[[], Item], number: int | None = None) -> Item:
+def _checked_line(check: Callable[[], Item], number: int | None = None) -> Item:
     """What a check of consistency gives; it may concern a line, or the run as a whole."""
     try:
         return check()

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from functools import lru_cache
 from itertools import groupby
 
-from decoding.record.tokens import Token, join
+from decoding.record.tokens import Token, join_tokens
 
 _MOST_ADDED = 2
 """Markers that a tokenizer may add at either end."""
 
 
-def is_text_of(prompt: str, tokens: Sequence[Token]) -> bool:
+def tokens_spell(prompt: str, tokens: Sequence[Token]) -> bool:
     """Whether `tokens` may be what some tokenizer made of `prompt`."""
     letters = _letters(prompt)
     markers = [_is_marker(token) for token in tokens]
@@ -39,7 +39,7 @@ def _spells(tokens: Sequence[Token], letters: str) -> bool:
         if unknown:
             free = True
             continue
-        part = _letters(join(group))
+        part = _letters(join_tokens(group))
         if free and place == len(parts):  # the last part ends the text
             found = len(letters) - len(part) if letters.endswith(part) else -1
         else:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, TypeAdapter
 
-from decoding.record.tokens import Hex, Speller, Token
+from decoding.record.tokens import Hex, Token, TokenDecoder
 
 NO_PICKS: Mapping[int, int] = MappingProxyType({})
 """The picks of a run in which argmax picks every token."""
@@ -128,23 +128,23 @@ def json_line(adapter: TypeAdapter[Any], record: Any) -> str:
     return adapter.dump_json(record, exclude_defaults=True).decode().replace("<", "\\u003c")
 
 
-def make_candidate(speller: Speller, pick: ScoredToken) -> Candidate:
+def make_candidate(decoder: TokenDecoder, pick: ScoredToken) -> Candidate:
     """A pick with its text and its probability."""
-    token = speller.token(pick.token_id)
+    token = decoder.token(pick.token_id)
     return Candidate(token.token_id, token.text, math.exp(pick.logprob), pick.logprob, pick.rank, token.bytes)
 
 
-def make_step(speller: Speller, readout: StepScores, *, index: int, top_k: int, forced: bool) -> Step:
-    """The step that a readout of at least two candidates says, with `top_k` of them; `speller` is the vocabulary at the
+def make_step(decoder: TokenDecoder, readout: StepScores, *, index: int, top_k: int, forced: bool) -> Step:
+    """The step that a readout of at least two candidates says, with `top_k` of them; `decoder` is the vocabulary at the
     place of the step.
     """
     picks = map(ScoredToken, readout.token_ids[:top_k], readout.logprobs, range(top_k))
-    candidates = tuple(make_candidate(speller, pick) for pick in picks)
+    candidates = tuple(make_candidate(decoder, pick) for pick in picks)
     first, *others = [math.exp(logprob) for logprob in readout.logprobs[: max(2, top_k)]]
     rank = readout.picked.rank if readout.picked else 0
     return Step(
         index=index,
-        picked=make_candidate(speller, readout.picked)
+        picked=make_candidate(decoder, readout.picked)
         if readout.picked and rank >= len(candidates)
         else candidates[rank],
         forced=forced,

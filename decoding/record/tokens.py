@@ -53,14 +53,14 @@ class Token:
     bytes: Hex = None
 
 
-class Speller(Protocol):
+class TokenDecoder(Protocol):
     """What makes tokens of ids: a vocabulary, or a vocabulary at a place in a text."""
 
     def token(self, token_id: int) -> Token: ...
 
 
 @runtime_checkable
-class Continuing(Protocol):
+class ContinuationTokenizer(Protocol):
     """A tokenizer that can read a text without putting a space in front of it."""
 
     def encode_within(self, text: str) -> list[int]: ...
@@ -86,7 +86,7 @@ class Vocabulary:
         alone = self.encode(text, add_special_tokens=False)
         if self.text_after(before, alone) == text:
             return alone
-        within = self._tokenizer.encode_within(text) if isinstance(self._tokenizer, Continuing) else alone
+        within = self._tokenizer.encode_within(text) if isinstance(self._tokenizer, ContinuationTokenizer) else alone
         if self.text_after(before, within) == text:
             return within
         rest = self._rest_of(prompt + text, before)
@@ -105,15 +105,15 @@ class Vocabulary:
         if self._is_plain:
             return tuple(map(self.token, token_ids))
         ids, start = [*before, *token_ids], len(before)
-        return tuple(_Place(self, ids, n).token(ids[n]) for n in range(start, len(ids)))
+        return tuple(_TextPosition(self, ids, n).token(ids[n]) for n in range(start, len(ids)))
 
-    def after(self, token_ids: Sequence[int]) -> Speller:
+    def decoder_after(self, token_ids: Sequence[int]) -> TokenDecoder:
         """What a token looks like right after others: it may bring a space there, or not bring the one it has alone."""
-        return self if self._is_plain else _Place(self, token_ids, len(token_ids))
+        return self if self._is_plain else _TextPosition(self, token_ids, len(token_ids))
 
     def text_after(self, before: Sequence[int], token_ids: Sequence[int]) -> str:
         """What ids read as after those before them."""
-        return join(self.tokens(token_ids, before))
+        return join_tokens(self.tokens(token_ids, before))
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """What the tokenizer makes of ids, its broken characters as U+FFFD."""
@@ -148,12 +148,12 @@ class Vocabulary:
         return Token(token_id, text, piece_bytes(piece) if _REPLACEMENT in text else None)
 
 
-class _Place:
+class _TextPosition:
     """The place after the first `end` of some ids."""
 
     def __init__(self, vocabulary: Vocabulary, token_ids: Sequence[int], end: int) -> None:
         self._vocabulary = vocabulary
-        self._before, self._text = self._seen(token_ids, end)
+        self._before, self._text = self._recent_ids(token_ids, end)
 
     def token(self, token_id: int) -> Token:
         """What an id adds to the text of those before it."""
@@ -166,7 +166,7 @@ class _Place:
         longer = vocabulary.decode([*self._before, token_id])
         return replace(alone, text=longer[len(self._text) :]) if longer.startswith(self._text) else alone
 
-    def _seen(self, token_ids: Sequence[int], end: int) -> tuple[list[int], str]:
+    def _recent_ids(self, token_ids: Sequence[int], end: int) -> tuple[list[int], str]:
         """The last of the ids, as many as make some text, and that text: a first word is written in another way."""
         count, text = _WINDOW, ""
         while not text:
@@ -204,7 +204,7 @@ def _byte_alphabet() -> dict[str, int]:
     return {chr(b): b for b in printable} | {chr(256 + n): byte for n, byte in enumerate(others)}
 
 
-def join(tokens: Sequence[Token]) -> str:
+def join_tokens(tokens: Sequence[Token]) -> str:
     """The text of consecutive tokens, with characters that were split across them put together again."""
     parts = (token.bytes if token.bytes is not None else token.text.encode() for token in tokens)
     return b"".join(parts).decode("utf-8", "replace")

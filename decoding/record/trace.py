@@ -1,7 +1,7 @@
 """The record of a run, and JSON Lines both ways.
 
 Owns `Trace` and the one format in which runs are streamed, stored, exported and replayed. Knows no model, no tokenizer
-and no page. Reading is strict, because a run may come from anybody: `decoding.record.reader` checks the fields,
+and no page. Reading is strict, because a run may come from anybody: `decoding.record.fields` checks the fields,
 `decoding.record.consistency` how they fit together.
 """
 
@@ -16,7 +16,7 @@ from decoding.record import json_lines
 from decoding.record.json_lines import FORMAT, VERSION
 from decoding.record.repetition import Loop, find_loops
 from decoding.record.step import NO_ID, Candidate, ScoredToken, Step, StepScores, json_line
-from decoding.record.tokens import Token, join
+from decoding.record.tokens import Token, join_tokens
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -103,7 +103,7 @@ class Trace:
 
     @property
     def generated_text(self) -> str:
-        return join([step.picked.token for step in self.steps])
+        return join_tokens([step.picked.token for step in self.steps])
 
     @property
     def text(self) -> str:
@@ -189,7 +189,7 @@ class Trace:
 
         Raises FormatError, naming the line, where the text is cut, altered, of another version, or no run at all.
         """
-        fields = json_lines.read(text)
+        fields = json_lines.read_fields(text)
         return cls(model=ModelInfo(**fields.pop("model")), **fields)
 
 

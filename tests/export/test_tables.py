@@ -11,7 +11,7 @@ from markdown_it import MarkdownIt
 
 import decoding
 from decoding.export import summary, to_csv, to_csv_file, to_markdown, to_table
-from decoding.export.words import label
+from decoding.export.labels import label
 from decoding.record.tokens import visible
 from decoding.record.trace import Candidate, Trace
 from tests.fakes import END, NASTY, ScriptedEngine

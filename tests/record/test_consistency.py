@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import decoding
 from decoding.errors import FormatError
-from decoding.record.prompt_text import is_text_of
+from decoding.record.prompt_text import tokens_spell
 from decoding.record.tokens import Token
 from decoding.record.trace import Trace
 from tests.fakes import NASTY, ScriptedEngine
@@ -101,9 +101,9 @@ def test_whatever_logits_a_model_has_its_run_is_a_run(rows: list[list[float]], s
 def test_a_prompt_is_the_text_of_its_tokens(prompt: str) -> None:
     vocabulary = ENGINE.vocabulary
     tokens = vocabulary.tokens(vocabulary.encode(prompt))
-    assert is_text_of(prompt, tokens)
-    assert not is_text_of(prompt + "x", tokens)
-    assert not is_text_of("x" + prompt, tokens)
+    assert tokens_spell(prompt, tokens)
+    assert not tokens_spell(prompt + "x", tokens)
+    assert not tokens_spell("x" + prompt, tokens)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_a_prompt_is_the_text_of_its_tokens(prompt: str) -> None:
     ],
 )
 def test_what_tokenizers_do_to_a_prompt_is_no_alteration(prompt: str, tokens: list[str]) -> None:
-    assert is_text_of(prompt, [Token(n, text) for n, text in enumerate(tokens)])
+    assert tokens_spell(prompt, [Token(n, text) for n, text in enumerate(tokens)])
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_what_tokenizers_do_to_a_prompt_is_no_alteration(prompt: str, tokens: li
     ],
 )
 def test_another_text_is_none_of_its_tokens(prompt: str, tokens: list[str]) -> None:
-    assert not is_text_of(prompt, [Token(n, text) for n, text in enumerate(tokens)])
+    assert not tokens_spell(prompt, [Token(n, text) for n, text in enumerate(tokens)])
 
 
 def test_entropy_of_every_distribution_is_within_its_bounds(run: Trace) -> None:

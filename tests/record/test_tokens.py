@@ -15,7 +15,7 @@ from decoding.engines.local import LocalEngine
 from decoding.models.starter import ensure_starter
 from decoding.models.tokenizer import FileTokenizer, tokenizer_of
 from decoding.record import tokens
-from decoding.record.tokens import Token, Vocabulary, join, piece_bytes, visible
+from decoding.record.tokens import Token, Vocabulary, join_tokens, piece_bytes, visible
 from tests import tiny_models
 from tests.fakes import NASTY, FakeTokenizer
 
@@ -83,8 +83,8 @@ def test_a_partial_character_keeps_its_bytes(starter_tokenizer: Any) -> None:
     assert len(parts) > 1
     assert all("\ufffd" in part.text and part.bytes for part in parts)
     assert b"".join(part.bytes or b"" for part in parts) == "한".encode()
-    assert join(parts) == "한"
-    assert join(parts[:1]) == "\ufffd"
+    assert join_tokens(parts) == "한"
+    assert join_tokens(parts[:1]) == "\ufffd"
 
 
 def test_a_whole_character_keeps_no_bytes(starter_tokenizer: Any) -> None:
@@ -96,7 +96,7 @@ def test_a_whole_character_keeps_no_bytes(starter_tokenizer: Any) -> None:
 
 def test_a_whole_replacement_character_is_itself(starter_tokenizer: Any) -> None:
     vocabulary = Vocabulary(starter_tokenizer)
-    assert join(vocabulary.tokens(vocabulary.encode("a\ufffdb"))) == "a\ufffdb"
+    assert join_tokens(vocabulary.tokens(vocabulary.encode("a\ufffdb"))) == "a\ufffdb"
 
 
 @pytest.mark.parametrize("dropping", [True, False], ids=["as Llama's", "as Gemma's"])
@@ -124,7 +124,9 @@ def test_sentencepiece_tokens(piece: str, expected: Token, dropping: bool) -> No
 @pytest.mark.parametrize("text", [" a b", "  ab", "a🎉b", "한é", "a\n b"])
 def test_byte_fallback_joins_to_the_text(text: str, dropping: bool) -> None:
     vocabulary = Vocabulary(sentencepiece_like(dropping=dropping))
-    assert join(vocabulary.tokens(vocabulary.encode(text))) == text  # without the space that Llama's puts in front
+    assert (
+        join_tokens(vocabulary.tokens(vocabulary.encode(text))) == text
+    )  # without the space that Llama's puts in front
 
 
 def test_ids_beyond_the_tokenizers_own_have_no_text() -> None:
@@ -160,7 +162,7 @@ def test_nasty_prompts(starter_tokenizer: Any, prompt: str) -> None:
     assert ids == starter_tokenizer(prompt).input_ids
     assert all(type(token_id) is int for token_id in ids)
     whole = starter_tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-    assert join(vocabulary.tokens(ids)) == whole == prompt
+    assert join_tokens(vocabulary.tokens(ids)) == whole == prompt
 
 
 def test_specials_that_a_person_types_are_recognised(starter_tokenizer: Any) -> None:
@@ -185,12 +187,12 @@ def as_the_tokenizer_decodes(engine: LocalEngine, ids: list[int]) -> str:
 @given(text=st.text())
 def test_any_text_joins_as_the_tokenizer_decodes_it(starter: LocalEngine, text: str) -> None:
     ids = starter.vocabulary.encode(text)
-    assert join(starter.vocabulary.tokens(ids)) == as_the_tokenizer_decodes(starter, ids)
+    assert join_tokens(starter.vocabulary.tokens(ids)) == as_the_tokenizer_decodes(starter, ids)
 
 
 @given(ids=st.lists(st.integers(0, 49151), max_size=12))
 def test_any_ids_join_as_the_tokenizer_decodes_them(starter: LocalEngine, ids: list[int]) -> None:
-    assert join(starter.vocabulary.tokens(ids)) == as_the_tokenizer_decodes(starter, ids)
+    assert join_tokens(starter.vocabulary.tokens(ids)) == as_the_tokenizer_decodes(starter, ids)
 
 
 # ---- the tokens of a text add up to it
@@ -233,11 +235,11 @@ def test_tokens_add_up_to_what_the_tokenizer_decodes(kind: str, data: st.DataObj
     speaks, vocabulary, groups = of_kind(kind)
     ids = [n for group in data.draw(st.lists(st.sampled_from(groups), max_size=24)) for n in group]
     whole = speaks.decode(ids, **PLAIN)
-    assert join(vocabulary.tokens(ids)) == whole
+    assert join_tokens(vocabulary.tokens(ids)) == whole
     # As a run has them: a prompt's, and then one at a time.
     cut = data.draw(st.integers(0, len(ids)))
-    steps = [vocabulary.after(ids[:n]).token(ids[n]) for n in range(cut, len(ids))]
-    assert join([*vocabulary.tokens(ids[:cut]), *steps]) == whole
+    steps = [vocabulary.decoder_after(ids[:n]).token(ids[n]) for n in range(cut, len(ids))]
+    assert join_tokens([*vocabulary.tokens(ids[:cut]), *steps]) == whole
     assert vocabulary.tokens(ids[cut:], ids[:cut]) == tuple(steps)
     assert [token.token_id for token in vocabulary.tokens(ids)] == ids
 
@@ -247,7 +249,7 @@ def test_other_ways_to_make_the_same_tokenizer_add_up_too(kind: str) -> None:
     speaks, vocabulary = KINDS[kind](), Vocabulary(KINDS[kind]())  # transformers' own
     for text in ("the cat sat.", "a b", " the  cats", "한 é"):
         ids = speaks(text).input_ids
-        assert join(vocabulary.tokens(ids)) == speaks.decode(ids, **PLAIN)
+        assert join_tokens(vocabulary.tokens(ids)) == speaks.decode(ids, **PLAIN)
 
 
 @pytest.mark.parametrize(
@@ -271,7 +273,7 @@ def test_bytes_stay_bytes_after_other_tokens() -> None:
     ids = [speaks._tokenizer.token_to_id(piece) for piece in ("▁a", "<0xED>", "<0x95>", "<0x9C>", "<0xE2>", "▁b")]
     tokens_of_it = vocabulary.tokens(ids)
     assert [token.bytes for token in tokens_of_it] == [None, b"\xed", b"\x95", b"\x9c", b"\xe2", None]
-    assert join(tokens_of_it) == "a한\ufffd b"
+    assert join_tokens(tokens_of_it) == "a한\ufffd b"
 
 
 # ---- a text that goes on from another

@@ -20,7 +20,7 @@ from decoding.page.http.addresses import visitors_address
 from decoding.page.http.bodies import Hold, RefusedError, held, read
 from decoding.page.http.pool import Pool
 from decoding.record.trace import Trace
-from decoding.verify import run_of
+from decoding.verify import parse_run
 
 PIECE_BYTES = 2**16
 """An answer goes out so many bytes at a time, each of which has to be taken within the time that connections have."""
@@ -121,7 +121,7 @@ def read_run(data: bytes) -> Trace:
         )
     if (steps := data.count(b"\n") - 2) > MAX_TEXT_TOKENS:
         raise FormatError(f"It has {steps:,} steps; at most {MAX_TEXT_TOKENS:,} are read here.")
-    return run_of(data)
+    return parse_run(data)
 
 
 def written(form: str, trace: Trace, language: str = "") -> str | bytes:

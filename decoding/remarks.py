@@ -10,7 +10,7 @@ from typing import Literal
 
 from decoding.engines import Engine
 from decoding.errors import RequestError
-from decoding.record.tokens import join
+from decoding.record.tokens import join_tokens
 
 _SHOWN = 120
 
@@ -36,7 +36,7 @@ CHANGES = {
 }
 
 
-def check_rows(model: Engine, token_ids: Sequence[int], *, field: Literal["prompt", "text"]) -> None:
+def check_readable(model: Engine, token_ids: Sequence[int], *, field: Literal["prompt", "text"]) -> None:
     """Raises RequestError for an id that the network has no row for."""
     wrong = next((n for n in token_ids if not 0 <= n < model.vocabulary_size), None)
     if wrong is not None:
@@ -55,7 +55,7 @@ def prompt_remarks(model: Engine, prompt: str, token_ids: Sequence[int]) -> tupl
         found.append(TWICE.format(token=vocabulary.token(first).text, model=name))
     if plain and token_ids[-1] != plain[-1]:
         found.append(BEHIND.format(token=vocabulary.token(token_ids[-1]).text, model=name))
-    return (*found, *_changes(model, "prompt", prompt, join(vocabulary.tokens(plain))))
+    return (*found, *_changes(model, "prompt", prompt, join_tokens(vocabulary.tokens(plain))))
 
 
 def text_remarks(model: Engine, text: str, before: Sequence[int], token_ids: Sequence[int]) -> tuple[str, ...]:

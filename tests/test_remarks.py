@@ -22,8 +22,8 @@ from decoding.export import to_table
 from decoding.models.loading import describe
 from decoding.models.tokenizer import tokenizer_of
 from decoding.page.actions import branch, score
-from decoding.reading import prompt_remarks
 from decoding.record.tokens import Vocabulary
+from decoding.remarks import prompt_remarks
 from decoding.run import Run, check_request, trace
 from decoding.serving.memory_budget import MemoryBudget
 from decoding.verify import recompute

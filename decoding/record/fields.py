@@ -45,7 +45,7 @@ class FieldError(ValueError):
 # ---- the lines
 
 
-def parse(line: str, most: int = limits.MAX_STEP_CHARACTERS) -> dict[str, Any]:
+def parse_line(line: str, most: int = limits.MAX_STEP_CHARACTERS) -> dict[str, Any]:
     """The object that a line is. Raises FieldError for any other line."""
     if len(line) > most:
         raise FieldError(f"it has {len(line):,} characters, and at most {most:,} are read")
@@ -58,12 +58,12 @@ def parse(line: str, most: int = limits.MAX_STEP_CHARACTERS) -> dict[str, Any]:
     return _object(record)
 
 
-def header_fields(record: dict[str, Any]) -> dict[str, Any]:
+def read_header(record: dict[str, Any]) -> dict[str, Any]:
     """The header's fields, checked: `model` as a dict, the tokens as Tokens."""
-    _names(record, _HEADER, ("note", "remarks"))
-    model = _at("model", _object, record["model"])
+    _check_names(record, _HEADER, ("note", "remarks"))
+    model = _read_at("model", _object, record["model"])
     return {
-        "model": _at("model", _model, model),
+        "model": _read_at("model", _model, model),
         "prompt": _text(record, "prompt", limits.MAX_PROMPT_CHARACTERS),
         "prompt_token_ids": _list(record, "prompt_token_ids", limits.MAX_PROMPT_TOKENS, _id_of),
         "prompt_tokens": _list(record, "prompt_tokens", limits.MAX_PROMPT_TOKENS, _token),
@@ -74,16 +74,16 @@ def header_fields(record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def step(record: dict[str, Any]) -> Step:
+def read_step(record: dict[str, Any]) -> Step:
     """The step of a line, checked field by field."""
-    _names(record, _STEP, ("log_sums",))
+    _check_names(record, _STEP, ("log_sums",))
     candidates = _list(record, "candidates", limits.MAX_CHOICES, _candidate)
     if not candidates:
         raise FieldError("it is empty", "candidates")
     return Step(
         index=_whole(record, "index", 0, limits.MAX_TEXT_TOKENS - 1),
-        picked=_at("picked", _candidate, record["picked"]),
-        forced=_switch(record, "forced"),
+        picked=_read_at("picked", _candidate, record["picked"]),
+        forced=_boolean(record, "forced"),
         candidates=candidates,
         rest=_number(record, "rest", 0, 1),
         entropy=math.nan if record["entropy"] is None else _number(record, "entropy", -1e9, 1e9),
@@ -92,9 +92,9 @@ def step(record: dict[str, Any]) -> Step:
     )
 
 
-def end_fields(record: dict[str, Any]) -> dict[str, Any]:
+def read_end(record: dict[str, Any]) -> dict[str, Any]:
     """The last line's fields, checked, with the loops as Loops."""
-    _names(record, ("stop_reason",), ("message", "loops"))
+    _check_names(record, ("stop_reason",), ("message", "loops"))
     if record["stop_reason"] not in _STOP_REASONS:
         raise FieldError(f"it has to be one of {', '.join(_STOP_REASONS)}", "stop_reason")
     return {
@@ -108,19 +108,19 @@ def end_fields(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _model(record: dict[str, Any]) -> dict[str, str]:
-    _names(record, _MODEL, ("why",))
+    _check_names(record, _MODEL, ("why",))
     return {name: _text(record, name, limits.MAX_NOTE_CHARACTERS) for name in record}
 
 
 def _token(value: Any) -> Token:
     record = _object(value)
-    _names(record, _TOKEN, ("bytes",))
+    _check_names(record, _TOKEN, ("bytes",))
     return Token(_token_id(record), _text(record, "text", limits.MAX_TOKEN_CHARACTERS), _bytes(record))
 
 
 def _candidate(value: Any) -> Candidate:
     record = _object(value)
-    _names(record, _CANDIDATE, ("bytes",))
+    _check_names(record, _CANDIDATE, ("bytes",))
     return Candidate(
         _token_id(record),
         _text(record, "text", limits.MAX_TOKEN_CHARACTERS),
@@ -143,7 +143,7 @@ def _log_sum(value: Any) -> tuple[float, float]:
 
 def _loop(value: Any) -> Loop:
     record = _object(value)
-    _names(record, _LOOP)
+    _check_names(record, _LOOP)
     return Loop(*(_whole(record, name, 0, limits.MAX_TEXT_TOKENS) for name in _LOOP))
 
 
@@ -158,14 +158,14 @@ def _id_of(value: Any) -> int:
 # ---- what fields are made of
 
 
-def _at(name: str | int, read: Callable[[Any], Item], value: Any) -> Item:
+def _read_at(name: str | int, read: Callable[[Any], Item], value: Any) -> Item:
     try:
         return read(value)
     except FieldError as error:
         raise error.within(name) from None
 
 
-def _names(record: dict[str, Any], required: Sequence[str], optional: Iterable[str] = ()) -> None:
+def _check_names(record: dict[str, Any], required: Sequence[str], optional: Iterable[str] = ()) -> None:
     for name in required:
         if name not in record:
             raise FieldError("it is missing", name)
@@ -227,7 +227,7 @@ def _number(record: dict[Any, Any], name: str | int, least: float, most: float) 
     return float(value)
 
 
-def _switch(record: dict[str, Any], name: str) -> bool:
+def _boolean(record: dict[str, Any], name: str) -> bool:
     value = record[name]
     if type(value) is not bool:
         raise FieldError("it has to be true or false", name)

@@ -1,6 +1,6 @@
 """A run's words in one line, in which nothing of it moves a terminal's cursor or hides."""
 
-from decoding.export.record import Record
+from decoding.export.protocol import Record
 from decoding.record.tokens import visible
 
 
@@ -16,7 +16,7 @@ def label(text: str, data: bytes | None, before: bytes = b"") -> str:
     """
     if data is None:
         return visible(text)
-    missing = _length(before[0]) - len(before) if before else 0
+    missing = _utf8_length(before[0]) - len(before) if before else 0
     if 0 < missing <= len(data):
         try:
             whole = (before + data[:missing]).decode()
@@ -24,34 +24,34 @@ def label(text: str, data: bytes | None, before: bytes = b"") -> str:
             pass
         else:
             rest = data[missing:]
-            return f"{visible(whole)}{_digits(data[:missing], '+')}{label('', rest) if rest else ''}"
+            return f"{visible(whole)}{_hex_label(data[:missing], '+')}{label('', rest) if rest else ''}"
     for end in range(len(data), 0, -1):
         try:
             whole = data[:end].decode()
         except UnicodeDecodeError:
             continue
-        return visible(whole) + (_digits(data[end:]) if data[end:] else "")
-    return _digits(data)
+        return visible(whole) + (_hex_label(data[end:]) if data[end:] else "")
+    return _hex_label(data)
 
 
-def unfinished(before: bytes, data: bytes | None) -> bytes:
+def incomplete_bytes(before: bytes, data: bytes | None) -> bytes:
     """The bytes of a character that is not complete after a token; b"" where none is open."""
     data = before + data if data is not None else b""
     for count in range(min(3, len(data)), 0, -1):
         tail = data[-count:]
-        if _length(tail[0]) > count and all(byte >> 6 == 0b10 for byte in tail[1:]):
+        if _utf8_length(tail[0]) > count and all(byte >> 6 == 0b10 for byte in tail[1:]):
             return tail
     return b""
 
 
-def _length(first: int) -> int:
+def _utf8_length(first: int) -> int:
     """How many bytes the character has that begins with this one (RFC 3629); 0 where none begins."""
     if first < 0x80:
         return 1
     return 2 if 0xC2 <= first < 0xE0 else 3 if 0xE0 <= first < 0xF0 else 4 if 0xF0 <= first < 0xF5 else 0
 
 
-def _digits(data: bytes, sign: str = "") -> str:
+def _hex_label(data: bytes, sign: str = "") -> str:
     return f"⟨{sign}{data.hex(' ').upper()}⟩"
 
 
