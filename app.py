@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from decoding import options
 from decoding.engines import Engine, is_server
 from decoding.errors import RequestError
-from decoding.models.catalogue import Entry, offered
+from decoding.models.catalogue import Entry, parse_model_list
 from decoding.models.devices import is_zero_gpu
 from decoding.models.malloc import limit_arenas
 from decoding.models.resources import free_memory, limit_memory, resident_bytes
@@ -196,7 +196,7 @@ def entries_of(chosen: argparse.Namespace) -> dict[str, Entry]:
     elif (named := STARTER_ID if chosen.model == "+" else chosen.model).startswith("+") or "," in named:
         raise SystemExit(f'A server computes one model, and --model names more: "{named[:80]}". Name that one.')
     try:
-        return {entry.name: entry for entry in offered(named)}
+        return {entry.name: entry for entry in parse_model_list(named)}
     except RequestError as error:
         raise SystemExit(str(error)) from error
 

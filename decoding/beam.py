@@ -18,7 +18,7 @@ from decoding.engines.torch.library import generate
 from decoding.engines.torch.reading import bytes_a_token
 from decoding.engines.torch.softmax import read_scores
 from decoding.errors import ModelError, RequestError
-from decoding.models.devices import free_on
+from decoding.models.devices import free_bytes_on
 from decoding.record.step import ScoredToken
 
 # What a model's generation settings may hold that changes what greedy search picks, and the value that changes nothing.
@@ -145,7 +145,7 @@ def _same_beams(model: Engine, network: PreTrainedModel, number: int) -> bool:
 
 def check_beam_memory(network: PreTrainedModel, *, tokens: int, steps: int, num_beams: int) -> None:
     """Raises RequestError where `num_beams` sequences of so many tokens do not fit into the memory that is free."""
-    free = free_on(network.device.type)
+    free = free_bytes_on(network.device.type)
     vocabulary = network.config.get_text_config(decoder=True).vocab_size
     logits = (4 * num_beams + steps) * vocabulary * 4  # ranking the beams, then reading the best again
     needed = num_beams * tokens * bytes_a_token(network) + logits

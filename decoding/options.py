@@ -16,7 +16,7 @@ from typing import NoReturn
 from urllib.parse import urlsplit
 
 from decoding.errors import RequestError
-from decoding.models.catalogue import CATALOGUE, offered
+from decoding.models.catalogue import CATALOGUE, parse_model_list
 
 MAX_CHARACTERS = 40
 """Of a value that is repeated in a refusal."""
@@ -137,9 +137,9 @@ def engine(given: str) -> str:
 
 
 def models(given: str) -> str:
-    """A list of models that `decoding.models.catalogue.offered` takes, of which the folders are there."""
+    """A list of models that `decoding.models.catalogue.parse_model_list` takes, of which the folders are there."""
     try:
-        entries = offered(given)
+        entries = parse_model_list(given)
     except RequestError as error:
         raise argparse.ArgumentTypeError(f"cannot be used: {error}") from None
     for entry in entries:

@@ -67,7 +67,7 @@ NASTY = {
 class FakeTokenizer:
     """Specials, bytes in GPT-2's alphabet, and words, longest first; nothing is added to a prompt."""
 
-    spells_bytes = True
+    is_byte_level = True
 
     def __init__(self, words: Sequence[str] = WORDS) -> None:
         self.pieces = [*SPECIALS, *(_written(bytes([byte])) for byte in range(256))]

@@ -18,7 +18,7 @@ from decoding.beam import transformers_beam_search, transformers_greedy_search
 from decoding.engines.local import LocalEngine
 from decoding.engines.torch.engine import engine_of
 from decoding.errors import ModelError
-from decoding.models.loading import describe
+from decoding.models.loading import describe_model
 from tests import families, tiny_models
 
 PROMPT = [65, 66, 71, 90, 33, 105, 119, 104, 110, 97, 122, 101]
@@ -42,7 +42,7 @@ def check(network: Any, name: str, *, beams: bool = True) -> str:
     AssertionError where it was accepted and says something else than the whole text does.
     """
     network.generation_config = GenerationConfig()
-    loaded = describe(network, tiny_models.tokenizer(), model=name)
+    loaded = describe_model(network, tiny_models.tokenizer(), model=name)
     try:
         engine = engine_of(loaded)
     except ModelError as refused:

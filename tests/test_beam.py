@@ -187,13 +187,13 @@ def test_more_than_the_memory_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     engine = small(tmp_path, 6)
     # 2 layers, 2 heads, 8 numbers of 4 bytes, keys and values: 256 bytes a token; 7 tokens in 2 beams, and logits.
     needed = 2 * 7 * 256 + (4 * 2 + 4) * 6 * 4
-    monkeypatch.setattr(beam, "free_on", lambda _: needed)
+    monkeypatch.setattr(beam, "free_bytes_on", lambda _: needed)
     decoding.beam_search(engine, "!!!", max_new_tokens=4, num_beams=2, top_k=2)
-    monkeypatch.setattr(beam, "free_on", lambda _: needed - 1)
+    monkeypatch.setattr(beam, "free_bytes_on", lambda _: needed - 1)
     monkeypatch.setattr(beam, "_generate", None)  # refused before it runs
     with pytest.raises(RequestError, match=r"need about .* of memory"):
         decoding.beam_search(engine, "!!!", max_new_tokens=4, num_beams=2, top_k=2)
-    monkeypatch.setattr(beam, "free_on", lambda _: 2**30)
+    monkeypatch.setattr(beam, "free_bytes_on", lambda _: 2**30)
     with pytest.raises(RequestError) as refused:
         beam.check_beam_memory(beam.network_of(engine), tokens=1_000_000, steps=256, num_beams=8)
     assert (refused.value.field, str(refused.value)) == (
@@ -201,7 +201,7 @@ def test_more_than_the_memory_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         "8 beams of 1,000,000 tokens need about 1.9 GiB of memory, and 1.0 GiB are free. "
         "Take fewer beams, fewer steps or a shorter prompt.",
     )
-    monkeypatch.setattr(beam, "free_on", lambda _: None)  # a system that does not say
+    monkeypatch.setattr(beam, "free_bytes_on", lambda _: None)  # a system that does not say
     beam.check_beam_memory(beam.network_of(engine), tokens=10**9, steps=4, num_beams=8)
 
 

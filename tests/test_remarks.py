@@ -19,7 +19,7 @@ from decoding.__main__ import main
 from decoding.engines import Engine
 from decoding.errors import RequestError
 from decoding.export import to_table
-from decoding.models.loading import describe
+from decoding.models.loading import describe_model
 from decoding.models.tokenizer import tokenizer_of
 from decoding.page.actions import branch, score
 from decoding.record.tokens import Vocabulary
@@ -265,5 +265,5 @@ def test_a_config_that_names_no_beginning_has_none() -> None:
     bare = SimpleNamespace(vocab_size=320)  # as those of models that see and hear besides
     network.config.get_text_config = lambda decoder: bare
     network.generation_config = None
-    loaded = describe(network, tiny_models.tokenizer(), model="tiny")
+    loaded = describe_model(network, tiny_models.tokenizer(), model="tiny")
     assert (loaded.beginning_id, loaded.end_ids) == (None, frozenset())

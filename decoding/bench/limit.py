@@ -10,7 +10,7 @@ from time import perf_counter
 import torch
 from transformers import PreTrainedModel
 
-from decoding.models.devices import free_on
+from decoding.models.devices import free_bytes_on
 
 READS = 5
 """Of so many, the fastest counts: whatever else the machine does only makes a read slower."""
@@ -21,7 +21,7 @@ class Weights:
 
     def __init__(self, network: PreTrainedModel) -> None:
         self.bytes = weight_bytes(network)
-        free = free_on(network.device.type)
+        free = free_bytes_on(network.device.type)
         here = self.bytes if free is None else min(self.bytes, free // 2)
         count = max(here // 4, 1)
         # Written to, because pages that never were are all one and the same.

@@ -16,7 +16,7 @@ from decoding.bench.page import app_process
 
 RUNS_ALONE, CLASS, STEPS = 10, 30, 64
 LATER_SECONDS = 300.0
-_LOOK_SECONDS = 0.2
+_POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ def measure_resident(model: str, options: Sequence[str], *, wait: bool) -> Resid
         most = alone
         while any(thread.is_alive() for thread in threads):
             most = max(most, resident())
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_POLL_SECONDS)
         if not wait:
             return ResidentBytes(alone, most, None)
         time.sleep(LATER_SECONDS)

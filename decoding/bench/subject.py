@@ -21,8 +21,8 @@ from decoding.engines.local import LocalEngine
 from decoding.engines.torch.engine import engine_of
 from decoding.errors import RequestError
 from decoding.models.catalogue import CATALOGUE
-from decoding.models.devices import exact_products, place
-from decoding.models.loading import describe
+from decoding.models.devices import disable_tf32, place
+from decoding.models.loading import describe_model
 
 PASSAGE = (
     "Transformers are the models that most people mean today when they speak of a language model. One reads a "
@@ -107,13 +107,13 @@ def load_shape(shape: str, *, device: str, dtype: str) -> Subject:
     with torch.device(placement.device):
         network: Any = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, placement.dtype))  # type: ignore[no-untyped-call]
     network.eval()
-    exact_products()
+    disable_tf32()
     words = models.WordLevel({str(token_id): token_id for token_id in range(config.vocab_size)}, unk_token="0")
     tokenizer = Tokenizer(words)
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     speaks = PreTrainedTokenizerFast(tokenizer_object=tokenizer)  # type: ignore[no-untyped-call]
     name = f"{shape}'s shape, random weights"
-    plain = _endless(engine_of(describe(network, speaks, model=name, why=placement.why)))
+    plain = _endless(engine_of(describe_model(network, speaks, model=name, why=placement.why)))
     fastest = plain
     if placement.device == "cpu":
         folder = Path(tempfile.mkdtemp(prefix="greedyscope-shape-"))

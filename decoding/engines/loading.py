@@ -12,7 +12,7 @@ from decoding.engines.local import LocalEngine
 from decoding.errors import RequestError
 from decoding.models.catalogue import Entry
 from decoding.models.devices import place
-from decoding.models.resources import check_memory, free_memory, parameters_in
+from decoding.models.resources import check_memory, count_parameters, free_memory
 from decoding.models.sources import entry_of, find_source, holds_gguf
 from decoding.models.spec import NoGraphError
 from decoding.models.spec_config import spec_of_config
@@ -54,11 +54,11 @@ def _by_graph(entry: Entry, why: str, dtype: str, report: Report) -> LocalEngine
     """By ONNX Runtime. Raises NoGraphError where there is no graph of such a model, or where only 16 bits fit."""
     from decoding.engines.onnx.engine import load_graph  # here: a GPU needs no ONNX Runtime
 
-    def fits(half: Path, parameters: int) -> None:
+    def check_fits(half: Path, parameters: int) -> None:
         if entry.file:
             from decoding.models import hub  # here: its library takes half a second to import
 
-            needed = hub.learned(entry).memory_needed("float32")
+            needed = hub.with_known_size(entry).memory_needed("float32")
             check_memory(entry.name, needed, free_memory(), where="memory", dtype="float32")
             return
         try:
@@ -69,9 +69,9 @@ def _by_graph(entry: Entry, why: str, dtype: str, report: Report) -> LocalEngine
             check_config(entry.name, half)
         _check_dtype(entry, parameters, dtype)
 
-    source = find_source(entry, report, fits)
+    source = find_source(entry, report, check_fits)
     if source.is_dir():
-        _check_dtype(entry, parameters_in(source), dtype)
+        _check_dtype(entry, count_parameters(source), dtype)
     return load_graph(entry, source, why=why, report=report)
 
 

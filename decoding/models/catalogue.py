@@ -1,7 +1,7 @@
-"""The models that there are to choose from, with what a person wants to know before choosing.
+"""The catalogue: the models to choose from, with the facts that a person wants before choosing.
 
-Owns names, figures and pinned revisions, and reads the operator's list of models. Knows no file, no network and no
-torch. Figures are the publishers' own; the download is the files that are fetched, in bytes.
+Owns names, figures and pinned revisions, and parses the operator's list of models. Knows no file, no network and no
+torch. Figures are the publishers' own; the download is the size of the files that are fetched, in bytes.
 """
 
 import re
@@ -13,16 +13,17 @@ from decoding.models.starter import STARTER_ID, STARTER_REVISION, WHEEL_BYTES
 
 BYTES_PER_PARAMETER = {"float32": 4, "bfloat16": 2, "float16": 2}
 WORKING_BYTES = 300_000_000
-"""What a run takes beside the weights: logits, and the keys and values of some thousand positions."""
-_SPARE = 1.15  # weights are rounded up by allocators, and some buffers are no parameters
-_SPARE_OF_FILES = 1.3  # packed weights, and the rows of an embedding beside them
+"""Bytes that a run takes beside the weights: logits, and keys and values of about a thousand positions."""
+_SPARE = 1.15  # allocators round up, and some buffers are no parameters
+_SPARE_OF_FILES = 1.3  # for packed weights and rows of the embedding
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A model on offer. 0 and "" stand for what nobody knows beforehand; without a `repository` it is the starter, or a
-    local folder of that name. `file` is the path of a GGUF file within the repository, where the model is that file
-    alone.
+    """A model to choose from. 0 and "" stand for unknown facts.
+
+    Without a `repository` it is the starter, or a local folder of that name. If the model is a single GGUF file of a
+    repository, `file` is its path there.
     """
 
     name: str
@@ -35,19 +36,19 @@ class Entry:
     file: str = ""
 
     def memory_needed(self, dtype: str) -> int:
-        """Bytes of memory that the model takes in a dtype, a GGUF file as it is stored; 0 where nobody knows."""
+        """Bytes of memory that the model takes in `dtype`, or as stored for a GGUF file; 0 if unknown."""
         if self.file and self.download_bytes:
             return memory_of_files(self.download_bytes)
         return memory_needed(self.parameters, dtype) if self.parameters else 0
 
 
 def memory_needed(parameters: int, dtype: str) -> int:
-    """Bytes that so many parameters take in a dtype, with what a run takes beside them."""
+    """Bytes that this number of parameters takes in `dtype`, plus what a run takes beside them."""
     return int(parameters * BYTES_PER_PARAMETER[dtype] * _SPARE) + WORKING_BYTES
 
 
 def memory_of_files(size: int) -> int:
-    """Bytes of memory that weights take as they are stored in `size` bytes, with what a run takes beside them."""
+    """Bytes of memory that weights take that are stored in `size` bytes, plus what a run takes beside them."""
     return int(size * _SPARE_OF_FILES) + WORKING_BYTES
 
 
@@ -142,15 +143,16 @@ CATALOGUE = {entry.name: entry for entry in _ENTRIES}
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@\w[\w.-]*)?")
 _FILE = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)/((?:\w[\w.+-]*/)*\w[\w.+-]*(?i:\.gguf))(?:@(\w[\w.-]*))?")
-"""No part of the path begins with a dot, so none leads out of the repository's folder."""
+"""No part of the path begins with a dot, so the path cannot leave the repository's folder."""
 _PART = re.compile(r"-\d{5}-of-\d{5}\.gguf$", re.IGNORECASE)
 
 
-def offered(models: str) -> tuple[Entry, ...]:
-    """The operator's list as entries: names of the catalogue, local folders, and the Hub's repositories and GGUF files
-    as "hub:owner/name@revision" and "hub:owner/name/folder/file.gguf@revision", separated by commas. A list that begins
-    with "+" adds to the catalogue, any other narrows it. Raises RequestError for an empty one, and for what is no
-    repository and no file of one.
+def parse_model_list(models: str) -> tuple[Entry, ...]:
+    """Parse the operator's list of models, separated by commas.
+
+    Each is a name of the catalogue, a local folder, "hub:owner/name@revision" for a repository of the Hub, or
+    "hub:owner/name/folder/file.gguf@revision" for a GGUF file. A list that begins with "+" extends the catalogue, any
+    other replaces it. Raises RequestError for an empty list and for a malformed repository or file.
     """
     names = [name.strip() for name in models.removeprefix("+").split(",") if name.strip()]
     entries = {name: _entry(name) for name in ([*CATALOGUE] if models.startswith("+") else []) + names}
@@ -174,7 +176,7 @@ def _entry(name: str) -> Entry:
 
 
 def _file_entry(name: str) -> Entry:
-    """One GGUF file of a repository. A repository has many, so the whole path is the model's name."""
+    """A GGUF file of a repository, named by its whole path, because a repository may have several."""
     if not (found := _FILE.fullmatch(name)):
         raise RequestError(
             f'"hub:{name}" is no GGUF file of a repository: write hub:owner/name/file.gguf, with its folders before it '
@@ -188,36 +190,36 @@ def _file_entry(name: str) -> Entry:
     return Entry(f"{repository}/{file}", repository, revision, file=file)
 
 
-def facts(entries: Sequence[Entry]) -> dict[str, str]:
-    """A line about each model: parameters, context, licence, download, memory by dtype."""
-    return {entry.name: _facts(entry) for entry in entries}
+def describe_models(entries: Sequence[Entry]) -> dict[str, str]:
+    """A line about each model, by name: parameters, context, licence, download, memory by dtype."""
+    return {entry.name: _describe(entry) for entry in entries}
 
 
-def _facts(entry: Entry) -> str:
+def _describe(entry: Entry) -> str:
     parts = []
     if entry.parameters:
-        parts.append(f"{millions(entry.parameters)} parameters")
+        parts.append(f"{format_count(entry.parameters)} parameters")
     if entry.context:
         parts.append(f"context {entry.context:,}")
     if entry.licence:
         parts.append(entry.licence)
     if entry.download_bytes:
-        parts.append(f"download {size(entry.download_bytes)}")
+        parts.append(f"download {format_bytes(entry.download_bytes)}")
     if entry.parameters:
         parts.append(
-            f"memory {size(entry.memory_needed('float32'))} in float32, "
-            f"{size(entry.memory_needed('bfloat16'))} in bfloat16"
+            f"memory {format_bytes(entry.memory_needed('float32'))} in float32, "
+            f"{format_bytes(entry.memory_needed('bfloat16'))} in bfloat16"
         )
     if entry.repository:
         parts.append(entry.repository + (f" at {entry.revision[:7]}" if entry.revision else ""))
     return " · ".join(parts)
 
 
-def millions(count: int) -> str:
-    """A count of parameters as people say it: 82 M, 1.56 B."""
+def format_count(count: int) -> str:
+    """A number of parameters for people: 82 M, 1.56 B."""
     return f"{count / 1e9:.2f} B" if count >= 999.5e6 else f"{count / 1e6:.0f} M"
 
 
-def size(count: int) -> str:
-    """Bytes as people say them: 93 MB, 6.4 GB."""
+def format_bytes(count: int) -> str:
+    """A number of bytes for people: 93 MB, 6.4 GB."""
     return f"{count / 1e9:.1f} GB" if count >= 999.5e6 else f"{count / 1e6:.0f} MB"

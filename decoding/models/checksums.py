@@ -1,8 +1,7 @@
-"""A folder of files that are as they were written: their sizes, looked at whenever it is used, and their sha256.
+"""Checksums of a folder of files: sizes, checked at each use, and sha256 sums, checked at each load.
 
-Owns the two lists that lie beside the files; the sums are as `sha256sum -c` reads them. Knows no model. A disk may
-change a byte, and then a model writes nonsense that looks like any other run, so its files are held against their sums
-whenever they are loaded.
+Owns the two lists that are stored beside the files; `sha256sum -c` can read the sums. Knows no model. A disk may change
+a byte, and then a model writes nonsense that looks like any other run.
 """
 
 import hashlib
@@ -20,23 +19,21 @@ _PIECE = 2**23  # bytes
 CONTENTS_FILE, SUMS_FILE = "contents.json", "SHA256SUMS"
 
 
-def seal(folder: Path) -> None:
-    """Write down how long each file is and what its sum is, and see all of it on the disk."""
+def write_checksums(folder: Path) -> None:
+    """Write the size and the sha256 of each file of a folder, and sync all files to disk."""
     names = sorted({path.name for path in folder.iterdir()} - {CONTENTS_FILE, SUMS_FILE})
     (folder / SUMS_FILE).write_text("".join(f"{_sha256(folder / name)}  {name}\n" for name in names), "utf-8")
     sizes = {name: (folder / name).stat().st_size for name in (*names, SUMS_FILE)}
     (folder / CONTENTS_FILE).write_text(json.dumps(sizes, indent=1) + "\n", "utf-8")
-    mode = (folder / CONTENTS_FILE).stat().st_mode  # safetensors' own shuts out everybody else
+    mode = (folder / CONTENTS_FILE).stat().st_mode  # safetensors writes files that only their owner may read
     for path in folder.iterdir():
         path.chmod(mode)
-        flush(path)
-    flush(folder)
+        sync_to_disk(path)
+    sync_to_disk(folder)
 
 
-def is_whole(folder: Path) -> bool:
-    """Whether each file is there and as long as it was when written, the sums among them: a folder that was sealed
-    before there were sums has to be made again.
-    """
+def is_complete(folder: Path) -> bool:
+    """Whether each file exists with the size it was written with. A folder without a list of sums is incomplete."""
     try:
         sizes = json.loads((folder / CONTENTS_FILE).read_text("utf-8"))
         return SUMS_FILE in sizes and all((folder / name).stat().st_size == size for name, size in sizes.items())
@@ -45,27 +42,28 @@ def is_whole(folder: Path) -> bool:
 
 
 @contextmanager
-def unchanged(folder: Path, sentence: str) -> Iterator[None]:
-    """Hold the files against their sums, in a thread of its own, while they are loaded. Raises ModelError with the
-    sentence, in which {file} is the one that was changed; the folder is whole no more then. Sums that cannot be
-    read are a file that was changed.
+def verifying_checksums(folder: Path, sentence: str) -> Iterator[None]:
+    """Check the files against their sha256 in a thread, while the body of the `with` statement loads them.
+
+    Raises ModelError at the end of the body with `sentence`, in which {file} names a changed file, and marks the folder
+    as incomplete. A list of sums that cannot be read counts as changed.
     """
     found: list[str] = []
-    thread = threading.Thread(target=lambda: found.extend(_changed(folder)), name="sums", daemon=True)
+    thread = threading.Thread(target=lambda: found.extend(_changed_files(folder)), name="sums", daemon=True)
     thread.start()
     try:
         yield
     finally:
         thread.join()
         if found:
-            with suppress(OSError):  # else it is found again
+            with suppress(OSError):  # if this fails, the next load finds the change again
                 (folder / CONTENTS_FILE).unlink()
             raise ModelError(sentence.format(file=found[0]))
 
 
-def flush(path: Path) -> None:
-    """See a file, or the names in a folder, on the disk."""
-    if path.is_file() or sys.platform != "win32":  # there, a folder cannot be opened
+def sync_to_disk(path: Path) -> None:
+    """Write a file, or the entries of a folder, to disk before going on (fsync)."""
+    if path.is_file() or sys.platform != "win32":  # Windows cannot open a folder
         handle = os.open(path, os.O_RDWR if path.is_file() else os.O_RDONLY)
         try:
             os.fsync(handle)
@@ -73,7 +71,7 @@ def flush(path: Path) -> None:
             os.close(handle)
 
 
-def _changed(folder: Path) -> Iterator[str]:
+def _changed_files(folder: Path) -> Iterator[str]:
     try:
         lines = (folder / SUMS_FILE).read_text("utf-8").splitlines()
     except (OSError, ValueError):
@@ -90,7 +88,9 @@ def _changed(folder: Path) -> Iterator[str]:
 
 
 def _sha256(path: Path) -> str:
-    """In large pieces: for each of them a busy Python is waited for, and half a GB took seconds beside imports."""
+    """Reads large blocks: each block waits for the interpreter lock, and half a GB took seconds while modules were
+    imported.
+    """
     found, piece = hashlib.sha256(), memoryview(bytearray(_PIECE))
     with path.open("rb", buffering=0) as file:
         while count := file.readinto(piece):

@@ -1,6 +1,6 @@
-"""The fields of a config.json: what each must be, and that none is overlooked.
+"""Reads the fields of a config.json, and refuses unknown ones.
 
-Owns how a field is read, and the refusal of one that is not known and says anything. Knows no family: `spec_config`
+Owns how a field is validated, and the refusal of a field that is unknown and not empty. Knows no family; `spec_config`
 does.
 """
 
@@ -57,7 +57,7 @@ _IGNORED = frozenset(
         "use_cache",
     ]
 )
-"""Fields that say nothing about the numbers of a model that writes text."""
+"""Fields that do not affect the numbers of a causal language model."""
 _ACTIVATIONS: dict[str, Activation] = {
     "silu": "silu",
     "gelu": "gelu",
@@ -67,14 +67,16 @@ _ACTIVATIONS: dict[str, Activation] = {
 
 
 class Config:
-    """A configuration, and which of its fields were asked for."""
+    """A configuration that records which of its fields were read. Its methods raise NoGraphError for an invalid
+    value.
+    """
 
-    def __init__(self, said: dict[str, Any]) -> None:
-        self._said, self._known = said, set(_IGNORED)
+    def __init__(self, fields: dict[str, Any]) -> None:
+        self._fields, self._known = fields, set(_IGNORED)
 
     def get(self, name: str, default: Any = None) -> Any:
         self._known.add(name)
-        found = self._said.get(name)
+        found = self._fields.get(name)
         return default if found is None else found
 
     def count(self, name: str, default: int | None = None) -> int:
@@ -92,8 +94,8 @@ class Config:
             raise NoGraphError(f"its {name} is {str(found)[:40]}")
         return found
 
-    def needs(self, **values: Any) -> None:
-        """Refuse fields that say anything else than these."""
+    def require(self, **values: Any) -> None:
+        """Refuse fields with any other values than these."""
         for name, value in values.items():
             if (found := self.get(name, value)) != value:
                 raise NoGraphError(f"its {name} is {str(found)[:40]}, and graphs are written for {value} alone")
@@ -104,8 +106,8 @@ class Config:
             raise NoGraphError(f"its {name} is {str(found)[:40]}")
         return _ACTIVATIONS[found]
 
-    def check_all_known(self) -> None:
-        for name, value in self._said.items():
+    def check_no_unknown_fields(self) -> None:
+        for name, value in self._fields.items():
             if name not in self._known and value:
                 raise NoGraphError(f"its config.json says {name[:40]}, which is not known here")
 
@@ -116,27 +118,27 @@ def positive(name: str, found: Any) -> float:
     return float(found)
 
 
-def rope(said: Any, base: float | None, width: int) -> Rope:
-    """What rope_parameters say (rope_scaling, in older files)."""
-    said = dict(said or {})
-    kind = said.pop("rope_type", said.pop("type", "default"))
-    said.pop("type", None)
-    base = positive("rope_theta", said.pop("rope_theta", base))
-    partial = positive("partial_rotary_factor", said.pop("partial_rotary_factor", 1.0))
+def rope(fields: Any, base: float | None, width: int) -> Rope:
+    """The rotary embedding of rope_parameters (rope_scaling in older files), over heads of `width` values."""
+    fields = dict(fields or {})
+    kind = fields.pop("rope_type", fields.pop("type", "default"))
+    fields.pop("type", None)
+    base = positive("rope_theta", fields.pop("rope_theta", base))
+    partial = positive("partial_rotary_factor", fields.pop("partial_rotary_factor", 1.0))
     width = int(width * partial)
     if width % 2 or not width or partial > 1:
         raise NoGraphError(f"it turns {width} values of a head")
     factor, llama3 = 1.0, None
     if kind == "linear":
-        factor = positive("factor", said.pop("factor", None))
+        factor = positive("factor", fields.pop("factor", None))
     elif kind == "llama3":
         names = ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
-        values = [positive(name, said.pop(name, None)) for name in names]
+        values = [positive(name, fields.pop(name, None)) for name in names]
         llama3 = Llama3Scaling(values[0], values[1], values[2], int(values[3]))
     elif kind != "default":
         raise NoGraphError(f"its rotary embedding is stretched by {str(kind)[:20]}")
-    if said := {name: value for name, value in said.items() if value is not None}:
-        raise NoGraphError(f"its rotary embedding has {next(iter(said))[:40]}")
+    if fields := {name: value for name, value in fields.items() if value is not None}:
+        raise NoGraphError(f"its rotary embedding has {next(iter(fields))[:40]}")
     return Rope(base, width, factor, llama3)
 
 

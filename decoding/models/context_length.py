@@ -1,8 +1,8 @@
-"""How many ids a network has room for: what its configuration calls it, and what its position tables really hold.
+"""The context length: how many positions a network has, by its configuration and its position tables.
 
-Owns the names of that length, the values that mean "no limit", the rows of a table that are reserved, and the length
-at which rotary embeddings turn at other speeds. Knows no loop
-and no page; a length that had to be tried out is `decoding.engines.torch.reading`'s.
+Owns the names of that length in configurations, the values that mean "no limit", the reserved rows of tables, and the
+length at which rotary embeddings change their speed. Knows no loop and no page. `decoding.engines.torch.reading` tries
+out lengths that no configuration states.
 """
 
 import math
@@ -26,29 +26,31 @@ NAMES = (
     "context_length",
     "model_max_length",
 )
-"""What configurations call it, the usual name first."""
+"""Names in configurations, the most common one first."""
 LARGEST = 10**9
-"""What is larger means that there is no limit, as 1e30 does."""
+"""A larger value, such as 1e30, means no limit."""
 
 _POSITION_TABLES = ("wpe", "pos_emb", "position", "positions_embed")
-"""What the names of position tables hold."""
+"""Parts of the names of position tables."""
 _NOT_OF_PLACES = ("relative", "rel_", "token_type", "rotary")
 
 
 def context_of_config(config: Any) -> int | None:
-    """The length that a configuration states, the smallest where two names say different things; None without one."""
+    """The length that a configuration states, the smallest if its names disagree; None if it states none."""
     known = [length for name in NAMES if (length := _length(getattr(config, name, None)))]
     return min(known, default=None)
 
 
 def context_of_network(network: nn.Module, config: Any) -> int | None:
-    """The length that a network has positions for: what its configuration states, and no more than its tables hold."""
+    """The number of positions of a network: what its configuration states, at most the rows of its tables; None: no
+    limit.
+    """
     known = [context_of_config(config), *_rows_of_tables(network)]
     return min((length for length in known if length is not None), default=None)
 
 
 def rope_switch(config: Any) -> int | None:
-    """The length beyond which a configuration's rotary embeddings turn at other speeds; None where they never do."""
+    """The length from which on a configuration's rotary embeddings change their speed; None if they never do."""
     parameters = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
     sets = [part for part in (parameters, *parameters.values()) if isinstance(part, dict)]
     lengths = []
@@ -64,14 +66,14 @@ def rope_switch(config: Any) -> int | None:
 
 
 def _length(said: object) -> int | None:
-    """A length, or None for what means that there is none: nothing, −1, 1e30."""
+    """A length, or None for values that mean no limit: nothing, −1, 1e30."""
     if isinstance(said, bool) or not isinstance(said, int | float) or not math.isfinite(said):
         return None
     return int(said) if 0 < said <= LARGEST else None
 
 
 def _rows_of_tables(network: nn.Module) -> Iterator[int]:
-    """The positions that each learned table has for ids; the first rows of some are reserved."""
+    """The number of positions of each learned table, without its reserved rows."""
     for name, module in network.named_modules():
         called = name.rpartition(".")[2].lower()
         is_table = any(word in called for word in _POSITION_TABLES) and not any(w in called for w in _NOT_OF_PLACES)
@@ -79,14 +81,14 @@ def _rows_of_tables(network: nn.Module) -> Iterator[int]:
         if not is_table or not isinstance(module, nn.Embedding) or weight is None or weight.ndim != 2:
             continue
         if not weight.requires_grad and getattr(module, "make_weights", None):
-            continue  # sines, which the network makes more of where it needs them
+            continue  # sinusoidal positions, which the network extends when needed
         rows = weight.shape[0] - _reserved(module)
         if rows > 1:
             yield rows
 
 
 def _reserved(table: nn.Embedding) -> int:
-    """Rows before the first id's: OPT and BART say so in `offset`, RoBERTa counts from behind the padding's row."""
+    """The number of reserved rows: OPT and BART state it in `offset`, RoBERTa starts behind the padding row."""
     offset = getattr(table, "offset", None)
     if isinstance(offset, int):
         return offset

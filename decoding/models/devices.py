@@ -1,7 +1,7 @@
-"""Where a model runs and in which dtype: what was asked for, what there is, and why it came out so.
+"""Devices: where a model runs and in which dtype, and the reasons for both.
 
-Owns the order of devices and the choice of a dtype. Knows no model but its size. torch takes seconds to import, and is
-asked only where there may be a GPU.
+Owns the order of devices and the choice of a dtype. Knows nothing of a model but its size. torch takes seconds to
+import, so it is imported only if there may be a GPU.
 """
 
 import ctypes
@@ -10,18 +10,18 @@ import sys
 from dataclasses import dataclass
 
 from decoding.errors import RequestError
-from decoding.models.catalogue import BYTES_PER_PARAMETER, memory_needed, size
+from decoding.models.catalogue import BYTES_PER_PARAMETER, format_bytes, memory_needed
 from decoding.models.resources import check_memory, free_memory
 
 DEVICES = ("auto", "cuda", "mps", "cpu")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 COMFORT = 0.8
-"""The share of the free memory up to which a model fits comfortably."""
+"""A model fits comfortably if it takes at most this share of the free memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """A device, a dtype, and the reasons for both, as they stand in the page's header."""
+    """A device, a dtype, and the reasons for both, which the page's header shows."""
 
     device: str
     dtype: str
@@ -34,37 +34,38 @@ def is_zero_gpu() -> bool:
 
 
 def place(model: str, parameters: int, *, device: str, dtype: str) -> Placement:
-    """Where a model of so many parameters (0: nobody knows) runs on this machine, and in which dtype.
+    """Choose a device and a dtype for a model with this number of `parameters` (0: unknown).
 
-    "auto" takes the first device there is of ZeroGPU, CUDA, MPS, CPU, and float32 where that fits comfortably, else
-    bfloat16. Raises RequestError for what does not exist, RoomError for a model that does not fit.
+    The device "auto" is the first available one of ZeroGPU, CUDA, MPS and CPU; the dtype "auto" is float32 if that fits
+    comfortably, else bfloat16. Raises RequestError for a device or dtype that does not exist, RoomError for a model
+    that does not fit.
     """
     check_dtype(dtype)
     chosen, why = choose_device(device)
     where = "memory" if chosen == "cpu" else "the GPU's memory"
-    free = free_on(chosen) if parameters else None
+    free = free_bytes_on(chosen) if parameters else None
     name, reason = dtype, f"{dtype} was asked for"
     if dtype == "auto":
         name, reason = "float32", "float32 fits" if parameters else "float32 is exact"
         whole = memory_needed(parameters, name)
         if free is not None and whole > COMFORT * free:
-            name, reason = "bfloat16", f"float32 would take {size(whole)} of {size(free)} free"
+            name, reason = "bfloat16", f"float32 would take {format_bytes(whole)} of {format_bytes(free)} free"
     if free is not None:
         check_memory(model, memory_needed(parameters, name), free, where=where, dtype=name)
-    if chosen == "cuda":  # on their way, the weights are in the machine's own memory
+    if chosen == "cuda":  # while loading, the weights pass through the machine's own memory
         check_memory(model, parameters * BYTES_PER_PARAMETER[name], free_memory(), where="memory", dtype=name)
     return Placement(chosen, name, f"{why}; {reason}")
 
 
 def check_dtype(dtype: str) -> None:
-    """Raises RequestError for one that does not exist."""
+    """Raises RequestError for a dtype that does not exist."""
     if dtype not in DTYPES:
         raise RequestError(f'There is no dtype "{dtype}": choose one of {", ".join(DTYPES)}.', field="model")
 
 
 def choose_device(device: str) -> tuple[str, str]:
-    """The device that `device` means on this machine, and why."""
-    there = _devices_here() if device != "cpu" else {"cpu": True}
+    """The device that `device` means on this machine, and the reason. Raises RequestError if it does not exist."""
+    there = _available_devices() if device != "cpu" else {"cpu": True}
     if device == "auto":
         first = next(name for name, available in there.items() if available)
         found = {
@@ -79,7 +80,7 @@ def choose_device(device: str) -> tuple[str, str]:
     return device, f"{device} was asked for"
 
 
-def _devices_here() -> dict[str, bool]:
+def _available_devices() -> dict[str, bool]:
     if not is_zero_gpu() and not may_have_gpu():
         return {"cuda": False, "mps": False, "cpu": True}
     import torch
@@ -92,18 +93,18 @@ def _devices_here() -> dict[str, bool]:
 
 
 def may_have_gpu() -> bool:
-    """Whether torch could know a GPU here: where a GPU's driver is installed, or on Apple's own processors."""
+    """Whether torch may find a GPU: a GPU driver is installed, or this is a Mac."""
     if sys.platform == "darwin":
         return True
     try:
         ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
     except OSError:
-        return os.path.exists("/dev/kfd")  # AMD's, which torch calls "cuda" too
+        return os.path.exists("/dev/kfd")  # an AMD driver; torch calls that device "cuda" too
     return True
 
 
-def free_on(device: str) -> int | None:
-    """Bytes that a model may take on a device; None where it cannot be asked before it is lent."""
+def free_bytes_on(device: str) -> int | None:
+    """Bytes that a model may take on a device; None on ZeroGPU, whose GPU is not available yet."""
     if device == "cpu":
         return free_memory()
     import torch
@@ -116,8 +117,8 @@ def free_on(device: str) -> int | None:
     return free + torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
 
 
-def exact_products() -> None:
-    """Have products in float32 be float32, on any GPU: no TF32."""
+def disable_tf32() -> None:
+    """Compute products of float32 in float32 on any GPU, not in TF32."""
     import torch
 
     torch.set_float32_matmul_precision("highest")

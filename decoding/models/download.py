@@ -1,11 +1,10 @@
-"""The child process of `decoding.models.hub`: fetches one model, and prints JSON, a line a thing.
+"""Downloads one model; the child process of `decoding.models.hub`. Prints JSON, one line per message.
 
-First it says what the model is: `total`, the bytes to fetch, `folder`, where its config.json is, and `parameters`, how
-many it has (a GGUF file says that itself, once it is here). Only when it hears a byte does it fetch the weights.
-`checked` is the bytes whose hash was computed, `refused` a sentence for people. Owns what comes in pieces: a large file
-that broke off goes on where it stopped, and becomes part of the cache only when it is whole and its sha256 is the one
-that the Hub names. Of several processes that want one file, one fetches it, and the others wait for that one's end,
-however it comes: the lock is the system's.
+First it reports `total`, the bytes to download, `folder`, where the config.json is, and `parameters`, their number (0
+for a GGUF file). It downloads the weights only after it has read a byte from its input. `checked` reports the bytes
+that were hashed, `refused` a sentence for people. Owns resuming: a large file continues where it broke off, and enters
+the cache only when it is complete and has the sha256 that the Hub names. If several processes want one file, one
+downloads it, and the others wait for the lock, which the system releases however that process ends.
 """
 
 import errno
@@ -27,59 +26,65 @@ from huggingface_hub.file_download import http_get
 from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # public, and exported lazily
 
 from decoding.errors import ModelError
-from decoding.models.hub import BROKE_OFF, CONFIG, INDEX, SHARDS, WEIGHTS, blobs_folder, download, keep_name
+from decoding.models.hub import BROKE_OFF, CONFIG, INDEX, SHARDS, WEIGHTS, blobs_folder, download, save_ref
 from decoding.models.hub_listing import REFUSED, list_files, status_words
 from decoding.models.resources import check_disk
 
-SPARE_BYTES = 100_000_000  # what else may want room on the disk meanwhile
+SPARE_BYTES = 100_000_000  # for whatever else is written to the disk meanwhile
 _HEADERS_AT_ONCE = 8
 _HASHED_BYTES = 2**26
-_WRITTEN_BYTES = 2**18  # the library's ten million would look like silence where the network is slow
-_LOOK_SECONDS = 0.5  # how often a process that waits for another's download says that it does
+_WRITTEN_BYTES = 2**18  # the library's ten million would look like silence on a slow network
+_POLL_SECONDS = 0.5  # how often a process reports that it waits for another's download
 
 _DAMAGED = "A file of {model} did not arrive as it was sent, and was thrown away. Press Run to fetch it again."
 _FULL = "The disk is full: {model} needs more room in {cache}. Free some, or set HF_HOME to a folder elsewhere."
 _NOT_KEPT = "{model} cannot be kept in {cache} ({reason}): set HF_HOME to a writable folder, or choose another model."
-_OF_THE_DISK = {errno.ENOSPC: _FULL, errno.EDQUOT: _FULL, errno.EROFS: _NOT_KEPT, errno.EACCES: _NOT_KEPT}
+_DISK_ERRORS = {errno.ENOSPC: _FULL, errno.EDQUOT: _FULL, errno.EROFS: _NOT_KEPT, errno.EACCES: _NOT_KEPT}
 
 
-def fetch_here(model: str, repository: str, revision: str, go_on: Callable[[], object], *, gguf: str = "") -> None:
-    """Fetch a model into the cache, in this process: its weights after `go_on`, or the GGUF file alone where one is
-    named. Raises ModelError.
+def download_model(
+    model: str, repository: str, revision: str, wait_for_approval: Callable[[], object], *, gguf: str = ""
+) -> None:
+    """Download a model into the cache, in this process: its weights after `wait_for_approval`, or the file `gguf` alone
+    if one is named. Raises ModelError.
     """
     commit, files = list_files(model, repository, revision, gguf)
-    missing = {name: file for name, file in files.items() if not _is_here(repository, commit, name)}
+    missing = {name: file for name, file in files.items() if not _is_cached(repository, commit, name)}
     total, blobs = sum(file.size or 0 for file in missing.values()), blobs_folder(repository)
-    has_come = sum(_bytes_of(_part(blobs, file.lfs)) for file in missing.values() if file.lfs)
-    check_disk(model, total - has_come + SPARE_BYTES, Path(constants.HF_HUB_CACHE))
+    partly_here = sum(_file_size(_partial_file(blobs, file.lfs)) for file in missing.values() if file.lfs)
+    check_disk(model, total - partly_here + SPARE_BYTES, Path(constants.HF_HUB_CACHE))
     try:
         if gguf:
-            _say(total=total, folder="", parameters=0)
+            _send(total=total, folder="", parameters=0)
         else:
             folder = download(repository, revision, files=(CONFIG, INDEX))
-            _say(total=total, folder=str(folder), parameters=_parameters(repository, commit, _weights(folder, files)))
+            _send(
+                total=total,
+                folder=str(folder),
+                parameters=_count_parameters(repository, commit, _weight_files(folder, files)),
+            )
     except HfHubHTTPError as error:
         raise ModelError(REFUSED.format(model=model, reason=status_words(error))) from error
     except OSError as error:
-        raise _broken_off(model, error) from error
-    go_on()
+        raise _download_error(model, error) from error
+    wait_for_approval()
     try:
         for name, file in missing.items():
             if file.lfs:
                 _fetch_large(model, hf_hub_url(repository, name, revision=commit), blobs, file.lfs)
-        if gguf:  # of the commit whose sum was held, though its branch may have moved meanwhile
+        if gguf:  # the checked commit, even if its branch has moved meanwhile
             download(repository, commit, files=[gguf])
-            keep_name(repository, revision, commit)
+            save_ref(repository, revision, commit)
         else:
             download(repository, revision, files=[*files])
     except HfHubHTTPError as error:
         raise ModelError(BROKE_OFF.format(model=model, reason=status_words(error))) from error
     except OSError as error:
-        raise _broken_off(model, error) from error
+        raise _download_error(model, error) from error
 
 
-def _weights(folder: Path, names: Collection[str]) -> list[str]:
-    """The files that the weights are loaded from, as the index says where there are several."""
+def _weight_files(folder: Path, names: Collection[str]) -> list[str]:
+    """The files that hold the weights, as the index names them if there are several."""
     if WEIGHTS in names:
         return [WEIGHTS]
     try:
@@ -88,9 +93,9 @@ def _weights(folder: Path, names: Collection[str]) -> list[str]:
         return [name for name in names if fnmatch(name, SHARDS)]
 
 
-def _parameters(repository: str, commit: str, weights: Sequence[str]) -> int:
-    """How many parameters a repository's weights have, by the beginnings of their files alone; 0 where those cannot be
-    read. Raises what the transport raises.
+def _count_parameters(repository: str, commit: str, weights: Sequence[str]) -> int:
+    """The number of parameters of a repository's weights, from the headers of its files; 0 if they cannot be read.
+    Raises what the transport raises.
     """
 
     def in_file(name: str) -> int:
@@ -106,26 +111,26 @@ def _parameters(repository: str, commit: str, weights: Sequence[str]) -> int:
         return 0
 
 
-def _broken_off(model: str, error: OSError) -> ModelError:
-    """What is said of an error of the disk, or of the transport, whose own words are for the log."""
-    if sentence := _OF_THE_DISK.get(error.errno or 0):
+def _download_error(model: str, error: OSError) -> ModelError:
+    """The ModelError for an error of the disk or of the transport, whose own message is only logged."""
+    if sentence := _DISK_ERRORS.get(error.errno or 0):
         return ModelError(sentence.format(model=model, cache=constants.HF_HUB_CACHE, reason=error.strerror))
     of_transport = not error.errno or isinstance(error, (ConnectionError, TimeoutError))
     reason = "the connection was cut" if of_transport else _first_line(error)
     return ModelError(BROKE_OFF.format(model=model, reason=reason))
 
 
-def _part(blobs: Path, stored: Mapping[str, Any]) -> Path:
-    """Where a large file is while it is half here."""
+def _partial_file(blobs: Path, stored: Mapping[str, Any]) -> Path:
+    """The file that holds what has been downloaded of a large file."""
     return blobs / f"{stored['sha256']}.incomplete"
 
 
-def _bytes_of(path: Path) -> int:
+def _file_size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
 def _fetch_large(model: str, url: str, blobs: Path, stored: Mapping[str, Any]) -> None:
-    """Fetch a file to where the cache keeps it, from where it broke off, or wait for another process that does."""
+    """Download a file to its place in the cache, resuming where it broke off, or wait for another process that does."""
     sha256 = str(stored["sha256"])
     blobs.mkdir(parents=True, exist_ok=True)
     locks = Path(constants.HF_HUB_CACHE) / ".locks" / blobs.parent.name  # as huggingface_hub's own downloads lock it
@@ -133,16 +138,16 @@ def _fetch_large(model: str, url: str, blobs: Path, stored: Mapping[str, Any]) -
     lock, waited = FileLock(locks / f"{sha256}.lock"), 0
     while not lock.is_locked:
         try:
-            lock.acquire(timeout=_LOOK_SECONDS)
+            lock.acquire(timeout=_POLL_SECONDS)
         except Timeout:
-            _say(waiting=(waited := waited + 1))
+            _send(waiting=(waited := waited + 1))
     with lock:
-        if not (blobs / sha256).exists():  # only now: whoever held the lock may have fetched it
-            _fetch_locked(model, url, _part(blobs, stored), int(stored["size"]), sha256)
+        if not (blobs / sha256).exists():  # the previous holder of the lock may have downloaded it
+            _fetch_locked(model, url, _partial_file(blobs, stored), int(stored["size"]), sha256)
 
 
 def _fetch_locked(model: str, url: str, part: Path, size: int, sha256: str) -> None:
-    """For the holder of the file's lock, to whom alone its part belongs."""
+    """Download a file. The caller holds its lock, so nobody else writes to the partial file."""
     with part.open("ab", buffering=0) as file:
         if file.tell() > size:
             file.truncate(0)
@@ -151,7 +156,7 @@ def _fetch_locked(model: str, url: str, part: Path, size: int, sha256: str) -> N
                 http_get(url, file, resume_size=file.tell(), headers=build_hf_headers(), expected_size=size)
             except (ModelError, OSError):
                 raise
-            except Exception as error:  # the transport's own
+            except Exception as error:  # the transport's own errors
                 raise OSError(_first_line(error)) from error
     if _sha256(part) != sha256:
         part.unlink()
@@ -164,11 +169,11 @@ def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         while block := file.read(_HASHED_BYTES):
             digest.update(block)
-            _say(checked=(done := done + len(block)))
+            _send(checked=(done := done + len(block)))
     return digest.hexdigest()
 
 
-def _is_here(repository: str, commit: str, name: str) -> bool:
+def _is_cached(repository: str, commit: str, name: str) -> bool:
     return isinstance(try_to_load_from_cache(repository, name, constants.HF_HUB_CACHE, commit), str)
 
 
@@ -176,30 +181,30 @@ def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:200].rstrip(".")
 
 
-def _say(**told: Any) -> None:
-    print(json.dumps(told), flush=True)
+def _send(**values: Any) -> None:
+    print(json.dumps(values), flush=True)
 
 
-def _follow_parent(told_to_go_on: threading.Event) -> None:
-    """Hear a byte as the word to go on. End with whoever started this process, however that ends: then nobody holds the
-    other end of our input.
+def _watch_parent(approved: threading.Event) -> None:
+    """Set `approved` at the first byte of our input. When the input closes, the parent has ended, and so does this
+    process.
     """
     while os.read(sys.stdin.fileno(), 1):
-        told_to_go_on.set()
+        approved.set()
     os._exit(1)
 
 
 def _main() -> int:
-    told_to_go_on = threading.Event()
-    threading.Thread(target=_follow_parent, args=(told_to_go_on,), daemon=True).start()
+    approved = threading.Event()
+    threading.Thread(target=_watch_parent, args=(approved,), daemon=True).start()
     constants.DOWNLOAD_CHUNK_SIZE = _WRITTEN_BYTES
     try:
         model, repository, revision, gguf = sys.argv[1:]
-        fetch_here(model, repository, revision, told_to_go_on.wait, gguf=gguf)
+        download_model(model, repository, revision, approved.wait, gguf=gguf)
     except ModelError as error:
         if error.__cause__:
             print(repr(error.__cause__), file=sys.stderr)
-        _say(refused=str(error))
+        _send(refused=str(error))
         return 1
     return 0
 

@@ -1,9 +1,9 @@
-"""A GGUF file: its metadata, and where its tensors lie.
+"""A GGUF file: its metadata, and where its tensors are.
 
-Owns the reading of a file that nobody vouches for. Every count, length, type and offset is held against the size of the
-file, and against limits that no real model reaches, before anything is read by it; the time is linear in what is read.
-Whatever is wrong is a ModelError. Knows no model family and no engine. Nothing is mapped: a file that is cut while it
-is used is an error, and not the end of the process.
+Owns the reading of an untrusted file. Every count, length, type and offset is checked against the size of the file and
+against limits that no real model reaches, before it is used; the time is linear in what is read. Every fault is a
+ModelError. Knows no model family and no engine. Nothing is mapped, so a file that is cut while in use is an error and
+does not end the process.
 """
 
 import os
@@ -41,7 +41,7 @@ class GgufTensor:
     name: str
     kind: BlockType
     shape: tuple[int, ...]
-    """Rows first, as NumPy and torch have it; the file has them the other way round."""
+    """Rows first, as in NumPy and torch; the file stores the reverse."""
     offset: int
     """From the beginning of the file."""
     size: int
@@ -56,7 +56,7 @@ class GgufFile:
     tensors: dict[str, GgufTensor]
 
     def read(self, tensor: GgufTensor) -> Bytes:
-        """The bytes of a tensor. Raises ModelError where they are gone by now."""
+        """The bytes of a tensor, shape (size,). Raises ModelError if they are no longer there."""
         try:
             raw = np.fromfile(self.path, np.uint8, tensor.size, offset=tensor.offset)
         except OSError as error:
@@ -67,7 +67,7 @@ class GgufFile:
 
 
 def read_gguf(path: Path) -> GgufFile:
-    """The metadata and the list of tensors of a file. Raises ModelError, whatever is wrong with it."""
+    """The metadata and the list of tensors of a file. Raises ModelError for every fault of the file."""
     try:
         with path.open("rb", buffering=0) as opened:
             return _read(path, _Cursor(path, opened.read, os.fstat(opened.fileno()).st_size))
@@ -76,7 +76,7 @@ def read_gguf(path: Path) -> GgufFile:
 
 
 def _read(path: Path, cursor: "_Cursor") -> GgufFile:
-    if cursor.size < 4 or bytes(cursor.take(4)) != b"GGUF":
+    if cursor.size < 4 or bytes(cursor.read_bytes(4)) != b"GGUF":
         raise ModelError(NO_GGUF.format(file=path.name))
     version = cursor.number("I")
     if version not in (2, 3):
@@ -88,18 +88,18 @@ def _read(path: Path, cursor: "_Cursor") -> GgufFile:
         if name in metadata:
             raise cursor.damaged(f"it says {_shown(name)} twice")
         metadata[name] = cursor.value(cursor.number("I"), name)
-    described = [_described(cursor) for _ in range(tensors)]
+    described = [_read_tensor_info(cursor) for _ in range(tensors)]
     start = _data_start(cursor, metadata)
     found: dict[str, GgufTensor] = {}
     for name, kind, shape, offset in described:
         if name in found:
             raise cursor.damaged(f"it has {_shown(name)} twice")
-        found[name] = _placed(cursor, name, kind, shape, start + offset)
-    _check_apart(cursor, list(found.values()))
+        found[name] = _locate_tensor(cursor, name, kind, shape, start + offset)
+    _check_no_overlap(cursor, list(found.values()))
     return GgufFile(path, metadata, found)
 
 
-def _described(cursor: "_Cursor") -> tuple[str, BlockType, tuple[int, ...], int]:
+def _read_tensor_info(cursor: "_Cursor") -> tuple[str, BlockType, tuple[int, ...], int]:
     name, dimensions = cursor.name(), cursor.number("I")
     if not 1 <= dimensions <= _MAX_DIMENSIONS:
         raise cursor.damaged(f"{_shown(name)} has {dimensions} dimensions")
@@ -113,14 +113,14 @@ def _described(cursor: "_Cursor") -> tuple[str, BlockType, tuple[int, ...], int]
 
 
 def _data_start(cursor: "_Cursor", metadata: dict[str, Any]) -> int:
-    """Where the tensors begin, once all is read that comes before."""
+    """The offset of the first tensor, after the header has been read."""
     alignment = metadata.get("general.alignment", 32)
     if type(alignment) is not int or alignment < 1 or alignment & (alignment - 1) or alignment > 2**20:
         raise cursor.damaged(f"its alignment is {_shown(alignment)}")
     return -(-cursor.position // alignment) * alignment
 
 
-def _placed(cursor: "_Cursor", name: str, kind: BlockType, shape: tuple[int, ...], offset: int) -> GgufTensor:
+def _locate_tensor(cursor: "_Cursor", name: str, kind: BlockType, shape: tuple[int, ...], offset: int) -> GgufTensor:
     values = prod(shape)
     if not values or shape[-1] % kind.block:
         raise cursor.damaged(f"{_shown(name)} has rows of {shape[-1]} values, and {kind.name} blocks of {kind.block}")
@@ -130,8 +130,8 @@ def _placed(cursor: "_Cursor", name: str, kind: BlockType, shape: tuple[int, ...
     return GgufTensor(name, kind, shape, offset, size)
 
 
-def _check_apart(cursor: "_Cursor", tensors: list[GgufTensor]) -> None:
-    """No two tensors share bytes: a small file that says so would become a large model."""
+def _check_no_overlap(cursor: "_Cursor", tensors: list[GgufTensor]) -> None:
+    """Raises ModelError if two tensors overlap: a small file could otherwise claim to be a large model."""
     end = 0
     for tensor in sorted(tensors, key=lambda one: one.offset):
         if tensor.offset < end:
@@ -140,7 +140,7 @@ def _check_apart(cursor: "_Cursor", tensors: list[GgufTensor]) -> None:
 
 
 class _Cursor:
-    """Reads a file from its beginning, a piece at a time, and never further than it goes."""
+    """Reads a file from its beginning in pieces, and never beyond its end or the limit of a header."""
 
     def __init__(self, path: Path, read: Callable[[int], bytes], size: int) -> None:
         self.path, self.size, self.position = path, size, 0
@@ -150,12 +150,12 @@ class _Cursor:
     def damaged(self, what: str) -> ModelError:
         return _damaged(self.path, what)
 
-    def left(self) -> int:
+    def remaining(self) -> int:
         return min(self.size, _MAX_HEADER_BYTES) - self.position
 
-    def take(self, count: int) -> memoryview:
+    def read_bytes(self, count: int) -> memoryview:
         """The next bytes."""
-        if count > self.left():
+        if count > self.remaining():
             raise self.damaged("its beginning does not end")
         at = self.position - self._begin
         if at + count > len(self._buffer):
@@ -175,12 +175,12 @@ class _Cursor:
         self._buffer, self._begin = b"".join(pieces), self.position
 
     def number(self, code: str) -> Any:
-        return struct.unpack("<" + code, self.take(struct.calcsize("<" + code)))[0]
+        return struct.unpack("<" + code, self.read_bytes(struct.calcsize("<" + code)))[0]
 
     def count(self, code: str, least: int, what: str) -> int:
-        """How many come, each of `least` bytes at least."""
+        """Read a count of items, each of at least `least` bytes. Raises ModelError if they cannot fit."""
         count: int = self.number(code)
-        if count * least > self.left():
+        if count * least > self.remaining():
             raise self.damaged(f"it has no room for {count} {what}")
         return count
 
@@ -210,10 +210,10 @@ class _Cursor:
             raise self.damaged(f"its lists have more than {_MAX_ITEMS} items")
         if kind == _STRING:
             return self._texts(count)
-        return list(struct.unpack(f"<{count}{_SCALARS[kind]}", self.take(count * width)))
+        return list(struct.unpack(f"<{count}{_SCALARS[kind]}", self.read_bytes(count * width)))
 
     def _texts(self, count: int) -> list[str]:
-        """Half a million of them in a large vocabulary, so each is looked at where it lies."""
+        """Strings, parsed in the buffer where possible, because a large vocabulary has half a million of them."""
         found: list[str] = []
         while len(found) < count:
             found.append(self._text(self.number("Q")))  # fills the buffer where it has to
@@ -228,13 +228,13 @@ class _Cursor:
             except UnicodeDecodeError as error:
                 raise self.damaged("a text in it is no UTF-8") from error
             self.position = self._begin + at
-            if self.left() < 0:
+            if self.remaining() < 0:
                 raise self.damaged("its beginning does not end")
         return found
 
     def _text(self, length: int) -> str:
         try:
-            return str(self.take(length), "utf-8")
+            return str(self.read_bytes(length), "utf-8")
         except UnicodeDecodeError as error:
             raise self.damaged("a text in it is no UTF-8") from error
 
@@ -244,6 +244,6 @@ def _damaged(path: Path, what: str) -> ModelError:
 
 
 def _shown(value: object) -> str:
-    """What a file says, short enough to be repeated."""
+    """A value of the file, shortened for an error message."""
     text = str(value)
     return text if len(text) <= 60 and text.isprintable() else ascii(text[:60])[1:-1] + "…"

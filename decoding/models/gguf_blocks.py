@@ -1,7 +1,7 @@
-"""The block types of a GGUF file, and what they hold: whole numbers, and a scale and perhaps an offset for each block.
+"""The block types of a GGUF file: integers, with a scale and perhaps an offset for each block.
 
-Owns the layout of the bytes. Every type is weight = scale · (number − zero) + offset, in float32. Knows no file, no
-tensor's name and no engine. After ggml's own description of its formats.
+Owns the layout of the bytes, after ggml's description of its formats. Every type is
+weight = scale · (number − zero) + offset, in float32. Knows no file, no tensor's name and no engine.
 """
 
 from collections.abc import Callable
@@ -23,32 +23,34 @@ class Blocks:
     scales: Floats
     """(blocks,)"""
     offsets: Floats | None
-    """(blocks,), or None where all are zero."""
+    """(blocks,), or None if all are zero."""
     zero: int
     bits: int
 
     def weights(self) -> Floats:
-        """The weights themselves.  (blocks, values of a block)"""
+        """Dequantize.  (blocks, values of a block), float32"""
         found: Floats = self.scales[:, None] * (self.numbers.astype(np.float32) - np.float32(self.zero))
         return found if self.offsets is None else found + self.offsets[:, None]
 
 
 @dataclass(frozen=True, slots=True)
 class BlockType:
-    """How a tensor's values are stored. `read` is None for plain floating-point numbers."""
+    """How a tensor's values are stored. `read` is None for plain floating-point types."""
 
     number: int
-    """ggml's own for the type."""
+    """ggml's number of the type."""
     name: str
     block: int
     """Values of a block, as the file stores them."""
     block_bytes: int
     read: Callable[[Bytes], Blocks] | None = None
-    """(blocks, bytes of a block) → what is in them; some types have several scales in what the file calls a block."""
+    """(blocks, bytes of a block), uint8 → `Blocks`; types with several scales in a block give several blocks for
+    one.
+    """
 
 
 def floats(kind: BlockType, raw: Bytes) -> Floats:
-    """The weights of bytes of a type, in float32 and one after the other."""
+    """Dequantize bytes of a type.  (bytes,), uint8 → (values,), float32"""
     if kind.read:
         return kind.read(raw.reshape(-1, kind.block_bytes)).weights().reshape(-1)
     if kind.name == "BF16":  # the upper half of a float32
@@ -63,7 +65,7 @@ def _half(raw: Bytes) -> Floats:
 
 
 def _nibbles(raw: Bytes) -> Bytes:
-    """The lower halves of all bytes, then the upper ones.  (blocks, bytes) → (blocks, 2 · bytes)"""
+    """The low nibbles of all bytes, then the high ones.  (blocks, bytes) → (blocks, 2 · bytes)"""
     found: Bytes = np.concatenate([raw & 15, raw >> 4], axis=1)
     return found
 
@@ -110,7 +112,7 @@ def _with_minima(raw: Bytes, numbers: Bytes, bits: int) -> Blocks:
 
 
 def _quarters(raw: Bytes) -> Bytes:
-    """The lower halves of each 32 bytes, then their upper ones.  (blocks, 128) → (blocks, 8, 32)"""
+    """The low nibbles of each 32 bytes, then their high ones.  (blocks, 128) → (blocks, 8, 32)"""
     parts = raw.reshape(-1, 4, 32)
     return np.stack([parts & 15, parts >> 4], axis=2).reshape(-1, 8, 32)
 
@@ -155,4 +157,4 @@ _UNREAD = (
     "24 I8, 25 I16, 26 I32, 27 I64, 28 F64, 29 IQ1_M, 34 TQ1_0, 35 TQ2_0, 39 MXFP4"
 )
 UNREAD_TYPES = {int(number): name for number, name in (one.split(" ") for one in _UNREAD.split(", "))}
-"""Types that ggml has and this program does not read, for the sentence that says so."""
+"""Types of ggml that this program does not read, for the error message."""

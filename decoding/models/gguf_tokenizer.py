@@ -1,8 +1,8 @@
-"""A tokenizer made from what a GGUF file says of it.
+"""Builds a tokenizer from the metadata of a GGUF file.
 
 Owns the way from the metadata to the `tokenizers` library: vocabulary, merges, special tokens, spaces and beginnings.
-What is not known is refused and never guessed: with another rule a tokenizer makes other ids, and nothing shows it.
-Knows no file and no network of a model; `metadata` is the file's keys with their values.
+Unknown rules are refused and never guessed, because with another rule a tokenizer makes other ids and nothing shows it.
+Knows no file and no network of a model; `metadata` holds the file's keys and values.
 """
 
 import json
@@ -25,11 +25,11 @@ _TWICE = "This GGUF's tokenizer has the token {token} twice, so its ids are not 
 _DAMAGED = "This GGUF's tokenizer is damaged: {reason}. Choose another model."
 
 SPACE = "▁"
-"""How SentencePiece writes a space."""
+"""The character that SentencePiece writes for a space."""
 
 
 class Kind(IntEnum):
-    """What a token is, as `tokenizer.ggml.token_type` numbers it."""
+    """The type of a token, with the numbers of `tokenizer.ggml.token_type`."""
 
     NORMAL = 1
     UNKNOWN = 2
@@ -40,7 +40,7 @@ class Kind(IntEnum):
 
 
 def tokenizer_from_gguf(metadata: Metadata) -> Tokenizer:
-    """The tokenizer that a GGUF describes. Raises ModelError where it describes none that is known here."""
+    """The tokenizer that a GGUF file describes. Raises ModelError if it is of an unknown kind or damaged."""
     makers = {"gpt2": _byte_level, "llama": _sentencepiece, "gemma4": _sentencepiece_merges}
     kind = _text(metadata, "model")
     if kind not in makers:
@@ -51,13 +51,13 @@ def tokenizer_from_gguf(metadata: Metadata) -> Tokenizer:
         _add_ends(made, metadata)
     except ModelError:
         raise
-    except Exception as error:  # the library raises Exception itself
+    except Exception as error:  # the library raises plain Exceptions
         raise ModelError(_DAMAGED.format(reason=str(error)[:200])) from error
     return made
 
 
 def save_tokenizer(metadata: Metadata, folder: Path) -> Tokenizer:
-    """Write the tokenizer as tokenizer.json and tokenizer_config.json, as a repository has them; returns it."""
+    """Write the tokenizer as tokenizer.json and tokenizer_config.json, as a repository stores it, and return it."""
     made = tokenizer_from_gguf(metadata)
     words = tokens_of(metadata)
     names: dict[str, object] = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
@@ -72,7 +72,7 @@ def save_tokenizer(metadata: Metadata, folder: Path) -> Tokenizer:
 
 
 def tokens_of(metadata: Metadata) -> list[str]:
-    """The tokens by id, each spelled in one way of its own. Raises ModelError where two are spelled alike."""
+    """The tokens by id. Raises ModelError if two are spelled alike."""
     words = [str(word) or f"[EMPTY_{token_id}]" for token_id, word in enumerate(_list(metadata, "tokens"))]
     if len(set(words)) < len(words):
         twice = Counter(words).most_common(1)[0][0]
@@ -81,7 +81,7 @@ def tokens_of(metadata: Metadata) -> list[str]:
 
 
 def kinds_of(metadata: Metadata) -> list[int]:
-    """What each token is, by id; where a file does not say, all are normal."""
+    """The type of each token, by id; all are normal if the file gives no types."""
     count = len(_list(metadata, "tokens"))
     kinds = [int(kind) for kind in metadata.get("tokenizer.ggml.token_type") or [Kind.NORMAL] * count]
     if len(kinds) != count:
@@ -90,28 +90,28 @@ def kinds_of(metadata: Metadata) -> list[int]:
 
 
 def special_id(metadata: Metadata, name: str) -> int | None:
-    """The id that the file names for the beginning ("bos"), the end ("eos"), …; None where it names none."""
+    """The id of the token for the beginning ("bos"), the end ("eos"), …; None if the file names none."""
     token_id = metadata.get(f"tokenizer.ggml.{name}_token_id")
-    if token_id is None:  # SentencePiece's own, where a file does not say
+    if token_id is None:  # SentencePiece's defaults
         token_id = {"bos": 1, "eos": 2, "unknown": 0}.get(name) if _text(metadata, "model") == "llama" else None
-    # Some files say 2³² − 1 where they mean none.
+    # Some files write 2³² − 1 for none.
     return token_id if type(token_id) is int and 0 <= token_id < len(_list(metadata, "tokens")) else None
 
 
-def begins(metadata: Metadata) -> bool:
-    """Whether a prompt has the beginning token in front."""
+def adds_beginning(metadata: Metadata) -> bool:
+    """Whether every prompt starts with the beginning-of-text token."""
     rule = RULES.get(str(metadata.get("tokenizer.ggml.pre")))
-    by_default = _text(metadata, "model") == "llama" or (rule is not None and rule.begins)
+    by_default = _text(metadata, "model") == "llama" or (rule is not None and rule.adds_beginning)
     return bool(metadata.get("tokenizer.ggml.add_bos_token", by_default))
 
 
 def has_space_prefix(metadata: Metadata) -> bool:
-    """Whether a text is read with a space in front, as SentencePiece does."""
+    """Whether a space is added in front of a text, as SentencePiece does."""
     return bool(metadata.get("tokenizer.ggml.add_space_prefix", True)) and _text(metadata, "model") == "llama"
 
 
-def strips_behind(metadata: Metadata) -> frozenset[str]:
-    """Special tokens that swallow the spaces behind them. A GGUF does not say so; llama.cpp knows it of Phi-3."""
+def right_stripping_tokens(metadata: Metadata) -> frozenset[str]:
+    """Special tokens that remove the spaces behind them. GGUF does not store this; llama.cpp knows it for Phi-3."""
     if not any(name in str(metadata.get("general.name")).lower() for name in ("phi-3", "phi3")):
         return frozenset()
     found_first = (Kind.CONTROL, Kind.UNKNOWN, Kind.USER_DEFINED)
@@ -121,10 +121,10 @@ def strips_behind(metadata: Metadata) -> frozenset[str]:
 
 
 def merges_of(metadata: Metadata) -> list[tuple[str, str]]:
-    """The pairs that are merged, the first first."""
+    """The pairs to merge, in order of rank."""
     pairs = []
     for line in _list(metadata, "merges"):
-        first, space, second = str(line)[1:].partition(" ")  # a space may itself be what is merged
+        first, space, second = str(line)[1:].partition(" ")  # a merge may itself begin with a space
         if not space:
             raise ModelError(_DAMAGED.format(reason=f"{str(line)[:40]!r} is no merge"))
         pairs.append((str(line)[:1] + first, second))
@@ -132,7 +132,9 @@ def merges_of(metadata: Metadata) -> list[tuple[str, str]]:
 
 
 def _byte_level(metadata: Metadata) -> Tokenizer:
-    """GPT-2's kind: bytes, each written as a letter, merged within the pieces of a rule that the file names."""
+    """GPT-2's kind: bytes, each written as a letter, merged within the pieces of the pre-tokenizer that the file
+    names.
+    """
     name = str(metadata.get("tokenizer.ggml.pre") or "")
     if name not in RULES:
         raise ModelError(_UNKNOWN.format(kind=name[:40]) if name else _LACKS.format(key="tokenizer.ggml.pre"))
@@ -146,7 +148,7 @@ def _byte_level(metadata: Metadata) -> Tokenizer:
 
 
 def _sentencepiece(metadata: Metadata) -> Tokenizer:
-    """SentencePiece's merging kind (Llama 2, Mistral, Gemma): the token of the best score is merged first."""
+    """SentencePiece with merges (Llama 2, Mistral, Gemma): the token with the best score is merged first."""
     ids, kinds = _ids(metadata), kinds_of(metadata)
     scores = [float(score) for score in _list(metadata, "scores")]
     if len(scores) != len(kinds):
@@ -158,14 +160,14 @@ def _sentencepiece(metadata: Metadata) -> Tokenizer:
 
 
 def _sentencepiece_merges(metadata: Metadata) -> Tokenizer:
-    """Gemma 4's kind: written as SentencePiece writes, but with merges, and newlines are cut off."""
+    """Gemma 4's kind: spaces as in SentencePiece, ranked merges, and newlines cut off."""
     made = _spaced(metadata, merges_of(metadata))
     made.pre_tokenizer = pre_tokenizers.Split(Regex(r"[^\n]+|[\n]+"), "isolated")
     return made
 
 
 def _spaced(metadata: Metadata, merges: list[tuple[str, str]]) -> Tokenizer:
-    """A tokenizer that writes spaces as `SPACE`, and in bytes what it has no piece for."""
+    """A tokenizer that writes a space as `SPACE`, and falls back to bytes for what is not in its vocabulary."""
     unknown = special_id(metadata, "unknown")
     word = None if unknown is None else tokens_of(metadata)[unknown]
     made = Tokenizer(models.BPE(_ids(metadata), merges, unk_token=word, fuse_unk=True, byte_fallback=True))
@@ -178,15 +180,15 @@ def _spaced(metadata: Metadata, merges: list[tuple[str, str]]) -> Tokenizer:
 
 
 def _halves(word: str, pieces: Mapping[str, int]) -> Iterator[tuple[str, str]]:
-    """The pairs of pieces that a piece can be merged from."""
+    """The pairs of pieces from which a piece can be merged."""
     for place in range(1, len(word)):
         if word[:place] in pieces and word[place:] in pieces:
             yield word[:place], word[place:]
 
 
 def _add_tokens(made: Tokenizer, metadata: Metadata) -> None:
-    """Tokens that are found in a text before anything else: the special ones, and those that its makers added."""
-    strips = strips_behind(metadata)
+    """Add the tokens that are found in a text before anything else: special and user-defined ones."""
+    strips = right_stripping_tokens(metadata)
 
     def added(kinds: set[int]) -> list[AddedToken]:
         words = [word for word, kind in zip(tokens_of(metadata), kinds_of(metadata), strict=True) if kind in kinds]
@@ -198,9 +200,9 @@ def _add_tokens(made: Tokenizer, metadata: Metadata) -> None:
 
 
 def _add_ends(made: Tokenizer, metadata: Metadata) -> None:
-    """The special tokens in front of a prompt and behind it."""
+    """Add the special tokens in front of a prompt and behind it."""
     words = tokens_of(metadata)
-    first = special_id(metadata, "bos") if begins(metadata) else None
+    first = special_id(metadata, "bos") if adds_beginning(metadata) else None
     last = special_id(metadata, "eos") if metadata.get("tokenizer.ggml.add_eos_token") else None
     added = [(words[token_id], token_id) for token_id in (first, last) if token_id is not None]
     if added:

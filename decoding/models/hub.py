@@ -1,8 +1,8 @@
-"""Models of the Hugging Face Hub, fetched once into the cache that all of Hugging Face's libraries share.
+"""Models of the Hugging Face Hub, downloaded once into the cache that Hugging Face's libraries share.
 
-Owns what is fetched (one commit's safetensors, configuration and tokenizer, or one GGUF file alone; never code), what
-is trusted, and how long a silent network is waited for. Knows no torch. The fetching is done by a child process,
-`decoding.models.download`, that can be killed.
+Owns what is downloaded (one commit's safetensors, configuration and tokenizer, or one GGUF file; never code), what is
+trusted, and how long a silent network is waited for. Knows no torch. A child process, `decoding.models.download`,
+downloads, because it can be killed.
 """
 
 import json
@@ -29,7 +29,7 @@ from decoding.models.starter import Report
 
 WEIGHTS, INDEX, SHARDS = "model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors"
 CONFIG = "config.json"
-WORDS = (
+TOKENIZER_FILES = (
     CONFIG,
     "generation_config.json",
     "tokenizer*",
@@ -39,11 +39,11 @@ WORDS = (
     "merges.txt",
     "*.model",
 )
-"""The small files, which a model that is computed elsewhere needs too."""
-FILES = (WEIGHTS, INDEX, SHARDS, *WORDS)
-SILENCE_SECONDS = 60.0  # after which a network that says nothing is given up
-QUIET_SECONDS = 5.0  # after which that is said
-_LOOK_SECONDS = 3.0
+"""The small files, which are enough for a model that a server computes."""
+FILES = (WEIGHTS, INDEX, SHARDS, *TOKENIZER_FILES)
+SILENCE_SECONDS = 60.0  # a network that is silent for longer is given up
+QUIET_SECONDS = 5.0  # after this the progress message mentions the silence
+_TIMEOUT_SECONDS = 3.0
 
 OUT_OF_REACH = (
     "{model} is not on this machine yet, and the Hugging Face Hub cannot be reached. Go online once to fetch it, or "
@@ -51,17 +51,17 @@ OUT_OF_REACH = (
 )
 BROKE_OFF = "Fetching {model} broke off: {reason}. What has come is kept; press Run to go on from there."
 
-Fits = Callable[[Path, int], None]
-"""Is given the folder of a model's config.json and its number of parameters (0: nobody knows), before its weights are
-fetched. Raises what refuses it. Of a GGUF file there is no folder yet: `learned` says how large it is.
+CheckFits = Callable[[Path, int], None]
+"""Called with the folder of a model's config.json and its number of parameters (0: unknown) before the weights are
+downloaded. Raises an error to refuse the model. For a GGUF file there is no folder yet: `with_known_size` has its size.
 """
 
-_learned: dict[tuple[str, str, str], tuple[int, int]] = {}
-"""Parameters and bytes of what was asked for, by repository, revision and file."""
+_known_sizes: dict[tuple[str, str, str], tuple[int, int]] = {}
+"""Parameters and download bytes that the Hub reported, by repository, revision and file."""
 
 
 def cached(entry: Entry) -> Path | None:
-    """The folder of a model that is here and whole, or its GGUF file, or None. Asks nobody."""
+    """The folder of a model that is complete on this machine, or its GGUF file; None if it is not. Uses no network."""
     try:
         if entry.file:
             there = try_to_load_from_cache(entry.repository, entry.file, constants.HF_HUB_CACHE, entry.revision or None)
@@ -69,52 +69,52 @@ def cached(entry: Entry) -> Path | None:
         folder = download(entry.repository, entry.revision, local_files_only=True)
     except (EntryNotFoundError, OSError, ValueError):
         return None
-    return folder if _is_whole(folder) else None
+    return folder if _is_complete(folder) else None
 
 
-def learned(entry: Entry) -> Entry:
-    """The entry with the figures that the Hub gave, if it was asked for the model before; the catalogue's own stay."""
-    parameters, size = _learned.get(_key(entry), (0, 0))
+def with_known_size(entry: Entry) -> Entry:
+    """`entry` with the figures that the Hub reported earlier, if it did; those of the catalogue take precedence."""
+    parameters, size = _known_sizes.get(_key(entry), (0, 0))
     return replace(entry, parameters=entry.parameters or parameters, download_bytes=entry.download_bytes or size)
 
 
-def reachable() -> bool:
-    """Whether the Hub answers, as far as a moment can tell."""
+def is_reachable() -> bool:
+    """Whether the Hub answers within `_TIMEOUT_SECONDS`."""
     if constants.HF_HUB_OFFLINE:
         return False
     try:
         asked = urllib.request.Request(constants.ENDPOINT, method="HEAD")
-        urllib.request.urlopen(asked, timeout=_LOOK_SECONDS).close()
+        urllib.request.urlopen(asked, timeout=_TIMEOUT_SECONDS).close()
     except urllib.error.HTTPError as error:
-        error.close()  # it answers, if only that it does not like the question
+        error.close()  # it answers, even if with an error
     except (OSError, ValueError):
         return False
     return True
 
 
-def fetch(entry: Entry, report: Report, fits: Fits | None = None) -> Path:
-    """The folder of a model, or its GGUF file, fetched first where it is not here yet and `fits`. Raises ModelError
-    where it cannot be had.
+def fetch(entry: Entry, report: Report, check_fits: CheckFits | None = None) -> Path:
+    """The folder of a model, or its GGUF file, downloaded first if it is not complete here and `check_fits` does not
+    refuse it. Raises ModelError if it cannot be downloaded.
     """
     if found := cached(entry):
         return found
     if constants.HF_HUB_OFFLINE:
         raise ModelError(OUT_OF_REACH.format(model=entry.name))
     report(f"Asking for {entry.name} …", None)
-    _fetch(entry, report, fits)
+    _fetch(entry, report, check_fits)
     if found := cached(entry):
         return found
     raise ModelError(BROKE_OFF.format(model=entry.name, reason="not every file has come"))
 
 
-def fetch_words(entry: Entry, report: Report) -> Path:
-    """The folder of a model's configuration and tokenizer, fetched first where they are not here yet, without weights.
-    Raises ModelError where they cannot be had.
+def fetch_tokenizer(entry: Entry, report: Report) -> Path:
+    """The folder of a model's configuration and tokenizer, without weights, downloaded first if need be. Raises
+    ModelError if they cannot be downloaded.
     """
     for is_local in (True, False):
-        with suppress(EntryNotFoundError, OSError, ValueError):  # the transport's errors are OSErrors
-            folder = download(entry.repository, entry.revision, local_files_only=is_local, files=WORDS)
-            if _has_words(folder):
+        with suppress(EntryNotFoundError, OSError, ValueError):  # errors of the transport are OSErrors
+            folder = download(entry.repository, entry.revision, local_files_only=is_local, files=TOKENIZER_FILES)
+            if _has_tokenizer(folder):
                 return folder
         if constants.HF_HUB_OFFLINE:
             break
@@ -123,7 +123,9 @@ def fetch_words(entry: Entry, report: Report) -> Path:
 
 
 def download(repository: str, revision: str, *, local_files_only: bool = False, files: Sequence[str] = FILES) -> Path:
-    """The folder of a commit's files, of those in `files`. Raises what huggingface_hub raises."""
+    """Download those of a commit's files that match `files`, and return their folder. Raises what huggingface_hub
+    raises.
+    """
     cache = constants.HF_HUB_CACHE
     kept: Any = snapshot_download(
         repository,
@@ -137,12 +139,14 @@ def download(repository: str, revision: str, *, local_files_only: bool = False, 
 
 
 def blobs_folder(repository: str) -> Path:
-    """Where the cache keeps a repository's files by their hashes; one that is half here ends in ".incomplete"."""
+    """The folder in which the cache keeps a repository's files by their hashes; incomplete ones end in
+    ".incomplete".
+    """
     return Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repository, repo_type="model") / "blobs"
 
 
-def keep_name(repository: str, revision: str, commit: str) -> None:
-    """Write down which commit a branch or a tag is, as the cache keeps that, so that it is found without a network."""
+def save_ref(repository: str, revision: str, commit: str) -> None:
+    """Record the commit of a branch or tag in the cache, so that the model is found without a network."""
     if revision != commit:
         (refs := blobs_folder(repository).with_name("refs")).mkdir(exist_ok=True)
         (refs / (revision or "main")).write_text(commit, "utf-8")
@@ -152,13 +156,13 @@ def _key(entry: Entry) -> tuple[str, str, str]:
     return entry.repository, entry.revision, entry.file
 
 
-def _has_words(folder: Path) -> bool:
+def _has_tokenizer(folder: Path) -> bool:
     tokenizer = ("tokenizer.json", "vocab.json", "vocab.txt", "tokenizer.model", "spiece.model")
     return (folder / CONFIG).exists() and any((folder / name).exists() for name in tokenizer)
 
 
-def _is_whole(folder: Path) -> bool:
-    if not _has_words(folder):
+def _is_complete(folder: Path) -> bool:
+    if not _has_tokenizer(folder):
         return False
     if (folder / WEIGHTS).exists():
         return True
@@ -169,30 +173,32 @@ def _is_whole(folder: Path) -> bool:
     return all((folder / name).exists() for name in shards)
 
 
-def _fetch(entry: Entry, report: Report, fits: Fits | None) -> None:
-    """Have a child process fetch a model, and say how far it is. However this is left, the child is dead."""
+def _fetch(entry: Entry, report: Report, check_fits: CheckFits | None) -> None:
+    """Run the child process that downloads a model, and report its progress. The child has ended when this returns."""
     blobs = blobs_folder(entry.repository)
     already = _bytes_in(blobs, but=".incomplete")
-    child = _child(entry)
-    told: dict[str, Any] = {}
-    listener = threading.Thread(target=_listen, args=(child, told), daemon=True)
+    child = _start_child(entry)
+    messages: dict[str, Any] = {}
+    listener = threading.Thread(target=_read_messages, args=(child, messages), daemon=True)
     listener.start()
     signs: tuple[int, ...] = ()
     agreed = False
-    heard = time.monotonic()
+    last_sign = time.monotonic()
     try:
-        while child.poll() is None and time.monotonic() - heard < SILENCE_SECONDS:
-            come = _bytes_in(blobs)
-            if signs != (signs := (come, len(told), told.get("checked", 0), told.get("waiting", 0))):
-                heard = time.monotonic()
-            if "total" in told and not agreed:
-                _learned[_key(entry)] = told["parameters"], told["total"]
-                if fits:
-                    fits(Path(told["folder"]), told["parameters"])
+        while child.poll() is None and time.monotonic() - last_sign < SILENCE_SECONDS:
+            received = _bytes_in(blobs)
+            if signs != (signs := (received, len(messages), messages.get("checked", 0), messages.get("waiting", 0))):
+                last_sign = time.monotonic()
+            if "total" in messages and not agreed:
+                _known_sizes[_key(entry)] = messages["parameters"], messages["total"]
+                if check_fits:
+                    check_fits(Path(messages["folder"]), messages["parameters"])
                 agreed = True
-                _go_on(child)
-            if agreed and (total := told["total"]):
-                _tell(entry.name, min(come - already, total), total, time.monotonic() - heard, report)
+                _approve(child)
+            if agreed and (total := messages["total"]):
+                _report_progress(
+                    entry.name, min(received - already, total), total, time.monotonic() - last_sign, report
+                )
             with suppress(subprocess.TimeoutExpired):
                 child.wait(0.25)
     finally:
@@ -201,16 +207,14 @@ def _fetch(entry: Entry, report: Report, fits: Fits | None) -> None:
         listener.join()
         if child.stdin:
             child.stdin.close()
-    if "refused" in told:
-        raise ModelError(told["refused"])
+    if "refused" in messages:
+        raise ModelError(messages["refused"])
     if child.returncode:
-        reason = (
-            f"nothing came for {SILENCE_SECONDS:.0f} seconds" if child.returncode < 0 else "see the server's log"
-        )
+        reason = f"nothing came for {SILENCE_SECONDS:.0f} seconds" if child.returncode < 0 else "see the server's log"
         raise ModelError(BROKE_OFF.format(model=entry.name, reason=reason))
 
 
-def _child(entry: Entry) -> "subprocess.Popen[bytes]":
+def _start_child(entry: Entry) -> "subprocess.Popen[bytes]":
     extra = {"HF_ENDPOINT": constants.ENDPOINT, "HF_HUB_CACHE": constants.HF_HUB_CACHE, "HF_HUB_OFFLINE": "0"}
     paths = [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH")]
     extra |= {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
@@ -219,28 +223,28 @@ def _child(entry: Entry) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(command, env=os.environ | extra, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
-def _tell(model: str, done: int, total: int, quiet: float, report: Report) -> None:
+def _report_progress(model: str, done: int, total: int, quiet: float, report: Report) -> None:
     word = f"Fetching {model}: {done / 1e6:.0f} of {total / 1e6:.0f} MB"
     report(word if quiet < QUIET_SECONDS else f"{word}; nothing has come for {quiet:.0f} seconds", done / total)
 
 
-def _go_on(child: "subprocess.Popen[bytes]") -> None:
+def _approve(child: "subprocess.Popen[bytes]") -> None:
     assert child.stdin
-    with suppress(OSError):  # it has just ended
+    with suppress(OSError):  # the child has just ended
         os.write(child.stdin.fileno(), b".")
 
 
-def _listen(child: "subprocess.Popen[bytes]", told: dict[str, Any]) -> None:
-    """Keep the child's last word on each thing."""
+def _read_messages(child: "subprocess.Popen[bytes]", messages: dict[str, Any]) -> None:
+    """Keep the last value of each thing that the child reports."""
     assert child.stdout
     with child.stdout as lines:
         for line in lines:
-            with suppress(ValueError):  # the last line of one that was killed
-                told |= json.loads(line)
+            with suppress(ValueError):  # the last line of a killed child
+                messages |= json.loads(line)
 
 
 def _bytes_in(folder: Path, *, but: str = "?") -> int:
-    """Bytes of the files in a folder, without those whose names end in `but`. Files come and go."""
+    """Bytes of the files in a folder, except those whose names end in `but`. Files may appear and vanish meanwhile."""
     total = 0
     with suppress(OSError):
         for path in folder.iterdir():

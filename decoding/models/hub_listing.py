@@ -1,7 +1,7 @@
-"""What the Hub says that a repository has: its commit, and those of its files that a model is.
+"""Lists a repository of the Hub: its commit, and those of its files that make up a model.
 
-Owns the question, and what is refused by the answer: weights in another format, a file that is not there or that the
-Hub names no sha256 of. Fetches nothing.
+Owns the request, and what is refused after it: weights in another format, a missing file, a file without a sha256.
+Downloads nothing.
 """
 
 from fnmatch import fnmatch
@@ -14,7 +14,7 @@ from decoding.errors import ModelError
 from decoding.models.hub import CONFIG, FILES, INDEX, OUT_OF_REACH, SHARDS, WEIGHTS
 
 _ASK_SECONDS = 10.0
-_SHOWN_CHARACTERS = 160  # of a name that a stranger gave a file
+_SHOWN_CHARACTERS = 160  # of a file name that strangers chose
 _NO_SAFETENSORS = "{model} has no weights as safetensors, and no others are opened. Choose another model."
 _WHICH_GGUF = "{model} has GGUF files: the operator has to name one of them, as hub:{file}. Choose another model."
 _NO_CONFIG = "{model} has no config.json, so nobody knows what its weights are of. Choose another model."
@@ -24,14 +24,14 @@ REFUSED = "The Hugging Face Hub does not give out {model} ({reason}). Choose ano
 
 
 def list_files(model: str, repository: str, revision: str, gguf: str) -> tuple[str, dict[str, Any]]:
-    """A repository's commit, and those of its files that are wanted, by name: a model's of safetensors, or `gguf` alone
-    where one is named. Raises ModelError.
+    """A repository's commit, and its wanted files by name: those of a model in safetensors, or only `gguf` if it is
+    named. Raises ModelError.
     """
     try:
         info = HfApi().model_info(repository, revision=revision or None, files_metadata=True, timeout=_ASK_SECONDS)
     except HfHubHTTPError as error:
         raise ModelError(REFUSED.format(model=model, reason=status_words(error))) from error
-    except Exception as error:  # whatever the transport says where there is no network
+    except Exception as error:  # errors of the transport, for instance without a network
         raise ModelError(OUT_OF_REACH.format(model=model)) from error
     files = {file.rfilename: file for file in info.siblings or ()}
     if gguf:
@@ -47,7 +47,9 @@ def list_files(model: str, repository: str, revision: str, gguf: str) -> tuple[s
         raise ModelError(_NO_SAFETENSORS.format(model=model))
     if CONFIG not in files:
         raise ModelError(_NO_CONFIG.format(model=model))
-    patterns = [each for each in FILES if WEIGHTS not in files or each not in (INDEX, SHARDS)]  # not both ways
+    patterns = [
+        each for each in FILES if WEIGHTS not in files or each not in (INDEX, SHARDS)
+    ]  # the single file or the shards, not both
     wanted = {name: file for name, file in files.items() if any(fnmatch(name, pattern) for pattern in patterns)}
     return str(info.sha), wanted
 

@@ -1,6 +1,6 @@
-"""What is free on this machine, and the sentences that refuse what does not fit, with both numbers.
+"""The resources of this machine: free memory and disk, and the errors for a model that does not fit.
 
-Owns disk and memory; a container's own limit counts where it is the tighter one. Knows no model but its size, and no
+Owns disk and memory; the limit of a container counts if it is lower. Knows nothing of a model but its size, and no
 torch: `decoding.models.devices` asks the GPU.
 """
 
@@ -15,10 +15,10 @@ from pathlib import Path
 import psutil
 
 from decoding.errors import ModelError, RoomError
-from decoding.models.catalogue import size
+from decoding.models.catalogue import format_bytes
 
 _CGROUPS = Path("/sys/fs/cgroup")
-_UNLIMITED = 2**60  # what version 1 says where there is no limit
+_UNLIMITED = 2**60  # version 1 reports no limit as a number like this
 _MAX_HEADER_BYTES = 100_000_000  # safetensors' own limit
 
 
@@ -30,8 +30,10 @@ _NO_MEMORY = ("allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDA error: out 
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says so. torch mostly says it in a RuntimeError's words: those of a CPU, of cuBLAS where its
-    workspace finds no room, of CUDA where a graph does not. A file that is mapped says it in an OSError's number.
+    """Whether an error means that memory ran out.
+
+    torch mostly raises a RuntimeError with a message: for a CPU, for the workspace of cuBLAS, for a CUDA graph. A
+    mapped file raises an OSError with the number ENOMEM.
     """
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
@@ -41,74 +43,75 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 _limit = _UNLIMITED
-"""What the operator lets this process have."""
+"""The operator's limit for this process, in bytes."""
 
 
 def limit_memory(most: int) -> None:
-    """Have this process count no more than so many bytes as its own."""
+    """Limit the memory of this process to `most` bytes; see `bytes_under_limit`."""
     global _limit
     _limit = most
 
 
 def resident_bytes() -> int:
-    """Bytes of memory that this process takes now, without those of files that it has mapped, as weights may be: the
-    system can take these back.
+    """Bytes of memory that this process takes now, without mapped files (weights, for one), which the system can
+    reclaim.
     """
     taken = psutil.Process().memory_info()
-    return int(taken.rss - getattr(taken, "shared", 0))  # which Linux alone tells
+    return int(taken.rss - getattr(taken, "shared", 0))  # only Linux reports it
 
 
 def free_memory() -> int:
-    """Bytes of memory that a model may take: what the system has to give, and what a container lets us have."""
+    """Bytes of memory that a model may take: what the system has available, at most what a container allows."""
     return max(0, min([psutil.virtual_memory().available, *(most - taken for most, taken in _cgroups())]))
 
 
-def left_to_us() -> int:
-    """Bytes that this process may grow by, where the operator has set a limit."""
+def bytes_under_limit() -> int:
+    """Bytes that this process may grow by; very large if the operator has set no limit."""
     return max(0, _limit - resident_bytes()) if _limit < _UNLIMITED else _UNLIMITED
 
 
 def total_memory() -> int:
-    """Bytes of memory that this machine has, or that a container lets us have of it."""
+    """Bytes of memory of this machine, or of the container if that allows less."""
     return min([psutil.virtual_memory().total, *(most for most, _ in _cgroups())])
 
 
 def free_disk(folder: Path) -> int:
-    """Bytes free where `folder` is, or will be."""
+    """Bytes free on the disk of `folder`, which need not exist yet."""
     there = next(path for path in (folder, *folder.parents) if path.exists())
     return shutil.disk_usage(there).free
 
 
 def check_disk(model: str, needed: int, folder: Path) -> None:
-    """Raises ModelError where `needed` bytes have no room in `folder`."""
+    """Raises ModelError if `needed` bytes do not fit on the disk of `folder`."""
     if (free := free_disk(folder)) < needed:
         raise ModelError(
-            f"{model} needs {size(needed)} on the disk of {folder}, where {size(free)} is free. Free some, or set "
-            "HF_HOME to a folder on a larger disk."
+            f"{model} needs {format_bytes(needed)} on the disk of {folder}, where {format_bytes(free)} is free. Free "
+            "some, or set HF_HOME to a folder on a larger disk."
         )
 
 
 def check_memory(model: str, needed: int, free: int, *, where: str, dtype: str) -> None:
-    """Raises RoomError where `needed` bytes are more than are `free`."""
+    """Raises RoomError if `needed` bytes are more than `free` ones. `where` names the memory in the sentence."""
     if needed > free:
         raise RoomError(
-            f"{model} needs {size(needed)} of {where} in {dtype}, and {size(free)} is free. Choose a smaller model, or "
-            "free some memory."
+            f"{model} needs {format_bytes(needed)} of {where} in {dtype}, and {format_bytes(free)} is free. Choose "
+            "a smaller model, or free some memory."
         )
 
 
-def parameters_in(folder: Path) -> int:
-    """The number of parameters in the files that a folder's model is loaded from, read from their headers; 0 where
-    those cannot be read. The same weights in another format, an adapter and what else lies beside them do not count.
+def count_parameters(folder: Path) -> int:
+    """The number of parameters in the safetensors that a folder's model is loaded from; 0 if they cannot be read.
+
+    Reads headers only. Other files (another format, an adapter) do not count.
     """
     try:
-        return sum(_parameters(path, loaded) for path, loaded in _weights(folder))
+        return sum(_count_in_file(path, loaded) for path, loaded in _weight_files(folder))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return 0  # the loader says what is wrong with them
+        return 0  # the loader reports what is wrong
 
 
-def _weights(folder: Path) -> list[tuple[Path, frozenset[str] | None]]:
-    """The files that are loaded, each with the names of its tensors that are (None: all of them)."""
+def _weight_files(folder: Path) -> list[tuple[Path, frozenset[str] | None]]:
+    """The files that are loaded, each with the names of the tensors that are loaded from it (None: all)."""
     if (whole := folder / "model.safetensors").exists():
         return [(whole, None)]
     if not (index := folder / "model.safetensors.index.json").exists():
@@ -119,7 +122,7 @@ def _weights(folder: Path) -> list[tuple[Path, frozenset[str] | None]]:
     return [(folder / file, frozenset(tensors)) for file, tensors in files.items()]
 
 
-def _parameters(file: Path, loaded: frozenset[str] | None) -> int:
+def _count_in_file(file: Path, loaded: frozenset[str] | None) -> int:
     # A file of safetensors begins with the length of its header, and the header is JSON.
     with file.open("rb") as opened:
         length = int.from_bytes(opened.read(8), "little")
@@ -132,8 +135,8 @@ def _parameters(file: Path, loaded: frozenset[str] | None) -> int:
 
 
 def _cgroups() -> Iterator[tuple[int, int]]:
-    """Bytes allowed and bytes taken in each control group that this process is in, of either version. What the kernel
-    can take back, as files that were read, is not counted as taken.
+    """Bytes allowed and bytes used in each control group of this process, in version 1 or 2. Memory that the kernel can
+    reclaim, such as cached files, does not count as used.
     """
     if sys.platform != "linux":
         return
@@ -144,7 +147,7 @@ def _cgroups() -> Iterator[tuple[int, int]]:
     for folder in _cgroup_folders():
         for limit, used, cache in files:
             try:
-                most = int((folder / limit).read_text())  # "max", where there is none, is no number
+                most = int((folder / limit).read_text())  # "max" (no limit) is no number
                 taken = int((folder / used).read_text())
                 lines = (folder / "memory.stat").read_text().splitlines()
             except (OSError, ValueError):
@@ -155,7 +158,7 @@ def _cgroups() -> Iterator[tuple[int, int]]:
 
 
 def _cgroup_folders() -> Iterator[Path]:
-    """This process's control group and those around it; in a container, its own is the root."""
+    """The folders of this process's control group and its parents; in a container, its own is the root."""
     try:
         lines = Path("/proc/self/cgroup").read_text().splitlines()
     except OSError:

@@ -1,7 +1,7 @@
-"""Files of safetensors: which tensors they have, and where.
+"""Reads safetensors files: which tensors they have, and where.
 
-Owns the reading of their headers, every figure of which is held against the file's size. Knows no model family and no
-torch. Raises ValueError and OSError, whatever is wrong.
+Owns the reading of headers, whose figures are all checked against the size of the file. Knows no model family and no
+torch. Raises ValueError and OSError for every fault.
 """
 
 import json
@@ -16,7 +16,7 @@ from decoding.models.gguf_blocks import Floats
 
 _MAX_HEADER_BYTES = 100_000_000  # safetensors' own limit
 WIDTHS = {"F32": 4, "F16": 2, "BF16": 2}
-"""Bytes of a value of the dtypes that are read here."""
+"""Bytes per value of the dtypes that are supported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class StoredTensor:
     """From the beginning of the file."""
 
     def read(self) -> Floats:
-        """The values in float32."""
+        """The values, in the shape of the tensor, float32. Raises ValueError or OSError if they are not there."""
         width = WIDTHS[self.dtype]
         raw = np.fromfile(self.file, np.uint8, prod(self.shape) * width, offset=self.offset)
         if len(raw) != prod(self.shape) * width:
@@ -41,7 +41,9 @@ class StoredTensor:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The one file of a folder's weights, or the shards that its index names."""
+    """The file of a folder's weights, or the shards that its index names. Raises ValueError for names outside the
+    folder.
+    """
     if (single := folder / "model.safetensors").exists():
         return [single]
     index = json.loads((folder / "model.safetensors.index.json").read_text("utf-8"))
@@ -52,7 +54,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def read_headers(files: list[Path]) -> dict[str, StoredTensor]:
-    """Every tensor of the files by its name."""
+    """The tensors of all files by name. Raises ValueError for a damaged header or a name that occurs twice."""
     found: dict[str, StoredTensor] = {}
     for file in files:
         header, start, size = _header(file)

@@ -1,6 +1,6 @@
-"""Where a model's weights are: a folder of safetensors as the Hub has them, or one GGUF file.
+"""Finds a model's weights on this machine: a folder of safetensors, or one GGUF file.
 
-Owns the way from a name to a path on this machine. Knows no engine, no torch and no transformers.
+Owns the way from a model's name to a path. Knows no engine, no torch and no transformers.
 """
 
 import os
@@ -10,22 +10,22 @@ from pathlib import Path
 
 from decoding.errors import ModelError, RequestError
 from decoding.models.catalogue import CATALOGUE, Entry
-from decoding.models.checksums import unchanged
+from decoding.models.checksums import verifying_checksums
 from decoding.models.starter import MODEL_FILE, STARTER_ID, Report, ensure_starter, no_report
 
 GGUF = ".gguf"
 ADAPTER = "adapter_config.json"
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
-Fits = Callable[[Path, int], None]
-"""See `decoding.models.hub.Fits`."""
+CheckFits = Callable[[Path, int], None]
+"""See `decoding.models.hub.CheckFits`."""
 _CHANGED = "The starter model on this disk was changed: {file} is not as it was written. Press Run to fetch it again."
 
 
 def entry_of(model: str) -> Entry:
-    """The entry of a name of the catalogue, of a local folder, or of a GGUF file. Raises RequestError."""
+    """The entry of a name of the catalogue, a local folder or a GGUF file. Raises RequestError for any other name."""
     if entry := CATALOGUE.get(model):
         return entry
-    path = os.path.expanduser(model)  # these never raise, unlike Path's
+    path = os.path.expanduser(model)  # unlike those of Path, these functions never raise
     holds_model = any(os.path.isfile(os.path.join(path, name)) for name in ("config.json", ADAPTER))
     if holds_model or (is_gguf(path) and os.path.isfile(path)):
         return Entry(model)
@@ -36,16 +36,18 @@ def entry_of(model: str) -> Entry:
     )
 
 
-def find_source(entry: Entry, report: Report = no_report, fits: Fits | None = None) -> Path:
-    """Where a model's weights are, a folder or a GGUF file, once they are here; those of the Hub are fetched where it
-    `fits`. Raises ModelError where they cannot be had.
+def find_source(entry: Entry, report: Report = no_report, check_fits: CheckFits | None = None) -> Path:
+    """The path of a model's weights, a folder or a GGUF file, fetched from the Hub first if need be.
+
+    `check_fits` may refuse the model before its weights are fetched. Raises ModelError if the weights cannot be found
+    or fetched, and what `check_fits` raises.
     """
     if entry.name == STARTER_ID:
         return ensure_starter(report) / MODEL_FILE
     if entry.repository:
-        from decoding.models import hub  # here: its library takes half a second to import
+        from decoding.models import hub  # imported here: its library takes half a second
 
-        return hub.fetch(entry, report, fits)
+        return hub.fetch(entry, report, check_fits)
     path = Path(os.path.expanduser(entry.name)).resolve()
     if (path / ADAPTER).exists() and not any((path / name).exists() for name in _WEIGHTS):
         raise ModelError(
@@ -56,7 +58,7 @@ def find_source(entry: Entry, report: Report = no_report, fits: Fits | None = No
 
 
 def adapter_note(path: Path) -> str:
-    """What there is to say of an adapter that lies beside a model; "" where there is none."""
+    """A note about an adapter beside a model, which is not applied; "" if there is none."""
     return f"the adapter beside it ({ADAPTER}) is not applied" if (path / ADAPTER).exists() else ""
 
 
@@ -65,17 +67,19 @@ def is_gguf(path: str | Path) -> bool:
 
 
 def holds_gguf(entry: Entry) -> bool:
-    """Whether a model's weights are a GGUF file."""
+    """Whether the weights of a model are a GGUF file."""
     return entry.name == STARTER_ID or is_gguf(entry.file if entry.repository else entry.name)
 
 
 def revision_of(entry: Entry, path: Path) -> str:
-    """The commit that the Hub's files are of, or the starter's own."""
+    """The commit of files from the Hub, or the starter's version."""
     if entry.name == STARTER_ID or not entry.repository:
         return entry.revision
     return path.parents[entry.file.count("/")].name if entry.file else path.name
 
 
-def held_to_sums(entry: Entry, path: Path) -> AbstractContextManager[None]:
-    """Raises ModelError after what is done within, where the starter's files are not as they were written."""
-    return unchanged(path.parent, _CHANGED) if entry.name == STARTER_ID else nullcontext()
+def verifying_source(entry: Entry, path: Path) -> AbstractContextManager[None]:
+    """Check the starter's files against their checksums while the body of the `with` statement loads them; other models
+    have none. Raises ModelError at its end if a file was changed.
+    """
+    return verifying_checksums(path.parent, _CHANGED) if entry.name == STARTER_ID else nullcontext()

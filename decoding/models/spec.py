@@ -1,7 +1,7 @@
-"""The facts of a model's shape, in one record that every engine shares.
+"""The model spec: the facts of a model's shape, in one record that all engines share.
 
-Owns the record and how it is kept as JSON. Knows no file format (`spec_config` and `spec_gguf` make it from theirs), no
-weights and no engine.
+Owns the record and its JSON. Knows no file format (`spec_config` and `spec_gguf` read theirs), no weights and no
+engine.
 """
 
 import json
@@ -10,12 +10,12 @@ from typing import Any, Literal
 
 Activation = Literal["silu", "gelu", "gelu_tanh"]
 MAX_CONTEXT = 2**18
-"""No more positions are prepared, whatever a file says: the longest prompt and a run's steps need fewer."""
+"""At most this many positions are prepared, whatever a file states: the longest prompt and a run's steps need fewer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Llama3Scaling:
-    """How Llama 3 stretches its rotary embedding over a longer context: slow frequencies are divided by `factor`."""
+    """Llama 3's scaling of its rotary embedding for a longer context: low frequencies are divided by `factor`."""
 
     factor: float
     low_frequency_factor: float
@@ -25,21 +25,21 @@ class Llama3Scaling:
 
 @dataclass(frozen=True, slots=True)
 class Rope:
-    """A rotary embedding: its base, and how many values of a head it turns."""
+    """A rotary embedding: its base, and the number of values of a head that it rotates."""
 
     base: float
     width: int
     linear_factor: float = 1.0
-    """Positions are divided by it."""
+    """Positions are divided by this factor."""
     llama3: Llama3Scaling | None = None
     divisors: tuple[float, ...] = ()
-    """Each frequency is divided by its own, where a file has them."""
+    """One divisor for each frequency, for files that store them."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
     family: str
-    """The name of its architecture: a module of `decoding.engines.onnx.architecture`."""
+    """The name of the architecture: a module of `decoding.engines.onnx.architecture`."""
     layers: int
     width: int
     heads: int
@@ -51,26 +51,26 @@ class ModelSpec:
     norm_epsilon: float
     activation: Activation
     attention_scale: float
-    """Scores are multiplied by it before the softmax."""
+    """Attention scores are multiplied by this before the softmax."""
     tied_head: bool
-    """Whether the head is the embedding again."""
+    """Whether the output head shares the weights of the embedding."""
     end_ids: frozenset[int]
     beginning_id: int | None
     stored: str
-    """How the weights lie in their files: "float32", "bfloat16", "Q4_K, Q6_K"."""
+    """The types of the stored weights: "float32", "bfloat16", "Q4_K, Q6_K"."""
     description: str
     """For the page's header: "four-bit weights, computed in float32"."""
     ropes: tuple[Rope, ...] = ()
-    """One for each kind of layer; none where positions are learned."""
+    """One for each kind of layer; empty if positions are learned."""
     rope_of_layer: tuple[int, ...] = ()
     windows: tuple[int, ...] = ()
-    """Of each layer: how many positions it attends to, its own included; 0 for all of them."""
+    """For each layer, the number of positions it attends to, including its own; 0 for all."""
     qkv_bias: bool = False
     output_bias: bool = False
-    """Of the attention's last product."""
+    """Whether the attention's output projection has a bias."""
     mlp_bias: bool = False
     head_norms: bool = False
-    """Whether queries and keys are normed, each head by itself."""
+    """Whether each head of queries and keys has a norm."""
     parallel_residual: bool = False
     embedding_scale: float = 1.0
 
@@ -79,7 +79,7 @@ class ModelSpec:
 
     @property
     def parameters(self) -> int:
-        """How many there are, but for norms and biases."""
+        """The number of parameters, without norms and biases."""
         attention = self.head_width * (2 * self.heads + 2 * self.kv_heads)
         layer = self.width * (attention + self.mlp_width * (2 if self.family in ("gpt2", "gpt_neox") else 3))
         return self.layers * layer + self.vocabulary_size * self.width * (1 if self.tied_head else 2)
@@ -89,7 +89,7 @@ class ModelSpec:
 
     @classmethod
     def from_json(cls, text: str) -> "ModelSpec":
-        """Raises ValueError, KeyError or TypeError for what is no such record."""
+        """Parse `to_json`'s text. Raises ValueError, KeyError or TypeError for any other text."""
         said: dict[str, Any] = json.loads(text)
         if said.keys() != {field.name for field in fields(cls)}:
             raise ValueError("another version's record")
@@ -107,6 +107,6 @@ def _llama3(said: dict[str, Any] | None) -> Llama3Scaling | None:
 
 
 class NoGraphError(Exception):
-    """A model that this program writes no graph of, and why: it is computed by transformers. For the log, and for the
-    page's header in few words.
+    """A model for which this program writes no graph, so transformers computes it. The message completes "because …"
+    for the log.
     """

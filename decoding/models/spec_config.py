@@ -1,7 +1,7 @@
-"""A model's facts from its config.json and generation_config.json, without transformers.
+"""Reads a model's spec from its config.json and generation_config.json, without transformers.
 
-Owns the fields that each family's configuration may have, and what they must say for a graph to be written: a field
-that is not known here and says anything refuses the graph, and the model goes through transformers. Knows no weights.
+Owns the fields of each family's configuration and the values for which a graph can be written. An unknown field with a
+value refuses the graph, and transformers computes the model. Knows no weights.
 """
 
 import json
@@ -15,8 +15,8 @@ from decoding.models.spec import MAX_CONTEXT, ModelSpec, NoGraphError
 
 
 def spec_of_config(folder: Path, stored: str) -> ModelSpec:
-    """The facts of a folder's model, whose weights are `stored` as float32, bfloat16 or float16. Raises NoGraphError
-    where any of them is not one that a graph is written for.
+    """The spec of a folder's model, whose weights are `stored` as float32, bfloat16 or float16. Raises NoGraphError for
+    a model for which no graph can be written.
     """
     try:
         said = json.loads((folder / "config.json").read_text("utf-8"))
@@ -33,7 +33,7 @@ def spec_of_config(folder: Path, stored: str) -> ModelSpec:
         raise NoGraphError(f"it is no {name}")
     facts = read(config) | {"vocabulary_size": config.count("vocab_size")}
     facts["context_length"] = min(facts["context_length"], MAX_CONTEXT)
-    config.check_all_known()
+    config.check_no_unknown_fields()
     description = "float32" if stored == "float32" else f"{stored} weights, computed in float32"
     return ModelSpec(
         **facts,
@@ -45,7 +45,7 @@ def spec_of_config(folder: Path, stored: str) -> ModelSpec:
 
 
 def _end_ids(folder: Path, said: dict[str, Any]) -> frozenset[int]:
-    """What generation_config.json says, where there is one."""
+    """The end-of-text ids, from generation_config.json if it exists, else from config.json."""
     settings = said
     if (path := folder / "generation_config.json").exists():
         try:
@@ -57,14 +57,14 @@ def _end_ids(folder: Path, said: dict[str, Any]) -> frozenset[int]:
     found = found if isinstance(found, list) else [] if found is None else [found]
     if not all(type(one) is int for one in found):
         raise NoGraphError("its eos_token_id is no number")
-    return frozenset(one for one in found if one >= 0)  # −1 means none
+    return frozenset(one for one in found if one >= 0)  # −1 stands for none
 
 
 # Families
 
 
 def _common(config: Config, *, shares_keys: bool = True) -> dict[str, Any]:
-    """What Llama's relatives all say. `shares_keys`: the number of heads of keys must be said."""
+    """The fields that all relatives of Llama share. With `shares_keys` the number of key heads is required."""
     width, heads, layers = (config.count(f) for f in ("hidden_size", "num_attention_heads", "num_hidden_layers"))
     kv_heads = config.count("num_key_value_heads", None if shares_keys else heads)
     head_width = config.count("head_dim", width // heads)
@@ -99,8 +99,8 @@ def _llama(config: Config) -> dict[str, Any]:
 
 
 def _like_llama(config: Config, base: float | None = None) -> dict[str, Any]:
-    """Llama and its relatives, of which Llama alone need not say the base of its rotary embedding."""
-    config.needs(hidden_act="silu")
+    """Llama and its relatives. Only Llama may leave out the base of its rotary embedding."""
+    config.require(hidden_act="silu")
     facts = _common(config, shares_keys=not base) | {"family": "llama", "activation": "silu"}
     bias = config.flag("attention_bias", False)
     mlp_bias, tied = config.flag("mlp_bias", False), config.flag("tie_word_embeddings", False)
@@ -109,21 +109,21 @@ def _like_llama(config: Config, base: float | None = None) -> dict[str, Any]:
 
 
 def _mistral(config: Config) -> dict[str, Any]:
-    config.needs(attention_bias=False, mlp_bias=False)
+    config.require(attention_bias=False, mlp_bias=False)
     facts = _like_llama(config)
     window = config.count("sliding_window") if config.get("sliding_window") else 0
     return facts | {"windows": (window,) * facts["layers"] if window else ()}
 
 
 def _qwen2(config: Config) -> dict[str, Any]:
-    config.needs(attention_bias=False, mlp_bias=False)
+    config.require(attention_bias=False, mlp_bias=False)
     facts = _like_llama(config)
     return facts | {"qkv_bias": True, "windows": _qwen_windows(config, facts["layers"])}
 
 
 def _qwen3(config: Config) -> dict[str, Any]:
-    config.needs(mlp_bias=False)
-    config.count("head_dim")  # 128 where it is not said, whatever the width
+    config.require(mlp_bias=False)
+    config.count("head_dim")  # required: the default is 128, whatever the width
     facts = _like_llama(config)
     return facts | {"head_norms": True, "windows": _qwen_windows(config, facts["layers"])}
 
@@ -137,8 +137,8 @@ def _qwen_windows(config: Config, layers: int) -> tuple[int, ...]:
 
 
 def _gemma3(config: Config) -> dict[str, Any]:
-    config.needs(attention_bias=False, final_logit_softcapping=None, attn_logit_softcapping=None)
-    config.needs(use_bidirectional_attention=False)
+    config.require(attention_bias=False, final_logit_softcapping=None, attn_logit_softcapping=None)
+    config.require(use_bidirectional_attention=False)
     config.count("head_dim")
     facts = _common(config) | {"family": "gemma3", "activation": config.activation("hidden_activation", "gelu_tanh")}
     layers, pattern = facts["layers"], config.get("sliding_window_pattern", config.get("_sliding_window_pattern", 6))
@@ -164,7 +164,7 @@ def _gemma3(config: Config) -> dict[str, Any]:
 
 
 def _gpt2(config: Config) -> dict[str, Any]:
-    config.needs(scale_attn_weights=True, scale_attn_by_inverse_layer_idx=False, add_cross_attention=False)
+    config.require(scale_attn_weights=True, scale_attn_by_inverse_layer_idx=False, add_cross_attention=False)
     config.get("reorder_and_upcast_attn")  # another order of the same arithmetic
     width, heads, layers = (config.count(name) for name in ("n_embd", "n_head", "n_layer"))
     return {

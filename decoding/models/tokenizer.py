@@ -1,7 +1,7 @@
-"""A model's tokenizer: its repository's own tokenizer.json, read as it stands by the library that wrote it.
+"""A model's tokenizer: its repository's own tokenizer.json, read by the library that wrote it.
 
-Owns what a prompt's ids are, and what ids read as. transformers makes a tokenizer anew from its class and loses what
-only the file says, so it is asked only where there is no such file; and without it nothing here needs torch.
+Owns the ids of a prompt and the text of ids. transformers rebuilds a tokenizer from its class and loses what only the
+file says, so it is used only if there is no such file. Nothing here needs torch.
 """
 
 import json
@@ -14,40 +14,43 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tokenizers import AddedToken, Tokenizer
 
-FILE, CONFIG = "tokenizer.json", "tokenizer_config.json"
+TOKENIZER_FILE, CONFIG = "tokenizer.json", "tokenizer_config.json"
 
 
 class FileTokenizer:
-    """Keeps `decoding.record.tokens.Tokenizer`, over the `tokenizers` library.
+    """A `decoding.record.tokens.Tokenizer` over the `tokenizers` library. Thread-safe.
 
-    `bos_token_id` is the beginning-of-text token that the repository names, None where it names none; with `begins` a
-    prompt has it in front although the file itself puts none there.
+    `bos_token_id` is the repository's beginning-of-text token, None if it names none. With `adds_beginning` every
+    prompt starts with that token, although the file itself adds none. `is_byte_level` says that each token stands for
+    fixed bytes.
     """
 
-    def __init__(self, tokenizer: "Tokenizer", bos_token_id: int | None = None, *, begins: bool = False) -> None:
+    def __init__(
+        self, tokenizer: "Tokenizer", bos_token_id: int | None = None, *, adds_beginning: bool = False
+    ) -> None:
         tokenizer.no_truncation()
         tokenizer.no_padding()
         self._tokenizer = tokenizer
         self.bos_token_id = bos_token_id
-        self._first = [bos_token_id] if begins and bos_token_id is not None else []
+        self._first = [bos_token_id] if adds_beginning and bos_token_id is not None else []
         self._added = {token_id: token.content for token_id, token in tokenizer.get_added_tokens_decoder().items()}
-        self.spells_bytes = _spells_bytes(tokenizer)
+        self.is_byte_level = _is_byte_level(tokenizer)
 
     def __call__(self, text: str, *, add_special_tokens: bool = True) -> dict[str, list[int]]:
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=add_special_tokens).ids
         return {"input_ids": [*self._first, *ids] if add_special_tokens else ids}
 
     def encode_within(self, text: str) -> list[int]:
-        """Ids of a text that goes on from another: nothing is put in front of it, no space either."""
+        """Ids of a text that continues another one: nothing is added in front of it, not even a space."""
         ids: list[int] = self._within.encode(text, add_special_tokens=False).ids
         return ids
 
     def decode(self, token_ids: list[int], *, skip_special_tokens: bool, clean_up_tokenization_spaces: bool) -> str:
-        """`clean_up_tokenization_spaces` has to be False: nothing here takes spaces away."""
+        """The text of ids. `clean_up_tokenization_spaces` must be False: no spaces are removed here."""
         assert not clean_up_tokenization_spaces
-        if not self.spells_bytes or skip_special_tokens:
+        if not self.is_byte_level or skip_special_tokens:
             return str(self._tokenizer.decode(token_ids, skip_special_tokens=skip_special_tokens))
-        # The library takes the letters of an added token for bytes, and "café" for a broken character.
+        # The library would decode the letters of an added token as bytes, and turn "café" into a broken character.
         parts = []
         for is_added, run in groupby(token_ids, self._added.__contains__):
             ids = list(run)
@@ -60,7 +63,7 @@ class FileTokenizer:
 
     @cached_property
     def _within(self) -> "Tokenizer":
-        """The same tokenizer without the space that it puts in front of a text. Both share one vocabulary."""
+        """The same tokenizer, but it adds no space in front of a text. Both share one vocabulary."""
         from tokenizers import Tokenizer, normalizers, pre_tokenizers
 
         theirs = self._tokenizer
@@ -81,47 +84,51 @@ class FileTokenizer:
 
 
 def read_tokenizer(folder: Path) -> FileTokenizer:
-    """The tokenizer of a folder that has a tokenizer.json, read once as long as its files stay the same."""
-    written = [(folder / name).stat().st_mtime_ns if (folder / name).exists() else 0 for name in (FILE, CONFIG)]
+    """The tokenizer of a folder with a tokenizer.json, cached until the files change. Raises what the library
+    raises.
+    """
+    written = [
+        (folder / name).stat().st_mtime_ns if (folder / name).exists() else 0 for name in (TOKENIZER_FILE, CONFIG)
+    ]
     return _read(folder, *written)
 
 
 def tokenizer_of(made: Any) -> Any:
-    """A tokenizer that transformers made, as one of this module where it wraps the same library."""
+    """A tokenizer of transformers, as a `FileTokenizer` if it wraps the same library."""
     wrapped = getattr(made, "backend_tokenizer", None)
     return made if wrapped is None else FileTokenizer(wrapped, made.bos_token_id)
 
 
 @cache
 def _read(folder: Path, _file: int, _config: int) -> FileTokenizer:
-    from tokenizers import Tokenizer  # here: most of what imports this file makes no ids
+    from tokenizers import Tokenizer  # imported here: most users of this module make no ids
 
-    made = Tokenizer.from_file(str(folder / FILE))
-    names = _json(folder / CONFIG)
-    if "added_tokens_decoder" not in names:  # as files were written until 2023
-        names = names | _json(folder / "special_tokens_map.json")
-    _add_tokens(made, _said_tokens(folder, names), names)
-    first = _content(names.get("bos_token"))
+    made = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
+    names = _read_json(folder / CONFIG)
+    if "added_tokens_decoder" not in names:  # the format of files until 2023
+        names = names | _read_json(folder / "special_tokens_map.json")
+    _add_tokens(made, _declared_tokens(folder, names), names)
+    first = _token_text(names.get("bos_token"))
     beginning = None if first is None else made.token_to_id(first)
-    # Some repositories say it here alone, and the tokenizers of their time added it when they were loaded.
-    begins = names.get("add_bos_token") is True and beginning not in made.encode("").ids
-    return FileTokenizer(made, beginning, begins=begins)
+    # Some repositories declare it only here, and the tokenizers of their time added it on loading.
+    adds_beginning = names.get("add_bos_token") is True and beginning not in made.encode("").ids
+    return FileTokenizer(made, beginning, adds_beginning=adds_beginning)
 
 
-def _said_tokens(folder: Path, names: Mapping[str, Any]) -> "dict[int, AddedToken]":
-    """Tokens with their ids that stand beside tokenizer.json."""
+def _declared_tokens(folder: Path, names: Mapping[str, Any]) -> "dict[int, AddedToken]":
+    """Tokens and their ids that are declared in other files than tokenizer.json."""
     from tokenizers import AddedToken
 
     if "added_tokens_decoder" in names:
         said = names["added_tokens_decoder"].items()
         return {int(n): AddedToken(**{k: v for k, v in token.items() if k != "__type"}) for n, token in said}
-    special = {_content(value) for value in names.values() if isinstance(value, str | dict)}
-    legacy = _json(folder / "added_tokens.json").items()
+    special = {_token_text(value) for value in names.values() if isinstance(value, str | dict)}
+    legacy = _read_json(folder / "added_tokens.json").items()
     return {n: AddedToken(word, special=word in special, normalized=word not in special) for word, n in legacy}
 
 
 def _add_tokens(made: "Tokenizer", said: "Mapping[int, AddedToken]", names: Mapping[str, Any]) -> None:
-    """Add what transformers would add: tokens whose id is said, where they get that id, and all special ones."""
+    """Add what transformers would add: declared tokens that get their declared id, and all special tokens."""
     from tokenizers import AddedToken
 
     known = {token.content for token in made.get_added_tokens_decoder().values()}
@@ -139,22 +146,22 @@ def _special_words(names: Mapping[str, Any]) -> Iterator[str]:
         values: Iterable[Any] = [value] if name.endswith("_token") else []
         if name in ("additional_special_tokens", "extra_special_tokens"):
             values = value.values() if isinstance(value, dict) else value or []
-        yield from filter(None, map(_content, values))
+        yield from filter(None, map(_token_text, values))
 
 
-def _content(token: Any) -> str | None:
-    """A token's letters: it may be written as itself, or with what the library does with it."""
+def _token_text(token: Any) -> str | None:
+    """The text of a token, which is stored as a string or as an object with options."""
     token = token.get("content") if isinstance(token, dict) else token
     return token if isinstance(token, str) else None
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path) -> dict[str, Any]:
     found = json.loads(path.read_text("utf-8")) if path.exists() else {}
     return found if isinstance(found, dict) else {}
 
 
-def _spells_bytes(tokenizer: "Tokenizer") -> bool:
-    """Whether each token stands for bytes, which are the same wherever it stands."""
+def _is_byte_level(tokenizer: "Tokenizer") -> bool:
+    """Whether each token stands for fixed bytes, wherever it is in a text."""
     state = _state(tokenizer.decoder)
     kinds = {part["type"] for part in state.get("decoders", [state])} if state else set()
     return "ByteLevel" in kinds and kinds <= {"ByteLevel", "Fuse"}
@@ -170,7 +177,7 @@ def _from_state(part: Any, state: dict[str, Any]) -> Any:
 
 
 def _without_prefix(state: dict[str, Any]) -> dict[str, Any]:
-    """A normalizer or pre-tokenizer that puts nothing in front of a text; empty where nothing is left of it."""
+    """A normalizer or pre-tokenizer without the part that adds something in front of a text; {} if nothing is left."""
     kind = state.get("type")
     if kind == "Prepend":
         return {}

@@ -1,8 +1,8 @@
-"""A tokenizer held against its rule: a few hundred texts are read by another program, written for nothing else.
+"""Checks a converted tokenizer: an independent program encodes a few hundred texts by the same rule.
 
-Owns that program, in plain Python: words cut letter by letter, merges one after another, over the GGUF's own tokens. It
-shares no code and no pattern with `decoding.models.gguf_tokenizer`, so that both err alike in nothing. Slow, and used
-once, when a model is converted.
+Owns that program, in plain Python: words are cut letter by letter and merged pair by pair, over the GGUF file's own
+tokens. It shares no code and no pattern with `decoding.models.gguf_tokenizer`, so that the two do not share errors. It
+is slow, and runs once, when a model is converted.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -17,15 +17,15 @@ from decoding.models.gguf_tokenizer import (
     SPACE,
     Kind,
     Metadata,
-    begins,
+    adds_beginning,
     has_space_prefix,
     kinds_of,
     merges_of,
+    right_stripping_tokens,
     special_id,
-    strips_behind,
     tokens_of,
 )
-from decoding.models.word_cuts import CUTS, WHOLE_WORDS
+from decoding.models.pre_tokenizer_reference import CUTS, WHOLE_WORDS
 
 DIFFERS = (
     "The tokenizer that was made of this GGUF reads {text} as other ids than the file's own rule: it was not kept."
@@ -74,7 +74,7 @@ _FRAGMENTS = (
 
 
 def check_tokenizer(made: Tokenizer, metadata: Metadata) -> None:
-    """Raises ModelError where `made` reads one of `sample_texts` in another way than the rule that the file names."""
+    """Raises ModelError if `made` encodes one of `sample_texts` differently from the rule that the file names."""
     rule = rule_of(metadata)
     for text in sample_texts(metadata):
         if made.encode(text).ids != rule(text):
@@ -82,12 +82,12 @@ def check_tokenizer(made: Tokenizer, metadata: Metadata) -> None:
 
 
 def can_check(metadata: Metadata) -> bool:
-    """Whether there is a second program for the rule that the file names."""
+    """Whether the rule that the file names is implemented here."""
     return metadata.get("tokenizer.ggml.model") != "gpt2" or metadata.get("tokenizer.ggml.pre") in CUTS
 
 
 def sample_texts(metadata: Metadata) -> Iterator[str]:
-    """`TEXTS` texts of words, digits, code, spaces, scripts and special tokens, the same ones each time."""
+    """`TEXTS` texts of words, digits, code, spaces, scripts and special tokens; always the same ones."""
     words, kinds = tokens_of(metadata), kinds_of(metadata)
     special = [word for word, kind in zip(words, kinds, strict=True) if kind in (Kind.CONTROL, Kind.USER_DEFINED)]
     random = Random(0)
@@ -100,14 +100,16 @@ def sample_texts(metadata: Metadata) -> Iterator[str]:
 
 
 def rule_of(metadata: Metadata) -> Callable[[str], list[int]]:
-    """What reads a text by the rule that a GGUF names. Raises ModelError where that rule is not written here."""
+    """A function that encodes a text by the rule that a GGUF file names. Raises ModelError for a rule that is not
+    implemented here.
+    """
     words, kinds = tokens_of(metadata), kinds_of(metadata)
     ids = {word: token_id for token_id, word in enumerate(words)}
     found_first = (Kind.CONTROL, Kind.UNKNOWN, Kind.USER_DEFINED)
     special = {word for word, kind in zip(words, kinds, strict=True) if kind in found_first}
     readers = {"gpt2": _byte_level, "llama": _scored, "gemma4": _merged}
     read = readers[metadata["tokenizer.ggml.model"]](metadata, ids)
-    first, strips = special_id(metadata, "bos") if begins(metadata) else None, strips_behind(metadata)
+    first, strips = special_id(metadata, "bos") if adds_beginning(metadata) else None, right_stripping_tokens(metadata)
 
     def rule(text: str) -> list[int]:
         found = [] if first is None else [first]
@@ -119,7 +121,7 @@ def rule_of(metadata: Metadata) -> Callable[[str], list[int]]:
 
 
 def _cut_at(special: Collection[str], strips: Collection[str], text: str) -> Iterator[str]:
-    """The special tokens of a text, the longest where two begin together, and what lies between them."""
+    """Split a text into its special tokens, the longest at each place, and what is between them."""
     lengths = sorted({len(word) for word in special}, reverse=True)
     start = place = 0
     while place < len(text):
@@ -157,7 +159,7 @@ def _byte_level(metadata: Metadata, ids: Mapping[str, int]) -> Callable[[str], l
 
 
 def _scored(metadata: Metadata, ids: Mapping[str, int]) -> Callable[[str], list[int]]:
-    """SentencePiece's: of all neighbours the two are merged whose token has the best score, until none has one."""
+    """SentencePiece: merge the neighbours whose token has the best score, until no pair is a token."""
     scores, has_prefix, kinds = metadata["tokenizer.ggml.scores"], has_space_prefix(metadata), kinds_of(metadata)
     score = {word: scores[n] for word, n in ids.items() if kinds[n] in (Kind.NORMAL, Kind.UNUSED)}
 
@@ -175,7 +177,7 @@ def _scored(metadata: Metadata, ids: Mapping[str, int]) -> Callable[[str], list[
 
 
 def _merged(metadata: Metadata, ids: Mapping[str, int]) -> Callable[[str], list[int]]:
-    """Gemma 4's: merges over whole lines, in which a space is a letter too."""
+    """Gemma 4: merges over whole lines, in which a space is a letter too."""
     ranks = {pair: n for n, pair in enumerate(merges_of(metadata))}
 
     def read(text: str) -> list[int]:
@@ -190,7 +192,7 @@ def _or_bytes(piece: str, ids: Mapping[str, int]) -> list[int]:
 
 
 def _merge(pieces: list[str], ranks: Mapping[tuple[str, str], int]) -> list[str]:
-    """Byte pair encoding: the neighbours of the lowest rank are merged, the left ones first, until no pair has one."""
+    """Byte pair encoding: merge the leftmost pair of the lowest rank, until no pair has a rank."""
     while len(pieces) > 1:
         pairs = list(pairwise(pieces))
         place = min(range(len(pairs)), key=lambda n: ranks.get(pairs[n], len(ranks)))
@@ -202,7 +204,7 @@ def _merge(pieces: list[str], ranks: Mapping[tuple[str, str], int]) -> list[str]
 
 @cache
 def _letters_of_bytes() -> list[str]:
-    """GPT-2's letter for each byte: itself where it prints in Latin-1, the others from U+0100 on."""
+    """GPT-2's letter for each byte: the byte itself if it is printable in Latin-1, else one from U+0100 on."""
     spare = iter(range(0x100, 0x200))
     prints = [33 <= byte <= 126 or (161 <= byte <= 255 and byte != 173) for byte in range(256)]
     return [chr(byte) if prints[byte] else chr(next(spare)) for byte in range(256)]

@@ -28,7 +28,7 @@ Update = dict[str, str]
 choices that there may be, and under "loads" whether a load is waited for.
 """
 
-_LOOK_SECONDS = 0.2
+_POLL_SECONDS = 0.2
 _BUTTONS_JS = "(running) => [!running, running].map((interactive) => ({ __type__: 'update', interactive }))"
 _BUSY_JS = f"() => ({_BUTTONS_JS})(true)"
 _FAULT = "Something went wrong on the server. Press Run to try again."
@@ -107,7 +107,7 @@ def connect(page: gr.Blocks, w: Widgets, registry: ModelRegistry, health: Health
         while not future.done():
             if (message := registry.progress(first)) != said:
                 yield _value({"notice": (said := message), "loads": "yes"})
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_POLL_SECONDS)
         try:
             yield _value(ready(future.result()))
         except GreedyscopeError as error:

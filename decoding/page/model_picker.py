@@ -12,7 +12,7 @@ from typing import Any
 
 import gradio as gr
 
-from decoding.models.catalogue import CATALOGUE, Entry, facts
+from decoding.models.catalogue import CATALOGUE, Entry, describe_models
 from decoding.page.layout import Widgets
 from decoding.serving.model_registry import ModelRegistry
 
@@ -56,6 +56,6 @@ def offer_models(page: gr.Blocks, w: Widgets, registry: ModelRegistry) -> None:
         event(None, [offers], [w.model], js=_OFFER_JS, api_visibility="private")
     # What was said of another model does not stand beside the one that a person chooses now.
     w.model.input(None, None, None, js=_FORGET_JS, api_visibility="private")
-    lines = json.dumps(facts([CATALOGUE.get(name) or Entry(name) for name in registry.names]))
+    lines = json.dumps(describe_models([CATALOGUE.get(name) or Entry(name) for name in registry.names]))
     for event in (page.load, w.model.change):
         event(None, [w.model], None, js=f"(name) => ({_FACTS_JS})({lines}[name] ?? '')")

@@ -72,7 +72,7 @@ class Vocabulary:
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
         self._known: dict[int, Token] = {}
-        self._is_plain = bool(getattr(tokenizer, "spells_bytes", False))  # tokens look the same wherever they stand
+        self._is_plain = bool(getattr(tokenizer, "is_byte_level", False))  # tokens look the same wherever they stand
 
     def encode(self, prompt: str, *, add_special_tokens: bool = True) -> list[int]:
         """Ids exactly as the tokenizer makes them by default: special tokens added and recognised, nothing trimmed."""

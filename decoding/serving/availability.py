@@ -13,7 +13,7 @@ from pathlib import Path
 from huggingface_hub import constants
 
 from decoding.models import hub, starter
-from decoding.models.catalogue import Entry, millions, size
+from decoding.models.catalogue import Entry, format_bytes, format_count
 from decoding.models.resources import free_disk, total_memory
 from decoding.serving.model_registry import ModelOffer, OfferLister
 
@@ -36,12 +36,12 @@ def local_offers(entries: Sequence[Entry], *, dtype: str) -> OfferLister:
             try:
                 if time.monotonic() - asked >= ASK_AGAIN_SECONDS:
                     asked = time.monotonic()
-                    answer = hub.reachable()
+                    answer = hub.is_reachable()
             finally:
                 lock.release()
         return bool(answer)
 
-    return lambda ready: [_offer(hub.learned(entry), entry.name in ready, dtype, online) for entry in entries]
+    return lambda ready: [_offer(hub.with_known_size(entry), entry.name in ready, dtype, online) for entry in entries]
 
 
 def remote_offers(entries: Sequence[Entry]) -> OfferLister:
@@ -57,7 +57,7 @@ def _offer(entry: Entry, ready: bool, dtype: str, online: Callable[[], bool]) ->
 
 
 def _label(entry: Entry, state: str) -> str:
-    parts = [entry.name, millions(entry.parameters) if entry.parameters else "", state]
+    parts = [entry.name, format_count(entry.parameters) if entry.parameters else "", state]
     return " · ".join(filter(None, parts))
 
 
@@ -66,15 +66,15 @@ def _state_of(entry: Entry, dtype: str, online: Callable[[], bool]) -> tuple[str
     # "auto" falls back to bfloat16, so that is the least it needs.
     needed = entry.memory_needed("bfloat16" if dtype == "auto" else dtype)
     if needed > (there := total_memory()):
-        return "", f"needs {size(needed)} of memory, there is {size(there)}"
+        return "", f"needs {format_bytes(needed)} of memory, there is {format_bytes(there)}"
     if _is_here(entry):
         return "on disk", ""
     if entry.repository and not online():
         return "", "not on disk, and no network"
     folder = Path(constants.HF_HUB_CACHE) if entry.repository else starter.cache_folder()
     if entry.download_bytes > (free := free_disk(folder)):
-        return "", f"needs {size(entry.download_bytes)} of disk, {size(free)} is free"
-    return f"{size(entry.download_bytes)} to fetch" if entry.download_bytes else "to be fetched", ""
+        return "", f"needs {format_bytes(entry.download_bytes)} of disk, {format_bytes(free)} is free"
+    return f"{format_bytes(entry.download_bytes)} to fetch" if entry.download_bytes else "to be fetched", ""
 
 
 def _is_here(entry: Entry) -> bool:

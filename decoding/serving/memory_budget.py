@@ -15,7 +15,7 @@ from types import TracebackType
 
 from decoding.cancellation import raise_if_cancelled
 from decoding.errors import RequestError
-from decoding.models.catalogue import size
+from decoding.models.catalogue import format_bytes
 
 POLL_SECONDS = 0.2
 """How often work that waits for memory checks whether its visitor has left."""
@@ -117,15 +117,16 @@ class MemoryBudget:
         while True:
             if needed > self.bytes_per_request:
                 raise RequestError(
-                    f"This needs {size(needed)} of memory at its longest, and the server gives one visitor "
-                    f"{size(self.bytes_per_request)}. Take a shorter prompt, fewer steps, fewer choices or fewer beams."
+                    f"This needs {format_bytes(needed)} of memory at its longest, and the server gives one visitor "
+                    f"{format_bytes(self.bytes_per_request)}. Take a shorter prompt, fewer steps, fewer choices or "
+                    "fewer beams."
                 )
             if taken := self.reserve(needed):
                 return taken
             raise_if_cancelled()
             if not waits:
                 waits = True
-                yield f"Your run waits for {size(needed)} of memory that others use. It begins by itself."
+                yield f"Your run waits for {format_bytes(needed)} of memory that others use. It begins by itself."
             with self._changed:
                 self._changed.wait(POLL_SECONDS)
 

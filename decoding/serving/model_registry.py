@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from decoding.cancellation import WorkCancelledError, raise_if_cancelled
 from decoding.engines import Engine
 from decoding.errors import GreedyscopeError, ModelError, RequestError, RoomError
-from decoding.models.catalogue import size
+from decoding.models.catalogue import format_bytes
 from decoding.models.resources import DID_NOT_FIT, is_out_of_memory
 from decoding.serving.loaded_models import LoadedModels
 from decoding.serving.memory_budget import MemoryBudget
@@ -218,8 +218,9 @@ class ModelRegistry:
         reservation = self.memory.reserve_for_model(estimated)
         if reservation is None:
             raise RoomError(
-                f"{name} needs {size(estimated)} of memory, and {size(self.memory.bytes_for_requests)} of the server's "
-                f"{size(self.memory.total)} is free. Choose a smaller model."
+                f"{name} needs {format_bytes(estimated)} of memory, and "
+                f"{format_bytes(self.memory.bytes_for_requests)} of the server's "
+                f"{format_bytes(self.memory.total)} is free. Choose a smaller model."
             )
         try:
             engine = self._loader(name, report)

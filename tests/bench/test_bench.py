@@ -159,7 +159,7 @@ def test_the_limit_reads_as_many_bytes_as_the_weights_have(tiny_folder: TinyFold
 
 def test_a_read_of_a_part_counts_for_all(tiny_folder: TinyFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     network = reference_of(load_endless(str(tiny_folder("llama")), device="cpu", dtype="auto"))
-    monkeypatch.setattr("decoding.bench.limit.free_on", lambda _: weight_bytes(network) // 2)
+    monkeypatch.setattr("decoding.bench.limit.free_bytes_on", lambda _: weight_bytes(network) // 2)
     weights = Weights(network)
     assert len(weights._memory) == weight_bytes(network) // 16
     monkeypatch.setattr(weights, "_read", lambda: 1.0)

@@ -16,7 +16,7 @@ import torch
 import transformers
 
 from decoding.bench.report import machine as hardware
-from decoding.models.devices import exact_products
+from decoding.models.devices import disable_tf32
 from tests.gpu import correct, faults, speed
 from tests.gpu.check import Check, Found
 
@@ -25,7 +25,7 @@ SECONDS = 330.0
 
 
 def machine(check: Check) -> Found:
-    exact_products()
+    disable_tf32()
     found: Found = {"hardware": hardware(), "torch": torch.__version__, "transformers": transformers.__version__}
     if check.is_cuda:
         properties = torch.cuda.get_device_properties(0)

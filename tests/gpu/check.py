@@ -22,8 +22,8 @@ from decoding.engines.torch.cuda_graph_decoder import CudaGraphDecoder
 from decoding.engines.torch.engine import engine_of
 from decoding.engines.torch.network import TorchNetwork
 from decoding.engines.torch.reading import Reader
-from decoding.models.devices import exact_products
-from decoding.models.loading import describe
+from decoding.models.devices import disable_tf32
+from decoding.models.loading import describe_model
 from decoding.record.step import StepScores
 from tests import tiny_models
 
@@ -111,17 +111,17 @@ class Check:
         torch.manual_seed(0)
         with torch.device(self.device):
             network: Any = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype))
-        exact_products()
+        disable_tf32()
         return network.eval()
 
     def tiny(self, name: str, **changes: Any) -> Any:
-        exact_products()
+        disable_tf32()
         return tiny_models.network(name, **changes).eval().to(self.device)
 
 
 def engines(network: Any, ends: frozenset[int] = frozenset()) -> tuple[LocalEngine, LocalEngine]:
     """The plain engine, and one that decodes by CUDA graphs."""
-    loaded = replace(describe(network, tiny_models.tokenizer(), model="check"), end_ids=ends)
+    loaded = replace(describe_model(network, tiny_models.tokenizer(), model="check"), end_ids=ends)
     plain, ours = engine_of(loaded), engine_of(loaded)
     plain.network, ours.network = [TorchNetwork(Reader(network), model="check") for _ in range(2)]
     ours.network = CudaGraphDecoder(network, ours.network)

@@ -175,10 +175,10 @@ def memory(check: Check) -> Found:
 def no_memory(check: Check) -> Found:
     """Where the cache finds no room the plain loop goes on, and the graph is back when there is some."""
     plain, ours = engines(check.tiny("llama"))
-    expected, real = steps(plain, IDS, 8), captured_step.free_on
-    captured_step.free_on = lambda _: 0
+    expected, real = steps(plain, IDS, 8), captured_step.free_bytes_on
+    captured_step.free_bytes_on = lambda _: 0
     found = {"without": compare(steps(ours, IDS, 8), expected) | {"captured": decoder_of(ours).steps.sizes}}
-    captured_step.free_on = real
+    captured_step.free_bytes_on = real
     found["with"] = compare(steps(ours, IDS, 8), expected) | {"captured": decoder_of(ours).steps.sizes}
     return all_ok(found) | {"ok": not found["without"]["captured"] and bool(found["with"]["captured"])}
 

@@ -5,7 +5,15 @@ import re
 import pytest
 
 from decoding.errors import RequestError
-from decoding.models.catalogue import CATALOGUE, Entry, facts, memory_needed, millions, offered, size
+from decoding.models.catalogue import (
+    CATALOGUE,
+    Entry,
+    describe_models,
+    format_bytes,
+    format_count,
+    memory_needed,
+    parse_model_list,
+)
 
 
 def test_what_there_is_to_choose_from():
@@ -40,7 +48,7 @@ def test_memory_by_dtype():
 
 
 def test_a_line_about_each():
-    lines = facts([CATALOGUE["gpt2-xl"], Entry("folder")])
+    lines = describe_models([CATALOGUE["gpt2-xl"], Entry("folder")])
     assert lines == {
         "gpt2-xl": (
             "1.56 B parameters · context 1,024 · MIT · download 6.4 GB · memory 7.5 GB in float32, 3.9 GB in bfloat16"
@@ -55,24 +63,24 @@ def test_a_line_about_each():
     [(81_912_576, "82 M"), (999_400_000, "999 M"), (999_600_000, "1.00 B"), (1_557_611_200, "1.56 B")],
 )
 def test_counts_as_people_say_them(count: int, said: str):
-    assert millions(count) == said
+    assert format_count(count) == said
 
 
 @pytest.mark.parametrize(("count", "said"), [(0, "0 MB"), (92_871_040, "93 MB"), (6_430_000_000, "6.4 GB")])
 def test_bytes_as_people_say_them(count: int, said: str):
-    assert size(count) == said
+    assert format_bytes(count) == said
 
 
 # ---- the operator's list
 
 
 def names(models: str) -> list[str]:
-    return [entry.name for entry in offered(models)]
+    return [entry.name for entry in parse_model_list(models)]
 
 
 def test_a_list_narrows_the_catalogue():
     assert names("starter, gpt2,, starter ") == ["starter", "gpt2"]
-    assert offered("gpt2-xl")[0] is CATALOGUE["gpt2-xl"]
+    assert parse_model_list("gpt2-xl")[0] is CATALOGUE["gpt2-xl"]
 
 
 def test_a_plus_adds_to_the_catalogue():
@@ -81,18 +89,20 @@ def test_a_plus_adds_to_the_catalogue():
 
 
 def test_the_hubs_repositories_by_the_operator_alone():
-    assert offered("hub:org/name, hub:org/other@v1.2") == (
+    assert parse_model_list("hub:org/name, hub:org/other@v1.2") == (
         Entry("org/name", "org/name"),
         Entry("org/other", "org/other", "v1.2"),
     )
 
 
 def test_one_gguf_file_of_a_repository():
-    assert offered("hub:org/name/tiny.Q4_K_M.gguf, hub:org/name/Q8_0/tiny+1.GGUF@v1.2") == (
+    assert parse_model_list("hub:org/name/tiny.Q4_K_M.gguf, hub:org/name/Q8_0/tiny+1.GGUF@v1.2") == (
         Entry("org/name/tiny.Q4_K_M.gguf", "org/name", file="tiny.Q4_K_M.gguf"),
         Entry("org/name/Q8_0/tiny+1.GGUF", "org/name", "v1.2", file="Q8_0/tiny+1.GGUF"),
     )
-    assert offered("hub:org/name.gguf") == (Entry("org/name.gguf", "org/name.gguf"),)  # a repository of that name
+    assert parse_model_list("hub:org/name.gguf") == (
+        Entry("org/name.gguf", "org/name.gguf"),
+    )  # a repository of that name
 
 
 def test_a_gguf_file_takes_what_its_bytes_say():
@@ -133,7 +143,7 @@ def test_a_gguf_file_takes_what_its_bytes_say():
 )
 def test_no_file_of_a_repository(name: str):
     with pytest.raises(RequestError) as refused:
-        offered(f"starter,hub:{name}")
+        parse_model_list(f"starter,hub:{name}")
     assert str(refused.value) == (
         f'"hub:{name}" is no GGUF file of a repository: write hub:owner/name/file.gguf, with its folders before it '
         "where it lies in some, and @revision after it."
@@ -142,7 +152,7 @@ def test_no_file_of_a_repository(name: str):
 
 def test_a_part_of_a_file():
     with pytest.raises(RequestError) as refused:
-        offered("hub:a/b/Q8/c-00001-of-00003.gguf@v1")
+        parse_model_list("hub:a/b/Q8/c-00001-of-00003.gguf@v1")
     assert str(refused.value) == (
         '"hub:a/b/Q8/c-00001-of-00003.gguf@v1" is no whole GGUF file: it is one of several parts. Name a file that is '
         "whole."
@@ -152,11 +162,11 @@ def test_a_part_of_a_file():
 @pytest.mark.parametrize("models", ["", " , ", ","])
 def test_an_empty_list(models: str):
     with pytest.raises(RequestError, match=r"names no model. Name at least one of starter, distilgpt2, .*folder\.$"):
-        offered(models)
+        parse_model_list(models)
 
 
 @pytest.mark.parametrize("name", ["hub:", "hub:name", "hub:../x", "hub:a/b@", "hub:a/b@x y", "hub:a/b@..", "hub:/b"])
 def test_no_repository(name: str):
     with pytest.raises(RequestError) as refused:
-        offered(f"starter,{name}")
+        parse_model_list(f"starter,{name}")
     assert str(refused.value) == f'"{name}" is no repository: write hub:owner/name, or hub:owner/name@revision.'

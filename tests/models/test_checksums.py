@@ -9,8 +9,8 @@ import pytest
 
 from decoding.errors import ModelError
 from decoding.models.catalogue import CATALOGUE
-from decoding.models.checksums import CONTENTS_FILE, SUMS_FILE, is_whole, seal
-from decoding.models.loading import load_words
+from decoding.models.checksums import CONTENTS_FILE, SUMS_FILE, is_complete, write_checksums
+from decoding.models.loading import load_without_weights
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def folder(starter_gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def load() -> None:
-    load_words(CATALOGUE["starter"])
+    load_without_weights(CATALOGUE["starter"])
 
 
 def flip(file: Path, place: float) -> None:
@@ -38,13 +38,13 @@ def flip(file: Path, place: float) -> None:
 def test_a_changed_byte_is_found_whatever_else_it_does(folder: Path, name: str, place: float) -> None:
     load()
     flip(folder / name, place)
-    assert is_whole(folder)  # as far as a look at the sizes can tell
+    assert is_complete(folder)  # as far as a look at the sizes can tell
     with pytest.raises(ModelError) as refused:
         load()
     assert str(refused.value) == (
         f"The starter model on this disk was changed: {name} is not as it was written. Press Run to fetch it again."
     )
-    assert not is_whole(folder)  # so that it is made again
+    assert not is_complete(folder)  # so that it is made again
 
 
 def test_a_file_that_goes_while_it_is_loaded(folder: Path) -> None:
@@ -58,7 +58,7 @@ def test_a_folder_from_before_there_were_sums_is_made_again(folder: Path) -> Non
     sizes = json.loads((folder / CONTENTS_FILE).read_text("utf-8"))
     del sizes[SUMS_FILE]
     (folder / CONTENTS_FILE).write_text(json.dumps(sizes), "utf-8")
-    assert not is_whole(folder)
+    assert not is_complete(folder)
     with pytest.raises(ModelError, match="SHA256SUMS is not as it was written"):  # were it loaded all the same
         load()
 
@@ -66,19 +66,19 @@ def test_a_folder_from_before_there_were_sums_is_made_again(folder: Path) -> Non
 def test_sums_that_cannot_be_read_are_no_leave_to_load(folder: Path) -> None:
     sums = folder / SUMS_FILE
     sums.write_bytes(b"\xff" + sums.read_bytes()[1:])
-    assert is_whole(folder)
+    assert is_complete(folder)
     with pytest.raises(ModelError, match="SHA256SUMS is not as it was written"):
         load()
-    assert not is_whole(folder)
+    assert not is_complete(folder)
 
 
 def test_the_tokenizer_that_is_fetched_again_is_read_again(folder: Path) -> None:
-    before = load_words(CATALOGUE["starter"]).vocabulary
+    before = load_without_weights(CATALOGUE["starter"]).vocabulary
     (folder / CONTENTS_FILE).unlink()
     file = folder / "tokenizer.json"
     file.write_text(file.read_text("utf-8").replace("<|im_end|>", "<|im_over|>"), "utf-8")
-    seal(folder)
-    after = load_words(CATALOGUE["starter"]).vocabulary
+    write_checksums(folder)
+    after = load_without_weights(CATALOGUE["starter"]).vocabulary
     assert [vocabulary.token(2).text for vocabulary in (before, after)] == ["<|im_end|>", "<|im_over|>"]
 
 

@@ -9,7 +9,7 @@ import torch
 import decoding
 from decoding.errors import RequestError, RoomError
 from decoding.models import devices
-from decoding.models.devices import choose_device, exact_products, place
+from decoding.models.devices import choose_device, disable_tf32, place
 
 GB = 1_000_000_000
 
@@ -103,7 +103,7 @@ def test_what_cannot_be_known_is_not_refused(machine: Any, monkeypatch: pytest.M
 def test_products_in_float32_are_float32(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
     torch.set_float32_matmul_precision("high")
-    exact_products()
+    disable_tf32()
     assert torch.get_float32_matmul_precision() == "highest"
     assert not torch.backends.cudnn.allow_tf32
     assert not torch.backends.cuda.matmul.allow_tf32

@@ -54,11 +54,11 @@ class Fetching:
         self.stack.close()
 
     def start(self) -> "subprocess.Popen[str]":
-        told = {"HF_ENDPOINT": self.net.url, "HF_HUB_CACHE": str(self.cache), "HF_HUB_OFFLINE": "0"}
+        values = {"HF_ENDPOINT": self.net.url, "HF_HUB_CACHE": str(self.cache), "HF_HUB_OFFLINE": "0"}
         process = subprocess.Popen(
             [sys.executable, "-c", FETCH],
             cwd=ROOT,
-            env=os.environ | told,
+            env=os.environ | values,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

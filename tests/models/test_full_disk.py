@@ -134,7 +134,7 @@ def test_what_stops_a_fetch_in_the_middle_is_named(
     monkeypatch.setattr(constants, "HF_HUB_CACHE", cache)
     monkeypatch.setattr(download, "http_get", refusing(number))
     with pytest.raises(ModelError) as refused:
-        download.fetch_here("tiny", "org/tiny", COMMIT, lambda: None)
+        download.download_model("tiny", "org/tiny", COMMIT, lambda: None)
     assert str(refused.value).startswith(sentence.format(cache=cache))
 
 

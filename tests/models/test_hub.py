@@ -232,9 +232,9 @@ def test_a_damaged_file_is_thrown_away(net: Hub):
 
 
 def test_no_network(net: Hub, monkeypatch: pytest.MonkeyPatch):
-    assert hub.reachable()
+    assert hub.is_reachable()
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    assert not hub.reachable()
+    assert not hub.is_reachable()
     assert refusal() == (
         "tiny is not on this machine yet, and the Hugging Face Hub cannot be reached. Go online once to fetch it, or "
         "choose another model."
@@ -243,7 +243,7 @@ def test_no_network(net: Hub, monkeypatch: pytest.MonkeyPatch):
 
 def test_told_to_stay_offline_it_asks_nobody(net: Hub, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    assert not hub.reachable()
+    assert not hub.is_reachable()
     assert refusal().startswith("tiny is not on this machine yet")
     assert net.asked == []
 
@@ -294,8 +294,8 @@ def test_too_large_for_the_memory(net: Hub, tmp_path: Path, monkeypatch: pytest.
     net.repositories["org/tiny"] = tmp_path / "there"
     needed = memory_needed(sum(weights.numel() for weights in network.parameters()), "float32")
     monkeypatch.setattr(devices, "free_memory", lambda: needed - 1)
-    monkeypatch.setattr(devices, "size", lambda count: f"{count} B")
-    monkeypatch.setattr(resources, "size", lambda count: f"{count} B")
+    monkeypatch.setattr(devices, "format_bytes", lambda count: f"{count} B")
+    monkeypatch.setattr(resources, "format_bytes", lambda count: f"{count} B")
     told: list[str] = []
 
     def ask() -> None:
@@ -309,7 +309,7 @@ def test_too_large_for_the_memory(net: Hub, tmp_path: Path, monkeypatch: pytest.
     )
     assert (net.ranges, told) == ([], ["Asking for tiny …"])
     here = sum(path.stat().st_size for path in (tmp_path / "there").iterdir())
-    figures = hub.learned(Entry("tiny", "org/tiny"))  # which the list of models says from now on
+    figures = hub.with_known_size(Entry("tiny", "org/tiny"))  # which the list of models says from now on
     assert figures.memory_needed("float32") == needed
     assert figures.download_bytes == here
     monkeypatch.setattr(devices, "free_memory", lambda: needed)
@@ -352,7 +352,7 @@ def test_what_has_come_needs_no_room_again(net: Hub, folder: Path, monkeypatch: 
     asked: list[int] = []
     monkeypatch.setattr(download, "check_disk", lambda _, needed, folder: asked.append(needed))
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", net.template)
-    download.fetch_here("tiny", "org/tiny", COMMIT, lambda: None)
+    download.download_model("tiny", "org/tiny", COMMIT, lambda: None)
     (needed,) = asked
     assert needed == sum(path.stat().st_size for path in folder.iterdir()) - come + download.SPARE_BYTES
     assert net.ranges == [come]

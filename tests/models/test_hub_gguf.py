@@ -17,8 +17,8 @@ from decoding.engines.onnx.network import OnnxNetwork
 from decoding.engines.torch.network import TorchNetwork
 from decoding.errors import ModelError, RoomError
 from decoding.models import download, hub
-from decoding.models.catalogue import Entry, memory_of_files, offered
-from decoding.models.loading import load_words
+from decoding.models.catalogue import Entry, memory_of_files, parse_model_list
+from decoding.models.loading import load_without_weights
 from decoding.models.sources import find_source, holds_gguf
 from decoding.models.starter import Report, no_report
 from decoding.serving.availability import local_offers
@@ -27,7 +27,7 @@ from tests.local_hub import COMMIT, Hub
 
 FILE = "Q8_0/tiny.Q8_0.gguf"
 NAME = f"org/tiny/{FILE}"
-(TINY,) = offered(f"hub:{NAME}@{COMMIT}")
+(TINY,) = parse_model_list(f"hub:{NAME}@{COMMIT}")
 HALF = 600_000
 """Bytes after which a network breaks off: the file has a million."""
 
@@ -108,7 +108,7 @@ def test_two_files_of_one_repository_are_two_models(net: Hub) -> None:
     hub.fetch(TINY, no_report)
     assert hub.cached(other) is None
     assert hub.fetch(other, no_report).read_bytes() == b"another file"
-    assert hub.learned(other).download_bytes == 12 != hub.learned(TINY).download_bytes
+    assert hub.with_known_size(other).download_bytes == 12 != hub.with_known_size(TINY).download_bytes
 
 
 def test_a_connection_that_breaks_is_taken_up_again(net: Hub, folder: Path) -> None:
@@ -149,7 +149,7 @@ def test_what_is_here_of_it_needs_no_room_again(net: Hub, folder: Path, monkeypa
     asked: list[int] = []
     monkeypatch.setattr(download, "check_disk", lambda _, needed, folder: asked.append(needed))
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", net.template)
-    download.fetch_here(NAME, "org/tiny", COMMIT, lambda: None, gguf=FILE)
+    download.download_model(NAME, "org/tiny", COMMIT, lambda: None, gguf=FILE)
     assert asked == [len(raw) - HALF + download.SPARE_BYTES]
     assert net.ranges == [HALF]
 
@@ -174,7 +174,7 @@ def test_a_file_whose_sum_is_not_known(net: Hub) -> None:
 
 
 def test_a_file_that_is_not_there(net: Hub) -> None:
-    (entry,) = offered("hub:org/tiny/Q4_0/tiny.gguf")
+    (entry,) = parse_model_list("hub:org/tiny/Q4_0/tiny.gguf")
     assert refusal(entry) == (
         "org/tiny/Q4_0/tiny.gguf cannot be had: its repository has no file of that name. Choose another model."
     )
@@ -184,7 +184,7 @@ def test_a_repository_of_gguf_files_is_told_how_to_name_one(net: Hub, folder: Pa
     (tmp_path / "there" / "Q8_0").mkdir(parents=True)
     (tmp_path / "there" / FILE).write_bytes((folder / FILE).read_bytes())
     net.repositories["org/tiny"] = tmp_path / "there"
-    (entry,) = offered("hub:org/tiny")
+    (entry,) = parse_model_list("hub:org/tiny")
     assert refusal(entry) == (
         f"org/tiny has GGUF files: the operator has to name one of them, as hub:{NAME}. Choose another model."
     )
@@ -202,7 +202,7 @@ def test_a_branch_that_moves_meanwhile(net: Hub, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(download, "download", noted)
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", net.template)
-    download.fetch_here(NAME, "org/tiny", "", lambda: None, gguf=FILE)
+    download.download_model(NAME, "org/tiny", "", lambda: None, gguf=FILE)
     assert asked == [(COMMIT, [FILE])]
 
 
@@ -279,22 +279,22 @@ def test_onnx_runtime_computes_it_as_it_is_stored(net: Hub, folder: Path, monkey
 
 
 def test_the_words_of_a_model_that_a_server_computes(net: Hub, folder: Path) -> None:
-    words = load_words(TINY)
+    words = load_without_weights(TINY)
     assert (words.model, words.vocabulary_size, words.end_ids) == (NAME, 320, {319})
     assert words.context_length == tiny_models.CONTEXT
-    assert words.vocabulary.encode("the") == load_words(Entry(str(folder / FILE))).vocabulary.encode("the")
+    assert words.vocabulary.encode("the") == load_without_weights(Entry(str(folder / FILE))).vocabulary.encode("the")
     assert len(words.vocabulary.encode("the")) == 2  # "th" is one
     assert {NAME, "tiny.Q8_0.gguf"} < words.names
 
 
 def test_a_file_that_is_no_gguf(net: Hub) -> None:
-    (entry,) = offered("hub:org/tiny/Q8_0/other.gguf")
-    for ask in (lambda: load(entry, device="cpu"), lambda: load_words(entry)):
+    (entry,) = parse_model_list("hub:org/tiny/Q8_0/other.gguf")
+    for ask in (lambda: load(entry, device="cpu"), lambda: load_without_weights(entry)):
         with pytest.raises(ModelError, match=r"^other\.gguf is no GGUF file: it does not begin as one does\."):
             ask()
 
 
 def test_a_repository_whose_name_ends_as_a_file_does() -> None:
-    (entry,) = offered("hub:org/tiny.gguf")
+    (entry,) = parse_model_list("hub:org/tiny.gguf")
     assert not holds_gguf(entry)
     assert holds_gguf(TINY)

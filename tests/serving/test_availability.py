@@ -23,13 +23,13 @@ HUB = Entry("tiny", "org/tiny", "", 2_000_000, 8_000_000)
 def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
     has = SimpleNamespace(memory=16 * GB, disk=100 * GB, network=True, cached=set(), asked=0)
 
-    def reachable() -> bool:
+    def is_reachable() -> bool:
         has.asked += 1
         return bool(has.network)
 
     monkeypatch.setattr(availability, "total_memory", lambda: has.memory)
     monkeypatch.setattr(availability, "free_disk", lambda _: has.disk)
-    monkeypatch.setattr(hub, "reachable", reachable)
+    monkeypatch.setattr(hub, "is_reachable", is_reachable)
     monkeypatch.setattr(hub, "cached", lambda entry: Path("/") if entry.name in has.cached else None)
     monkeypatch.setattr(starter, "is_cached", lambda: "starter" in has.cached)
     return has
@@ -116,7 +116,7 @@ def test_while_the_hub_is_asked_the_others_are_told_what_it_said(machine: Any, m
     look: Callable[..., Any] = local_offers([HUB], dtype="auto")
     look(())
     asked, goes_on = Event(), Event()
-    monkeypatch.setattr(hub, "reachable", lambda: asked.set() or goes_on.wait(60))
+    monkeypatch.setattr(hub, "is_reachable", lambda: asked.set() or goes_on.wait(60))
     clock.now += 30
     with ThreadPoolExecutor() as pool:
         slow = pool.submit(look, ())

@@ -21,7 +21,7 @@ from decoding.engines.local import LocalEngine
 from decoding.engines.network import Logits, RunningBatch
 from decoding.errors import ModelError
 from decoding.models.malloc import trim_memory
-from decoding.models.resources import OUT_OF_MEMORY, free_memory, is_out_of_memory, left_to_us
+from decoding.models.resources import OUT_OF_MEMORY, bytes_under_limit, free_memory, is_out_of_memory
 from decoding.record.step import StepScores
 
 _log = logging.getLogger(__name__)
@@ -153,7 +153,7 @@ class Worker:
         if self._batch is None:
             self._batch = self._network.new_batch(self._max_rows)
         free = self._free()
-        free = left_to_us() if free is None else min(free, left_to_us())
+        free = bytes_under_limit() if free is None else min(free, bytes_under_limit())
         return self._batch is not None and 2 * self._batch.bytes_to_insert(lengths) <= free
 
     def _read(self, sequence: TokenSequence, count: int) -> None:

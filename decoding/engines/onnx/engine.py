@@ -15,10 +15,10 @@ from decoding.engines.onnx.graph_files import GraphFiles
 from decoding.engines.onnx.network import OnnxNetwork
 from decoding.engines.reference import Reference
 from decoding.models.catalogue import Entry, memory_of_files
-from decoding.models.checksums import unchanged
-from decoding.models.gguf_facts import gguf_tokenizer
+from decoding.models.checked_tokenizer import gguf_tokenizer
+from decoding.models.checksums import verifying_checksums
 from decoding.models.resources import check_memory, free_memory
-from decoding.models.sources import adapter_note, held_to_sums, is_gguf, revision_of
+from decoding.models.sources import adapter_note, is_gguf, revision_of, verifying_source
 from decoding.models.spec import NoGraphError
 from decoding.models.starter import Report
 from decoding.models.tokenizer import FileTokenizer, read_tokenizer
@@ -41,7 +41,7 @@ def load_graph(entry: Entry, source: Path, *, why: str, report: Report) -> Local
         _tokenizer_in(source)  # raises before a graph is made; the tokenizer is cached
     graph = ensure_graph(source, report=report)
     report(f"Loading {entry.name} …", None)
-    with held_to_sums(entry, source), unchanged(graph.folder, CHANGED.replace("{model}", entry.name)):
+    with verifying_source(entry, source), verifying_checksums(graph.folder, CHANGED.replace("{model}", entry.name)):
         network = OnnxNetwork(graph, unpacked=_unpacked(source, graph))
         tokenizer = gguf_tokenizer(entry, source) if is_gguf(source) else _tokenizer_in(source)
     spec = graph.spec

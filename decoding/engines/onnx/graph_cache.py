@@ -21,7 +21,7 @@ from pathlib import Path
 from decoding.engines.onnx.graph_files import GraphFiles
 from decoding.engines.onnx.proof import NotProvenError, prove
 from decoding.errors import ModelError
-from decoding.models.checksums import flush, is_whole, seal
+from decoding.models.checksums import is_complete, sync_to_disk, write_checksums
 from decoding.models.gguf import read_gguf
 from decoding.models.resources import check_disk
 from decoding.models.safetensors import WIDTHS, StoredTensor, read_headers, weight_files
@@ -88,7 +88,7 @@ def ensure_graph(
 
 def _cached_graph(source: Path, ready: Path) -> GraphFiles | None:
     """The graph in the folder `ready`; None if it is missing or incomplete."""
-    if not is_whole(ready):
+    if not is_complete(ready):
         return None
     try:
         spec = ModelSpec.from_json((ready / _SPEC_FILE).read_text("utf-8"))
@@ -123,11 +123,11 @@ def _build_graph(source: Path, ready: Path, unpacked: bool, report: Report, proo
         if proof:
             report(f"Checking {source.name} …", None)
             _check_proof(proof, GraphFiles(graph, plan.spec, source), ready)
-        seal(graph)
+        write_checksums(graph)
         if ready.exists():
             ready.rename(work / "old")
         graph.rename(ready)
-        flush(ready.parent)
+        sync_to_disk(ready.parent)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 

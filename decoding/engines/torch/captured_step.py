@@ -21,7 +21,7 @@ from decoding.engines.torch.cuda_graph import Graphs, NotCapturedError
 from decoding.engines.torch.names import cache_name
 from decoding.engines.torch.softmax import scores_of
 from decoding.engines.torch.static_cache import StaticRows, can_be_static
-from decoding.models.devices import free_on
+from decoding.models.devices import free_bytes_on
 from decoding.models.resources import is_out_of_memory
 
 TOP = 50
@@ -158,7 +158,7 @@ class CapturedSteps:
         if rows <= cache.rows and columns <= cache.columns:
             return
         columns = self._columns_for(cache, columns)
-        free = free_on(self._device.type)
+        free = free_bytes_on(self._device.type)
         fitting = _halves(_power_of_two(self.most), _power_of_two(rows))
         if free is not None:
             fitting = (most for most in fitting if cache.bytes_for(most, columns) <= SHARE * free)

@@ -12,7 +12,7 @@ from decoding.engines.torch.network import TorchNetwork
 from decoding.engines.torch.reading_proof import prove, unproved
 from decoding.models.catalogue import Entry
 from decoding.models.devices import is_zero_gpu
-from decoding.models.loading import Loaded, load_model
+from decoding.models.loading import LoadedModel, load_model
 from decoding.models.sources import entry_of, holds_gguf
 from decoding.models.starter import Report, no_report
 
@@ -31,7 +31,7 @@ def load(
     return engine_of(loaded)
 
 
-def engine_of(loaded: Loaded) -> LocalEngine:
+def engine_of(loaded: LoadedModel) -> LocalEngine:
     """The engine over a network that is in memory, which is tried with a few ids. Raises ModelError for a network that
     does not read forward.
     """

@@ -11,27 +11,27 @@ from transformers import GenerationConfig
 
 from decoding.engines.onnx.reference import network_of_gguf
 from decoding.models.catalogue import Entry
-from decoding.models.devices import exact_products, place
+from decoding.models.checked_tokenizer import gguf_tokenizer
+from decoding.models.devices import disable_tf32, place
 from decoding.models.gguf import read_gguf
-from decoding.models.gguf_facts import gguf_tokenizer
-from decoding.models.loading import Loaded, describe
-from decoding.models.sources import find_source, held_to_sums, revision_of
+from decoding.models.loading import LoadedModel, describe_model
+from decoding.models.sources import find_source, revision_of, verifying_source
 from decoding.models.spec_gguf import spec_of_gguf
 from decoding.models.starter import Report
 
 
-def load_gguf(entry: Entry, *, device: str, dtype: str, report: Report) -> Loaded:
+def load_gguf(entry: Entry, *, device: str, dtype: str, report: Report) -> LoadedModel:
     """See `decoding.models.loading.load_model`."""
     path = find_source(entry, report)
     placement = place(entry.name, spec_of_gguf(read_gguf(path)).parameters, device=device, dtype=dtype)
     report(f"Loading {entry.name} …", None)
-    with held_to_sums(entry, path):
+    with verifying_source(entry, path):
         network, tokenizer = gguf_network(path), gguf_tokenizer(entry, path)
-    exact_products()
+    disable_tf32()
     for weights in network.parameters():  # not the frequencies of the positions, which transformers keeps in float32
         weights.data = weights.data.to(getattr(torch, placement.dtype))
     network.to(placement.device)
-    return describe(network, tokenizer, model=entry.name, revision=revision_of(entry, path), why=placement.why)
+    return describe_model(network, tokenizer, model=entry.name, revision=revision_of(entry, path), why=placement.why)
 
 
 @torch.no_grad()

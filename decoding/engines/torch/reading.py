@@ -17,8 +17,8 @@ from transformers import DynamicCache, PreTrainedModel
 from decoding.cancellation import raise_if_cancelled
 from decoding.engines.torch.names import cache_name
 from decoding.errors import RequestError
-from decoding.models.catalogue import size
-from decoding.models.devices import free_on
+from decoding.models.catalogue import format_bytes
+from decoding.models.devices import free_bytes_on
 
 PIECE_BYTES = 64 * 2**20
 """Logits that are computed at once, where there are more: 64 positions of a vocabulary of 262,144."""
@@ -104,11 +104,12 @@ class Reader:
 
     def _check_memory(self, count: int) -> None:
         """Raises RequestError where the logits of so many positions do not fit."""
-        needed, free = count * self._row_bytes, free_on(self.network.device.type)
+        needed, free = count * self._row_bytes, free_bytes_on(self.network.device.type)
         if free is not None and needed > free:
             raise RequestError(
-                f"The logits of {count:,} tokens need {size(needed)} of memory, and {size(free)} is free. Shorten the "
-                "text.",
+                f"The logits of {count:,} tokens need {format_bytes(needed)} of memory, and "
+                f"{format_bytes(free)} is free. "
+                "Shorten the text.",
                 field="prompt",
             )
 

@@ -8,7 +8,7 @@ from decoding.models.catalogue import Entry, memory_needed
 from decoding.models.devices import Placement
 from decoding.models.gguf import read_gguf
 from decoding.models.loading import load_network
-from decoding.models.resources import check_memory, free_memory, parameters_in
+from decoding.models.resources import check_memory, count_parameters, free_memory
 from decoding.models.spec_gguf import spec_of_gguf
 
 
@@ -16,7 +16,7 @@ def load_reference(entry: Entry, source: Path) -> Any:
     """The network in float32, on the CPU. Raises RoomError where it does not fit, ModelError where its files are
     damaged.
     """
-    parameters = parameters_in(source) if source.is_dir() else spec_of_gguf(read_gguf(source)).parameters
+    parameters = count_parameters(source) if source.is_dir() else spec_of_gguf(read_gguf(source)).parameters
     check_memory(entry.name, memory_needed(parameters, "float32"), free_memory(), where="memory", dtype="float32")
     if not source.is_dir():
         return gguf_network(source)

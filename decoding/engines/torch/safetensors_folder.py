@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from decoding.engines.torch.gguf_network import gguf_network
-from decoding.models.checksums import CONTENTS_FILE, SUMS_FILE, flush, is_whole, seal
+from decoding.models.checksums import CONTENTS_FILE, SUMS_FILE, is_complete, sync_to_disk, write_checksums
 from decoding.models.resources import check_disk
 from decoding.models.starter import (
     MODEL_FILE,
@@ -30,7 +30,7 @@ def starter_safetensors(report: Report = no_report) -> Path:
 
     source, ready = ensure_starter(report), cache_folder().absolute() / SAFETENSORS_NAME
     with filelock.FileLock(ready.with_suffix(".lock")):
-        if not is_whole(ready):
+        if not is_complete(ready):
             check_disk(STARTER_ID, BYTES_NEEDED, ready.parent)
             report("Writing the starter model as safetensors", None)
             with tempfile.TemporaryDirectory(prefix="writing-", dir=ready.parent) as work:
@@ -39,8 +39,8 @@ def starter_safetensors(report: Report = no_report) -> Path:
                 for file in source.iterdir():
                     if file.name not in (MODEL_FILE, CONTENTS_FILE, SUMS_FILE):
                         shutil.copy(file, made)
-                seal(made)
+                write_checksums(made)
                 shutil.rmtree(ready, ignore_errors=True)
                 made.rename(ready)
-            flush(ready.parent)
+            sync_to_disk(ready.parent)
     return ready

@@ -32,7 +32,7 @@ PATIENCE_SECONDS = 4.5
 """From the last word until nobody is asked any more; with what is said then it stays below five seconds."""
 SILENCE_SECONDS = 60.0
 """The longest that a server may be alive and say nothing."""
-_LOOK_SECONDS = 0.1  # so often it is looked whether whoever asked has left
+_POLL_SECONDS = 0.1  # so often it is looked whether whoever asked has left
 
 T = TypeVar("T")
 Heard = Callable[[], None]
@@ -69,7 +69,7 @@ class Wire:
             while True:
                 raise_if_cancelled()
                 with suppress(queue.Empty):
-                    if (event := arrived.get(timeout=_LOOK_SECONDS)) is future:
+                    if (event := arrived.get(timeout=_POLL_SECONDS)) is future:
                         future.result()
                         return
                     yield event
@@ -89,7 +89,7 @@ class Wire:
             while True:
                 raise_if_cancelled()
                 with suppress(TimeoutError):  # nothing in `work` lets one out
-                    return future.result(timeout=_LOOK_SECONDS)
+                    return future.result(timeout=_POLL_SECONDS)
         finally:
             future.cancel()
 

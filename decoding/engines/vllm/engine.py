@@ -16,7 +16,7 @@ from decoding.engines.vllm.responses import BrokenAnswerError, Reader, with_pick
 from decoding.errors import ModelError, RequestError
 from decoding.models.catalogue import Entry
 from decoding.models.devices import check_dtype
-from decoding.models.loading import Words, load_words
+from decoding.models.loading import ModelWithoutWeights, load_without_weights
 from decoding.models.sources import entry_of
 from decoding.models.starter import Report, no_report
 from decoding.record.step import StepScores
@@ -35,7 +35,7 @@ def connect(url: str, *, model: str | Entry = "", dtype: str = "auto", report: R
         report("Asking the model's server …", None)
         models = models_at(wire)
         entry = model if isinstance(model, Entry) else entry_of(model or name_here(models))
-        words = load_words(entry, report)
+        words = load_without_weights(entry, report)
         return ServerEngine(wire, words, check_served(wire, models, words), dtype=dtype)
     except BaseException:
         wire.close()
@@ -45,7 +45,7 @@ def connect(url: str, *, model: str | Entry = "", dtype: str = "auto", report: R
 class ServerEngine:
     """See `decoding.engines.Engine`. Many threads may use it at once."""
 
-    def __init__(self, wire: Wire, words: Words, served: Served, *, dtype: str = "auto") -> None:
+    def __init__(self, wire: Wire, words: ModelWithoutWeights, served: Served, *, dtype: str = "auto") -> None:
         self.info = ModelInfo(
             id=words.model,
             revision="",  # whose weights the server has, nobody can see

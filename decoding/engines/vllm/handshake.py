@@ -14,7 +14,7 @@ from decoding.engines.vllm.client import Wire
 from decoding.engines.vllm.responses import BrokenAnswerError, Reader
 from decoding.errors import ModelError, RequestError
 from decoding.models.catalogue import CATALOGUE
-from decoding.models.loading import Words
+from decoding.models.loading import ModelWithoutWeights
 from decoding.models.starter import SAFETENSORS_NAME, STARTER_ID
 
 MOST_ASKED = 50
@@ -87,7 +87,7 @@ def name_here(models: list[Mapping[str, Any]]) -> str:
     )
 
 
-def check_served(wire: Wire, models: list[Mapping[str, Any]], words: Words) -> Served:
+def check_served(wire: Wire, models: list[Mapping[str, Any]], words: ModelWithoutWeights) -> Served:
     """The model that `words` are of. Raises ModelError where it is not there, or is another."""
     served = next((m for m in models if _names(m) & words.names), None)
     if served is None:

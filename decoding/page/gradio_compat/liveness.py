@@ -16,7 +16,7 @@ from decoding.serving.admission import Visitor
 
 PATIENCE_SECONDS = 2.5
 """A browser may take so long to open its stream, and then takes each message at once."""
-LOOK_SECONDS = 1.0
+POLL_SECONDS = 1.0
 """About so much lies between two looks while the server keeps its time. More than twice as much counts as so much: the
 server stood still, as when a model is let go, and nobody could open a stream meanwhile.
 """
@@ -40,8 +40,8 @@ def connection_check(page: gr.Blocks, session: str | None) -> Callable[[], bool]
         nonlocal oldest, waited, looked, is_new
         now = monotonic()
         passed, looked = now - looked, now
-        if passed > 2 * LOOK_SECONDS:
-            passed = LOOK_SECONDS
+        if passed > 2 * POLL_SECONDS:
+            passed = POLL_SECONDS
         if is_new:
             is_new, _came[page] = False, now
         if session is None:

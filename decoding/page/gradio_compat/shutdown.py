@@ -18,7 +18,7 @@ RUNS_SECONDS = 6.0
 """For the runs under way; one that is not done by then is told so."""
 _WORD_SECONDS = 1.5
 """For the last words to reach the browsers: a run looks at least once a second whether it is to end."""
-_LOOK_SECONDS = 0.05
+_POLL_SECONDS = 0.05
 
 
 def close(page: gr.Blocks) -> None:
@@ -54,4 +54,4 @@ def end_children() -> None:
 def _wait(done: Any, seconds: float) -> None:
     end = monotonic() + seconds
     while not done() and monotonic() < end:
-        sleep(_LOOK_SECONDS)
+        sleep(_POLL_SECONDS)

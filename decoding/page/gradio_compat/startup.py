@@ -13,7 +13,7 @@ from gradio.http_server import Server
 from decoding.page.gradio_compat.connections import BoundedConnection, Connections, connections_that_fit
 from decoding.page.http.front_door import FrontDoor
 
-_LOOK_SECONDS = 0.001
+_POLL_SECONDS = 0.001
 
 
 def patiently() -> dict[str, Any]:
@@ -34,7 +34,7 @@ def begin(server: Server) -> None:
     while not server.started:
         if not server.thread.is_alive():
             raise ServerFailedToStartError("The server ended before it listened. Is its port free?")
-        sleep(_LOOK_SECONDS)
+        sleep(_POLL_SECONDS)
 
 
 def _bound(server: Server) -> None:

@@ -23,7 +23,7 @@ from decoding.engines.torch.cuda_graph_decoder import CapturedBatch, CudaGraphDe
 from decoding.engines.torch.engine import engine_of
 from decoding.engines.torch.softmax import read_scores
 from decoding.errors import ModelError
-from decoding.models.loading import describe, load_model
+from decoding.models.loading import describe_model, load_model
 from decoding.record.step import StepScores
 from tests import tiny_models
 
@@ -39,7 +39,7 @@ PLAIN = ("mamba", "rwkv", "recurrent_gemma", "gpt_neo", "mamba2")
 
 def engines(network: Any, *, ends: frozenset[int] = frozenset()) -> tuple[Any, Any]:
     """A plain engine, and one whose steps are the decoder's; both over one network."""
-    loaded = replace(describe(network.eval(), tiny_models.tokenizer(), model="tiny"), end_ids=ends)
+    loaded = replace(describe_model(network.eval(), tiny_models.tokenizer(), model="tiny"), end_ids=ends)
     plain, ours = engine_of(loaded), engine_of(loaded)
     ours.network = CudaGraphDecoder(network, ours.network)
     ours.prefix_cache = PrefixCache(ours.network)
@@ -320,7 +320,7 @@ def test_rows_are_as_many_as_the_memory_has_room_for(llama: tuple[Any, Any], mon
     together = CapturedSteps(plain.network.network, most=32)
     cache = read_prompt(plain, IDS)[1]
     a_row = 2 * captured_step.COLUMNS * 2 * (2 * 2 * 8 * 4)  # columns, layers, keys and values of 2 heads in float32
-    monkeypatch.setattr(captured_step, "free_on", lambda _: 9 * a_row / captured_step.SHARE)
+    monkeypatch.setattr(captured_step, "free_bytes_on", lambda _: 9 * a_row / captured_step.SHARE)
     assert together.bytes_to_insert([20]) == 0  # before there is a cache nobody knows
     together.insert(cache)
     assert together._cache is not None
@@ -328,7 +328,7 @@ def test_rows_are_as_many_as_the_memory_has_room_for(llama: tuple[Any, Any], mon
     assert together.bytes_to_insert([20] * 7) == 0
     assert together.bytes_to_insert([20] * 8) == 16 * a_row
     assert together.bytes_to_insert([3 * captured_step.COLUMNS]) == 2 * 2 * a_row
-    monkeypatch.setattr(captured_step, "free_on", lambda _: 0)
+    monkeypatch.setattr(captured_step, "free_bytes_on", lambda _: 0)
     for _ in range(7):
         together.insert(cache)
     with pytest.raises(NoRoomError):
@@ -376,7 +376,7 @@ def test_where_there_is_no_memory_the_run_goes_on_by_the_plain_loop(
     llama: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain, ours = llama
-    monkeypatch.setattr(captured_step, "free_on", lambda _: 1000)
+    monkeypatch.setattr(captured_step, "free_bytes_on", lambda _: 1000)
     assert steps(ours) == steps(plain)
     assert sizes(ours) == []
     monkeypatch.undo()

@@ -19,7 +19,7 @@ from decoding.engines.torch import engine as torch_engine
 from decoding.engines.torch import reading
 from decoding.engines.torch.reading import Way
 from decoding.errors import ModelError, RequestError
-from decoding.models.loading import describe
+from decoding.models.loading import describe_model
 from tests import families, sweep, tiny_models
 
 Folder = Callable[[str], Path]
@@ -35,7 +35,7 @@ LONG_ROPE = {
 
 
 def engine_of(network: Any) -> LocalEngine:
-    return torch_engine.engine_of(describe(network.eval(), tiny_models.tokenizer(), model="tiny"))
+    return torch_engine.engine_of(describe_model(network.eval(), tiny_models.tokenizer(), model="tiny"))
 
 
 def load(folder: Path) -> LocalEngine:
@@ -272,8 +272,8 @@ def test_a_prompt_without_logits_to_keep_is_read_in_pieces(monkeypatch: pytest.M
     monkeypatch.setattr(reading, "PIECE_BYTES", 8 * tiny_models.VOCABULARY * 4)
     assert [s.token_ids for s in engine.steps(list(range(20)), max_new_tokens=5, top_k=3)] == expected
     assert lengths == [8, 8, 4, 1, 1, 1, 1]
-    monkeypatch.setattr(reading, "free_on", lambda _: 1000)
-    monkeypatch.setattr(reading, "size", lambda count: f"{count} B")
+    monkeypatch.setattr(reading, "free_bytes_on", lambda _: 1000)
+    monkeypatch.setattr(reading, "format_bytes", lambda count: f"{count} B")
     engine.network.reader.way, engine.network.reader.takes_several = Way.WHOLE, False
     with pytest.raises(RequestError) as refused:
         next(engine.steps(list(range(20)), max_new_tokens=5, top_k=3))

@@ -25,7 +25,7 @@ from decoding.engines.vllm.engine import ServerEngine
 from decoding.engines.vllm.handshake import check_served, models_at
 from decoding.errors import ModelError, RequestError
 from decoding.greedy import score_rows
-from decoding.models.loading import Words
+from decoding.models.loading import ModelWithoutWeights
 from decoding.record.step import StepScores
 from decoding.run import Run, check_request
 from tests import tiny_models
@@ -66,7 +66,7 @@ class Pair:
 def engine_of(url: str, fake: FakeVllm, dtype: str = "auto") -> ServerEngine:
     """As `connect` makes it, for a model that has no files."""
     wire, local = Wire(url), fake.engine
-    words = Words(
+    words = ModelWithoutWeights(
         model=local.info.id,
         names=frozenset({fake.name}),
         vocabulary=local.vocabulary,

@@ -80,8 +80,8 @@ class Listened:
     def looks(self, is_connected: Callable[[], bool], seconds: float) -> bool:
         """What the last look says, of one after each second at most, as when nothing comes from the model."""
         while seconds > 0:
-            self.now += min(seconds, liveness.LOOK_SECONDS)
-            seconds -= liveness.LOOK_SECONDS
+            self.now += min(seconds, liveness.POLL_SECONDS)
+            seconds -= liveness.POLL_SECONDS
             heard = is_connected()
         return heard
 
@@ -114,5 +114,5 @@ def test_while_the_server_stands_still_nobody_loses_patience(monkeypatch: pytest
     assert one()
     page.now += 20
     assert one()
-    assert page.looks(one, liveness.PATIENCE_SECONDS - liveness.LOOK_SECONDS - 0.1)
-    assert not page.looks(one, liveness.LOOK_SECONDS)
+    assert page.looks(one, liveness.PATIENCE_SECONDS - liveness.POLL_SECONDS - 0.1)
+    assert not page.looks(one, liveness.POLL_SECONDS)

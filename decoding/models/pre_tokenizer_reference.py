@@ -1,6 +1,6 @@
-"""How a text is cut into words before it is merged, written out letter by letter: the other half of a check.
+"""A reference implementation of pre-tokenizers, for checks: cuts a text into words letter by letter.
 
-Owns the rules of GPT-2, SmolLM, Llama 3 and Qwen 2 in plain Python, without a pattern. Knows no tokenizer.
+Owns the rules of GPT-2, SmolLM, Llama 3 and Qwen 2 in plain Python, without a regular expression. Knows no tokenizer.
 """
 
 import unicodedata
@@ -17,7 +17,7 @@ def _is_digit(c: str) -> bool:
 
 
 def _is_space(c: str) -> bool:
-    return c.isspace() and c not in "\x1c\x1d\x1e\x1f"  # those four separate in Python alone
+    return c.isspace() and c not in "\x1c\x1d\x1e\x1f"  # only Python counts those four as spaces
 
 
 def _is_sign(c: str) -> bool:
@@ -31,8 +31,8 @@ def _end(text: str, start: int, kind: Callable[[str], bool]) -> int:
 
 
 def _gpt2_end(text: str, start: int) -> int:
-    """Where the piece that begins at `start` ends: a contraction, a run of one kind with a space in front, or spaces,
-    of which the last belongs to what follows.
+    """The end of the word that begins at `start`: a contraction, a run of one kind with a space in front, or spaces, of
+    which the last one belongs to the next word.
     """
     for short in ("'s", "'t", "'re", "'ve", "'m", "'ll", "'d"):
         if text.startswith(short, start):
@@ -50,8 +50,8 @@ def _spaces_end(text: str, start: int) -> int:
 
 
 def _llama3_end(text: str, start: int, *, digits: int) -> int:
-    """As above, by Llama 3's rule: a word takes one sign in front, signs take the line ends behind, line ends take the
-    spaces in front, and at most `digits` digits stand together.
+    """The same by Llama 3's rule: a word takes one sign in front, signs take the line ends behind them, line ends take
+    the spaces in front, and at most `digits` digits stay together.
     """
     for short in ("'s", "'t", "'re", "'ve", "'m", "'ll", "'d"):
         if text[start : start + len(short)].translate(_SMALL) == short:
@@ -82,7 +82,7 @@ def _cut(end_of: Callable[[str, int], int], text: str) -> Iterator[str]:
 
 
 def _digits_alone(text: str) -> Iterator[str]:
-    """SmolLM's rule: each digit is a piece, and what lies between is cut as GPT-2 does."""
+    """SmolLM's rule: each digit is a word, and what is between is cut as GPT-2 does."""
     start = 0
     for place, c in enumerate(text):
         if _is_digit(c):

@@ -1,4 +1,4 @@
-"""What a GGUF file says of its model besides its weights: the shape, and the tokenizer. Knows no engine."""
+"""Loads the tokenizer of a GGUF file and checks it. Knows no engine."""
 
 import logging
 from pathlib import Path
@@ -12,8 +12,8 @@ from decoding.models.tokenizer_check import can_check, check_tokenizer
 
 
 def gguf_tokenizer(entry: Entry, path: Path) -> FileTokenizer:
-    """The tokenizer that a GGUF file describes; the starter's was written beside it when it was fetched. Raises
-    ModelError for one that is not known here.
+    """The tokenizer that a GGUF file describes, checked against its rule; the starter's was checked when it was
+    fetched. Raises ModelError for a tokenizer that is not supported.
     """
     if entry.name == STARTER_ID:
         return read_tokenizer(path.parent)
