@@ -1,5 +1,6 @@
-"""Where the panel's files are, and in which order its scripts stand. Knows no run, no page and no server: the page and
-the exported file both show the panel that is here.
+"""The panel's files: where they are, and the order of its scripts.
+
+Owns what the page and an exported file load. Knows no run, no page and no server.
 """
 
 import json
@@ -40,7 +41,7 @@ _SCRIPTS = (
 )
 _STYLES = ("panel", "lesson", "classroom")
 _PAGE_SCRIPTS = ("sides", "verdict", "compare", "kept", "links", "fields", "silence", "picture", "keep", "onpage")
-"""What only the page needs: a file has no server to ask."""
+"""Scripts that only the page needs, because an exported file has no server."""
 _PAGE_TEXTS = (
     *(
         "example.",
@@ -61,7 +62,7 @@ _PAGE_TEXTS = (
     *(f"page.{name}" for name in ("choices", "examples", "lead", "model", "prompt", "recorded", "run", "st", "title")),
 )
 _RUN_TEXTS = ("server.why", "server.kind", "server.note", "server.model.nan", "server.memory", "server.run")
-"""Of the server's sentences, those that a run itself can hold."""
+"""Texts of the server that a run may contain."""
 
 
 def read(name: str) -> str:
@@ -70,7 +71,7 @@ def read(name: str) -> str:
 
 
 def panel_html(*, page: bool) -> str:
-    """The panel's elements; a file does without those that need a server."""
+    """The panel's HTML. An exported file (`page=False`) omits the elements that need a server."""
     whole = re.sub(r"<!-- (\w+\.html) -->", lambda place: read(f"panel/{place[1]}").strip(), read("panel/panel.html"))
     return whole if page else re.sub(r"<!-- on the page -->.*?<!-- everywhere -->", "", whole, flags=re.DOTALL)
 
@@ -81,13 +82,13 @@ def panel_css() -> str:
 
 @cache
 def texts() -> Mapping[str, Mapping[str, str]]:
-    """What people read, by language and key: every file of assets/texts/, English first."""
+    """All texts by language and key, from assets/texts/, English first."""
     files = sorted((ASSETS / "texts").glob("*.json"), key=lambda file: (file.stem != "en", file.stem))
     return {file.stem: json.loads(file.read_text("utf-8")) for file in files}
 
 
 def texts_json(*, page: bool, prompt: str = "") -> str:
-    """All texts for a script, or those that a file of a run of this prompt has a use for."""
+    """All texts as JSON for a script, or only those that an exported file of a run of `prompt` needs."""
     points = {f"point.{each['name']}" for each in _examples(prompt)}
     said = {
         language: {
@@ -101,28 +102,31 @@ def texts_json(*, page: bool, prompt: str = "") -> str:
 
 
 def _examples(prompt: str | None) -> list[dict[str, str | int]]:
-    """The examples of a prompt, or all of them, as the panel knows them."""
+    """The examples of `prompt`, or all of them, for the panel."""
     known = [{name: each[name] for name in ("name", "prompt", "steps")} for each in json.loads(read("examples.json"))]
     return [each for each in known if prompt in (None, each["prompt"])]
 
 
 def panel_script(prompt: str | None = None) -> str:
-    """The panel's scripts as one; `startPanel(element, props, watch, trigger)` begins it, where `TEXTS` is known. No
-    script of these names anything that the page's own scripts define: a file has to do without. A file of a run knows
-    the examples of its `prompt` alone.
+    """The panel's scripts as one, which defines `startPanel(element, props, watch, trigger)` and needs `TEXTS`.
+
+    These scripts use nothing that only the page's own scripts define, because an exported file lacks those. An exported
+    file of a run knows the examples of its `prompt` alone.
     """
     told = [f"const EXAMPLES = {json.dumps(_examples(prompt))};", f"const LIMITS = {json.dumps(for_browser())};"]
     return "\n".join([*told, *(read(f"panel/{name}.js") for name in _SCRIPTS)])
 
 
 def page_script() -> str:
-    """The same for the page, which can also keep a run."""
+    """The panel's scripts with those of the page and all texts."""
     scripts = [panel_script(), *(read(f"panel/{name}.js") for name in _PAGE_SCRIPTS)]
     return "\n".join([f"const TEXTS = {texts_json(page=True)};", *scripts])
 
 
 def plotly_js() -> Path:
-    """The plotly.js that the plotly package ships; nothing of the package is imported for it."""
+    """The path of plotly.js in the plotly package, found without importing it. Raises ModuleNotFoundError if the
+    package is not installed.
+    """
     spec = find_spec("plotly")
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError("plotly is not installed; requirements.txt names it")

@@ -1,7 +1,7 @@
-"""The library's own searches: transformers' beam search, and its greedy search to compare with.
+"""transformers' own searches: its beam search, and its greedy search for comparison.
 
-Owns how `generate` is called so that nothing of a model's own settings bends the result, and what it may cost. Knows
-ids alone; the Trace is `decoding.analysis`'s.
+Owns how `generate` is called so that none of a model's generation settings changes the result, and the memory it needs.
+Knows ids alone; `decoding.analysis` makes the Trace.
 """
 
 import logging
@@ -46,14 +46,14 @@ NEUTRAL: dict[str, Any] = {
 
 _PROOF_IDS, _PROOF_STEPS, _PROOF_BEAMS, _PROOFS = 4, 8, 4, 2
 _proved: "weakref.WeakKeyDictionary[PreTrainedModel, bool]" = weakref.WeakKeyDictionary()
-"""Whether a network's beams may use a cache."""
+"""Whether beam search with a KV cache is correct for a network."""
 _proving = threading.Lock()
 
 
 def transformers_beam_search(model: Engine, token_ids: Sequence[int], *, steps: int, num_beams: int) -> list[int]:
-    """The ids of the best of `num_beams` beams after `steps` tokens, none of which ends the text before the last.
+    """The ids of the best of `num_beams` beams after `steps` tokens; no beam ends before its last token.
 
-    Raises RequestError where the beams do not fit into the memory, ModelError where transformers cannot do it.
+    Raises RequestError if the beams do not fit into memory, ModelError if transformers fails.
     """
     network = network_of(model)
     check_beam_memory(network, tokens=len(token_ids) + steps, steps=steps, num_beams=num_beams)
@@ -65,7 +65,7 @@ def transformers_beam_search(model: Engine, token_ids: Sequence[int], *, steps: 
 
 
 def transformers_greedy_search(model: Engine, token_ids: Sequence[int], *, steps: int) -> list[ScoredToken]:
-    """What `generate(do_sample=False)` picks in up to `steps` steps, with its own log-probabilities."""
+    """The picks of `generate(do_sample=False)` in up to `steps` steps, with transformers' own log-probabilities."""
     if not steps:
         return []
     network, reader = network_of(model), _reader_of(model)
@@ -77,19 +77,19 @@ def transformers_greedy_search(model: Engine, token_ids: Sequence[int], *, steps
 
 
 def switched_off(model: Engine) -> tuple[str, ...]:
-    """The model's own generation settings that plain greedy decoding leaves out, as "repetition_penalty=1.3"."""
+    """The model's generation settings that plain greedy decoding leaves out, as "repetition_penalty=1.3"."""
     settings = network_of(model).generation_config
     values = {name: getattr(settings, name, None) for name in NEUTRAL}
     return tuple(f"{name}={value}" for name, value in values.items() if value not in (None, [], NEUTRAL[name]))
 
 
 def _reader_of(model: Engine) -> Any:
-    """How torch gives the model's network its ids; None where another library computes, or a CUDA graph."""
+    """The reader of the model's network; None if ONNX Runtime or a CUDA graph computes it."""
     return getattr(getattr(model, "network", None), "reader", None)
 
 
 def network_of(model: Engine) -> PreTrainedModel:
-    """The transformers model behind an engine. Raises RequestError where there is none in this process."""
+    """transformers' network of an engine's model. Raises RequestError if there is none in this process."""
     reference: Callable[[], PreTrainedModel] | None = getattr(model, "reference", None)
     if reference is None:
         raise RequestError(
@@ -103,19 +103,18 @@ def network_of(model: Engine) -> PreTrainedModel:
 def _generate(model: Engine, network: PreTrainedModel, token_ids: Sequence[int], **options: Any) -> Any:
     try:
         return generate(network, token_ids, **({"end_ids": model.end_ids} | options))
-    except Exception as error:  # its ways to say that it cannot are those of a hundred architectures
+    except Exception as error:  # a hundred architectures raise a hundred kinds of errors
         said = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelError(f"transformers' own search failed on {model.info.id}. It said: {said[:300]}") from error
 
 
 def _may_cache_beams(model: Engine, network: PreTrainedModel) -> bool:
-    """Whether beams that go on from a cache are those of whole texts: tried once on each network, where beams change
-    places, because what a network remembers has to follow them. Raises ModelError where there are no beams without a
-    cache either.
+    """Whether beam search with a KV cache gives the same beams as without. Tried once per network, because the cache
+    has to follow beams that swap places. Raises ModelError if the search fails without a cache too.
     """
     reader = _reader_of(model)
     if getattr(network, "_is_stateful", False) or (reader and not reader.generates_with_cache):
-        return False  # a state that is overwritten step by step cannot follow its beam
+        return False  # a recurrent state cannot follow its beam
     with _proving:
         if network not in _proved:
             _proved[network] = all(_same_beams(model, network, number) for number in range(_PROOFS))
@@ -123,7 +122,7 @@ def _may_cache_beams(model: Engine, network: PreTrainedModel) -> bool:
 
 
 def _same_beams(model: Engine, network: PreTrainedModel, number: int) -> bool:
-    """One small search, with and without a cache: the same beams, and the same scores."""
+    """Whether one small search gives the same beams and scores with and without a cache."""
     vocabulary = network.config.get_text_config(decoder=True).vocab_size
     room = model.context_length or _PROOF_IDS + _PROOF_STEPS
     ids = [(5 + 11 * number + 7 * n) % vocabulary for n in range(min(_PROOF_IDS, max(1, room - 2)))]
@@ -137,14 +136,14 @@ def _same_beams(model: Engine, network: PreTrainedModel, number: int) -> bool:
         logging.getLogger(__name__).warning("beams of %s go without a cache", model.info.id, exc_info=True)
         return False
     difference = (cached.sequences_scores - whole.sequences_scores).abs().max()
-    # In 16 bits a cache rounds otherwise, and the last beams may be others.
+    # In 16 bits a cache rounds differently, so the last beams may differ.
     exact = network.dtype == torch.float32
     same = torch.equal(cached.sequences, whole.sequences) if exact else True
     return same and bool(difference <= (1e-3 if exact else 0.2) * max(1.0, float(whole.sequences_scores.abs().max())))
 
 
 def check_beam_memory(network: PreTrainedModel, *, tokens: int, steps: int, num_beams: int) -> None:
-    """Raises RequestError where `num_beams` sequences of so many tokens do not fit into the memory that is free."""
+    """Raises RequestError if `num_beams` sequences of `tokens` tokens do not fit into the free memory."""
     free = free_bytes_on(network.device.type)
     vocabulary = network.config.get_text_config(decoder=True).vocab_size
     logits = (4 * num_beams + steps) * vocabulary * 4  # ranking the beams, then reading the best again

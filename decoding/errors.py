@@ -1,7 +1,14 @@
-"""The errors that are safe to show to anybody.
+"""The errors whose messages are safe to show to anybody.
 
-Owns the one base class whose message may be put before a visitor as it is, and the field it belongs to. Knows no page,
-no terminal and no model. Whatever is not a `GreedyscopeError` is a bug, and surfaces as one.
+Owns the base class of these errors and the input field that an error concerns. Knows no page, no terminal and no model.
+Any other exception is a bug, and surfaces as one.
+
+    GreedyscopeError
+    ├── RequestError
+    ├── ModelError
+    │   └── RoomError
+    ├── FormatError
+    └── BusyError
 """
 
 from typing import Literal
@@ -10,9 +17,9 @@ Field = Literal["prompt", "steps", "choices", "model", "forced", "text", "beams"
 
 
 class GreedyscopeError(Exception):
-    """What failed, which value, which limit, and what to do next, in one sentence or two.
+    """A message of one sentence or two: what failed, which value, which limit, what to do next.
 
-    `field` names the input the message concerns, or is None where it concerns no single one.
+    `field` names the input that the message concerns; None if it concerns no single one.
     """
 
     def __init__(self, message: str, *, field: Field | None = None) -> None:
@@ -21,23 +28,23 @@ class GreedyscopeError(Exception):
 
 
 class RequestError(GreedyscopeError):
-    """A prompt, a step count, a number of choices or a model name that cannot be used."""
+    """A prompt, step count, number of choices, model name or other value that cannot be used."""
 
 
 class ModelError(GreedyscopeError):
-    """A model that could not be fetched, loaded, or whose output makes no sense."""
+    """A model that could not be fetched or loaded, or whose output makes no sense."""
 
     def __init__(self, message: str, *, field: Field | None = "model") -> None:
         super().__init__(message, field=field)
 
 
 class RoomError(ModelError):
-    """A model that does not fit into the memory that is free."""
+    """A model that does not fit into the free memory."""
 
 
 class FormatError(GreedyscopeError):
-    """A text that is no run, or a run of a version this program does not know."""
+    """A text that is not a run, or a run in a version of the format that is not supported."""
 
 
 class BusyError(GreedyscopeError):
-    """More visitors than are served, or one who is served for too long."""
+    """The server is full or closing, or a run took longer than it allows."""

@@ -1,7 +1,7 @@
-"""How large anything may be that comes from somebody else: a request, a file, a link.
+"""Limits: how large a request, a file or a link from outside may be.
 
-Owns the numbers, all in one place: the reader of files, the requests, the exports and the browser (as `LIMITS` before
-the panel's scripts, see decoding/assets.py) take them from here. Knows no run and no sentence.
+Owns the numbers, all in one place. The reader of files, the requests, the exports and the browser (as `LIMITS` in front
+of the panel's scripts, see decoding/assets.py) take them from here. Knows no run and no sentence.
 """
 
 from collections.abc import Mapping
@@ -12,22 +12,22 @@ MAX_PROMPT_CHARACTERS = 50_000
 MAX_STEPS = 256
 MAX_CHOICES = 50
 MAX_TEXT_TOKENS = 1_000
-"""Tokens of a pasted text, each of which becomes a step: no run has more steps than this."""
+"""Tokens of a pasted text. Each becomes a step, so no run has more steps than this."""
 MIN_BEAMS, MAX_BEAMS = 2, 8
 
 # ---- what a file may hold
 
 MAX_RUN_BYTES = 8 * 2**20
-"""A run of 256 steps with 50 choices each after 50,000 characters is smaller."""
+"""A run of 256 steps with 50 choices each, after 50,000 characters, is smaller."""
 MAX_PROMPT_TOKENS = 131_072
 MAX_STEP_CHARACTERS = 2**18
-"""Of each line but the first. A step of 50 choices takes some 8,000."""
+"""For each line but the first. A step of 50 choices takes about 8,000 characters."""
 MAX_TOKEN_CHARACTERS = 1_000
-"""Of one token's text. Vocabularies hold runs of 128 spaces, and hardly anything longer."""
+"""For the text of one token. Vocabularies hold runs of 128 spaces, and hardly anything longer."""
 MAX_NOTE_CHARACTERS = 4_000
-"""Of every other text: the model's names, the note, the sentence of an error."""
+"""For every other text: the model's names, the note, the message of an error."""
 MAX_REMARKS = 8
-"""Sentences about a prompt's ids, at most; a run has three."""
+"""At most this many remarks about a prompt's ids; a run has three."""
 MAX_VOCABULARY = 2**24
 """Every token id and every rank is below this. The largest vocabularies have a million tokens."""
 MAX_LOG_SUMS = 16
@@ -38,16 +38,16 @@ MAX_LOG_SUM = 10.0**9
 
 MAX_LINK_CHARACTERS = 8_000
 MAX_LINK_BYTES = 300_000
-"""What a link may unpack to: a few letters can be made to unpack to gigabytes."""
+"""The most bytes that a link may decompress to: a short link could be made to expand to gigabytes."""
 
 # ---- what may be made of a run
 
 MAX_TABLE_CHARACTERS = 4_000_000
-"""The notebook's table repeats the text in every row: a long run of a long prompt would take hundreds of MB."""
+"""The notebook's table repeats the text in every row, so a long run of a long prompt would take hundreds of MB."""
 
 
 def for_browser() -> Mapping[str, int]:
-    """The limits that the panel's scripts hold a run against before they draw it."""
+    """The limits that the panel's scripts check a run against before they draw it."""
     return {
         "bytes": MAX_RUN_BYTES,
         "steps": MAX_STEPS,

@@ -1,7 +1,8 @@
-"""What may be said on a command line or in its environment variables: each value checked as it is read.
+"""Command-line options and their environment variables: each value is checked as it is read.
 
-Owns the checks, and that each refusal is one sentence with exit code 2. Knows no option by name: those are the
-programs' (`app.py`, `python -m decoding`, `python -m decoding.bench`). Opens no network and loads no model.
+Owns the checks, and that each refusal is one sentence with exit code 2. Knows no option by name; the programs define
+theirs (`app.py`, `python -m decoding`, `python -m decoding.bench`). Opens no network connection and loads no model.
+Each check takes a string and raises argparse.ArgumentTypeError for an invalid one.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from decoding.errors import RequestError
 from decoding.models.catalogue import CATALOGUE, parse_model_list
 
 MAX_CHARACTERS = 40
-"""Of a value that is repeated in a refusal."""
+"""The most characters of a value that a refusal repeats."""
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,252})")
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~%-]+)+/?")
 
@@ -27,13 +28,13 @@ Check = Callable[[str], object]
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that refuses in one sentence, and takes no abbreviations."""
+    """An argument parser that refuses in one sentence and accepts no abbreviations."""
 
     def __init__(self, prog: str, description: str, epilog: str | None = None) -> None:
         super().__init__(prog=prog, description=description, epilog=epilog, allow_abbrev=False)
 
     def add(self, name: str, default: str, check: Check, text: str, *, environment: str = "") -> None:
-        """An option with a default in words, or the value of an environment variable where that is set."""
+        """Add an option whose default is a string, or the value of an environment variable if that is set."""
         given = os.environ.get(environment) if environment else None
         if given is not None:
             try:
@@ -51,7 +52,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def whole_number(least: int, most: int) -> Callable[[str], int]:
-    """A whole number from `least` to `most`."""
+    """A check for a whole number from `least` to `most`."""
 
     def check(given: str) -> int:
         if given.isascii() and given.isdecimal() and len(given) < 20 and least <= int(given) <= most:
@@ -62,7 +63,7 @@ def whole_number(least: int, most: int) -> Callable[[str], int]:
 
 
 def whole_numbers(least: int, most: int) -> Callable[[str], list[int]]:
-    """Whole numbers with commas between them."""
+    """A check for whole numbers from `least` to `most`, separated by commas."""
     one = whole_number(least, most)
 
     def check(given: str) -> list[int]:
@@ -79,7 +80,7 @@ _AMOUNT = re.compile(r"([0-9]{1,12}(?:[.][0-9]{1,6})?) ?([kmgt]?)i?b?", re.IGNOR
 
 
 def byte_size(given: str) -> int | str:
-    """Bytes, as "1.5GB", "800 MB" or "123456" says them; or "auto"."""
+    """A number of bytes, as "1.5GB", "800 MB" or "123456"; or "auto"."""
     if given == "auto":
         return given
     if found := _AMOUNT.fullmatch(given):
@@ -88,7 +89,7 @@ def byte_size(given: str) -> int | str:
 
 
 def one_of(*names: str) -> Callable[[str], str]:
-    """One of some words."""
+    """A check for one of `names`."""
 
     def check(given: str) -> str:
         if given in names:
@@ -99,7 +100,7 @@ def one_of(*names: str) -> Callable[[str], str]:
 
 
 def host(given: str) -> str:
-    """An address of this machine or its name: 127.0.0.1, ::1, [::1], localhost."""
+    """An IP address or host name: 127.0.0.1, ::1, [::1], localhost. Returned without brackets."""
     bare = given[1:-1] if given.startswith("[") and given.endswith("]") else given
     try:
         return str(ip_address(bare))
@@ -110,18 +111,18 @@ def host(given: str) -> str:
 
 
 def path_prefix(given: str) -> str:
-    """A path prefix, without the slash at its end; "" for none."""
+    """A path prefix, returned without the slash at its end; "" for none."""
     if given == "" or _PREFIX.fullmatch(given):
         return given.rstrip("/")
     raise _refused("has to be a path that begins with a slash, as /greedyscope", given)
 
 
 def server(given: str) -> str:
-    """The address of a server, or "" for none."""
+    """The URL of a server, or "" for none."""
     try:
         address = urlsplit(given)
         fits = address.scheme in ("http", "https") and bool(address.hostname) and address.port != 0
-    except ValueError:  # its port is no number, or too large
+    except ValueError:  # the port is no number or too large
         fits = False
     if given == "" or fits:
         return given
@@ -129,7 +130,7 @@ def server(given: str) -> str:
 
 
 def engine(given: str) -> str:
-    """What computes: "auto", "torch", or the address of a server. "" is auto."""
+    """An engine: "auto", "torch", or the URL of a server; "" means auto."""
     try:
         return (given if given in ("auto", "torch") else server(given)) or "auto"
     except argparse.ArgumentTypeError:
@@ -137,7 +138,7 @@ def engine(given: str) -> str:
 
 
 def models(given: str) -> str:
-    """A list of models that `decoding.models.catalogue.parse_model_list` takes, of which the folders are there."""
+    """A list of models for `decoding.models.catalogue.parse_model_list`, whose local files exist."""
     try:
         entries = parse_model_list(given)
     except RequestError as error:
@@ -152,7 +153,7 @@ def models(given: str) -> str:
 
 
 def check_can_listen(host: str, port: int) -> None:
-    """Raises SystemExit with a sentence where this machine has no such address, or the port is taken."""
+    """Raises SystemExit with a sentence if this machine cannot listen at `host` and `port`."""
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind) as probe:
@@ -170,16 +171,16 @@ def check_can_listen(host: str, port: int) -> None:
 
 
 def bracket_ipv6(host: str) -> str:
-    """A host as it stands in an address: an IPv6 address in brackets."""
+    """A host as part of a URL: an IPv6 address in brackets."""
     return f"[{host}]" if ":" in host else host
 
 
 def _is_here(name: str) -> bool:
-    """Whether a name is a folder, or a GGUF file."""
+    """Whether a name is a folder or a GGUF file on this machine."""
     path = Path(name).expanduser()
     try:
         return path.is_dir() or (path.suffix.lower() == ".gguf" and path.is_file())
-    except (OSError, ValueError):  # a name that no disk can have
+    except (OSError, ValueError):  # a name that is invalid on this disk
         return False
 
 

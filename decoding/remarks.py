@@ -1,8 +1,8 @@
-"""What a tokenizer made of a text: whether the model has its ids, and whether it reads as what was typed.
+"""Remarks about tokenization: whether the model can read a text's ids, and whether they decode to what was typed.
 
-Owns the sentences about both. A tokenizer may know more tokens than its network has rows for, may rewrite a text before
-it reads it (small letters, composed Hangul, one space for two), and may put tokens in front and behind. Knows ids and
-their text, no request.
+Owns the sentences about both. A tokenizer may have more tokens than its network has rows for, may normalize a text
+(lower case, composed Hangul, one space for two), and may add tokens in front and behind. Knows ids and their text, and
+no request.
 """
 
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ CHANGES = {
 
 
 def check_readable(model: Engine, token_ids: Sequence[int], *, field: Literal["prompt", "text"]) -> None:
-    """Raises RequestError for an id that the network has no row for."""
+    """Raises RequestError for an id for which the network has no embedding row. `field` says which input holds it."""
     wrong = next((n for n in token_ids if not 0 <= n < model.vocabulary_size), None)
     if wrong is not None:
         token, last = model.vocabulary.token(wrong).text[:40], model.vocabulary_size - 1
@@ -45,7 +45,7 @@ def check_readable(model: Engine, token_ids: Sequence[int], *, field: Literal["p
 
 
 def prompt_remarks(model: Engine, prompt: str, token_ids: Sequence[int]) -> tuple[str, ...]:
-    """What should be said of a prompt's ids, in sentences; nothing where they are the prompt and no more."""
+    """Sentences about a prompt's ids; () if they are the prompt's tokens and nothing else."""
     if not prompt:
         return ()
     vocabulary, found, name = model.vocabulary, [], model.info.id
@@ -59,7 +59,7 @@ def prompt_remarks(model: Engine, prompt: str, token_ids: Sequence[int]) -> tupl
 
 
 def text_remarks(model: Engine, text: str, before: Sequence[int], token_ids: Sequence[int]) -> tuple[str, ...]:
-    """What should be said of the ids of a text after others."""
+    """Sentences about the ids of a text that follows the ids `before`; () if they decode to the text."""
     return _changes(model, "text", text, model.vocabulary.text_after(before, token_ids))
 
 

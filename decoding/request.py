@@ -1,7 +1,8 @@
-"""What a person asked for, checked: first as far as that is possible without a model, then against one.
+"""Requests: what a person asked for, checked first without a model and then against one.
 
-Owns the sentences that refuse; the limits are in `decoding.limits`. Knows an engine's limits, not how it decodes:
-library, terminal, page and HTTP all come through here, so that all refuse alike.
+Owns the checks and the sentences that refuse; the limits are in `decoding.limits`. Knows an engine's limits, and not
+how it decodes. Library, terminal, page and HTTP all use these checks, so they refuse alike. Every `check_*` function
+raises RequestError, whose `field` names the input, and whose sentence names the value and the limit.
 """
 
 import math
@@ -25,44 +26,50 @@ from decoding.remarks import check_readable
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a person asked for, checked as far as that is possible without a model."""
+    """A request for a run, checked as far as possible without a model."""
 
     prompt: str
     max_new_tokens: int
     top_k: int
     forced: tuple[tuple[int, int], ...] = ()
-    """Steps at which a person picks, in ascending order, each with the id."""
+    """(step, token id) of each forced pick, in ascending order of steps, which count from 0."""
 
 
 def check_request(prompt: object, max_new_tokens: object, top_k: object, forced: object = ()) -> Request:
-    """Raises RequestError, naming the field, the value and the limit. `forced` may be lists, as JSON has them."""
+    """The request for a run of `max_new_tokens` steps (1 to 256) with `top_k` candidates each (1 to 50).
+
+    `forced` are pairs of a step and a token id, as tuples or lists. Raises RequestError for a value that is invalid.
+    """
     prompt = check_prompt(prompt)
     steps = _whole_number(max_new_tokens, "steps", MAX_STEPS)
     return Request(prompt, steps, check_choices(top_k), check_forced(forced, steps))
 
 
 def check_beams(num_beams: object) -> int:
+    """The number of beams, 2 to 8. Raises RequestError for anything else."""
     return _whole_number(num_beams, "beams", MAX_BEAMS, MIN_BEAMS)
 
 
 def check_choices(top_k: object) -> int:
+    """The number of candidates per step, 1 to 50. Raises RequestError for anything else."""
     return _whole_number(top_k, "choices", MAX_CHOICES)
 
 
 def check_prompt(prompt: object) -> str:
+    """The prompt, at most 50,000 characters. Raises RequestError for anything else, for NUL and for lone surrogates."""
     return _text(prompt, "prompt", "prompt")
 
 
 def check_continuation(text: object) -> str:
-    """Raises RequestError for what is no text, or none that anybody could have pasted."""
+    """The text of a continuation to score, at most 50,000 characters. Raises RequestError if it is empty or no text."""
     if text == "":
         raise RequestError("The pasted text is empty, so there is nothing to read. Paste something.", field="text")
     return _text(text, "pasted text", "text")
 
 
 def check_forced(forced: object, max_new_tokens: int) -> tuple[tuple[int, int], ...]:
-    """Raises RequestError for what are no pairs of step and id, for a step that the run does not have, and for steps
-    out of order.
+    """The forced picks as pairs (step, token id). Raises RequestError for anything but pairs, for a step outside
+    0 to `max_new_tokens` − 1, for a negative id, and for steps that are not in ascending order.
     """
     if not isinstance(forced, list | tuple):
         raise _forced_error(f"Forced picks have to be a list of pairs [step, token id], not {json_type_of(forced)}.")
@@ -88,7 +95,7 @@ def check_forced(forced: object, max_new_tokens: int) -> tuple[tuple[int, int], 
 
 
 def check_forced_ids(model: Engine, forced: Sequence[tuple[int, int]]) -> None:
-    """Raises RequestError for a forced id that the model has no logits for."""
+    """Raises RequestError for a forced id outside the model's vocabulary."""
     for step, token_id in forced:
         if token_id >= model.vocabulary_size:
             raise _forced_error(
@@ -98,7 +105,7 @@ def check_forced_ids(model: Engine, forced: Sequence[tuple[int, int]]) -> None:
 
 
 def check_top_k(model: Engine, top_k: int) -> None:
-    """Raises RequestError for more choices than an engine can give."""
+    """Raises RequestError for more candidates than the engine can return."""
     most = model.max_top_k
     if most is not None and top_k > most:
         raise RequestError(
@@ -108,8 +115,9 @@ def check_top_k(model: Engine, top_k: int) -> None:
 
 
 def prompt_ids(model: Engine, prompt: str) -> list[int]:
-    """The prompt's ids; for an empty prompt, the model's beginning-of-text token, where it has one. Raises RequestError
-    for an id that the model cannot read.
+    """The ids of a prompt; for an empty one, the model's beginning-of-text id.
+
+    Raises RequestError for an empty prompt if the model has no such id, and for an id that the model cannot read.
     """
     ids = model.vocabulary.encode(prompt)
     if not ids and model.beginning_id is None:
@@ -123,8 +131,10 @@ def prompt_ids(model: Engine, prompt: str) -> list[int]:
 
 
 def continuation_ids(model: Engine, start: Sequence[int], text: str, *, prompt: str = "") -> list[int]:
-    """A pasted text's ids after those of the prompt, where they are not too many and have room there. Raises
-    RequestError for an id that the model cannot read.
+    """The ids of a text that continues the ids `start` of `prompt`.
+
+    Raises RequestError if it has no tokens, more than 1,000, or more than the context has room for, and for an id that
+    the model cannot read.
     """
     ids = model.vocabulary.encode_continuation(text, start, prompt)
     if not ids:
@@ -145,7 +155,9 @@ def continuation_ids(model: Engine, start: Sequence[int], text: str, *, prompt: 
 
 
 def start_ids(model: Engine, request: Request) -> list[int]:
-    """The prompt's ids, where they leave room for the steps asked for."""
+    """The ids of the request's prompt. Raises RequestError if the context has no room for them and the steps asked
+    for.
+    """
     ids = prompt_ids(model, request.prompt)
     context = model.context_length
     if context is not None and len(ids) + request.max_new_tokens > context:
@@ -190,7 +202,7 @@ def _whole_number(value: object, field: Field, most: int, least: int = 1) -> int
 
 
 def _is_whole(value: object) -> TypeGuard[int | float]:
-    """A slider sends 8 or 8.0; both are eight."""
+    """Whether a value is a whole number; a slider may send 8.0 for 8."""
     if isinstance(value, float):
         return value.is_integer()
     return isinstance(value, int) and not isinstance(value, bool)
@@ -201,14 +213,14 @@ def _shown(value: object) -> str:
         return f"“{visible(value[:40])}”"
     if not isinstance(value, int | float) or isinstance(value, bool):
         return json_type_of(value)
-    # Python refuses to write out an int of more than 4300 digits.
+    # Python refuses to print an int of more than 4300 digits.
     if isinstance(value, int) and abs(value) >= 10**40:
         return "one of so many digits"
     return str(value) if math.isfinite(value) else "one that is not finite"
 
 
 def json_type_of(value: object) -> str:
-    """What a value is in JSON's words, for whoever sent it: no reader of a sentence has to know Python's."""
+    """The JSON type of a value, in words for the person who sent it."""
     kinds = {"NoneType": "nothing", "bool": "true or false", "dict": "an object", "str": "a text"}
     kinds |= dict.fromkeys(("list", "tuple"), "a list") | dict.fromkeys(("int", "float"), "a number")
     return kinds.get(type(value).__name__, "something else")

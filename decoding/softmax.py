@@ -1,7 +1,7 @@
-"""From the logits of one forward pass to what a step shows: probabilities over the whole vocabulary, then the cut.
+"""The softmax: from the logits of one forward pass to probabilities over the whole vocabulary, then to the top k.
 
-Owns the softmax, the order of the candidates and how a tie is broken (the lower id comes first). NumPy only: logits of
-a GPU have `decoding.engines.torch.softmax`, which does the same sums where they lie. Knows no loop and no text.
+Owns the softmax, the order of candidates and how a tie is broken (the lower id comes first). Uses NumPy only;
+`decoding.engines.torch.softmax` computes the same where logits are on a GPU. Knows no loop and no text.
 """
 
 import math
@@ -15,7 +15,9 @@ from decoding.errors import ModelError
 from decoding.record.step import LogSums, ScoredToken, StepScores
 
 INVERSE_TEMPERATURES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0)
-"""1 / T. exp(logit / T) is exp(logit) to this power, so products and square roots of one exponential are enough."""
+"""Values of 1 / T. exp(logit / T) is exp(logit) to this power, so products and square roots of one exponential
+suffice.
+"""
 NOT_A_NUMBER = "The model's output is not a number (NaN or infinite), so there is no probability to show."
 _BLOCKS = 256
 
@@ -23,13 +25,15 @@ Logits = NDArray[np.float32]
 
 
 class _Scratch(threading.local):
-    """Memory for the sums of one readout, kept by each thread: new memory at every step takes as long as the sums."""
+    """Buffers for the sums of one step, kept per thread: allocating them at every step would take as long as the
+    sums.
+    """
 
     def __init__(self) -> None:
         self._size, self._doubles, self._floats = 0, np.empty((2, 0)), np.empty((3, 0), np.float32)
 
     def of(self, size: int) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-        """Two rows of float64 and three of float32."""
+        """Two rows of float64 and three of float32, of `size` values each."""
         if self._size != size:
             self._size, self._doubles, self._floats = size, np.empty((2, size)), np.empty((3, size), np.float32)
         return self._doubles, self._floats
@@ -39,11 +43,11 @@ _scratch = _Scratch()
 
 
 def read_scores(logits: Logits, top_k: int, picked_id: int | None = None) -> StepScores:
-    """The `top_k` most probable tokens of softmax(logits), shape (vocabulary,), and the entropy of all of them in nats;
-    where `picked_id` is given, its log-probability and rank too.
+    """The `top_k` most probable tokens of softmax(`logits`), and the entropy of the whole distribution in nats.
 
-    The normaliser is a float64 sum: over 50,000 float32 logits a float32 softmax is off by up to 1e-5. Raises
-    ModelError on logits that are no distribution.
+    `logits` has the shape (vocabulary,) and the dtype float32. With `picked_id`, its log-probability and rank are
+    included. The normalizer is a float64 sum: over 50,000 float32 logits, a float32 softmax is off by up to 1e-5.
+    Raises ModelError for logits that are NaN or infinite; minus infinity is a probability of 0. Thread-safe.
     """
     ids = rank(logits, top_k)  # (k,)
     doubles, _ = _scratch.of(len(logits))
@@ -73,15 +77,17 @@ def read_scores(logits: Logits, top_k: int, picked_id: int | None = None) -> Ste
 
 
 def rank(logits: Logits, top_k: int) -> NDArray[np.int64]:
-    """The ids of the `top_k` largest of float32 logits, shape (vocabulary,): largest first, lower id first in a tie."""
+    """The ids of the `top_k` largest logits, shape (vocabulary,), float32: largest first, lower id first in a tie."""
     ids = np.arange(len(logits)) if top_k * 2 > _BLOCKS else _candidates(logits, top_k)
     ids = ids[np.lexsort((ids, -logits[ids]))]  # by logit, then by id
     return ids[:top_k]
 
 
 def _candidates(logits: Logits, top_k: int) -> NDArray[np.int64]:
-    """A few ids, the `top_k` largest among them. Each block of the vocabulary has a largest logit; the k-th largest of
-    these is no larger than the k-th largest of all, and most of the vocabulary lies below it.
+    """A few ids that include the `top_k` largest.
+
+    The vocabulary is divided into blocks. The k-th largest of the blocks' maxima is at most the k-th largest logit, and
+    most logits are below it.
     """
     whole = len(logits) // _BLOCKS * _BLOCKS
     if not whole:
@@ -89,14 +95,14 @@ def _candidates(logits: Logits, top_k: int) -> NDArray[np.int64]:
     largest = logits[:whole].reshape(-1, _BLOCKS).max(axis=0)  # (blocks,)
     bound = np.partition(largest, -top_k)[-top_k]
     ids: NDArray[np.int64] = np.flatnonzero(logits >= bound)
-    return ids if len(ids) >= top_k else np.arange(len(logits))  # NaN compares with nothing
+    return ids if len(ids) >= top_k else np.arange(len(logits))  # comparisons with NaN are False
 
 
 def log_partitions(weights: NDArray[np.float64], log_total: float, largest: float) -> LogSums:
-    """(1 / T, log Σ exp(logit / T)) in nats for each of `INVERSE_TEMPERATURES`.
+    """The log-partition (1 / T, log Σ exp(logit / T)) in nats for each of `INVERSE_TEMPERATURES`.
 
     `weights`, shape (vocabulary,), are exp(logit − largest logit), and `log_total` is the logarithm of their sum.
-    Powers are summed in float32, pairwise: six digits are kept of them.
+    Powers are summed in float32, pairwise: six digits of the result are kept.
     """
     _, (first, half, quarter) = _scratch.of(len(weights))
     np.copyto(first, weights, casting="same_kind")  # w¹

@@ -1,5 +1,7 @@
-"""`python -m decoding.starter`: the starter model, prepared ahead of a lesson; with `--safetensors` also as
-transformers' own files, for a vLLM server. `decoding.models.starter` does it.
+"""`python -m decoding.starter`: prepares the starter model, for instance ahead of a lesson.
+
+With `--safetensors` it also writes transformers' files, for a vLLM server. Owns the command alone;
+`decoding.models.starter` does the work.
 """
 
 import sys
@@ -8,7 +10,7 @@ from decoding.models.starter import main
 
 if __name__ == "__main__":
     if "--safetensors" in sys.argv[1:]:
-        from decoding.engines.torch.safetensors_folder import starter_safetensors  # here: torch takes seconds to import
+        from decoding.engines.torch.safetensors_folder import starter_safetensors  # imported here: torch takes seconds
 
         sys.exit(main(starter_safetensors))
     sys.exit(main())

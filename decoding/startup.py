@@ -1,4 +1,6 @@
-"""A quick start: imports that cost less. Knows no model and no page."""
+"""A faster start: imports that cost less. Owns what is switched off while modules are imported. Knows no model, no
+page.
+"""
 
 import gc
 import inspect
@@ -9,23 +11,23 @@ from typing import Any
 
 @contextmanager
 def quick_imports() -> Iterator[None]:
-    """Import without looking for garbage meanwhile: imports make objects by the hundred thousand, nearly all to stay,
-    and looking through them again and again takes a fifth of the time.
+    """Import without garbage collection: imports make hundreds of thousands of objects, nearly all permanent, and
+    scanning them repeatedly takes a fifth of the time.
     """
     gc.disable()
     try:
         yield
     finally:
-        gc.freeze()  # what is here by now stays; nothing looks through it again
+        gc.freeze()  # objects that exist now are permanent; later collections skip them
         gc.enable()
 
 
 @contextmanager
 def without_stubs() -> Iterator[None]:
-    """Import gradio without its writing of stubs: for editors, it parses the source of each of its components at every
-    import and writes a .pyi beside it, which takes half of the import's time.
+    """Import gradio without writing stubs: on every import it parses the source of each component and writes a .pyi
+    file for editors, which takes half of the import's time.
 
-    It leaves out classes that have no file, so meanwhile its own have none.
+    Gradio skips classes that have no file, so meanwhile `inspect.getfile` reports none for its own classes.
     """
     real = inspect.getfile
 

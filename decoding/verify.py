@@ -1,4 +1,7 @@
-"""Whether a file is a run, and whether a model still gives its numbers. Knows no page and no terminal."""
+"""Verifies runs: whether a file is a well-formed run, and whether a model reproduces its numbers.
+
+Owns the tolerances and the comparison. Knows no page and no terminal.
+"""
 
 from dataclasses import replace
 from itertools import zip_longest
@@ -13,18 +16,18 @@ from decoding.request import check_request
 from decoding.run import Run
 
 TOLERANCE = 1e-4
-"""By so much a probability may differ: other machines add up in another order."""
+"""Probabilities may differ by this much, because other machines sum in another order."""
 
 LOG_SUM_TOLERANCE = 1e-2
-"""By so much a logit may differ, for the same reason: logits are large where probabilities are not."""
+"""Logits may differ by this much, for the same reason; they are large where probabilities are not."""
 
 _SPARE = 8
-"""So many more candidates are asked for again, since the last ones of a step may change places for the same reason."""
+"""This many more candidates are recomputed, because the last ones of a step may swap ranks for the same reason."""
 
 
 def read_run(path: Path) -> Trace:
     """The run in a file of JSON Lines. Raises RequestError for a file that cannot be read, FormatError for one that is
-    no run.
+    not a run.
     """
     try:
         data = path.read_bytes()
@@ -34,7 +37,7 @@ def read_run(path: Path) -> Trace:
 
 
 def parse_run(data: bytes) -> Trace:
-    """The run that a file's bytes are. Raises FormatError for what is none."""
+    """Parse the bytes of a file of JSON Lines. Raises FormatError if they are not a run."""
     try:
         return Trace.from_jsonl(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
@@ -42,10 +45,10 @@ def parse_run(data: bytes) -> Trace:
 
 
 def recompute(model: Engine, trace: Trace) -> float:
-    """Writes a run again, with the same picks forced; the largest difference between two probabilities.
+    """Decode a run again with the same forced picks. Returns the largest difference between two probabilities.
 
-    Raises RequestError for a run that this model cannot write again, FormatError at the first thing that is not the
-    same.
+    Raises RequestError for a run that this model cannot repeat, FormatError at the first token or number that differs
+    by more than the tolerance.
     """
     ids = [token.token_id for token in trace.prompt_tokens]
     ids += [c.token_id for step in trace.steps for c in step.candidates]
@@ -64,13 +67,15 @@ def recompute(model: Engine, trace: Trace) -> float:
         raise FormatError(f"{model.info.id} reads the prompt as other tokens than the run has.")
     try:
         again = list(run)
-    except RequestError as error:  # it ended before a forced pick
+    except RequestError as error:  # the run ended before a forced pick
         raise FormatError(f"The run comes out otherwise when it is written again. {error}") from None
     return max(_difference(model, *pair) for pair in zip_longest(trace.steps, again))
 
 
 def _is_same(model: Engine, token: Token, again: Token) -> bool:
-    """Whether a token says what it said. Runs of before 2027 have tokens as they look alone, not after others."""
+    """Whether two tokens are the same. Runs from before 2027 store a token's text as it is alone, not in its
+    context.
+    """
     return token in (again, model.vocabulary.token(again.token_id))
 
 
@@ -82,7 +87,7 @@ def _difference(model: Engine, step: Step, again: Step | None) -> float:
         raise FormatError(f"{place} picked {_describe(step.picked)}; written again it is {_describe(again.picked)}.")
     known = {candidate.token_id: candidate for candidate in again.candidates}
     pairs = [(step.picked, again.picked)]
-    # By place, so that none is left out, and by token, since two that are as probable may change places.
+    # Compared by rank, so that none is left out, and by token, because equally probable ones may swap ranks.
     for candidate, there in zip(step.candidates, again.candidates, strict=False):
         now = known.get(candidate.token_id)
         if now is None or not _is_same(model, candidate.token, now.token):
@@ -97,10 +102,12 @@ def _difference(model: Engine, step: Step, again: Step | None) -> float:
 
 
 def _check_log_sums(step: Step, again: Step, place: str) -> None:
-    """They make logits of the probabilities, so that whoever alters them alters every logit. A run may have none."""
+    """Raises FormatError if log-partitions differ: probabilities and log-partitions together give the logits. A run may
+    have none.
+    """
     known = dict(again.log_sums)
     for power, log_sum in step.log_sums:
-        # A power that is not reckoned any more cannot be compared.
+        # A temperature that is no longer computed cannot be compared.
         now = known.get(power, log_sum)
         if abs(log_sum - now) > LOG_SUM_TOLERANCE * power:
             raise FormatError(
