@@ -1,4 +1,4 @@
-"""A run as files: CSV, tables, one HTML file. Knows no model and no page; JSON Lines, the run itself, is `Trace`'s."""
+"""Exports a run: CSV, tables, one HTML file. Knows no model and no page; `Trace` itself writes JSON Lines."""
 
 from decoding.export.labels import one_line, summary
 from decoding.export.standalone import to_frame_html, to_html

@@ -1,18 +1,22 @@
-"""A run's words in one line, in which nothing of it moves a terminal's cursor or hides."""
+"""Labels of tokens and the one-line summary of a run, safe to print in a terminal.
+
+Owns how incomplete characters are written. Knows no table and no page.
+"""
 
 from decoding.export.protocol import Record
 from decoding.record.tokens import visible
 
 
 def one_line(text: str) -> str:
-    """A text as one line in which only its spaces are invisible."""
+    """A text as one line in which every character but the space is visible."""
     return " ".join(map(visible, text.split(" ")))
 
 
 def label(text: str, data: bytes | None, before: bytes = b"") -> str:
-    """A token's label as the page writes it. Bytes that are no character of their own stand as ⟨EC 9E⟩; with `before`,
-    the bytes of a character that is not complete yet, a token that completes it is that character with the bytes it
-    adds: 자⟨+90⟩. Raises nothing: bytes that belong to no character stay bytes.
+    """A token's label, as on the page.
+
+    Bytes that form no character are written as ⟨EC 9E⟩. `before` holds the bytes of an incomplete character: a token
+    that completes it is labelled with the character and the bytes that it adds, as 자⟨+90⟩.
     """
     if data is None:
         return visible(text)
@@ -35,7 +39,7 @@ def label(text: str, data: bytes | None, before: bytes = b"") -> str:
 
 
 def incomplete_bytes(before: bytes, data: bytes | None) -> bytes:
-    """The bytes of a character that is not complete after a token; b"" where none is open."""
+    """The bytes of a character that is still incomplete after a token; b"" if there is none."""
     data = before + data if data is not None else b""
     for count in range(min(3, len(data)), 0, -1):
         tail = data[-count:]
@@ -45,7 +49,7 @@ def incomplete_bytes(before: bytes, data: bytes | None) -> bytes:
 
 
 def _utf8_length(first: int) -> int:
-    """How many bytes the character has that begins with this one (RFC 3629); 0 where none begins."""
+    """The number of bytes of the UTF-8 character that begins with this byte (RFC 3629); 0 if none does."""
     if first < 0x80:
         return 1
     return 2 if 0xC2 <= first < 0xE0 else 3 if 0xE0 <= first < 0xF0 else 4 if 0xF0 <= first < 0xF5 else 0
@@ -56,7 +60,7 @@ def _hex_label(data: bytes, sign: str = "") -> str:
 
 
 def summary(run: Record) -> str:
-    """One line: how many steps, why they ended, and what the text is worth."""
+    """One line: the number of steps, why the run ended, its log-probability and perplexity, and the model."""
     ends = {
         "steps": "the step count was reached",
         "end_of_text": "the model ended the text",

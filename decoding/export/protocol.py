@@ -1,4 +1,4 @@
-"""What the exporters ask of a run. Knows no `Trace`: that one is built on them, so that it can write itself."""
+"""The protocol of a run that exporters need. Owns no code. Knows no `Trace`, which imports the exporters."""
 
 from typing import Protocol
 

@@ -1,7 +1,7 @@
-"""A run as one HTML file: the page's own panel with the run inside, which plays with no server and no network.
+"""Exports a run as one HTML file: the page's panel with the run inside, without a server or network.
 
-Owns what may happen in that file. It runs the scripts that are named by their hash and no others, and fetches nothing,
-whatever prompt and model wrote.
+Owns what that file may do: its content security policy allows only its own scripts, named by their hashes, and no
+requests, whatever the prompt and the generated text contain. Knows no page and no model.
 """
 
 import html
@@ -17,18 +17,20 @@ from decoding.record.tokens import visible
 
 MAX_TITLE = 80
 FRAME_HEIGHT = 880
-"""Of the panel in a notebook, in CSS pixels: a frame that may not speak to its page cannot say how high it is."""
+"""The height of the panel in a notebook, in CSS pixels, because a sandboxed frame cannot report its own height."""
 
 _POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; script-src {scripts}; style-src {styles}; {more}"
 _NO_MARKUP = "require-trusted-types-for 'script'; trusted-types 'none'"
-"""No script may turn a text into markup; plotly.js does, so that its file has to do without this rule."""
+"""No script may turn text into markup. plotly.js does, so a file with it goes without this rule."""
 _LABEL_STYLES = ("font-weight:bold", "font-style:italic", "font-size:.8em")
-"""The style attributes that plotly.js writes for the panel's labels: the panel's b, i and span."""
+"""The style attributes that plotly.js writes for the panel's labels: its b, i and span elements."""
 
 
 def to_html(run: Record, *, plotly: bool = False, language: str = "") -> str:
-    """The run as one HTML file. With `plotly`, plotly.js (4.8 MB) is in it and draws the bars; without it, the panel's
-    own bars show the same numbers. It speaks `language`, as "ko"; "" is the reader's own.
+    """The run as one HTML file.
+
+    With `plotly`, plotly.js (4.8 MB) is embedded and draws the bars; without it, the panel's own bars show the same
+    numbers. `language` is a code such as "ko"; "" stands for the reader's own.
     """
     code = f"{assets.panel_script(run.prompt)}\n{assets.read('standalone/page.js')}"
     words = _compressed(assets.texts_json(page=False, prompt=run.prompt))
@@ -38,7 +40,7 @@ def to_html(run: Record, *, plotly: bool = False, language: str = "") -> str:
     if plotly:
         library = _escape_script_end(assets.plotly_js().read_text("utf-8"))
         scripts = [library, panel]
-        styles.append(_csp_hash(""))  # an empty element, to which it adds its rules by script
+        styles.append(_csp_hash(""))  # an empty element, to which plotly.js adds its rules by script
         more = f"style-src-attr 'unsafe-hashes' {' '.join(map(_csp_hash, _LABEL_STYLES))}"
         reserved = _reserved_style_ids(library)
     parts = {
@@ -49,15 +51,15 @@ def to_html(run: Record, *, plotly: bool = False, language: str = "") -> str:
         "title": html.escape(_title(run)),
         "style": style,
         "panel": assets.panel_html(page=False),
-        "run": run.to_jsonl(),  # no "<" in it: see `decoding.record.step.json_line`
+        "run": run.to_jsonl(),  # contains no "<": see `decoding.record.step.json_line`
         "scripts": reserved + "\n".join(f"<script>{script}</script>" for script in scripts),
     }
-    # At once, so that nothing that is filled in is taken for a place to fill.
+    # All at once, so that inserted text is never taken for a placeholder.
     return re.sub(r"\{(\w+)\}", lambda place: parts[place[1]], assets.read("standalone/page.html"))
 
 
 def to_frame_html(run: Record) -> str:
-    """The same as an element for a notebook: a frame of its own that may run its scripts and nothing else."""
+    """The run as an element for a notebook: a sandboxed frame that may only run its own scripts."""
     label = f"Greedyscope: {_title(run)}"
     return (
         f'<iframe sandbox="allow-scripts" title="{html.escape(label)}" width="100%" height="{FRAME_HEIGHT}" '
@@ -72,35 +74,37 @@ def _title(run: Record) -> str:
 
 
 def _reserved_style_ids(library: str) -> str:
-    """Elements with the ids under which plotly.js adds the style sheet of its maps, so that it does not: there are no
-    maps here, and the policy would forbid it, in red.
+    """Elements with the ids of plotly.js's style sheet for maps, so that it does not add that sheet, which the policy
+    would report as an error.
     """
     ids = sorted(set(re.findall(r'getElementById\("([0-9a-f]{64})"\)', library)))
     return "".join(f'<template id="{name}"></template>\n' for name in ids)
 
 
 def _compressed(text: str) -> str:
-    """What the file's script unpacks: deflated, in base64. It makes the texts of two languages a third as long."""
+    """The texts, deflated and in base64, which makes those of two languages a third as long. The file's script unpacks
+    them.
+    """
     return b64encode(zlib.compress(text.encode(), level=9)).decode()
 
 
 def _minified_script(code: str) -> str:
-    """A script without its comments and indents, which nobody reads in an exported file. No text in it spans lines."""
+    """A script without comments and indentation. No text in it spans lines."""
     return re.sub(r"^[ \t]*(?://.*)?\n|^[ \t]+", "", code, flags=re.MULTILINE)
 
 
 def _minified_css(style: str) -> str:
-    """A style sheet without comments, and without the spaces around its brackets; no string in it has one of these."""
+    """A style sheet without comments and without spaces around its brackets. No string in it contains them."""
     first, *others = style.split("/*")
     plain = first + "".join(part.partition("*/")[2] for part in others)
     return re.sub(r"(?<!\s)\s*([{};])\s*", r"\1", plain)
 
 
 def _escape_script_end(script: str) -> str:
-    """A script that cannot end its own element; in strings and patterns, where these may stand, both mean the same."""
+    """A script that cannot end its own element. In strings and patterns, the escape means the same."""
     return re.sub(r"<(?=/script|!--)", r"\\x3c", script, flags=re.IGNORECASE)
 
 
 def _csp_hash(text: str) -> str:
-    """A text's name in a content security policy (CSP level 3, section 2.3.1)."""
+    """The hash of a text for a content security policy (CSP level 3, section 2.3.1)."""
     return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"

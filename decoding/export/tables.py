@@ -1,4 +1,7 @@
-"""A run as rows: for a spreadsheet, for Markdown, for pandas and for a terminal. Knows no model and no page."""
+"""Exports a run as tables: for a spreadsheet, Markdown, pandas and a terminal.
+
+Owns the columns and how text is escaped. Knows no model and no page.
+"""
 
 import csv
 import io
@@ -22,22 +25,22 @@ CSV_COLUMNS = (
     "margin",
 )  # fmt: skip
 
-# What a spreadsheet may take for a formula: a sign of the ASCII or the full-width kind, or a tab or return, whatever
-# blanks stand in front. Apostrophes in front count too, so that taking one off again is no guess.
+# What a spreadsheet may take for a formula: an ASCII or full-width sign, or a tab or return, after any blanks. Leading
+# apostrophes match too, so that removing one restores the text without guessing.
 _FORMULA = re.compile(r"'*[\s\x00-\x1f\u200b-\u200f\ufeff]*[=+\-@＝＋－＠]|'* *[\t\r]")
 
-# Written as character references, since Markdown programs agree on no other way: what is no letter, digit or blank
-# could mean something to one of them. These mean nothing where they stand.
+# Escaped as character references, which all Markdown programs understand: every sign could mean something to one of
+# them. The harmless ones mean nothing in a table cell.
 _MEANS_SOMETHING = re.compile(r"[!-/:-@\[-`{-~]")
 _HARMLESS = "%,;/?·"
 
 
 def to_csv(run: Record, language: str = "en") -> str:
-    """A row per step and candidate, with a header row; a pick from beyond the candidates has a row of its own.
+    """One row per step and candidate, and a header row; a pick beyond the candidates has a row of its own.
 
     Steps and ranks count from 1, as on the page. A text that a spreadsheet would take for a formula gets an apostrophe
-    in front. A number that is infinite, or that the run's source did not give, is an empty cell. The string has no byte
-    order mark; a file needs one: `to_csv_file`.
+    in front. An infinite or unknown number is an empty cell. The string has no byte order mark; a file needs one, see
+    `to_csv_file`.
     """
     out = io.StringIO()
     rows = csv.writer(out)
@@ -49,10 +52,10 @@ def to_csv(run: Record, language: str = "en") -> str:
 
 
 def to_csv_file(run: Record, language: str = "en") -> bytes:
-    """`to_csv` as the bytes of a file that a spreadsheet opens right.
+    """`to_csv` as the bytes of a file that spreadsheets open correctly.
 
-    Without a byte order mark Excel reads UTF-8 as its country's old encoding, and Korean is garbled. It stands here and
-    not in the string, where every other reader would take it for a part of the first column's name.
+    Without a byte order mark Excel reads UTF-8 in the country's old encoding, which garbles Korean. The mark is not in
+    the string, because other readers would take it for a part of the first column's name.
     """
     return to_csv(run, language).encode("utf-8-sig")
 
@@ -60,7 +63,7 @@ def to_csv_file(run: Record, language: str = "en") -> bytes:
 def _csv_row(step: Step, c: Candidate) -> list[object]:
     text = "'" + c.text if _FORMULA.match(c.text) else c.text
     data = c.bytes.hex() if c.bytes else ""
-    # The minus in front of an infinity would make a formula of it.
+    # The minus sign of an infinity would be taken for a formula.
     logprob, entropy = (x if math.isfinite(x) else "" for x in (c.logprob, step.entropy))
     picked = c.rank == step.picked.rank
     numbers = (c.probability, logprob, picked, step.forced, step.rest, entropy, step.margin)
@@ -68,21 +71,20 @@ def _csv_row(step: Step, c: Candidate) -> list[object]:
 
 
 def _rows(run: Record, language: str = "en") -> list[list[str]]:
-    """The notebook's table with its head: Input, then Choice 1 … Choice k as "most (8.53%)".
+    """The notebook's table with its header: Input, then Choice 1 … Choice k as "most (8.53%)".
 
-    The space in front of a word is not printed, as in the notebook, except where two choices of a row differ in
-    nothing else.
+    The space in front of a word is omitted, as in the notebook, unless two choices of a row differ in nothing else.
     """
     inputs = (run.prompt + join_tokens([s.picked.token for s in run.steps[:n]]) for n in range(len(run.steps)))
     rows = [[text, *_cells(step, before)] for text, step, before in zip(inputs, run.steps, _before(run), strict=True)]
-    # As many as there are, whatever the run says that it was asked for.
+    # As many columns as there are choices, whatever the run says was requested.
     choices = max((len(row) - 1 for row in rows), default=0)
     columns = [translate("table.choice", language, number=n) for n in range(1, choices + 1)]
     return [[translate("table.input", language), *columns], *rows]
 
 
 def _before(run: Record) -> Iterator[bytes]:
-    """Of each step, the bytes of a character that the picks before it have begun and not completed."""
+    """For each step, the bytes of a character that the picks before it have begun and not completed."""
     before = b""
     for step in run.steps:
         yield before
@@ -90,7 +92,7 @@ def _before(run: Record) -> Iterator[bytes]:
 
 
 def _cells(step: Step, before: bytes) -> list[str]:
-    """A step's candidates as the notebook prints them."""
+    """The candidates of a step as the notebook prints them."""
     plain = [label(c.text.removeprefix(" "), c.bytes, before) for c in step.candidates]
     full = [label(c.text, c.bytes, before) for c in step.candidates]
     named = [p if p and plain.count(p) == 1 else f for p, f in zip(plain, full, strict=True)]
@@ -98,15 +100,15 @@ def _cells(step: Step, before: bytes) -> list[str]:
 
 
 def to_frame(run: Record) -> "pd.DataFrame":
-    """The notebook's table, a row a step."""
-    import pandas as pd  # here: pandas takes 0.3 s to import, and only tables need it
+    """The notebook's table as a DataFrame, one row per step."""
+    import pandas as pd  # imported here: pandas takes 0.3 s, and only tables need it
 
     columns, *rows = _rows(run)
     return pd.DataFrame(rows, columns=columns)
 
 
 def to_markdown(run: Record, language: str = "en") -> str:
-    """The notebook's table in Markdown. Whatever prompt and model wrote is text there: no markup, no link, no HTML."""
+    """The notebook's table in Markdown. Markup, links and HTML in the run's texts are escaped."""
     columns, *rows = _rows(run, language)
     lines = [columns, ["---"] * len(columns), *([_markdown(one_line(cell)) for cell in row] for row in rows)]
     width = len(columns)
@@ -115,15 +117,15 @@ def to_markdown(run: Record, language: str = "en") -> str:
 
 def _markdown(text: str) -> str:
     text = _MEANS_SOMETHING.sub(lambda m: m[0] if m[0] in _HARMLESS else f"&#{ord(m[0])};", text)
-    # A cell's own percentage is the commonest text of all, and stays readable.
+    # The percentage of a cell is not escaped, so that the table stays readable.
     return re.sub(r"&#40;(\d+)&#46;(\d\d%)&#41;$", r"(\1.\2)", text)
 
 
 def to_table(run: Record) -> str:
-    """The notebook's table as lines of text, then the run's totals and remarks; without the table where it would repeat
-    the text to many MB.
+    """The notebook's table as lines of text, then the run's totals and remarks. The table is left out if it would
+    repeat the text to many MB.
     """
-    import pandas as pd  # here: as above
+    import pandas as pd  # imported here, as above
 
     text = "\n".join(map(one_line, run.text.split("\n")))
     end = "".join(f"{line}\n" for line in (summary(run), *map(one_line, run.remarks)))

@@ -1,9 +1,9 @@
-"""Whether the parts of a run fit together: what a file says twice, and what its numbers leave room for.
+"""Checks the consistency of a run: repeated facts agree, and its numbers are possible.
 
-Owns the rules; each costs a step's own size, once. They find a file that was altered by hand, not one that was made up
-whole: that takes the model (`decoding.verify.recompute`). What no rule can tell: a candidate's text where its id
-stands nowhere else, the order of two that are as probable, a name, a note, or whether a person picked what argmax
-would have picked too. Knows no JSON and no model.
+Owns the rules; each costs time linear in the size of a step. They detect a file that was altered by hand, but not one
+that was invented consistently; that takes the model (`decoding.verify.recompute`). They cannot check a candidate's text
+whose id occurs only once, the order of two equally probable candidates, a name, a note, or whether a person picked what
+argmax would have picked too. Knows no JSON and no model.
 """
 
 import math
@@ -16,18 +16,20 @@ from decoding.record.step import NO_ID, Candidate, LogSums, Step
 from decoding.record.tokens import Token
 
 _SUM = 1e-6
-"""By so much sums of probabilities may be off."""
+"""Sums of probabilities may be off by this much."""
 _NATS = 0.01
-"""By so much entropies and log sums may be: float32 over a vocabulary of a million."""
+"""Entropies and log-partitions may be off by this many nats: float32 over a vocabulary of a million."""
 _MOST_NATS = math.log(limits.MAX_VOCABULARY)
 
 
 class ContradictionError(ValueError):
-    """What contradicts what, in words that go on from "The run cannot be right: "."""
+    """A contradiction, in words that continue "The run cannot be right: "."""
 
 
 class Consistency:
-    """Holds a run's lines against each other, in the order in which they stand in a file."""
+    """Checks the lines of a run against each other, in the order of the file. Raises ContradictionError, also when
+    made.
+    """
 
     def __init__(
         self, prompt: str, token_ids: Sequence[int], tokens: Sequence[Token], *, max_new_tokens: int, top_k: int
@@ -44,7 +46,7 @@ class Consistency:
             raise ContradictionError("its prompt is not the text of its prompt_tokens")
 
     def add(self, step: Step) -> None:
-        """Raises ContradictionError for a step that does not fit into itself, or behind those before it."""
+        """Check the next step, in itself and against those before it. Raises ContradictionError."""
         if step.index != self._steps:
             raise ContradictionError(f"its index is {step.index}, not {self._steps}")
         if len(step.candidates) > self._top_k:
@@ -69,7 +71,7 @@ class Consistency:
         self._steps += 1
 
     def end(self, stop_reason: str, message: str) -> None:
-        """Raises ContradictionError for an end that cannot come after these steps."""
+        """Check the end of the run against its steps. Raises ContradictionError."""
         steps, most = self._steps, self._max_new_tokens
         if steps > most or (stop_reason == "steps" and steps < most):
             raise ContradictionError(f"of {most} steps it has {steps}")
@@ -81,8 +83,8 @@ class Consistency:
             raise ContradictionError("it has an error's message and no error")
 
     def _check_texts(self, tokens: Iterable[Token | Candidate]) -> None:
-        """One id is one text, wherever it stands, but for the space that some tokenizers write in front of a word or
-        behind it; and a text is what its bytes say.
+        """Check that one id has one text everywhere, apart from the space that some tokenizers add in front of a word
+        or behind it, and that a text matches its bytes.
         """
         for token in tokens:
             if token.token_id == NO_ID:
@@ -96,7 +98,7 @@ class Consistency:
 
 
 def _word(text: str, data: bytes | None) -> tuple[str, bytes | None]:
-    """A token without what depends on its place."""
+    """A token's text and bytes without what depends on its position."""
     return text.removeprefix("##").strip(" "), data and data.strip(b" ")
 
 
@@ -115,7 +117,7 @@ def _check_probabilities(step: Step) -> None:
         raise ContradictionError("a logprob is not the logarithm of its probability")
     if len({c.token_id for c in step.candidates} - {NO_ID}) < sum(c.token_id != NO_ID for c in step.candidates):
         raise ContradictionError("a token id stands twice among its candidates")
-    # Of one candidate alone, the second is in the rest.
+    # With a single candidate, the second one is in the rest.
     second = probabilities[1] if len(probabilities) > 1 else max(0.0, min(last - step.margin, step.rest))
     if abs(probabilities[0] - second - step.margin) >= _SUM:
         raise ContradictionError("its margin is not the first probability minus the second")
@@ -126,7 +128,9 @@ def _agrees(candidate: Candidate) -> bool:
 
 
 def _check_pick(step: Step) -> None:
-    """The pick is argmax's unless it was forced, and the candidate of its rank or, of a lower rank, one of the rest."""
+    """Check that the pick is argmax's unless it was forced, and that it is the candidate of its rank or, beyond them,
+    fits into the rest.
+    """
     picked, candidates = step.picked, step.candidates
     if not step.forced and picked != candidates[0]:
         raise ContradictionError("it is not forced and did not pick the first candidate")
@@ -134,7 +138,7 @@ def _check_pick(step: Step) -> None:
         fits = picked == candidates[picked.rank]
     else:
         shown = picked.token_id in {c.token_id for c in candidates} - {NO_ID}
-        # Those between the last candidate and the pick are no less probable than the pick.
+        # The tokens ranked between the last candidate and the pick are at least as probable as the pick.
         least = picked.probability * (picked.rank - len(candidates) + 1)
         fits = not shown and picked.probability <= candidates[-1].probability and least <= step.rest + _SUM
     if not fits:
@@ -142,7 +146,7 @@ def _check_pick(step: Step) -> None:
 
 
 def _check_sums(step: Step) -> None:
-    """The log sums are those of one set of logits, which the candidates are the largest of."""
+    """Check that the log-partitions belong to one set of logits, of which the candidates are the largest."""
     if not step.log_sums:
         return
     powers = [power for power, _ in step.log_sums]
@@ -167,7 +171,9 @@ def _check_sums(step: Step) -> None:
 
 
 def _check_entropy(step: Step) -> None:
-    """It is the candidates' own and the rest's, which is least in few large shares and most in many small ones."""
+    """Check the entropy: the candidates' part, plus the rest's, which is smallest for few large shares and largest for
+    many small ones.
+    """
     entropy, rest = step.entropy, step.rest
     if math.isnan(entropy):
         return

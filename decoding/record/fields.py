@@ -1,8 +1,9 @@
-"""A line of JSON Lines as a checked record: the types, the names and the sizes of everything in it.
+"""Checks the fields of a line of JSON Lines: their types, names and sizes.
 
-Owns what a field may hold. A file may come from anybody, so the first thing that is wrong ends the reading, and no
-number in a line decides how much is made. (Pydantic, which writes these lines, goes on to the last fault: a line of
-4 MB of "1," cost it 2.7 GB.) Knows nothing of how the fields fit together: that is `decoding.record.consistency`.
+Owns what a field may hold. A file may come from anybody, so reading ends at the first fault, and no number in a line
+decides how much memory is allocated. (Pydantic, which writes these lines, collects all faults: a line of 4 MB of "1,"
+cost it 2.7 GB.) Knows nothing of how the fields fit together; `decoding.record.consistency` does. Every function raises
+FieldError for a value that is not allowed.
 """
 
 import json
@@ -27,18 +28,18 @@ _LOOP = ("start", "period", "repeats")
 _STOP_REASONS = ("steps", "end_of_text", "context_full", "stopped", "error")
 
 _MOST_BRACKETS = limits.MAX_PROMPT_TOKENS + 2 * limits.MAX_PROMPT_CHARACTERS + 10
-"""Opening brackets in a first line: one a token, and those in the texts of the prompt and of its tokens."""
+"""The most opening brackets in a first line: one per token, and those in the texts of the prompt and its tokens."""
 
 
 class FieldError(ValueError):
-    """A field that holds what it may not. `place` is the way to it, from outside inwards."""
+    """A field with a value that is not allowed. `place` is the path to it, from the outermost name inwards."""
 
     def __init__(self, said: str, *place: str | int) -> None:
         super().__init__(said)
         self.said, self.place = said, place
 
     def within(self, *place: str | int) -> "FieldError":
-        """The same fault as it is seen from one level further out."""
+        """The same fault with the path seen from one level further out."""
         return FieldError(self.said, *place, *self.place)
 
 
@@ -46,10 +47,10 @@ class FieldError(ValueError):
 
 
 def parse_line(line: str, most: int = limits.MAX_STEP_CHARACTERS) -> dict[str, Any]:
-    """The object that a line is. Raises FieldError for any other line."""
+    """The JSON object of a line. Raises FieldError for any other line, and for one of more than `most` characters."""
     if len(line) > most:
         raise FieldError(f"it has {len(line):,} characters, and at most {most:,} are read")
-    if line.count("[") + line.count("{") > _MOST_BRACKETS:  # each costs memory before it can be looked at
+    if line.count("[") + line.count("{") > _MOST_BRACKETS:  # parsing allocates memory for each
         raise FieldError(f"it has more than {_MOST_BRACKETS:,} brackets")
     try:
         record = json.loads(line, parse_constant=_no_number)
@@ -59,7 +60,7 @@ def parse_line(line: str, most: int = limits.MAX_STEP_CHARACTERS) -> dict[str, A
 
 
 def read_header(record: dict[str, Any]) -> dict[str, Any]:
-    """The header's fields, checked: `model` as a dict, the tokens as Tokens."""
+    """The fields of the header: `model` as a dict, the tokens as Tokens."""
     _check_names(record, _HEADER, ("note", "remarks"))
     model = _read_at("model", _object, record["model"])
     return {
@@ -75,7 +76,7 @@ def read_header(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_step(record: dict[str, Any]) -> Step:
-    """The step of a line, checked field by field."""
+    """The step of a line."""
     _check_names(record, _STEP, ("log_sums",))
     candidates = _list(record, "candidates", limits.MAX_CHOICES, _candidate)
     if not candidates:
@@ -93,7 +94,7 @@ def read_step(record: dict[str, Any]) -> Step:
 
 
 def read_end(record: dict[str, Any]) -> dict[str, Any]:
-    """The last line's fields, checked, with the loops as Loops."""
+    """The fields of the last line, with the loops as Loops."""
     _check_names(record, ("stop_reason",), ("message", "loops"))
     if record["stop_reason"] not in _STOP_REASONS:
         raise FieldError(f"it has to be one of {', '.join(_STOP_REASONS)}", "stop_reason")
@@ -222,7 +223,7 @@ def _whole(record: dict[str, Any], name: str, least: int, most: int) -> int:
 
 def _number(record: dict[Any, Any], name: str | int, least: float, most: float) -> float:
     value = record[name]
-    if (type(value) is not float and type(value) is not int) or not least <= value <= most:  # NaN is not
+    if (type(value) is not float and type(value) is not int) or not least <= value <= most:  # false for NaN
         raise FieldError(f"it has to be a number from {least:g} to {most:g}", name)
     return float(value)
 
@@ -241,7 +242,7 @@ def _bytes(record: dict[str, Any]) -> bytes | None:
     data = None
     with suppress(ValueError):
         data = bytes.fromhex(digits)
-    if data is None or len(data) * 2 != len(digits):  # blanks between the digits are none of ours
+    if data is None or len(data) * 2 != len(digits):  # fromhex would accept spaces between the digits
         raise FieldError("it has to be pairs of hexadecimal digits", "bytes")
     return data
 

@@ -1,7 +1,7 @@
-"""A text as a run's fields: the first line, a line a step, the last line, each read and held against those before it.
+"""Reads JSON Lines as the fields of a run: a header, one line per step, an end.
 
-Owns the order of the reading and the sentences that refuse, which name the line. It ends at the first fault, and costs
-at most a constant times the text's size. Knows no `Trace`: that one is made of what is read here.
+Owns the order of reading and the sentences of FormatError, which name the line. Reading ends at the first fault, and
+its cost is linear in the size of the text. Knows no `Trace`, which is made of these fields.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,9 @@ VERSION: Literal[1] = 1
 
 
 def read_fields(text: str) -> dict[str, Any]:
-    """The fields of a Trace, its model's as a dict. Raises FormatError for a text that is no run, naming the line."""
+    """The fields of a Trace, with the model's as a dict. Raises FormatError, naming the line, for a text that is not a
+    run.
+    """
     first, middle, last = _split_lines(text)
     header = _read(_header, first, 1, limits.MAX_RUN_BYTES)
     ids, names = header.pop("prompt_token_ids"), ("max_new_tokens", "top_k")
@@ -35,7 +37,7 @@ def read_fields(text: str) -> dict[str, Any]:
     end = _read(fields.read_end, last, len(middle) + 2)
     _checked_line(partial(fits.end, end["stop_reason"], end["message"]))
     loops, picked = end.pop("loops"), [step.picked.token_id for step in steps]
-    # A reader who lost the run on its way wrote its last line, and may know of no loops.
+    # If the connection was lost, the browser wrote the last line, and may have left out the loops.
     cut_off = end["stop_reason"] in ("stopped", "error") and not loops
     if not cut_off and loops != (() if NO_ID in picked else tuple(find_loops(picked))):
         raise FormatError(f"Line {len(middle) + 2} of the run cannot be right: its loops are not those of its steps.")
@@ -43,7 +45,7 @@ def read_fields(text: str) -> dict[str, Any]:
 
 
 def _split_lines(text: str) -> tuple[str, list[str], str]:
-    """The first line, those between, and the last. They are counted before they are made."""
+    """The first line, the lines between, and the last line. Lines are counted before they are split."""
     if len(text) > limits.MAX_RUN_BYTES:
         raise FormatError(f"The run is larger than {limits.MAX_RUN_BYTES // 2**20} MB; no larger one is read.")
     count = text.count("\n") + (not text.endswith("\n") and text != "")
@@ -75,7 +77,7 @@ def _read(
 
 
 def _checked_line(check: Callable[[], Item], number: int | None = None) -> Item:
-    """What a check of consistency gives; it may concern a line, or the run as a whole."""
+    """Run a check of consistency, of one line or (None) of the run as a whole. Raises FormatError."""
     try:
         return check()
     except ContradictionError as error:

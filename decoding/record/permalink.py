@@ -1,7 +1,7 @@
-"""A run as a link: what it takes to write it again, short enough for an address.
+"""Permalinks: a run as a link, with all that is needed to repeat it.
 
-Owns the encoding, both ways. Knows no page and no model: what comes out is only well-formed, and is checked like any
-other request. The panel's `links.js` writes the same.
+Owns the encoding in both directions. Knows no page and no model: a decoded link is only well-formed, and is checked
+like any other request. The panel's `links.js` writes the same encoding.
 """
 
 import base64
@@ -27,7 +27,7 @@ _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,8}")
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """What a link says: the request, the step that was looked at, and the page's language ("" is the reader's own)."""
+    """The contents of a link: the request, the selected step, and the page's language ("": the reader's own)."""
 
     model: str
     prompt: str
@@ -40,11 +40,11 @@ class Link:
 
 _FIELDS = ("model", "prompt", "steps", "choices", "forced", "step", "language")
 _OPTIONAL = 1
-"""So many of the last fields may be missing: links that were sent before there were such fields still open."""
+"""This many of the last fields may be missing, so that links from before these fields existed still open."""
 
 
 def to_link(link: Link) -> str:
-    """The value of the address's `run`: a version, and the fields as deflated JSON in URL-safe base 64."""
+    """The value of the URL parameter `run`: a version, and the fields as deflated JSON in URL-safe base64."""
     fields = [getattr(link, name) for name in _FIELDS if name != "language" or link.language]
     text = json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
     packer = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
@@ -53,7 +53,9 @@ def to_link(link: Link) -> str:
 
 
 def from_link(value: str) -> Link:
-    """What `to_link` wrote. Raises FormatError for a link that is cut, forged, too long or of another version."""
+    """Decode what `to_link` wrote. Raises FormatError for a link that is cut, forged, too long or of another
+    version.
+    """
     if len(value) > MAX_LINK_CHARACTERS:
         raise FormatError(f"This link is {len(value):,} characters long; at most {MAX_LINK_CHARACTERS:,} are read.")
     if not value.startswith(VERSION):
@@ -73,11 +75,13 @@ def from_link(value: str) -> Link:
 
 
 def _link(fields: dict[str, Any]) -> Link:
-    """Raises ValueError at the first field that is none. Numbers of steps and choices are the request's to refuse."""
+    """The link of decoded fields. Raises ValueError at the first invalid one; the request checks the ranges of
+    numbers.
+    """
     model, prompt, forced, language = (fields.get(name, "") for name in ("model", "prompt", "forced", "language"))
     _check(type(model) is str and len(model) <= MAX_NOTE_CHARACTERS)
     _check(type(prompt) is str and len(prompt) <= MAX_PROMPT_CHARACTERS)
-    f"{model}{prompt}".encode()  # UnicodeEncodeError, a ValueError, where half a pair of surrogates stands
+    f"{model}{prompt}".encode()  # raises UnicodeEncodeError, a ValueError, for a lone surrogate
     _check(
         all(type(fields[name]) is int and abs(fields[name]) < MAX_VOCABULARY for name in ("steps", "choices", "step"))
     )

@@ -1,7 +1,7 @@
-"""Whether a prompt is the text that its tokens spell.
+"""Checks whether tokens spell a prompt.
 
-Owns what tokenizers do to a text on its way: spaces, case, accents and compositions may be changed, markers added at
-its ends, an unknown word replaced. What is left is the same. Linear in the text's length; knows no tokenizer.
+Owns what tokenizers do to a text: they may change spaces, case, accents and compositions, add markers at its ends, and
+replace an unknown word. The letters that remain must be the same. Linear in the length of the text; knows no tokenizer.
 """
 
 import unicodedata
@@ -12,16 +12,16 @@ from itertools import groupby
 from decoding.record.tokens import Token, join_tokens
 
 _MOST_ADDED = 2
-"""Markers that a tokenizer may add at either end."""
+"""The most markers that a tokenizer adds at either end."""
 
 
 def tokens_spell(prompt: str, tokens: Sequence[Token]) -> bool:
-    """Whether `tokens` may be what some tokenizer made of `prompt`."""
+    """Whether some tokenizer may have made `tokens` of `prompt`."""
     letters = _letters(prompt)
     markers = [_is_marker(token) for token in tokens]
     first = next((n for n, marker in enumerate(markers) if not marker), len(tokens))
     last = next((n for n, marker in enumerate(reversed(markers)) if not marker), len(tokens) - first)
-    # Markers that a person typed are part of the prompt; those that the tokenizer added are not.
+    # Markers that a person typed belong to the prompt; those that the tokenizer added do not.
     ways = [
         tokens[before : len(tokens) - after]
         for before in range(min(first, _MOST_ADDED) + 1)
@@ -32,7 +32,7 @@ def tokens_spell(prompt: str, tokens: Sequence[Token]) -> bool:
 
 
 def _spells(tokens: Sequence[Token], letters: str) -> bool:
-    """Whether the tokens spell all letters, an unknown one standing for any of them."""
+    """Whether the tokens spell all `letters`; an unknown token may stand for any of them."""
     parts = [(unknown, [*group]) for unknown, group in groupby(tokens, _is_unknown)]
     at, free = 0, False
     for place, (unknown, group) in enumerate(parts, start=1):
@@ -65,7 +65,7 @@ def _letters(text: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _letter(character: str) -> str:
-    """A character without what a tokenizer may change of it."""
-    # One by one: what Unicode puts in order, a long run of marks, takes the square of its length.
+    """A character without the features that a tokenizer may change."""
+    # Character by character: normalizing a long run of combining marks takes quadratic time.
     plain = unicodedata.normalize("NFKD", character).casefold()
     return "".join(c for c in plain if unicodedata.category(c)[0] not in "MZC" and c != "\N{REPLACEMENT CHARACTER}")

@@ -1,4 +1,4 @@
-"""Repetition in a list of ids: where a text begins to go in circles.
+"""Repetition: finds the loops of a generated text in its ids.
 
 Owns what counts as a loop. Knows ids alone: no texts, no runs and no models.
 """
@@ -11,12 +11,16 @@ from operator import eq
 from pydantic import ConfigDict
 
 SHORT_PERIOD, SHORT_REPEATS, LONG_REPEATS = 2, 3, 2
-"""A block of up to two ids is a loop once it stands three times in a row ("no, no" is none); a longer one, twice."""
+"""A block of one or two ids is a loop if it occurs three times in a row ("no, no" is not one); a longer block,
+twice.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """A block of `period` ids that stands `repeats` times back to back, whole each time; the first at `start`."""
+    """A block of `period` ids that occurs `repeats` times back to back, complete each time. `start` is the index of its
+    first id.
+    """
 
     __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
 
@@ -26,14 +30,14 @@ class Loop:
 
 
 def find_loops(token_ids: Sequence[int]) -> list[Loop]:
-    """Every loop, in the order of their beginnings.
+    """All loops of a list of ids, in the order of their starts.
 
-    Of the periods that a span has, the smallest counts. A loop lies within another, and is left out, where the other
-    has not ended yet: an unfinished last occurrence still belongs to it.
+    Each loop has its smallest period. A loop within another one is left out, also if it is within the other's last,
+    incomplete repetition.
     """
     ids = list(token_ids)
     spans: dict[tuple[int, int], Loop] = {}
-    # Shorter periods first, so that of two that fill the same span the smallest stays.
+    # Shorter periods first, so that a span keeps its smallest period.
     for period in range(1, len(ids) // LONG_REPEATS + 1):
         for start, end in _spans(ids, period):
             repeats = (end - start) // period
@@ -42,14 +46,14 @@ def find_loops(token_ids: Sequence[int]) -> list[Loop]:
                 spans.setdefault((start, end), Loop(start, period, repeats))
     outer, reached = [], 0
     for start, end in sorted(spans, key=lambda span: (span[0], -span[1])):
-        if end > reached:  # nothing that begins as early goes on as long
+        if end > reached:  # no loop that starts as early ends as late
             outer.append(spans[start, end])
             reached = end
     return outer
 
 
 def _spans(ids: list[int], period: int) -> Iterator[tuple[int, int]]:
-    """Start and end of each longest stretch in which every id equals the one `period` before it."""
+    """(start, end) of each longest stretch in which every id equals the one `period` before it."""
     start = 0
     for same, stretch in groupby(map(eq, ids, islice(ids, period, None))):
         length = sum(1 for _ in stretch)

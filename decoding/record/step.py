@@ -1,7 +1,7 @@
-"""One step of a run: what the model said, and what was picked.
+"""One step of a run: the scores of a forward pass, and the record that is made of them.
 
-Owns `Candidate`, `Step`, and the readout of a forward pass that a step is made of. Knows no run, no model and no page.
-`decoding.record.consistency` does the sums of one that comes from anybody again.
+Owns `StepScores`, `Candidate` and `Step`. Knows no run, no model and no page. `decoding.record.consistency` checks the
+numbers of a step that comes from outside.
 """
 
 import math
@@ -15,12 +15,12 @@ from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, TypeAd
 from decoding.record.tokens import Hex, Token, TokenDecoder
 
 NO_PICKS: Mapping[int, int] = MappingProxyType({})
-"""The picks of a run in which argmax picks every token."""
+"""The forced picks of a run without any."""
 NO_ID = -1
-"""The `token_id` in a record whose source printed no ids."""
+"""The `token_id` in a record whose source gave no ids."""
 
-# JSON has no infinity and no NaN, so both are null there: a log-probability of zero probability is minus infinity, and
-# an entropy that a record's source did not give is NaN.
+# JSON has no infinity and no NaN, so both are written as null: the log-probability of probability 0 is minus infinity,
+# and an entropy that the source did not give is NaN.
 _WRITTEN = PlainSerializer(lambda x: x if math.isfinite(x) else None, when_used="json")
 
 
@@ -38,15 +38,17 @@ Logprob = Annotated[float, Field(le=0), _null(-math.inf), _WRITTEN]
 Entropy = Annotated[float, _null(math.nan), _WRITTEN]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 LogSums = tuple[tuple[Annotated[Finite, Field(gt=0)], Finite], ...]
-"""(1 / T, log Σ exp(logit / T) over the whole vocabulary), in nats, in ascending order of 1 / T, T = 1 among them. A
-candidate's logit is its logprob plus the sum at T = 1; its log-probability at T is logit / T minus the sum at T.
+"""Pairs (1 / T, log Σ exp(logit / T) over the whole vocabulary) in nats, in ascending order of 1 / T, with T = 1 among
+them.
+
+A candidate's logit is its logprob plus the sum at T = 1; its log-probability at T is logit / T minus the sum at T.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class ScoredToken:
-    """A token that a person picked, or that stands in a given text, with its log-probability (nats) and its rank in the
-    whole vocabulary.
+    """A token that a person picked or that a given text contains: its log-probability (nats) and its rank in the whole
+    vocabulary, 0 for the most probable.
     """
 
     token_id: int
@@ -56,9 +58,11 @@ class ScoredToken:
 
 @dataclass(frozen=True, slots=True)
 class StepScores:
-    """What one forward pass says: the top ids with their log-probabilities (nats), most probable first, lower id first
-    in a tie, and the entropy (nats) of the whole distribution. `picked` is None where argmax picked; `log_sums` is
-    empty where logits are not known.
+    """The scores of one step.
+
+    `token_ids` are the top ids with their `logprobs` (nats), most probable first, lower id first in a tie. `entropy`
+    (nats) is that of the whole distribution; NaN if the engine cannot know it (a vLLM server). `picked` is None if
+    argmax picked. `log_sums` is empty if the logits are unknown.
     """
 
     token_ids: tuple[int, ...]
@@ -69,7 +73,7 @@ class StepScores:
 
     @property
     def picked_id(self) -> int:
-        """The id that the run goes on with."""
+        """The id that the run continues with."""
         return self.picked.token_id if self.picked else self.token_ids[0]
 
 
@@ -77,7 +81,7 @@ class StepScores:
 class Candidate:
     """A token that the model could have written. `rank` 0 is the most probable; `logprob` is in nats.
 
-    `bytes` is given where the token is no whole character (see `decoding.record.tokens.Token`).
+    `bytes` is set if the token is not a whole character (see `decoding.record.tokens.Token`).
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
@@ -98,9 +102,10 @@ class Candidate:
 class Step:
     """One step of a run.
 
-    `candidates` are the top ones, most probable first; `rest` is the probability of all others, so both sum to 1.
-    `forced` says that a person picked, not argmax. `entropy` is in nats, over the whole vocabulary; `margin` is the
-    first probability minus the second. `log_sums` is empty where the run's source gave no logits.
+    `index` counts from 0. `candidates` are the top ones, most probable first; `rest` is the probability of all others,
+    so both sum to 1. `forced` says that a person picked, not argmax. `entropy` is in nats, over the whole vocabulary;
+    it is NaN if the run's source did not give it. `margin` is the first probability minus the second. `log_sums` is
+    empty if the run's source gave no logits.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
@@ -115,7 +120,7 @@ class Step:
     log_sums: LogSums = ()
 
     def to_json(self) -> str:
-        """The step as one line of JSON Lines, without the line end."""
+        """The step as one line of JSON Lines, without the newline."""
         return json_line(STEP, self)
 
 
@@ -123,20 +128,20 @@ STEP = TypeAdapter(Step)
 
 
 def json_line(adapter: TypeAdapter[Any], record: Any) -> str:
-    """A record as one line of JSON."""
-    # Inside a page, no text of a run may look like a tag, and JSON has another way to write "<".
+    """A record as one line of JSON, without the newline. Infinite and NaN numbers are null."""
+    # In an HTML page the text of a run must not look like a tag, so "<" is escaped.
     return adapter.dump_json(record, exclude_defaults=True).decode().replace("<", "\\u003c")
 
 
 def make_candidate(decoder: TokenDecoder, pick: ScoredToken) -> Candidate:
-    """A pick with its text and its probability."""
+    """A candidate from a scored token, with its text and probability."""
     token = decoder.token(pick.token_id)
     return Candidate(token.token_id, token.text, math.exp(pick.logprob), pick.logprob, pick.rank, token.bytes)
 
 
 def make_step(decoder: TokenDecoder, readout: StepScores, *, index: int, top_k: int, forced: bool) -> Step:
-    """The step that a readout of at least two candidates says, with `top_k` of them; `decoder` is the vocabulary at the
-    place of the step.
+    """The step that `scores` of at least two candidates give, with at most `top_k` of them. `decoder` gives the text of
+    a token at the position of the step.
     """
     picks = map(ScoredToken, readout.token_ids[:top_k], readout.logprobs, range(top_k))
     candidates = tuple(make_candidate(decoder, pick) for pick in picks)
@@ -152,6 +157,6 @@ def make_step(decoder: TokenDecoder, readout: StepScores, *, index: int, top_k: 
         rest=max(0.0, 1 - math.fsum(candidate.probability for candidate in candidates)),
         entropy=readout.entropy,
         margin=first - others[0] if others else first,
-        # The logits are float32, so that further decimals would say nothing.
+        # The logits are float32, so more decimals would carry no information.
         log_sums=tuple((power, round(log_sum, 6)) for power, log_sum in readout.log_sums),
     )

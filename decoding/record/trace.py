@@ -1,7 +1,7 @@
-"""The record of a run, and JSON Lines both ways.
+"""The trace: the record of a run, and its JSON Lines in both directions.
 
-Owns `Trace` and the one format in which runs are streamed, stored, exported and replayed. Knows no model, no tokenizer
-and no page. Reading is strict, because a run may come from anybody: `decoding.record.fields` checks the fields,
+Owns `Trace` and the format in which runs are streamed, stored, exported and replayed. Knows no model, no tokenizer and
+no page. Reading is strict, because a run may come from anybody: `decoding.record.fields` checks the fields,
 `decoding.record.consistency` how they fit together.
 """
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     class Printer(Protocol):
-        """What is asked of IPython's printer."""
+        """The method of IPython's printer that is used."""
 
         def text(self, text: str, /) -> None: ...
 
@@ -34,8 +34,9 @@ StopReason = Literal["steps", "end_of_text", "context_full", "stopped", "error"]
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """Which model made a run, and how. `engine` is where its logits came from; `why` says in a few words why it runs on
-    this device, in this dtype and in this way.
+    """The model of a run.
+
+    `engine` is what computed its logits; `why` says in a few words why this device, dtype and engine were chosen.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
@@ -75,11 +76,11 @@ class _End:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """A whole run: what was asked, every step, and why it ended.
+    """A whole run: the request, every step, and why it ended.
 
-    `max_new_tokens` and `top_k` are what was asked for; `message` is the sentence shown where `stop_reason` is "error";
-    `note` says where a recorded run comes from; `remarks` are sentences about what the tokenizer made of a text: where
-    what was read is not what was typed.
+    `max_new_tokens` and `top_k` are as requested. `message` is the error's sentence if `stop_reason` is "error". `note`
+    names the source of a recorded run. `remarks` are sentences about tokenization, if the model read something else
+    than what was typed.
     """
 
     model: ModelInfo
@@ -116,49 +117,48 @@ class Trace:
 
     @property
     def perplexity(self) -> float:
-        """exp(−logprob / N) over the N picks (Jelinek et al. 1977); NaN for a run of no steps."""
+        """exp(−logprob / N) over the N picks (Jelinek et al. 1977); NaN for a run without steps."""
         return math.exp(-self.logprob / len(self.steps)) if self.steps else math.nan
 
     @property
     def loops(self) -> tuple[Loop, ...]:
-        """Where the generated ids repeat themselves; none are known in a record without ids."""
+        """The repetitions of the generated ids; () for a record without ids."""
         ids = self.generated_token_ids
         return () if NO_ID in ids else tuple(find_loops(ids))
 
     def to_frame(self) -> "pd.DataFrame":
-        """The notebook's table, a row a step: Input, then Choice 1 … Choice k as "most (8.53%)".
+        """The notebook's table, one row per step: Input, then Choice 1 … Choice k as "most (8.53%)".
 
-        The space in front of a word is not printed, as in the notebook, except where two choices of a row differ in
-        nothing else.
+        The space in front of a word is omitted, as in the notebook, unless two choices of a row differ in nothing else.
         """
         return export.to_frame(self)
 
     def to_csv(self) -> str:
-        """A row per step and candidate. Write it as UTF-8 with a byte order mark ("utf-8-sig") for a spreadsheet."""
+        """One row per step and candidate. Write it as UTF-8 with a byte order mark ("utf-8-sig") for a spreadsheet."""
         return export.to_csv(self)
 
     def to_markdown(self) -> str:
-        """The notebook's table in Markdown, in which prompt and model text are text only."""
+        """The notebook's table in Markdown. Markup in the prompt or the generated text is escaped."""
         return export.to_markdown(self)
 
     def to_html(self, *, plotly: bool = False) -> str:
-        """The run as one HTML file that needs no server and no network; `plotly` puts plotly.js (4.8 MB) into it."""
+        """The run as one HTML file that needs no server and no network. `plotly` embeds plotly.js (4.8 MB)."""
         return export.to_html(self, plotly=plotly)
 
     def __str__(self) -> str:
-        """The notebook's table and the run's totals, for a terminal; `repr` stays every field."""
+        """The notebook's table and the run's totals, for a terminal; `repr` shows every field."""
         return export.to_table(self)
 
     def _repr_pretty_(self, printer: "Printer", cycle: bool) -> None:
-        """The same table, where IPython or Jupyter shows a result as plain text."""
+        """The same table, for IPython and Jupyter in plain text."""
         printer.text("Trace(…)" if cycle else str(self))
 
     def _repr_html_(self) -> str:
-        """The panel, where Jupyter shows a result: no server is needed."""
+        """The panel, for Jupyter; it needs no server."""
         return export.to_frame_html(self)
 
     def header_line(self) -> str:
-        """The first line of the run's JSON Lines, without the line end."""
+        """The first line of the run's JSON Lines, without the newline."""
         header = _Header(
             format=FORMAT,
             version=VERSION,
@@ -174,20 +174,21 @@ class Trace:
         return json_line(_HEADER, header)
 
     def end_line(self) -> str:
-        """The last line of the run's JSON Lines, without the line end."""
+        """The last line of the run's JSON Lines, without the newline."""
         return json_line(_END, _End(self.stop_reason, self.message, self.loops))
 
     def to_jsonl(self) -> str:
-        """The run as JSON Lines: a header, a line a step, an end; every line ends in a newline."""
+        """The run as JSON Lines: a header, one line per step, an end; every line ends in a newline."""
         return "".join(
             f"{line}\n" for line in (self.header_line(), *(s.to_json() for s in self.steps), self.end_line())
         )
 
     @classmethod
     def from_jsonl(cls, text: str) -> "Trace":
-        """The run that `to_jsonl` wrote.
+        """Parse what `to_jsonl` wrote.
 
-        Raises FormatError, naming the line, where the text is cut, altered, of another version, or no run at all.
+        Raises FormatError, naming the line, if the text is cut, altered, of another version of the format, or not a
+        run.
         """
         fields = json_lines.read_fields(text)
         return cls(model=ModelInfo(**fields.pop("model")), **fields)
