@@ -1,5 +1,7 @@
-"""The terminal front end: `python -m decoding "Transformers are the" --steps 8 --choices 5`, and
-`python -m decoding check FILE`. Knows no page.
+"""The command line: `python -m decoding "Transformers are the" --steps 8 --choices 5`, and `python -m decoding check
+FILE`.
+
+Owns the options, what is printed, and the exit codes. Knows no page.
 """
 
 import argparse
@@ -18,8 +20,8 @@ from decoding.verify import TOLERANCE, read_run, recompute
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one prompt and print it, or check a file. Returns 0, or 2 after a request that was refused, its sentence on
-    standard error; a check also 1.
+    """Decode one prompt and print it, or check a file. Returns the exit code: 0, or 2 after an error, whose sentence is
+    on standard error; `check` may also return 1.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["check"]:
@@ -43,8 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def check(arguments: Sequence[str]) -> int:
-    """Say whether a file is a run, and whether a model still gives its numbers. Returns 0 for yes, 1 for no, and 2
-    where that could not be found out; both sentences on standard error.
+    """Check whether a file is a run, and with --recompute whether a model reproduces it. Returns 0 for yes, 1 for no, 2
+    if that is unknown; the sentences for 1 and 2 are on standard error.
     """
     options = _check_parser().parse_args(arguments)
     file: Path = options.file
@@ -69,14 +71,14 @@ def check(arguments: Sequence[str]) -> int:
 
 
 def _model(options: argparse.Namespace, name: str, dtype: str) -> Engine:
-    """The model that is asked for: of this process, or of a server where one is named."""
+    """The model of the options, in this process or on a server."""
     if is_server(options.engine):
         return decoding.connect(options.engine, model=name, dtype=dtype)
     return decoding.load(name, device=getattr(options, "device", "auto"), dtype=dtype, engine=options.engine)
 
 
 def _dtype(trace: decoding.Trace) -> str:
-    """The dtype that a run was made in; a server may not have said it."""
+    """The dtype of a run; "auto" if a server made it and did not report one."""
     return "auto" if trace.model.dtype == UNKNOWN_DTYPE else trace.model.dtype
 
 
@@ -116,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _number(text: str) -> object:
-    """A number as typed; what is none is left to the check that refuses it."""
+    """A number as typed. Anything else is returned as it is, for `check_request` to refuse."""
     try:
         return int(text)
     except ValueError:

@@ -1,7 +1,8 @@
-"""What if: branches, texts that are already there, beam search, and what greed cost.
+"""Analysis of runs: branches, scores of given texts, beam search, and what greedy decoding cost.
 
-Owns the comparisons and their sentences. Every run it makes is a Trace like any other. Knows no torch: what needs it is
-imported when it is asked for.
+Owns the comparisons and their sentences. Every run that it makes is a Trace like any other. Knows no torch: modules
+that need it are imported when they are used. The functions that take a model are as thread-safe as its `steps` and
+`score`.
 """
 
 import math
@@ -28,16 +29,16 @@ from decoding.run import Run
 
 BEAMS = "beam search"
 GIVEN = "a given text"
-"""How a Trace's `model.engine` begins where not greedy decoding wrote the text."""
+"""How a Trace's `model.engine` begins if the text was not decoded greedily."""
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """A run beside `model.generate(do_sample=False)`.
+    """The comparison of a run with `model.generate(do_sample=False)`.
 
-    `first` is the first step compared, after the last forced one; `compared` counts the steps. At `first_difference`
-    are `ours` and `theirs` (None where a text has ended before) and the `margin` of our step. `switched_off` are the
-    model's own generation settings that were left out on both sides.
+    `first` is the first step compared, after the last forced one; `compared` counts the steps. At step
+    `first_difference` the picks are `ours` and `theirs` (None for a text that has ended before it), and `margin` is
+    that of our step. `switched_off` are the model's own generation settings that were left out on both sides.
     """
 
     identical: bool
@@ -198,9 +199,11 @@ def _check_same_pick(model: Engine, ours: Step, theirs: Step) -> None:
 def _score_ids(
     model: Engine, prompt: str, start: Sequence[int], ids: Sequence[int], *, top_k: int, engine: str
 ) -> Trace:
-    """A text's ids after a prompt's as a Trace."""
+    """The Trace of a given text, whose ids follow those of a prompt."""
     steps = []
-    for index, readout in enumerate(model.score(start, ids, top_k=max(2, top_k))):  # the margin needs the second
+    for index, readout in enumerate(
+        model.score(start, ids, top_k=max(2, top_k))
+    ):  # the margin needs the second candidate
         forced = readout.picked is not None and readout.picked.rank != 0
         decoder = model.vocabulary.decoder_after([*start, *ids[:index]])
         steps.append(make_step(decoder, readout, index=index, top_k=top_k, forced=forced))
@@ -217,7 +220,7 @@ def _score_ids(
 
 
 def _default_names(a: Trace, b: Trace) -> tuple[str, str]:
-    """What two texts are called: by how they were written, else by which stands first."""
+    """The names of two texts: by how they were made, else by their order."""
     kinds = [_kind(trace) for trace in (a, b)]
     if kinds[0] != kinds[1]:
         return f"{kinds[0]} text", f"{kinds[1]} text"
@@ -233,7 +236,7 @@ def _kind(trace: Trace) -> str:
 
 
 def _lower_first(name: str) -> str:
-    """A name within a sentence."""
+    """A name for the middle of a sentence."""
     return name[:1].lower() + name[1:]
 
 
@@ -242,7 +245,7 @@ def _nats(logprob: float, digits: int = 2) -> str:
 
 
 def _times_as_probable(difference: float) -> str:
-    """How much more probable a text is whose log-probability is so many nats higher."""
+    """How much more probable a text is whose log-probability is higher by `difference` nats."""
     if difference < math.log(1.1):
         return f"{math.expm1(difference):.2%} more probable"
     if difference < math.log(1e6):

@@ -1,6 +1,7 @@
-"""One run from request to end: drives an engine, keeps the record, and says why it ended.
+"""One run from request to end.
 
-Knows ids only to hand them on, and no page: library, terminal, page and HTTP all come through here.
+Owns how an engine is driven, the record that grows, and why a run ended. Library, terminal, page and HTTP all use it.
+Knows no page, and passes ids on without interpreting them.
 """
 
 from collections.abc import Generator, Iterator
@@ -17,10 +18,10 @@ __all__ = ["Request", "Run", "check_request", "greedy_search", "trace"]
 
 
 class Run:
-    """A run in progress: iterate it for its steps, or for its lines of JSON Lines; `trace` is the record so far.
+    """A run in progress: iterate it for its steps, or `lines` for its JSON Lines; `trace` is the record so far.
 
-    Everything is checked when the run is made, before the first forward pass. `remarks` are what else is to be said of
-    it.
+    The request is checked when the run is made, before the first forward pass; raises RequestError. `remarks` are added
+    to those about the prompt's tokens. Not thread-safe, and to be iterated once.
     """
 
     def __init__(self, model: Engine, request: Request, *, remarks: tuple[str, ...] = ()) -> None:
@@ -68,19 +69,19 @@ class Run:
         self._stop_reason = self._why()
 
     def lines(self) -> Generator[str, None, None]:
-        """The run as JSON Lines while it grows, each line with its end. An error that is safe to show ends the run with
-        its sentence in the last line.
+        """Yield the run as JSON Lines while it grows, each line with its newline. A GreedyscopeError ends the run, and
+        its sentence is in the last line.
         """
         yield self._start.header_line() + "\n"
         try:
             for step in self:
                 yield step.to_json() + "\n"
         except GreedyscopeError:
-            pass  # the last line says it
+            pass  # the last line holds its message
         yield self.trace.end_line() + "\n"
 
     def _check_picked(self) -> None:
-        """Raises RequestError for a forced step that the run never came to."""
+        """Raises RequestError for a forced step that the run did not reach."""
         count = len(self._steps)
         if late := [step for step in self._forced if step >= count]:
             raise RequestError(
@@ -90,7 +91,7 @@ class Run:
             )
 
     def _why(self) -> StopReason:
-        """Why an engine that ended by itself did so."""
+        """The reason why the engine ended the run."""
         if self._steps and self._steps[-1].picked.token_id in self._model.end_ids:
             return "end_of_text"
         return "steps" if len(self._steps) == self._start.max_new_tokens else "context_full"
