@@ -14,8 +14,8 @@ import torch
 from transformers import PreTrainedModel
 
 from decoding.engines import Engine
-from decoding.engines.torch.library import generate
-from decoding.engines.torch.reading import bytes_a_token
+from decoding.engines.torch.generate import generate
+from decoding.engines.torch.reading import measure_cache_bytes_per_token
 from decoding.engines.torch.softmax import read_scores
 from decoding.errors import ModelError, RequestError
 from decoding.models.devices import free_bytes_on
@@ -147,7 +147,7 @@ def check_beam_memory(network: PreTrainedModel, *, tokens: int, steps: int, num_
     free = free_bytes_on(network.device.type)
     vocabulary = network.config.get_text_config(decoder=True).vocab_size
     logits = (4 * num_beams + steps) * vocabulary * 4  # ranking the beams, then reading the best again
-    needed = num_beams * tokens * bytes_a_token(network) + logits
+    needed = num_beams * tokens * measure_cache_bytes_per_token(network) + logits
     if free is not None and needed > free:
         raise RequestError(
             f"{num_beams} beams of {tokens:,} tokens need about {_gigabytes(needed)} of memory, and "

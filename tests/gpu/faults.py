@@ -35,7 +35,7 @@ def _after_a_failure(check: Check, ask: Callable[[Any], Any]) -> Found:
     network.forward = asking
     before = torch.cuda.current_stream() if check.is_cuda else None
     _, ours = engines(network)
-    found: Found = {"why_not": decoder_of(ours).verify(), "spoiled": cuda_graph._is_spoiled}
+    found: Found = {"why_not": decoder_of(ours).verify(), "spoiled": cuda_graph._is_broken}
     network.forward = real
     if check.is_cuda:
         found["stream_restored"] = torch.cuda.current_stream() == before

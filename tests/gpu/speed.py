@@ -12,7 +12,7 @@ from decoding.bench.loops import generate, notebook
 from decoding.engines.batching.engine import BatchedEngine
 from decoding.engines.local import LocalEngine
 from decoding.engines.torch import softmax
-from decoding.engines.torch.captured_step import TOP, CapturedSteps
+from decoding.engines.torch.captured_step import MAX_TOP_K, CapturedSteps
 from decoding.record.step import StepScores
 from tests.gpu.check import Check, Found, all_ok, compare, decoder_of, engines, prompt, steps
 from tests.gpu.correct import oracle, together
@@ -77,11 +77,11 @@ def anatomy(check: Check, network: Any, context: int) -> Found:
         found: Found = {"replay_ms": check.ms(lambda: [replay() for _ in range(8)]) / 8}
         found["eager_ms"] = check.ms(lambda: captured._decode(*size), repeats=3)
         logits = captured._logits
-        readout = captured._graphs.capture(lambda: captured._numbers.copy_(softmax.scores_of(logits, TOP)))
+        readout = captured._graphs.capture(lambda: captured._numbers.copy_(softmax.pack_scores(logits, MAX_TOP_K)))
         found["readout_ms"] = check.ms(lambda: [readout() for _ in range(8)]) / 8
         found["step_and_readback_ms"] = check.ms(lambda: captured.step([3]))
         found["profile"] = kernels_of(check, lambda: captured._decode(*size))
-        found["profile_readout"] = kernels_of(check, lambda: softmax.scores_of(logits, TOP))
+        found["profile_readout"] = kernels_of(check, lambda: softmax.pack_scores(logits, MAX_TOP_K))
         found["profile_readout"].pop("longest", None)
     return found
 
@@ -208,7 +208,7 @@ def readouts(check: Check) -> Found:
         for name, block in (("in_blocks_ms", softmax.BLOCK), ("whole_ms", logits.shape[-1])):
             before, softmax.BLOCK = softmax.BLOCK, block
             with torch.inference_mode():
-                replay = captured._graphs.capture(lambda: _none(softmax.scores_of(logits, TOP)))  # noqa: B023
+                replay = captured._graphs.capture(lambda: _none(softmax.pack_scores(logits, MAX_TOP_K)))  # noqa: B023
                 found[f"{rows}_{name}"] = check.ms(replay)
             softmax.BLOCK = before
     return found

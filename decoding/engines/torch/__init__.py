@@ -1,1 +1,1 @@
-"""The engine of this process: a transformers network."""
+"""The engine of transformers networks in this process, on a CPU or GPU."""

@@ -1,18 +1,18 @@
-"""The tensors of a batch: what many runs remember, a row each, and one forward pass for all of them.
+"""The batched KV cache: one row per sequence, and one forward pass for all rows.
 
-Owns the layout. Columns are shared, and rows end at the same one: what a run of n tokens remembers stands in the n
-columns before `_column`, which the next pass writes. The columns before a row's own are hidden from it by the attention
-mask, and its positions are counted from its own first token, so a row sees what it would see alone; because its tokens
-stand side by side, a sliding window reaches as far back as alone. A pass writes one column in place and copies nothing.
-Only `join` may lay the tensors out again, `COLUMNS` wider than is needed, so that many passes follow before the next
-time. A row that leaves is overwritten by the last one.
+Owns the layout. All rows share the columns and end at the same one: the keys and values of n tokens are in the n
+columns before `column`, which the next pass writes. The attention mask hides the columns before a row's own, and its
+positions count from its own first token, so a row sees exactly what it would see alone; because its tokens are
+adjacent, a sliding window reaches equally far. A pass writes one column in place and copies nothing. Only `insert` may
+reallocate the tensors, with `SPARE_COLUMNS` more than needed, so many passes follow before the next time. The last row
+moves to the place of one that is removed.
 
-    column        0 1 2 3 4 5 6 7 ...
-    a long run    a b c d e f .        . the column that the next pass writes
-    a short one         u v w .
-    (hidden)      - - -
+column          0 1 2 3 4 5 6 7 ...
+    a long row      a b c d e f .        . the column that the next pass writes
+    a short row           u v w .
+    (hidden)        - - -
 
-Knows caches and ids, no readout, no thread and no person.
+Knows caches and ids; no scores, no thread and no visitor.
 """
 
 import inspect
@@ -24,23 +24,22 @@ import torch
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import Cache, CacheLayerMixin, DynamicLayer, DynamicSlidingWindowLayer
 
-from decoding.engines.torch.names import cache_name
+from decoding.engines.torch.cache_argument import cache_argument
 
-COLUMNS = 64
-"""Room for so many passes, whenever the tensors are laid out."""
+SPARE_COLUMNS = 64
+"""Spare columns, and so the number of passes, after each reallocation."""
 
 # Rotary embeddings whose frequencies depend on the longest sequence in the batch, not on the row's own.
 _ROPES_OF_THE_LONGEST = ("dynamic", "longrope")
 
 
-class RowLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]  # transformers' own hook has no types
-    """One layer's keys and values, shape (rows, heads, columns, width) and room to spare, as transformers wants it."""
+class BatchedCacheLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]  # transformers' own hook has no types
+    """One layer's keys and values, shape (rows, heads, columns, width), as transformers expects them."""
 
-    def __init__(self, rows: "Rows", *, is_sliding: bool) -> None:
+    def __init__(self, rows: "BatchedCache", *, is_sliding: bool) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        # A circle of references would hold the tensors of rows that are gone until garbage is looked for: 100 MB a
-        # time.
-        self.rows: Rows = weakref.proxy(rows)
+        # A reference cycle would keep the tensors of removed batches until the next garbage collection, 100 MB each.
+        self.rows: BatchedCache = weakref.proxy(rows)
         self.is_sliding = is_sliding
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
@@ -64,8 +63,8 @@ class RowLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]  # transformer
     def get_max_length(self) -> int:
         return -1
 
-    def lay_out(self, like: torch.Tensor, values_like: torch.Tensor, *, rows: int, columns: int, end: int) -> None:
-        """Tensors of another size; what is there already moves, so that it ends before column `end`."""
+    def reallocate(self, like: torch.Tensor, values_like: torch.Tensor, *, rows: int, columns: int, end: int) -> None:
+        """Allocate tensors of another size; the rows move so that they end before column `end`."""
         old = (self.keys, self.values) if self.is_initialized else (None, None)
         made = []
         for before, example in zip(old, (like, values_like), strict=True):
@@ -78,16 +77,16 @@ class RowLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]  # transformer
         self.is_initialized = True
 
 
-class Rows:
-    """The rows of one batch; see above. `lengths` are the tokens that each has read."""
+class BatchedCache:
+    """The KV caches of a batch, see above. `lengths` are the tokens that each row has read. Not thread-safe."""
 
     def __init__(self, network: PreTrainedModel) -> None:
         self._network = network
         self.lengths: list[int] = []
         self.column = 0
-        self._layers: list[RowLayer] = []
-        self._spare = 0  # rows there is room for
-        self._cache_name = cache_name(network) or ""
+        self._layers: list[BatchedCacheLayer] = []
+        self._spare = 0  # allocated rows
+        self._cache_name = cache_argument(network) or ""
         self._options: dict[str, Any] = {"use_cache": True}
         if "logits_to_keep" in inspect.signature(network.forward).parameters:
             self._options["logits_to_keep"] = 1
@@ -100,27 +99,27 @@ class Rows:
         """The first column that any row sees."""
         return self.column - max(self.lengths, default=0)
 
-    def cells_to_join(self, lengths: Sequence[int]) -> int:
-        """How many rows times columns `join` lays out anew, 0 where there is room in the tensors that are there."""
+    def cells_to_insert(self, lengths: Sequence[int]) -> int:
+        """Rows times columns that `insert` would allocate; 0 if the tensors have room."""
         if self._fits(lengths):
             return 0
         rows, columns = self._size(lengths)
         return rows * columns
 
-    def join(self, caches: Sequence[DynamicCache]) -> None:
-        """Add a row for each cache, in this order, after those that are there. The caches stay as they are."""
+    def insert(self, caches: Sequence[DynamicCache]) -> None:
+        """Add a row for each cache, in this order. The caches are copied and stay as they are."""
         if not self._fits([cache.get_seq_length() for cache in caches]):
-            self._lay_out(caches)
+            self._reallocate(caches)
         for cache in caches:
             row, length = len(self.lengths), cache.get_seq_length()
             for mine, layer in zip(self._layers, layers_of(cache), strict=True):
-                kept = layer.keys.shape[-2]  # less than `length` where a window has forgotten the beginning
+                kept = layer.keys.shape[-2]  # less than `length` if a window has dropped the beginning
                 mine.keys[row, :, self.column - kept : self.column] = layer.keys[0]  # type: ignore[index]
                 mine.values[row, :, self.column - kept : self.column] = layer.values[0]  # type: ignore[index]
             self.lengths.append(length)
 
-    def leave(self, row: int) -> None:
-        """Forget a row. The last one takes its place."""
+    def remove(self, row: int) -> None:
+        """Remove a row. The last row takes its place."""
         last = len(self.lengths) - 1
         if row != last:
             for layer in self._layers:
@@ -129,8 +128,8 @@ class Rows:
         self.lengths[row] = self.lengths[last]
         self.lengths.pop()
 
-    def take(self, row: int) -> DynamicCache:
-        """A row's cache as the run would have it alone, copied; the row stays."""
+    def copy_row(self, row: int) -> DynamicCache:
+        """A copy of a row as the cache of a single sequence; the row stays."""
         length = self.lengths[row]
         cache = DynamicCache(config=self._network.config)
         for number, (mine, layer) in enumerate(zip(self._layers, layers_of(cache), strict=True)):
@@ -142,11 +141,12 @@ class Rows:
         return cache
 
     def step(self, token_ids: Sequence[int]) -> torch.Tensor:
-        """One forward pass for one token a row: the logits after it, shape (rows, vocabulary). Where the pass fails,
-        nothing has changed but the column that the next one writes.
+        """One forward pass over one token per row. Returns the logits after it, shape (rows, vocabulary).
+
+        If the pass fails, only the column that the next pass writes has changed.
         """
         if self.column == self._columns:
-            self._lay_out(())
+            self._reallocate(())
         device = self._network.device
         lengths = torch.tensor(self.lengths, device=device)[:, None]  # (rows, 1)
         seen = self.column - self.first + 1
@@ -170,18 +170,18 @@ class Rows:
         return len(self) + len(lengths) <= self._spare and max(lengths) <= self.column < self._columns
 
     def _size(self, lengths: Sequence[int]) -> tuple[int, int]:
-        """Rows and columns of new tensors: rows in powers of two, so that not every one that joins asks for more."""
+        """The rows and columns of new tensors. Rows are a power of two, so that few insertions reallocate."""
         rows, longest = len(self) + len(lengths), max([*self.lengths, *lengths])
-        return 1 << (rows - 1).bit_length(), longest + COLUMNS
+        return 1 << (rows - 1).bit_length(), longest + SPARE_COLUMNS
 
-    def _lay_out(self, caches: Sequence[DynamicCache]) -> None:
+    def _reallocate(self, caches: Sequence[DynamicCache]) -> None:
         rows, columns = self._size([cache.get_seq_length() for cache in caches])
         layers = layers_of(caches[0]) if caches else self._layers
         if not self._layers:
-            self._layers = [RowLayer(self, is_sliding=layer.is_sliding) for layer in layers]
-        end = columns - COLUMNS
+            self._layers = [BatchedCacheLayer(self, is_sliding=layer.is_sliding) for layer in layers]
+        end = columns - SPARE_COLUMNS
         for mine, layer in zip(self._layers, layers, strict=True):
-            mine.lay_out(layer.keys, layer.values, rows=rows, columns=columns, end=end)
+            mine.reallocate(layer.keys, layer.values, rows=rows, columns=columns, end=end)
         self._spare, self.column = rows, end
 
 
@@ -189,9 +189,11 @@ def layers_of(cache: Any) -> list[Any]:
     return list(cache.layers)
 
 
-def can_share(network: PreTrainedModel) -> bool:
-    """Whether runs of this network may be rows: float32, attention to everything before or to a window, positions and
-    masks that are given to it. In 16 bits a batch rounds otherwise than a run alone, and the close calls change.
+def can_share_passes(network: PreTrainedModel) -> bool:
+    """Whether sequences of this network can share passes without changing numbers.
+
+    They need float32, attention to everything before or to a window, and a network that takes positions and masks. In
+    16 bits a batch rounds differently from a single sequence, which changes close calls.
     """
     config: Any = network.config.get_text_config(decoder=True)
     ropes = str(getattr(config, "rope_parameters", None))
@@ -199,20 +201,20 @@ def can_share(network: PreTrainedModel) -> bool:
         network.dtype == torch.float32
         and is_attention_only(network)
         and {"attention_mask", "position_ids"} <= inspect.signature(network.forward).parameters.keys()
-        and cache_name(network) in ("cache", "past_key_values")
+        and cache_argument(network) in ("cache", "past_key_values")
         and not any(name in ropes for name in _ROPES_OF_THE_LONGEST)
     )
 
 
 def is_attention_only(network: PreTrainedModel) -> bool:
-    """Whether what a network remembers is keys and values: of everything before, or of a window."""
+    """Whether a network's state is keys and values, of everything before or of a window."""
     config: Any = network.config.get_text_config(decoder=True)
     layers = set(getattr(config, "layer_types", None) or ())
     return layers <= {"full_attention", "sliding_attention"} and not getattr(network, "_is_stateful", False)
 
 
-def can_share_cache(cache: Any) -> bool:
-    """Whether a run with this cache can be a row."""
+def can_insert(cache: Any) -> bool:
+    """Whether a sequence with this cache can be a row."""
     return type(cache) is DynamicCache and all(
         type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) and layer.is_initialized for layer in layers_of(cache)
     )

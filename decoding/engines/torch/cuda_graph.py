@@ -1,11 +1,10 @@
-"""Captured functions: a function over tensors that never move, recorded once as a CUDA graph and replayed.
+"""CUDA graphs: a function over tensors that do not move, captured once and replayed.
 
-Owns the rules that keep a capture from hurting anybody. One capture at a time in the whole process, after two warm-up
-calls on the same stream and a third one that refuses whatever asks the host for a number. The graphs of one model share
-a stream, that no other model's graphs have, and a memory pool, and they are dropped together: from torch 2.12 on, a
-graph that is reset frees the cuBLAS workspace of its stream, which any other graph of that stream still writes to.
-Where there is no CUDA a captured function is the function itself, so all but the recording runs on a CPU too. Knows no
-model.
+Owns the rules that keep a capture from harming others. There is one capture at a time in the process, after two warm-up
+calls on the same stream and a third one that refuses operations which read on the host. The graphs of one model share a
+memory pool and a stream that no other model's graphs use, and are dropped together: from torch 2.12 on, resetting a
+graph frees the cuBLAS workspace of its stream, to which other graphs of that stream still write. Without CUDA, a
+captured function is the function itself, so everything but the capture runs on a CPU too. Knows no model.
 """
 
 import contextlib
@@ -20,20 +19,20 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from decoding.models.resources import is_out_of_memory
 
-_ASKS_THE_HOST = ("_local_scalar_dense", "item", "is_nonzero", "equal", "nonzero", "masked_select", "lift_fresh")
-"""Operations that wait for the device, or bring it a number of the host's."""
+_HOST_READS = ("_local_scalar_dense", "item", "is_nonzero", "equal", "nonzero", "masked_select", "lift_fresh")
+"""Operations that wait for the device, or copy a number from the host to it."""
 _POOL_OF_STREAMS = 32
-"""torch gives its streams out in turn: the next but so many is the same one again."""
+"""torch hands out its streams in turn; after this many, the same one comes again."""
 
 _one_capture = threading.Lock()
 _our_streams: set[int] = set()
 _free_streams: list[Any] = []
 _dropped: list["_Captured"] = []
-_is_spoiled = False
+_is_broken = False
 
 
 class NotCapturedError(Exception):
-    """A function was not captured. `passes` says that the reason may be gone the next time."""
+    """A function was not captured. `passes` says that the reason may be temporary."""
 
     def __init__(self, reason: str, *, passes: bool) -> None:
         super().__init__(reason)
@@ -41,18 +40,18 @@ class NotCapturedError(Exception):
 
 
 class RefuseHostReads(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Raises where an operation could not be captured because it needs the host; changes nothing else."""
+    """Raises NotCapturedError for operations that need the host; changes nothing else."""
 
     def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = operation._schema.name.removeprefix("aten::")
         by_mask = name == "index" and any(index is not None and index.dtype is torch.bool for index in args[1])
-        if by_mask or name in _ASKS_THE_HOST:
+        if by_mask or name in _HOST_READS:
             raise NotCapturedError(f"{name} asks the host for a number", passes=False)
         return operation(*args, **(kwargs or {}))
 
 
 class _Captured:
-    """What outlives its `Graphs` until it can be dropped: the graphs, and their stream."""
+    """The graphs and the stream of a `Graphs` object, which outlive it until they can be dropped."""
 
     def __init__(self) -> None:
         self.graphs: list[Any] = []
@@ -60,7 +59,7 @@ class _Captured:
 
 
 class Graphs:
-    """The captured functions of one model. They may be replayed by one thread at a time."""
+    """The captured functions of one model, to be replayed by one thread at a time."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -73,8 +72,10 @@ class Graphs:
         self._finalizer.atexit = False
 
     def capture(self, function: Callable[[], None]) -> Callable[[], None]:
-        """Raises NotCapturedError, and then all is as it was before. The function is called a few times, so it has to
-        write the same again each time.
+        """Capture a function and return its replay. The function is called several times, so it must write the same
+        each time.
+
+        Raises NotCapturedError, and then nothing has changed.
         """
         try:
             with _one_capture:
@@ -86,10 +87,10 @@ class Graphs:
         except Exception as error:
             raise NotCapturedError(f"{type(error).__name__}: {error}"[:300], passes=is_out_of_memory(error)) from error
         finally:
-            _sweep()
+            _reset_dropped()
 
     def drop(self) -> None:
-        """Forget all of them. None may be replayed any more."""
+        """Drop all graphs. None may be replayed any more."""
         self._finalizer()
         self._begin()
 
@@ -102,19 +103,19 @@ class Graphs:
                 function()
             self._mine.graphs.append(None)
             return function
-        if _is_spoiled:
+        if _is_broken:
             raise NotCapturedError("an earlier capture has spoiled this process", passes=False)
         if self._mine.stream is None:
-            self._mine.stream, self._pool = _take_stream(), torch.cuda.graph_pool_handle()
+            self._mine.stream, self._pool = _reserve_stream(), torch.cuda.graph_pool_handle()
         stream, now, made = self._mine.stream, torch.cuda.current_stream(), torch.cuda.CUDAGraph()
         stream.wait_stream(now)
-        with torch.cuda.stream(stream):  # restores this thread's stream, which torch.cuda.graph does not where it fails
+        with torch.cuda.stream(stream):  # restores this thread's stream; torch.cuda.graph does not if it fails
             function()
             function()
             with RefuseHostReads():  # type: ignore[no-untyped-call]
                 function()
             try:
-                # Other threads may read prompts meanwhile, so only this one is held to what may be captured.
+                # Other threads may read prompts meanwhile, so only this thread's operations are restricted.
                 with torch.cuda.graph(made, pool=self._pool, stream=stream, capture_error_mode="thread_local"):
                     function()
             except Exception:
@@ -125,8 +126,8 @@ class Graphs:
         return made.replay
 
 
-def _take_stream() -> Any:
-    """A stream that no captured function uses."""
+def _reserve_stream() -> Any:
+    """A stream that no other captured function uses. Raises NotCapturedError if there is none."""
     if _free_streams:
         return _free_streams.pop()
     for _ in range(_POOL_OF_STREAMS):
@@ -138,37 +139,37 @@ def _take_stream() -> Any:
 
 
 def _recover(pool: Any) -> None:
-    """After a capture that failed in CUDA: torch 2.11 and 2.12 go on sending this thread's memory to the graph's pool,
-    and refuse every later capture for it.
+    """Recover from a capture that failed in CUDA: torch 2.11 and 2.12 keep allocating this thread's memory from the
+    graph's pool, and refuse later captures because of it.
     """
-    global _is_spoiled
+    global _is_broken
     backend: Any = torch._C
     with contextlib.suppress(Exception):
         backend._cuda_endAllocateToPool(torch.cuda.current_device(), pool)
-        backend._cuda_releasePool(torch.cuda.current_device(), pool)  # not reached where it had ended properly
+        backend._cuda_releasePool(torch.cuda.current_device(), pool)  # not reached if the allocation had ended properly
     try:
         torch.cuda.synchronize()
         torch.cuda.empty_cache()
     except Exception:
-        _is_spoiled = True
+        _is_broken = True
         logging.getLogger(__name__).exception("a failed capture has spoiled this process; nothing more is captured")
 
 
 def _drop(captured: _Captured) -> None:
     _dropped.append(captured)
-    _sweep()
+    _reset_dropped()
 
 
-def _sweep() -> None:
-    """Reset what was dropped, one stream's graphs all together. Graphs are let go of in any thread at any moment, in
-    the middle of a capture too: then they wait for its end.
+def _reset_dropped() -> None:
+    """Reset dropped graphs, all those of a stream together. Graphs are dropped in any thread at any time, even during a
+    capture; then they wait for its end.
     """
     if not _dropped or not _one_capture.acquire(blocking=False):
         return
     try:
         while _dropped:
             captured = _dropped.pop()
-            if any(captured.graphs) and not _is_spoiled:
+            if any(captured.graphs) and not _is_broken:
                 torch.cuda.synchronize()
             for graph in filter(None, captured.graphs):
                 graph.reset()

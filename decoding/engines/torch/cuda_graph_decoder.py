@@ -1,9 +1,10 @@
-"""The decoder of a CUDA GPU: a network whose steps are captured CUDA graphs, for the one loop and the one readout.
+"""The CUDA graph decoder: a network whose steps are captured CUDA graphs.
 
-A step of a large model launches a thousand small kernels, and Python takes longer to ask for them than the GPU to run
-them. A captured step is replayed by one call, and its readout comes back in one copy. Prompts, and whatever cannot be
-captured, go through the plain network. A text alone takes the graph over from the text that had it before; a batch has
-graphs of its own. Owns who has the graph, and the proof that it says what the plain network says.
+Owns which sequence has the graph, and the proof that it gives the plain network's numbers. Knows no run and no page.
+
+A step of a large model launches a thousand small kernels, which Python requests more slowly than the GPU runs them. A
+captured step is replayed by one call, and its scores come back in one copy. Prompts, and whatever cannot be captured,
+use the plain network. A single sequence takes over the graph from the previous one; a batch has graphs of its own.
 """
 
 import logging
@@ -17,39 +18,41 @@ import torch
 from transformers import PreTrainedModel
 
 from decoding.engines.network import Network, RunningBatch
-from decoding.engines.torch.captured_step import TOP, CapturedSteps, Logits, NoRoomError, Row
-from decoding.engines.torch.softmax import read_scores, unpack
+from decoding.engines.torch.captured_step import MAX_TOP_K, CapturedLogits, CapturedSteps, NoMemoryForRowError, Row
+from decoding.engines.torch.softmax import read_scores, unpack_scores
 from decoding.engines.torch.static_cache import can_be_static
 from decoding.models.devices import is_zero_gpu
 from decoding.record.step import StepScores
 
 DEVICE = "cuda"
 NAME = "CUDA graph"
-"""What a run's `model.engine` says of it."""
-NOT_LENT = "the plain loop, because a lent GPU keeps no CUDA graph"
+"""How a run's `model.engine` names it."""
+NO_GRAPH_ON_ZERO_GPU = "the plain loop, because a lent GPU keeps no CUDA graph"
 NOT_THIS_FAMILY = "the plain loop, because this architecture has no CUDA graph"
 NOT_CAPTURED = "the plain loop, because the CUDA graph could not be captured"
 _DEPEND_ON_THE_LONGEST = ("dynamic", "longrope")
-"""Rotary embeddings of all texts that share a step."""
+"""Rotary embeddings that depend on the longest sequence of a step."""
 _ROWS_TO_VERIFY = 4
 
 
 @dataclass(eq=False, slots=True, weakref_slot=True)
-class Text:
-    """The cache of a text that has, or had, the graph: a row of the static cache, or else the plain network's."""
+class GraphCache:
+    """The cache of a sequence that has, or had, the graph: a row of the static cache, or else the plain network's
+    cache.
+    """
 
     row: Row | None
     cache: Any
 
 
 class CudaGraphDecoder:
-    """See `decoding.engines.network.Network`; `plain` is the plain network, over the same weights."""
+    """See `decoding.engines.network.Network`; `plain` is the plain network over the same weights."""
 
     def __init__(self, network: PreTrainedModel, plain: Network) -> None:
         self.steps = CapturedSteps(network, most=1)
         self._network, self._plain = network, plain
-        self._holder: weakref.ref[Text] | None = None
-        self._lock = threading.RLock()  # the library may decode in several threads
+        self._owner: weakref.ref[GraphCache] | None = None
+        self._lock = threading.RLock()  # callers of the library may use several threads
 
     @property
     def cache_bytes_per_token(self) -> int:
@@ -64,34 +67,34 @@ class CudaGraphDecoder:
         return 2
 
     def can_crop(self, cache: Any) -> bool:
-        # This is asked when a run has ended: the text gives the graph up, and what is kept of it has its own size.
+        # Called when a run has ended: the sequence gives up the graph, and its kept cache has its own size.
         return self._plain.can_crop(self.plain_cache(cache))
 
     def read(self, token_ids: Sequence[int], cache: Any, *, last: int = 1) -> tuple[Any, Any]:
         with self._lock:
             if len(token_ids) == last == 1 and cache is not None:
                 try:
-                    text = self._take_graph(cache)
+                    text = self._claim_graph(cache)
                     return self.steps.step(token_ids), text
-                except NoRoomError:
+                except NoMemoryForRowError:
                     pass
             return self._plain.read(token_ids, self.plain_cache(cache), last=last)
 
     def copy(self, cache: Any, length: int) -> Any:
         with self._lock:
-            if isinstance(cache, Text):
+            if isinstance(cache, GraphCache):
                 cache = cache.cache if cache.row is None else self.steps.copy(cache.row)
             return self._plain.copy(cache, length)
 
     def scores(self, logits: Any, top_k: int, picked_id: int | None = None) -> StepScores:
-        if not isinstance(logits, Logits):
+        if not isinstance(logits, CapturedLogits):
             return read_scores(logits, top_k, picked_id)
-        if top_k > TOP or picked_id is not None:  # rare, so no captured step has it
+        if top_k > MAX_TOP_K or picked_id is not None:  # rare, so captured steps do not compute it
             return read_scores(logits.logits, top_k, picked_id)
-        return unpack(logits.numbers, top_k)
+        return unpack_scores(logits.numbers, top_k)
 
     def new_batch(self, max_rows: int) -> RunningBatch | None:
-        """The plain network's, where this one's steps cannot be shared."""
+        """A batch of captured steps, or the plain network's batch if they cannot be shared."""
         ropes = str(getattr(self._network.config.get_text_config(decoder=True), "rope_parameters", None))
         if not any(rope in ropes for rope in _DEPEND_ON_THE_LONGEST):
             batch = CapturedBatch(self, CapturedSteps(self._network, most=max_rows))
@@ -100,40 +103,40 @@ class CudaGraphDecoder:
         return self._plain.new_batch(max_rows)
 
     def plain_cache(self, cache: Any) -> Any:
-        """A cache as the plain network knows it; the one that was given is used up."""
-        if not isinstance(cache, Text):
+        """A cache for the plain network; the one that was given is used up."""
+        if not isinstance(cache, GraphCache):
             return cache
         with self._lock:
             if cache.row is not None:
                 self._evict()
             return cache.cache
 
-    def _take_graph(self, cache: Any) -> Text:
-        if isinstance(cache, Text) and cache.row is not None:
+    def _claim_graph(self, cache: Any) -> GraphCache:
+        if isinstance(cache, GraphCache) and cache.row is not None:
             return cache
         self._evict()
         before = self.plain_cache(cache)
-        text = Text(self.steps.insert(before), None)
-        self._holder = weakref.ref(text)
+        text = GraphCache(self.steps.insert(before), None)
+        self._owner = weakref.ref(text)
         return text
 
     def _evict(self) -> None:
-        """Have the text that has the graph go on with a cache of its own, if anybody still has it."""
-        if not self.steps.texts:
+        """Copy the sequence that has the graph into a cache of its own, if it is still in use, and free the row."""
+        if not self.steps.rows:
             return
-        row, holder = self.steps.texts[0], self._holder() if self._holder else None
+        row, owner = self.steps.rows[0], self._owner() if self._owner else None
         try:
-            if holder is not None:
-                holder.cache = self.steps.copy(row)
+            if owner is not None:
+                owner.cache = self.steps.copy(row)
         finally:
             self.steps.remove(row)
-            if holder is not None:
-                holder.row = None
+            if owner is not None:
+                owner.row = None
 
     @torch.inference_mode()
     def verify(self, steps: CapturedSteps | None = None, *, rows: int = 1) -> str:
-        """Compare some steps of so many texts of different lengths with the plain network. Returns "", or why this
-        network takes the plain loop.
+        """Compare some steps of `rows` sequences of different lengths with the plain network. Returns "", or the reason
+        why this network uses the plain loop.
         """
         steps = steps or self.steps
         size = steps.vocabulary_size
@@ -153,8 +156,8 @@ class CudaGraphDecoder:
             logging.getLogger(__name__).warning("the CUDA graph is not used", exc_info=True)
             return NOT_CAPTURED
         finally:
-            while steps.texts:
-                steps.remove(steps.texts[-1])
+            while steps.rows:
+                steps.remove(steps.rows[-1])
         return "" if steps.sizes else NOT_CAPTURED
 
 
@@ -173,7 +176,7 @@ class CapturedBatch:
     def insert(self, cache: Any) -> int:
         try:
             row = self.steps.insert(self._decoder.plain_cache(cache))
-        except NoRoomError as error:
+        except NoMemoryForRowError as error:
             raise MemoryError("no memory for one more text in the batch") from error
         self._next += 1
         self._rows[self._next] = row
@@ -190,14 +193,14 @@ class CapturedBatch:
         order = sorted(ids, key=lambda row: self._rows[row].number)
         try:
             return dict(zip(order, self.steps.step([ids[row] for row in order]), strict=True))
-        except NoRoomError as error:
+        except NoMemoryForRowError as error:
             raise MemoryError("no memory for a longer text in the batch") from error
 
 
 def decoder_or_plain(network: PreTrainedModel, plain: Network) -> tuple[Network, str]:
-    """The decoder for a network on a GPU; or the plain network, and in the page's words why."""
+    """The decoder for a network on a GPU and "", or the plain network and the reason for the page's header."""
     if is_zero_gpu():
-        return plain, NOT_LENT
+        return plain, NO_GRAPH_ON_ZERO_GPU
     try:
         decoder = CudaGraphDecoder(network, plain)
         why_not = decoder.verify()

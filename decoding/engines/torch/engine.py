@@ -1,5 +1,6 @@
-"""Models that transformers computes in this process, made ready to decode. Owns the way from a loaded network to an
-engine.
+"""Loads models that transformers computes in this process.
+
+Owns the way from a loaded network to an engine. Knows no run and no page.
 """
 
 from dataclasses import replace
@@ -22,7 +23,9 @@ __all__ = ["LocalEngine", "engine_of", "load"]
 def load(
     model: str | Entry, *, device: str = "auto", dtype: str = "auto", report: Report = no_report, why: str = ""
 ) -> LocalEngine:
-    """Load a model for torch; see `decoding.engines.loading.load`. `why` says why torch computes it."""
+    """Load a model for torch; see `decoding.engines.loading.load`. `why` is the reason for torch, for the page's
+    header.
+    """
     entry = model if isinstance(model, Entry) else entry_of(model)
     loading = load_gguf if holds_gguf(entry) else load_model
     loaded = loading(entry, device=device, dtype=dtype, report=report)
@@ -32,10 +35,10 @@ def load(
 
 
 def engine_of(loaded: LoadedModel) -> LocalEngine:
-    """The engine over a network that is in memory, which is tried with a few ids. Raises ModelError for a network that
-    does not read forward.
+    """The engine over a loaded network, which is tried with a few ids. Raises ModelError for a network that is not
+    causal.
     """
-    is_here = not is_zero_gpu()  # a GPU that is lent is not here yet: the first run tries the network
+    is_here = not is_zero_gpu()  # ZeroGPU has no GPU yet: the first run tries the network
     proved = prove(loaded.network, model=loaded.info.id) if is_here else unproved(loaded.network)
     network: Network = TorchNetwork(proved.reader, model=loaded.info.id, is_proved=is_here)
     ways, notes = [loaded.info.engine], [loaded.info.why, *proved.notes]

@@ -1,6 +1,6 @@
-"""A GGUF file's weights, unpacked, as transformers' own network: what a GPU computes, and what proves on a CPU.
+"""Loads a GGUF file as transformers' network, for a GPU, and for proofs on a CPU.
 
-Owns where that network goes and what it takes. Its weights are `decoding.engines.onnx.reference`'s.
+Owns the device, the dtype and the memory of that network. `decoding.engines.onnx.reference` converts the weights.
 """
 
 from pathlib import Path
@@ -21,14 +21,14 @@ from decoding.models.starter import Report
 
 
 def load_gguf(entry: Entry, *, device: str, dtype: str, report: Report) -> LoadedModel:
-    """See `decoding.models.loading.load_model`."""
+    """Load a GGUF file's model; see `decoding.models.loading.load_model`."""
     path = find_source(entry, report)
     placement = place(entry.name, spec_of_gguf(read_gguf(path)).parameters, device=device, dtype=dtype)
     report(f"Loading {entry.name} …", None)
     with verifying_source(entry, path):
         network, tokenizer = gguf_network(path), gguf_tokenizer(entry, path)
     disable_tf32()
-    for weights in network.parameters():  # not the frequencies of the positions, which transformers keeps in float32
+    for weights in network.parameters():  # but not rotary frequencies, which stay in float32
         weights.data = weights.data.to(getattr(torch, placement.dtype))
     network.to(placement.device)
     return describe_model(network, tokenizer, model=entry.name, revision=revision_of(entry, path), why=placement.why)
@@ -36,7 +36,9 @@ def load_gguf(entry: Entry, *, device: str, dtype: str, report: Report) -> Loade
 
 @torch.no_grad()
 def gguf_network(path: Path) -> Any:
-    """The network in float32. Raises ModelError for a file that is damaged, or of a family that is not known here."""
+    """The network of a GGUF file in float32. Raises ModelError for a damaged file, or a family that is not
+    supported.
+    """
     file = read_gguf(path)
     spec = spec_of_gguf(file)
     network = network_of_gguf(file, spec).eval()

@@ -1,7 +1,7 @@
-"""A transformers network behind the protocol of `decoding.engines.network`.
+"""A transformers network: see `decoding.engines.network.Network`.
 
-Owns what the scheduler and the prefix cache ask of it: pieces, copies, rows. How it is given ids is
-`decoding.engines.torch.reading`. Knows no loop and no run.
+Owns what the scheduler and the prefix cache need of it: chunks, copies, rows. `decoding.engines.torch.reading` owns how
+it is given ids. Knows no loop and no run.
 """
 
 from collections.abc import Sequence
@@ -12,20 +12,22 @@ import torch
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from decoding.engines.torch.batched_cache import can_share
-from decoding.engines.torch.reading import Reader, bytes_a_token
+from decoding.engines.torch.batched_cache import can_share_passes
+from decoding.engines.torch.reading import Reader, measure_cache_bytes_per_token
 from decoding.engines.torch.reading_proof import prove
 from decoding.engines.torch.running_batch import TorchBatch
 from decoding.engines.torch.softmax import read_scores
 from decoding.record.step import StepScores
 
 MAX_READ = 512
-"""Ids of one pass over a prompt: about half a second for a small model on two cores."""
+"""The most ids of one pass over a prompt: about half a second for a small model on two cores."""
 
 
 class TorchNetwork:
-    """See `decoding.engines.network.Network`. `is_proved` is False where the network could not be tried when it was
-    loaded, because its GPU is lent for the length of a run: then the first read tries it.
+    """See `decoding.engines.network.Network`. Not thread-safe.
+
+    `is_proved` is False if the network could not be tried when it was loaded, because its GPU is lent per run
+    (ZeroGPU); then the first read tries it.
     """
 
     fewest_rows = 2
@@ -34,23 +36,23 @@ class TorchNetwork:
         self.network, self.reader = reader.network, reader
         self._model, self._is_proved = model, is_proved
         if is_proved:
-            _ = self.cache_bytes_per_token  # measured now, and not in front of a visitor's first pass
+            _ = self.cache_bytes_per_token  # measured now, so that no visitor waits for it
 
     @property
     def max_read(self) -> int | None:
-        return MAX_READ if self.reader.takes_several else None
+        return MAX_READ if self.reader.can_read_several else None
 
     @cached_property
     def cache_bytes_per_token(self) -> int:
-        return bytes_a_token(self.network)
+        return measure_cache_bytes_per_token(self.network)
 
     @torch.inference_mode()
     def read(self, token_ids: Sequence[int], cache: Any, *, last: int = 1) -> tuple[Any, Any]:
         if not self._is_proved:
             self.reader, self._is_proved = prove(self.network, model=self._model).reader, True
         before = len(token_ids) - last
-        if last > 1 and (end := self.reader.ids_before_the_switch(cache)) is not None and before < end < len(token_ids):
-            # What stands before the switch is said by the text as it was, and the rest by the text read anew.
+        if last > 1 and (end := self.reader.ids_until_switch(cache)) is not None and before < end < len(token_ids):
+            # The logits before the switch come from the text as it was, the others from the text read again.
             first, cache = self.reader.read(token_ids[:end], cache, last=end - before)
             rest, cache = self.reader.read(token_ids[end:], cache, last=len(token_ids) - end)
             return torch.cat([first, rest]), cache
@@ -70,13 +72,13 @@ class TorchNetwork:
         return read_scores(logits, top_k, picked_id)
 
     def new_batch(self, max_rows: int) -> TorchBatch | None:
-        if not (self._is_proved and self.reader.is_plain and can_share(self.network)):
+        if not (self._is_proved and self.reader.is_plain and can_share_passes(self.network)):
             return None
         return TorchBatch(self.network, self.read, cache_bytes_per_token=self.cache_bytes_per_token)
 
 
 def can_crop(cache: Any) -> bool:
-    """Whether every layer holds all positions, one after the other."""
+    """Whether every layer holds all positions in order, so that the cache can be cropped."""
     return type(cache) is DynamicCache and all(
         type(layer) is DynamicLayer and layer.is_initialized for layer in cache.layers
     )

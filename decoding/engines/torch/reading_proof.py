@@ -1,9 +1,9 @@
-"""Whether a network can be read at all, and how: tried on the network itself when it is loaded, with a few ids.
+"""The reading proof: whether a network can be read, and in which mode; tried on the network with a few ids.
 
-A configuration may say anything, and what a family needs beside ids and a cache is known to its code alone. So nothing
-is taken on trust: a later id must not move what is said before it; a text read step by step must say what the whole
-text says; and so must transformers' own `generate`. The first way that does is taken, and what none does is refused.
-Knows no run and no text.
+Owns the trials and the sentences that refuse. Knows no run and no text. A configuration may state anything, and only a
+family's code knows what it needs beside ids and a cache, so everything is tried: a later id must not change earlier
+logits; a text read step by step must give the logits of the whole text; and so must transformers' own `generate`. The
+first mode that passes is used; a network that passes in none is refused.
 """
 
 from collections.abc import Sequence
@@ -13,35 +13,33 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from decoding.engines.torch.library import generate, prepares_itself
-from decoding.engines.torch.reading import Reader, Way
+from decoding.engines.torch.generate import generate, prepares_own_inputs
+from decoding.engines.torch.reading import Reader, ReadMode
 from decoding.errors import ModelError, RoomError
 from decoding.models.context_length import context_of_network, rope_switch
 from decoding.models.resources import DID_NOT_FIT, is_out_of_memory
 
 TOLERANCE, COARSE_TOLERANCE = 1e-3, 5e-2
-"""How far two logits of the same text may be apart, as a share of the largest, in float32 and in 16 bits."""
-FEW, MANY = 8, 24
-"""Ids of the proof; the small networks, for which more cost nothing, read more of them, and pass a short window."""
-SMALL = 20_000_000
-"""Parameters of what is a small network here."""
-AFFORDABLE = 300_000_000
-"""Parameters times ids that are read at load to try out a length."""
-UNKNOWN = 512
-"""Ids that are tried where nothing says how many there is room for."""
+"""The largest difference of logits of the same text, as a share of the largest logit, in float32 and in 16 bits."""
+FEW_IDS, MANY_IDS = 8, 24
+"""Ids of the proof, for large and for small networks, which read enough of them to pass a short window."""
+SMALL_NETWORK = 20_000_000  # parameters
+AFFORDABLE_WORK = 300_000_000
+"""The most parameters times ids that are read at load to try out a length."""
+DEFAULT_LENGTH = 512  # ids that are tried if nothing states the context length
 
 _NOTES = {
-    Way.POSITIONS: "positions and a mask are given with each id",
-    Way.WHOLE: "the whole text is read again at each step, because this network keeps no cache that says the same",
+    ReadMode.POSITIONS: "positions and a mask are given with each id",
+    ReadMode.WHOLE: "the whole text is read again at each step, because this network keeps no cache that says the same",
 }
-ANEW = "a text of more than {switch} tokens is read anew there"
-CUT = "the context ends at {switch} tokens, where a cache and the whole text begin to differ"
+READ_AGAIN = "a text of more than {switch} tokens is read anew there"
+CONTEXT_CUT = "the context ends at {switch} tokens, where a cache and the whole text begin to differ"
 
-_SEES = (
+_NOT_CAUSAL = (
     "{model} sees the text that follows: when a later token changes, what it says before that token changes too. It is "
     "an encoder, or reads its prompt in both directions ({kind}); greedy decoding needs a causal model."
 )
-_MOVES = (
+_NO_STEPS = (
     "{model} says something else of a text once the text goes on ({kind}), so its steps have no probabilities that "
     "could be shown. Choose another model."
 )
@@ -53,39 +51,39 @@ _NEEDS_MORE = "{model} cannot be read from token ids alone ({kind}). The network
 
 
 @dataclass(frozen=True, slots=True)
-class Proved:
-    """A network's way of reading, the length of its context, and what there is to say of both."""
+class ProofResult:
+    """A network's reader, its context length, and notes about both for the page's header."""
 
     reader: Reader
     context_length: int | None
     notes: tuple[str, ...] = ()
 
 
-def unproved(network: PreTrainedModel) -> Proved:
-    """As the configuration has it, where the network cannot be tried yet."""
-    return Proved(Reader(network), context_of_network(network, _text_config(network)))
+def unproved(network: PreTrainedModel) -> ProofResult:
+    """The result by configuration alone, for a network that cannot be tried yet."""
+    return ProofResult(Reader(network), context_of_network(network, _text_config(network)))
 
 
 @torch.inference_mode()
-def prove(network: PreTrainedModel, *, model: str) -> Proved:
-    """Try a network. Raises ModelError for one that does not read forward, or that no way of reading is right for."""
-    proof = _Proof(network, model)
+def prove(network: PreTrainedModel, *, model: str) -> ProofResult:
+    """Try a network. Raises ModelError if it is not causal or passes in no mode, RoomError if memory runs out."""
+    proof = _Trials(network, model)
     try:
         length = proof.context_length()
         if length is not None and length < 2:
-            return Proved(Reader(network), length)
+            return ProofResult(Reader(network), length)
         reader, notes = proof.reader(length)
-        return proof.past_the_switch(reader, length, notes)
+        return proof.handle_switch(reader, length, notes)
     except ModelError:
         raise
-    except Exception as error:  # a network says in its own words what else it needs
+    except Exception as error:  # the message of the network says what it needs
         if is_out_of_memory(error):
             raise RoomError(DID_NOT_FIT.format(model=model)) from error
         said = (str(error).splitlines() or [type(error).__name__])[0][:300]
         raise ModelError(_NEEDS_MORE.format(model=model, kind=proof.kind, said=said)) from error
 
 
-class _Proof:
+class _Trials:
     """The trials of one network."""
 
     def __init__(self, network: PreTrainedModel, model: str) -> None:
@@ -93,20 +91,20 @@ class _Proof:
         self.config = _text_config(network)
         self.kind = network.config.model_type
         self.parameters = sum(weights.numel() for weights in network.parameters())
-        self.whole = Reader(network, Way.WHOLE)
+        self.whole = Reader(network, ReadMode.WHOLE)
         self.tolerance = TOLERANCE if network.dtype == torch.float32 else COARSE_TOLERANCE
 
     # ---- its length
 
     def context_length(self) -> int | None:
-        """What configuration and tables say, tried out where that costs little."""
+        """The length that the configuration and tables state, tried out if that is cheap."""
         stated = context_of_network(self.network, self.config)
-        wanted = stated or UNKNOWN
-        if self.parameters * wanted > AFFORDABLE or wanted > UNKNOWN or self._reads(wanted):
+        wanted = stated or DEFAULT_LENGTH
+        if self.parameters * wanted > AFFORDABLE_WORK or wanted > DEFAULT_LENGTH or self._reads(wanted):
             return stated
         fits, too_long = 1, wanted
         if not self._reads(fits):
-            return stated  # it is not its length that is wrong
+            return stated  # the length is not the problem
         while too_long - fits > 1:
             middle = (fits + too_long) // 2
             fits, too_long = (middle, too_long) if self._reads(middle) else (fits, middle)
@@ -120,65 +118,65 @@ class _Proof:
         return True
 
     def ids(self, count: int) -> list[int]:
-        """So many ids, none of which has a part to play: fillers and ends, and where a picture would stand."""
+        """`count` ids without a special role (padding, end, placeholders of images)."""
         played = {value for part in (self.network.config, self.config) for value in _token_ids(part)}
         usual = [token_id for token_id in range(1, self.config.vocab_size) if token_id not in played][:4096] or [0]
         return [usual[(5 + 7 * n) % len(usual)] for n in range(count)]
 
-    # ---- its way
+    # ---- its mode
 
     def reader(self, length: int | None) -> tuple[Reader, tuple[str, ...]]:
-        count = MANY if self.parameters <= SMALL else FEW
+        count = MANY_IDS if self.parameters <= SMALL_NETWORK else FEW_IDS
         ids = self.ids(count if length is None else min(count, length))
-        rows = self._forward_only(ids)  # (ids, vocabulary)
+        rows = self._check_causal(ids)  # (ids, vocabulary)
         if not rows.isfinite().all():
-            return Reader(self.network), ()  # it is said at the first step
-        first = max(1, len(ids) // 2 if len(ids) > FEW else len(ids) - 3)
-        reader = self._first_that_goes_on(ids, first, rows)
-        if reader.way is not Way.CACHE or prepares_itself(self.network):
+            return Reader(self.network), ()  # the first step reports it
+        first = max(1, len(ids) // 2 if len(ids) > FEW_IDS else len(ids) - 3)
+        reader = self._first_right_reader(ids, first, rows)
+        if reader.mode is not ReadMode.CACHE or prepares_own_inputs(self.network):
             self._check_generate(reader, ids[:first])
-        return reader, (_NOTES[reader.way],) if reader.way in _NOTES and reader.cache_name else ()
+        return reader, (_NOTES[reader.mode],) if reader.mode in _NOTES and reader.cache_argument else ()
 
-    def _first_that_goes_on(self, ids: Sequence[int], first: int, rows: torch.Tensor) -> Reader:
-        """Raises ModelError where no way of reading step by step says what the whole text says."""
-        for way in Way:
-            reader = Reader(self.network, way)
-            if reader.way is way and self._goes_on(reader, ids, first, rows):
-                reader.takes_several = reader.takes_several and self._takes_several(reader, ids, first, rows)
+    def _first_right_reader(self, ids: Sequence[int], first: int, rows: torch.Tensor) -> Reader:
+        """The first reader whose mode is right step by step. Raises ModelError if there is none."""
+        for mode in ReadMode:
+            reader = Reader(self.network, mode)
+            if reader.mode is mode and self._is_right_stepwise(reader, ids, first, rows):
+                reader.can_read_several = reader.can_read_several and self._reads_several(reader, ids, first, rows)
                 return reader
-        raise ModelError(_MOVES.format(model=self.model, kind=self.kind))
+        raise ModelError(_NO_STEPS.format(model=self.model, kind=self.kind))
 
-    def _forward_only(self, ids: Sequence[int]) -> torch.Tensor:
-        """The logits of a text, shape (ids, vocabulary). Raises ModelError where a later id moves earlier ones."""
+    def _check_causal(self, ids: Sequence[int]) -> torch.Tensor:
+        """The logits of a text, shape (ids, vocabulary). Raises ModelError if a later id changes earlier ones."""
         other = self.ids(len(ids) + 1)[-1]
         places = sorted({len(ids) - 1, len(ids) // 2, min(2, len(ids) - 1)} - {0})
         texts = [list(ids), *([*ids[:place], other, *ids[place + 1 :]] for place in places)]
         rows = [self.whole.read(text, last=len(ids))[0].float() for text in texts]
         if (broken := next((row for row in rows if not row.isfinite().all()), None)) is not None:
-            return broken  # what is no number is the same as nothing, itself included
+            return broken  # NaN is not equal to itself, so nothing can be compared
         for place, changed in zip(places, rows[1:], strict=True):
             if not self._same(changed[:place], rows[0][:place]):
-                raise ModelError(_SEES.format(model=self.model, kind=self.kind))
+                raise ModelError(_NOT_CAUSAL.format(model=self.model, kind=self.kind))
         return rows[0]
 
-    def _goes_on(self, reader: Reader, ids: Sequence[int], first: int, rows: torch.Tensor) -> bool:
-        """Whether a text that is read step by step says what the whole text says."""
+    def _is_right_stepwise(self, reader: Reader, ids: Sequence[int], first: int, rows: torch.Tensor) -> bool:
+        """Whether a text read step by step gives the logits of the whole text, `rows`."""
         try:
             cache, unread = None, list(ids[:first])
             for place in range(first, len(ids) + 1):
                 logits, cache = reader.read(unread, cache)
-                if reader.way is not Way.WHOLE and getattr(cache, "cache", cache) is None:
+                if reader.mode is not ReadMode.WHOLE and getattr(cache, "cache", cache) is None:
                     return False  # it takes a cache and returns none
                 if not self._same(logits[-1], rows[place - 1]):
                     return False
                 unread = list(ids[place : place + 1])
-        except Exception as error:  # whatever it says of a cache, of masks or of positions
+        except Exception as error:  # any complaint about a cache, masks or positions
             if is_out_of_memory(error):
                 raise
             return False
         return True
 
-    def _takes_several(self, reader: Reader, ids: Sequence[int], first: int, rows: torch.Tensor) -> bool:
+    def _reads_several(self, reader: Reader, ids: Sequence[int], first: int, rows: torch.Tensor) -> bool:
         _, cache = reader.read(ids[:first])
         try:
             logits, _ = reader.read(ids[first:], cache, last=len(ids) - first)
@@ -189,14 +187,14 @@ class _Proof:
     # ---- beside generate
 
     def _check_generate(self, reader: Reader, ids: Sequence[int]) -> None:
-        """Raises ModelError where `generate` does not say what the network says of the same text."""
-        if reader.way is not Way.WHOLE and self._generates(reader, ids, use_cache=True):
+        """Raises ModelError if `generate` gives other logits than the network that reads the same text."""
+        if reader.mode is not ReadMode.WHOLE and self._agrees_with_generate(reader, ids, use_cache=True):
             return
         reader.generates_with_cache = False
-        if not self._generates(reader, ids, use_cache=False):
+        if not self._agrees_with_generate(reader, ids, use_cache=False):
             raise ModelError(_NOT_BY_GENERATE.format(model=self.model, kind=self.kind))
 
-    def _generates(self, reader: Reader, ids: Sequence[int], *, use_cache: bool, steps: int = 4) -> bool:
+    def _agrees_with_generate(self, reader: Reader, ids: Sequence[int], *, use_cache: bool, steps: int = 4) -> bool:
         room = context_of_network(self.network, self.config)
         steps = steps if room is None else min(steps, room - len(ids))
         try:
@@ -215,24 +213,25 @@ class _Proof:
             unread = [token_id]
         return True
 
-    # ---- where the same text becomes another one
+    # ---- where rotary embeddings change
 
-    def past_the_switch(self, reader: Reader, length: int | None, notes: tuple[str, ...]) -> Proved:
-        """With rotary embeddings whose frequencies change at a length, the cache of a shorter text is stale there. Read
-        anew it is right, where `generate` does so too; else the context ends there.
+    def handle_switch(self, reader: Reader, length: int | None, notes: tuple[str, ...]) -> ProofResult:
+        """Handle rotary embeddings that change at a length, where the cache of a shorter text is stale.
+
+        If `generate` reads the text again there, so does the reader; else the context ends there.
         """
         switch = rope_switch(self.config)
-        if switch is None or reader.way is Way.WHOLE or (length is not None and length <= switch):
-            return Proved(reader, length, notes)
-        anew = Reader(self.network, reader.way, switch=switch)
-        anew.generates_with_cache, anew.takes_several = reader.generates_with_cache, reader.takes_several
-        if self.parameters * switch <= AFFORDABLE:
-            does = self._generates(anew, self.ids(max(1, switch - 2)), use_cache=True, steps=6)
-        else:  # by its code alone: whoever drops a cache does it there
-            does = prepares_itself(self.network) and hasattr(self.config, "original_max_position_embeddings")
+        if switch is None or reader.mode is ReadMode.WHOLE or (length is not None and length <= switch):
+            return ProofResult(reader, length, notes)
+        anew = Reader(self.network, reader.mode, switch=switch)
+        anew.generates_with_cache, anew.can_read_several = reader.generates_with_cache, reader.can_read_several
+        if self.parameters * switch <= AFFORDABLE_WORK:
+            does = self._agrees_with_generate(anew, self.ids(max(1, switch - 2)), use_cache=True, steps=6)
+        else:  # judged by its code: a family that drops the cache does it there
+            does = prepares_own_inputs(self.network) and hasattr(self.config, "original_max_position_embeddings")
         if does:
-            return Proved(anew, length, (*notes, ANEW.format(switch=f"{switch:,}")))
-        return Proved(reader, switch, (*notes, CUT.format(switch=f"{switch:,}")))
+            return ProofResult(anew, length, (*notes, READ_AGAIN.format(switch=f"{switch:,}")))
+        return ProofResult(reader, switch, (*notes, CONTEXT_CUT.format(switch=f"{switch:,}")))
 
     def _same(self, ours: torch.Tensor, theirs: torch.Tensor) -> bool:
         ours, theirs = ours.float(), theirs.float()
@@ -244,7 +243,7 @@ def _text_config(network: PreTrainedModel) -> Any:
 
 
 def _token_ids(config: Any) -> list[int]:
-    """The ids that a configuration gives a part to play."""
+    """The ids to which a configuration gives a special role."""
     named = [value for name, value in config.to_dict().items() if "token_id" in name or name.endswith("_index")]
     return [
         each for value in named for each in (value if isinstance(value, list) else [value]) if isinstance(each, int)

@@ -1,4 +1,7 @@
-"""Loads transformers' network of a model that is computed by another library. Knows no keeping and no giving back."""
+"""Loads transformers' network of a model that another library computes.
+
+Owns the choice of format. `decoding.engines.reference` decides how long the network is kept.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -13,9 +16,7 @@ from decoding.models.spec_gguf import spec_of_gguf
 
 
 def load_reference(entry: Entry, source: Path) -> Any:
-    """The network in float32, on the CPU. Raises RoomError where it does not fit, ModelError where its files are
-    damaged.
-    """
+    """The network in float32, on the CPU. Raises RoomError if it does not fit, ModelError for damaged files."""
     parameters = count_parameters(source) if source.is_dir() else spec_of_gguf(read_gguf(source)).parameters
     check_memory(entry.name, memory_needed(parameters, "float32"), free_memory(), where="memory", dtype="float32")
     if not source.is_dir():

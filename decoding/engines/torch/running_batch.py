@@ -1,7 +1,7 @@
-"""Sequences of a transformers network that share their passes: `decoding.engines.network.RunningBatch`.
+"""The running batch of a transformers network: see `decoding.engines.network.RunningBatch`.
 
-Owns which sequence is which row, and the proof that sharing changes nothing: the first pass over rows of different
-lengths is made alone as well. Knows neither threads nor readers.
+Owns which sequence is in which row, and the proof that sharing changes nothing: the first pass over rows of different
+lengths is also made for single rows. Knows no threads and no readers.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,33 +10,33 @@ from typing import Any
 import torch
 from transformers import DynamicCache
 
-from decoding.engines.torch.batched_cache import Rows, can_share_cache
+from decoding.engines.torch.batched_cache import BatchedCache, can_insert
 from decoding.errors import ModelError
 
 TOLERANCE = 1e-4
-"""The difference in a probability that sharing may make; README promises it."""
+"""The largest difference in a probability that sharing may cause; the README promises it."""
 
 PassAlone = Callable[[Sequence[int], Any], tuple[torch.Tensor, Any]]
 
 
 class TorchBatch:
-    """See above. `read` is a pass for one sequence, see `Network.read`."""
+    """See `decoding.engines.network.RunningBatch`. `read` is a pass for one sequence, see `Network.read`."""
 
     def __init__(self, network: Any, read: PassAlone, *, cache_bytes_per_token: int) -> None:
-        self._rows, self._read, self._cell_bytes = Rows(network), read, cache_bytes_per_token
-        self._order: list[int] = []  # the sequence of each row of the tensors
+        self._rows, self._read, self._cell_bytes = BatchedCache(network), read, cache_bytes_per_token
+        self._order: list[int] = []  # the sequence in each row of the tensors
         self._next, self._proved = 0, False
 
     def bytes_to_insert(self, lengths: Sequence[int]) -> int:
-        return self._rows.cells_to_join(lengths) * self._cell_bytes
+        return self._rows.cells_to_insert(lengths) * self._cell_bytes
 
     @torch.inference_mode()
     def insert(self, cache: Any) -> int:
-        if not can_share_cache(cache):
+        if not can_insert(cache):
             raise ModelError("a cache of this kind cannot be a row of a batch")
         try:
-            self._rows.join([cache])
-        except RuntimeError as error:  # torch's way to say that there is no memory
+            self._rows.insert([cache])
+        except RuntimeError as error:  # torch raises it if memory runs out
             raise MemoryError(str(error)) from error
         self._next += 1
         self._order.append(self._next)
@@ -45,8 +45,8 @@ class TorchBatch:
     @torch.inference_mode()
     def remove(self, row: int) -> DynamicCache:
         place = self._order.index(row)
-        cache = self._rows.take(place)
-        self._rows.leave(place)  # the last row takes its place
+        cache = self._rows.copy_row(place)
+        self._rows.remove(place)  # the last row takes its place
         self._order[place] = self._order[-1]
         self._order.pop()
         return cache
@@ -61,16 +61,20 @@ class TorchBatch:
         return dict(zip(self._order, logits, strict=True))
 
     def _rows_to_prove(self) -> dict[int, DynamicCache]:
-        """The shortest and the longest row with caches of their own, the first time that they differ in length."""
+        """Copies of the caches of the shortest and the longest row, the first time that rows differ in length; else
+        {}.
+        """
         lengths = self._rows.lengths
         if self._proved or len(set(lengths)) < 2:
             return {}
         self._proved = True
-        return {place: self._rows.take(place) for place in (lengths.index(min(lengths)), lengths.index(max(lengths)))}
+        return {
+            place: self._rows.copy_row(place) for place in (lengths.index(min(lengths)), lengths.index(max(lengths)))
+        }
 
 
 def _prove(shared: torch.Tensor, alone: torch.Tensor) -> None:
-    """Raises ModelError where the same row's logits, shape (vocabulary,), differ from those of a pass alone."""
+    """Raises ModelError if a row's logits, shape (vocabulary,), differ from those of a pass of its own."""
     difference = (shared.softmax(-1) - alone.softmax(-1)).abs().max().item()
     if not difference <= TOLERANCE:
         raise ModelError(f"sharing a pass changed a probability by {difference:.2g}")

@@ -1,7 +1,7 @@
-"""The starter as transformers' own files, its weights as float32 safetensors: for a vLLM server, which reads no GGUF of
-ours, and for whoever compares with other tools. Nothing here needs it.
+"""Writes the starter as transformers' files with float32 safetensors, for a vLLM server and other tools.
 
-Owns that folder beside the starter's: made once, under a lock, and renamed into place when it is whole.
+Owns that folder beside the starter's: written once, under a lock, and renamed into place when it is complete. Nothing
+else in this program needs it.
 """
 
 import shutil
@@ -25,8 +25,8 @@ BYTES_NEEDED = 700_000_000
 
 
 def starter_safetensors(report: Report = no_report) -> Path:
-    """The folder, made first where it is not here yet. Raises ModelError where it cannot be made."""
-    import filelock  # here: as for the starter itself
+    """The folder, written first if it does not exist. Raises ModelError if it cannot be written."""
+    import filelock  # imported here, as for the starter itself
 
     source, ready = ensure_starter(report), cache_folder().absolute() / SAFETENSORS_NAME
     with filelock.FileLock(ready.with_suffix(".lock")):

@@ -1,9 +1,9 @@
-"""The KV cache of a CUDA graph: transformers' own static cache, with one text a row.
+"""The static KV cache of a CUDA graph: transformers' static cache with one sequence per row.
 
-Owns the layout: position n of a text stands in column n of its row, so a row needs only its length. The tensors never
-move until `resize`, and one captured step reads the first `rows` rows and the first `columns` columns of them. What
-lies beyond a row's length is hidden by the mask, which is also what makes a sliding window: transformers' own sliding
-static layer counts in Python numbers, and a captured step would repeat those. Knows no readout and no CUDA.
+Owns the layout: position n of a sequence is in column n of its row, so a row needs only its length. The tensors do not
+move until `resize`, and a captured step reads the first `rows` rows and the first `columns` columns. The mask hides
+what is beyond a row's length, and implements sliding windows: transformers' own sliding static layer counts in Python
+numbers, which a captured step would repeat. Knows no readout and no CUDA.
 """
 
 from collections.abc import Sequence
@@ -14,18 +14,20 @@ from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import Cache, DynamicLayer, DynamicSlidingWindowLayer, StaticLayer
 
 _ATTENTIONS = ("sdpa", "eager")
-"""The implementations that take a mask of four dimensions as it is."""
+"""The attention implementations that accept a mask of four dimensions as it is."""
 
 
-class StaticRowsLayer(StaticLayer):
-    """One layer's keys and values, shape (rows, heads, columns, width). transformers' layer has one length for all
-    rows, and three small kernels to count it; here each row has its own, which the step was given.
+class StaticCacheLayer(StaticLayer):
+    """One layer's keys and values, shape (rows, heads, columns, width).
+
+    transformers' layer has one length for all rows, and three small kernels to count it; here each row has its own
+    length, which the step is given.
     """
 
     numbers: torch.Tensor  # (rows,), 0, 1, 2 …
     places: torch.Tensor  # (rows,), the column that each row's next id goes to
     seen: int
-    """The columns that the step reads."""
+    """The number of columns that the step reads."""
 
     def __init__(self, like: Any) -> None:
         super().__init__(max_cache_len=0)  # type: ignore[no-untyped-call]
@@ -44,10 +46,10 @@ class StaticRowsLayer(StaticLayer):
         return self.keys[:count, :, : self.seen], self.values[:count, :, : self.seen]  # (rows, heads, columns, width)
 
     def get_seq_length(self) -> int:
-        return 0  # the positions are given with the ids
+        return 0  # positions are passed with the ids
 
     def resized(self, rows: int, columns: int) -> list[torch.Tensor]:
-        """Keys and values of another size, with what is in these."""
+        """Copies of keys and values in another size."""
         made = []
         for before in (self.keys, self.values):
             tensor = before.new_zeros(rows, before.shape[1], columns, before.shape[3])
@@ -57,21 +59,23 @@ class StaticRowsLayer(StaticLayer):
         return made
 
 
-class StaticRows:
-    """The texts of one network, a row each, made like the cache that transformers makes."""
+class StaticCache:
+    """The KV caches of up to `rows` sequences of one network, laid out like the cache `like` that transformers makes.
+    Not thread-safe.
+    """
 
     def __init__(self, network: PreTrainedModel, like: DynamicCache) -> None:
         self.rows, self.columns = 0, 0
         self.lengths: list[int] = []
-        """How many ids each text has read, in the order of the rows."""
+        """The number of ids that each sequence has read, by row."""
         self._network, self._device = network, network.device
-        self.layers = [StaticRowsLayer(layer) for layer in layers_of(like)]
+        self.layers = [StaticCacheLayer(layer) for layer in layers_of(like)]
         self.cache = Cache(layers=cast("Any", list(self.layers)))
         self._allocate()
 
     def _allocate(self) -> None:
         self.inputs = torch.zeros(2, self.rows, dtype=torch.long, device=self._device)
-        """What a step reads: an id a row, and the column that it goes to."""
+        """The input of a step, shape (2, rows): the id of each row, and the column it goes to."""
         self.ids, self.places = self.inputs.unbind(0)  # (rows,) each
         numbers = torch.arange(self.rows, device=self._device)  # (rows,)
         for layer in self.layers:
@@ -79,13 +83,14 @@ class StaticRows:
         self._places = torch.arange(self.columns, device=self._device)  # (columns,)
 
     def bytes_for(self, rows: int, columns: int) -> int:
-        """The memory that a cache of this size takes."""
+        """The bytes that a cache of this size takes."""
         tensors = [tensor for layer in self.layers for tensor in (layer.keys, layer.values)]
         return rows * columns * sum(int(t.shape[1] * t.shape[3] * t.element_size()) for t in tensors)
 
     def resize(self, rows: int, columns: int) -> None:
-        """Tensors of another size, with all that the texts have read; where there is no memory for them, all stays as
-        it is. Drop before what was captured over the old ones.
+        """Reallocate the tensors and copy the sequences. If memory is too short, nothing changes.
+
+        Graphs that were captured over the old tensors must be dropped before.
         """
         made = [layer.resized(rows, columns) for layer in self.layers]
         for layer, (keys, values) in zip(self.layers, made, strict=True):
@@ -94,12 +99,12 @@ class StaticRows:
         self._allocate()
 
     def append(self, cache: DynamicCache) -> int:
-        """Make a row of what a text has read, and return its number. Nothing of the text before may be left behind the
-        mask: 0 times a NaN is a NaN.
+        """Copy the cache of a sequence into a new row and return its number. The row is zeroed first, because 0 times a
+        NaN behind the mask is NaN.
         """
         row, length = len(self.lengths), int(cache.get_seq_length())
         for mine, layer in zip(self.layers, layers_of(cache), strict=True):
-            kept = layer.keys.shape[-2]  # less than `length` where a window has forgotten the beginning
+            kept = layer.keys.shape[-2]  # less than `length` if a window has dropped the beginning
             for tensor, given in ((mine.keys, layer.keys), (mine.values, layer.values)):
                 tensor[row].zero_()
                 tensor[row, :, length - kept : length] = given[0]
@@ -107,13 +112,13 @@ class StaticRows:
         return row
 
     def set_inputs(self, token_ids: Sequence[int]) -> None:
-        """The next id of each text. A row that is empty reads id 0 into its first column, where no text looks."""
+        """Set the next id of each sequence. An empty row reads id 0 into its first column, which no sequence sees."""
         empty = [0] * (self.rows - len(token_ids))
-        # Without waiting for it: the call returns when memory that is not pinned is copied.
+        # Does not wait: the call returns when the memory, which is not pinned, has been copied.
         self.inputs.copy_(torch.tensor([[*token_ids, *empty], [*self.lengths, *empty]]), non_blocking=True)
 
     def copy(self, row: int) -> DynamicCache:
-        """What a text has read, as it would hold it alone."""
+        """A copy of a row as the cache of a single sequence."""
         length = self.lengths[row]
         cache = DynamicCache(config=self._network.config)
         for number, (mine, layer) in enumerate(zip(self.layers, layers_of(cache), strict=True)):
@@ -125,7 +130,7 @@ class StaticRows:
         return cache
 
     def remove(self, row: int) -> None:
-        """Forget a text. The last one takes its row."""
+        """Remove a row. The last row takes its place."""
         last = len(self.lengths) - 1
         if row != last:
             for layer in self.layers:
@@ -135,8 +140,10 @@ class StaticRows:
         self.lengths.pop()
 
     def mask(self, rows: int, columns: int) -> torch.Tensor | dict[str, torch.Tensor]:
-        """What each row's id sees, shape (rows, 1, 1, columns), in numbers that are added to the scores: of true and
-        false every layer would make these again. Where there are two kinds of layers, one for each.
+        """The attention mask of each row's id, shape (rows, 1, 1, columns), added to the scores.
+
+        It is additive, because every layer would convert a boolean mask again. If there are two kinds of layers, there
+        is one mask for each.
         """
         for layer in self.layers:
             layer.seen = columns
@@ -154,8 +161,8 @@ class StaticRows:
 
 
 def can_be_static(network: PreTrainedModel, cache: Any) -> bool:
-    """Whether a text of this network can be a row: attention to everything before or to one window, masks that are
-    given to it, and transformers' word that its forward pass does not depend on the numbers that it computes.
+    """Whether a sequence of this network can be a row: all its layers attend to everything before or to one window,
+    take a mask, and transformers declares that its forward pass does not depend on computed values.
     """
     return (
         type(cache) is DynamicCache

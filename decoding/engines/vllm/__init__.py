@@ -1,1 +1,1 @@
-"""The engine of a vLLM server elsewhere."""
+"""The engine of a vLLM server: its client, its handshake and its responses."""

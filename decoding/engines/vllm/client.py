@@ -1,8 +1,8 @@
-"""The way to a model's server: HTTP, in one thread for all runs, with an end to every wait.
+"""The HTTP client of a vLLM server: one thread for all runs, and a limit for every wait.
 
-Owns the waits. Knows no token and no key. A server that is busy may be silent for long, so silence alone
-breaks nothing: it is asked whether it lives. What breaks raises BrokenAnswerError, since another replica may answer;
-what was refused raises ModelError, since asking again would not help.
+Owns the waits. Knows no token and no key. A busy server may be silent for long, so silence alone is no failure: the
+server is asked for its health. A broken answer raises BrokenAnswerError, because another replica may answer; a refused
+request raises ModelError, because asking again would not help.
 """
 
 import asyncio
@@ -20,50 +20,52 @@ from typing import Any, TypeVar
 import httpx
 
 from decoding.cancellation import raise_if_cancelled
-from decoding.engines.vllm.connection import broken, check, client, refuse
+from decoding.engines.vllm.connection import check_response, make_client, raise_refusal, to_broken_answer
 from decoding.engines.vllm.responses import BrokenAnswerError
 from decoding.errors import ModelError
 
 QUIET_SECONDS = 1.5
-"""After so long without a word a server is asked whether it lives,"""
-LIFE_SECONDS = 2.0
-"""and has so long to say so."""
-PATIENCE_SECONDS = 4.5
-"""From the last word until nobody is asked any more; with what is said then it stays below five seconds."""
+"""After this time without data the server is asked for its health."""
+HEALTH_SECONDS = 2.0
+"""The server must report its health within this time."""
+RETRY_SECONDS = 4.5
+"""From the last data until the retries end; with the error message it stays below five seconds."""
 SILENCE_SECONDS = 60.0
-"""The longest that a server may be alive and say nothing."""
-_POLL_SECONDS = 0.1  # so often it is looked whether whoever asked has left
+"""The longest that a healthy server may send nothing."""
+_POLL_SECONDS = 0.1  # how often a waiting thread checks whether its visitor has left
 
 T = TypeVar("T")
-Heard = Callable[[], None]
+MarkData = Callable[[], None]
 
 
-class Wire:
-    """A server's address, and the thread that speaks to it. Any thread may ask. Raises RequestError for an address or a
-    key that is none.
+class ServerClient:
+    """A client of one server, with the thread that runs its connections. Thread-safe.
+
+    Raises RequestError for an invalid URL or key. Its methods raise BrokenAnswerError for an answer that broke,
+    ModelError for a refusal, and WorkCancelledError if the calling thread's visitor has left.
     """
 
     def __init__(self, url: str) -> None:
-        self._talk = _Talk(client(url))
+        self._async_client = _AsyncClient(make_client(url))
         self._loop = asyncio.new_event_loop()
-        threading.Thread(target=_serve, args=(self._loop,), name="model's server", daemon=True).start()
-        self.close = weakref.finalize(self, _close, self._loop, self._talk)
+        threading.Thread(target=_run_loop, args=(self._loop,), name="model's server", daemon=True).start()
+        self.close = weakref.finalize(self, _close, self._loop, self._async_client)
 
-    def patience(self) -> "Patience":
-        return Patience(self)
+    def new_retry_budget(self) -> "RetryBudget":
+        return RetryBudget(self)
 
     def get(self, path: str) -> Any:
-        """The JSON that stands at a path."""
-        return self._wait(self._talk.request("GET", path, None))
+        """The JSON at a path (GET)."""
+        return self._wait(self._async_client.request("GET", path, None))
 
-    def ask(self, body: dict[str, Any]) -> Any:
-        """The JSON that answers a completion."""
-        return self._wait(self._talk.request("POST", "/v1/completions", body))
+    def complete(self, body: dict[str, Any]) -> Any:
+        """The JSON that answers a completion request."""
+        return self._wait(self._async_client.request("POST", "/v1/completions", body))
 
     def stream(self, body: dict[str, Any]) -> Generator[Any, None, None]:
-        """The events of a completion, as they come. Closing this closes the connection at once."""
+        """Yield the events of a streamed completion. Closing the iterator closes the connection."""
         arrived: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        future = self._start(self._talk.stream(body, arrived.put))
+        future = self._start(self._async_client.stream(body, arrived.put))
         future.add_done_callback(lambda _: arrived.put(future))
         try:
             while True:
@@ -76,9 +78,9 @@ class Wire:
         finally:
             future.cancel()
 
-    def lives(self, seconds: float) -> bool:
-        """Whether any server at the address says within so many seconds that it lives."""
-        return self._wait(self._talk.lives(seconds))
+    def is_alive(self, seconds: float) -> bool:
+        """Whether a server at the address reports its health within `seconds`."""
+        return self._wait(self._async_client.is_alive(seconds))
 
     def _start(self, work: Coroutine[Any, Any, T]) -> "Future[T]":
         return asyncio.run_coroutine_threadsafe(work, self._loop)
@@ -88,48 +90,50 @@ class Wire:
         try:
             while True:
                 raise_if_cancelled()
-                with suppress(TimeoutError):  # nothing in `work` lets one out
+                with suppress(TimeoutError):  # `work` itself raises none
                     return future.result(timeout=_POLL_SECONDS)
         finally:
             future.cancel()
 
 
-class _Talk:
-    """What happens in the thread. It knows no `Wire`, so that one that nobody holds is let go."""
+class _AsyncClient:
+    """The part that runs in the thread. It holds no reference to `ServerClient`, so that an unused one is collected."""
 
     def __init__(self, speaker: httpx.AsyncClient) -> None:
         self.client = speaker
-        self._life: asyncio.Task[bool] | None = None
+        self._health_check: asyncio.Task[bool] | None = None
         self._asked = -1.0
 
     async def request(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
-        return await self._watched(lambda _: self._request(method, path, body))
+        return await self._with_health_checks(lambda _: self._request(method, path, body))
 
-    async def stream(self, body: dict[str, Any], tell: Callable[[Any], None]) -> None:
-        await self._watched(lambda hear: self._read(body, tell, hear))
+    async def stream(self, body: dict[str, Any], on_event: Callable[[Any], None]) -> None:
+        await self._with_health_checks(lambda mark_data: self._read(body, on_event, mark_data))
 
-    async def _watched(self, read: Callable[[Heard], Coroutine[Any, Any, T]]) -> T:
-        """What `read` returns; it calls its argument whenever something comes."""
-        heard = asked = monotonic()
+    async def _with_health_checks(self, read: Callable[[MarkData], Coroutine[Any, Any, T]]) -> T:
+        """The result of `read`, which calls its argument whenever data comes. Raises BrokenAnswerError if the server
+        falls silent.
+        """
+        last_data = asked = monotonic()
 
-        def hear() -> None:
-            nonlocal heard
-            heard = monotonic()
+        def mark_data() -> None:
+            nonlocal last_data
+            last_data = monotonic()
 
-        reading = asyncio.ensure_future(read(hear))
+        reading = asyncio.ensure_future(read(mark_data))
         try:
             while not reading.done():
-                await asyncio.wait({reading}, timeout=max(heard, asked) + QUIET_SECONDS - monotonic())
+                await asyncio.wait({reading}, timeout=max(last_data, asked) + QUIET_SECONDS - monotonic())
                 asked = monotonic()
-                if reading.done() or asked - heard < QUIET_SECONDS:
+                if reading.done() or asked - last_data < QUIET_SECONDS:
                     continue
-                is_alive = await self.lives(LIFE_SECONDS)
-                if heard < asked and not (reading.done() or (is_alive and asked - heard < SILENCE_SECONDS)):
-                    raise BrokenAnswerError("it fell silent", heard=heard)
+                is_alive = await self.is_alive(HEALTH_SECONDS)
+                if last_data < asked and not (reading.done() or (is_alive and asked - last_data < SILENCE_SECONDS)):
+                    raise BrokenAnswerError("it fell silent", last_data=last_data)
             return reading.result()
         except BrokenAnswerError as error:
-            if error.heard is None:
-                error.heard = monotonic()
+            if error.last_data is None:
+                error.last_data = monotonic()
             raise
         finally:
             reading.cancel()
@@ -138,68 +142,68 @@ class _Talk:
     async def _request(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
         try:
             response = await self.client.request(method, path, json=body)
-            check(response)
+            check_response(response)
             return response.json()
         except (httpx.HTTPError, ValueError) as error:
-            raise broken(error) from error
+            raise to_broken_answer(error) from error
 
-    async def _read(self, body: dict[str, Any], tell: Callable[[Any], None], hear: Heard) -> None:
+    async def _read(self, body: dict[str, Any], on_event: Callable[[Any], None], mark_data: MarkData) -> None:
         try:
             async with self.client.stream("POST", "/v1/completions", json=body) as response:
-                hear()
+                mark_data()
                 if response.status_code != 200:
                     await response.aread()
-                    check(response)
+                    check_response(response)
                 async for line in response.aiter_lines():
-                    hear()
+                    mark_data()
                     if line == "data: [DONE]":
                         return
                     if line.startswith("data:"):
                         event = json.loads(line.removeprefix("data:"))
                         if error := event.get("error"):
-                            refuse(error.get("code"), str(error.get("message")), self.client.headers)
-                        tell(event)
+                            raise_refusal(error.get("code"), str(error.get("message")), self.client.headers)
+                        on_event(event)
         except (httpx.HTTPError, ValueError, AttributeError) as error:
-            raise broken(error) from error
+            raise to_broken_answer(error) from error
         raise BrokenAnswerError("it ended before its time")
 
-    async def lives(self, seconds: float) -> bool:
-        """Asked once for all who want to know at a time."""
-        if self._life is None or (self._life.done() and monotonic() - self._asked > QUIET_SECONDS / 2):
-            self._asked, self._life = monotonic(), asyncio.ensure_future(self._ask_life())
+    async def is_alive(self, seconds: float) -> bool:
+        """One health check at a time, shared by all who wait for one."""
+        if self._health_check is None or (self._health_check.done() and monotonic() - self._asked > QUIET_SECONDS / 2):
+            self._asked, self._health_check = monotonic(), asyncio.ensure_future(self._ask_health())
         with suppress(TimeoutError):
-            return await asyncio.wait_for(asyncio.shield(self._life), seconds)
+            return await asyncio.wait_for(asyncio.shield(self._health_check), seconds)
         return False
 
-    async def _ask_life(self) -> bool:
+    async def _ask_health(self) -> bool:
         with suppress(httpx.HTTPError):
-            return (await self.client.get("/health", timeout=LIFE_SECONDS)).status_code < 500
+            return (await self.client.get("/health", timeout=HEALTH_SECONDS)).status_code < 500
         return False
 
 
-class Patience:
-    """How long one answer is tried for, again and again, once it broke."""
+class RetryBudget:
+    """Limits how long an answer is retried after it broke."""
 
-    def __init__(self, wire: Wire) -> None:
-        self._wire = wire
+    def __init__(self, client: ServerClient) -> None:
+        self._client = client
         self._ends: float | None = None
         self._tries = 0
 
-    def renew(self) -> None:
-        """Something came."""
+    def reset(self) -> None:
+        """Restart the limit, because data came."""
         self._ends, self._tries = None, 0
 
-    def spend(self, error: BrokenAnswerError) -> None:
-        """Wait until asking again makes sense. Raises ModelError where it does not within the time there is."""
+    def wait_or_raise(self, error: BrokenAnswerError) -> None:
+        """Wait until a retry makes sense. Raises ModelError if the time is over."""
         if self._ends is None:
-            self._ends = (error.heard or monotonic()) + PATIENCE_SECONDS
+            self._ends = (error.last_data or monotonic()) + RETRY_SECONDS
         logging.getLogger(__name__).warning("the model's server: %s", error)
         while (left := self._ends - monotonic()) > 0:
             pause = min(left, 0.05 * 2 ** min(self._tries, 4))
             self._tries += 1
             sleep(pause)
             raise_if_cancelled()
-            if self._wire.lives(max(0.0, self._ends - monotonic())):
+            if self._client.is_alive(max(0.0, self._ends - monotonic())):
                 return
         raise ModelError(
             f"The model's server does not answer: {error}. What there is stays. Try again in a minute, or tell whoever "
@@ -207,20 +211,20 @@ class Patience:
         ) from error
 
 
-def _serve(loop: asyncio.AbstractEventLoop) -> None:
+def _run_loop(loop: asyncio.AbstractEventLoop) -> None:
     loop.run_forever()
     loop.close()
 
 
-def _close(loop: asyncio.AbstractEventLoop, talk: _Talk) -> None:
-    """End the thread; what still waits in it is cancelled."""
+def _close(loop: asyncio.AbstractEventLoop, async_client: _AsyncClient) -> None:
+    """End the thread, and cancel what still waits in it."""
 
     async def close() -> None:
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
-        await talk.client.aclose()
+        await async_client.client.aclose()
         loop.stop()
 
     if loop.is_running():

@@ -1,6 +1,7 @@
-"""A server's address and key, and what it means when it answers with something else than an answer.
+"""The connection to a vLLM server: its URL and key, and the meaning of error responses.
 
-Owns the key: it comes from the environment, goes into one header, and is told to nobody. Knows no run and no thread.
+Owns the key: it comes from the environment, goes into one header, and appears in no message. Knows no run and no
+thread.
 """
 
 import os
@@ -14,13 +15,13 @@ from decoding.engines.vllm.responses import BrokenAnswerError
 from decoding.errors import ModelError, RequestError
 
 KEY = "GREEDYSCOPE_ENGINE_KEY"
-"""The environment variable of a server's key; there is no other way to give one."""
+"""The environment variable with a server's key; there is no other way to give one."""
 CONNECT_SECONDS = 2.0
 _BEARER = "Bearer "
 
 
-def client(url: str) -> httpx.AsyncClient:
-    """A client of the server at an address. Raises RequestError for an address or a key that is none."""
+def make_client(url: str) -> httpx.AsyncClient:
+    """An HTTP client of the server at `url`. Raises RequestError for an invalid URL or key."""
     try:
         address = httpx.URL(url)
     except (httpx.InvalidURL, ValueError):
@@ -38,15 +39,15 @@ def client(url: str) -> httpx.AsyncClient:
     return httpx.AsyncClient(
         base_url=address.copy_with(path=path or "/", query=None, fragment=None),
         headers={"Authorization": _BEARER + key} if key else {},
-        timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),  # the other waits are watched
+        timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),  # `client` limits the other waits
         limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
         verify=ssl.create_default_context(),
-        trust_env=False,  # no keys from other places than the one
+        trust_env=False,  # no keys from other environment variables
     )
 
 
-def broken(error: Exception) -> BrokenAnswerError:
-    """What a fault on the way means."""
+def to_broken_answer(error: Exception) -> BrokenAnswerError:
+    """The BrokenAnswerError that a transport error means."""
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
         return BrokenAnswerError("no connection")
     if isinstance(error, httpx.HTTPError):
@@ -54,18 +55,18 @@ def broken(error: Exception) -> BrokenAnswerError:
     return BrokenAnswerError("its answer cannot be read")
 
 
-def check(response: httpx.Response) -> None:
-    """Raises what a response means that has been read and is no answer."""
+def check_response(response: httpx.Response) -> None:
+    """Raises the error that a response with another status than 200 means; see `raise_refusal`."""
     if response.status_code != 200:
         said = response.text
         with suppress(ValueError, AttributeError, KeyError, TypeError):
             said = str(response.json()["error"]["message"])
-        refuse(response.status_code, said, response.request.headers)
+        raise_refusal(response.status_code, said, response.request.headers)
 
 
-def refuse(status: Any, said: str, headers: httpx.Headers) -> NoReturn:
-    """Raises what a server means that says this, to a request with these `headers`: BrokenAnswerError where another
-    may answer, else ModelError.
+def raise_refusal(status: Any, said: str, headers: httpx.Headers) -> NoReturn:
+    """Raises the error that a server's `status` and message mean: BrokenAnswerError if another replica may answer, else
+    ModelError. `headers` are those of the request; the key in them is removed from the message.
     """
     if status in (401, 403):
         raise ModelError("The model's server refuses the key. Set GREEDYSCOPE_ENGINE_KEY to one that it takes.")

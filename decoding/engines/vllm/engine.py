@@ -1,7 +1,7 @@
-"""The engine of a server: vLLM computes, and here its ids become readouts.
+"""The engine of a vLLM server: vLLM computes, and here its ids become scores.
 
-Owns the runs: which ids are sent, what is forced, and going on by ids where a stream broke. Greedy decoding is
-deterministic, so any replica goes on with the same tokens. Knows no HTTP and no text.
+Owns the runs: which ids are sent, the forced picks, and resuming by ids when a stream broke. Greedy decoding is
+deterministic, so any replica continues with the same tokens. Knows no HTTP and no text.
 """
 
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
@@ -10,9 +10,9 @@ from itertools import takewhile
 from typing import Any
 
 from decoding.engines import NO_PICKS, UNKNOWN_DTYPE
-from decoding.engines.vllm.client import Wire
-from decoding.engines.vllm.handshake import GREEDY, Served, check_served, models_at, name_here, patiently
-from decoding.engines.vllm.responses import BrokenAnswerError, Reader, with_pick
+from decoding.engines.vllm.client import ServerClient
+from decoding.engines.vllm.handshake import GREEDY, ServedModel, check_served, list_models, local_name, with_retries
+from decoding.engines.vllm.responses import BrokenAnswerError, ResponseParser, with_pick
 from decoding.errors import ModelError, RequestError
 from decoding.models.catalogue import Entry
 from decoding.models.devices import check_dtype
@@ -22,45 +22,47 @@ from decoding.models.starter import Report, no_report
 from decoding.record.step import StepScores
 from decoding.record.trace import ModelInfo
 
-Readouts = Generator[StepScores, None, None]
+ScoresIterator = Generator[StepScores, None, None]
 
 WHY = "computed by a server, which says the top candidates alone: no logits, no entropy"
 
 
 def connect(url: str, *, model: str | Entry = "", dtype: str = "auto", report: Report = no_report) -> "ServerEngine":
-    """See `decoding.connect`. `model` may be an entry of one's own; `report` hears of progress."""
+    """See `decoding.connect`. `model` may also be an entry; `report` is called with the progress."""
     check_dtype(dtype)
-    wire = Wire(url)
+    client = ServerClient(url)
     try:
         report("Asking the model's server …", None)
-        models = models_at(wire)
-        entry = model if isinstance(model, Entry) else entry_of(model or name_here(models))
-        words = load_without_weights(entry, report)
-        return ServerEngine(wire, words, check_served(wire, models, words), dtype=dtype)
+        models = list_models(client)
+        entry = model if isinstance(model, Entry) else entry_of(model or local_name(models))
+        model_facts = load_without_weights(entry, report)
+        return ServerEngine(client, model_facts, check_served(client, models, model_facts), dtype=dtype)
     except BaseException:
-        wire.close()
+        client.close()
         raise
 
 
 class ServerEngine:
-    """See `decoding.engines.Engine`. Many threads may use it at once."""
+    """See `decoding.engines.Engine`. Thread-safe. Every step's `entropy` is NaN and its `log_sums` is empty."""
 
-    def __init__(self, wire: Wire, words: ModelWithoutWeights, served: Served, *, dtype: str = "auto") -> None:
+    def __init__(
+        self, client: ServerClient, model_facts: ModelWithoutWeights, served: ServedModel, *, dtype: str = "auto"
+    ) -> None:
         self.info = ModelInfo(
-            id=words.model,
-            revision="",  # whose weights the server has, nobody can see
+            id=model_facts.model,
+            revision="",  # a server does not report which weights it has
             dtype=UNKNOWN_DTYPE if dtype == "auto" else dtype,
             device="server",
             engine=f"vLLM {served.version}".strip(),
             why=WHY,
         )
-        self.vocabulary = words.vocabulary
-        self.vocabulary_size = words.vocabulary_size
-        self.end_ids = words.end_ids
-        self.beginning_id = words.beginning_id
+        self.vocabulary = model_facts.vocabulary
+        self.vocabulary_size = model_facts.vocabulary_size
+        self.end_ids = model_facts.end_ids
+        self.beginning_id = model_facts.beginning_id
         self.context_length = served.context_length
         self.max_top_k: int | None = served.most_choices
-        self._wire, self._name = wire, served.name
+        self._client, self._name = client, served.name
 
     def steps(
         self, token_ids: Sequence[int], *, max_new_tokens: int, top_k: int, forced: Mapping[int, int] = NO_PICKS
@@ -69,12 +71,14 @@ class ServerEngine:
         if self.context_length is not None:
             room = max(0, min(room, self.context_length - len(text)))
         end = len(text) + room
-        picks = {len(text) + step: token_id for step, token_id in forced.items() if step < room}  # by place in the text
+        picks = {
+            len(text) + step: token_id for step, token_id in forced.items() if step < room
+        }  # by position in the text
         while len(text) < end:
-            with closing(self._stretch(text, end, top_k, picks)) as readouts:
-                for readout in readouts:
-                    yield readout
-                    text.append(readout.picked.token_id if readout.picked else readout.token_ids[0])
+            with closing(self._steps_to_pick(text, end, top_k, picks)) as run:
+                for scores in run:
+                    yield scores
+                    text.append(scores.picked.token_id if scores.picked else scores.token_ids[0])
                     if text[-1] in self.end_ids:
                         return
 
@@ -89,20 +93,21 @@ class ServerEngine:
         body = self._body(text, max_tokens=1, prompt_logprobs=top_k)
 
         def ask() -> list[StepScores]:
-            answer = self._wire.ask(body)
+            answer = self._client.complete(body)
             try:
                 choice = answer["choices"][0]
                 read, said = choice["prompt_token_ids"], choice["prompt_logprobs"]
             except (KeyError, IndexError, TypeError) as error:
                 raise BrokenAnswerError("its answer cannot be read") from error
             _check_read(read, text)
-            return self._reader(top_k).given(said, [*continuation_ids])
+            return self._parser(top_k).parse_prompt(said, [*continuation_ids])
 
-        return iter(patiently(self._wire, ask))
+        return iter(with_retries(self._client, ask))
 
-    def _stretch(self, text: Sequence[int], end: int, top_k: int, picks: Mapping[int, int]) -> Readouts:
-        """The readouts from here to the next place where something is forced, that one included; or of several places
-        that are forced one after another. What is read of it is added to `text` meanwhile.
+    def _steps_to_pick(self, text: Sequence[int], end: int, top_k: int, picks: Mapping[int, int]) -> ScoresIterator:
+        """The scores up to and including the next forced pick, or of several adjacent forced picks.
+
+        The caller appends the ids that it reads to `text` meanwhile.
         """
         start = len(text)
         given = [picks[place] for place in takewhile(picks.__contains__, range(start, end))]
@@ -111,45 +116,47 @@ class ServerEngine:
             return
         forced = min((place for place in picks if place >= start), default=end)
         until = forced if forced == end or forced + 1 in picks else forced + 1
-        with closing(self._written(text, until - start, top_k)) as readouts:
-            for place, readout in enumerate(readouts, start=start):
+        with closing(self._greedy_steps(text, until - start, top_k)) as run:
+            for place, scores in enumerate(run, start=start):
                 if place in picks:
-                    readout = with_pick(readout, picks[place]) or next(self.score(text, [picks[place]], top_k=top_k))
-                yield readout
+                    scores = with_pick(scores, picks[place]) or next(self.score(text, [picks[place]], top_k=top_k))
+                yield scores
 
-    def _written(self, token_ids: Sequence[int], count: int, top_k: int) -> Readouts:
-        """The readouts of `count` greedy steps. What was said of a step is said once: another stream goes on after it,
-        from the ids that there are.
+    def _greedy_steps(self, token_ids: Sequence[int], count: int, top_k: int) -> ScoresIterator:
+        """The scores of `count` greedy steps, each yielded once: if a stream breaks, another one continues after the
+        ids so far.
         """
-        text, reader, patience = [*token_ids], self._reader(top_k), self._wire.patience()
+        text, parser, budget = [*token_ids], self._parser(top_k), self._client.new_retry_budget()
         end = len(text) + count
         while len(text) < end:
             body = self._body(text, max_tokens=end - len(text), logprobs=top_k, stream=True)
             try:
-                with closing(self._wire.stream(body)) as events:
-                    for readout in self._read(events, text, reader):
-                        patience.renew()
-                        yield readout
-                        text.append(readout.token_ids[0])
+                with closing(self._client.stream(body)) as events:
+                    for scores in self._read(events, text, parser):
+                        budget.reset()
+                        yield scores
+                        text.append(scores.token_ids[0])
                         if len(text) == end:
                             return
                 raise BrokenAnswerError("it ended before its time")
             except BrokenAnswerError as error:
-                patience.spend(error)
+                budget.wait_or_raise(error)
 
-    def _read(self, events: Iterable[Any], text: Sequence[int], reader: Reader) -> Iterator[StepScores]:
-        """The readouts of a stream that goes on from `text`."""
+    def _read(self, events: Iterable[Any], text: Sequence[int], parser: ResponseParser) -> Iterator[StepScores]:
+        """The scores of a stream that continues `text`. Raises BrokenAnswerError for an answer that cannot be read,
+        ModelError for one that is wrong.
+        """
         sent = [*text]
         for event in events:
             try:
                 choices = event["choices"]
-                choice = choices[0] if choices else {"logprobs": None}  # the last event may be of usage alone
+                choice = choices[0] if choices else {"logprobs": None}  # the last event may hold only the usage
                 read, reason = choice.get("prompt_token_ids"), choice.get("finish_reason")
             except (KeyError, TypeError, AttributeError) as error:
                 raise BrokenAnswerError("its answer cannot be read") from error
             if read is not None:
                 _check_read(read, sent)
-            yield from reader.written(choice)
+            yield from parser.parse_stream(choice)
             if reason in ("length", "stop"):
                 raise ModelError(
                     "The model's server ended the text before it was told to: it was started with a shorter context, "
@@ -159,11 +166,12 @@ class ServerEngine:
     def _body(self, token_ids: Sequence[int], **options: Any) -> dict[str, Any]:
         return GREEDY | {"model": self._name, "prompt": [*token_ids]} | options
 
-    def _reader(self, top_k: int) -> Reader:
-        return Reader(self.info.id, self.vocabulary_size, top_k)
+    def _parser(self, top_k: int) -> ResponseParser:
+        return ResponseParser(self.info.id, self.vocabulary_size, top_k)
 
 
 def _check_read(read: Any, sent: Sequence[int]) -> None:
+    """Raises ModelError if the server read other ids than it was sent."""
     if read != [*sent]:
         raise ModelError(
             "The model's server did not read the token ids that it was sent: it cuts long prompts, or has another "

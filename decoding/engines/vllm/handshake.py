@@ -1,7 +1,7 @@
-"""Which model a server has, and whether it is the one whose tokenizer is here: looked at before the first run.
+"""The handshake with a vLLM server: which model it has, and whether its tokenizer is the local one.
 
-Owns what is refused. Knows no run. Nobody can see a server's weights, so its name for them has to be ours, and its
-tokenizer and its ids are tried.
+Owns what is refused before the first run. Knows no run. A server does not report its weights, so its name for them must
+be ours, and its tokenizer and ids are tried.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from decoding.engines.vllm.client import Wire
-from decoding.engines.vllm.responses import BrokenAnswerError, Reader
+from decoding.engines.vllm.client import ServerClient
+from decoding.engines.vllm.responses import BrokenAnswerError, ResponseParser
 from decoding.errors import ModelError, RequestError
 from decoding.models.catalogue import CATALOGUE
 from decoding.models.loading import ModelWithoutWeights
 from decoding.models.starter import SAFETENSORS_NAME, STARTER_ID
 
-MOST_ASKED = 50
-"""More candidates are never asked for, so a limit above is none."""
+MAX_CHOICES_ASKED = 50
+"""More candidates are never requested, so a higher limit is none."""
 GREEDY = {
     "temperature": 0,
     "top_p": 1,
@@ -27,22 +27,22 @@ GREEDY = {
     "repetition_penalty": 1,
     "presence_penalty": 0,
     "frequency_penalty": 0,
-    "ignore_eos": True,  # where a text ends is said here, by the model's own files
+    "ignore_eos": True,  # the model's local files decide where a text ends
     "skip_special_tokens": False,
     "return_tokens_as_token_ids": True,
     "return_token_ids": True,
 }
-"""Plain greedy decoding, whatever the model's own settings are, with everything named by ids."""
+"""Plain greedy decoding, whatever the model's settings are, with all tokens named by ids."""
 
 _PROBE = "The\n\n\t  x=[12]; 트랜 变 🎉 e\u0301<|im_end|></s>"
-"""Whatever two tokenizers may take apart in different ways."""
+"""A text that different tokenizers split differently."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
-    """A model as its server has it: `name` is what to ask for, `context_length` in ids, `most_choices` a step."""
+class ServedModel:
+    """A model on a server: the `name` to request, its `context_length` in ids, and the most candidates per step."""
 
     name: str
     version: str
@@ -50,31 +50,31 @@ class Served:
     most_choices: int
 
 
-def patiently(wire: Wire, ask: Callable[[], T]) -> T:
-    """What `ask` returns, asked again where an answer breaks. Raises ModelError where none comes in time."""
-    patience = wire.patience()
+def with_retries(client: ServerClient, ask: Callable[[], T]) -> T:
+    """The result of `ask`, retried if an answer broke. Raises ModelError if none comes in time."""
+    budget = client.new_retry_budget()
     while True:
         try:
             return ask()
         except BrokenAnswerError as error:
-            patience.spend(error)
+            budget.wait_or_raise(error)
 
 
-def models_at(wire: Wire) -> list[Mapping[str, Any]]:
-    """What a server says of its models, the first first. Raises ModelError where it has none."""
-    answer = patiently(wire, lambda: wire.get("/v1/models"))
+def list_models(client: ServerClient) -> list[Mapping[str, Any]]:
+    """A server's models, its default first. Raises ModelError if it has none."""
+    answer = with_retries(client, lambda: client.get("/v1/models"))
     models = answer.get("data") if isinstance(answer, dict) else None
     if not isinstance(models, list) or not models or not all(isinstance(m, dict) and "id" in m for m in models):
         raise ModelError("What answers at this address serves no models. It has to be a vLLM.")
     return models
 
 
-def name_here(models: list[Mapping[str, Any]]) -> str:
-    """The name that a served model has here: of the catalogue, or a local folder. Raises RequestError."""
+def local_name(models: list[Mapping[str, Any]]) -> str:
+    """The local name of a served model: a name of the catalogue, or a folder. Raises RequestError if there is none."""
     known = {SAFETENSORS_NAME: STARTER_ID} | {name: name for name in CATALOGUE}
     known |= {entry.repository: name for name, entry in CATALOGUE.items() if entry.repository}
     for served in models:
-        for name in _names(served):
+        for name in _possible_names(served):
             if name in known:
                 return known[name]
             with suppress(OSError, ValueError):
@@ -87,67 +87,71 @@ def name_here(models: list[Mapping[str, Any]]) -> str:
     )
 
 
-def check_served(wire: Wire, models: list[Mapping[str, Any]], words: ModelWithoutWeights) -> Served:
-    """The model that `words` are of. Raises ModelError where it is not there, or is another."""
-    served = next((m for m in models if _names(m) & words.names), None)
+def check_served(
+    client: ServerClient, models: list[Mapping[str, Any]], model_facts: ModelWithoutWeights
+) -> ServedModel:
+    """The served model that `model_facts` describe. Raises ModelError if the server does not have it, or has another
+    one under its name.
+    """
+    served = next((m for m in models if _possible_names(m) & model_facts.names), None)
     if served is None:
         raise ModelError(
-            f'The server has the model "{str(models[0]["id"])[:80]}", not {words.model}. Choose that one, or start the '
-            f"server with --served-model-name {words.model}."
+            f'The server has the model "{str(models[0]["id"])[:80]}", not {model_facts.model}. Choose that one, or '
+            f"start the server with --served-model-name {model_facts.model}."
         )
     name = str(served["id"])
 
     def probe(prompt: str | list[int], top_k: int = 2) -> Any:
         body = GREEDY | {"model": name, "prompt": prompt, "max_tokens": 1, "logprobs": top_k}
-        answer = patiently(wire, lambda: wire.ask(body))
+        answer = with_retries(client, lambda: client.complete(body))
         with suppress(KeyError, IndexError, TypeError):
             return answer["choices"][0]
         raise ModelError("What answers at this address serves no models. It has to be a vLLM.")
 
     choice = probe(_PROBE)
-    patiently(wire, lambda: Reader(words.model, words.vocabulary_size, 2).written(choice))
-    if choice.get("prompt_token_ids") != words.vocabulary.encode(_PROBE) or not _takes(
-        probe, [words.vocabulary_size - 1]
+    with_retries(client, lambda: ResponseParser(model_facts.model, model_facts.vocabulary_size, 2).parse_stream(choice))
+    if choice.get("prompt_token_ids") != model_facts.vocabulary.encode(_PROBE) or not _accepts(
+        probe, [model_facts.vocabulary_size - 1]
     ):
         raise ModelError(
-            f"The server reads a text as other token ids than {words.model} does: it has another vocabulary, so it "
-            "serves another model."
+            f"The server reads a text as other token ids than {model_facts.model} does: it has another vocabulary, "
+            "so it serves another model."
         )
     length = served.get("max_model_len")
-    lengths = [x for x in (length, words.context_length) if isinstance(x, int)]
-    return Served(name, _version(wire), min(lengths, default=None), _most_choices(probe))
+    lengths = [x for x in (length, model_facts.context_length) if isinstance(x, int)]
+    return ServedModel(name, _version(client), min(lengths, default=None), _most_choices(probe))
 
 
-def _names(served: Mapping[str, Any]) -> set[str]:
-    """What a model may be called by: the server's name for it, where its files are, and the last part of that."""
+def _possible_names(served: Mapping[str, Any]) -> set[str]:
+    """The names that a model may have: the server's, the path of its files, and the last part of each."""
     found = {str(served["id"]), str(served.get("root") or served["id"])}
     return found | {Path(name).name for name in found}
 
 
-def _takes(probe: Callable[..., Any], prompt: Collection[int], top_k: int = 2) -> bool:
+def _accepts(probe: Callable[..., Any], prompt: Collection[int], top_k: int = 2) -> bool:
     try:
         probe(prompt, top_k)
     except ModelError as error:
-        if isinstance(error.__cause__, BrokenAnswerError):  # it does not answer at all
+        if isinstance(error.__cause__, BrokenAnswerError):  # the server does not answer at all
             raise
         return False
     return True
 
 
 def _most_choices(probe: Callable[..., Any]) -> int:
-    """How many candidates the server gives a step, which it says only by refusing."""
-    least, most = 2, MOST_ASKED  # two were given already
+    """The most candidates per step, which a server reveals only by refusing more."""
+    least, most = 2, MAX_CHOICES_ASKED  # two were granted already
     while least < most:
-        middle = most if most == MOST_ASKED and least == 2 else (least + most + 1) // 2
-        if _takes(probe, [0], middle):
+        middle = most if most == MAX_CHOICES_ASKED and least == 2 else (least + most + 1) // 2
+        if _accepts(probe, [0], middle):
             least = middle
         else:
             most = middle - 1
     return least
 
 
-def _version(wire: Wire) -> str:
+def _version(client: ServerClient) -> str:
     with suppress(ModelError, BrokenAnswerError):
-        answer = wire.get("/version")
+        answer = client.get("/version")
         return str(answer.get("version", ""))[:40] if isinstance(answer, dict) else ""
     return ""

@@ -1,7 +1,7 @@
-"""A server's answers as readouts: what it may say, and what is checked before anybody sees it.
+"""Parses a vLLM server's responses into step scores, and checks them.
 
-Owns the shape of vLLM's completions. Knows no network. A server names its tokens by id, as "token_id:42", because texts
-collapse: two ids may print alike.
+Owns the format of vLLM's completions. Knows no network. Tokens are named by id, as "token_id:42", because different ids
+may have the same text.
 """
 
 import math
@@ -14,32 +14,33 @@ from decoding.record.step import ScoredToken, StepScores
 
 _ID = "token_id:"
 _IMPOSSIBLE = -9999.0
-"""How vLLM writes the logarithm of zero, which JSON has no number for."""
+"""How vLLM writes the logarithm of zero, for which JSON has no number."""
 _ROUNDING = 1e-3
-"""By so much float32, or bfloat16 summed in some other order, may say that candidates have more than there is."""
+"""Probabilities may exceed 1 by this much in sum, from float32, or bfloat16 summed in another order."""
 
 
 class BrokenAnswerError(Exception):
-    """An answer that broke off, or makes no sense: the same question may be answered by somebody else. The message says
-    why in a few words, and `heard` is when something last came, on the clock of `time.monotonic`.
+    """An answer that broke off or makes no sense; another replica may answer the same request.
+
+    The message is the reason in a few words. `last_data` is when data last came, on the clock of `time.monotonic`.
     """
 
-    def __init__(self, message: str, *, heard: float | None = None) -> None:
+    def __init__(self, message: str, *, last_data: float | None = None) -> None:
         super().__init__(message)
-        self.heard = heard
+        self.last_data = last_data
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
-    """Reads answers of a model that has `size` ids, with `top_k` candidates each."""
+class ResponseParser:
+    """Parses responses of a model with `size` ids, with `top_k` candidates per step."""
 
     model: str
     size: int
     top_k: int
 
-    def written(self, choice: Any) -> list[StepScores]:
-        """The readouts of a streamed chunk, which may hold any number of tokens. Raises BrokenAnswerError for what
-        cannot be read, ModelError for what cannot be right.
+    def parse_stream(self, choice: Any) -> list[StepScores]:
+        """The scores in a streamed chunk, which may hold any number of tokens. Raises BrokenAnswerError if it cannot be
+        parsed, ModelError if it cannot be right.
         """
         try:
             said = choice["logprobs"] or {"tokens": [], "top_logprobs": []}
@@ -48,31 +49,31 @@ class Reader:
             pairs = list(zip(picked, tops, strict=True))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise BrokenAnswerError("its answer cannot be read") from error
-        readouts = [self._readout(top, token_id) for token_id, top in pairs]
-        for readout, token_id in zip(readouts, picked, strict=True):
-            # Logits that differ by less than a logarithm in float32 can tell are equal here, and then the server knows.
-            if readout.token_ids[0] != token_id:
+        steps = [self._scores(top, token_id) for token_id, top in pairs]
+        for scores, token_id in zip(steps, picked, strict=True):
+            # Logits whose float32 logarithms are equal tie here; the server's pick decides.
+            if scores.token_ids[0] != token_id:
                 raise ModelError(
                     "The model's server did not pick the most probable token: it does not decode greedily. Its run "
                     "ends here."
                 )
-        return readouts
+        return steps
 
-    def given(self, prompt_logprobs: Any, token_ids: list[int]) -> list[StepScores]:
-        """The readouts of a text's last `token_ids`, with them as picks. Raises as `written` does."""
+    def parse_prompt(self, prompt_logprobs: Any, token_ids: list[int]) -> list[StepScores]:
+        """The scores of a text's last `token_ids`, which are their picks. Raises what `parse_stream` raises."""
         try:
             rows = [_row(row) for row in prompt_logprobs[-len(token_ids) :]]
             pairs = [(row, row[token_id][1]) for row, token_id in zip(rows, token_ids, strict=True)]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise BrokenAnswerError("its answer cannot be read") from error
-        readouts = []
+        steps = []
         for (row, rank), token_id in zip(pairs, token_ids, strict=True):
-            readout = self._readout({name: logprob for name, (logprob, _) in row.items()})
-            readouts.append(with_pick(readout, token_id) or _with_rest(readout, token_id, row[token_id][0], rank))
-        return readouts
+            scores = self._scores({name: logprob for name, (logprob, _) in row.items()})
+            steps.append(with_pick(scores, token_id) or _with_rest(scores, token_id, row[token_id][0], rank))
+        return steps
 
-    def _readout(self, logprobs: Mapping[int, float], picked: int | None = None) -> StepScores:
-        """The top of what was said: most probable first, in a tie what was picked, then the lower id."""
+    def _scores(self, logprobs: Mapping[int, float], picked: int | None = None) -> StepScores:
+        """The `top_k` candidates: most probable first, in a tie the server's pick first, then the lower id."""
         wrong = next((token_id for token_id in logprobs if token_id not in range(self.size)), None)
         if wrong is not None:
             raise ModelError(
@@ -89,28 +90,28 @@ class Reader:
             )
         shares = [_exact(logprobs[token_id]) for token_id in ranked]
         total = math.fsum(map(math.exp, shares)) if max(shares) < 1 else math.inf
-        if not total < 1 + _ROUNDING:  # NaN is not
+        if not total < 1 + _ROUNDING:  # false for NaN
             raise ModelError(
                 "The model's server sends numbers that are no log-probabilities. Start it without --logprobs-mode."
             )
-        more = math.log(total) if total > 1 else 0.0  # by rounding: together they have no more than all there is
-        # Of the rest of the vocabulary a server says nothing, so its entropy and its logits are not known.
+        more = math.log(total) if total > 1 else 0.0  # rounding: the sum may not exceed 1
+        # A server reports nothing about the rest of the vocabulary, so entropy and logits are unknown.
         return StepScores(tuple(ranked), tuple(min(0.0, share - more) for share in shares), math.nan)
 
 
-def with_pick(readout: StepScores, token_id: int) -> StepScores | None:
-    """The readout with one of its candidates picked; None where it is none of them."""
-    if token_id not in readout.token_ids:
+def with_pick(scores: StepScores, token_id: int) -> StepScores | None:
+    """The scores with one of their candidates as the pick; None if the id is not among them."""
+    if token_id not in scores.token_ids:
         return None
-    rank = readout.token_ids.index(token_id)
-    pick = ScoredToken(token_id, readout.logprobs[rank], rank)
-    return StepScores(readout.token_ids, readout.logprobs, readout.entropy, picked=pick)
+    rank = scores.token_ids.index(token_id)
+    pick = ScoredToken(token_id, scores.logprobs[rank], rank)
+    return StepScores(scores.token_ids, scores.logprobs, scores.entropy, picked=pick)
 
 
-def _with_rest(readout: StepScores, token_id: int, logprob: float, rank: int) -> StepScores:
-    """The readout with a pick that is none of its candidates; `rank` counts from 1, as the server has it."""
-    pick = ScoredToken(token_id, min(_exact(logprob), readout.logprobs[-1]), max(rank - 1, len(readout.token_ids)))
-    return StepScores(readout.token_ids, readout.logprobs, readout.entropy, picked=pick)
+def _with_rest(scores: StepScores, token_id: int, logprob: float, rank: int) -> StepScores:
+    """The scores with a pick that is not among their candidates; `rank` counts from 1, as on the server."""
+    pick = ScoredToken(token_id, min(_exact(logprob), scores.logprobs[-1]), max(rank - 1, len(scores.token_ids)))
+    return StepScores(scores.token_ids, scores.logprobs, scores.entropy, picked=pick)
 
 
 def _row(row: Any) -> dict[int, tuple[float, int]]:

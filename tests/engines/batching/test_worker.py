@@ -127,7 +127,7 @@ EVENTS = st.lists(st.one_of(READERS, st.integers(-3, -1), st.integers(1, 6)), mi
 def test_whoever_comes_and_goes_every_run_is_the_run_alone(
     tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch, architecture: str
 ) -> None:
-    monkeypatch.setattr(batched_cache, "COLUMNS", 5)  # so that the tensors are laid out often
+    monkeypatch.setattr(batched_cache, "SPARE_COLUMNS", 5)  # so that the tensors are laid out often
     limits(monkeypatch, chunk=16, ids_per_round=64)  # and prompts read in pieces
     engine, alone = load(tiny_folder(architecture)), load(tiny_folder(architecture))
     most = 0
@@ -364,21 +364,21 @@ def test_a_shared_pass_that_fails_is_not_tried_again(
     worker = ManualWorker(engine)
     readers = join_all(worker, *(reader(first, 9, length=n) for first, n in zip((1, 50), lengths, strict=True)))
     worker.run_round()
-    step, tries = batched_cache.Rows.step, 0
+    step, tries = batched_cache.BatchedCache.step, 0
 
     def fail(*_: Any) -> Any:
         nonlocal tries
         tries += 1
         raise torch.OutOfMemoryError("no room")
 
-    monkeypatch.setattr(batched_cache.Rows, "step", fail)
+    monkeypatch.setattr(batched_cache.BatchedCache, "step", fail)
     worker.run_to_end()
     assert tries == 1
     for each in readers:
         each.read(worker)
         assert len(each.got) == 9
         each.check(load(tiny_folder("llama")))
-    monkeypatch.setattr(batched_cache.Rows, "step", step)
+    monkeypatch.setattr(batched_cache.BatchedCache, "step", step)
     join_all(worker, reader(3), reader(52))
     worker.run_round()
     worker.run_round()
@@ -388,12 +388,12 @@ def test_a_shared_pass_that_fails_is_not_tried_again(
 def test_a_network_whose_rows_differ_never_shares_again(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = load(tiny_folder("gpt2"))
     worker = ManualWorker(engine)
-    honest = batched_cache.Rows.step
+    honest = batched_cache.BatchedCache.step
 
     def forget(self: Any, ids: Any) -> torch.Tensor:
         return honest(self, ids).roll(1, dims=-1)
 
-    monkeypatch.setattr(batched_cache.Rows, "step", forget)
+    monkeypatch.setattr(batched_cache.BatchedCache, "step", forget)
     readers = join_all(worker, reader(1, 8), reader(50, 8, length=9))
     worker.run_to_end()
     assert not worker._scheduler._may_share
@@ -422,14 +422,14 @@ def test_numbers_that_are_none_end_their_own_run_only(tiny_folder: Folder, monke
     worker = ManualWorker(engine)
     sick, well = join_all(worker, reader(1, 8), reader(50, 8))
     worker.run_round()
-    honest = batched_cache.Rows.step
+    honest = batched_cache.BatchedCache.step
 
     def spoil(self: Any, ids: Any) -> torch.Tensor:
         logits = honest(self, ids)
         logits[0] = torch.nan
         return logits
 
-    monkeypatch.setattr(batched_cache.Rows, "step", spoil)
+    monkeypatch.setattr(batched_cache.BatchedCache, "step", spoil)
     worker.run_round()
     sick.read(worker)
     assert sick.sequence

@@ -108,11 +108,11 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Machine]]:
         "empty_cache": lambda: None,
     }.items():
         monkeypatch.setattr(torch.cuda, name, value)
-    for name, value in {"_free_streams": [], "_our_streams": set(), "_dropped": [], "_is_spoiled": False}.items():
+    for name, value in {"_free_streams": [], "_our_streams": set(), "_dropped": [], "_is_broken": False}.items():
         monkeypatch.setattr(cuda_graph, name, value)
     yield Machine
     gc.collect()  # what a test let go of is reset while its CUDA is here
-    cuda_graph._sweep()
+    cuda_graph._reset_dropped()
 
 
 def test_a_function_is_warmed_up_refused_and_then_captured_on_one_stream(machine: type[Machine]) -> None:
@@ -192,7 +192,7 @@ def test_a_capture_that_fails_leaves_the_thread_and_the_others_as_they_were(
     assert [what for what, _ in ended] == ["ended", "released"]
     replay()
     bad.capture(lambda: None)()
-    assert not cuda_graph._is_spoiled
+    assert not cuda_graph._is_broken
 
 
 def test_a_process_that_a_capture_has_spoiled_captures_nothing_more(
@@ -211,7 +211,7 @@ def test_a_process_that_a_capture_has_spoiled_captures_nothing_more(
         with pytest.raises(NotCapturedError) as refused:
             graphs.capture(failing)
     assert "spoiled" in str(refused.value)
-    assert cuda_graph._is_spoiled
+    assert cuda_graph._is_broken
 
 
 def test_captures_of_two_models_never_meet(machine: type[Machine]) -> None:

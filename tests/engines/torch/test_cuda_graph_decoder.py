@@ -17,7 +17,7 @@ from decoding import assets
 from decoding.engines.batching.engine import BatchedEngine
 from decoding.engines.prefix_cache import PrefixCache
 from decoding.engines.torch import captured_step, cuda_graph_decoder
-from decoding.engines.torch.captured_step import CapturedSteps, NoRoomError
+from decoding.engines.torch.captured_step import CapturedSteps, NoMemoryForRowError
 from decoding.engines.torch.cuda_graph import Graphs
 from decoding.engines.torch.cuda_graph_decoder import CapturedBatch, CudaGraphDecoder
 from decoding.engines.torch.engine import engine_of
@@ -320,7 +320,7 @@ def test_rows_are_as_many_as_the_memory_has_room_for(llama: tuple[Any, Any], mon
     together = CapturedSteps(plain.network.network, most=32)
     cache = read_prompt(plain, IDS)[1]
     a_row = 2 * captured_step.COLUMNS * 2 * (2 * 2 * 8 * 4)  # columns, layers, keys and values of 2 heads in float32
-    monkeypatch.setattr(captured_step, "free_bytes_on", lambda _: 9 * a_row / captured_step.SHARE)
+    monkeypatch.setattr(captured_step, "free_bytes_on", lambda _: 9 * a_row / captured_step.MEMORY_SHARE)
     assert together.bytes_to_insert([20]) == 0  # before there is a cache nobody knows
     together.insert(cache)
     assert together._cache is not None
@@ -331,7 +331,7 @@ def test_rows_are_as_many_as_the_memory_has_room_for(llama: tuple[Any, Any], mon
     monkeypatch.setattr(captured_step, "free_bytes_on", lambda _: 0)
     for _ in range(7):
         together.insert(cache)
-    with pytest.raises(NoRoomError):
+    with pytest.raises(NoMemoryForRowError):
         together.insert(cache)
 
 
@@ -343,7 +343,7 @@ def test_verify_compares_rows_of_different_lengths_with_plain_passes(llama: tupl
     together._cache.mask = lambda rows, columns: torch.zeros(rows, 1, 1, columns)  # type: ignore[union-attr, method-assign]  # all is seen
     together._replays.clear()
     assert ours.network.verify(together, rows=rows) == cuda_graph_decoder.NOT_CAPTURED
-    assert together.texts == []
+    assert together.rows == []
 
 
 # ---- sizes
@@ -427,7 +427,7 @@ def test_a_capture_that_fails_is_tried_again_only_where_its_reason_passes(
     assert len(tried) == 1
     assert sizes(ours) == []
     monkeypatch.undo()
-    monkeypatch.setattr(captured_step, "monotonic", lambda: captured_step.AGAIN_SECONDS + 1.0)
+    monkeypatch.setattr(captured_step, "monotonic", lambda: captured_step.RETRY_SECONDS + 1.0)
     check_same(steps(ours), steps(plain))
     assert bool(sizes(ours)) == passes
 
@@ -443,7 +443,7 @@ def test_nothing_is_captured_while_a_load_has_changed_the_default_dtype(
     finally:
         torch.set_default_dtype(torch.float32)
     assert sizes(ours) == []
-    clock[0] += captured_step.AGAIN_SECONDS + 1
+    clock[0] += captured_step.RETRY_SECONDS + 1
     check_same(steps(ours), expected)
     assert sizes(ours)
 
@@ -496,8 +496,12 @@ def test_the_header_says_which_way_and_why(tiny_folder: Folder, monkeypatch: pyt
 
 @pytest.mark.parametrize("language", assets.texts())
 def test_the_reasons_are_said_in_every_language(language: str) -> None:
-    english, theirs = assets.texts()["en"], assets.texts()[language]
-    for reason in (cuda_graph_decoder.NOT_LENT, cuda_graph_decoder.NOT_THIS_FAMILY, cuda_graph_decoder.NOT_CAPTURED):
+    english, theirs = assets.texts()["en"], assets.rows()[language]
+    for reason in (
+        cuda_graph_decoder.NO_GRAPH_ON_ZERO_GPU,
+        cuda_graph_decoder.NOT_THIS_FAMILY,
+        cuda_graph_decoder.NOT_CAPTURED,
+    ):
         key = next(key for key, text in english.items() if text == reason)
         assert key.startswith("server.why.")
         assert "CUDA" in theirs[key]

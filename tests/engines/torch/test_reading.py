@@ -17,7 +17,7 @@ from decoding.engines.batching.engine import BatchedEngine
 from decoding.engines.local import LocalEngine
 from decoding.engines.torch import engine as torch_engine
 from decoding.engines.torch import reading
-from decoding.engines.torch.reading import Way
+from decoding.engines.torch.reading import ReadMode
 from decoding.errors import ModelError, RequestError
 from decoding.models.loading import describe_model
 from tests import families, sweep, tiny_models
@@ -174,14 +174,14 @@ def test_a_cache_that_says_something_else_is_not_used(monkeypatch: pytest.Monkey
             input_ids = (input_ids + 1) % tiny_models.VOCABULARY
         return forward(input_ids=input_ids, use_cache=use_cache, **{NAME: cache}, **options)
 
-    NAME = reading.cache_name(network)  # noqa: N806
+    NAME = reading.cache_argument(network)  # noqa: N806
     forgetful.__signature__ = inspect.signature(forward)  # type: ignore[attr-defined]
     monkeypatch.setattr(
         network, "forward", lambda *a, **o: forgetful(*a, **{("cache" if k == NAME else k): v for k, v in o.items()})
     )
     network.forward.__signature__ = inspect.signature(forward)
     engine = engine_of(network)
-    assert engine.network.reader.way is Way.WHOLE
+    assert engine.network.reader.mode is ReadMode.WHOLE
     anew = "the whole text is read again at each step, because this network keeps no cache that says the same"
     assert engine.info.why == anew
     trace = decoding.trace(engine, "Transformers", max_new_tokens=8, top_k=3)
@@ -261,7 +261,7 @@ def test_a_prompt_without_logits_to_keep_is_read_in_pieces(monkeypatch: pytest.M
     network = tiny_models.network("llama")
     engine = engine_of(network)
     expected = [s.token_ids for s in engine.steps(list(range(20)), max_new_tokens=5, top_k=3)]
-    engine.network.reader.keeps_last = False
+    engine.network.reader.can_skip_logits = False
     lengths, forward = [], network.forward
 
     def counting(*, input_ids: torch.Tensor, **options: Any) -> Any:
@@ -269,12 +269,12 @@ def test_a_prompt_without_logits_to_keep_is_read_in_pieces(monkeypatch: pytest.M
         return forward(input_ids=input_ids, **options)
 
     monkeypatch.setattr(network, "forward", counting)
-    monkeypatch.setattr(reading, "PIECE_BYTES", 8 * tiny_models.VOCABULARY * 4)
+    monkeypatch.setattr(reading, "CHUNK_BYTES", 8 * tiny_models.VOCABULARY * 4)
     assert [s.token_ids for s in engine.steps(list(range(20)), max_new_tokens=5, top_k=3)] == expected
     assert lengths == [8, 8, 4, 1, 1, 1, 1]
     monkeypatch.setattr(reading, "free_bytes_on", lambda _: 1000)
     monkeypatch.setattr(reading, "format_bytes", lambda count: f"{count} B")
-    engine.network.reader.way, engine.network.reader.takes_several = Way.WHOLE, False
+    engine.network.reader.mode, engine.network.reader.can_read_several = ReadMode.WHOLE, False
     with pytest.raises(RequestError) as refused:
         next(engine.steps(list(range(20)), max_new_tokens=5, top_k=3))
     assert str(refused.value) == (

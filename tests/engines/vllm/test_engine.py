@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 import decoding
 from decoding import cancellation
 from decoding.engines.vllm import client
-from decoding.engines.vllm.client import Wire
+from decoding.engines.vllm.client import ServerClient
 from decoding.engines.vllm.connection import KEY
 from decoding.engines.vllm.engine import ServerEngine
-from decoding.engines.vllm.handshake import check_served, models_at
+from decoding.engines.vllm.handshake import check_served, list_models
 from decoding.errors import ModelError, RequestError
 from decoding.greedy import score_rows
 from decoding.models.loading import ModelWithoutWeights
@@ -65,7 +65,7 @@ class Pair:
 
 def engine_of(url: str, fake: FakeVllm, dtype: str = "auto") -> ServerEngine:
     """As `connect` makes it, for a model that has no files."""
-    wire, local = Wire(url), fake.engine
+    wire, local = ServerClient(url), fake.engine
     words = ModelWithoutWeights(
         model=local.info.id,
         names=frozenset({fake.name}),
@@ -75,7 +75,7 @@ def engine_of(url: str, fake: FakeVllm, dtype: str = "auto") -> ServerEngine:
         beginning_id=local.beginning_id,
         context_length=local.context_length,
     )
-    return ServerEngine(wire, words, check_served(wire, models_at(wire), words), dtype=dtype)
+    return ServerEngine(wire, words, check_served(wire, list_models(wire), words), dtype=dtype)
 
 
 @pytest.fixture(scope="module")
@@ -92,14 +92,14 @@ def pair(started: Pair, monkeypatch: pytest.MonkeyPatch) -> Pair:
     fake.asked.clear()
     fake.closed.clear()
     fake.health, fake.pause, fake.chunk, fake.key, fake.context, fake.most = 200, 0.0, 1, "", 4096, 20
-    monkeypatch.setattr(client, "PATIENCE_SECONDS", 120.0)  # a busy machine is slow, not dead
+    monkeypatch.setattr(client, "RETRY_SECONDS", 120.0)  # a busy machine is slow, not dead
     return started
 
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """How long is tried again, but not how soon a server is taken for dead: that would be a busy machine's."""
-    monkeypatch.setattr(client, "PATIENCE_SECONDS", 0.4)
+    monkeypatch.setattr(client, "RETRY_SECONDS", 0.4)
 
 
 def same(theirs: Sequence[StepScores], ours: Sequence[StepScores]) -> None:
@@ -140,7 +140,7 @@ def test_the_same_tokens_and_numbers_whatever_goes_wrong(started: Pair, data: st
     fake.faults.clear()
     fake.faults.extend(draw(FAULTS, "faults"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(client, "PATIENCE_SECONDS", 120.0)
+        patch.setattr(client, "RETRY_SECONDS", 120.0)
         theirs = list(started.server.steps(ids, max_new_tokens=steps, top_k=top_k, forced=forced))
     same(theirs, ours)
 
@@ -173,7 +173,7 @@ def test_one_that_falls_silent_is_left_for_one_that_lives(pair: Pair, monkeypatc
 
 def test_one_that_is_slow_and_lives_is_waited_for(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "QUIET_SECONDS", 0.02)
-    monkeypatch.setattr(client, "LIFE_SECONDS", 60.0)
+    monkeypatch.setattr(client, "HEALTH_SECONDS", 60.0)
     pair.fake.pause = 0.1
     both(pair, steps=3)
     assert len(pair.fake.asked) == 1
@@ -329,7 +329,7 @@ def test_texts_instead_of_ids_are_never_taken_for_tokens(pair: Pair, hasty: None
 
 
 def test_nobody_is_waited_for_longer_than_five_seconds() -> None:
-    assert client.QUIET_SECONDS + client.LIFE_SECONDS < client.PATIENCE_SECONDS < 5
+    assert client.QUIET_SECONDS + client.HEALTH_SECONDS < client.RETRY_SECONDS < 5
 
 
 @pytest.mark.parametrize(
@@ -516,7 +516,7 @@ def test_a_larger_vocabulary_than_the_servers_is_refused(llama: Path, tmp_path: 
 
 
 def test_what_is_no_vllm(pair: Pair, monkeypatch: pytest.MonkeyPatch, hasty: None) -> None:
-    monkeypatch.setattr(client.Wire, "get", lambda self, path: {"hello": 1})
+    monkeypatch.setattr(client.ServerClient, "get", lambda self, path: {"hello": 1})
     with pytest.raises(ModelError, match=r"serves no models\. It has to be a vLLM"):
         decoding.connect(pair.url)
 

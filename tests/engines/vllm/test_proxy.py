@@ -27,7 +27,7 @@ def behind_haproxy(urls: Sequence[str]) -> str:
 
 
 def test_one_of_two_replicas_goes_and_every_run_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "PATIENCE_SECONDS", 120.0)  # a busy machine is slow, not dead
+    monkeypatch.setattr(client, "RETRY_SECONDS", 120.0)  # a busy machine is slow, not dead
     fakes = [FakeVllm(Varied(end_ids=())) for _ in range(2)]
     with ExitStack() as stack:
         served = [stack.enter_context(ExitStack()) for _ in fakes]

@@ -1,6 +1,6 @@
-"""transformers' own `generate`, called so that nothing of a model's own settings bends the result.
+"""transformers' own `generate`, called without a model's own generation settings.
 
-Knows a network and ids.
+Owns the call. Knows a network and ids.
 """
 
 import copy
@@ -13,9 +13,11 @@ from transformers import GenerationConfig, GenerationMixin, PreTrainedModel
 
 @torch.inference_mode()
 def generate(network: PreTrainedModel, token_ids: Sequence[int], *, end_ids: Collection[int], **options: Any) -> Any:
-    """What `generate` returns as a dictionary. Raises whatever it raises."""
-    # What a call leaves unset falls back to the model's own settings, so it is called on a copy without any; the copy
-    # is shallow and shares the weights.
+    """The dictionary that `generate` returns, greedy and without the model's own settings. Raises what `generate`
+    raises.
+    """
+    # Unset options fall back to the model's own settings, so `generate` is called on a shallow copy without any, which
+    # shares the weights.
     plain = copy.copy(network)
     plain.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]
     ends = sorted(end_ids)
@@ -31,7 +33,7 @@ def generate(network: PreTrainedModel, token_ids: Sequence[int], *, end_ids: Col
     )
 
 
-def prepares_itself(network: PreTrainedModel) -> bool:
-    """Whether a family has a way of its own to make a step's inputs."""
+def prepares_own_inputs(network: PreTrainedModel) -> bool:
+    """Whether a family has its own method to prepare a step's inputs."""
     own: Callable[..., Any] | None = getattr(type(network), "prepare_inputs_for_generation", None)
     return own is not GenerationMixin.prepare_inputs_for_generation

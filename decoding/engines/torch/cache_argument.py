@@ -1,4 +1,4 @@
-"""Under which name a network of transformers takes and returns what it remembers. Knows no more of it."""
+"""The name of the argument with which a transformers network takes its cache. Knows nothing else of it."""
 
 import inspect
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 _NAMES = ("cache", "past_key_values", "cache_params", "state")
 
 
-def cache_name(network: Any) -> str | None:
-    """The name, or None where the network remembers nothing."""
+def cache_argument(network: Any) -> str | None:
+    """The argument's name; None if the network takes no cache."""
     taken = inspect.signature(network.forward).parameters
     return next((name for name in _NAMES if name in taken), None)
