@@ -1,6 +1,7 @@
-"""Engines: where logits come from. Owns the protocol that they all keep, and no way of computing anything.
+"""Engines: what computes the scores of a model's steps.
 
-Each engine is a file of its own beside this one. Everything above speaks to `Engine` alone.
+Owns the protocol that all engines implement, and no computation. Each engine has a folder beside this file; everything
+above uses `Engine` alone.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -13,20 +14,25 @@ from decoding.record.trace import ModelInfo
 __all__ = ["ENGINES", "NO_PICKS", "UNKNOWN_DTYPE", "Engine", "is_server"]
 
 ENGINES = ("auto", "torch")
-"""What computes in this process: what suits the device, or transformers' network everywhere."""
+"""The engines of this process: "auto" chooses by device, "torch" uses transformers' network everywhere."""
 
 UNKNOWN_DTYPE = "unknown dtype"
-"""The `info.dtype` of a model that is computed elsewhere, by who does not say it."""
+"""The `info.dtype` of a model on a server that does not report one."""
 
 
 def is_server(engine: str) -> bool:
-    """Whether what was asked for is the address of a server that computes."""
+    """Whether an engine option is the URL of a server."""
     return bool(engine) and engine not in ENGINES
 
 
 class Engine(Protocol):
-    """A model that is ready to decode. `context_length` is None where the model has no limit of its own, and so is
-    `max_top_k`; `vocabulary_size` counts the ids that it has logits for.
+    """A model that is ready to decode.
+
+    `vocabulary_size` counts the ids that have logits. `context_length` is None if the model has no limit, `max_top_k`
+    if the engine has none. `end_ids` end a text; `beginning_id` starts an empty prompt (None: the model has none).
+
+    Thread-safety: a `LocalEngine` serves one run at a time, so its callers must take turns. `BatchedEngine` and
+    `ServerEngine` may be used by many threads at once, as may `ZeroGpuEngine`. Each iterator belongs to one thread.
     """
 
     @property
@@ -53,14 +59,23 @@ class Engine(Protocol):
     def steps(
         self, token_ids: Sequence[int], *, max_new_tokens: int, top_k: int, forced: Mapping[int, int] = NO_PICKS
     ) -> Iterator[StepScores]:
-        """Decode greedily from `token_ids`, at least one, but at the steps of `forced` pick its ids: their readouts
-        have `picked`. Ends by itself at `max_new_tokens`, after one of `end_ids`, or when the context is full. Closing
-        the iterator stops the work.
+        """Decode greedily from `token_ids`, shape (ids,), at least one; yields the scores of each step as soon as it is
+        known.
+
+        At each step in `forced` (counted from 0) its id is picked instead of argmax; that step's scores have `picked`.
+        Each has the `top_k` most probable tokens, or fewer if the vocabulary is smaller. Ends after `max_new_tokens`
+        steps, after one of `end_ids`, or when the context is full. Raises ModelError if the logits are not finite,
+        memory runs out or a server fails, and WorkCancelledError if the calling thread's visitor has left. Closing the
+        iterator stops the work.
         """
         ...
 
     def score(self, token_ids: Sequence[int], continuation_ids: Sequence[int], *, top_k: int) -> Iterator[StepScores]:
-        """What the model says at each step of a continuation that is already there, from one forward pass. Both have
-        at least one id; every readout has `picked`.
+        """Score a given continuation of `token_ids`; both have at least one id. Yields the scores of each of its
+        tokens, which is their `picked`.
+
+        The text is read in as few passes as memory allows, without decoding. Raises what `steps` raises, and
+        RequestError if the text is too long for a server or for memory. The caller checks that the text fits into the
+        context.
         """
         ...

@@ -1,7 +1,7 @@
-"""Which way a model is computed in this process, and why: ONNX Runtime on a CPU, torch everywhere else.
+"""Loads a model in this process: with ONNX Runtime on a CPU, with torch everywhere else.
 
-Owns the choice alone. On a CPU in float32 a model that has a graph goes to ONNX Runtime; what has none, other dtypes
-and GPUs go through transformers. torch is imported only where it computes.
+Owns the choice of the engine, and its reason. A model with a graph runs in ONNX Runtime on a CPU in float32; models
+without one, other dtypes and GPUs use transformers. Imports torch only if it computes.
 """
 
 import logging
@@ -26,13 +26,12 @@ NO_ENGINE = 'There is no engine "{engine}": choose one of {engines}, or the addr
 def load(
     model: str | Entry, *, device: str = "auto", dtype: str = "auto", engine: str = "auto", report: Report = no_report
 ) -> LocalEngine:
-    """Load a model of the catalogue, a local folder or a GGUF file, and make it ready to decode; an entry of one's own
-    may name any repository of the Hub.
+    """Load a model of the catalogue, a local folder or a GGUF file; an `Entry` may name any repository of the Hub.
 
-    `device` is "auto", "cuda", "mps" or "cpu"; `dtype` is "auto" (float32 where it fits comfortably, else bfloat16),
-    "float32", "bfloat16" or "float16"; `engine` is "auto", or "torch" for transformers' network everywhere. `report`
-    hears of progress. Raises RequestError for a name, device, dtype or engine that does not exist, ModelError for a
-    model that cannot be had, RoomError for one that does not fit.
+    `device` is "auto", "cuda", "mps" or "cpu"; `dtype` is "auto" (float32 if it fits comfortably, else bfloat16),
+    "float32", "bfloat16" or "float16"; `engine` is "auto", or "torch" for transformers' network everywhere. `report` is
+    called with the progress. Raises RequestError for a name, device, dtype or engine that does not exist, ModelError
+    for a model that cannot be fetched or loaded, RoomError for one that does not fit.
     """
     if engine not in ENGINES:
         raise RequestError(NO_ENGINE.format(engine=engine[:80], engines=", ".join(ENGINES)), field="model")
@@ -45,18 +44,18 @@ def load(
         except NoGraphError as error:
             logging.getLogger(__name__).info("%s goes through transformers: %s", entry.name, error)
             why = NO_GRAPH
-    from decoding.engines.torch.engine import load as load_torch  # here: it takes seconds to import
+    from decoding.engines.torch.engine import load as load_torch  # imported here: it takes seconds
 
     return load_torch(entry, device=device, dtype=dtype, report=report, why=why)
 
 
 def _by_graph(entry: Entry, why: str, dtype: str, report: Report) -> LocalEngine:
-    """By ONNX Runtime. Raises NoGraphError where there is no graph of such a model, or where only 16 bits fit."""
-    from decoding.engines.onnx.engine import load_graph  # here: a GPU needs no ONNX Runtime
+    """Load a model for ONNX Runtime. Raises NoGraphError if such a model has no graph, or only 16 bits fit."""
+    from decoding.engines.onnx.engine import load_graph  # imported here: a GPU needs no ONNX Runtime
 
     def check_fits(half: Path, parameters: int) -> None:
         if entry.file:
-            from decoding.models import hub  # here: its library takes half a second to import
+            from decoding.models import hub  # imported here: its library takes half a second
 
             needed = hub.with_known_size(entry).memory_needed("float32")
             check_memory(entry.name, needed, free_memory(), where="memory", dtype="float32")

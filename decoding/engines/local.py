@@ -1,7 +1,7 @@
-"""The engine of this process: the classroom loop over a network, whatever computes it.
+"""The local engine: the classroom loop over a network in this process.
 
-Owns one run at a time: how far it may go, what is read of a long prompt at once, and what is kept of it. Knows ids and
-the protocol of `decoding.engines.network`; no library that computes.
+Owns one run at a time: how far it may go, the chunks in which a long prompt is read, and what is kept of it. Knows ids
+and the protocol of `decoding.engines.network`, and no library that computes.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,12 +17,12 @@ from decoding.record.tokens import Vocabulary
 from decoding.record.trace import ModelInfo
 
 SCORED_NUMBERS = 2**24
-"""The most logits that one pass returns of a given text: 67 MB, or 64 positions over 262,144 words."""
+"""The most logits that one pass over a given text returns: 67 MB, or 64 positions of a vocabulary of 262,144."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """What an engine says of its model; see `decoding.engines.Engine`."""
+    """The facts of an engine's model; see `decoding.engines.Engine`."""
 
     info: ModelInfo
     vocabulary: Vocabulary
@@ -33,7 +33,7 @@ class ModelFacts:
 
 
 class LocalEngine:
-    """See `decoding.engines.Engine`. One run at a time; `decoding.engines.batching` serves many."""
+    """See `decoding.engines.Engine`. Not thread-safe: one run at a time. `decoding.engines.batching` serves many."""
 
     def __init__(self, facts: ModelFacts, network: Network, *, reference: Callable[[], Any] | None = None) -> None:
         self.info = facts.info
@@ -46,8 +46,8 @@ class LocalEngine:
         self.network = network
         self.prefix_cache = PrefixCache(network)
         self.reference = reference
-        """Loads the transformers network of the same weights, which beam search and the proof by `generate` ask; None
-        where there is none.
+        """Loads transformers' network of the same weights, for beam search and for the proof by `generate`; None if
+        there is none.
         """
 
     def steps(
@@ -97,9 +97,9 @@ class LocalEngine:
         )
 
     def _rows(self, token_ids: Sequence[int], continuation_ids: Sequence[int]) -> Iterator[Logits]:
-        """The logits before each id of the continuation, in passes of bounded size."""
+        """The logits before each id of the continuation, each of shape (vocabulary,), in passes of bounded size."""
         cache: Cache = None
-        if self.network.max_read is None:  # each pass reads the whole text up to there
+        if self.network.max_read is None:  # each pass reads the whole text from its beginning
             text, most = [*token_ids, *continuation_ids[:-1]], max(1, SCORED_NUMBERS // self.vocabulary_size)
             for end in range(len(token_ids), len(text) + 1, most):
                 last = min(most, len(text) + 1 - end)

@@ -1,8 +1,8 @@
-"""How much memory a request takes at its longest, told before it begins.
+"""Memory needs: the peak memory of a request, estimated before it begins.
 
-Owns what a request is for this (`Work`) and an estimate from a model's facts: its cache, the pass that reads most at
-once, its logits, and the record. An engine that knows better has a method `bytes_needed(work)`, which is asked instead.
-Knows no budget and nobody who waits.
+Owns the description of a request (`Work`) and the estimate from a model's facts: the KV cache, the pass over most ids,
+the logits, and the record. An engine with a method `bytes_needed(work)` makes its own estimate. Knows no budget and no
+visitor.
 """
 
 from dataclasses import dataclass
@@ -12,19 +12,19 @@ Kind = Literal["run", "score", "beam", "proof"]
 
 FLOAT = 4
 PIECE = 256
-"""Ids of a run's prompt that are read in one pass, see `decoding.engines.batching.scheduler`."""
+"""Ids of a prompt that one pass reads, see `decoding.engines.batching.scheduler`."""
 RECORD_BYTES = 1_000
-"""A candidate of the record: in Python, in the text that grows, and in the messages to the page."""
+"""Bytes of a candidate of the record: in Python, in the growing text, and in the messages to the page."""
 ELSEWHERE_BYTES = 8 * 2**20
-"""Beside the record, a request to a model that a server computes."""
+"""Bytes of a request to a server, beside the record."""
 UNKNOWN_PASS_BYTES = 64 * 2**10
-"""For an id of a pass of a network that has no configuration to look at."""
-_SPARE = 1.25  # allocators round up, and give back later
+"""Bytes per id of a pass, for a network without a configuration."""
+_SPARE = 1.25  # allocators round up and release late
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A request for the model: `rows` texts at once (beams), each of `prompt_tokens` and then `steps` tokens."""
+    """A request: `rows` sequences at once (beams), each of `prompt_tokens` and then `steps` tokens."""
 
     kind: Kind
     prompt_tokens: int
@@ -34,7 +34,7 @@ class Work:
 
 
 def bytes_needed(engine: Any, work: Work) -> int:
-    """Bytes of memory that the work takes at its longest."""
+    """The peak memory of the work, in bytes."""
     if own := getattr(engine, "bytes_needed", None):
         return int(own(work))
     record = (work.prompt_tokens + work.steps * (work.choices + 1)) * RECORD_BYTES
@@ -45,13 +45,13 @@ def bytes_needed(engine: Any, work: Work) -> int:
     at_once = {"run": min(PIECE, work.prompt_tokens), "score": tokens}
     in_one_pass = at_once.get(work.kind, work.prompt_tokens * work.rows)
     rows_of_logits = {"run": 4, "beam": 4 * work.rows + work.steps, "score": 3 * work.steps, "proof": work.steps + 4}
-    cache = 2 * work.rows * tokens * _cache_of_a_token(network)  # and its copy
+    cache = 2 * work.rows * tokens * _cache_of_a_token(network)  # the cache and a copy of it
     logits = rows_of_logits[work.kind] * engine.vocabulary_size * FLOAT
     return record + int(_SPARE * (cache + in_one_pass * _pass_of_a_token(network) + logits))
 
 
 def _cache_of_a_token(network: Any) -> int:
-    """See `decoding.engines.network`; of a network of transformers, what its configuration says of keys and values."""
+    """The bytes of keys and values per id, from the network or its transformers configuration."""
     if (known := getattr(network, "cache_bytes_per_token", None)) is not None:
         return int(known)
     config = network.config.get_text_config(decoder=True)
@@ -62,7 +62,7 @@ def _cache_of_a_token(network: Any) -> int:
 
 
 def _pass_of_a_token(network: Any) -> int:
-    """What is between a network's layers for one id of a pass, and its part of the attention."""
+    """The bytes of activations per id of a pass, with its part of the attention scores."""
     if not hasattr(network, "config"):
         return UNKNOWN_PASS_BYTES
     config = network.config.get_text_config(decoder=True)

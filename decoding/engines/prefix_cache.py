@@ -1,7 +1,7 @@
-"""What is kept of the last runs, so that a branch costs only its own steps.
+"""The prefix cache: the last runs of a network, so that a branch computes only its own steps.
 
-Owns the kept caches and their limits. What is kept is never handed out: a branch gets a copy, so no run can change
-another. Only a run with forced picks asks here; a plain run never does, so nothing kept can change one.
+Owns the kept KV caches and their limits. A kept cache is never handed out: a branch gets a copy, so no run can change
+another one. Only runs with forced picks ask here, so nothing kept can change a plain run.
 """
 
 import threading
@@ -21,9 +21,7 @@ Key = tuple[tuple[int, ...], tuple[int, ...], int]
 
 @dataclass(frozen=True, slots=True)
 class Prefix:
-    """The beginning of a run: its steps as they were, and a cache of its own that has read everything but the last of
-    prompt and picks.
-    """
+    """The beginning of a run: its steps, and a cache of its own with all ids but the last of prompt and picks."""
 
     steps: tuple[StepScores, ...]
     cache: Cache
@@ -37,7 +35,7 @@ class _Entry:
 
 
 class PrefixCache:
-    """The last runs of one network, at most `max_entries` and `max_bytes` of them; several threads may use it."""
+    """The last runs of one network, at most `max_entries` and `max_bytes` of them. Thread-safe."""
 
     def __init__(self, network: Network, *, max_entries: int = MAX_ENTRIES, max_bytes: int = MAX_BYTES) -> None:
         self._network, self._max_entries, self._max_bytes = network, max_entries, max_bytes
@@ -45,7 +43,7 @@ class PrefixCache:
         self._lock = threading.Lock()
 
     def keep(self, token_ids: Sequence[int], steps: Sequence[StepScores], cache: Cache, *, top_k: int) -> None:
-        """Keep a run that has ended; nobody may write to its cache from here on. What cannot be cropped is let go."""
+        """Keep a run that has ended, unless its cache cannot be cropped. The caller must not use the cache again."""
         if not steps or cache is None or not self._network.can_crop(cache):
             return
         size = self._network.cache_bytes_per_token * (len(token_ids) + len(steps))
@@ -61,7 +59,9 @@ class PrefixCache:
     def recall(
         self, token_ids: Sequence[int], forced: Mapping[int, int], *, max_new_tokens: int, top_k: int
     ) -> Prefix | None:
-        """The longest beginning of a run that is still here, or None."""
+        """The longest kept beginning of the run from `token_ids` with these `forced` picks, at most `max_new_tokens`
+        steps; None if there is none.
+        """
         known, entry = -1, None
         with self._lock:
             for key, each in self._entries.items():
@@ -74,13 +74,13 @@ class PrefixCache:
         length = len(token_ids) + known - 1
         if not length:
             return None
-        # Outside the lock: an entry may be let go meanwhile, but is never written to.
+        # Copied outside the lock: the entry may be evicted meanwhile, but is never written to.
         steps = (_repicked(step, forced.get(n), top_k) for n, step in enumerate(entry.steps[:known]))
         return Prefix(tuple(steps), self._network.copy(entry.cache, length))
 
     @property
     def size(self) -> int:
-        """Bytes of all caches kept."""
+        """The bytes of all kept caches."""
         return sum(entry.size for entry in self._entries.values())
 
     def __len__(self) -> int:
@@ -88,8 +88,8 @@ class PrefixCache:
 
 
 def _common(steps: Sequence[StepScores], forced: Mapping[int, int]) -> int:
-    """How many of the steps a run with these picks has as well. At the fork it has the same, but for the pick: that one
-    is known where it is among the candidates.
+    """The number of steps that a run with these picks shares. At the fork the scores are the same and the pick differs,
+    so that step counts if the pick is among its candidates.
     """
     for index, step in enumerate(steps):
         wanted = forced.get(index, step.token_ids[0])

@@ -1,7 +1,7 @@
-"""transformers' own network of a model that another library computes: what proves it, and what searches by beams.
+"""The reference: transformers' own network of a model that another library computes.
 
-Owns when that network is loaded (where it is asked for, if it has room) and when its memory is given back. torch is
-imported then, and no sooner.
+Owns when that network is loaded (when proofs or beam search first need it) and when its memory is released. Imports
+torch only then.
 """
 
 import threading
@@ -13,11 +13,11 @@ from decoding.models.catalogue import Entry
 from decoding.models.malloc import trim_memory
 
 KEEP_SECONDS = 300.0
-"""After so long without being asked for it is given back."""
+"""The network is released after this time without use."""
 
 
 class Reference:
-    """Call it for the network, in float32 on the CPU. Several threads may."""
+    """Call it to get the network, in float32 on the CPU. Thread-safe."""
 
     def __init__(self, entry: Entry, source: Path, *, keep_seconds: float = KEEP_SECONDS) -> None:
         self._entry, self._source, self._keep_seconds = entry, source, keep_seconds
@@ -26,11 +26,11 @@ class Reference:
         self._last_used = 0.0
 
     def __call__(self) -> Any:
-        """Raises RoomError where it does not fit, ModelError where its files are damaged."""
+        """The network, loaded if need be. Raises RoomError if it does not fit, ModelError for damaged files."""
         with self._lock:
             self._last_used = time.monotonic()
             if self._network is None:
-                from decoding.engines.torch.reference import load_reference  # here: torch takes seconds to import
+                from decoding.engines.torch.reference import load_reference  # imported here: torch takes seconds
 
                 self._network = load_reference(self._entry, self._source)
                 self._last_used = time.monotonic()
@@ -38,8 +38,9 @@ class Reference:
             return self._network
 
     def _keep(self) -> None:
+        """Release the network when it has not been used for `keep_seconds`."""
         while (left := self._last_used + self._keep_seconds - time.monotonic()) > 0:
             time.sleep(left)
         with self._lock:
-            self._network = None  # whoever works with it holds it until then
+            self._network = None  # callers that still use it hold their own reference
         trim_memory()

@@ -1,7 +1,7 @@
-"""The engine of a Space on ZeroGPU: the plain engine, each run of it in a process that has a GPU for so long.
+"""The engine of a Space on ZeroGPU: each run is made in a process that has a GPU for a limited time.
 
-Owns what crosses to that process: plain records, pickled both ways. It is a fork of this one, so it finds the models
-that were loaded before; whatever it changes is lost with it. Elsewhere the same calls run in this process.
+Owns what crosses to that process: plain records, pickled both ways. That process is a fork of this one, so it has the
+models that were loaded before, and what it changes is lost with it. Elsewhere the same calls run in this process.
 """
 
 import math
@@ -15,21 +15,21 @@ from decoding.models.devices import is_zero_gpu
 from decoding.record.step import StepScores
 
 if is_zero_gpu():
-    import spaces  # before CUDA is touched: it stands in for CUDA in this process, which never gets the GPU
+    import spaces  # before CUDA is initialized: it replaces CUDA in this process, which never gets the GPU
 
 MOVE_SECONDS, STEP_SECONDS, READ_TOKENS_A_SECOND = 10, 0.06, 2_000
 MAX_SECONDS = 120
 
 Picks = tuple[tuple[int, int], ...]
 Records = Iterator[StepScores | str]
-"""Readouts, or as the last of them the sentence of an error: an exception would arrive as its bare name."""
+"""Step scores, or as the last record the message of an error, because an exception would arrive without it."""
 
 _LOADED: dict[str, LocalEngine] = {}
 
 
 def steps_seconds(model: str, token_ids: Sequence[int], max_new_tokens: int, top_k: int, forced: Picks) -> int:
-    """For how long the GPU is asked for: to move the weights to it, to read the prompt, and to make the steps. The less
-    is asked for, the sooner it is lent, and the less of the visitor's quota is at stake.
+    """The seconds for which the GPU is requested: to move the weights, to read the prompt, and to decode. A shorter
+    request is granted sooner and uses less of the visitor's quota.
     """
     seconds = MOVE_SECONDS + len(token_ids) / READ_TOKENS_A_SECOND + max_new_tokens * STEP_SECONDS
     return min(MAX_SECONDS, math.ceil(seconds))
@@ -42,7 +42,7 @@ def score_seconds(model: str, token_ids: Sequence[int], continuation_ids: Sequen
 
 
 def _on_gpu(seconds: Callable[..., int]) -> Callable[[Any], Any]:
-    """Have a generator run where the GPU is."""
+    """Run a generator in the process that has the GPU."""
     if not is_zero_gpu():
         return lambda function: function
     return spaces.GPU(duration=seconds)  # type: ignore[no-any-return]
@@ -65,8 +65,10 @@ def _score(model: str, token_ids: Sequence[int], continuation_ids: Sequence[int]
 
 
 class ZeroGpuEngine:
-    """See `decoding.engines.Engine`. Its model has to be loaded before the page is launched, and in the thread that
-    imports this module: `spaces` stands in for CUDA there and nowhere else.
+    """See `decoding.engines.Engine`. Thread-safe.
+
+    Its model must be loaded before the page is launched, in the thread that imports this module, because `spaces`
+    replaces CUDA only in that thread.
     """
 
     def __init__(self, engine: LocalEngine) -> None:
@@ -82,14 +84,14 @@ class ZeroGpuEngine:
     def steps(
         self, token_ids: Sequence[int], *, max_new_tokens: int, top_k: int, forced: Mapping[int, int] = NO_PICKS
     ) -> Iterator[StepScores]:
-        return _readouts(_steps(self.info.id, tuple(token_ids), max_new_tokens, top_k, tuple(forced.items())))
+        return _scores(_steps(self.info.id, tuple(token_ids), max_new_tokens, top_k, tuple(forced.items())))
 
     def score(self, token_ids: Sequence[int], continuation_ids: Sequence[int], *, top_k: int) -> Iterator[StepScores]:
-        return _readouts(_score(self.info.id, tuple(token_ids), tuple(continuation_ids), top_k))
+        return _scores(_score(self.info.id, tuple(token_ids), tuple(continuation_ids), top_k))
 
 
-def _readouts(records: Any) -> Iterator[StepScores]:
-    """Readouts from records. Closing this closes them, which ends the work there after the step under way."""
+def _scores(records: Any) -> Iterator[StepScores]:
+    """Step scores from records. Closing it closes the records, which ends the work there after the step under way."""
     try:
         for record in records:
             if isinstance(record, str):
@@ -97,7 +99,7 @@ def _readouts(records: Any) -> Iterator[StepScores]:
             yield record
     except GreedyscopeError:
         raise
-    except Exception as error:  # no GPU free, the visitor's quota used up: its words are for visitors
+    except Exception as error:  # no free GPU, or the visitor's quota is used up; the message is for visitors
         said = getattr(error, "message", None) or type(error).__name__
         raise ModelError(f"The shared GPU could not be had, or was taken back: {said} Try again later.") from error
     finally:
