@@ -118,16 +118,16 @@ def launch(app: "gr.Blocks", *, metrics: bool = False, mcp: bool = False, **grad
     from decoding.assets import plotly_js
     from decoding.page import health_routes
     from decoding.page.api import check_mcp
-    from decoding.page.gradio_compat.sessions import bound
-    from decoding.page.gradio_compat.startup import patiently
-    from decoding.page.http.export_routes import file_routes
-    from decoding.page.http.request_filter import guarded
+    from decoding.page.gradio_compat.sessions import bound_queue
+    from decoding.page.gradio_compat.startup import launch_options
+    from decoding.page.http.export_routes import export_routes
+    from decoding.page.http.request_filter import filter_options
     from decoding.page.panel import page_css, page_head
 
     if mcp:
         check_mcp()
     app.queue(api_open=False, max_size=MAX_EVENTS)
-    bound(app)
+    bound_queue(app)
     _, url, _ = app.launch(
         css=page_css(),
         head=page_head(),
@@ -146,12 +146,12 @@ def launch(app: "gr.Blocks", *, metrics: bool = False, mcp: bool = False, **grad
         quiet=True,
         mcp_server=mcp,
         app_kwargs={
-            "routes": [*file_routes(), *health_routes(app, metrics=metrics)],
-            **guarded(app, frozenset([plotly_js().as_posix()])),
+            "routes": [*export_routes(), *health_routes(app, metrics=metrics)],
+            **filter_options(app, frozenset([plotly_js().as_posix()])),
         },
         max_threads=MAX_EVENTS,
         state_session_capacity=MAX_SESSIONS,
-        **patiently(),
+        **launch_options(),
         **gradios,
     )
     return url
@@ -259,7 +259,7 @@ def main() -> None:
         switches = {name: getattr(chosen, name) == "on" for name in ("metrics", "mcp")}
         url = launch(app, prevent_thread_lock=True, root_path=chosen.root_path or None, **switches, **at)
         from decoding.page import log_lines
-        from decoding.page.gradio_compat.shutdown import close
+        from decoding.page.gradio_compat.shutdown import close_page
     log_lines()
     told_to_end = _told_to_end()
     print(f"Greedyscope is at {url}", flush=True)
@@ -268,7 +268,7 @@ def main() -> None:
     registry.request(first)  # only now: the page answers first
     while not told_to_end.wait(0.5):  # so that Windows hears of it too
         pass
-    close(app)
+    close_page(app)
     sys.stdout.flush()
     os._exit(0)  # the usual way would take the memory from under threads that are still computing
 

@@ -179,7 +179,11 @@ def strings(path: Path) -> tuple[set[str], set[str]]:
             )
             filled = {template(word) for pair in pairs for word in pair if word}
             said |= {text for text in filled if text and " " in text}
-        elif isinstance(node, ast.FunctionDef) and node.name in ("waiting_message", "sharing_message", "proof"):
+        elif isinstance(node, ast.FunctionDef) and node.name in (
+            "waiting_message",
+            "sharing_message",
+            "agreement_sentence",
+        ):
             said |= {template(n.value) for n in ast.walk(node) if isinstance(n, ast.Return) and n.value}
         elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id.isupper():
             text = template(node.value) or ""

@@ -6,10 +6,10 @@ from starlette.routing import BaseRoute
 from decoding.i18n import translate
 from decoding.page.api import add_endpoints
 from decoding.page.events import connect
-from decoding.page.gradio_compat.config_cache import remember
+from decoding.page.gradio_compat.config_cache import cache_configs
 from decoding.page.http.metrics import Health, JsonLines, log_lines
-from decoding.page.layout import lay_out
-from decoding.page.localize import word
+from decoding.page.layout import build_layout
+from decoding.page.localize import localize
 from decoding.serving.admission import AdmissionQueue
 from decoding.serving.model_registry import ModelRegistry
 
@@ -17,15 +17,15 @@ __all__ = ["AdmissionQueue", "JsonLines", "build_page", "health_routes", "log_li
 
 
 def build_page(registry: ModelRegistry, queue: AdmissionQueue) -> gr.Blocks:
-    """The whole page over a model registry and the admission queue before it."""
+    """Build the page over a model registry and an admission queue, ready to launch."""
     health = Health(registry, queue)
     page: gr.Blocks
     with gr.Blocks(title=translate("page.title"), analytics_enabled=False) as page:
-        widgets = lay_out(registry)
+        widgets = build_layout(registry)
         connect(page, widgets, registry, health)
-        word(widgets)
+        localize(widgets)
         add_endpoints(page, registry, health)
-    remember(page)
+    cache_configs(page)
     page.health = health  # type: ignore[attr-defined]  # for `health_routes`
     return page
 

@@ -1,7 +1,7 @@
-"""What the panel asks: go on with another token, read a text, search with beams, prove what transformers writes.
+"""The panel's actions: branch, open a link, score a text, search with beams, compare with transformers.
 
-Each question comes with all that is needed to answer it, and comes from a browser: nothing in it is trusted. Answers
-are another run for the panel, or one sentence. Knows no component.
+Owns what each action needs and what it answers: another run for the panel, or a sentence. Its parameters come from a
+browser, so none is trusted. Knows no component. Every action raises GreedyscopeError for what it refuses.
 """
 
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -21,25 +21,27 @@ from decoding.run import Run
 from decoding.serving.memory_budget import Reservation
 from decoding.serving.model_registry import ModelRegistry
 
-Question = Mapping[str, Any]
-Answer = Iterator[dict[str, str]]
+Parameters = Mapping[str, Any]
+Updates = Iterator[dict[str, str]]
 
-LONG = frozenset(("score", "beam", "agree"))
-"""The questions that hold the model for long, which wait in lanes of their own."""
+LONG_ACTIONS = frozenset(("score", "beam", "agree"))
+"""The actions that occupy the model for long; see `decoding.serving.admission`."""
 
 
-def branch(registry: ModelRegistry, asked: Question) -> Answer:
-    """A run that goes another way: `forced` picks, and where there is a `text`, its tokens from step `at` on."""
-    request = check_request(asked.get("prompt"), asked.get("steps"), asked.get("choices"), asked.get("forced"))
-    engine = yield from awaited(registry, asked.get("model"))
+def branch(registry: ModelRegistry, parameters: Parameters) -> Updates:
+    """A branch: a run with `forced` picks, or if there is a `text`, with its tokens from step `at` on."""
+    request = check_request(
+        parameters.get("prompt"), parameters.get("steps"), parameters.get("choices"), parameters.get("forced")
+    )
+    engine = yield from wait_for_engine(registry, parameters.get("model"))
     remarks: tuple[str, ...] = ()
-    if "text" in asked:
-        text = check_prompt(asked["text"])
+    if "text" in parameters:
+        text = check_prompt(parameters["text"])
         before = [*prompt_ids(engine, request.prompt), *(token_id for _, token_id in request.forced)]
         ids = engine.vocabulary.encode_continuation(text, before, request.prompt)
         if not ids:
             raise RequestError("There is no text to go on with. Write some; a space counts.", field="forced")
-        at = asked.get("at")
+        at = parameters.get("at")
         first = at if isinstance(at, int) else -1
         room = request.max_new_tokens - first
         if 0 < room < len(ids):
@@ -51,59 +53,59 @@ def branch(registry: ModelRegistry, asked: Question) -> Answer:
         remarks = text_remarks(engine, text, before, ids)
         picks = [*request.forced, *((first + n, token_id) for n, token_id in enumerate(ids))]
         request = check_request(request.prompt, request.max_new_tokens, request.top_k, picks)
-    yield from growing(registry, engine, request, remarks)
+    yield from stream_run(registry, engine, request, remarks)
 
 
-def link(registry: ModelRegistry, asked: Question) -> Answer:
-    """The run that an address names."""
-    named = read_link(asked)
+def link(registry: ModelRegistry, parameters: Parameters) -> Updates:
+    """The run of a permalink."""
+    named = read_link(parameters)
     request = check_request(named.prompt, named.steps, named.choices, named.forced)
-    engine = yield from awaited(registry, named.model)
-    yield from growing(registry, engine, request)
+    engine = yield from wait_for_engine(registry, named.model)
+    yield from stream_run(registry, engine, request)
 
 
-def read_link(asked: Question) -> Link:
-    """Raises FormatError where the panel's word of a link is none."""
-    value = asked.get("value")
+def read_link(parameters: Parameters) -> Link:
+    """The link of the panel's message. Raises FormatError for anything else."""
+    value = parameters.get("value")
     return from_link(value if isinstance(value, str) else "")
 
 
-def score(registry: ModelRegistry, asked: Question) -> Answer:
-    """A text that is already there, read with the same lens."""
-    request = check_request(asked.get("prompt"), asked.get("steps"), asked.get("choices"))
-    text = check_prompt(asked.get("text"))
-    engine = yield from awaited(registry, asked.get("model"))
+def score(registry: ModelRegistry, parameters: Parameters) -> Updates:
+    """The scores of a given text."""
+    request = check_request(parameters.get("prompt"), parameters.get("steps"), parameters.get("choices"))
+    text = check_prompt(parameters.get("text"))
+    engine = yield from wait_for_engine(registry, parameters.get("model"))
     steps = len(engine.vocabulary.encode_continuation(text))
-    with (yield from room(registry, engine, "score", request.prompt, steps, request.top_k)):
+    with (yield from reserve_memory(registry, engine, "score", request.prompt, steps, request.top_k)):
         yield {"notice": "Reading the text …"}
         yield {"panel": analysis.score(engine, request.prompt, text, top_k=request.top_k).to_jsonl()}
 
 
-def beam(registry: ModelRegistry, asked: Question) -> Answer:
-    """Beam search from the same prompt to the same length."""
-    request = check_request(asked.get("prompt"), asked.get("steps"), asked.get("choices"))
-    beams: Any = asked.get("beams")
+def beam(registry: ModelRegistry, parameters: Parameters) -> Updates:
+    """Beam search from the prompt, for the same number of steps."""
+    request = check_request(parameters.get("prompt"), parameters.get("steps"), parameters.get("choices"))
+    beams: Any = parameters.get("beams")
     rows, steps = check_beams(beams), request.max_new_tokens
-    engine = yield from awaited(registry, asked.get("model"))
-    with (yield from room(registry, engine, "beam", request.prompt, steps, request.top_k, rows=rows)):
+    engine = yield from wait_for_engine(registry, parameters.get("model"))
+    with (yield from reserve_memory(registry, engine, "beam", request.prompt, steps, request.top_k, rows=rows)):
         yield {"notice": f"Searching with {rows} beams …"}
         found = analysis.beam_search(engine, request.prompt, max_new_tokens=steps, num_beams=rows, top_k=request.top_k)
         yield {"panel": found.to_jsonl()}
 
 
-def agree(registry: ModelRegistry, asked: Question) -> Answer:
-    """Whether transformers' own greedy search writes the run on screen."""
-    run = asked.get("run")
+def agree(registry: ModelRegistry, parameters: Parameters) -> Updates:
+    """Whether transformers' own greedy search gives the run on the screen."""
+    run = parameters.get("run")
     if not isinstance(run, str):
         raise RequestError("There is no run to compare. Make one first.", field="forced")
     trace = Trace.from_jsonl(run)
-    engine = yield from awaited(registry, trace.model.id)
-    with (yield from room(registry, engine, "proof", trace.prompt, len(trace.steps), trace.top_k)):
+    engine = yield from wait_for_engine(registry, trace.model.id)
+    with (yield from reserve_memory(registry, engine, "proof", trace.prompt, len(trace.steps), trace.top_k)):
         yield {"notice": "Having transformers write the same …", "proof": ""}
-        yield {"proof": proof(analysis.agreement(engine, trace))}
+        yield {"proof": agreement_sentence(analysis.agreement(engine, trace))}
 
 
-QUESTIONS: dict[str, Callable[[ModelRegistry, Question], Answer]] = {
+ACTIONS: dict[str, Callable[[ModelRegistry, Parameters], Updates]] = {
     "branch": branch,
     "link": link,
     "score": score,
@@ -112,37 +114,37 @@ QUESTIONS: dict[str, Callable[[ModelRegistry, Question], Answer]] = {
 }
 
 
-def growing(registry: ModelRegistry, engine: Engine, request: Request, remarks: tuple[str, ...] = ()) -> Answer:
-    """A run, from the first line to the last, once there is memory for all of it."""
+def stream_run(registry: ModelRegistry, engine: Engine, request: Request, remarks: tuple[str, ...] = ()) -> Updates:
+    """A run as growing JSON Lines, once its memory is reserved."""
     text = ""
-    with (yield from room(registry, engine, "run", request.prompt, request.max_new_tokens, request.top_k)):
+    with (yield from reserve_memory(registry, engine, "run", request.prompt, request.max_new_tokens, request.top_k)):
         for lines in Run(engine, request, remarks=remarks).lines():
             text += lines
             yield {"panel": text}
 
 
-def room(
+def reserve_memory(
     registry: ModelRegistry, engine: Engine, kind: Kind, prompt: str, steps: int, choices: int, *, rows: int = 1
 ) -> Generator[dict[str, str], None, Reservation]:
-    """The memory that a request takes at its longest, with word of waiting for it."""
+    """Reserve the peak memory of a request; yields a notice while it waits. Raises RequestError if it can never fit."""
     tokens = len(prompt_ids(engine, check_prompt(prompt)))
-    if engine.context_length is not None:  # what is longer is refused by a sentence of its own
+    if engine.context_length is not None:  # longer prompts are refused elsewhere, with another sentence
         tokens = min(tokens, engine.context_length)
     waiting = registry.memory.reserve_when_free(bytes_needed(engine, Work(kind, tokens, steps, choices, rows)))
-    told = False
+    was_waiting = False
     while True:
         try:
             yield {"notice": next(waiting)}
-            told = True
+            was_waiting = True
         except StopIteration as end:
-            if told:
+            if was_waiting:
                 yield {"notice": ""}
             part: Reservation = end.value
             return part
 
 
-def proof(found: analysis.Agreement) -> str:
-    """What came of the comparison, in words."""
+def agreement_sentence(found: analysis.Agreement) -> str:
+    """A sentence about the result of a comparison."""
     where = f"{found.dtype}, {found.device}"
     after = f" after the last forced pick, at step {found.first}" if found.first else ""
     switched = f" Switched off on both sides: {', '.join(found.switched_off)}." if found.switched_off else ""
@@ -159,18 +161,18 @@ def _named(candidate: Candidate) -> str:
     return f"{visible(candidate.text, candidate.bytes)} (id {candidate.token_id}, {candidate.probability:.2%})"
 
 
-def awaited(registry: ModelRegistry, name: object) -> Generator[dict[str, str], None, Engine]:
-    """The model of this name, with word of its loading meanwhile, and then of the choices it gives at most, where the
-    page would allow more.
-    """
+def wait_for_engine(registry: ModelRegistry, name: object) -> Generator[dict[str, str], None, Engine]:
+    """Wait for the model of this name; yields its progress, then its limits. Raises what the registry raises."""
     for word in registry.wait(name):
         yield {"notice": word, "loads": "yes"}
     engine = registry.engine(name)
-    yield ready(engine)
+    yield engine_limits(engine)
     return engine
 
 
-def ready(engine: Engine) -> dict[str, str]:
-    """The choices that a model gives at most, where the page would allow more."""
+def engine_limits(engine: Engine) -> dict[str, str]:
+    """The update for a loaded model: it clears the notice, and gives the most candidates if the page would allow
+    more.
+    """
     most = engine.max_top_k
     return {"notice": "", **({} if most is None or most >= MAX_CHOICES else {"most": str(most)})}

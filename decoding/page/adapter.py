@@ -1,6 +1,6 @@
-"""An endpoint as Gradio takes it: in line, heard, refused in the page's words, and described.
+"""Adapts endpoints to Gradio: admission, connection checks, error messages and descriptions.
 
-Owns what every endpoint has in common, and what Gradio's own view of the API says of it. Knows no model and no run.
+Owns what all endpoints have in common, and how Gradio's own view of the API describes them. Knows no model and no run.
 """
 
 import functools
@@ -21,7 +21,7 @@ from decoding.page.gradio_compat.liveness import connection_check, visitor_of
 from decoding.page.http.metrics import Health
 
 VISITOR = "visitor"
-"""The parameter that Gradio gives, and no program."""
+"""The parameter that Gradio fills in, not the caller."""
 
 Endpoint = Callable[..., Iterator[str]]
 
@@ -29,8 +29,8 @@ Endpoint = Callable[..., Iterator[str]]
 def admitted(
     page: gr.Blocks, health: Health, endpoint: Endpoint, *, is_long: bool
 ) -> Callable[..., AsyncIterator[str]]:
-    """An endpoint as Gradio takes it: it waits in line, ends when nobody listens any more, and refuses in the page's
-    words.
+    """An endpoint for Gradio: it waits for admission, ends when the caller has left, and raises gr.Error with a message
+    for the caller.
     """
 
     @functools.wraps(endpoint)
@@ -38,7 +38,7 @@ def admitted(
         def work() -> Generator[str, None, None]:
             yield from endpoint(*values)
 
-        text = ""  # also what is sent while the run waits in line
+        text = ""  # also sent while the run waits for admission
         who: Any = {
             "visitor": visitor_of(visitor),
             "is_connected": connection_check(page, visitor.session_hash),
@@ -49,9 +49,9 @@ def admitted(
                 async for text in updates:
                     yield text
         except Exception as error:
-            raise _told(error) from error
+            raise _to_gradio_error(error) from error
 
-    # Gradio reads the parameters from here. The visitor is its own to give, and none of the program's.
+    # Gradio reads the parameters from the signature, and fills in the visitor itself.
     visitor = inspect.Parameter(VISITOR, inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=gr.Request)
     signature = inspect.signature(endpoint)
     signature = signature.replace(parameters=[visitor, *signature.parameters.values()], return_annotation=str)
@@ -60,24 +60,24 @@ def admitted(
     return answer
 
 
-def refusing(endpoint: Callable[..., str]) -> Callable[..., str]:
-    """An endpoint that refuses in the page's words."""
+def with_error_messages(endpoint: Callable[..., str]) -> Callable[..., str]:
+    """An endpoint that raises gr.Error with a message for the caller."""
 
     @functools.wraps(endpoint)
     def answer(*values: Any) -> str:
         try:
             return endpoint(*values)
         except Exception as error:
-            raise _told(error) from error
+            raise _to_gradio_error(error) from error
 
     return answer
 
 
 def add_endpoint(page: gr.Blocks, endpoint: Callable[..., Any], examples: Mapping[str, str], **limits: Any) -> None:
-    """Register an endpoint of the page that is open, by its name, with what its docstring says of each parameter.
+    """Register an endpoint of the open page under its name, with the descriptions of its docstring.
 
-    `examples` are for parameters without a default. Gradio sets a text between quotes as it is, so that an example has
-    to be one within quotes.
+    `examples` are for parameters without a default. Gradio puts a text between quotes without escaping it, so an
+    example must be valid between quotes.
     """
     gr_api(endpoint, **limits)
     function: Any = list(page.fns.values())[-1]
@@ -91,8 +91,8 @@ def add_endpoint(page: gr.Blocks, endpoint: Callable[..., Any], examples: Mappin
     function.outputs[0].label = "answer"
 
 
-def _told(error: Exception) -> gr.Error:
-    """An error as the program that asked hears of it. What nobody foresaw is the log's."""
+def _to_gradio_error(error: Exception) -> gr.Error:
+    """The error for a caller. The message of an unexpected one goes to the log only."""
     if isinstance(error, GreedyscopeError):
         return gr.Error(str(error), print_exception=False)
     logging.getLogger(__name__).error("an endpoint failed", exc_info=error)

@@ -1,7 +1,8 @@
-"""What programs can ask over HTTP, and as tools of an MCP server where that is switched on: what the page can do.
+"""The HTTP API, and the tools of an MCP server if that is switched on.
 
-Owns the endpoints, their words and their examples, which Gradio shows behind "Use via API". Runs come and go as JSON
-Lines, and nothing is kept between two requests. What needs the model waits in the same line as the page's visitors.
+Owns the endpoints, their descriptions and examples, which Gradio shows behind "Use via API". Runs are JSON Lines in
+both directions, and nothing is kept between two requests. Endpoints that need the model share the page's admission
+queue.
 """
 
 import json
@@ -18,8 +19,8 @@ from decoding.errors import FormatError, RequestError
 from decoding.export import summary
 from decoding.limits import MAX_RUN_BYTES
 from decoding.page import actions
-from decoding.page.adapter import Endpoint, add_endpoint, admitted, refusing
-from decoding.page.http.export_routes import FORMS, read_run, written
+from decoding.page.adapter import Endpoint, add_endpoint, admitted, with_error_messages
+from decoding.page.http.export_routes import FORMATS, read_run, write_export
 from decoding.page.http.metrics import Health
 from decoding.record.trace import Trace
 from decoding.request import json_type_of
@@ -30,24 +31,24 @@ from decoding.verify import recompute as write_again
 
 PROMPT, STEPS, CHOICES, BEAMS = "Transformers are the", 8, 5, 4
 MAX_ANSWER_BYTES = 2**20
-"""Of a file over Gradio's queue, which keeps it until somebody fetches it."""
+"""The largest file that Gradio's queue returns, because the queue keeps it until it is fetched."""
 ONES = [[0, 2911]]
 """The starter's id of " ones", the second candidate of the first step."""
 
 
 def add_endpoints(page: gr.Blocks, registry: ModelRegistry, health: Health) -> None:
-    """Give the page that is open its endpoints."""
+    """Add the endpoints to the open page."""
     examples = {"run": _example()}
     for is_long, endpoints in ((False, _runs(registry)), (True, [*_texts(registry), *_proofs(registry)])):
         for asked in endpoints:
             answer = admitted(page, health, asked, is_long=is_long)
-            # The line has the limits.
+            # Limits are those of the admission queue.
             add_endpoint(page, answer, examples, concurrency_id="model", concurrency_limit=None)
     for file in _files():
-        add_endpoint(page, refusing(file), examples, concurrency_id="files", concurrency_limit=4)
+        add_endpoint(page, with_error_messages(file), examples, concurrency_id="files", concurrency_limit=4)
 
 
-# ---- the endpoints; their docstrings are for those who call them, and Gradio reads the parameters from them
+# ---- the endpoints; their docstrings are for callers, and Gradio reads the parameters from them
 
 
 def _runs(registry: ModelRegistry) -> list[Endpoint]:
@@ -134,11 +135,13 @@ def _proofs(registry: ModelRegistry) -> list[Endpoint]:
         """
         trace = _read(run)
         engine = registry.engine(trace.model.id)
-        with _room(registry, engine, "proof", trace):
+        with _reserve_memory(registry, engine, "proof", trace):
             found = analysis.agreement(engine, trace)
         told = ("identical", "first", "compared", "first_difference", "margin", "dtype", "device", "switched_off")
         ids = {side: getattr(getattr(found, side), "token_id", None) for side in ("ours", "theirs")}
-        yield json.dumps({name: getattr(found, name) for name in told} | ids | {"sentence": actions.proof(found)})
+        yield json.dumps(
+            {name: getattr(found, name) for name in told} | ids | {"sentence": actions.agreement_sentence(found)}
+        )
 
     def recompute(run: str) -> Iterator[str]:
         """Whether the model still gives a run's tokens, and its probabilities to within 0.0001. The answer is a JSON
@@ -150,10 +153,10 @@ def _proofs(registry: ModelRegistry) -> list[Endpoint]:
         trace, worst = _read(run), None
         engine = registry.engine(trace.model.id)
         try:
-            with _room(registry, engine, "run", trace):
+            with _reserve_memory(registry, engine, "run", trace):
                 worst = write_again(engine, trace)
             sentence = f"{trace.model.id} still gives its tokens, and its probabilities to within {TOLERANCE}."
-        except FormatError as error:  # which is the answer here
+        except FormatError as error:  # the error is the answer
             sentence = str(error)
         yield json.dumps({"same": worst is not None, "largest_difference": worst, "sentence": sentence})
 
@@ -176,9 +179,9 @@ def _files() -> list[Callable[..., str]]:
             run: A run as JSON Lines, at most 8 MB.
             form: "csv", "md" (a table), "html" (plays offline) or "jsonl", up to 1 MB; POST /keep/html writes any size.
         """
-        if form in FORMS and FORMS[form].is_large:
+        if form in FORMATS and FORMATS[form].is_large:
             raise RequestError(f"A file with plotly.js in it is not given here: POST the run to /keep/{form}.")
-        content = written(form, _read(run))
+        content = write_export(form, _read(run))
         if len(content) > MAX_ANSWER_BYTES:
             raise RequestError(
                 f"This file has {len(content):,} characters, and at most {MAX_ANSWER_BYTES:,} are given here: POST the "
@@ -192,14 +195,14 @@ def _files() -> list[Callable[..., str]]:
 # ---- what they have in common
 
 
-def _panel(answer: actions.Answer) -> Iterator[str]:
-    """What the page's panel would get of an answer; word of how it is getting on is for people."""
+def _panel(answer: actions.Updates) -> Iterator[str]:
+    """The panel updates of an action; progress messages are for people and are left out."""
     return (update["panel"] for update in answer if "panel" in update)
 
 
-def _room(registry: ModelRegistry, engine: Engine, kind: Kind, trace: Trace) -> Reservation:
-    """The memory that a run takes to be written again, waited for."""
-    waiting = actions.room(registry, engine, kind, trace.prompt, len(trace.steps), trace.top_k)
+def _reserve_memory(registry: ModelRegistry, engine: Engine, kind: Kind, trace: Trace) -> Reservation:
+    """Wait for the memory of recomputing a run, and reserve it."""
+    waiting = actions.reserve_memory(registry, engine, kind, trace.prompt, len(trace.steps), trace.top_k)
     while True:
         try:
             next(waiting)
@@ -217,14 +220,16 @@ def _read(run: object) -> Trace:
 
 
 def _example() -> str:
-    """The first step of a recorded run with all its candidates. Gradio sets it between quotes as it is."""
+    """The first step of a recorded run with all its candidates, escaped for Gradio, which puts it between quotes."""
     trace = Trace.from_jsonl(assets.read("recorded/starter.jsonl"))
     trace = replace(trace, steps=trace.steps[:1], max_new_tokens=1, note="")
     return json.dumps(trace.to_jsonl())[1:-1]
 
 
 def check_mcp() -> None:
-    """Raises SystemExit where there is no package to make an MCP server with: Gradio would be served without one."""
+    """Raises SystemExit if the package mcp is missing or of another version; Gradio would silently go without the
+    server.
+    """
     try:
         there = version("mcp")
     except PackageNotFoundError:

@@ -1,6 +1,7 @@
-"""What the page does: run, stop, fill in an example, open a recorded run.
+"""The page's events: run, stop, fill in an example, open a recorded run, and the panel's actions.
 
-Knows the shelf and the run, not how either works. Every request carries all it needs; nothing is kept between two.
+Owns which event calls what, and how updates become values of components. Knows the model registry and the run only by
+their interfaces. Every request carries all that it needs; nothing is kept between two.
 """
 
 import asyncio
@@ -15,17 +16,17 @@ import gradio as gr
 
 from decoding.errors import BusyError, GreedyscopeError
 from decoding.models.resources import OUT_OF_MEMORY, is_out_of_memory
-from decoding.page.actions import LONG, QUESTIONS, awaited, growing, read_link, ready
+from decoding.page.actions import ACTIONS, LONG_ACTIONS, engine_limits, read_link, stream_run, wait_for_engine
 from decoding.page.gradio_compat.liveness import connection_check, visitor_of
 from decoding.page.http.metrics import Health
-from decoding.page.layout import PROBLEMS, Widgets
-from decoding.page.model_picker import offer_models
+from decoding.page.layout import PROBLEM_FIELDS, Widgets
+from decoding.page.model_picker import connect_model_picker
 from decoding.run import check_request
 from decoding.serving.model_registry import ModelRegistry
 
 Update = dict[str, str]
-"""The panel's new value under "panel", or sentences by place: "notice", "proof", or a problem's field; under "most" the
-choices that there may be, and under "loads" whether a load is waited for.
+"""An update: the panel's new value under "panel", or sentences by place ("notice", "proof", or a field's name); "most"
+is the most candidates of the model, and "loads" says that a load is waited for.
 """
 
 _POLL_SECONDS = 0.2
@@ -48,7 +49,7 @@ _FOLLOW_JS = """() => document.querySelector("#panel .gs").fieldsOfRun().map(
 
 
 def _ended_js(reason: str, message: str) -> str:
-    """Tell the panel that no more will come, which changes nothing where the run has ended by itself."""
+    """JavaScript that tells the panel that no more updates come; it changes nothing if the run has ended by itself."""
     detail = json.dumps({"detail": {"reason": reason, "message": message}})
     return f"""() => {{
         document.querySelector("#panel .gs").dispatchEvent(new CustomEvent("ended", {detail}));
@@ -57,33 +58,35 @@ def _ended_js(reason: str, message: str) -> str:
 
 
 def connect(page: gr.Blocks, w: Widgets, registry: ModelRegistry, health: Health) -> None:
-    """Give the widgets their events; whatever needs the model goes through `health`."""
+    """Connect the widgets to their events. Everything that needs the model goes through `health`."""
 
     async def run(prompt: Any, steps: Any, choices: Any, model: Any, visitor: gr.Request) -> AsyncIterator[Any]:
         work = partial(_run, registry, prompt, steps, choices, model)
-        async with aclosing(_streamed(page, health, visitor, lambda: _shown(work(), "prompt"))) as updates:
+        async with aclosing(_streamed(page, health, visitor, lambda: _panel_values(work(), "prompt"))) as updates:
             async for update in updates:
                 yield update
 
     pressed = partial(gr.on, [w.run.click, w.prompt.submit])
     fields: list[Any] = [w.prompt, w.steps, w.choices, w.model]
-    started = [_start(w, pressed, run, fields)]
-    for name, question in QUESTIONS.items():
-        # Gradio hands the panel's words to a parameter of this type.
+    started = [_register(w, pressed, run, fields)]
+    for name, question in ACTIONS.items():
+        # Gradio passes the panel's message to a parameter of this type.
         async def ask(
-            event: gr.EventData, visitor: gr.Request, question: Any = question, is_long: bool = name in LONG
+            event: gr.EventData, visitor: gr.Request, question: Any = question, is_long: bool = name in LONG_ACTIONS
         ) -> AsyncIterator[Any]:
             def work() -> Generator[Any, None, None]:
-                return _shown(question(registry, event._data), "forced")
+                return _panel_values(question(registry, event._data), "forced")
 
             async with aclosing(_streamed(page, health, visitor, work, is_long=is_long)) as updates:
                 async for update in updates:
                     yield update
 
-        started.append(_start(w, getattr(w.panel, name), ask, []))
+        started.append(_register(w, getattr(w.panel, name), ask, []))
 
     def fill(event: gr.EventData) -> list[Any]:
-        """The fields as the link has them; where it is broken, or of a model that is not here, they stay."""
+        """The fields of a link. They stay as they are if the link is broken; the model stays if it is not offered
+        here.
+        """
         try:
             named = read_link(event._data)
         except GreedyscopeError:
@@ -91,7 +94,7 @@ def connect(page: gr.Blocks, w: Widgets, registry: ModelRegistry, health: Health
         return [named.prompt, named.steps, named.choices, named.model if named.model in registry.names else gr.skip()]
 
     w.panel.link(fill, None, fields, show_progress="hidden", api_visibility="private", queue=False)
-    _tie(w, fields)
+    _sync_fields(w, fields)
     w.stop.click(None, None, [w.run, w.stop], js=_ended_js("stopped", ""), cancels=started)
 
     for button, example in w.examples:
@@ -101,35 +104,35 @@ def connect(page: gr.Blocks, w: Widgets, registry: ModelRegistry, health: Health
         button.click(None, None, [w.panel], js=f"() => {json.dumps(text)}", cancels=started)
 
     async def loading() -> AsyncIterator[Any]:
-        """Word of the first model's loading to whoever opens the page meanwhile. It waits in no thread."""
+        """Progress messages of the first model's load for whoever opens the page meanwhile. Waits in no thread."""
         first, said = registry.names[0], ""
         future = registry.request(first)
         while not future.done():
             if (message := registry.progress(first)) != said:
-                yield _value({"notice": (said := message), "loads": "yes"})
+                yield _panel_value({"notice": (said := message), "loads": "yes"})
             await asyncio.sleep(_POLL_SECONDS)
         try:
-            yield _value(ready(future.result()))
+            yield _panel_value(engine_limits(future.result()))
         except GreedyscopeError as error:
-            yield _value({"notice": "", "model": str(error)})  # where a run would say it too
+            yield _panel_value({"notice": "", "model": str(error)})  # where a run would show it too
 
-    offer_models(page, w, registry)
+    connect_model_picker(page, w, registry)
     page.load(loading, None, [w.panel], show_progress="hidden", api_visibility="private", concurrency_limit=None)
 
 
-def _tie(w: Widgets, fields: list[Any]) -> None:
-    """Let the panel know what stands in the fields, and the fields follow the run that the panel shows: in the browser
-    alone.
+def _sync_fields(w: Widgets, fields: list[Any]) -> None:
+    """Keep the panel and the fields in sync, in the browser alone: the panel knows the fields, and they follow the
+    shown run.
     """
     options: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     gr.on([field.change for field in fields], None, fields, None, js=_DRAFTED_JS, **options)
     w.panel.follow(None, None, fields, js=_FOLLOW_JS, **options)
 
 
-def _start(w: Widgets, on: Callable[..., Any], handler: Callable[..., Any], inputs: list[Any]) -> Any:
-    """Have `handler` answer a listener, the buttons locked meanwhile.
+def _register(w: Widgets, on: Callable[..., Any], handler: Callable[..., Any], inputs: list[Any]) -> Any:
+    """Register a handler for a listener, with the buttons locked while it runs.
 
-    They are turned in the browser: a second click finds them locked, and no failure leaves them so.
+    The buttons are switched in the browser, so a second click finds them locked, and no failure leaves them so.
     """
     on(None, inputs or None, [w.run, w.stop], js=_ASKED_JS if inputs else _BUSY_JS)
     started = on(
@@ -139,9 +142,9 @@ def _start(w: Widgets, on: Callable[..., Any], handler: Callable[..., Any], inpu
         show_progress="hidden",
         api_visibility="private",
         concurrency_id="model",
-        concurrency_limit=None,  # the line has the limits
+        concurrency_limit=None,  # limited by the admission queue
     )
-    for ended in (started.then, started.failure):  # Gradio's "then" does not come after a fault
+    for ended in (started.then, started.failure):  # Gradio's "then" is not called after a failure
         ended(None, None, [w.run, w.stop], js=_ended_js("error", _LOST))
     return started
 
@@ -154,7 +157,7 @@ async def _streamed(
     *,
     is_long: bool = False,
 ) -> AsyncGenerator[Any, None]:
-    """What `decoding.serving.stream` yields, with the line's words as the panel takes them."""
+    """The updates of `decoding.serving.stream`, as values of the panel."""
     who: Any = {
         "visitor": visitor_of(visitor),
         "is_connected": connection_check(page, visitor.session_hash),
@@ -167,40 +170,42 @@ async def _streamed(
             async for update in updates:
                 yield update
     except BusyError as error:
-        yield _value({"notice": str(error)})
+        yield _panel_value({"notice": str(error)})
 
 
 def _notice(word: str) -> Any:
-    return _value({"notice": word})
+    return _panel_value({"notice": word})
 
 
 def _explains_wait(update: Any) -> bool:
-    """Whether an update is a word of what is waited for, as a model's loading."""
+    """Whether an update explains by itself what is waited for, such as a model's load."""
     return isinstance(update, dict) and bool(json.loads(update.get("words", "{}")).get("notice"))
 
 
-def _shown(updates: Iterator[Update], field: str) -> Generator[Any, None, None]:
-    """Updates as the panel takes them, and what goes wrong as a sentence beside its field, or else beside `field`."""
-    clear = dict.fromkeys(["notice", *PROBLEMS], "")
+def _panel_values(updates: Iterator[Update], field: str) -> Generator[Any, None, None]:
+    """Updates as values of the panel. An error becomes a sentence beside its field, or beside `field` if it has
+    none.
+    """
+    clear = dict.fromkeys(["notice", *PROBLEM_FIELDS], "")
     try:
-        yield _value(clear)
-        yield from map(_value, updates)
-        yield _value({"notice": ""})
+        yield _panel_value(clear)
+        yield from map(_panel_value, updates)
+        yield _panel_value({"notice": ""})
     except GreedyscopeError as error:
-        place = error.field if error.field in PROBLEMS else field
-        yield _value({**clear, place: str(error)})
+        place = error.field if error.field in PROBLEM_FIELDS else field
+        yield _panel_value({**clear, place: str(error)})
     except Exception as error:
         logging.getLogger(__name__).exception("a run failed")
-        yield _value({"notice": OUT_OF_MEMORY if is_out_of_memory(error) else _FAULT})
+        yield _panel_value({"notice": OUT_OF_MEMORY if is_out_of_memory(error) else _FAULT})
 
 
-def _value(update: Update) -> Any:
+def _panel_value(update: Update) -> Any:
     if "panel" in update:
         return update["panel"]
-    return gr.update(words=json.dumps({f"problem-{k}" if k in PROBLEMS else k: v for k, v in update.items()}))
+    return gr.update(words=json.dumps({f"problem-{k}" if k in PROBLEM_FIELDS else k: v for k, v in update.items()}))
 
 
 def _run(registry: ModelRegistry, prompt: Any, steps: Any, choices: Any, model: Any) -> Iterator[Update]:
     request = check_request(prompt, steps, choices)
-    engine = yield from awaited(registry, model)
-    yield from growing(registry, engine, request)
+    engine = yield from wait_for_engine(registry, model)
+    yield from stream_run(registry, engine, request)

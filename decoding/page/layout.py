@@ -1,5 +1,6 @@
-"""The page's components and where they stand. Knows no model and does no work: `events` gives them life, and `wording`
-their words.
+"""The page's layout: its components and their places.
+
+Owns the components. Knows no model and does no work: `events` connects them, and `localize` sets their texts.
 """
 
 import json
@@ -12,13 +13,13 @@ from decoding.serving.model_registry import ModelRegistry
 
 RECORDED = ("starter", "gpt2_xl_notebook_table")
 
-PROBLEMS = ("prompt", "steps", "choices", "model", "forced")
-"""The fields beside which a sentence can stand; "forced" is the panel's own."""
+PROBLEM_FIELDS = ("prompt", "steps", "choices", "model", "forced")
+"""The fields that can have a message beside them; "forced" is the panel's own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Widgets:
-    """Everything on the page that an event reads or writes."""
+    """All components that an event reads or writes."""
 
     prompt: gr.Textbox
     steps: gr.Number
@@ -30,11 +31,11 @@ class Widgets:
     examples: list[tuple[gr.Button, dict[str, str | int]]]
     recorded: list[tuple[gr.Button, str]]
     labels: dict[str, gr.HTML]
-    """Text that stands by itself, by the last part of its key."""
+    """Labels without a component of their own, by the last part of their key."""
 
 
-def lay_out(registry: ModelRegistry) -> Widgets:
-    """The components, made inside the Blocks that is open."""
+def build_layout(registry: ModelRegistry) -> Widgets:
+    """Create the components inside the open Blocks."""
     examples = json.loads((ASSETS / "examples.json").read_text("utf-8"))
     recorded = {name: (ASSETS / "recorded" / f"{name}.jsonl").read_text("utf-8") for name in RECORDED}
     switch = '<div data-languages role="group" data-text-label="page.language"></div>'
@@ -80,7 +81,7 @@ def lay_out(registry: ModelRegistry) -> Widgets:
 
 
 def _number(name: str, value: int) -> gr.Number:
-    # No minimum and maximum here: the request is checked in one place, which says more than "out of range".
+    # No minimum and maximum: `decoding.request` checks the number, and its message says more than "out of range".
     return gr.Number(value, step=1, min_width=90, elem_id=name)
 
 

@@ -1,4 +1,7 @@
-"""The page's own words: which text is which component's, in the language that is read. Knows no event but that one."""
+"""Localizes the page: which text belongs to which component, in the current language.
+
+Owns that assignment and the event that changes the language. Knows no other event.
+"""
 
 import json
 from typing import Any
@@ -13,7 +16,7 @@ Word = tuple[gr.blocks.Block, str, str, dict[str, int]]
 """A component, its property that is read, the text's key and the values in it."""
 
 
-def word(w: Widgets) -> None:
+def localize(w: Widgets) -> None:
     """Give the components their words in English, and have them change when the panel says that another language is
     read. That happens in the browser: the server need not know who reads what.
     """

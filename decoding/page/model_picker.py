@@ -1,8 +1,8 @@
-"""The list of models on the page: what each is, and which cannot be had now.
+"""The model picker: the list of models, and which are unavailable.
 
-The list is looked at again whenever somebody opens it, and when a load that the page waited for has ended, so that the
-closed list is right too. A model that cannot be had stands in it with the reason, grey;
-chosen all the same, Run says why in a sentence, or has it where the reason has passed. Knows no run.
+Owns when the list is refreshed: whenever somebody opens it, and when a load that the page waited for has ended. An
+unavailable model is listed in grey with the reason. If it is chosen anyway, Run gives the reason in a sentence, or
+loads it if the reason has passed. Knows no run.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ _OFFER_JS = """(offers) => {
     const choices = JSON.parse(offers || "[]").map(([label, name]) => [reword(label), name]);
     return choices.length ? { __type__: "update", choices } : { __type__: "update" };
 }"""
-# The panel may not be there yet; when it is, it words what is marked so.
+# The panel may not exist yet; later it translates elements with this attribute.
 _FACTS_JS = """(facts) => {
     const slot = document.querySelector("#facts p");
     slot.dataset.sentence = facts;
@@ -33,28 +33,28 @@ _FORGET_JS = """() => {
 }"""
 
 
-def offer_models(page: gr.Blocks, w: Widgets, registry: ModelRegistry) -> None:
-    """Keep the list and the line about the chosen model as they are."""
+def connect_model_picker(page: gr.Blocks, w: Widgets, registry: ModelRegistry) -> None:
+    """Keep the list and the facts of the chosen model up to date."""
 
-    look_apart = ThreadPoolExecutor(1, "look")  # it asks disk and network, which may take seconds
-    under_way: asyncio.Future[str] | None = None
+    executor = ThreadPoolExecutor(1, "look")  # reading disk and network may take seconds
+    listing: asyncio.Future[str] | None = None
 
     def offers_now() -> str:
         return json.dumps([(offer.label, offer.name) for offer in registry.offers()])
 
-    async def look() -> str:
-        nonlocal under_way
-        if under_way is None or under_way.done():  # whoever asks meanwhile is told the same
-            under_way = asyncio.get_running_loop().run_in_executor(look_apart, offers_now)
-        return await asyncio.shield(under_way)
+    async def list_offers() -> str:
+        nonlocal listing
+        if listing is None or listing.done():  # concurrent callers share one answer
+            listing = asyncio.get_running_loop().run_in_executor(executor, offers_now)
+        return await asyncio.shield(listing)
 
-    offers = gr.Textbox(visible=False)  # in English: the browser words them
+    offers = gr.Textbox(visible=False)  # in English; the browser translates them
     options: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
     for event in (page.load, w.model.focus, w.panel.loaded):
-        event(look, None, [offers], **options)
+        event(list_offers, None, [offers], **options)
     for event in (offers.change, w.panel.language):
         event(None, [offers], [w.model], js=_OFFER_JS, api_visibility="private")
-    # What was said of another model does not stand beside the one that a person chooses now.
+    # Clears the message about the previous model.
     w.model.input(None, None, None, js=_FORGET_JS, api_visibility="private")
     lines = json.dumps(describe_models([CATALOGUE.get(name) or Entry(name) for name in registry.names]))
     for event in (page.load, w.model.change):

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import app as application
-from decoding.page.actions import QUESTIONS
+from decoding.page.actions import ACTIONS
 from tests.browser import served
 from tests.fakes import ScriptedEngine
 from tests.page.http.test_forged import FORGERIES, RUN, forge
@@ -111,7 +111,7 @@ def test_an_event_is_answered_whatever_it_brings(page: Page, at: int, drawn: lis
 
 @pytest.mark.parametrize("said", [None, [], "a", 1, [{"model": "scripted"}]])
 def test_the_panels_words_are_an_object(page: Page, said: object) -> None:
-    with_words = [event for event in page.events if event["targets"][:1] and event["targets"][0][1] in QUESTIONS]
-    assert len(with_words) == len(QUESTIONS) + 1  # a link also fills in the fields
+    with_words = [event for event in page.events if event["targets"][:1] and event["targets"][0][1] in ACTIONS]
+    assert len(with_words) == len(ACTIONS) + 1  # a link also fills in the fields
     for event in with_words:
         assert page.event(event["id"], [], said) == "This event says what is asked as an object."

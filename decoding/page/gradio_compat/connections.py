@@ -1,8 +1,8 @@
-"""A connection to Gradio's server, bounded in time and bytes before any request of it is looked at.
+"""Connections to Gradio's server, limited in time and bytes before any request is read.
 
-Owns how long a request's head and body may take, how long an answer may lie unread, how large a head is, and how many
-connections there are, of one address and in all. uvicorn, which Gradio starts without settings, bounds none of these
-but the pause between two requests. Knows no address of the page, and nothing of what is sent.
+Owns how long a request's head and body may take, how long a response may stay unread, the size of a head, and the
+number of connections, per address and in all. uvicorn, which Gradio starts without settings, limits only the pause
+between two requests. Knows no path of the page, and nothing of what is sent.
 """
 
 import asyncio
@@ -17,28 +17,28 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from decoding.page.http.addresses import visitors_address
 
 HEAD_SECONDS = 10.0
-"""From a connection's first moment, or a further request's first byte, to the end of its head."""
+"""From the start of a connection, or the first byte of a further request, to the end of the head."""
 BODY_SECONDS = 60.0
-"""From a head's end to the body's: 8 MB need 1.1 Mbit/s."""
+"""From the end of a head to the end of the body: 8 MB need 1.1 Mbit/s."""
 UNREAD_SECONDS = 30.0
-"""As long as an answer may stand still because nobody reads it."""
+"""How long a response may wait for a reader that takes no data."""
 MAX_HEAD_BYTES = 32 * 2**10
 MAX_HEADERS = 100
 MAX_CONNECTIONS = 1_000
-"""In all; half of them for one address. A browser has up to six."""
+"""In all; half of them for one address. A browser opens up to six."""
 SPARE_FILES = 200
-"""Descriptors that are not for connections."""
+"""File descriptors for other uses."""
 
 
 class Connections:
-    """How many there are, and whose."""
+    """Counts connections, per address and in all."""
 
     def __init__(self, most: int = MAX_CONNECTIONS) -> None:
         self.most = most
         self._by_address: Counter[str | None] = Counter()
 
     def enter(self, address: str | None) -> bool:
-        """One more, or not, where there are as many as may be. None is an address behind which is everybody."""
+        """Count one more connection. Returns False at the limit. None is an address that everybody shares."""
         is_much = address is not None and self._by_address[address] >= self.most // 2
         if is_much or self._by_address.total() >= self.most:
             return False
@@ -47,21 +47,21 @@ class Connections:
 
     def leave(self, address: str | None) -> None:
         self._by_address[address] -= 1
-        self._by_address += Counter()  # forget who has none any more
+        self._by_address += Counter()  # drops the addresses whose count is 0
 
 
 class BoundedConnection(HttpToolsProtocol):
-    """uvicorn's own connection, over the parser that is written in C."""
+    """uvicorn's connection class, with its parser in C, and limits."""
 
-    open_ones = Connections()
+    open_connections = Connections()
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._address: str | None = None
         self._is_in = False
-        self._said_bytes = 0
+        self._header_bytes = 0
         self._head_bytes: int | None = 0
-        """Bytes of the head that comes; None while none does."""
+        """Bytes of the head being received; None outside of a head."""
         self._timer: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
 
@@ -70,16 +70,16 @@ class BoundedConnection(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._address = visitors_address(self.client[0]) if self.client else None
-        self._is_in = self.open_ones.enter(self._address)
+        self._is_in = self.open_connections.enter(self._address)
         if not self._is_in:
             self.transport.abort()
             return
-        self._within(HEAD_SECONDS, self._too_late)
+        self._start_timer(HEAD_SECONDS, self._time_out)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._is_in:
             self._is_in = False
-            self.open_ones.leave(self._address)
+            self.open_connections.leave(self._address)
         self._stop_timer()
         self.resume_writing()
         super().connection_lost(exc)
@@ -91,12 +91,12 @@ class BoundedConnection(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
         except HttpParserUpgrade:
-            pass  # to what there is not: the request is answered as any other
+            pass  # no upgrade is supported: the request is answered as any other
         except HttpParserError:
             self._refuse(400, "Invalid HTTP request received.")
             return
         if self._head_bytes is not None:
-            self._head_bytes += len(data)  # of one header that does not end nothing else is heard
+            self._head_bytes += len(data)  # a header that does not end causes no other callback
             if self._head_bytes > MAX_HEAD_BYTES:
                 self._refuse(431, "The request's head is too large.")
 
@@ -107,19 +107,19 @@ class BoundedConnection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._head_bytes = self._said_bytes = 0
-        self._within(HEAD_SECONDS, self._too_late)
+        self._head_bytes = self._header_bytes = 0
+        self._start_timer(HEAD_SECONDS, self._time_out)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         super().on_header(name, value)
-        self._said_bytes += len(name) + len(value)
-        if len(self.headers) > MAX_HEADERS or self._said_bytes > MAX_HEAD_BYTES:
-            raise ValueError  # which the parser passes on as a fault of the request
+        self._header_bytes += len(name) + len(value)
+        if len(self.headers) > MAX_HEADERS or self._header_bytes > MAX_HEAD_BYTES:
+            raise ValueError  # the parser reports it as a fault of the request
 
     def on_headers_complete(self) -> None:
         self._head_bytes = None
         super().on_headers_complete()
-        self._within(BODY_SECONDS, self._too_late)
+        self._start_timer(BODY_SECONDS, self._time_out)
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
@@ -137,7 +137,7 @@ class BoundedConnection(HttpToolsProtocol):
             self._unread.cancel()
             self._unread = None
 
-    def _within(self, seconds: float, otherwise: Callable[[], None]) -> None:
+    def _start_timer(self, seconds: float, otherwise: Callable[[], None]) -> None:
         self._stop_timer()
         self._timer = self.loop.call_later(seconds, otherwise)
 
@@ -146,27 +146,27 @@ class BoundedConnection(HttpToolsProtocol):
             self._timer.cancel()
             self._timer = None
 
-    def _too_late(self) -> None:
+    def _time_out(self) -> None:
         is_body = self._head_bytes is None
         if is_body and self.cycle is not None and self.cycle.response_started:
-            self.transport.abort()  # it was answered without its body
+            self.transport.abort()  # it was answered before its body was complete
         else:
             self._refuse(408, "The request took too long to arrive.")
 
     def _refuse(self, status: int, sentence: str) -> None:
-        """Answer here, whatever the request was, and be done with the connection."""
+        """Respond here, whatever the request was, and close the connection."""
         self._stop_timer()
         if self.transport.is_closing():
             return
         head = b"content-type: text/plain; charset=utf-8\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
         self.transport.write(STATUS_LINE[status] + head % len(sentence) + sentence.encode("ascii"))
         self.transport.close()
-        # What the other side never takes is not waited for.
+        # Do not wait for data that the other side never takes.
         self.loop.call_later(UNREAD_SECONDS, self.transport.abort)
 
 
 def connections_that_fit() -> int:
-    """How many connections this process has descriptors for, once it has taken as many as it may."""
+    """The number of connections for which this process has file descriptors, after raising its limit."""
     wanted = soft = MAX_CONNECTIONS + SPARE_FILES
     with suppress(ImportError):  # Windows has no such limit
         import resource

@@ -1,7 +1,7 @@
-"""Who asks, and whether anybody listens to them: whoever joins Gradio's queue and goes before opening its stream of
-events is never missed by Gradio, and their run would go on to its end.
+"""Liveness: who a visitor is, and whether the visitor still listens.
 
-Owns what is read of Gradio's requests and queue, and nothing else.
+Owns what is read of Gradio's requests and queue for this. Knows no run. Gradio does not notice a visitor who joins its
+queue and leaves before opening the stream of events, so such a run would go on to its end.
 """
 
 from collections.abc import Callable
@@ -15,21 +15,21 @@ from decoding.page.http.addresses import visitors_address
 from decoding.serving.admission import Visitor
 
 PATIENCE_SECONDS = 2.5
-"""A browser may take so long to open its stream, and then takes each message at once."""
+"""A browser may take this long to open its stream; after that it takes each message at once."""
 POLL_SECONDS = 1.0
-"""About so much lies between two looks while the server keeps its time. More than twice as much counts as so much: the
-server stood still, as when a model is let go, and nobody could open a stream meanwhile.
+"""The usual time between two checks. More than twice as much counts as this much: the server was blocked, for instance
+while a model was evicted, and nobody could open a stream.
 """
-IN_A_CROWD = 4
-"""So many times as long while others keep coming: the server hears nobody out before it has let them in."""
+CROWDED_FACTOR = 4
+"""The patience is multiplied by this while others keep arriving, because the server accepts all of them first."""
 
-_came: WeakKeyDictionary[gr.Blocks, float] = WeakKeyDictionary()
-"""When the last one got a place on a page."""
+_last_arrival: WeakKeyDictionary[gr.Blocks, float] = WeakKeyDictionary()
+"""When the last visitor of a page was admitted."""
 
 
 def connection_check(page: gr.Blocks, session: str | None) -> Callable[[], bool]:
-    """Whether a session's messages are taken, to be asked now and then, first when it has a place. A stream that was
-    cut has none any more.
+    """A function that checks whether a session's messages are read; to be called now and then, first at admission. A
+    stream that was cut has no messages any more.
     """
     oldest: Any = None
     waited = looked = 0.0
@@ -43,25 +43,25 @@ def connection_check(page: gr.Blocks, session: str | None) -> Callable[[], bool]
         if passed > 2 * POLL_SECONDS:
             passed = POLL_SECONDS
         if is_new:
-            is_new, _came[page] = False, now
+            is_new, _last_arrival[page] = False, now
         if session is None:
             return True
         messages = page._queue.pending_messages_per_session.get(session)
         if messages is None:
             return False
-        first = next(iter(messages._queue), None)  # left where it is
+        first = next(iter(messages._queue), None)  # only looked at
         if first is None or first is not oldest:
             oldest, waited = first, 0.0
             return True
         waited += passed
-        patience = PATIENCE_SECONDS * (IN_A_CROWD if now - _came[page] < PATIENCE_SECONDS else 1)
+        patience = PATIENCE_SECONDS * (CROWDED_FACTOR if now - _last_arrival[page] < PATIENCE_SECONDS else 1)
         return waited < patience
 
     return is_connected
 
 
 def _forget_ended(page: gr.Blocks) -> None:
-    """Gradio keeps a set of events for each session there ever was. Drop those that nothing is in, or to come of."""
+    """Drop the sets of events that Gradio keeps for every session there ever was, if nothing is in them or can come."""
     queue = page._queue
     messages = queue.pending_messages_per_session
     for session, events in [*queue.pending_event_ids_session.items()]:
@@ -70,6 +70,6 @@ def _forget_ended(page: gr.Blocks) -> None:
 
 
 def visitor_of(request: gr.Request) -> Visitor:
-    """Who asks."""
+    """The visitor of a request."""
     client = getattr(request, "client", None)
     return Visitor(request.session_hash, visitors_address(client.host) if client else None)

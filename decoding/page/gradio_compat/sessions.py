@@ -1,8 +1,7 @@
-"""Gradio's queue, so that nobody's traffic costs anybody else their run, and no answer is kept for those who left.
+"""Sessions in Gradio's queue, limited so that no visitor's traffic costs another one a run.
 
-Owns whose events there may be in it, which session goes first where there are too many, and how long and how much is
-kept unread. Gradio drops the session that was made first, whoever runs in it, and keeps what is never fetched without
-end. Knows no run.
+Owns the limits of events per address, which session is dropped if there are too many, and how long and how much is kept
+unread. Gradio drops the oldest session, even if a run is in it, and keeps unread messages for ever. Knows no run.
 """
 
 import asyncio
@@ -17,27 +16,27 @@ import gradio as gr
 from gradio.state_holder import SessionState
 
 from decoding.page.http.addresses import visitors_address
-from decoding.page.http.bodies import Hold, RefusedError
+from decoding.page.http.request_body import BodyReservation, RefusedError
 
 MAX_SESSIONS = 2_000
 MAX_UNREAD_BYTES = 32 * 2**20
-"""Of all answers that nobody has fetched."""
+"""Of all unread messages together."""
 UNREAD_SECONDS = 60.0
-"""So long an answer waits for its visitor."""
+"""How long a message waits for its visitor."""
 SWEEP_SECONDS = 5.0
-EVENTS_OF_AN_ADDRESS = 128
-"""Of 256 that Gradio handles at once."""
+MAX_EVENTS_PER_ADDRESS = 128
+"""Of the 256 events that Gradio handles at once."""
 FILES = "files"
-"""The `concurrency_id` of what is written and checked without the model."""
-FILES_OF_AN_ADDRESS = 8
+"""The `concurrency_id` of endpoints that write or check files without the model."""
+MAX_FILES_PER_ADDRESS = 8
 
 _MANY = "The server handles as many requests from your network's address as it may. Ask again when some have ended."
 
 _asking: ContextVar[str | None] = ContextVar("asking", default=None)
 
 
-class Answers(asyncio.Queue[Any]):
-    """One session's messages, as Gradio's queue and streams use them."""
+class MessageQueue(asyncio.Queue[Any]):
+    """The messages of one session, for Gradio's queue and streams."""
 
     def __init__(self, address: str | None) -> None:
         super().__init__()
@@ -65,12 +64,12 @@ class Answers(asyncio.Queue[Any]):
 
     @property
     def is_read(self) -> bool:
-        """Whether somebody waits for the next message."""
+        """Whether a stream waits for the next message."""
         return self._readers > 0
 
 
-class Sessions(dict[str, Answers]):
-    """What Gradio keeps as `pending_messages_per_session`: its visitors' messages by session, the oldest first."""
+class SessionQueues(dict[str, MessageQueue]):
+    """Replaces Gradio's `pending_messages_per_session`: message queues by session, oldest first."""
 
     def __init__(self, is_busy: Callable[[str], bool], forget: Callable[[str], None]) -> None:
         super().__init__()
@@ -78,20 +77,20 @@ class Sessions(dict[str, Answers]):
         self._sweeps = False
 
     def __setitem__(self, session: str, messages: Any) -> None:
-        """A session's messages, in a queue of our own."""
-        while session not in self and len(self) >= MAX_SESSIONS and (other := self._first_to_go()):
+        """Add a session, with a queue of our own class."""
+        while session not in self and len(self) >= MAX_SESSIONS and (other := self._session_to_evict()):
             self.drop(other)
-        super().__setitem__(session, Answers(_asking.get()))
+        super().__setitem__(session, MessageQueue(_asking.get()))
 
     def __delitem__(self, session: str) -> None:
-        self.pop(session, None)  # a stream that ends finds that it was dropped
+        self.pop(session, None)  # a stream that ends may find its session dropped
 
     def drop(self, session: str) -> None:
         self.pop(session, None)
         self._forget(session)
 
-    def sweep_on(self) -> None:
-        """Sweep now and then, in this event loop, for as long as there is anything."""
+    def schedule_sweep(self) -> None:
+        """Schedule sweeps in this event loop for as long as there are sessions."""
         if not self._sweeps:
             self._sweeps = True
             asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._sweep_again)
@@ -100,10 +99,10 @@ class Sessions(dict[str, Answers]):
         self._sweeps = False
         self.sweep()
         if self:
-            self.sweep_on()
+            self.schedule_sweep()
 
     def sweep(self) -> None:
-        """Drop what nobody fetches, and of what is much the largest."""
+        """Drop sessions that nobody reads, and the largest ones while all together exceed the limit."""
         now = monotonic()
         for session, answers in [*self._idle()]:
             if now - answers.touched > UNREAD_SECONDS:
@@ -114,20 +113,20 @@ class Sessions(dict[str, Answers]):
                 break
             self.drop(largest[0])
 
-    def _idle(self) -> Iterator[tuple[str, Answers]]:
-        """Those in which nothing runs, and whose messages nobody reads just now."""
+    def _idle(self) -> Iterator[tuple[str, MessageQueue]]:
+        """Sessions without a running event whose messages nobody reads now."""
         return (
             (session, answers) for session, answers in self.items() if not (answers.is_read or self._is_busy(session))
         )
 
-    def _first_to_go(self) -> str | None:
-        """The oldest idle one of the address that has most of them: whoever floods pays for it."""
+    def _session_to_evict(self) -> str | None:
+        """The oldest idle session of the address that has most sessions, so that floods cost their sender."""
         counts = Counter(answers.address for answers in self.values())
         return max(self._idle(), key=lambda one: counts[one[1].address], default=(None, None))[0]
 
 
 def size_of(value: Any) -> int:
-    """About how many bytes a message's output takes."""
+    """The approximate size of a message's output in bytes."""
     if isinstance(value, str):
         return len(value)
     if isinstance(value, dict):
@@ -135,68 +134,68 @@ def size_of(value: Any) -> int:
     return sum(map(size_of, value)) if isinstance(value, list | tuple) else 8
 
 
-class Events(dict[str, Any]):
-    """What Gradio keeps as `event_ids_to_events`: an event from its coming to its end, and what is held for it."""
+class PendingEvents(dict[str, Any]):
+    """Replaces Gradio's `event_ids_to_events`: events that have not ended, and their byte reservations."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.holds: dict[str, Hold] = {}
+        self.reservations: dict[str, BodyReservation] = {}
 
     def pop(self, event: str, *default: Any) -> Any:
-        if hold := self.holds.pop(event, None):
-            hold.release()
+        if reservation := self.reservations.pop(event, None):
+            reservation.release()
         return super().pop(event, *default)
 
-    def of(self, address: str | None) -> list[Any]:
+    def of_address(self, address: str | None) -> list[Any]:
         return [event for event in self.values() if _address(event.request) == address]
 
 
-def bound(page: gr.Blocks) -> None:
-    """Have a page's queue, once it has one, keep all this."""
+def bound_queue(page: gr.Blocks) -> None:
+    """Limit the queue of a page."""
     queue: Any = page._queue
-    queue.event_ids_to_events = events = Events()
+    queue.event_ids_to_events = events = PendingEvents()
     pending = queue.pending_event_ids_session
 
     def is_busy(session: str) -> bool:
         return any(event in events for event in pending.get(session, ()))
 
-    sessions = Sessions(is_busy, lambda session: pending.pop(session, None))
+    sessions = SessionQueues(is_busy, lambda session: pending.pop(session, None))
     queue.pending_messages_per_session = sessions
     queue.push = partial(_push, queue, sessions, events, queue.push)
-    # The last values of each session's components, for links to a page's state, which are closed here: of 256 sessions,
-    # each with the largest run that there is, 1.3 GB.
+    # Gradio keeps the last values of each session's components for deep links, which are closed here: for 256 sessions
+    # with the largest possible run, 1.3 GB.
     state: Any = SessionState
-    state._update_value_in_config = _not_kept
-    # A table of all events so far, made anew after each, for a page of Gradio's that is closed here.
+    state._update_value_in_config = _discard_value
+    # Gradio rebuilds a table of all events after each event, for a page that is closed here.
     queue.ANALYTICS_MAX_EVENTS = 1
     queue.compute_analytics_summary = lambda records: {}
 
 
-def _not_kept(state: SessionState, key: int, value: Any) -> None:
-    """In place of Gradio's, which keeps it."""
+def _discard_value(state: SessionState, key: int, value: Any) -> None:
+    """Replaces Gradio's method, which keeps the value."""
 
 
 async def _push(
     queue: Any,
-    sessions: Sessions,
-    events: Events,
+    sessions: SessionQueues,
+    events: PendingEvents,
     push: Callable[..., Awaitable[Any]],
     body: Any,
     request: Any,
     username: Any,
 ) -> Any:
-    """An event into the queue, where its address may have one more; what it holds is counted until it has ended."""
+    """Add an event to the queue if its address may have another one. Its bytes stay reserved until it has ended."""
     address = _address(request)
-    sessions.sweep_on()
+    sessions.schedule_sweep()
     if address is not None:
-        theirs = events.of(address)
+        theirs = events.of_address(address)
         is_file = queue.blocks.fns[body.fn_index].concurrency_id == FILES
         files = sum(event.concurrency_id == FILES for event in theirs)
-        if len(theirs) >= EVENTS_OF_AN_ADDRESS or (is_file and files >= FILES_OF_AN_ADDRESS):
+        if len(theirs) >= MAX_EVENTS_PER_ADDRESS or (is_file and files >= MAX_FILES_PER_ADDRESS):
             return False, _MANY, "queue_full"
-    hold = Hold(address)
+    reservation = BodyReservation(address)
     try:
-        hold.add(size_of(body.data) + size_of(body.event_data))
+        reservation.add(size_of(body.data) + size_of(body.event_data))
     except RefusedError as refused:
         return False, str(refused), "queue_full"
     _asking.set(address)
@@ -204,11 +203,11 @@ async def _push(
     try:
         is_in, event, state = await push(body=body, request=request, username=username)
         if is_in and event in events:
-            events.holds[event] = hold
+            events.reservations[event] = reservation
         return is_in, event, state
     finally:
         if not is_in or event not in events:
-            hold.release()
+            reservation.release()
 
 
 def _address(request: Any) -> str | None:

@@ -1,6 +1,7 @@
-"""The beginning of Gradio's server: over connections that are bounded, behind the door that reads headers first, and
-waited for as long as a busy machine takes. Gradio gives it five seconds to listen and three to answer, and then speaks
-of a port that is taken or a localhost that cannot be reached. Knows no page.
+"""Startup of Gradio's server: with limited connections, behind the header filter, and without Gradio's timeouts.
+
+Owns how the server is started. Knows no page. Gradio waits five seconds for the server to listen and three for an
+answer; on a busy machine it then reports a taken port or an unreachable localhost.
 """
 
 import threading
@@ -11,21 +12,21 @@ from gradio.exceptions import ServerFailedToStartError
 from gradio.http_server import Server
 
 from decoding.page.gradio_compat.connections import BoundedConnection, Connections, connections_that_fit
-from decoding.page.http.front_door import FrontDoor
+from decoding.page.http.header_filter import HeaderFilter
 
 _POLL_SECONDS = 0.001
 
 
-def patiently() -> dict[str, Any]:
-    """Have every server of Gradio's in this process be begun by `begin`; and what else to launch one with."""
-    Server.run_in_thread = begin  # type: ignore[method-assign]
-    # Leaves out the question that waits three seconds. Before it Gradio asks another one, which waits for its answer.
+def launch_options() -> dict[str, Any]:
+    """Make Gradio start every server of this process with `start_server`. Returns further options for `launch`."""
+    Server.run_in_thread = start_server  # type: ignore[method-assign]
+    # Skips a check with a timeout of three seconds. The check before it waits for its answer.
     return {"_frontend": False}
 
 
-def begin(server: Server) -> None:
-    """Run it in a thread of its own until it listens. Raises ServerFailedToStartError where it ends instead."""
-    _bound(server)
+def start_server(server: Server) -> None:
+    """Run a server in a thread until it listens. Raises ServerFailedToStartError if it ends first."""
+    _configure(server)
     if server.reloader:  # on a Space
         server.watch_thread = threading.Thread(target=server.watch, daemon=True)
         server.watch_thread.start()
@@ -37,10 +38,10 @@ def begin(server: Server) -> None:
         sleep(_POLL_SECONDS)
 
 
-def _bound(server: Server) -> None:
-    """Give uvicorn the settings that Gradio does not know of."""
+def _configure(server: Server) -> None:
+    """Set the options of uvicorn that Gradio does not offer."""
     settings: Any = server.config
-    settings.app = FrontDoor(settings.app)
+    settings.app = HeaderFilter(settings.app)
     settings.http = type("Connection", (BoundedConnection,), {"open_ones": Connections(connections_that_fit())})
     settings.ws = "none"
-    settings.proxy_headers = False  # the door reads them, once it knows whose they are
+    settings.proxy_headers = False  # the header filter reads them if the peer is trusted

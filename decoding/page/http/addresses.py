@@ -1,7 +1,7 @@
-"""Whose an address is, as far as the server can tell: a visitor's, a network's, or a proxy's with everybody behind it.
+"""Client addresses: which visitor, network or proxy an address stands for.
 
-Owns which proxies are believed: this machine's and those of `FORWARDED_ALLOW_IPS`; on a Space every private address is
-taken for one. What they say of their visitors uvicorn reads. Knows no request.
+Owns which proxies are trusted: those of this machine and of `FORWARDED_ALLOW_IPS`; on a Space every private address
+counts as a proxy. uvicorn reads what trusted proxies report about their visitors. Knows no request.
 """
 
 import os
@@ -12,27 +12,29 @@ THIS_MACHINE = "127.0.0.1,::1"
 EVERYBODY = "*"
 
 
-def believed() -> str:
-    """The proxies whose headers are believed, as uvicorn takes them."""
+def trusted_proxies() -> str:
+    """The trusted proxies, in uvicorn's format."""
     return os.environ.get("FORWARDED_ALLOW_IPS", THIS_MACHINE)
 
 
-def is_believed(host: str) -> bool:
-    """Whether what a peer says of whom it speaks for is believed."""
-    return believed() == EVERYBODY or _is_in(host, believed())
+def is_trusted_proxy(host: str) -> bool:
+    """Whether the forwarding headers of a peer are trusted."""
+    return trusted_proxies() == EVERYBODY or _is_in(host, trusted_proxies())
 
 
 def visitors_address(host: str) -> str | None:
-    """The address that limits count for, once a proxy's word has been heard: None where there is none, and where it
-    is still a proxy's own. Of an IPv6 address only the network counts, since anybody has very many within it.
+    """The address for which limits count, after forwarding headers were read; None if there is none, or it is a
+    proxy's.
+
+    Of an IPv6 address only the network counts, because anybody has many addresses within it.
     """
     try:
         address = ip_address(host)
     except ValueError:
         return None
     address = getattr(address, "ipv4_mapped", None) or address
-    anybody_may_speak = believed() == EVERYBODY or bool(os.environ.get("SPACE_ID"))
-    if _is_in(str(address), believed()) or (anybody_may_speak and not address.is_global):
+    anybody_may_speak = trusted_proxies() == EVERYBODY or bool(os.environ.get("SPACE_ID"))
+    if _is_in(str(address), trusted_proxies()) or (anybody_may_speak and not address.is_global):
         return None
     return str(address) if address.version == 4 else IPv6Address(int(address)).exploded[:19]
 
@@ -51,6 +53,6 @@ def _networks(listed: str) -> tuple[IPv4Network | IPv6Network, ...]:
     for written in listed.split(","):
         try:
             found.append(ip_network(written.strip(), strict=False))
-        except ValueError:  # a name, as a Unix socket's
+        except ValueError:  # a name, for instance of a Unix socket
             continue
     return tuple(found)

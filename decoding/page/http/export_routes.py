@@ -1,7 +1,7 @@
-"""A run as a file, and a file as a run, over HTTP: `POST keep/csv` with JSON Lines as its body is answered by a table.
+"""The export routes: `POST /keep/csv` with a run as JSON Lines in its body returns a file.
 
-Owns what may come in: so many bytes, so many steps, a run and nothing else; and the threads that write it. Knows no
-model and no component, keeps nothing, and needs no session, so that any replica can answer.
+Owns the formats, the limits of what may come in, and the threads that write files. Knows no model and no component,
+keeps nothing, and needs no session, so any replica can answer.
 """
 
 from collections.abc import Callable
@@ -17,20 +17,20 @@ from decoding.errors import FormatError, GreedyscopeError, RequestError
 from decoding.export import to_csv_file, to_html, to_markdown
 from decoding.limits import MAX_RUN_BYTES, MAX_TABLE_CHARACTERS, MAX_TEXT_TOKENS
 from decoding.page.http.addresses import visitors_address
-from decoding.page.http.bodies import Hold, RefusedError, held, read
-from decoding.page.http.pool import Pool
+from decoding.page.http.pool import WorkerPool
+from decoding.page.http.request_body import BodyReservation, RefusedError, body_reservation, read_body
 from decoding.record.trace import Trace
 from decoding.verify import parse_run
 
-PIECE_BYTES = 2**16
-"""An answer goes out so many bytes at a time, each of which has to be taken within the time that connections have."""
+CHUNK_BYTES = 2**16
+"""A response is sent in chunks of this many bytes, each of which must be taken within the connection's time limit."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Form:
+class _Format:
     media_type: str
     write: Callable[[Trace, str], str | bytes]
-    """A run as this form, with its headings in a language."""
+    """Writes a run in this format, with headings in a language."""
     is_large: bool = False
 
 
@@ -43,69 +43,71 @@ def _markdown(trace: Trace, language: str) -> str:
     return to_markdown(trace, language)
 
 
-FORMS = {
-    "jsonl": _Form("application/jsonl", lambda trace, _: trace.to_jsonl()),
-    "csv": _Form("text/csv; charset=utf-8", to_csv_file),
-    "md": _Form("text/markdown; charset=utf-8", _markdown),
-    "html": _Form("text/html; charset=utf-8", lambda trace, language: to_html(trace, language=language)),
-    "html-plotly": _Form(
+FORMATS = {
+    "jsonl": _Format("application/jsonl", lambda trace, _: trace.to_jsonl()),
+    "csv": _Format("text/csv; charset=utf-8", to_csv_file),
+    "md": _Format("text/markdown; charset=utf-8", _markdown),
+    "html": _Format("text/html; charset=utf-8", lambda trace, language: to_html(trace, language=language)),
+    "html-plotly": _Format(
         "text/html; charset=utf-8",
         lambda trace, language: to_html(trace, plotly=True, language=language),
         is_large=True,
     ),
 }
 
-_NO_FORM = f"There is no such form. Ask for one of: {', '.join(FORMS)}."
+_NO_FORMAT = f"There is no such form. Ask for one of: {', '.join(FORMATS)}."
 _TOO_LARGE = f"The run is larger than {MAX_RUN_BYTES // 2**20} MB; no larger one is read."
 _HEADERS = {"cache-control": "no-store", "content-disposition": "attachment", "x-content-type-options": "nosniff"}
 
 
-def file_routes() -> list[Route]:
-    """The routes to serve beside the page's own."""
-    pool = Pool()
+def export_routes() -> list[Route]:
+    """The routes to serve beside Gradio's."""
+    pool = WorkerPool()
 
-    async def keep(request: Request) -> Response:
+    async def export(request: Request) -> Response:
         address = visitors_address(request.client.host) if request.client else None
-        async with held(address) as hold:
-            return await _kept(request, pool, address, hold)
+        async with body_reservation(address) as reservation:
+            return await _export(request, pool, address, reservation)
 
-    return [Route("/keep/{form}", keep, methods=["POST"])]
+    return [Route("/keep/{form}", export, methods=["POST"])]
 
 
-async def _kept(request: Request, pool: Pool, address: str | None, hold: Hold) -> Response:
+async def _export(request: Request, pool: WorkerPool, address: str | None, reservation: BodyReservation) -> Response:
     form = request.path_params["form"]
-    if form not in FORMS:
-        return PlainTextResponse(_NO_FORM, 404)
+    if form not in FORMATS:
+        return PlainTextResponse(_NO_FORMAT, 404)
     language = request.query_params.get("language", "")
 
     def work() -> bytes:
-        content = written(form, read_run(data), language)
+        content = write_export(form, read_run(data), language)
         return content.encode() if isinstance(content, str) else content
 
     try:
-        data = await read(request.receive, MAX_RUN_BYTES, hold, too_large=_TOO_LARGE)
-        content = await pool.do(work, address, request.receive)  # the body is read: all that comes is the end
-        hold.add(len(content))
+        data = await read_body(request.receive, MAX_RUN_BYTES, reservation, too_large=_TOO_LARGE)
+        content = await pool.run(
+            work, address, request.receive
+        )  # the body has been read, so only a disconnect can come
+        reservation.add(len(content))
     except GreedyscopeError as error:
         return PlainTextResponse(str(error), 422)
     except RefusedError as refused:
         return PlainTextResponse(str(refused), refused.status)
-    return _File(content, FORMS[form].media_type, hold.handed_on())
+    return _ChunkedResponse(content, FORMATS[form].media_type, reservation.transfer())
 
 
-class _File(Response):
-    """An answer that goes out in pieces, whose bytes are held until the last has gone or its reader has."""
+class _ChunkedResponse(Response):
+    """A response that is sent in chunks. Its bytes stay reserved until the last one is sent or the reader has left."""
 
-    def __init__(self, content: bytes, media_type: str, hold: Hold) -> None:
+    def __init__(self, content: bytes, media_type: str, reservation: BodyReservation) -> None:
         super().__init__(content, media_type=media_type, headers=_HEADERS)
-        self._hold = hold
+        self._hold = reservation
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-            for first in range(0, len(self.body), PIECE_BYTES):
-                more = first + PIECE_BYTES < len(self.body)
-                piece = bytes(self.body[first : first + PIECE_BYTES])
+            for first in range(0, len(self.body), CHUNK_BYTES):
+                more = first + CHUNK_BYTES < len(self.body)
+                piece = bytes(self.body[first : first + CHUNK_BYTES])
                 await send({"type": "http.response.body", "body": piece, "more_body": more})
             if not self.body:
                 await send({"type": "http.response.body", "body": b""})
@@ -114,7 +116,7 @@ class _File(Response):
 
 
 def read_run(data: bytes) -> Trace:
-    """The run that a stranger's bytes are. Raises FormatError for what is none, and for one of too many steps."""
+    """Parse an untrusted run. Raises FormatError for anything else, and for too many steps."""
     if not data.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{"):
         raise FormatError(
             "It is no JSON Lines: it does not begin as a run does. Save a run as JSON Lines, and open that."
@@ -124,11 +126,12 @@ def read_run(data: bytes) -> Trace:
     return parse_run(data)
 
 
-def written(form: str, trace: Trace, language: str = "") -> str | bytes:
-    """A run in a form of `FORMS`, its headings in a language, as "ko"; "" is English, and in HTML the reader's own.
+def write_export(form: str, trace: Trace, language: str = "") -> str | bytes:
+    """Write a run in a format of `FORMATS`, with headings in a language such as "ko"; "" is English, and in HTML the
+    reader's own.
 
-    Raises RequestError for a form that there is not, and for a table of too many MB.
+    Raises RequestError for an unknown format, and for a table of too many MB.
     """
-    if form not in FORMS:
-        raise RequestError(_NO_FORM)
-    return FORMS[form].write(trace, language if language in texts() else "")
+    if form not in FORMATS:
+        raise RequestError(_NO_FORMAT)
+    return FORMATS[form].write(trace, language if language in texts() else "")

@@ -1,6 +1,6 @@
-"""What an operator sees: `/healthz`, `/readyz`, `/metrics` where it is switched on, and a log line a run.
+"""Metrics and health checks: `/healthz`, `/readyz`, `/metrics` if switched on, and a log line per run.
 
-Owns the numbers and the routes. Nothing here holds a visitor's text, address or session.
+Owns the counters and the routes. Nothing here contains a visitor's text, address or session.
 """
 
 import asyncio
@@ -24,17 +24,17 @@ from decoding.serving.model_registry import ModelRegistry
 from decoding.serving.stream import stream_updates
 
 _SERVED_SECONDS = 1.0
-"""A page that is not served within so long is none that a proxy should send visitors to."""
+"""A server that cannot serve its page within this time is not ready."""
 _BUCKETS = (0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60)
 
 
 class Health:
-    """The numbers of one page."""
+    """The counters of one page."""
 
     def __init__(self, registry: ModelRegistry, queue: AdmissionQueue) -> None:
         self.queue = queue
         self._model_registry = registry
-        self.registry = CollectorRegistry()  # its own, so that two pages in a process do not meet
+        self.registry = CollectorRegistry()  # its own, so that two pages in a process do not collide
         names: Any = {"namespace": "greedyscope", "registry": self.registry}
         self._runs = Counter("runs", "Requests for the model that have ended, by how.", ["outcome"], **names)
         self._steps = Counter("steps", "Steps sent to visitors.", **names)
@@ -54,7 +54,7 @@ class Health:
         explains_wait: Callable[[Any], bool] = lambda update: False,
         is_long: bool = False,
     ) -> AsyncGenerator[Any, None]:
-        """See `decoding.serving.stream`; what it yields is counted."""
+        """See `decoding.serving.stream.stream_updates`; counts the updates."""
         connected = True
 
         def check_connection() -> bool:
@@ -77,7 +77,7 @@ class Health:
     async def _watch(
         self, updates: AsyncGenerator[Any, None], was_connected: Callable[[], bool]
     ) -> AsyncGenerator[Any, None]:
-        """The same updates, counted; texts of a run are its JSON Lines so far."""
+        """The same updates, counted. Text updates are the JSON Lines of a run so far."""
         begun, first, steps, outcome = monotonic(), None, 0, "left"
         try:
             async with aclosing(updates):
@@ -107,7 +107,7 @@ class Health:
 
     def _reused(self) -> float:
         return float(
-            sum(getattr(getattr(engine, "batch", None), "reused", 0) for engine in self._model_registry.loaded())
+            sum(getattr(getattr(engine, "worker", None), "reused", 0) for engine in self._model_registry.loaded())
         )
 
     async def _alive(self, _: Request) -> Response:
@@ -119,7 +119,7 @@ class Health:
         if self.queue.ends_at < inf:
             return PlainTextResponse("The server is being restarted.\n", 503)
         try:
-            async with asyncio.timeout(_SERVED_SECONDS):  # by one of the threads that serve the page and its files
+            async with asyncio.timeout(_SERVED_SECONDS):  # in one of the threads that serve the page and its files
                 await to_thread.run_sync(lambda: None)
         except TimeoutError:
             return PlainTextResponse("No thread is free to serve the page.\n", 503)
@@ -130,7 +130,7 @@ class Health:
 
 
 class JsonLines(logging.Formatter):
-    """A log record as one line of JSON, with a run's numbers where it has some."""
+    """A log record as one line of JSON, with a run's numbers if it has some."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = {"time": self.formatTime(record), "level": record.levelname, "what": record.getMessage()}
@@ -140,7 +140,7 @@ class JsonLines(logging.Formatter):
 
 
 def log_lines() -> None:
-    """Have what this project logs written as one line of JSON each."""
+    """Write this project's log as one line of JSON per record."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonLines())
     log = logging.getLogger("decoding")

@@ -1,6 +1,6 @@
-"""Threads of its own for what takes long without the model, so that nothing else waits for them.
+"""A pool of threads for exports, so that long work without the model delays nothing else.
 
-Owns how much goes on at once and how much may wait, of one address and in all. Knows nothing of what is done.
+Owns how many jobs run at once and how many may wait, per address and in all. Knows nothing of the jobs.
 """
 
 from collections import Counter
@@ -10,56 +10,58 @@ from typing import TypeVar
 from anyio import CapacityLimiter, create_task_group, to_thread
 
 from decoding.models.malloc import trim_memory
-from decoding.page.http.bodies import RefusedError
+from decoding.page.http.request_body import RefusedError
 
 Done = TypeVar("Done")
 
-AT_ONCE = 2
+MAX_RUNNING = 2
 MAX_WAITING = 32
-"""Those that go on among them."""
-OF_AN_ADDRESS = 8
+"""Including those that run."""
+MAX_PER_ADDRESS = 8
 
 
-class Pool:
-    """Of one page; all of it happens in its event loop, but for the work."""
+class WorkerPool:
+    """The pool of one page. Its methods run in the event loop, the work in threads."""
 
     def __init__(self) -> None:
         self._threads: CapacityLimiter | None = None
         self._here: Counter[str | None] = Counter()
 
-    async def do(self, work: Callable[[], Done], address: str | None, gone: Callable[[], Awaitable[object]]) -> Done:
-        """The work's result, once its turn has come; it has none where whoever asked has `gone` before. Raises
-        RefusedError where too many wait.
+    async def run(
+        self, work: Callable[[], Done], address: str | None, disconnected: Callable[[], Awaitable[object]]
+    ) -> Done:
+        """Run `work` in a thread when one is free, and return its result. Raises RefusedError if too many wait, or if
+        the sender has `disconnected` before.
         """
-        is_much = address is not None and self._here[address] >= OF_AN_ADDRESS
+        is_much = address is not None and self._here[address] >= MAX_PER_ADDRESS
         if is_much or self._here.total() >= MAX_WAITING:
             raise RefusedError(503, "Too many files are being written at once. Nothing of yours is lost; ask again.")
-        self._threads = self._threads or CapacityLimiter(AT_ONCE)
+        self._threads = self._threads or CapacityLimiter(MAX_RUNNING)
         self._here[address] += 1
         try:
-            return await self._in_turn(work, self._threads, gone)
+            return await self._run_when_free(work, self._threads, disconnected)
         finally:
             self._here[address] -= 1
-            self._here += Counter()  # forget who has none any more
+            self._here += Counter()  # drops the addresses whose count is 0
             if not self._here:
-                trim_memory()  # a run in Python's objects is many times as large as its bytes
+                trim_memory()  # as Python objects, a run takes many times its bytes
 
     @staticmethod
-    async def _in_turn(
-        work: Callable[[], Done], threads: CapacityLimiter, gone: Callable[[], Awaitable[object]]
+    async def _run_when_free(
+        work: Callable[[], Done], threads: CapacityLimiter, disconnected: Callable[[], Awaitable[object]]
     ) -> Done:
         done: list[Done] = []
         failed: Exception | None = None
         async with create_task_group() as group:
 
-            async def look() -> None:
-                await gone()
-                group.cancel_scope.cancel()  # of those who wait; a thread that works is done first
+            async def watch_connection() -> None:
+                await disconnected()
+                group.cancel_scope.cancel()  # cancels what waits; a running thread finishes first
 
-            group.start_soon(look)
+            group.start_soon(watch_connection)
             try:
                 done.append(await to_thread.run_sync(work, limiter=threads))
-            except Exception as error:  # a group would wrap it
+            except Exception as error:  # a task group would wrap it
                 failed = error
             group.cancel_scope.cancel()
         if failed:

@@ -12,7 +12,7 @@ import app as application
 from decoding.assets import plotly_js
 from decoding.page.gradio_compat import connections
 from decoding.page.gradio_compat.connections import Connections
-from decoding.page.http import bodies
+from decoding.page.http import request_body
 from tests.browser import served
 from tests.fakes import ScriptedEngine
 
@@ -184,7 +184,7 @@ def test_who_has_many_connections_does_not_keep_others_out(port: int, monkeypatc
 
 def test_bodies_have_a_total(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "BODY_SECONDS", 30.0)
-    large, before = 10 * 2**20, bodies.HELD.total  # other tests' servers live in this process
+    large, before = 10 * 2**20, request_body.BODY_BYTES.total  # other tests' servers live in this process
     with ExitStack() as stack:
         for n in range(12):  # 120 MB
             there = stack.enter_context(closing(connected(port, f"127.0.0.{10 + n}")))
@@ -192,14 +192,14 @@ def test_bodies_have_a_total(port: int, monkeypatch: pytest.MonkeyPatch) -> None
             with suppress(ConnectionResetError, BrokenPipeError):
                 there.sendall(POST + b"content-length: %d\r\n\r\n" % large + b"x" * (large - 10))
         begun = time.monotonic()
-        while bodies.HELD.total < bodies.MAX_HELD_BYTES // 2 and time.monotonic() - begun < 30:
+        while request_body.BODY_BYTES.total < request_body.MAX_HELD_BYTES // 2 and time.monotonic() - begun < 30:
             time.sleep(0.05)
-        assert bodies.MAX_HELD_BYTES // 2 < bodies.HELD.total <= bodies.MAX_HELD_BYTES
+        assert request_body.MAX_HELD_BYTES // 2 < request_body.BODY_BYTES.total <= request_body.MAX_HELD_BYTES
         # A small one is read all the same.
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
             event = client.post("/gradio_api/call/greedy", json={"data": ["a", 1, 2, "scripted"]})
             assert "event_id" in event.json()
     begun = time.monotonic()
-    while bodies.HELD.total > before and time.monotonic() - begun < 60:
+    while request_body.BODY_BYTES.total > before and time.monotonic() - begun < 60:
         time.sleep(0.05)
-    assert bodies.HELD.total <= before
+    assert request_body.BODY_BYTES.total <= before

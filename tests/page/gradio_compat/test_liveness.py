@@ -98,7 +98,7 @@ def test_whoever_is_not_heard_yet_is_given_time_while_others_keep_coming(monkeyp
     assert page.looks(other, 0.2)
     assert not page.looks(one, liveness.PATIENCE_SECONDS)
     assert not other() or not page.looks(other, liveness.PATIENCE_SECONDS)
-    for _ in range(liveness.IN_A_CROWD + 1):  # and no crowd makes it endless
+    for _ in range(liveness.CROWDED_FACTOR + 1):  # and no crowd makes it endless
         crowd = page.connection_check("other")
         assert crowd()
         heard = page.looks(one, liveness.PATIENCE_SECONDS - 0.1)

@@ -15,7 +15,7 @@ import app as application
 import decoding
 from decoding.page.gradio_compat import liveness, sessions
 from decoding.page.gradio_compat.sessions import Sessions, size_of
-from decoding.page.http.bodies import HELD
+from decoding.page.http.request_body import BODY_BYTES
 from decoding.record.trace import Trace
 from tests.browser import served
 from tests.fakes import ScriptedEngine
@@ -81,7 +81,7 @@ def test_an_answer_that_nobody_fetches_is_dropped(there: There, monkeypatch: pyt
         assert "complete" in stranger.get(f"/gradio_api/call/greedy/{running}").text
         until(lambda: not there.queue.pending_messages_per_session)
     assert not there.queue.pending_event_ids_session
-    until(lambda: not there.queue.event_ids_to_events and HELD.total == 0)
+    until(lambda: not there.queue.event_ids_to_events and BODY_BYTES.total == 0)
 
 
 def test_answers_that_nobody_fetches_have_a_total(there: There, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,7 +109,7 @@ def test_large_files_are_not_written_over_the_queue(there: There) -> None:
 
 
 def test_one_address_has_a_share_of_the_queue(there: There, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions, "EVENTS_OF_AN_ADDRESS", 3)
+    monkeypatch.setattr(sessions, "MAX_EVENTS_PER_ADDRESS", 3)
     with there.visitor("127.0.0.9") as stranger, there.visitor("127.0.0.2") as other:
         asked = [ask(stranger, "greedy", "a", 3, 2, "scripted") for _ in range(5)]
         assert [answer.status_code for answer in asked] == [200] * 3 + [503] * 2
@@ -119,13 +119,13 @@ def test_one_address_has_a_share_of_the_queue(there: There, monkeypatch: pytest.
 
 def test_what_an_event_brings_is_counted_until_it_ends(there: There) -> None:
     with there.visitor("127.0.0.9") as stranger:
-        before = HELD.total
+        before = BODY_BYTES.total
         event = ask(stranger, "greedy", "a" * 900, 3, 2, "scripted").json()["event_id"]
         assert there.engine.began.wait(60)
-        assert 900 <= HELD.total - before < 1_000
+        assert 900 <= BODY_BYTES.total - before < 1_000
         there.engine.let_go.set()
         stranger.get(f"/gradio_api/call/greedy/{event}")
-        until(lambda: HELD.total == before)
+        until(lambda: BODY_BYTES.total == before)
 
 
 def test_gradio_keeps_no_table_of_all_events(there: There) -> None:

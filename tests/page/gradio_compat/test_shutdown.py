@@ -89,7 +89,7 @@ def test_nobody_is_let_in_while_a_run_goes_on_to_its_end(monkeypatch: pytest.Mon
             event = client.post("/gradio_api/call/greedy", json=asked).json()["event_id"]
             answer = others.submit(client.get, f"/gradio_api/call/greedy/{event}")
             assert engine.began.wait(600)
-            closed = others.submit(shutdown.close, page)
+            closed = others.submit(shutdown.close_page, page)
             end = monotonic() + 120  # the server looks ten times a second whether it is to end
             while not is_refused(url) and monotonic() < end:
                 pass

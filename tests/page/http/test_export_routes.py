@@ -10,13 +10,13 @@ from starlette.testclient import TestClient
 import decoding
 from decoding.export import to_csv_file
 from decoding.limits import MAX_RUN_BYTES
-from decoding.page.http.export_routes import FORMS, file_routes
+from decoding.page.http.export_routes import FORMATS, export_routes
 from tests.fakes import NASTY, ScriptedEngine
 
 
 @pytest.fixture(scope="module")
 def http() -> Iterator[TestClient]:
-    with TestClient(Starlette(routes=file_routes())) as client:
+    with TestClient(Starlette(routes=export_routes())) as client:
         yield client
 
 
@@ -35,7 +35,7 @@ def test_each_form_is_the_librarys_own(http: TestClient, trace: decoding.Trace) 
         "html": trace.to_html().encode(),
         "html-plotly": trace.to_html(plotly=True).encode(),
     }
-    assert written.keys() == FORMS.keys()
+    assert written.keys() == FORMATS.keys()
     for form, content in written.items():
         answer = http.post(f"/keep/{form}", content=trace.to_jsonl().encode())
         assert (answer.status_code, answer.content) == (200, content)

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 import app as application
 import decoding
 from decoding.errors import GreedyscopeError
-from decoding.page.actions import QUESTIONS
-from decoding.page.http.export_routes import FORMS, read_run, written
+from decoding.page.actions import ACTIONS
+from decoding.page.http.export_routes import FORMATS, read_run, write_export
 from decoding.serving.model_registry import ModelRegistry
 from decoding.verify import recompute
 from tests.browser import served
@@ -68,13 +68,13 @@ def test_a_forged_run_is_a_run_or_gets_a_sentence(forgeries: list[tuple[tuple[An
         recompute(ENGINE, trace)
     except GreedyscopeError:
         return
-    for form in FORMS.keys() - {"html-plotly"}:
-        written(form, trace)
+    for form in FORMATS.keys() - {"html-plotly"}:
+        write_export(form, trace)
 
 
 @settings(derandomize=True, max_examples=300)
 @given(
-    name=st.sampled_from([*QUESTIONS]),
+    name=st.sampled_from([*ACTIONS]),
     asked=st.fixed_dictionaries(
         {"model": st.sampled_from(["scripted", "scripted", "nope"]) | json_values},
         optional={
@@ -94,7 +94,7 @@ def test_a_forged_question_is_answered_or_gets_a_sentence(name: str, asked: dict
         asked = asked | {"prompt": None, "run": asked.get("run") if not isinstance(asked.get("run"), str) else 0}
     registry = ModelRegistry(lambda name, report: ENGINE, ["scripted"])
     with suppress(GreedyscopeError):
-        for answer in QUESTIONS[name](registry, asked):
+        for answer in ACTIONS[name](registry, asked):
             assert all(isinstance(value, str) for value in answer.values())
 
 

@@ -15,9 +15,9 @@ from starlette.applications import Starlette
 import app as application
 import decoding
 from decoding.page.http import export_routes, metrics, pool
-from decoding.page.http.bodies import RefusedError
 from decoding.page.http.metrics import Health
-from decoding.page.http.pool import Pool
+from decoding.page.http.pool import WorkerPool
+from decoding.page.http.request_body import RefusedError
 from decoding.serving.admission import AdmissionQueue
 from decoding.serving.model_registry import ModelRegistry, Offer
 from tests.browser import served
@@ -80,7 +80,7 @@ def test_slow_exports_hold_nothing_that_others_need(slow: tuple[Slow, str]) -> N
         while sum(one.done() for one in exports) < 60 - pool.MAX_WAITING:
             time.sleep(0.05)
         serves(url)
-        assert work.begun == pool.AT_ONCE
+        assert work.begun == pool.MAX_RUNNING
         work.go.set()
         assert sorted(one.result() for one in exports) == [200] * pool.MAX_WAITING + [503] * (60 - pool.MAX_WAITING)
 
@@ -93,7 +93,7 @@ def test_who_leaves_before_their_turn_is_not_worked_for(slow: tuple[Slow, str]) 
         one = socket.create_connection((there.host, there.port), 60, (f"127.0.0.{n % 4 + 10}", 0))
         one.sendall(b"POST /keep/csv HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n" % len(RUN) + RUN)
         left.append(one)
-    while work.begun < pool.AT_ONCE:
+    while work.begun < pool.MAX_RUNNING:
         time.sleep(0.02)
     for one in left:
         one.close()
@@ -101,7 +101,7 @@ def test_who_leaves_before_their_turn_is_not_worked_for(slow: tuple[Slow, str]) 
     work.go.set()
     serves(url)
     assert httpx.post(f"{url}keep/csv", content=RUN, timeout=60).status_code == 200
-    assert work.begun == pool.AT_ONCE + 1
+    assert work.begun == pool.MAX_RUNNING + 1
 
 
 def test_a_slow_look_at_the_models_holds_nothing_that_others_need(slow: tuple[Slow, str]) -> None:
@@ -160,29 +160,29 @@ def test_not_ready_where_the_page_cannot_be_served(monkeypatch: pytest.MonkeyPat
 
 def test_a_pool_has_its_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool, "MAX_WAITING", 5)
-    monkeypatch.setattr(pool, "OF_AN_ADDRESS", 3)
+    monkeypatch.setattr(pool, "MAX_PER_ADDRESS", 3)
     go = threading.Event()
 
     async def test() -> None:
-        pool = Pool()
+        pool = WorkerPool()
         done: list[bool] = []
 
         async def one(address: str | None) -> None:
-            done.append(await pool.do(lambda: go.wait(60), address, anyio.sleep_forever))
+            done.append(await pool.run(lambda: go.wait(60), address, anyio.sleep_forever))
 
         async with anyio.create_task_group() as group:
             for address in ("a", "a", "a", "b"):
                 group.start_soon(one, address)
             await anyio.sleep(0.1)
             with pytest.raises(RefusedError, match="Too many files"):
-                await pool.do(lambda: True, "a", anyio.sleep_forever)
+                await pool.run(lambda: True, "a", anyio.sleep_forever)
             group.start_soon(one, None)
             await anyio.sleep(0.1)
             with pytest.raises(RefusedError, match="Too many files"):
-                await pool.do(lambda: True, "c", anyio.sleep_forever)
+                await pool.run(lambda: True, "c", anyio.sleep_forever)
             go.set()
         assert done == [True] * 5
-        assert await pool.do(lambda: 7, "a", anyio.sleep_forever) == 7
+        assert await pool.run(lambda: 7, "a", anyio.sleep_forever) == 7
 
     with ThreadPoolExecutor(1) as elsewhere:  # this thread has a browser's event loop
         elsewhere.submit(anyio.run, test).result(120)

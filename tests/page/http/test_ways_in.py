@@ -17,7 +17,7 @@ import app as application
 import decoding
 from decoding.assets import plotly_js
 from decoding.page.gradio_compat import connections, sessions
-from decoding.page.http import bodies, export_routes, pool, request_filter, turns
+from decoding.page.http import concurrency, export_routes, pool, request_body, request_filter
 from decoding.serving import admission
 from tests.browser import served
 from tests.fakes import ScriptedEngine
@@ -108,7 +108,7 @@ def the_page(http: httpx.Client) -> None:
     for head in ({"x": "y" * connections.MAX_HEAD_BYTES}, {f"x-{n}": "y" for n in range(connections.MAX_HEADERS)}):
         with suppress(httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError):
             assert http.get("/", headers=head).status_code in (400, 431)
-    for _ in range(turns.AT_ONCE + turns.FILES_AT_ONCE):  # those that break off give their turn back
+    for _ in range(concurrency.MAX_REQUESTS + concurrency.MAX_FILES):  # those that break off give their turn back
         with http.stream("GET", f"/gradio_api/file={plotly_js().as_posix()}") as file:
             next(file.iter_raw())
 
@@ -121,7 +121,7 @@ def a_file_to_convert(http: httpx.Client) -> None:
     assert posted(http, "/keep/jsonl", largest) == 200
     assert posted(http, "/keep/jsonl", largest + b" ") == 413
     assert posted(http, "/keep/html-plotly", RUN.encode()) == 200
-    assert bodies.HELD.total < MB
+    assert request_body.BODY_BYTES.total < MB
 
 
 def health(http: httpx.Client) -> None:
@@ -183,22 +183,22 @@ def test_the_tables_numbers_are_the_programs() -> None:
         f"{request_filter.MAX_EVENT_BYTES // MB} MB",
         f"{request_filter.MAX_BODY_BYTES // MB} MB",
         f"{export_routes.MAX_RUN_BYTES // MB} MB",
-        f"{bodies.MAX_STRUCTURE_BYTES // 1000} kB outside",
-        f"{bodies.MAX_HELD_BYTES // MB} MB for all",
+        f"{request_body.MAX_STRUCTURE_BYTES // 1000} kB outside",
+        f"{request_body.MAX_HELD_BYTES // MB} MB for all",
         f"{sessions.MAX_UNREAD_BYTES // MB} MB for all, for a minute",
         f"{sessions.MAX_SESSIONS:,} sessions",
-        f"{application.MAX_EVENTS} events, {sessions.EVENTS_OF_AN_ADDRESS}",
+        f"{application.MAX_EVENTS} events, {sessions.MAX_EVENTS_PER_ADDRESS}",
         f"{tickets} places in line, {tickets // 2}",
         f"served {admission.MAX_SERVED * 3 // 4} of {admission.MAX_SERVED}",
         f"{admission.MAX_LONG} long ones",
-        f"and {sessions.FILES_OF_AN_ADDRESS} events of an address",
+        f"and {sessions.MAX_FILES_PER_ADDRESS} events of an address",
         f"an address of {request_filter.MAX_ADDRESS_BYTES} bytes",
         f"{connections.MAX_CONNECTIONS:,} connections, {connections.MAX_CONNECTIONS // 2}",
         f"a head of {connections.MAX_HEAD_BYTES // 1024} kB and {connections.MAX_HEADERS} headers",
         f"{connections.UNREAD_SECONDS:.0f} s after nobody reads",
         f"a head after {connections.HEAD_SECONDS:.0f} s, a body after {connections.BODY_SECONDS:.0f} s",
-        f"{turns.AT_ONCE} turns, {turns.FILES_AT_ONCE} for plotly.js",
-        f"{pool.AT_ONCE} threads; {pool.MAX_WAITING} that wait, {pool.OF_AN_ADDRESS}",
+        f"{concurrency.MAX_REQUESTS} turns, {concurrency.MAX_FILES} for plotly.js",
+        f"{pool.MAX_RUNNING} threads; {pool.MAX_WAITING} that wait, {pool.MAX_PER_ADDRESS}",
     ):
         assert re.search(rf"(?<![\d,]){re.escape(number)}", all_of_it), number
     assert sessions.UNREAD_SECONDS == 60

@@ -1,9 +1,8 @@
-"""The body of a request: bounded in size, alone and with all others, and JSON that every reader of it can read and say
-again.
+"""Request bodies: their size, alone and in sum, and their JSON.
 
-Owns what is refused of a body before its meaning is looked at, and how many bytes of strangers are held. Python's JSON
-takes NaN, Infinity and numbers that overflow to it, and whoever repeats one in an answer, as FastAPI does, fails over
-it; Pydantic fails over deep nesting. Knows no address of the page and no event.
+Owns what is refused of a body before its meaning is read, and how many bytes of requests the server holds. Python's
+JSON parser accepts NaN, Infinity and numbers that overflow to it, and FastAPI fails when it repeats one in a response;
+Pydantic fails for deep nesting. Knows no address of the page and no event.
 """
 
 import json
@@ -17,29 +16,29 @@ from typing import Any
 from starlette.types import Message, Receive
 
 MAX_DEPTH = 16
-"""Lists and objects within one another. The page's own deepest, a branch's picks in an event, is 5."""
+"""The deepest nesting of lists and objects. The page's own deepest, a branch's picks in an event, is 5."""
 
 
 MAX_HELD_BYTES = 64 * 2**20
-"""Of all bodies that are being read or worked on, and of files on their way out; half of them for one address."""
+"""The most bytes of all bodies that are read or processed, and of responses being sent; half of it for one address."""
 SMALL_BYTES = 2**16
-"""So much of a body is read whatever else is held: there are no more small ones than connections."""
+"""This much of a body is always read: there are at most as many small bodies as connections."""
 MAX_STRUCTURE_BYTES = 20_000
-"""Of a body that is not small, so much may stand outside of strings: an event has few values, of which one is long. The
-same bytes as empty lists would be twenty times as large in memory, and a second of the event loop.
+"""In a larger body, at most this much may be outside of strings: an event has few values, of which one is long. As
+empty lists, the same bytes would take twenty times as much memory, and a second of the event loop.
 """
 
 
 class RefusedError(Exception):
-    """A request that goes no further: `status` is HTTP's, the message a sentence for whoever asked."""
+    """A refused request, with the HTTP `status` and a sentence for the sender."""
 
     def __init__(self, status: int, sentence: str) -> None:
         super().__init__(sentence)
         self.status = status
 
 
-class Held:
-    """How many bytes are held, and for whom; None is an address behind which is everybody. Any thread may ask."""
+class ByteBudget:
+    """Counts held bytes by address; None stands for an address that everybody shares. Thread-safe."""
 
     def __init__(self, most: int) -> None:
         self.most = most
@@ -50,8 +49,8 @@ class Held:
     def total(self) -> int:
         return self._by_address.total()
 
-    def take(self, count: int, address: str | None) -> bool:
-        """So many bytes more, to `give` back in the end; or none."""
+    def reserve(self, count: int, address: str | None) -> bool:
+        """Reserve `count` bytes, to be released later. Returns False if they are not available."""
         with self._lock:
             is_much = address is not None and self._by_address[address] + count > self.most // 2
             if is_much or self._by_address.total() + count > self.most:
@@ -59,52 +58,52 @@ class Held:
             self._by_address[address] += count
             return True
 
-    def give(self, count: int, address: str | None) -> None:
+    def release(self, count: int, address: str | None) -> None:
         with self._lock:
             self._by_address[address] -= count
             self._by_address += Counter()  # forget who has none any more
 
 
-HELD = Held(MAX_HELD_BYTES)
+BODY_BYTES = ByteBudget(MAX_HELD_BYTES)
 
 
 @asynccontextmanager
-async def held(address: str | None) -> AsyncIterator["Hold"]:
-    """What is held for a request, until it is done with."""
-    hold = Hold(address)
+async def body_reservation(address: str | None) -> AsyncIterator["BodyReservation"]:
+    """A reservation for a request, released at the end."""
+    reservation = BodyReservation(address)
     try:
-        yield hold
+        yield reservation
     finally:
-        hold.release()
+        reservation.release()
 
 
-class Hold:
-    """What is held for one request of an address."""
+class BodyReservation:
+    """The bytes held for one request of an address."""
 
     def __init__(self, address: str | None) -> None:
         self._address, self._size = address, 0
 
     def add(self, count: int) -> None:
-        """Raises RefusedError where so much more is too much."""
-        if not HELD.take(count, self._address):
+        """Reserve `count` more bytes. Raises RefusedError if they are not available."""
+        if not BODY_BYTES.reserve(count, self._address):
             raise RefusedError(
                 503, "The server holds as many bytes as it may. Nothing of yours is lost: ask again soon."
             )
         self._size += count
 
-    def handed_on(self) -> "Hold":
-        """The same, to be released by somebody else."""
-        other = Hold(self._address)
+    def transfer(self) -> "BodyReservation":
+        """Move the reservation to a new one, which somebody else releases."""
+        other = BodyReservation(self._address)
         other._size, self._size = self._size, 0
         return other
 
     def release(self) -> None:
-        HELD.give(self._size, self._address)
+        BODY_BYTES.release(self._size, self._address)
         self._size = 0
 
 
-async def read(receive: Receive, most: int, hold: Hold, *, too_large: str = "") -> bytes:
-    """The whole body. Raises RefusedError as soon as it has more than `most` bytes, or the server holds too many."""
+async def read_body(receive: Receive, most: int, reservation: BodyReservation, *, too_large: str = "") -> bytes:
+    """Read the whole body. Raises RefusedError once it exceeds `most` bytes, or the server holds too many."""
     parts, size, more = [], 0, True
     while more:
         message = await receive()
@@ -118,26 +117,26 @@ async def read(receive: Receive, most: int, hold: Hold, *, too_large: str = "") 
             raise RefusedError(
                 413, too_large or f"The request is larger than {most:,} bytes; no larger one is read here."
             )
-        hold.add(min(len(part), max(0, size - SMALL_BYTES)))
+        reservation.add(min(len(part), max(0, size - SMALL_BYTES)))
     return b"".join(parts)
 
 
-def again(body: bytes, receive: Receive) -> Receive:
-    """A body that was read, to be read once more; then what else comes."""
-    given = False
+def replay(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that first returns a body that was already read, then what comes after it."""
+    replayed = False
 
     async def read_again() -> Message:
-        nonlocal given
-        if given:
+        nonlocal replayed
+        if replayed:
             return await receive()
-        given = True
+        replayed = True
         return {"type": "http.request", "body": body, "more_body": False}
 
     return read_again
 
 
-def parsed(body: bytes) -> Any:
-    """What a JSON body says. Raises RefusedError for what is no JSON, no number, nested deeper than `MAX_DEPTH`, or of
+def parse_json(body: bytes) -> Any:
+    """Parse a JSON body. Raises RefusedError for invalid JSON, infinite numbers, nesting deeper than `MAX_DEPTH`, or
     more values than any event has.
     """
     if len(body) > SMALL_BYTES and _structure(body) > MAX_STRUCTURE_BYTES:
@@ -155,7 +154,7 @@ def parsed(body: bytes) -> Any:
 
 
 def _structure(body: bytes) -> int:
-    """Bytes outside of strings: what stands between two quotes that nothing escapes is none of them."""
+    """The number of bytes outside of strings."""
     plain = body.replace(b"\\\\", b"").replace(b'\\"', b"")
     if plain.count(b'"') > MAX_STRUCTURE_BYTES:
         return len(plain)

@@ -1,8 +1,8 @@
-"""The first that a request meets: its headers, of which only those are let in that can be believed and read.
+"""The header filter: the first check of a request; it lets only trusted and valid headers pass.
 
-Owns which proxy is believed, what a Host and an Origin look like, and that no answer in which they stand is kept by
-anybody. Gradio believes `X-Forwarded-Host` and `X-Gradio-Server` of everybody, writes them into the page, and fails
-over a port that is none. Knows no body and no page.
+Owns which forwarding headers are trusted, what a valid Host and Origin are, and that no cache keeps a response that
+contains them. Gradio trusts `X-Forwarded-Host` and `X-Gradio-Server` from everybody, writes them into the page, and
+fails for an invalid port. Knows no body and no page.
 """
 
 import re
@@ -12,67 +12,67 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from decoding.page.http.addresses import believed, is_believed
+from decoding.page.http.addresses import is_trusted_proxy, trusted_proxies
 
 Headers = list[tuple[bytes, bytes]]
 
-KEPT_BY_BROWSERS = ("/assets/", "/static/", "/svelte/", "/gradio_api/file=", "/favicon.ico")
-"""What is the same for everybody, whatever the headers are."""
+CACHEABLE_PATHS = ("/assets/", "/static/", "/svelte/", "/gradio_api/file=", "/favicon.ico")
+"""Paths whose responses do not depend on headers."""
 
 _HOST = re.compile(rb"(?:[A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::([0-9]{1,5}))?")
 _SCHEME = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]{0,30}://")
-_OF_A_PROXY = (b"x-forwarded-", b"forwarded", b"x-real-ip", b"x-gradio-")
-_BELIEVED = (b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host")
+_PROXY_PREFIXES = (b"x-forwarded-", b"forwarded", b"x-real-ip", b"x-gradio-")
+_TRUSTED = (b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host")
 _NO_HOST = "The request names no host that there could be."
 
 
 def is_host(value: bytes) -> bool:
-    """Whether a value is a name or an address, with a port or without."""
+    """Whether a value is a host name or address, with or without a port."""
     found = _HOST.fullmatch(value)
     return found is not None and int(found[1] or 0) < 65_536
 
 
 def is_origin(value: bytes) -> bool:
-    """Whether a value is an origin as browsers name theirs."""
+    """Whether a value is an origin as browsers send it."""
     scheme = _SCHEME.match(value)
     return value == b"null" or (scheme is not None and is_host(value[scheme.end() :]))
 
 
-def let_in(headers: Iterable[tuple[bytes, bytes]], *, from_proxy: bool) -> Headers:
-    """The headers without those that a stranger set in a proxy's name, and without what nobody could read."""
-    return [(name, value) for name, value in headers if _is_let_in(name, value, from_proxy)]
+def allowed_headers(headers: Iterable[tuple[bytes, bytes]], *, from_proxy: bool) -> Headers:
+    """The headers without forwarding headers from untrusted peers, and without invalid ones."""
+    return [(name, value) for name, value in headers if _is_allowed(name, value, from_proxy)]
 
 
-def _is_let_in(name: bytes, value: bytes, from_proxy: bool) -> bool:
+def _is_allowed(name: bytes, value: bytes, from_proxy: bool) -> bool:
     if name == b"origin":
         return is_origin(value)
-    if not name.startswith(_OF_A_PROXY):
+    if not name.startswith(_PROXY_PREFIXES):
         return True
-    if not from_proxy or name not in _BELIEVED:
+    if not from_proxy or name not in _TRUSTED:
         return False
     return name != b"x-forwarded-host" or is_host(value.split(b",")[0].strip())
 
 
-class FrontDoor:
-    """ASGI, outside of everything else of the page."""
+class HeaderFilter:
+    """ASGI middleware around everything else of the page."""
 
     def __init__(self, app: ASGIApp) -> None:
-        self._app = ProxyHeadersMiddleware(app, trusted_hosts=believed())  # type: ignore[arg-type]
+        self._app = ProxyHeadersMiddleware(app, trusted_hosts=trusted_proxies())  # type: ignore[arg-type]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)  # type: ignore[arg-type]
             return
-        peer = (scope.get("client") or ("",))[0]  # who is there, not whom they speak for
-        headers = let_in(scope["headers"], from_proxy=is_believed(peer))
+        peer = (scope.get("client") or ("",))[0]  # the peer itself, not whom it forwards
+        headers = allowed_headers(scope["headers"], from_proxy=is_trusted_proxy(peer))
         hosts = [value for name, value in headers if name == b"host"]
-        if not hosts and scope["http_version"] == "1.0":  # which need not name one: a proxy's look whether we live
+        if not hosts and scope["http_version"] == "1.0":  # HTTP 1.0 needs no Host; a proxy's health check may omit it
             headers.append((b"host", _own_host(scope)))
         elif len(hosts) != 1 or not is_host(hosts[0]):
             await PlainTextResponse(_NO_HOST, 400, {"connection": "close"})(scope, receive, send)
             return
-        is_kept = scope["path"].removeprefix(scope.get("root_path", "")).startswith(KEPT_BY_BROWSERS)
-        await self._app(scope | {"headers": headers}, receive, send if is_kept else _not_stored(send))  # type: ignore
+        is_kept = scope["path"].removeprefix(scope.get("root_path", "")).startswith(CACHEABLE_PATHS)
+        await self._app(scope | {"headers": headers}, receive, send if is_kept else _forbid_caching(send))  # type: ignore
 
 
 def _own_host(scope: Scope) -> bytes:
@@ -81,7 +81,7 @@ def _own_host(scope: Scope) -> bytes:
     return (f"{named}:{port}" if port else named).encode("latin-1", "replace")
 
 
-def _not_stored(send: Send) -> Send:
+def _forbid_caching(send: Send) -> Send:
     async def sent(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = message.setdefault("headers", [])

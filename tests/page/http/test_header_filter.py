@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import app as application
 from decoding.page.http.addresses import is_believed, visitors_address
-from decoding.page.http.front_door import is_host, is_origin, let_in
+from decoding.page.http.header_filter import allowed_headers, is_host, is_origin
 from tests.browser import served
 from tests.fakes import ScriptedEngine
 
@@ -133,7 +133,7 @@ def test_what_is_a_host(value: str, is_one: bool) -> None:
 @given(st.lists(st.tuples(st.sampled_from([b"host", b"origin", b"x-forwarded-host"]), st.binary(max_size=40))))
 def test_what_is_let_in_was_sent_and_can_be_read(headers: list[tuple[bytes, bytes]]) -> None:
     for from_proxy in (True, False):
-        left = let_in(headers, from_proxy=from_proxy)
+        left = allowed_headers(headers, from_proxy=from_proxy)
         assert all(one in headers for one in left)
         assert all(is_origin(value) for name, value in left if name == b"origin")
         assert from_proxy or b"x-forwarded-host" not in dict(left)
