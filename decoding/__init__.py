@@ -1,6 +1,7 @@
 """Greedy decoding of causal language models, step by step, with the model's own probabilities.
 
-Owns the public names. Importing it loads no model and no torch; `load` does.
+Owns the public names. Knows no page. Importing it loads no model and no torch; `load` does. In the examples, `model` is
+the starter.
 """
 
 from typing import TYPE_CHECKING
@@ -11,7 +12,8 @@ from decoding.record.trace import Candidate, ModelInfo, Step, Trace
 
 # After the line above, which makes `decoding.record.trace` the module: from here on it is the function.
 from decoding.run import greedy_search, trace  # isort: skip
-from decoding.analysis import Agreement, agreement, beam_search, branch, closest_calls, compare_totals, score  # isort: skip
+from decoding.analysis import Agreement, agreement, beam_search, branch, closest_calls, score  # isort: skip
+from decoding.comparison import compare_totals  # isort: skip
 
 if TYPE_CHECKING:
     from decoding.engines.local import LocalEngine
@@ -44,13 +46,19 @@ __all__ = [
 
 
 def load(model: str, *, device: str = "auto", dtype: str = "auto", engine: str = "auto") -> "LocalEngine":
-    """Load a model and make it ready to decode.
+    """Load a model and make it ready to decode. The first call may download and convert it.
 
     `model` is "starter", another name of the catalogue, a GGUF file, or a local folder; `device` is "auto", "cuda",
-    "mps" or "cpu"; `dtype` is "auto" (float32 where it fits comfortably, else bfloat16), "float32", "bfloat16" or
+    "mps" or "cpu"; `dtype` is "auto" (float32 if it fits comfortably, else bfloat16), "float32", "bfloat16" or
     "float16"; `engine` is "auto" (ONNX Runtime on a CPU, torch on a GPU) or "torch". Raises RequestError for a name,
-    device, dtype or engine that does not exist, ModelError for a model that cannot be had, RoomError for one that does
-    not fit.
+    device, dtype or engine that does not exist, ModelError for a model that cannot be fetched or loaded, RoomError for
+    one that does not fit.
+
+    The engine serves one run at a time: it is not thread-safe.
+
+    >>> model = load("starter", device="cpu")
+    >>> model.info.dtype, model.vocabulary_size
+    ('float32', 49152)
     """
     from decoding.engines.loading import load as load_engine  # here: the libraries of models take a while to import
 
@@ -58,12 +66,18 @@ def load(model: str, *, device: str = "auto", dtype: str = "auto", engine: str =
 
 
 def connect(url: str, *, model: str = "", dtype: str = "auto") -> "ServerEngine":
-    """A model that a vLLM server computes, ready to decode; its tokenizer is read here.
+    """A model on a vLLM server, ready to decode; its tokenizer is read on this machine.
 
-    `url` is the server's address, as "http://127.0.0.1:8000"; its key, where it wants one, is the environment variable
-    GREEDYSCOPE_ENGINE_KEY. `model` is a name of the catalogue or a local folder, and may be left out where the server
-    calls it so; `dtype` is what the server was started with, which it does not say. Raises RequestError for an address,
-    name or dtype that is none, ModelError for a server that does not answer or has another model.
+    `url` is the server's, as "http://127.0.0.1:8000"; its key, if it needs one, is in the environment variable
+    GREEDYSCOPE_ENGINE_KEY. `model` is a name of the catalogue or a local folder, and may be omitted if the server uses
+    that name; `dtype` is what the server was started with, because it does not report it. Raises RequestError for an
+    invalid URL, name or dtype, ModelError for a server that does not answer or has another model.
+
+    The engine is thread-safe. Its steps have no entropy (NaN), because a server reports only the top candidates.
+
+    >>> server = connect("http://127.0.0.1:8000")
+    >>> trace(server, "Transformers are the", max_new_tokens=8, top_k=5).generated_text
+    ' most efficient way to create a new object'
     """
     from decoding.engines.vllm.engine import connect  # here: transformers takes seconds to import
 

@@ -1,14 +1,14 @@
 """Analysis of runs: branches, scores of given texts, beam search, and what greedy decoding cost.
 
-Owns the comparisons and their sentences. Every run that it makes is a Trace like any other. Knows no torch: modules
+Owns how each is made and checked. Every run that it makes is a Trace like any other. Knows no torch: modules
 that need it are imported when they are used. The functions that take a model are as thread-safe as its `steps` and
 `score`.
 """
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from decoding.comparison import BEAMS, GIVEN
 from decoding.engines import Engine
 from decoding.errors import RequestError
 from decoding.record.step import Candidate, Step, make_candidate, make_step
@@ -26,10 +26,6 @@ from decoding.request import (
     start_ids,
 )
 from decoding.run import Run
-
-BEAMS = "beam search"
-GIVEN = "a given text"
-"""How a Trace's `model.engine` begins if the text was not decoded greedily."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +50,15 @@ class Agreement:
 
 
 def branch(model: Engine, trace: Trace, step: int, token_id: int, *, max_new_tokens: int) -> Trace:
-    """The run that picks `token_id` at `step` and otherwise what `trace` picked before it, then decodes greedily to
-    `max_new_tokens` in all.
+    """The run that picks `token_id` at `step` (counted from 0), keeps the earlier picks of `trace`, and then decodes
+    greedily to `max_new_tokens` steps in all.
 
-    Raises RequestError for a step or an id that does not exist, and for a trace that this model does not write.
+    Raises RequestError for a step or id that does not exist, and for a trace that this model does not reproduce.
+
+    >>> run = decoding.trace(model, "Transformers are the", max_new_tokens=8, top_k=5)
+    >>> second = run.steps[0].candidates[1]
+    >>> decoding.branch(model, run, 0, second.token_id, max_new_tokens=8).generated_text
+    ' ones that can be used to create new'
     """
     if isinstance(step, bool) or not isinstance(step, int) or step not in range(len(trace.steps)):
         raise RequestError(
@@ -78,11 +79,16 @@ def branch(model: Engine, trace: Trace, step: int, token_id: int, *, max_new_tok
 
 
 def score(model: Engine, prompt: str, continuation: str, *, top_k: int) -> Trace:
-    """Read a text that is already there: each token's probability and rank, and the candidates that greedy decoding
-    would have offered, from one forward pass. A step is forced where argmax picks something else. Where the tokenizer
-    cannot read the text right after the prompt as it stands, the Trace's `remarks` say what was read.
+    """Score a given text: each token's probability and rank, and the candidates of greedy decoding at its place,
+    without decoding.
 
-    Raises RequestError for an empty or over-long text.
+    A step is `forced` if argmax picks another token. `top_k` is 1 to 50. If the tokenizer cannot encode the text
+    exactly as a continuation of the prompt, the Trace's `remarks` say what was read. Raises RequestError for an empty
+    text, or one of more than 1,000 tokens or than the context has room for.
+
+    >>> scored = decoding.score(model, "Transformers are the", " robots in disguise", top_k=3)
+    >>> [(step.picked.text, step.picked.rank) for step in scored.steps]
+    [(' robots', 386), (' in', 5), (' disguise', 640)]
     """
     prompt, continuation, top_k = check_prompt(prompt), check_continuation(continuation), check_choices(top_k)
     check_top_k(model, top_k)
@@ -93,10 +99,14 @@ def score(model: Engine, prompt: str, continuation: str, *, top_k: int) -> Trace
 
 
 def beam_search(model: Engine, prompt: str, *, max_new_tokens: int, num_beams: int, top_k: int) -> Trace:
-    """The text of `max_new_tokens` tokens that transformers' own beam search finds, read like any given text.
+    """The text of `max_new_tokens` tokens that transformers' own beam search finds, scored like a given text.
 
-    `num_beams` is 2 to 8. No beam may end the text before its last token, so that totals can be compared. Raises
-    RequestError for what cannot be run or does not fit into the memory.
+    `num_beams` is 2 to 8. No beam may end before its last token, so that totals can be compared. Needs torch and the
+    memory of transformers' network. Raises RequestError for a request that is invalid or does not fit into memory,
+    ModelError if the search fails.
+
+    >>> decoding.beam_search(model, "Transformers are the", max_new_tokens=8, num_beams=4, top_k=5).generated_text
+    ' most efficient way to create and manage data'
     """
     from decoding import beam  # here: torch and transformers take seconds to import
 
@@ -108,10 +118,16 @@ def beam_search(model: Engine, prompt: str, *, max_new_tokens: int, num_beams: i
 
 
 def agreement(model: Engine, trace: Trace) -> Agreement:
-    """Hold a run against `model.generate(do_sample=False)` with the model's own penalties switched off.
+    """Compare a run with `model.generate(do_sample=False)`, with the model's own generation settings switched off.
 
-    A run with forced picks is compared after the last of them, given everything before. Raises RequestError for a trace
-    that this model does not write.
+    A run with forced picks is compared after the last of them, given everything before. Needs torch and the memory of
+    transformers' network. Raises RequestError for a trace that this model does not reproduce, ModelError if
+    transformers fails.
+
+    >>> run = decoding.trace(model, "Transformers are the", max_new_tokens=8, top_k=5)
+    >>> result = decoding.agreement(model, run)
+    >>> result.identical, result.compared
+    (True, 8)
     """
     from decoding import beam  # here: torch and transformers take seconds to import
 
@@ -141,31 +157,13 @@ def agreement(model: Engine, trace: Trace) -> Agreement:
 
 
 def closest_calls(trace: Trace) -> list[int]:
-    """The steps that argmax decided, those with the smallest margin between first and second first."""
-    return [step.index for step in sorted(trace.steps, key=lambda s: (s.margin, s.index)) if not step.forced]
+    """The indexes of the steps that argmax decided, smallest margin first.
 
-
-def compare_totals(a: Trace, b: Trace, *, names: tuple[str, str] | None = None) -> str:
-    """One sentence about which of two texts is the more probable, and by how much.
-
-    `names` are what the texts are called, as "Greedy's text".
+    >>> run = decoding.trace(model, "Transformers are the", max_new_tokens=4, top_k=2)
+    >>> decoding.closest_calls(run)
+    [0, 1, 2, 3]
     """
-    name_a, name_b = names or _default_names(a, b)
-    if a.generated_token_ids == b.generated_token_ids:
-        return f"{name_a} and {_lower_first(name_b)} are the same: {_nats(a.logprob)} nats over {_tokens([a])}."
-    (better, name), (worse, _) = sorted(((a, name_a), (b, name_b)), key=lambda pair: -pair[0].logprob)
-    difference = better.logprob - worse.logprob if math.isfinite(worse.logprob) else math.inf
-    if worse.logprob == better.logprob or difference < 1e-4:
-        return (
-            f"{name_a} and {_lower_first(name_b)} are equally probable: {_nats(a.logprob)} nats over {_tokens([a, b])}."
-        )
-    if not math.isfinite(difference):
-        return f"{name} is the only possible one: the other has a token of probability 0."
-    digits = next((n for n in (2, 3) if round(better.logprob, n) != round(worse.logprob, n)), 4)
-    return (
-        f"{name} is {_times_as_probable(difference)}: {_nats(better.logprob, digits)} against "
-        f"{_nats(worse.logprob, digits)} nats over {_tokens([better, worse])}."
-    )
+    return [step.index for step in sorted(trace.steps, key=lambda s: (s.margin, s.index)) if not step.forced]
 
 
 def check_same_model(model: Engine, trace: Trace) -> None:
@@ -217,43 +215,3 @@ def _score_ids(
         remarks=prompt_remarks(model, prompt, start),
         stop_reason="end_of_text" if ids[-1] in model.end_ids else "steps",
     )
-
-
-def _default_names(a: Trace, b: Trace) -> tuple[str, str]:
-    """The names of two texts: by how they were made, else by their order."""
-    kinds = [_kind(trace) for trace in (a, b)]
-    if kinds[0] != kinds[1]:
-        return f"{kinds[0]} text", f"{kinds[1]} text"
-    return "The first text", "The second text"
-
-
-def _kind(trace: Trace) -> str:
-    if trace.model.engine.startswith(BEAMS):
-        return "Beam search's"
-    if trace.model.engine.startswith(GIVEN):
-        return "The given"
-    return "The branch's" if any(step.forced for step in trace.steps) else "Greedy's"
-
-
-def _lower_first(name: str) -> str:
-    """A name for the middle of a sentence."""
-    return name[:1].lower() + name[1:]
-
-
-def _nats(logprob: float, digits: int = 2) -> str:
-    return f"{logprob:.{digits}f}".replace("-", "−")
-
-
-def _times_as_probable(difference: float) -> str:
-    """How much more probable a text is whose log-probability is higher by `difference` nats."""
-    if difference < math.log(1.1):
-        return f"{math.expm1(difference):.2%} more probable"
-    if difference < math.log(1e6):
-        ratio = math.exp(difference)
-        return f"{ratio:,.0f} times as probable" if ratio >= 100 else f"{ratio:.1f} times as probable"
-    return f"about 10^{difference / math.log(10):.0f} times as probable"
-
-
-def _tokens(traces: Iterable[Trace]) -> str:
-    counts = list(dict.fromkeys(len(trace.steps) for trace in traces))
-    return " against ".join(map(str, counts)) + (" token" if counts == [1] else " tokens")

@@ -18,7 +18,7 @@ ROOMS = (
     ("decoding.softmax", "decoding.greedy"),
     ("decoding.engines",),
     ("decoding.remarks", "decoding.request"),
-    ("decoding.run", "decoding.beam", "decoding.analysis", "decoding.verify"),
+    ("decoding.run", "decoding.beam", "decoding.comparison", "decoding.analysis", "decoding.verify"),
     ("decoding.serving",),
     ("decoding.page",),
     ("app", "decoding", "decoding.__main__", "decoding.starter", "decoding.bench"),

@@ -34,6 +34,9 @@ def find_loops(token_ids: Sequence[int]) -> list[Loop]:
 
     Each loop has its smallest period. A loop within another one is left out, also if it is within the other's last,
     incomplete repetition.
+
+    >>> find_loops([7, 1, 2, 1, 2, 1, 2, 9])
+    [Loop(start=1, period=2, repeats=3)]
     """
     ids = list(token_ids)
     spans: dict[tuple[int, int], Loop] = {}
