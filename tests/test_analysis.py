@@ -359,7 +359,9 @@ def test_the_longest_text(scripted: ScriptedEngine) -> None:
 
 
 @pytest.mark.parametrize("architecture", tiny_models.ARCHITECTURES)
-def test_reading_what_was_written(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch, architecture: str) -> None:
+def test_scoring_a_run_gives_its_own_numbers(
+    tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch, architecture: str
+) -> None:
     engine = decoding.load(str(tiny_folder(architecture)), device="cpu")
     written = decoding.trace(engine, PROMPT, max_new_tokens=12, top_k=3)
     passes = []
@@ -571,7 +573,7 @@ SENTENCES = [
 
 
 @pytest.mark.parametrize(("a", "b", "sentence"), SENTENCES, ids=range(len(SENTENCES)))
-def test_what_is_said_of_two_totals(a: Trace, b: Trace, sentence: str) -> None:
+def test_the_sentence_about_two_totals(a: Trace, b: Trace, sentence: str) -> None:
     assert decoding.compare_totals(a, b) == sentence
 
 

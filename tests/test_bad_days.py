@@ -50,7 +50,7 @@ def test_paths_are_the_operators() -> None:
 # ---- memory
 
 
-def test_what_says_that_memory_is_short() -> None:
+def test_errors_that_mean_out_of_memory() -> None:
     of_cublas = RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")
     of_cuda = RuntimeError("CUDA error: out of memory")
     errors = (NO_MEMORY, MemoryError(), torch.OutOfMemoryError(), OSError(errno.ENOMEM, "mmap"), of_cublas, of_cuda)
@@ -196,7 +196,9 @@ def url(browser: object, tiny_folder: Folder, tmp_path_factory: pytest.TempPathF
         yield address
 
 
-def test_what_was_on_screen_stays_and_can_be_kept(url: str, visit: Visit, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_last_run_stays_on_screen_and_can_be_exported(
+    url: str, visit: Visit, caplog: pytest.LogCaptureFixture
+) -> None:
     page = visit(url)
     page.fill("#prompt textarea", "a visitor's own words")
     page.fill("#steps input", "5")
@@ -221,7 +223,7 @@ def test_what_was_on_screen_stays_and_can_be_kept(url: str, visit: Visit, caplog
 
 
 @pytest.mark.parametrize("model", [*IN_MID_RUN, *DAMAGED])
-def test_a_program_is_told_too(url: str, model: str) -> None:
+def test_an_api_caller_gets_the_message_too(url: str, model: str) -> None:
     event = httpx.post(f"{url}gradio_api/call/greedy", json={"data": ["a", 5, 2, model]}, timeout=60).json()["event_id"]
     answer = httpx.get(f"{url}gradio_api/call/greedy/{event}", timeout=60).text
     assert "Traceback" not in answer

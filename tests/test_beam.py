@@ -135,7 +135,7 @@ def test_every_architecture(tiny_folder: Folder, architecture: str) -> None:
     assert found == uncached[0, 3:].tolist()
 
 
-def test_what_comes_before_the_search_on_the_real_starter(starter: LocalEngine) -> None:
+def test_beam_search_on_the_starter(starter: LocalEngine) -> None:
     found = decoding.beam_search(starter, "Transformers are the", max_new_tokens=6, num_beams=2, top_k=3)
     greedy = decoding.trace(starter, "Transformers are the", max_new_tokens=6, top_k=3)
     assert len(found.steps) == len(greedy.steps) == 6
@@ -173,7 +173,7 @@ def test_unfit_numbers_of_beams(scripted: ScriptedEngine, num_beams: Any, senten
     assert (refused.value.field, str(refused.value)) == ("beams", sentence)
 
 
-def test_what_a_run_refuses_is_refused(scripted: ScriptedEngine) -> None:
+def test_beam_search_refuses_what_a_run_refuses(scripted: ScriptedEngine) -> None:
     for options in ({"prompt": "\0"}, {"max_new_tokens": 257}, {"top_k": 0}, {"prompt": "a" * 1_024}):
         asked: dict[str, Any] = {"prompt": "a", "max_new_tokens": 4, "num_beams": 2, "top_k": 2} | options
         prompt = asked.pop("prompt")
@@ -183,7 +183,7 @@ def test_what_a_run_refuses_is_refused(scripted: ScriptedEngine) -> None:
         decoding.beam_search(scripted, "a", max_new_tokens=4, num_beams=2, top_k=2)
 
 
-def test_more_than_the_memory_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_beams_that_exceed_the_memory_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = small(tmp_path, 6)
     # 2 layers, 2 heads, 8 numbers of 4 bytes, keys and values: 256 bytes a token; 7 tokens in 2 beams, and logits.
     needed = 2 * 7 * 256 + (4 * 2 + 4) * 6 * 4
@@ -205,7 +205,7 @@ def test_more_than_the_memory_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     beam.check_beam_memory(beam.network_of(engine), tokens=10**9, steps=4, num_beams=8)
 
 
-def test_what_the_library_cannot_do_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_of_transformers_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = small(tmp_path, 6)
 
     def refuse(*_: Any, **__: Any) -> None:

@@ -89,7 +89,7 @@ def test_a_pick_that_argmax_would_have_made_is_a_pick() -> None:
     assert readout.picked == ScoredToken(2, readout.logprobs[0], 0)
 
 
-def test_it_goes_on_from_what_a_cache_holds() -> None:
+def test_the_loop_continues_from_a_cache() -> None:
     model = Model(UP, DOWN)
     loop = greedy_loop(model.forward, [9], forced={3: 0, 1: 1}, max_new_tokens=5, top_k=1, first=3, cache="held")
     assert [readout.picked is not None for readout in loop] == [True, False]
@@ -99,7 +99,7 @@ def test_it_goes_on_from_what_a_cache_holds() -> None:
 @pytest.mark.parametrize(
     ("forced", "steps"), [({}, 1), ({0: 0}, 3), ({0: 0, 1: 2}, 2), ({0: 2}, 1), ({0: 1, 1: 1, 2: 1}, 3)]
 )
-def test_it_ends_after_an_end_id_whoever_picked_it(forced: dict[int, int], steps: int) -> None:
+def test_the_loop_ends_after_an_end_id_forced_or_not(forced: dict[int, int], steps: int) -> None:
     loop = greedy_loop(Model(UP, DOWN, UP).forward, [7], forced=forced, max_new_tokens=3, top_k=1, end_ids={2})
     assert len(list(loop)) == steps
 

@@ -92,12 +92,12 @@ NAMES = {"Greedyscope", "ED 8A", "generate", "argmax", "ln", "ln p"}
 
 
 @pytest.mark.parametrize("path", HTML, ids=lambda path: path.name)
-def test_no_text_stands_in_the_html(path: Path) -> None:
+def test_the_html_contains_no_text(path: Path) -> None:
     found = [re.sub(r"\{\w+\}", "", text).strip() for text in Written(CODE[path]).found]
     assert [text for text in found if re.search(r"[^\W\d_]{2}", text) and text not in NAMES] == []
 
 
-def test_a_text_is_said_in_a_language_and_with_its_values() -> None:
+def test_translate_fills_in_values_in_each_language() -> None:
     assert translate("page.steps", most=256) == "Steps (1–256)"
     assert translate("page.steps", "ko", most=256) == "단계 수 (1–256)"
     assert translate("page.run", "tlh") == translate("page.run")
@@ -121,7 +121,7 @@ def is_prose(text: str) -> bool:
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
-def test_no_text_stands_in_the_scripts(path: Path) -> None:
+def test_the_scripts_contain_no_text(path: Path) -> None:
     code = COMMENT.sub("", CODE[path])
     found = [re.sub(r"\$\{[^}]*\}", "…", literal)[1:-1].strip() for literal in LITERAL.findall(code)]
     assert [text for text in found if is_prose(text)] == []

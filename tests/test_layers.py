@@ -128,7 +128,7 @@ def test_nothing_imports_in_a_circle() -> None:
 
 
 @pytest.mark.parametrize("library", ALLOWED)
-def test_who_imports_what(library: str) -> None:
+def test_only_allowed_files_import_a_library(library: str) -> None:
     users = {name for name in FILES if any(other.split(".")[0] == library for other in IMPORTS[name])}
     strangers = {name for name in users if not name.startswith(ALLOWED[library])}
     assert not strangers

@@ -76,7 +76,7 @@ def test_every_option_is_tried_here():
 
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name in REFUSED for value in REFUSED[name]])
-def test_a_value_that_is_none_is_one_sentence(
+def test_an_invalid_value_is_refused_in_one_sentence(
     name: str, value: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     said = refusal(lambda: application.settings([f"--{name}={value}"]), capsys)
@@ -87,7 +87,7 @@ def test_a_value_that_is_none_is_one_sentence(
 
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name in TAKEN for value in TAKEN[name]])
-def test_a_value_that_is_one_is_taken(name: str, value: str, monkeypatch: pytest.MonkeyPatch):
+def test_a_valid_value_is_accepted(name: str, value: str, monkeypatch: pytest.MonkeyPatch):
     chosen = application.settings([f"--{name}={value}"])
     monkeypatch.setenv(VARIABLES[name], value)
     assert vars(application.settings([])) == vars(chosen)
@@ -111,7 +111,7 @@ def test_no_text_at_all_is_a_traceback(check: options.Check, text: str):
 
 
 @pytest.mark.parametrize("arguments", [["--unknown", "1"], ["--por", "1"], ["--port"], ["stray"]])
-def test_what_is_no_option_is_one_sentence(arguments: list[str], capsys: pytest.CaptureFixture[str]):
+def test_an_unknown_option_is_refused_in_one_sentence(arguments: list[str], capsys: pytest.CaptureFixture[str]):
     assert "See python app.py --help." in refusal(lambda: application.settings(arguments), capsys)
 
 
@@ -138,7 +138,7 @@ def test_the_other_programs_refuse_alike(
 # ---- where it listens
 
 
-def test_a_port_that_is_taken_is_one_sentence():
+def test_a_port_in_use_is_refused_in_one_sentence():
     with socket.create_server(("127.0.0.1", 0)) as there:
         port = there.getsockname()[1]
         command = [sys.executable, "app.py", "--port", str(port), "--device", "cpu"]
@@ -157,5 +157,5 @@ def test_an_address_that_is_not_this_machines_is_one_sentence(host: str):
 
 
 @pytest.mark.parametrize(("host", "there"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]"), ("::", "[::]")])
-def test_an_ipv6_address_stands_in_brackets(host: str, there: str):
+def test_an_ipv6_address_gets_brackets(host: str, there: str):
     assert options.bracket_ipv6(options.host(host)) == there

@@ -129,7 +129,7 @@ def normalising(normalizer: Any) -> PreTrainedTokenizerFast:
 DECOMPOSED = unicodedata.normalize("NFD", "한국어")
 
 
-def test_a_prompt_that_is_rewritten_is_said_to_be() -> None:
+def test_a_rewritten_prompt_has_a_remark() -> None:
     engine = engine_of(normalising(normalizers.NFC()))
     run = trace(engine, DECOMPOSED, max_new_tokens=2, top_k=2)
     assert run.remarks == (
@@ -150,7 +150,7 @@ def test_a_prompt_that_is_rewritten_is_said_to_be() -> None:
         (normalizers.Replace("  ", " "), "a  b", "a b"),
     ],
 )
-def test_a_pasted_text_that_is_rewritten_is_said_to_be(normalizer: Any, text: str, read: str) -> None:
+def test_a_rewritten_pasted_text_has_a_remark(normalizer: Any, text: str, read: str) -> None:
     engine = engine_of(normalising(normalizer))
     run = analysis.score(engine, "x", text, top_k=2)
     assert run.generated_text == read
@@ -177,7 +177,7 @@ def test_a_long_text_is_shown_where_it_differs() -> None:
         (tiny_models.word_ends, "the", " cat"),
     ],
 )
-def test_what_is_scored_is_the_prompt_and_the_pasted_text(
+def test_scores_belong_to_the_prompt_and_the_pasted_text(
     speaks: Callable[[], PreTrainedTokenizerFast], prompt: str, text: str
 ) -> None:
     run = analysis.score(engine_of(speaks()), prompt, text, top_k=2)
@@ -185,7 +185,7 @@ def test_what_is_scored_is_the_prompt_and_the_pasted_text(
     assert not any("pasted text" in said for said in run.remarks)
 
 
-def test_a_text_that_cannot_go_on_there_is_said_to_be_another() -> None:
+def test_a_text_that_cannot_continue_the_prompt_has_a_remark() -> None:
     run = analysis.score(engine_of(tiny_models.wordpiece()), "the cat", "sat", top_k=2)
     assert run.generated_text == " sat"
     assert any('changes the pasted text before the model reads it: of 3 characters it makes 4, " sat"' in said
@@ -240,7 +240,7 @@ def test_a_run_of_before_is_still_the_models_own() -> None:
 # ---- tokens in front and behind
 
 
-def test_an_end_behind_the_prompt_is_said() -> None:
+def test_an_end_token_behind_the_prompt_has_a_remark() -> None:
     speaks = tiny_models.tokenizer(eos_token="<|end|>")
     speaks.backend_tokenizer.post_processor = processors.TemplateProcessing(
         single="$A <|end|>", special_tokens=[("<|end|>", 256)]
@@ -252,7 +252,7 @@ def test_an_end_behind_the_prompt_is_said() -> None:
     assert trace(plain, "Hello<|end|>", max_new_tokens=2, top_k=2).remarks == ()  # typed
 
 
-def test_two_beginnings_are_said() -> None:
+def test_two_beginning_tokens_have_a_remark() -> None:
     engine = engine_of(tiny_models.sentencepiece(), beginning_id=1)
     run = trace(engine, "<s>the", max_new_tokens=2, top_k=1)
     assert [token.text for token in run.prompt_tokens[:2]] == ["<s>", "<s>"]

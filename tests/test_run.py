@@ -229,7 +229,7 @@ def test_an_error_in_mid_run_keeps_the_steps() -> None:
         next(steps)
 
 
-def test_a_bug_is_not_taken_for_an_error_to_show() -> None:
+def test_a_bug_is_not_shown_as_an_error_message() -> None:
     run = Run(ScriptedEngine([NOTEBOOK[0], {"no such word at all": 0.5, "": 0.1}]), check_request("a", 5, 2))
     with pytest.raises(IndexError):
         list(run.lines())
@@ -249,6 +249,6 @@ def test_closing_stops_the_engine(scripted: ScriptedEngine, by_lines: bool) -> N
     assert Trace.from_jsonl(run.trace.to_jsonl()) == run.trace
 
 
-def test_a_run_that_nobody_iterates_costs_nothing(scripted: ScriptedEngine) -> None:
+def test_a_run_that_is_not_iterated_computes_nothing(scripted: ScriptedEngine) -> None:
     run = Run(scripted, check_request("a", 5, 2))
     assert (scripted.begun, run.trace.steps, run.trace.stop_reason) == (0, (), "stopped")

@@ -8,7 +8,7 @@ from hypothesis import settings
 from tests.conftest import SERVERS_AND_PROCESSES, has_a_second_chance, module_of
 
 
-def test_what_drives_a_browser_a_server_or_a_process_has_one() -> None:
+def test_tests_with_a_browser_server_or_process_are_retried() -> None:
     assert has_a_second_chance("test_page", ["visit", "browser"])
     assert has_a_second_chance("page/gradio_compat/test_shutdown", [])
 
@@ -28,7 +28,7 @@ def test_what_drives_a_browser_a_server_or_a_process_has_one() -> None:
         "engines/vllm/test_engine",
     ],
 )
-def test_a_truth_has_to_hold_at_once(truth: str) -> None:
+def test_tests_of_numbers_are_not_retried(truth: str) -> None:
     assert (Path(__file__).parent / f"{truth}.py").is_file()
     assert not has_a_second_chance(truth, ["starter", "tiny_folder"])
 

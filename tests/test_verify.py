@@ -69,7 +69,7 @@ def test_a_run_is_well_formed(check: Check, engine: ScriptedEngine) -> None:
         ("no\nrun\n", "Line 1 of the run cannot be read: the line: it is no JSON."),
     ],
 )
-def test_what_is_no_run(check: Check, content: str | bytes, sentence: str) -> None:
+def test_a_file_that_is_no_run_is_refused(check: Check, content: str | bytes, sentence: str) -> None:
     assert check(content) == (1, "", f"FILE is no well-formed run. {sentence}\n")
 
 
@@ -184,7 +184,7 @@ def test_logits_that_were_altered(check: Check, engine: ScriptedEngine) -> None:
     assert check(without, "--recompute")[0] == 0
 
 
-def test_what_cannot_be_computed_again(check: Check, engine: ScriptedEngine) -> None:
+def test_runs_that_cannot_be_recomputed_are_refused(check: Check, engine: ScriptedEngine) -> None:
     printed = (RECORDED / "gpt2_xl_notebook_table.jsonl").read_text("utf-8")
     sentence = "The run cannot be computed again: its source printed no token ids.\n"
     assert check(printed, "--recompute")[::2] == (2, sentence)

@@ -40,7 +40,7 @@ def test_it_is_loaded_once(loaded: list[Network]) -> None:
     assert len(loaded) == 1
 
 
-def test_it_is_given_back_and_loaded_again(loaded: list[Network]) -> None:
+def test_the_reference_is_released_and_loaded_again(loaded: list[Network]) -> None:
     reference = Reference(ENTRY, Path("model.gguf"), keep_seconds=0.05)
     reference()
     end = time.monotonic() + 30

@@ -140,7 +140,9 @@ def test_forcing_what_argmax_picks(tiny_folder: Folder, monkeypatch: pytest.Monk
     assert [r for n, r in enumerate(same) if n != 4] == [r for n, r in enumerate(parent) if n != 4]
 
 
-def test_a_longer_run_goes_on_and_a_shorter_one_stops(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_longer_run_continues_a_kept_one_and_a_shorter_one_stops(
+    tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     engine = load(tiny_folder("llama"))
     parent = decode(engine)
     counted = Counted(engine, monkeypatch)
@@ -181,7 +183,7 @@ def test_a_run_that_was_closed_is_remembered(
     check_close(branch, decode(load(tiny_folder("llama")), {several - 1: seen[-1].token_ids[1]}))
 
 
-def test_a_run_that_nobody_iterates_leaves_nothing(tiny_folder: Folder) -> None:
+def test_a_run_that_is_never_iterated_is_not_kept(tiny_folder: Folder) -> None:
     engine = load(tiny_folder("llama"))
     engine.steps(PROMPT, max_new_tokens=STEPS, top_k=3).close()  # type: ignore[attr-defined]
     decode(engine, max_new_tokens=0)
@@ -218,7 +220,7 @@ def test_a_plain_run_never_asks(tiny_folder: Folder, monkeypatch: pytest.MonkeyP
         decode(engine, {1: 5})
 
 
-def test_what_is_kept_is_not_changed_by_a_branch(tiny_folder: Folder) -> None:
+def test_a_branch_does_not_change_the_kept_cache(tiny_folder: Folder) -> None:
     engine = load(tiny_folder("llama"))
     parent = decode(engine)
     (entry,) = engine.prefix_cache._entries.values()
@@ -291,7 +293,7 @@ def readouts_of(*ids: int) -> list[StepScores]:
     return [StepScores((i, i + 1, i + 2), (-0.5, -1.5, -2.5), 1.0) for i in ids]
 
 
-def test_the_longest_beginning_is_taken() -> None:
+def test_the_longest_kept_prefix_is_used() -> None:
     memory = PrefixCache(BY_HAND)
     memory.keep([1, 2], readouts_of(10, 20), cache_of(3, start=7), top_k=3)
     memory.keep([1, 2], readouts_of(10, 20, 30, 40), cache_of(5), top_k=3)
@@ -368,7 +370,7 @@ def test_it_crops_as_the_library_does() -> None:
 
 
 @pytest.mark.parametrize("cache", [None, [1, 2, 3], object(), ((torch.zeros(1),),)], ids=["None", "ids", "any", "old"])
-def test_what_cannot_be_cropped(cache: Any) -> None:
+def test_caches_that_cannot_be_cropped_are_not_kept(cache: Any) -> None:
     assert not can_crop(cache)
     memory = PrefixCache(BY_HAND)
     memory.keep([1], readouts_of(10), cache, top_k=3)

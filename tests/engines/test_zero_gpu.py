@@ -152,7 +152,7 @@ os._exit(0)
 )
 
 
-def test_a_run_that_is_left_gives_the_gpu_back(tiny_folder: Folder, tmp_path: Path) -> None:
+def test_leaving_a_run_releases_the_gpu(tiny_folder: Folder, tmp_path: Path) -> None:
     assert said(LEFT, tmp_path / "log", str(tiny_folder("llama"))) == 0
     assert [call["durationSeconds"] for call in calls(tmp_path / "log", "schedule")] == [
         "15"
@@ -229,7 +229,7 @@ def test_elsewhere_the_same_engine_runs_in_this_process(tiny_folder: Folder) -> 
     assert "spaces" not in sys.modules
 
 
-def test_a_fault_that_nobody_foresaw_is_told_without_its_words(tiny_folder: Folder, monkeypatch: Any) -> None:
+def test_an_unexpected_error_is_shown_without_its_message(tiny_folder: Folder, monkeypatch: Any) -> None:
     lent = zero_gpu.ZeroGpuEngine(decoding.load(str(tiny_folder("llama")), device="cpu"))
     monkeypatch.setattr(zero_gpu, "_LOADED", {})
     with pytest.raises(ModelError, match=r"taken back: KeyError Try again later\.$"):

@@ -164,7 +164,7 @@ def test_it_is_scrubbed_by_keys(offline, plotly: bool) -> None:
     expect(page.locator(".gs-table tbody tr")).to_have_count(8)
 
 
-def test_nothing_asks_a_server_that_is_not_there(offline) -> None:
+def test_the_file_makes_no_requests(offline) -> None:
     page = offline(RECORDED)
     assert page.locator("[role=tab]").all_inner_texts() == [
         "Table",
@@ -202,7 +202,7 @@ def test_hostile_text_never_runs(offline, plotly: bool) -> None:
     expect(page.locator(".gs-prompt")).to_have_text(HOSTILE[0])
 
 
-def test_korean_and_emoji_are_whole(offline) -> None:
+def test_korean_and_emoji_are_complete(offline) -> None:
     page = offline(hostile(" 한국", "👩‍👩‍👧"))
     expect(page.locator(".gs-chip-text").first).to_have_text("·한국")
     assert page.title() == "한국 · Greedyscope"

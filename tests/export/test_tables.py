@@ -63,7 +63,7 @@ def test_formulas_are_defused(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["a=1", " most", "1-2", "'quoted'", '"', ",", "a,b\nc", "한국", "👩‍👩‍👧"])
-def test_what_is_no_formula_is_left_alone(text: str) -> None:
+def test_text_that_is_no_formula_is_unchanged(text: str) -> None:
     assert rows(saying(text))[0]["text"] == text
 
 
@@ -100,7 +100,7 @@ def test_labels_of_split_characters(text: str, data: bytes | None, before: bytes
     assert label(text, data, before) == said
 
 
-def test_what_a_spreadsheet_takes_for_a_formula_but_is_a_number_that_is_none() -> None:
+def test_infinite_numbers_are_empty_cells() -> None:
     trace = saying("x")
     step = trace.steps[0]
     nothing = replace(step.candidates[0], probability=0.0, logprob=-math.inf)
@@ -208,7 +208,7 @@ def test_summary(trace: Trace, words: str) -> None:
     assert summary(trace).startswith(words)
 
 
-def test_the_end_of_text_is_said() -> None:
+def test_the_summary_names_the_end_of_text() -> None:
     trace = decoding.trace(ScriptedEngine([{END: 0.5}]), "a", max_new_tokens=9, top_k=1)
     assert summary(trace).startswith("1 steps (the model ended the text); ")
     assert to_table(trace).endswith("; scripted, float32, cpu\n")

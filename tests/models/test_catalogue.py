@@ -16,7 +16,7 @@ from decoding.models.catalogue import (
 )
 
 
-def test_what_there_is_to_choose_from():
+def test_the_catalogues_models():
     assert [*CATALOGUE] == [
         "starter",
         "distilgpt2",
@@ -105,7 +105,7 @@ def test_one_gguf_file_of_a_repository():
     )  # a repository of that name
 
 
-def test_a_gguf_file_takes_what_its_bytes_say():
+def test_a_gguf_files_memory_follows_from_its_size():
     assert Entry("a/b/c.gguf", "a/b", file="c.gguf").memory_needed("float32") == 0  # nobody knows
     assert Entry("a/b/c.gguf", "a/b", download_bytes=10**9, file="c.gguf").memory_needed("bfloat16") == 1_600_000_000
 

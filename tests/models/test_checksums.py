@@ -82,7 +82,7 @@ def test_the_tokenizer_that_is_fetched_again_is_read_again(folder: Path) -> None
     assert [vocabulary.token(2).text for vocabulary in (before, after)] == ["<|im_end|>", "<|im_over|>"]
 
 
-def test_anybody_can_check_the_sums(folder: Path) -> None:
+def test_sha256sum_can_check_the_sums(folder: Path) -> None:
     if not (program := shutil.which("sha256sum")):
         pytest.skip("there is no sha256sum here")
     assert subprocess.run([program, "--check", "--quiet", SUMS_FILE], cwd=folder, check=False).returncode == 0

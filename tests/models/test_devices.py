@@ -68,7 +68,7 @@ def test_float32_where_it_fits_comfortably_else_bfloat16(machine: Any):
         chosen(GB)
 
 
-def test_a_dtype_that_was_asked_for_is_taken_or_refused(machine: Any):
+def test_a_requested_dtype_is_used_or_refused(machine: Any):
     machine.memory = 5 * GB
     assert chosen(GB, dtype="float32") == ("cpu", "float32", "no GPU was found; float32 was asked for")
     assert chosen(GB, "cpu", "float16") == ("cpu", "float16", "cpu was asked for; float16 was asked for")
@@ -92,7 +92,7 @@ def test_a_gpus_own_memory_counts(machine: Any):
     assert chosen(GB)[:2] == ("mps", "bfloat16")
 
 
-def test_what_cannot_be_known_is_not_refused(machine: Any, monkeypatch: pytest.MonkeyPatch):
+def test_unknown_memory_refuses_no_model(machine: Any, monkeypatch: pytest.MonkeyPatch):
     machine.memory = 0
     assert chosen(0) == ("cpu", "float32", "no GPU was found; float32 is exact")
     machine.memory = 16 * GB

@@ -101,7 +101,7 @@ def test_several_processes_fetch_a_file_once(net: Hub, tmp_path: Path, count: in
     assert net.ranges == [0]
 
 
-def test_who_waits_goes_on_where_one_that_was_killed_stopped(net: Hub, tmp_path: Path) -> None:
+def test_a_waiting_process_resumes_a_killed_ones_download(net: Hub, tmp_path: Path) -> None:
     with Fetching(net, tmp_path) as they:
         first = they.start()
         they.until_held(1)

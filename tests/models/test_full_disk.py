@@ -127,7 +127,7 @@ def net(tiny_folder: Callable[[str], Path], small_disk: Path, monkeypatch: pytes
         (errno.EIO, "Fetching tiny broke off: [Errno 5] Input/output error. What has come is kept; "),
     ],
 )
-def test_what_stops_a_fetch_in_the_middle_is_named(
+def test_an_error_in_the_middle_of_a_download_is_named(
     net: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, sentence: str
 ) -> None:
     cache = str(tmp_path / "cache")
@@ -168,7 +168,7 @@ def url(net: Hub, small_disk: Path) -> Iterator[str]:
         yield address
 
 
-def test_a_visitor_is_told_and_what_was_on_screen_stays(url: str, small_disk: Path, visit: Visit) -> None:
+def test_a_visitor_sees_the_error_and_keeps_the_last_run(url: str, small_disk: Path, visit: Visit) -> None:
     page = visit(url)
 
     def is_told(model: str, sentence: str) -> None:

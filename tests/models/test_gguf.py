@@ -192,7 +192,9 @@ def test_a_context_beyond_what_is_ever_read_is_prepared_no_further(tmp_path: Pat
         ("final_logit_softcapping", 6, struct.pack("<f", 30), "final_logit_softcapping = 30.0"),
     ],
 )
-def test_what_would_be_computed_in_another_way(tmp_path: Path, name: str, kind: int, value: bytes, said: str) -> None:
+def test_metadata_that_needs_another_computation_is_refused(
+    tmp_path: Path, name: str, kind: int, value: bytes, said: str
+) -> None:
     raw = whole([ARCHITECTURE, TOKENS, *FACTS, pair(f"llama.{name}", kind, value)], [tensor("token_embd.weight", 8, 2)])
     assert described(tmp_path, raw).startswith(f"m.gguf says {said}: what that makes of a model is not computed here.")
 

@@ -20,7 +20,7 @@ REFERENCE = Path(__file__).resolve().parents[1] / "reference" / "starter_ids_lla
 Metadata = dict[str, Any]
 
 
-def read_metadata(**values: Any) -> Metadata:
+def metadata_with(**values: Any) -> Metadata:
     """Keys as a GGUF has them."""
     return {f"tokenizer.ggml.{name}": value for name, value in values.items()}
 
@@ -33,8 +33,8 @@ def starters() -> Metadata:
     special = {token["id"] for token in said["added_tokens"]}
     kinds = [Kind.CONTROL if n in special else Kind.NORMAL for n in range(len(words))]
     merges = [" ".join(pair) for pair in said["model"]["merges"]]
-    made = read_metadata(model="gpt2", pre="smollm", tokens=words, token_type=kinds, merges=merges)
-    return made | read_metadata(bos_token_id=1, eos_token_id=2, unknown_token_id=0, add_bos_token=False)
+    made = metadata_with(model="gpt2", pre="smollm", tokens=words, token_type=kinds, merges=merges)
+    return made | metadata_with(bos_token_id=1, eos_token_id=2, unknown_token_id=0, add_bos_token=False)
 
 
 def test_the_starter_reads_what_llama_cpp_reads(starters: Metadata) -> None:
@@ -52,7 +52,7 @@ def test_a_list_is_read_digit_by_digit() -> None:
 
 
 def test_a_conversion_that_drops_the_rule_is_refused(starters: Metadata) -> None:
-    dropped = tokenizer_from_gguf(starters | read_metadata(pre="gpt-2"))  # as transformers converts it
+    dropped = tokenizer_from_gguf(starters | metadata_with(pre="gpt-2"))  # as transformers converts it
     with pytest.raises(ModelError, match=r"reads '.*' as other ids than the file's own rule"):
         check_tokenizer(dropped, starters)
 
@@ -60,8 +60,8 @@ def test_a_conversion_that_drops_the_rule_is_refused(starters: Metadata) -> None
 @pytest.mark.parametrize("drop", ["merges", "special"])
 def test_a_conversion_that_drops_something_else_is_refused(starters: Metadata, drop: str) -> None:
     changed = {
-        "merges": read_metadata(merges=starters["tokenizer.ggml.merges"][:-5_000]),
-        "special": read_metadata(token_type=[Kind.NORMAL] * len(starters["tokenizer.ggml.tokens"])),
+        "merges": metadata_with(merges=starters["tokenizer.ggml.merges"][:-5_000]),
+        "special": metadata_with(token_type=[Kind.NORMAL] * len(starters["tokenizer.ggml.tokens"])),
     }
     with pytest.raises(ModelError, match="own rule"):
         check_tokenizer(tokenizer_from_gguf(starters | changed[drop]), starters)
@@ -69,7 +69,7 @@ def test_a_conversion_that_drops_something_else_is_refused(starters: Metadata, d
 
 @pytest.mark.parametrize("name", ["smollm", "gpt-2", "llama-bpe", "qwen2"])
 def test_two_programs_read_alike(starters: Metadata, name: str) -> None:
-    metadata = starters | read_metadata(pre=name)
+    metadata = starters | metadata_with(pre=name)
     check_tokenizer(tokenizer_from_gguf(metadata), metadata)
 
 
@@ -81,14 +81,14 @@ def test_the_sample_is_broad_and_always_the_same(starters: Metadata) -> None:
     assert all(part in joined for part in ("2024", "한", "🎉", "\n\n", "<|im_start|>", "don't", "\t", "def f"))
 
 
-def test_what_one_program_knows_of_a_rule_the_other_knows_too() -> None:
+def test_every_checked_rule_is_a_known_rule() -> None:
     assert CUTS.keys() <= RULES.keys()
     assert {name for name in CUTS if RULES[name].whole_words} == WHOLE_WORDS
 
 
 def test_every_rule_makes_a_tokenizer(starters: Metadata) -> None:
     for name in RULES:
-        made = FileTokenizer(tokenizer_from_gguf(starters | read_metadata(pre=name)))
+        made = FileTokenizer(tokenizer_from_gguf(starters | metadata_with(pre=name)))
         text = "In 2024, Straße'S  고양이\n\n#2 e\u0301 🎉HelloWorld"
         ids = made(text, add_special_tokens=False)["input_ids"]
         assert made.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False) == text, name
@@ -113,7 +113,7 @@ def test_every_rule_makes_a_tokenizer(starters: Metadata) -> None:
     ],
 )
 def test_words_are_cut_as_each_family_cuts(starters: Metadata, name: str, text: str, pieces: list[str]) -> None:
-    made = tokenizer_from_gguf(starters | read_metadata(pre=name))
+    made = tokenizer_from_gguf(starters | metadata_with(pre=name))
     assert [text[start:end] for _, (start, end) in made.pre_tokenizer.pre_tokenize_str(text)] == pieces
     if name in CUTS:
         assert list(CUTS[name](text)) == pieces
@@ -128,8 +128,8 @@ def sentencepiece(**changes: Any) -> Metadata:
     pieces = ["▁the", "▁t", "he", "▁th", "▁", "t", "h", "e", "▁▁", "x", "한"]
     scores = [0.0] * len(words) + [-float(n) for n in range(len(pieces))]
     words, kinds = [*words, *pieces, "<tool>"], [*kinds, *[Kind.NORMAL] * len(pieces), Kind.USER_DEFINED]
-    made = read_metadata(model="llama", tokens=words, token_type=kinds, scores=[*scores, 0.0], bos_token_id=1)
-    return made | read_metadata(eos_token_id=2, unknown_token_id=0) | read_metadata(**changes)
+    made = metadata_with(model="llama", tokens=words, token_type=kinds, scores=[*scores, 0.0], bos_token_id=1)
+    return made | metadata_with(eos_token_id=2, unknown_token_id=0) | metadata_with(**changes)
 
 
 def pieces_of(metadata: Metadata, text: str) -> list[str]:
@@ -172,8 +172,8 @@ def test_sentencepiece_is_held_against_its_rule(prefix: bool) -> None:
 def test_gemma_4_merges_over_spaces_and_cuts_at_lines() -> None:
     words = ["<bos>", *(f"<0x{byte:02X}>" for byte in range(256)), "a", "b", "▁", "▁a", "b▁", "\n", "\n\n"]
     kinds = [Kind.CONTROL, *[Kind.BYTE] * 256, *[Kind.NORMAL] * 7]
-    metadata = read_metadata(model="gemma4", tokens=words, token_type=kinds, merges=["▁ a", "b ▁", "\n \n"])
-    metadata |= read_metadata(bos_token_id=0, add_bos_token=True)
+    metadata = metadata_with(model="gemma4", tokens=words, token_type=kinds, merges=["▁ a", "b ▁", "\n \n"])
+    metadata |= metadata_with(bos_token_id=0, add_bos_token=True)
     assert pieces_of(metadata, "b a\n\n\nb") == ["<bos>", "b", "▁a", "\n\n", "\n", "b"]
     check_tokenizer(tokenizer_from_gguf(metadata), metadata)
 
@@ -191,7 +191,7 @@ def test_phi_3_swallows_the_space_behind_a_special_token() -> None:
 
 def test_it_is_written_as_a_repository_has_it(starters: Metadata, tmp_path: Path) -> None:
     template = "{{ messages }}"
-    metadata = starters | read_metadata(add_bos_token=True) | {"tokenizer.chat_template": template}
+    metadata = starters | metadata_with(add_bos_token=True) | {"tokenizer.chat_template": template}
     made = save_tokenizer(metadata, tmp_path)
     read = read_tokenizer(tmp_path)
     assert read.bos_token_id == 1
@@ -214,27 +214,27 @@ def test_it_is_written_as_a_repository_has_it(starters: Metadata, tmp_path: Path
         ({"token_type": [1]}, "tokens have 1 types"),
     ],
 )
-def test_what_is_not_known_is_refused(starters: Metadata, changes: Metadata, words: str) -> None:
+def test_unknown_kinds_are_refused(starters: Metadata, changes: Metadata, words: str) -> None:
     with pytest.raises(ModelError, match="Choose another model") as caught:
-        tokenizer_from_gguf(starters | read_metadata(**changes))
+        tokenizer_from_gguf(starters | metadata_with(**changes))
     assert words in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["token_type", "tokens", "merges", "scores"])
 @pytest.mark.parametrize("value", [["x"] * 3, [1.5] * 3, [], "x"], ids=str)
 def test_values_of_other_kinds_are_refused_in_a_sentence(name: str, value: object) -> None:
-    said = read_metadata(model="llama", tokens=["<unk>", "a", "b"], token_type=[2, 1, 1], scores=[0.0, 1.0, 2.0])
+    said = metadata_with(model="llama", tokens=["<unk>", "a", "b"], token_type=[2, 1, 1], scores=[0.0, 1.0, 2.0])
     with suppress(ModelError):
-        tokenizer_from_gguf(said | read_metadata(pre="gpt-2", merges=["a b"]) | {f"tokenizer.ggml.{name}": value})
+        tokenizer_from_gguf(said | metadata_with(pre="gpt-2", merges=["a b"]) | {f"tokenizer.ggml.{name}": value})
     with suppress(ModelError):
         tokenizer_from_gguf(
-            said | read_metadata(model="gpt2", pre="gpt-2", merges=["a b"]) | {f"tokenizer.ggml.{name}": value}
+            said | metadata_with(model="gpt2", pre="gpt-2", merges=["a b"]) | {f"tokenizer.ggml.{name}": value}
         )
 
 
 def test_an_id_that_is_no_number_is_none() -> None:
-    said = read_metadata(model="llama", tokens=["<unk>", "a", "b"], token_type=[2, 1, 1], scores=[0.0, 1.0, 2.0])
-    said |= read_metadata(bos_token_id="x", eos_token_id=[1])
+    said = metadata_with(model="llama", tokens=["<unk>", "a", "b"], token_type=[2, 1, 1], scores=[0.0, 1.0, 2.0])
+    said |= metadata_with(bos_token_id="x", eos_token_id=[1])
     assert special_id(said, "bos") is None
     assert special_id(said, "eos") is None
     assert tokenizer_from_gguf(said).encode("b").tokens[-1] == "b"
@@ -247,6 +247,6 @@ def test_scores_that_are_missing_are_refused() -> None:
 
 
 def test_a_rule_that_cannot_be_checked_is_not_kept(starters: Metadata) -> None:
-    metadata = starters | read_metadata(pre="tekken")
+    metadata = starters | metadata_with(pre="tekken")
     with pytest.raises(ModelError, match='"tekken" of this GGUF\'s tokenizer cannot be checked'):
         check_tokenizer(tokenizer_from_gguf(metadata), metadata)

@@ -136,7 +136,7 @@ def test_weights_in_several_files(net: Hub, tmp_path: Path):
 # ---- broken off
 
 
-def test_a_connection_that_breaks_is_taken_up_again(net: Hub, folder: Path):
+def test_a_broken_connection_is_resumed(net: Hub, folder: Path):
     net.break_after = 2 * MEGABYTE
     here = hub.fetch(TINY, no_report)
     assert len(net.ranges) == 2
@@ -144,7 +144,7 @@ def test_a_connection_that_breaks_is_taken_up_again(net: Hub, folder: Path):
     assert weights(here) == weights(folder)
 
 
-def test_what_was_interrupted_is_not_trusted_and_goes_on_where_it_stopped(net: Hub, folder: Path):
+def test_an_interrupted_download_is_incomplete_and_resumes(net: Hub, folder: Path):
     """The fetching process dies in the middle, as when the server is stopped or the machine loses its power."""
     net.hold, net.hold_after = threading.Event(), 2 * MEGABYTE
 
@@ -170,7 +170,7 @@ def test_what_was_interrupted_is_not_trusted_and_goes_on_where_it_stopped(net: H
     assert not list(hub.blobs_folder("org/tiny").glob("*.incomplete"))
 
 
-def test_who_fetches_ends_with_whoever_asked(net: Hub, tmp_path: Path):
+def test_the_child_process_ends_with_its_parent(net: Hub, tmp_path: Path):
     """Nothing goes on by itself after the server was killed."""
     net.hold = threading.Event()
     code = (
@@ -190,7 +190,7 @@ def test_who_fetches_ends_with_whoever_asked(net: Hub, tmp_path: Path):
     assert psutil.wait_procs([child], timeout=300) == ([child], [])
 
 
-def test_a_quiet_network_is_told_of(net: Hub, monkeypatch: pytest.MonkeyPatch):
+def test_a_quiet_network_is_reported(net: Hub, monkeypatch: pytest.MonkeyPatch):
     net.hold, net.hold_after = threading.Event(), 0
     monkeypatch.setattr(hub, "QUIET_SECONDS", 0.5)
     told: list[str] = []
@@ -241,7 +241,7 @@ def test_no_network(net: Hub, monkeypatch: pytest.MonkeyPatch):
     )
 
 
-def test_told_to_stay_offline_it_asks_nobody(net: Hub, monkeypatch: pytest.MonkeyPatch):
+def test_offline_mode_makes_no_requests(net: Hub, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert not hub.is_reachable()
     assert refusal().startswith("tiny is not on this machine yet")
@@ -258,7 +258,7 @@ def test_a_model_that_is_here_needs_no_network(net: Hub, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     "entry", [Entry("nope", "org/nope"), Entry("nope", "org/tiny", "f" * 40)], ids=["repository", "commit"]
 )
-def test_what_does_not_exist(net: Hub, entry: Entry):
+def test_a_missing_repository_is_refused(net: Hub, entry: Entry):
     assert refusal(entry) == (
         "The Hugging Face Hub does not give out nope (there is no such repository or commit). Choose another model."
     )
@@ -272,7 +272,7 @@ def test_pickled_weights_are_not_fetched(net: Hub, folder: Path, tmp_path: Path)
     assert net.ranges == []
 
 
-def test_what_is_there_but_not_for_everybody(net: Hub):
+def test_a_private_repository_is_refused(net: Hub):
     net.gated = True
     assert refusal() == "The Hugging Face Hub does not give out tiny (it asks for an account). Choose another model."
 
@@ -317,7 +317,7 @@ def test_too_large_for_the_memory(net: Hub, tmp_path: Path, monkeypatch: pytest.
     assert net.ranges
 
 
-def test_what_reads_backwards_is_refused_by_its_configuration(net: Hub, tmp_path: Path):
+def test_an_encoder_is_refused_by_its_configuration(net: Hub, tmp_path: Path):
     config = AutoConfig.for_model("bert", hidden_size=32, num_hidden_layers=1, num_attention_heads=4)
     net.repositories["org/tiny"] = tiny_models.save(tmp_path / "there", AutoModel.from_config(config))
     with pytest.raises(ModelError) as refused:
@@ -343,7 +343,9 @@ def test_too_large_for_the_disk(net: Hub, tmp_path: Path):
     assert net.ranges == []
 
 
-def test_what_has_come_needs_no_room_again(net: Hub, folder: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_partial_download_needs_only_the_remaining_disk_space(
+    net: Hub, folder: Path, monkeypatch: pytest.MonkeyPatch
+):
     blobs = hub.blobs_folder("org/tiny")
     blobs.mkdir(parents=True)
     come = 5 * MEGABYTE

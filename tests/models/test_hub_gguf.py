@@ -111,14 +111,14 @@ def test_two_files_of_one_repository_are_two_models(net: Hub) -> None:
     assert hub.with_known_size(other).download_bytes == 12 != hub.with_known_size(TINY).download_bytes
 
 
-def test_a_connection_that_breaks_is_taken_up_again(net: Hub, folder: Path) -> None:
+def test_a_broken_connection_is_resumed(net: Hub, folder: Path) -> None:
     net.break_after = HALF
     assert hub.fetch(TINY, no_report).read_bytes() == (folder / FILE).read_bytes()
     assert len(net.ranges) == 2
     assert 0 < net.ranges[1] <= HALF
 
 
-def test_what_was_interrupted_goes_on_where_it_stopped(net: Hub, folder: Path) -> None:
+def test_an_interrupted_download_resumes(net: Hub, folder: Path) -> None:
     net.hold, net.hold_after = threading.Event(), HALF
 
     class KilledError(Exception):
@@ -141,7 +141,9 @@ def test_what_was_interrupted_goes_on_where_it_stopped(net: Hub, folder: Path) -
     assert not part.exists()
 
 
-def test_what_is_here_of_it_needs_no_room_again(net: Hub, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_partial_download_needs_only_the_remaining_disk_space(
+    net: Hub, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     blobs = hub.blobs_folder("org/tiny")
     blobs.mkdir(parents=True)
     raw = (folder / FILE).read_bytes()
@@ -278,7 +280,7 @@ def test_onnx_runtime_computes_it_as_it_is_stored(net: Hub, folder: Path, monkey
         assert probability == pytest.approx(other, abs=1e-4)
 
 
-def test_the_words_of_a_model_that_a_server_computes(net: Hub, folder: Path) -> None:
+def test_the_tokenizer_of_a_model_that_a_server_computes(net: Hub, folder: Path) -> None:
     words = load_without_weights(TINY)
     assert (words.model, words.vocabulary_size, words.end_ids) == (NAME, 320, {319})
     assert words.context_length == tiny_models.CONTEXT

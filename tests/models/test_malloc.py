@@ -35,7 +35,7 @@ else:
     assert 1 <= done.stdout.count("<heap") <= 2
 
 
-def test_what_is_free_below_something_that_lives_is_given_back() -> None:
+def test_free_memory_below_a_live_block_is_released() -> None:
     program = """
 import ctypes, platform, psutil
 from decoding.models.malloc import trim_memory

@@ -37,7 +37,7 @@ def groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, di
     return write
 
 
-def test_without_a_limit_what_the_system_has(groups: Callable[[str, dict[str, str]], None]):
+def test_without_a_limit_the_systems_memory_counts(groups: Callable[[str, dict[str, str]], None]):
     assert resources.free_memory() == 16 * GIB
     groups("0::/user.slice", {"user.slice/memory.max": "max\n", "user.slice/memory.current": "5\n"})
     assert resources.free_memory() == 16 * GIB
@@ -110,7 +110,7 @@ def test_parameters_are_counted_in_the_files(tiny_folder: Callable[[str], Path])
     "content",
     [b"", b"\x05", b"\xff" * 64, (2).to_bytes(8, "little") + b"[]", (9).to_bytes(8, "little") + b'{"a": 1}\n'],
 )
-def test_files_that_are_none_say_nothing(tmp_path: Path, content: bytes):
+def test_unreadable_files_count_no_parameters(tmp_path: Path, content: bytes):
     (tmp_path / "model.safetensors").write_bytes(content)
     assert resources.count_parameters(tmp_path) == 0
     assert resources.count_parameters(tmp_path / "not here") == 0
@@ -123,7 +123,7 @@ def test_several_files_add_up(tmp_path: Path):
     assert resources.count_parameters(tmp_path) == 24
 
 
-def test_only_what_is_loaded_is_counted(tmp_path: Path):
+def test_only_loaded_tensors_are_counted(tmp_path: Path):
     """Mistral's folders hold the weights a second time, others an adapter beside them; a shard may hold more than the
     index names.
     """

@@ -150,7 +150,7 @@ def test_an_interruption_kills_the_child_and_leaves_nothing(
     assert [path.name for path in cache.iterdir() if path.name != "starter.lock"] == []
 
 
-def test_what_a_killed_process_left_is_not_trusted_and_swept_away(cache: Path, fake: Fake) -> None:
+def test_leftovers_of_a_killed_process_are_deleted(cache: Path, fake: Fake) -> None:
     process = alone(cache, fetch="wait")
     try:
         wait_for(lambda: begun(cache))

@@ -128,7 +128,7 @@ def test_a_space_that_the_file_keeps_is_kept(tmp_path: Path) -> None:
     assert ours.decode([2, 2], **PLAIN) == " a a"
 
 
-def test_what_stands_beside_the_file_is_added_as_transformers_adds_it(tmp_path: Path) -> None:
+def test_declared_tokens_are_added_as_transformers_adds_them(tmp_path: Path) -> None:
     file = small_bpe()
     size = file.get_vocab_size()
     said = {str(size): {"content": "<tool>", "special": False}, str(size + 1): {"content": "<x>", "special": True}}

@@ -166,7 +166,7 @@ SHAPES = {
 
 
 @pytest.mark.parametrize("text", SHAPES.values(), ids=SHAPES)
-def test_what_is_no_run_costs_its_size_at_most(text: str) -> None:
+def test_invalid_text_costs_memory_linear_in_its_size(text: str) -> None:
     assert refused(text) != ""
     assert calls(lambda: refused(text)) < 1_000
     assert peak(lambda: refused(text)) < 8 * MEGABYTE

@@ -59,7 +59,7 @@ ALTERED: dict[str, tuple[int, dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize(("line", "values", "sentence"), ALTERED.values(), ids=ALTERED)
-def test_what_is_altered_is_refused(run: Trace, line: int, values: dict[str, Any], sentence: str) -> None:
+def test_altered_runs_are_refused(run: Trace, line: int, values: dict[str, Any], sentence: str) -> None:
     with pytest.raises(FormatError) as refused:
         Trace.from_jsonl(changed(run, line, **values))
     assert " of the run cannot be right: " + sentence in str(refused.value).replace("The run", "Line 0 of the run")
@@ -91,7 +91,7 @@ ENGINE = ScriptedEngine()
     scale=st.sampled_from([0.01, 1.0, 3.0]),
     top_k=st.integers(1, 50),
 )
-def test_whatever_logits_a_model_has_its_run_is_a_run(rows: list[list[float]], scale: float, top_k: int) -> None:
+def test_runs_of_any_logits_are_consistent(rows: list[list[float]], scale: float, top_k: int) -> None:
     ENGINE.script = [np.array(row + [-60.0] * (271 - len(row)), np.float32) * np.float32(scale) for row in rows]
     trace = decoding.trace(ENGINE, "a", max_new_tokens=4, top_k=top_k)
     assert Trace.from_jsonl(trace.to_jsonl()) == trace
@@ -119,7 +119,7 @@ def test_a_prompt_is_the_text_of_its_tokens(prompt: str) -> None:
         ("한국", ["한국"]),
     ],
 )
-def test_what_tokenizers_do_to_a_prompt_is_no_alteration(prompt: str, tokens: list[str]) -> None:
+def test_normalized_prompts_are_accepted(prompt: str, tokens: list[str]) -> None:
     assert tokens_spell(prompt, [Token(n, text) for n, text in enumerate(tokens)])
 
 
@@ -133,7 +133,7 @@ def test_what_tokenizers_do_to_a_prompt_is_no_alteration(prompt: str, tokens: li
         ("aba", ["a", "<unk>", "b"]),
     ],
 )
-def test_another_text_is_none_of_its_tokens(prompt: str, tokens: list[str]) -> None:
+def test_another_prompt_is_not_spelled_by_the_tokens(prompt: str, tokens: list[str]) -> None:
     assert not tokens_spell(prompt, [Token(n, text) for n, text in enumerate(tokens)])
 
 

@@ -164,7 +164,7 @@ NO_RUNS: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize(("text", "sentence"), NO_RUNS.values(), ids=NO_RUNS)
-def test_what_is_no_run_is_refused(text: str, sentence: str) -> None:
+def test_text_that_is_no_run_is_refused(text: str, sentence: str) -> None:
     with pytest.raises(FormatError) as refused:
         Trace.from_jsonl(text)
     assert str(refused.value).startswith(sentence)

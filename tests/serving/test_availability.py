@@ -51,7 +51,7 @@ def test_where_a_model_is(machine: Any):
     assert label(Entry("./folder")) == "./folder · on disk"
 
 
-def test_without_network_what_is_not_here_cannot_be_had(machine: Any):
+def test_without_network_missing_models_are_unavailable(machine: Any):
     machine.network = False
     assert label(CATALOGUE["gpt2"]) == "gpt2 — not on disk, and no network"
     assert label(CATALOGUE["gpt2"], "gpt2") == "gpt2 · 124 M · ready"
@@ -60,7 +60,7 @@ def test_without_network_what_is_not_here_cannot_be_had(machine: Any):
     assert label(CATALOGUE["starter"]) == "starter · 135 M · 93 MB to fetch"  # from the package index
 
 
-def test_what_is_too_large_says_both_numbers(machine: Any):
+def test_a_model_that_is_too_large_names_both_numbers(machine: Any):
     machine.memory = 3 * GB
     assert label(CATALOGUE["gpt2-xl"]) == "gpt2-xl — needs 3.9 GB of memory, there is 3.0 GB"
     assert label(CATALOGUE["gpt2-large"]) == "gpt2-large · 774 M · 3.2 GB to fetch"  # in bfloat16
@@ -71,7 +71,7 @@ def test_what_is_too_large_says_both_numbers(machine: Any):
     assert label(CATALOGUE["gpt2-large"]) == "gpt2-large · 774 M · on disk"
 
 
-def test_of_what_is_in_no_catalogue_the_list_says_what_the_hub_said(machine: Any, monkeypatch: pytest.MonkeyPatch):
+def test_models_outside_the_catalogue_show_the_hubs_figures(machine: Any, monkeypatch: pytest.MonkeyPatch):
     entry = Entry("org/x", "org/x")
     monkeypatch.setitem(hub._learned, ("org/x", "", ""), (1_557_611_200, 6 * GB))
     assert label(entry) == "org/x · 1.56 B · 6.0 GB to fetch"
@@ -80,7 +80,7 @@ def test_of_what_is_in_no_catalogue_the_list_says_what_the_hub_said(machine: Any
     assert label(Entry("org/x", "org/x", "v1")) == "org/x · to be fetched"  # another commit
 
 
-def test_the_network_is_asked_seldom_and_not_for_what_is_here(machine: Any, monkeypatch: pytest.MonkeyPatch):
+def test_the_network_is_asked_rarely_and_not_for_local_models(machine: Any, monkeypatch: pytest.MonkeyPatch):
     clock = SimpleNamespace(now=1000.0)
     monkeypatch.setattr(availability.time, "monotonic", lambda: clock.now)
     machine.cached |= {"here"}
@@ -110,7 +110,7 @@ def test_the_hub_is_asked_three_times_a_minute_however_many_pages_are_opened(
     assert machine.asked <= 3
 
 
-def test_while_the_hub_is_asked_the_others_are_told_what_it_said(machine: Any, monkeypatch: pytest.MonkeyPatch):
+def test_while_the_hub_is_asked_others_get_the_previous_answer(machine: Any, monkeypatch: pytest.MonkeyPatch):
     clock = SimpleNamespace(now=1000.0)
     monkeypatch.setattr(availability.time, "monotonic", lambda: clock.now)
     look: Callable[..., Any] = local_offers([HUB], dtype="auto")

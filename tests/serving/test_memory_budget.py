@@ -34,12 +34,12 @@ def test_a_size_as_an_operator_writes_it(written: str, size: object) -> None:
 
 
 @pytest.mark.parametrize("written", ["", "much", "-1GB", "1e9", "1.5.2GB", "9" * 40, "\u0661GB"])
-def test_what_says_no_size_is_refused(written: str) -> None:
+def test_an_invalid_size_is_refused(written: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match=r"has to be a size, as 1\.5GB, or auto"):
         options.amount(written)
 
 
-def test_what_is_taken_is_given_back_once() -> None:
+def test_a_reservation_is_released_once() -> None:
     budget = MemoryBudget(1_000, process=100)
     model = budget.reserve_for_model(500)
     assert model
@@ -58,7 +58,7 @@ def test_what_is_taken_is_given_back_once() -> None:
     assert (budget.reserved, budget.is_idle) == (200, False)
 
 
-def test_what_the_process_takes_is_looked_at_when_nobody_is_served() -> None:
+def test_resident_memory_is_updated_only_while_idle() -> None:
     budget = MemoryBudget(1_000, process=100)
     assert budget.reserve_for_model(300)
     budget.update_resident(550)
@@ -87,7 +87,7 @@ def test_one_address_leaves_a_quarter_to_others() -> None:
     assert budget.reserve(250)
 
 
-def test_who_finds_none_waits_and_then_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_waits_until_memory_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory_budget, "POLL_SECONDS", 600.0)  # what is given back is heard of at once
     budget = MemoryBudget(1_000 * MB)
     first = budget.reserve(700 * MB)
@@ -103,7 +103,7 @@ def test_who_finds_none_waits_and_then_begins(monkeypatch: pytest.MonkeyPatch) -
     assert budget.reserved == 500 * MB
 
 
-def test_who_waits_and_leaves_takes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_leaving_while_waiting_reserves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory_budget, "POLL_SECONDS", 0.01)
     budget, left = MemoryBudget(1_000), threading.Event()
     assert budget.reserve(700)
@@ -120,7 +120,7 @@ def test_who_waits_and_leaves_takes_nothing(monkeypatch: pytest.MonkeyPatch) -> 
     assert budget.reserved == 700
 
 
-def test_what_will_never_fit_is_refused_with_both_numbers() -> None:
+def test_a_request_that_never_fits_is_refused_with_both_numbers() -> None:
     budget = MemoryBudget(1_000 * MB, process=200 * MB)
     with pytest.raises(RequestError, match=r"This needs 601 MB of memory at its longest, and the server gives one"):
         next(budget.reserve_when_free(601 * MB))
@@ -131,7 +131,7 @@ def test_what_will_never_fit_is_refused_with_both_numbers() -> None:
 # ---- models
 
 
-def test_a_load_takes_its_part_before_it_begins_and_others_make_room_for_it() -> None:
+def test_a_load_reserves_memory_first_and_evicts_other_models() -> None:
     budget, loads = MemoryBudget(1_000 * MB), []
 
     def load(name: str, report: object) -> ScriptedEngine:
@@ -149,7 +149,7 @@ def test_a_load_takes_its_part_before_it_begins_and_others_make_room_for_it() ->
     assert [name for name, _ in loads] == ["small", "large"]
 
 
-def test_a_load_that_fails_gives_its_part_back() -> None:
+def test_a_failed_load_releases_its_reservation() -> None:
     def load(name: str, report: object) -> ScriptedEngine:
         raise RoomError("it did not fit")
 

@@ -91,7 +91,7 @@ def test_the_thread_of_a_load_ends_with_it() -> None:
     assert not any(thread.is_alive() for thread in threads)
 
 
-def test_word_of_progress_each_once() -> None:
+def test_each_progress_message_comes_once() -> None:
     loader = Loader()
     registry = ModelRegistry(loader, ["one"])
     words = registry.wait("one")
@@ -109,7 +109,7 @@ def test_word_of_progress_each_once() -> None:
     assert loader.asked == ["one"]
 
 
-def test_whoever_asks_meanwhile_shares_the_load() -> None:
+def test_concurrent_callers_share_a_load() -> None:
     loader = Loader()
     registry = ModelRegistry(loader, ["one"])
     first = registry.request("one")
@@ -131,7 +131,7 @@ def test_one_load_at_a_time() -> None:
     assert loader.most == 1
 
 
-def test_whose_turn_is_later_hears_of_what_comes_first() -> None:
+def test_a_waiting_load_reports_the_current_one() -> None:
     loader = Loader()
     registry = ModelRegistry(loader, ["one", "two"])
     one, two = registry.wait("one"), registry.wait("two")
@@ -151,7 +151,7 @@ def test_whose_turn_is_later_hears_of_what_comes_first() -> None:
 # ---- what nobody waits for any more
 
 
-def test_a_load_that_nobody_waits_for_is_given_up(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_load_without_waiters_is_cancelled(caplog: pytest.LogCaptureFixture) -> None:
     loader = Loader(WorkCancelledError(), None)
     registry = ModelRegistry(loader, ["one"])
     first, second = registry.wait("one"), registry.wait("one")
@@ -173,7 +173,7 @@ def test_a_load_that_nobody_waits_for_is_given_up(caplog: pytest.LogCaptureFixtu
     assert caplog.text == ""  # nothing went wrong
 
 
-def test_what_was_asked_for_without_waiting_goes_on() -> None:
+def test_a_requested_load_goes_on_without_waiters() -> None:
     """As the first model, which is there before anybody comes."""
     loader = Loader()
     registry = ModelRegistry(loader, ["one"])
@@ -187,7 +187,7 @@ def test_what_was_asked_for_without_waiting_goes_on() -> None:
     assert future.result(PATIENCE).info.id == "one"
 
 
-def test_whoever_has_left_waits_no_longer() -> None:
+def test_a_cancelled_visitor_stops_waiting() -> None:
     """A visitor's run is in a thread of its own, which is told that they have gone, also while a network is silent."""
     loader = Loader(WorkCancelledError())
     registry = ModelRegistry(loader, ["one"])
@@ -220,7 +220,7 @@ def test_a_failed_load_is_tried_again() -> None:
     assert loader.asked == ["one", "one"]
 
 
-def test_what_nobody_foresaw_becomes_a_sentence(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unexpected_error_becomes_a_sentence(caplog: pytest.LogCaptureFixture) -> None:
     loader = Loader(RuntimeError("CUDA error: secret address 0xdeadbeef"))
     loader.go_on.release()
     with caplog.at_level(logging.ERROR), pytest.raises(ModelError) as refused:
@@ -278,7 +278,7 @@ class Crowded:
 NAMES = ("one", "two", "three", "four")
 
 
-def test_the_model_used_longest_ago_is_let_go() -> None:
+def test_the_least_recently_used_model_is_evicted() -> None:
     machine = Crowded(3)
     registry = ModelRegistry(machine, NAMES)
     for name in ("one", "two", "three", "one", "four"):
@@ -290,7 +290,7 @@ def test_the_model_used_longest_ago_is_let_go() -> None:
     assert sorted(machine.here()) == ["four", "one", "two"]
 
 
-def test_a_model_at_work_is_never_let_go() -> None:
+def test_a_model_in_use_is_never_evicted() -> None:
     machine = Crowded(3)
     registry = ModelRegistry(machine, NAMES)
     run = decoding.greedy_search(registry.engine("one"), "Transformers are the", max_new_tokens=3, top_k=2)
@@ -352,7 +352,7 @@ def test_a_real_model_leaves_the_memory(tiny_folder: Callable[[str], Path]) -> N
 # ---- the list
 
 
-def test_the_list_is_looked_at_with_what_is_in_memory() -> None:
+def test_the_offers_depend_on_the_models_in_memory() -> None:
     seen: list[tuple[str, ...]] = []
 
     def look(ready: Sequence[str]) -> list[ModelOffer]:
@@ -365,5 +365,5 @@ def test_the_list_is_looked_at_with_what_is_in_memory() -> None:
     assert seen == [("two",)]
 
 
-def test_without_a_look_the_list_is_the_names() -> None:
+def test_without_a_lister_the_offers_are_the_names() -> None:
     assert ModelRegistry(Crowded(1), ["one"]).offers() == [ModelOffer("one", "one")]

@@ -82,7 +82,7 @@ class Held:
             self.closed.set()
 
 
-def test_everything_comes_in_order_and_the_place_is_given_back() -> None:
+def test_updates_come_in_order_and_the_ticket_is_returned() -> None:
     async def test() -> None:
         queue = AdmissionQueue(runs=1)
         async with visit(queue, quick) as updates:
@@ -93,7 +93,7 @@ def test_everything_comes_in_order_and_the_place_is_given_back() -> None:
     run(test)
 
 
-def test_a_runs_first_text_is_never_overtaken() -> None:
+def test_the_first_text_of_a_run_is_always_sent() -> None:
     async def test() -> None:
         held = asyncio.Event()
 
@@ -134,7 +134,7 @@ def test_after_the_first_two_only_the_last_of_a_pause_is_sent(monkeypatch: pytes
     run(test)
 
 
-def test_who_sees_nothing_new_is_told_that_others_share_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_run_is_told_that_others_share_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.01)
 
     async def test() -> None:
@@ -154,7 +154,7 @@ def test_who_sees_nothing_new_is_told_that_others_share_the_model(monkeypatch: p
     run(test)
 
 
-def test_who_knows_what_is_waited_for_is_told_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_sharing_notice_after_an_update_that_explains_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """As while a model loads: nobody shares it yet."""
     monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.01)
     go, then = threading.Event(), threading.Event()
@@ -183,7 +183,7 @@ def test_who_knows_what_is_waited_for_is_told_nothing_else(monkeypatch: pytest.M
     run(test)
 
 
-def test_who_waits_is_told_the_place_and_moves_up() -> None:
+def test_waiting_visitors_see_their_position_and_move_up() -> None:
     async def test() -> None:
         queue, first = AdmissionQueue(runs=1, waiting=2), Held()
         async with visit(queue, first) as served, visit(queue, quick) as next_one, visit(queue, quick) as last:
@@ -202,7 +202,7 @@ def test_who_waits_is_told_the_place_and_moves_up() -> None:
     run(test)
 
 
-def test_a_session_has_a_few_places_and_an_address_half() -> None:
+def test_a_session_has_a_few_tickets_and_an_address_half() -> None:
     queue = AdmissionQueue(runs=2, waiting=10)
     mine = [queue.enter(Visitor("mine", "8.8.8.8")) for _ in range(MAX_PER_SESSION)]
     with pytest.raises(BusyError, match="This page has 4 runs going or waiting, and no page may have more"):
@@ -220,7 +220,7 @@ def test_a_session_has_a_few_places_and_an_address_half() -> None:
         queue.enter(Visitor("new", "9.9.9.9"))
 
 
-def test_a_school_of_forty_behind_one_address_is_let_in() -> None:
+def test_forty_visitors_behind_one_address_are_admitted() -> None:
     queue = AdmissionQueue()
     for pupil in range(40):
         queue.enter(Visitor(f"pupil {pupil}", "8.8.8.8"))
@@ -248,7 +248,7 @@ def test_which_address_counts(host: str, address: str | None) -> None:
     assert visitor_of(gr.Request(session_hash="s")) == Visitor("s")
 
 
-def test_a_beat_is_sent_where_nothing_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_heartbeat_is_sent_without_updates(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.01)
 
     async def test() -> None:
@@ -260,7 +260,7 @@ def test_a_beat_is_sent_where_nothing_comes(monkeypatch: pytest.MonkeyPatch) -> 
     run(test)
 
 
-def test_leaving_ends_the_work_within_a_step_and_frees_the_place() -> None:
+def test_leaving_ends_the_work_within_a_step_and_frees_the_ticket() -> None:
     async def test() -> None:
         queue, work = AdmissionQueue(runs=1), Held()
         async with visit(queue, work) as updates:
@@ -295,7 +295,7 @@ def test_a_cancelled_task_leaves_too() -> None:
     run(test)
 
 
-def test_who_takes_too_long_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_is_stopped_at_the_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.01)
 
     async def test() -> None:
@@ -310,7 +310,7 @@ def test_who_takes_too_long_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     run(test)
 
 
-def test_a_line_that_closes_says_so_to_who_waits_comes_or_takes_too_long() -> None:
+def test_a_closed_queue_refuses_new_waiting_and_running_visitors() -> None:
     async def test() -> None:
         queue, work = AdmissionQueue(runs=1), Held()
         async with visit(queue, work) as served, visit(queue, quick) as waiting:
@@ -331,7 +331,7 @@ def test_a_line_that_closes_says_so_to_who_waits_comes_or_takes_too_long() -> No
     run(test)
 
 
-def test_what_the_work_raises_is_raised_after_what_came_before() -> None:
+def test_an_error_of_the_work_comes_after_its_updates() -> None:
     def work() -> Generator[str, None, None]:
         yield "a"
         raise ValueError("b")
@@ -347,7 +347,7 @@ def test_what_the_work_raises_is_raised_after_what_came_before() -> None:
     run(test)
 
 
-def test_whom_nobody_hears_is_let_go() -> None:
+def test_a_disconnected_visitors_run_ends() -> None:
     async def test() -> None:
         queue, work = AdmissionQueue(runs=1), Held()
         answers = iter([True, False])

@@ -32,7 +32,7 @@ def test_first_come_first_served() -> None:
     assert order == [0, 1, 2, 3, 4]
 
 
-def test_who_asks_again_at_once_is_behind_who_waits() -> None:
+def test_a_thread_that_asks_again_waits_behind_the_others() -> None:
     turns, order = FairLock(), []
     turns.__enter__()
 
@@ -58,7 +58,7 @@ def a_network() -> Any:
     return SimpleNamespace(forward=forward)
 
 
-def test_a_failed_pass_hands_its_turn_on_and_the_signature_stays() -> None:
+def test_a_failed_pass_releases_the_lock_and_forward_keeps_its_signature() -> None:
     network = a_network()
     serialize_forward(network, FairLock())
     with pytest.raises(TypeError):
@@ -67,7 +67,7 @@ def test_a_failed_pass_hands_its_turn_on_and_the_signature_stays() -> None:
     assert list(inspect.signature(network.forward).parameters) == ["input_ids", "use_cache"]
 
 
-def test_work_ends_where_nobody_waits_for_it() -> None:
+def test_a_cancelled_visitors_pass_is_not_begun() -> None:
     network, left, outcome = a_network(), threading.Event(), []
     serialize_forward(network, FairLock())
 
@@ -87,7 +87,7 @@ def test_work_ends_where_nobody_waits_for_it() -> None:
     assert network.forward(3) == 3  # the mark is that thread's alone
 
 
-def test_the_thread_that_holds_it_may_take_it_again() -> None:
+def test_the_lock_is_reentrant() -> None:
     """A batch's pass over a transformers network goes through the network's own turn as well."""
     turns, order = FairLock(), []
     with turns, turns:

@@ -99,7 +99,7 @@ def test_a_long_prompt_comes_to_its_end_whatever_arrives() -> None:
         (1, 1, 1, 0, 2, 0),
     ],
 )
-def test_who_shares(rows: int, alone: int, join: int, leave: int, shared: int, apart: int) -> None:
+def test_which_sequences_share_a_pass(rows: int, alone: int, join: int, leave: int, shared: int, apart: int) -> None:
     sequences = [in_batch() for _ in range(rows)] + [decoding_alone() for _ in range(alone)]
     plan = scheduler(*sequences).plan(always)
     assert [len(plan.join), len(plan.leave), len(plan.rows), len(plan.alone)] == [join, leave, shared, apart]
@@ -119,7 +119,7 @@ def test_a_batch_that_shrinks_below_the_fewest_ends() -> None:
     assert (len(plan.leave), len(plan.rows), len(plan.alone)) == (3, 0, 3)
 
 
-def test_whoever_finds_no_memory_decodes_alone() -> None:
+def test_a_sequence_without_memory_decodes_alone() -> None:
     made = scheduler(decoding_alone(5), decoding_alone(6), decoding_alone(700))
     plan = made.plan(lambda lengths: sum(lengths) <= 11)
     assert [sequence.length for sequence in plan.rows] == [5, 6]
@@ -157,9 +157,7 @@ def test_a_shared_pass_that_failed(changes_numbers: bool) -> None:
     st.integers(2, 5),
     st.integers(0, 1000),
 )
-def test_whatever_is_here_nobody_is_forgotten(
-    here: list[tuple[str, int]], max_rows: int, fewest: int, room: int
-) -> None:
+def test_every_sequence_is_in_the_plan_once(here: list[tuple[str, int]], max_rows: int, fewest: int, room: int) -> None:
     limits = Limits(max_rows=max_rows, fewest_rows=min(fewest, max_rows), max_read=100, chunk=10, ids_per_round=40)
     batch = [length for kind, length in here if kind == "batch"]
     kinds = {"waiting": waiting, "alone": decoding_alone, "batch": in_batch}

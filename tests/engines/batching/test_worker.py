@@ -124,7 +124,7 @@ EVENTS = st.lists(st.one_of(READERS, st.integers(-3, -1), st.integers(1, 6)), mi
 
 
 @pytest.mark.parametrize("architecture", [*SHARING, "mamba"])
-def test_whoever_comes_and_goes_every_run_is_the_run_alone(
+def test_runs_equal_single_runs_in_any_order_of_arrivals_and_departures(
     tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch, architecture: str
 ) -> None:
     monkeypatch.setattr(batched_cache, "SPARE_COLUMNS", 5)  # so that the tensors are laid out often
@@ -211,7 +211,7 @@ def test_a_run_alone_is_the_plain_run_bit_for_bit(tiny_folder: Folder) -> None:
     assert list(shared.steps(ids, max_new_tokens=20, top_k=4)) == list(engine.steps(ids, max_new_tokens=20, top_k=4))
 
 
-def test_who_is_left_behind_goes_on_alone(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_last_remaining_run_leaves_the_batch(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = load(tiny_folder("gemma3_text"))
     worker = ManualWorker(engine)
     long, short = join_all(worker, reader(1, 12), reader(50, 3))
@@ -238,7 +238,7 @@ def test_a_run_that_is_left_costs_no_further_pass(tiny_folder: Folder, monkeypat
     assert len(passes.shapes) == 1
 
 
-def test_a_prompt_that_nobody_waits_for_is_not_read(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_prompt_without_readers_is_not_read(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = load(tiny_folder("llama"))
     passes = Passes(engine, monkeypatch)
     worker = ManualWorker(engine)
@@ -290,7 +290,7 @@ def test_equal_requests_are_computed_once(tiny_folder: Folder, monkeypatch: pyte
         each.check(load(tiny_folder("llama")))
 
 
-def test_more_candidates_are_another_text(tiny_folder: Folder) -> None:
+def test_a_request_for_more_candidates_is_another_sequence(tiny_folder: Folder) -> None:
     engine = load(tiny_folder("llama"))
     worker = ManualWorker(engine)
     few, many = join_all(worker, reader(1, top_k=2), reader(1, top_k=5))
@@ -301,7 +301,9 @@ def test_more_candidates_are_another_text(tiny_folder: Folder) -> None:
         each.check(load(tiny_folder("llama")))
 
 
-def test_when_the_most_patient_leaves_the_others_end(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_ends_with_its_readers_when_the_longest_one_leaves(
+    tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     engine = load(tiny_folder("llama"))
     passes = Passes(engine, monkeypatch)
     worker = ManualWorker(engine)
@@ -347,7 +349,7 @@ def test_in_sixteen_bits_no_pass_is_shared(tiny_folder: Folder, monkeypatch: pyt
         assert each.got == list(alone.steps(each.token_ids, max_new_tokens=6, top_k=3))  # bit for bit
 
 
-def test_what_cannot_share_takes_turns(tiny_folder: Folder) -> None:
+def test_a_network_that_cannot_share_decodes_runs_one_by_one(tiny_folder: Folder) -> None:
     worker = ManualWorker(load(tiny_folder("mamba")))
     readers = join_all(worker, reader(1, 5), reader(50, 5), reader(90, 5))
     worker.run_round()
@@ -417,7 +419,7 @@ def test_where_memory_is_short_no_rows_are_laid_out(
         each.check(load(tiny_folder("llama")))
 
 
-def test_numbers_that_are_none_end_their_own_run_only(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_logits_that_are_nan_end_only_their_own_run(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = load(tiny_folder("llama"))
     worker = ManualWorker(engine)
     sick, well = join_all(worker, reader(1, 8), reader(50, 8))
@@ -444,7 +446,7 @@ def test_numbers_that_are_none_end_their_own_run_only(tiny_folder: Folder, monke
 # ---- with threads, as the page uses it
 
 
-def test_many_at_once_and_then_no_thread(tiny_folder: Folder) -> None:
+def test_many_runs_at_once_and_the_thread_ends_after_the_last(tiny_folder: Folder) -> None:
     shared, alone = BatchedEngine(load(tiny_folder("qwen3"))), load(tiny_folder("qwen3"))
     readers = [reader(7 * n, 12, length=2 + n) for n in range(12)]
 
@@ -465,7 +467,7 @@ def test_many_at_once_and_then_no_thread(tiny_folder: Folder) -> None:
     assert shared.worker._thread is None
 
 
-def test_what_the_rows_took_is_given_back_when_nobody_is_left(
+def test_memory_of_the_batch_is_released_when_the_last_run_ends(
     tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     worker = ManualWorker(load(tiny_folder("llama")))
@@ -484,7 +486,7 @@ def test_what_the_rows_took_is_given_back_when_nobody_is_left(
     assert ([len(text.steps) for text in texts], alive) == ([4, 4], [None])
 
 
-def test_closing_the_iterator_leaves(tiny_folder: Folder) -> None:
+def test_closing_the_iterator_removes_the_reader(tiny_folder: Folder) -> None:
     shared = BatchedEngine(load(tiny_folder("llama")))
     steps: Any = shared.steps([1, 2, 3], max_new_tokens=90, top_k=2)
     next(steps)
@@ -495,7 +497,7 @@ def test_closing_the_iterator_leaves(tiny_folder: Folder) -> None:
     assert shared.worker._scheduler.sequences == []
 
 
-def test_beam_search_and_given_texts_beside_the_batch(tiny_folder: Folder) -> None:
+def test_beam_search_and_scored_texts_run_beside_the_batch(tiny_folder: Folder) -> None:
     shared, alone = BatchedEngine(load(tiny_folder("llama"))), load(tiny_folder("llama"))
     ids = list(range(1, 6))
     run = shared.steps(ids, max_new_tokens=60, top_k=2)

@@ -45,7 +45,7 @@ def wait_for(condition: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
-def test_it_is_made_for_a_crowd_and_serves_fewer(made: Made) -> None:
+def test_the_session_is_made_for_many_rows_and_also_serves_fewer(made: Made) -> None:
     second = made.session_over()
     assert [second.session(rows) for rows in (1, SHARED_ROWS, CROWD_ROWS - 1)] == [None, None, None]
     assert not made.folders
@@ -58,7 +58,7 @@ def test_it_is_made_for_a_crowd_and_serves_fewer(made: Made) -> None:
     assert not made.folders[0].exists()
 
 
-def test_a_session_that_says_anything_else_is_not_used(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_session_with_other_numbers_is_not_used(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     def differs(session: Any, packed: Any) -> None:
         raise NoGraphError("its graph differs by 1.0e-01 from the network, on 7 ids")
 
@@ -70,7 +70,7 @@ def test_a_session_that_says_anything_else_is_not_used(made: Made, monkeypatch: 
     assert not made.folders[0].exists()
 
 
-def test_it_is_given_back_after_a_while_and_made_again(made: Made) -> None:
+def test_the_session_is_released_when_idle_and_made_again(made: Made) -> None:
     second = made.session_over(keep=0.05)
     second.session(CROWD_ROWS)
     wait_for(lambda: second.session(SHARED_ROWS))
@@ -79,14 +79,14 @@ def test_it_is_given_back_after_a_while_and_made_again(made: Made) -> None:
     wait_for(lambda: len(made.folders) == 2)
 
 
-def test_without_memory_there_is_none(made: Made) -> None:
+def test_no_session_is_made_without_memory(made: Made) -> None:
     second = made.session_over(size=9_000)
     assert second.session(CROWD_ROWS) is None
     assert second._keeper is None
     assert not made.folders
 
 
-def test_a_failure_is_logged_once_and_the_crowd_goes_on(
+def test_a_failure_is_logged_once_and_decoding_goes_on(
     made: Made, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(folder: Path) -> Any:

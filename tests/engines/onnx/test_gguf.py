@@ -83,7 +83,7 @@ def test_llama_3_stretches_its_context_by_divisors(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_torch_turns_positions_by_the_same_angles_in_16_bits(
+def test_torch_rotates_by_the_same_angles_in_16_bits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str
 ) -> None:
     path = gguf_files.write(tmp_path / "m.gguf", (model := network("llama")), ["Q8_0"])

@@ -121,7 +121,7 @@ def test_rows_over_unpacked_weights_say_it(unpacked: OnnxNetwork) -> None:
     together(unpacked, unpacked.new_batch(8), REFERENCES)
 
 
-def test_a_row_goes_on_alone(network: OnnxNetwork) -> None:
+def test_a_removed_row_goes_on_alone(network: OnnxNetwork) -> None:
     reference, other = REFERENCES[-1], REFERENCES[0]
     steps, rows = [], {}
     batch = network.new_batch(2)
@@ -166,7 +166,7 @@ def test_buffers_have_room_to_spare_and_are_copied_seldom(network: OnnxNetwork) 
     assert all(padded_width(length) >= length + max(64, length // 4) for length in (1, 63, 64, 1000))
 
 
-def test_a_batch_says_what_it_would_take_and_gives_it_back(network: OnnxNetwork) -> None:
+def test_a_batch_reports_the_bytes_it_needs_and_releases_them(network: OnnxNetwork) -> None:
     batch = network.new_batch(32)
     a_token = network.cache_bytes_per_token
     assert a_token == 2 * 30 * 3 * 64 * 4
@@ -190,7 +190,7 @@ def test_a_prompt_is_read_in_pieces_of_half_a_second(network: OnnxNetwork, start
     assert network.fewest_rows == 4
 
 
-def test_no_memory_is_said_as_python_says_it(network: OnnxNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_running_out_of_memory_raises_memory_error(network: OnnxNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
     class Failing:
         def __getattr__(self, name: str) -> Any:
             return getattr(network.session.runtime, name)

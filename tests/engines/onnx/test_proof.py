@@ -88,7 +88,7 @@ def test_settings_that_greedy_decoding_ignores_keep_no_graph_away(
     assert spec.end_ids == ({7} if "eos_token_id" in said else set())
 
 
-def test_no_memory_for_the_network_is_said(
+def test_a_graph_without_memory_for_its_proof_is_logged(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(proof, "free_memory", lambda: 10**6)

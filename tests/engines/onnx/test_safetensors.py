@@ -44,7 +44,7 @@ REFUSED: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("reason", REFUSED)
-def test_what_is_not_known_is_refused_and_nothing_is_left(tmp_path: Path, reason: str) -> None:
+def test_unknown_configurations_are_refused_and_leave_no_files(tmp_path: Path, reason: str) -> None:
     test_families.network("llama").save_pretrained(tmp_path / "m")
     path = tmp_path / "m" / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | REFUSED[reason]), "utf-8")

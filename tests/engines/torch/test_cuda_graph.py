@@ -154,7 +154,7 @@ def test_more_models_than_streams_are_refused_for_now(machine: type[Machine]) ->
     models[-1].capture(lambda: None)
 
 
-def test_what_is_let_go_of_in_the_middle_of_a_capture_waits_for_its_end(machine: type[Machine]) -> None:
+def test_graphs_dropped_during_a_capture_are_reset_after_it(machine: type[Machine]) -> None:
     old = [Graphs(CUDA)]
     old[0].capture(lambda: None)
 

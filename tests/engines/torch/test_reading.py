@@ -47,7 +47,7 @@ def made(architecture: str, **options: Any) -> Any:
     return AutoModelForCausalLM.from_config(AutoConfig.for_model(architecture, vocab_size=320, **options)).eval()
 
 
-def test_weights_that_are_no_numbers_are_not_taken_for_an_encoder() -> None:
+def test_nan_weights_are_not_mistaken_for_an_encoder() -> None:
     network = made("llama", hidden_size=32, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2)
     with torch.no_grad():
         network.model.layers[0].mlp.up_proj.weight[:] = float("nan")
@@ -115,7 +115,7 @@ def test_an_encoder_that_its_configuration_makes_a_decoder() -> None:
     assert sweep.check(network, "bert").startswith("same")
 
 
-def test_what_needs_more_than_ids_is_refused_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_that_needs_more_than_ids_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     network = tiny_models.network("llama")
 
     def refuse(**_: Any) -> None:
@@ -236,7 +236,7 @@ def test_a_text_is_scored_in_pieces(tiny_folder: Folder, monkeypatch: pytest.Mon
         assert piece.logprobs == pytest.approx(whole.logprobs, abs=1e-4)
 
 
-def test_nobody_waits_for_the_rest_of_the_pieces(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cancellation_ends_reading_between_chunks(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = load(tiny_folder("llama"))
     monkeypatch.setattr(local, "SCORED_NUMBERS", 7 * tiny_models.VOCABULARY)
     found: list[object] = []

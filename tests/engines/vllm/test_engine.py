@@ -208,7 +208,7 @@ def test_a_given_text(pair: Pair) -> None:
         assert theirs.model.engine == "a given text, vLLM 0.0.fake"
 
 
-def test_what_nobody_knows_is_not_invented(pair: Pair) -> None:
+def test_entropy_and_logits_are_unknown_and_not_invented(pair: Pair) -> None:
     trace = decoding.trace(pair.server, PROMPT, max_new_tokens=3, top_k=4)
     assert [step.entropy == step.entropy for step in trace.steps] == [False] * 3
     assert {step.log_sums for step in trace.steps} == {()}
@@ -228,7 +228,7 @@ def test_a_run_by_either_is_the_same_to_the_other(pair: Pair) -> None:
         assert recompute(again, trace) < 1e-9
 
 
-def test_candidates_that_float32_gives_a_little_too_much_are_a_whole(pair: Pair) -> None:
+def test_probabilities_just_above_one_are_normalized(pair: Pair) -> None:
     sure = ScriptedEngine([np.array([0.0, 30.0, 1.0, *[0.0] * 268], np.float32)], end_ids=())
     fake = FakeVllm(sure)
     with fake.served() as url:
@@ -263,7 +263,7 @@ def test_a_text_ends_where_the_models_own_files_say(pair: Pair) -> None:
     assert trace.stop_reason == "end_of_text"
 
 
-def test_the_shorter_of_two_contexts_holds(pair: Pair) -> None:
+def test_the_shorter_context_length_applies(pair: Pair) -> None:
     fake = FakeVllm(Varied(end_ids=()), context=60)
     with fake.served() as url:
         engine = engine_of(url, fake)
@@ -293,9 +293,7 @@ def test_the_shorter_of_two_contexts_holds(pair: Pair) -> None:
         (("403", 0), "refuses the key"),
     ],
 )
-def test_what_cannot_be_right_ends_the_run_and_is_not_asked_again(
-    pair: Pair, fault: tuple[str, int], sentence: str
-) -> None:
+def test_a_wrong_answer_ends_the_run_and_is_not_retried(pair: Pair, fault: tuple[str, int], sentence: str) -> None:
     pair.fake.faults.append(fault)
     run = Run(pair.server, check_request(PROMPT, 8, 5))
     with pytest.raises(ModelError) as caught:
@@ -319,7 +317,7 @@ def test_of_two_that_are_equal_the_servers_pick_comes_first(pair: Pair) -> None:
     assert (first.token_ids, second.token_ids) == ((best, most, only), (most, only, best))
 
 
-def test_texts_instead_of_ids_are_never_taken_for_tokens(pair: Pair, hasty: None) -> None:
+def test_token_texts_instead_of_ids_are_refused(pair: Pair, hasty: None) -> None:
     pair.fake.faults.extend([("texts", 3)] * 50)
     with pytest.raises(ModelError, match="its answer cannot be read"):
         decoding.trace(pair.server, PROMPT, max_new_tokens=3, top_k=5)
@@ -328,7 +326,7 @@ def test_texts_instead_of_ids_are_never_taken_for_tokens(pair: Pair, hasty: None
 # ---- nobody answers
 
 
-def test_nobody_is_waited_for_longer_than_five_seconds() -> None:
+def test_retries_end_within_five_seconds() -> None:
     assert client.QUIET_SECONDS + client.HEALTH_SECONDS < client.RETRY_SECONDS < 5
 
 
@@ -342,7 +340,7 @@ def test_nobody_is_waited_for_longer_than_five_seconds() -> None:
         (("abort", 2), 503, "it ended before its time"),
     ],
 )
-def test_a_sentence_when_nobody_answers_and_what_came_is_kept(
+def test_a_dead_server_ends_the_run_with_a_sentence_and_keeps_its_steps(
     pair: Pair, hasty: None, monkeypatch: pytest.MonkeyPatch, fault: tuple[str, int], health: int, why: str
 ) -> None:
     engine = engine_of(pair.url, pair.fake)  # one that has not just heard that the server lives
@@ -369,7 +367,7 @@ def test_a_server_that_is_gone(pair: Pair, hasty: None) -> None:
         decoding.connect(url)
 
 
-def test_a_run_goes_on_when_the_server_is_there_again(pair: Pair) -> None:
+def test_a_run_resumes_when_the_server_is_back(pair: Pair) -> None:
     fake = FakeVllm(Varied(end_ids=()))
     with ExitStack() as first:
         url = first.enter_context(fake.served())
@@ -400,7 +398,7 @@ def test_a_run_that_is_closed_closes_its_stream_at_once(pair: Pair) -> None:
     assert pair.fake.closed.wait(300)
 
 
-def test_a_visitor_who_left_is_noticed_between_two_tokens(pair: Pair) -> None:
+def test_cancellation_is_noticed_between_two_tokens(pair: Pair) -> None:
     """The thread waits for a token that never comes, from a server that lives."""
     pair.fake.faults.append(("silent", 2))
     left, ended = threading.Event(), threading.Event()
@@ -515,14 +513,14 @@ def test_a_larger_vocabulary_than_the_servers_is_refused(llama: Path, tmp_path: 
         decoding.connect(url)
 
 
-def test_what_is_no_vllm(pair: Pair, monkeypatch: pytest.MonkeyPatch, hasty: None) -> None:
+def test_a_server_that_is_no_vllm_is_refused(pair: Pair, monkeypatch: pytest.MonkeyPatch, hasty: None) -> None:
     monkeypatch.setattr(client.ServerClient, "get", lambda self, path: {"hello": 1})
     with pytest.raises(ModelError, match=r"serves no models\. It has to be a vLLM"):
         decoding.connect(pair.url)
 
 
 @pytest.mark.parametrize("url", ["", "127.0.0.1:8000", "ftp://a", "http://", "file:///etc/passwd", "\ud800"])
-def test_what_is_no_address(url: str) -> None:
+def test_an_invalid_url_is_refused(url: str) -> None:
     with pytest.raises(RequestError, match=r"write it as http://127\.0\.0\.1:8000"):
         decoding.connect(url)
 
@@ -530,7 +528,7 @@ def test_what_is_no_address(url: str) -> None:
 # ---- the key
 
 
-def test_the_key_is_sent_and_never_told(
+def test_the_key_is_sent_and_never_shown(
     pair: Pair, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -561,7 +559,7 @@ def test_a_key_in_an_address_is_refused_and_not_repeated(monkeypatch: pytest.Mon
     assert "ret" not in str(caught.value).replace("GREEDYSCOPE", "")
 
 
-def test_an_engine_that_is_let_go_ends_its_thread(pair: Pair) -> None:
+def test_an_unused_engine_ends_its_thread(pair: Pair) -> None:
     before = set(threading.enumerate())
     engine = engine_of(pair.url, pair.fake)
     (thread,) = (each for each in set(threading.enumerate()) - before if each.name == "model's server")
@@ -575,7 +573,7 @@ def test_an_engine_that_is_let_go_ends_its_thread(pair: Pair) -> None:
 # ---- what a server cannot do
 
 
-def test_what_a_server_cannot_do_it_says(pair: Pair) -> None:
+def test_limits_of_a_server_are_explained(pair: Pair) -> None:
     trace = decoding.trace(pair.server, PROMPT, max_new_tokens=2, top_k=2)
     sentence = "does not run in this process, so transformers' own search cannot be asked"
     with pytest.raises(RequestError, match=sentence):

@@ -26,7 +26,7 @@ def behind_haproxy(urls: Sequence[str]) -> str:
     return str(written).replace("8090", "8080")  # which `proxied` looks for
 
 
-def test_one_of_two_replicas_goes_and_every_run_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_losing_one_of_two_replicas_changes_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "RETRY_SECONDS", 120.0)  # a busy machine is slow, not dead
     fakes = [FakeVllm(Varied(end_ids=())) for _ in range(2)]
     with ExitStack() as stack:
