@@ -1,7 +1,7 @@
 """Settings and launch: `python app.py [--model ID] [--engine URL] [--device …] [--dtype …] [--host …] [--port …]`.
 
-Each option can be given as an environment variable, GREEDYSCOPE_MODEL and so on, because Spaces are configured that
-way.
+Owns the command line of the server, and how the page is launched and ended. Each option can also be given as an
+environment variable, such as GREEDYSCOPE_MODEL, because Spaces are configured that way.
 """
 
 import argparse
@@ -10,40 +10,39 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from decoding import options
-from decoding.engines import Engine, is_server
+from decoding.engines import is_server
 from decoding.errors import RequestError
 from decoding.models.catalogue import Entry, parse_model_list
-from decoding.models.devices import is_zero_gpu
 from decoding.models.malloc import limit_arenas
 from decoding.models.resources import free_memory, limit_memory, resident_bytes
 from decoding.models.starter import STARTER_ID
 from decoding.serving.memory_budget import MemoryBudget
-from decoding.serving.model_registry import Loader, ModelRegistry, OfferLister, Report
+from decoding.serving.model_registry import Loader, ModelRegistry, OfferLister
+from decoding.serving.model_setup import EngineOptions, make_registry
 from decoding.startup import quick_imports, without_stubs
 
-if TYPE_CHECKING:  # importing gradio takes longer than all that is done before it
+if TYPE_CHECKING:  # importing gradio takes longer than everything before it
     import gradio as gr
 
-# Before gradio is imported: it would look up two hosts at launch.
+# Set before gradio is imported, which would look up two hosts at launch.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-# Before torch is: its threads otherwise wait for each other without pause, and where others want a core as well a step
-# takes several times as long (a class of twelve on two cores: 18 s, and 7 s so).
+# Set before torch is imported: otherwise its threads spin while they wait for each other, and a step takes several
+# times as long if others need the cores (a class of twelve on two cores: 18 s, with this setting 7 s).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 MAX_EVENTS = 256
-"""Events that Gradio handles at once, waiting visitors among them; the line before the model is shorter."""
+"""The most events that Gradio handles at once, including waiting visitors; the admission queue is shorter."""
 MAX_SESSIONS = 256
-"""Visitors of whom Gradio remembers what their page shows, the last run of each among it. Nothing here needs it: a
-request carries all there is to know. Gradio's own 10,000 would be hundreds of MB.
+"""The most visitors whose component values Gradio remembers, the last run of each included. Nothing here needs them: a
+request carries everything. Gradio's default of 10,000 would take hundreds of MB.
 """
-TURN_SECONDS = 0.0005
-"""How long a thread of Python may keep another one waiting. A step asks for Python some hundred times, between one
-product and the next, and with Python's own 0.005 waits each time that the page is at work.
+SWITCH_SECONDS = 0.0005
+"""How long a thread of Python may keep another one waiting. A step enters Python about a hundred times, between one
+product and the next, and with Python's default of 0.005 it would wait each time while the page is busy.
 """
 
 OPTIONS: tuple[tuple[str, str, options.Check, str], ...] = (
@@ -71,22 +70,24 @@ OPTIONS: tuple[tuple[str, str, options.Check, str], ...] = (
         "on: the endpoints are tools of an MCP server; needs the package mcp",
     ),
 )
-"""Name, default, check and meaning of each."""
+"""The name, default, check and help text of each option."""
 
 
 def settings(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """The options, from the command line or else from the environment. Leaves with a sentence for what is none."""
+    """The options, from the command line or else from the environment. Exits with a sentence for an invalid one."""
     parser = options.Parser("python app.py", "Greedyscope: watch a language model decode greedily.")
     for name, default, check, text in OPTIONS:
         variable = f"GREEDYSCOPE_{name.upper().replace('-', '_')}"
         if name == "host" and variable not in os.environ and "GRADIO_SERVER_NAME" in os.environ:
-            variable = "GRADIO_SERVER_NAME"  # which a Space sets
+            variable = "GRADIO_SERVER_NAME"  # a Space sets it
         parser.add(name, default, check, text, environment=variable)
     return parser.parse_args(arguments)
 
 
 def memory_budget(chosen: argparse.Namespace) -> MemoryBudget:
-    """What models and requests may take. Leaves with a sentence where that is less than is taken already."""
+    """The memory budget of models and requests. Exits with a sentence if it is smaller than what the process takes
+    already.
+    """
     process, total = resident_bytes(), chosen.memory
     if total == "auto":
         return MemoryBudget(process + free_memory() * 9 // 10, process=process)
@@ -111,8 +112,8 @@ def _build(registry: ModelRegistry, **limits: float) -> "gr.Blocks":
     return build_page(registry, AdmissionQueue(**limits))  # type: ignore[arg-type]
 
 
-def launch(app: "gr.Blocks", *, metrics: bool = False, mcp: bool = False, **gradios: Any) -> str:
-    """Serve `app` as this project serves it, and return its address. `gradios` are Gradio's own options."""
+def launch(app: "gr.Blocks", *, metrics: bool = False, mcp: bool = False, **gradio_options: Any) -> str:
+    """Serve `app` with this project's settings, and return its URL. `gradio_options` are passed to Gradio."""
     import gradio as gr
 
     from decoding.assets import plotly_js
@@ -152,45 +153,20 @@ def launch(app: "gr.Blocks", *, metrics: bool = False, mcp: bool = False, **grad
         max_threads=MAX_EVENTS,
         state_session_capacity=MAX_SESSIONS,
         **launch_options(),
-        **gradios,
+        **gradio_options,
     )
     return url
 
 
 def free_port(host: str) -> int:
-    """A port that the operating system picks. Gradio would take 0 for the port's number."""
+    """A free port, chosen by the operating system. Gradio would take 0 for the port's number."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.bind((host, 0))
         return int(probe.getsockname()[1])
 
 
-def _loader(chosen: argparse.Namespace, entries: Mapping[str, Entry]) -> Loader:
-    """What loads a model by its name: into this process, or a server's from the server."""
-
-    def load(model: str, report: Report) -> Engine:
-        if is_server(chosen.engine):
-            from decoding.engines.vllm.engine import connect  # here: what computes takes a while to import
-
-            return connect(chosen.engine, model=entries[model], dtype=chosen.dtype, report=report)
-        from decoding.engines.batching.engine import BatchedEngine
-        from decoding.engines.loading import load as load_engine
-
-        options = {"device": chosen.device, "dtype": chosen.dtype, "engine": chosen.engine}
-        engine = load_engine(entries[model], **options, report=report)
-        if is_zero_gpu():
-            from decoding.engines.zero_gpu import ZeroGpuEngine
-
-            return ZeroGpuEngine(engine)
-        crowd = BatchedEngine(engine)
-        for _ in crowd.steps([crowd.beginning_id or 0], max_new_tokens=1, top_k=1):
-            pass  # the first pass is the slowest, and no visitor's
-        return crowd
-
-    return load
-
-
 def entries_of(chosen: argparse.Namespace) -> dict[str, Entry]:
-    """The models to offer, by name. Raises SystemExit with a sentence for what is no list of them."""
+    """The models to offer, by name. Raises SystemExit with a sentence for an invalid list."""
     if not is_server(chosen.engine):
         named = chosen.model
     elif (named := STARTER_ID if chosen.model == "+" else chosen.model).startswith("+") or "," in named:
@@ -201,45 +177,12 @@ def entries_of(chosen: argparse.Namespace) -> dict[str, Entry]:
         raise SystemExit(str(error)) from error
 
 
-def _model_registry(chosen: argparse.Namespace, entries: Mapping[str, Entry]) -> ModelRegistry:
-    """The models to offer. Where the GPU is lent they are loaded by then."""
-    if is_zero_gpu():
-        import decoding.engines.zero_gpu  # noqa: F401  # before CUDA is touched
-
-    @cache
-    def offer_lister() -> OfferLister:
-        from decoding.serving import availability  # here: the page does not wait for the Hub's library
-
-        if is_server(chosen.engine):
-            return availability.remote_offers([*entries.values()])
-        return availability.local_offers([*entries.values()], dtype=chosen.dtype)
-
-    def bytes_needed(name: str) -> int:
-        if is_server(chosen.engine):
-            return 0
-        return entries[name].memory_needed("bfloat16" if chosen.dtype == "auto" else chosen.dtype)
-
-    loader, memory = _loader(chosen, entries), memory_budget(chosen)
-    registry = ModelRegistry(
-        loader,
-        [*entries],
-        lambda ready: offer_lister()(ready),
-        memory=memory,
-        bytes_needed=bytes_needed,
-        resident_bytes=resident_bytes,
-    )
-    if is_zero_gpu():  # its process is a fork of this one, and `spaces` stands in for CUDA in this thread and no other
-        for name in registry.names:
-            registry.load_in_this_thread(name)
-    return registry
-
-
-def _told_to_end() -> threading.Event:
-    """What is set from here on by SIGTERM and Control-C."""
-    told = threading.Event()
+def _end_signal() -> threading.Event:
+    """An event that SIGTERM and Control-C set from here on."""
+    event = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: told.set())
-    return told
+        signal.signal(number, lambda *_: event.set())
+    return event
 
 
 def main() -> None:
@@ -247,12 +190,13 @@ def main() -> None:
     entries = entries_of(chosen)
     options.check_can_listen(chosen.host, chosen.port)
     limit_arenas()
-    sys.setswitchinterval(TURN_SECONDS)
+    sys.setswitchinterval(SWITCH_SECONDS)
     first = next(iter(entries))
-    registry = _model_registry(chosen, entries)
+    how = EngineOptions(chosen.engine, chosen.device, chosen.dtype)
+    registry = make_registry(entries, how, memory_budget(chosen))
     with quick_imports():
         with without_stubs():
-            import decoding.page  # noqa: F401  # its libraries are linked before torch is
+            import decoding.page  # noqa: F401  # its libraries are loaded before torch
         app = _build(registry, runs=chosen.runs, waiting=chosen.waiting, seconds=chosen.seconds)
         port = chosen.port or free_port(chosen.host)
         at: dict[str, Any] = {"server_name": options.bracket_ipv6(chosen.host), "server_port": port}
@@ -261,16 +205,16 @@ def main() -> None:
         from decoding.page import log_lines
         from decoding.page.gradio_compat.shutdown import close_page
     log_lines()
-    told_to_end = _told_to_end()
+    end_signal = _end_signal()
     print(f"Greedyscope is at {url}", flush=True)
     if chosen.mcp == "on":
         print(f"Its MCP server is at {url}gradio_api/mcp/", flush=True)
-    registry.request(first)  # only now: the page answers first
-    while not told_to_end.wait(0.5):  # so that Windows hears of it too
+    registry.request(first)  # only now, so that the page is served first
+    while not end_signal.wait(0.5):  # a timeout, so that Windows handles signals too
         pass
     close_page(app)
     sys.stdout.flush()
-    os._exit(0)  # the usual way would take the memory from under threads that are still computing
+    os._exit(0)  # a normal exit would free memory that threads still compute with
 
 
 if __name__ == "__main__":
