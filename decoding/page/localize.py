@@ -13,19 +13,20 @@ from decoding.limits import MAX_CHOICES, MAX_STEPS
 from decoding.page.layout import RECORDED, Widgets
 
 Word = tuple[gr.blocks.Block, str, str, dict[str, int]]
-"""A component, its property that is read, the text's key and the values in it."""
+"""A component, the property that holds its text, the text's key, and the values in it."""
 
 
 def localize(w: Widgets) -> None:
-    """Give the components their words in English, and have them change when the panel says that another language is
-    read. That happens in the browser: the server need not know who reads what.
+    """Set the components' texts in English, and change them when the panel reports another language.
+
+    That happens in the browser, so the server does not know who reads which language.
     """
     words = _words(w)
     for component, name, key, values in words:
         setattr(component, name, translate(key, **values))
     named = json.dumps([[name, key, values] for _, name, key, values in words])
     js = f"""() => {{
-        const {{ texts: {{ translate }}, limits }} = document.querySelector("#panel .gs");
+        const {{ texts: {{ say }}, limits }} = document.querySelector("#panel .gs");
         const filled = (key, values) => say(key, {{ ...values, ...limits?.[key] }});
         return {named}.map(([name, key, values]) => ({{ __type__: "update", [name]: filled(key, values) }}));
     }}"""

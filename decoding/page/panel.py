@@ -1,5 +1,6 @@
-"""The panel as a Gradio component: its files read from assets/, and the script it draws with. Knows no run and no
-event.
+"""The panel as a Gradio component: its files from assets/, and the script that draws it.
+
+Owns that component, and the page's style sheet and head. Knows no run and no event.
 """
 
 import json
@@ -13,7 +14,7 @@ from decoding.assets import ASSETS
 __all__ = ["ASSETS", "page_css", "page_head", "panel", "slot"]
 
 
-# No browser makes telephone numbers of token ids.
+# Keeps browsers from turning token ids into telephone numbers.
 _PLAIN = '<meta name="format-detection" content="telephone=no, date=no, address=no, email=no">'
 _FRAMED = """<script>
 if (new URLSearchParams(location.search).get("embed") === "1") document.documentElement.classList.add("embedded");
@@ -21,7 +22,7 @@ if (new URLSearchParams(location.search).get("embed") === "1") document.document
 
 
 def panel(value: str, models: Sequence[str]) -> gr.HTML:
-    """The panel, fed with the growing JSON Lines of one run; `models` are those that can be asked beside another."""
+    """The panel, fed with the growing JSON Lines of one run. `models` are those that can be compared."""
     return gr.HTML(
         value,
         html_template=assets.panel_html(page=True),
@@ -33,9 +34,9 @@ def panel(value: str, models: Sequence[str]) -> gr.HTML:
 
 
 def slot(name: str, *, role: str, kind: str) -> gr.HTML:
-    """A place for a line of plain text, spoken to screen readers when it changes: role "alert" or "status".
+    """A line of plain text, spoken to screen readers when it changes; `role` is "alert" or "status".
 
-    The panel writes it, as text: a component of its own for each would cost every step of a run half a millisecond.
+    The panel writes the text: a component of its own for each would cost half a millisecond per step.
     """
     return gr.HTML(f'<p role="{role}"></p>', elem_id=name, elem_classes=kind)
 
@@ -45,10 +46,10 @@ def page_css() -> str:
 
 
 def page_head() -> str:
-    """What stands in the page's head: whether it is in a frame, known before anything is drawn; how it outlives its
-    server; and the plotly.js that the plotly package ships. Its address is relative, so that it works under any path.
+    """The page's head: whether it is in a frame, known before anything is drawn; the script that outlives its server;
+    and plotly.js from the plotly package. Its URL is relative, so that it works under any path.
     """
     script = assets.plotly_js()
-    gr.set_static_paths([script])  # this one file; never its folder, since everything in it would be public
+    gr.set_static_paths([script])  # only this file: everything in a served folder would be public
     outliving = f"<script>{assets.read('connection.js')}</script>"
     return f'{_PLAIN}{_FRAMED}{outliving}<script defer src="gradio_api/file={script.as_posix()}"></script>'
