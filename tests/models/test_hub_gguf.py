@@ -229,7 +229,7 @@ def test_too_large_for_the_memory_before_it_is_fetched(net: Hub, folder: Path, m
 
 
 def test_the_list_says_where_it_is(net: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub, "_learned", {})
+    monkeypatch.setattr(hub, "_known_sizes", {})
     assert label(TINY) == f"{NAME} · to be fetched"
     with monkeypatch.context() as patch:
         patch.setattr(constants, "HF_HUB_OFFLINE", True)

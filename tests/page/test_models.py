@@ -58,7 +58,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         patch.setattr(constants, "HF_HUB_CACHE", str(folder / "cache"))
         patch.setattr(availability, "ASK_AGAIN_SECONDS", 0.0)
         patch.setattr(hub, "SILENCE_SECONDS", 600.0)  # while a test looks at what is said of a fetch that is held
-        look = availability.looking([*entries.values()], dtype="auto")
+        look = availability.local_offers([*entries.values()], dtype="auto")
         with served(application.build_app(loader, [*entries], look)) as url:
             yield Served(url, net, here)
 

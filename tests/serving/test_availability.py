@@ -73,7 +73,7 @@ def test_a_model_that_is_too_large_names_both_numbers(machine: Any):
 
 def test_models_outside_the_catalogue_show_the_hubs_figures(machine: Any, monkeypatch: pytest.MonkeyPatch):
     entry = Entry("org/x", "org/x")
-    monkeypatch.setitem(hub._learned, ("org/x", "", ""), (1_557_611_200, 6 * GB))
+    monkeypatch.setitem(hub._known_sizes, ("org/x", "", ""), (1_557_611_200, 6 * GB))
     assert label(entry) == "org/x · 1.56 B · 6.0 GB to fetch"
     machine.memory = 3 * GB
     assert label(entry) == "org/x — needs 3.9 GB of memory, there is 3.0 GB"

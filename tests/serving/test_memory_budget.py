@@ -30,13 +30,13 @@ def an_address_that_nobody_knows() -> None:
     [("1.5GB", 1_500_000_000), ("1.5 gb", 1_500_000_000), ("800M", 800_000_000), ("123456", 123_456), ("auto", "auto")],
 )
 def test_a_size_as_an_operator_writes_it(written: str, size: object) -> None:
-    assert options.amount(written) == size
+    assert options.byte_size(written) == size
 
 
 @pytest.mark.parametrize("written", ["", "much", "-1GB", "1e9", "1.5.2GB", "9" * 40, "\u0661GB"])
 def test_an_invalid_size_is_refused(written: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match=r"has to be a size, as 1\.5GB, or auto"):
-        options.amount(written)
+        options.byte_size(written)
 
 
 def test_a_reservation_is_released_once() -> None:

@@ -494,7 +494,7 @@ def test_the_header_says_which_way_and_why(tiny_folder: Folder, monkeypatch: pyt
 
 @pytest.mark.parametrize("language", assets.texts())
 def test_the_reasons_are_translated_into_every_language(language: str) -> None:
-    english, theirs = assets.texts()["en"], assets.rows()[language]
+    english, theirs = assets.texts()["en"], assets.texts()[language]
     for reason in (
         cuda_graph_decoder.NO_GRAPH_ON_ZERO_GPU,
         cuda_graph_decoder.NOT_THIS_FAMILY,

@@ -14,7 +14,7 @@ import pytest
 import app as application
 import decoding
 from decoding.page.gradio_compat import liveness, sessions
-from decoding.page.gradio_compat.sessions import Sessions, size_of
+from decoding.page.gradio_compat.sessions import SessionQueues, size_of
 from decoding.page.http.request_body import BODY_BYTES
 from decoding.record.trace import Trace
 from tests.browser import served
@@ -160,7 +160,7 @@ def test_the_first_to_go_is_the_oldest_idle_one_of_whoever_has_most(monkeypatch:
     busy = {"mine", "theirs 0"}
 
     async def test() -> None:
-        store = Sessions(busy.__contains__, dropped.append)
+        store = SessionQueues(busy.__contains__, dropped.append)
         for session, address in [("mine", "a"), ("mine too", "a"), *((f"theirs {n}", "b") for n in range(4))]:
             sessions._asking.set(address)
             store[session] = None

@@ -11,7 +11,7 @@ from gradio import http_server, networking
 from gradio.exceptions import ServerFailedToStartError
 
 import app as application
-from decoding.page.gradio_compat.startup import begin
+from decoding.page.gradio_compat.startup import start_server
 from tests.browser import served
 from tests.fakes import ScriptedEngine
 
@@ -30,4 +30,4 @@ def test_a_page_opens_though_it_takes_long_to_begin_and_to_answer(monkeypatch: p
 def test_a_server_that_ends_at_once_is_not_waited_for() -> None:
     server: Any = SimpleNamespace(reloader=None, started=False, run=lambda: None)
     with pytest.raises(ServerFailedToStartError, match="ended before it listened"):
-        begin(server)
+        start_server(server)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import app as application
-from decoding.page.http.addresses import is_believed, visitors_address
+from decoding.page.http.addresses import is_trusted_proxy, visitors_address
 from decoding.page.http.header_filter import allowed_headers, is_host, is_origin
 from tests.browser import served
 from tests.fakes import ScriptedEngine
@@ -140,7 +140,7 @@ def test_what_is_let_in_was_sent_and_can_be_read(headers: list[tuple[bytes, byte
 
 
 def test_who_is_believed_and_whose_an_address_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert [is_believed(host) for host in ("127.0.0.1", "::1", "127.0.0.2", "10.0.0.1", "8.8.8.8", "")] == [
+    assert [is_trusted_proxy(host) for host in ("127.0.0.1", "::1", "127.0.0.2", "10.0.0.1", "8.8.8.8", "")] == [
         True,
         True,
         False,
@@ -149,7 +149,12 @@ def test_who_is_believed_and_whose_an_address_is(monkeypatch: pytest.MonkeyPatch
         False,
     ]
     monkeypatch.setenv("FORWARDED_ALLOW_IPS", "10.0.0.0/8, proxy")
-    assert [is_believed(host) for host in ("127.0.0.1", "10.1.2.3", "proxy", "11.0.0.1")] == [False, True, True, False]
+    assert [is_trusted_proxy(host) for host in ("127.0.0.1", "10.1.2.3", "proxy", "11.0.0.1")] == [
+        False,
+        True,
+        True,
+        False,
+    ]
     assert [visitors_address(host) for host in ("10.1.2.3", "127.0.0.1", "proxy")] == [None, "127.0.0.1", None]
     monkeypatch.setenv("FORWARDED_ALLOW_IPS", "*")
     assert [visitors_address(host) for host in ("10.1.2.3", "8.8.8.8")] == [None, "8.8.8.8"]

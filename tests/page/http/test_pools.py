@@ -19,7 +19,7 @@ from decoding.page.http.metrics import Health
 from decoding.page.http.pool import WorkerPool
 from decoding.page.http.request_body import RefusedError
 from decoding.serving.admission import AdmissionQueue
-from decoding.serving.model_registry import ModelRegistry, Offer
+from decoding.serving.model_registry import ModelOffer, ModelRegistry
 from tests.browser import served
 from tests.fakes import ScriptedEngine
 
@@ -40,9 +40,9 @@ class Slow:
         assert self.go.wait(600)
         return decoding.Trace.from_jsonl(data.decode())
 
-    def look(self, ready: object) -> list[Offer]:
+    def look(self, ready: object) -> list[ModelOffer]:
         assert self.go.wait(600)
-        return [Offer("scripted", "scripted")]
+        return [ModelOffer("scripted", "scripted")]
 
 
 @pytest.fixture
