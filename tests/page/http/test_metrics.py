@@ -3,13 +3,18 @@
 import json
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 
 import app as application
+import decoding
+from decoding.engines.batching.engine import BatchedEngine
 from decoding.page import JsonLines, events
+from decoding.page.http.metrics import Health
+from decoding.serving.admission import AdmissionQueue
 from decoding.serving.model_registry import ModelRegistry
 from tests.browser import served
 from tests.fakes import ScriptedEngine
@@ -90,3 +95,14 @@ def test_sessions_are_remembered_within_bounds_and_nobody_misses_theirs(monkeypa
             event = httpx.post(f"{url}gradio_api/call/greedy", json=run, timeout=60).json()["event_id"]
             assert "event: complete" in httpx.get(f"{url}gradio_api/call/greedy/{event}", timeout=60).text
             assert list(page.state_holder.session_data) == [session]
+
+
+def test_runs_that_are_served_from_another_run_are_counted(tiny_folder: Callable[[str], Path]) -> None:
+    engine = BatchedEngine(decoding.load(str(tiny_folder("llama")), device="cpu"))
+    registry = ModelRegistry(lambda name, report: engine, ["tiny"])
+    registry.load_in_this_thread("tiny")
+    health = Health(registry, AdmissionQueue())
+    assert health.registry.get_sample_value("greedyscope_reused") == 0
+    for _ in range(2):
+        assert len(list(engine.steps([5, 6, 7], max_new_tokens=3, top_k=2))) == 3
+    assert health.registry.get_sample_value("greedyscope_reused") == 1
