@@ -165,7 +165,8 @@ STARTER_STEP = "[*model.steps(model.vocabulary.encode('A'), max_new_tokens=1, to
         ),
         (
             "import app; entries = app.entries_of(app.settings([])); app.build_app(None, ['starter']); "
-            "load = app._loader(app.settings(['--device=cpu']), entries); "
+            "from decoding.serving.model_setup import EngineOptions, make_loader; "
+            "load = make_loader(entries, EngineOptions('auto', 'cpu', 'auto')); "
             f"model = load('starter', lambda *_: None); {STARTER_STEP}",
             {"torch", "transformers", "onnx"},
         ),

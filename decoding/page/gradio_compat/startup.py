@@ -42,6 +42,6 @@ def _configure(server: Server) -> None:
     """Set the options of uvicorn that Gradio does not offer."""
     settings: Any = server.config
     settings.app = HeaderFilter(settings.app)
-    settings.http = type("Connection", (BoundedConnection,), {"open_ones": Connections(connections_that_fit())})
+    settings.http = type("Connection", (BoundedConnection,), {"open_connections": Connections(connections_that_fit())})
     settings.ws = "none"
     settings.proxy_headers = False  # the header filter reads them if the peer is trusted
