@@ -46,7 +46,8 @@ class OnnxBatch:
     def remove(self, row: int) -> OnnxCache:
         place, last = self._names.index(row), len(self._names) - 1
         length, here = self._lengths[place], self._buffers[:, place : place + 1]
-        cache = OnnxCache(self._session, widened(self._session, here, length, room_for(length)), length)
+        # No wider than what was read: most rows leave because they have ended, and then lie there for branches.
+        cache = OnnxCache(self._session, widened(self._session, here, length, length), length)
         if place != last:
             kept = self._lengths[last]
             self._buffers[:, place, :, :kept] = self._buffers[:, last, :, :kept]
