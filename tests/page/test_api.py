@@ -24,6 +24,7 @@ from decoding.record.trace import Trace
 from decoding.verify import recompute
 from tests.browser import served
 from tests.fakes import NASTY
+from tests.readmes import block
 
 ROOT = Path(__file__).resolve().parents[2]
 ENDPOINTS = ["greedy", "branch", "score", "beam_search", "agreement", "recompute", "check", "export"]
@@ -169,8 +170,7 @@ def test_only_these_endpoints_are_told_and_each_is_explained(client: Client):
 
 
 def test_the_readmes_client_runs(url: str):
-    text = (ROOT / "README.md").read_text("utf-8")
-    (example,) = re.findall(r"<!-- client -->\n```python\n(.*?)```", text, re.DOTALL)
+    example = block("", "client", "python")
     assert "http://127.0.0.1:7860/" in example
     code = example.replace("http://127.0.0.1:7860/", url)
     environment = os.environ | {"HF_HUB_OFFLINE": "1"}
