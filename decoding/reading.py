@@ -25,7 +25,7 @@ TWICE = (
     "typed one."
 )
 BEHIND = (
-    'The tokenizer of {model} puts "{token}" behind every prompt, so the model writes what comes after that token, not '
+    'The tokenizer of {model} puts "{token}" after every prompt, so the model writes what comes after that token, not '
     "what comes right after the prompt."
 )
 CHANGES = {

@@ -99,6 +99,6 @@ def _readouts(records: Any) -> Iterator[StepScores]:
         raise
     except Exception as error:  # no GPU free, the visitor's quota used up: its words are for visitors
         said = getattr(error, "message", None) or type(error).__name__
-        raise ModelError(f"The shared GPU could not be had, or was taken back: {said} Try again later.") from error
+        raise ModelError(f"The shared GPU could not be obtained, or was taken back: {said} Try again later.") from error
     finally:
         records.close()

@@ -112,14 +112,14 @@ class Line:
         here = [place.visitor for place in (*self._served, *self._waiting)]
         if visitor.session and sum(one.session == visitor.session for one in here) >= OF_A_SESSION:
             raise BusyError(
-                f"This page has {OF_A_SESSION} runs going or waiting, and no page may have more. Nothing of yours is "
+                f"This page has {OF_A_SESSION} runs under way or waiting, and no page may have more. Nothing of yours is "
                 "lost. Wait until one of them has ended, then press Run again."
             )
         most = (self.runs + self.most_waiting + 1) // 2
         if visitor.address and sum(one.address == visitor.address for one in here) >= most:
             raise BusyError(
-                f"{most} runs from your network's address are going or waiting, half of what the server takes; the "
-                "other half is for others. Nothing of yours is lost. Press Run again in half a minute."
+                f"{most} runs from your network's address are under way or waiting, which is half of what the server "
+                "accepts; the other half is for others. Nothing of yours is lost. Press Run again in half a minute."
             )
 
     def _serve(self) -> None:
@@ -152,4 +152,4 @@ def sentence(place: Place) -> str:
 
 def sharing(line: Line) -> str:
     """Why a visitor who is served sees nothing new for a while, where others are served as well."""
-    return f"{line.served} runs share the model just now. Yours goes on by itself."
+    return f"{line.served} runs are sharing the model now. Yours continues by itself."

@@ -114,7 +114,7 @@ class MemoryBudget:
             if needed > self.for_one:
                 raise RequestError(
                     f"This needs {size(needed)} of memory at its longest, and the server gives one visitor "
-                    f"{size(self.for_one)}. Take a shorter prompt, fewer steps, fewer choices or fewer beams."
+                    f"{size(self.for_one)}. Use a shorter prompt, fewer steps, fewer choices or fewer beams."
                 )
             if taken := self.take(needed):
                 return taken

@@ -114,13 +114,13 @@ async def _updates(come: asyncio.Queue[Any], line: Line, deadline: float) -> Asy
         seconds = min(deadline, line.ends_at) - monotonic()
         if seconds <= 0 and line.ends_at < deadline:
             raise BusyError(
-                "The server is being restarted, and your run was ended for it. What it has written stays. Press Run "
+                "The server is being restarted, so your run was ended. What it has written stays. Press Run "
                 "again in a minute, on this page."
             )
         if seconds <= 0:
             raise BusyError(
                 f"This run was stopped after {line.seconds:,.0f} seconds, so that others have their turn. "
-                "Take fewer steps."
+                "Use fewer steps."
             )
         try:
             item = await asyncio.wait_for(come.get(), min(BEAT_SECONDS, seconds))

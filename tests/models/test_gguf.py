@@ -67,8 +67,8 @@ def test_the_starter_as_the_gguf_package_reads_it(starter_gguf: Path) -> None:
 
 
 BROKEN = {
-    "no GGUF": (b"PK\3\4" + bytes(60), "m.gguf is no GGUF file: it does not begin as one does. Choose another file."),
-    "empty": (b"", "m.gguf is no GGUF file"),
+    "no GGUF": (b"PK\3\4" + bytes(60), "m.gguf is not a GGUF file: it does not begin like one. Choose another file."),
+    "empty": (b"", "m.gguf is not a GGUF file"),
     "version 1": (
         whole([], [], version=1),
         "is a GGUF file of version 1, and versions 2 and 3 are read, little-endian.",

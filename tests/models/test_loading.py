@@ -17,7 +17,7 @@ from decoding.models.catalogue import CATALOGUE
 from tests import tiny_models
 
 Folder = Callable[[str], Path]
-FILES = "could not be loaded. Its files may be missing or damaged, or they are no causal language model "
+FILES = "could not be loaded. Its files may be missing or damaged, or they are not a causal language model "
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_a_name_that_is_not_offered(name: str) -> None:
         decoding.load(name)
     assert refused.value.field == "model"
     assert str(refused.value) == (
-        f'"{name}" is not a model to choose from: take one of {", ".join(CATALOGUE)}, '
+        f'"{name}" is not a model to choose from: choose one of {", ".join(CATALOGUE)}, '
         "a GGUF file, or a folder that holds a config.json."
     )
 
@@ -175,7 +175,7 @@ def test_an_adapter_alone_is_no_model(llama: Path, more: tuple[str, ...]) -> Non
             path.unlink()
     (llama / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA"}), "utf-8")
     assert refusal(llama) == (
-        "holds an adapter alone (adapter_config.json), not the model that it was trained on. Merge the two and choose "
+        "holds only an adapter (adapter_config.json), not the model that it was trained on. Merge the two and choose "
         "the merged folder, or choose another model."
     )
 

@@ -245,7 +245,9 @@ def test_a_proxy_that_holds_everything_back_is_no_success(url: str, visit: Visit
         fill(page, "after")
         page.click("#run")
         expect(page.locator(".gs-state")).to_have_text("Waiting for the server …")
-        expect(page.locator(".gs-old")).to_have_text("Below is the run before: “before”, 3 steps, 3 choices, scripted.")
+        expect(page.locator(".gs-old")).to_have_text(
+            "Below is the previous run: “before”, 3 steps, 3 choices, scripted."
+        )
         expect(page.locator(".gs-is-old")).to_have_count(1)
         relay.holds.clear()
         expect(page.locator(".gs-prompt")).to_have_text("after")

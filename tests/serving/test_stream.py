@@ -141,7 +141,7 @@ def test_who_sees_nothing_new_is_told_that_others_share_the_model(monkeypatch: p
             assert await anext(alone) == "beat"
             async with visit(line, theirs) as other:
                 await anext(other)
-                assert await heard(alone) == {"said": "2 runs share the model just now. Yours goes on by itself."}
+                assert await heard(alone) == {"said": "2 runs are sharing the model now. Yours continues by itself."}
                 assert await anext(alone) == "beat"  # said once
                 mine.go.release()
                 assert await heard(alone) == {"said": ""}
@@ -174,7 +174,7 @@ def test_who_knows_what_is_waited_for_is_told_nothing_else(monkeypatch: pytest.M
             assert [await anext(mine) for _ in range(4)] == ["beat"] * 4
             go.set()
             assert await heard(mine) == "x"
-            assert await heard(mine) == {"said": "2 runs share the model just now. Yours goes on by itself."}
+            assert await heard(mine) == {"said": "2 runs are sharing the model now. Yours continues by itself."}
             then.set()
             theirs.go.release(50)
 
@@ -203,11 +203,13 @@ def test_who_waits_is_told_the_place_and_moves_up() -> None:
 def test_a_session_has_a_few_places_and_an_address_half() -> None:
     line = Line(runs=2, waiting=10)
     mine = [line.enter(Visitor("mine", "8.8.8.8")) for _ in range(OF_A_SESSION)]
-    with pytest.raises(BusyError, match="This page has 4 runs going or waiting, and no page may have more"):
+    with pytest.raises(BusyError, match="This page has 4 runs under way or waiting, and no page may have more"):
         line.enter(Visitor("mine", "8.8.8.8"))
     line.enter(Visitor("a classmate's", "8.8.8.8"))
     line.enter(Visitor(None, "8.8.8.8"))
-    with pytest.raises(BusyError, match="6 runs from your network's address are going or waiting, half of what"):
+    with pytest.raises(
+        BusyError, match="6 runs from your network's address are under way or waiting, which is half of what"
+    ):
         line.enter(Visitor("another classmate's", "8.8.8.8"))
     for place in mine[:2]:
         line.leave(place)
@@ -319,7 +321,7 @@ def test_a_line_that_closes_says_so_to_who_waits_comes_or_takes_too_long() -> No
             for updates, sentence in (
                 (waiting, r"The server is being restarted\. Nothing of yours is lost"),
                 (visit(line, quick).thing, r"The server is being restarted\. Nothing of yours is lost"),
-                (served, "being restarted, and your run was ended for it. What it has written stays"),
+                (served, "being restarted, so your run was ended. What it has written stays"),
             ):
                 with pytest.raises(BusyError, match=sentence):
                     await anext(updates)

@@ -34,16 +34,16 @@ _NOTES = {
     Way.POSITIONS: "positions and a mask are given with each id",
     Way.WHOLE: "the whole text is read again at each step, because this network keeps no cache that says the same",
 }
-ANEW = "a text of more than {switch} tokens is read anew there"
+ANEW = "a text of more than {switch} tokens is read again from the start there"
 CUT = "the context ends at {switch} tokens, where a cache and the whole text begin to differ"
 
 _SEES = (
-    "{model} sees the text that follows: when a later token changes, what it says before that token changes too. It is "
+    "{model} sees the text that follows: when a later token changes, its scores before that token change too. It is "
     "an encoder, or reads its prompt in both directions ({kind}); greedy decoding needs a causal model."
 )
 _MOVES = (
-    "{model} says something else of a text once the text goes on ({kind}), so its steps have no probabilities that "
-    "could be shown. Choose another model."
+    "{model} gives a text other scores once the text continues ({kind}), so its steps have no probabilities to show. "
+    "Choose another model."
 )
 _NOT_BY_GENERATE = (
     "{model} cannot be proved: transformers' own greedy search gives other numbers than the network that reads the "

@@ -161,7 +161,7 @@ class _Talk:
                         tell(event)
         except (httpx.HTTPError, ValueError, AttributeError) as error:
             raise broken(error) from error
-        raise BrokenAnswerError("it ended before its time")
+        raise BrokenAnswerError("it ended too early")
 
     async def lives(self, seconds: float) -> bool:
         """Asked once for all who want to know at a time."""
@@ -202,8 +202,8 @@ class Patience:
             if self._wire.lives(max(0.0, self._ends - monotonic())):
                 return
         raise ModelError(
-            f"The model's server does not answer: {error}. What there is stays. Try again in a minute, or tell whoever "
-            "runs it."
+            f"The model's server does not answer: {error}. What it has written stays. Try again in a minute, or tell "
+            "the server's operator."
         ) from error
 
 

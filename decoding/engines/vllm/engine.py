@@ -24,7 +24,7 @@ from decoding.record.trace import ModelInfo
 
 Readouts = Generator[StepScores, None, None]
 
-WHY = "computed by a server, which says the top candidates alone: no logits, no entropy"
+WHY = "computed by a server, which gives only the top candidates: no logits, no entropy"
 
 
 def connect(url: str, *, model: str | Entry = "", dtype: str = "auto", report: Report = silent) -> "ServerEngine":
@@ -133,7 +133,7 @@ class ServerEngine:
                         text.append(readout.token_ids[0])
                         if len(text) == end:
                             return
-                raise BrokenAnswerError("it ended before its time")
+                raise BrokenAnswerError("it ended too early")
             except BrokenAnswerError as error:
                 patience.spend(error)
 

@@ -85,13 +85,13 @@ class Reader:
         if len(ranked) < min(self.top_k, self.size):
             raise ModelError(
                 f"The model's server gives {len(ranked)} candidates where {self.top_k} were asked for. It has to be a "
-                "vLLM that names tokens by their ids."
+                "vLLM server that names tokens by their ids."
             )
         shares = [_exact(logprobs[token_id]) for token_id in ranked]
         total = math.fsum(map(math.exp, shares)) if max(shares) < 1 else math.inf
         if not total < 1 + _ROUNDING:  # NaN is not
             raise ModelError(
-                "The model's server sends numbers that are no log-probabilities. Start it without --logprobs-mode."
+                "The model's server sends numbers that are not log-probabilities. Start it without --logprobs-mode."
             )
         more = math.log(total) if total > 1 else 0.0  # by rounding: together they have no more than all there is
         # Of the rest of the vocabulary a server says nothing, so its entropy and its logits are not known.

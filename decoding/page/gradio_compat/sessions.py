@@ -31,7 +31,10 @@ FILES = "files"
 """The `concurrency_id` of what is written and checked without the model."""
 FILES_OF_AN_ADDRESS = 8
 
-_MANY = "The server handles as many requests from your network's address as it may. Ask again when some have ended."
+_MANY = (
+    "The server already handles as many requests from your network's address as it allows. Ask again when some have "
+    "ended."
+)
 
 _asking: ContextVar[str | None] = ContextVar("asking", default=None)
 
