@@ -112,8 +112,8 @@ class Line:
         here = [place.visitor for place in (*self._served, *self._waiting)]
         if visitor.session and sum(one.session == visitor.session for one in here) >= OF_A_SESSION:
             raise BusyError(
-                f"This page has {OF_A_SESSION} runs under way or waiting, and no page may have more. Nothing of yours is "
-                "lost. Wait until one of them has ended, then press Run again."
+                f"This page has {OF_A_SESSION} runs under way or waiting, and no page may have more. Nothing of yours "
+                "is lost. Wait until one of them has ended, then press Run again."
             )
         most = (self.runs + self.most_waiting + 1) // 2
         if visitor.address and sum(one.address == visitor.address for one in here) >= most:

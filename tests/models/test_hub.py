@@ -213,8 +213,8 @@ def test_a_silent_network_is_given_up(net: Hub, monkeypatch: pytest.MonkeyPatch)
             monkeypatch.setattr(hub, "SILENCE_SECONDS", 2.0)
 
     assert refusal(report=impatient) == (
-        "The download of tiny broke off: nothing arrived for 2 seconds. What has arrived is kept; press Run to continue "
-        "from there."
+        "The download of tiny broke off: nothing arrived for 2 seconds. What has arrived is kept; press Run to "
+        "continue from there."
     )
     assert hub.cached(TINY) is None
 
