@@ -16,6 +16,13 @@ from tests.readmes import READMES, ROOT, block, blocks, commands
 
 README = (ROOT / "README.md").read_text("utf-8")
 NAMES = [path.relative_to(ROOT).as_posix() for path in READMES]
+FILES = [
+    f"/{path.relative_to(ROOT).as_posix()}"
+    for path in (
+        *ROOT.glob("*"),
+        *(path for room in ("assets", "decoding", "tests") for path in (ROOT / room).rglob("*")),
+    )
+]
 SNIPPETS = [
     pytest.param(text, id=f"{name}-{number}")
     for path, name in zip(READMES, NAMES, strict=True)
@@ -37,7 +44,7 @@ def test_the_commands_are_the_agreed_ones_and_ci_runs_those_of_the_tests():
 
 
 def test_the_first_page_is_two_screens():
-    assert len(README.split("---\n", 2)[2].splitlines()) <= 140
+    assert len(README.split("---\n", 2)[2].splitlines()) <= 145
 
 
 def test_there_is_a_snippet_of_python_on_the_first_page_and_in_the_librarys_readme():
@@ -76,6 +83,8 @@ def test_what_a_readme_names_is_there(name: str):
         assert there.is_relative_to(ROOT), target
         assert there.is_file(), target
         assert not heading or heading in headings(there), target
+    for file in re.findall(r"`([\w/]+\.(?:py|js|json|ipynb|txt))`", text):
+        assert any(there.endswith(f"/{file}") for there in FILES), file
     for module in re.findall(r"`python -m ([\w.]+)", text):
         assert importlib.util.find_spec(module), module
     for folder in re.findall(r"starter-\d[\w.-]+", text):
