@@ -29,10 +29,10 @@ BEHIND = (
     "what comes right after the prompt."
 )
 CHANGES = {
-    "prompt": "The tokenizer of {model} changes the prompt before the model reads it: of {typed} characters it "
-    'makes {read}, "{text}".',
-    "text": "The tokenizer of {model} changes the pasted text before the model reads it: of {typed} characters it "
-    'makes {read}, "{text}".',
+    "prompt": "The tokenizer of {model} changes the prompt before the model reads it: it turns {typed} characters "
+    'into {read}, "{text}".',
+    "text": "The tokenizer of {model} changes the pasted text before the model reads it: it turns {typed} characters "
+    'into {read}, "{text}".',
 }
 
 

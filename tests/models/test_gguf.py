@@ -194,7 +194,7 @@ def test_a_context_beyond_what_is_ever_read_is_prepared_no_further(tmp_path: Pat
 )
 def test_what_would_be_computed_in_another_way(tmp_path: Path, name: str, kind: int, value: bytes, said: str) -> None:
     raw = whole([ARCHITECTURE, TOKENS, *FACTS, pair(f"llama.{name}", kind, value)], [tensor("token_embd.weight", 8, 2)])
-    assert described(tmp_path, raw).startswith(f"m.gguf says {said}: what that makes of a model is not computed here.")
+    assert described(tmp_path, raw).startswith(f"m.gguf says {said}, and such a model is not computed here.")
 
 
 def test_another_family_another_vocabulary_and_no_embedding(tmp_path: Path) -> None:

@@ -32,7 +32,9 @@ UNKNOWN = 512
 
 _NOTES = {
     Way.POSITIONS: "positions and a mask are given with each id",
-    Way.WHOLE: "the whole text is read again at each step, because this network keeps no cache that says the same",
+    Way.WHOLE: (
+        "the whole text is read again at each step, because this network keeps no cache that gives the same scores"
+    ),
 }
 ANEW = "a text of more than {switch} tokens is read again from the start there"
 CUT = "the context ends at {switch} tokens, where a cache and the whole text begin to differ"

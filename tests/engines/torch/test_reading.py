@@ -182,7 +182,7 @@ def test_a_cache_that_says_something_else_is_not_used(monkeypatch: pytest.Monkey
     network.forward.__signature__ = inspect.signature(forward)
     engine = engine_of(network)
     assert engine.network.reader.way is Way.WHOLE
-    anew = "the whole text is read again at each step, because this network keeps no cache that says the same"
+    anew = "the whole text is read again at each step, because this network keeps no cache that gives the same scores"
     assert engine.info.why == anew
     trace = decoding.trace(engine, "Transformers", max_new_tokens=8, top_k=3)
     assert decoding.agreement(engine, trace).identical
