@@ -248,7 +248,7 @@ def test_an_end_behind_the_prompt_is_said() -> None:
     )
     engine = engine_of(speaks)
     [said] = trace(engine, "Hello", max_new_tokens=2, top_k=2).remarks
-    assert said.startswith('The tokenizer of scripted puts "<|end|>" behind every prompt')
+    assert said.startswith('The tokenizer of scripted puts "<|end|>" after every prompt')
     plain = engine_of(tiny_models.tokenizer())
     assert trace(plain, "Hello<|end|>", max_new_tokens=2, top_k=2).remarks == ()  # typed
 

@@ -93,7 +93,7 @@ def test_what_if_and_a_given_text(page: Page) -> None:
     expect(page.locator(".gs-state")).to_contain_text("6 steps, done")
     page.click("#gs-tab-whatif")
     page.locator('[data-ask="agree"]').click()
-    expect(page.locator("#panel")).to_contain_text("transformers' own search cannot be asked")
+    expect(page.locator("#panel")).to_contain_text("transformers' own search cannot be used")
 
 
 def test_more_choices_than_the_server_gives(page: Page) -> None:

@@ -217,7 +217,7 @@ def test_kept_runs_are_there_after_a_reload_and_nothing_is_computed(
     page.click("#gs-tab-compare")
     expect(page.locator(".gs-list tbody tr")).to_have_count(3)
     expect(page.locator(".gs-list tbody tr").nth(2).locator("td").nth(1)).to_contain_text("left Run 2 at step 2")
-    expect(page.locator(".gs-list caption")).to_contain_text("outlive a reload")
+    expect(page.locator(".gs-list caption")).to_contain_text("survive a reload")
     assert engine.begun == begun
     run(page, "another")
     expect(page.locator(".gs-list tr[aria-current] td").first).to_have_text("Run 4")

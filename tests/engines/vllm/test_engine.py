@@ -577,7 +577,7 @@ def test_an_engine_that_is_let_go_ends_its_thread(pair: Pair) -> None:
 
 def test_what_a_server_cannot_do_it_says(pair: Pair) -> None:
     trace = decoding.trace(pair.server, PROMPT, max_new_tokens=2, top_k=2)
-    sentence = "does not run in this process, so transformers' own search cannot be asked"
+    sentence = "does not run in this process, so transformers' own search cannot be used"
     with pytest.raises(RequestError, match=sentence):
         decoding.agreement(pair.server, trace)
     with pytest.raises(RequestError, match=sentence):
