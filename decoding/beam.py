@@ -93,7 +93,7 @@ def network_of(model: Engine) -> PreTrainedModel:
     reference: Callable[[], PreTrainedModel] | None = getattr(model, "reference", None)
     if reference is None:
         raise RequestError(
-            f"{model.info.id} does not run in this process, so transformers' own search cannot be asked. "
+            f"{model.info.id} does not run in this process, so transformers' own search cannot be used. "
             "Choose a model that is loaded here.",
             field="model",
         )
@@ -151,7 +151,7 @@ def check_beam_memory(network: PreTrainedModel, *, tokens: int, steps: int, num_
     if free is not None and needed > free:
         raise RequestError(
             f"{num_beams} beams of {tokens:,} tokens need about {_gigabytes(needed)} of memory, and "
-            f"{_gigabytes(free)} are free. Take fewer beams, fewer steps or a shorter prompt.",
+            f"{_gigabytes(free)} are free. Use fewer beams, fewer steps or a shorter prompt.",
             field="beams",
         )
 

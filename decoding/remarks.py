@@ -25,14 +25,14 @@ TWICE = (
     "typed one."
 )
 BEHIND = (
-    'The tokenizer of {model} puts "{token}" behind every prompt, so the model writes what comes after that token, not '
+    'The tokenizer of {model} puts "{token}" after every prompt, so the model writes what comes after that token, not '
     "what comes right after the prompt."
 )
 CHANGES = {
-    "prompt": "The tokenizer of {model} changes the prompt before the model reads it: of {typed} characters it "
-    'makes {read}, "{text}".',
-    "text": "The tokenizer of {model} changes the pasted text before the model reads it: of {typed} characters it "
-    'makes {read}, "{text}".',
+    "prompt": "The tokenizer of {model} changes the prompt before the model reads it: it turns {typed} characters "
+    'into {read}, "{text}".',
+    "text": "The tokenizer of {model} changes the pasted text before the model reads it: it turns {typed} characters "
+    'into {read}, "{text}".',
 }
 
 

@@ -77,7 +77,7 @@ def check_forced(forced: object, max_new_tokens: int) -> tuple[tuple[int, int], 
     for number, pair in enumerate(forced, start=1):
         whole = [_is_whole(x) for x in pair] if isinstance(pair, list | tuple) else []
         if whole != [True, True]:
-            raise _forced_error(f"Forced pick {number} is no pair of whole numbers [step, token id].")
+            raise _forced_error(f"Forced pick {number} is not a pair of whole numbers [step, token id].")
         step, token_id = int(pair[0]), int(pair[1])
         if step not in range(max_new_tokens):
             raise _forced_error(
@@ -109,7 +109,7 @@ def check_top_k(model: Engine, top_k: int) -> None:
     most = model.max_top_k
     if most is not None and top_k > most:
         raise RequestError(
-            f"The server of {model.info.id} gives at most {most} choices at a step, not {top_k}. Take fewer.",
+            f"The server of {model.info.id} gives at most {most} choices at a step, not {top_k}. Use fewer.",
             field="choices",
         )
 
@@ -164,7 +164,7 @@ def start_ids(model: Engine, request: Request) -> list[int]:
         raise RequestError(
             f"The prompt is {len(ids):,} tokens long; with {request.max_new_tokens} steps, {model.info.id} has room "
             f"for {max(0, context - request.max_new_tokens):,} (its context is {context:,}). "
-            "Shorten the prompt or take fewer steps.",
+            "Shorten the prompt or use fewer steps.",
             field="prompt",
         )
     return ids
@@ -182,7 +182,8 @@ def _text(text: object, name: str, field: Field) -> str:
         if character == "\0" or "\ud800" <= character <= "\udfff":
             what = "a NUL" if character == "\0" else "half of a surrogate pair"
             raise RequestError(
-                f"Character {position:,} of the {name} is {what} (U+{ord(character):04X}): that is no text. Delete it.",
+                f"Character {position:,} of the {name} is {what} (U+{ord(character):04X}): that is not text. "
+                "Delete it.",
                 field=field,
             )
     return text
@@ -215,7 +216,7 @@ def _shown(value: object) -> str:
         return json_type_of(value)
     # Python refuses to print an int of more than 4300 digits.
     if isinstance(value, int) and abs(value) >= 10**40:
-        return "one of so many digits"
+        return "one with so many digits"
     return str(value) if math.isfinite(value) else "one that is not finite"
 
 

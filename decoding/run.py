@@ -86,7 +86,7 @@ class Run:
         if late := [step for step in self._forced if step >= count]:
             raise RequestError(
                 f"The text ended after {count} steps, before the pick forced at step {late[0] + 1}. "
-                "Take back that pick, or one before it.",
+                "Undo that pick, or one before it.",
                 field="forced",
             )
 

@@ -41,7 +41,7 @@ def parse_run(data: bytes) -> Trace:
     try:
         return Trace.from_jsonl(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
-        raise FormatError(f"The file is no text: its byte {error.start + 1:,} is not UTF-8.") from None
+        raise FormatError(f"The file is not text: its byte {error.start + 1:,} is not UTF-8.") from None
 
 
 def recompute(model: Engine, trace: Trace) -> float:

@@ -54,20 +54,20 @@ UNFIT: dict[str, tuple[Any, str]] = {
     "None": (None, "Forced picks have to be a list of pairs [step, token id], not nothing."),
     "text": ("[[0, 1]]", "Forced picks have to be a list of pairs [step, token id], not a text."),
     "a dict": ({"0": 1}, "Forced picks have to be a list of pairs [step, token id], not an object."),
-    "one pair": ([0, 1], "Forced pick 1 is no pair of whole numbers [step, token id]."),
-    "a triple": ([[0, 1], [1, 2, 3]], "Forced pick 2 is no pair of whole numbers [step, token id]."),
-    "an empty pair": ([[]], "Forced pick 1 is no pair of whole numbers [step, token id]."),
-    "texts": ([["0", "1"]], "Forced pick 1 is no pair of whole numbers [step, token id]."),
-    "truths": ([[False, True]], "Forced pick 1 is no pair of whole numbers [step, token id]."),
-    "halves": ([[0, 1.5]], "Forced pick 1 is no pair of whole numbers [step, token id]."),
-    "no number": ([[math.nan, 1]], "Forced pick 1 is no pair of whole numbers [step, token id]."),
-    "endless": ([[0, math.inf]], "Forced pick 1 is no pair of whole numbers [step, token id]."),
-    "nothing": ([[0, None]], "Forced pick 1 is no pair of whole numbers [step, token id]."),
+    "one pair": ([0, 1], "Forced pick 1 is not a pair of whole numbers [step, token id]."),
+    "a triple": ([[0, 1], [1, 2, 3]], "Forced pick 2 is not a pair of whole numbers [step, token id]."),
+    "an empty pair": ([[]], "Forced pick 1 is not a pair of whole numbers [step, token id]."),
+    "texts": ([["0", "1"]], "Forced pick 1 is not a pair of whole numbers [step, token id]."),
+    "truths": ([[False, True]], "Forced pick 1 is not a pair of whole numbers [step, token id]."),
+    "halves": ([[0, 1.5]], "Forced pick 1 is not a pair of whole numbers [step, token id]."),
+    "no number": ([[math.nan, 1]], "Forced pick 1 is not a pair of whole numbers [step, token id]."),
+    "endless": ([[0, math.inf]], "Forced pick 1 is not a pair of whole numbers [step, token id]."),
+    "nothing": ([[0, None]], "Forced pick 1 is not a pair of whole numbers [step, token id]."),
     "beyond the steps": ([[3, 5]], "Forced pick 1 is at step 4, but this run has the steps 1 to 3."),
     "before the steps": ([[-1, 5]], "Forced pick 1 is at step 0, but this run has the steps 1 to 3."),
     "far beyond": (
         [[10**5000, 5]],
-        "Forced pick 1 is at step one of so many digits, but this run has the steps 1 to 3.",
+        "Forced pick 1 is at step one with so many digits, but this run has the steps 1 to 3.",
     ),
     "an id below 0": ([[0, 5], [1, -1]], "Forced pick 2 has the token id -1: no id is below 0."),
     "twice": ([[1, 5], [1, 6]], "Forced pick 2 is at step 2, after one at step 2; each has to come later."),
@@ -78,7 +78,7 @@ UNFIT: dict[str, tuple[Any, str]] = {
     ),
     "a huge id": (
         [[1, 10**5000]],
-        "The token id one of so many digits, forced at step 2, does not exist: scripted has the ids 0 to 270.",
+        "The token id one with so many digits, forced at step 2, does not exist: scripted has the ids 0 to 270.",
     ),
     "very many": ([[n, 5] for n in range(10**5)], "Forced pick 4 is at step 4, but this run has the steps 1 to 3."),
 }  # fmt: skip
@@ -149,7 +149,7 @@ def test_the_end_of_text_can_be_forced_and_refused() -> None:
 def test_a_pick_after_the_end_of_text() -> None:
     made = Run(ScriptedEngine([NOTEBOOK[0], {END: 0.9}]), check_request("a", 9, 2, [[0, 5], [4, 6]]))
     lines = list(made.lines())
-    sentence = "The text ended after 2 steps, before the pick forced at step 5. Take back that pick, or one before it."
+    sentence = "The text ended after 2 steps, before the pick forced at step 5. Undo that pick, or one before it."
     assert json.loads(lines[-1]) == {"stop_reason": "error", "message": sentence}
     assert len(Trace.from_jsonl("".join(lines)).steps) == 2  # nothing lost
     with pytest.raises(RequestError) as refused:
@@ -330,7 +330,7 @@ TOO_LONG = "The pasted text is 1,001 tokens long; at most 1,000 are read. Shorte
 TEXTS: dict[str, tuple[Any, dict[str, Any], str]] = {
     "empty": ("", {}, "The pasted text is empty, so there is nothing to read. Paste something."),
     "None": (None, {}, "The pasted text has to be text, not nothing."),
-    "NUL": ("ab\0", {}, "Character 3 of the pasted text is a NUL (U+0000): that is no text. Delete it."),
+    "NUL": ("ab\0", {}, "Character 3 of the pasted text is a NUL (U+0000): that is not text. Delete it."),
     "characters": ("x" * 50_001, {}, "The pasted text has 50,001 characters; at most 50,000 are read. Shorten it."),
     "tokens": ("x" * 1_001, {"context_length": None}, TOO_LONG),
     "context": (
@@ -482,7 +482,7 @@ def test_an_engine_without_a_network_cannot_be_compared(scripted: ScriptedEngine
     with pytest.raises(RequestError) as refused:
         decoding.agreement(scripted, trace)
     assert str(refused.value) == (
-        "scripted does not run in this process, so transformers' own search cannot be asked. "
+        "scripted does not run in this process, so transformers' own search cannot be used. "
         "Choose a model that is loaded here."
     )
 

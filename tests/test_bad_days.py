@@ -72,7 +72,7 @@ def test_out_of_memory_while_loading_makes_room_and_else_says_so(
 
     registry = ModelRegistry(loader, names)
     registry.engine(names[0])
-    with pytest.raises(RoomError, match=r"^second did not fit into the memory that is free after all"):
+    with pytest.raises(RoomError, match=r"^second did not fit into the free memory after all"):
         registry.engine("second")
     assert [engine.info.id for engine in registry.loaded()] == [names[0]]  # the one used last stays
 
@@ -80,7 +80,7 @@ def test_out_of_memory_while_loading_makes_room_and_else_says_so(
         raise NO_MEMORY
 
     monkeypatch.setattr("decoding.models.loading.AutoModelForCausalLM.from_pretrained", failing)
-    with pytest.raises(RoomError, match="did not fit into the memory"):
+    with pytest.raises(RoomError, match="did not fit into the free memory"):
         load_engine(names[0], device="cpu")
 
 

@@ -199,7 +199,7 @@ def test_beams_that_exceed_the_memory_are_refused(tmp_path: Path, monkeypatch: p
     assert (refused.value.field, str(refused.value)) == (
         "beams",
         "8 beams of 1,000,000 tokens need about 1.9 GiB of memory, and 1.0 GiB are free. "
-        "Take fewer beams, fewer steps or a shorter prompt.",
+        "Use fewer beams, fewer steps or a shorter prompt.",
     )
     monkeypatch.setattr(beam, "free_bytes_on", lambda _: None)  # a system that does not say
     beam.check_beam_memory(beam.network_of(engine), tokens=10**9, steps=4, num_beams=8)

@@ -72,7 +72,7 @@ def test_refusals_in_a_process_of_their_own() -> None:
     done = terminal(b"a\xff")  # no text in UTF-8
     assert (done.returncode, done.stdout) == (2, b"")
     assert done.stderr == (
-        b"Character 2 of the prompt is half of a surrogate pair (U+DCFF): that is no text. Delete it.\n"
+        b"Character 2 of the prompt is half of a surrogate pair (U+DCFF): that is not text. Delete it.\n"
     )
 
 
@@ -84,7 +84,7 @@ def test_a_prompt_too_long_for_the_starter(
     assert capfd.readouterr() == (
         "",
         "The prompt is 9,001 tokens long; with 8 steps, starter has room for 8,184 (its context is 8,192). "
-        "Shorten the prompt or take fewer steps.\n",
+        "Shorten the prompt or use fewer steps.\n",
     )
 
 
@@ -111,7 +111,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> ScriptedEngine:
         (["a", "--choices", "51"], "The number of choices has to be a whole number from 1 to 50, not 51."),
         (["a" * 50_001], "The prompt has 50,001 characters; at most 50,000 are read. Shorten it."),
         (["a" * 2_000], "The prompt is 2,000 tokens long; with 8 steps, scripted has room for 1,016 (its context is 1,0"
-                        "24). Shorten the prompt or take fewer steps."),
+                        "24). Shorten the prompt or use fewer steps."),
     ],
 )  # fmt: skip
 @pytest.mark.usefixtures("engine")

@@ -133,7 +133,8 @@ def test_a_rewritten_prompt_has_a_remark() -> None:
     engine = engine_of(normalising(normalizers.NFC()))
     run = trace(engine, DECOMPOSED, max_new_tokens=2, top_k=2)
     assert run.remarks == (
-        'The tokenizer of scripted changes the prompt before the model reads it: of 8 characters it makes 3, "한국어".',
+        "The tokenizer of scripted changes the prompt before the model reads it: "
+        'it turns 8 characters into 3, "한국어".',
     )
     assert to_table(run).endswith(f"\n{run.remarks[0]}\n")
     assert decoding.Trace.from_jsonl(run.to_jsonl()) == run
@@ -155,7 +156,7 @@ def test_a_rewritten_pasted_text_has_a_remark(normalizer: Any, text: str, read: 
     run = analysis.score(engine, "x", text, top_k=2)
     assert run.generated_text == read
     assert len(run.remarks) == 1
-    assert f'of {len(text)} characters it makes {len(read)}, "{read}".' in run.remarks[0]
+    assert f'it turns {len(text)} characters into {len(read)}, "{read}".' in run.remarks[0]
     assert "pasted text" in run.remarks[0]
 
 
@@ -188,7 +189,7 @@ def test_scores_belong_to_the_prompt_and_the_pasted_text(
 def test_a_text_that_cannot_continue_the_prompt_has_a_remark() -> None:
     run = analysis.score(engine_of(tiny_models.wordpiece()), "the cat", "sat", top_k=2)
     assert run.generated_text == " sat"
-    assert any('changes the pasted text before the model reads it: of 3 characters it makes 4, " sat"' in said
+    assert any('changes the pasted text before the model reads it: it turns 3 characters into 4, " sat"' in said
                for said in run.remarks)  # fmt: skip
 
 
@@ -247,7 +248,7 @@ def test_an_end_token_behind_the_prompt_has_a_remark() -> None:
     )
     engine = engine_of(speaks)
     [said] = trace(engine, "Hello", max_new_tokens=2, top_k=2).remarks
-    assert said.startswith('The tokenizer of scripted puts "<|end|>" behind every prompt')
+    assert said.startswith('The tokenizer of scripted puts "<|end|>" after every prompt')
     plain = engine_of(tiny_models.tokenizer())
     assert trace(plain, "Hello<|end|>", max_new_tokens=2, top_k=2).remarks == ()  # typed
 

@@ -32,9 +32,9 @@ def refusal(engine: ScriptedEngine, prompt: Any, steps: Any = 2, choices: Any = 
 
 SURROGATE = "half of a surrogate pair"
 PROMPTS: dict[str, tuple[Any, str]] = {
-    "NUL": ("ab\0c", "Character 3 of the prompt is a NUL (U+0000): that is no text. Delete it."),
-    "high surrogate": ("\ud83c", f"Character 1 of the prompt is {SURROGATE} (U+D83C): that is no text. Delete it."),
-    "low surrogate": ("🎉\udf89", f"Character 2 of the prompt is {SURROGATE} (U+DF89): that is no text. Delete it."),
+    "NUL": ("ab\0c", "Character 3 of the prompt is a NUL (U+0000): that is not text. Delete it."),
+    "high surrogate": ("\ud83c", f"Character 1 of the prompt is {SURROGATE} (U+D83C): that is not text. Delete it."),
+    "low surrogate": ("🎉\udf89", f"Character 2 of the prompt is {SURROGATE} (U+DF89): that is not text. Delete it."),
     "too many": ("a" * 100_000, "The prompt has 100,000 characters; at most 50,000 are read. Shorten it."),
     "one too many": ("a" * 50_001, "The prompt has 50,001 characters; at most 50,000 are read. Shorten it."),
     "None": (None, "The prompt has to be text, not nothing."),
@@ -64,8 +64,8 @@ NUMBERS = [
     ([], "a list"),
     ({}, "an object"),
     (10**39, str(10**39)),
-    (10**5000, "one of so many digits"),
-    (-(10**5000), "one of so many digits"),
+    (10**5000, "one with so many digits"),
+    (-(10**5000), "one with so many digits"),
 ]
 
 
@@ -125,7 +125,7 @@ def test_a_prompt_that_leaves_too_little_room() -> None:
     assert refusal(engine, "x" * 1_001, steps=10) == (
         "prompt",
         "The prompt is 1,001 tokens long; with 10 steps, scripted has room for 1,000 (its context is 1,010). "
-        "Shorten the prompt or take fewer steps.",
+        "Shorten the prompt or use fewer steps.",
     )
     assert len(decoding.trace(engine, "x" * 1_000, max_new_tokens=10, top_k=1).steps) == 10
 

@@ -14,8 +14,8 @@ ROOT = Path(__file__).resolve().parents[1]
 REQUIRED = {
     required.name: required.specifier
     for line in (ROOT / "requirements.txt").read_text("utf-8").splitlines()
-    if line and not line.startswith("#")
-    for required in [Requirement(line)]
+    if (stated := line.partition("#")[0].strip())
+    for required in [Requirement(stated)]
 }
 
 FETCHED = (

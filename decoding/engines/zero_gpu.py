@@ -101,6 +101,6 @@ def _scores(records: Any) -> Iterator[StepScores]:
         raise
     except Exception as error:  # no free GPU, or the visitor's quota is used up; the message is for visitors
         said = getattr(error, "message", None) or type(error).__name__
-        raise ModelError(f"The shared GPU could not be had, or was taken back: {said} Try again later.") from error
+        raise ModelError(f"The shared GPU could not be obtained, or was taken back: {said} Try again later.") from error
     finally:
         records.close()

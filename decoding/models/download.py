@@ -36,7 +36,7 @@ _HASHED_BYTES = 2**26
 _WRITTEN_BYTES = 2**18  # the library's ten million would look like silence on a slow network
 _POLL_SECONDS = 0.5  # how often a process reports that it waits for another's download
 
-_DAMAGED = "A file of {model} did not arrive as it was sent, and was thrown away. Press Run to fetch it again."
+_DAMAGED = "A file of {model} did not arrive as it was sent, and was deleted. Press Run to fetch it again."
 _FULL = "The disk is full: {model} needs more room in {cache}. Free some, or set HF_HOME to a folder elsewhere."
 _NOT_KEPT = "{model} cannot be kept in {cache} ({reason}): set HF_HOME to a writable folder, or choose another model."
 _DISK_ERRORS = {errno.ENOSPC: _FULL, errno.EDQUOT: _FULL, errno.EROFS: _NOT_KEPT, errno.EACCES: _NOT_KEPT}

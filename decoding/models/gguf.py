@@ -19,9 +19,9 @@ import numpy as np
 from decoding.errors import ModelError
 from decoding.models.gguf_blocks import BLOCK_TYPES, UNREAD_TYPES, BlockType, Bytes
 
-NO_GGUF = "{file} is no GGUF file: it does not begin as one does. Choose another file."
+NO_GGUF = "{file} is not a GGUF file: it does not begin like one. Choose another file."
 GGUF_VERSION = (
-    "{file} is a GGUF file of version {version}, and versions 2 and 3 are read, little-endian. Convert it anew."
+    "{file} is a GGUF file of version {version}, and versions 2 and 3 are read, little-endian. Convert it again."
 )
 GGUF_DAMAGED = "{file} is cut short or damaged: {what}. Download it again."
 GGUF_TYPE = "{file} stores {tensor} as {type}, which is not read here: choose a file of {types}."

@@ -49,7 +49,7 @@ OUT_OF_REACH = (
     "{model} is not on this machine yet, and the Hugging Face Hub cannot be reached. Go online once to fetch it, or "
     "choose another model."
 )
-BROKE_OFF = "Fetching {model} broke off: {reason}. What has come is kept; press Run to go on from there."
+BROKE_OFF = "The download of {model} broke off: {reason}. What has arrived is kept; press Run to continue from there."
 
 CheckFits = Callable[[Path, int], None]
 """Called with the folder of a model's config.json and its number of parameters (0: unknown) before the weights are
@@ -104,7 +104,7 @@ def fetch(entry: Entry, report: Report, check_fits: CheckFits | None = None) -> 
     _fetch(entry, report, check_fits)
     if found := cached(entry):
         return found
-    raise ModelError(BROKE_OFF.format(model=entry.name, reason="not every file has come"))
+    raise ModelError(BROKE_OFF.format(model=entry.name, reason="not every file has arrived"))
 
 
 def fetch_tokenizer(entry: Entry, report: Report) -> Path:
@@ -210,7 +210,9 @@ def _fetch(entry: Entry, report: Report, check_fits: CheckFits | None) -> None:
     if "refused" in messages:
         raise ModelError(messages["refused"])
     if child.returncode:
-        reason = f"nothing came for {SILENCE_SECONDS:.0f} seconds" if child.returncode < 0 else "see the server's log"
+        reason = (
+            f"nothing arrived for {SILENCE_SECONDS:.0f} seconds" if child.returncode < 0 else "see the server's log"
+        )
         raise ModelError(BROKE_OFF.format(model=entry.name, reason=reason))
 
 
@@ -225,7 +227,7 @@ def _start_child(entry: Entry) -> "subprocess.Popen[bytes]":
 
 def _report_progress(model: str, done: int, total: int, quiet: float, report: Report) -> None:
     word = f"Fetching {model}: {done / 1e6:.0f} of {total / 1e6:.0f} MB"
-    report(word if quiet < QUIET_SECONDS else f"{word}; nothing has come for {quiet:.0f} seconds", done / total)
+    report(word if quiet < QUIET_SECONDS else f"{word}; nothing has arrived for {quiet:.0f} seconds", done / total)
 
 
 def _approve(child: "subprocess.Popen[bytes]") -> None:

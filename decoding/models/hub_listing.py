@@ -15,11 +15,11 @@ from decoding.models.hub import CONFIG, FILES, INDEX, OUT_OF_REACH, SHARDS, WEIG
 
 _ASK_SECONDS = 10.0
 _SHOWN_CHARACTERS = 160  # of a file name that strangers chose
-_NO_SAFETENSORS = "{model} has no weights as safetensors, and no others are opened. Choose another model."
+_NO_SAFETENSORS = "{model} has no weights as safetensors, and other formats are not opened. Choose another model."
 _WHICH_GGUF = "{model} has GGUF files: the operator has to name one of them, as hub:{file}. Choose another model."
-_NO_CONFIG = "{model} has no config.json, so nobody knows what its weights are of. Choose another model."
-_NO_FILE = "{model} cannot be had: its repository has no file of that name. Choose another model."
-_NO_SUM = "{model} cannot be checked: the Hugging Face Hub names no sha256 of it. Choose another model."
+_NO_CONFIG = "{model} has no config.json, so it is unknown what its weights belong to. Choose another model."
+_NO_FILE = "{model} cannot be fetched: its repository has no file of that name. Choose another model."
+_NO_SUM = "{model} cannot be checked: the Hugging Face Hub has no sha256 for it. Choose another model."
 REFUSED = "The Hugging Face Hub does not give out {model} ({reason}). Choose another model."
 
 

@@ -137,7 +137,9 @@ def load_network(model: str, folder: Path, placement: Placement) -> tuple[PreTra
     options |= {"output_loading_info": True, "generation_config": GenerationConfig()}  # type: ignore[no-untyped-call]
     network, found = _load_files(model, lambda: AutoModelForCausalLM.from_pretrained(folder, **options))
     if found["missing_keys"]:  # transformers would use random numbers and only log it
-        raise ModelError(f"{model} could not be loaded: its files lack weights, {min(found['missing_keys'])} for one.")
+        raise ModelError(
+            f"{model} could not be loaded: its files lack weights, for example {min(found['missing_keys'])}."
+        )
     network.generation_config = settings
     disable_tf32()
     try:
@@ -151,7 +153,7 @@ def _unused_weights_note(unexpected: Collection[str]) -> list[str]:
     """A note about weights in the files that the network has no place for; transformers only logs them."""
     if not unexpected:
         return []
-    return [f"weights without a place in this architecture were left out, {min(unexpected)} for one"]
+    return [f"weights without a place in this architecture were left out, for example {min(unexpected)}"]
 
 
 def check_config(model: str, folder: Path) -> PreTrainedConfig:
@@ -218,6 +220,6 @@ def _load_files(model: str, load: Callable[[], Any]) -> Any:
             raise RoomError(DID_NOT_FIT.format(model=model)) from error
         said = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelError(
-            f"{model} could not be loaded. Its files may be missing or damaged, or they are no "
+            f"{model} could not be loaded. Its files may be missing or damaged, or they are not a "
             f"causal language model in safetensors. The loader said: {said[:300]}"
         ) from error

@@ -22,8 +22,8 @@ _UNLIMITED = 2**60  # version 1 reports no limit as a number like this
 _MAX_HEADER_BYTES = 100_000_000  # safetensors' own limit
 
 
-DID_NOT_FIT = "{model} did not fit into the memory that is free after all. Choose a smaller model, or free some memory."
-OUT_OF_MEMORY = "The model ran out of memory. Take a shorter prompt or fewer steps, or wait a little."
+DID_NOT_FIT = "{model} did not fit into the free memory after all. Choose a smaller model, or free some memory."
+OUT_OF_MEMORY = "The model ran out of memory. Use a shorter prompt or fewer steps, or wait a little."
 
 
 _NO_MEMORY = ("allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDA error: out of memory")

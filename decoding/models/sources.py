@@ -30,7 +30,7 @@ def entry_of(model: str) -> Entry:
     if holds_model or (is_gguf(path) and os.path.isfile(path)):
         return Entry(model)
     raise RequestError(
-        f'"{model}" is not a model to choose from: take one of {", ".join(CATALOGUE)}, '
+        f'"{model}" is not a model to choose from: choose one of {", ".join(CATALOGUE)}, '
         "a GGUF file, or a folder that holds a config.json.",
         field="model",
     )
@@ -51,7 +51,7 @@ def find_source(entry: Entry, report: Report = no_report, check_fits: CheckFits 
     path = Path(os.path.expanduser(entry.name)).resolve()
     if (path / ADAPTER).exists() and not any((path / name).exists() for name in _WEIGHTS):
         raise ModelError(
-            f"{entry.name} holds an adapter alone ({ADAPTER}), not the model that it was trained on. Merge the two and "
+            f"{entry.name} holds only an adapter ({ADAPTER}), not the model that it was trained on. Merge the two and "
             "choose the merged folder, or choose another model."
         )
     return path

@@ -12,11 +12,11 @@ from decoding.models.gguf_blocks import floats
 from decoding.models.spec import MAX_CONTEXT, Activation, ModelSpec, Rope
 
 GGUF_FAMILY = "{file} holds a model of the family {family}, which is not read from GGUF here: choose one of {families}."
-GGUF_FACT = "{file} does not say what its model is: {name} is missing or makes no sense. Convert it anew."
+GGUF_FACT = "{file} does not say what its model is: {name} is missing or makes no sense. Convert it again."
 GGUF_ROPE = "{file} stretches its context in a way that is not read from GGUF here ({kind}). Choose another file."
-GGUF_OTHER = "{file} says {name} = {value}: what that makes of a model is not computed here. Choose another file."
+GGUF_OTHER = "{file} says {name} = {value}, and such a model is not computed here. Choose another file."
 GGUF_VOCABULARY = "{file} has {tokens} tokens and an embedding of {rows} rows: it is damaged. Download it again."
-GGUF_MISSING = "{file} lacks the tensor {name}. Download it again, or convert it anew."
+GGUF_MISSING = "{file} lacks the tensor {name}. Download it again, or convert it again."
 
 FAMILIES = {
     "llama": "llama",

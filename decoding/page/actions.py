@@ -40,14 +40,14 @@ def branch(registry: ModelRegistry, parameters: Parameters) -> Updates:
         before = [*prompt_ids(engine, request.prompt), *(token_id for _, token_id in request.forced)]
         ids = engine.vocabulary.encode_continuation(text, before, request.prompt)
         if not ids:
-            raise RequestError("There is no text to go on with. Write some; a space counts.", field="forced")
+            raise RequestError("There is no text to continue with. Type some; a space counts.", field="forced")
         at = parameters.get("at")
         first = at if isinstance(at, int) else -1
         room = request.max_new_tokens - first
         if 0 < room < len(ids):
             raise RequestError(
                 f"This text is {len(ids)} tokens long, and from step {first + 1} on the run has room for {room}. "
-                "Shorten it, go on from an earlier step, or take more steps.",
+                "Shorten it, continue from an earlier step, or use more steps.",
                 field="forced",
             )
         remarks = text_remarks(engine, text, before, ids)
@@ -101,7 +101,7 @@ def agree(registry: ModelRegistry, parameters: Parameters) -> Updates:
     trace = Trace.from_jsonl(run)
     engine = yield from wait_for_engine(registry, trace.model.id)
     with (yield from reserve_memory(registry, engine, "proof", trace.prompt, len(trace.steps), trace.top_k)):
-        yield {"notice": "Having transformers write the same …", "proof": ""}
+        yield {"notice": "transformers is writing the same run …", "proof": ""}
         yield {"proof": agreement_sentence(analysis.agreement(engine, trace))}
 
 

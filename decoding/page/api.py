@@ -180,11 +180,11 @@ def _files() -> list[Callable[..., str]]:
             form: "csv", "md" (a table), "html" (plays offline) or "jsonl", up to 1 MB; POST /keep/html writes any size.
         """
         if form in FORMATS and FORMATS[form].is_large:
-            raise RequestError(f"A file with plotly.js in it is not given here: POST the run to /keep/{form}.")
+            raise RequestError(f"A file with plotly.js in it is not sent here: POST the run to /keep/{form}.")
         content = write_export(form, _read(run))
         if len(content) > MAX_ANSWER_BYTES:
             raise RequestError(
-                f"This file has {len(content):,} characters, and at most {MAX_ANSWER_BYTES:,} are given here: POST the "
+                f"This file has {len(content):,} characters, and at most {MAX_ANSWER_BYTES:,} are sent here: POST the "
                 f"run to /keep/{form}."
             )
         return content if isinstance(content, str) else content.decode("utf-8-sig")
@@ -215,7 +215,7 @@ def _read(run: object) -> Trace:
     if not isinstance(run, str):
         raise RequestError(f"A run has to be JSON Lines in one text, not {json_type_of(run)}.")
     if len(data := run.encode("utf-8", "surrogatepass")) > MAX_RUN_BYTES:
-        raise RequestError(f"The run is larger than {MAX_RUN_BYTES // 2**20} MB; no larger one is read.")
+        raise RequestError(f"The run is larger than {MAX_RUN_BYTES // 2**20} MB, which is the limit.")
     return read_run(data)
 
 

@@ -116,7 +116,7 @@ def _check_probabilities(step: Step) -> None:
     if not all(map(_agrees, (*step.candidates, step.picked))):
         raise ContradictionError("a logprob is not the logarithm of its probability")
     if len({c.token_id for c in step.candidates} - {NO_ID}) < sum(c.token_id != NO_ID for c in step.candidates):
-        raise ContradictionError("a token id stands twice among its candidates")
+        raise ContradictionError("a token id occurs twice among its candidates")
     # With a single candidate, the second one is in the rest.
     second = probabilities[1] if len(probabilities) > 1 else max(0.0, min(last - step.margin, step.rest))
     if abs(probabilities[0] - second - step.margin) >= _SUM:

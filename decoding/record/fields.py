@@ -55,7 +55,7 @@ def parse_line(line: str, most: int = limits.MAX_STEP_CHARACTERS) -> dict[str, A
     try:
         record = json.loads(line, parse_constant=_no_number)
     except (ValueError, RecursionError):
-        raise FieldError("it is no JSON") from None
+        raise FieldError("it is not JSON") from None
     return _object(record)
 
 

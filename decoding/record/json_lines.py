@@ -47,7 +47,7 @@ def read_fields(text: str) -> dict[str, Any]:
 def _split_lines(text: str) -> tuple[str, list[str], str]:
     """The first line, the lines between, and the last line. Lines are counted before they are split."""
     if len(text) > limits.MAX_RUN_BYTES:
-        raise FormatError(f"The run is larger than {limits.MAX_RUN_BYTES // 2**20} MB; no larger one is read.")
+        raise FormatError(f"The run is larger than {limits.MAX_RUN_BYTES // 2**20} MB, which is the limit.")
     count = text.count("\n") + (not text.endswith("\n") and text != "")
     if count < 2:
         raise FormatError(f"A run has a first and a last line at least; this text has {count}.")
@@ -59,7 +59,9 @@ def _split_lines(text: str) -> tuple[str, list[str], str]:
 
 def _header(record: dict[str, Any]) -> dict[str, Any]:
     if record.get("format") == FORMAT and record.get("version", VERSION) != VERSION:
-        raise FormatError(f"Line 1 of the run says another version of the format than {VERSION}, the one read here.")
+        raise FormatError(
+            f"Line 1 of the run has another version of the format than {VERSION}, the one that is read here."
+        )
     for name, value in (("format", FORMAT), ("version", VERSION)):
         if name in record and (record[name] != value or type(record[name]) is not type(value)):
             raise fields.FieldError(f"it has to be {value}", name)

@@ -115,14 +115,14 @@ class AdmissionQueue:
         here = [ticket.visitor for ticket in (*self._served, *self._waiting)]
         if visitor.session and sum(one.session == visitor.session for one in here) >= MAX_PER_SESSION:
             raise BusyError(
-                f"This page has {MAX_PER_SESSION} runs going or waiting, and no page may have more. Nothing of "
+                f"This page has {MAX_PER_SESSION} runs under way or waiting, and no page may have more. Nothing of "
                 "yours is lost. Wait until one of them has ended, then press Run again."
             )
         most = (self.runs + self.max_waiting + 1) // 2
         if visitor.address and sum(one.address == visitor.address for one in here) >= most:
             raise BusyError(
-                f"{most} runs from your network's address are going or waiting, half of what the server takes; the "
-                "other half is for others. Nothing of yours is lost. Press Run again in half a minute."
+                f"{most} runs from your network's address are under way or waiting, which is half of what the server "
+                "accepts; the other half is for others. Nothing of yours is lost. Press Run again in half a minute."
             )
 
     def _admit_waiting(self) -> None:
@@ -155,4 +155,4 @@ def waiting_message(ticket: Ticket) -> str:
 
 def sharing_message(queue: AdmissionQueue) -> str:
     """The sentence for a visitor whose run is slow because others share the model."""
-    return f"{queue.served} runs share the model just now. Yours goes on by itself."
+    return f"{queue.served} runs are sharing the model now. Yours continues by itself."

@@ -118,7 +118,7 @@ class MemoryBudget:
             if needed > self.bytes_per_request:
                 raise RequestError(
                     f"This needs {format_bytes(needed)} of memory at its longest, and the server gives one visitor "
-                    f"{format_bytes(self.bytes_per_request)}. Take a shorter prompt, fewer steps, fewer choices or "
+                    f"{format_bytes(self.bytes_per_request)}. Use a shorter prompt, fewer steps, fewer choices or "
                     "fewer beams."
                 )
             if taken := self.reserve(needed):

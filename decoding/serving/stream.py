@@ -121,13 +121,13 @@ async def _paced_updates(
         seconds = min(deadline, queue.ends_at) - monotonic()
         if seconds <= 0 and queue.ends_at < deadline:
             raise BusyError(
-                "The server is being restarted, and your run was ended for it. What it has written stays. Press Run "
+                "The server is being restarted, so your run was ended. What it has written stays. Press Run "
                 "again in a minute, on this page."
             )
         if seconds <= 0:
             raise BusyError(
                 f"This run was stopped after {queue.seconds:,.0f} seconds, so that others have their turn. "
-                "Take fewer steps."
+                "Use fewer steps."
             )
         try:
             item = await asyncio.wait_for(incoming.get(), min(HEARTBEAT_SECONDS, seconds))

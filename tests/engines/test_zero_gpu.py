@@ -128,7 +128,7 @@ def test_runs_in_a_fork_are_the_runs_of_this_process(tiny_folder: Folder, tmp_pa
     assert found["score"] == pytest.approx(score, abs=1e-5)
     assert "does not run in this process" in found["beam"]
     assert found["ours"] == "The model's output is not a number."
-    assert found["theirs"].startswith("The shared GPU could not be had, or was taken back: ")
+    assert found["theirs"].startswith("The shared GPU could not be obtained, or was taken back: ")
     assert "RuntimeError" in found["theirs"]
     assert "secret" not in found["theirs"]
     assert len(calls(tmp_path / "log", "schedule")) == 7  # three runs, branch, score, two that failed

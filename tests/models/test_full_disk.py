@@ -31,7 +31,7 @@ from tests.browser import Visit, served
 from tests.fakes import ScriptedEngine
 from tests.local_hub import COMMIT, Hub
 
-FULL = "The disk is too full for the starter model: free 0.4 GB for …/disk, or set GREEDYSCOPE_CACHE elsewhere."
+FULL = "The disk is too full for the starter model: free 0.4 GB for …/disk, or set GREEDYSCOPE_CACHE to another folder."
 
 
 @pytest.fixture
@@ -123,8 +123,8 @@ def net(tiny_folder: Callable[[str], Path], small_disk: Path, monkeypatch: pytes
         (errno.EDQUOT, "The disk is full: tiny needs more room in {cache}. Free some, or set HF_HOME to a folder "),
         (errno.EROFS, "tiny cannot be kept in {cache} (Read-only file system): set HF_HOME to a writable folder, or "),
         (errno.EACCES, "tiny cannot be kept in {cache} (Permission denied): set HF_HOME to a writable folder, or "),
-        (errno.ECONNRESET, "Fetching tiny broke off: the connection was cut. What has come is kept; "),
-        (errno.EIO, "Fetching tiny broke off: [Errno 5] Input/output error. What has come is kept; "),
+        (errno.ECONNRESET, "The download of tiny broke off: the connection was cut. What has arrived is kept; "),
+        (errno.EIO, "The download of tiny broke off: [Errno 5] Input/output error. What has arrived is kept; "),
     ],
 )
 def test_an_error_in_the_middle_of_a_download_is_named(

@@ -67,8 +67,8 @@ def test_the_starter_as_the_gguf_package_reads_it(starter_gguf: Path) -> None:
 
 
 BROKEN = {
-    "no GGUF": (b"PK\3\4" + bytes(60), "m.gguf is no GGUF file: it does not begin as one does. Choose another file."),
-    "empty": (b"", "m.gguf is no GGUF file"),
+    "no GGUF": (b"PK\3\4" + bytes(60), "m.gguf is not a GGUF file: it does not begin like one. Choose another file."),
+    "empty": (b"", "m.gguf is not a GGUF file"),
     "version 1": (
         whole([], [], version=1),
         "is a GGUF file of version 1, and versions 2 and 3 are read, little-endian.",
@@ -196,7 +196,7 @@ def test_metadata_that_needs_another_computation_is_refused(
     tmp_path: Path, name: str, kind: int, value: bytes, said: str
 ) -> None:
     raw = whole([ARCHITECTURE, TOKENS, *FACTS, pair(f"llama.{name}", kind, value)], [tensor("token_embd.weight", 8, 2)])
-    assert described(tmp_path, raw).startswith(f"m.gguf says {said}: what that makes of a model is not computed here.")
+    assert described(tmp_path, raw).startswith(f"m.gguf says {said}, and such a model is not computed here.")
 
 
 def test_another_family_another_vocabulary_and_no_embedding(tmp_path: Path) -> None:

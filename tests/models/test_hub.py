@@ -202,7 +202,7 @@ def test_a_quiet_network_is_reported(net: Hub, monkeypatch: pytest.MonkeyPatch):
 
     hub.fetch(TINY, report)
     quiet = next(word for word in told if "nothing" in word)
-    assert re.fullmatch(r"Fetching tiny: 0 of \d MB; nothing has come for \d+ seconds", quiet)
+    assert re.fullmatch(r"Fetching tiny: 0 of \d MB; nothing has arrived for \d+ seconds", quiet)
 
 
 def test_a_silent_network_is_given_up(net: Hub, monkeypatch: pytest.MonkeyPatch):
@@ -213,16 +213,15 @@ def test_a_silent_network_is_given_up(net: Hub, monkeypatch: pytest.MonkeyPatch)
             monkeypatch.setattr(hub, "SILENCE_SECONDS", 2.0)
 
     assert refusal(report=impatient) == (
-        "Fetching tiny broke off: nothing came for 2 seconds. What has come is kept; press Run to go on from there."
+        "The download of tiny broke off: nothing arrived for 2 seconds. What has arrived is kept; press Run to "
+        "continue from there."
     )
     assert hub.cached(TINY) is None
 
 
 def test_a_damaged_file_is_thrown_away(net: Hub):
     net.damage = True
-    assert refusal() == (
-        "A file of tiny did not arrive as it was sent, and was thrown away. Press Run to fetch it again."
-    )
+    assert refusal() == ("A file of tiny did not arrive as it was sent, and was deleted. Press Run to fetch it again.")
     assert hub.cached(TINY) is None
     net.damage = False
     assert hub.fetch(TINY, no_report)
@@ -268,7 +267,7 @@ def test_pickled_weights_are_not_fetched(net: Hub, folder: Path, tmp_path: Path)
     pickled = Path(shutil.copytree(folder, tmp_path / "pickled"))
     (pickled / "model.safetensors").rename(pickled / "pytorch_model.bin")
     net.repositories["org/tiny"] = pickled
-    assert refusal() == "tiny has no weights as safetensors, and no others are opened. Choose another model."
+    assert refusal() == "tiny has no weights as safetensors, and other formats are not opened. Choose another model."
     assert net.ranges == []
 
 
@@ -280,7 +279,7 @@ def test_a_private_repository_is_refused(net: Hub):
 def test_weights_of_nothing(net: Hub, folder: Path, tmp_path: Path):
     net.repositories["org/tiny"] = Path(shutil.copytree(folder, tmp_path / "bare"))
     (tmp_path / "bare" / "config.json").unlink()
-    assert refusal() == "tiny has no config.json, so nobody knows what its weights are of. Choose another model."
+    assert refusal() == "tiny has no config.json, so it is unknown what its weights belong to. Choose another model."
     assert net.ranges == []
 
 

@@ -162,7 +162,7 @@ def test_a_partial_download_needs_only_the_remaining_disk_space(
 def test_a_wrong_sum_is_thrown_away(net: Hub) -> None:
     net.damage = True
     assert refusal() == (
-        f"A file of {NAME} did not arrive as it was sent, and was thrown away. Press Run to fetch it again."
+        f"A file of {NAME} did not arrive as it was sent, and was deleted. Press Run to fetch it again."
     )
     assert hub.cached(TINY) is None
     assert not [*hub.blobs_folder("org/tiny").iterdir()]
@@ -170,7 +170,7 @@ def test_a_wrong_sum_is_thrown_away(net: Hub) -> None:
 
 def test_a_file_whose_sum_is_not_known(net: Hub) -> None:
     net.without_sums = True
-    assert refusal() == (f"{NAME} cannot be checked: the Hugging Face Hub names no sha256 of it. Choose another model.")
+    assert refusal() == (f"{NAME} cannot be checked: the Hugging Face Hub has no sha256 for it. Choose another model.")
     assert hub.cached(TINY) is None
     assert net.ranges == []
 
@@ -178,7 +178,7 @@ def test_a_file_whose_sum_is_not_known(net: Hub) -> None:
 def test_a_file_that_is_not_there(net: Hub) -> None:
     (entry,) = parse_model_list("hub:org/tiny/Q4_0/tiny.gguf")
     assert refusal(entry) == (
-        "org/tiny/Q4_0/tiny.gguf cannot be had: its repository has no file of that name. Choose another model."
+        "org/tiny/Q4_0/tiny.gguf cannot be fetched: its repository has no file of that name. Choose another model."
     )
 
 
@@ -292,7 +292,7 @@ def test_the_tokenizer_of_a_model_that_a_server_computes(net: Hub, folder: Path)
 def test_a_file_that_is_no_gguf(net: Hub) -> None:
     (entry,) = parse_model_list("hub:org/tiny/Q8_0/other.gguf")
     for ask in (lambda: load(entry, device="cpu"), lambda: load_without_weights(entry)):
-        with pytest.raises(ModelError, match=r"^other\.gguf is no GGUF file: it does not begin as one does\."):
+        with pytest.raises(ModelError, match=r"^other\.gguf is not a GGUF file: it does not begin like one\."):
             ask()
 
 

@@ -288,7 +288,8 @@ def test_a_failed_fetch(cache: Path, fake: Fake, mode: str) -> None:
         "The starter model could not be fetched: go online and run `python -m decoding.starter`, or copy the folder "
         f"{cache}{os.sep}{starter.FOLDER_NAME} from a machine that has it."
         if mode == "fail"
-        else f"The disk is too full for the starter model: free 0.4 GB for {cache}, or set GREEDYSCOPE_CACHE elsewhere."
+        else f"The disk is too full for the starter model: free 0.4 GB for {cache}, "
+        "or set GREEDYSCOPE_CACHE to another folder."
     )
 
 

@@ -24,6 +24,7 @@ from decoding.record.trace import Trace
 from decoding.verify import recompute
 from tests.browser import served
 from tests.fakes import NASTY
+from tests.readmes import block
 
 ROOT = Path(__file__).resolve().parents[2]
 ENDPOINTS = ["greedy", "branch", "score", "beam_search", "agreement", "recompute", "check", "export"]
@@ -103,7 +104,7 @@ def test_nasty_texts_are_read_as_they_are(client: Client):
     assert Trace.from_jsonl(run).generated_text == text
 
 
-NO_PAIR = "Forced pick 1 is no pair of whole numbers [step, token id]."
+NO_PAIR = "Forced pick 1 is not a pair of whole numbers [step, token id]."
 REFUSED: list[tuple[str, list[Any], str]] = [
     ("/greedy", ["a", 300, 5, "starter"], "The number of steps has to be a whole number from 1 to 256, not 300."),
     ("/greedy", ["a", 3, 5, "gpt5"], 'The model "gpt5" is not offered here. Choose one of: starter.'),
@@ -114,9 +115,9 @@ REFUSED: list[tuple[str, list[Any], str]] = [
     ("/branch", ["a", "1", 3, 5, "starter"], "Forced picks have to be a list of pairs [step, token id], not a text."),
     ("/score", ["a", "", 5, "starter"], "The pasted text is empty, so there is nothing to read."),
     ("/beam_search", ["a", 3, 9, 5, "starter"], "The number of beams has to be a whole number from 2 to 8, not 9."),
-    ("/agreement", ["hello"], "It is no JSON Lines: it does not begin as a run does."),
+    ("/agreement", ["hello"], "It is not JSON Lines: it does not begin like a run."),
     ("/recompute", [7], "A run has to be JSON Lines in one text, not a number."),
-    ("/check", ["{" * (8 * 2**20 + 1)], "The run is larger than 8 MB; no larger one is read."),
+    ("/check", ["{" * (8 * 2**20 + 1)], "The run is larger than 8 MB, which is the limit."),
     ("/check", ["{" + "\n" * 1_003], "It has 1,001 steps; at most 1,000 are read here."),
 ]
 
@@ -134,7 +135,9 @@ def test_a_run_of_a_model_that_is_not_here_and_a_form_that_does_not_exist(client
     run = greedy.to_jsonl()
     with pytest.raises(AppError, match='The model "gpt2" is not offered here'):
         client.predict(run.replace('"id":"starter"', '"id":"gpt2"'), api_name="/agreement")
-    with pytest.raises(AppError, match=r"There is no such form\. Ask for one of: jsonl, csv, md, html, html-plotly\."):
+    with pytest.raises(
+        AppError, match=r"There is no such format\. Ask for one of: jsonl, csv, md, html, html-plotly\."
+    ):
         client.predict(run, "docx", api_name="/export")
 
 
@@ -153,7 +156,7 @@ def test_programs_that_name_their_values_may_leave_some_out(url: str):
         refused = httpx.post(address, json=body, timeout=60)
         assert refused.status_code == 422
         assert refused.text == "This endpoint takes these parameters: choices, forced, model, prompt, steps."
-    assert "The file is no text: its byte 3 is not UTF-8." in asked(url, "check", {"run": '{"\ud800'})
+    assert "The file is not text: its byte 3 is not UTF-8." in asked(url, "check", {"run": '{"\ud800'})
     refused = httpx.post(f"{url}gradio_api/call/v2/check", json={}, timeout=60)
     assert refused.text == "This endpoint takes these parameters: run."
 
@@ -169,8 +172,7 @@ def test_only_these_endpoints_are_told_and_each_is_explained(client: Client):
 
 
 def test_the_readmes_client_runs(url: str):
-    text = (ROOT / "README.md").read_text("utf-8")
-    (example,) = re.findall(r"<!-- client -->\n```python\n(.*?)```", text, re.DOTALL)
+    example = block("", "client", "python")
     assert "http://127.0.0.1:7860/" in example
     code = example.replace("http://127.0.0.1:7860/", url)
     environment = os.environ | {"HF_HUB_OFFLINE": "1"}

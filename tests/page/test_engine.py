@@ -73,10 +73,10 @@ def test_a_run_by_a_server_and_what_is_not_known_of_it(fake: FakeVllm, page: Pag
     expect(first).to_contain_text(f"{ours.steps[-1].candidates[0].probability:.2%}".replace("%", " %"))
     expect(page.locator(".gs-model")).to_contain_text("unknown dtype · server · vLLM 0.0.fake")
     expect(page.locator(".gs-model")).not_to_contain_text("exact")
-    expect(page.locator(".gs-why")).to_contain_text("the top candidates alone: no logits, no entropy")
+    expect(page.locator(".gs-why")).to_contain_text("only the top candidates: no logits, no entropy")
     expect(page.locator(".gs-numbers")).to_contain_text("entropy not given")
     page.click("#gs-tab-lesson")
-    expect(page.locator(".gs-no-logits")).to_contain_text("This run kept no logits")
+    expect(page.locator(".gs-no-logits")).to_contain_text("This run has no logits")
     expect(page.locator('button[data-part="entropy"] b')).to_have_text("–")
     expect(page.locator(".gs-heat")).to_be_disabled()
     page.locator('button[data-language="ko"]').first.click()
@@ -93,12 +93,12 @@ def test_what_if_and_a_given_text(page: Page) -> None:
     expect(page.locator(".gs-state")).to_contain_text("6 steps, done")
     page.click("#gs-tab-whatif")
     page.locator('[data-ask="agree"]').click()
-    expect(page.locator("#panel")).to_contain_text("transformers' own search cannot be asked")
+    expect(page.locator("#panel")).to_contain_text("transformers' own search cannot be used")
 
 
 def test_more_choices_than_the_server_gives(page: Page) -> None:
     run(page, choices="21")
-    expect(page.locator("#problem-choices")).to_contain_text("gives at most 20 choices at a step, not 21. Take fewer.")
+    expect(page.locator("#problem-choices")).to_contain_text("gives at most 20 choices at a step, not 21. Use fewer.")
 
 
 def test_stop_closes_the_stream(fake: FakeVllm, page: Page) -> None:

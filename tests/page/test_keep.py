@@ -232,12 +232,12 @@ def test_what_is_no_run_gets_a_sentence_and_nothing_is_lost(alone: Page, trace: 
     text = trace.to_jsonl()
     alone.click("#gs-tab-keep")
     for name, content, sentence in (
-        ("photo.png", b"\x89PNG\r\n", "“photo.png” was not opened. It is no JSON Lines"),
+        ("photo.png", b"\x89PNG\r\n", "“photo.png” was not opened. It is not JSON Lines"),
         ("cut.jsonl", text[:-9].encode(), "“cut.jsonl” was not opened. Line 8 of the run cannot be read"),
         ("altered.jsonl", text.replace("0.6", "0.7", 1).encode(), "was not opened. Line 2 of the run cannot be right"),
-        ("next.jsonl", text.replace('"version":1', '"version":2').encode(), "says another version of the format"),
-        ("empty.jsonl", b"", "“empty.jsonl” was not opened. It is no JSON Lines"),
-        ("large.jsonl", b"{" * (8 * 2**20 + 1), "“large.jsonl” was not opened. It is 8.0 MB large; at most 8 MB"),
+        ("next.jsonl", text.replace('"version":1', '"version":2').encode(), "has another version of the format"),
+        ("empty.jsonl", b"", "“empty.jsonl” was not opened. It is not JSON Lines"),
+        ("large.jsonl", b"{" * (8 * 2**20 + 1), "“large.jsonl” was not opened. The file has 8.0 MB; at most 8 MB"),
     ):
         chosen(alone, name, content)
         expect(alone.locator(".gs-refused")).to_contain_text(sentence)

@@ -83,7 +83,8 @@ def test_the_server_is_heard_in_korean(url: str, visit: Visit) -> None:
             "Hugging Face Hub가 it 모델을 내주지 않습니다(그런 저장소나 커밋이 없음). 다른 모델을 고르세요.",
         ),
         (
-            "Fetching tiny broke off: the connection was cut. What has come is kept; press Run to go on from there.",
+            "The download of tiny broke off: the connection was cut. What has arrived is kept; press Run to continue "
+            "from there.",
             "tiny 모델을 받다가 끊겼습니다: 연결이 끊어짐. 받은 데까지는 남아 있으니 ‘실행’을 누르면 이어서 받습니다.",
         ),
         (
@@ -91,7 +92,7 @@ def test_the_server_is_heard_in_korean(url: str, visit: Visit) -> None:
             "tiny 모델보다 먼저 준비하는 모델이 있습니다. other 받는 중: 4 MB 중 1 MB (25%)",
         ),
         (
-            "Fetching tiny: 1 of 4 MB; nothing has come for 7 seconds (25%)",
+            "Fetching tiny: 1 of 4 MB; nothing has arrived for 7 seconds (25%)",
             "tiny 받는 중: 4 MB 중 1 MB, 7초째 아무것도 오지 않습니다 (25%)",
         ),
         (

@@ -103,7 +103,9 @@ def test_the_text_so_far_grows_with_the_steps(url: str, visit: Visit) -> None:
     assert int(choices) == round(math.exp(entropy))
     assert (float(nats), float(bits)) == pytest.approx((entropy, entropy / math.log(2)), abs=1e-3)
     page.locator('button[data-part="entropy"]').hover()
-    expect(page.locator(".gs-so-far .gs-meaning")).to_contain_text(f"among {math.exp(entropy):.0f} equal choices")
+    expect(page.locator(".gs-so-far .gs-meaning")).to_contain_text(
+        f"among {math.exp(entropy):.0f} equally likely choices"
+    )
 
 
 def test_a_part_lights_up_wherever_it_stands_by_mouse_and_by_keyboard(url: str, visit: Visit) -> None:
@@ -113,7 +115,7 @@ def test_a_part_lights_up_wherever_it_stands_by_mouse_and_by_keyboard(url: str, 
     expect(lit).to_have_count(1 + 1 + 1 + 4 + 2)  # in the formula, in the line, above the column, in its rows
     assert {each.get_attribute("data-part") for each in lit.all()} == {"logit"}
     page.locator('button[data-part="logit"]').focus()
-    for name, word in [("exp", "Exponentials are always positive"), ("sum", "the tokens not shown too")]:
+    for name, word in [("exp", "Exponentials are always positive"), ("sum", "including the tokens that are not shown")]:
         page.keyboard.press("Tab")
         expect(page.locator(f'button[data-part="{name}"]')).to_be_focused()
         expect(page.locator(f'.gs-formula [data-part="{name}"]')).to_have_class(re.compile("gs-lit"))
@@ -159,10 +161,10 @@ def test_a_run_without_logits_says_so(url: str, visit: Visit) -> None:
     expect(page.locator(".gs-model")).to_contain_text("gpt2-xl")
     page.click("#gs-tab-lesson")
     expect(page.locator(".gs-no-logits")).to_be_visible()
-    expect(page.locator(".gs-no-logits")).to_contain_text("This run kept no logits")
+    expect(page.locator(".gs-no-logits")).to_contain_text("This run has no logits")
     assert part(page, "logit") == part(page, "sum") == "–"
     assert part(page, "probability") == "8.53 %"
     expect(page.locator(".gs-heat")).to_be_disabled()
-    expect(page.locator(".gs-heat-word")).to_contain_text("another temperature cannot be reckoned exactly")
+    expect(page.locator(".gs-heat-word")).to_contain_text("another temperature cannot be computed exactly")
     page.locator('button[data-part="entropy"]').hover()
-    expect(page.locator(".gs-so-far .gs-meaning")).to_contain_text("This run did not keep the entropy of this step.")
+    expect(page.locator(".gs-so-far .gs-meaning")).to_contain_text("This run has no entropy for this step.")

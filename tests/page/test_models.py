@@ -191,8 +191,8 @@ def test_interrupted_in_the_middle(page: Page, server: Served, monkeypatch: pyte
     expect(page.locator("#notice")).to_have_text(re.compile(r"Fetching interrupted: [56] of 7 MB"))
     monkeypatch.setattr(hub, "SILENCE_SECONDS", 2.0)  # only now: how long a process takes to start, nobody knows
     expect(page.locator("#problem-model")).to_have_text(
-        "Fetching interrupted broke off: nothing came for 2 seconds. What has come is kept; press Run to go on from "
-        "there."
+        "The download of interrupted broke off: nothing arrived for 2 seconds. What has arrived is kept; press Run to "
+        "continue from there."
     )
     monkeypatch.undo()
     net.hold.set()

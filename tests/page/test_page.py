@@ -240,7 +240,7 @@ def test_a_reload_in_mid_run_stops_it_and_begins_it_again(page_over: Served, bro
         ("steps", "0", "The number of steps has to be a whole number from 1 to 256, not 0."),
         ("steps", "2.5", "The number of steps has to be a whole number from 1 to 256, not 2.5."),
         ("choices", "51", "The number of choices has to be a whole number from 1 to 50, not 51."),
-        ("prompt", "a\0b", "Character 2 of the prompt is a NUL (U+0000): that is no text. Delete it."),
+        ("prompt", "a\0b", "Character 2 of the prompt is a NUL (U+0000): that is not text. Delete it."),
         ("prompt", "x" * 100_000, "The prompt has 100,000 characters; at most 50,000 are read. Shorten it."),
         (
             "prompt",

@@ -58,7 +58,7 @@ def test_a_round_by_keyboard_with_its_score(url: str, visit: Visit) -> None:
     page.keyboard.press("Enter")
     expect(outcome).to_have_text("Type a token first, or choose one of the candidates.")
     guess(page, "only")
-    expect(outcome).to_have_text("“·only” is rank 2, 25.00 %. The text goes on with “·most”, 50.00 %.")
+    expect(outcome).to_have_text("“·only” is rank 2, 25.00 %. The text continues with “·most”, 50.00 %.")
     expect(page.locator(".gs-mine")).to_have_text(" ◆ your guess")
     expect(page.locator(".gs-step-title")).to_have_text("Step 1: ·most")
     page.keyboard.press("Enter")
@@ -76,9 +76,9 @@ def test_a_round_by_keyboard_with_its_score(url: str, visit: Visit) -> None:
     expect(outcome).to_contain_text("Right: “·popular” is what the model writes. Rank 1, 75.00 %.")
     page.keyboard.press("Enter")
     guess(page, "banana")  # none of the three: what is known of it are bounds
-    beyond = "“banana” is none of the candidates that the run kept: rank 4 or lower, 10.00 % at most."
+    beyond = "“banana” is not among the candidates that the run kept: rank 4 or lower, 10.00 % at most."
     expect(outcome).to_contain_text(beyond)
-    expect(outcome).to_contain_text("The text goes on with “·toy”, 40.00 %. That was the last step.")
+    expect(outcome).to_contain_text("The text continues with “·toy”, 40.00 %. That was the last step.")
     bits = (2 + math.log2(4 / 3) + math.log2(10)) / 3, (1 + math.log2(4 / 3) - math.log2(0.4)) / 3
     assert tally(page) == [["≥ 2.33", "67 %", f"≥ {bits[0]:.2f}"], ["1.00", "100 %", f"{bits[1]:.2f}"]]
     expect(page.locator('[data-predict="next"]')).to_be_disabled()
@@ -117,7 +117,7 @@ def test_what_comes_is_nowhere(url: str, visit: Visit) -> None:
         page.keyboard.press(key)
         expect(page.locator(".gs-step-title")).to_have_text("Step 1: what comes next?")
     page.locator(".gs").focus()
-    page.keyboard.press("2")  # the second of the candidates, which are in no order
+    page.keyboard.press("2")  # the second of the candidates, which are shuffled
     expect(page.locator(".gs-chip")).to_have_count(1)
     assert "popular" not in everything(page)
     page.locator(".gs-bars button").nth(1).click()  # no branch, which would show more
@@ -145,6 +145,6 @@ def test_a_class_that_raises_its_hands(url: str, visit: Visit) -> None:
     page.keyboard.press("Enter")
     expect(page.locator("[data-guess]").first).to_be_focused()
     page.click('[data-predict="reveal"]')  # nobody raised a hand
-    expect(page.locator(".gs-outcome")).to_have_text("Nobody guessed. The text goes on with “·popular”, 75.00 %.")
+    expect(page.locator(".gs-outcome")).to_have_text("Nobody guessed. The text continues with “·popular”, 75.00 %.")
     assert tally(page)[0] == ["2.00", "100 %", "2.00"]
     assert page.evaluate("document.documentElement.scrollWidth") <= 390

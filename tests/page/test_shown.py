@@ -86,23 +86,23 @@ def impossible() -> Trace:
 
 
 OTHERS: dict[str, tuple[Callable[[], Trace], str]] = {
-    "other prompts": (lambda: traced("b"), "Different prompts: their probabilities do not compare."),
-    "other prompts and lengths": (lambda: traced("b", 2), "Different prompts: their probabilities do not compare."),
+    "other prompts": (lambda: traced("b"), "Different prompts: their probabilities cannot be compared."),
+    "other prompts and lengths": (lambda: traced("b", 2), "Different prompts: their probabilities cannot be compared."),
     "other prompts and models": (
         lambda: traced("b", id="another"),
-        "Different models and different prompts: nothing about them compares.",
+        "Different models and different prompts: nothing about the two runs can be compared.",
     ),
     "other numbers": (
         lambda: traced(dtype="bfloat16"),
-        "Different versions of a model: their probabilities do not compare.",
+        "Different versions of a model: their probabilities cannot be compared.",
     ),
     "another revision": (
         lambda: traced(revision="older"),
-        "Different versions of a model: their probabilities do not compare.",
+        "Different versions of a model: their probabilities cannot be compared.",
     ),
     "no step": (ends_at_once, "Run 3 has no token yet, so there is nothing to compare."),
-    "a token of probability 0": (impossible, "Run 3 has a token of probability 0, or of none that is known"),
-    "other lengths": (lambda: traced("a", 2), "Totals of different lengths do not compare; per token it is"),
+    "a token of probability 0": (impossible, "Run 3 has a token whose probability is 0 or unknown"),
+    "other lengths": (lambda: traced("a", 2), "Totals of different lengths cannot be compared; per token it is"),
     "the same tokens": (traced, "A tie: both runs have the same tokens."),
 }
 

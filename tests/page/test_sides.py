@@ -60,8 +60,9 @@ def current(page: Page) -> Locator:
 
 
 PARTED = (
-    "The texts are the same for 18 characters, and then they part: left goes on with ·👩\\u200d👩\\u200d👧 (60.00 %), "
-    "right goes on with ·👨 (50.00 %)."
+    "The texts are the same for 18 characters, and then they diverge: "
+    "left continues with ·👩\\u200d👩\\u200d👧 (60.00 %), "
+    "right continues with ·👨 (50.00 %)."
 )
 
 
@@ -83,7 +84,7 @@ def test_both_panels_look_at_the_same_position(url: str, visit: Visit) -> None:
     beside(page, "right")
     compared(page, PARTED)
     expect(page.locator(".gs-parts")).to_have_text(["👩", "👨"])  # whole characters that share their first half
-    expect(page.locator(".gs-aligned tr.gs-differs th")).to_have_text("18 ← they part")
+    expect(page.locator(".gs-aligned tr.gs-differs th")).to_have_text("18 ← they diverge")
     sides = page.locator(".gs-side")
     expect(sides.locator("h3")).to_have_text(["Run 2 · left", "Run 3 · right"])
     expect(sides.locator("h4")).to_have_text(["Step 4: ·👩\\u200d👩\\u200d👧", "Step 5: ·👨"])
@@ -112,9 +113,9 @@ def test_both_panels_look_at_the_same_position(url: str, visit: Visit) -> None:
             "twin",
             "other",
             2,
-            "The texts part at once: twin goes on with ·most (50.00 %), other goes on with Z (90.00 %).",
+            "The texts diverge at once: twin continues with ·most (50.00 %), other continues with Z (90.00 %).",
         ),
-        ("brief", "right", 3, "Both models write the same 13 characters; there Run 3 stops, and Run 2 goes on."),
+        ("brief", "right", 3, "Both models write the same 13 characters; then Run 3 stops, and Run 2 continues."),
     ],
 )
 def test_what_is_said_of_two_texts(url: str, visit: Visit, first: str, second: str, steps: int, verdict: str) -> None:

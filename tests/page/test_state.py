@@ -217,7 +217,7 @@ def test_kept_runs_are_there_after_a_reload_and_nothing_is_computed(
     page.click("#gs-tab-compare")
     expect(page.locator(".gs-list tbody tr")).to_have_count(3)
     expect(page.locator(".gs-list tbody tr").nth(2).locator("td").nth(1)).to_contain_text("left Run 2 at step 2")
-    expect(page.locator(".gs-list caption")).to_contain_text("outlive a reload")
+    expect(page.locator(".gs-list caption")).to_contain_text("survive a reload")
     assert engine.begun == begun
     run(page, "another")
     expect(page.locator(".gs-list tr[aria-current] td").first).to_have_text("Run 4")
@@ -245,7 +245,9 @@ def test_a_proxy_that_holds_everything_back_is_no_success(url: str, visit: Visit
         fill(page, "after")
         page.click("#run")
         expect(page.locator(".gs-state")).to_have_text("Waiting for the server …")
-        expect(page.locator(".gs-old")).to_have_text("Below is the run before: “before”, 3 steps, 3 choices, scripted.")
+        expect(page.locator(".gs-old")).to_have_text(
+            "Below is the previous run: “before”, 3 steps, 3 choices, scripted."
+        )
         expect(page.locator(".gs-is-old")).to_have_count(1)
         relay.holds.clear()
         expect(page.locator(".gs-prompt")).to_have_text("after")

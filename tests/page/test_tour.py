@@ -131,7 +131,7 @@ def test_it_can_be_left_and_resumed(url: str, visit: Visit) -> None:
     expect(page.locator(".gs-tour")).to_be_hidden()
     drawn(page.reload() and page)
     resume = page.locator('.gs-head [data-tour="open"]')
-    expect(resume).to_have_text("Go on with the tour (3 of 8)")
+    expect(resume).to_have_text("Continue the tour (3 of 8)")
     resume.click()
     expect(page.locator(".gs-tour-title")).to_have_text(translate("tour.argmax"))
     page.click('[data-tour="back"]')

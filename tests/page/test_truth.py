@@ -130,7 +130,7 @@ def test_the_endpoint_streams_the_growing_run(url: str, starter: LocalEngine):
     [
         (("a", 0, 5, "starter"), "The number of steps has to be a whole number from 1 to 256, not 0."),
         (("a", 8, 51, "starter"), "The number of choices has to be a whole number from 1 to 50, not 51."),
-        (("a\0", 8, 5, "starter"), "Character 2 of the prompt is a NUL (U+0000): that is no text. Delete it."),
+        (("a\0", 8, 5, "starter"), "Character 2 of the prompt is a NUL (U+0000): that is not text. Delete it."),
         (("a", 8, 5, "gpt2-xl"), 'The model "gpt2-xl" is not offered here. Choose one of: starter.'),
         (("a" * 100_000, 8, 5, "starter"), "The prompt has 100,000 characters; at most 50,000 are read. Shorten it."),
     ],

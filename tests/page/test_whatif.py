@@ -81,7 +81,7 @@ def test_fork_twice_undo_once_and_compare(page: Page, starter: LocalEngine):
     shows(page, "Run 4")
     page.select_option(".gs-left", "Run 3")
     page.select_option(".gs-right", "Run 4")
-    expect(page.locator(".gs-verdict")).to_contain_text("They part at step 5.")
+    expect(page.locator(".gs-verdict")).to_contain_text("They diverge at step 5.")
     for column, trace in ((0, first_fork), (1, second_fork)):
         ids = [str(token_id) for token_id in trace.generated_token_ids]
         expect(page.locator(f".gs-sides tbody tr td:nth-of-type({column + 1}) .gs-id")).to_have_text(ids)
@@ -104,7 +104,7 @@ def test_the_closest_call_is_forked_and_both_totals_shown(page: Page, starter: L
     shows(page, "Run 3")
     fork = decoding.branch(starter, greedy, closest.index, closest.candidates[1].token_id, max_new_tokens=8)
     assert row(page, "Run 3") == figures(fork)
-    expect(page.locator(".gs-verdict")).to_contain_text(f"They part at step {closest.index + 1}.")
+    expect(page.locator(".gs-verdict")).to_contain_text(f"They diverge at step {closest.index + 1}.")
     expect(page.locator(".gs-verdict")).to_contain_text(f"{greedy.logprob:.3f}".replace("-", "−"))
 
 
@@ -166,8 +166,12 @@ def test_loops_are_marked(page: Page, starter: LocalEngine):
     ("fields", "ask", "sentence"),
     [
         ({".gs-score": ""}, "score", "The pasted text is empty, so there is nothing to read. Paste something."),
-        ({".gs-own": ""}, "own", "There is no text to go on with. Write some; a space counts."),
-        ({".gs-own": " one two three four five six seven eight nine"}, "own", "Shorten it, go on from an earlier step"),
+        ({".gs-own": ""}, "own", "There is no text to continue with. Type some; a space counts."),
+        (
+            {".gs-own": " one two three four five six seven eight nine"},
+            "own",
+            "Shorten it, continue from an earlier step",
+        ),
         ({".gs-beams": "9"}, "beam", "from 2 to 8"),
     ],
 )

@@ -33,7 +33,7 @@ ALTERED: dict[str, tuple[int, dict[str, Any], str]] = {
     "entropy of 1,000 nats": (1, {"entropy": 1000.0}, "its entropy is not one that its probabilities can have"),
     "entropy above the vocabulary's": (1, {"entropy": 9.0}, "its entropy is not one that its probabilities can have"),
     "entropy of a sure step": (1, {"entropy": 0.0}, "its entropy is not one that its probabilities can have"),
-    "an id twice": (1, {"candidates__1__token_id": 258}, "a token id stands twice among its candidates"),
+    "an id twice": (1, {"candidates__1__token_id": 258}, "a token id occurs twice among its candidates"),
     "a prompt unlike its tokens": (0, {"prompt": "Transformers are no"}, "its prompt is not the text of its"),
     "a longer prompt": (0, {"prompt": "Transformers are the best"}, "its prompt is not the text of its"),
     "no prompt": (0, {"prompt": ""}, "its prompt is not the text of its"),

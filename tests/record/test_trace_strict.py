@@ -30,7 +30,11 @@ def changed(run: Trace, line: int, **values: Any) -> str:
 
 
 ALTERED: dict[str, tuple[int, dict[str, Any], str]] = {
-    "version": (0, {"version": 2}, "Line 1 of the run says another version of the format than 1, the one read here."),
+    "version": (
+        0,
+        {"version": 2},
+        "Line 1 of the run has another version of the format than 1, the one that is read here.",
+    ),
     "format": (0, {"format": "gpt"}, "Line 1 of the run cannot be read: format: it has to be greedyscope."),
     "unknown header field": (0, {"x": 1}, "Line 1 of the run cannot be read: x: there is no such field."),
     "unknown step field": (1, {"x": 1}, "Line 2 of the run cannot be read: x: there is no such field."),
@@ -86,13 +90,13 @@ ALTERED: dict[str, tuple[int, dict[str, Any], str]] = {
     "NaN": (
         1,
         {"entropy": math.nan},
-        "Line 2 of the run cannot be read: the line: it is no JSON.",
+        "Line 2 of the run cannot be read: the line: it is not JSON.",
     ),
-    "Infinity": (1, {"entropy": math.inf}, "Line 2 of the run cannot be read: the line: it is no JSON."),
+    "Infinity": (1, {"entropy": math.inf}, "Line 2 of the run cannot be read: the line: it is not JSON."),
     "-Infinity": (
         1,
         {"picked__logprob": -math.inf},
-        "Line 2 of the run cannot be read: the line: it is no JSON.",
+        "Line 2 of the run cannot be read: the line: it is not JSON.",
     ),
     "sums without T = 1": (1, {"log_sums": [[0.5, 3.0]]}, "Line 2 of the run cannot be right: its log_sums are not in"),
     "sums out of order": (
@@ -151,13 +155,13 @@ def test_the_order_of_candidates_is_checked(run: Trace) -> None:
 NO_RUNS: dict[str, tuple[str, str]] = {
     "nothing": ("", "A run has a first and a last line at least; this text has 0."),
     "one line": ("{}\n", "A run has a first and a last line at least; this text has 1."),
-    "blank lines": ("\n\n", "Line 1 of the run cannot be read: the line: it is no JSON."),
-    "a page": ("<html>\n<p>\n", "Line 1 of the run cannot be read: the line: it is no JSON."),
+    "blank lines": ("\n\n", "Line 1 of the run cannot be read: the line: it is not JSON."),
+    "a page": ("<html>\n<p>\n", "Line 1 of the run cannot be read: the line: it is not JSON."),
     "lists": ("[]\n[]\n", "Line 1 of the run cannot be read: the line: it has to be an object."),
-    "deep": ("[" * 100_000 + "\n{}\n", "Line 1 of the run cannot be read: the line: it is no JSON."),
+    "deep": ("[" * 100_000 + "\n{}\n", "Line 1 of the run cannot be read: the line: it is not JSON."),
     "huge number": (
         '{"version":' + "9" * 10_000 + "}\n{}\n",
-        "Line 1 of the run cannot be read: the line: it is no JSON.",
+        "Line 1 of the run cannot be read: the line: it is not JSON.",
     ),
     "half an escape": ('{"format":"\\ud800"}\n{}\n', "Line 1 of the run cannot be read: format: it has to be"),
 }

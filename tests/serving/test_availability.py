@@ -100,7 +100,7 @@ def test_the_network_is_asked_rarely_and_not_for_local_models(machine: Any, monk
 def test_the_hub_is_asked_three_times_a_minute_however_many_pages_are_opened(
     machine: Any, monkeypatch: pytest.MonkeyPatch
 ):
-    """README, “Running it in public”."""
+    """decoding/page/http/README.md, “What a stranger cannot do”."""
     clock = SimpleNamespace(now=1000.0)
     monkeypatch.setattr(availability.time, "monotonic", lambda: clock.now)
     look: Callable[..., Any] = local_offers([HUB], dtype="auto")

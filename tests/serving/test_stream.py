@@ -143,7 +143,7 @@ def test_a_slow_run_is_told_that_others_share_the_model(monkeypatch: pytest.Monk
             assert await anext(alone) == "beat"
             async with visit(queue, theirs) as other:
                 await anext(other)
-                assert await heard(alone) == {"said": "2 runs share the model just now. Yours goes on by itself."}
+                assert await heard(alone) == {"said": "2 runs are sharing the model now. Yours continues by itself."}
                 assert await anext(alone) == "beat"  # said once
                 mine.go.release()
                 assert await heard(alone) == {"said": ""}
@@ -176,7 +176,7 @@ def test_no_sharing_notice_after_an_update_that_explains_the_wait(monkeypatch: p
             assert [await anext(mine) for _ in range(4)] == ["beat"] * 4
             go.set()
             assert await heard(mine) == "x"
-            assert await heard(mine) == {"said": "2 runs share the model just now. Yours goes on by itself."}
+            assert await heard(mine) == {"said": "2 runs are sharing the model now. Yours continues by itself."}
             then.set()
             theirs.go.release(50)
 
@@ -205,11 +205,13 @@ def test_waiting_visitors_see_their_position_and_move_up() -> None:
 def test_a_session_has_a_few_tickets_and_an_address_half() -> None:
     queue = AdmissionQueue(runs=2, waiting=10)
     mine = [queue.enter(Visitor("mine", "8.8.8.8")) for _ in range(MAX_PER_SESSION)]
-    with pytest.raises(BusyError, match="This page has 4 runs going or waiting, and no page may have more"):
+    with pytest.raises(BusyError, match="This page has 4 runs under way or waiting, and no page may have more"):
         queue.enter(Visitor("mine", "8.8.8.8"))
     queue.enter(Visitor("a classmate's", "8.8.8.8"))
     queue.enter(Visitor(None, "8.8.8.8"))
-    with pytest.raises(BusyError, match="6 runs from your network's address are going or waiting, half of what"):
+    with pytest.raises(
+        BusyError, match="6 runs from your network's address are under way or waiting, which is half of what"
+    ):
         queue.enter(Visitor("another classmate's", "8.8.8.8"))
     for place in mine[:2]:
         queue.leave(place)
@@ -321,7 +323,7 @@ def test_a_closed_queue_refuses_new_waiting_and_running_visitors() -> None:
             for updates, sentence in (
                 (waiting, r"The server is being restarted\. Nothing of yours is lost"),
                 (visit(queue, quick).thing, r"The server is being restarted\. Nothing of yours is lost"),
-                (served, "being restarted, and your run was ended for it. What it has written stays"),
+                (served, "being restarted, so your run was ended. What it has written stays"),
             ):
                 with pytest.raises(BusyError, match=sentence):
                     await anext(updates)

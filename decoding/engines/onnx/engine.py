@@ -25,7 +25,7 @@ from decoding.models.tokenizer import FileTokenizer, read_tokenizer
 from decoding.record.tokens import Vocabulary
 from decoding.record.trace import ModelInfo
 
-CHANGED = "The graph of {model} on this disk was changed: {file} is not as it was written. Press Run to make it anew."
+CHANGED = "The graph of {model} on this disk was changed: {file} is not as it was written. Press Run to make it again."
 
 
 def load_graph(entry: Entry, source: Path, *, why: str, report: Report) -> LocalEngine:

@@ -47,7 +47,8 @@ class OnnxBatch:
     def remove(self, row: int) -> OnnxCache:
         place, last = self._row_ids.index(row), len(self._row_ids) - 1
         length, here = self._lengths[place], self._buffers[:, place : place + 1]
-        cache = OnnxCache(self._session, resized(self._session, here, length, padded_width(length)), length)
+        # Only as wide as what was read: most rows leave because they have ended, and are then kept for branches.
+        cache = OnnxCache(self._session, resized(self._session, here, length, length), length)
         if place != last:
             kept = self._lengths[last]
             self._buffers[:, place, :, :kept] = self._buffers[:, last, :, :kept]

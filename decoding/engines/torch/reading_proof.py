@@ -24,24 +24,24 @@ TOLERANCE, COARSE_TOLERANCE = 1e-3, 5e-2
 FEW_IDS, MANY_IDS = 8, 24
 """Ids of the proof, for large and for small networks, which read enough of them to pass a short window."""
 SMALL_NETWORK = 20_000_000  # parameters
-AFFORDABLE_WORK = 300_000_000
-"""The most parameters times ids that are read at load to try out a length."""
+AFFORDABLE_WORK = 300_000_000  # parameters times ids that are read at load to try out a length
 DEFAULT_LENGTH = 512  # ids that are tried if nothing states the context length
 
 _NOTES = {
     ReadMode.POSITIONS: "positions and a mask are given with each id",
-    ReadMode.WHOLE: "the whole text is read again at each step, because this network keeps no cache that says the same",
+    ReadMode.WHOLE: "the whole text is read again at each step, because this network keeps no cache that gives the "
+    "same scores",
 }
-READ_AGAIN = "a text of more than {switch} tokens is read anew there"
+READ_AGAIN = "a text of more than {switch} tokens is read again from the start there"
 CONTEXT_CUT = "the context ends at {switch} tokens, where a cache and the whole text begin to differ"
 
 _NOT_CAUSAL = (
-    "{model} sees the text that follows: when a later token changes, what it says before that token changes too. It is "
+    "{model} sees the text that follows: when a later token changes, its scores before that token change too. It is "
     "an encoder, or reads its prompt in both directions ({kind}); greedy decoding needs a causal model."
 )
 _NO_STEPS = (
-    "{model} says something else of a text once the text goes on ({kind}), so its steps have no probabilities that "
-    "could be shown. Choose another model."
+    "{model} gives a text other scores once the text continues ({kind}), so its steps have no probabilities to show. "
+    "Choose another model."
 )
 _NOT_BY_GENERATE = (
     "{model} cannot be proved: transformers' own greedy search gives other numbers than the network that reads the "

@@ -165,7 +165,7 @@ class _AsyncClient:
                         on_event(event)
         except (httpx.HTTPError, ValueError, AttributeError) as error:
             raise to_broken_answer(error) from error
-        raise BrokenAnswerError("it ended before its time")
+        raise BrokenAnswerError("it ended too early")
 
     async def is_alive(self, seconds: float) -> bool:
         """One health check at a time, shared by all who wait for one."""
@@ -206,8 +206,8 @@ class RetryBudget:
             if self._client.is_alive(max(0.0, self._ends - monotonic())):
                 return
         raise ModelError(
-            f"The model's server does not answer: {error}. What there is stays. Try again in a minute, or tell whoever "
-            "runs it."
+            f"The model's server does not answer: {error}. What it has written stays. Try again in a minute, or tell "
+            "the server's operator."
         ) from error
 
 

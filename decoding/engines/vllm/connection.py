@@ -27,14 +27,14 @@ def make_client(url: str) -> httpx.AsyncClient:
     except (httpx.InvalidURL, ValueError):
         address = httpx.URL("")
     if address.scheme not in ("http", "https") or not address.host:
-        raise RequestError("That is no address of a server: write it as http://127.0.0.1:8000.")
+        raise RequestError("That is not a server's address: write it as http://127.0.0.1:8000.")
     if address.userinfo:
         raise RequestError(
-            "An address with a name or a password in it is not taken: set GREEDYSCOPE_ENGINE_KEY instead."
+            "An address with a name or a password in it is not accepted: set GREEDYSCOPE_ENGINE_KEY instead."
         )
     key = os.environ.get(KEY, "").strip()
     if not (key.isascii() and key.isprintable()):
-        raise RequestError("The key in GREEDYSCOPE_ENGINE_KEY has characters that no key has. Set it again.")
+        raise RequestError("The key in GREEDYSCOPE_ENGINE_KEY has characters that a key cannot have. Set it again.")
     path = address.path.rstrip("/").removesuffix("/v1")
     return httpx.AsyncClient(
         base_url=address.copy_with(path=path or "/", query=None, fragment=None),
@@ -69,7 +69,7 @@ def raise_refusal(status: Any, said: str, headers: httpx.Headers) -> NoReturn:
     ModelError. `headers` are those of the request; the key in them is removed from the message.
     """
     if status in (401, 403):
-        raise ModelError("The model's server refuses the key. Set GREEDYSCOPE_ENGINE_KEY to one that it takes.")
+        raise ModelError("The model's server refuses the key. Set GREEDYSCOPE_ENGINE_KEY to one that it accepts.")
     if not isinstance(status, int) or status >= 500 or status in (408, 425, 429):
         raise BrokenAnswerError(f"it answered with status {str(status)[:40]}")
     if key := headers.get("Authorization", "").removeprefix(_BEARER):

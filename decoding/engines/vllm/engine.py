@@ -24,7 +24,7 @@ from decoding.record.trace import ModelInfo
 
 ScoresIterator = Generator[StepScores, None, None]
 
-WHY = "computed by a server, which says the top candidates alone: no logits, no entropy"
+WHY = "computed by a server, which gives only the top candidates: no logits, no entropy"
 
 
 def connect(url: str, *, model: str | Entry = "", dtype: str = "auto", report: Report = no_report) -> "ServerEngine":
@@ -138,7 +138,7 @@ class ServerEngine:
                         text.append(scores.token_ids[0])
                         if len(text) == end:
                             return
-                raise BrokenAnswerError("it ended before its time")
+                raise BrokenAnswerError("it ended too early")
             except BrokenAnswerError as error:
                 budget.wait_or_raise(error)
 

@@ -65,7 +65,7 @@ def list_models(client: ServerClient) -> list[Mapping[str, Any]]:
     answer = with_retries(client, lambda: client.get("/v1/models"))
     models = answer.get("data") if isinstance(answer, dict) else None
     if not isinstance(models, list) or not models or not all(isinstance(m, dict) and "id" in m for m in models):
-        raise ModelError("What answers at this address serves no models. It has to be a vLLM.")
+        raise ModelError("The server at this address serves no models. It has to be a vLLM server.")
     return models
 
 
@@ -82,7 +82,7 @@ def local_name(models: list[Mapping[str, Any]]) -> str:
                     return name
     raise RequestError(
         f'The server has the model "{str(models[0]["id"])[:80]}", which has no tokenizer here. Name the model of the '
-        "catalogue, or the folder, that it is.",
+        "catalogue, or the folder, that the server runs.",
         field="model",
     )
 
@@ -106,7 +106,7 @@ def check_served(
         answer = with_retries(client, lambda: client.complete(body))
         with suppress(KeyError, IndexError, TypeError):
             return answer["choices"][0]
-        raise ModelError("What answers at this address serves no models. It has to be a vLLM.")
+        raise ModelError("The server at this address serves no models. It has to be a vLLM server.")
 
     choice = probe(_PROBE)
     with_retries(client, lambda: ResponseParser(model_facts.model, model_facts.vocabulary_size, 2).parse_stream(choice))
@@ -114,7 +114,7 @@ def check_served(
         probe, [model_facts.vocabulary_size - 1]
     ):
         raise ModelError(
-            f"The server reads a text as other token ids than {model_facts.model} does: it has another vocabulary, "
+            f"The server reads a text as different token ids than {model_facts.model} does: it has another vocabulary, "
             "so it serves another model."
         )
     length = served.get("max_model_len")

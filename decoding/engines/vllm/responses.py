@@ -86,13 +86,13 @@ class ResponseParser:
         if len(ranked) < min(self.top_k, self.size):
             raise ModelError(
                 f"The model's server gives {len(ranked)} candidates where {self.top_k} were asked for. It has to be a "
-                "vLLM that names tokens by their ids."
+                "vLLM server that names tokens by their ids."
             )
         shares = [_exact(logprobs[token_id]) for token_id in ranked]
         total = math.fsum(map(math.exp, shares)) if max(shares) < 1 else math.inf
         if not total < 1 + _ROUNDING:  # false for NaN
             raise ModelError(
-                "The model's server sends numbers that are no log-probabilities. Start it without --logprobs-mode."
+                "The model's server sends numbers that are not log-probabilities. Start it without --logprobs-mode."
             )
         more = math.log(total) if total > 1 else 0.0  # rounding: the sum may not exceed 1
         # A server reports nothing about the rest of the vocabulary, so entropy and logits are unknown.

@@ -30,7 +30,10 @@ FILES = "files"
 """The `concurrency_id` of endpoints that write or check files without the model."""
 MAX_FILES_PER_ADDRESS = 8
 
-_MANY = "The server handles as many requests from your network's address as it may. Ask again when some have ended."
+_MANY = (
+    "The server already handles as many requests from your network's address as it allows. Ask again when some have "
+    "ended."
+)
 
 _asking: ContextVar[str | None] = ContextVar("asking", default=None)
 

@@ -55,8 +55,8 @@ FORMATS = {
     ),
 }
 
-_NO_FORMAT = f"There is no such form. Ask for one of: {', '.join(FORMATS)}."
-_TOO_LARGE = f"The run is larger than {MAX_RUN_BYTES // 2**20} MB; no larger one is read."
+_NO_FORMAT = f"There is no such format. Ask for one of: {', '.join(FORMATS)}."
+_TOO_LARGE = f"The run is larger than {MAX_RUN_BYTES // 2**20} MB, which is the limit."
 _HEADERS = {"cache-control": "no-store", "content-disposition": "attachment", "x-content-type-options": "nosniff"}
 
 
@@ -119,7 +119,7 @@ def read_run(data: bytes) -> Trace:
     """Parse an untrusted run. Raises FormatError for anything else, and for too many steps."""
     if not data.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{"):
         raise FormatError(
-            "It is no JSON Lines: it does not begin as a run does. Save a run as JSON Lines, and open that."
+            "It is not JSON Lines: it does not begin like a run. Save a run as JSON Lines, and open that."
         )
     if (steps := data.count(b"\n") - 2) > MAX_TEXT_TOKENS:
         raise FormatError(f"It has {steps:,} steps; at most {MAX_TEXT_TOKENS:,} are read here.")

@@ -23,7 +23,7 @@ _HOST = re.compile(rb"(?:[A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::([0-9
 _SCHEME = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]{0,30}://")
 _PROXY_PREFIXES = (b"x-forwarded-", b"forwarded", b"x-real-ip", b"x-gradio-")
 _TRUSTED = (b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host")
-_NO_HOST = "The request names no host that there could be."
+_NO_HOST = "The request does not name a valid host."
 
 
 def is_host(value: bytes) -> bool:

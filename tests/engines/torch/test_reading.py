@@ -104,7 +104,7 @@ def test_a_configuration_that_makes_an_encoder_of_a_decoder(tmp_path: Path, arch
         decoding.load(str(folder), device="cpu", dtype=dtype)
     assert (refused.value.field, str(refused.value)) == (
         "model",
-        f"{folder} sees the text that follows: when a later token changes, what it says before that token changes too. "
+        f"{folder} sees the text that follows: when a later token changes, its scores before that token change too. "
         f"It is an encoder, or reads its prompt in both directions ({architecture}); greedy decoding needs a causal "
         "model.",
     )
@@ -136,7 +136,7 @@ def test_a_network_that_needs_more_than_ids_is_refused(monkeypatch: pytest.Monke
 def test_a_rope_that_switches_is_read_anew_there(prompt: str) -> None:
     network = tiny_models.network("phi3", original_max_position_embeddings=24, rope_parameters=LONG_ROPE)
     engine = engine_of(network)
-    assert engine.info.why == "a text of more than 24 tokens is read anew there"
+    assert engine.info.why == "a text of more than 24 tokens is read again from the start there"
     trace = decoding.trace(engine, prompt, max_new_tokens=24, top_k=5)
     ids, rows = sweep.uncached(network, list(trace.prompt_token_ids), 24)
     assert list(trace.generated_token_ids) == ids
@@ -182,7 +182,7 @@ def test_a_cache_that_says_something_else_is_not_used(monkeypatch: pytest.Monkey
     network.forward.__signature__ = inspect.signature(forward)
     engine = engine_of(network)
     assert engine.network.reader.mode is ReadMode.WHOLE
-    anew = "the whole text is read again at each step, because this network keeps no cache that says the same"
+    anew = "the whole text is read again at each step, because this network keeps no cache that gives the same scores"
     assert engine.info.why == anew
     trace = decoding.trace(engine, "Transformers", max_new_tokens=8, top_k=3)
     assert decoding.agreement(engine, trace).identical

@@ -282,7 +282,7 @@ def test_the_shorter_context_length_applies(pair: Pair) -> None:
     ("fault", "sentence"),
     [
         (("last", 3), "did not pick the most probable token"),
-        (("logits", 3), "numbers that are no log-probabilities. Start it without --logprobs-mode"),
+        (("logits", 3), "numbers that are not log-probabilities. Start it without --logprobs-mode"),
         (("few", 3), "gives 1 candidates where 5 were asked for"),
         (("beyond", 3), "answers with the token id 999999, and scripted has the ids 0 to 270: it serves another model"),
         (("clip", 2), "did not read the token ids that it was sent: it cuts long prompts"),
@@ -337,7 +337,7 @@ def test_retries_end_within_five_seconds() -> None:
         (("silent", 2), 0, "it fell silent"),
         (("500", 0), 200, "it answered with status 500"),  # as one that drains
         (("429", 0), 200, "it answered with status 429"),
-        (("abort", 2), 503, "it ended before its time"),
+        (("abort", 2), 503, "it ended too early"),
     ],
 )
 def test_a_dead_server_ends_the_run_with_a_sentence_and_keeps_its_steps(
@@ -353,7 +353,7 @@ def test_a_dead_server_ends_the_run_with_a_sentence_and_keeps_its_steps(
     pair.fake.health = health
     trace = decoding.Trace.from_jsonl("".join([*came, *lines]))
     assert trace.stop_reason == "error"
-    assert trace.message.startswith(f"The model's server does not answer: {why}. What there is stays.")
+    assert trace.message.startswith(f"The model's server does not answer: {why}. What it has written stays.")
     assert len(trace.steps) == (0 if health == 200 else 2)
 
 
@@ -361,7 +361,7 @@ def test_a_server_that_is_gone(pair: Pair, hasty: None) -> None:
     fake = FakeVllm(Varied(end_ids=()))
     with fake.served() as url:
         engine = engine_of(url, fake)
-    with pytest.raises(ModelError, match=r"does not answer: no connection\. What there is stays"):
+    with pytest.raises(ModelError, match=r"does not answer: no connection\. What it has written stays"):
         decoding.trace(engine, PROMPT, max_new_tokens=3, top_k=5)
     with pytest.raises(ModelError, match="does not answer: no connection"):
         decoding.connect(url)
@@ -484,7 +484,7 @@ def test_a_real_model_by_its_folder(llama: Path, monkeypatch: pytest.MonkeyPatch
         dtype="float32",
         device="server",
         engine="vLLM 0.0.fake",
-        why="computed by a server, which says the top candidates alone: no logits, no entropy",
+        why="computed by a server, which gives only the top candidates: no logits, no entropy",
     )
 
 
@@ -502,7 +502,7 @@ def test_another_model_is_refused(llama: Path, tiny_folder: Folder) -> None:
         with pytest.raises(RequestError, match='has the model "llama", which has no tokenizer here'):
             decoding.connect(url)
         fake.name = "starter"  # it says so, and is not
-        with pytest.raises(ModelError, match="reads a text as other token ids than starter does"):
+        with pytest.raises(ModelError, match="reads a text as different token ids than starter does"):
             decoding.connect(url)
 
 
@@ -554,7 +554,7 @@ def test_a_key_in_an_address_is_refused_and_not_repeated(monkeypatch: pytest.Mon
         decoding.connect("http://me:s3cret@127.0.0.1:1")
     assert "s3cret" not in str(caught.value)
     monkeypatch.setenv(KEY, "s3c\nret")
-    with pytest.raises(RequestError, match="characters that no key has") as caught:
+    with pytest.raises(RequestError, match="characters that a key cannot have") as caught:
         decoding.connect("http://127.0.0.1:1")
     assert "ret" not in str(caught.value).replace("GREEDYSCOPE", "")
 
@@ -575,7 +575,7 @@ def test_an_unused_engine_ends_its_thread(pair: Pair) -> None:
 
 def test_limits_of_a_server_are_explained(pair: Pair) -> None:
     trace = decoding.trace(pair.server, PROMPT, max_new_tokens=2, top_k=2)
-    sentence = "does not run in this process, so transformers' own search cannot be asked"
+    sentence = "does not run in this process, so transformers' own search cannot be used"
     with pytest.raises(RequestError, match=sentence):
         decoding.agreement(pair.server, trace)
     with pytest.raises(RequestError, match=sentence):

@@ -1,6 +1,5 @@
-"""Replicas of a model's server behind HAProxy, with the very configuration that the README shows, over fake ones."""
+"""Replicas of a vLLM server behind HAProxy, as decoding/engines/vllm/README.md configures it, over fake servers."""
 
-import re
 import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -13,17 +12,17 @@ import decoding
 from decoding.engines.vllm import client
 from tests.engines.vllm.test_engine import Varied, engine_of
 from tests.fake_vllm import FakeVllm
-from tests.page.http.test_proxy import ROOT, proxied
+from tests.page.http.test_proxy import proxied
+from tests.readmes import block
 
 
 def behind_haproxy(urls: Sequence[str]) -> str:
-    """The README's configuration for the model's servers, with theirs as the two."""
-    readme = (ROOT / "README.md").read_text("utf-8")
-    (written,) = re.findall(r"<!-- haproxy models -->\n```haproxy\n(.*?)```", readme, re.DOTALL)
+    """That README's configuration, with these two servers in it."""
+    written = block("decoding/engines/vllm", "haproxy models", "haproxy")
     for port, url in zip(("8001", "8002"), urls, strict=True):
         assert port in written
         written = written.replace(port, str(httpx.URL(url).port))
-    return str(written).replace("8090", "8080")  # which `proxied` looks for
+    return written.replace("8090", "8080")  # which `proxied` looks for
 
 
 def test_losing_one_of_two_replicas_changes_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,12 +50,12 @@ def test_a_file_of_another_system_is_the_same_run(http: TestClient, trace: decod
 
 
 REFUSED = {
-    "nothing": (b"", "It is no JSON Lines: it does not begin as a run does."),
-    "a picture": (b"\x89PNG\r\n", "It is no JSON Lines: it does not begin as a run does."),
+    "nothing": (b"", "It is not JSON Lines: it does not begin like a run."),
+    "a picture": (b"\x89PNG\r\n", "It is not JSON Lines: it does not begin like a run."),
     "another JSON": (b'{"a": 1}\n{"b": 2}\n', "Line 1 of the run cannot be read: format: it is missing."),
-    "half a character": (b'{"\xff', "The file is no text: its byte 3 is not UTF-8."),
+    "half a character": (b'{"\xff', "The file is not text: its byte 3 is not UTF-8."),
     "blank lines": (b"{" + b"\n" * 1_003, "It has 1,001 steps; at most 1,000 are read here."),
-    "far too large": (b"{" * (MAX_RUN_BYTES + 1), "The run is larger than 8 MB; no larger one is read."),
+    "far too large": (b"{" * (MAX_RUN_BYTES + 1), "The run is larger than 8 MB, which is the limit."),
 }
 
 
@@ -72,7 +72,7 @@ def test_a_run_that_is_cut_altered_or_of_another_version_gets_a_sentence(http: T
     for broken, sentence in (
         (text[:-10], "Line 5 of the run cannot be read"),
         (text.replace('"index":1', '"index":2'), "Line 3 of the run cannot be right: its index is 2, not 1."),
-        (text.replace('"version":1', '"version":2'), "Line 1 of the run says another version of the format than 1"),
+        (text.replace('"version":1', '"version":2'), "Line 1 of the run has another version of the format than 1"),
     ):
         answer = http.post("/keep/csv", content=broken.encode())
         assert answer.status_code == 422
@@ -91,5 +91,5 @@ def test_a_table_of_hundreds_of_megabytes_is_not_begun(http: TestClient) -> None
 def test_a_form_that_does_not_exist(http: TestClient) -> None:
     answer = http.post("/keep/docx", content=b"")
     assert answer.status_code == 404
-    assert answer.text == "There is no such form. Ask for one of: jsonl, csv, md, html, html-plotly."
+    assert answer.text == "There is no such format. Ask for one of: jsonl, csv, md, html, html-plotly."
     assert http.get("/keep/csv").status_code == 405

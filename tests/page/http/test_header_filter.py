@@ -72,7 +72,7 @@ def test_no_header_is_a_fault(
 def test_a_host_that_cannot_be_gets_a_sentence(port: int, host: str, caplog: pytest.LogCaptureFixture) -> None:
     status, heard = asked(port, f"GET / HTTP/1.1\nhost: {host}\n\n")
     assert status == 400
-    assert heard.endswith(b"The request names no host that there could be.")
+    assert heard.endswith(b"The request does not name a valid host.")
     assert not caplog.records
 
 

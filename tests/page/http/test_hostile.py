@@ -355,7 +355,7 @@ def test_one_session_cannot_fill_the_line_nor_one_address(monkeypatch: pytest.Mo
                 they.ask("one")
             fifth = they.ask("one")  # whose stream has all of the session's events
             they.is_told(
-                "This page has 4 runs going or waiting, and no page", f"call/greedy/{fifth}", most=MAX_PER_SESSION
+                "This page has 4 runs under way or waiting, and no page", f"call/greedy/{fifth}", most=MAX_PER_SESSION
             )
             wired = client.get("/config").json()["dependencies"]
             run = next(one["id"] for one in wired if one["backend_fn"] and "submit" in str(one["targets"]))
@@ -370,7 +370,7 @@ def test_one_session_cannot_fill_the_line_nor_one_address(monkeypatch: pytest.Mo
             for _ in range(most):
                 they.ask(None, **half)
             next_one = f"call/greedy/{they.ask(None, **half)}"
-            they.is_told("48 runs from your network's address are going", next_one, most=2 * MAX_PER_SESSION + most)
+            they.is_told("48 runs from your network's address are under way", next_one, most=2 * MAX_PER_SESSION + most)
             engine.let_go.set()
             lives(client)
         finally:

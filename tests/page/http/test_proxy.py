@@ -1,4 +1,4 @@
-"""Two replicas behind HAProxy, with the very configuration that the README shows: every visitor is served."""
+"""Two replicas behind HAProxy, with the configuration of decoding/page/README.md: every visitor is served."""
 
 import os
 import re
@@ -17,8 +17,8 @@ import app as application
 from decoding.serving.admission import AdmissionQueue
 from tests.browser import drawn, one_installs, served, tab
 from tests.fakes import ScriptedEngine
+from tests.readmes import block
 
-ROOT = Path(__file__).resolve().parents[3]
 ASKED = {"data": ["a", 1, 2, "scripted"]}
 
 # Gradio makes event loops and leaves them open where the thread that launches a page has none; a browser's is one.
@@ -59,9 +59,7 @@ def proxied(configuration: str, file: Path, *, ready: str) -> Iterator[str]:
 
 
 def configuration() -> str:
-    readme = (ROOT / "README.md").read_text("utf-8")
-    (written,) = re.findall(r"<!-- haproxy -->\n```haproxy\n(.*?)```", readme, re.DOTALL)
-    return str(written)
+    return block("decoding/page", "haproxy", "haproxy")
 
 
 @pytest.fixture
