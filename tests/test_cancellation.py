@@ -92,13 +92,13 @@ def test_leaving_stops_the_work_within_a_step(
     address: str, browser: Browser, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch, start: Start
 ) -> None:
     heard_of_it = threading.Event()
-    check = stream.leaving.bear
+    check = stream.cancellation.bear
 
     def bear(left: threading.Event) -> None:
         threading.Thread(target=lambda: left.wait(300) and heard_of_it.set(), daemon=True).start()
         check(left)
 
-    monkeypatch.setattr(stream.leaving, "bear", bear)
+    monkeypatch.setattr(stream.cancellation, "bear", bear)
     leave = start(address, browser)
     assert engine.began.wait(300)
     leave()
