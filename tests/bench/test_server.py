@@ -39,5 +39,7 @@ def test_what_was_counted_was_written() -> None:
 
 def test_nobody_there(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "load_engine", lambda model: pytest.fail("nothing is loaded for nothing"))
-    assert bench.main(["--engine", "nowhere"]) == 2
-    assert "write it as http://127.0.0.1:8000" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as ended:
+        bench.main(["--engine", "nowhere"])
+    assert ended.value.code == 2
+    assert 'as http://127.0.0.1:8000, not "nowhere"' in capsys.readouterr().err

@@ -3,7 +3,6 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -90,7 +89,7 @@ def loops(check: Check, name: str, dtype: str) -> Found:
     """Notebook, `generate`, the plain loop, ours, the limit, the step's anatomy; and whether ours is right."""
     network, count = check.shape(name, dtype), 8 if check.small else 64
     plain, ours = engines(network)
-    ids, bare = prompt(network, 10), SimpleNamespace(network=network)  # what the contenders know of an engine
+    ids = prompt(network, 10)
     found: Found = {"limit_ms": limit_ms(check, network)}
     begun = time.perf_counter()
     found["why_not"] = decoder_of(ours).verify()
@@ -101,10 +100,10 @@ def loops(check: Check, name: str, dtype: str) -> Found:
         found["oracle"] = oracle(network, ids, mine)
     ours_ms = check.ms(lambda: steps(ours, ids, count), repeats=3) / count
     found["ours_ms"] = round(ours_ms, 4)
-    found["generate_ms"] = round(check.ms(lambda: generate(bare, ids, count), repeats=2) / count, 4)
+    found["generate_ms"] = round(check.ms(lambda: generate(network, ids, count), repeats=2) / count, 4)
     found["plain_ms"] = round(check.ms(lambda: steps(plain, ids, count), repeats=2) / count, 4)
     written, places = [step.picked_id for step in theirs], [0, count // 2, count - 1]
-    found["notebook_ms"] = round(check.ms(lambda: notebook(bare, ids, written, places), repeats=2) / 3, 4)
+    found["notebook_ms"] = round(check.ms(lambda: notebook(network, ids, written, places), repeats=2) / 3, 4)
     found["x_generate"] = round(found["generate_ms"] / ours_ms, 2)
     found["share_of_limit"] = round(found["limit_ms"] / ours_ms, 3)
     found["anatomy"] = anatomy(check, network, 10)

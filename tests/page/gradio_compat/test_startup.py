@@ -28,7 +28,6 @@ def test_a_page_opens_though_it_takes_long_to_begin_and_to_answer(monkeypatch: p
 
 
 def test_a_server_that_ends_at_once_is_not_waited_for() -> None:
-    config = SimpleNamespace(app=None)
-    server: Any = SimpleNamespace(config=config, reloader=None, started=False, run=lambda: None)
+    server: Any = SimpleNamespace(reloader=None, started=False, run=lambda: None, config=SimpleNamespace(app=None))
     with pytest.raises(ServerFailedToStartError, match="ended before it listened"):
         start_server(server)
