@@ -52,8 +52,8 @@ OUT_OF_REACH = (
 BROKE_OFF = "The download of {model} broke off: {reason}. What has arrived is kept; press Run to continue from there."
 
 CheckFits = Callable[[Path, int], None]
-"""Called with the folder of a model's config.json and its number of parameters (0: unknown) before the weights are
-downloaded. Raises an error to refuse the model. For a GGUF file there is no folder yet: `with_known_size` has its size.
+"""Called with the folder of config.json (an empty path for GGUF) and the number of parameters (0: unknown) before
+weights are downloaded. Raises to refuse the model.
 """
 
 _known_sizes: dict[tuple[str, str, str], tuple[int, int]] = {}
@@ -73,7 +73,7 @@ def cached(entry: Entry) -> Path | None:
 
 
 def with_known_size(entry: Entry) -> Entry:
-    """`entry` with the figures that the Hub reported earlier, if it did; those of the catalogue take precedence."""
+    """`entry` with figures that the Hub reported earlier; those of the catalogue take precedence."""
     parameters, size = _known_sizes.get(_key(entry), (0, 0))
     return replace(entry, parameters=entry.parameters or parameters, download_bytes=entry.download_bytes or size)
 
@@ -108,9 +108,7 @@ def fetch(entry: Entry, report: Report, check_fits: CheckFits | None = None) -> 
 
 
 def fetch_tokenizer(entry: Entry, report: Report) -> Path:
-    """The folder of a model's configuration and tokenizer, without weights, downloaded first if need be. Raises
-    ModelError if they cannot be downloaded.
-    """
+    """The folder of a model's configuration and tokenizer, downloaded if need be. Raises ModelError if it fails."""
     for is_local in (True, False):
         with suppress(EntryNotFoundError, OSError, ValueError):  # errors of the transport are OSErrors
             folder = download(entry.repository, entry.revision, local_files_only=is_local, files=TOKENIZER_FILES)
@@ -123,9 +121,7 @@ def fetch_tokenizer(entry: Entry, report: Report) -> Path:
 
 
 def download(repository: str, revision: str, *, local_files_only: bool = False, files: Sequence[str] = FILES) -> Path:
-    """Download those of a commit's files that match `files`, and return their folder. Raises what huggingface_hub
-    raises.
-    """
+    """Download a commit's files that match `files`; returns their folder. Raises what huggingface_hub raises."""
     cache = constants.HF_HUB_CACHE
     kept: Any = snapshot_download(
         repository,
@@ -139,14 +135,12 @@ def download(repository: str, revision: str, *, local_files_only: bool = False, 
 
 
 def blobs_folder(repository: str) -> Path:
-    """The folder in which the cache keeps a repository's files by their hashes; incomplete ones end in
-    ".incomplete".
-    """
+    """The cache's folder of a repository's files by their hashes; incomplete ones end in ".incomplete"."""
     return Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repository, repo_type="model") / "blobs"
 
 
 def save_ref(repository: str, revision: str, commit: str) -> None:
-    """Record the commit of a branch or tag in the cache, so that the model is found without a network."""
+    """Record a branch's or tag's commit in the cache, so that the model is found without a network."""
     if revision != commit:
         (refs := blobs_folder(repository).with_name("refs")).mkdir(exist_ok=True)
         (refs / (revision or "main")).write_text(commit, "utf-8")
@@ -174,7 +168,7 @@ def _is_complete(folder: Path) -> bool:
 
 
 def _fetch(entry: Entry, report: Report, check_fits: CheckFits | None) -> None:
-    """Run the child process that downloads a model, and report its progress. The child has ended when this returns."""
+    """Run the child process that downloads a model, and report progress. It has ended on return."""
     blobs = blobs_folder(entry.repository)
     already = _bytes_in(blobs, but=".incomplete")
     child = _start_child(entry)
@@ -246,7 +240,7 @@ def _read_messages(child: "subprocess.Popen[bytes]", messages: dict[str, Any]) -
 
 
 def _bytes_in(folder: Path, *, but: str = "?") -> int:
-    """Bytes of the files in a folder, except those whose names end in `but`. Files may appear and vanish meanwhile."""
+    """Bytes of a folder's files, except those whose names end in `but`; files may vanish meanwhile."""
     total = 0
     with suppress(OSError):
         for path in folder.iterdir():

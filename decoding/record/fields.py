@@ -1,9 +1,8 @@
 """Checks the fields of a line of JSON Lines: their types, names and sizes.
 
 Owns what a field may hold. A file may come from anybody, so reading ends at the first fault, and no number in a line
-decides how much memory is allocated. (Pydantic, which writes these lines, collects all faults: a line of 4 MB of "1,"
-cost it 2.7 GB.) Knows nothing of how the fields fit together; `decoding.record.consistency` does. Every function raises
-FieldError for a value that is not allowed.
+decides how much memory is allocated. (Pydantic collects all faults: a line of 4 MB of "1," cost it 2.7 GB.) Knows
+nothing of how the fields fit together. Every function raises FieldError for a value that is not allowed.
 """
 
 import json
