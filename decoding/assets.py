@@ -58,7 +58,10 @@ _PAGE_TEXTS = (
     ),
     *(f"whatif.{name}." for name in ("own", "beam", "score", "beside", "proof")),
     *("state.waiting", "state.silent"),
-    *(f"page.{name}" for name in ("choices", "examples", "lead", "model", "prompt", "recorded", "run", "st", "title")),
+    *(
+        f"page.{name}"
+        for name in ("choices", "examples", "lead", "model", "prompt", "recorded", "run", "settings", "st", "title")
+    ),
 )
 _RUN_TEXTS = ("server.why", "server.kind", "server.note", "server.model.nan", "server.memory", "server.run")
 """Of the server's sentences, those that a run itself can hold."""

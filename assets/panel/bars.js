@@ -3,7 +3,6 @@
 // step. The list draws plain bars itself before plotly.js is there, and while text streams in: a drawing by Plotly takes ten times as
 // long, and the model waits for it where both share a machine. Then Plotly lends its axis.
 
-const ROW_REM = 1.875; // as in panel.css
 const AXIS_REM = 1.75;
 const LABEL_GAP = 10; // pixels
 const MARKS = { argmax: "▸ ", forced: "✎ ", other: "" };
@@ -65,7 +64,8 @@ function fitLabels(host, list, of) {
 }
 
 function plotHeight(rows) {
-  return Math.round((rows.length * ROW_REM + AXIS_REM) * rem());
+  const row = parseFloat(getComputedStyle(document.querySelector(".gs")).getPropertyValue("--gs-row"));
+  return Math.round((rows.length * row + AXIS_REM) * rem());
 }
 
 function leftOf(parts) {

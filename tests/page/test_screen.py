@@ -1,0 +1,93 @@
+"""One screen: after Run, text, ten bars with everything else, and the scrubber are seen together, and nothing jumps."""
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Page, expect
+
+import app as application
+from tests.browser import Visit, frames_later, served
+from tests.fakes import ScriptedEngine
+
+SIZES = [(1280, 720), (1440, 900), (1920, 1080), (390, 844)]
+BOXES = """() => {
+    const box = (node) => {
+        const { top, bottom } = node.getBoundingClientRect();
+        return [top, bottom];
+    };
+    const one = (name) => document.querySelector(name);
+    const bars = [...document.querySelectorAll(".gs-column .gs-bars .gs-bar")].map(box);
+    return { text: box(one(".gs-text")), chart: box(one(".gs-chart")), strip: box(one(".gs-strip")), bars,
+        player: box(one(".gs-player")), wide: document.documentElement.scrollWidth };
+}"""
+SHIFTS = """() => {
+    window.shifted = 0;
+    new PerformanceObserver((list) => {
+        for (const { hadRecentInput, value } of list.getEntries()) if (!hadRecentInput) window.shifted += value;
+    }).observe({ type: "layout-shift" });
+}"""
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with served(application.build_app(lambda name, report: ScriptedEngine(), ["scripted"])) as address:
+        yield address
+
+
+def run(page: Page, steps: str = "30") -> None:
+    if page.locator("[data-settings]").is_visible():
+        page.click("[data-settings]")
+    page.fill("#steps input", steps)
+    page.fill("#choices input", "10")
+    if page.locator("[data-settings]").is_visible():
+        page.click("[data-settings]")
+    page.click("#run")
+    expect(page.locator(".gs-chip")).to_have_count(int(steps))
+    expect(page.locator("#run")).to_be_enabled()
+
+
+def assert_seen_together(page: Page) -> None:
+    size = page.viewport_size
+    assert size
+    there = frames_later(page).evaluate(BOXES)
+    assert there["wide"] <= size["width"]
+    assert len(there["bars"]) == 11
+    top, bottom = there["text"]
+    assert bottom - top >= 90, "at least two lines of the text"
+    bottom_of_all = min(size["height"], there["player"][0] if size["width"] < 760 else size["height"])
+    assert 0 <= top < bottom <= bottom_of_all
+    first, last = there["bars"][0], there["bars"][-1]
+    assert there["chart"][0] - 1 <= first[0] < last[1] <= there["chart"][1] + 1, "no bar is scrolled away"
+    assert 0 <= first[0] < last[1] <= bottom_of_all
+    assert 0 <= there["strip"][0] < there["strip"][1] <= size["height"]
+
+
+@pytest.mark.parametrize("locale", ["en-US", "ko-KR"])
+@pytest.mark.parametrize("size", SIZES, ids=[f"{width}x{height}" for width, height in SIZES])
+def test_text_bars_and_scrubber_are_seen_together(url: str, visit: Visit, size: tuple[int, int], locale: str) -> None:
+    page = visit(url, width=size[0], height=size[1], locale=locale)
+    run(page)
+    assert_seen_together(page)
+    page.locator(".gs-strip").press("c")
+    expect(page.locator("html")).to_have_class("classroom")
+    assert_seen_together(page)
+
+
+def test_an_error_moves_nothing(url: str, visit: Visit) -> None:
+    page = visit(url, width=1280, height=720)
+    run(page)
+    before = frames_later(page).evaluate(BOXES)
+    page.fill("#steps input", "999")
+    page.click("#run")
+    expect(page.locator("#problem-steps p")).not_to_be_empty()
+    assert frames_later(page).evaluate(BOXES) == before
+    assert_seen_together(page)
+
+
+@pytest.mark.parametrize("size", [SIZES[0], SIZES[3]])
+def test_nothing_jumps_over_a_run_of_120_steps(url: str, visit: Visit, size: tuple[int, int]) -> None:
+    page = visit(url, width=size[0], height=size[1])
+    run(page, "2")
+    page.evaluate(SHIFTS)
+    run(page, "120")
+    assert page.evaluate("window.shifted") < 0.02
