@@ -16,7 +16,7 @@ function followFields(parts, view, panel, trigger) {
   // On a phone, all but the prompt is behind one button.
   document.addEventListener("click", ({ target }) => {
     const button = target.closest("[data-settings]");
-    if (button) button.setAttribute("aria-expanded", document.documentElement.classList.toggle("settings"));
+    if (button) button.setAttribute("aria-expanded", document.querySelector("#bar").classList.toggle("settings"));
   });
 
   // In the order of the page's fields; null stays as it is.
