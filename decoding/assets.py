@@ -39,7 +39,10 @@ _SCRIPTS = (
     "controls",
 )
 _STYLES = ("panel", "lesson", "classroom")
-_PAGE_SCRIPTS = ("sides", "verdict", "compare", "kept", "links", "fields", "silence", "picture", "keep", "onpage")
+_PAGE_SCRIPTS = (
+    *("sides", "verdict", "forked", "compare", "kept", "links"),
+    *("fields", "silence", "picture", "keep", "onpage"),
+)
 """What only the page needs: a file has no server to ask."""
 _PAGE_TEXTS = (
     *(
@@ -50,6 +53,7 @@ _PAGE_TEXTS = (
         "copy.",
         "compare.",
         "old.",
+        "forked.",
         "prompt.",
         "models.",
         "verdict.",

@@ -3,6 +3,7 @@
 
 function listen(parts, view, keep, panel, onPage) {
   parts.root.addEventListener("click", (event) => {
+    if (onPage?.asksFirst(parts, view, event)) return;
     const at = event.target.closest("[data-step], [data-go], [data-candidate], [data-fork], [data-ask], [data-show], [data-remove], [data-token]");
     const { step, go, candidate, at: place, fork, ask, show, remove, of, token } = at?.dataset ?? {};
     // What is said of a question stands below it: on a phone, the top of the page is far away.
@@ -21,9 +22,17 @@ function listen(parts, view, keep, panel, onPage) {
     move();
     panel.show(keep.shown);
   };
+  // The fork's own Undo: the run that it left, at the step where the reader is.
+  const unfork = () => {
+    const { chosen } = view;
+    keepAfter(() => undo(keep));
+    panel.choose(chosen);
+    parts.strip.focus({ preventScroll: true }); // the button is gone
+  };
   const { own, beams, score, beside } = parts.questions;
   const whole = () => requestUpTo(view.run, 0);
   const asks = {
+    unfork,
     undo: () => keepAfter(() => undo(keep)),
     redo: () => keepAfter(() => redo(keep)),
     closest: () => {
