@@ -70,6 +70,8 @@ const KEYS = { ArrowLeft: "previous", ArrowRight: "next", Home: "first", End: "l
 function listenToKeys(parts, panel) {
   function onKey(event) {
     if (!parts.root.isConnected) return document.removeEventListener("keydown", onKey);
+    if (isComposing(event)) return;
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !event.defaultPrevented) return document.querySelector("#run:enabled")?.click();
     const go = KEYS[event.key];
     const along = { ArrowUp: -1, ArrowDown: 1 }[event.key];
     if ((!go && !along) || event.ctrlKey || event.altKey || event.metaKey || event.shiftKey || event.defaultPrevented) return;
@@ -83,6 +85,11 @@ function listenToKeys(parts, panel) {
     panel.moves[go]();
   }
   document.addEventListener("keydown", onKey);
+}
+
+// While a word is put together of letters, as Korean is written, no key is a shortcut. Safari tells it by the code 229.
+function isComposing(event) {
+  return event.isComposing || event.keyCode === 229;
 }
 
 function walkCandidates(parts, along) {

@@ -13,6 +13,11 @@ function followFields(parts, view, panel, trigger) {
   });
   root.addEventListener("asked", ({ detail }) => panel.pressed(detail));
   leaveTextAlone();
+  // Enter runs; but while a word is put together, as Korean is written, it only ends the word.
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && isComposing(event) && event.target.closest("#prompt")) event.stopPropagation();
+  }, { capture: true });
+  nameKeysOfRun();
   // On a phone, all but the prompt is behind one button.
   document.addEventListener("click", ({ target }) => {
     const button = target.closest("[data-settings]");
@@ -42,6 +47,15 @@ function leaveTextAlone() {
   if (!field || field.dir === "auto") return;
   field.dir = "auto";
   for (const [name, value] of Object.entries(AS_TYPED)) field.setAttribute(name, value);
+}
+
+// Gradio draws the page part by part, so that the button may come after the panel.
+function nameKeysOfRun() {
+  const button = document.querySelector("#run");
+  if (!button) return setTimeout(nameKeysOfRun, 50);
+  button.dataset.textTitle = "page.run.title";
+  button.setAttribute("aria-keyshortcuts", "Control+Enter Meta+Enter");
+  texts.fill(button.parentElement);
 }
 
 // Fields and picture apart: a run was asked for that has not begun, or the fields were changed since.

@@ -45,6 +45,7 @@ function chip(step) {
   const { picked, index } = step;
   const button = make("button", "gs-chip");
   button.type = "button";
+  button.tabIndex = -1; // one of them is a stop of the Tab key: markChip
   button.dataset.step = index;
   button.style.setProperty("--p", picked.probability);
   button.style.setProperty("--r", 1 / (1 + Math.log2(1 + picked.rank)));
@@ -68,10 +69,16 @@ function markLoops(parts, run) {
 }
 
 function markChip(parts, chosen) {
-  parts.text.querySelector('[aria-current="step"]')?.removeAttribute("aria-current");
+  const before = parts.text.querySelector('[aria-current="step"]');
   const chosenChip = parts.text.querySelector(`[data-step="${chosen}"]`);
+  if (before && before !== chosenChip) {
+    before.removeAttribute("aria-current");
+    before.tabIndex = -1;
+  }
   if (!chosenChip) return;
   chosenChip.setAttribute("aria-current", "step");
+  chosenChip.tabIndex = 0;
+  if (parts.text.contains(document.activeElement)) chosenChip.focus({ preventScroll: true }); // the arrows move within the text
   // Scroll the text's own box, never the page.
   const box = parts.text.getBoundingClientRect();
   const place = chosenChip.getBoundingClientRect();
