@@ -28,8 +28,23 @@ function rowsOf(step) {
   return [...rows, { label: texts.say("bars.rest"), probability: rest, id: "", kind: "rest" }];
 }
 
+// The axis ends at 100 %, or where it was zoomed at a round share that holds the largest candidate.
+const AXIS_ENDS = [0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001];
+
+function fitAxis(parts, rows) {
+  const { axis } = parts;
+  const largest = Math.max(...rows.filter(({ kind }) => kind !== "rest").map(({ probability }) => probability));
+  const isZoomed = axis.zoom.getAttribute("aria-pressed") === "true";
+  axis.most = isZoomed ? (AXIS_ENDS.findLast((end) => end >= largest) ?? 1) : 1;
+  parts.root.style.setProperty("--zoom", 1 / axis.most);
+  parts.root.classList.toggle("gs-zoomed", axis.most < 1);
+  const said = texts.say(isZoomed ? "axis.zoomed" : "axis.whole", { end: `${axis.most * 100}` });
+  if (axis.word.textContent !== said) axis.word.textContent = said;
+}
+
 function drawBars(parts, step, streaming, of) {
   const rows = rowsOf(step);
+  fitAxis(parts, rows);
   if (parts.chart.clientWidth) parts.root.classList.toggle("gs-narrow", parts.chart.clientWidth < 30 * rem());
   // A button that is replaced under a pointer is not clicked, so the list is only replaced when it changes.
   if (parts.listed !== step) {
@@ -41,9 +56,13 @@ function drawBars(parts, step, streaming, of) {
   fitLabels(parts.root, parts.bars, of);
   if (!window.Plotly || !parts.chart.clientWidth) return; // what is hidden has no width to draw for
   const { layout } = parts.plot;
-  const axisFits = layout?.height === plotHeight(rows) && layout.width === parts.chart.clientWidth && layout.margin.l === leftOf(parts);
+  const axisFits = layout?.height === plotHeight(rows) && layout.width === parts.chart.clientWidth && layout.margin.l === leftOf(parts) && layout.xaxis.range[1] === parts.axis.most * 100;
   parts.root.classList.toggle("gs-live", streaming && axisFits);
-  if (!streaming || !axisFits) drawPlot(parts, rows);
+  // The same step in the same colours and size is drawn already.
+  const looks = [parts.chart.clientWidth, plotHeight(rows), leftOf(parts), parts.axis.most, document.body.className, document.documentElement.className].join();
+  if ((streaming && axisFits) || (parts.plotted?.step === step && parts.plotted.looks === looks)) return;
+  parts.plotted = { step, looks };
+  drawPlot(parts, rows);
 }
 
 // The labels' column is as wide as the longest label that a run has shown so far, so that each is whole and the bars begin at one place;
@@ -104,6 +123,7 @@ function rowLabel(row) {
 
 function drawPlot(parts, rows) {
   const narrow = parts.chart.clientWidth < 30 * rem();
+  const most = parts.axis.most * 100;
   parts.root.classList.add("gs-plotted");
   const style = getComputedStyle(parts.root);
   const read = (name) => style.getPropertyValue(name).trim();
@@ -111,7 +131,7 @@ function drawPlot(parts, rows) {
   const trace = {
     type: "bar",
     orientation: "h",
-    x: rows.map((row) => row.probability * 100),
+    x: rows.map((row) => (row.probability * 100 > most ? 0 : row.probability * 100)), // the list draws what goes beyond the axis
     y: rows.map((_, place) => place),
     // No pattern: Plotly names it by the page's address, which changes with the run. The list hatches "everything else".
     marker: { color: rows.map((row) => colours[row.kind]) },
@@ -126,7 +146,7 @@ function drawPlot(parts, rows) {
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
     font: { family: style.fontFamily, size: 0.75 * rem(), color: read("--gs-text") },
-    xaxis: { range: [0, 100], fixedrange: true, ticksuffix: " %", dtick: narrow ? 50 : 25, gridcolor: read("--gs-line"), zeroline: false },
+    xaxis: { range: [0, most], fixedrange: true, ticksuffix: " %", dtick: most / (narrow ? 2 : 4), gridcolor: read("--gs-line"), zeroline: false },
     yaxis: { range: [rows.length - 0.5, -0.5], fixedrange: true, showticklabels: false, showgrid: false, zeroline: false },
     showlegend: false,
   };

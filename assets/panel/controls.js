@@ -50,6 +50,11 @@ function listen(parts, view, keep, panel, onPage) {
   };
   parts.copy.addEventListener("click", () => onPage?.copyAddress(parts, view));
   for (const select of [parts.compare.left, parts.compare.right]) select.addEventListener("change", panel.schedule);
+  parts.axis.zoom.addEventListener("click", () => {
+    const { zoom } = parts.axis;
+    zoom.setAttribute("aria-pressed", zoom.getAttribute("aria-pressed") !== "true");
+    panel.schedule();
+  });
   parts.colour.addEventListener("change", () => { parts.root.dataset.colour = parts.colour.value; });
   parts.strip.addEventListener("pointerdown", (event) => {
     parts.strip.setPointerCapture(event.pointerId);

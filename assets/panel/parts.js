@@ -20,6 +20,7 @@ function findParts(element) {
     text: one(".gs-text"),
     promptTokens: one(".gs-prompt-tokens"),
     stepTitle: one(".gs-step-title"),
+    axis: { word: one(".gs-axis"), zoom: one(".gs-zoom"), most: 1 },
     chart: one(".gs-chart"),
     plot: one(".gs-plot"),
     bars: one(".gs-bars"),
