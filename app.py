@@ -113,8 +113,6 @@ def _build(shelf: Shelf, **limits: float) -> "gr.Blocks":
 
 def launch(app: "gr.Blocks", *, metrics: bool = False, mcp: bool = False, **gradios: Any) -> str:
     """Serve `app` as this project serves it, and return its address. `gradios` are Gradio's own options."""
-    import gradio as gr
-
     from decoding.assets import plotly_js
     from decoding.page import health_routes
     from decoding.page.api import check_mcp
@@ -122,7 +120,7 @@ def launch(app: "gr.Blocks", *, metrics: bool = False, mcp: bool = False, **grad
     from decoding.page.gradio_compat.startup import patiently
     from decoding.page.http.export_routes import file_routes
     from decoding.page.http.request_filter import guarded
-    from decoding.page.panel import page_css, page_head
+    from decoding.page.panel import page_css, page_head, page_theme
 
     if mcp:
         check_mcp()
@@ -131,13 +129,7 @@ def launch(app: "gr.Blocks", *, metrics: bool = False, mcp: bool = False, **grad
     _, url, _ = app.launch(
         css=page_css(),
         head=page_head(),
-        # The theme's own blue is too light for white letters.
-        theme=gr.themes.Default(primary_hue="blue", neutral_hue="slate").set(
-            button_primary_background_fill="*primary_600",
-            button_primary_background_fill_hover="*primary_700",
-            button_primary_background_fill_dark="*primary_600",
-            button_primary_background_fill_hover_dark="*primary_700",
-        ),
+        theme=page_theme(),
         run_history=False,
         enable_monitoring=False,
         ssr_mode=False,

@@ -10,7 +10,7 @@ import gradio as gr
 from decoding import assets
 from decoding.assets import ASSETS
 
-__all__ = ["ASSETS", "page_css", "page_head", "panel", "slot"]
+__all__ = ["ASSETS", "page_css", "page_head", "page_theme", "panel", "slot"]
 
 
 # No browser makes telephone numbers of token ids.
@@ -18,6 +18,33 @@ _PLAIN = '<meta name="format-detection" content="telephone=no, date=no, address=
 _FRAMED = """<script>
 if (new URLSearchParams(location.search).get("embed") === "1") document.documentElement.classList.add("embedded");
 </script>"""
+
+
+# The reader's own fonts. Gradio's file of semi-bold letters holds four, so that a word would be in two fonts.
+_SANS = (
+    "-apple-system",
+    "Segoe UI",
+    "Roboto",
+    "Noto Sans",
+    "Liberation Sans",
+    "Apple SD Gothic Neo",
+    "Malgun Gothic",
+    "Noto Sans KR",
+    "Noto Sans CJK KR",
+    "sans-serif",
+)
+_MONO = ("SF Mono", "Consolas", "DejaVu Sans Mono", "monospace")
+
+
+def page_theme() -> gr.themes.Base:
+    """Gradio's theme in the reader's own fonts; its own blue is too light for white letters."""
+    fonts = {"font": [*map(gr.themes.Font, _SANS)], "font_mono": [*map(gr.themes.Font, _MONO)]}
+    return gr.themes.Default(primary_hue="blue", neutral_hue="slate", **fonts).set(
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+        button_primary_background_fill_dark="*primary_600",
+        button_primary_background_fill_hover_dark="*primary_700",
+    )
 
 
 def panel(value: str, models: Sequence[str]) -> gr.HTML:
