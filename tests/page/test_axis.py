@@ -7,7 +7,7 @@ from playwright.sync_api import Page, expect
 
 import app as application
 from decoding.i18n import say
-from tests.browser import Visit, frames_later, served
+from tests.browser import Visit, frames_later, open_settings, served
 from tests.fakes import ScriptedEngine
 
 SCRIPT = [{" most": 0.09, " only": 0.08, " best": 0.02}, {" most": 0.75, " only": 0.2}]
@@ -49,9 +49,7 @@ def url() -> Iterator[str]:
 
 def run(page: Page) -> Page:
     page.wait_for_function("window.Plotly")
-    if page.locator("[data-settings]").is_visible():
-        page.click("[data-settings]")
-    page.fill("#choices input", "3")
+    open_settings(page).fill("#choices input", "3")
     page.click("#run")
     expect(page.locator(".gs-state")).to_contain_text("8")
     expect(page.locator("#run")).to_be_enabled()

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 import app as application
-from tests.browser import Visit, frames_later, served
+from tests.browser import Visit, frames_later, open_settings, served
 from tests.fakes import ScriptedEngine
 
 SCRIPT = [{",": 0.5, " " + "unbreakable" * 9: 0.3}, {" most": 0.9}]
@@ -21,9 +21,7 @@ def url() -> Iterator[str]:
 
 
 def run(page: Page, choices: str = "3") -> Page:
-    if page.locator("[data-settings]").is_visible():
-        page.click("[data-settings]")
-    page.fill("#choices input", choices)
+    open_settings(page).fill("#choices input", choices)
     page.click("#run")
     expect(page.locator("#run")).to_be_enabled()
     expect(page.locator(".gs-badge")).to_be_hidden()
