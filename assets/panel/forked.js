@@ -1,8 +1,6 @@
 // A fork keeps its place: one line beside the text says what the pick changed, with Undo; and where a finger taps, it is asked first.
 // Knows the runs that are kept, not how another is asked for.
 
-const FINGERS = matchMedia("(hover: none) and (pointer: coarse)");
-
 function drawFork(parts, keep, isHidden) {
   const box = parts.root.querySelector(".gs-forked");
   const [words, undoButton] = box.children;
