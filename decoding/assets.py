@@ -27,6 +27,7 @@ _SCRIPTS = (
     "bars",
     "strip",
     "table",
+    "heatmap",
     "questions",
     "examples",
     "math",

@@ -1,10 +1,13 @@
 // The chosen step's candidates: Plotly draws the bars, and a list of buttons over them carries labels and numbers. So the labels
 // are text that nothing interprets, each can be reached by keyboard and screen reader, and Plotly has little to draw again at each
 // step. The list draws plain bars itself before plotly.js is there, and while text streams in: a drawing by Plotly takes ten times as
-// long, and the model waits for it where both share a machine. Then Plotly lends its axis.
+// long, and the model waits for it where both share a machine. Then Plotly draws its axis alone.
 
 const AXIS_REM = 1.75;
 const LABEL_GAP = 10; // pixels
+// A chart of many bars takes Plotly longer than a key that is held down gives it: it is drawn when the reader rests at a step.
+const MANY_ROWS = 20;
+const REST_MILLISECONDS = 150;
 const MARKS = { argmax: "▸ ", forced: "✎ ", other: "" };
 
 function rowsOf(step) {
@@ -54,15 +57,24 @@ function drawBars(parts, step, streaming, of) {
     parts.listed = step;
   }
   fitLabels(parts.root, parts.bars, of);
+  clearTimeout(parts.resting);
   if (!window.Plotly || !parts.chart.clientWidth) return; // what is hidden has no width to draw for
   const { layout } = parts.plot;
   const axisFits = layout?.height === plotHeight(rows) && layout.width === parts.chart.clientWidth && layout.margin.l === leftOf(parts) && layout.xaxis.range[1] === parts.axis.most * 100;
-  parts.root.classList.toggle("gs-live", streaming && axisFits);
   // The same step in the same colours and size is drawn already.
   const looks = [parts.chart.clientWidth, plotHeight(rows), leftOf(parts), parts.axis.most, document.body.className, document.documentElement.className].join();
-  if ((streaming && axisFits) || (parts.plotted?.step === step && parts.plotted.looks === looks)) return;
-  parts.plotted = { step, looks };
-  drawPlot(parts, rows);
+  const isDrawn = axisFits && parts.plotted?.step === step && parts.plotted.looks === looks;
+  const isWaiting = !isDrawn && (streaming || rows.length > MANY_ROWS);
+  parts.root.classList.toggle("gs-live", isWaiting);
+  if (isDrawn) return;
+  const plot = () => {
+    parts.plotted = { step, looks };
+    drawPlot(parts, rows);
+    parts.root.classList.remove("gs-live");
+  };
+  if (!isWaiting) return plot();
+  if (!axisFits) drawPlot(parts, rows, { isAxisAlone: true });
+  if (!streaming) parts.resting = setTimeout(plot, REST_MILLISECONDS);
 }
 
 // The labels' column is as wide as the longest label that a run has shown so far, so that each is whole and the bars begin at one place;
@@ -121,7 +133,7 @@ function rowLabel(row) {
   return row.token ? label(row.token, "gs-bar-label", row.mark) : Object.assign(make("span", "gs-bar-label", row.label), { translate: true });
 }
 
-function drawPlot(parts, rows) {
+function drawPlot(parts, rows, { isAxisAlone = false } = {}) {
   const narrow = parts.chart.clientWidth < 30 * rem();
   const most = parts.axis.most * 100;
   parts.root.classList.add("gs-plotted");
@@ -131,8 +143,8 @@ function drawPlot(parts, rows) {
   const trace = {
     type: "bar",
     orientation: "h",
-    x: rows.map((row) => (row.probability * 100 > most ? 0 : row.probability * 100)), // the list draws what goes beyond the axis
-    y: rows.map((_, place) => place),
+    x: isAxisAlone ? [] : rows.map((row) => (row.probability * 100 > most ? 0 : row.probability * 100)), // the list draws what goes beyond the axis
+    y: isAxisAlone ? [] : rows.map((_, place) => place),
     // No pattern: Plotly names it by the page's address, which changes with the run. The list hatches "everything else".
     marker: { color: rows.map((row) => colours[row.kind]) },
     hoverinfo: "skip",

@@ -165,8 +165,9 @@ function startPanel(element, props, watch, trigger, onPage = null) {
 
   function drawOpenTab() {
     const tab = openTabOf(parts);
-    if (tab === "table") {
-      drawTable(parts, view.run, view.tableDrawn);
+    if (tab === "table" && parts.tableView.value === "map") drawMap(parts, view.run, view.chosen);
+    else if (tab === "table") {
+      drawTable(parts, view.run, view.tableDrawn === 0);
       view.tableDrawn = view.run.steps.length;
       markRow(parts, view.chosen);
     }
@@ -211,6 +212,8 @@ function startPanel(element, props, watch, trigger, onPage = null) {
   listen(parts, view, keep, panel, onPage);
   listenToMath(math, panel);
   listenToTemperature(heat, panel);
+  listenToTable(parts, view);
+  listenToMap(parts, panel);
   listenToClassroom(parts, panel);
   if (onPage) onPage.listenToKeep(parts, view, panel);
   watch("value", receive);

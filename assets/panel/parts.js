@@ -27,6 +27,8 @@ function findParts(element) {
     numbers: one(".gs-numbers"),
     strip: one(".gs-strip"),
     table: one("#gs-page-table table"),
+    tableView: one(".gs-view"),
+    map: one(".gs-map"),
     colour: one(".gs-colour"),
     questions: {
       closest: one(".gs-closest"),

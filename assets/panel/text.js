@@ -49,7 +49,7 @@ function chip(step) {
   button.dataset.step = index;
   button.style.setProperty("--p", picked.probability);
   button.style.setProperty("--r", 1 / (1 + Math.log2(1 + picked.rank)));
-  button.append(label(picked), make("span", "gs-meter"), make("span", "gs-id", idLabel(picked)));
+  button.append(label(picked), make("span", "gs-id", idLabel(picked)));
   button.classList.toggle("gs-forced", step.forced);
   const values = { step: index + 1, token: labelOf(picked), probability: percent(picked.probability), rank: picked.rank + 1, id: idLabel(picked) };
   button.title = texts.say(step.forced ? "chip.forced" : "chip.picked", values);
