@@ -41,7 +41,7 @@ _SCRIPTS = (
 )
 _STYLES = ("panel", "lesson", "classroom")
 _PAGE_SCRIPTS = (
-    *("sides", "verdict", "forked", "compare", "kept", "links"),
+    *("sides", "verdict", "forked", "forks", "compare", "kept", "links"),
     *("fields", "silence", "picture", "keep", "onpage"),
 )
 """What only the page needs: a file has no server to ask."""
@@ -55,6 +55,7 @@ _PAGE_TEXTS = (
         "compare.",
         "old.",
         "forked.",
+        "forks.",
         "prompt.",
         "models.",
         "verdict.",

@@ -144,6 +144,7 @@ function startPanel(element, props, watch, trigger, onPage = null) {
     onPage?.drawOld(parts, view, view.whole);
     drawPoint(parts, run, predict.isOn());
     onPage?.drawFork(parts, keep, predict.isOn());
+    onPage?.drawForks(parts, keep, predict.isOn());
     hear(parts, view.whole, run);
     drawText(parts, run, view.drawn);
     drawStrip(parts, run, view.drawn);
