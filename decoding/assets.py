@@ -39,7 +39,7 @@ _SCRIPTS = (
     "panel",
     "controls",
 )
-_STYLES = ("panel", "lesson", "classroom")
+_STYLES = ("panel", "lesson", "classroom", "media")
 _PAGE_SCRIPTS = (
     *("sides", "verdict", "forked", "forks", "compare", "kept", "links"),
     *("fields", "silence", "picture", "keep", "onpage"),
