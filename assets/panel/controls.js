@@ -55,6 +55,10 @@ function listen(parts, view, keep, panel, onPage) {
     zoom.setAttribute("aria-pressed", zoom.getAttribute("aria-pressed") !== "true");
     panel.schedule();
   });
+  // What is said of the model lies over the text, and goes with a click elsewhere or Escape.
+  document.addEventListener("click", ({ target }) => { if (!parts.about.contains(target)) parts.about.open = false; });
+  parts.about.addEventListener("keydown", ({ key }) => { if (key === "Escape") parts.about.open = false; });
+  parts.about.addEventListener("toggle", panel.schedule);
   parts.colour.addEventListener("change", () => { parts.root.dataset.colour = parts.colour.value; });
   parts.strip.addEventListener("pointerdown", (event) => {
     parts.strip.setPointerCapture(event.pointerId);
