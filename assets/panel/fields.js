@@ -11,7 +11,10 @@ function followFields(parts, view, panel, trigger) {
     leaveTextAlone();
     panel.schedule();
   });
-  root.addEventListener("asked", ({ detail }) => panel.pressed(detail));
+  root.addEventListener("asked", ({ detail }) => {
+    showPicture(root);
+    panel.pressed(detail);
+  });
   leaveTextAlone();
   // Enter runs; but while a word is put together, as Korean is written, it only ends the word.
   document.addEventListener("keydown", (event) => {
@@ -21,7 +24,7 @@ function followFields(parts, view, panel, trigger) {
   // On a phone, all but the prompt is behind one button.
   document.addEventListener("click", ({ target }) => {
     const button = target.closest("[data-settings]");
-    if (button) button.setAttribute("aria-expanded", document.querySelector("#bar").classList.toggle("settings"));
+    if (button) openSettings(button.getAttribute("aria-expanded") === "false");
   });
 
   // In the order of the page's fields; null stays as it is.
@@ -49,12 +52,24 @@ function leaveTextAlone() {
   for (const [name, value] of Object.entries(AS_TYPED)) field.setAttribute(name, value);
 }
 
+function openSettings(isOpen) {
+  document.querySelector("#bar").classList.toggle("settings", isOpen);
+  document.querySelector("[data-settings]").setAttribute("aria-expanded", isOpen);
+}
+
+// Run was pressed: what comes of it is in sight, and a phone's settings are out of its way.
+function showPicture(root) {
+  openSettings(false);
+  const { top } = root.querySelector(".gs-main").getBoundingClientRect();
+  if (top < 0 || top > innerHeight / 2) root.querySelector(".gs-head").scrollIntoView({ block: "start" });
+}
+
 // Gradio draws the page part by part, so that the button may come after the panel.
 function nameKeysOfRun() {
   const button = document.querySelector("#run");
   if (!button) return setTimeout(nameKeysOfRun, 50);
   button.dataset.textTitle = "page.run.title";
-  button.setAttribute("aria-keyshortcuts", "Control+Enter Meta+Enter");
+  button.setAttribute("aria-keyshortcuts", "Control+Enter");
   texts.fill(button.parentElement);
 }
 

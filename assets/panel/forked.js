@@ -41,7 +41,7 @@ function asksFirst(parts, view, event) {
   const question = make("button", "gs-fork-here", texts.say("forked.ask"));
   question.type = "button";
   Object.assign(question.dataset, { candidate, at: place });
-  at.closest("li, td").append(question);
+  (at.closest("td") ?? at.parentElement).append(question);
   question.focus({ preventScroll: true });
   return true;
 }

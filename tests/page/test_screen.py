@@ -1,12 +1,14 @@
 """One screen: after Run, text, ten bars with everything else, and the scrubber are seen together, and nothing jumps."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Page, expect
 
 import app as application
-from tests.browser import Visit, frames_later, served
+import decoding
+from tests.browser import Visit, frames_later, open_settings, served
 from tests.fakes import ScriptedEngine
 
 SIZES = [(1280, 720), (1440, 900), (1920, 1080), (390, 844)]
@@ -35,12 +37,8 @@ def url() -> Iterator[str]:
 
 
 def run(page: Page, steps: str = "30") -> None:
-    if page.locator("[data-settings]").is_visible():
-        page.click("[data-settings]")
-    page.fill("#steps input", steps)
+    open_settings(page).fill("#steps input", steps)
     page.fill("#choices input", "10")
-    if page.locator("[data-settings]").is_visible():
-        page.click("[data-settings]")
     page.click("#run")
     expect(page.locator(".gs-chip")).to_have_count(int(steps))
     expect(page.locator("#run")).to_be_enabled()
@@ -93,3 +91,40 @@ def test_nothing_jumps_over_a_run_of_120_steps(url: str, visit: Visit, size: tup
     page.evaluate(SHIFTS)
     run(page, "120")
     assert page.evaluate("window.shifted") < 0.02
+
+
+@pytest.mark.parametrize("size", [SIZES[0], SIZES[3]])
+def test_a_long_end_message_takes_its_room_from_the_text(url: str, visit: Visit, size: tuple[int, int]) -> None:
+    greedy = decoding.trace(ScriptedEngine(), "cut off", max_new_tokens=30, top_k=10)
+    *lines, _ = greedy.to_jsonl().splitlines()
+    end = json.dumps({"stop_reason": "error", "message": "Something went wrong on the way to the next token. " * 12})
+    page = visit(url, width=size[0], height=size[1])
+    page.click("#gs-tab-keep")
+    file = {"name": "cut.jsonl", "mimeType": "application/jsonl", "buffer": "\n".join([*lines, end, ""]).encode()}
+    page.set_input_files("#gs-page-keep input[type=file]", file)
+    expect(page.locator(".gs-message")).to_be_visible()
+    page.evaluate("scrollTo(0, 0)")
+    assert_seen_together(page)
+
+
+def test_the_prompt_grows_while_it_is_edited_and_moves_nothing(url: str, visit: Visit) -> None:
+    page = visit(url, width=1280, height=720)
+    field = page.locator("#prompt textarea")
+    page.fill("#prompt textarea", "a long prompt of many words " * 20)
+    before = frames_later(page).evaluate(BOXES)
+    assert field.evaluate("(field) => field.offsetHeight") > 60
+    page.locator(".gs-strip").focus()
+    assert frames_later(page).locator("#prompt textarea").evaluate("(field) => field.offsetHeight") < 40
+    assert page.evaluate(BOXES) == before
+
+
+def test_on_a_phone_run_brings_the_picture_into_sight(url: str, visit: Visit) -> None:
+    page = visit(url, width=390, height=844)
+    run(page)
+    expect(page.locator("[data-settings]")).to_have_attribute("aria-expanded", "false")
+    assert_seen_together(page)
+    page.locator("#facts").scroll_into_view_if_needed()
+    assert page.evaluate("scrollY") > 100
+    page.locator(".gs-strip").press("Control+Enter")
+    page.wait_for_function("document.querySelector('.gs-head').getBoundingClientRect().top >= -1")
+    assert page.evaluate("document.querySelector('.gs-head').getBoundingClientRect().top") < 200
