@@ -23,14 +23,21 @@ function drawPromptTokens(parts, run) {
   const [summary, list] = parts.promptTokens.children;
   parts.promptTokens.hidden = tokens.length === 0;
   summary.textContent = texts.say("text.tokens", { count: tokens.length });
-  // A prompt of thousands of tokens would make a page of thousands of elements.
+  const draw = () => { if (parts.promptTokens.open) list.replaceChildren(...promptItems(tokens)); };
+  list.replaceChildren();
+  parts.promptTokens.ontoggle = draw; // a closed list is not drawn
+  draw();
+}
+
+// A prompt of thousands of tokens would make a page of thousands of elements.
+function promptItems(tokens) {
   const items = tokens.slice(0, 400).map((token) => {
     const item = make("li", "gs-token");
     item.append(label(token), make("span", "gs-id", idLabel(token)));
     return item;
   });
   if (tokens.length > 400) items.push(make("li", "gs-aside", texts.say("text.more", { count: tokens.length - 400 })));
-  list.replaceChildren(...items);
+  return items;
 }
 
 // A token's label, the same in chips, bars and tables: bytes stand in it smaller than what is read.

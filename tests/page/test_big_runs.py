@@ -89,3 +89,14 @@ def test_plotly_draws_a_step_once(page: Page) -> None:
     page.locator("#gs-tab-lesson").click()
     page.locator("#gs-tab-table").click()
     assert frames_later(page).evaluate("window.drawings") == 1
+
+
+def test_the_prompts_tokens_are_drawn_when_they_are_asked_for(url: str, visit: Visit) -> None:
+    page = visit(url)
+    page.fill("#prompt textarea", "a" * 300)
+    page.click("#run")
+    expect(page.locator(".gs-prompt-tokens summary")).to_contain_text("300")
+    expect(page.locator("#run")).to_be_enabled()
+    assert page.locator(".gs-token").count() == 0
+    page.click(".gs-prompt-tokens summary")
+    expect(page.locator(".gs-token")).to_have_count(300)
