@@ -85,8 +85,10 @@ def _packed(text: str) -> str:
 
 
 def _plain(code: str) -> str:
-    """A script without its comments and indents, which nobody reads in an exported file. No text in it spans lines."""
-    return re.sub(r"^[ \t]*(?://.*)?\n|^[ \t]+", "", code, flags=re.MULTILINE)
+    """A script without its comments and indents, which nobody reads in an exported file. No text in it spans lines, and
+    none has two slashes between spaces.
+    """
+    return re.sub(r"^[ \t]*(?://.*)?\n|^[ \t]+|[ \t]+// .*$", "", code, flags=re.MULTILINE)
 
 
 def _plain_css(style: str) -> str:

@@ -68,7 +68,7 @@ def slot(name: str, *, role: str, kind: str) -> gr.HTML:
 
 
 def page_css() -> str:
-    return f"{assets.read('page.css')}\n{assets.panel_css()}"
+    return "\n".join([assets.read("page.css"), assets.panel_css(), assets.read("panel/onpage.css")])
 
 
 def page_head() -> str:
