@@ -4,7 +4,7 @@
 const TABLE_ROW_REM = 2;
 const ROWS_DRAWN = 19; // ten are in sight: panel.css
 const ROWS_AROUND = 3;
-const LAST_LETTERS = 48;
+const LAST_LETTERS = 26; // of the text so far
 
 function drawTable(parts, run, isAnew) {
   const { table } = parts;
@@ -48,7 +48,9 @@ function tableRow(run, step) {
   const before = textBefore(run, step.index);
   const head = headCell("", "row", "auto");
   const last = lettersOf(endOf(before).replaceAll("\n", "↵")).slice(-LAST_LETTERS).join("");
-  head.append(make("span", last.length < before.length ? "gs-last gs-cut" : "gs-last", last));
+  const box = make("span", "gs-last");
+  box.append(make("span", "", last.length < before.length ? `…${last}` : last));
+  head.append(box);
   row.append(head, ...step.candidates.map((candidate) => choiceCell(step, candidate)));
   return row;
 }
