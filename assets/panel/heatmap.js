@@ -26,7 +26,8 @@ function drawMap(parts, run, chosen) {
   const sizes = mapSizes(map, run);
   const drawn = [Object.values(sizes), run.steps.length, chosen, texts.language(), document.body.className, document.documentElement.className, devicePixelRatio].join();
   if (map.run === run && map.drawn === drawn) return;
-  Object.assign(map, { run, drawn, sizes });
+  if (map.language !== texts.language()) texts.write(parts.root.querySelector(".gs-map-said"), "map.lead");
+  Object.assign(map, { run, drawn, sizes, language: texts.language() });
   const [width, height] = [MAP_LEFT + sizes.columns * sizes.wide, sizes.rows * sizes.high + MAP_BOTTOM];
   Object.assign(map, { width: width * devicePixelRatio, height: height * devicePixelRatio });
   Object.assign(map.style, { width: `${width}px`, height: `${height}px` });
@@ -88,6 +89,7 @@ function listenToMap(parts, panel) {
   const { map } = parts;
   const box = map.closest(".gs-map-box");
   const said = parts.root.querySelector(".gs-map-said");
+  parts.tableView.value = "table"; // a browser may remember another choice
   const at = ({ offsetX, offsetY }) => {
     const step = map.run?.steps[Math.floor((offsetX - MAP_LEFT) / map.sizes.wide)];
     return { step, candidate: step?.candidates[Math.floor(offsetY / map.sizes.high)] };
@@ -104,7 +106,6 @@ function listenToMap(parts, panel) {
     const isMap = parts.tableView.value === "map";
     box.hidden = !isMap;
     parts.table.closest(".gs-rows").hidden = isMap;
-    texts.write(said, isMap ? "map.lead" : "");
     said.hidden = !isMap;
     panel.schedule();
   });

@@ -31,7 +31,7 @@ function startTour(parts, state, panel) {
 
   function go(at) {
     if (at >= STOPS.length) return leave({ isOver: true });
-    Object.assign(tour, { at: Math.max(0, at), done: false, begun: { run: state.view.whole, chosen: state.view.chosen } });
+    Object.assign(tour, { at: Math.max(0, at), done: false, seen: "", begun: { run: state.view.whole, chosen: state.view.chosen } });
     state.math.softmax.lit = null; // pointing is asked for at one of the stops, and what was lit before does not count
     remember(tour.at);
     card.hidden = false;
