@@ -39,7 +39,7 @@ _SCRIPTS = (
     "panel",
     "controls",
 )
-_STYLES = ("panel", "lesson", "classroom", "media")
+_STYLES = ("panel", "lesson", "classroom", "media", "root")
 _PAGE_SCRIPTS = (
     *("sides", "verdict", "forked", "forks", "compare", "kept", "links"),
     *("fields", "silence", "picture", "keep", "onpage"),

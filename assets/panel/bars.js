@@ -4,7 +4,7 @@
 // long, and the model waits for it where both share a machine. Then Plotly draws its axis alone.
 
 const AXIS_REM = 1.75;
-const LABEL_GAP = 10; // pixels
+const LABEL_GAP = 8; // pixels, as in panel.css: with more, each drawing would find its labels too narrow for their column
 // A chart of many bars takes Plotly longer than a key that is held down gives it: it is drawn when the reader rests at a step.
 const MANY_ROWS = 20;
 const REST_MILLISECONDS = 150;
@@ -89,7 +89,7 @@ function fitLabels(host, list, of) {
   }
   const widest = Math.max(0, ...[...list.querySelectorAll(".gs-bar-label")].map((node) => node.scrollWidth + LABEL_GAP));
   const left = Math.min(widest, width / 2);
-  if (left <= list.fitted.left) return;
+  if (left <= list.fitted.left + 1) return; // widths that are read are whole pixels
   list.fitted.left = left;
   host.style.setProperty("--gs-left", `${(left / rem()).toFixed(2)}rem`);
 }

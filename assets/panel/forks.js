@@ -54,7 +54,7 @@ function forkRow(keep, root, entry, best) {
   const isBest = best !== null && logprob > best - 1e-9;
   const lead = logprob - totals(root.run).logprob;
   const factor = best === null || entry === root ? "" : lead >= 0 ? `×${factorOf(lead)}` : `÷${factorOf(-lead)}`;
-  button.append(own("gs-fork-token", token), make("span", "gs-fork-factor", `${factor}${isBest ? " ★" : ""}`));
+  button.append(entry === root ? make("span", "gs-fork-root", token) : own("gs-fork-token", token), make("span", "gs-fork-factor", `${factor}${isBest ? " ★" : ""}`));
   button.title = [nameOf(entry), words ? texts.say(...words) : describe(keep, entry), isBest ? texts.say("forks.best") : ""].filter(Boolean).join(" · ");
   if (entry === keep.shown) button.setAttribute("aria-current", "true");
   item.append(button);

@@ -86,9 +86,13 @@ def test_plotly_draws_a_step_once(page: Page) -> None:
     }""")
     page.locator(".gs-strip").press("ArrowLeft")
     expect(page.locator(".gs-step-title")).to_contain_text(f"Step {STEPS - 1} of {STEPS}")
-    page.locator("#gs-tab-lesson").click()
-    page.locator("#gs-tab-table").click()
-    assert frames_later(page).evaluate("window.drawings") == 1
+    page.wait_for_function("window.drawings === 1")
+    left = page.evaluate("document.querySelector('.gs').style.getPropertyValue('--gs-left')")
+    for tab in ("lesson", "table", "whatif"):
+        page.click(f"#gs-tab-{tab}")
+    page.wait_for_timeout(500)
+    assert page.evaluate("window.drawings") == 1
+    assert page.evaluate("document.querySelector('.gs').style.getPropertyValue('--gs-left')") == left
 
 
 def test_the_prompts_tokens_are_drawn_when_they_are_asked_for(url: str, visit: Visit) -> None:
