@@ -38,8 +38,9 @@ function fitAxis(parts, rows) {
   const { axis } = parts;
   const largest = Math.max(...rows.filter(({ kind }) => kind !== "rest").map(({ probability }) => probability));
   const isZoomed = axis.zoom.getAttribute("aria-pressed") === "true";
-  axis.most = isZoomed ? (AXIS_ENDS.findLast((end) => end >= largest) ?? 1) : 1;
-  parts.root.style.setProperty("--zoom", 1 / axis.most);
+  const most = isZoomed ? (AXIS_ENDS.findLast((end) => end >= largest) ?? 1) : 1;
+  if (most !== axis.most) parts.chart.style.setProperty("--zoom", 1 / most); // the browser styles all that is within anew
+  axis.most = most;
   parts.root.classList.toggle("gs-zoomed", axis.most < 1);
   const said = texts.say(isZoomed ? "axis.zoomed" : "axis.whole", { end: `${axis.most * 100}` });
   if (axis.word.textContent !== said) axis.word.textContent = said;

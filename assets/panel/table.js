@@ -37,8 +37,10 @@ function drawRows(parts) {
     body.replaceChildren(...rows);
   }
   // The gaps are no rows: they would be read out.
-  body.style.setProperty("--above", `${from * high}px`);
-  body.style.setProperty("--below", `${(count - to) * high}px`);
+  for (const [name, rows] of [["--above", from], ["--below", count - to]]) {
+    const size = `${rows * high}px`;
+    if (body.style.getPropertyValue(name) !== size) body.style.setProperty(name, size);
+  }
 }
 
 function tableRow(run, step) {
