@@ -75,8 +75,10 @@ function startTour(parts, state, panel) {
     for (const about of stop.about) document.querySelector(about)?.classList.add("gs-toured");
     makeRoom();
     const shown = stop.about.filter((about) => document.querySelector(about)?.checkVisibility());
-    const seen = [tour.at, ...shown].join();
-    if (seen !== tour.seen) bringIntoSight(shown.map((about) => document.querySelector(about)));
+    const there = shown.map((about) => document.querySelector(about));
+    // Where a part or the card has grown, one may lie under the other.
+    const seen = [tour.at, ...shown, ...there.map((part) => part.offsetHeight), card.offsetHeight].join();
+    if (seen !== tour.seen) bringIntoSight(there);
     tour.seen = seen;
   }
 
