@@ -78,11 +78,12 @@ def screenshot() -> None:
         page.wait_for_function("window.Plotly")
         page.fill("#choices input", "10")
         page.click("#run")
+        page.wait_for_selector(".gs-badge", state="hidden")  # the recorded run has as many steps
         page.get_by_text("8 steps, done").wait_for()
-        page.wait_for_selector(".gs-badge", state="hidden")
+        page.wait_for_selector('.gs[aria-busy="false"]')
         page.locator(".gs-chip").nth(2).click()
         page.mouse.move(0, 0)
-        page.wait_for_function("document.querySelector('.gs-step-title').textContent.startsWith('Step 3')")
+        page.wait_for_function("document.querySelector('.gs-step-title').textContent.startsWith('Step 3 of 8')")
         page.screenshot(path=ROOT / "assets" / "screenshot.png")
         browser.close()
 
