@@ -78,5 +78,5 @@ def page_head() -> str:
     script = assets.plotly_js()
     gr.set_static_paths([script])  # this one file; never its folder, since everything in it would be public
     outliving = f"<script>{assets.read('connection.js')}</script>"
-    root = f"<style>{assets.read('panel/root.css')}{assets.read('head.css')}</style>"
+    root = f"<style>{assets.read('panel/root.css')}{assets.read('embedded.css')}</style>"
     return f'{_PLAIN}{_FRAMED}{root}{outliving}<script defer src="gradio_api/file={script.as_posix()}"></script>'
