@@ -38,8 +38,8 @@ _MONO = ("SF Mono", "Consolas", "DejaVu Sans Mono", "monospace")
 
 def page_theme() -> gr.themes.Base:
     """Gradio's theme in the reader's own fonts; its own blue is too light for white letters."""
-    fonts = {"font": [*map(gr.themes.Font, _SANS)], "font_mono": [*map(gr.themes.Font, _MONO)]}
-    return gr.themes.Default(primary_hue="blue", neutral_hue="slate", **fonts).set(
+    sans, mono = ([gr.themes.Font(name) for name in names] for names in (_SANS, _MONO))
+    return gr.themes.Default(primary_hue="blue", neutral_hue="slate", font=sans, font_mono=mono).set(
         button_primary_background_fill="*primary_600",
         button_primary_background_fill_hover="*primary_700",
         button_primary_background_fill_dark="*primary_600",
