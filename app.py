@@ -114,8 +114,6 @@ def _build(registry: ModelRegistry, **limits: float) -> "gr.Blocks":
 
 def launch(app: "gr.Blocks", *, metrics: bool = False, mcp: bool = False, **gradio_options: Any) -> str:
     """Serve `app` with this project's settings, and return its URL. `gradio_options` are passed to Gradio."""
-    import gradio as gr
-
     from decoding.assets import plotly_js
     from decoding.page import health_routes
     from decoding.page.api import check_mcp
@@ -123,7 +121,7 @@ def launch(app: "gr.Blocks", *, metrics: bool = False, mcp: bool = False, **grad
     from decoding.page.gradio_compat.startup import launch_options
     from decoding.page.http.export_routes import export_routes
     from decoding.page.http.request_filter import filter_options
-    from decoding.page.panel import page_css, page_head
+    from decoding.page.panel import page_css, page_head, page_theme
 
     if mcp:
         check_mcp()
@@ -132,13 +130,7 @@ def launch(app: "gr.Blocks", *, metrics: bool = False, mcp: bool = False, **grad
     _, url, _ = app.launch(
         css=page_css(),
         head=page_head(),
-        # The theme's own blue is too light for white letters.
-        theme=gr.themes.Default(primary_hue="blue", neutral_hue="slate").set(
-            button_primary_background_fill="*primary_600",
-            button_primary_background_fill_hover="*primary_700",
-            button_primary_background_fill_dark="*primary_600",
-            button_primary_background_fill_hover_dark="*primary_700",
-        ),
+        theme=page_theme(),
         run_history=False,
         enable_monitoring=False,
         ssr_mode=False,

@@ -28,6 +28,7 @@ _SCRIPTS = (
     "bars",
     "strip",
     "table",
+    "heatmap",
     "questions",
     "examples",
     "math",
@@ -39,8 +40,11 @@ _SCRIPTS = (
     "panel",
     "controls",
 )
-_STYLES = ("panel", "lesson", "classroom")
-_PAGE_SCRIPTS = ("sides", "verdict", "compare", "kept", "links", "fields", "silence", "picture", "keep", "onpage")
+_STYLES = ("panel", "lesson", "classroom", "media", "root")
+_PAGE_SCRIPTS = (
+    *("sides", "verdict", "forked", "forks", "compare", "kept", "links"),
+    *("fields", "silence", "picture", "keep", "onpage"),
+)
 """Scripts that only the page needs, because an exported file has no server."""
 _PAGE_TEXTS = (
     *(
@@ -51,6 +55,8 @@ _PAGE_TEXTS = (
         "copy.",
         "compare.",
         "old.",
+        "forked.",
+        "forks.",
         "prompt.",
         "models.",
         "verdict.",
@@ -59,7 +65,10 @@ _PAGE_TEXTS = (
     ),
     *(f"whatif.{name}." for name in ("own", "beam", "score", "beside", "proof")),
     *("state.waiting", "state.silent"),
-    *(f"page.{name}" for name in ("choices", "examples", "lead", "model", "prompt", "recorded", "run", "st", "title")),
+    *(
+        f"page.{name}"
+        for name in ("choices", "examples", "lead", "model", "prompt", "recorded", "run", "settings", "st", "title")
+    ),
 )
 _RUN_TEXTS = ("server.why", "server.kind", "server.note", "server.model.nan", "server.memory", "server.run")
 """Texts of the server that a run may contain."""

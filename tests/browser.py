@@ -121,6 +121,14 @@ def frames_later(page: Page) -> Page:
     return page
 
 
+def open_settings(page: Page) -> Page:
+    """On a phone, all fields but the prompt are behind one button."""
+    button = page.locator("[data-settings]")
+    if button.is_visible() and button.get_attribute("aria-expanded") == "false":
+        button.click()
+    return page
+
+
 @pytest.fixture
 def visit(browser: Browser) -> Iterator[Visit]:
     """Open an address in a browser of its own. At the end of the test, nothing may have gone wrong in any."""

@@ -68,21 +68,23 @@ def starter_run() -> Trace:
 
 
 def screenshot() -> None:
-    """The page after the notebook's run on the starter, its third step chosen."""
+    """The page after the notebook's run on the starter, its third step chosen: one screen of a projector."""
     engine = decoding.load("starter", device="cpu")
     page_over_it = application.build_app(lambda name, report: engine, ["starter"])
     with served(page_over_it) as url, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox", *QUIET])
-        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page = browser.new_page(viewport={"width": 1280, "height": 720})
         page.goto(url)
         page.wait_for_function("window.Plotly")
+        page.fill("#choices input", "10")
         page.click("#run")
+        page.wait_for_selector(".gs-badge", state="hidden")  # the recorded run has as many steps
         page.get_by_text("8 steps, done").wait_for()
-        page.wait_for_selector(".gs-badge", state="hidden")
+        page.wait_for_selector('.gs[aria-busy="false"]')
         page.locator(".gs-chip").nth(2).click()
         page.mouse.move(0, 0)
-        page.wait_for_function("document.querySelector('.gs-step-title').textContent.startsWith('Step 3')")
-        page.screenshot(path=ROOT / "assets" / "screenshot.png", full_page=True)
+        page.wait_for_function("document.querySelector('.gs-step-title').textContent.startsWith('Step 3 of 8')")
+        page.screenshot(path=ROOT / "assets" / "screenshot.png")
         browser.close()
 
 

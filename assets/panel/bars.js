@@ -1,11 +1,13 @@
 // The chosen step's candidates: Plotly draws the bars, and a list of buttons over them carries labels and numbers. So the labels
 // are text that nothing interprets, each can be reached by keyboard and screen reader, and Plotly has little to draw again at each
 // step. The list draws plain bars itself before plotly.js is there, and while text streams in: a drawing by Plotly takes ten times as
-// long, and the model waits for it where both share a machine. Then Plotly lends its axis.
+// long, and the model waits for it where both share a machine. Then Plotly draws its axis alone.
 
-const ROW_REM = 1.875; // as in panel.css
 const AXIS_REM = 1.75;
-const LABEL_GAP = 10; // pixels
+const LABEL_GAP = 8; // pixels, as in panel.css: with more, each drawing would find its labels too narrow for their column
+// A chart of many bars takes Plotly longer than a key that is held down gives it: it is drawn when the reader rests at a step.
+const MANY_ROWS = 20;
+const REST_MILLISECONDS = 150;
 const MARKS = { argmax: "▸ ", forced: "✎ ", other: "" };
 
 function rowsOf(step) {
@@ -29,8 +31,24 @@ function rowsOf(step) {
   return [...rows, { label: texts.say("bars.rest"), probability: rest, id: "", kind: "rest" }];
 }
 
+// The axis ends at 100 %, or where it was zoomed at a round share that holds the largest candidate.
+const AXIS_ENDS = [0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001];
+
+function fitAxis(parts, rows) {
+  const { axis } = parts;
+  const largest = Math.max(...rows.filter(({ kind }) => kind !== "rest").map(({ probability }) => probability));
+  const isZoomed = axis.zoom.getAttribute("aria-pressed") === "true";
+  const most = isZoomed ? (AXIS_ENDS.findLast((end) => end >= largest) ?? 1) : 1;
+  if (most !== axis.most) parts.chart.style.setProperty("--zoom", 1 / most); // the browser styles all that is within anew
+  axis.most = most;
+  parts.root.classList.toggle("gs-zoomed", axis.most < 1);
+  const said = texts.say(isZoomed ? "axis.zoomed" : "axis.whole", { end: `${axis.most * 100}` });
+  if (axis.word.textContent !== said) axis.word.textContent = said;
+}
+
 function drawBars(parts, step, streaming, of) {
   const rows = rowsOf(step);
+  fitAxis(parts, rows);
   if (parts.chart.clientWidth) parts.root.classList.toggle("gs-narrow", parts.chart.clientWidth < 30 * rem());
   // A button that is replaced under a pointer is not clicked, so the list is only replaced when it changes.
   if (parts.listed !== step) {
@@ -40,11 +58,24 @@ function drawBars(parts, step, streaming, of) {
     parts.listed = step;
   }
   fitLabels(parts.root, parts.bars, of);
+  clearTimeout(parts.resting);
   if (!window.Plotly || !parts.chart.clientWidth) return; // what is hidden has no width to draw for
   const { layout } = parts.plot;
-  const axisFits = layout?.height === plotHeight(rows) && layout.width === parts.chart.clientWidth && layout.margin.l === leftOf(parts);
-  parts.root.classList.toggle("gs-live", streaming && axisFits);
-  if (!streaming || !axisFits) drawPlot(parts, rows);
+  const axisFits = layout?.height === plotHeight(rows) && layout.width === parts.chart.clientWidth && layout.margin.l === leftOf(parts) && layout.xaxis.range[1] === parts.axis.most * 100;
+  // The same step in the same colours and size is drawn already.
+  const looks = [parts.chart.clientWidth, plotHeight(rows), leftOf(parts), parts.axis.most, document.body.className, document.documentElement.className].join();
+  const isDrawn = axisFits && parts.plotted?.step === step && parts.plotted.looks === looks;
+  const isWaiting = !isDrawn && (streaming || rows.length > MANY_ROWS);
+  parts.root.classList.toggle("gs-live", isWaiting);
+  if (isDrawn) return;
+  const plot = () => {
+    parts.plotted = { step, looks };
+    drawPlot(parts, rows);
+    parts.root.classList.remove("gs-live");
+  };
+  if (!isWaiting) return plot();
+  if (!axisFits) drawPlot(parts, rows, { isAxisAlone: true });
+  if (!streaming) parts.resting = setTimeout(plot, REST_MILLISECONDS);
 }
 
 // The labels' column is as wide as the longest label that a run has shown so far, so that each is whole and the bars begin at one place;
@@ -59,13 +90,14 @@ function fitLabels(host, list, of) {
   }
   const widest = Math.max(0, ...[...list.querySelectorAll(".gs-bar-label")].map((node) => node.scrollWidth + LABEL_GAP));
   const left = Math.min(widest, width / 2);
-  if (left <= list.fitted.left) return;
+  if (left <= list.fitted.left + 1) return; // widths that are read are whole pixels
   list.fitted.left = left;
   host.style.setProperty("--gs-left", `${(left / rem()).toFixed(2)}rem`);
 }
 
 function plotHeight(rows) {
-  return Math.round((rows.length * ROW_REM + AXIS_REM) * rem());
+  const row = parseFloat(getComputedStyle(document.querySelector(".gs")).getPropertyValue("--gs-row"));
+  return Math.round((rows.length * row + AXIS_REM) * rem());
 }
 
 function leftOf(parts) {
@@ -102,8 +134,9 @@ function rowLabel(row) {
   return row.token ? label(row.token, "gs-bar-label", row.mark) : Object.assign(make("span", "gs-bar-label", row.label), { translate: true });
 }
 
-function drawPlot(parts, rows) {
+function drawPlot(parts, rows, { isAxisAlone = false } = {}) {
   const narrow = parts.chart.clientWidth < 30 * rem();
+  const most = parts.axis.most * 100;
   parts.root.classList.add("gs-plotted");
   const style = getComputedStyle(parts.root);
   const read = (name) => style.getPropertyValue(name).trim();
@@ -111,8 +144,8 @@ function drawPlot(parts, rows) {
   const trace = {
     type: "bar",
     orientation: "h",
-    x: rows.map((row) => row.probability * 100),
-    y: rows.map((_, place) => place),
+    x: isAxisAlone ? [] : rows.map((row) => (row.probability * 100 > most ? 0 : row.probability * 100)), // the list draws what goes beyond the axis
+    y: isAxisAlone ? [] : rows.map((_, place) => place),
     // No pattern: Plotly names it by the page's address, which changes with the run. The list hatches "everything else".
     marker: { color: rows.map((row) => colours[row.kind]) },
     hoverinfo: "skip",
@@ -126,7 +159,7 @@ function drawPlot(parts, rows) {
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
     font: { family: style.fontFamily, size: 0.75 * rem(), color: read("--gs-text") },
-    xaxis: { range: [0, 100], fixedrange: true, ticksuffix: " %", dtick: narrow ? 50 : 25, gridcolor: read("--gs-line"), zeroline: false },
+    xaxis: { range: [0, most], fixedrange: true, ticksuffix: " %", dtick: most / (narrow ? 2 : 4), gridcolor: read("--gs-line"), zeroline: false },
     yaxis: { range: [rows.length - 0.5, -0.5], fixedrange: true, showticklabels: false, showgrid: false, zeroline: false },
     showlegend: false,
   };

@@ -22,7 +22,9 @@ function listenToClassroom(parts, panel) {
   button.addEventListener("click", turn);
   document.addEventListener("keydown", function onKey(event) {
     if (!parts.root.isConnected) return document.removeEventListener("keydown", onKey);
-    if (event.key.toLowerCase() !== CLASSROOM_KEY || event.ctrlKey || event.altKey || event.metaKey) return;
+    // With a Korean keyboard the key writes another letter; with Latin ones its letter counts, wherever it is.
+    const letter = /^[a-z]$/i.test(event.key) ? event.key.toLowerCase() : event.code.replace(/^Key/, "").toLowerCase();
+    if (isComposing(event) || letter !== CLASSROOM_KEY || event.ctrlKey || event.altKey || event.metaKey) return;
     if (!event.target.closest("input, textarea, select, [contenteditable]")) turn();
   });
   show(Boolean(texts.remembered(CLASSROOM_REMEMBERED)) && !isEmbedded());

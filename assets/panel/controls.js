@@ -3,6 +3,7 @@
 
 function listen(parts, view, keep, panel, onPage) {
   parts.root.addEventListener("click", (event) => {
+    if (onPage?.asksFirst(parts, view, event)) return;
     const at = event.target.closest("[data-step], [data-go], [data-candidate], [data-fork], [data-ask], [data-show], [data-remove], [data-token]");
     const { step, go, candidate, at: place, fork, ask, show, remove, of, token } = at?.dataset ?? {};
     // What is said of a question stands below it: on a phone, the top of the page is far away.
@@ -21,9 +22,17 @@ function listen(parts, view, keep, panel, onPage) {
     move();
     panel.show(keep.shown);
   };
+  // The fork's own Undo: the run that it left, at the step where the reader is.
+  const unfork = () => {
+    const { chosen } = view;
+    keepAfter(() => undo(keep));
+    panel.choose(chosen);
+    parts.strip.focus({ preventScroll: true }); // the button is gone
+  };
   const { own, beams, score, beside } = parts.questions;
   const whole = () => requestUpTo(view.run, 0);
   const asks = {
+    unfork,
     undo: () => keepAfter(() => undo(keep)),
     redo: () => keepAfter(() => redo(keep)),
     closest: () => {
@@ -41,6 +50,15 @@ function listen(parts, view, keep, panel, onPage) {
   };
   parts.copy.addEventListener("click", () => onPage?.copyAddress(parts, view));
   for (const select of [parts.compare.left, parts.compare.right]) select.addEventListener("change", panel.schedule);
+  parts.axis.zoom.addEventListener("click", () => {
+    const { zoom } = parts.axis;
+    zoom.setAttribute("aria-pressed", zoom.getAttribute("aria-pressed") !== "true");
+    panel.schedule();
+  });
+  // What is said of the model lies over the text, and goes with a click elsewhere or Escape.
+  document.addEventListener("click", ({ target }) => { if (!parts.about.contains(target)) parts.about.open = false; });
+  parts.about.addEventListener("keydown", ({ key }) => { if (key === "Escape") parts.about.open = false; });
+  parts.about.addEventListener("toggle", panel.schedule);
   parts.colour.addEventListener("change", () => { parts.root.dataset.colour = parts.colour.value; });
   parts.strip.addEventListener("pointerdown", (event) => {
     parts.strip.setPointerCapture(event.pointerId);
@@ -61,6 +79,8 @@ const KEYS = { ArrowLeft: "previous", ArrowRight: "next", Home: "first", End: "l
 function listenToKeys(parts, panel) {
   function onKey(event) {
     if (!parts.root.isConnected) return document.removeEventListener("keydown", onKey);
+    if (isComposing(event)) return;
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !event.defaultPrevented) return document.querySelector("#run:enabled")?.click();
     const go = KEYS[event.key];
     const along = { ArrowUp: -1, ArrowDown: 1 }[event.key];
     if ((!go && !along) || event.ctrlKey || event.altKey || event.metaKey || event.shiftKey || event.defaultPrevented) return;
@@ -74,6 +94,11 @@ function listenToKeys(parts, panel) {
     panel.moves[go]();
   }
   document.addEventListener("keydown", onKey);
+}
+
+// While a word is put together of letters, as Korean is written, no key is a shortcut. Safari tells it by the code 229.
+function isComposing(event) {
+  return event.isComposing || event.keyCode === 229;
 }
 
 function walkCandidates(parts, along) {

@@ -11,8 +11,21 @@ function followFields(parts, view, panel, trigger) {
     leaveTextAlone();
     panel.schedule();
   });
-  root.addEventListener("asked", ({ detail }) => panel.pressed(detail));
+  root.addEventListener("asked", ({ detail }) => {
+    showPicture(root);
+    panel.pressed(detail);
+  });
   leaveTextAlone();
+  // Enter runs; but while a word is put together, as Korean is written, it only ends the word.
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && isComposing(event) && event.target.closest("#prompt")) event.stopPropagation();
+  }, { capture: true });
+  nameKeysOfRun();
+  // On a phone, all but the prompt is behind one button.
+  document.addEventListener("click", ({ target }) => {
+    const button = target.closest("[data-settings]");
+    if (button) openSettings(button.getAttribute("aria-expanded") === "false");
+  });
 
   // In the order of the page's fields; null stays as it is.
   root.fieldsOfRun = () => {
@@ -37,6 +50,27 @@ function leaveTextAlone() {
   if (!field || field.dir === "auto") return;
   field.dir = "auto";
   for (const [name, value] of Object.entries(AS_TYPED)) field.setAttribute(name, value);
+}
+
+function openSettings(isOpen) {
+  document.querySelector("#bar").classList.toggle("settings", isOpen);
+  document.querySelector("[data-settings]").setAttribute("aria-expanded", isOpen);
+}
+
+// Run was pressed: what comes of it is in sight, and a phone's settings are out of its way.
+function showPicture(root) {
+  openSettings(false);
+  const { top } = root.querySelector(".gs-main").getBoundingClientRect();
+  if (top < 0 || top > innerHeight / 2) root.querySelector(".gs-head").scrollIntoView({ block: "start" });
+}
+
+// Gradio draws the page part by part, so that the button may come after the panel.
+function nameKeysOfRun() {
+  const button = document.querySelector("#run");
+  if (!button) return setTimeout(nameKeysOfRun, 50);
+  button.dataset.textTitle = "page.run.title";
+  button.setAttribute("aria-keyshortcuts", "Control+Enter");
+  texts.fill(button.parentElement);
 }
 
 // Fields and picture apart: a run was asked for that has not begun, or the fields were changed since.

@@ -18,6 +18,9 @@ function drawHead(parts, view, { run, from }, { state, isHere }) {
   // Why on this device, in this dtype: said where this page's server decided it, and of no record from elsewhere.
   parts.why.textContent = isHere && !isRecord ? reword(model.why ?? "") : "";
   parts.model.title = [model.revision, model.engine].filter(Boolean).join(" · ");
+  // What the page knows of the model that is chosen, where the run is of it: size, context, licence.
+  const isChosen = isHere && document.querySelector("#model input")?.value === model.id;
+  parts.facts.textContent = isChosen ? document.querySelector("#facts p")?.textContent ?? "" : upright([model.revision, model.engine].filter(Boolean).join(" · "));
   parts.state.setAttribute("aria-live", run.end ? "polite" : "off"); // while a run is written, its tokens are heard
   parts.state.textContent = state ?? (view.silent ? silenceOf(view, run) : stateOf(run));
   drawMessage(parts, run);

@@ -2,7 +2,7 @@
 // here already; every other form, and the check of a file, is the library's work, so it is asked for: nothing is decoded for it.
 
 const ENDINGS = { "html-plotly": "html" };
-const FRAME_HEIGHT = 600;
+const FRAME_HEIGHT = 360; // at a width of 600, player and ten bars are in it: page.css
 
 class Refused extends Error {}
 

@@ -27,6 +27,10 @@ function storeRuns(keep) {
   const names = whole.map(({ number }) => number).join();
   if (keep.stored === names) return;
   keep.stored = names;
+  setTimeout(writeRuns, 0, whole); // a run may be megabytes: not in the task that draws its end
+}
+
+function writeRuns(whole) {
   let room = MAX_KEPT_CHARACTERS;
   const kept = whole.toReversed().filter((entry, place) => {
     room -= entry.run.text.length;

@@ -5,9 +5,7 @@ function listenToLanguage(parts, drawAnew, trigger) {
   const { root } = parts;
   const isPage = Boolean(root.closest(".gradio-container"));
   Object.assign(root, { texts, reword }); // for the page around the panel: decoding/page/wording.py, choosing.py
-  for (const place of document.querySelectorAll("[data-languages]")) {
-    place.replaceChildren(...texts.languages().map(languageButton));
-  }
+  drawSwitches(root);
   texts.onChange((language) => {
     if (!root.isConnected) return;
     texts.fill(document);
@@ -22,10 +20,18 @@ function listenToLanguage(parts, drawAnew, trigger) {
   texts.speak(texts.preferred());
 }
 
+// Gradio draws the page part by part, so that the place for the switch may come after the panel.
+function drawSwitches(root) {
+  const places = document.querySelectorAll("[data-languages]");
+  for (const place of places) place.replaceChildren(...texts.languages().map(languageButton));
+  if (places.length === 0 && root.isConnected) setTimeout(drawSwitches, 50, root);
+}
+
 function languageButton([code, name]) {
   const button = make("button", "language", name);
   button.type = "button";
   button.lang = button.dataset.language = code;
+  button.setAttribute("aria-pressed", code === texts.language());
   button.addEventListener("click", () => texts.choose(code, { lasting: true }));
   return button;
 }

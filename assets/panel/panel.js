@@ -11,7 +11,7 @@ function startPanel(element, props, watch, trigger, onPage = null) {
   const keep = emptyKeep();
   const math = findMath(parts.root);
   const heat = findTemperature(parts.root);
-  const view = { run: emptyRun(), whole: emptyRun(), chosen: -1, follow: true, waiting: false, player: null, pending: 0, models: JSON.parse(props.models ?? "[]"), fields: null, request: null, silent: false };
+  const view = { run: emptyRun(), whole: emptyRun(), chosen: -1, follow: true, place: null, waiting: false, player: null, pending: 0, models: JSON.parse(props.models ?? "[]"), fields: null, request: null, silent: false };
   const silence = onPage?.listenForSilence(view, keep, () => schedule());
 
   // A value is one run as JSON Lines: the run that is streamed in goes on, or another begins.
@@ -30,10 +30,11 @@ function startPanel(element, props, watch, trigger, onPage = null) {
       show(entry, { follows });
       run.heard = 0;
       // Greedy decoding is followed to its last step, also where all of it came at once; a run in a file was there before.
-      if (address && !run.header.note && ["run", "branch"].includes(keep.streaming.kind)) view.chosen = run.steps.length - 1;
+      if (address && !run.header.note && keep.streaming.kind === "run") view.chosen = run.steps.length - 1;
       if (open) openTab(parts, open);
     }
     if (view.follow && run === view.whole) view.chosen = run.steps.length - 1;
+    if (view.place !== null && run === view.whole) view.chosen = Math.min(view.place, run.steps.length - 1);
     const entry = keep.streaming;
     if (run.end && entry.look !== null && run === view.whole) {
       choose(typeof entry.look === "function" ? entry.look(run) : entry.look);
@@ -43,13 +44,15 @@ function startPanel(element, props, watch, trigger, onPage = null) {
     schedule();
   }
 
-  // A run that comes whole is read from its first step, or from where it leaves another; one that grows is followed.
-  // The fields follow it.
+  // A run that comes whole is read from its first step, or from where it leaves another; one that grows is followed, but for a fork:
+  // it stays at the step where it was made. The fields follow it.
   function show(entry, { follows = true } = {}) {
     const { run, parent } = entry;
     const left = parent ? onPage.partingStep(parent.run, run) : 0; // only the page asks for another run
-    Object.assign(view, { run, whole: run, chosen: Math.max(0, left), follow: !run.end, drawn: 0, tableDrawn: 0, loopsDrawn: false });
+    const place = !run.end && entry.kind === "branch" ? entry.leftAt : null;
+    Object.assign(view, { run, whole: run, chosen: Math.max(0, left), follow: !run.end && place === null, place, drawn: 0, tableDrawn: 0, loopsDrawn: false });
     if (view.follow) view.chosen = run.steps.length - 1;
+    if (place !== null) view.chosen = Math.min(place, run.steps.length - 1);
     keep.shown = entry;
     if (follows) fields?.follow(run);
     play(false);
@@ -106,6 +109,7 @@ function startPanel(element, props, watch, trigger, onPage = null) {
     const last = predict.last();
     if (last < 0) return;
     view.chosen = Math.min(Math.max(step, 0), last);
+    view.place = null;
     view.follow = view.chosen === last && !view.whole.end && !predict.isOn();
     schedule();
   }
@@ -139,6 +143,8 @@ function startPanel(element, props, watch, trigger, onPage = null) {
     drawHead(parts, view, keep.shown, { state: predict.state(), isHere: Boolean(onPage) });
     onPage?.drawOld(parts, view, view.whole);
     drawPoint(parts, run, predict.isOn());
+    onPage?.drawFork(parts, keep, predict.isOn());
+    onPage?.drawForks(parts, keep, predict.isOn());
     hear(parts, view.whole, run);
     drawText(parts, run, view.drawn);
     drawStrip(parts, run, view.drawn);
@@ -160,8 +166,9 @@ function startPanel(element, props, watch, trigger, onPage = null) {
 
   function drawOpenTab() {
     const tab = openTabOf(parts);
-    if (tab === "table") {
-      drawTable(parts, view.run, view.tableDrawn);
+    if (tab === "table" && parts.tableView.value === "map") drawMap(parts, view.run, view.chosen);
+    else if (tab === "table") {
+      drawTable(parts, view.run, view.tableDrawn === 0);
       view.tableDrawn = view.run.steps.length;
       markRow(parts, view.chosen);
     }
@@ -206,6 +213,8 @@ function startPanel(element, props, watch, trigger, onPage = null) {
   listen(parts, view, keep, panel, onPage);
   listenToMath(math, panel);
   listenToTemperature(heat, panel);
+  listenToTable(parts, view);
+  listenToMap(parts, panel);
   listenToClassroom(parts, panel);
   if (onPage) onPage.listenToKeep(parts, view, panel);
   watch("value", receive);

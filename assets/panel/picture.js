@@ -62,7 +62,8 @@ function barOf(row, place, rows) {
   return [
     shape("rect", { x: left, y: y + (slot - high) / 2, width: long, height: high, fill }),
     line(fit(row.label, size, family, left - SLIDE.margin - 20, bold), left - 20, base, size, { anchor: "end", family, weight: bold }),
-    line(value, left + long + 16, base, size * 0.85, { halo: true }),
+    shape("rect", { x: left + long + 8, y: y + 2, width: widthOf(value, size * 0.85, SANS) + 16, height: slot - 4, fill: "#ffffff" }), // no line of the axis goes through it
+    line(value, left + long + 16, base, size * 0.85, {}),
   ];
 }
 
@@ -80,11 +81,10 @@ function shape(name, attributes, text = "") {
   return node;
 }
 
-function line(text, x, y, size, { anchor = "start", family = SANS, weight = "400", fill = INK.text, halo = false }) {
+function line(text, x, y, size, { anchor = "start", family = SANS, weight = "400", fill = INK.text }) {
   const style = "white-space: pre; unicode-bidi: isolate";
-  const around = halo ? { stroke: "#ffffff", "stroke-width": 8, "paint-order": "stroke" } : {}; // clear of the lines behind it
   const font = { "font-size": size, "font-family": family, "font-weight": weight };
-  return shape("text", { x, y, "text-anchor": anchor, fill, style, ...font, ...around }, text);
+  return shape("text", { x, y, "text-anchor": anchor, fill, style, ...font }, text);
 }
 
 function widthOf(text, size, family, weight = "400") {

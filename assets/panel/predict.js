@@ -249,7 +249,7 @@ function startPredicting(parts, view, panel) {
   const onKey = (event) => {
     if (!root.isConnected) return document.removeEventListener("keydown", onKey);
     const isTyping = event.target.closest("input, textarea, select, [contenteditable], [role='listbox']");
-    if (!asked() || isTyping || event.ctrlKey || event.altKey || event.metaKey || !/^[1-9]$/.test(event.key)) return;
+    if (!asked() || isTyping || isComposing(event) || event.ctrlKey || event.altKey || event.metaKey || !/^[1-9]$/.test(event.key)) return;
     event.preventDefault();
     take(Number(event.key) - 1);
   };

@@ -153,7 +153,7 @@ function alignedChip(keep, entry, side, index, place) {
     chip.title = texts.say("models.chip.parts", { chip: chip.title });
   }
   chip.setAttribute("aria-label", chip.title);
-  chip.append(text, make("span", "gs-meter"), make("span", "gs-id", idLabel(picked)));
+  chip.append(text, make("span", "gs-id", idLabel(picked)));
   return chip;
 }
 

@@ -9,7 +9,7 @@ function drawStrip(parts, run, drawn) {
     parts.strip.append(bar);
   }
   // While a run goes on, the strip has room for all the steps that were asked for, so that nothing moves.
-  parts.strip.style.setProperty("--slots", slotsOf(run));
+  if (parts.strip.style.getPropertyValue("--slots") !== String(slotsOf(run))) parts.strip.style.setProperty("--slots", slotsOf(run));
 }
 
 function slotsOf(run) {

@@ -23,14 +23,21 @@ function drawPromptTokens(parts, run) {
   const [summary, list] = parts.promptTokens.children;
   parts.promptTokens.hidden = tokens.length === 0;
   summary.textContent = texts.say("text.tokens", { count: tokens.length });
-  // A prompt of thousands of tokens would make a page of thousands of elements.
+  const draw = () => { if (parts.promptTokens.open) list.replaceChildren(...promptItems(tokens)); };
+  list.replaceChildren();
+  parts.promptTokens.ontoggle = draw; // a closed list is not drawn
+  draw();
+}
+
+// A prompt of thousands of tokens would make a page of thousands of elements.
+function promptItems(tokens) {
   const items = tokens.slice(0, 400).map((token) => {
     const item = make("li", "gs-token");
     item.append(label(token), make("span", "gs-id", idLabel(token)));
     return item;
   });
   if (tokens.length > 400) items.push(make("li", "gs-aside", texts.say("text.more", { count: tokens.length - 400 })));
-  list.replaceChildren(...items);
+  return items;
 }
 
 // A token's label, the same in chips, bars and tables: bytes stand in it smaller than what is read.
@@ -45,10 +52,11 @@ function chip(step) {
   const { picked, index } = step;
   const button = make("button", "gs-chip");
   button.type = "button";
+  button.tabIndex = -1; // one of them is a stop of the Tab key: markChip
   button.dataset.step = index;
   button.style.setProperty("--p", picked.probability);
   button.style.setProperty("--r", 1 / (1 + Math.log2(1 + picked.rank)));
-  button.append(label(picked), make("span", "gs-meter"), make("span", "gs-id", idLabel(picked)));
+  button.append(label(picked), make("span", "gs-id", idLabel(picked)));
   button.classList.toggle("gs-forced", step.forced);
   const values = { step: index + 1, token: labelOf(picked), probability: percent(picked.probability), rank: picked.rank + 1, id: idLabel(picked) };
   button.title = texts.say(step.forced ? "chip.forced" : "chip.picked", values);
@@ -68,10 +76,16 @@ function markLoops(parts, run) {
 }
 
 function markChip(parts, chosen) {
-  parts.text.querySelector('[aria-current="step"]')?.removeAttribute("aria-current");
+  const before = parts.text.querySelector('[aria-current="step"]');
   const chosenChip = parts.text.querySelector(`[data-step="${chosen}"]`);
+  if (before && before !== chosenChip) {
+    before.removeAttribute("aria-current");
+    before.tabIndex = -1;
+  }
   if (!chosenChip) return;
   chosenChip.setAttribute("aria-current", "step");
+  chosenChip.tabIndex = 0;
+  if (parts.text.contains(document.activeElement)) chosenChip.focus({ preventScroll: true }); // the arrows move within the text
   // Scroll the text's own box, never the page.
   const box = parts.text.getBoundingClientRect();
   const place = chosenChip.getBoundingClientRect();

@@ -89,8 +89,10 @@ def _compressed(text: str) -> str:
 
 
 def _minified_script(code: str) -> str:
-    """A script without comments and indentation. No text in it spans lines."""
-    return re.sub(r"^[ \t]*(?://.*)?\n|^[ \t]+", "", code, flags=re.MULTILINE)
+    """A script without comments and indentation. No text in it spans lines, and
+    none has two slashes between spaces.
+    """
+    return re.sub(r"^[ \t]*(?://.*)?\n|^[ \t]+|[ \t]+// .*$", "", code, flags=re.MULTILINE)
 
 
 def _minified_css(style: str) -> str:

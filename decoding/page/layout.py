@@ -39,33 +39,29 @@ def build_layout(registry: ModelRegistry) -> Widgets:
     examples = json.loads((ASSETS / "examples.json").read_text("utf-8"))
     recorded = {name: (ASSETS / "recorded" / f"{name}.jsonl").read_text("utf-8") for name in RECORDED}
     switch = '<div data-languages role="group" data-text-label="page.language"></div>'
-    gr.HTML(f'<h1 translate="no">Greedyscope</h1>{switch}', elem_id="title")
-    lead = gr.HTML(elem_id="lead")
-    with gr.Row(equal_height=False):
-        with gr.Column(scale=5, min_width=280):
-            prompt = gr.Textbox(examples[0]["prompt"], lines=3, max_lines=8, elem_id="prompt")
-            _problem("prompt")
-        with gr.Column(scale=4, min_width=280):
-            with gr.Row():
-                steps = _number("steps", examples[0]["steps"])
-                choices = _number("choices", examples[0]["choices"])
-                model = gr.Dropdown(
-                    list(registry.names), value=registry.names[0], min_width=240, scale=2, elem_id="model"
-                )
-            for field in ("steps", "choices", "model"):
-                _problem(field)
-            slot("facts", role="status", kind="notice")
-            with gr.Row():
-                run = gr.Button(variant="primary", min_width=100, elem_id="run")
-                stop = gr.Button(interactive=False, min_width=100, elem_id="stop")
-            slot("notice", role="status", kind="notice")
+    settings = '<button type="button" data-settings aria-expanded="false" data-text-label="page.settings">⚙</button>'
+    # One row for all that is asked, one for what to try; then the panel has the screen.
+    with gr.Row(equal_height=False, elem_id="bar"):
+        gr.HTML('<h1 translate="no">Greedyscope</h1>', elem_id="title")
+        prompt = gr.Textbox(examples[0]["prompt"], lines=1, max_lines=8, elem_id="prompt", scale=4, min_width=120)
+        run = gr.Button(variant="primary", min_width=64, scale=0, elem_id="run")
+        stop = gr.Button(interactive=False, min_width=56, scale=0, elem_id="stop")
+        steps = _number("steps", examples[0]["steps"])
+        choices = _number("choices", examples[0]["choices"])
+        model = gr.Dropdown(list(registry.names), value=registry.names[0], min_width=120, scale=1, elem_id="model")
+        gr.HTML(f"{settings}{switch}", elem_id="language")
+    with gr.Column(elem_id="said"):  # messages lie over the examples, so that nothing moves
+        for field in PROBLEM_FIELDS:
+            _problem(field)
+        slot("notice", role="status", kind="notice")
     with gr.Row(elem_classes="chips"):
         examples_label = gr.HTML(elem_classes="chips-label")
         example_buttons = [(gr.Button(size="sm", elem_id=f"example-{e['name']}"), e) for e in examples]
-    with gr.Row(elem_classes=["chips", "recorded"]):
         recorded_label = gr.HTML(elem_classes="chips-label")
-        recorded_buttons = [(gr.Button(size="sm"), text) for text in recorded.values()]
-    _problem("forced")
+        recorded_buttons = [(gr.Button(size="sm", elem_classes="recorded"), text) for text in recorded.values()]
+    shown = panel(recorded["starter"], registry.names)
+    lead = gr.HTML(elem_id="lead")
+    slot("facts", role="status", kind="notice")
     return Widgets(
         prompt=prompt,
         steps=steps,
@@ -73,7 +69,7 @@ def build_layout(registry: ModelRegistry) -> Widgets:
         model=model,
         run=run,
         stop=stop,
-        panel=panel(recorded["starter"], registry.names),
+        panel=shown,
         examples=example_buttons,
         recorded=recorded_buttons,
         labels={"lead": lead, "examples": examples_label, "recorded": recorded_label},
@@ -82,7 +78,7 @@ def build_layout(registry: ModelRegistry) -> Widgets:
 
 def _number(name: str, value: int) -> gr.Number:
     # No minimum and maximum: `decoding.request` checks the number, and its message says more than "out of range".
-    return gr.Number(value, step=1, min_width=90, elem_id=name)
+    return gr.Number(value, step=1, min_width=64, scale=0, elem_id=name)
 
 
 def _problem(field: str) -> None:

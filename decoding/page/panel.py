@@ -11,7 +11,7 @@ import gradio as gr
 from decoding import assets
 from decoding.assets import ASSETS
 
-__all__ = ["ASSETS", "page_css", "page_head", "panel", "slot"]
+__all__ = ["ASSETS", "page_css", "page_head", "page_theme", "panel", "slot"]
 
 
 # Keeps browsers from turning token ids into telephone numbers.
@@ -19,6 +19,33 @@ _PLAIN = '<meta name="format-detection" content="telephone=no, date=no, address=
 _FRAMED = """<script>
 if (new URLSearchParams(location.search).get("embed") === "1") document.documentElement.classList.add("embedded");
 </script>"""
+
+
+# The reader's own fonts. Gradio's file of semi-bold letters holds four, so that a word would be in two fonts.
+_SANS = (
+    "-apple-system",
+    "Segoe UI",
+    "Roboto",
+    "Noto Sans",
+    "Liberation Sans",
+    "Apple SD Gothic Neo",
+    "Malgun Gothic",
+    "Noto Sans KR",
+    "Noto Sans CJK KR",
+    "sans-serif",
+)
+_MONO = ("SF Mono", "Consolas", "DejaVu Sans Mono", "monospace")
+
+
+def page_theme() -> gr.themes.Base:
+    """Gradio's theme in the reader's own fonts; its own blue is too light for white letters."""
+    sans, mono = ([gr.themes.Font(name) for name in names] for names in (_SANS, _MONO))
+    return gr.themes.Default(primary_hue="blue", neutral_hue="slate", font=sans, font_mono=mono).set(
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+        button_primary_background_fill_dark="*primary_600",
+        button_primary_background_fill_hover_dark="*primary_700",
+    )
 
 
 def panel(value: str, models: Sequence[str]) -> gr.HTML:
@@ -42,7 +69,7 @@ def slot(name: str, *, role: str, kind: str) -> gr.HTML:
 
 
 def page_css() -> str:
-    return f"{assets.read('page.css')}\n{assets.panel_css()}"
+    return "\n".join([assets.read("page.css"), assets.panel_css(), assets.read("panel/onpage.css")])
 
 
 def page_head() -> str:
@@ -52,4 +79,5 @@ def page_head() -> str:
     script = assets.plotly_js()
     gr.set_static_paths([script])  # only this file: everything in a served folder would be public
     outliving = f"<script>{assets.read('connection.js')}</script>"
-    return f'{_PLAIN}{_FRAMED}{outliving}<script defer src="gradio_api/file={script.as_posix()}"></script>'
+    root = f"<style>{assets.read('panel/root.css')}{assets.read('embedded.css')}</style>"
+    return f'{_PLAIN}{_FRAMED}{root}{outliving}<script defer src="gradio_api/file={script.as_posix()}"></script>'

@@ -13,7 +13,7 @@ import app as application
 import decoding
 from decoding.record.permalink import Link, to_link
 from decoding.record.trace import Trace
-from tests.browser import drawn, frames_later, served, tab
+from tests.browser import drawn, frames_later, open_settings, served, tab
 from tests.export.test_standalone import hostile
 from tests.fakes import ScriptedEngine
 
@@ -117,7 +117,7 @@ def run(page: Page, prompt: str, *, steps: int) -> None:
         }""",
         [int.from_bytes(pair, "little") for pair in _pairs(prompt)],
     )
-    page.fill("#steps input", str(steps))
+    open_settings(page).fill("#steps input", str(steps))
     page.fill("#choices input", "3")
     page.click("#run")
 

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 import app as application
 import decoding
 from decoding.export import to_csv_file
-from tests.browser import Visit, drawn, frames_later, served, tab
+from tests.browser import Visit, drawn, frames_later, open_settings, served, tab
 from tests.fakes import ScriptedEngine
 
 HOSTILE = '<img src=x onerror=window.hit=1> 한국 🎉 "&amp;\u202e'
@@ -48,7 +48,7 @@ def page(url: str, visit: Visit) -> Page:
 
 
 def run(page: Page, prompt: str = HOSTILE) -> Page:
-    page.fill("#prompt textarea", prompt)
+    open_settings(page).fill("#prompt textarea", prompt)
     page.fill("#steps input", str(STEPS))
     page.fill("#choices input", str(CHOICES))
     page.click("#run")

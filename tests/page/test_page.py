@@ -13,7 +13,7 @@ from decoding.errors import ModelError
 from decoding.i18n import translate
 from decoding.page.layout import RECORDED
 from decoding.page.panel import ASSETS
-from tests.browser import Visit, drawn, frames_later, served, tab
+from tests.browser import Visit, drawn, frames_later, open_settings, served, tab
 from tests.fakes import ScriptedEngine
 
 PHONE = {"width": 390, "height": 844}
@@ -46,7 +46,7 @@ def page_over(server: Served) -> Served:
 
 
 def run(page: Page, prompt: str = "Transformers are the", steps: str = "6", choices: str = "3") -> None:
-    page.fill("#prompt textarea", prompt)
+    open_settings(page).fill("#prompt textarea", prompt)
     page.fill("#steps input", steps)
     page.fill("#choices input", choices)
     page.click("#run")

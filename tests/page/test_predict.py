@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 import app as application
-from tests.browser import Visit, frames_later, served
+from tests.browser import Visit, frames_later, open_settings, served
 from tests.fakes import ScriptedEngine
 
 
@@ -19,7 +19,7 @@ def url() -> Iterator[str]:
 
 def predicting(visit: Visit, url: str, **options: object) -> Page:
     """The page with a run of three steps and three choices, nothing of which is seen any more."""
-    page = visit(url, **options)
+    page = open_settings(visit(url, **options))
     page.fill("#steps input", "3")
     page.fill("#choices input", "3")
     page.click("#run")

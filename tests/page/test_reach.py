@@ -75,6 +75,23 @@ def touring(page: Page) -> None:
     expect(page.locator(".gs-tour")).to_be_visible()
 
 
+def zoomed(page: Page) -> None:
+    page.click("[data-tour=leave]")
+    page.click(".gs-zoom")
+    expect(page.locator(".gs-zoom")).to_have_attribute("aria-pressed", "true")
+
+
+def mapped(page: Page) -> None:
+    page.click("#gs-tab-table")
+    page.select_option(".gs-view", "map")
+    expect(page.locator(".gs-map")).to_be_visible()
+
+
+def about(page: Page) -> None:
+    page.locator(".gs-about summary").click()
+    expect(page.locator(".gs-about > div")).to_be_visible()
+
+
 def classroom(page: Page) -> None:
     page.locator(".gs-classroom").click()
 
@@ -88,6 +105,9 @@ STATES = {
     **{name: opened(name) for name in ("lesson", "whatif", "compare", "keep", "reading")},
     "predict": predicting,
     "tour": touring,
+    "zoomed": zoomed,
+    "heat map": mapped,
+    "about the model": about,
     "classroom": classroom,
 }
 

@@ -15,7 +15,7 @@ import app as application
 import decoding
 from decoding import assets
 from decoding.record.trace import Trace
-from tests.browser import Visit, frames_later, served
+from tests.browser import Visit, frames_later, open_settings, served
 from tests.fakes import ScriptedEngine
 
 NAN = np.full(271, np.nan, np.float32)
@@ -46,7 +46,7 @@ def url() -> Iterator[str]:
 
 
 def run(page: Page, prompt: str = "a", steps: str = "3", choices: str = "3", model: str = "scripted") -> None:
-    if page.locator("#model input").input_value() != model:
+    if open_settings(page).locator("#model input").input_value() != model:
         page.click("#model input")
         page.get_by_role("option", name=model).click()
     page.fill("#prompt textarea", prompt)

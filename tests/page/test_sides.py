@@ -7,7 +7,7 @@ from playwright.sync_api import Locator, Page, expect
 
 import app as application
 from decoding.errors import ModelError
-from tests.browser import Visit, served
+from tests.browser import Visit, open_settings, served
 from tests.fakes import NOTEBOOK, WORDS, Line, ScriptedEngine
 
 SCRIPTS: dict[str, Sequence[Line]] = {
@@ -33,7 +33,7 @@ def url() -> Iterator[str]:
 
 
 def run(page: Page, model: str, steps: int) -> None:
-    page.click("#model input")
+    open_settings(page).click("#model input")
     page.get_by_role("listbox").get_by_role("option", name=model, exact=True).click()
     page.fill("#steps input", str(steps))
     page.click("#run")

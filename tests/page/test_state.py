@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, Page, expect
 
 import app as application
 from decoding.record.permalink import Link, from_link
-from tests.browser import Visit, drawn, frames_later, served, tab
+from tests.browser import Visit, drawn, frames_later, open_settings, served, tab
 from tests.fakes import ScriptedEngine
 from tests.page.test_connection import wire
 
@@ -44,7 +44,7 @@ def held(engine: ScriptedEngine) -> Iterator[threading.Event]:
 
 
 def fill(page: Page, prompt: str, steps: str = "3", choices: str = "3") -> None:
-    page.fill("#prompt textarea", prompt)
+    open_settings(page).fill("#prompt textarea", prompt)
     page.fill("#steps input", steps)
     page.fill("#choices input", choices)
 

@@ -4,12 +4,12 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 import app as application
 from decoding.assets import ASSETS
 from decoding.i18n import translate
-from tests.browser import Visit, drawn, frames_later, served
+from tests.browser import Visit, drawn, frames_later, open_settings, served, tab
 from tests.fakes import ScriptedEngine
 
 STOPS = 8
@@ -24,7 +24,9 @@ def url() -> Iterator[str]:
 
 
 def covered(page: Page) -> list[str]:
-    """What the card talks about and covers, by its box on the screen; it talks about one thing at least."""
+    """What the card talks about and covers, or what is out of sight of it: the part that came last, by its box on the
+    screen. It talks about one thing at least.
+    """
     expect(page.locator(".gs-tour")).to_be_visible()
     return page.evaluate(
         """() => {
@@ -33,6 +35,10 @@ def covered(page: Page) -> list[str]:
             const boxes = parts.map((part) => [part.className, part.getBoundingClientRect()]);
             const beside = (box) => box.right <= card.left || box.left >= card.right;
             const over = boxes.filter(([, box]) => !beside(box) && box.top < card.bottom && box.bottom > card.top);
+            const stop = boxes.at(-1)?.[1];
+            if (stop && (stop.top < 0 || stop.bottom > innerHeight || stop.left < 0 || stop.right > innerWidth)) {
+                return ["out of sight", boxes.at(-1)[0], stop.top, stop.bottom];
+            }
             return parts.length ? over.map(([name]) => name) : ["nothing"];
         }"""
     )
@@ -60,15 +66,17 @@ class Student:
         self.page.locator('[data-tour="next"]').press("Enter")
 
     def run(self, steps: int) -> None:
-        self.page.fill("#steps input", str(steps))
+        open_settings(self.page).fill("#steps input", str(steps))
         self.page.click("#run")
         expect(self.page.locator(".gs-chip")).to_have_count(steps)
         expect(self.page.locator("#run")).to_be_enabled()
 
 
-@pytest.mark.parametrize(("language", "width"), [("en", 1440), ("ko", 390)])
-def test_a_student_takes_the_tour(url: str, visit: Visit, language: str, width: int) -> None:
-    page = visit(f"{url}?language={language}", width=width)
+@pytest.mark.parametrize(
+    ("language", "width", "height"), [("en", 1280, 720), ("ko", 1440, 900), ("en", 1920, 1080), ("ko", 390, 844)]
+)
+def test_a_student_takes_the_tour(url: str, visit: Visit, language: str, width: int, height: int) -> None:
+    page = visit(f"{url}?language={language}", width=width, height=height)
     student = Student(page, language)
     student.run(6)
     page.locator(".gs-chip").first.click()
@@ -139,3 +147,21 @@ def test_it_can_be_left_and_resumed(url: str, visit: Visit) -> None:
     page.keyboard.press("Escape")
     expect(page.locator(".gs-tour")).to_be_hidden()
     expect(resume).to_be_focused()
+
+
+def test_where_there_are_no_keys_it_names_none(url: str, browser: Browser) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    page = tab(context)
+    page.goto(url)
+    drawn(page).locator('.gs-head [data-tour="open"]').tap()
+    tasks = []
+    for stop in range(STOPS):
+        expect(page.locator(".gs-tour-place")).to_have_text(translate("tour.place", place=stop + 1, total=STOPS))
+        tasks.append(page.locator(".gs-tour-task").inner_text())
+        assert covered(page) == [], tasks[-1]
+        page.locator('[data-tour="next"]').tap()
+    assert len(set(tasks)) == STOPS
+    keys = [key for key in ("→", "End key", "Tab key", "space bar") for task in tasks if key in task]
+    assert keys == []
+    assert "→" in translate("tour.probabilities.task"), "elsewhere it names them"
+    context.close()

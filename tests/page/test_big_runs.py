@@ -1,0 +1,106 @@
+"""A run of 256 steps and 50 choices is light: what is out of sight is not drawn, and what is in sight is all there."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from playwright.sync_api import Page, expect
+
+import app as application
+from tests.browser import Visit, frames_later, served
+from tests.fakes import ScriptedEngine
+
+STEPS, CHOICES, MOST_ELEMENTS = 256, 50, 6_000
+LINES = [(np.random.default_rng(seed).standard_normal(271) * 3).astype(np.float32) for seed in range(17)]
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    engine = ScriptedEngine(LINES, context_length=None, end_ids=())
+    with served(application.build_app(lambda name, report: engine, ["scripted"])) as address:
+        yield address
+
+
+@pytest.fixture
+def page(url: str, visit: Visit) -> Page:
+    there = visit(url, height=720)
+    there.fill("#steps input", str(STEPS))
+    there.fill("#choices input", str(CHOICES))
+    there.click("#run")
+    expect(there.locator(".gs-state")).to_contain_text(f"{STEPS} steps, done")
+    expect(there.locator("#run")).to_be_enabled()
+    return frames_later(there)
+
+
+def rows(page: Page) -> list[int]:
+    """The steps whose rows lie within the table's box."""
+    return frames_later(page).evaluate("""() => {
+        const box = document.querySelector(".gs-rows").getBoundingClientRect();
+        const head = document.querySelector(".gs-rows thead").getBoundingClientRect();
+        return [...document.querySelectorAll(".gs-rows tbody tr")].filter((row) => {
+            const { top, bottom } = row.getBoundingClientRect();
+            return top >= head.bottom - 1 && bottom <= box.bottom + 1;
+        }).map((row) => Number(row.dataset.step));
+    }""")
+
+
+def test_what_is_out_of_sight_is_not_drawn(page: Page) -> None:
+    assert page.evaluate("document.querySelectorAll('*').length") < MOST_ELEMENTS
+    assert page.locator(".gs-chip").count() == STEPS
+    table = page.locator(".gs-rows table")
+    expect(table).to_have_attribute("aria-rowcount", str(STEPS + 1))
+    assert STEPS - 1 in rows(page), "the table shows the chosen step"
+    for key, step in (("Home", 0), ("End", STEPS - 1)):
+        page.locator(".gs-strip").press(key)
+        expect(page.locator('.gs-rows tr[aria-current="step"]')).to_have_attribute("data-step", str(step))
+        assert step in rows(page)
+    for place in (0.0, 0.3, 0.62, 1.0):
+        page.locator(".gs-rows").evaluate("(box, place) => { box.scrollTop = box.scrollHeight * place; }", place)
+        seen = rows(page)
+        assert len(seen) >= 8
+        assert seen == list(range(seen[0], seen[-1] + 1))
+        assert abs(seen[0] / STEPS - place) < 0.1
+        heights = page.locator(".gs-rows tbody tr").evaluate_all("(all) => all.map((row) => row.offsetHeight)")
+        assert set(heights) == {32}, "one line each"
+        assert page.evaluate("document.querySelectorAll('*').length") < MOST_ELEMENTS
+    row = page.locator(".gs-rows tbody tr").last
+    expect(row.locator("td")).to_have_count(CHOICES)
+    expect(row).to_have_attribute("aria-rowindex", str(STEPS + 1))
+    row.locator("th").click()
+    expect(page.locator(".gs-step-title")).to_contain_text(f"Step {STEPS} of {STEPS}")
+
+
+def test_on_paper_the_table_is_whole(page: Page) -> None:
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    expect(page.locator(".gs-rows tbody tr")).to_have_count(STEPS)
+    page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    expect(page.locator(".gs-rows tbody tr")).to_have_count(19)
+
+
+def test_plotly_draws_a_step_once(page: Page) -> None:
+    page.wait_for_function("window.Plotly")
+    page.evaluate("""() => {
+        window.drawings = 0;
+        const { react } = window.Plotly;
+        window.Plotly.react = (...all) => { window.drawings += 1; return react(...all); };
+    }""")
+    page.locator(".gs-strip").press("ArrowLeft")
+    expect(page.locator(".gs-step-title")).to_contain_text(f"Step {STEPS - 1} of {STEPS}")
+    page.wait_for_function("window.drawings === 1")
+    left = page.evaluate("document.querySelector('.gs').style.getPropertyValue('--gs-left')")
+    for tab in ("lesson", "table", "whatif"):
+        page.click(f"#gs-tab-{tab}")
+    page.wait_for_timeout(500)
+    assert page.evaluate("window.drawings") == 1
+    assert page.evaluate("document.querySelector('.gs').style.getPropertyValue('--gs-left')") == left
+
+
+def test_the_prompts_tokens_are_drawn_when_they_are_asked_for(url: str, visit: Visit) -> None:
+    page = visit(url)
+    page.fill("#prompt textarea", "a" * 300)
+    page.click("#run")
+    expect(page.locator(".gs-prompt-tokens summary")).to_contain_text("300")
+    expect(page.locator("#run")).to_be_enabled()
+    assert page.locator(".gs-token").count() == 0
+    page.click(".gs-prompt-tokens summary")
+    expect(page.locator(".gs-token")).to_have_count(300)

@@ -1,0 +1,58 @@
+"""The panel in a frame of another page: at 600 by 360, player and ten bars are in it, and the snippet says so."""
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+import app as application
+from decoding.record.permalink import Link, to_link
+from tests.browser import Visit, frames_later, served, tab
+from tests.fakes import ScriptedEngine
+
+IN_SIGHT = """() => {
+    const box = (node) => node.getBoundingClientRect();
+    const chart = box(document.querySelector(".gs-chart"));
+    const bars = [...document.querySelectorAll(".gs-column .gs-bars .gs-bar")].map(box);
+    return {
+        bars: bars.filter(({ top, bottom }) => top >= chart.top - 1 && bottom <= chart.bottom + 1).length,
+        chart: chart.bottom, player: box(document.querySelector(".gs-player")).toJSON(),
+        text: box(document.querySelector(".gs-text")).toJSON(),
+        tall: document.documentElement.scrollHeight, wide: document.documentElement.scrollWidth,
+    };
+}"""
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with served(application.build_app(lambda name, report: ScriptedEngine(), ["scripted"])) as address:
+        yield address
+
+
+@pytest.mark.parametrize("language", ["en", "ko"])
+def test_player_and_ten_bars_are_in_the_frame(url: str, visit: Visit, language: str) -> None:
+    link = to_link(Link("scripted", "Transformers are the", 12, 10, [], 3, language))
+    page = visit(f"{url}?run={link}&embed=1", width=600, height=360)
+    expect(page.locator(".gs-chip")).to_have_count(12)
+    expect(page.locator(".gs")).to_have_attribute("aria-busy", "false")
+    page.wait_for_selector(".gs-plotted")
+    there = frames_later(page).evaluate(IN_SIGHT)
+    assert (there["tall"], there["wide"]) == (360, 600)
+    assert there["bars"] == 11
+    assert there["chart"] <= there["player"]["top"] + 1
+    assert there["player"]["bottom"] <= 360
+    assert there["text"]["height"] >= 90
+    page.locator('[data-go="next"]').click()
+    expect(page.locator(".gs-strip")).to_have_attribute("aria-valuenow", "5")
+
+
+def test_the_snippet_is_as_high_as_that(url: str, browser: Browser) -> None:
+    page = tab(browser)
+    page.goto(url)
+    page.click("#run")
+    expect(page.locator(".gs-badge")).to_be_hidden()
+    expect(page.locator("#run")).to_be_enabled()
+    page.click("#gs-tab-keep")
+    page.wait_for_function("document.querySelector('.gs-frame').value")
+    assert ' height="360"' in page.input_value(".gs-frame")
+    page.close()

@@ -1,0 +1,98 @@
+"""The page on paper, in the system's own colours, at twice its size; and what there is to say of a model."""
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Page, expect
+
+import app as application
+from tests.browser import Visit, frames_later, open_settings, served
+from tests.fakes import ScriptedEngine
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with served(application.build_app(lambda name, report: ScriptedEngine(), ["scripted"])) as address:
+        yield address
+
+
+def run(page: Page, steps: str) -> Page:
+    open_settings(page).fill("#steps input", steps)
+    page.click("#run")
+    expect(page.locator(".gs-chip")).to_have_count(int(steps))
+    expect(page.locator("#run")).to_be_enabled()
+    return frames_later(page)
+
+
+def test_on_paper_the_whole_run_is_on_white(url: str, visit: Visit) -> None:
+    page = run(visit(url, scheme="dark", height=720), "40")
+    page.click("#gs-tab-whatif")
+    page.emulate_media(media="print", color_scheme="dark")
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    for gone in ("#bar", ".chips", "[role=tablist]", "#gs-page-whatif", ".gs-plot", '[data-go="play"]'):
+        expect(page.locator(gone).first).to_be_hidden()
+    expect(page.locator(".gs-rows tbody tr")).to_have_count(40)
+    last = page.locator(".gs-rows tbody tr").last
+    expect(last).to_be_visible()
+    seen = page.evaluate("""() => {
+        const cut = [...document.querySelectorAll(".gs-text, .gs-rows, .gs-chart, #gs-page-table")].filter(
+            (box) => box.scrollHeight > box.clientHeight + 2 && getComputedStyle(box).overflowY !== "visible");
+        const { color } = getComputedStyle(document.querySelector(".gs-step-title"));
+        return [getComputedStyle(document.body).backgroundColor, color, cut.map((box) => box.className)];
+    }""")
+    assert seen == ["rgb(255, 255, 255)", "rgb(0, 0, 0)", []]
+    track = page.locator(".gs-column .gs-bar-track").first
+    assert track.evaluate("(bar) => getComputedStyle(bar).visibility") == "visible"
+    page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    page.emulate_media(media="screen")
+    expect(page.locator("#gs-page-whatif")).to_be_visible()
+
+
+def test_in_forced_colours_what_is_chosen_is_seen(url: str, visit: Visit) -> None:
+    page = run(visit(url), "8")
+    page.emulate_media(forced_colors="active")
+    colours = page.evaluate("""() => {
+        const ground = (selector) => getComputedStyle(document.querySelector(selector)).backgroundColor;
+        return {
+            page: getComputedStyle(document.body).backgroundColor,
+            strip: ground(".gs-strip-bar:not(.gs-chosen)"), chosen: ground(".gs-strip-bar.gs-chosen"),
+            tab: ground('[role="tab"][aria-selected="true"]'), other: ground('[role="tab"][aria-selected="false"]'),
+            chip: getComputedStyle(document.querySelector(".gs-chip[aria-current]")).outlineStyle,
+            bars: getComputedStyle(document.querySelector(".gs-column .gs-bar-track")).visibility,
+        };
+    }""")
+    assert len({colours["page"], colours["strip"], colours["chosen"]}) == 3
+    assert colours["tab"] != colours["other"]
+    assert (colours["chip"], colours["bars"]) == ("solid", "visible")
+
+
+@pytest.mark.parametrize(("width", "height"), [(640, 360), (320, 640)])
+def test_at_twice_the_size_nothing_is_lost(url: str, visit: Visit, width: int, height: int) -> None:
+    page = run(visit(url, width=width, height=height), "8")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.locator(".gs-column .gs-bar").last.scroll_into_view_if_needed()
+    box = page.locator(".gs-column .gs-bar").last.bounding_box()
+    player = page.locator(".gs-player").bounding_box()
+    assert box
+    assert player
+    assert player["height"] < height / 3
+    assert box["y"] + box["height"] <= player["y"] + 1, "no bar lies under the player"
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_what_is_known_of_the_model_is_one_click_away(url: str, visit: Visit, width: int) -> None:
+    page = run(visit(url, width=width, height=844), "2")
+    page.locator("#facts p").evaluate("(line) => { line.textContent = '135 M parameters'; }")
+    about = page.locator(".gs-about > div")
+    expect(about).to_be_hidden()
+    page.locator(".gs-about summary").click()
+    expect(about).to_contain_text("135 M parameters")
+    box = about.bounding_box()
+    assert box
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= width
+    page.keyboard.press("Escape")
+    expect(about).to_be_hidden()
+    page.locator(".gs-about summary").click()
+    page.locator(".gs-step-title").click()
+    expect(about).to_be_hidden()

@@ -1,0 +1,90 @@
+"""Type and alignment: a word is in one font, controls are as large in every language, and large enough for a finger."""
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Page, expect
+
+import app as application
+from tests.browser import Visit, frames_later, open_settings, served
+from tests.fakes import ScriptedEngine
+
+SCRIPT = [{",": 0.5, " " + "unbreakable" * 9: 0.3}, {" most": 0.9}]
+WORDS = (",", " " + "unbreakable" * 9, " most")
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    engine = ScriptedEngine(SCRIPT, words=WORDS)
+    with served(application.build_app(lambda name, report: engine, ["scripted"])) as address:
+        yield address
+
+
+def run(page: Page, choices: str = "3") -> Page:
+    open_settings(page).fill("#choices input", choices)
+    page.click("#run")
+    expect(page.locator("#run")).to_be_enabled()
+    expect(page.locator(".gs-badge")).to_be_hidden()
+    return frames_later(page)
+
+
+def test_no_font_is_shipped_that_lacks_letters(url: str, visit: Visit) -> None:
+    page = run(visit(url))
+    assert page.evaluate("[...document.fonts].filter((font) => /Source Sans|Plex/.test(font.family)).length") == 0
+    client = page.context.new_cdp_session(page)
+    client.send("DOM.enable")
+    client.send("CSS.enable")
+    root = client.send("DOM.getDocument")["root"]["nodeId"]
+    for selector in ("#title h1", ".gs h2", ".gs-step-title", ".gs-model", '[data-ask="undo"]', "#run"):
+        node = client.send("DOM.querySelector", {"nodeId": root, "selector": selector})["nodeId"]
+        fonts = client.send("CSS.getPlatformFontsForNode", {"nodeId": node})["fonts"]
+        assert len({font["familyName"] for font in fonts}) <= 1, (selector, fonts)
+
+
+SIZES = """() => Object.fromEntries([...document.querySelectorAll(
+    '.gs [role="tab"], [data-languages] button, #run, .gs-head, .gs-step-head, .gs-title, .gs-temperature, .gs-player'
+)].map((node) => {
+    const { width, height } = node.getBoundingClientRect();
+    return [node.id || node.dataset.language || node.className, [node.matches("[data-language]") ? width : 0, height]];
+}))"""
+
+
+def test_controls_are_as_large_in_both_languages(url: str, visit: Visit) -> None:
+    page = run(visit(url))
+    english = page.evaluate(SIZES)
+    page.click("[data-language=ko]")
+    expect(page.locator("html")).to_have_attribute("lang", "ko")
+    korean = frames_later(page).evaluate(SIZES)
+    assert english == korean
+    tabs = {height for name, (_, height) in english.items() if name.startswith("gs-tab")}
+    assert len(tabs) == 1
+    assert english["en"] == english["ko"]
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_token_is_whole_and_large_enough_to_press(url: str, visit: Visit, width: int) -> None:
+    page = run(visit(url, width=width, height=844))
+    page.locator(".gs-chip").first.click()
+    for index in (1, 0):
+        page.locator(".gs-column .gs-bar").nth(index).dispatch_event("click")
+        expect(page.locator(".gs-chip-text").first).to_have_text((",", "·" + "unbreakable" * 9)[index])
+        expect(page.locator("#run")).to_be_enabled()
+        chips = frames_later(page).evaluate("""() => [...document.querySelectorAll(".gs-chip")].map((chip) => {
+            const [text] = chip.children;
+            const lines = text.getClientRects().length;
+            const { width, height } = chip.getBoundingClientRect();
+            return { lines, width, height, high: text.clientHeight, room: chip.parentElement.clientWidth };
+        })""")
+        assert all(chip["width"] >= 24 and chip["height"] >= 24 for chip in chips)
+        assert {chip["lines"] for chip in chips} == {1}
+        assert len({round(chip["high"]) for chip in chips}) == 1, "no token is broken into lines"
+        assert all(chip["width"] <= chip["room"] for chip in chips)
+
+
+def test_fields_on_a_phone_do_not_make_it_zoom(url: str, visit: Visit) -> None:
+    page = run(visit(url, width=390, height=844))
+    small = page.evaluate("""() => [...document.querySelectorAll("input, textarea, select")].filter(
+        (field) => !["range", "checkbox", "file"].includes(field.type)
+            && parseFloat(getComputedStyle(field).fontSize) < 16
+    ).map((field) => field.outerHTML.slice(0, 120))""")
+    assert small == []
