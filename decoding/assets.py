@@ -39,6 +39,9 @@ _SCRIPTS = (
     "controls",
 )
 _STYLES = ("panel", "lesson", "classroom")
+_SERVER_SCRIPT = "conversions"
+"""What only a page with a server behind it has: the library, asked over HTTP."""
+_SITE_SCRIPTS = ("json_lines_check", "opened_file", "download_line", "engine_client", "page")
 _PAGE_SCRIPTS = ("sides", "verdict", "compare", "kept", "links", "fields", "silence", "picture", "keep", "onpage")
 """What only the page needs: a file has no server to ask."""
 _PAGE_TEXTS = (
@@ -117,8 +120,14 @@ def panel_script(prompt: str | None = None) -> str:
 
 def page_script() -> str:
     """The same for the page, which can also keep a run."""
-    scripts = [panel_script(), *(read(f"panel/{name}.js") for name in _PAGE_SCRIPTS)]
+    scripts = [panel_script(), *(read(f"panel/{name}.js") for name in (*_PAGE_SCRIPTS, _SERVER_SCRIPT))]
     return "\n".join([f"const TEXTS = {texts_json(page=True)};", *scripts])
+
+
+def site_script() -> str:
+    """The same for the static site, where the visitor's browser does what a server does elsewhere; `TEXTS` is known."""
+    scripts = [panel_script(), *(read(f"panel/{name}.js") for name in _PAGE_SCRIPTS)]
+    return "\n".join([*scripts, *(read(f"browser/{name}.js") for name in _SITE_SCRIPTS)])
 
 
 def plotly_js() -> Path:

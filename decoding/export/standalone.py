@@ -33,7 +33,8 @@ def to_html(run: Record, *, plotly: bool = False, language: str = "") -> str:
     code = f"{assets.panel_script(run.prompt)}\n{assets.read('standalone/page.js')}"
     words = _packed(assets.texts_json(page=False, prompt=run.prompt))
     panel = _inert(f'(() => {{\nconst TEXTS = {{}}, PACKED = "{words}";\n{_plain(code)}}})();')
-    style = _plain_css(f"{assets.read('standalone/page.css')}\n{assets.panel_css()}")
+    styles_there = (assets.read("standalone/theme.css"), assets.read("standalone/page.css"), assets.panel_css())
+    style = _plain_css("\n".join(styles_there))
     scripts, styles, more, taken = [panel], [_hash(style)], _NO_MARKUP, ""
     if plotly:
         library = _inert(assets.plotly_js().read_text("utf-8"))

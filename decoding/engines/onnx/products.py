@@ -33,6 +33,8 @@ class _Half:
     """(outputs, blocks)"""
     zeros: str
     """(outputs, bytes for the blocks' zeros); "" for the operator's own zero"""
+    zero: int
+    """What all of them are."""
 
     def inputs(self, x: str) -> list[str]:
         return [x, self.numbers, self.scales, *([self.zeros] if self.zeros else [])]
@@ -53,8 +55,8 @@ class Products:
             turned = int(not matrix.by_inputs)
             terms = [graph.node("FusedMatMul", operands, out=last, domain=MICROSOFT, transB=turned)]
         else:
-            offsets = _offsets(matrix)
-            halves = self._halves(matrix, name)
+            offsets = offsets_of(matrix)
+            halves = self.halves(matrix, name)
             is_alone = len(halves) == 1 and offsets is None and bias is None
             terms = [self._four_bits(x, matrix, half, out if is_alone else "") for half in halves]
             if offsets is not None:
@@ -72,14 +74,14 @@ class Products:
             return graph.node("Gather", [self._floats(matrix, name), ids], axis=0)
         outputs, blocks, block = matrix.numbers.shape
         made = ""
-        for half in self._halves(matrix, name):
+        for half in self.halves(matrix, name):
             flat = graph.again(f"{half.numbers}.rows", half.numbers, (outputs, blocks * block // 2))
             scales = graph.again(f"{half.scales}.rows", half.scales, (outputs, blocks))
             inputs = [flat, ids, scales, *([half.zeros] if half.zeros else [])]
             options = {"block_size": block, "bits": 4, "gather_axis": 0, "quantize_axis": 1}
             found = graph.node("GatherBlockQuantized", inputs, domain=MICROSOFT, **options)
             made = graph.node("Add", [made, found]) if made else found
-        if (offsets := _offsets(matrix)) is None:
+        if (offsets := offsets_of(matrix)) is None:
             return made
         by_block = graph.node("Reshape", [made, graph.ints(0, 0, blocks, block)])
         found = graph.node("Gather", [graph.constant(f"{name}.offset.rows", offsets), ids], axis=0)
@@ -95,7 +97,7 @@ class Products:
                 self._graph.outside(name, matrix.stored_shape, matrix.place.file.name, matrix.place.offset)
         return name
 
-    def _halves(self, matrix: BlockMatrix, name: str) -> tuple[_Half, ...]:
+    def halves(self, matrix: BlockMatrix, name: str) -> tuple[_Half, ...]:
         if name not in self._written:
             numbers, scales, zero = matrix.numbers, matrix.scales, matrix.zero
             if matrix.bits > 4:
@@ -115,7 +117,7 @@ class Products:
         zeros = ""
         if zero != _DEFAULT_ZERO:
             zeros = graph.constant(f"{name}.zero", np.full((outputs, (blocks + 1) // 2), zero | zero << 4, np.uint8))
-        return _Half(packed, graph.constant(f"{name}.scale", scales.astype(np.float32)), zeros)
+        return _Half(packed, graph.constant(f"{name}.scale", scales.astype(np.float32)), zeros, zero)
 
     def _four_bits(self, x: str, matrix: BlockMatrix, half: _Half, out: str) -> str:
         outputs, blocks, block = matrix.numbers.shape
@@ -130,7 +132,7 @@ class Products:
         )  # (blocks, outputs)
 
 
-def _offsets(matrix: BlockMatrix) -> Floats | None:
+def offsets_of(matrix: BlockMatrix) -> Floats | None:
     """What is left of each block besides the products over its halves."""
     if matrix.offsets is None or matrix.bits > 4:
         return matrix.offsets
