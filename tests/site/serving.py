@@ -155,8 +155,8 @@ def kept(page: Page) -> str:
     return Path(download.value.path()).read_text("utf-8")
 
 
-def differences(ours: str, theirs: Trace) -> list[str]:
-    """Where two runs differ, but for the model's line: numbers by more than float32's own noise."""
+def differences(ours: str, theirs: Trace, noise: float = NOISE) -> list[str]:
+    """Where two runs differ, but for the model's line: probabilities by more than `noise`."""
     there = theirs.to_jsonl().splitlines()
     here = ours.splitlines()
     found = [] if len(here) == len(there) else [f"{len(here)} lines, {len(there)} there"]
@@ -164,25 +164,25 @@ def differences(ours: str, theirs: Trace) -> list[str]:
         a, b = map(json.loads, pair)
         for header in (a, b):
             header.pop("model", None)
-        found += [f"line {number}{place}: {x!r}, {y!r}" for place, x, y in _apart(a, b)]
+        found += [f"line {number}{place}: {x!r}, {y!r}" for place, x, y in _apart(a, b, noise)]
     return found
 
 
-def _apart(a: Any, b: Any, place: str = "") -> Iterator[tuple[str, Any, Any]]:
+def _apart(a: Any, b: Any, noise: float, place: str = "") -> Iterator[tuple[str, Any, Any]]:
     if isinstance(a, dict) and isinstance(b, dict):
         if [*a] != [*b]:
             yield place, [*a], [*b]
         for name in a.keys() & b.keys():
-            yield from _apart(a[name], b[name], f"{place}.{name}")
+            yield from _apart(a[name], b[name], noise, f"{place}.{name}")
     elif isinstance(a, list) and isinstance(b, list):
         if len(a) != len(b):
             yield place, len(a), len(b)
         for n, (x, y) in enumerate(zip(a, b, strict=False)):
-            yield from _apart(x, y, f"{place}.{n}")
+            yield from _apart(x, y, noise, f"{place}.{n}")
     elif isinstance(a, int | float) and isinstance(b, int | float) and type(a) is not bool:
         # A log-probability is as uncertain as its logit, which is large where its probability is small.
-        most = 1e-3 if "log" in place or "entropy" in place else NOISE
-        if abs(a - b) > most or ("id" in place and a != b):
+        most = 1e-3 if "log" in place or "entropy" in place else noise
+        if abs(a - b) > most or (isinstance(a, int) and isinstance(b, int) and a != b):
             yield place, a, b
     elif a != b:
         yield place, a, b

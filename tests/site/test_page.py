@@ -156,7 +156,8 @@ def test_the_line_about_the_download_fits_a_phone(browser: Browser, site_folder:
 
 
 def test_a_small_device_keeps_its_weights_packed(browser: Browser, site_folder: Path, starter: LocalEngine) -> None:
-    with serving(site_folder) as server, opened(browser, service_workers="block") as (page, complaints):
+    with serving(site_folder) as server, opened(browser) as (page, complaints):
+        page.add_init_script("Object.defineProperty(Navigator.prototype, 'serviceWorker', { value: undefined })")
         small = "Object.defineProperty(navigator, 'deviceMemory', { value: 2 });"
         worker = (site_folder / "engine" / "worker.js").read_text("utf-8")
         script = {"body": worker + small, "content_type": "text/javascript", "headers": HEADERS}

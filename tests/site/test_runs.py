@@ -121,7 +121,8 @@ def test_a_fork_by_click_and_a_text_of_ones_own(page: Page, starter: LocalEngine
     page.click('[data-ask="score"]')
     wait_idle(page)
     theirs = analysis.score(starter, "The dog ran", " home with the café 🎉.", top_k=4)
-    assert differences(kept(page), theirs) == []
+    # Each is within the noise of the truth; in a text that the model finds odd, not always of the other.
+    assert differences(kept(page), theirs, 2.5 * NOISE) == []
 
 
 def test_stop_ends_a_run_within_a_step(page: Page) -> None:
