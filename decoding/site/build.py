@@ -116,7 +116,7 @@ def _shell(facts: dict[str, Any], libraries: dict[str, bytes]) -> dict[str, byte
 
 
 def _texts() -> dict[str, dict[str, str]]:
-    """What people read, by language; a text "site.X" stands in place of the text "X", where a server is spoken of."""
+    """What people read, by language; what begins with "site" stands in place of a text that speaks of a server."""
     return {
         language: {key: words.get(f"site.{key}", text) for key, text in words.items()}
         for language, words in assets.texts().items()

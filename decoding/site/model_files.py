@@ -28,8 +28,8 @@ PIECE_BYTES = 4 * 2**20
 """Of the weights. A browser shows what it has after each piece; file hosts take files of 50 MB and more."""
 
 # What a run in a browser says of itself. The names in braces are filled in there.
-DEVICE, THREADS = "this browser", "WebAssembly ({threads} threads)"
-WHY_UNPACKED = "four-bit weights were unpacked to float32 when the page opened"
+DEVICE = "this browser · WebAssembly ({threads} threads)"
+WHY_UNPACKED = "weights were unpacked to float32 when the page opened"
 WHY_PACKED = "the weights are unpacked anew at every step, since this device has little memory"
 BROKEN = "The model stopped in this browser, perhaps for want of memory. Press Run to start it again."
 
@@ -78,7 +78,7 @@ def write_model(name: str, site: Path, runtime: bytes, report: Report) -> dict[s
             "id": entry.name,
             "revision": revision_of(entry, source),
             "dtype": "float32",
-            "device": f"{DEVICE} · {THREADS}",
+            "device": DEVICE,
             "engine": f"{ONNX_RUNTIME.name} {ONNX_RUNTIME.version}, {spec.description}",
         },
         "why": {"unpacked": WHY_UNPACKED, "packed": WHY_PACKED},

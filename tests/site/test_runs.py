@@ -166,6 +166,9 @@ def test_text_bars_and_timeline_are_one_screen(page: Page, width: int, height: i
     run(page, "Once upon a time", 30, 5)
     page.evaluate("scrollTo(0, 0)")
     expect(page.locator("#run")).to_have_text(label)
+    expect(page.locator(".gs-model")).to_contain_text(
+        "this browser" if language == "en" else "이 브라우저 · WebAssembly(스레드"
+    )
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     for part in (".gs-text", ".gs-chart .gs-bar >> nth=4", ".gs-strip") if width > 760 else ():
         box = page.locator(part).bounding_box()
