@@ -113,7 +113,8 @@ function trigger(kind, question) {
 // ---- what is not here is absent
 
 function leaveOut(root) {
-  for (const name of ["beam", "agree"]) root.querySelector(`[data-ask="${name}"]`).closest("section").hidden = true;
+  // Another model can be asked beside a run from a file: the panel shows that question again there.
+  for (const name of ["beam", "beside", "agree"]) root.querySelector(`[data-ask="${name}"]`).closest("section").hidden = true;
   for (const button of root.querySelectorAll('[data-file]:not([data-file="jsonl"])')) button.hidden = true;
   root.querySelector(".gs-frame").closest("section").hidden = true;
 }
