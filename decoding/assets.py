@@ -46,6 +46,10 @@ _PAGE_SCRIPTS = (
     *("fields", "silence", "picture", "keep", "onpage"),
 )
 """Scripts that only the page needs, because an exported file has no server."""
+_SERVER_SCRIPT = "conversions"
+"""A script that only a page with a server behind it needs: it asks the library over HTTP."""
+_SITE_SCRIPTS = ("json_lines_check", "opened_file", "download_line", "engine_client", "page")
+"""Scripts of `browser/` that the static site needs beside the page's."""
 _PAGE_TEXTS = (
     *(
         "example.",
@@ -128,8 +132,14 @@ def panel_script(prompt: str | None = None) -> str:
 
 def page_script() -> str:
     """The panel's scripts with those of the page and all texts."""
-    scripts = [panel_script(), *(read(f"panel/{name}.js") for name in _PAGE_SCRIPTS)]
+    scripts = [panel_script(), *(read(f"panel/{name}.js") for name in (*_PAGE_SCRIPTS, _SERVER_SCRIPT))]
     return "\n".join([f"const TEXTS = {texts_json(page=True)};", *scripts])
+
+
+def site_script() -> str:
+    """The panel's scripts with those of the page and of the static site, without texts: the site defines `TEXTS`."""
+    scripts = [panel_script(), *(read(f"panel/{name}.js") for name in _PAGE_SCRIPTS)]
+    return "\n".join([*scripts, *(read(f"browser/{name}.js") for name in _SITE_SCRIPTS)])
 
 
 def plotly_js() -> Path:

@@ -13,7 +13,7 @@ from decoding.i18n import translate
 ROOT = Path(__file__).resolve().parents[1]
 HTML = [*(ROOT / "assets").rglob("*.html")]
 SCRIPTS = [*(ROOT / "assets").rglob("*.js")]
-PYTHON = [*(ROOT / "decoding" / "page").rglob("*.py"), *(ROOT / "decoding" / "export").glob("*.py")]
+PYTHON = [path for room in ("page", "export", "site") for path in (ROOT / "decoding" / room).rglob("*.py")]
 CODE = {path: path.read_text("utf-8") for path in [*HTML, *SCRIPTS, *PYTHON]}
 
 FORMS = re.compile(r"\.(zero|one|two|few|many|other)$")
@@ -56,7 +56,7 @@ def test_a_text_that_counts_has_a_form_for_any_number(language: str) -> None:
 def test_every_text_is_used_and_every_key_that_is_used_is_there() -> None:
     families = {key.split(".")[0] for key in stems("en")}
     found = [match for code in CODE.values() for match in KEY.findall(code)]
-    used = {start + last for start, last in found if last and start.split(".")[0] in families} - {"page.css"}
+    used = {start + last for start, last in found if last and start.split(".")[0] in families} - {"page.css", "page.js"}
     begun = {start for start, last in found if not last and start.split(".")[0] in families}
     assert {key for key in used if key not in stems("en") and key not in texts("en")} == set()
     unused = {key for key in stems("en") - used if not key.startswith((*begun, "server."))}
@@ -199,7 +199,8 @@ def test_every_sentence_of_the_library_has_its_text() -> None:
     # Reasons of the operating system and complaints of pydantic's are pinned where they are met: test_full_disk and
     # test_trace_strict.
     server = from_server(texts("en")) - from_server(texts("en"), "others.")
-    said = {text for path in LIBRARY if path.name not in ("verify.py", "safetensors.py") for text in strings(path)[0]}
+    operators = ("verify.py", "safetensors.py", "npm_packages.py", "model_files.py", "build.py")
+    said = {text for path in LIBRARY if path.name not in operators for text in strings(path)[0]}
     files = [*LIBRARY, ROOT / "tests" / "refresh.py"]  # which writes the recorded runs
     every = {text for path in files for text in strings(path)[1]}
     assert {text for text in said - server if not NOT_SAID.match(text)} == set()

@@ -21,7 +21,7 @@ ROOMS = (
     ("decoding.run", "decoding.beam", "decoding.comparison", "decoding.analysis", "decoding.verify"),
     ("decoding.serving",),
     ("decoding.page",),
-    ("app", "decoding", "decoding.__main__", "decoding.starter", "decoding.bench"),
+    ("app", "decoding", "decoding.__main__", "decoding.starter", "decoding.bench", "decoding.site"),
 )
 # A Trace writes itself as a table or a file: the one place that looks upwards.
 UPWARDS = {("decoding.record.trace", "decoding.export")}

@@ -13,7 +13,7 @@ function drawHead(parts, view, { run, from }, { state, isHere }) {
   parts.badge.textContent = texts.say(from ? "head.replayed" : "head.recorded");
   parts.note.textContent = [from && texts.say("head.file", { name: from }), reword(note ?? ""), ...remarks.map((remark) => reword(remark))].filter(Boolean).join(" ");
   const another = run.header.note ? "" : ANOTHER.exec(model.engine)?.[0] ?? "";
-  const facts = [model.id, reword(model.dtype), model.device, exact, reword(another)].filter(Boolean).join(" · ");
+  const facts = [model.id, reword(model.dtype), reword(model.device), exact, reword(another)].filter(Boolean).join(" · ");
   parts.model.textContent = upright(facts);
   // Why on this device, in this dtype: said where this page's server decided it, and of no record from elsewhere.
   parts.why.textContent = isHere && !isRecord ? reword(model.why ?? "") : "";

@@ -60,17 +60,6 @@ function imageOf(view, form) {
   return form === "svg" ? new Blob([svg], { type: "image/svg+xml" }) : pngOf(svg);
 }
 
-// The address is relative, so that it holds behind any path.
-async function asked(form, body) {
-  // English is what the library writes by itself, and its HTML file speaks its reader's language.
-  const language = texts.language() === "en" ? "" : `?language=${texts.language()}`;
-  const answer = await fetch(new URL(`keep/${form}${language}`, document.baseURI), { method: "POST", body }).catch(() => {
-    throw new Refused(texts.say("keep.unreachable"));
-  });
-  if (answer.ok) return answer;
-  throw new Refused([413, 422].includes(answer.status) ? reword(await answer.text()) : texts.say("keep.failed"));
-}
-
 function save(blob, name) {
   const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: name });
   link.click();

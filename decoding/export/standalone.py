@@ -35,7 +35,8 @@ def to_html(run: Record, *, plotly: bool = False, language: str = "") -> str:
     code = f"{assets.panel_script(run.prompt)}\n{assets.read('standalone/page.js')}"
     words = _compressed(assets.texts_json(page=False, prompt=run.prompt))
     panel = _escape_script_end(f'(() => {{\nconst TEXTS = {{}}, PACKED = "{words}";\n{_minified_script(code)}}})();')
-    style = _minified_css(f"{assets.read('standalone/page.css')}\n{assets.panel_css()}")
+    sheets = (assets.read("standalone/theme.css"), assets.read("standalone/page.css"), assets.panel_css())
+    style = _minified_css("\n".join(sheets))
     scripts, styles, more, reserved = [panel], [_csp_hash(style)], _NO_MARKUP, ""
     if plotly:
         library = _escape_script_end(assets.plotly_js().read_text("utf-8"))

@@ -32,13 +32,14 @@ class FileTokenizer:
         tokenizer.no_padding()
         self._tokenizer = tokenizer
         self.bos_token_id = bos_token_id
-        self._first = [bos_token_id] if adds_beginning and bos_token_id is not None else []
+        self.first_ids = [bos_token_id] if adds_beginning and bos_token_id is not None else []
+        """Put in front of every prompt."""
         self._added = {token_id: token.content for token_id, token in tokenizer.get_added_tokens_decoder().items()}
         self.is_byte_level = _is_byte_level(tokenizer)
 
     def __call__(self, text: str, *, add_special_tokens: bool = True) -> dict[str, list[int]]:
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=add_special_tokens).ids
-        return {"input_ids": [*self._first, *ids] if add_special_tokens else ids}
+        return {"input_ids": [*self.first_ids, *ids] if add_special_tokens else ids}
 
     def encode_within(self, text: str) -> list[int]:
         """Ids of a text that continues another one: nothing is added in front of it, not even a space."""
@@ -60,6 +61,10 @@ class FileTokenizer:
     def convert_ids_to_tokens(self, ids: int) -> str | None:
         piece: str | None = self._tokenizer.id_to_token(ids)
         return piece
+
+    def to_json(self) -> str:
+        """The tokenizer as a tokenizer.json, for a program in another language."""
+        return str(self._tokenizer.to_str())
 
     @cached_property
     def _within(self) -> "Tokenizer":

@@ -33,6 +33,8 @@ class _NibblePart:
     """(outputs, blocks)"""
     zeros: str
     """(outputs, bytes for the blocks' zeros); "" for the operator's default zero"""
+    zero: int
+    """The zero of every block."""
 
     def inputs(self, x: str) -> list[str]:
         return [x, self.numbers, self.scales, *([self.zeros] if self.zeros else [])]
@@ -53,8 +55,8 @@ class Products:
             turned = int(not matrix.is_transposed)
             terms = [graph.node("FusedMatMul", operands, out=last, domain=MICROSOFT, transB=turned)]
         else:
-            offsets = _offsets(matrix)
-            halves = self._nibbles(matrix, name)
+            offsets = offsets_of(matrix)
+            halves = self.nibbles(matrix, name)
             is_alone = len(halves) == 1 and offsets is None and bias is None
             terms = [self._nibble_product(x, matrix, half, out if is_alone else "") for half in halves]
             if offsets is not None:
@@ -72,14 +74,14 @@ class Products:
             return graph.node("Gather", [self._floats(matrix, name), ids], axis=0)
         outputs, blocks, block = matrix.numbers.shape
         made = ""
-        for half in self._nibbles(matrix, name):
+        for half in self.nibbles(matrix, name):
             flat = graph.alias(f"{half.numbers}.rows", half.numbers, (outputs, blocks * block // 2))
             scales = graph.alias(f"{half.scales}.rows", half.scales, (outputs, blocks))
             inputs = [flat, ids, scales, *([half.zeros] if half.zeros else [])]
             options = {"block_size": block, "bits": 4, "gather_axis": 0, "quantize_axis": 1}
             found = graph.node("GatherBlockQuantized", inputs, domain=MICROSOFT, **options)
             made = graph.node("Add", [made, found]) if made else found
-        if (offsets := _offsets(matrix)) is None:
+        if (offsets := offsets_of(matrix)) is None:
             return made
         by_block = graph.node("Reshape", [made, graph.ints(0, 0, blocks, block)])
         found = graph.node("Gather", [graph.constant(f"{name}.offset.rows", offsets), ids], axis=0)
@@ -97,7 +99,7 @@ class Products:
                 )
         return name
 
-    def _nibbles(self, matrix: BlockMatrix, name: str) -> tuple[_NibblePart, ...]:
+    def nibbles(self, matrix: BlockMatrix, name: str) -> tuple[_NibblePart, ...]:
         if name not in self._written:
             numbers, scales, zero = matrix.numbers, matrix.scales, matrix.zero
             if matrix.bits > 4:
@@ -117,7 +119,7 @@ class Products:
         zeros = ""
         if zero != _DEFAULT_ZERO:
             zeros = graph.constant(f"{name}.zero", np.full((outputs, (blocks + 1) // 2), zero | zero << 4, np.uint8))
-        return _NibblePart(packed, graph.constant(f"{name}.scale", scales.astype(np.float32)), zeros)
+        return _NibblePart(packed, graph.constant(f"{name}.scale", scales.astype(np.float32)), zeros, zero)
 
     def _nibble_product(self, x: str, matrix: BlockMatrix, half: _NibblePart, out: str) -> str:
         outputs, blocks, block = matrix.numbers.shape
@@ -132,7 +134,7 @@ class Products:
         )  # (blocks, outputs)
 
 
-def _offsets(matrix: BlockMatrix) -> Floats | None:
+def offsets_of(matrix: BlockMatrix) -> Floats | None:
     """The offset of each block that remains beside the four-bit products; None if there is none.  (outputs, blocks)"""
     if matrix.offsets is None or matrix.bits > 4:
         return matrix.offsets

@@ -1,0 +1,55 @@
+// The line that says how the model comes: how large it is, how much is here, what went wrong, and the button for what can be done. Knows
+// no engine.
+
+const megabytes = (bytes) => Math.round(bytes / 1e6);
+
+function startDownloadLine({ load, pause }) {
+  const line = document.querySelector("#download");
+  const [bar, words, button] = [line.querySelector("progress"), line.querySelector("p"), line.querySelector("button")];
+  let said = null; // { key, values, action }
+  let [here, total] = [0, 0];
+  const actions = { "download.start": load, "download.resume": load, "download.pause": pause };
+
+  function show(key, action = "", values = {}) {
+    said = { key, values, action };
+    draw();
+  }
+
+  function draw() {
+    line.hidden = said === null;
+    if (!said) return;
+    const { key, values, action } = said;
+    words.textContent = texts.say(key, { done: megabytes(here), total: megabytes(total), ...values });
+    bar.hidden = !["download.pause", "download.resume"].includes(action);
+    Object.assign(bar, { max: Math.max(1, total), value: here });
+    button.hidden = action === "";
+    button.textContent = action ? texts.say(action) : "";
+  }
+
+  button.addEventListener("click", () => actions[said.action]());
+  texts.onChange(draw);
+
+  const hears = {
+    looked: (data) => {
+      ({ here, total } = data);
+      show("download.before", "download.start");
+    },
+    progress: (data) => {
+      ({ here, total } = data);
+      show("download.progress", "download.pause");
+    },
+    unpacking: () => show("download.unpacking"),
+    ready: () => {
+      said = null;
+      draw();
+    },
+    failed: ({ reason, file }) => show(`download.${reason}`, reason === "sum" ? "" : "download.resume", { file }),
+  };
+  function hear(data) {
+    if (!hears[data.kind]) return;
+    hears[data.kind](data);
+    line.dataset.state = data.kind;
+  }
+
+  return { hear, refuse: (key) => show(key) };
+}

@@ -1,0 +1,91 @@
+// The model's files, fetched once and kept by this browser. Owns the pieces and their sums: the browser itself refuses a file whose sum is
+// another (subresource integrity), over http too. What came is kept, so that a download that ends goes on where it was. Knows no model.
+
+const CACHE = "greedyscope-model";
+const AT_ONCE = 3;
+
+export class DownloadError extends Error {
+  // `reason`: "lost" where the site cannot be reached, "sum" where it sends another file, "stopped".
+  constructor(reason, file = "") {
+    super(reason);
+    Object.assign(this, { reason, file });
+  }
+}
+
+// `files`: { path, bytes, sha256 } each. Their contents as ArrayBuffers, in the same order. `tell` hears how many bytes are here;
+// `controller` ends it. The first fault ends all of it.
+export async function download(files, base, { tell, controller }) {
+  const { signal } = controller;
+  const cache = await openCache();
+  const contents = new Array(files.length);
+  const waiting = [...files.entries()];
+  let here = 0;
+  const work = async () => {
+    for (let next = waiting.shift(); next; next = waiting.shift()) {
+      const [at, file] = next;
+      contents[at] = await oneFile(file, new URL(file.path, base).href, cache, signal);
+      if (signal.aborted) throw new DownloadError("stopped");
+      tell((here += file.bytes));
+    }
+  };
+  try {
+    await Promise.all(Array.from({ length: AT_ONCE }, work));
+  } catch (error) {
+    controller.abort();
+    throw error;
+  }
+  return contents;
+}
+
+// How many bytes of these files this browser has kept.
+export async function keptBytes(files, base) {
+  const cache = await openCache();
+  const found = await Promise.all(files.map(async ({ path, bytes }) => ((await cache?.match(new URL(path, base).href)) ? bytes : 0)));
+  return found.reduce((sum, bytes) => sum + bytes, 0);
+}
+
+// What an earlier version of the site left.
+export async function forgetOthers(files, base) {
+  const cache = await openCache();
+  const named = new Set(files.map(({ path }) => new URL(path, base).href));
+  for (const { url } of (await cache?.keys()) ?? []) if (url.startsWith(base) && !named.has(url)) await cache.delete(url);
+}
+
+export function joined(pieces) {
+  const whole = new Uint8Array(pieces.reduce((size, piece) => size + piece.byteLength, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    whole.set(new Uint8Array(piece), at);
+    at += piece.byteLength;
+  }
+  return whole.buffer;
+}
+
+// None on a page that came over plain http from another machine, nor in some private windows.
+async function openCache() {
+  return self.caches?.open(CACHE).catch(() => null) ?? null;
+}
+
+async function oneFile(file, address, cache, signal) {
+  const kept = await cache?.match(address);
+  const before = kept ? await kept.arrayBuffer() : null;
+  if (before?.byteLength === file.bytes) return before;
+  const content = await fetched(file, address, signal);
+  await cache?.put(address, new Response(content)).catch(() => {}); // without room it is fetched again next time
+  return content;
+}
+
+// A file with a wrong sum is fetched once more, past every cache on the way, and then refused.
+async function fetched({ path, sha256 }, address, signal) {
+  for (const way of ["default", "reload"]) {
+    try {
+      const response = await fetch(address, { cache: way, integrity: `sha256-${sha256}`, signal });
+      if (response.ok) return await response.arrayBuffer();
+    } catch {
+      if (signal.aborted) throw new DownloadError("stopped");
+    }
+  }
+  // The browser says in the same words that a sum is wrong and that nothing came.
+  const isThere = await fetch(address, { method: "HEAD", cache: "no-store" }).then(({ ok }) => ok, () => false);
+  throw new DownloadError(isThere ? "sum" : "lost", path);
+}

@@ -1,0 +1,135 @@
+// One run from request to end, as the JSON Lines that decoding/run.py and decoding/analysis.py write: header, steps, end. Knows ids and
+// records; no page.
+
+import { findLoops } from "./repetition.js";
+import * as requests from "./requests.js";
+import { NotANumber, readScores } from "./scores.js";
+import { Refusal, say } from "./sentences.js";
+
+export class Stopped extends Error {}
+
+// Greedy decoding. Throws Refusal before the first line; `check` throws Stopped where nobody wants more.
+export async function* decode(engine, asked, check) {
+  const { vocabulary, facts, network } = engine;
+  const { request, remarks } = withText(engine, asked);
+  requests.checkIds(request, facts);
+  const start = requests.startIds(request, vocabulary, facts);
+  const said = [...requests.promptRemarks(request.prompt, start, vocabulary, facts), ...remarks];
+  yield header(engine, request, start, { remarks: said });
+  const room = Math.min(request.steps, facts.context - start.length);
+  const recalled = engine.prefixCache.recall(start, { ...request, steps: room }, network);
+  const steps = [...recalled.steps];
+  for (const { text } of steps) yield text;
+  let { cache, unread } = recalled;
+  const hasEnded = () => facts.endIds.includes(steps.at(-1)?.id);
+  try {
+    while (steps.length < room && !hasEnded()) {
+      const index = steps.length;
+      const read = await network.readAll(unread, cache, check);
+      const forced = request.forced.get(index) ?? null;
+      const scores = scoresOr(read.logits, Math.max(2, request.choices), forced); // the margin needs the second
+      if (!scores) return yield end("error", steps.map(({ id }) => id), say("server.model.nan"));
+      const text = stepLine(vocabulary, scores, { index, topK: request.choices, forced: forced !== null });
+      const id = forced ?? scores.tokenIds[0];
+      steps.push({ id, forced, text });
+      [cache, unread] = [read.cache, [id]];
+      yield text;
+    }
+  } finally {
+    engine.prefixCache.keep(start, request.choices, steps, cache);
+  }
+  const picked = steps.map(({ id }) => id);
+  const late = [...request.forced.keys()].find((index) => index >= picked.length);
+  if (late !== undefined) return yield end("error", picked, say("server.pick.late", { count: picked.length, step: late + 1 }));
+  yield end(hasEnded() ? "end_of_text" : picked.length === request.steps ? "steps" : "context_full", picked);
+}
+
+// A text that is already there, read with the same lens: each of its tokens is a step, forced where argmax picks another.
+export async function* score(engine, asked, check) {
+  const { vocabulary, facts, network, limits } = engine;
+  const request = requests.checkRequest(asked, limits);
+  const start = requests.promptIds(request.prompt, vocabulary, facts);
+  const ids = requests.continuationIds(asked.text, start, request.prompt, vocabulary, facts, limits);
+  const remarks = [...requests.promptRemarks(request.prompt, start, vocabulary, facts), ...requests.textRemarks(asked.text, ids, vocabulary, facts)];
+  yield header(engine, { ...request, steps: ids.length }, start, { remarks, given: true });
+  let index = 0;
+  for await (const logits of network.rowsBefore(start, ids, check)) {
+    const scores = scoresOr(logits, Math.max(2, request.choices), ids[index]);
+    if (!scores) return yield end("error", ids.slice(0, index), say("server.model.nan"));
+    yield stepLine(vocabulary, scores, { index, topK: request.choices, forced: scores.picked.rank !== 0 });
+    index += 1;
+  }
+  yield end(facts.endIds.includes(ids.at(-1)) ? "end_of_text" : "steps", ids);
+}
+
+function end(reason, ids, message = "") {
+  const loops = findLoops(ids);
+  return line({ stop_reason: reason, ...(message ? { message } : {}), ...(loops.length ? { loops } : {}) });
+}
+
+// A request, with the tokens of a text of one's own as picks from step `at` on.
+function withText({ vocabulary, facts, limits }, asked) {
+  const request = requests.checkRequest(asked, limits);
+  if (asked.text === undefined) return { request, remarks: [] };
+  requests.checkText(asked.text, "forced", "prompt", limits);
+  const before = [...requests.promptIds(request.prompt, vocabulary, facts), ...request.forced.values()];
+  const ids = vocabulary.encodeContinuation(asked.text, before, request.prompt);
+  if (ids.length === 0) throw new Refusal("forced", "server.ask.no_text");
+  const room = request.steps - asked.at;
+  if (room > 0 && room < ids.length) throw new Refusal("forced", "server.ask.long_text", { count: ids.length, step: asked.at + 1, room });
+  const forced = [...request.forced, ...ids.map((id, n) => [asked.at + n, id])];
+  return { request: requests.checkRequest({ ...asked, forced }, limits), remarks: requests.textRemarks(asked.text, ids, vocabulary, facts) };
+}
+
+function scoresOr(logits, topK, forced) {
+  try {
+    return readScores(logits, topK, forced);
+  } catch (error) {
+    if (error instanceof NotANumber) return null;
+    throw error;
+  }
+}
+
+// ---- lines, their fields in the library's order; a field that would say nothing is left out
+
+function header({ facts, vocabulary, says }, { prompt, steps, choices }, ids, { remarks, given = false }) {
+  const engine = given ? `${say("server.kind.given")}, ${facts.model.engine}` : facts.model.engine;
+  return line({
+    format: "greedyscope",
+    version: 1,
+    model: { ...facts.model, device: says.device, engine, why: says.why },
+    prompt,
+    prompt_token_ids: ids,
+    prompt_tokens: ids.map((id) => vocabulary.token(id)),
+    max_new_tokens: steps,
+    top_k: choices,
+    ...(remarks.length ? { remarks } : {}),
+  });
+}
+
+function stepLine(vocabulary, scores, { index, topK, forced }) {
+  const probabilities = scores.logprobs.map(Math.exp);
+  const candidates = scores.tokenIds.slice(0, topK).map((id, rank) => candidate(vocabulary, id, scores.logprobs[rank], rank));
+  const { picked } = scores;
+  const isBeyond = picked && picked.rank >= candidates.length;
+  return line({
+    index,
+    picked: isBeyond ? candidate(vocabulary, picked.tokenId, picked.logprob, picked.rank) : candidates[picked?.rank ?? 0],
+    forced,
+    candidates,
+    rest: Math.max(0, 1 - candidates.reduce((sum, { probability }) => sum + probability, 0)),
+    entropy: scores.entropy,
+    margin: probabilities[0] - (probabilities[1] ?? 0),
+    log_sums: scores.logSums.map(([power, sum]) => [power, Math.round(sum * 1e6) / 1e6]),
+  });
+}
+
+function candidate(vocabulary, id, logprob, rank) {
+  const { text, bytes } = vocabulary.token(id);
+  return { token_id: id, text, probability: Math.exp(logprob), logprob, rank, ...(bytes === undefined ? {} : { bytes }) };
+}
+
+// Inside a page, no text of a run may look like a tag, and JSON has another way to write "<".
+function line(record) {
+  return `${JSON.stringify(record).replaceAll("<", "\\u003c")}\n`;
+}

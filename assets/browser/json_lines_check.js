@@ -1,0 +1,152 @@
+// Whether a text is a run: the fields of decoding/record/reader.py, and of decoding/record/consistency.py what a sum or a comparison
+// finds. What only entropies and log sums give away, `python -m decoding check` finds. The sentences are the library's.
+
+class Fault extends Error {
+  constructor(key, values = {}, place = []) {
+    super(key);
+    Object.assign(this, { key, values, place });
+  }
+}
+
+const STOP_REASONS = ["steps", "end_of_text", "context_full", "stopped", "error"];
+const SUM = 1e-6; // by so much sums of probabilities may be off
+
+// ---- what a field may hold: each throws a Fault
+
+const fails = (key, values) => { throw new Fault(key, values); };
+const text = (most) => (value) => {
+  if (typeof value !== "string") fails("text");
+  if (lengthOf(value, most) > most) fails("characters", { count: value.length, most });
+  if (!value.isWellFormed()) fails("half");
+};
+const whole = (least, most) => (value) => { if (!Number.isInteger(value) || value < least || value > most) fails("whole", { least, most }); };
+const real = (least, most) => (value) => { if (typeof value !== "number" || value < least || value > most) fails("number", { least, most }); };
+const orNull = (check) => (value) => { if (value !== null) check(value); };
+const fixed = (wanted) => (value) => { if (value !== wanted) fails("fixed", { value: wanted }); };
+const choice = (names) => (value) => { if (!names.includes(value)) fails("choice", { names: names.join(", ") }); };
+const flag = (value) => { if (typeof value !== "boolean") fails("switch"); };
+const hex = (value) => { if (typeof value !== "string" || !/^([0-9a-fA-F]{2})*$/.test(value)) fails("bytes"); };
+
+const list = (most, check) => (value) => {
+  if (!Array.isArray(value)) fails("list");
+  if (value.length > most) fails("entries", { count: value.length, most });
+  value.forEach((entry, n) => within(n, () => check(entry)));
+};
+const object = (required, optional = {}) => (value) => {
+  if (value === null || typeof value !== "object" || Array.isArray(value)) fails("object");
+  for (const name of Object.keys(required)) if (!Object.hasOwn(value, name)) within(name, () => fails("missing"));
+  for (const [name, entry] of Object.entries(value)) {
+    const check = Object.hasOwn(required, name) ? required[name] : Object.hasOwn(optional, name) ? optional[name] : () => fails("unknown");
+    within(name.slice(0, 40), () => check(entry));
+  }
+};
+
+function within(name, check) {
+  try {
+    check();
+  } catch (fault) {
+    if (fault instanceof Fault) fault.place.unshift(name);
+    throw fault;
+  }
+}
+
+// ---- the lines
+
+function lineChecks() {
+  const name = text(LIMITS.noteCharacters);
+  const id = whole(-1, LIMITS.vocabulary - 1);
+  const shown = text(LIMITS.tokenCharacters);
+  const candidate = object({ token_id: id, text: shown, probability: real(0, 1), logprob: orNull(real(-1e9, 0)), rank: whole(0, LIMITS.vocabulary - 1) }, { bytes: orNull(hex) });
+  const steps = whole(0, LIMITS.textTokens);
+  const pair = (value) => { if (!Array.isArray(value) || value.length !== 2 || !value.every(Number.isFinite)) fails("pair"); };
+  return {
+    header: object({
+      format: fixed("greedyscope"),
+      version: fixed(1),
+      model: object({ id: name, revision: name, dtype: name, device: name, engine: name }, { why: name }),
+      prompt: text(LIMITS.promptCharacters),
+      prompt_token_ids: list(LIMITS.promptTokens, id),
+      prompt_tokens: list(LIMITS.promptTokens, object({ token_id: id, text: shown }, { bytes: orNull(hex) })),
+      max_new_tokens: steps,
+      top_k: whole(1, LIMITS.choices),
+    }, { note: name, remarks: list(LIMITS.remarks, name) }),
+    step: object({
+      index: steps, picked: candidate, forced: flag, candidates: list(LIMITS.choices, candidate), rest: real(0, 1), entropy: orNull(real(-1e9, 1e9)), margin: real(0, 1),
+    }, { log_sums: list(LIMITS.logSums, pair) }),
+    end: object({ stop_reason: choice(STOP_REASONS) }, { message: name, loops: list(LIMITS.textTokens, object({ start: steps, period: steps, repeats: steps })) }),
+  };
+}
+
+// Throws Refused, with the line and what is wrong in it, for a text that is no run.
+function checkRun(given, findLoops) {
+  const lines = given.replace(/^\ufeff/, "").replace(/\n$/, "").split("\n");
+  if (lines.length < 2) throw new Refused(texts.say("server.read.lines", { count: lines.length }));
+  const checks = lineChecks();
+  const read = (n, check) => {
+    try {
+      const record = parsed(lines[n]);
+      check(record);
+      return record;
+    } catch (fault) {
+      if (!(fault instanceof Fault)) throw fault;
+      const place = fault.place.join(".") || texts.say("server.read.line.whole");
+      throw new Refused(texts.say("server.read.line", { number: n + 1, place, said: texts.say(`server.read.field.${fault.key}`, fault.values) }));
+    }
+  };
+  const header = read(0, checks.header);
+  const steps = lines.slice(1, -1).map((_, n) => {
+    const step = read(n + 1, checks.step);
+    const complaint = contradictionIn(step, n, header);
+    if (complaint) throw new Refused(texts.say("server.read.wrong", { number: n + 2, complaint }));
+    return step;
+  });
+  const end = read(lines.length - 1, checks.end);
+  checkEnd(header, steps, end, lines.length, findLoops);
+}
+
+function parsed(line) {
+  try {
+    return JSON.parse(line);
+  } catch {
+    return fails("json");
+  }
+}
+
+// ---- how the fields fit together
+
+function contradictionIn(step, n, header) {
+  const say = (key, values) => texts.say(`server.read.wrong.${key}`, values);
+  const { candidates, picked } = step;
+  const probabilities = candidates.map(({ probability }) => probability);
+  if (candidates.length === 0) return say("pick");
+  if (step.index !== n) return say("index", { index: step.index, number: n });
+  if (candidates.length > header.top_k) return say("more", { most: header.top_k });
+  if (candidates.some(({ rank }, place) => rank !== place)) return say("ranks");
+  if (probabilities.some((probability, place) => probability > probabilities[place - 1])) return say("order");
+  if (Math.abs(probabilities.reduce((sum, each) => sum + each, step.rest) - 1) >= SUM) return say("sum");
+  if (![...candidates, picked].every(agrees)) return say("logprob");
+  if (!step.forced && picked.token_id !== candidates[0].token_id) return say("forced");
+  if (picked.rank < candidates.length && !isSame(picked, candidates[picked.rank])) return say("pick");
+  return "";
+}
+
+function agrees({ probability, logprob }) {
+  return Math.abs(Math.exp(logprob ?? -Infinity) - probability) <= Math.max(SUM * probability, 1e-300);
+}
+
+function isSame(picked, candidate) {
+  return ["token_id", "text", "probability", "bytes"].every((name) => picked[name] === candidate[name]);
+}
+
+function checkEnd({ prompt_token_ids: ids, prompt_tokens: tokens, max_new_tokens: most }, steps, end, count, findLoops) {
+  const wrong = (key, values) => new Refused(texts.say("server.read.wrong.run", { complaint: texts.say(`server.read.wrong.${key}`, values) }));
+  if (ids.join() !== tokens.map(({ token_id: id }) => id).join()) throw wrong("ids");
+  if (steps.length > most || (end.stop_reason === "steps" && steps.length < most)) throw wrong("count", { most, count: steps.length });
+  if (end.message && end.stop_reason !== "error") throw wrong("message");
+  const picked = steps.map(({ picked: { token_id: id } }) => id);
+  const loops = end.loops ?? [];
+  const isCutOff = ["stopped", "error"].includes(end.stop_reason) && loops.length === 0;
+  const found = picked.includes(-1) ? [] : findLoops(picked);
+  const written = (each) => JSON.stringify(each.map(({ start, period, repeats }) => [start, period, repeats]));
+  if (!isCutOff && written(loops) !== written(found)) throw new Refused(texts.say("server.read.loops", { number: count }));
+}

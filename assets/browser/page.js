@@ -1,0 +1,206 @@
+// The static site's page: the fields, the examples, and the panel's questions, which this browser answers itself. `SITE` is what there is
+// to know of the model, `RECORDED` and `ALL_EXAMPLES` are what there is to see: see decoding/site/build.py.
+
+const FIELDS = ["prompt", "steps", "choices"];
+const RELOADED = "greedyscope.reloaded";
+// With i8x16.popcnt, which came with the rest of SIMD.
+const SIMD = Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11);
+
+const site = document.querySelector("#panel");
+const field = (name) => document.querySelector(`#${name} :is(input, textarea)`);
+const buttons = { run: document.querySelector("#run"), stop: document.querySelector("#stop") };
+
+// ---- the panel's value, as Gradio would hand it over
+
+const props = { value: RECORDED.starter, words: "", models: JSON.stringify([SITE.model.id]) };
+const watchers = {};
+const set = (name, value) => {
+  props[name] = value;
+  watchers[name]();
+};
+const notice = (sentence, place = "notice") => set("words", JSON.stringify({ ...clear, [place]: sentence }));
+const clear = Object.fromEntries(["notice", ...FIELDS.map((name) => `problem-${name}`), "problem-forced"].map((place) => [place, ""]));
+const tell = (name, detail) => site.querySelector(".gs").dispatchEvent(new CustomEvent(name, { detail }));
+
+// A sentence as the library says it, which the panel translates.
+const english = (key, values = {}) => TEXTS.en[key].replace(/\{(\w+)\}/g, (place, name) => values[name] ?? place);
+
+// ---- fields
+
+function fieldsNow() {
+  const number = (name) => (field(name).value === "" ? "" : Number(field(name).value));
+  return { prompt: field("prompt").value, steps: number("steps"), choices: number("choices"), model: SITE.model.id };
+}
+
+function fill(values) {
+  for (const name of FIELDS) if (values[name] !== null && values[name] !== undefined) field(name).value = values[name];
+  tell("drafted", fieldsNow());
+}
+
+// ---- runs
+
+let growing = "";
+
+function begin(kind, request) {
+  if (!canCompute) return refuse("forced", texts.say("download.simd"));
+  const { model } = request;
+  if (model !== SITE.model.id) return refuse("forced", english("server.model.not_offered", { model: String(model), models: SITE.model.id }));
+  set("words", JSON.stringify({ ...clear, notice: engine.isReady() ? "" : english("server.model.loading", { model: SITE.model.id }) }));
+  growing = "";
+  busy(true);
+  engine.ask(kind, request);
+}
+
+function busy(isBusy) {
+  buttons.run.disabled = isBusy;
+  buttons.stop.disabled = !isBusy;
+}
+
+function finish(reason, message = "") {
+  busy(false);
+  tell("ended", { reason, message }); // changes nothing where the run has ended by itself
+}
+
+// Nothing is waited for any more.
+function stop(reason) {
+  engine.stop();
+  notice("");
+  finish(reason);
+}
+
+function refuse(place, sentence) {
+  const known = place in clear ? place : `problem-${place}` in clear ? `problem-${place}` : "problem-forced";
+  notice(sentence, known);
+  finish("error", sentence);
+}
+
+const hears = {
+  line: ({ text }) => {
+    if (growing === "") notice("");
+    growing += text;
+    set("value", growing);
+  },
+  done: () => finish("error", ""),
+  refused: ({ field: place, sentence }) => refuse(place, sentence),
+  broken: () => {
+    notice(SITE.broken);
+    finish("error", SITE.broken);
+  },
+};
+
+// ---- what the panel asks
+
+const asks = {
+  branch: (question) => begin("run", question),
+  score: (question) => begin("score", question),
+  link: async ({ value }) => {
+    const fields = await fieldsOf(value).catch(() => []);
+    if (fields.length < 6) return refuse("forced", english("server.link.broken"));
+    const [model, prompt, steps, choices, forced] = fields;
+    fill({ prompt, steps, choices });
+    begin("run", { model, prompt, steps, choices, forced });
+  },
+  follow: () => {
+    const [prompt, steps, choices] = site.querySelector(".gs").fieldsOfRun();
+    fill({ prompt, steps, choices });
+  },
+};
+
+function trigger(kind, question) {
+  asks[kind]?.(question);
+}
+
+// ---- what is not here is absent
+
+function leaveOut(root) {
+  // Another model can be asked beside a run from a file: the panel shows that question again there.
+  for (const name of ["beam", "beside", "agree"]) root.querySelector(`[data-ask="${name}"]`).closest("section").hidden = true;
+  for (const button of root.querySelectorAll('[data-file]:not([data-file="jsonl"])')) button.hidden = true;
+  root.querySelector(".gs-frame").closest("section").hidden = true;
+}
+
+// ---- the page
+
+function listenToPage() {
+  const run = () => {
+    tell("asked", fieldsNow());
+    begin("run", fieldsNow());
+  };
+  buttons.run.addEventListener("click", run);
+  field("prompt").addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+    event.preventDefault();
+    if (!buttons.run.disabled) run();
+  });
+  buttons.stop.addEventListener("click", () => stop("stopped"));
+  for (const name of FIELDS) field(name).addEventListener("input", () => tell("drafted", fieldsNow()));
+  for (const example of ALL_EXAMPLES) {
+    exampleButton(`example.${example.name}`, () => fill(example));
+  }
+  chipLabel("page.recorded");
+  for (const name of Object.keys(RECORDED)) exampleButton(`recorded.${name}`, () => set("value", RECORDED[name]));
+}
+
+function chipLabel(key) {
+  const label = document.createElement("span");
+  label.className = "chips-label";
+  label.dataset.text = key;
+  document.querySelector(".chips").append(label);
+}
+
+function exampleButton(key, press) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.dataset.text = key;
+  button.addEventListener("click", press);
+  document.querySelector(".chips").append(button);
+}
+
+// The theme is the reader's own, and follows it.
+function followTheme() {
+  const night = matchMedia("(prefers-color-scheme: dark)");
+  const follow = () => document.body.classList.toggle("dark", night.matches);
+  night.addEventListener("change", follow);
+  follow();
+}
+
+// The service worker keeps the page for the time without a network. Where the server sends no headers, it sends them, which the page
+// has only when it is loaded once more: at its first visit, before anything has been done.
+async function keepPage() {
+  if (!navigator.serviceWorker || isEmbedded()) return;
+  const before = navigator.serviceWorker.controller;
+  const registration = await navigator.serviceWorker.register(trusted("service_worker.js")).catch(() => null);
+  if (!registration || crossOriginIsolated || before || inTab((tab) => tab.getItem(RELOADED)) !== null) return;
+  await new Promise((done) => {
+    navigator.serviceWorker.addEventListener("controllerchange", done, { once: true });
+    setTimeout(done, 5000);
+  });
+  if (!navigator.serviceWorker.controller) return;
+  inTab((tab) => tab.setItem(RELOADED, "yes"));
+  location.reload();
+  await new Promise(() => {}); // nothing begins on a page that goes
+}
+
+// A download that costs money, or much of a small device's room, is asked for first.
+function beginsByItself({ here, total, isSmall }) {
+  const { saveData = false, type = "" } = navigator.connection ?? {};
+  return here === total || !(saveData || type === "cellular" || isSmall);
+}
+
+const canCompute = typeof WebAssembly === "object" && WebAssembly.validate(SIMD);
+const engine = startEngine(SITE, (data) => {
+  downloadLine.hear(data);
+  hears[data.kind]?.(data);
+  if (data.kind === "looked" && beginsByItself(data)) engine.load();
+  if (data.kind === "failed") stop("error");
+});
+const downloadLine = startDownloadLine(engine);
+
+document.documentElement.classList.toggle("embedded", isEmbedded());
+followTheme();
+listenToPage();
+texts.onChange(() => { document.title = texts.say("page.title"); });
+startPanel(site, props, (name, watcher) => { watchers[name] = watcher; }, trigger, ON_PAGE);
+leaveOut(site);
+fill(ALL_EXAMPLES[0]);
+keepPage().then(() => (canCompute ? engine.look() : downloadLine.refuse("download.simd")));

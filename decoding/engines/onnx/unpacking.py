@@ -1,0 +1,110 @@
+"""A second graph of a GGUF model, for a runtime without a kernel for four bits: its matrices are float32, which whoever
+opens it makes of the first graph's weights.
+
+Owns that graph and the recipes: which bytes of the first graph's file of weights make which matrix. All else is read
+from that file as the first graph reads it. Knows no browser.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto
+
+from decoding.engines.onnx.architecture.layers import LayerWriter
+from decoding.engines.onnx.building import ARCHITECTURES
+from decoding.engines.onnx.graph_builder import MICROSOFT, GraphBuilder
+from decoding.engines.onnx.graph_files import GRAPH_FILE, GraphFiles
+from decoding.engines.onnx.products import Products, offsets_of
+from decoding.engines.onnx.sources import GgufWeights
+from decoding.engines.onnx.weights import BlockMatrix, Matrix
+from decoding.models.gguf import read_gguf
+from decoding.models.gguf_blocks import Floats
+
+
+@dataclass(frozen=True, slots=True)
+class HalfRecipe:
+    """Four bits of each number. Places are offsets in the file of weights, in bytes."""
+
+    numbers: int
+    """(outputs, blocks, block / 2) bytes, the first number of a pair in the lower four bits"""
+    scales: int
+    """(outputs, blocks) float32"""
+    zero: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a matrix of (outputs, blocks · block) float32 is made: the sum of scale · (number − zero), and the offset."""
+
+    file: str
+    """The name under which the graph asks for it."""
+    outputs: int
+    blocks: int
+    block: int
+    halves: tuple[HalfRecipe, ...]
+    offsets: int | None
+    """(blocks, outputs) float32"""
+
+
+def unpacked_graph(files: GraphFiles) -> tuple[bytes, list[dict[str, Any]]]:
+    """The graph, and the recipes of its matrices as JSON has them."""
+    file, module = read_gguf(files.source), ARCHITECTURES[files.spec.family]
+    is_interleaved = file.metadata["general.architecture"] in getattr(module, "GGUF_INTERLEAVED", ())
+    weights = GgufWeights(file, files.spec, module.GGUF, is_interleaved=is_interleaved)
+    with TemporaryDirectory() as folder:
+        graph = _SameWeights(Path(folder), onnx.load(files.folder / GRAPH_FILE, load_external_data=False))
+        products = _UnpackedProducts(graph)
+        try:
+            module.write(LayerWriter(graph, products, weights, files.spec, is_gguf=True))
+            graph.save(files.spec.family, {"greedyscope.spec": files.spec.to_json()})
+        finally:
+            graph.close()
+        return (Path(folder) / GRAPH_FILE).read_bytes(), [asdict(recipe) for recipe in products.recipes.values()]
+
+
+class _SameWeights(GraphBuilder):
+    """Takes every constant from another graph, which has it under the same name."""
+
+    def __init__(self, folder: Path, model: onnx.ModelProto) -> None:
+        super().__init__(folder)
+        self._known = {tensor.name: tensor for tensor in model.graph.initializer}
+
+    def constant(self, name: str, values: NDArray[Any]) -> str:
+        self._constants[name] = self._known[name]
+        return name
+
+    def place(self, name: str) -> int:
+        """Where a constant begins in the file of weights."""
+        return next(int(entry.value) for entry in self._known[name].external_data if entry.key == "offset")
+
+
+class _UnpackedProducts(Products):
+    """One product over each matrix. Look-ups are those of the first graph: they unpack no more than their rows."""
+
+    def __init__(self, graph: _SameWeights) -> None:
+        super().__init__(graph)
+        self._same = graph
+        self.recipes: dict[str, Recipe] = {}
+
+    def linear(self, x: str, matrix: Matrix, name: str, *, bias: Floats | None = None, out: str = "") -> str:
+        if not isinstance(matrix, BlockMatrix):
+            return super().linear(x, matrix, name, bias=bias, out=out)
+        graph, last = self._graph, out if bias is None else ""
+        product = graph.node("FusedMatMul", [x, self._made(matrix, name)], out=last, domain=MICROSOFT, transB=1)
+        return product if bias is None else graph.node("Add", [product, graph.constant(f"{name}.bias", bias)], out=out)
+
+    def _made(self, matrix: BlockMatrix, name: str) -> str:
+        """A matrix that is not in the file of weights.  (outputs, inputs)"""
+        unpacked, place = f"{name}.unpacked", self._same.place
+        if name not in self.recipes:
+            outputs, blocks, block = matrix.numbers.shape
+            halves = tuple(HalfRecipe(place(h.numbers), place(h.scales), h.zero) for h in self.nibbles(matrix, name))
+            offsets = None if offsets_of(matrix) is None else place(f"{name}.offset")
+            self.recipes[name] = Recipe(unpacked, outputs, blocks, block, halves, offsets)
+            size = outputs * blocks * block * 4
+            self._graph.external(unpacked, TensorProto.FLOAT, matrix.shape, unpacked, 0, size)
+        return unpacked

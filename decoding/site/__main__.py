@@ -1,0 +1,29 @@
+"""`python -m decoding.site FOLDER`: writes the static site. `decoding.site.build` does it."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from decoding.errors import GreedyscopeError
+from decoding.models.catalogue import format_bytes
+from decoding.options import Parser
+from decoding.site.build import build_site
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns 0, or 2 where the site could not be written, with the sentence on standard error."""
+    parser = Parser("python -m decoding.site", "Write a static site in which the visitor's own browser computes.")
+    parser.add_argument("folder", metavar="FOLDER", type=Path, help="where to write it; a site that is there goes")
+    parser.add_argument("--model", default="starter", help="a GGUF file, or a model of the catalogue (starter)")
+    options = parser.parse_args(arguments)
+    try:
+        written = build_site(options.folder, model=options.model, report=lambda word, _: print(word, file=sys.stderr))
+    except GreedyscopeError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(f"{options.folder} is a site of {format_bytes(written)}: python -m http.server -d {options.folder}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,141 @@
+"""The folder of a static site, file by file.
+
+Owns which files there are, the policy that the page keeps to, and the README with which the folder is a static Space.
+All addresses are relative: the folder works under any path, on any server that sends files.
+"""
+
+import hashlib
+import json
+import re
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from decoding import assets
+from decoding.errors import RequestError
+from decoding.i18n import translate
+from decoding.limits import MAX_CHOICES, MAX_STEPS
+from decoding.models.catalogue import format_bytes
+from decoding.models.starter import Report, no_report
+from decoding.site.model_files import write_model
+from decoding.site.npm_packages import ONNX_RUNTIME, TOKENIZERS, files_of
+
+NOT_EMPTY = "{folder} holds something else than a site that was written before. Name a folder that is empty or new."
+RECORDED = ("starter", "gpt2_xl_notebook_table")
+POLICY = (
+    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'; "
+    "style-src 'self'; img-src 'self' blob: data:; base-uri 'none'; form-action 'none'; "
+    "require-trusted-types-for 'script'; trusted-types greedyscope"
+)
+"""WebAssembly may be compiled; all other code is in these files, and nothing is asked of another host."""
+STYLES = ("standalone/theme.css", "browser/page.css")
+_PLACE = re.compile(r"\{(\w+)\}")
+_README = """---
+title: Greedyscope
+emoji: 🔎
+colorFrom: blue
+colorTo: green
+sdk: static
+pinned: false
+license: apache-2.0
+custom_headers:
+  cross-origin-embedder-policy: require-corp
+  cross-origin-opener-policy: same-origin
+  cross-origin-resource-policy: cross-origin
+---
+
+# Greedyscope, a static site
+
+Greedy decoding of {model} ({revision}), step by step, computed by the visitor's own browser. Any server that sends
+files can serve this folder, under any path: `python -m http.server -d FOLDER`. A first visit fetches {size}; from the
+second on it works without a network, where the browser keeps what it fetched (over https, and on 127.0.0.1).
+
+Written by `python -m decoding.site`. Beside Greedyscope's own files there are {libraries}.
+"""
+
+
+def build_site(folder: Path, *, model: str = "starter", report: Report = no_report) -> int:
+    """Write the site into `folder`, in place of one that is there, and return its size in bytes. Raises RequestError
+    for a folder that holds anything else, ModelError for a model that no browser computes here.
+    """
+    if folder.exists() and any(folder.iterdir()) and not (folder / "service_worker.js").exists():
+        raise RequestError(NOT_EMPTY.format(folder=folder))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".site-") as work:
+        site = Path(work) / "site"
+        site.mkdir()
+        _write(site, model, report)
+        if folder.exists():
+            shutil.rmtree(folder)
+        site.rename(folder)
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _write(site: Path, model: str, report: Report) -> None:
+    libraries = {name: data for package in (ONNX_RUNTIME, TOKENIZERS) for name, data in files_of(package).items()}
+    runtime = libraries.pop("ort-wasm-simd-threaded.wasm")
+    facts = write_model(model, site, runtime, report)
+    shell = _shell(facts, libraries)
+    version = hashlib.sha256()
+    for name, data in sorted(shell.items()):
+        version.update(f"{name} {len(data)} ".encode() + data)
+    worker = {"version": version.hexdigest()[:16], "shell": json.dumps(sorted(shell))}
+    shell["service_worker.js"] = _filled(assets.read("browser/service_worker.js"), worker).encode()
+    shell["README.md"] = _readme(facts, shell, site).encode()
+    for name, data in shell.items():
+        (site / name).parent.mkdir(exist_ok=True)
+        (site / name).write_bytes(data)
+
+
+def _shell(facts: dict[str, Any], libraries: dict[str, bytes]) -> dict[str, bytes]:
+    """The files that the page is made of, but for the model's."""
+    told = {
+        "TEXTS": _texts(),
+        "SITE": facts,
+        "RECORDED": {name: assets.read(f"recorded/{name}.jsonl") for name in RECORDED},
+        "ALL_EXAMPLES": json.loads(assets.read("examples.json")),
+    }
+    constants = "\n".join(f"const {name} = {_script_json(value)};" for name, value in told.items())
+    page = {
+        "policy": POLICY,
+        "panel": assets.panel_html(page=True),
+        "noscript": translate("standalone.script"),
+        "steps": str(MAX_STEPS),
+        "choices": str(MAX_CHOICES),
+    }
+    engine = {f"engine/{path.name}": path.read_bytes() for path in (assets.ASSETS / "browser/engine").glob("*.js")}
+    return {
+        "index.html": _filled(assets.read("browser/page.html"), page).encode(),
+        "page.js": f"(() => {{\n{constants}\n{assets.site_script()}}})();\n".encode(),
+        "page.css": "\n".join([*map(assets.read, STYLES), assets.panel_css()]).encode(),
+        **engine,
+        # Some servers do not know what a .mjs is, and no browser runs a script that is sent as something else.
+        **{f"engine/lib/{name.replace('.mjs', '.js')}": data for name, data in libraries.items()},
+    }
+
+
+def _texts() -> dict[str, dict[str, str]]:
+    """What people read, by language; what begins with "site" stands in place of a text that speaks of a server."""
+    return {
+        language: {key: words.get(f"site.{key}", text) for key, text in words.items()}
+        for language, words in assets.texts().items()
+    }
+
+
+def _filled(template: str, parts: dict[str, str]) -> str:
+    """At once, so that nothing that is filled in is taken for a place to fill."""
+    return _PLACE.sub(lambda place: parts.get(place[1], place[0]), template)
+
+
+def _script_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _readme(facts: dict[str, Any], shell: dict[str, bytes], site: Path) -> str:
+    fetched = sum(map(len, shell.values())) + sum(path.stat().st_size for path in (site / "model").iterdir())
+    libraries = " and ".join(f"{package.spec} ({package.licence})" for package in (ONNX_RUNTIME, TOKENIZERS))
+    model = facts["model"]
+    return _README.format(
+        model=model["id"], revision=model["revision"], size=format_bytes(fetched), libraries=libraries
+    )

