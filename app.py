@@ -217,7 +217,8 @@ def _shelf(chosen: argparse.Namespace, entries: Mapping[str, Entry]) -> Shelf:
     def needs(name: str) -> int:
         if is_server(chosen.engine):
             return 0
-        return entries[name].memory_needed("bfloat16" if chosen.dtype == "auto" else chosen.dtype)
+        needed = entries[name].memory_unpacked if chosen.engine == "torch" else entries[name].memory_needed
+        return needed("bfloat16" if chosen.dtype == "auto" else chosen.dtype)
 
     loader, memory = _loader(chosen, entries), memory_budget(chosen)
     shelf = Shelf(loader, [*entries], lambda ready: looking()(ready), memory=memory, needs=needs, measure=resident)

@@ -11,7 +11,8 @@ from decoding.record.trace import Candidate, ModelInfo, Step, Trace
 
 # After the line above, which makes `decoding.record.trace` the module: from here on it is the function.
 from decoding.run import greedy_search, trace  # isort: skip
-from decoding.analysis import Agreement, agreement, beam_search, branch, closest_calls, compare_totals, score  # isort: skip
+from decoding.analysis import Agreement, agreement, beam_search, branch, closest_calls, score  # isort: skip
+from decoding.totals import compare_totals  # isort: skip
 
 if TYPE_CHECKING:
     from decoding.engines.local import LocalEngine

@@ -4,8 +4,7 @@ Owns the comparisons and their sentences. Every run it makes is a Trace like any
 imported when it is asked for.
 """
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from decoding.engines import Engine
@@ -22,6 +21,7 @@ from decoding.request import (
     check_request,
     continuation_ids,
     prompt_ids,
+    shown,
     start_ids,
 )
 from decoding.run import Run
@@ -60,8 +60,8 @@ def branch(model: Engine, trace: Trace, step: int, token_id: int, *, max_new_tok
     """
     if isinstance(step, bool) or not isinstance(step, int) or step not in range(len(trace.steps)):
         raise RequestError(
-            f"There is no step {step!r:.40} to branch at: counted from 0, this run's steps are 0 to "
-            f"{len(trace.steps) - 1}.",
+            f"The step to branch at has to be one of this run's, counted from 0 to {len(trace.steps) - 1}, not "
+            f"{shown(step)}.",
             field="forced",
         )
     check_made_by(model, trace)
@@ -142,27 +142,6 @@ def closest_calls(trace: Trace) -> list[int]:
     return [step.index for step in sorted(trace.steps, key=lambda s: (s.margin, s.index)) if not step.forced]
 
 
-def compare_totals(a: Trace, b: Trace, *, names: tuple[str, str] | None = None) -> str:
-    """One sentence about which of two texts is the more probable, and by how much.
-
-    `names` are what the texts are called, as "Greedy's text".
-    """
-    name_a, name_b = names or _names(a, b)
-    if a.generated_token_ids == b.generated_token_ids:
-        return f"{name_a} and {_inner(name_b)} are the same: {_nats(a.logprob)} nats over {_tokens([a])}."
-    (better, name), (worse, _) = sorted(((a, name_a), (b, name_b)), key=lambda pair: -pair[0].logprob)
-    difference = better.logprob - worse.logprob if math.isfinite(worse.logprob) else math.inf
-    if worse.logprob == better.logprob or difference < 1e-4:
-        return f"{name_a} and {_inner(name_b)} are equally probable: {_nats(a.logprob)} nats over {_tokens([a, b])}."
-    if not math.isfinite(difference):
-        return f"{name} is the only possible one: the other has a token of probability 0."
-    digits = next((n for n in (2, 3) if round(better.logprob, n) != round(worse.logprob, n)), 4)
-    return (
-        f"{name} is {_times(difference)}: {_nats(better.logprob, digits)} against "
-        f"{_nats(worse.logprob, digits)} nats over {_tokens([better, worse])}."
-    )
-
-
 def check_made_by(model: Engine, trace: Trace) -> None:
     """Raises RequestError for a trace of another model, or one whose ids this model could not have written."""
     if trace.model.id != model.info.id:
@@ -208,43 +187,3 @@ def _read(model: Engine, prompt: str, start: Sequence[int], ids: Sequence[int], 
         remarks=prompt_remarks(model, prompt, start),
         stop_reason="end_of_text" if ids[-1] in model.end_ids else "steps",
     )
-
-
-def _names(a: Trace, b: Trace) -> tuple[str, str]:
-    """What two texts are called: by how they were written, else by which stands first."""
-    kinds = [_kind(trace) for trace in (a, b)]
-    if kinds[0] != kinds[1]:
-        return f"{kinds[0]} text", f"{kinds[1]} text"
-    return "The first text", "The second text"
-
-
-def _kind(trace: Trace) -> str:
-    if trace.model.engine.startswith(BEAMS):
-        return "Beam search's"
-    if trace.model.engine.startswith(GIVEN):
-        return "The given"
-    return "The branch's" if any(step.forced for step in trace.steps) else "Greedy's"
-
-
-def _inner(name: str) -> str:
-    """A name within a sentence."""
-    return name[:1].lower() + name[1:]
-
-
-def _nats(logprob: float, digits: int = 2) -> str:
-    return f"{logprob:.{digits}f}".replace("-", "−")
-
-
-def _times(difference: float) -> str:
-    """How much more probable a text is whose log-probability is so many nats higher."""
-    if difference < math.log(1.1):
-        return f"{math.expm1(difference):.2%} more probable"
-    if difference < math.log(1e6):
-        ratio = math.exp(difference)
-        return f"{ratio:,.0f} times as probable" if ratio >= 100 else f"{ratio:.1f} times as probable"
-    return f"about 10^{difference / math.log(10):.0f} times as probable"
-
-
-def _tokens(traces: Iterable[Trace]) -> str:
-    counts = list(dict.fromkeys(len(trace.steps) for trace in traces))
-    return " against ".join(map(str, counts)) + (" token" if counts == [1] else " tokens")

@@ -60,7 +60,11 @@ _PAGE_TEXTS = (
     *("state.waiting", "state.silent"),
     *(f"page.{name}" for name in ("choices", "examples", "lead", "model", "prompt", "recorded", "run", "st", "title")),
 )
-_RUN_TEXTS = ("server.why", "server.kind", "server.note", "server.model.nan", "server.memory", "server.run")
+_RUN_TEXTS = (
+    *("server.why", "server.kind", "server.note", "server.model.nan", "server.memory", "server.run", "server.stored"),
+    *("server.engine.", "server.pick.late"),
+    *(f"server.tokenizer.{name}" for name in ("begins_twice", "behind", "changes")),
+)
 """Of the server's sentences, those that a run itself can hold."""
 
 

@@ -55,7 +55,7 @@ class FileTokenizer:
         return "".join(parts)
 
     def convert_ids_to_tokens(self, ids: int) -> str | None:
-        piece: str | None = self._tokenizer.id_to_token(ids)
+        piece: str | None = self._tokenizer.id_to_token(ids) if 0 <= ids < 2**32 else None  # the library's own width
         return piece
 
     @cached_property
@@ -104,7 +104,7 @@ def _read(folder: Path, _file: int, _config: int) -> FileTokenizer:
     first = _content(names.get("bos_token"))
     beginning = None if first is None else made.token_to_id(first)
     # Some repositories say it here alone, and the tokenizers of their time added it when they were loaded.
-    begins = names.get("add_bos_token") is True and beginning not in made.encode("").ids
+    begins = _is_on(names.get("add_bos_token")) and beginning not in made.encode("").ids
     return FileTokenizer(made, beginning, begins=begins)
 
 
@@ -146,6 +146,11 @@ def _content(token: Any) -> str | None:
     """A token's letters: it may be written as itself, or with what the library does with it."""
     token = token.get("content") if isinstance(token, dict) else token
     return token if isinstance(token, str) else None
+
+
+def _is_on(said: object) -> bool:
+    """Whether a flag is on: some files write it as a number or as text, and then "false" is off."""
+    return said.strip().lower() == "true" if isinstance(said, str) else said is True or said == 1
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -29,6 +29,7 @@ def run(page: Page, prompt: str, steps: int, choices: int) -> None:
     page.click("#run")
     expect(page.locator(".gs-badge")).to_be_hidden()  # not the recorded one any more
     expect(page.locator(".gs-state")).to_contain_text(f"{steps} steps, done")
+    expect(page.locator(".gs-model")).to_have_text("starter · four-bit weights, computed in float32 · cpu · exact")
     expect(page.locator("#run")).to_be_enabled()
 
 

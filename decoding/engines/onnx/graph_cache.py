@@ -32,7 +32,7 @@ from decoding.models.starter import Report, cache_folder, silent
 
 Proof = Callable[[GraphFiles], None]
 """Raises NoGraphError where a graph says anything else than the model does."""
-VERSION = 2
+VERSION = 3
 """Raise it to distrust graphs that were made before."""
 GRAPH_NOT_KEPT = "{model} cannot be kept as a graph in {cache} ({reason}): set GREEDYSCOPE_CACHE to a writable folder."
 _SPEC_FILE = "spec.json"
@@ -197,6 +197,8 @@ def _name(source: Path, unpacked: bool) -> str:
     """
     found = hashlib.sha256(f"{VERSION} {unpacked}".encode())
     files = [source / "config.json", *weight_files(source)] if source.is_dir() else [source]
+    if source.is_dir() and (settings := source / "generation_config.json").exists():
+        files.append(settings)  # which says where a text ends
     for file in files:
         stat = file.stat()
         found.update(f"{file.name} {stat.st_size} {stat.st_mtime_ns}".encode())

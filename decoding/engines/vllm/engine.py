@@ -52,7 +52,7 @@ class ServerEngine:
             dtype=UNKNOWN_DTYPE if dtype == "auto" else dtype,
             device="server",
             engine=f"vLLM {served.version}".strip(),
-            why=WHY,
+            why="; ".join(filter(None, (WHY, words.note))),
         )
         self.vocabulary = words.vocabulary
         self.vocabulary_size = words.vocabulary_size
