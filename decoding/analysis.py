@@ -23,6 +23,7 @@ from decoding.request import (
     check_top_k,
     continuation_ids,
     prompt_ids,
+    shown,
     start_ids,
 )
 from decoding.run import Run
@@ -62,8 +63,8 @@ def branch(model: Engine, trace: Trace, step: int, token_id: int, *, max_new_tok
     """
     if isinstance(step, bool) or not isinstance(step, int) or step not in range(len(trace.steps)):
         raise RequestError(
-            f"There is no step {step!r:.40} to branch at: counted from 0, this run's steps are 0 to "
-            f"{len(trace.steps) - 1}.",
+            f"The step to branch at has to be one of this run's, counted from 0 to {len(trace.steps) - 1}, not "
+            f"{shown(step)}.",
             field="forced",
         )
     check_same_model(model, trace)

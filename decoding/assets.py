@@ -74,8 +74,12 @@ _PAGE_TEXTS = (
         for name in ("choices", "examples", "lead", "model", "prompt", "recorded", "run", "settings", "st", "title")
     ),
 )
-_RUN_TEXTS = ("server.why", "server.kind", "server.note", "server.model.nan", "server.memory", "server.run")
-"""Texts of the server that a run may contain."""
+_RUN_TEXTS = (
+    *("server.why", "server.kind", "server.note", "server.model.nan", "server.memory", "server.run", "server.stored"),
+    *("server.engine.", "server.pick.late"),
+    *(f"server.tokenizer.{name}" for name in ("begins_twice", "behind", "changes")),
+)
+"""Of the server's sentences, those that a run itself can hold."""
 
 
 def read(name: str) -> str:

@@ -20,6 +20,10 @@ NO_ROW = {
     "text": 'The pasted text holds the token "{token}" with the id {id}, which {model} cannot read: it has the ids 0 '
     "to {last}. Leave that token out.",
 }
+NO_ROW_OF_ITS_OWN = (
+    "The tokenizer of {model} makes the id {id} of what was typed, which {model} cannot read: it has the ids 0 to "
+    "{last}. Choose another model."
+)
 TWICE = (
     'The prompt begins with "{token}" twice: the tokenizer of {model} puts one in front of every prompt. Leave out the '
     "typed one."
@@ -41,7 +45,8 @@ def check_readable(model: Engine, token_ids: Sequence[int], *, field: Literal["p
     wrong = next((n for n in token_ids if not 0 <= n < model.vocabulary_size), None)
     if wrong is not None:
         token, last = model.vocabulary.token(wrong).text[:40], model.vocabulary_size - 1
-        raise RequestError(NO_ROW[field].format(token=token, id=wrong, model=model.info.id, last=last), field=field)
+        said = NO_ROW[field] if token else NO_ROW_OF_ITS_OWN
+        raise RequestError(said.format(token=token, id=wrong, model=model.info.id, last=last), field=field)
 
 
 def prompt_remarks(model: Engine, prompt: str, token_ids: Sequence[int]) -> tuple[str, ...]:

@@ -81,10 +81,10 @@ def check_forced(forced: object, max_new_tokens: int) -> tuple[tuple[int, int], 
         step, token_id = int(pair[0]), int(pair[1])
         if step not in range(max_new_tokens):
             raise _forced_error(
-                f"Forced pick {number} is at step {_shown(step + 1)}, but this run has the steps 1 to {max_new_tokens}."
+                f"Forced pick {number} is at step {shown(step + 1)}, but this run has the steps 1 to {max_new_tokens}."
             )
         if token_id < 0:
-            raise _forced_error(f"Forced pick {number} has the token id {_shown(token_id)}: no id is below 0.")
+            raise _forced_error(f"Forced pick {number} has the token id {shown(token_id)}: no id is below 0.")
         if picks and step <= picks[-1][0]:
             raise _forced_error(
                 f"Forced pick {number} is at step {step + 1}, after one at step {picks[-1][0] + 1}; each has to come "
@@ -99,7 +99,7 @@ def check_forced_ids(model: Engine, forced: Sequence[tuple[int, int]]) -> None:
     for step, token_id in forced:
         if token_id >= model.vocabulary_size:
             raise _forced_error(
-                f"The token id {_shown(token_id)}, forced at step {step + 1}, does not exist: {model.info.id} has the "
+                f"The token id {shown(token_id)}, forced at step {step + 1}, does not exist: {model.info.id} has the "
                 f"ids 0 to {model.vocabulary_size - 1}."
             )
 
@@ -197,7 +197,7 @@ def _whole_number(value: object, field: Field, most: int, least: int = 1) -> int
             f"The number of {field} is empty. It has to be a whole number from {least} to {most}.", field=field
         )
     raise RequestError(
-        f"The number of {field} has to be a whole number from {least} to {most}, not {_shown(value)}.",
+        f"The number of {field} has to be a whole number from {least} to {most}, not {shown(value)}.",
         field=field,
     )
 
@@ -209,7 +209,8 @@ def _is_whole(value: object) -> TypeGuard[int | float]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """A value that was sent, within a sentence."""
     if isinstance(value, str):
         return f"“{visible(value[:40])}”"
     if not isinstance(value, int | float) or isinstance(value, bool):

@@ -50,11 +50,13 @@ _SIZES: dict[str, Any] = {
 }
 _BEGINS = {"bos_token_id": 0}
 _HYBRID = {"num_hidden_layers": 4}
+_LINEAR = _HYBRID | {"layer_types": ["linear_attention", "full_attention"] * 2}
+"""Of four layers by default none attends to the text."""
 _MORE: dict[str, dict[str, Any]] = {
-    "bailing_hybrid": _HYBRID,
+    "bailing_hybrid": _LINEAR,
     "bamba": _HYBRID | {"attn_layer_indices": [1]},
     "jamba": _HYBRID | {"attn_layer_period": 2, "attn_layer_offset": 1},
-    "kimi_linear": _HYBRID,
+    "kimi_linear": _LINEAR,
     "lfm3": _HYBRID,
     "qwen3_5_moe_text": _HYBRID,
     "qwen3_5_text": _HYBRID,
@@ -97,13 +99,15 @@ def config(name: str) -> PreTrainedConfig:
 
 def _small(kind: type[PreTrainedConfig], more: Mapping[str, Any]) -> PreTrainedConfig:
     usual = kind().to_dict()
-    fields = {name: value for name, value in (_SIZES | dict(more)).items() if name in usual and value is not ...}
+    # Where keys are made from a latent, each head has its own.
+    sizes = _SIZES | ({"num_key_value_heads": 4} if "qk_rope_head_dim" in usual else {})
+    fields = {name: value for name, value in (sizes | dict(more)).items() if name in usual and value is not ...}
     fields |= {name: value for name, value in more.items() if value is not ...}
     fields["pad_token_id"] = 0
     for name, part in kind.sub_configs.items():
         if isinstance(usual.get(name), dict) and name not in more:
             fields[name] = (
-                _small(CONFIG_MAPPING[usual[name]["model_type"]], {})
+                _small(CONFIG_MAPPING[usual[name]["model_type"]], _MORE.get(usual[name]["model_type"], {}))
                 if "model_type" in usual[name] and usual[name]["model_type"] in CONFIG_MAPPING
                 else _small(part, {})
             )

@@ -8,7 +8,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,10 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *_: Any) -> None:
         pass
 
+    def handle(self) -> None:
+        with suppress(ConnectionError):  # whoever asked has read enough
+            super().handle()
+
     def do_HEAD(self) -> None:
         self.do_GET()
 
@@ -124,7 +128,8 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {"ETag": f'"{etag}"', "X-Repo-Commit": COMMIT, "Accept-Ranges": "bytes"}
         if is_part := bool(begin or last):
             headers["Content-Range"] = f"bytes {begin}-{end - 1}/{len(content)}"
-        is_whole = is_large(file) and not last  # all the rest of it, and no look at its beginning
+        # All the rest of it, and no look at its beginning.
+        is_whole = is_large(file) and (not last or int(last) >= len(content))
         if is_whole and self.command == "GET":
             self.hub.ranges.append(begin)
             if self.hub.damage:

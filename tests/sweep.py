@@ -77,19 +77,25 @@ def check_beams(engine: LocalEngine, name: str) -> None:
     assert found == whole[0, len(PROMPT) :].tolist(), f"{name}: other beams than without a cache"
 
 
+def words_of(error: Exception) -> str:
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:150]}"
+
+
 def main(names: list[str]) -> int:
     warnings.simplefilter("ignore")
     logging.set_verbosity_error()
     wrong = 0
     for name in names or families.names():
         try:
-            print(name, check(families.network(name), name), flush=True)
-        except AssertionError as error:
-            wrong += 1
-            print("WRONG", error, flush=True)
+            network = families.network(name)
         except Exception as error:  # it could not be built so small
-            said = (str(error).splitlines() or [""])[0][:150]
-            print(name, "was not made:", type(error).__name__, said, flush=True)
+            print(name, "was not made:", words_of(error), flush=True)
+            continue
+        try:
+            print(name, check(network, name), flush=True)
+        except Exception as error:  # an AssertionError, or what nobody should ever see
+            wrong += 1
+            print("WRONG", name, words_of(error), flush=True)
     return 1 if wrong else 0
 
 

@@ -16,6 +16,7 @@ from decoding.engines.local import LocalEngine
 from decoding.engines.prefix_cache import PrefixCache
 from decoding.errors import FormatError, RequestError
 from decoding.record.step import Step
+from decoding.record.tokens import Token
 from decoding.record.trace import Trace
 from decoding.request import continuation_ids
 from decoding.run import Run, check_request
@@ -222,13 +223,19 @@ def test_a_branch(scripted: ScriptedEngine) -> None:
     assert (other.generated_text, other.steps[1].forced) == (" only popular", False)
 
 
-@pytest.mark.parametrize("step", [-1, 4, 10**5, 1.5, "1", None, True], ids=repr)
-def test_a_step_that_does_not_exist(scripted: ScriptedEngine, step: Any) -> None:
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [(-1, "-1"), (4, "4"), (10**5, "100000"), (1.5, "1.5"), ("1", "“1”"), (None, "nothing"), (True, "true or false")],
+    ids=repr,
+)
+def test_a_step_that_does_not_exist(scripted: ScriptedEngine, step: Any, said: str) -> None:
     parent = decoding.trace(scripted, "a", max_new_tokens=4, top_k=3)
     begun = scripted.begun
     with pytest.raises(RequestError) as refused:
         decoding.branch(scripted, parent, step, 5, max_new_tokens=4)
-    assert str(refused.value) == f"There is no step {step!r} to branch at: counted from 0, this run's steps are 0 to 3."
+    assert str(refused.value) == (
+        f"The step to branch at has to be one of this run's, counted from 0 to 3, not {said}."
+    )
     assert (refused.value.field, scripted.begun) == ("forced", begun)
 
 
@@ -527,6 +534,12 @@ def total(*logprobs: float, engine: str = "hand", forced: bool = False) -> Trace
 
 BEAM = "beam search, 4 beams, torch"
 GREEDY = total(-1.0, -3.0)
+
+
+def of_model(**changes: str) -> Trace:
+    return replace(GREEDY, model=replace(GREEDY.model, **changes))
+
+
 SENTENCES = [
     (
         total(-1.0, -1.837, engine=BEAM),
@@ -552,13 +565,35 @@ SENTENCES = [
     (
         total(-1.0, engine="a given text, torch"),
         GREEDY,
-        "The given text is 20.1 times as probable: −1.00 against −4.00 nats over 1 against 2 tokens.",
+        "−1.00 nats over 1 token against −4.00 over 2 tokens: totals of different lengths do not compare; per token it "
+        "is −1.00 against −2.00.",
     ),
     (
         total(-1.0, -30.0, forced=True),
         total(-1.0, -3.0, -2.0, forced=True),
-        "The second text is about 10^11 times as probable: −6.00 against −31.00 nats over 3 against 2 tokens.",
+        "−31.00 nats over 2 tokens against −6.00 over 3 tokens: totals of different lengths do not compare; per token "
+        "it is −15.50 against −2.00.",
     ),
+    (
+        total(-1.0, -30.0, forced=True),
+        total(-1.0, -5.0, forced=True),
+        "The second text is about 10^11 times as probable: −6.00 against −31.00 nats over 2 tokens.",
+    ),
+    (replace(GREEDY, prompt="b"), GREEDY, "Different prompts: their probabilities do not compare."),
+    (
+        replace(GREEDY, prompt_tokens=(Token(5, "a"),)),  # the same letters, read as other ids
+        GREEDY,
+        "Different prompts: their probabilities do not compare.",
+    ),
+    (of_model(id="other"), GREEDY, "Different models: their probabilities do not compare."),
+    (
+        replace(of_model(id="other"), prompt="b"),
+        GREEDY,
+        "Different models and different prompts: their probabilities do not compare.",
+    ),
+    (of_model(dtype="bfloat16"), GREEDY, "Different versions of a model: their probabilities do not compare."),
+    (of_model(revision="1"), GREEDY, "Different versions of a model: their probabilities do not compare."),
+    (total(), GREEDY, "One of the texts has no token yet, so there is nothing to compare."),
     (
         total(-1.0, -math.inf, forced=True),
         GREEDY,
@@ -578,7 +613,7 @@ def test_the_sentence_about_two_totals(a: Trace, b: Trace, sentence: str) -> Non
 
 
 def test_both_impossible() -> None:
-    a, b = total(-math.inf), total(-1.0, -math.inf)
+    a, b = total(-math.inf, -2.0), total(-1.0, -math.inf)
     assert decoding.compare_totals(a, b, names=("This text", "That text")) == (
-        "This text and that text are equally probable: −inf nats over 1 against 2 tokens."
+        "This text and that text are equally probable: −inf nats over 2 tokens."
     )

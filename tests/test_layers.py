@@ -32,6 +32,7 @@ RUNS_MODELS = (
     "decoding.models.devices",
     "decoding.models.generation_settings",
     "decoding.models.loading",
+    "decoding.models.slow_tokenizer",
     "decoding.models.starter",
     "decoding.engines",
     "decoding.beam",
@@ -63,6 +64,7 @@ ALLOWED = {
     "huggingface_hub": (
         "decoding.models.hub",
         "decoding.models.hub_listing",
+        "decoding.models.gguf_head",
         "decoding.models.download",
         "decoding.serving.availability",
     ),

@@ -106,6 +106,19 @@ def test_the_sentence_names_the_token(padded: ScriptedEngine) -> None:
     )
 
 
+def test_an_id_that_no_word_stands_for_is_named_by_its_number() -> None:
+    speaks = tiny_models.tokenizer()
+    speaks.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", 999_999)]
+    )
+    with pytest.raises(RequestError) as caught:
+        trace(engine_of(speaks, rows=258), "Hi", max_new_tokens=3, top_k=2)
+    assert str(caught.value) == (
+        "The tokenizer of scripted makes the id 999999 of what was typed, which scripted cannot read: it has the ids 0 "
+        "to 257. Choose another model."
+    )
+
+
 def test_a_real_folder_loads_and_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     network = tiny_models.network("llama", vocab_size=258)
     folder = tiny_models.save(tmp_path, network, with_a_pad_beyond(258))

@@ -4,6 +4,10 @@
 // What wrote the text, where that was not greedy decoding here: decoding/analysis.py, or a server.
 const ANOTHER = /^(?:beam search, \d+ beams|a given text|vLLM [\w.+-]+)/;
 
+// How the weights are stored, where they are not what is computed with: decoding/models/spec_gguf.py, spec_config.py.
+const STORED_AS = /(?:^|, )([\w-]+ weights, computed in \w+)(?:,|$)/;
+const numbersOf = ({ engine, dtype }) => reword(STORED_AS.exec(engine)?.[1] ?? dtype);
+
 function drawHead(parts, view, { run, from }, { state, isHere }) {
   const { model, note, remarks = [] } = run.header;
   const isRecord = Boolean(note || from);
@@ -13,10 +17,10 @@ function drawHead(parts, view, { run, from }, { state, isHere }) {
   parts.badge.textContent = texts.say(from ? "head.replayed" : "head.recorded");
   parts.note.textContent = [from && texts.say("head.file", { name: from }), reword(note ?? ""), ...remarks.map((remark) => reword(remark))].filter(Boolean).join(" ");
   const another = run.header.note ? "" : ANOTHER.exec(model.engine)?.[0] ?? "";
-  const facts = [model.id, reword(model.dtype), reword(model.device), exact, reword(another)].filter(Boolean).join(" · ");
+  const facts = [model.id, numbersOf(model), reword(model.device), exact, reword(another)].filter(Boolean).join(" · ");
   parts.model.textContent = upright(facts);
   // Why on this device, in this dtype: said where this page's server decided it, and of no record from elsewhere.
-  parts.why.textContent = isHere && !isRecord ? reword(model.why ?? "") : "";
+  parts.why.textContent = isHere && !isRecord ? (model.why ?? "").split("; ").map((part) => reword(part)).join("; ") : "";
   parts.model.title = [model.revision, model.engine].filter(Boolean).join(" · ");
   // What the page knows of the model that is chosen, where the run is of it: size, context, licence.
   const isChosen = isHere && document.querySelector("#model input")?.value === model.id;

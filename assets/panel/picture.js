@@ -33,7 +33,7 @@ function captionOf(run, chosen) {
   const step = texts.say("picture.step", { step: chosen + 1, steps: run.steps.length });
   return [
     prompt === "" ? texts.say("picture.empty") : texts.say("picture.prompt", { prompt: oneLine(prompt) }),
-    [step, [model.id, reword(model.dtype), exact].filter(Boolean).join(", "), marks, "Greedyscope"].join(" · "),
+    [step, [model.id, numbersOf(model), exact].filter(Boolean).join(", "), marks, "Greedyscope"].join(" · "),
   ];
 }
 

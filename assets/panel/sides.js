@@ -99,7 +99,7 @@ function drawSide(side, entry, index) {
   title.textContent = upright(`${nameOf(entry)} · ${model.id}`);
   const sums = texts.say("models.sums", { logprob: number(logprob, 3), each: number(length ? logprob / length : NaN, 3) });
   const lengths = texts.say("models.lengths", { tokens: run.steps.length, characters: length });
-  numbers.textContent = [reword(model.dtype), lengths, sums].join(" · ");
+  numbers.textContent = [numbersOf(model), lengths, sums].join(" · ");
   const step = run.steps[index];
   if (step) texts.write(stepTitle, "models.step", { step: index + 1, token: labelOf(step.picked) });
   else texts.write(stepTitle, "models.no_step");

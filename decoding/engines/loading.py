@@ -11,6 +11,7 @@ from decoding.engines import ENGINES
 from decoding.engines.local import LocalEngine
 from decoding.errors import RequestError
 from decoding.models.catalogue import Entry
+from decoding.models.config_bounds import check_counts
 from decoding.models.devices import place
 from decoding.models.resources import check_memory, count_parameters, free_memory
 from decoding.models.sources import entry_of, find_source, holds_gguf
@@ -60,16 +61,18 @@ def _by_graph(entry: Entry, why: str, dtype: str, report: Report) -> LocalEngine
             needed = hub.with_known_size(entry).memory_needed("float32")
             check_memory(entry.name, needed, free_memory(), where="memory", dtype="float32")
             return
+        check_counts(entry.name, half)
         try:
             spec_of_config(half, "float32")
         except NoGraphError:
-            from decoding.models.loading import check_config
+            from decoding.models.loading import check_config, check_quantized
 
-            check_config(entry.name, half)
+            check_quantized(entry.name, check_config(entry.name, half))
         _check_dtype(entry, parameters, dtype)
 
     source = find_source(entry, report, check_fits)
     if source.is_dir():
+        check_counts(entry.name, source)
         _check_dtype(entry, count_parameters(source), dtype)
     return load_graph(entry, source, why=why, report=report)
 

@@ -8,6 +8,8 @@ visitor.
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from decoding.engines.local import SCORED_NUMBERS
+
 Kind = Literal["run", "score", "beam", "proof"]
 
 FLOAT = 4
@@ -44,8 +46,9 @@ def bytes_needed(engine: Any, work: Work) -> int:
     tokens = work.prompt_tokens + work.steps
     at_once = {"run": min(PIECE, work.prompt_tokens), "score": tokens}
     in_one_pass = at_once.get(work.kind, work.prompt_tokens * work.rows)
-    rows_of_logits = {"run": 4, "beam": 4 * work.rows + work.steps, "score": 3 * work.steps, "proof": work.steps + 4}
-    cache = 2 * work.rows * tokens * _cache_of_a_token(network)  # the cache and a copy of it
+    scored = min(work.steps, max(1, SCORED_NUMBERS // engine.vocabulary_size))  # at once
+    rows_of_logits = {"run": 4, "beam": 4 * work.rows + work.steps, "score": 3 * scored, "proof": work.steps + 4}
+    cache = 2 * work.rows * tokens * _cache_of_a_token(network)  # and its copy
     logits = rows_of_logits[work.kind] * engine.vocabulary_size * FLOAT
     return record + int(_SPARE * (cache + in_one_pass * _pass_of_a_token(network) + logits))
 

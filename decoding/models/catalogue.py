@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from decoding.errors import RequestError
-from decoding.models.starter import STARTER_ID, STARTER_REVISION, WHEEL_BYTES
+from decoding.models.starter import GGUF_BYTES, STARTER_ID, STARTER_REVISION, WHEEL_BYTES
 
 BYTES_PER_PARAMETER = {"float32": 4, "bfloat16": 2, "float16": 2}
 WORKING_BYTES = 300_000_000
@@ -34,11 +34,17 @@ class Entry:
     context: int = 0
     licence: str = ""
     file: str = ""
+    packed_bytes: int = 0
+    """Of weights that a CPU computes from as they are packed in a GGUF file."""
 
     def memory_needed(self, dtype: str) -> int:
-        """Bytes of memory that the model takes in `dtype`, or as stored for a GGUF file; 0 if unknown."""
-        if self.file and self.download_bytes:
-            return memory_of_files(self.download_bytes)
+        """Bytes of memory that the model takes in a dtype, a GGUF file as it is stored; 0 where nobody knows."""
+        if packed := self.packed_bytes or (self.download_bytes if self.file else 0):
+            return memory_of_files(packed)
+        return self.memory_unpacked(dtype)
+
+    def memory_unpacked(self, dtype: str) -> int:
+        """The same of weights that all take what the dtype does, as a GPU has them; 0 where nobody knows."""
         return memory_needed(self.parameters, dtype) if self.parameters else 0
 
 
@@ -61,6 +67,7 @@ _ENTRIES = (
         download_bytes=WHEEL_BYTES,
         context=8192,
         licence="Apache-2.0",
+        packed_bytes=GGUF_BYTES,
     ),
     # The notebook's family; gpt2-xl is the notebook's own.
     Entry(
@@ -206,9 +213,12 @@ def _describe(entry: Entry) -> str:
     if entry.download_bytes:
         parts.append(f"download {format_bytes(entry.download_bytes)}")
     if entry.parameters:
+        exact, half = format_bytes(entry.memory_unpacked("float32")), format_bytes(entry.memory_unpacked("bfloat16"))
+        packed = format_bytes(entry.memory_needed("float32"))
         parts.append(
-            f"memory {format_bytes(entry.memory_needed('float32'))} in float32, "
-            f"{format_bytes(entry.memory_needed('bfloat16'))} in bfloat16"
+            f"memory {packed} in four bits, {exact} in float32, {half} in bfloat16"
+            if entry.packed_bytes
+            else f"memory {exact} in float32, {half} in bfloat16"
         )
     if entry.repository:
         parts.append(entry.repository + (f" at {entry.revision[:7]}" if entry.revision else ""))

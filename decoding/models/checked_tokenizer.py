@@ -1,10 +1,10 @@
-"""Loads the tokenizer of a GGUF file and checks it. Knows no engine."""
+"""The tokenizer that a GGUF file describes, held to the file's own rule. Knows no weights and no engine."""
 
 import logging
 from pathlib import Path
 
 from decoding.models.catalogue import Entry
-from decoding.models.gguf import read_gguf
+from decoding.models.gguf import GgufFile, read_gguf
 from decoding.models.gguf_tokenizer import special_id, tokenizer_from_gguf
 from decoding.models.starter import STARTER_ID
 from decoding.models.tokenizer import FileTokenizer, read_tokenizer
@@ -17,11 +17,16 @@ def gguf_tokenizer(entry: Entry, path: Path) -> FileTokenizer:
     """
     if entry.name == STARTER_ID:
         return read_tokenizer(path.parent)
-    metadata = read_gguf(path).metadata
+    return tokenizer_of_file(read_gguf(path))
+
+
+def tokenizer_of_file(file: GgufFile) -> FileTokenizer:
+    """The same, of a file whose head was read."""
+    metadata = file.metadata
     made = tokenizer_from_gguf(metadata)
     if can_check(metadata):
         check_tokenizer(made, metadata)
     else:
-        rule = metadata.get("tokenizer.ggml.pre")
-        logging.getLogger(__name__).warning("%s: the rule %r of its tokenizer has no second program here", path, rule)
+        said = file.path, metadata.get("tokenizer.ggml.pre")
+        logging.getLogger(__name__).warning("%s: the rule %r of its tokenizer has no second program here", *said)
     return FileTokenizer(made, special_id(metadata, "bos"))

@@ -11,6 +11,8 @@ from typing import Any
 from transformers import GenerationConfig, PreTrainedConfig
 from transformers.utils import GENERATION_CONFIG_NAME
 
+from decoding.models.spec import row_of
+
 
 def read_settings(folder: Path, config: PreTrainedConfig) -> GenerationConfig:
     """A folder's settings, or if it has none, those of its configuration. Raises ValueError if the file is not a JSON
@@ -32,7 +34,9 @@ def read_settings(folder: Path, config: PreTrainedConfig) -> GenerationConfig:
     return settings
 
 
-def ids_of(said: Any) -> frozenset[int]:
-    """The ids of a setting that is one id, a list or nothing; values that are no ids, such as −1, are left out."""
+def ids_of(said: Any, rows: int) -> frozenset[int]:
+    """The ids of a setting that may be one, a list or nothing; what is no id of a network of so many `rows` is left
+    out, as −1 is.
+    """
     several = said if isinstance(said, list | tuple) else [said]
-    return frozenset(each for each in several if isinstance(each, int) and not isinstance(each, bool) and each >= 0)
+    return frozenset(one for each in several if (one := row_of(each, rows=rows)) is not None)

@@ -70,13 +70,14 @@ def read_gguf(path: Path) -> GgufFile:
     """The metadata and the list of tensors of a file. Raises ModelError for every fault of the file."""
     try:
         with path.open("rb", buffering=0) as opened:
-            return _read(path, _Cursor(path, opened.read, os.fstat(opened.fileno()).st_size))
+            return read_head(path, opened.read, os.fstat(opened.fileno()).st_size)
     except OSError as error:
         raise _damaged(path, "it cannot be read") from error
 
 
-def _read(path: Path, cursor: "_Cursor") -> GgufFile:
-    if cursor.size < 4 or bytes(cursor.read_bytes(4)) != b"GGUF":
+def read_head(path: Path, read: Callable[[int], bytes], size: int) -> GgufFile:
+    """The same of a file of `size` bytes, of which `read` gives the next ones."""
+    if (cursor := _Cursor(path, read, size)).size < 4 or bytes(cursor.read_bytes(4)) != b"GGUF":
         raise ModelError(NO_GGUF.format(file=path.name))
     version = cursor.number("I")
     if version not in (2, 3):

@@ -7,7 +7,7 @@ Knows no file and no network of a model; `metadata` holds the file's keys and va
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 
 from decoding.errors import ModelError
 from decoding.models.pre_tokenizers import RULES
+from decoding.models.spec import row_of
 
 Metadata = Mapping[str, Any]
 
@@ -23,6 +24,8 @@ _UNKNOWN = 'This GGUF\'s tokenizer is of the kind "{kind}", which is not known h
 _LACKS = "This GGUF has no {key}, so its tokenizer cannot be made. Choose another model."
 _TWICE = "This GGUF's tokenizer has the token {token} twice, so its ids are not certain. Choose another model."
 _DAMAGED = "This GGUF's tokenizer is damaged: {reason}. Choose another model."
+
+_KINDS: Mapping[type, str] = {str: "texts", int: "whole numbers", float: "numbers"}
 
 SPACE = "▁"
 """The character that SentencePiece writes for a space."""
@@ -72,8 +75,8 @@ def save_tokenizer(metadata: Metadata, folder: Path) -> Tokenizer:
 
 
 def tokens_of(metadata: Metadata) -> list[str]:
-    """The tokens by id. Raises ModelError if two are spelled alike."""
-    words = [str(word) or f"[EMPTY_{token_id}]" for token_id, word in enumerate(_list(metadata, "tokens"))]
+    """The tokens by id, each spelled in one way of its own. Raises ModelError where two are spelled alike."""
+    words = [word or f"[EMPTY_{token_id}]" for token_id, word in enumerate(_list(metadata, "tokens", str))]
     if len(set(words)) < len(words):
         twice = Counter(words).most_common(1)[0][0]
         raise ModelError(_TWICE.format(token=f"{twice[:40]!r}"))
@@ -81,9 +84,11 @@ def tokens_of(metadata: Metadata) -> list[str]:
 
 
 def kinds_of(metadata: Metadata) -> list[int]:
-    """The type of each token, by id; all are normal if the file gives no types."""
-    count = len(_list(metadata, "tokens"))
-    kinds = [int(kind) for kind in metadata.get("tokenizer.ggml.token_type") or [Kind.NORMAL] * count]
+    """What each token is, by id; where a file does not say, all are normal."""
+    count = len(_list(metadata, "tokens", str))
+    if metadata.get("tokenizer.ggml.token_type") is None:
+        return [Kind.NORMAL] * count
+    kinds = _list(metadata, "token_type", int)
     if len(kinds) != count:
         raise ModelError(_DAMAGED.format(reason=f"{count} tokens have {len(kinds)} types"))
     return kinds
@@ -94,8 +99,8 @@ def special_id(metadata: Metadata, name: str) -> int | None:
     token_id = metadata.get(f"tokenizer.ggml.{name}_token_id")
     if token_id is None:  # SentencePiece's defaults
         token_id = {"bos": 1, "eos": 2, "unknown": 0}.get(name) if _text(metadata, "model") == "llama" else None
-    # Some files write 2³² − 1 for none.
-    return token_id if type(token_id) is int and 0 <= token_id < len(_list(metadata, "tokens")) else None
+    # Some files say 2³² − 1 where they mean none.
+    return row_of(token_id, rows=len(_list(metadata, "tokens", str)))
 
 
 def adds_beginning(metadata: Metadata) -> bool:
@@ -123,11 +128,11 @@ def right_stripping_tokens(metadata: Metadata) -> frozenset[str]:
 def merges_of(metadata: Metadata) -> list[tuple[str, str]]:
     """The pairs to merge, in order of rank."""
     pairs = []
-    for line in _list(metadata, "merges"):
-        first, space, second = str(line)[1:].partition(" ")  # a merge may itself begin with a space
+    for line in _list(metadata, "merges", str):
+        first, space, second = line[1:].partition(" ")  # a space may itself be what is merged
         if not space:
-            raise ModelError(_DAMAGED.format(reason=f"{str(line)[:40]!r} is no merge"))
-        pairs.append((str(line)[:1] + first, second))
+            raise ModelError(_DAMAGED.format(reason=f"{line[:40]!r} is no merge"))
+        pairs.append((line[:1] + first, second))
     return pairs
 
 
@@ -150,7 +155,7 @@ def _byte_level(metadata: Metadata) -> Tokenizer:
 def _sentencepiece(metadata: Metadata) -> Tokenizer:
     """SentencePiece with merges (Llama 2, Mistral, Gemma): the token with the best score is merged first."""
     ids, kinds = _ids(metadata), kinds_of(metadata)
-    scores = [float(score) for score in _list(metadata, "scores")]
+    scores = _list(metadata, "scores", int, float)
     if len(scores) != len(kinds):
         raise ModelError(_DAMAGED.format(reason=f"{len(kinds)} tokens have {len(scores)} scores"))
     pieces = {word: n for word, n in ids.items() if kinds[n] in (Kind.NORMAL, Kind.UNUSED)}
@@ -221,8 +226,10 @@ def _text(metadata: Metadata, name: str) -> str:
     return value
 
 
-def _list(metadata: Metadata, name: str) -> Sequence[Any]:
+def _list(metadata: Metadata, name: str, *kinds: type) -> list[Any]:
     value = metadata.get(f"tokenizer.ggml.{name}")
     if value is None:
         raise ModelError(_LACKS.format(key=f"tokenizer.ggml.{name}"))
-    return value  # type: ignore[no-any-return]
+    if not isinstance(value, list) or not all(isinstance(one, kinds) for one in value):
+        raise ModelError(_DAMAGED.format(reason=f"its {name} are no list of {_KINDS[kinds[-1]]}"))
+    return value

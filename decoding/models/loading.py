@@ -14,27 +14,38 @@ from transformers import (
     MODEL_FOR_MASKED_LM_MAPPING,
     AutoConfig,
     AutoModelForCausalLM,
-    AutoTokenizer,
     GenerationConfig,
     PreTrainedConfig,
     PreTrainedModel,
 )
+from transformers.quantizers.auto import AutoHfQuantizer
 
 from decoding.errors import ModelError, RoomError
 from decoding.models import hub
 from decoding.models.catalogue import Entry
-from decoding.models.checked_tokenizer import gguf_tokenizer
+from decoding.models.checked_tokenizer import gguf_tokenizer, tokenizer_of_file
+from decoding.models.config_bounds import check_counts
 from decoding.models.context_length import context_of_config, context_of_network
 from decoding.models.devices import Placement, disable_tf32, place
 from decoding.models.generation_settings import ids_of, read_settings
 from decoding.models.gguf import read_gguf
+from decoding.models.gguf_head import head_of
+from decoding.models.gguf_text import text_facts
 from decoding.models.resources import DID_NOT_FIT, count_parameters, is_out_of_memory
+from decoding.models.slow_tokenizer import made_note, tokenizer_in
 from decoding.models.sources import adapter_note, entry_of, find_source, holds_gguf, revision_of, verifying_source
-from decoding.models.spec_gguf import spec_of_gguf
+from decoding.models.spec import row_of
 from decoding.models.starter import Report, no_report
-from decoding.models.tokenizer import TOKENIZER_FILE, read_tokenizer, tokenizer_of
 from decoding.record.tokens import Vocabulary
 from decoding.record.trace import ModelInfo
+
+OTHER_SHAPE = (
+    "{model} could not be loaded: its weights have other shapes than its config.json says. Download both again."
+)
+UNHEARD = (
+    "{model} is quantized in a way that is not known here ({method}), so its weights would be read as something else. "
+    "Choose a copy that is not quantized."
+)
 
 _LOCAL: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
 
@@ -66,15 +77,17 @@ class ModelWithoutWeights:
     end_ids: frozenset[int]
     beginning_id: int | None
     context_length: int | None
+    note: str = ""
+    """What there is to say of its tokenizer."""
 
 
 def load_without_weights(entry: Entry, report: Report = no_report) -> ModelWithoutWeights:
     """The tokenizer and the facts of a model that a server computes. Raises ModelError if its files cannot be had."""
     if holds_gguf(entry):
-        return _load_gguf_without_weights(entry, find_source(entry, report))
+        return _load_gguf_without_weights(entry, report)
     folder = hub.fetch_tokenizer(entry, report) if entry.repository else find_source(entry, report)
     config = check_config(entry.name, folder)
-    tokenizer = _load_files(entry.name, lambda: tokenizer_in(folder))
+    tokenizer = _load_files(entry.name, lambda: tokenizer_in(entry.name, folder))
     ends = _load_files(entry.name, lambda: read_settings(folder, config))
     text_config = config.get_text_config(decoder=True)
     return ModelWithoutWeights(
@@ -82,23 +95,30 @@ def load_without_weights(entry: Entry, report: Report = no_report) -> ModelWitho
         names=frozenset(filter(None, (entry.name, entry.repository, str(folder), folder.name))),
         vocabulary=Vocabulary(tokenizer),
         vocabulary_size=text_config.vocab_size,
-        end_ids=ids_of(ends.eos_token_id),
-        beginning_id=_beginning_id(tokenizer, text_config),
+        end_ids=ids_of(ends.eos_token_id, text_config.vocab_size),
+        beginning_id=_beginning_id(tokenizer, text_config, text_config.vocab_size),
         context_length=context_of_config(text_config),
+        note=made_note(folder),
     )
 
 
-def _load_gguf_without_weights(entry: Entry, path: Path) -> ModelWithoutWeights:
-    with verifying_source(entry, path):
-        tokenizer, spec = gguf_tokenizer(entry, path), spec_of_gguf(read_gguf(path))
+def _load_gguf_without_weights(entry: Entry, report: Report) -> ModelWithoutWeights:
+    if entry.file:
+        file = head_of(entry, report)
+        tokenizer = tokenizer_of_file(file)
+    else:
+        path = find_source(entry, report)
+        with verifying_source(entry, path):
+            tokenizer, file = gguf_tokenizer(entry, path), read_gguf(path)
+    facts = text_facts(file)
     return ModelWithoutWeights(
         model=entry.name,
-        names=frozenset((entry.name, str(path), path.name)),
+        names=frozenset((entry.name, str(file.path), file.path.name)),
         vocabulary=Vocabulary(tokenizer),
-        vocabulary_size=spec.vocabulary_size,
-        end_ids=spec.end_ids,
-        beginning_id=spec.beginning_id,
-        context_length=spec.context_length,
+        vocabulary_size=facts.vocabulary_size,
+        end_ids=facts.end_ids,
+        beginning_id=row_of(tokenizer.bos_token_id, facts.beginning_id, rows=facts.vocabulary_size),
+        context_length=facts.context_length,
     )
 
 
@@ -110,7 +130,7 @@ def load_model(model: str | Entry, *, device: str, dtype: str, report: Report = 
     placement = place(entry.name, entry.parameters, device=device, dtype=dtype)
 
     def check_fits(half: Path, parameters: int) -> None:
-        check_config(entry.name, half)
+        check_quantized(entry.name, check_config(entry.name, half))
         if not entry.parameters:
             place(entry.name, parameters, device=device, dtype=dtype)
 
@@ -118,9 +138,9 @@ def load_model(model: str | Entry, *, device: str, dtype: str, report: Report = 
     if not entry.parameters:
         placement = place(entry.name, count_parameters(folder), device=device, dtype=dtype)
     report(f"Loading {entry.name} …", None)
-    tokenizer = _load_files(entry.name, lambda: tokenizer_in(folder))
+    tokenizer = _load_files(entry.name, lambda: tokenizer_in(entry.name, folder))
     network, notes = load_network(entry.name, folder, placement)
-    why = "; ".join(filter(None, (placement.why, adapter_note(folder), *notes)))
+    why = "; ".join(filter(None, (placement.why, adapter_note(folder), made_note(folder), *notes)))
     return describe_model(network, tokenizer, model=entry.name, revision=revision_of(entry, folder), why=why)
 
 
@@ -132,6 +152,7 @@ def load_network(model: str, folder: Path, placement: Placement) -> tuple[PreTra
     """
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # `report` shows the progress
     config = check_config(model, folder)
+    check_quantized(model, config)
     settings = _load_files(model, lambda: read_settings(folder, config))
     options = _LOCAL | {"config": config, "dtype": getattr(torch, placement.dtype), "use_safetensors": True}
     options |= {"output_loading_info": True, "generation_config": GenerationConfig()}  # type: ignore[no-untyped-call]
@@ -157,23 +178,38 @@ def _unused_weights_note(unexpected: Collection[str]) -> list[str]:
 
 
 def check_config(model: str, folder: Path) -> PreTrainedConfig:
-    """A model's configuration. Raises ModelError if it is not that of a causal language model."""
+    """A model's configuration. Raises ModelError where it is that of no causal language model."""
+    check_counts(model, folder)
     config: PreTrainedConfig = _load_files(model, lambda: AutoConfig.from_pretrained(folder, **_LOCAL))
     _check_reads_forward(model, config)
     return config
 
 
+def check_quantized(model: str, config: PreTrainedConfig) -> None:
+    """Refuse weights that are packed in a way that transformers does not know: it loads them as they stand, and only
+    logs it.
+    """
+    said = getattr(config, "quantization_config", None)
+    supports: Callable[[Any], bool] = AutoHfQuantizer.supports_quant_method
+    is_known = said is None or _load_files(model, lambda: supports(said))
+    if is_known and (said := getattr(config, "compression_config", None)) is None:  # which transformers reads no more
+        return
+    method = said.get("quant_method") if isinstance(said, dict) else None
+    raise ModelError(UNHEARD.format(model=model, method=str(method or said)[:40]))
+
+
 def describe_model(
     network: PreTrainedModel, tokenizer: Any, *, model: str, revision: str = "", why: str = ""
 ) -> LoadedModel:
-    """A network and its tokenizer, with the facts of their configurations."""
+    """A network and its tokenizer with what their configurations say."""
     text_config = network.config.get_text_config(decoder=True)
     embeddings: Any = network.get_input_embeddings()  # (ids, width)
     ends = getattr(network.generation_config or text_config, "eos_token_id", None)
+    rows = min(text_config.vocab_size, len(embeddings.weight))
     return LoadedModel(
         network=network,
         vocabulary=Vocabulary(tokenizer),
-        vocabulary_size=min(text_config.vocab_size, len(embeddings.weight)),
+        vocabulary_size=rows,
         info=ModelInfo(
             id=model,
             revision=revision,
@@ -182,24 +218,14 @@ def describe_model(
             engine=f"torch {torch.__version__}, transformers {transformers.__version__}",
             why=why,
         ),
-        end_ids=ids_of(ends),
-        beginning_id=_beginning_id(tokenizer, text_config),
+        end_ids=ids_of(ends, rows),
+        beginning_id=_beginning_id(tokenizer, text_config, rows),
         context_length=context_of_network(network, text_config),
     )
 
 
-def _beginning_id(tokenizer: Any, config: PreTrainedConfig) -> int | None:
-    beginning: int | None = tokenizer.bos_token_id
-    return getattr(config, "bos_token_id", None) if beginning is None else beginning
-
-
-def tokenizer_in(folder: Path) -> Any:
-    """The repository's own tokenizer.json, or if there is none, the tokenizer that transformers makes of other
-    files.
-    """
-    if (folder / TOKENIZER_FILE).exists():
-        return read_tokenizer(folder)
-    return tokenizer_of(AutoTokenizer.from_pretrained(folder, **_LOCAL))
+def _beginning_id(tokenizer: Any, config: PreTrainedConfig, rows: int) -> int | None:
+    return row_of(tokenizer.bos_token_id, getattr(config, "bos_token_id", None), rows=rows)
 
 
 def _check_reads_forward(model: str, config: PreTrainedConfig) -> None:
@@ -215,10 +241,14 @@ def _check_reads_forward(model: str, config: PreTrainedConfig) -> None:
 def _load_files(model: str, load: Callable[[], Any]) -> Any:
     try:
         return load()
-    except Exception as error:  # damaged files raise the errors of four libraries
+    except ModelError:
+        raise
+    except Exception as error:  # damaged files raise whatever four libraries do
         if is_out_of_memory(error):
             raise RoomError(DID_NOT_FIT.format(model=model)) from error
-        said = (str(error).splitlines() or [type(error).__name__])[0]
+        if "ignore_mismatched_sizes" in str(error):  # its word for them, and the advice to fill them at random
+            raise ModelError(OTHER_SHAPE.format(model=model)) from error
+        said = " ".join(str(error).split("\n")[:2] if str(error) else [type(error).__name__]).strip()
         raise ModelError(
             f"{model} could not be loaded. Its files may be missing or damaged, or they are not a "
             f"causal language model in safetensors. The loader said: {said[:300]}"

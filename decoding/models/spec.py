@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 Activation = Literal["silu", "gelu", "gelu_tanh"]
 MAX_CONTEXT = 2**18
-"""At most this many positions are prepared, whatever a file states: the longest prompt and a run's steps need fewer."""
+"""No more positions are prepared, whatever a file says: the longest prompt and a run's steps need fewer."""
+MAX_HEAD_WIDTH = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,13 @@ def _rope(said: dict[str, Any]) -> Rope:
 
 def _llama3(said: dict[str, Any] | None) -> Llama3Scaling | None:
     return Llama3Scaling(**said) if said else None
+
+
+def row_of(*said: object, rows: int) -> int | None:
+    """The first of several ids that files name for a purpose; None where none is an id that the network has a row for:
+    some files say -1 or 2**32 - 1 where they mean none.
+    """
+    return next((one for one in said if type(one) is int and 0 <= one < rows), None)
 
 
 class NoGraphError(Exception):

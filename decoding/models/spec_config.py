@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from decoding.models.config_fields import Config, rope, rope_of
-from decoding.models.spec import MAX_CONTEXT, ModelSpec, NoGraphError
+from decoding.models.spec import MAX_CONTEXT, MAX_HEAD_WIDTH, ModelSpec, NoGraphError, row_of
 
 
 def spec_of_config(folder: Path, stored: str) -> ModelSpec:
@@ -28,36 +28,38 @@ def spec_of_config(folder: Path, stored: str) -> ModelSpec:
     family = config.get("model_type")
     if not isinstance(family, str) or family not in _FAMILIES:
         raise NoGraphError(f"no graph is written for the family {str(family)[:40]}")
-    name, read = _FAMILIES[family]
+    name, read, begins, ends = _FAMILIES[family]
     if (architectures := said.get("architectures")) and architectures != [name]:
         raise NoGraphError(f"it is no {name}")
+    config.require(is_causal=True)
     facts = read(config) | {"vocabulary_size": config.count("vocab_size")}
     facts["context_length"] = min(facts["context_length"], MAX_CONTEXT)
     config.check_no_unknown_fields()
     description = "float32" if stored == "float32" else f"{stored} weights, computed in float32"
     return ModelSpec(
         **facts,
-        end_ids=_end_ids(folder, said),
-        beginning_id=bos if type(bos := said.get("bos_token_id")) is int else None,
+        end_ids=_end_ids(folder, said, default=ends, rows=facts["vocabulary_size"]),
+        beginning_id=row_of(said.get("bos_token_id", begins), rows=facts["vocabulary_size"]),
         stored=stored,
         description=description,
     )
 
 
-def _end_ids(folder: Path, said: dict[str, Any]) -> frozenset[int]:
-    """The end-of-text ids, from generation_config.json if it exists, else from config.json."""
-    settings = said
+def _end_ids(folder: Path, said: dict[str, Any], *, default: int | None, rows: int) -> frozenset[int]:
+    """What generation_config.json says, where there is one."""
+    settings = {"eos_token_id": default} | said
     if (path := folder / "generation_config.json").exists():
         try:
             settings = json.loads(path.read_text("utf-8"))
-            found = settings.get("eos_token_id")
-        except (OSError, ValueError, AttributeError) as error:
+        except (OSError, ValueError) as error:
             raise NoGraphError("its generation_config.json cannot be read") from error
+    if not isinstance(settings, dict):
+        raise NoGraphError("its generation_config.json is no object")
     found = settings.get("eos_token_id")
     found = found if isinstance(found, list) else [] if found is None else [found]
     if not all(type(one) is int for one in found):
         raise NoGraphError("its eos_token_id is no number")
-    return frozenset(one for one in found if one >= 0)  # −1 stands for none
+    return frozenset(one for one in found if row_of(one, rows=rows) is not None)
 
 
 # Families
@@ -67,7 +69,7 @@ def _common(config: Config, *, shares_keys: bool = True) -> dict[str, Any]:
     """The fields that all relatives of Llama share. With `shares_keys` the number of key heads is required."""
     width, heads, layers = (config.count(f) for f in ("hidden_size", "num_attention_heads", "num_hidden_layers"))
     kv_heads = config.count("num_key_value_heads", None if shares_keys else heads)
-    head_width = config.count("head_dim", width // heads)
+    head_width = _head_width(config.count("head_dim", width // heads))
     if heads % kv_heads:
         raise NoGraphError(f"its {heads} heads do not share {kv_heads} of keys")
     return {
@@ -82,6 +84,12 @@ def _common(config: Config, *, shares_keys: bool = True) -> dict[str, Any]:
         "attention_scale": head_width**-0.5,
         "rope_of_layer": (0,) * layers,
     }
+
+
+def _head_width(found: int) -> int:
+    if not 1 <= found <= MAX_HEAD_WIDTH:
+        raise NoGraphError(f"its heads have a width of {found}")
+    return found
 
 
 def _windows(config: Config, layers: int, window: int, default: list[str]) -> tuple[int, ...]:
@@ -167,18 +175,19 @@ def _gpt2(config: Config) -> dict[str, Any]:
     config.require(scale_attn_weights=True, scale_attn_by_inverse_layer_idx=False, add_cross_attention=False)
     config.get("reorder_and_upcast_attn")  # another order of the same arithmetic
     width, heads, layers = (config.count(name) for name in ("n_embd", "n_head", "n_layer"))
+    head_width = _head_width(width // heads)
     return {
         "family": "gpt2",
         "layers": layers,
         "width": width,
         "heads": heads,
         "kv_heads": heads,
-        "head_width": width // heads,
+        "head_width": head_width,
         "mlp_width": config.count("n_inner", 4 * width),
         "context_length": config.count("n_positions"),
         "norm_epsilon": config.positive("layer_norm_epsilon", 1e-5),
         "activation": config.activation("activation_function", "gelu_new"),
-        "attention_scale": (width // heads) ** -0.5,
+        "attention_scale": head_width**-0.5,
         "tied_head": config.flag("tie_word_embeddings", True),
         "qkv_bias": True,
         "output_bias": True,
@@ -188,7 +197,7 @@ def _gpt2(config: Config) -> dict[str, Any]:
 
 def _gpt_neox(config: Config) -> dict[str, Any]:
     width, heads, layers = (config.count(f) for f in ("hidden_size", "num_attention_heads", "num_hidden_layers"))
-    head_width, bias = width // heads, config.flag("attention_bias", True)
+    head_width, bias = _head_width(width // heads), config.flag("attention_bias", True)
     base, partial = config.positive("rotary_emb_base", 10_000.0), config.positive("rotary_pct", 0.25)
     said = {"partial_rotary_factor": partial} | (config.get("rope_parameters") or config.get("rope_scaling") or {})
     return {
@@ -213,12 +222,15 @@ def _gpt_neox(config: Config) -> dict[str, Any]:
     }
 
 
-_FAMILIES: dict[str, tuple[str, Callable[[Config], dict[str, Any]]]] = {
-    "gpt2": ("GPT2LMHeadModel", _gpt2),
-    "llama": ("LlamaForCausalLM", _llama),
-    "mistral": ("MistralForCausalLM", _mistral),
-    "qwen2": ("Qwen2ForCausalLM", _qwen2),
-    "qwen3": ("Qwen3ForCausalLM", _qwen3),
-    "gpt_neox": ("GPTNeoXForCausalLM", _gpt_neox),
-    "gemma3_text": ("Gemma3ForCausalLM", _gemma3),
+_FAMILIES: dict[str, tuple[str, Callable[[Config], dict[str, Any]], int | None, int | None]] = {
+    "gpt2": ("GPT2LMHeadModel", _gpt2, 50256, 50256),
+    "llama": ("LlamaForCausalLM", _llama, 1, 2),
+    "mistral": ("MistralForCausalLM", _mistral, 1, 2),
+    "qwen2": ("Qwen2ForCausalLM", _qwen2, None, None),
+    "qwen3": ("Qwen3ForCausalLM", _qwen3, None, None),
+    "gpt_neox": ("GPTNeoXForCausalLM", _gpt_neox, 0, 2),
+    "gemma3_text": ("Gemma3ForCausalLM", _gemma3, 2, 1),
 }
+"""By `model_type`: the architecture, its facts, and the ids that begin and end a text where the file has no such
+field.
+"""

@@ -7,16 +7,15 @@ import math
 from typing import Any
 
 from decoding.errors import ModelError
-from decoding.models.gguf import GgufFile, GgufTensor
+from decoding.models.gguf import GgufFile
 from decoding.models.gguf_blocks import floats
-from decoding.models.spec import MAX_CONTEXT, Activation, ModelSpec, Rope
+from decoding.models.gguf_text import EMBEDDING, end_ids, named_id, tensor_of, vocabulary_size
+from decoding.models.spec import MAX_CONTEXT, MAX_HEAD_WIDTH, Activation, ModelSpec, Rope
 
 GGUF_FAMILY = "{file} holds a model of the family {family}, which is not read from GGUF here: choose one of {families}."
 GGUF_FACT = "{file} does not say what its model is: {name} is missing or makes no sense. Convert it again."
 GGUF_ROPE = "{file} stretches its context in a way that is not read from GGUF here ({kind}). Choose another file."
 GGUF_OTHER = "{file} says {name} = {value}, and such a model is not computed here. Choose another file."
-GGUF_VOCABULARY = "{file} has {tokens} tokens and an embedding of {rows} rows: it is damaged. Download it again."
-GGUF_MISSING = "{file} lacks the tensor {name}. Download it again, or convert it again."
 
 FAMILIES = {
     "llama": "llama",
@@ -27,10 +26,9 @@ FAMILIES = {
     "gptneox": "gpt_neox",
     "gemma3": "gemma3",
 }
-"""GGUF's name of each architecture, and the module that writes its graph."""
-_GEMMA_PATTERN, _GEMMA_LOCAL_BASE = 6, 10_000.0  # which a Gemma 3 file does not store
-_GEMMA_27B_LAYERS = 62  # only this size scales scores by its width, which its file does not store either
-_MAX_HEAD_WIDTH = 1024
+"""GGUF's name of an architecture, and the module that writes its graph."""
+_GEMMA_PATTERN, _GEMMA_LOCAL_BASE = 6, 10_000.0  # which a Gemma 3 file does not say
+_GEMMA_27B_LAYERS = 62  # the one size whose scores are scaled by its width, which its file does not say either
 _COMPUTED_AS = {
     "attention.causal": True,  # False: an encoder
     "expert_count": 0,
@@ -59,20 +57,20 @@ def spec_of_gguf(file: GgufFile) -> ModelSpec:
     layers, width, heads = (
         metadata.count(name) for name in ("block_count", "embedding_length", "attention.head_count")
     )
-    embedding = _tensor(file, "token_embd.weight")
-    if layers > len(file.tensors):  # checked before anything is allocated per layer
+    embedding = tensor_of(file, EMBEDDING)
+    if layers > len(file.tensors):  # before anything is made for each
         raise metadata.wrong("block_count")
     metadata.check_computed()
     if width % heads and "attention.key_length" not in metadata:
         raise metadata.wrong("attention.head_count")
     head_width = metadata.count("attention.key_length", width // heads)
-    if head_width > _MAX_HEAD_WIDTH:
+    if head_width > MAX_HEAD_WIDTH:
         raise metadata.wrong("attention.key_length")
     if metadata.count("attention.value_length", head_width) != head_width:
         raise metadata.wrong("attention.value_length")
     if len(embedding.shape) != 2 or embedding.shape[1] != width:
-        raise metadata.wrong("token_embd.weight")
-    kv_heads = metadata.count("attention.head_count_kv", heads)
+        raise metadata.wrong(EMBEDDING)
+    kv_heads, rows = metadata.count("attention.head_count_kv", heads), vocabulary_size(file)
     if heads % kv_heads:
         raise metadata.wrong("attention.head_count_kv")
     is_gemma = architecture == "gemma3"
@@ -90,14 +88,14 @@ def spec_of_gguf(file: GgufFile) -> ModelSpec:
         kv_heads=kv_heads,
         head_width=head_width,
         mlp_width=metadata.count("feed_forward_length"),
-        vocabulary_size=_vocabulary(file, embedding),
+        vocabulary_size=rows,
         context_length=min(metadata.count("context_length"), MAX_CONTEXT),
         norm_epsilon=metadata.norm_epsilon(),
         activation=activation,
         attention_scale=metadata.positive("attention.scale", scaled_by**-0.5),
         tied_head=not has("output.weight"),
-        end_ids=_end_ids(file, embedding.shape[0]),
-        beginning_id=_id(file, "tokenizer.ggml.bos_token_id", embedding.shape[0]),
+        end_ids=end_ids(file, rows),
+        beginning_id=named_id(file, "bos", rows),
         stored=_stored(file),
         description=_description(file),
         ropes=ropes,
@@ -197,32 +195,6 @@ def _divisors(metadata: _ArchitectureMetadata, turned: int) -> tuple[float, ...]
     if not all(math.isfinite(one) and one > 0 for one in found):
         raise metadata.wrong(tensor.name)
     return tuple(found)
-
-
-def _tensor(file: GgufFile, name: str) -> GgufTensor:
-    if name not in file.tensors:
-        raise ModelError(GGUF_MISSING.format(file=file.path.name, name=name))
-    return file.tensors[name]
-
-
-def _vocabulary(file: GgufFile, embedding: GgufTensor) -> int:
-    tokens = file.metadata.get("tokenizer.ggml.tokens")
-    rows = embedding.shape[0]
-    if isinstance(tokens, list) and len(tokens) != rows:
-        raise ModelError(GGUF_VOCABULARY.format(file=file.path.name, tokens=len(tokens), rows=rows))
-    return rows
-
-
-def _id(file: GgufFile, name: str, size: int) -> int | None:
-    found = file.metadata.get(name)
-    return found if type(found) is int and 0 <= found < size else None
-
-
-def _end_ids(file: GgufFile, size: int) -> frozenset[int]:
-    """The ids that end a text or a turn of a chat."""
-    names = ("eos_token_id", "eot_token_id", "eom_token_id")
-    found = (_id(file, f"tokenizer.ggml.{name}", size) for name in names)
-    return frozenset(one for one in found if one is not None)
 
 
 def _sizes(file: GgufFile) -> dict[str, int]:

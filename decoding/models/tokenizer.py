@@ -59,7 +59,7 @@ class FileTokenizer:
         return "".join(parts)
 
     def convert_ids_to_tokens(self, ids: int) -> str | None:
-        piece: str | None = self._tokenizer.id_to_token(ids)
+        piece: str | None = self._tokenizer.id_to_token(ids) if 0 <= ids < 2**32 else None  # the library's own width
         return piece
 
     def to_json(self) -> str:
@@ -115,8 +115,8 @@ def _read(folder: Path, _file: int, _config: int) -> FileTokenizer:
     _add_tokens(made, _declared_tokens(folder, names), names)
     first = _token_text(names.get("bos_token"))
     beginning = None if first is None else made.token_to_id(first)
-    # Some repositories declare it only here, and the tokenizers of their time added it on loading.
-    adds_beginning = names.get("add_bos_token") is True and beginning not in made.encode("").ids
+    # Some repositories say it here alone, and the tokenizers of their time added it when they were loaded.
+    adds_beginning = _is_on(names.get("add_bos_token")) and beginning not in made.encode("").ids
     return FileTokenizer(made, beginning, adds_beginning=adds_beginning)
 
 
@@ -158,6 +158,11 @@ def _token_text(token: Any) -> str | None:
     """The text of a token, which is stored as a string or as an object with options."""
     token = token.get("content") if isinstance(token, dict) else token
     return token if isinstance(token, str) else None
+
+
+def _is_on(said: object) -> bool:
+    """Whether a flag is on: some files write it as a number or as text, and then "false" is off."""
+    return said.strip().lower() == "true" if isinstance(said, str) else said is True or said == 1
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -9,10 +9,12 @@ import pytest
 
 import decoding
 from decoding.engines.local import LocalEngine
+from decoding.engines.onnx import engine as onnx_engine
 from decoding.engines.onnx import graph_cache
 from decoding.engines.onnx.network import OnnxNetwork
 from decoding.engines.torch.network import TorchNetwork
 from decoding.errors import ModelError, RequestError
+from decoding.models import devices
 from tests import tiny_models
 
 PROMPT = "Transformers are the"
@@ -72,6 +74,20 @@ def test_float32_safetensors_go_to_onnx_runtime(wide: Path) -> None:
     assert ours.network.float32_session is None
     assert ours.network.fewest_rows == 2
     same(ours, theirs, 1e-4)
+
+
+def test_what_lies_beside_the_weights_takes_no_memory(
+    wide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Mistral's folders have all weights twice, and fine-tuned ones an adapter."""
+    folder = Path(shutil.copytree(wide, tmp_path / "twice"))
+    for name in ("consolidated.safetensors", "adapter_model.safetensors"):
+        with (folder / name).open("wb") as file:
+            file.truncate(10**10)  # of which nothing is written
+    for module in (onnx_engine, devices):
+        monkeypatch.setattr(module, "free_memory", lambda: 10**9)
+    ours = decoding.load(str(folder), device="cpu")
+    assert isinstance(ours.network, OnnxNetwork)
 
 
 def test_sixteen_bits_go_through_transformers(wide: Path) -> None:

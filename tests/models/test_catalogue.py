@@ -38,7 +38,8 @@ def test_every_entry_says_all_there_is_to_say(entry: Entry):
         assert re.fullmatch("[0-9a-f]{40}", entry.revision)  # a commit: a branch or a tag can be moved
         # What is fetched is the parameters in float32 or in 16 bit, and little else.
         assert 1.9 < entry.download_bytes / entry.parameters < 4.5
-    assert entry.memory_needed("float32") > entry.memory_needed("bfloat16") > 2 * entry.parameters
+    assert entry.memory_unpacked("float32") > entry.memory_unpacked("bfloat16") > 2 * entry.parameters
+    assert (entry.memory_needed("float32") < 4 * entry.parameters) == (entry.name == "starter")
 
 
 def test_memory_by_dtype():
@@ -48,8 +49,12 @@ def test_memory_by_dtype():
 
 
 def test_a_line_about_each():
-    lines = describe_models([CATALOGUE["gpt2-xl"], Entry("folder")])
+    lines = describe_models([CATALOGUE["gpt2-xl"], Entry("folder"), CATALOGUE["starter"]])
     assert lines == {
+        "starter": (
+            "135 M parameters · context 8,192 · Apache-2.0 · download 93 MB · memory 428 MB in four bits, 919 MB in "
+            "float32, 609 MB in bfloat16"
+        ),
         "gpt2-xl": (
             "1.56 B parameters · context 1,024 · MIT · download 6.4 GB · memory 7.5 GB in float32, 3.9 GB in bfloat16"
             " · openai-community/gpt2-xl at 15ea56d"

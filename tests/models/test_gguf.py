@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from decoding.errors import ModelError
 from decoding.models.gguf import read_gguf
+from decoding.models.gguf_text import text_facts
 from decoding.models.spec import MAX_CONTEXT
 from decoding.models.spec_gguf import spec_of_gguf
 
@@ -175,6 +176,39 @@ def test_more_layers_than_tensors_and_heads_wider_than_any(tmp_path: Path, value
         facts = [pair(one, 4, struct.pack("<I", said)) for one, said in (SAID | {name: value}).items()]
         raw = whole([ARCHITECTURE, *facts, FACTS[-1]], [tensor("token_embd.weight", 8, 2)])
         assert f"{name.removeprefix('llama.')} is missing or makes no sense." in described(tmp_path, raw)
+
+
+NAMED = pair("tokenizer.ggml.model", 8, text("llama"))
+THREE = pair("tokenizer.ggml.tokens", 9, struct.pack("<IQ", 8, 3) + text("a") + text("b") + text("c"))
+
+
+@pytest.mark.parametrize(
+    ("said", "ends", "beginning"),
+    [
+        ({}, {2}, 1),  # SentencePiece's own, which llama.cpp takes too
+        ({"eos": 0}, {0}, 1),
+        ({"bos": 0, "eot": 1}, {1, 2}, 0),
+        ({"bos": 2**32 - 1, "eos": 2**32 - 1}, set(), None),
+        ({"eos": 3}, set(), 1),  # beyond the last
+    ],
+    ids=str,
+)
+def test_where_a_text_of_sentencepieces_begins_and_ends(
+    tmp_path: Path, said: dict[str, int], ends: set[int], beginning: int | None
+) -> None:
+    named = [pair(f"tokenizer.ggml.{name}_token_id", 4, struct.pack("<I", n)) for name, n in said.items()]
+    raw = whole([ARCHITECTURE, NAMED, THREE, *named, *FACTS], [tensor("token_embd.weight", 8, 3)], 96)
+    (tmp_path / "m.gguf").write_bytes(raw)
+    file = read_gguf(tmp_path / "m.gguf")
+    spec, facts = spec_of_gguf(file), text_facts(file)
+    assert (spec.end_ids, spec.beginning_id) == (facts.end_ids, facts.beginning_id) == (ends, beginning)
+    assert (spec.vocabulary_size, spec.context_length) == (facts.vocabulary_size, facts.context_length) == (3, 16)
+
+
+def test_another_tokenizer_that_names_no_end_has_none(tmp_path: Path) -> None:
+    (tmp_path / "m.gguf").write_bytes(COMPLETE)
+    spec = spec_of_gguf(read_gguf(tmp_path / "m.gguf"))
+    assert (spec.end_ids, spec.beginning_id) == (set(), None)
 
 
 def test_a_context_beyond_what_is_ever_read_is_prepared_no_further(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """Tokenizers made of a GGUF's metadata: held against llama.cpp's ids, against another program, and by hand."""
 
 import json
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -220,16 +219,55 @@ def test_unknown_kinds_are_refused(starters: Metadata, changes: Metadata, words:
     assert words in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["token_type", "tokens", "merges", "scores"])
-@pytest.mark.parametrize("value", [["x"] * 3, [1.5] * 3, [], "x"], ids=str)
-def test_values_of_other_kinds_are_refused_in_a_sentence(name: str, value: object) -> None:
-    said = metadata_with(model="llama", tokens=["<unk>", "a", "b"], token_type=[2, 1, 1], scores=[0.0, 1.0, 2.0])
-    with suppress(ModelError):
-        tokenizer_from_gguf(said | metadata_with(pre="gpt-2", merges=["a b"]) | {f"tokenizer.ggml.{name}": value})
-    with suppress(ModelError):
-        tokenizer_from_gguf(
-            said | metadata_with(model="gpt2", pre="gpt-2", merges=["a b"]) | {f"tokenizer.ggml.{name}": value}
-        )
+OTHER_KINDS: dict[str, dict[str, object]] = {
+    "token_type": {
+        "its token_type are no list of whole numbers": [
+            ["x"] * 3,
+            [1.5] * 3,
+            [None] * 3,
+            [2, 1, "1"],
+            "x",
+            1,
+            {"a": 1},
+        ],
+        "3 tokens have 0 types": [[]],
+        "3 tokens have 4 types": [[2, 1, 1, 1]],
+    },
+    "tokens": {
+        "its tokens are no list of texts": [[1.5] * 3, ["a", "b", 3], "abc", 3],
+        "has the token 'x' twice": [["x"] * 3],
+        "is damaged": [[]],
+    },
+    "scores": {
+        "its scores are no list of numbers": [["x"] * 3, [None] * 3, "x", 1.5],
+        "3 tokens have 0 scores": [[]],
+    },
+    "merges": {
+        "its merges are no list of texts": [[1.5], "a b", 3],
+        "'x' is no merge": [["x"]],
+    },
+}
+CASES = [(name, words, value) for name, cases in OTHER_KINDS.items() for words, some in cases.items() for value in some]
+
+
+@pytest.mark.parametrize(("name", "words", "value"), CASES, ids=str)
+def test_values_of_other_kinds_are_refused_in_a_sentence(name: str, words: str, value: object) -> None:
+    said = metadata_with(tokens=["a", "b", "ab"], token_type=[1, 1, 1], scores=[0.0, 1.0, 2.0], merges=["a b"])
+    kind = {"merges": "gpt2", "scores": "llama"}.get(name, "gpt2")
+    with pytest.raises(ModelError) as refused:
+        tokenizer_from_gguf(said | metadata_with(model=kind, pre="gpt-2") | {f"tokenizer.ggml.{name}": value})
+    assert words in str(refused.value)
+
+
+@pytest.mark.parametrize("scores", [[0.0, 1.5, 2.5], [0, 1, 2]], ids=str)
+def test_numbers_are_scores_whole_or_not(scores: list[float]) -> None:
+    said = metadata_with(model="llama", tokens=["<unk>", "a", "b"], token_type=[2, 1, 1], scores=scores)
+    assert tokenizer_from_gguf(said).encode("b").tokens[-1] == "b"
+
+
+def test_a_file_without_types_has_words_alone() -> None:
+    said = metadata_with(model="gpt2", pre="gpt-2", tokens=["a", "b", "<x>"], merges=[])
+    assert tokenizer_from_gguf(said).get_added_tokens_decoder() == {}
 
 
 def test_an_id_that_is_no_number_is_none() -> None:

@@ -275,12 +275,15 @@ def test_onnx_runtime_computes_it_as_it_is_stored(net: Hub, folder: Path, monkey
     theirs = load(TINY, device="cpu", engine="torch")
     assert isinstance(theirs.network, TorchNetwork)
     assert theirs.info.revision == COMMIT
+    assert theirs.info.engine.endswith(", eight-bit weights, computed in float32")
+    assert (theirs.beginning_id, theirs.end_ids) == (ours.beginning_id, ours.end_ids) == (None, ours.end_ids)
     for (token_id, probability), (other_id, other) in zip(found, steps_of(theirs), strict=True):
         assert token_id == other_id
         assert probability == pytest.approx(other, abs=1e-4)
 
 
-def test_the_tokenizer_of_a_model_that_a_server_computes(net: Hub, folder: Path) -> None:
+def test_the_words_of_a_model_that_a_server_computes(net: Hub, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", net.template)
     words = load_without_weights(TINY)
     assert (words.model, words.vocabulary_size, words.end_ids) == (NAME, 320, {319})
     assert words.context_length == tiny_models.CONTEXT
@@ -289,7 +292,8 @@ def test_the_tokenizer_of_a_model_that_a_server_computes(net: Hub, folder: Path)
     assert {NAME, "tiny.Q8_0.gguf"} < words.names
 
 
-def test_a_file_that_is_no_gguf(net: Hub) -> None:
+def test_a_file_that_is_no_gguf(net: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", net.template)
     (entry,) = parse_model_list("hub:org/tiny/Q8_0/other.gguf")
     for ask in (lambda: load(entry, device="cpu"), lambda: load_without_weights(entry)):
         with pytest.raises(ModelError, match=r"^other\.gguf is not a GGUF file: it does not begin like one\."):

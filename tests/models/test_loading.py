@@ -12,8 +12,11 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModel
 
 import decoding
+from decoding.engines.onnx import proof
 from decoding.errors import ModelError, RequestError
-from decoding.models.catalogue import CATALOGUE
+from decoding.models.catalogue import CATALOGUE, Entry
+from decoding.models.loading import load_model, load_without_weights
+from decoding.models.spec_config import spec_of_config
 from tests import tiny_models
 
 Folder = Callable[[str], Path]
@@ -98,7 +101,9 @@ def test_a_weight_is_missing(llama: Path) -> None:
 def test_a_weight_has_another_shape(llama: Path) -> None:
     weights = load_file(llama / "model.safetensors")
     save_file(weights | {"model.norm.weight": torch.ones(7)}, llama / "model.safetensors", metadata={"format": "pt"})
-    assert FILES in refusal(llama)
+    assert refusal(llama) == (
+        "could not be loaded: its weights have other shapes than its config.json says. Download both again."
+    )
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
@@ -107,6 +112,123 @@ def test_damaged_files(llama: Path, name: str, content: bytes | None) -> None:
     whole = (llama / name).read_bytes()
     (llama / name).write_bytes(whole[: len(whole) // 2] if content is None else content)
     assert FILES in refusal(llama)
+
+
+def say_in_config(folder: Path, **said: Any) -> None:
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    (folder / "config.json").write_text(json.dumps(config | said), "utf-8")
+
+
+@pytest.mark.parametrize(
+    ("field", "method"),
+    [
+        ("quantization_config", {"quant_method": "unheard"}),
+        ("quantization_config", {"quant_method": "unheard", "bits": 4}),
+        ("compression_config", {"quant_method": "unheard"}),
+    ],
+    ids=str,
+)
+def test_weights_that_are_packed_in_an_unknown_way(llama: Path, field: str, method: dict[str, Any]) -> None:
+    say_in_config(llama, **{field: method})
+    assert refusal(llama) == (
+        "is quantized in a way that is not known here (unheard), so its weights would be read as something else. "
+        "Choose a copy that is not quantized."
+    )
+
+
+@pytest.mark.parametrize("method", [{}, {"bits": 4}, "fp8", {"quant_method": None}, {"quant_method": "gptq"}], ids=str)
+def test_weights_that_are_packed_and_cannot_be_unpacked_here(llama: Path, method: object) -> None:
+    say_in_config(llama, quantization_config=method)
+    assert FILES in refusal(llama)
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "most"),
+    [
+        ("num_hidden_layers", 2**31, "2,000"),
+        ("num_hidden_layers", 10**7, "2,000"),
+        ("num_attention_heads", 2**30, "20,000"),
+        ("num_key_value_heads", 2**30, "20,000"),
+        ("n_layer", 2**40, "2,000"),
+        ("num_local_experts", 2**31, "20,000"),
+    ],
+)
+@pytest.mark.parametrize("is_inside", [False, True], ids=["outside", "inside"])
+def test_counts_that_no_model_has_are_refused_before_anything_is_made(
+    llama: Path, name: str, count: int, most: str, is_inside: bool
+) -> None:
+    say_in_config(llama, **({"text_config": {name: count}} if is_inside else {name: count}))
+    assert refusal(llama) == (
+        f"cannot be loaded: its config.json says {name} = {count}, and at most {most} are read here. The file is "
+        "damaged; download it again, or choose another model."
+    )
+
+
+# ---- where a text begins and ends
+
+
+Ends = tuple[int | None, frozenset[int]]
+"""Where a text begins and ends."""
+WAYS: dict[str, Callable[[Path], Ends]] = {
+    "graph": lambda folder: ends_of(spec_of_config(folder, "float32")),
+    "network": lambda folder: ends_of(load_model(str(folder), device="cpu", dtype="float32")),
+    "words": lambda folder: ends_of(load_without_weights(Entry(str(folder)))),
+}
+"""What computes, or has a server compute."""
+
+
+def ends_of(facts: Any) -> Ends:
+    return facts.beginning_id, facts.end_ids
+
+
+@pytest.fixture(params=WAYS)
+def way(request: pytest.FixtureRequest) -> Callable[[Path], Ends]:
+    return WAYS[request.param]
+
+
+@pytest.fixture
+def bare(llama: Path) -> Path:
+    """A folder without settings of its own for decoding."""
+    (llama / "generation_config.json").unlink()
+    return llama
+
+
+@pytest.mark.parametrize("said", [tiny_models.VOCABULARY, 999_999, 2**32 - 1, -1, None])
+def test_a_beginning_that_is_no_id_of_the_model_is_none(
+    bare: Path, way: Callable[[Path], Ends], said: int | None
+) -> None:
+    say_in_config(bare, bos_token_id=said)
+    assert way(bare) == (None, frozenset())
+
+
+@pytest.mark.parametrize(
+    ("said", "ends"),
+    [(5, {5}), ([5, 9], {5, 9}), ([5, 999_999], {5}), (999_999, set()), (-1, set()), (None, set())],
+    ids=str,
+)
+def test_ends_that_are_no_ids_of_the_model_are_none(
+    bare: Path, way: Callable[[Path], Ends], said: object, ends: set[int]
+) -> None:
+    say_in_config(bare, eos_token_id=said, bos_token_id=7)
+    assert way(bare) == (7, ends)
+
+
+def test_what_a_family_means_where_its_file_does_not_say(bare: Path, way: Callable[[Path], Ends]) -> None:
+    config = json.loads((bare / "config.json").read_text("utf-8"))
+    for name in ("bos_token_id", "eos_token_id"):
+        del config[name]
+    (bare / "config.json").write_text(json.dumps(config), "utf-8")
+    assert way(bare) == (1, {2})
+
+
+def test_an_empty_prompt_without_a_beginning_is_refused_in_a_sentence(bare: Path) -> None:
+    say_in_config(bare, bos_token_id=999_999)
+    model = decoding.load(str(bare), device="cpu")
+    with pytest.raises(RequestError) as refused:
+        decoding.trace(model, "", max_new_tokens=2, top_k=2)
+    assert str(refused.value) == (
+        f"The prompt is empty, and {bare} has no beginning-of-text token to start from. Type something."
+    )
 
 
 # ---- what is no causal language model
@@ -130,6 +252,15 @@ def saved(folder: Path, architecture: str, **options: Any) -> Path:
 def test_encoders_are_refused(tmp_path: Path, architecture: str, options: dict[str, Any], kind: str) -> None:
     folder = saved(tmp_path, architecture, **options)
     assert refusal(folder) == f"is {kind}; greedy decoding needs a causal one."
+
+
+def test_an_encoder_under_a_decoders_name_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A graph of that family would be written for it, and where there is no memory for a proof, used unproved."""
+    monkeypatch.setattr(proof, "free_memory", lambda: 10**9)
+    network = tiny_models.network("llama", hidden_size=64, intermediate_size=96, head_dim=16)
+    folder = tiny_models.save(tmp_path, network)
+    say_in_config(folder, is_causal=False)
+    assert refusal(folder).startswith("sees the text that follows: when a later token changes")
 
 
 def test_pictures_are_refused(tmp_path: Path) -> None:

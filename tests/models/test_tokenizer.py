@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer
 
-from decoding.models.loading import tokenizer_in
+from decoding.models.slow_tokenizer import tokenizer_in
 from decoding.models.starter import ensure_starter
 from decoding.models.tokenizer import FileTokenizer, read_tokenizer
 from decoding.models.tokenizer_check import rule_of
 from decoding.record.tokens import Token, Vocabulary
+from tests import tiny_models
 from tests.fakes import NASTY
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -81,6 +82,29 @@ def test_it_is_read_once_and_without_transformers() -> None:
 # ---- other models' files, as they stand
 
 
+@pytest.mark.parametrize(
+    ("said", "begins"),
+    [
+        *((said, True) for said in (True, "true", "True", 1)),
+        *((said, False) for said in (False, "false", "False", 0, "", "no", None)),
+    ],
+    ids=repr,
+)
+def test_a_flag_that_is_written_as_text(tmp_path: Path, said: object, begins: bool) -> None:
+    tiny_models.tokenizer(bos_token="<|begin|>").save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "tokenizer_config.json").read_text("utf-8"))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config | {"add_bos_token": said}), "utf-8")
+    ours = tokenizer_in("model", tmp_path)
+    assert ours.bos_token_id == 257
+    assert ours("Hi")["input_ids"] == [257, 39, 72][not begins :]
+
+
+@pytest.mark.parametrize("token_id", [-1, 2**32, 10**30])
+def test_an_id_that_no_tokenizer_has(ours: FileTokenizer, token_id: int) -> None:
+    assert ours.convert_ids_to_tokens(token_id) is None
+    assert Vocabulary(ours).token(token_id) == Token(token_id, "")
+
+
 def small_bpe() -> Tokenizer:
     """A byte-level tokenizer with merges that cuts digits one by one."""
     made = Tokenizer(models.BPE())
@@ -111,7 +135,7 @@ def test_the_file_counts_and_not_the_class(tmp_path: Path, name: str | None, mod
     file = small_bpe()
     write(tmp_path, file, tokenizer_class=name, bos_token="<|s|>", eos_token="<|e|>")
     (tmp_path / "config.json").write_text(json.dumps({"model_type": model_type}), "utf-8")
-    ours = tokenizer_in(tmp_path)
+    ours = tokenizer_in("model", tmp_path)
     assert isinstance(ours, FileTokenizer)
     assert ours(TEXT)["input_ids"] == file.encode(TEXT).ids
     assert ours.decode(file.encode(TEXT).ids, **PLAIN) == TEXT
@@ -199,7 +223,7 @@ def test_without_a_file_transformers_makes_one_that_reads_by_the_rule(tmp_path: 
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2"}), "utf-8")
     words = sorted(said["vocab"], key=said["vocab"].get)
     metadata = {f"tokenizer.ggml.{k}": v for k, v in {"model": "gpt2", "pre": "gpt-2", "tokens": words}.items()}
-    rule, ours = rule_of(metadata | {"tokenizer.ggml.merges": merges}), tokenizer_in(tmp_path)
+    rule, ours = rule_of(metadata | {"tokenizer.ggml.merges": merges}), tokenizer_in("model", tmp_path)
     assert isinstance(ours, FileTokenizer)
     for text in (TEXT, *NASTY.values()):
         if "<|" not in text:  # the class has an end token of its own

@@ -177,6 +177,106 @@ def test_a_recording_says_nothing_of_this_machine(url: str, visit: Visit, tmp_pa
     expect(visit((tmp_path / "run.html").as_uri()).locator(".gs-why")).to_be_hidden()
 
 
+# What an engine says of its numbers, and how the page's header says it.
+NUMBERS = {
+    "ONNX Runtime 1.32.0, four-bit weights, computed in float32": (
+        "four-bit weights, computed in float32",
+        "4-bit 가중치를 float32 정밀도로 계산",
+    ),
+    "ONNX Runtime 1.32.0, bfloat16 weights, computed in float32": (
+        "bfloat16 weights, computed in float32",
+        "bfloat16 가중치를 float32 정밀도로 계산",
+    ),
+    "torch 2.13.0, transformers 5.24.0, eight-bit weights, computed in float32, CUDA graph": (
+        "eight-bit weights, computed in float32",
+        "8-bit 가중치를 float32 정밀도로 계산",
+    ),
+    "ONNX Runtime 1.32.0, float32": ("float32", "float32"),
+    "torch 2.13.0, transformers 5.24.0": ("float32", "float32"),
+    "as printed, heavy weights": ("float32", "float32"),
+}
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("engine", NUMBERS)
+def test_the_header_says_how_the_weights_are_stored(engine: str, width: int, url: str, visit: Visit) -> None:
+    page = visit(url, width=width)
+    opened(page, traced(engine=engine, id="packed", device="cpu"))
+    line = page.locator(".gs-model")
+    expect(line).to_have_text(f"packed · {NUMBERS[engine][0]} · cpu · exact")
+    page.locator('button[data-language="ko"]').first.click()
+    expect(line).to_have_text(f"packed · {NUMBERS[engine][1]} · cpu · 정확")
+    assert line.evaluate("(line) => line.scrollWidth - line.clientWidth") <= 0
+    assert line.evaluate("(line) => line.scrollHeight - line.clientHeight") <= 1
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+
+
+def test_every_reason_for_a_device_is_said_in_the_readers_language(visit: Visit) -> None:
+    reasons = [
+        "no GPU was found",
+        "float32 fits",
+        "the adapter beside it (adapter_config.json) is not applied",
+        "its tokenizer was made by transformers from vocab.txt, because it has no tokenizer.json to be held against",
+        "transformers computes it, because ONNX Runtime has no graph of it here",
+        "positions and a mask are given with each id",
+        "torch was asked for",
+    ]
+    why = "; ".join(reasons)
+    engine = ScriptedEngine()
+    engine.info = replace(engine.info, why=why)
+    with served(application.build_app(lambda name, report: engine, ["scripted"])) as url:
+        page = visit(url)
+        run(page)
+        expect(page.locator(".gs-why")).to_have_text(why)
+        page.locator('button[data-language="ko"]').first.click()
+        said = page.locator(".gs-why")
+        expect(said).to_contain_text("torch로 지정됨")
+        assert not set(reasons) & set(said.inner_text().split("; "))
+
+
+HELD = {
+    "remarks": [
+        'The prompt begins with "<s>" twice: the tokenizer of m puts one in front of every prompt. Leave out the typed '
+        "one.",
+        'The tokenizer of m puts "[SEP]" behind every prompt, so the model writes what comes after that token, not '
+        "what comes right after the prompt.",
+        'The tokenizer of m changes the prompt before the model reads it: of 9 characters it makes 3, "한국어".',
+        'The tokenizer of m changes the pasted text before the model reads it: of 9 characters it makes 3, "한국어".',
+    ],
+    "message": [
+        "The model's output is not a number (NaN or infinite), so there is no probability to show.",
+        "The text ended after 3 steps, before the pick forced at step 9. Take back that pick, or one before it.",
+        "This run was stopped after 300 seconds, so that others have their turn. Take fewer steps.",
+        "The model ran out of memory. Take a shorter prompt or fewer steps, or wait a little.",
+        "The model's server does not answer: the connection was cut. What there is stays. Try again in a minute, or "
+        "tell whoever runs it.",
+        "The model's server did not pick the most probable token: it does not decode greedily. Its run ends here.",
+    ],
+    "note": ["Recorded on 2026-11-28; no model was needed to show it."],
+    "dtype": ["unknown dtype"],
+    "engine": ["ONNX Runtime 1.32.0, four-bit weights, computed in float32"],
+}
+"""What a run itself may hold in the library's English."""
+
+
+@pytest.mark.parametrize(("field", "said"), [(field, said) for field, some in HELD.items() for said in some])
+def test_an_exported_file_says_all_of_a_run_in_the_readers_language(
+    field: str, said: str, visit: Visit, tmp_path: Path
+) -> None:
+    trace = traced()
+    if field in ("dtype", "engine"):
+        trace = replace(trace, model=replace(trace.model, **{field: said}))
+    else:
+        changed = {"remarks": {"remarks": (said,)}, "message": {"message": said, "stop_reason": "error"}}
+        trace = replace(trace, **changed.get(field, {field: said}))
+    (tmp_path / "run.html").write_text(trace.to_html(), "utf-8")
+    page = visit((tmp_path / "run.html").as_uri(), locale="ko-KR")
+    place = {"message": ".gs-message", "dtype": ".gs-model", "engine": ".gs-model"}.get(field, ".gs-note")
+    expect(page.locator(".gs-message" if field == "message" else place)).to_be_visible()
+    shown = page.locator(place).inner_text()
+    assert any("가" <= letter <= "힣" for letter in shown.replace("한국어", "")), shown
+
+
 # ---- what a browser may do to a text
 
 UNTRANSLATED = """(words) => {

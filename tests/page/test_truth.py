@@ -29,6 +29,7 @@ def run(page: Page, prompt: str, steps: int, choices: int) -> None:
     page.click("#run")
     expect(page.locator(".gs-badge")).to_be_hidden()  # not the recorded one any more
     expect(page.locator(".gs-state")).to_contain_text(f"{steps} steps, done")
+    expect(page.locator(".gs-model")).to_have_text("starter · four-bit weights, computed in float32 · cpu · exact")
     expect(page.locator("#run")).to_be_enabled()
 
 
@@ -133,7 +134,7 @@ def test_the_endpoint_streams_the_growing_run(url: str, starter: LocalEngine):
         (("a", 0, 5, "starter"), "The number of steps has to be a whole number from 1 to 256, not 0."),
         (("a", 8, 51, "starter"), "The number of choices has to be a whole number from 1 to 50, not 51."),
         (("a\0", 8, 5, "starter"), "Character 2 of the prompt is a NUL (U+0000): that is not text. Delete it."),
-        (("a", 8, 5, "gpt2-xl"), 'The model "gpt2-xl" is not offered here. Choose one of: starter.'),
+        (("a", 8, 5, "gpt2-xl"), 'The model "gpt2-xl" is not parse_model_list here. Choose one of: starter.'),
         (("a" * 100_000, 8, 5, "starter"), "The prompt has 100,000 characters; at most 50,000 are read. Shorten it."),
     ],
 )

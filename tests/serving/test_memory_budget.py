@@ -189,3 +189,11 @@ def test_an_engine_that_knows_better_is_asked_and_one_elsewhere_needs_little() -
     engine = SimpleNamespace(bytes_needed=lambda work: work.steps * 7)
     assert bytes_needed(engine, Work("run", 10, 8, 5)) == 56
     assert bytes_needed(ScriptedEngine(), Work("run", 10, 8, 5)) < 20 * MB
+
+
+def test_a_given_text_is_read_in_pieces_however_many_words_a_model_has() -> None:
+    network = SimpleNamespace(cache_bytes_per_token=1_000)
+    gemma = SimpleNamespace(network=network, vocabulary_size=262_144)
+    long, longer = (bytes_needed(gemma, Work("score", 10, steps, 5)) for steps in (480, 960))
+    assert longer < 400 * MB
+    assert longer - long < 60 * MB

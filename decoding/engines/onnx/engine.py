@@ -18,8 +18,9 @@ from decoding.models.catalogue import Entry, memory_of_files
 from decoding.models.checked_tokenizer import gguf_tokenizer
 from decoding.models.checksums import verifying_checksums
 from decoding.models.resources import check_memory, free_memory
+from decoding.models.safetensors import weight_files
 from decoding.models.sources import adapter_note, is_gguf, revision_of, verifying_source
-from decoding.models.spec import NoGraphError
+from decoding.models.spec import NoGraphError, row_of
 from decoding.models.starter import Report
 from decoding.models.tokenizer import FileTokenizer, read_tokenizer
 from decoding.record.tokens import Vocabulary
@@ -34,8 +35,7 @@ def load_graph(entry: Entry, source: Path, *, why: str, report: Report) -> Local
     Raises NoGraphError if such a model cannot be a graph, ModelError if its files are damaged, RoomError if it does not
     fit into memory.
     """
-    files = source.glob("*.safetensors") if source.is_dir() else [source]
-    needed = memory_of_files(sum(file.stat().st_size for file in files))
+    needed = memory_of_files(sum(file.stat().st_size for file in _files_of(source)))
     check_memory(entry.name, needed, free_memory(), where="memory", dtype="float32")
     if source.is_dir():
         _tokenizer_in(source)  # raises before a graph is made; the tokenizer is cached
@@ -57,10 +57,19 @@ def load_graph(entry: Entry, source: Path, *, why: str, report: Report) -> Local
         vocabulary=Vocabulary(tokenizer),
         vocabulary_size=spec.vocabulary_size,
         end_ids=spec.end_ids,
-        beginning_id=spec.beginning_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id,
+        beginning_id=row_of(tokenizer.bos_token_id, spec.beginning_id, rows=spec.vocabulary_size),
         context_length=spec.context_length,
     )
     return LocalEngine(facts, network, reference=Reference(entry, source))
+
+
+def _files_of(source: Path) -> list[Path]:
+    """What is loaded, and nothing that lies beside it: the same weights in another format, or an adapter."""
+    try:
+        files = weight_files(source) if source.is_dir() else [source]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return []  # whoever makes the graph says what is wrong
+    return [file for file in files if file.exists()]
 
 
 def _tokenizer_in(folder: Path) -> FileTokenizer:

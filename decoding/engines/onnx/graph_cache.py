@@ -31,9 +31,9 @@ from decoding.models.spec_gguf import spec_of_gguf
 from decoding.models.starter import Report, cache_folder, no_report
 
 Proof = Callable[[GraphFiles], None]
-"""Raises NoGraphError if the numbers of a graph differ from the model's."""
-VERSION = 2
-"""Increase it to rebuild the graphs that earlier versions wrote."""
+"""Raises NoGraphError where a graph says anything else than the model does."""
+VERSION = 3
+"""Raise it to distrust graphs that were made before."""
 GRAPH_NOT_KEPT = "{model} cannot be kept as a graph in {cache} ({reason}): set GREEDYSCOPE_CACHE to a writable folder."
 _SPEC_FILE = "spec.json"
 _WORK_PREFIX = "making-"
@@ -190,6 +190,8 @@ def _folder_name(source: Path, unpacked: bool) -> str:
     """The name of a graph's folder: the model's name, and a hash of its files as they are now and of VERSION."""
     found = hashlib.sha256(f"{VERSION} {unpacked}".encode())
     files = [source / "config.json", *weight_files(source)] if source.is_dir() else [source]
+    if source.is_dir() and (settings := source / "generation_config.json").exists():
+        files.append(settings)  # which says where a text ends
     for file in files:
         stat = file.stat()
         found.update(f"{file.name} {stat.st_size} {stat.st_mtime_ns}".encode())

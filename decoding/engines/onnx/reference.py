@@ -64,6 +64,7 @@ def _values(weights: UnpackedWeights, spec: ModelSpec, name: str, layer: int | N
 def _config(architecture: str, spec: ModelSpec) -> Any:
     """The facts of a GGUF file as transformers' configuration."""
     said: dict[str, Any] = {"vocab_size": spec.vocabulary_size, "tie_word_embeddings": spec.tied_head}
+    said |= {"bos_token_id": spec.beginning_id, "eos_token_id": sorted(spec.end_ids) or None}  # else the family's own
     if spec.family == "gpt2":
         said |= {"n_embd": spec.width, "n_layer": spec.layers, "n_head": spec.heads, "n_inner": spec.mlp_width}
         said |= {"n_positions": spec.context_length, "layer_norm_epsilon": spec.norm_epsilon}

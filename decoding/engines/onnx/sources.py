@@ -12,9 +12,9 @@ from decoding.engines.onnx.weights import BlockMatrix, FileOffset, FloatMatrix, 
 from decoding.errors import ModelError
 from decoding.models.gguf import GgufFile, GgufTensor
 from decoding.models.gguf_blocks import Bytes, Floats, floats
+from decoding.models.gguf_text import GGUF_MISSING
 from decoding.models.safetensors import WIDTHS, StoredTensor
 from decoding.models.spec import ModelSpec, NoGraphError
-from decoding.models.spec_gguf import GGUF_MISSING
 
 GGUF_SHAPE = "{file} has {name} in the shape {shape}, and its model needs {needed}. Download it again."
 

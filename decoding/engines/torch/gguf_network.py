@@ -3,6 +3,7 @@
 Owns the device, the dtype and the memory of that network. `decoding.engines.onnx.reference` converts the weights.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ from decoding.models.starter import Report
 def load_gguf(entry: Entry, *, device: str, dtype: str, report: Report) -> LoadedModel:
     """Load a GGUF file's model; see `decoding.models.loading.load_model`."""
     path = find_source(entry, report)
-    placement = place(entry.name, spec_of_gguf(read_gguf(path)).parameters, device=device, dtype=dtype)
+    spec = spec_of_gguf(read_gguf(path))
+    placement = place(entry.name, spec.parameters, device=device, dtype=dtype)
     report(f"Loading {entry.name} …", None)
     with verifying_source(entry, path):
         network, tokenizer = gguf_network(path), gguf_tokenizer(entry, path)
@@ -31,7 +33,11 @@ def load_gguf(entry: Entry, *, device: str, dtype: str, report: Report) -> Loade
     for weights in network.parameters():  # but not rotary frequencies, which stay in float32
         weights.data = weights.data.to(getattr(torch, placement.dtype))
     network.to(placement.device)
-    return describe_model(network, tokenizer, model=entry.name, revision=revision_of(entry, path), why=placement.why)
+    made = describe_model(network, tokenizer, model=entry.name, revision=revision_of(entry, path), why=placement.why)
+    if spec.description == placement.dtype:
+        return made
+    packed = f"{spec.description.split()[0]} weights, computed in {placement.dtype}"
+    return replace(made, info=replace(made.info, engine=f"{made.info.engine}, {packed}"))
 
 
 @torch.no_grad()

@@ -54,7 +54,7 @@ class ServerEngine:
             dtype=UNKNOWN_DTYPE if dtype == "auto" else dtype,
             device="server",
             engine=f"vLLM {served.version}".strip(),
-            why=WHY,
+            why="; ".join(filter(None, (WHY, model_facts.note))),
         )
         self.vocabulary = model_facts.vocabulary
         self.vocabulary_size = model_facts.vocabulary_size

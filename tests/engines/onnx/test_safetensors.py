@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM
 
 from decoding.engines.onnx.graph_cache import ensure_graph
 from decoding.models.spec import NoGraphError
+from decoding.models.spec_config import spec_of_config
 from tests.engines.onnx import test_families
 from tests.engines.onnx.runner import Runner
 
@@ -37,6 +38,8 @@ REFUSED: dict[str, dict[str, Any]] = {
     "says quantization_config, which is not known": {"quantization_config": {"bits": 4}},
     "says num_local_experts, which is not known": {"num_local_experts": 4},
     "hidden_act is relu": {"hidden_act": "relu"},
+    "is_causal is False": {"is_causal": False},  # an encoder
+    "its heads have a width of 16777216": {"head_dim": 2**24},
     "family mixtral": {"model_type": "mixtral"},
     "lack model.layers.0.self_attn.q_proj.bias": {"attention_bias": True},
     "has the shape": {"intermediate_size": 97},
@@ -66,3 +69,22 @@ def test_a_short_file_or_other_weights_are_made_anew(tmp_path: Path) -> None:
     assert (first / "model.onnx").stat().st_size > 100
     test_families.network("llama, tied").save_pretrained(tmp_path / "m")
     assert make() != first
+
+
+def test_other_settings_are_another_graph(tmp_path: Path) -> None:
+    """Where a text ends stands beside the weights, and with them in what is kept of a graph."""
+    test_families.network("llama").save_pretrained(tmp_path / "m")
+    for end in (5, 9):
+        (tmp_path / "m" / "generation_config.json").write_text(json.dumps({"eos_token_id": end}), "utf-8")
+        spec = ensure_graph(tmp_path / "m", folder=tmp_path / "graphs", proof=None).spec
+        assert spec.end_ids == {end}
+
+
+@pytest.mark.parametrize("heads", [0, 128, -1])
+def test_heads_that_have_no_room_in_their_network(tmp_path: Path, heads: int) -> None:
+    for case, name in (("gpt2", "n_head"), ("gpt_neox", "num_attention_heads"), ("llama", "num_attention_heads")):
+        test_families.network(case).save_pretrained(tmp_path / case)
+        path = tmp_path / case / "config.json"
+        path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | {name: heads, "head_dim": None}), "utf-8")
+        with pytest.raises(NoGraphError):
+            spec_of_config(tmp_path / case, "float32")

@@ -1,0 +1,48 @@
+"""Counts in a config.json that no real model reaches, refused before anything is made for each.
+
+Owns the limits. A configuration of transformers makes a list of its layers while it is read, and a damaged or malicious
+file that says 2**31 of them would take the memory of the machine. Knows no family and needs no torch.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from decoding.errors import ModelError
+
+MOST = {"layer": 2_000, "head": 20_000, "expert": 20_000}
+"""By a part of a field's name: the largest models have some hundred layers and heads, and some hundred experts."""
+TOO_MANY = (
+    "{model} cannot be loaded: its config.json says {name} = {value}, and at most {most} are read here. The file is "
+    "damaged; download it again, or choose another model."
+)
+_COUNTS = ("num_", "n_", "_layers", "_heads", "_experts")
+_LARGEST_FILE = 2**24
+
+
+def check_counts(model: str, folder: Path) -> None:
+    """Raises ModelError for a count beyond its limit. What is no JSON object is left to whoever reads it."""
+    path = folder / "config.json"
+    try:
+        said = json.loads(path.read_text("utf-8")) if path.stat().st_size <= _LARGEST_FILE else None
+    except (OSError, ValueError, RecursionError):
+        return
+    for name, value in _numbers(said):
+        most = next((most for part, most in MOST.items() if part in name and _counts(name)), None)
+        if most is not None and value > most:
+            raise ModelError(TOO_MANY.format(model=model, name=name[:60], value=str(value)[:40], most=f"{most:,}"))
+
+
+def _counts(name: str) -> bool:
+    return any(name.startswith(part) or name.endswith(part) for part in _COUNTS)
+
+
+def _numbers(said: Any, depth: int = 0) -> Iterator[tuple[str, int]]:
+    """The whole numbers of a configuration and of those within it, with their names."""
+    if not isinstance(said, dict) or depth > 4:
+        return
+    for name, value in said.items():
+        if type(value) is int:
+            yield name, value
+        yield from _numbers(value, depth + 1)

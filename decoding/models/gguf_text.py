@@ -1,0 +1,64 @@
+"""What a GGUF file says of the ids that its model reads: how many there are, which begin and end a text, and how many
+have room.
+
+Owns the names that GGUF has for them. Everything stands in the file's head, so no weights are needed. Knows no family
+and no shape of a network.
+"""
+
+from dataclasses import dataclass
+
+from decoding.errors import ModelError
+from decoding.models.gguf import GgufFile, GgufTensor
+from decoding.models.spec import MAX_CONTEXT, row_of
+
+GGUF_VOCABULARY = "{file} has {tokens} tokens and an embedding of {rows} rows: it is damaged. Download it again."
+GGUF_MISSING = "{file} lacks the tensor {name}. Download it again, or convert it again."
+EMBEDDING = "token_embd.weight"
+_SENTENCEPIECE = {"bos": 1, "eos": 2}  # which a file of its kind need not say
+
+
+@dataclass(frozen=True, slots=True)
+class TextFacts:
+    vocabulary_size: int
+    end_ids: frozenset[int]
+    beginning_id: int | None
+    context_length: int | None
+
+
+def text_facts(file: GgufFile) -> TextFacts:
+    """Raises ModelError where the file is damaged."""
+    rows = vocabulary_size(file)
+    context = file.metadata.get(f"{file.metadata.get('general.architecture')}.context_length")
+    return TextFacts(
+        vocabulary_size=rows,
+        end_ids=end_ids(file, rows),
+        beginning_id=named_id(file, "bos", rows),
+        context_length=min(context, MAX_CONTEXT) if type(context) is int and context > 0 else None,
+    )
+
+
+def tensor_of(file: GgufFile, name: str) -> GgufTensor:
+    if name not in file.tensors:
+        raise ModelError(GGUF_MISSING.format(file=file.path.name, name=name))
+    return file.tensors[name]
+
+
+def vocabulary_size(file: GgufFile) -> int:
+    tokens, rows = file.metadata.get("tokenizer.ggml.tokens"), tensor_of(file, EMBEDDING).shape[0]
+    if isinstance(tokens, list) and len(tokens) != rows:
+        raise ModelError(GGUF_VOCABULARY.format(file=file.path.name, tokens=len(tokens), rows=rows))
+    return rows
+
+
+def named_id(file: GgufFile, name: str, rows: int) -> int | None:
+    """The id that the file names for a purpose; SentencePiece's own where a file of that kind does not say."""
+    found = file.metadata.get(f"tokenizer.ggml.{name}_token_id")
+    if found is None and file.metadata.get("tokenizer.ggml.model") == "llama":
+        found = _SENTENCEPIECE.get(name)
+    return row_of(found, rows=rows)
+
+
+def end_ids(file: GgufFile, rows: int) -> frozenset[int]:
+    """Where a text ends, and where a turn of a chat does."""
+    found = (named_id(file, name, rows) for name in ("eos", "eot", "eom"))
+    return frozenset(one for one in found if one is not None)
