@@ -174,6 +174,7 @@ STARTER_STEP = "[*model.steps(model.vocabulary.encode('A'), max_new_tokens=1, to
         ),
     ],
 )
+@pytest.mark.usefixtures("starter")  # whose graph is made by then, which takes onnx
 def test_what_an_import_costs(statement: str, heavy: set[str]) -> None:
     code = f"import sys; {statement}; print(sorted({heavy!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
