@@ -151,7 +151,9 @@ def visit(browser: Browser) -> Iterator[Visit]:
             stack.callback(context.close)
             page = tab(context)
             page.on("console", lambda m: complaints.append(m.text) if _is_complaint(m) else None)
-            page.on("pageerror", lambda error: complaints.append(str(error)))
+            page.on(
+                "pageerror", lambda error: complaints.append(str(error)) if not _is_of_leaving(str(error)) else None
+            )
             page.on("request", lambda r: complaints.append(r.url) if not _here(r.url, url) else None)
             page.goto(url)
             if url.startswith("http"):
@@ -165,8 +167,16 @@ def visit(browser: Browser) -> Iterator[Visit]:
 
 
 def _is_complaint(said: ConsoleMessage) -> bool:
-    """What is said in the console, but for Gradio's word to a page that outlives its server, as a test may end both."""
-    return said.type in ("error", "warning") and "Server stopped unexpectedly." not in said.text
+    """What is said in the console, but for Gradio's words to a page that outlives its server, as a test may end both,
+    or whose own reload cuts the stream that Gradio listens to.
+    """
+    its_own = ("Server stopped unexpectedly.", "Unexpected error Connection errored out.")
+    return said.type in ("error", "warning") and not any(words in said.text for words in its_own)
+
+
+def _is_of_leaving(error: str) -> bool:
+    """Gradio's client aborts its own stream where a page is left, and does not catch what that raises."""
+    return error.startswith("AbortError: signal is aborted without reason") and "/assets/Index-" in error
 
 
 def _here(address: str, url: str) -> bool:
