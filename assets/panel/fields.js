@@ -54,7 +54,7 @@ function leaveTextAlone() {
 
 function openSettings(isOpen) {
   document.querySelector("#bar").classList.toggle("settings", isOpen);
-  document.querySelector("[data-settings]").setAttribute("aria-expanded", isOpen);
+  document.querySelector("[data-settings]")?.setAttribute("aria-expanded", isOpen);
 }
 
 // Run was pressed: what comes of it is in sight, and a phone's settings are out of its way.
