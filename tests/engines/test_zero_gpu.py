@@ -216,7 +216,7 @@ def test_a_model_that_cannot_be_loaded_there_ends_the_start(tiny_folder: Folder,
     (folder / "config.json").write_text((tiny_folder("llama") / "config.json").read_text("utf-8"), "utf-8")
     done = run(APP, tmp_path / "log", "--port=0", f"--model={folder}")
     assert done.returncode == 1
-    assert f"{folder} could not be loaded." in done.stderr
+    assert f"{folder} has no tokenizer.json, and transformers can make no tokenizer" in done.stderr
     assert READY not in done.stdout
 
 

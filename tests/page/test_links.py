@@ -56,12 +56,12 @@ def test_the_address_holds_the_run_the_step_and_the_picks(url: str, visit: Visit
     until_named(page, Link("starter", PROMPT, 8, 5, [], 2))
     page.locator(".gs-bar").nth(1).click()
     other = decoding.trace(starter, PROMPT, max_new_tokens=8, top_k=5).steps[2].candidates[1].token_id
-    until_named(page, Link("starter", PROMPT, 8, 5, [[2, other]], 7))
+    until_named(page, Link("starter", PROMPT, 8, 5, [[2, other]], 2))
     page.go_back()
     until_named(page, Link("starter", PROMPT, 8, 5, [], 2))
     expect(page.locator(".gs-step-title")).to_have_text("Step 3 of 8: ·way")
     page.go_forward()
-    until_named(page, Link("starter", PROMPT, 8, 5, [[2, other]], 7))
+    until_named(page, Link("starter", PROMPT, 8, 5, [[2, other]], 2))
 
 
 def test_a_link_opens_the_same_run_with_nothing_typed(url: str, visit: Visit, starter: LocalEngine):

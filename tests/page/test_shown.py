@@ -202,7 +202,7 @@ NUMBERS = {
 def test_the_header_says_how_the_weights_are_stored(engine: str, width: int, url: str, visit: Visit) -> None:
     page = visit(url, width=width)
     opened(page, traced(engine=engine, id="packed", device="cpu"))
-    line = page.locator(".gs-model")
+    line = open_settings(page).locator(".gs-model")
     expect(line).to_have_text(f"packed · {NUMBERS[engine][0]} · cpu · exact")
     page.locator('button[data-language="ko"]').first.click()
     expect(line).to_have_text(f"packed · {NUMBERS[engine][1]} · cpu · 정확")
@@ -230,7 +230,7 @@ def test_every_reason_for_a_device_is_said_in_the_readers_language(visit: Visit)
         expect(page.locator(".gs-why")).to_have_text(why)
         page.locator('button[data-language="ko"]').first.click()
         said = page.locator(".gs-why")
-        expect(said).to_contain_text("torch로 지정됨")
+        expect(said).to_contain_text("torch 지정됨")
         assert not set(reasons) & set(said.inner_text().split("; "))
 
 
@@ -238,18 +238,18 @@ HELD = {
     "remarks": [
         'The prompt begins with "<s>" twice: the tokenizer of m puts one in front of every prompt. Leave out the typed '
         "one.",
-        'The tokenizer of m puts "[SEP]" behind every prompt, so the model writes what comes after that token, not '
+        'The tokenizer of m puts "[SEP]" after every prompt, so the model writes what comes after that token, not '
         "what comes right after the prompt.",
-        'The tokenizer of m changes the prompt before the model reads it: of 9 characters it makes 3, "한국어".',
-        'The tokenizer of m changes the pasted text before the model reads it: of 9 characters it makes 3, "한국어".',
+        'The tokenizer of m changes the prompt before the model reads it: it turns 9 characters into 3, "한국어".',
+        'The tokenizer of m changes the pasted text before the model reads it: it turns 9 characters into 3, "한국어".',
     ],
     "message": [
         "The model's output is not a number (NaN or infinite), so there is no probability to show.",
-        "The text ended after 3 steps, before the pick forced at step 9. Take back that pick, or one before it.",
-        "This run was stopped after 300 seconds, so that others have their turn. Take fewer steps.",
-        "The model ran out of memory. Take a shorter prompt or fewer steps, or wait a little.",
-        "The model's server does not answer: the connection was cut. What there is stays. Try again in a minute, or "
-        "tell whoever runs it.",
+        "The text ended after 3 steps, before the pick forced at step 9. Undo that pick, or one before it.",
+        "This run was stopped after 300 seconds, so that others have their turn. Use fewer steps.",
+        "The model ran out of memory. Use a shorter prompt or fewer steps, or wait a little.",
+        "The model's server does not answer: the connection was cut. What it has written stays. Try again in a "
+        "minute, or tell the server's operator.",
         "The model's server did not pick the most probable token: it does not decode greedily. Its run ends here.",
     ],
     "note": ["Recorded on 2026-11-28; no model was needed to show it."],
