@@ -129,7 +129,7 @@ class _Handler(BaseHTTPRequestHandler):
         if is_part := bool(begin or last):
             headers["Content-Range"] = f"bytes {begin}-{end - 1}/{len(content)}"
         # All the rest of it, and no look at its beginning.
-        is_whole = is_large(file) and (not last or int(last) >= len(content))
+        is_whole = is_large(file) and (not last or int(last) >= len(content) > 100_000)
         if is_whole and self.command == "GET":
             self.hub.ranges.append(begin)
             if self.hub.damage:
