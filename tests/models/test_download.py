@@ -65,6 +65,7 @@ class Fetching:
             stderr=subprocess.PIPE,
             text=True,
         )
+        self.stack.enter_context(process)  # whose pipes are closed in the end
         self.stack.callback(process.kill)
         return process
 
