@@ -151,9 +151,7 @@ def visit(browser: Browser) -> Iterator[Visit]:
             stack.callback(context.close)
             page = tab(context)
             page.on("console", lambda m: complaints.append(m.text) if _is_complaint(m) else None)
-            page.on(
-                "pageerror", lambda error: complaints.append(str(error)) if not _is_of_leaving(str(error)) else None
-            )
+            page.on("pageerror", lambda e: complaints.append(str(e)) if not _is_of_leaving(str(e)) else None)
             page.on("request", lambda r: complaints.append(r.url) if not _here(r.url, url) else None)
             page.goto(url)
             if url.startswith("http"):
@@ -171,11 +169,12 @@ def _is_complaint(said: ConsoleMessage) -> bool:
     or whose own reload cuts the stream that Gradio listens to.
     """
     its_own = ("Server stopped unexpectedly.", "Unexpected error Connection errored out.")
-    return said.type in ("error", "warning") and not any(words in said.text for words in its_own)
+    is_its_own = any(words in said.text for words in its_own) or _is_of_leaving(said.text)
+    return said.type in ("error", "warning") and not is_its_own
 
 
 def _is_of_leaving(error: str) -> bool:
-    """Gradio's client aborts its own stream where a page is left, and does not catch what that raises."""
+    """Gradio's client aborts its own stream where a page is left: one handler prints that, one does not catch it."""
     return error.startswith("AbortError: signal is aborted without reason") and "/assets/Index-" in error
 
 

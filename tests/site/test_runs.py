@@ -129,6 +129,7 @@ def test_stop_ends_a_run_within_a_step(page: Page) -> None:
     page.fill("#prompt textarea", "Count: 1 2 3")
     page.fill("#steps input", "256")
     page.click("#run")
+    expect(page.locator(".gs-prompt")).to_contain_text("Count: 1 2 3")  # the run before has steps, too
     page.wait_for_selector('.gs-chip[data-step="3"]')
     page.click("#stop")
     assert page.is_disabled("#stop")

@@ -79,6 +79,7 @@ class Graphs:
         """
         try:
             with _one_capture:
+                _reset_what_was_dropped()  # where captures follow each other closely, nobody else finds the time
                 if torch.get_default_dtype() is not torch.float32:
                     raise NotCapturedError("a model that is being loaded has changed the default dtype", passes=True)
                 return self._capture(function)
@@ -167,15 +168,20 @@ def _reset_dropped() -> None:
     if not _dropped or not _one_capture.acquire(blocking=False):
         return
     try:
-        while _dropped:
-            captured = _dropped.pop()
-            if any(captured.graphs) and not _is_broken:
-                torch.cuda.synchronize()
-            for graph in filter(None, captured.graphs):
-                graph.reset()
-            captured.graphs.clear()
-            if captured.stream is not None:
-                _free_streams.append(captured.stream)
-                captured.stream = None
+        _reset_what_was_dropped()
     finally:
         _one_capture.release()
+
+
+def _reset_what_was_dropped() -> None:
+    """For who holds `_one_capture`."""
+    while _dropped:
+        captured = _dropped.pop()
+        if any(captured.graphs) and not _is_broken:
+            torch.cuda.synchronize()
+        for graph in filter(None, captured.graphs):
+            graph.reset()
+        captured.graphs.clear()
+        if captured.stream is not None:
+            _free_streams.append(captured.stream)
+            captured.stream = None
