@@ -64,12 +64,12 @@ class Float32Session:
             self._last_used = time.monotonic()
             is_missing = self._session is None and self._keeper is None and not self._has_failed
             if is_missing and rows >= CROWD_ROWS and free_memory() > PLENTY * self._weights.size:
-                self._keeper = threading.Thread(target=self._keep, name="float32 weights", daemon=True)
+                # No daemon: a process that ends would kill it inside ONNX Runtime, which then aborts the process.
+                self._keeper = threading.Thread(target=self._make_and_keep, name="float32 weights")
                 self._keeper.start()
             return self._session
 
-    def _keep(self) -> None:
-        """Make the session, and release it when nothing has used it for `keep_seconds`."""
+    def _make_and_keep(self) -> None:
         try:
             made = self._make()
         except Exception:
@@ -79,7 +79,10 @@ class Float32Session:
             return
         with self._lock:
             self._session, self._last_used = made, time.monotonic()
-        del made
+            self._keeper = threading.Thread(target=self._release_when_unused, name="float32 weights", daemon=True)
+            self._keeper.start()
+
+    def _release_when_unused(self) -> None:
         while (left := self._last_used + self._keep_seconds - time.monotonic()) > 0:
             time.sleep(left)
         with self._lock:

@@ -1,6 +1,9 @@
 """The second session of a crowd: when it is made, when it is given back, and that no failure of it is felt."""
 
 import logging
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -102,3 +105,12 @@ def test_a_failure_is_logged_once_and_decoding_goes_on(
     assert second.session(CROWD_ROWS) is None
     assert len(made.folders) == 1
     assert not made.folders[0].exists()
+
+
+def test_a_process_that_ends_meanwhile_leaves_nothing(starter_gguf: Path, tmp_path: Path) -> None:
+    code = """import decoding; decoding.load("starter").network.float32_session.session(8)"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=False, timeout=120, env=os.environ | {"TMPDIR": f"{tmp_path}"}
+    )
+    assert done.returncode == 0
+    assert [*tmp_path.glob("greedyscope-*")] == []
