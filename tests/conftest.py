@@ -16,10 +16,10 @@ import decoding
 from decoding.engines.local import LocalEngine
 from decoding.models.starter import MODEL_FILE, ensure_starter
 from tests import tiny_models
-from tests.browser import browser, visit
+from tests.browser import browser, playwright, profile_of, visit
 from tests.fakes import ScriptedEngine
 
-__all__ = ["browser", "visit"]
+__all__ = ["browser", "playwright", "profile_of", "visit"]
 
 # A busy machine is slow, not wrong. The same examples every time: a commit is judged by what it changed, not by luck.
 # Whoever hunts draws others by --hypothesis-profile=explore.

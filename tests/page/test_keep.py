@@ -82,7 +82,7 @@ def test_each_file_is_what_the_library_writes(page: Page, trace: decoding.Trace,
 
 def test_a_saved_page_plays_from_disk_with_the_network_cut(page: Page, trace: decoding.Trace, visit, tmp_path: Path):
     path = saved(page, "HTML", tmp_path)
-    there = visit(path.as_uri())
+    there = visit(path.as_uri(), is_alone=True)
     there.context.set_offline(True)
     there.add_init_script("addEventListener('securitypolicyviolation', (e) => console.error(e.violatedDirective))")
     there.reload()

@@ -148,7 +148,7 @@ def test_the_page_packs_500_characters_as_well(url: str, visit: Visit, prompt: s
 
 
 def test_the_link_is_copied(url: str, visit: Visit):
-    page = visit(url)
+    page = visit(url, is_alone=True)
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.fill("#steps input", "2")
     page.click("#run")
