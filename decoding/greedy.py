@@ -39,7 +39,7 @@ def greedy_loop(
     """
     for index in range(first, max_new_tokens):
         logits, cache = forward(unread, cache)  # (vocabulary,)
-        scores = read(logits, top_k, forced.get(index))
+        scores = read(logits, top_k, forced.get(index))  # picks the first candidate: the most probable, or the lower id
         yield scores
         if scores.picked_id in end_ids:
             return

@@ -1,7 +1,8 @@
 """The softmax: from the logits of one forward pass to probabilities over the whole vocabulary, then to the top k.
 
 Owns the softmax, the order of candidates and how a tie is broken (the lower id comes first). Uses NumPy only;
-`decoding.engines.torch.softmax` computes the same where logits are on a GPU. Knows no loop and no text.
+`decoding.engines.torch.softmax` computes the same where logits are on a GPU, `assets/browser/engine/scores.js` in a
+browser. Knows no loop and no text.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""A run as a spreadsheet, as Markdown and as a terminal's table. As HTML: test_export_html."""
+"""A run as a spreadsheet, as Markdown and as a terminal's table. As HTML: test_standalone."""
 
 import csv
 import io

@@ -213,5 +213,5 @@ def test_a_run_shows_itself_as_its_table(run: Trace) -> None:
     assert str(run).splitlines()[0].split() == ["Input", "Choice", "1", "Choice", "2", "Choice", "3"]
     assert "most (50.00%)" in str(run)
     assert repr(run).startswith("Trace(model=ModelInfo(id='scripted'")
-    # What it is in a browser: test_export_html.
+    # What it is in a browser: test_standalone.
     assert run._repr_html_().startswith('<iframe sandbox="allow-scripts" title="Greedyscope: Transformers are the')
