@@ -48,7 +48,7 @@ expect.set_options(timeout=60_000)  # these machines are shared; a condition tha
 
 
 def one_installs() -> FileLock:
-    """Held by whoever installs something, since packages are installed one at a time, and tests run two at a time."""
+    """Held by whoever installs something, since packages are installed one at a time, and tests run three at a time."""
     return FileLock(Path(gettempdir()) / "greedyscope-tests-install.lock")
 
 

@@ -49,7 +49,7 @@ def main() -> int:
         print("floors:", *constraints, flush=True)
         install = [python, "-m", "pip", "install", "-q", "-c", fixed, "-r", "requirements.txt", *TOOLS]
         subprocess.run(install, cwd=ROOT, check=True)
-        # Two at a time, as everywhere; the cache is the suite's own.
+        # Three at a time, as everywhere; the cache is the suite's own.
         run = [python, "-m", "pytest", "-p", "no:cacheprovider", "-q", *TESTS]
         return subprocess.run(run, cwd=ROOT, check=False).returncode
 
