@@ -13,6 +13,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import pytest
+from huggingface_hub import constants
+
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -187,3 +190,18 @@ def serving() -> Iterator[Hub]:
             hub.hold.set()
         server.shutdown()
         server.server_close()
+
+
+@contextmanager
+def as_the_hub(repositories: dict[str, Path], cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A hub with these repositories, which huggingface_hub takes for the Hub, with a cache of its own and another one
+    for graphs.
+    """
+    with serving() as there:
+        there.repositories |= repositories
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "ENDPOINT", there.url)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", there.template)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache / "hub"))
+        monkeypatch.setenv("GREEDYSCOPE_CACHE", str(cache / "graphs"))
+        yield there

@@ -28,6 +28,7 @@ UPWARDS = {("decoding.record.trace", "decoding.export")}
 
 # Who may import what; "" is everybody.
 RUNS_MODELS = (
+    "decoding.models.config_checks",
     "decoding.models.context_length",
     "decoding.models.devices",
     "decoding.models.generation_settings",

@@ -65,7 +65,7 @@ def _by_graph(entry: Entry, why: str, dtype: str, report: Report) -> LocalEngine
         try:
             spec_of_config(half, "float32")
         except NoGraphError:
-            from decoding.models.loading import check_config, check_quantized
+            from decoding.models.config_checks import check_config, check_quantized
 
             check_quantized(entry.name, check_config(entry.name, half))
         _check_dtype(entry, parameters, dtype)

@@ -3,7 +3,7 @@
 Owns how a model gets into memory. Knows no loop and no page.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,43 +11,30 @@ from typing import Any
 import torch
 import transformers
 from transformers import (
-    MODEL_FOR_MASKED_LM_MAPPING,
-    AutoConfig,
     AutoModelForCausalLM,
     GenerationConfig,
     PreTrainedConfig,
     PreTrainedModel,
 )
-from transformers.quantizers.auto import AutoHfQuantizer
 
 from decoding.errors import ModelError, RoomError
 from decoding.models import hub
 from decoding.models.catalogue import Entry
 from decoding.models.checked_tokenizer import gguf_tokenizer, tokenizer_of_file
-from decoding.models.config_bounds import check_counts
+from decoding.models.config_checks import LOCAL, check_config, check_quantized, load_files
 from decoding.models.context_length import context_of_config, context_of_network
 from decoding.models.devices import Placement, disable_tf32, place
 from decoding.models.generation_settings import ids_of, read_settings
 from decoding.models.gguf import read_gguf
 from decoding.models.gguf_head import head_of
 from decoding.models.gguf_text import text_facts
-from decoding.models.resources import DID_NOT_FIT, count_parameters, is_out_of_memory
+from decoding.models.resources import count_parameters
 from decoding.models.slow_tokenizer import made_note, tokenizer_in
 from decoding.models.sources import adapter_note, entry_of, find_source, holds_gguf, revision_of, verifying_source
 from decoding.models.spec import row_of
 from decoding.models.starter import Report, no_report
 from decoding.record.tokens import Vocabulary
 from decoding.record.trace import ModelInfo
-
-OTHER_SHAPE = (
-    "{model} could not be loaded: its weights have other shapes than its config.json says. Download both again."
-)
-UNHEARD = (
-    "{model} is quantized in a way that is not known here ({method}), so its weights would be read as something else. "
-    "Choose a copy that is not quantized."
-)
-
-_LOCAL: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +74,8 @@ def load_without_weights(entry: Entry, report: Report = no_report) -> ModelWitho
         return _load_gguf_without_weights(entry, report)
     folder = hub.fetch_tokenizer(entry, report) if entry.repository else find_source(entry, report)
     config = check_config(entry.name, folder)
-    tokenizer = _load_files(entry.name, lambda: tokenizer_in(entry.name, folder))
-    ends = _load_files(entry.name, lambda: read_settings(folder, config))
+    tokenizer = load_files(entry.name, lambda: tokenizer_in(entry.name, folder))
+    ends = load_files(entry.name, lambda: read_settings(folder, config))
     text_config = config.get_text_config(decoder=True)
     return ModelWithoutWeights(
         model=entry.name,
@@ -138,7 +125,7 @@ def load_model(model: str | Entry, *, device: str, dtype: str, report: Report = 
     if not entry.parameters:
         placement = place(entry.name, count_parameters(folder), device=device, dtype=dtype)
     report(f"Loading {entry.name} …", None)
-    tokenizer = _load_files(entry.name, lambda: tokenizer_in(entry.name, folder))
+    tokenizer = load_files(entry.name, lambda: tokenizer_in(entry.name, folder))
     network, notes = load_network(entry.name, folder, placement)
     why = "; ".join(filter(None, (placement.why, adapter_note(folder), made_note(folder), *notes)))
     return describe_model(network, tokenizer, model=entry.name, revision=revision_of(entry, folder), why=why)
@@ -153,10 +140,10 @@ def load_network(model: str, folder: Path, placement: Placement) -> tuple[PreTra
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # `report` shows the progress
     config = check_config(model, folder)
     check_quantized(model, config)
-    settings = _load_files(model, lambda: read_settings(folder, config))
-    options = _LOCAL | {"config": config, "dtype": getattr(torch, placement.dtype), "use_safetensors": True}
+    settings = load_files(model, lambda: read_settings(folder, config))
+    options = LOCAL | {"config": config, "dtype": getattr(torch, placement.dtype), "use_safetensors": True}
     options |= {"output_loading_info": True, "generation_config": GenerationConfig()}  # type: ignore[no-untyped-call]
-    network, found = _load_files(model, lambda: AutoModelForCausalLM.from_pretrained(folder, **options))
+    network, found = load_files(model, lambda: AutoModelForCausalLM.from_pretrained(folder, **options))
     if found["missing_keys"]:  # transformers would use random numbers and only log it
         raise ModelError(
             f"{model} could not be loaded: its files lack weights, for example {min(found['missing_keys'])}."
@@ -175,27 +162,6 @@ def _unused_weights_note(unexpected: Collection[str]) -> list[str]:
     if not unexpected:
         return []
     return [f"weights without a place in this architecture were left out, for example {min(unexpected)}"]
-
-
-def check_config(model: str, folder: Path) -> PreTrainedConfig:
-    """A model's configuration. Raises ModelError where it is that of no causal language model."""
-    check_counts(model, folder)
-    config: PreTrainedConfig = _load_files(model, lambda: AutoConfig.from_pretrained(folder, **_LOCAL))
-    _check_reads_forward(model, config)
-    return config
-
-
-def check_quantized(model: str, config: PreTrainedConfig) -> None:
-    """Refuse weights that are packed in a way that transformers does not know: it loads them as they stand, and only
-    logs it.
-    """
-    said = getattr(config, "quantization_config", None)
-    supports: Callable[[Any], bool] = AutoHfQuantizer.supports_quant_method
-    is_known = said is None or _load_files(model, lambda: supports(said))
-    if is_known and (said := getattr(config, "compression_config", None)) is None:  # which transformers reads no more
-        return
-    method = said.get("quant_method") if isinstance(said, dict) else None
-    raise ModelError(UNHEARD.format(model=model, method=str(method or said)[:40]))
 
 
 def describe_model(
@@ -226,30 +192,3 @@ def describe_model(
 
 def _beginning_id(tokenizer: Any, config: PreTrainedConfig, rows: int) -> int | None:
     return row_of(tokenizer.bos_token_id, getattr(config, "bos_token_id", None), rows=rows)
-
-
-def _check_reads_forward(model: str, config: PreTrainedConfig) -> None:
-    """Raises ModelError for an encoder-decoder, and for an encoder, whose logits see the text that follows;
-    transformers would load either as a causal language model.
-    """
-    encoder = type(config) in MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", False)
-    if config.is_encoder_decoder or encoder:
-        kind = "an encoder-decoder" if config.is_encoder_decoder else "an encoder"
-        raise ModelError(f"{model} is {kind} model ({config.model_type}); greedy decoding needs a causal one.")
-
-
-def _load_files(model: str, load: Callable[[], Any]) -> Any:
-    try:
-        return load()
-    except ModelError:
-        raise
-    except Exception as error:  # damaged files raise whatever four libraries do
-        if is_out_of_memory(error):
-            raise RoomError(DID_NOT_FIT.format(model=model)) from error
-        if "ignore_mismatched_sizes" in str(error):  # its word for them, and the advice to fill them at random
-            raise ModelError(OTHER_SHAPE.format(model=model)) from error
-        said = " ".join(str(error).split("\n")[:2] if str(error) else [type(error).__name__]).strip()
-        raise ModelError(
-            f"{model} could not be loaded. Its files may be missing or damaged, or they are not a "
-            f"causal language model in safetensors. The loader said: {said[:300]}"
-        ) from error

@@ -38,13 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def net(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    with local_hub.serving() as there:
-        there.repositories["org/tiny"] = folder
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "ENDPOINT", there.url)
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", there.template)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setenv("GREEDYSCOPE_CACHE", str(tmp_path / "ours"))
+    with local_hub.as_the_hub({"org/tiny": folder}, tmp_path / "cache", monkeypatch) as there:
         yield there
 
 
@@ -91,7 +85,7 @@ def test_it_is_asked_for_once_and_is_there_without_a_network(
 
 def test_a_head_that_was_damaged_on_the_disk_is_fetched_anew(net: Hub, tmp_path: Path) -> None:
     first = head_of(TINY)
-    (kept,) = (tmp_path / "ours" / "heads").iterdir()
+    (kept,) = (tmp_path / "cache" / "graphs" / "heads").iterdir()
     for content in (b"", b"{}\n", b"[1]\n", kept.read_bytes()[:500], b"x" * 5000):
         kept.write_bytes(content)
         assert head_of(TINY) == first

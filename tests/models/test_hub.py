@@ -38,11 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def net(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    with local_hub.serving() as there:
-        there.repositories["org/tiny"] = folder
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "ENDPOINT", there.url)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    with local_hub.as_the_hub({"org/tiny": folder}, tmp_path / "cache", monkeypatch) as there:
         yield there
 
 
@@ -177,7 +173,7 @@ def test_the_child_process_ends_with_its_parent(net: Hub, tmp_path: Path):
         "from decoding.models import hub; from decoding.models.catalogue import Entry\n"
         f"hub.fetch(Entry('tiny', 'org/tiny', '{COMMIT}'), lambda *_: None)"
     )
-    where = {"HF_ENDPOINT": net.url, "HF_HUB_CACHE": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "0"}
+    where = {"HF_ENDPOINT": net.url, "HF_HUB_CACHE": str(tmp_path / "cache" / "hub"), "HF_HUB_OFFLINE": "0"}
     server = psutil.Popen([sys.executable, "-c", code], cwd=ROOT, env=os.environ | where)
     try:
         while not net.ranges:
@@ -337,7 +333,7 @@ def test_too_large_for_the_disk(net: Hub, tmp_path: Path):
     """The Hub says how large a file is before it is fetched."""
     net.sizes["model.safetensors"] = 10**15
     sentence = refusal()
-    assert sentence.startswith(f"tiny needs 1000000.1 GB on the disk of {tmp_path / 'cache'}, where ")
+    assert sentence.startswith(f"tiny needs 1000000.1 GB on the disk of {tmp_path / 'cache' / 'hub'}, where ")
     assert sentence.endswith(" GB is free. Free some, or set HF_HOME to a folder on a larger disk.")
     assert net.ranges == []
 

@@ -47,12 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def net(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    with local_hub.serving() as there:
-        there.repositories["org/tiny"] = folder
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "ENDPOINT", there.url)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setenv("GREEDYSCOPE_CACHE", str(tmp_path / "graphs"))
+    with local_hub.as_the_hub({"org/tiny": folder}, tmp_path / "cache", monkeypatch) as there:
         yield there
 
 
@@ -211,7 +206,7 @@ def test_a_branch_that_moves_meanwhile(net: Hub, monkeypatch: pytest.MonkeyPatch
 def test_too_large_for_the_disk(net: Hub, tmp_path: Path) -> None:
     net.sizes["tiny.Q8_0.gguf"] = 10**15
     said = refusal()
-    assert said.startswith(f"{NAME} needs 1000000.1 GB on the disk of {tmp_path / 'cache'}, where ")
+    assert said.startswith(f"{NAME} needs 1000000.1 GB on the disk of {tmp_path / 'cache' / 'hub'}, where ")
     assert net.ranges == []
 
 
