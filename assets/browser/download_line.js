@@ -1,9 +1,11 @@
 // The line that says how the model comes: how large it is, how much is here, what went wrong, and the button for what can be done. Knows
 // no engine.
 
+import { texts } from "../panel/core/texts.js";
+
 const megabytes = (bytes) => Math.round(bytes / 1e6);
 
-function startDownloadLine({ load, pause }) {
+export function startDownloadLine({ load, pause }) {
   const line = document.querySelector("#download");
   const [bar, words, button] = [line.querySelector("progress"), line.querySelector("p"), line.querySelector("button")];
   let said = null; // { key, values, action }

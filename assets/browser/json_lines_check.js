@@ -1,6 +1,10 @@
 // Whether a text is a run: the fields of decoding/record/reader.py, and of decoding/record/consistency.py what a sum or a comparison
 // finds. What only entropies and log sums give away, `python -m decoding check` finds. The sentences are the library's.
 
+import { LIMITS } from "../panel/core/constants.js";
+import { lengthOf, Refused } from "../panel/core/limits.js";
+import { texts } from "../panel/core/texts.js";
+
 class Fault extends Error {
   constructor(key, values = {}, place = []) {
     super(key);
@@ -78,7 +82,7 @@ function lineChecks() {
 }
 
 // Throws Refused, with the line and what is wrong in it, for a text that is no run.
-function checkRun(given, findLoops) {
+export function checkRun(given, findLoops) {
   const lines = given.replace(/^\ufeff/, "").replace(/\n$/, "").split("\n");
   if (lines.length < 2) throw new Refused(texts.say("server.read.lines", { count: lines.length }));
   const checks = lineChecks();

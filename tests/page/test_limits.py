@@ -40,7 +40,7 @@ def scripts(browser: Browser) -> Iterator[Page]:
     """The panel's scripts alone, in an empty page."""
     page = browser.new_page()
     page.set_content("<main></main>")
-    page.add_script_tag(content=assets.page_script())
+    page.add_script_tag(content=f"{assets.page_script()}\nprovide({assets.page_data()});")
     yield page
     page.close()
 
