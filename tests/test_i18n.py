@@ -106,7 +106,7 @@ def test_translate_fills_in_values_in_each_language() -> None:
 
 
 LITERAL = re.compile(r'"(?:[^"\\\n]|\\.)*"|`(?:[^`\\]|\\.)*`')
-COMMENT = re.compile(r"^\s*//.*$|\s//\s.*$", re.MULTILINE)
+COMMENT = re.compile(r"/\*\*(?:[^*]|\*(?!/))*\*/|^\s*//.*$|\s//\s.*$", re.MULTILINE)
 # Two words beside each other, or one that begins as a sentence or a label does.
 PROSE = re.compile(r"[^\W\d_]{2,},? (… )?[^\W\d_]{2,}|^[A-Z][a-z]+( …|\.)?$")
 # Keys of a keyboard, selectors, class names: what a browser reads and no person.

@@ -6,7 +6,7 @@ import { LIMITS, TEXTS } from "../panel/core/constants.js";
 // `hear` is told { kind, … }: looked, progress, unpacking, ready, failed, line, refused, done, broken.
 export function startEngine(facts, hear) {
   const words = Object.fromEntries(Object.entries(TEXTS.en).filter(([key]) => key.startsWith("server.")));
-  let worker = null;
+  let worker = /** @type {any} */ (null);
   let isLoading = false;
   let isReady = false;
   let waiting = null; // a request that came before the model

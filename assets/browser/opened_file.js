@@ -5,12 +5,12 @@ import { checkRun } from "./json_lines_check.js";
 import { Refused } from "../panel/core/limits.js";
 import { texts } from "../panel/core/texts.js";
 
-export async function convertHere(form, body) {
+export async function convertHere(_form, body) {
   let text;
   try {
     text = new TextDecoder("utf-8", { fatal: true }).decode(body);
   } catch {
-    throw new Refused(texts.say("keep.unreadable"));
+    throw new Refused(texts.translate("keep.unreadable"));
   }
   const { findLoops } = await import("./engine/repetition.js");
   checkRun(text, findLoops);

@@ -12,7 +12,7 @@ import { isEmbedded } from "../panel/view/surface.js";
 import { followTheme } from "../panel/view/theme.js";
 import { PAGE_FEATURES } from "../panel/app/page_features.js";
 import { startPanel } from "../panel/app/panel.js";
-import { inTab } from "../panel/app/stored_runs.js";
+import { withSessionStorage } from "../panel/app/stored_runs.js";
 
 const FIELDS = ["prompt", "steps", "choices"];
 const RELOADED = "greedyscope.reloaded";
@@ -55,7 +55,7 @@ function fill(values) {
 let growing = "";
 
 function begin(kind, request) {
-  if (!canCompute) return refuse("forced", texts.say("download.simd"));
+  if (!canCompute) return refuse("forced", texts.translate("download.simd"));
   const { model } = request;
   if (model !== SITE.model.id) return refuse("forced", english("server.model.not_offered", { model: String(model), models: SITE.model.id }));
   set("words", JSON.stringify({ ...clear, notice: engine.isReady() ? "" : english("server.model.loading", { model: SITE.model.id }) }));
@@ -175,13 +175,13 @@ async function keepPage() {
   if (!navigator.serviceWorker || isEmbedded()) return;
   const before = navigator.serviceWorker.controller;
   const registration = await navigator.serviceWorker.register(trusted("service_worker.js")).catch(() => null);
-  if (!registration || crossOriginIsolated || before || inTab((tab) => tab.getItem(RELOADED)) !== null) return;
+  if (!registration || crossOriginIsolated || before || withSessionStorage((tab) => tab.getItem(RELOADED)) !== null) return;
   await new Promise((done) => {
     navigator.serviceWorker.addEventListener("controllerchange", done, { once: true });
     setTimeout(done, 5000);
   });
   if (!navigator.serviceWorker.controller) return;
-  inTab((tab) => tab.setItem(RELOADED, "yes"));
+  withSessionStorage((tab) => tab.setItem(RELOADED, "yes"));
   location.reload();
   await new Promise(() => {}); // nothing begins on a page that goes
 }
@@ -193,7 +193,7 @@ function beginsByItself({ here, total, isSmall }) {
 }
 
 const canCompute = typeof WebAssembly === "object" && WebAssembly.validate(SIMD);
-let engine = null;
+let engine = /** @type {any} */ (null);
 
 export function startSite(data) {
   provide(data);
@@ -208,7 +208,7 @@ export function startSite(data) {
   document.documentElement.classList.toggle("embedded", isEmbedded());
   followTheme();
   listenToPage();
-  texts.onChange(() => { document.title = texts.say("page.title"); });
+  texts.onChange(() => { document.title = texts.translate("page.title"); });
   Object.assign(props, { value: RECORDED.starter, models: JSON.stringify([SITE.model.id]) });
   startPanel(site, props, (name, watcher) => { watchers[name] = watcher; }, trigger, { ...PAGE_FEATURES, convert: convertHere });
   leaveOut(site);

@@ -6,7 +6,7 @@ import { refusalOf } from "../panel/core/limits.js";
 import { followTheme } from "../panel/view/theme.js";
 import { startPanel } from "../panel/app/panel.js";
 
-const standalone = document.getElementById("panel");
+const standalone = document.querySelector("#panel");
 
 followTheme();
 
@@ -22,9 +22,9 @@ standalone.querySelector(".gs-bars").dataset.textLabel = "standalone.bars";
 
 // Before the panel hears of it: a candidate is no question here, and a cell of the table is a part of its row.
 standalone.addEventListener("click", (event) => {
-  const cell = event.target.closest("td[data-candidate]");
+  const cell = /** @type {Element} */ (event.target).closest("td[data-candidate]");
   if (cell) delete cell.dataset.candidate;
-  if (event.target.closest("[data-candidate], [data-fork], [data-ask]")) event.stopPropagation();
+  if (/** @type {Element} */ (event.target).closest("[data-candidate], [data-fork], [data-ask]")) event.stopPropagation();
 }, { capture: true });
 
 // The words of every language are packed, since after the run they are most of the file.
@@ -35,7 +35,7 @@ async function unpack(packed) {
 
 export async function startFile(packed, given) {
   provide({ ...given, texts: await unpack(packed) });
-  const run = document.getElementById("run").textContent;
+  const run = document.querySelector("#run").textContent;
   const isTooLarge = refusalOf(run) !== "";
   startPanel(standalone, { value: isTooLarge ? "" : run }, () => {}, () => {});
   const kept = document.querySelector(".kept");

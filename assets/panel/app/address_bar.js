@@ -6,30 +6,40 @@ import { texts } from "../core/texts.js";
 import { copy } from "../view/clipboard.js";
 import { nameOfTab } from "./stored_runs.js";
 
+/** @import { Entry, History } from "../core/history.js" */
+/** @import { Panel, State } from "../core/state.js" */
+/** @import { Parts } from "../view/parts.js" */
+
 const ADDRESS_MILLISECONDS = 250;
 
-export function keepAddress(parts, keep, view, panel) {
+/**
+ * @param {Parts} parts
+ * @param {History} history
+ * @param {State} state
+ * @param {Panel} panel
+ */
+export function startAddressBar(parts, history, state, panel) {
   const page = nameOfTab();
-  let written = null; // the run that the address holds
-  let before = null; // the run on screen while the one that the address names is being written: the address stands
+  let written = /** @type {Entry | null} */ (null); // the run that the address holds
+  let before = /** @type {Entry | null} */ (null); // the run on screen while the one that the address names is being written: the address stands
   let waiting = 0;
   let naming = Promise.resolve();
 
   // A run that is asked for is named at once, with its last step, so that a reload asks for it again.
   function name(request) {
-    const standing = keep.shown;
+    const standing = history.shown;
     naming = addressOf(request, (request.steps ?? 1) - 1).then(({ address, link }) => {
       if (!link || request.released) return;
       request.id = Math.random().toString(36).slice(2);
       const isNamed = address.href === location.href; // asked for once more
-      history[isNamed ? "replaceState" : "pushState"]({ page, request: request.id }, "", address);
-      if (keep.shown === standing) before = standing;
+      window.history[isNamed ? "replaceState" : "pushState"]({ page, request: request.id }, "", address);
+      if (history.shown === standing) before = standing;
     });
   }
 
   // Nothing will come of it: the address is again that of the run on screen.
   function release() {
-    if (view.request) view.request.released = true;
+    if (state.request) state.request.released = true;
     if (before) written = null;
     before = null;
     schedule();
@@ -38,19 +48,19 @@ export function keepAddress(parts, keep, view, panel) {
   async function write() {
     waiting = 0;
     await naming;
-    const entry = keep.shown;
+    const entry = history.shown;
     if (!entry || entry === before) return;
-    const state = { page, number: entry.number, step: view.chosen };
-    const isAsked = Boolean(entry.request?.id) && history.state?.request === entry.request.id;
+    const place = { page, number: entry.number, step: state.chosen };
+    const isAsked = Boolean(entry.request?.id) && window.history.state?.request === entry.request?.id;
     if (!entry.run.end && (isAsked || entry.request?.kind === "link")) return; // it is named already
-    const { address, link } = await addressOf(requestOf(view.whole), view.chosen);
+    const { address, link } = await addressOf(requestOf(state.whole), state.chosen);
     parts.copy.disabled = !link && !entry.run.header.note;
-    parts.copy.title = parts.copy.disabled ? texts.say("head.copy.none") : "";
+    parts.copy.title = parts.copy.disabled ? texts.translate("head.copy.none") : "";
     // Meanwhile another run came, which names itself, or somebody went back or forward, and that address is no longer this run's.
-    if (entry !== keep.shown || entry === before || (!entry.run.end && !link)) return;
+    if (entry !== history.shown || entry === before || (!entry.run.end && !link)) return;
     const held = address.href === location.href; // an address that was opened, or gone back to
-    if (written === null || written === entry || held || isAsked) history.replaceState(state, "", address);
-    else history.pushState(state, "", address);
+    if (written === null || written === entry || held || isAsked) window.history.replaceState(place, "", address);
+    else window.history.pushState(place, "", address);
     written = entry;
     before = null;
   }
@@ -59,9 +69,9 @@ export function keepAddress(parts, keep, view, panel) {
   // link; only the step to look at and the language are read here.
   async function open() {
     const value = new URLSearchParams(location.search).get("run");
-    before = value ? keep.shown : null;
-    const [first] = keep.entries;
-    if (!value && first !== keep.shown) panel.show(first); // the address that the page began with
+    before = value ? history.shown : null;
+    const [first] = history.entries;
+    if (!value && first !== history.shown) panel.show(first); // the address that the page began with
     const { step, language } = await readAddress();
     if (language) texts.choose(language);
     if (!value || panel.ask("link", { value }, { kind: "run", look: step })) return;
@@ -69,28 +79,28 @@ export function keepAddress(parts, keep, view, panel) {
   }
 
   // The run that a place in the history names, where it is kept here.
-  function reopen(state) {
-    const entry = state?.page === page ? keep.entries.find(({ number: each }) => each === state.number) : null;
+  function reopen(place) {
+    const entry = place?.page === page ? history.entries.find(({ number: each }) => each === place.number) : null;
     if (!entry) return false;
     [written, before] = [entry, null];
     panel.show(entry);
-    panel.choose(state.step);
+    panel.choose(place.step);
     return true;
   }
 
   // When the page has come: after a reload, the runs are still here.
   async function begin() {
-    if (!reopen(history.state)) return open();
+    if (!reopen(window.history.state)) return open();
     const { language } = await readAddress();
     if (language) texts.choose(language);
   }
 
-  addEventListener("popstate", ({ state }) => {
-    if (parts.root.isConnected && state && !reopen(state)) open();
+  addEventListener("popstate", ({ state: place }) => {
+    if (parts.root.isConnected && place && !reopen(place)) open();
   });
   // Scrubbing changes the address a few times a second at most: browsers refuse more.
   const schedule = () => {
-    waiting ||= setTimeout(write, ADDRESS_MILLISECONDS);
+    if (waiting === 0) waiting = setTimeout(write, ADDRESS_MILLISECONDS);
   };
   return { schedule, begin, name, release };
 }
@@ -102,8 +112,12 @@ async function readAddress() {
   return { step: Number.isInteger(fields[5]) ? fields[5] : null, language: String(fields[6] ?? address.get("language") ?? "") };
 }
 
-export async function copyAddress(parts, view) {
-  const { address } = await addressOf(requestOf(view.whole), view.chosen);
+/**
+ * @param {Parts} parts
+ * @param {State} state
+ */
+export async function copyAddress(parts, state) {
+  const { address } = await addressOf(requestOf(state.whole), state.chosen);
   address.searchParams.delete("embed");
   await copy(address.href, parts.copy);
 }

@@ -1,15 +1,22 @@
-// The classroom view: larger type, fewer controls, high contrast, for whoever sits in the last row. One key turns it, when nobody
-// types; it is remembered.
+// The classroom view: larger type, fewer controls, high contrast, for the last row. One key toggles it, unless somebody is typing; the choice is
+// remembered.
 
 import { texts } from "../core/texts.js";
 import { isEmbedded } from "../view/surface.js";
 import { openTab, openTabOf } from "../view/tab_list.js";
 import { isComposing } from "./keyboard.js";
 
+/** @import { Panel } from "../core/state.js" */
+/** @import { Parts } from "../view/parts.js" */
+
 const CLASSROOM_KEY = "c";
 const CLASSROOM_REMEMBERED = "greedyscope.classroom";
 const NOT_IN_CLASS = ["keep", "reading"]; // tabs, as in classroom.css
 
+/**
+ * @param {Parts} parts
+ * @param {Panel} panel
+ */
 export function listenToClassroom(parts, panel) {
   const button = parts.root.querySelector(".gs-classroom");
   const show = (on) => {
@@ -30,7 +37,7 @@ export function listenToClassroom(parts, panel) {
     // With a Korean keyboard the key writes another letter; with Latin ones its letter counts, wherever it is.
     const letter = /^[a-z]$/i.test(event.key) ? event.key.toLowerCase() : event.code.replace(/^Key/, "").toLowerCase();
     if (isComposing(event) || letter !== CLASSROOM_KEY || event.ctrlKey || event.altKey || event.metaKey) return;
-    if (!event.target.closest("input, textarea, select, [contenteditable]")) turn();
+    if (!/** @type {Element} */ (event.target).closest("input, textarea, select, [contenteditable]")) turn();
   });
   show(Boolean(texts.remembered(CLASSROOM_REMEMBERED)) && !isEmbedded());
 }

@@ -2,8 +2,15 @@
 
 import { candidateButtons } from "../view/bars.js";
 
+/** @import { Panel } from "../core/state.js" */
+/** @import { Parts } from "../view/parts.js" */
+
 const KEYS = { ArrowLeft: "previous", ArrowRight: "next", Home: "first", End: "last", " ": "play" };
 
+/**
+ * @param {Parts} parts
+ * @param {Panel} panel
+ */
 export function listenToKeys(parts, panel) {
   function onKey(event) {
     if (!parts.root.isConnected) return document.removeEventListener("keydown", onKey);
@@ -24,7 +31,11 @@ export function listenToKeys(parts, panel) {
   document.addEventListener("keydown", onKey);
 }
 
-// While a word is put together of letters, as Korean is written, no key is a shortcut. Safari tells it by the code 229.
+/**
+ * While a word is put together of letters, as Korean is written, no key is a shortcut. Safari tells it by the code 229.
+ * @param {any} event
+ * @returns {boolean}
+ */
 export function isComposing(event) {
   return event.isComposing || event.keyCode === 229;
 }

@@ -6,6 +6,16 @@ import { PAGE_FEATURES } from "./page_features.js";
 import { startPanel } from "./panel.js";
 import { convertOnServer } from "./server_conversion.js";
 
+/** @import { Props } from "./panel.js" */
+/** @import { Trigger } from "../core/state.js" */
+
+/**
+ * @param {Element} element
+ * @param {Props} props
+ * @param {(name: string, changed: () => void) => void} watch
+ * @param {Trigger} trigger
+ * @param {Parameters<typeof provide>[0]} given
+ */
 export function startPage(element, props, watch, trigger, given) {
   provide(given);
   startPanel(element, props, watch, trigger, { ...PAGE_FEATURES, convert: convertOnServer });

@@ -1,20 +1,30 @@
-// Predict, then reveal: the panel is given the run only up to the step that is to be guessed, so that what comes is nowhere on it, not
-// in the text, the bars, the strip or the table, nor for a screen reader. A guess, or the class's raised hands, reveals the step.
+// Predict, then reveal. The panel sees the run only up to the step to be guessed, so the answer appears nowhere: not in the text, the bars,
+// the timeline or the table, and not for a screen reader. A guess, or the class's raised hands, reveals the step.
 
 import { optionTyped, scoreOf, shuffled } from "../core/guesses.js";
 import { percent } from "../core/numbers.js";
 import { optionsOf } from "../core/softmax.js";
+import { update } from "../core/state.js";
 import { texts } from "../core/texts.js";
 import { labelOf } from "../core/tokens.js";
 import { visible } from "../core/visible.js";
 import { headCell, label, make } from "../view/elements.js";
 import { isComposing } from "./keyboard.js";
 
-export function startPredicting(parts, view, panel) {
+/** @import { Panel, State } from "../core/state.js" */
+/** @import { Parts } from "../view/parts.js" */
+
+/**
+ * @param {Parts} parts
+ * @param {State} state
+ * @param {Panel} panel
+ */
+export function startPredicting(parts, state, panel) {
   const { root } = parts;
   const one = (selector) => root.querySelector(selector);
   const box = one(".gs-predict");
   const slots = { question: one(".gs-question"), form: one(".gs-question form"), guess: one(".gs-guess"), options: one(".gs-options"), hands: one(".gs-hands"), reveal: one('[data-predict="reveal"]'), next: one('[data-predict="next"]'), outcome: one(".gs-outcome"), tally: one(".gs-tally") };
+  /** @type {any} */
   const game = { on: false, run: null, part: null, revealed: 0, guesses: [], votes: [], listed: "" };
 
   // ---- the run, as far as it may be seen
@@ -40,22 +50,23 @@ export function startPredicting(parts, view, panel) {
 
   // The last step that can be looked at: the one to be guessed, where there is another.
   function last() {
-    const { length } = seen(view.whole).steps;
-    return game.on && (length < view.whole.steps.length || !view.whole.end) ? length : length - 1;
+    const { length } = seen(state.whole).steps;
+    return game.on && (length < state.whole.steps.length || !state.whole.end) ? length : length - 1;
   }
 
-  const asked = () => (game.on && view.chosen === game.revealed ? view.whole.steps[game.revealed] : undefined);
+  /** @returns {any} */
+  const asked = () => (game.on && state.chosen === game.revealed ? state.whole.steps[game.revealed] : undefined);
 
   // ---- guessing
 
   function start() {
     game.on = true;
-    clear(view.whole);
-    seen(view.whole); // at once, and not with the next drawing: it would take back the guess of whoever is faster
-    Object.assign(view, { chosen: 0, follow: false });
+    clear(state.whole);
+    seen(state.whole); // at once: the next drawing would take back the guess of a reader who is faster
+    update(state, { chosen: 0, follow: false });
     panel.play(false);
-    // What is drawn already of the run, where it would be found until it is drawn anew, or heard again.
-    for (const drawn of [parts.heard, parts.table.tBodies[0], parts.text]) drawn.replaceChildren();
+    // Remove what is drawn already: until the next drawing the answer could be read, or announced again.
+    for (const drawn of [parts.log, parts.table.tBodies[0], parts.text]) drawn.replaceChildren();
     panel.drawAnew();
     focus(slots.guess);
     // The whole question is in sight, also what stands at its end.
@@ -70,13 +81,13 @@ export function startPredicting(parts, view, panel) {
     root.focus({ preventScroll: true });
   }
 
-  // A candidate, or null for a token that is none of those which the run kept; of it, the bounds are known.
-  function settle(option, said, hands = null) {
+  // `option` is null for a token that the run did not keep; only bounds are known for it.
+  function settle(option, said, hands = /** @type {object | null} */ (null)) {
     const step = asked();
     if (!step) return;
     const options = optionsOf(step);
     const rest = Math.max(0, 1 - options.reduce((sum, each) => sum + each.probability, 0));
-    const most = Math.min(rest, step.candidates.at(-1).probability);
+    const most = Math.min(rest, step.candidates[step.candidates.length - 1].probability);
     const guess = option ? { rank: option.rank, probability: option.probability } : { rank: null, probability: most };
     game.guesses[game.revealed] = { ...guess, said, hands, options: options.length, nobody: said === null };
     game.revealed += 1;
@@ -88,7 +99,7 @@ export function startPredicting(parts, view, panel) {
 
   function guessTyped() {
     const typed = slots.guess.value.trim();
-    if (!typed) return say("predict.empty");
+    if (!typed) return announce("predict.empty");
     const option = optionTyped(optionsOf(asked()), slots.guess.value);
     settle(option, option ? labelOf(option) : visible(typed));
   }
@@ -102,7 +113,7 @@ export function startPredicting(parts, view, panel) {
     slots.options.querySelectorAll("input")[place].value = game.votes[place];
   }
 
-  // The class's guess is the candidate with the most hands; without any, the step is shown and nobody has guessed.
+  // The class's guess is the candidate with the most hands. Without a raised hand, the step is shown and no guess counts.
   function reveal() {
     const options = shuffled(asked());
     const votes = options.map((_, place) => game.votes[place] ?? 0);
@@ -119,7 +130,7 @@ export function startPredicting(parts, view, panel) {
     focus(slots.hands.checked ? slots.options.querySelector("button") : slots.guess);
   }
 
-  // At once, and not with the next drawing: whoever types fast would lose the first letters.
+  // At once, not with the next drawing: a fast typist would lose the first letters.
   function focus(part) {
     for (let node = part; node !== root; node = node.parentElement) node.hidden = false;
     part.focus();
@@ -133,7 +144,7 @@ export function startPredicting(parts, view, panel) {
     for (const tab of parts.tabs) tab.disabled = game.on && !["table", "lesson", "reading"].includes(tab.id.replace("gs-tab-", ""));
     parts.buttons.play.disabled = game.on;
     const step = asked();
-    const isHidden = game.on && view.chosen === game.revealed;
+    const isHidden = game.on && state.chosen === game.revealed;
     for (const part of [parts.chart, parts.numbers, one(".gs-temperature")]) part.hidden = isHidden;
     if (!game.on) return;
     slots.question.hidden = !step;
@@ -148,7 +159,7 @@ export function startPredicting(parts, view, panel) {
 
   // The title and the slider, which would otherwise go on naming the step that was looked at before.
   function drawAsk(step) {
-    parts.stepTitle.textContent = texts.say("predict.ask", { step });
+    parts.stepTitle.textContent = texts.translate("predict.ask", { step });
     for (const [name, value] of [["valuemax", step], ["valuenow", step], ["valuetext", parts.stepTitle.textContent]]) parts.strip.setAttribute(`aria-${name}`, value);
   }
 
@@ -169,28 +180,28 @@ export function startPredicting(parts, view, panel) {
     if (!slots.hands.checked) return item;
     const count = make("input", "");
     Object.assign(count, { type: "number", min: 0, max: 999, value: game.votes[place] ?? 0 });
-    count.setAttribute("aria-label", texts.say("predict.hands.for", { token: labelOf(option) }));
+    count.setAttribute("aria-label", texts.translate("predict.hands.for", { token: labelOf(option) }));
     count.addEventListener("input", () => { game.votes[place] = Math.min(999, Math.max(0, Math.trunc(Number(count.value)) || 0)); });
     item.append(count, make("span", "", "✋"));
     return item;
   }
 
   function drawOutcome(step, isHidden) {
-    const guess = game.guesses[view.chosen];
+    const guess = game.guesses[state.chosen];
     for (const mark of parts.bars.querySelectorAll(".gs-mine")) mark.remove();
     if (isHidden) {
-      if (!step) say("predict.waiting");
-      else if (slots.outcome.dataset.said !== "predict.empty") say("predict.open");
+      if (!step) announce("predict.waiting");
+      else if (slots.outcome.dataset.said !== "predict.empty") announce("predict.open");
       return;
     }
     if (!guess) return;
-    const shown = view.run.steps[view.chosen];
-    texts.write(parts.stepTitle, "predict.step", { step: view.chosen + 1, token: labelOf(shown.picked) });
+    const shown = state.run.steps[state.chosen];
+    texts.write(parts.stepTitle, "predict.step", { step: state.chosen + 1, token: labelOf(shown.picked) });
     markGuess(guess, shown);
-    const ending = slots.next.disabled && view.chosen === game.revealed - 1 ? ` ${texts.say("predict.over")}` : "";
+    const ending = slots.next.disabled && state.chosen === game.revealed - 1 ? ` ${texts.translate("predict.over")}` : "";
     const { picked } = shown;
     const key = guess.nobody ? "predict.nobody" : guess.rank === null ? "predict.beyond" : guess.rank === picked.rank ? "predict.right" : "predict.wrong";
-    say(key, { guess: guess.said, rank: (guess.rank ?? guess.options) + 1, share: percent(guess.probability), token: labelOf(picked), picked: percent(picked.probability) }, ending);
+    announce(key, { guess: guess.said, rank: (guess.rank ?? guess.options) + 1, share: percent(guess.probability), token: labelOf(picked), picked: percent(picked.probability) }, ending);
   }
 
   function markGuess(guess, step) {
@@ -199,13 +210,13 @@ export function startPredicting(parts, view, panel) {
       const rank = optionsOf(step)[place]?.rank ?? null;
       const hands = guess.hands?.[rank];
       if (hands) row.append(make("span", "gs-mine", ` ✋ ${hands}`));
-      else if (!guess.hands && guess.rank === rank) row.append(make("span", "gs-mine", ` ◆ ${texts.say("predict.yours")}`));
+      else if (!guess.hands && guess.rank === rank) row.append(make("span", "gs-mine", ` ◆ ${texts.translate("predict.yours")}`));
     }
   }
 
-  function say(key, values = {}, ending = "") {
+  function announce(key, values = {}, ending = "") {
     slots.outcome.dataset.said = key;
-    const said = texts.say(key, values) + ending;
+    const said = texts.translate(key, values) + ending;
     if (slots.outcome.textContent === said) return; // spoken once
     texts.write(slots.outcome, key, values);
     slots.outcome.append(ending);
@@ -215,17 +226,18 @@ export function startPredicting(parts, view, panel) {
     const guesses = game.guesses.filter((guess) => !guess.nobody);
     slots.tally.hidden = guesses.length === 0;
     if (slots.tally.hidden) return;
-    const { top_k: k } = view.run.header;
-    const steps = view.run.steps.filter(({ index }) => !game.guesses[index].nobody);
+    const { top_k: k } = state.run.header;
+    const steps = state.run.steps.filter(({ index }) => !game.guesses[index].nobody);
     const own = guesses.map(({ rank, probability, options }) => ({ rank: rank ?? options, probability, isBound: rank === null }));
+    /** @type {[string, string[]][]} */
     const rows = [
-      [texts.say(guesses.some(({ hands }) => hands) ? "predict.class" : "predict.you"), scoreOf(own, k)],
-      [texts.say("predict.model"), scoreOf(steps.map(({ picked }) => picked), k)],
+      [texts.translate(guesses.some(({ hands }) => hands) ? "predict.class" : "predict.you"), scoreOf(own, k)],
+      [texts.translate("predict.model"), scoreOf(steps.map(({ picked }) => picked), k)],
     ];
-    slots.tally.caption.textContent = texts.say("predict.score", { count: guesses.length });
+    slots.tally.caption.textContent = texts.translate("predict.score", { count: guesses.length });
     slots.tally.tHead.rows[0].replaceChildren(
       make("td", ""),
-      ...[texts.say("predict.score.rank"), texts.say("predict.score.top", { choices: k }), texts.say("predict.score.bits")].map((title) => headCell(title, "col")),
+      ...[texts.translate("predict.score.rank"), texts.translate("predict.score.top", { choices: k }), texts.translate("predict.score.bits")].map((title) => headCell(title, "col")),
     );
     slots.tally.tBodies[0].replaceChildren(...rows.map(([name, score]) => {
       const row = make("tr", "");
@@ -264,5 +276,5 @@ export function startPredicting(parts, view, panel) {
   };
   document.addEventListener("keydown", onKey);
 
-  return { seen, last, draw, isOn: () => game.on, guesses: () => game.guesses.length, state: () => (game.on ? texts.say("predict.state", { step: game.revealed }) : null) };
+  return { seen, last, draw, isOn: () => game.on, guesses: () => game.guesses.length, status: () => (game.on ? texts.translate("predict.state", { step: game.revealed }) : null) };
 }

@@ -1,16 +1,26 @@
-// When nothing comes of what was asked for: behind a proxy that holds everything back, the run before it would look like its answer.
+// Notices that nothing arrives after a question. Behind a proxy that buffers everything, the old run would look like the answer.
+
+import { update } from "../core/state.js";
+
+/** @import { History } from "../core/history.js" */
+/** @import { State } from "../core/state.js" */
 
 const BEGINNING_MILLISECONDS = 1000;
 const STEP_MILLISECONDS = 5000; // a large model may take seconds for a step
 
-export function listenForSilence(view, keep, draw) {
+/**
+ * @param {State} state
+ * @param {History} history
+ * @param {() => void} draw
+ */
+export function startSilenceTimer(state, history, draw) {
   let timer = 0;
 
   function wait(milliseconds) {
     clearTimeout(timer);
-    view.silent = false;
+    update(state, { silent: false });
     timer = setTimeout(() => {
-      view.silent = true;
+      update(state, { silent: true });
       draw();
     }, milliseconds);
   }
@@ -19,8 +29,8 @@ export function listenForSilence(view, keep, draw) {
     begins: () => wait(BEGINNING_MILLISECONDS),
     broken: () => {
       clearTimeout(timer);
-      view.silent = false;
-      if (keep.streaming && !keep.streaming.run.end) wait(STEP_MILLISECONDS);
+      update(state, { silent: false });
+      if (history.streaming && !history.streaming.run.end) wait(STEP_MILLISECONDS);
     },
   };
 }

@@ -1,15 +1,20 @@
-// The runs that are kept outlive a reload: this tab remembers the newest of them, as their JSON Lines, within bounds. Knows records and
-// entries, and nothing of what is drawn.
+// Stores the newest runs in the tab's session storage, as JSON Lines and within bounds, so that they survive a reload. Draws nothing.
 
-import { change, openEntry } from "../core/history.js";
+import { restoreEntries } from "../core/history.js";
 import { emptyRun, jsonLines, readLines } from "../core/run.js";
 
-const KEPT = "greedyscope.kept";
+/** @import { History } from "../core/history.js" */
+/** @import { Run } from "../core/run.js" */
+
+const STORAGE_KEY = "greedyscope.kept";
 const MAX_KEPT_CHARACTERS = 2_000_000; // browsers give a tab about 5 million
 const MAX_KEPT_RUNS = 50;
 
-// A page in a closed frame may remember nothing, and a tab's memory may be full: then it holds until the reload.
-export function inTab(use) {
+/**
+ * A page in a closed frame may remember nothing, and a tab's memory may be full: then it holds until the reload.
+ * @param {(storage: Storage) => any} use
+ */
+export function withSessionStorage(use) {
   try {
     return use(sessionStorage);
   } catch {
@@ -17,19 +22,25 @@ export function inTab(use) {
   }
 }
 
-// The same after a reload: of the runs that the history names, a tab knows its own.
+/**
+ * The same after a reload: of the runs that the history names, a tab knows its own.
+ * @returns {string}
+ */
 export function nameOfTab() {
-  return inTab((tab) => {
-    if (!tab.getItem(`${KEPT}.tab`)) tab.setItem(`${KEPT}.tab`, Math.random().toString(36).slice(2));
-    return tab.getItem(`${KEPT}.tab`);
+  return withSessionStorage((tab) => {
+    if (!tab.getItem(`${STORAGE_KEY}.tab`)) tab.setItem(`${STORAGE_KEY}.tab`, Math.random().toString(36).slice(2));
+    return tab.getItem(`${STORAGE_KEY}.tab`);
   }) ?? Math.random().toString(36).slice(2);
 }
 
-export function storeRuns(keep) {
-  const whole = keep.entries.filter(({ run }) => run.end);
+let stored = /** @type {string | null} */ (null); // the numbers of the runs that were stored last
+
+/** @param {History} history */
+export function storeRuns(history) {
+  const whole = history.entries.filter(({ run }) => run.end);
   const names = whole.map(({ number }) => number).join();
-  if (keep.stored === names) return;
-  keep.stored = names;
+  if (stored === names) return;
+  stored = names;
   setTimeout(writeRuns, 0, whole); // a run may be megabytes: not in the task that draws its end
 }
 
@@ -39,10 +50,10 @@ function writeRuns(whole) {
     room -= entry.run.text.length;
     return place < MAX_KEPT_RUNS && room >= 0;
   }).toReversed();
-  inTab((tab) => {
-    const there = new Set(kept.map(({ number }) => `${KEPT}.run.${number}`));
-    for (const name of Object.keys(tab)) if (name.startsWith(`${KEPT}.run.`) && !there.has(name)) tab.removeItem(name);
-    for (const entry of kept) if (!tab.getItem(`${KEPT}.run.${entry.number}`)) tab.setItem(`${KEPT}.run.${entry.number}`, storedText(entry));
+  withSessionStorage((tab) => {
+    const there = new Set(kept.map(({ number }) => `${STORAGE_KEY}.run.${number}`));
+    for (const name of Object.keys(tab)) if (name.startsWith(`${STORAGE_KEY}.run.`) && !there.has(name)) tab.removeItem(name);
+    for (const entry of kept) if (!tab.getItem(`${STORAGE_KEY}.run.${entry.number}`)) tab.setItem(`${STORAGE_KEY}.run.${entry.number}`, storedText(entry));
   });
 }
 
@@ -50,20 +61,15 @@ function storedText({ number, parent, leftAt, kind, from, run }) {
   return JSON.stringify({ number, parent: parent?.number ?? null, leftAt, kind, from, text: jsonLines(run) });
 }
 
-// What the tab remembers becomes the runs that are kept; `first` is the page's own run, which then is no new one.
-export function restoreRuns(keep, first) {
-  const found = inTab((tab) => Object.keys(tab).filter((name) => name.startsWith(`${KEPT}.run.`)).map((name) => tab.getItem(name))) ?? [];
+/**
+ * What the tab remembers becomes the runs that are kept; `first` is the page's own run, which then is no new one.
+ * @param {History} history
+ * @param {Run} first
+ */
+export function restoreRuns(history, first) {
+  const found = withSessionStorage((tab) => Object.keys(tab).filter((name) => name.startsWith(`${STORAGE_KEY}.run.`)).map((name) => tab.getItem(name))) ?? [];
   const records = found.map(readStored).filter(Boolean).sort((a, b) => a.number - b.number);
-  for (const { number, parent, leftAt, kind, from, run } of records) {
-    const entry = { number, run, parent: keep.entries.find((each) => each.number === parent) ?? null, leftAt, kind, from, look: null };
-    change(keep, { entry, at: keep.entries.length, adds: true, before: keep.shown });
-    keep.made = number;
-  }
-  if (records.length === 0) return;
-  keep.streaming = { run: first };
-  const own = keep.entries.find(({ run }) => run.text === first.text) ?? openEntry(keep, first);
-  if (own.kind === "file" && !own.from) own.kind = "run";
-  keep.shown = own;
+  restoreEntries(history, records, first);
 }
 
 function readStored(text) {

@@ -1,42 +1,63 @@
 // The guided tour: eight stops on the panel's own controls, each with something to do there. Its card stays at the lower edge of the
-// screen, and what it talks about is brought into sight above it. Where a reader left is remembered, in this browser only.
+// screen, and the parts that it explains are scrolled into sight above it. This browser remembers where the reader stopped.
 
 import { texts } from "../core/texts.js";
 import { hasOnlyTouch } from "../view/surface.js";
 import { openTabOf } from "../view/tab_list.js";
 
+/** @import { Panel } from "../core/state.js" */
+/** @import { History } from "../core/history.js" */
+/** @import { State } from "../core/state.js" */
+/** @import { Formulas } from "../tabs/formulas.js" */
+/** @import { Temperature } from "../view/temperature.js" */
+/** @import { Parts } from "../view/parts.js" */
+
 const TOUR = "greedyscope.tour";
 
 // The parts that a stop talks about, those that come later last. `isDone` looks at the panel and sees whether the reader has done it.
 const STOPS = [
-  { name: "probabilities", about: [".gs-chart"], isDone: ({ view, begun }) => view.chosen !== begun.chosen || view.whole !== begun.run },
-  { name: "softmax", about: ["#gs-tab-lesson", ".gs-softmax .gs-formula", ".gs-chain"], isDone: ({ math }) => math.softmax.lit !== null },
-  { name: "argmax", about: [".gs-chart", ".gs-temperature"], isDone: ({ heat }) => heat.power !== 1 },
-  { name: "again", about: ['[data-go="play"]', ".gs-strip"], isDone: ({ view }) => view.player !== null },
-  { name: "product", about: ["#gs-tab-lesson", ".gs-lines"], isDone: ({ view, tab }) => tab === "lesson" && view.chosen > 0 && view.chosen === view.run.steps.length - 1 },
-  { name: "fork", about: ["#gs-tab-whatif", '[data-ask="closest"]', ".gs-verdict"], isDone: ({ keep, begun, tab, isFile }) => (isFile ? tab === "whatif" : keep.shown.kind === "branch" && keep.shown.run !== begun.run) },
-  { name: "repeats", about: ["#example-repeats", "#run", ".gs-text"], isDone: ({ view, tab, isFile }) => (isFile ? tab === "whatif" : view.run.end?.loops?.length > 0) },
+  { name: "probabilities", about: [".gs-chart"], isDone: ({ state, begun }) => state.chosen !== begun.chosen || state.whole !== begun.run },
+  { name: "softmax", about: ["#gs-tab-lesson", ".gs-softmax .gs-formula", ".gs-chain"], isDone: ({ formulas }) => formulas.softmax.highlighted !== null },
+  { name: "argmax", about: [".gs-chart", ".gs-temperature"], isDone: ({ temperature }) => temperature.power !== 1 },
+  { name: "again", about: ['[data-go="play"]', ".gs-strip"], isDone: ({ state }) => state.player !== null },
+  { name: "product", about: ["#gs-tab-lesson", ".gs-lines"], isDone: ({ state, tab }) => tab === "lesson" && state.chosen > 0 && state.chosen === state.run.steps.length - 1 },
+  { name: "fork", about: ["#gs-tab-whatif", '[data-ask="closest"]', ".gs-verdict"], isDone: ({ history, begun, tab, isFile }) => (isFile ? tab === "whatif" : history.shown.kind === "branch" && history.shown.run !== begun.run) },
+  { name: "repeats", about: ["#example-repeats", "#run", ".gs-text"], isDone: ({ state, tab, isFile }) => (isFile ? tab === "whatif" : state.run.end?.loops?.length > 0) },
   { name: "predict", about: ["#gs-tab-lesson", '.gs-lesson-start [data-predict="start"]', ".gs-question"], isDone: ({ predict }) => predict.guesses() > 0 },
 ];
+/**
+ * @typedef {object} TourContext
+ * @property {State} state
+ * @property {History} history
+ * @property {Formulas} formulas
+ * @property {Temperature} temperature
+ * @property {{ guesses: () => number }} predict
+ */
+
 const WITHOUT_KEYS = ["probabilities", "softmax", "again", "product"]; // what they ask for is said in other words where there are none
 
-export function startTour(parts, state, panel) {
+/**
+ * @param {Parts} parts
+ * @param {TourContext} context
+ * @param {Panel} panel
+ */
+export function startTour(parts, context, panel) {
   const { root } = parts;
   const card = root.querySelector(".gs-tour");
   const [place, title, text, task, word] = ["place", "title", "text", "task", "said"].map((name) => card.querySelector(`.gs-tour-${name}`));
   const button = (name) => card.querySelector(`[data-tour="${name}"]`);
   const isFile = !root.closest(".gradio-container");
-  const tour = { at: null, done: false, begun: null, seen: "" };
+  const tour = { at: /** @type {any} */ (null), done: false, begun: /** @type {any} */ (null), seen: "" };
 
   function look() {
-    const { view, math, heat, keep, predict } = state;
-    return { view, math, heat, keep, predict, isFile, begun: tour.begun, tab: openTabOf(parts) };
+    const { state, formulas, temperature, history, predict } = context;
+    return { state, formulas, temperature, history, predict, isFile, begun: tour.begun, tab: openTabOf(parts) };
   }
 
   function go(at) {
     if (at >= STOPS.length) return leave({ isOver: true });
-    Object.assign(tour, { at: Math.max(0, at), done: false, seen: "", begun: { run: state.view.whole, chosen: state.view.chosen } });
-    state.math.softmax.lit = null; // pointing is asked for at one of the stops, and what was lit before does not count
+    Object.assign(tour, { at: Math.max(0, at), done: false, seen: "", begun: { run: context.state.whole, chosen: context.state.chosen } });
+    context.formulas.softmax.highlighted = null; // pointing is asked for at one of the stops, and what was lit before does not count
     remember(tour.at);
     card.hidden = false;
     panel.schedule();
@@ -59,22 +80,22 @@ export function startTour(parts, state, panel) {
     const left = recalled();
     for (const open of root.querySelectorAll('[data-tour="open"]')) {
       open.hidden = tour.at !== null;
-      open.textContent = texts.say(left ? "tour.resume" : "tour.start", { place: left + 1, total: STOPS.length });
+      open.textContent = texts.translate(left ? "tour.resume" : "tour.start", { place: left + 1, total: STOPS.length });
     }
     if (tour.at === null) return;
     const stop = STOPS[tour.at];
     tour.done ||= Boolean(stop.isDone(look()));
-    const example = texts.say(`example.${stop.name === "fork" ? "closest" : "repeats"}`);
-    place.textContent = texts.say("tour.place", { place: tour.at + 1, total: STOPS.length });
-    title.textContent = texts.say(`tour.${stop.name}`);
-    text.textContent = texts.say(`tour.${stop.name}.text`);
+    const example = texts.translate(`example.${stop.name === "fork" ? "closest" : "repeats"}`);
+    place.textContent = texts.translate("tour.place", { place: tour.at + 1, total: STOPS.length });
+    title.textContent = texts.translate(`tour.${stop.name}`);
+    text.textContent = texts.translate(`tour.${stop.name}.text`);
     const way = isFile && ["fork", "repeats"].includes(stop.name) ? "file" : hasOnlyTouch() && WITHOUT_KEYS.includes(stop.name) ? "touch" : "task";
-    task.textContent = texts.say(`tour.${stop.name}.${way}`, { example });
-    const said = tour.done ? texts.say("tour.done") : "";
+    task.textContent = texts.translate(`tour.${stop.name}.${way}`, { example });
+    const said = tour.done ? texts.translate("tour.done") : "";
     if (word.textContent !== said) word.textContent = said; // spoken once
     card.classList.toggle("gs-tour-done", tour.done);
     button("back").disabled = tour.at === 0;
-    button("next").textContent = texts.say(!tour.done ? "tour.skip" : tour.at === STOPS.length - 1 ? "tour.finish" : "tour.next");
+    button("next").textContent = texts.translate(!tour.done ? "tour.skip" : tour.at === STOPS.length - 1 ? "tour.finish" : "tour.next");
     for (const part of document.querySelectorAll(".gs-toured")) if (!stop.about.some((about) => part.matches(about))) part.classList.remove("gs-toured");
     for (const about of stop.about) document.querySelector(about)?.classList.add("gs-toured");
     makeRoom();

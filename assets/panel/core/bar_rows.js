@@ -3,10 +3,28 @@
 import { texts } from "./texts.js";
 import { idLabel, labelOf } from "./tokens.js";
 
+/** @import { Candidate, Step } from "./run.js" */
+
+/**
+ * @typedef {object} Row
+ * @property {string} label
+ * @property {number} probability
+ * @property {string} id
+ * @property {"argmax" | "forced" | "other" | "rest"} kind
+ * @property {string} [mark]
+ * @property {Candidate} [token] none for everything else
+ * @property {number} [tokenId]
+ */
+
 export const MARKS = { argmax: "▸ ", forced: "✎ ", other: "" };
 
+/**
+ * @param {Step} step
+ * @returns {Row[]}
+ */
 export function rowsOf(step) {
   const { picked } = step;
+  /** @type {(candidate: Candidate) => "argmax" | "forced" | "other"} */
   const kindOf = (candidate) => {
     if (step.forced && candidate.rank === picked.rank) return "forced";
     return candidate.rank === 0 ? "argmax" : "other";
@@ -23,5 +41,5 @@ export function rowsOf(step) {
   }));
   // A pick from beyond the candidates has a row of its own, and so is no longer among the others.
   const rest = candidates === step.candidates ? step.rest : Math.max(0, step.rest - picked.probability);
-  return [...rows, { label: texts.say("bars.rest"), probability: rest, id: "", kind: "rest" }];
+  return [...rows, { label: texts.translate("bars.rest"), probability: rest, id: "", kind: "rest" }];
 }

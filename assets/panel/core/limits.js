@@ -4,20 +4,29 @@
 import { LIMITS } from "./constants.js";
 import { texts } from "./texts.js";
 
-// Why a run's text is not shown, in a sentence; "" where nothing of it is too large. It ends at the first thing that is.
+/**
+ * Why a run's text is not shown, in a sentence; "" where nothing of it is too large. It ends at the first thing that is.
+ * @param {string} text
+ * @returns {string}
+ */
 export function refusalOf(text) {
-  if (text.length > LIMITS.bytes) return texts.say("limits.size", { size: (text.length / 2 ** 20).toFixed(1), most: LIMITS.bytes / 2 ** 20 });
+  if (text.length > LIMITS.bytes) return texts.translate("limits.size", { size: (text.length / 2 ** 20).toFixed(1), most: LIMITS.bytes / 2 ** 20 });
   let count = 0;
   for (let at = text.indexOf("\n"); at >= 0; at = text.indexOf("\n", at + 1)) count++;
-  if (count > LIMITS.textTokens + 3) return texts.say("limits.steps", { steps: count - 2, most: LIMITS.textTokens });
+  if (count > LIMITS.textTokens + 3) return texts.translate("limits.steps", { steps: count - 2, most: LIMITS.textTokens });
   for (const [n, line] of text.split("\n").entries()) {
     const found = tooLarge(line, n);
-    if (found) return texts.say("limits.line", { number: n + 1, place: found[0], size: found[1], most: found[2] });
+    if (found) return texts.translate("limits.line", { number: n + 1, place: found[0], size: found[1], most: found[2] });
   }
   return "";
 }
 
-// The first part of a line that is too large: its name, its size, and the most there may be.
+/**
+ * The first part of a line that is too large: its name, its size, and the most there may be.
+ * @param {string} line
+ * @param {number} n
+ * @returns {[string, number, number] | null}
+ */
 function tooLarge(line, n) {
   if (n > 0 && line.length > LIMITS.stepCharacters) return ["line", line.length, LIMITS.stepCharacters];
   let record;
@@ -31,6 +40,10 @@ function tooLarge(line, n) {
   return null;
 }
 
+/**
+ * @param {any} record
+ * @returns {Generator<[string, number, number]>}
+ */
 function* sizesOf(record) {
   yield ["prompt", lengthOf(record.prompt, LIMITS.promptCharacters), LIMITS.promptCharacters];
   yield ["prompt_tokens", entriesOf(record.prompt_tokens).length, LIMITS.promptTokens];
@@ -53,11 +66,20 @@ function* sizesOf(record) {
   }
 }
 
+/**
+ * @param {any} value
+ * @returns {any[]}
+ */
 function entriesOf(value) {
   return Array.isArray(value) ? value : [];
 }
 
-// As Python counts: by characters, of which JavaScript's length counts some twice.
+/**
+ * As Python counts: by characters, of which JavaScript's length counts some twice.
+ * @param {unknown} text
+ * @param {number} most
+ * @returns {number}
+ */
 export function lengthOf(text, most) {
   if (typeof text !== "string") return 0;
   return text.length > most && text.length <= 2 * most ? Array.from(text).length : text.length;

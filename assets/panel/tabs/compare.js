@@ -1,4 +1,4 @@
-// The Compare tab: the runs that are kept, and two of them side by side.
+// The Compare tab: the list of runs, and two of them side by side.
 
 import { otherModels } from "../core/alignment.js";
 import { shortened } from "../core/descriptions.js";
@@ -9,40 +9,49 @@ import { texts } from "../core/texts.js";
 import { idLabel } from "../core/tokens.js";
 import { manyPrompts, samePrompt, verdictOn } from "../core/verdict.js";
 import { action, headCell, label, make, own } from "../view/elements.js";
-import { drawModels } from "./compare_models.js";
+import { drawModelComparison } from "./compare_models.js";
 
-export function drawCompare(parts, keep, view) {
+/** @import { History } from "../core/history.js" */
+/** @import { State } from "../core/state.js" */
+/** @import { Parts } from "../view/parts.js" */
+
+/**
+ * @param {Parts} parts
+ * @param {History} history
+ * @param {State} state
+ */
+export function drawCompare(parts, history, state) {
   const { list, sides, models, verdict, undo: undoButton, redo: redoButton } = parts.compare;
-  undoButton.disabled = keep.undo.length < 2;
-  redoButton.disabled = keep.redo.length === 0;
-  list.tBodies[0].replaceChildren(...keep.entries.map((entry, place) => entryRow(keep, entry, place)));
-  const [a, b] = pair(parts, keep);
+  undoButton.disabled = history.undo.length < 2;
+  redoButton.disabled = history.redo.length === 0;
+  list.tBodies[0].replaceChildren(...history.entries.map((entry, place) => entryRow(history, entry, place)));
+  const [a, b] = pair(parts, history);
   models.root.hidden = true;
   if (!a || !b || a === b) {
-    verdict.textContent = texts.say(keep.entries.length < 2 ? "compare.none" : "compare.same");
+    verdict.textContent = texts.translate(history.entries.length < 2 ? "compare.none" : "compare.same");
     sides.hidden = true;
     return;
   }
   sides.hidden = otherModels(a.run, b.run);
   models.root.hidden = !sides.hidden;
-  if (sides.hidden) return drawModels(parts, keep, view, a, b);
+  if (sides.hidden) return drawModelComparison(parts, history, state, a, b);
   const differs = samePrompt(a.run, b.run) ? firstDifference(a.run, b.run) : -1; // two texts with other beginnings part nowhere
-  verdict.textContent = [verdictOn(keep, a, b), differs < 0 ? "" : texts.say("compare.part", { step: differs + 1 })].filter(Boolean).join(" ");
+  verdict.textContent = [verdictOn(history, a, b), differs < 0 ? "" : texts.translate("compare.part", { step: differs + 1 })].filter(Boolean).join(" ");
   drawSides(sides, a, b, differs);
 }
 
-function entryRow(keep, entry, place) {
+function entryRow(history, entry, place) {
   const { run } = entry;
   const { logprob, perplexity } = totals(run);
   const row = make("tr", "");
-  if (entry === keep.shown) row.setAttribute("aria-current", "true");
+  if (entry === history.shown) row.setAttribute("aria-current", "true");
   const show = action("gs-link", nameOf(entry), "show", place);
-  const remove = action("gs-link", texts.say("compare.remove"), "remove", place);
-  remove.disabled = keep.entries.length === 1;
-  remove.setAttribute("aria-label", texts.say("compare.remove.label", { name: nameOf(entry) }));
+  const remove = action("gs-link", texts.translate("compare.remove"), "remove", place);
+  remove.disabled = history.entries.length === 1;
+  remove.setAttribute("aria-label", texts.translate("compare.remove.label", { name: nameOf(entry) }));
   const cells = [
     show,
-    fromWhere(keep, entry),
+    fromWhere(history, entry),
     own("", run.pieces.join("")),
     String(run.steps.length),
     number(logprob, 3),
@@ -60,41 +69,41 @@ function entryRow(keep, entry, place) {
 }
 
 // Where a run comes from, and of which prompt it is, where there are several.
-function fromWhere(keep, entry) {
-  const cell = make("span", "", describe(keep, entry));
-  if (manyPrompts(keep)) cell.append(" · ", own("gs-of", `“${shortened(entry.run.header.prompt)}”`));
+function fromWhere(history, entry) {
+  const cell = make("span", "", describe(history, entry));
+  if (manyPrompts(history)) cell.append(" · ", own("gs-of", `“${shortened(entry.run.header.prompt)}”`));
   return cell;
 }
 
 // The two runs to compare: as chosen, and unless chosen the one on screen with the one it left, or with the one before it.
-function pair(parts, keep) {
+function pair(parts, history) {
   const [left, right] = [parts.compare.left, parts.compare.right];
-  const names = [...keep.entries.map(nameOf), texts.language()].join();
+  const names = [...history.entries.map(nameOf), texts.language()].join();
   if (left.dataset.names !== names) {
     left.dataset.names = names;
     for (const select of [left, right]) {
-      select.replaceChildren(...keep.entries.map((entry) => {
-        const option = make("option", "", manyPrompts(keep) ? `${nameOf(entry)} · ${shortened(entry.run.header.prompt, 24)}` : nameOf(entry));
+      select.replaceChildren(...history.entries.map((entry) => {
+        const option = make("option", "", manyPrompts(history) ? `${nameOf(entry)} · ${shortened(entry.run.header.prompt, 24)}` : nameOf(entry));
         option.value = entry.number;
         return option;
       }));
     }
-    const shown = keep.entries.indexOf(keep.shown);
-    const other = keep.entries.indexOf(keep.shown?.parent);
+    const shown = history.entries.indexOf(history.shown);
+    const other = history.entries.indexOf(history.shown?.parent);
     right.selectedIndex = shown;
     left.selectedIndex = other >= 0 ? other : Math.max(0, shown - 1);
   }
-  return [left, right].map((select) => keep.entries[select.selectedIndex]);
+  return [left, right].map((select) => history.entries[select.selectedIndex]);
 }
 
 function drawSides(table, a, b, differs) {
   const head = make("tr", "");
-  head.append(...[texts.say("player.strip"), nameOf(a), nameOf(b)].map((title) => headCell(title, "col")));
+  head.append(...[texts.translate("player.strip"), nameOf(a), nameOf(b)].map((title) => headCell(title, "col")));
   table.tHead.replaceChildren(head);
   const most = Math.max(a.run.steps.length, b.run.steps.length);
   const rows = Array.from({ length: most }, (_, n) => {
     const row = make("tr", n === differs ? "gs-differs" : "");
-    row.append(headCell(n === differs ? texts.say("compare.here", { place: n + 1 }) : String(n + 1), "row"), sideCell(a.run.steps[n]), sideCell(b.run.steps[n]));
+    row.append(headCell(n === differs ? texts.translate("compare.here", { place: n + 1 }) : String(n + 1), "row"), sideCell(a.run.steps[n]), sideCell(b.run.steps[n]));
     return row;
   });
   table.tBodies[0].replaceChildren(...rows);

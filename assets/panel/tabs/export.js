@@ -1,5 +1,5 @@
 // The Keep tab: the run as files, its chosen step as a picture, a frame for other pages, and a file opened as a run. JSON Lines are
-// here already; every other form, and the check of a file, is the library's work, so it is asked for: nothing is decoded for it.
+// here already. Every other form, and the check of a file, is the library's work: `convert` asks for it, and no model runs.
 
 import { LIMITS } from "../core/constants.js";
 import { refusalOf, Refused } from "../core/limits.js";
@@ -8,25 +8,34 @@ import { jsonLines } from "../core/run.js";
 import { texts } from "../core/texts.js";
 import { oneLine } from "../core/visible.js";
 import { copy } from "../view/clipboard.js";
-import { fit, pictureOf, pngOf } from "../view/step_image.js";
+import { fit, pngOf, stepImage } from "../view/step_image.js";
 import { isEmbedded } from "../view/surface.js";
 import { openTab } from "../view/tab_list.js";
+
+/** @import { Convert, Panel, State } from "../core/state.js" */
+/** @import { Parts } from "../view/parts.js" */
 
 const ENDINGS = { "html-plotly": "html" };
 const FRAME_HEIGHT = 360; // at a width of 600, player and ten bars are in it: page.css
 
-export function listenToKeep(parts, view, panel, convert) {
-  const { page, said, input } = findKeep(parts);
+/**
+ * @param {Parts} parts
+ * @param {State} state
+ * @param {Panel} panel
+ * @param {Convert} convert
+ */
+export function listenToExportTab(parts, state, panel, convert) {
+  const { page, said, input } = findExportTab(parts);
   parts.root.classList.toggle("gs-embedded", isEmbedded());
   page.addEventListener("click", async ({ target }) => {
     const { file, picture, copies } = target.closest("button")?.dataset ?? {};
     if (copies) return copy(page.querySelector(".gs-frame").value, target);
     if (!file && !picture) return;
-    const name = fileName(view, file ?? picture, Boolean(picture));
-    said.textContent = texts.say("keep.making", { name });
+    const name = fileName(state, file ?? picture, Boolean(picture));
+    said.textContent = texts.translate("keep.making", { name });
     try {
-      save(file ? await fileOf(view.run, file, convert) : await imageOf(view, picture), name);
-      said.textContent = texts.say("keep.saved", { name });
+      save(file ? await runFile(state.run, file, convert) : await imageFile(state, picture), name);
+      said.textContent = texts.translate("keep.saved", { name });
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
       said.textContent = error.message;
@@ -41,31 +50,35 @@ export function listenToKeep(parts, view, panel, convert) {
   whole.addEventListener("click", () => { whole.href = withoutFrame(location.href); });
 }
 
-function findKeep(parts) {
+function findExportTab(parts) {
   const page = parts.root.querySelector("#gs-page-keep");
   return { page, said: page.querySelector(".gs-said"), problem: page.querySelector(".gs-refused"), input: page.querySelector("[type=file]") };
 }
 
-export async function drawKeep(parts, view) {
-  const { page } = findKeep(parts);
-  const [ended, shown] = [Boolean(view.run.end), view.chosen >= 0];
+/**
+ * @param {Parts} parts
+ * @param {State} state
+ */
+export async function drawExportTab(parts, state) {
+  const { page } = findExportTab(parts);
+  const [ended, shown] = [Boolean(state.run.end), state.chosen >= 0];
   for (const button of page.querySelectorAll("[data-file]")) button.disabled = !ended;
   for (const button of page.querySelectorAll("[data-picture]")) button.disabled = !shown;
-  const { link, address } = ended ? await addressOf(requestOf(view.whole), view.chosen) : { link: null };
-  const snippet = link ? frameOf(address, view.run) : "";
+  const { link, address } = ended ? await addressOf(requestOf(state.whole), state.chosen) : { link: null };
+  const snippet = link ? frameOf(address, state.run) : "";
   const frame = page.querySelector(".gs-frame");
   if (frame.value !== snippet) frame.value = snippet; // written again, it would lose what is selected
   page.querySelector("[data-copies]").disabled = !snippet;
   page.querySelector(".gs-no-frame").hidden = !ended || Boolean(snippet);
 }
 
-async function fileOf(run, form, convert) {
+async function runFile(run, form, convert) {
   const lines = jsonLines(run);
   return form === "jsonl" ? new Blob([lines], { type: "application/jsonl" }) : (await convert(form, lines)).blob();
 }
 
-function imageOf(view, form) {
-  const svg = pictureOf(view.run, view.chosen);
+function imageFile(state, form) {
+  const svg = stepImage(state.run, state.chosen);
   return form === "svg" ? new Blob([svg], { type: "image/svg+xml" }) : pngOf(svg);
 }
 
@@ -76,31 +89,31 @@ function save(blob, name) {
 }
 
 // A name that every system takes: the prompt's letters and digits.
-function fileName(view, form, stepOnly) {
+function fileName(state, form, stepOnly) {
   // Cut first: to put a long run of marks in order takes the square of its length.
-  const words = view.run.header.prompt.slice(0, 400).normalize().split(/[^\p{L}\p{N}]/u).filter(Boolean).join("-");
-  const parts = ["greedyscope", Array.from(words).slice(0, 40).join("").replace(/-$/, "").toLowerCase(), stepOnly ? `step-${view.chosen + 1}` : ""];
+  const words = state.run.header.prompt.slice(0, 400).normalize().split(/[^\p{L}\p{N}]/u).filter(Boolean).join("-");
+  const parts = ["greedyscope", Array.from(words).slice(0, 40).join("").replace(/-$/, "").toLowerCase(), stepOnly ? `step-${state.chosen + 1}` : ""];
   return `${parts.filter(Boolean).join("-")}.${ENDINGS[form] ?? form}`;
 }
 
 // A file is judged by the library, not here, and comes back as the run that it is. What is on screen stays until then.
 async function openFile(file, parts, panel, convert) {
   if (!file) return;
-  const { problem } = findKeep(parts);
+  const { problem } = findExportTab(parts);
   const name = fit(oneLine(file.name), 16, "sans-serif", 480);
   problem.textContent = "";
   try {
     if (file.size > LIMITS.bytes) {
-      throw new Refused(texts.say("keep.large", { size: (file.size / 2 ** 20).toFixed(1), most: LIMITS.bytes / 2 ** 20 }));
+      throw new Refused(texts.translate("keep.large", { size: (file.size / 2 ** 20).toFixed(1), most: LIMITS.bytes / 2 ** 20 }));
     }
-    const bytes = await file.arrayBuffer().catch(() => { throw new Refused(texts.say("keep.unreadable")); });
+    const bytes = await file.arrayBuffer().catch(() => { throw new Refused(texts.translate("keep.unreadable")); });
     const tooLarge = refusalOf(new TextDecoder().decode(bytes));
     if (tooLarge) throw new Refused(tooLarge);
     const answer = await convert("jsonl", bytes);
     panel.open(await answer.text(), name);
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
-    problem.textContent = texts.say("keep.refused", { name, why: error.message });
+    problem.textContent = texts.translate("keep.refused", { name, why: error.message });
     openTab(parts, "keep");
     panel.schedule();
   }

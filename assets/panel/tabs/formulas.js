@@ -1,6 +1,6 @@
 // The formulas of the lesson, with the numbers of the run on screen: softmax and argmax for the chosen step, and for the text up to it
-// the product of the picked probabilities, its logarithm, perplexity and entropy. A part that is pointed at, or focused, is lit up
-// wherever it stands, and said in words.
+// the product of the picked probabilities, its logarithm, perplexity and entropy. A part that is pointed at, or focused, is
+// highlighted wherever it occurs, and explained in a sentence.
 
 import { MARKS } from "../core/bar_rows.js";
 import { fromLog, number, percent } from "../core/numbers.js";
@@ -9,33 +9,44 @@ import { texts } from "../core/texts.js";
 import { labelOf } from "../core/tokens.js";
 import { headCell, label, make } from "../view/elements.js";
 
+/** @import { Run, Step } from "../core/run.js" */
+/** @import { Panel } from "../core/state.js" */
+
 const TERMS_SHOWN = 3;
 
-export function findMath(root) {
+/** @typedef {ReturnType<typeof findFormulas>} Formulas */
+
+/** @param {HTMLElement} root */
+export function findFormulas(root) {
   const [softmax, soFar] = root.querySelectorAll(".gs-math");
-  const inside = (box) => ({ box, meaning: box.querySelector(".gs-meaning"), lit: null });
-  return { page: root.querySelector("#gs-page-lesson"), softmax: inside(softmax), soFar: inside(soFar), rank: null, of: null };
+  const inside = (box) => ({ box, meaning: box.querySelector(".gs-meaning"), highlighted: null });
+  return { page: root.querySelector("#gs-page-lesson"), softmax: inside(softmax), soFar: inside(soFar), rank: /** @type {number | null} */ (null), of: /** @type {Step | null} */ (null) };
 }
 
-export function drawMath(math, run, chosen) {
+/**
+ * @param {Formulas} formulas
+ * @param {Run} run
+ * @param {number} chosen
+ */
+export function drawFormulas(formulas, run, chosen) {
   const step = run.steps[chosen];
-  for (const { box } of [math.softmax, math.soFar]) box.hidden = !step;
+  for (const { box } of [formulas.softmax, formulas.soFar]) box.hidden = !step;
   if (!step) { // what was shown of another step is not to be found here either
-    for (const part of math.page.querySelectorAll("tbody, tfoot, b, .gs-chain-of, .gs-meaning")) part.replaceChildren();
+    for (const part of formulas.page.querySelectorAll("tbody, tfoot, b, .gs-chain-of, .gs-meaning")) part.replaceChildren();
     return;
   }
-  if (math.of !== step) Object.assign(math, { of: step, rank: step.picked.rank });
-  drawSoftmax(math, step);
-  drawSoFar(math, run.steps.slice(0, chosen + 1), step);
-  for (const section of [math.softmax, math.soFar]) light(section);
+  if (formulas.of !== step) Object.assign(formulas, { of: step, rank: step.picked.rank });
+  drawSoftmax(formulas, step);
+  drawSoFar(formulas, run.steps.slice(0, chosen + 1), step);
+  for (const section of [formulas.softmax, formulas.soFar]) highlight(section);
 }
 
 // ---- the chosen step
 
-function drawSoftmax(math, step) {
-  const { box } = math.softmax;
+function drawSoftmax(formulas, step) {
+  const { box } = formulas.softmax;
   const options = optionsOf(step);
-  const candidate = options.find(({ rank }) => rank === math.rank) ?? step.picked;
+  const candidate = options.find(({ rank }) => rank === formulas.rank) ?? step.picked;
   const known = logSum(step) !== undefined;
   box.querySelector(".gs-no-logits").hidden = known;
   for (const part of box.querySelectorAll('[data-part="logit"], [data-part="exp"], [data-part="sum"]')) part.classList.toggle("gs-unknown", !known);
@@ -45,11 +56,11 @@ function drawSoftmax(math, step) {
     token: labelOf(candidate),
     logit: known ? number(logit, 4) : "–",
     exp: known ? fromLog(logit) : "–",
-    sum: known ? fromLog(logSum(step)) : "–",
+    sum: known ? fromLog(Number(logSum(step))) : "–",
     probability: percent(candidate.probability),
     argmax: labelOf(step.candidates[0]),
   };
-  fillParts(math.softmax, numbers, (part) => {
+  fillFormulaParts(formulas.softmax, numbers, (part) => {
     if (part === "argmax" && step.forced) return "math.argmax.forced.means";
     return `math.${part}.means`;
   });
@@ -61,15 +72,15 @@ function drawSoftmax(math, step) {
   const rest = Math.max(0, 1 - options.reduce((sum, { probability }) => sum + probability, 0));
   const sum = logSum(step);
   box.querySelector("tfoot").replaceChildren(
-    mathRow(texts.say("math.rest"), "–", known ? fromLog(sum + Math.log(rest)) : "–", percent(rest)),
-    mathRow(texts.say("math.whole"), "–", known ? fromLog(sum) : "–", percent(1), "sum"),
+    formulaRow(texts.translate("math.rest"), "–", known ? fromLog(Number(sum) + Math.log(rest)) : "–", percent(rest)),
+    formulaRow(texts.translate("math.whole"), "–", known ? fromLog(Number(sum)) : "–", percent(1), "sum"),
   );
 }
 
 function logitRow(step, candidate, isChosen, known) {
   const mark = candidate.rank === 0 ? MARKS.argmax : step.forced && candidate.rank === step.picked.rank ? MARKS.forced : "";
   const logit = logitOf(step, candidate);
-  const row = mathRow("", known ? number(logit, 4) : "–", known ? fromLog(logit) : "–", percent(candidate.probability));
+  const row = formulaRow("", known ? number(logit, 4) : "–", known ? fromLog(logit) : "–", percent(candidate.probability));
   const choose = make("button", "gs-link");
   choose.append(label(candidate, "gs-chip-text", mark));
   choose.type = "button";
@@ -80,7 +91,7 @@ function logitRow(step, candidate, isChosen, known) {
   return row;
 }
 
-function mathRow(name, logit, exp, probability, part = "exp") {
+function formulaRow(name, logit, exp, probability, part = "exp") {
   const row = make("tr", "");
   row.append(headCell(name, "row"), make("td", "", logit), make("td", "", exp), make("td", "", probability));
   [row.cells[1].dataset.part, row.cells[2].dataset.part, row.cells[3].dataset.part] = ["logit", part, "probability"];
@@ -89,8 +100,8 @@ function mathRow(name, logit, exp, probability, part = "exp") {
 
 // ---- the text up to the chosen step
 
-function drawSoFar(math, steps, step) {
-  const { box } = math.soFar;
+function drawSoFar(formulas, steps, step) {
+  const { box } = formulas.soFar;
   const rows = [];
   let sum = 0;
   for (const { index, picked } of steps) {
@@ -104,12 +115,12 @@ function drawSoFar(math, steps, step) {
     product: `${series(steps, ({ picked }) => fromLog(picked.logprob ?? -Infinity), " × ")} = ${fromLog(sum)}`,
     logs: `${series(steps, ({ picked }) => number(picked.logprob, 3), " + ", true)} = ${number(sum, 3)}`,
     perplexity: `exp(${number(-sum, 3)} ÷ ${n}) = ${number(Math.exp(-sum / n), 2)}`,
-    entropy: Number.isFinite(nats) ? texts.say("math.entropy.numbers", { nats: number(nats, 3), bits: number(nats / Math.LN2, 3), choices: choicesOf(nats) }) : "–",
+    entropy: Number.isFinite(nats) ? texts.translate("math.entropy.numbers", { nats: number(nats, 3), bits: number(nats / Math.LN2, 3), choices: choicesOf(nats) }) : "–",
     choices: choicesOf(nats),
     equal: number(Math.exp(-sum / n), 1),
     total: fromLog(sum),
   };
-  fillParts(math.soFar, numbers, (part) => (part === "entropy" && !Number.isFinite(nats) ? "math.entropy.none" : `math.${part}.means`));
+  fillFormulaParts(formulas.soFar, numbers, (part) => (part === "entropy" && !Number.isFinite(nats) ? "math.entropy.none" : `math.${part}.means`));
   const body = box.querySelector("tbody");
   body.replaceChildren(...rows);
   body.lastElementChild.setAttribute("aria-current", "step");
@@ -142,32 +153,36 @@ function growingRow(index, picked, sum) {
 
 // ---- pointing
 
-function fillParts(section, numbers, keyOf) {
-  section.say = (part) => texts.write(section.meaning, keyOf(part), numbers);
+function fillFormulaParts(section, numbers, keyOf) {
+  section.explain = (part) => texts.write(section.meaning, keyOf(part), numbers);
   for (const button of section.box.querySelectorAll("button.gs-part")) button.querySelector("b").textContent = numbers[button.dataset.part];
 }
 
-function light(section) {
-  const { box, lit, meaning, say } = section;
-  for (const part of box.querySelectorAll("[data-part]")) part.classList.toggle("gs-lit", part.dataset.part === lit);
-  if (lit) say(lit);
+function highlight(section) {
+  const { box, highlighted, meaning, explain } = section;
+  for (const part of box.querySelectorAll("[data-part]")) part.classList.toggle("gs-lit", part.dataset.part === highlighted);
+  if (highlighted) explain(highlighted);
   else texts.write(meaning, "math.point");
 }
 
-export function listenToMath(math, panel) {
-  for (const section of [math.softmax, math.soFar]) {
+/**
+ * @param {Formulas} formulas
+ * @param {Panel} panel
+ */
+export function listenToFormulas(formulas, panel) {
+  for (const section of [formulas.softmax, formulas.soFar]) {
     const point = (event) => {
       const part = event.target.closest("[data-part]")?.dataset.part;
-      if (!part || part === section.lit) return;
-      section.lit = part;
-      light(section);
+      if (!part || part === section.highlighted) return;
+      section.highlighted = part;
+      highlight(section);
     };
     for (const name of ["pointerover", "focusin", "click"]) section.box.addEventListener(name, point);
   }
-  math.softmax.box.addEventListener("click", (event) => {
+  formulas.softmax.box.addEventListener("click", (event) => {
     const rank = event.target.closest("[data-formula]")?.dataset.formula;
     if (rank === undefined) return;
-    math.rank = Number(rank);
+    formulas.rank = Number(rank);
     panel.schedule();
   });
 }

@@ -1,10 +1,14 @@
 // The table as a heat map: a column a step, a row a rank, the darker the more probable. One canvas, however large the run is; the same
-// numbers stand in the table, for whoever cannot see it. Knows records and labels, not how a step is chosen.
+// numbers are in the table, for readers who cannot see it. Knows records and labels, not how a step is chosen.
 
 import { percent } from "../core/numbers.js";
 import { slotsOf } from "../core/run.js";
 import { texts } from "../core/texts.js";
 import { labelOf } from "../core/tokens.js";
+
+/** @import { Run } from "../core/run.js" */
+/** @import { Panel } from "../core/state.js" */
+/** @import { Parts } from "../view/parts.js" */
 
 const CELL_WIDTH = [4, 88]; // pixels, least and most
 const CELL_HEIGHT = [7, 26];
@@ -15,8 +19,9 @@ const MAP_BOTTOM = 22;
 // A share of 1 % would be white on a straight scale, and much of what is to be seen is of that size.
 const shadeOf = (probability) => Math.sqrt(probability);
 
-function mapSizes(map, run) {
+function heatmapSizes(map, run) {
   const [columns, rows] = [slotsOf(run), run.header.top_k];
+  /** @type {(size: number, ends: number[]) => number} */
   const within = (size, [least, most]) => Math.max(least, Math.min(most, Math.floor(size)));
   return {
     columns, rows,
@@ -25,10 +30,15 @@ function mapSizes(map, run) {
   };
 }
 
-export function drawMap(parts, run, chosen) {
+/**
+ * @param {Parts} parts
+ * @param {Run} run
+ * @param {number} chosen
+ */
+export function drawHeatmap(parts, run, chosen) {
   const { map } = parts;
   if (!map.parentElement.clientWidth) return;
-  const sizes = mapSizes(map, run);
+  const sizes = heatmapSizes(map, run);
   const drawn = [Object.values(sizes), run.steps.length, chosen, texts.language(), document.body.className, document.documentElement.className, devicePixelRatio].join();
   if (map.run === run && map.drawn === drawn) return;
   if (map.language !== texts.language()) texts.write(parts.root.querySelector(".gs-map-said"), "map.lead");
@@ -90,7 +100,11 @@ function drawScales(pen, { columns, rows, wide, high }, colours, fonts) {
   for (let n = 1; n <= columns; n++) if (isShown(n, every(wide, 28))) pen.fillText(n, MAP_LEFT + (n - 0.5) * wide, rows * high + MAP_BOTTOM / 2);
 }
 
-export function listenToMap(parts, panel) {
+/**
+ * @param {Parts} parts
+ * @param {Panel} panel
+ */
+export function listenToHeatmap(parts, panel) {
   const { map } = parts;
   const box = map.closest(".gs-map-box");
   const said = parts.root.querySelector(".gs-map-said");

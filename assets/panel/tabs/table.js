@@ -8,15 +8,24 @@ import { idLabel } from "../core/tokens.js";
 import { lettersOf } from "../core/visible.js";
 import { headCell, label, make, rem } from "../view/elements.js";
 
+/** @import { Run } from "../core/run.js" */
+/** @import { State } from "../core/state.js" */
+/** @import { Parts } from "../view/parts.js" */
+
 const TABLE_ROW_REM = 2;
 const ROWS_DRAWN = 19; // ten are in sight: panel.css
 const ROWS_AROUND = 3;
 const LAST_LETTERS = 26; // of the text so far
 
+/**
+ * @param {Parts} parts
+ * @param {Run} run
+ * @param {boolean} isAnew
+ */
 export function drawTable(parts, run, isAnew) {
   const { table } = parts;
   if (isAnew || table.run !== run) {
-    const titles = [texts.say("table.input"), ...Array.from({ length: run.header.top_k }, (_, n) => texts.say("table.choice", { number: n + 1 }))];
+    const titles = [texts.translate("table.input"), ...Array.from({ length: run.header.top_k }, (_, n) => texts.translate("table.choice", { number: n + 1 }))];
     const row = make("tr", "");
     row.append(...titles.map((title) => headCell(title, "col")));
     table.tHead.replaceChildren(row);
@@ -27,7 +36,7 @@ export function drawTable(parts, run, isAnew) {
   drawRows(parts);
 }
 
-// The rows in sight and a few around them; all of them on paper. Rows that stay are not made anew.
+// The rows in sight and a few around them; all of them on paper. Rows that stay are reused.
 function drawRows(parts) {
   const { table } = parts;
   const { run, isWhole } = table;
@@ -44,7 +53,7 @@ function drawRows(parts) {
     body.replaceChildren(...rows);
   }
   // The gaps are no rows: they would be read out.
-  for (const [name, rows] of [["--above", from], ["--below", count - to]]) {
+  for (const [name, rows] of Object.entries({ "--above": from, "--below": count - to })) {
     const size = `${rows * high}px`;
     if (body.style.getPropertyValue(name) !== size) body.style.setProperty(name, size);
   }
@@ -72,7 +81,11 @@ function choiceCell(step, candidate) {
   return cell;
 }
 
-// The chosen step's row, brought into the table's own sight unless it was scrolled while the same step is looked at; never by the page.
+/**
+ * The chosen step's row, brought into the table's own sight unless it was scrolled while the same step is looked at; never by the page.
+ * @param {Parts} parts
+ * @param {number} chosen
+ */
 export function markRow(parts, chosen) {
   const { table } = parts;
   const box = table.closest(".gs-rows");
@@ -89,17 +102,21 @@ export function markRow(parts, chosen) {
   table.querySelector(`tr[data-step="${chosen}"]`)?.setAttribute("aria-current", "step");
 }
 
-export function listenToTable(parts, view) {
+/**
+ * @param {Parts} parts
+ * @param {State} state
+ */
+export function listenToTable(parts, state) {
   const { table } = parts;
   const draw = () => {
     drawRows(parts);
     markRow(parts, table.chosen);
   };
   table.closest(".gs-rows").addEventListener("scroll", draw, { passive: true });
-  for (const [name, isWhole] of [["beforeprint", true], ["afterprint", false]]) {
+  for (const [name, isWhole] of Object.entries({ beforeprint: true, afterprint: false })) {
     window.addEventListener(name, () => {
       table.isWhole = isWhole;
-      if (view.run.header) drawTable(parts, view.run, false);
+      if (state.run.header) drawTable(parts, state.run, false);
       markRow(parts, table.chosen);
     });
   }

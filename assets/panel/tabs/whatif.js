@@ -1,5 +1,5 @@
-// The "What if" tab: the closest calls, a token of one's own, beam search, another text, loops, and the proof. It asks; the server
-// answers with another run, or with one sentence.
+// The "What if" tab: the closest calls, a token of one's own, beam search, another text, loops, and the proof. The server answers
+// each question with another run, or with one sentence.
 
 import { percent } from "../core/numbers.js";
 import { closestCalls } from "../core/run.js";
@@ -7,15 +7,22 @@ import { texts } from "../core/texts.js";
 import { labelOf } from "../core/tokens.js";
 import { make } from "../view/elements.js";
 
+/** @import { State } from "../core/state.js" */
+/** @import { Parts } from "../view/parts.js" */
+
 const CLOSEST = 5;
 
-export function drawQuestions(parts, view) {
-  const { run } = view;
+/**
+ * @param {Parts} parts
+ * @param {State} state
+ */
+export function drawWhatIf(parts, state) {
+  const { run } = state;
   const { closest, loops, step } = parts.questions;
   const calls = closestCalls(run).slice(0, CLOSEST);
   closest.replaceChildren(...calls.map((call) => callItem(call)));
   parts.questions.forkClosest.disabled = calls.length === 0;
-  step.textContent = run.steps.length ? texts.say("whatif.own.place", { step: view.chosen + 1 }) : "";
+  step.textContent = run.steps.length ? texts.translate("whatif.own.place", { step: state.chosen + 1 }) : "";
   drawLoops(loops, run);
 }
 
@@ -36,7 +43,7 @@ function callItem(step) {
 function drawLoops(box, run) {
   const found = run.end?.loops ?? [];
   if (found.length === 0) {
-    box.replaceChildren(make("p", "gs-aside", texts.say(run.end ? "loops.none" : "loops.later")));
+    box.replaceChildren(make("p", "gs-aside", texts.translate(run.end ? "loops.none" : "loops.later")));
     return;
   }
   box.replaceChildren(...found.flatMap((loop) => [loopWords(run, loop), repeatBars(run, loop)]));
@@ -57,7 +64,7 @@ function repeatBars(run, { start, period, repeats }) {
     const mean = steps.reduce((sum, step) => sum + step.picked.probability, 0) / steps.length;
     const item = make("li", "gs-bar gs-argmax");
     item.style.setProperty("--p", mean);
-    item.append(make("span", "gs-bar-label", texts.say("loops.time", { number: n + 1 })), make("span", "gs-bar-track"), make("span", "gs-bar-value", percent(mean)));
+    item.append(make("span", "gs-bar-label", texts.translate("loops.time", { number: n + 1 })), make("span", "gs-bar-track"), make("span", "gs-bar-value", percent(mean)));
     list.append(item);
   }
   return list;

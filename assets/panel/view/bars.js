@@ -8,6 +8,10 @@ import { percent } from "../core/numbers.js";
 import { texts } from "../core/texts.js";
 import { label, make, rem } from "./elements.js";
 
+/** @import { Row } from "../core/bar_rows.js" */
+/** @import { Step } from "../core/run.js" */
+/** @import { Parts } from "./parts.js" */
+
 const AXIS_REM = 1.75;
 const LABEL_GAP = 8; // pixels, as in panel.css: with more, each drawing would find its labels too narrow for their column
 
@@ -26,10 +30,16 @@ function fitAxis(parts, rows) {
   if (most !== axis.most) parts.chart.style.setProperty("--zoom", 1 / most); // the browser styles all that is within anew
   axis.most = most;
   parts.root.classList.toggle("gs-zoomed", axis.most < 1);
-  const said = texts.say(isZoomed ? "axis.zoomed" : "axis.whole", { end: `${axis.most * 100}` });
+  const said = texts.translate(isZoomed ? "axis.zoomed" : "axis.whole", { end: `${axis.most * 100}` });
   if (axis.word.textContent !== said) axis.word.textContent = said;
 }
 
+/**
+ * @param {Parts} parts
+ * @param {Step} step
+ * @param {boolean} streaming
+ * @param {object} of
+ */
 export function drawBars(parts, step, streaming, of) {
   const rows = rowsOf(step);
   fitAxis(parts, rows);
@@ -62,8 +72,13 @@ export function drawBars(parts, step, streaming, of) {
   if (!streaming) parts.resting = setTimeout(plot, REST_MILLISECONDS);
 }
 
-// The labels' column is as wide as the longest label that a run has shown so far, so that each is whole and the bars begin at one place;
-// up to half of the chart. A longer label ends in "…", and its title is whole.
+/**
+ * The labels' column is as wide as the longest label that a run has shown so far, so that each is whole and the bars begin at one place;
+ * up to half of the chart. A longer label ends in "…", and its title is whole.
+ * @param {HTMLElement} host
+ * @param {any} list
+ * @param {object} of
+ */
 export function fitLabels(host, list, of) {
   const width = list.clientWidth;
   if (!width) return;
@@ -88,6 +103,10 @@ function leftOf(parts) {
   return parseFloat(getComputedStyle(parts.root).getPropertyValue("--gs-left")) * rem();
 }
 
+/**
+ * @param {Parts} parts
+ * @returns {any[]} buttons
+ */
 export function candidateButtons(parts) {
   return [...parts.bars.querySelectorAll("button")];
 }
@@ -99,7 +118,7 @@ function listRow(row) {
     line.type = "button";
     line.dataset.candidate = row.tokenId;
     line.disabled = row.tokenId < 0;
-    line.title = line.disabled ? "" : texts.say("bars.ask");
+    line.title = line.disabled ? "" : texts.translate("bars.ask");
   }
   line.style.setProperty("--p", row.probability);
   if (!line.title) line.title = row.label;
@@ -110,6 +129,10 @@ function listRow(row) {
   return item;
 }
 
+/**
+ * @param {Row} row
+ * @returns {HTMLElement}
+ */
 export function rowLabel(row) {
   return row.token ? label(row.token, "gs-bar-label", row.mark) : Object.assign(make("span", "gs-bar-label", row.label), { translate: true });
 }

@@ -3,20 +3,24 @@
 import { texts } from "../core/texts.js";
 import { make } from "./elements.js";
 
-// A page that is not served over https, or in a frame, may not use the clipboard, but may copy what is selected. Where it may not do
-// that either, the text stands there, selected, for the reader to copy.
+/**
+ * A page that is not served over https, or in a frame, may not use the clipboard, but may copy what is selected. Where it may not do
+ * that either, the text is shown selected, for the reader to copy.
+ * @param {string} text
+ * @param {HTMLElement} button
+ */
 export async function copy(text, button) {
   const copied = await (navigator.clipboard?.writeText(text) ?? Promise.reject()).then(() => true, () => copySelected(text, button));
   if (!copied) return offer(text, button);
-  button.textContent = texts.say("copy.done");
-  setTimeout(() => { button.textContent = texts.say(button.dataset.text); }, 2000);
+  button.textContent = texts.translate("copy.done");
+  setTimeout(() => { button.textContent = texts.translate(button.dataset.text ?? ""); }, 2000);
 }
 
 function offer(text, button) {
   document.querySelector(".gs-offered")?.remove();
   const box = make("p", "gs-offered");
   const field = Object.assign(make("textarea", ""), { value: text, readOnly: true, rows: 2 });
-  const title = make("label", "", texts.say("copy.by_hand"));
+  const title = make("label", "", texts.translate("copy.by_hand"));
   title.append(field);
   box.append(title);
   button.closest(".gs-head, section").after(box);

@@ -1,5 +1,5 @@
-// A fork keeps its place: one line beside the text says what the pick changed, with Undo; and where a finger taps, it is asked first.
-// Knows the runs that are kept, not how another is asked for.
+// The note of a fork: one line beside the text says what the pick changed, with Undo. On a touch screen, the first tap on a candidate asks
+// for confirmation. Knows the history, not how a branch is asked for.
 
 import { totals } from "../core/run.js";
 import { texts } from "../core/texts.js";
@@ -8,22 +8,35 @@ import { factorOf, sameNumbers } from "../core/verdict.js";
 import { make } from "./elements.js";
 import { hasOnlyTouch } from "./surface.js";
 
-export function drawFork(parts, keep, isHidden) {
+/** @import { Entry, History } from "../core/history.js" */
+/** @import { State } from "../core/state.js" */
+/** @import { Parts } from "./parts.js" */
+
+/**
+ * @param {Parts} parts
+ * @param {History} history
+ * @param {boolean} isHidden
+ */
+export function drawForkNote(parts, history, isHidden) {
   const box = parts.root.querySelector(".gs-forked");
   const [words, undoButton] = box.children;
-  const said = isHidden ? null : wordsOfFork(keep.shown);
+  const said = isHidden ? null : forkDescription(history.shown);
   box.hidden = !said;
   if (!said) return;
   texts.write(words, ...said);
   // Undo takes back the last change, and so stands here only while that is this fork.
-  const last = keep.undo.at(-1);
-  undoButton.hidden = last?.entry !== keep.shown || !last.adds;
-  undoButton.disabled = !keep.shown.run.end;
+  const last = history.undo.at(-1);
+  undoButton.hidden = last?.entry !== history.shown || !last.adds;
+  undoButton.disabled = !history.shown.run.end;
 }
 
-// The text's key and values, or null where the run on screen is no fork, or parts nowhere yet.
-export function wordsOfFork({ kind, parent, leftAt, run }) {
-  if (kind !== "branch" || !parent) return null;
+/**
+ * The text's key and values, or null where the run on screen is no fork, or parts nowhere yet.
+ * @param {Entry} entry
+ * @returns {[string, Record<string, string | number>] | null}
+ */
+export function forkDescription({ kind, parent, leftAt, run }) {
+  if (kind !== "branch" || !parent || leftAt === null) return null;
   const place = run.steps.findIndex(({ picked }, n) => n >= leftAt && parent.run.steps[n] && parent.run.steps[n].picked.token_id !== picked.token_id);
   if (place < 0) return null;
   const tokens = { taken: labelOf(run.steps[place].picked), left: labelOf(parent.run.steps[place].picked) };
@@ -36,16 +49,22 @@ export function wordsOfFork({ kind, parent, leftAt, run }) {
   return [lead > 0 ? "forked.more" : "forked.less", { ...tokens, factor: factorOf(Math.abs(lead)) }];
 }
 
-// A finger cannot point before it presses, so its first tap on a candidate asks, where it tapped; the answer is a second tap.
-export function asksFirst(parts, view, event) {
+/**
+ * A finger cannot point before it presses, so its first tap on a candidate asks, where it tapped; the answer is a second tap.
+ * @param {Parts} parts
+ * @param {State} state
+ * @param {any} event
+ * @returns {boolean}
+ */
+export function confirmsTap(parts, state, event) {
   const asked = event.target.closest(".gs-fork-here");
   for (const open of parts.root.querySelectorAll(".gs-fork-here")) if (open !== asked) open.remove();
   const at = asked ? null : event.target.closest("[data-candidate]");
   if (asked) setTimeout(() => asked.remove());
   if (!at || !isTap(event) || parts.root.matches('.gs-predicting, [aria-busy="true"]')) return false;
-  const { candidate, at: place = view.chosen } = at.dataset;
-  if (view.run.steps[place]?.picked.token_id === Number(candidate)) return false;
-  const question = make("button", "gs-fork-here", texts.say("forked.ask"));
+  const { candidate, at: place = state.chosen } = at.dataset;
+  if (state.run.steps[place]?.picked.token_id === Number(candidate)) return false;
+  const question = make("button", "gs-fork-here", texts.translate("forked.ask"));
   question.type = "button";
   Object.assign(question.dataset, { candidate, at: place });
   (at.closest("td") ?? at.parentElement).append(question);

@@ -1,7 +1,11 @@
-// The elements of panel.html that the scripts read and write, found once, and where the page's sentences are said. Knows no run.
+// The elements of panel.html that the scripts read and write, found once. Knows no run.
 
+/** @typedef {ReturnType<typeof findParts>} Parts */
+
+/** @param {Element} element */
 export function findParts(element) {
   const root = element.querySelector(".gs");
+  /** @type {(selector: string) => any} */
   const one = (selector) => root.querySelector(selector);
   const buttons = Object.fromEntries([...root.querySelectorAll("[data-go]")].map((button) => [button.dataset.go, button]));
   return {
@@ -13,7 +17,7 @@ export function findParts(element) {
     why: one(".gs-why"),
     facts: one(".gs-facts"),
     state: one(".gs-state"),
-    heard: one(".gs-heard"),
+    log: one(".gs-heard"),
     note: one(".gs-note"),
     point: one(".gs-point"),
     message: one(".gs-message"),

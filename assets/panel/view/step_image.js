@@ -2,11 +2,13 @@
 // text is a text node, so nothing in it is markup. Light, whatever the page is: slides and paper are.
 
 import { rowsOf } from "../core/bar_rows.js";
-import { numbersOf, stepTitle } from "../core/descriptions.js";
+import { dtypeOf, stepTitle } from "../core/descriptions.js";
 import { percent } from "../core/numbers.js";
 import { textBefore } from "../core/run.js";
 import { texts } from "../core/texts.js";
 import { lettersOf, oneLine } from "../core/visible.js";
+
+/** @import { Run } from "../core/run.js" */
 
 const SLIDE = { width: 1920, height: 1080, margin: 96 };
 const CHART = { left: 560, right: 1560, top: 300, bottom: 890 };
@@ -14,9 +16,14 @@ const INK = { text: "#1f2937", muted: "#586172", line: "#d5d9e0", argmax: "#1a5f
 const SANS = "system-ui, -apple-system, 'Segoe UI', 'Noto Sans', 'Noto Sans KR', 'Malgun Gothic', sans-serif";
 const MONO = "ui-monospace, 'SF Mono', Consolas, 'DejaVu Sans Mono', monospace";
 const SVG = "http://www.w3.org/2000/svg";
-const pen = document.createElement("canvas").getContext("2d");
+const pen = /** @type {CanvasRenderingContext2D} */ (document.createElement("canvas").getContext("2d"));
 
-export function pictureOf(run, chosen) {
+/**
+ * @param {Run} run
+ * @param {number} chosen
+ * @returns {string}
+ */
+export function stepImage(run, chosen) {
   const { width, height, margin } = SLIDE;
   const step = run.steps[chosen];
   const root = shape("svg", { xmlns: SVG, viewBox: `0 0 ${width} ${height}`, width, height, role: "img" });
@@ -34,13 +41,13 @@ export function pictureOf(run, chosen) {
 }
 
 function captionOf(run, chosen) {
-  const { prompt, model, top_k: choices } = run.header;
-  const exact = model.dtype === "float32" ? texts.say("head.exact") : "";
-  const marks = texts.say(run.steps[chosen].forced ? "picture.forced" : "picture.argmax");
-  const step = texts.say("picture.step", { step: chosen + 1, steps: run.steps.length });
+  const { prompt, model } = run.header;
+  const exact = model.dtype === "float32" ? texts.translate("head.exact") : "";
+  const marks = texts.translate(run.steps[chosen].forced ? "picture.forced" : "picture.argmax");
+  const step = texts.translate("picture.step", { step: chosen + 1, steps: run.steps.length });
   return [
-    prompt === "" ? texts.say("picture.empty") : texts.say("picture.prompt", { prompt: oneLine(prompt) }),
-    [step, [model.id, numbersOf(model), exact].filter(Boolean).join(", "), marks, "Greedyscope"].join(" · "),
+    prompt === "" ? texts.translate("picture.empty") : texts.translate("picture.prompt", { prompt: oneLine(prompt) }),
+    [step, [model.id, dtypeOf(model), exact].filter(Boolean).join(", "), marks, "Greedyscope"].join(" · "),
   ];
 }
 
@@ -65,7 +72,7 @@ function barOf(row, place, rows) {
   const base = y + slot / 2 + size * 0.35;
   const fill = row.kind === "rest" ? "url(#hatching)" : INK[row.kind];
   const family = row.kind === "rest" ? SANS : MONO;
-  const value = [percent(row.probability), row.id && texts.say("picture.id", { id: row.id })].filter(Boolean).join("  ");
+  const value = [percent(row.probability), row.id && texts.translate("picture.id", { id: row.id })].filter(Boolean).join("  ");
   return [
     shape("rect", { x: left, y: y + (slot - high) / 2, width: long, height: high, fill }),
     line(fit(row.label, size, family, left - SLIDE.margin - 20, bold), left - 20, base, size, { anchor: "end", family, weight: bold }),
@@ -99,8 +106,16 @@ function widthOf(text, size, family, weight = "400") {
   return pen.measureText(text).width;
 }
 
-// The text, or as much of its beginning as there is room for. By whole letters: half an emoji is no text.
-export function fit(text, size, family, room, weight) {
+/**
+ * The text, or as much of its beginning as there is room for. By whole letters: half an emoji is no text.
+ * @param {string} text
+ * @param {number} size
+ * @param {string} family
+ * @param {number} room
+ * @param {string} [weight]
+ * @returns {string}
+ */
+export function fit(text, size, family, room, weight = "400") {
   if (widthOf(text, size, family, weight) <= room) return text;
   const letters = lettersOf(text.slice(0, 2000).toWellFormed());
   return `${letters.slice(0, most(letters.length, (n) => widthOf(`${letters.slice(0, n).join("")}…`, size, family, weight) <= room)).join("")}…`;
@@ -134,11 +149,15 @@ function most(end, holds) {
   return low;
 }
 
+/**
+ * @param {string} svg
+ * @returns {Promise<Blob | null>}
+ */
 export async function pngOf(svg) {
   const image = new Image();
   image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(svg)}`;
   await image.decode();
   const canvas = Object.assign(document.createElement("canvas"), { width: SLIDE.width, height: SLIDE.height });
-  canvas.getContext("2d").drawImage(image, 0, 0);
+  canvas.getContext("2d")?.drawImage(image, 0, 0);
   return new Promise((done) => { canvas.toBlob(done, "image/png"); });
 }

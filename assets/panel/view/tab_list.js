@@ -1,5 +1,12 @@
 // The panel's tabs: which one is open, by click and by arrow keys.
 
+/** @import { Panel } from "../core/state.js" */
+/** @import { Parts } from "./parts.js" */
+
+/**
+ * @param {Parts} parts
+ * @param {string} name
+ */
 export function openTab(parts, name) {
   for (const tab of parts.tabs) {
     const chosen = tab.id === `gs-tab-${name}`;
@@ -9,10 +16,18 @@ export function openTab(parts, name) {
   }
 }
 
+/**
+ * @param {Parts} parts
+ * @returns {string}
+ */
 export function openTabOf(parts) {
   return parts.tabs.find((tab) => tab.getAttribute("aria-selected") === "true").id.replace("gs-tab-", "");
 }
 
+/**
+ * @param {Parts} parts
+ * @param {Panel} panel
+ */
 export function listenToTabs(parts, panel) {
   const open = (tab) => {
     openTab(parts, tab.id.replace("gs-tab-", ""));

@@ -6,31 +6,46 @@ import { atTemperature, temperatureLabel, temperaturesOf } from "../core/tempera
 import { texts } from "../core/texts.js";
 import { labelOf } from "../core/tokens.js";
 
+/** @import { Step } from "../core/run.js" */
+/** @import { Panel } from "../core/state.js" */
+
+/** @typedef {ReturnType<typeof findTemperature>} Temperature */
+
+/** @param {HTMLElement} root */
 export function findTemperature(root) {
   const one = (selector) => root.querySelector(selector);
-  return { box: one(".gs-temperature"), slider: one(".gs-heat"), value: one(".gs-heat-value"), word: one(".gs-heat-word"), power: 1, of: null };
+  return { box: one(".gs-temperature"), slider: one(".gs-heat"), value: one(".gs-heat-value"), word: one(".gs-heat-word"), power: 1, of: /** @type {any} */ (null) };
 }
 
-// The step that the bars show.
-export function stepAtTemperature(heat, step) {
-  if (heat.of !== step) Object.assign(heat, { of: step, power: 1 }); // another step: as the model has it
+/**
+ * The step that the bars show.
+ * @param {Temperature} temperature
+ * @param {Step} step
+ * @returns {Step}
+ */
+export function stepAtTemperature(temperature, step) {
+  if (temperature.of !== step) Object.assign(temperature, { of: step, power: 1 }); // another step: as the model has it
   const powers = temperaturesOf(step);
   const isKnown = powers.length > 1;
-  heat.slider.disabled = !isKnown;
-  heat.slider.max = Math.max(0, powers.length - 1);
-  heat.slider.value = Math.max(0, powers.indexOf(heat.power));
-  const label = temperatureLabel(heat.power);
-  heat.value.textContent = `T = ${label}`;
-  heat.slider.setAttribute("aria-valuetext", `T = ${label}`);
-  const key = !isKnown ? "temperature.none" : heat.power === 1 ? "temperature.plain" : heat.power > 1 ? "temperature.cold" : "temperature.warm";
-  texts.write(heat.word, key, { temperature: label, token: labelOf(step.candidates[0]) });
-  heat.box.parentElement.classList.toggle("gs-sampling", heat.power !== 1);
-  return atTemperature(step, heat.power);
+  temperature.slider.disabled = !isKnown;
+  temperature.slider.max = Math.max(0, powers.length - 1);
+  temperature.slider.value = Math.max(0, powers.indexOf(temperature.power));
+  const label = temperatureLabel(temperature.power);
+  temperature.value.textContent = `T = ${label}`;
+  temperature.slider.setAttribute("aria-valuetext", `T = ${label}`);
+  const key = !isKnown ? "temperature.none" : temperature.power === 1 ? "temperature.plain" : temperature.power > 1 ? "temperature.cold" : "temperature.warm";
+  texts.write(temperature.word, key, { temperature: label, token: labelOf(step.candidates[0]) });
+  temperature.box.parentElement.classList.toggle("gs-sampling", temperature.power !== 1);
+  return atTemperature(step, temperature.power);
 }
 
-export function listenToTemperature(heat, panel) {
-  heat.slider.addEventListener("input", () => {
-    heat.power = temperaturesOf(heat.of)[Number(heat.slider.value)] ?? 1;
+/**
+ * @param {Temperature} temperature
+ * @param {Panel} panel
+ */
+export function listenToTemperature(temperature, panel) {
+  temperature.slider.addEventListener("input", () => {
+    temperature.power = temperaturesOf(temperature.of)[Number(temperature.slider.value)] ?? 1;
     panel.schedule();
   });
 }

@@ -1,4 +1,4 @@
-// The text as it grows: the prompt, then a chip a token. Text is written with textContent only.
+// The growing text: the prompt, then one chip per token.
 
 import { percent } from "../core/numbers.js";
 import { loopAt } from "../core/run.js";
@@ -7,6 +7,14 @@ import { idLabel, labelOf } from "../core/tokens.js";
 import { FRAMES, visible } from "../core/visible.js";
 import { label, make } from "./elements.js";
 
+/** @import { Run } from "../core/run.js" */
+/** @import { Parts } from "./parts.js" */
+
+/**
+ * @param {Parts} parts
+ * @param {Run} run
+ * @param {number} drawn
+ */
 export function drawText(parts, run, drawn) {
   if (drawn === 0) {
     parts.text.replaceChildren(...promptNodes(run));
@@ -22,14 +30,14 @@ function promptNodes(run) {
   const prompt = make("span", "gs-prompt", run.header.prompt.replace(FRAMES, visible).replaceAll("\n", "↵\n"));
   if (run.header.prompt !== "") return [prompt];
   prompt.textContent = run.header.prompt_tokens.map(labelOf).join("");
-  return [prompt, Object.assign(make("span", "gs-aside", ` ${texts.say("text.empty")} `), { translate: true })];
+  return [prompt, Object.assign(make("span", "gs-aside", ` ${texts.translate("text.empty")} `), { translate: true })];
 }
 
 function drawPromptTokens(parts, run) {
   const tokens = run.header.prompt_tokens;
   const [summary, list] = parts.promptTokens.children;
   parts.promptTokens.hidden = tokens.length === 0;
-  summary.textContent = texts.say("text.tokens", { count: tokens.length });
+  summary.textContent = texts.translate("text.tokens", { count: tokens.length });
   const draw = () => { if (parts.promptTokens.open) list.replaceChildren(...promptItems(tokens)); };
   list.replaceChildren();
   parts.promptTokens.ontoggle = draw; // a closed list is not drawn
@@ -43,7 +51,7 @@ function promptItems(tokens) {
     item.append(label(token), make("span", "gs-id", idLabel(token)));
     return item;
   });
-  if (tokens.length > 400) items.push(make("li", "gs-aside", texts.say("text.more", { count: tokens.length - 400 })));
+  if (tokens.length > 400) items.push(make("li", "gs-aside", texts.translate("text.more", { count: tokens.length - 400 })));
   return items;
 }
 
@@ -58,22 +66,30 @@ function chip(step) {
   button.append(label(picked), make("span", "gs-id", idLabel(picked)));
   button.classList.toggle("gs-forced", step.forced);
   const values = { step: index + 1, token: labelOf(picked), probability: percent(picked.probability), rank: picked.rank + 1, id: idLabel(picked) };
-  button.title = texts.say(step.forced ? "chip.forced" : "chip.picked", values);
+  button.title = texts.translate(step.forced ? "chip.forced" : "chip.picked", values);
   button.setAttribute("aria-label", button.title);
   return button;
 }
 
-// Loops are known when a run has ended: a sign and a number of the repeat on each of their chips.
+/**
+ * Loops are known when a run has ended: a sign and a number of the repeat on each of their chips.
+ * @param {Parts} parts
+ * @param {Run} run
+ */
 export function markLoops(parts, run) {
   for (const button of parts.text.querySelectorAll(".gs-chip")) {
     const index = Number(button.dataset.step);
     const repeat = loopAt(run, index);
     button.classList.toggle("gs-loop", repeat !== null);
     parts.strip.children[index]?.classList.toggle("gs-loop", repeat !== null);
-    if (repeat !== null && !button.title.includes("↻")) button.title += ` ${texts.say("chip.loop", { number: repeat + 1 })}`;
+    if (repeat !== null && !button.title.includes("↻")) button.title += ` ${texts.translate("chip.loop", { number: repeat + 1 })}`;
   }
 }
 
+/**
+ * @param {Parts} parts
+ * @param {number} chosen
+ */
 export function markChip(parts, chosen) {
   const before = parts.text.querySelector('[aria-current="step"]');
   const chosenChip = parts.text.querySelector(`[data-step="${chosen}"]`);

@@ -5,7 +5,15 @@ import { percent } from "../core/numbers.js";
 import { slotsOf } from "../core/run.js";
 import { make } from "./elements.js";
 
-export function drawStrip(parts, run, drawn) {
+/** @import { Run } from "../core/run.js" */
+/** @import { Parts } from "./parts.js" */
+
+/**
+ * @param {Parts} parts
+ * @param {Run} run
+ * @param {number} drawn
+ */
+export function drawTimeline(parts, run, drawn) {
   if (drawn === 0) parts.strip.replaceChildren();
   for (const step of run.steps.slice(drawn)) {
     const bar = make("span", "gs-strip-bar");
@@ -17,7 +25,12 @@ export function drawStrip(parts, run, drawn) {
   if (parts.strip.style.getPropertyValue("--slots") !== String(slotsOf(run))) parts.strip.style.setProperty("--slots", slotsOf(run));
 }
 
-export function markStrip(parts, run, chosen) {
+/**
+ * @param {Parts} parts
+ * @param {Run} run
+ * @param {number} chosen
+ */
+export function markTimeline(parts, run, chosen) {
   const { strip } = parts;
   strip.querySelector(".gs-chosen")?.classList.remove("gs-chosen");
   const step = run.steps[chosen];
@@ -28,7 +41,13 @@ export function markStrip(parts, run, chosen) {
   strip.setAttribute("aria-valuetext", `${stepTitle(run, chosen)}, ${percent(step.picked.probability)}`);
 }
 
-// The step under a pointer, anywhere in its column.
+/**
+ * The step under a pointer, anywhere in its column.
+ * @param {Parts} parts
+ * @param {Run} run
+ * @param {number} clientX
+ * @returns {number}
+ */
 export function stepAt(parts, run, clientX) {
   const box = parts.strip.getBoundingClientRect();
   const slot = Math.floor(((clientX - box.left) / box.width) * slotsOf(run));
