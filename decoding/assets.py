@@ -1,6 +1,6 @@
-"""The panel's files: where they are, and the order of its scripts.
+"""The panel's files: where they are, and what each surface loads.
 
-Owns what the page and an exported file load. Knows no run, no page and no server.
+Owns the entry of each surface and the data that its scripts are given. Knows no run, no page and no server.
 """
 
 import json
@@ -10,46 +10,12 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from decoding.bundle import bundle
 from decoding.limits import for_browser
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 
-_SCRIPTS = (
-    "texts",
-    "surface",
-    "limits",
-    "sentences",
-    "heard",
-    "classroom",
-    "language",
-    "run",
-    "runs",
-    "text",
-    "bars",
-    "strip",
-    "table",
-    "heatmap",
-    "questions",
-    "examples",
-    "math",
-    "temperature",
-    "predict",
-    "tour",
-    "parts",
-    "head",
-    "panel",
-    "controls",
-)
 _STYLES = ("panel", "lesson", "classroom", "media", "root")
-_PAGE_SCRIPTS = (
-    *("sides", "verdict", "forked", "forks", "compare", "kept", "links"),
-    *("fields", "silence", "picture", "keep", "onpage"),
-)
-"""Scripts that only the page needs, because an exported file has no server."""
-_SERVER_SCRIPT = "conversions"
-"""A script that only a page with a server behind it needs: it asks the library over HTTP."""
-_SITE_SCRIPTS = ("json_lines_check", "opened_file", "download_line", "engine_client", "page")
-"""Scripts of `browser/` that the static site needs beside the page's."""
 _PAGE_TEXTS = (
     *(
         "example.",
@@ -124,26 +90,30 @@ def _examples(prompt: str | None) -> list[dict[str, str | int]]:
     return [each for each in known if prompt in (None, each["prompt"])]
 
 
-def panel_script(prompt: str | None = None) -> str:
-    """The panel's scripts as one, which defines `startPanel(element, props, watch, trigger)` and needs `TEXTS`.
-
-    These scripts use nothing that only the page's own scripts define, because an exported file lacks those. An exported
-    file of a run knows the examples of its `prompt` alone.
-    """
-    told = [f"const EXAMPLES = {json.dumps(_examples(prompt))};", f"const LIMITS = {json.dumps(for_browser())};"]
-    return "\n".join([*told, *(read(f"panel/{name}.js") for name in _SCRIPTS)])
+def data_for(prompt: str | None = None) -> dict[str, object]:
+    """What every surface's script is given beside the texts: the limits, and the examples, or those of one prompt."""
+    return {"limits": for_browser(), "examples": _examples(prompt)}
 
 
 def page_script() -> str:
-    """The panel's scripts with those of the page and all texts."""
-    scripts = [panel_script(), *(read(f"panel/{name}.js") for name in (*_PAGE_SCRIPTS, _SERVER_SCRIPT))]
-    return "\n".join([f"const TEXTS = {texts_json(page=True)};", *scripts])
+    """The page's script, which defines `startPage(element, props, watch, trigger, given)`."""
+    return bundle(ASSETS / "panel/app/page.js")
+
+
+def page_data() -> str:
+    """What `startPage` is given, as JSON."""
+    data = json.dumps(data_for(), ensure_ascii=False, separators=(",", ":"))
+    return f'{{"texts":{texts_json(page=True)},{data[1:]}'
+
+
+def file_script() -> str:
+    """The script of an exported file, which defines `startFile(packed, given)`: nothing in it needs a server."""
+    return bundle(ASSETS / "standalone/page.js")
 
 
 def site_script() -> str:
-    """The panel's scripts with those of the page and of the static site, without texts: the site defines `TEXTS`."""
-    scripts = [panel_script(), *(read(f"panel/{name}.js") for name in _PAGE_SCRIPTS)]
-    return "\n".join([*scripts, *(read(f"browser/{name}.js") for name in _SITE_SCRIPTS)])
+    """The static site's script, which defines `startSite(data)`."""
+    return bundle(ASSETS / "browser/page.js")
 
 
 def plotly_js() -> Path:

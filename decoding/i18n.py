@@ -1,8 +1,9 @@
 """Translations: the texts that people read, by key and language.
 
-Owns the lookup and its fallback to English. Knows no page; the panel's `texts.js` does the same in the browser. Each
-language is a file of assets/texts/ with the same keys as en.json. To add one, translate en.json into a new file there,
-such as fr.json; it appears in the page's language switch by its `language.name`, and tests/test_i18n.py checks it.
+Owns the lookup and its fallback to English. Knows no page; the panel's `core/texts.js` does the same in the browser.
+Each language is a file of assets/texts/ with the same keys as en.json. To add one, translate en.json into a new file
+there, such as fr.json; it appears in the page's language switch by its `language.name`, and tests/test_i18n.py checks
+it.
 """
 
 from decoding import assets

@@ -106,7 +106,7 @@ def test_translate_fills_in_values_in_each_language() -> None:
 
 
 LITERAL = re.compile(r'"(?:[^"\\\n]|\\.)*"|`(?:[^`\\]|\\.)*`')
-COMMENT = re.compile(r"^\s*//.*$|\s//\s.*$", re.MULTILINE)
+COMMENT = re.compile(r"/\*\*(?:[^*]|\*(?!/))*\*/|^\s*//.*$|\s//\s.*$", re.MULTILINE)
 # Two words beside each other, or one that begins as a sentence or a label does.
 PROSE = re.compile(r"[^\W\d_]{2,},? (… )?[^\W\d_]{2,}|^[A-Z][a-z]+( …|\.)?$")
 # Keys of a keyboard, selectors, class names: what a browser reads and no person.
@@ -199,7 +199,7 @@ def test_every_sentence_of_the_library_has_its_text() -> None:
     # Reasons of the operating system and complaints of pydantic's are pinned where they are met: test_full_disk and
     # test_trace_strict.
     server = from_server(texts("en")) - from_server(texts("en"), "others.")
-    operators = ("verify.py", "safetensors.py", "npm_packages.py", "model_files.py", "build.py")
+    operators = ("bundle.py", "verify.py", "safetensors.py", "npm_packages.py", "model_files.py", "build.py")
     said = {text for path in LIBRARY if path.name not in operators for text in strings(path)[0]}
     files = [*LIBRARY, ROOT / "tests" / "refresh.py"]  # which writes the recorded runs
     every = {text for path in files for text in strings(path)[1]}

@@ -11,7 +11,14 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # Each line is a room. A file of `decoding/` itself stands beside the files it works with.
 ROOMS = (
-    ("decoding.errors", "decoding.cancellation", "decoding.limits", "decoding.assets", "decoding.i18n"),
+    (
+        "decoding.errors",
+        "decoding.cancellation",
+        "decoding.limits",
+        "decoding.bundle",
+        "decoding.assets",
+        "decoding.i18n",
+    ),
     ("decoding.record",),
     ("decoding.export",),
     ("decoding.models", "decoding.startup", "decoding.options"),

@@ -23,6 +23,7 @@ FUNCTIONS = {"compile", "sub", "subn", "match", "search", "fullmatch", "findall"
 LITERAL = re.compile(
     r"""(?:^|[(,=:\[!&|?{};]|return)\s*/((?:[^/\\\[\n]|\\.|\[(?:[^\]\\\n]|\\.)*\])+)/([a-z]*)""", re.MULTILINE
 )
+SCRIPT_COMMENT = re.compile(r"^\s*//.*$|/\*\*(?:[^*]|\*(?!/))*\*/", re.MULTILINE)
 LENGTH = 10_000
 """Of the shorter text; the longer one has 100,000 characters."""
 MOST = 40
@@ -63,7 +64,7 @@ def script_patterns() -> dict[str, str]:
     for path in SCRIPTS:
         text = path.read_text("utf-8")
         assert "RegExp(" not in text, f"{path} makes a pattern of something else"
-        for match in LITERAL.finditer(re.sub(r"^\s*//.*$", "", text, flags=re.MULTILINE)):
+        for match in LITERAL.finditer(SCRIPT_COMMENT.sub("", text)):
             found[f"{path.relative_to(ROOT)} {match[0].strip()[-60:]}"] = f"/{match[1]}/{match[2]}"
     return found
 

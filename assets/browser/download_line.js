@@ -1,12 +1,14 @@
 // The line that says how the model comes: how large it is, how much is here, what went wrong, and the button for what can be done. Knows
 // no engine.
 
+import { texts } from "../panel/core/texts.js";
+
 const megabytes = (bytes) => Math.round(bytes / 1e6);
 
-function startDownloadLine({ load, pause }) {
+export function startDownloadLine({ load, pause }) {
   const line = document.querySelector("#download");
   const [bar, words, button] = [line.querySelector("progress"), line.querySelector("p"), line.querySelector("button")];
-  let said = null; // { key, values, action }
+  let said = /** @type {any} */ (null); // { key, values, action }
   let [here, total] = [0, 0];
   const actions = { "download.start": load, "download.resume": load, "download.pause": pause };
 
@@ -19,11 +21,11 @@ function startDownloadLine({ load, pause }) {
     line.hidden = said === null;
     if (!said) return;
     const { key, values, action } = said;
-    words.textContent = texts.say(key, { done: megabytes(here), total: megabytes(total), ...values });
+    words.textContent = texts.translate(key, { done: megabytes(here), total: megabytes(total), ...values });
     bar.hidden = !["download.pause", "download.resume"].includes(action);
     Object.assign(bar, { max: Math.max(1, total), value: here });
     button.hidden = action === "";
-    button.textContent = action ? texts.say(action) : "";
+    button.textContent = action ? texts.translate(action) : "";
   }
 
   button.addEventListener("click", () => actions[said.action]());

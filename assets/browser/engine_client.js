@@ -1,10 +1,12 @@
 // The page's end of the engine (assets/browser/engine/worker.js). Owns the worker: what it is told, what comes of a run, and another
 // worker where one broke. Knows no element of the page.
 
+import { LIMITS, TEXTS } from "../panel/core/constants.js";
+
 // `hear` is told { kind, … }: looked, progress, unpacking, ready, failed, line, refused, done, broken.
-function startEngine(facts, hear) {
+export function startEngine(facts, hear) {
   const words = Object.fromEntries(Object.entries(TEXTS.en).filter(([key]) => key.startsWith("server.")));
-  let worker = null;
+  let worker = /** @type {any} */ (null);
   let isLoading = false;
   let isReady = false;
   let waiting = null; // a request that came before the model
@@ -64,6 +66,6 @@ function startEngine(facts, hear) {
 // The only addresses that this page makes scripts of.
 const POLICY = self.trustedTypes?.createPolicy("greedyscope", { createScriptURL: (address) => address });
 
-function trusted(address) {
+export function trusted(address) {
   return POLICY ? POLICY.createScriptURL(address) : address;
 }

@@ -1,10 +1,21 @@
 // Whether a text is a run: the fields of decoding/record/reader.py, and of decoding/record/consistency.py what a sum or a comparison
 // finds. What only entropies and log sums give away, `python -m decoding check` finds. The sentences are the library's.
 
+import { LIMITS } from "../panel/core/constants.js";
+import { lengthOf, Refused } from "../panel/core/limits.js";
+import { texts } from "../panel/core/texts.js";
+
 class Fault extends Error {
+  /**
+   * @param {string} key of its text, below "server.read.field."
+   * @param {Record<string, any>} [values]
+   * @param {(string | number)[]} [place] the names that lead to the field
+   */
   constructor(key, values = {}, place = []) {
     super(key);
-    Object.assign(this, { key, values, place });
+    this.key = key;
+    this.values = values;
+    this.place = place;
   }
 }
 
@@ -30,7 +41,7 @@ const hex = (value) => { if (typeof value !== "string" || !/^([0-9a-fA-F]{2})*$/
 const list = (most, check) => (value) => {
   if (!Array.isArray(value)) fails("list");
   if (value.length > most) fails("entries", { count: value.length, most });
-  value.forEach((entry, n) => within(n, () => check(entry)));
+  for (const [n, entry] of value.entries()) within(n, () => check(entry));
 };
 const object = (required, optional = {}) => (value) => {
   if (value === null || typeof value !== "object" || Array.isArray(value)) fails("object");
@@ -78,9 +89,9 @@ function lineChecks() {
 }
 
 // Throws Refused, with the line and what is wrong in it, for a text that is no run.
-function checkRun(given, findLoops) {
+export function checkRun(given, findLoops) {
   const lines = given.replace(/^\ufeff/, "").replace(/\n$/, "").split("\n");
-  if (lines.length < 2) throw new Refused(texts.say("server.read.lines", { count: lines.length }));
+  if (lines.length < 2) throw new Refused(texts.translate("server.read.lines", { count: lines.length }));
   const checks = lineChecks();
   const read = (n, check) => {
     try {
@@ -89,15 +100,15 @@ function checkRun(given, findLoops) {
       return record;
     } catch (fault) {
       if (!(fault instanceof Fault)) throw fault;
-      const place = fault.place.join(".") || texts.say("server.read.line.whole");
-      throw new Refused(texts.say("server.read.line", { number: n + 1, place, said: texts.say(`server.read.field.${fault.key}`, fault.values) }));
+      const place = fault.place.join(".") || texts.translate("server.read.line.whole");
+      throw new Refused(texts.translate("server.read.line", { number: n + 1, place, said: texts.translate(`server.read.field.${fault.key}`, fault.values) }));
     }
   };
   const header = read(0, checks.header);
   const steps = lines.slice(1, -1).map((_, n) => {
     const step = read(n + 1, checks.step);
     const complaint = contradictionIn(step, n, header);
-    if (complaint) throw new Refused(texts.say("server.read.wrong", { number: n + 2, complaint }));
+    if (complaint) throw new Refused(texts.translate("server.read.wrong", { number: n + 2, complaint }));
     return step;
   });
   const end = read(lines.length - 1, checks.end);
@@ -115,18 +126,18 @@ function parsed(line) {
 // ---- how the fields fit together
 
 function contradictionIn(step, n, header) {
-  const say = (key, values) => texts.say(`server.read.wrong.${key}`, values);
+  const complaint = (key, values) => texts.translate(`server.read.wrong.${key}`, values);
   const { candidates, picked } = step;
   const probabilities = candidates.map(({ probability }) => probability);
-  if (candidates.length === 0) return say("pick");
-  if (step.index !== n) return say("index", { index: step.index, number: n });
-  if (candidates.length > header.top_k) return say("more", { most: header.top_k });
-  if (candidates.some(({ rank }, place) => rank !== place)) return say("ranks");
-  if (probabilities.some((probability, place) => probability > probabilities[place - 1])) return say("order");
-  if (Math.abs(probabilities.reduce((sum, each) => sum + each, step.rest) - 1) >= SUM) return say("sum");
-  if (![...candidates, picked].every(agrees)) return say("logprob");
-  if (!step.forced && picked.token_id !== candidates[0].token_id) return say("forced");
-  if (picked.rank < candidates.length && !isSame(picked, candidates[picked.rank])) return say("pick");
+  if (candidates.length === 0) return complaint("pick");
+  if (step.index !== n) return complaint("index", { index: step.index, number: n });
+  if (candidates.length > header.top_k) return complaint("more", { most: header.top_k });
+  if (candidates.some(({ rank }, place) => rank !== place)) return complaint("ranks");
+  if (probabilities.some((probability, place) => probability > probabilities[place - 1])) return complaint("order");
+  if (Math.abs(probabilities.reduce((sum, each) => sum + each, step.rest) - 1) >= SUM) return complaint("sum");
+  if (![...candidates, picked].every(agrees)) return complaint("logprob");
+  if (!step.forced && picked.token_id !== candidates[0].token_id) return complaint("forced");
+  if (picked.rank < candidates.length && !isSame(picked, candidates[picked.rank])) return complaint("pick");
   return "";
 }
 
@@ -139,7 +150,7 @@ function isSame(picked, candidate) {
 }
 
 function checkEnd({ prompt_token_ids: ids, prompt_tokens: tokens, max_new_tokens: most }, steps, end, count, findLoops) {
-  const wrong = (key, values) => new Refused(texts.say("server.read.wrong.run", { complaint: texts.say(`server.read.wrong.${key}`, values) }));
+  const wrong = (key, values) => new Refused(texts.translate("server.read.wrong.run", { complaint: texts.translate(`server.read.wrong.${key}`, values) }));
   if (ids.join() !== tokens.map(({ token_id: id }) => id).join()) throw wrong("ids");
   if (steps.length > most || (end.stop_reason === "steps" && steps.length < most)) throw wrong("count", { most, count: steps.length });
   if (end.message && end.stop_reason !== "error") throw wrong("message");
@@ -148,5 +159,5 @@ function checkEnd({ prompt_token_ids: ids, prompt_tokens: tokens, max_new_tokens
   const isCutOff = ["stopped", "error"].includes(end.stop_reason) && loops.length === 0;
   const found = picked.includes(-1) ? [] : findLoops(picked);
   const written = (each) => JSON.stringify(each.map(({ start, period, repeats }) => [start, period, repeats]));
-  if (!isCutOff && written(loops) !== written(found)) throw new Refused(texts.say("server.read.loops", { number: count }));
+  if (!isCutOff && written(loops) !== written(found)) throw new Refused(texts.translate("server.read.loops", { number: count }));
 }

@@ -1,5 +1,18 @@
-// The static site's page: the fields, the examples, and the panel's questions, which this browser answers itself. `SITE` is what there is
-// to know of the model, `RECORDED` and `ALL_EXAMPLES` are what there is to see: see decoding/site/build.py.
+// The static site's page: the fields, the examples, and the panel's questions, which this browser answers itself. decoding/site/build.py
+// calls `startSite` once.
+
+import { startDownloadLine } from "./download_line.js";
+import { startEngine, trusted } from "./engine_client.js";
+import { convertHere } from "./opened_file.js";
+import { ALL_EXAMPLES, provideSite, RECORDED, SITE } from "./site_data.js";
+import { provide, TEXTS } from "../panel/core/constants.js";
+import { fieldsOf } from "../panel/core/permalink.js";
+import { texts } from "../panel/core/texts.js";
+import { isEmbedded } from "../panel/view/surface.js";
+import { followTheme } from "../panel/view/theme.js";
+import { PAGE_FEATURES } from "../panel/app/page_features.js";
+import { startPanel } from "../panel/app/panel.js";
+import { withSessionStorage } from "../panel/app/stored_runs.js";
 
 const FIELDS = ["prompt", "steps", "choices"];
 const RELOADED = "greedyscope.reloaded";
@@ -12,7 +25,7 @@ const buttons = { run: document.querySelector("#run"), stop: document.querySelec
 
 // ---- the panel's value, as Gradio would hand it over
 
-const props = { value: RECORDED.starter, words: "", models: JSON.stringify([SITE.model.id]) };
+const props = { value: "", words: "", models: "[]" };
 const watchers = {};
 const set = (name, value) => {
   props[name] = value;
@@ -42,7 +55,7 @@ function fill(values) {
 let growing = "";
 
 function begin(kind, request) {
-  if (!canCompute) return refuse("forced", texts.say("download.simd"));
+  if (!canCompute) return refuse("forced", texts.translate("download.simd"));
   const { model } = request;
   if (model !== SITE.model.id) return refuse("forced", english("server.model.not_offered", { model: String(model), models: SITE.model.id }));
   set("words", JSON.stringify({ ...clear, notice: engine.isReady() ? "" : english("server.model.loading", { model: SITE.model.id }) }));
@@ -156,27 +169,19 @@ function exampleButton(key, press) {
   document.querySelector(".chips").append(button);
 }
 
-// The theme is the reader's own, and follows it.
-function followTheme() {
-  const night = matchMedia("(prefers-color-scheme: dark)");
-  const follow = () => document.body.classList.toggle("dark", night.matches);
-  night.addEventListener("change", follow);
-  follow();
-}
-
 // The service worker keeps the page for the time without a network. Where the server sends no headers, it sends them, which the page
 // has only when it is loaded once more: at its first visit, before anything has been done.
 async function keepPage() {
   if (!navigator.serviceWorker || isEmbedded()) return;
   const before = navigator.serviceWorker.controller;
   const registration = await navigator.serviceWorker.register(trusted("service_worker.js")).catch(() => null);
-  if (!registration || crossOriginIsolated || before || inTab((tab) => tab.getItem(RELOADED)) !== null) return;
+  if (!registration || crossOriginIsolated || before || withSessionStorage((tab) => tab.getItem(RELOADED)) !== null) return;
   await new Promise((done) => {
     navigator.serviceWorker.addEventListener("controllerchange", done, { once: true });
     setTimeout(done, 5000);
   });
   if (!navigator.serviceWorker.controller) return;
-  inTab((tab) => tab.setItem(RELOADED, "yes"));
+  withSessionStorage((tab) => tab.setItem(RELOADED, "yes"));
   location.reload();
   await new Promise(() => {}); // nothing begins on a page that goes
 }
@@ -188,19 +193,25 @@ function beginsByItself({ here, total, isSmall }) {
 }
 
 const canCompute = typeof WebAssembly === "object" && WebAssembly.validate(SIMD);
-const engine = startEngine(SITE, (data) => {
-  downloadLine.hear(data);
-  hears[data.kind]?.(data);
-  if (data.kind === "looked" && beginsByItself(data)) engine.load();
-  if (data.kind === "failed") stop("error");
-});
-const downloadLine = startDownloadLine(engine);
+let engine = /** @type {any} */ (null);
 
-document.documentElement.classList.toggle("embedded", isEmbedded());
-followTheme();
-listenToPage();
-texts.onChange(() => { document.title = texts.say("page.title"); });
-startPanel(site, props, (name, watcher) => { watchers[name] = watcher; }, trigger, ON_PAGE);
-leaveOut(site);
-fill(ALL_EXAMPLES[0]);
-keepPage().then(() => (canCompute ? engine.look() : downloadLine.refuse("download.simd")));
+export function startSite(data) {
+  provide(data);
+  provideSite(data);
+  engine = startEngine(SITE, (event) => {
+    downloadLine.hear(event);
+    hears[event.kind]?.(event);
+    if (event.kind === "looked" && beginsByItself(event)) engine.load();
+    if (event.kind === "failed") stop("error");
+  });
+  const downloadLine = startDownloadLine(engine);
+  document.documentElement.classList.toggle("embedded", isEmbedded());
+  followTheme();
+  listenToPage();
+  texts.onChange(() => { document.title = texts.translate("page.title"); });
+  Object.assign(props, { value: RECORDED.starter, models: JSON.stringify([SITE.model.id]) });
+  startPanel(site, props, (name, watcher) => { watchers[name] = watcher; }, trigger, { ...PAGE_FEATURES, convert: convertHere });
+  leaveOut(site);
+  fill(ALL_EXAMPLES[0]);
+  keepPage().then(() => (canCompute ? engine.look() : downloadLine.refuse("download.simd")));
+}

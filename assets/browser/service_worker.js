@@ -3,7 +3,7 @@
 // those files, so that another site has another cache.
 
 const NAME = "greedyscope-page-{version}";
-const SHELL = {shell};
+const SHELL = JSON.parse('{shell}');
 // A page may only use several threads where it is kept apart from others (cross-origin isolation).
 const APART = {
   "cross-origin-opener-policy": "same-origin",

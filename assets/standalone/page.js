@@ -1,11 +1,13 @@
-// The panel in a file of its own: the run is in the file, and nobody is there to answer a question.
+// The panel in a file of its own: the run is in the file, and there is no server to answer a question. decoding/export/standalone.py calls
+// `startFile` once.
 
-const standalone = document.getElementById("panel");
+import { provide } from "../panel/core/constants.js";
+import { refusalOf } from "../panel/core/limits.js";
+import { followTheme } from "../panel/view/theme.js";
+import { startPanel } from "../panel/app/panel.js";
 
-// The theme is the reader's own, and follows it.
-const night = matchMedia("(prefers-color-scheme: dark)");
-const followTheme = () => document.body.classList.toggle("dark", night.matches);
-night.addEventListener("change", followTheme);
+const standalone = document.querySelector("#panel");
+
 followTheme();
 
 // What is left of the questions is what the run alone can answer. The panel looks for all of them, so they are hidden, not gone.
@@ -20,9 +22,9 @@ standalone.querySelector(".gs-bars").dataset.textLabel = "standalone.bars";
 
 // Before the panel hears of it: a candidate is no question here, and a cell of the table is a part of its row.
 standalone.addEventListener("click", (event) => {
-  const cell = event.target.closest("td[data-candidate]");
+  const cell = /** @type {Element} */ (event.target).closest("td[data-candidate]");
   if (cell) delete cell.dataset.candidate;
-  if (event.target.closest("[data-candidate], [data-fork], [data-ask]")) event.stopPropagation();
+  if (/** @type {Element} */ (event.target).closest("[data-candidate], [data-fork], [data-ask]")) event.stopPropagation();
 }, { capture: true });
 
 // The words of every language are packed, since after the run they are most of the file.
@@ -31,12 +33,12 @@ async function unpack(packed) {
   return JSON.parse(await new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"))).text());
 }
 
-unpack(PACKED).then((words) => {
-  Object.assign(TEXTS, words);
-  const run = document.getElementById("run").textContent;
+export async function startFile(packed, given) {
+  provide({ ...given, texts: await unpack(packed) });
+  const run = document.querySelector("#run").textContent;
   const isTooLarge = refusalOf(run) !== "";
   startPanel(standalone, { value: isTooLarge ? "" : run }, () => {}, () => {});
   const kept = document.querySelector(".kept");
   if (isTooLarge) delete kept.dataset.text; // so that no language writes over it
   if (isTooLarge) kept.textContent = refusalOf(run);
-});
+}

@@ -5,6 +5,7 @@ requests, whatever the prompt and the generated text contain. Knows no page and 
 """
 
 import html
+import json
 import re
 import zlib
 from base64 import b64encode
@@ -32,9 +33,10 @@ def to_html(run: Record, *, plotly: bool = False, language: str = "") -> str:
     With `plotly`, plotly.js (4.8 MB) is embedded and draws the bars; without it, the panel's own bars show the same
     numbers. `language` is a code such as "ko"; "" stands for the reader's own.
     """
-    code = f"{assets.panel_script(run.prompt)}\n{assets.read('standalone/page.js')}"
     words = _compressed(assets.texts_json(page=False, prompt=run.prompt))
-    panel = _escape_script_end(f'(() => {{\nconst TEXTS = {{}}, PACKED = "{words}";\n{_minified_script(code)}}})();')
+    given = json.dumps(assets.data_for(run.prompt))
+    code = _minified_script(assets.file_script())
+    panel = _escape_script_end(f'(() => {{\n{code}\nstartFile("{words}", {given});\n}})();')
     sheets = (assets.read("standalone/theme.css"), assets.read("standalone/page.css"), assets.panel_css())
     style = _minified_css("\n".join(sheets))
     scripts, styles, more, reserved = [panel], [_csp_hash(style)], _NO_MARKUP, ""

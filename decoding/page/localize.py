@@ -26,8 +26,8 @@ def localize(w: Widgets) -> None:
         setattr(component, name, translate(key, **values))
     named = json.dumps([[name, key, values] for _, name, key, values in words])
     js = f"""() => {{
-        const {{ texts: {{ say }}, limits }} = document.querySelector("#panel .gs");
-        const filled = (key, values) => say(key, {{ ...values, ...limits?.[key] }});
+        const {{ texts: {{ translate }}, limits }} = document.querySelector("#panel .gs");
+        const filled = (key, values) => translate(key, {{ ...values, ...limits?.[key] }});
         return {named}.map(([name, key, values]) => ({{ __type__: "update", [name]: filled(key, values) }}));
     }}"""
     components: list[Any] = [component for component, *_ in words]

@@ -17,15 +17,15 @@ from decoding.page.layout import Widgets
 from decoding.serving.model_registry import ModelRegistry
 
 _OFFER_JS = """(offers) => {
-    const { reword } = document.querySelector("#panel .gs");
-    const choices = JSON.parse(offers || "[]").map(([label, name]) => [reword(label), name]);
+    const { translateMessage } = document.querySelector("#panel .gs");
+    const choices = JSON.parse(offers || "[]").map(([label, name]) => [translateMessage(label), name]);
     return choices.length ? { __type__: "update", choices } : { __type__: "update" };
 }"""
 # The panel may not exist yet; later it translates elements with this attribute.
 _FACTS_JS = """(facts) => {
     const slot = document.querySelector("#facts p");
     slot.dataset.sentence = facts;
-    slot.textContent = document.querySelector("#panel .gs")?.reword?.(facts) ?? facts;
+    slot.textContent = document.querySelector("#panel .gs")?.translateMessage?.(facts) ?? facts;
 }"""
 _FORGET_JS = """() => {
     const slot = document.querySelector("#problem-model p");

@@ -53,7 +53,7 @@ def panel(value: str, models: Sequence[str]) -> gr.HTML:
     return gr.HTML(
         value,
         html_template=assets.panel_html(page=True),
-        js_on_load=f"{assets.page_script()}\nstartPanel(element, props, watch, trigger, ON_PAGE);",
+        js_on_load=f"{assets.page_script()}\nstartPage(element, props, watch, trigger, {assets.page_data()});",
         elem_id="panel",
         words="",
         models=json.dumps(list(models)),

@@ -1,7 +1,7 @@
 """Permalinks: a run as a link, with all that is needed to repeat it.
 
 Owns the encoding in both directions. Knows no page and no model: a decoded link is only well-formed, and is checked
-like any other request. The page's own links are written in the browser, by the panel's `links.js`, in the same
+like any other request. The page's own links are written in the browser, by the panel's `core/permalink.js`, in the same
 encoding.
 """
 

@@ -90,13 +90,12 @@ def _write(site: Path, model: str, report: Report) -> None:
 
 def _shell(facts: dict[str, Any], libraries: dict[str, bytes]) -> dict[str, bytes]:
     """The files that the page is made of, but for the model's."""
-    told = {
-        "TEXTS": _texts(),
-        "SITE": facts,
-        "RECORDED": {name: assets.read(f"recorded/{name}.jsonl") for name in RECORDED},
-        "ALL_EXAMPLES": json.loads(assets.read("examples.json")),
+    data = assets.data_for() | {
+        "texts": _texts(),
+        "site": facts,
+        "recorded": {name: assets.read(f"recorded/{name}.jsonl") for name in RECORDED},
+        "allExamples": json.loads(assets.read("examples.json")),
     }
-    constants = "\n".join(f"const {name} = {_script_json(value)};" for name, value in told.items())
     page = {
         "policy": POLICY,
         "panel": assets.panel_html(page=True),
@@ -107,7 +106,7 @@ def _shell(facts: dict[str, Any], libraries: dict[str, bytes]) -> dict[str, byte
     engine = {f"engine/{path.name}": path.read_bytes() for path in (assets.ASSETS / "browser/engine").glob("*.js")}
     return {
         "index.html": _filled(assets.read("browser/page.html"), page).encode(),
-        "page.js": f"(() => {{\n{constants}\n{assets.site_script()}}})();\n".encode(),
+        "page.js": f"(() => {{\n{assets.site_script()}\nstartSite({_script_json(data)});\n}})();\n".encode(),
         "page.css": "\n".join([*map(assets.read, STYLES), assets.panel_css()]).encode(),
         **engine,
         # Some servers do not know what a .mjs is, and no browser runs a script that is sent as something else.

@@ -74,37 +74,11 @@ def traced(prompt: str = "a", steps: int = 3, **changes: object) -> Trace:
     return replace(trace, model=replace(trace.model, **changes)) if changes else trace  # type: ignore[arg-type]
 
 
-def ends_at_once() -> Trace:
-    return replace(traced(), steps=(), stop_reason="stopped")
-
-
-def impossible() -> Trace:
-    """A run with a pick of probability 0."""
-    engine = ScriptedEngine([{" most": 0.5, " only": 0.5}])
-    greedy = decoding.trace(engine, "a", max_new_tokens=3, top_k=3)
-    return decoding.branch(engine, greedy, 0, 5, max_new_tokens=3)
-
-
 OTHERS: dict[str, tuple[Callable[[], Trace], str]] = {
     "other prompts": (lambda: traced("b"), "Different prompts: their probabilities cannot be compared."),
-    "other prompts and lengths": (lambda: traced("b", 2), "Different prompts: their probabilities cannot be compared."),
-    "other prompts and models": (
-        lambda: traced("b", id="another"),
-        "Different models and different prompts: nothing about the two runs can be compared.",
-    ),
-    "other numbers": (
-        lambda: traced(dtype="bfloat16"),
-        "Different versions of a model: their probabilities cannot be compared.",
-    ),
-    "another revision": (
-        lambda: traced(revision="older"),
-        "Different versions of a model: their probabilities cannot be compared.",
-    ),
-    "no step": (ends_at_once, "Run 3 has no token yet, so there is nothing to compare."),
-    "a token of probability 0": (impossible, "Run 3 has a token whose probability is 0 or unknown"),
     "other lengths": (lambda: traced("a", 2), "Totals of different lengths cannot be compared; per token it is"),
-    "the same tokens": (traced, "A tie: both runs have the same tokens."),
 }
+"""Two of many: panel/compare.test.mjs has them all."""
 
 
 @pytest.mark.parametrize("case", OTHERS)

@@ -2,8 +2,6 @@
 exported file with and without plotly.js, a notebook's frame.
 """
 
-import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -88,21 +86,6 @@ def test_an_exported_file_keeps_the_classroom_view(visit: Visit, tmp_path: Path)
     page.reload()
     expect(page.locator("html")).to_have_class("classroom")
     expect(page.locator(".gs-step-title")).to_contain_text("·most")
-
-
-DEFINED = re.compile(r"^(?:async )?(?:function|const|let|class) (\w+)", re.MULTILINE)
-STRINGS = re.compile(r'//.*$|"(?:[^"\\\n]|\\.)*"', re.MULTILINE)
-
-
-def test_no_shared_script_names_what_only_the_page_has() -> None:
-    names = set(DEFINED.findall("\n".join(assets.read(f"panel/{name}.js") for name in assets._PAGE_SCRIPTS)))
-    shared = STRINGS.sub("", assets.panel_script())
-    assert len(names) > 20
-    named = {name for name in names if re.search(rf"(?<![.\w]){name}\b(?!:)", shared)}
-    own = {name for name in named if re.search(rf"\b(?:const|let)\b[^=;\n]*\b{name}\b", shared)}  # a variable's name
-    assert named - own == set()
-    assert "isEmbedded" not in names
-    assert json.dumps(sorted(names & set(DEFINED.findall(shared)))) == "[]", "a name is defined twice"
 
 
 def test_the_panel_is_drawn_in_a_frame_as_on_the_page(url: str, visit: Visit) -> None:

@@ -4,13 +4,11 @@ import hashlib
 import json
 import re
 from base64 import b64decode
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from decoding import assets
 from decoding.engines.onnx.graph_cache import ensure_graph
 from decoding.errors import ModelError
 from decoding.site import npm_packages
@@ -21,9 +19,9 @@ __all__ = ["site_folder"]
 
 
 def facts(folder: Path) -> dict[str, Any]:
-    found = re.search(r"^const SITE = (.*);$", (folder / "page.js").read_text("utf-8"), re.MULTILINE)
+    found = re.search(r"^startSite\((.*)\);$", (folder / "page.js").read_text("utf-8"), re.MULTILINE)
     assert found
-    told: dict[str, Any] = json.loads(found[1])
+    told: dict[str, Any] = json.loads(found[1])["site"]
     return told
 
 
@@ -55,14 +53,6 @@ def test_the_page_runs_nothing_but_its_own_files(site_folder: Path) -> None:
     assert "http" not in policy[1]
     assert re.findall(r"<script[^>]*>", page) == ['<script defer src="page.js">']
     assert "custom_headers:" in (site_folder / "README.md").read_text("utf-8")
-
-
-def test_no_name_of_the_page_is_defined_twice() -> None:
-    """A second function of a name would quietly take the place of the panel's."""
-    script = assets.site_script()
-    names = re.findall(r"^(?:async )?(?:function\*?|const|let|class) +(\w+)", script, re.MULTILINE)
-    assert len(names) > 200
-    assert [name for name, count in Counter(names).items() if count > 1] == []
 
 
 def test_a_folder_with_something_else_in_it_stays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,7 +25,8 @@ export async function download(files, base, { tell, controller }) {
       const [at, file] = next;
       contents[at] = await oneFile(file, new URL(file.path, base).href, cache, signal);
       if (signal.aborted) throw new DownloadError("stopped");
-      tell((here += file.bytes));
+      here += file.bytes;
+      tell(here);
     }
   };
   try {

@@ -1,4 +1,4 @@
-// The library's sentences in its English, made of the page's own texts, which translate them: see assets/panel/sentences.js.
+// The library's sentences in its English, made of the page's own texts, which translate them: see assets/panel/core/server_messages.js.
 
 let texts = {};
 

@@ -1,0 +1,48 @@
+// The panel's keys: each becomes a move of the panel, unless it has a meaning of its own where it is pressed.
+
+import { candidateButtons } from "../view/bars.js";
+
+/** @import { Panel } from "../core/state.js" */
+/** @import { Parts } from "../view/parts.js" */
+
+const KEYS = { ArrowLeft: "previous", ArrowRight: "next", Home: "first", End: "last", " ": "play" };
+
+/**
+ * @param {Parts} parts
+ * @param {Panel} panel
+ */
+export function listenToKeys(parts, panel) {
+  function onKey(event) {
+    if (!parts.root.isConnected) return document.removeEventListener("keydown", onKey);
+    if (isComposing(event)) return;
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !event.defaultPrevented) return document.querySelector("#run:enabled")?.click();
+    const go = KEYS[event.key];
+    const along = { ArrowUp: -1, ArrowDown: 1 }[event.key];
+    if ((!go && !along) || event.ctrlKey || event.altKey || event.metaKey || event.shiftKey || event.defaultPrevented) return;
+    // Where a key has a meaning of its own, it keeps it.
+    if (event.target.closest("input, textarea, select, [contenteditable], [role='tab'], [role='listbox'], [role='option']")) return;
+    if (go === "play" && event.target.closest("button, summary, a")) return;
+    if (along && !parts.root.contains(event.target)) return; // elsewhere these keys scroll the page
+    event.preventDefault();
+    if (along) return walkCandidates(parts, along);
+    if (go !== "play") panel.play(false);
+    panel.moves[go]();
+  }
+  document.addEventListener("keydown", onKey);
+}
+
+/**
+ * While a word is put together of letters, as Korean is written, no key is a shortcut. Safari tells it by the code 229.
+ * @param {any} event
+ * @returns {boolean}
+ */
+export function isComposing(event) {
+  return event.isComposing || event.keyCode === 229;
+}
+
+function walkCandidates(parts, along) {
+  const buttons = candidateButtons(parts);
+  const place = buttons.indexOf(document.activeElement);
+  const next = place < 0 ? 0 : Math.min(Math.max(place + along, 0), buttons.length - 1);
+  buttons[next]?.focus();
+}

@@ -1,0 +1,50 @@
+// The language switch, and everything that is rewritten when the language changes.
+
+import { translateMessage } from "../core/server_messages.js";
+import { texts } from "../core/texts.js";
+import { make } from "../view/elements.js";
+import { showMessage } from "../view/messages.js";
+
+/** @import { Trigger } from "../core/state.js" */
+/** @import { Parts } from "../view/parts.js" */
+
+/**
+ * The switch has a button for each language that there is a file for, and stands wherever the page has a place for it.
+ * @param {Parts} parts
+ * @param {() => void} drawAnew
+ * @param {Trigger} trigger
+ */
+export function listenToLanguage(parts, drawAnew, trigger) {
+  const { root } = parts;
+  const isPage = Boolean(root.closest(".gradio-container"));
+  Object.assign(root, { texts, translateMessage }); // for the page around the panel: decoding/page/wording.py, choosing.py
+  drawSwitches(root);
+  texts.onChange((language) => {
+    if (!root.isConnected) return;
+    texts.fill(document);
+    for (const slot of document.querySelectorAll("[data-sentence]")) showMessage(slot, slot.dataset.sentence);
+    for (const button of document.querySelectorAll("[data-language]")) {
+      button.setAttribute("aria-pressed", button.dataset.language === language);
+    }
+    if (isPage) document.title = texts.translate("page.title");
+    trigger("language", {});
+    drawAnew();
+  });
+  texts.speak(texts.preferred());
+}
+
+// Gradio draws the page part by part, so that the place for the switch may come after the panel.
+function drawSwitches(root) {
+  const places = document.querySelectorAll("[data-languages]");
+  for (const place of places) place.replaceChildren(...texts.languages().map(([code, name]) => languageButton(code, name)));
+  if (places.length === 0 && root.isConnected) setTimeout(drawSwitches, 50, root);
+}
+
+function languageButton(code, name) {
+  const button = make("button", "language", name);
+  button.type = "button";
+  button.lang = button.dataset.language = code;
+  button.setAttribute("aria-pressed", code === texts.language());
+  button.addEventListener("click", () => texts.choose(code, { lasting: true }));
+  return button;
+}

@@ -1,0 +1,22 @@
+// The entry of the Gradio page: decoding/page/panel.py calls `startPage` with what Gradio gives a component, and with `given`, the data
+// that core/constants.js holds.
+
+import { provide } from "../core/constants.js";
+import { PAGE_FEATURES } from "./page_features.js";
+import { startPanel } from "./panel.js";
+import { convertOnServer } from "./server_conversion.js";
+
+/** @import { Props } from "./panel.js" */
+/** @import { Trigger } from "../core/state.js" */
+
+/**
+ * @param {Element} element
+ * @param {Props} props
+ * @param {(name: string, changed: () => void) => void} watch
+ * @param {Trigger} trigger
+ * @param {Parameters<typeof provide>[0]} given
+ */
+export function startPage(element, props, watch, trigger, given) {
+  provide(given);
+  startPanel(element, props, watch, trigger, { ...PAGE_FEATURES, convert: convertOnServer });
+}

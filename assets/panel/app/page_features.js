@@ -1,0 +1,19 @@
+// What only a page with an address and a server or an engine behind it can do. An exported file gets none of it (`onPage` is null), so no
+// module that every surface shares may import these.
+
+import { differingStep } from "../core/alignment.js";
+import { confirmsTap, drawForkNote } from "../view/fork_note.js";
+import { drawForkTree } from "../view/fork_tree.js";
+import { drawCompare } from "../tabs/compare.js";
+import { drawOtherModels } from "../tabs/compare_models.js";
+import { drawExportTab, listenToExportTab } from "../tabs/export.js";
+import { copyAddress, startAddressBar } from "./address_bar.js";
+import { drawStaleNote, fieldsDiffer, followFields } from "./page_fields.js";
+import { startSilenceTimer } from "./silence.js";
+import { restoreRuns, storeRuns } from "./stored_runs.js";
+
+/** @import { Convert } from "../core/state.js" */
+
+/** @typedef {typeof PAGE_FEATURES & { convert: Convert }} PageFeatures */
+
+export const PAGE_FEATURES = { confirmsTap, copyAddress, drawCompare, drawForkNote, drawForkTree, drawExportTab, drawStaleNote, drawOtherModels, followFields, fieldsDiffer, startAddressBar, startSilenceTimer, listenToExportTab, differingStep, restoreRuns, storeRuns };

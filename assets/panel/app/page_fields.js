@@ -1,0 +1,121 @@
+// The page's fields and the run on screen. The fields follow a run that comes on screen; when they are edited afterwards, the panel says
+// that it shows another run. Knows the fields' values, not how they are drawn.
+
+import { LIMITS } from "../core/constants.js";
+import { shortened } from "../core/descriptions.js";
+import { update } from "../core/state.js";
+import { texts } from "../core/texts.js";
+import { isComposing } from "./keyboard.js";
+
+/** @import { Run } from "../core/run.js" */
+/** @import { Fields, Panel, State, Trigger } from "../core/state.js" */
+/** @import { Parts } from "../view/parts.js" */
+
+const AS_TYPED = { autocorrect: "off", autocapitalize: "off", autocomplete: "off", spellcheck: "false" };
+
+/**
+ * `drafted` and `asked` are what the page tells the panel: decoding/page/events.py.
+ * @param {Parts} parts
+ * @param {State} state
+ * @param {Panel} panel
+ * @param {Trigger} trigger
+ */
+export function followFields(parts, state, panel, trigger) {
+  const { root } = parts;
+  root.addEventListener("drafted", ({ detail }) => {
+    update(state, { fields: detail });
+    leaveTextAlone();
+    panel.schedule();
+  });
+  root.addEventListener("asked", ({ detail }) => {
+    showPicture(root);
+    panel.pressed(detail);
+  });
+  leaveTextAlone();
+  // Enter runs; but while a word is put together, as Korean is written, it only ends the word.
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && isComposing(event) && /** @type {Element} */ (event.target).closest("#prompt")) event.stopPropagation();
+  }, { capture: true });
+  nameKeysOfRun();
+  // On a phone, all but the prompt is behind one button.
+  document.addEventListener("click", ({ target }) => {
+    const button = /** @type {Element} */ (target).closest("[data-settings]");
+    if (button) openSettings(button.getAttribute("aria-expanded") === "false");
+  });
+
+  // In the order of the page's fields; null stays as it is.
+  root.fieldsOfRun = () => {
+    const { prompt, steps, choices, model } = /** @type {Fields} */ (state.following);
+    return [prompt, Number(steps) <= LIMITS.steps ? steps : null, choices, state.models.includes(model) ? model : null];
+  };
+
+  function follow(run) {
+    const { prompt, max_new_tokens: steps, top_k: choices, model } = run.header;
+    const [before, following] = [state.fields, { prompt, steps, choices, model: model.id }];
+    if (before && Object.keys(following).every((name) => before[name] === following[name])) return;
+    update(state, { following, fields: before && { ...before, ...following } });
+    trigger("follow", {});
+  }
+
+  return { follow };
+}
+
+// A prompt is read as it is typed: no browser writes it otherwise, and it runs the way that its letters run.
+function leaveTextAlone() {
+  const field = document.querySelector("#prompt textarea");
+  if (!field || field.dir === "auto") return;
+  field.dir = "auto";
+  for (const [name, value] of Object.entries(AS_TYPED)) field.setAttribute(name, value);
+}
+
+function openSettings(isOpen) {
+  document.querySelector("#bar").classList.toggle("settings", isOpen);
+  document.querySelector("[data-settings]")?.setAttribute("aria-expanded", isOpen);
+}
+
+// Run was pressed: what comes of it is in sight, and a phone's settings are out of its way.
+function showPicture(root) {
+  openSettings(false);
+  const { top } = root.querySelector(".gs-main").getBoundingClientRect();
+  if (top < 0 || top > innerHeight / 2) root.querySelector(".gs-head").scrollIntoView({ block: "start" });
+}
+
+// Gradio draws the page part by part, so that the button may come after the panel.
+function nameKeysOfRun() {
+  const button = document.querySelector("#run");
+  if (!button) return setTimeout(nameKeysOfRun, 50);
+  button.dataset.textTitle = "page.run.title";
+  button.setAttribute("aria-keyshortcuts", "Control+Enter");
+  texts.fill(button.parentElement);
+}
+
+/**
+ * Fields and picture apart: a run was asked for that has not begun, or the fields were changed since.
+ * @param {Parts} parts
+ * @param {State} state
+ * @param {Run} run
+ */
+export function drawStaleNote(parts, state, run) {
+  const key = state.request && state.silent && state.request.kind !== "agree" ? "old.waiting" : fieldsDiffer(state, run) ? "old.fields" : null;
+  parts.root.classList.toggle("gs-is-old", key !== null);
+  parts.old.hidden = key === null;
+  if (!key) return parts.old.replaceChildren();
+  const { prompt, max_new_tokens: steps, top_k: choices, model } = run.header;
+  texts.write(parts.old, key, { prompt: shortened(prompt), steps, choices, model: model.id });
+}
+
+/**
+ * Whether the fields name another run than the one on screen. Of a record from elsewhere the prompt counts alone: its model may not be
+ * one to choose here.
+ * @param {State} state
+ * @param {Run} run
+ * @returns {boolean}
+ */
+export function fieldsDiffer(state, run) {
+  const { fields } = state;
+  if (!fields || !run.header) return false;
+  const { prompt, max_new_tokens: steps, top_k: choices, model } = run.header;
+  if (fields.prompt !== prompt) return true;
+  if (run.header.note || !state.models.includes(model.id) || steps > LIMITS.steps) return false;
+  return fields.steps !== steps || fields.choices !== choices || fields.model !== model.id;
+}

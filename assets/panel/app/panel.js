@@ -1,0 +1,269 @@
+// The panel: what is on screen and which step is chosen. Choosing never leaves the browser. `element`, `props` and `watch` are Gradio's: the
+// panel's element, its values, and how to learn of a new one. `onPage` is what only a page can do (page_features.js); null in a file.
+
+import { addEntry, expectBranch, forgetQuestion, lookedAt, openEntry, showEntry } from "../core/history.js";
+import { breakOff, emptyRun, readLines, requestUpTo } from "../core/run.js";
+import { emptyState, update } from "../core/state.js";
+import { texts } from "../core/texts.js";
+import { drawExamplePoint } from "../view/example_point.js";
+import { drawHead, drawStep } from "../view/head.js";
+import { showMessages } from "../view/messages.js";
+import { findParts } from "../view/parts.js";
+import { logTokens } from "../view/screen_reader_log.js";
+import { openTab, openTabOf } from "../view/tab_list.js";
+import { findTemperature, listenToTemperature } from "../view/temperature.js";
+import { drawText, markChip, markLoops } from "../view/text.js";
+import { drawTimeline, markTimeline } from "../view/timeline.js";
+import { drawFormulas, findFormulas, listenToFormulas } from "../tabs/formulas.js";
+import { drawHeatmap, listenToHeatmap } from "../tabs/heatmap.js";
+import { drawTable, listenToTable, markRow } from "../tabs/table.js";
+import { drawWhatIf } from "../tabs/whatif.js";
+import { listenToClassroom } from "./classroom_view.js";
+import { listenToControls } from "./controls.js";
+import { listenToLanguage } from "./language_switch.js";
+import { startPredicting } from "./predict.js";
+import { startTour } from "./tour.js";
+
+/** @import { Kind } from "../core/history.js" */
+/** @import { PageFeatures } from "./page_features.js" */
+/** @import { Panel, Trigger } from "../core/state.js" */
+
+/** @typedef {{ value?: string, words?: string, models?: string }} Props Gradio's: the run as JSON Lines, the server's messages, the models */
+
+const PLAY_MILLISECONDS = 700;
+const PLAY_ICON = "M7 4v16l13-8z";
+const PAUSE_ICON = "M6 5h4v14H6zM14 5h4v14h-4z";
+
+/**
+ * @param {Element} element
+ * @param {Props} props
+ * @param {(name: string, changed: () => void) => void} watch
+ * @param {Trigger} trigger
+ * @param {PageFeatures | null} [onPage]
+ */
+export function startPanel(element, props, watch, trigger, onPage = null) {
+  const parts = findParts(element);
+  const formulas = findFormulas(parts.root);
+  const temperature = findTemperature(parts.root);
+  const state = emptyState(JSON.parse(props.models ?? "[]"));
+  const { history } = state;
+  const drawn = { text: 0, table: 0, loops: false }; // steps that are drawn already, and whether loops are marked
+  let pending = 0; // the frame that will draw
+  const silence = onPage?.startSilenceTimer(state, history, () => schedule());
+
+  // A value is one run as JSON Lines: the run that is streamed in goes on, or another begins.
+  function receive() {
+    const before = history.streaming?.run ?? emptyRun();
+    const run = readLines(before, props.value ?? "");
+    if (!run.header) return;
+    if (run !== before) {
+      const open = history.asked?.open;
+      // The fields that Run was pressed with are the run's already, or typed in since; and the first run is the page's own.
+      const follows = history.asked ? history.asked.follows : Boolean(history.shown) && (!state.request || Boolean(run.header.note));
+      const entry = addEntry(history, run);
+      if (run.header.note) address?.release(); // nothing comes any more of what was asked for
+      else entry.request = state.request;
+      update(state, { request: null });
+      show(entry, { follows });
+      run.logged = 0;
+      // Greedy decoding is followed to its last step, also where all of it came at once; a run in a file was there before.
+      if (address && !run.header.note && entry.kind === "run") update(state, { chosen: run.steps.length - 1 });
+      if (open) openTab(parts, open);
+    }
+    if (state.follow && run === state.whole) update(state, { chosen: run.steps.length - 1 });
+    if (state.place !== null && run === state.whole) update(state, { chosen: Math.min(state.place, run.steps.length - 1) });
+    const look = history.streaming?.look ?? null;
+    if (run.end && look !== null && run === state.whole) {
+      choose(typeof look === "function" ? look(run) : look);
+      lookedAt(history);
+    }
+    silence?.broken();
+    schedule();
+  }
+
+  // A run that comes whole is read from its first step, or from where it leaves another; one that grows is followed, but for a fork:
+  // it stays at the step where it was made. The fields follow it.
+  function show(entry, { follows = true } = {}) {
+    const { run, parent } = entry;
+    const left = parent ? Number(onPage?.differingStep(parent.run, run)) : 0; // only the page asks for another run
+    const place = !run.end && entry.kind === "branch" ? entry.leftAt : null;
+    const follow = !run.end && place === null;
+    const last = run.steps.length - 1;
+    update(state, { run, whole: run, chosen: follow ? last : place === null ? Math.max(0, left) : Math.min(place, last), follow, place });
+    Object.assign(drawn, { text: 0, table: 0, loops: false });
+    showEntry(history, entry);
+    if (follows) fields?.follow(run);
+    play(false);
+    schedule();
+  }
+
+  // A run that was kept in a file: it is looked at, and no model is asked.
+  function open(text, name) {
+    show(openEntry(history, readLines(emptyRun(), text), name));
+  }
+
+  // Run was pressed: what was asked for, before anything has come of it.
+  function pressed(request) {
+    update(state, { fields: request });
+    begin(request);
+  }
+
+  function begin(request) {
+    update(state, { request });
+    address?.name(request);
+    silence?.begins();
+    schedule();
+  }
+
+  // A run that was stopped says no more, nor does one whose connection broke; the page tells the panel.
+  function ended(reason, message) {
+    update(state, { waiting: false });
+    forgetQuestion(history);
+    if (reason === "stopped" && state.request) address?.release();
+    update(state, { request: null });
+    if (reason === "stopped") showMessages(parts, '{"notice": ""}', trigger); // what was waited for
+    if (history.streaming && !history.streaming.run.end) breakOff(history.streaming.run, reason, message);
+    silence?.broken();
+    schedule();
+  }
+
+  /**
+   * Deciding is remote: the page hears of it, and answers with another run. One question at a time: false where one is open.
+   * @type {Panel["ask"]}
+   */
+  function ask(kind, question, { step = null, open = null, kind: made = kind, look = null } = {}) {
+    if (state.waiting || !history.streaming?.run.end || !state.run.header) return false;
+    update(state, { waiting: true });
+    if (kind !== "agree") expectBranch(history, { step, kind: /** @type {Kind} */ (made), open, look, follows: !onPage?.fieldsDiffer(state, state.whole) });
+    trigger(kind, question);
+    begin(kind === "branch" && !("text" in question) ? question : { kind });
+    return true;
+  }
+
+  function branch(step, tokenId, open) {
+    if (predict.isOn() || state.run.steps[step].picked.token_id === tokenId) return;
+    const request = requestUpTo(state.run, step);
+    ask("branch", { ...request, forced: [...request.forced, [step, tokenId]] }, { step, open });
+  }
+
+  function choose(step) {
+    const last = predict.last();
+    if (last < 0) return;
+    const chosen = Math.min(Math.max(step, 0), last);
+    update(state, { chosen, place: null, follow: chosen === last && !state.whole.end && !predict.isOn() });
+    schedule();
+  }
+
+  // A step of one of the runs that are kept, which comes on screen with it.
+  function look(entry, step) {
+    if (entry !== history.shown) show(entry);
+    choose(step);
+  }
+
+  // In another language.
+  function drawAnew() {
+    Object.assign(drawn, { text: 0, table: 0, loops: false });
+    parts.bars.listed = null;
+    showMessages(parts, "", null);
+    schedule();
+  }
+
+  // However fast steps come, one drawing a frame at most.
+  function schedule() {
+    if (pending) return;
+    pending = requestAnimationFrame(() => {
+      pending = 0;
+      if (state.run.header) draw();
+    });
+  }
+
+  function draw() {
+    const run = predict.seen(state.whole);
+    update(state, { run, chosen: Math.min(state.chosen, predict.last()) });
+    drawHead(parts, state, history.shown, { status: predict.status(), isHere: Boolean(onPage) });
+    onPage?.drawStaleNote(parts, state, state.whole);
+    drawExamplePoint(parts, run, predict.isOn());
+    onPage?.drawForkNote(parts, history, predict.isOn());
+    onPage?.drawForkTree(parts, history, predict.isOn());
+    logTokens(parts, state.whole, run);
+    drawText(parts, run, drawn.text);
+    drawTimeline(parts, run, drawn.text);
+    drawn.text = run.steps.length;
+    if (run.end && !drawn.loops) markLoops(parts, run);
+    drawn.loops = Boolean(run.end);
+    markChip(parts, state.chosen);
+    markTimeline(parts, run, state.chosen);
+    drawStep(parts, temperature, run, state.chosen);
+    predict.draw();
+    drawOpenTab();
+    tour.draw();
+    address?.schedule();
+    onPage?.storeRuns(history);
+    const { first, previous, next, last } = parts.buttons;
+    first.disabled = previous.disabled = state.chosen <= 0;
+    next.disabled = last.disabled = state.chosen >= predict.last();
+  }
+
+  function drawOpenTab() {
+    const tab = openTabOf(parts);
+    if (tab === "table" && parts.tableView.value === "map") drawHeatmap(parts, state.run, state.chosen);
+    else if (tab === "table") {
+      drawTable(parts, state.run, drawn.table === 0);
+      drawn.table = state.run.steps.length;
+      markRow(parts, state.chosen);
+    }
+    if (tab === "lesson") drawFormulas(formulas, state.run, state.chosen);
+    if (tab === "whatif") drawWhatIf(parts, state);
+    if (tab === "whatif") onPage?.drawOtherModels(parts, state);
+    if (tab === "compare") onPage?.drawCompare(parts, history, state);
+    if (tab === "keep") onPage?.drawExportTab(parts, state);
+  }
+
+  function play(on) {
+    clearInterval(state.player ?? undefined);
+    update(state, { player: null });
+    if (on && !predict.isOn()) {
+      if (state.chosen >= state.run.steps.length - 1) choose(0);
+      const player = setInterval(() => {
+        if (state.chosen >= state.run.steps.length - 1 && state.run.end) return play(false);
+        choose(state.chosen + 1);
+      }, PLAY_MILLISECONDS);
+      update(state, { player });
+    }
+    const { play: button } = parts.buttons;
+    button.querySelector("path").setAttribute("d", on ? PAUSE_ICON : PLAY_ICON);
+    Object.assign(button.dataset, { textTitle: on ? "player.pause.title" : "player.play.title", textLabel: on ? "player.pause" : "player.play" });
+    texts.fill(parts.root);
+  }
+
+  const moves = {
+    first: () => choose(0),
+    previous: () => choose(state.chosen - 1),
+    next: () => choose(state.chosen + 1),
+    last: () => choose(predict.last()),
+    play: () => play(!state.player),
+  };
+
+  /** @type {Panel} */
+  const panel = { choose, look, play, show, open, ended, pressed, ask, branch, moves, schedule, drawAnew };
+  const predict = startPredicting(parts, state, panel);
+  const tour = startTour(parts, { state, history, formulas, temperature, predict }, panel);
+  // Only the page has an address that a server can read, and a server.
+  const address = onPage?.startAddressBar(parts, history, state, panel);
+  const fields = onPage?.followFields(parts, state, panel, trigger);
+  parts.copy.hidden = !address;
+  listenToControls(parts, state, history, panel, onPage);
+  listenToFormulas(formulas, panel);
+  listenToTemperature(temperature, panel);
+  listenToTable(parts, state);
+  listenToHeatmap(parts, panel);
+  listenToClassroom(parts, panel);
+  if (onPage) onPage.listenToExportTab(parts, state, panel, onPage.convert);
+  watch("value", receive);
+  watch("words", () => showMessages(parts, props.words ?? "", trigger));
+  listenToLanguage(parts, () => drawAnew(), trigger);
+  if (onPage) onPage.restoreRuns(history, readLines(emptyRun(), props.value ?? ""));
+  if (history.shown) show(history.shown, { follows: false });
+  else receive();
+  if (address) setTimeout(address.begin); // after the page has its listeners
+}

@@ -1,0 +1,36 @@
+// Notices that nothing arrives after a question. Behind a proxy that buffers everything, the old run would look like the answer.
+
+import { update } from "../core/state.js";
+
+/** @import { History } from "../core/history.js" */
+/** @import { State } from "../core/state.js" */
+
+const BEGINNING_MILLISECONDS = 1000;
+const STEP_MILLISECONDS = 5000; // a large model may take seconds for a step
+
+/**
+ * @param {State} state
+ * @param {History} history
+ * @param {() => void} draw
+ */
+export function startSilenceTimer(state, history, draw) {
+  let timer = 0;
+
+  function wait(milliseconds) {
+    clearTimeout(timer);
+    update(state, { silent: false });
+    timer = setTimeout(() => {
+      update(state, { silent: true });
+      draw();
+    }, milliseconds);
+  }
+
+  return {
+    begins: () => wait(BEGINNING_MILLISECONDS),
+    broken: () => {
+      clearTimeout(timer);
+      update(state, { silent: false });
+      if (history.streaming && !history.streaming.run.end) wait(STEP_MILLISECONDS);
+    },
+  };
+}

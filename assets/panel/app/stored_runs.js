@@ -1,0 +1,83 @@
+// Stores the newest runs in the tab's session storage, as JSON Lines and within bounds, so that they survive a reload. Draws nothing.
+
+import { restoreEntries } from "../core/history.js";
+import { emptyRun, jsonLines, readLines } from "../core/run.js";
+
+/** @import { History } from "../core/history.js" */
+/** @import { Run } from "../core/run.js" */
+
+const STORAGE_KEY = "greedyscope.kept";
+const MAX_KEPT_CHARACTERS = 2_000_000; // browsers give a tab about 5 million
+const MAX_KEPT_RUNS = 50;
+
+/**
+ * A page in a closed frame may remember nothing, and a tab's memory may be full: then it holds until the reload.
+ * @param {(storage: Storage) => any} use
+ */
+export function withSessionStorage(use) {
+  try {
+    return use(sessionStorage);
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * The same after a reload: of the runs that the history names, a tab knows its own.
+ * @returns {string}
+ */
+export function nameOfTab() {
+  return withSessionStorage((tab) => {
+    if (!tab.getItem(`${STORAGE_KEY}.tab`)) tab.setItem(`${STORAGE_KEY}.tab`, Math.random().toString(36).slice(2));
+    return tab.getItem(`${STORAGE_KEY}.tab`);
+  }) ?? Math.random().toString(36).slice(2);
+}
+
+let stored = /** @type {string | null} */ (null); // the numbers of the runs that were stored last
+
+/** @param {History} history */
+export function storeRuns(history) {
+  const whole = history.entries.filter(({ run }) => run.end);
+  const names = whole.map(({ number }) => number).join();
+  if (stored === names) return;
+  stored = names;
+  setTimeout(writeRuns, 0, whole); // a run may be megabytes: not in the task that draws its end
+}
+
+function writeRuns(whole) {
+  let room = MAX_KEPT_CHARACTERS;
+  const kept = whole.toReversed().filter((entry, place) => {
+    room -= entry.run.text.length;
+    return place < MAX_KEPT_RUNS && room >= 0;
+  }).toReversed();
+  withSessionStorage((tab) => {
+    const there = new Set(kept.map(({ number }) => `${STORAGE_KEY}.run.${number}`));
+    for (const name of Object.keys(tab)) if (name.startsWith(`${STORAGE_KEY}.run.`) && !there.has(name)) tab.removeItem(name);
+    for (const entry of kept) if (!tab.getItem(`${STORAGE_KEY}.run.${entry.number}`)) tab.setItem(`${STORAGE_KEY}.run.${entry.number}`, storedText(entry));
+  });
+}
+
+function storedText({ number, parent, leftAt, kind, from, run }) {
+  return JSON.stringify({ number, parent: parent?.number ?? null, leftAt, kind, from, text: jsonLines(run) });
+}
+
+/**
+ * What the tab remembers becomes the runs that are kept; `first` is the page's own run, which then is no new one.
+ * @param {History} history
+ * @param {Run} first
+ */
+export function restoreRuns(history, first) {
+  const found = withSessionStorage((tab) => Object.keys(tab).filter((name) => name.startsWith(`${STORAGE_KEY}.run.`)).map((name) => tab.getItem(name))) ?? [];
+  const records = found.map(readStored).filter(Boolean).sort((a, b) => a.number - b.number);
+  restoreEntries(history, records, first);
+}
+
+function readStored(text) {
+  try {
+    const { text: lines, ...entry } = JSON.parse(text);
+    const run = readLines(emptyRun(), lines);
+    return run.header && run.end ? { ...entry, run } : null;
+  } catch {
+    return null; // written by another version, or by hand
+  }
+}

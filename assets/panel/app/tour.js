@@ -1,0 +1,168 @@
+// The guided tour: eight stops on the panel's own controls, each with something to do there. Its card stays at the lower edge of the
+// screen, and the parts that it explains are scrolled into sight above it. This browser remembers where the reader stopped.
+
+import { texts } from "../core/texts.js";
+import { hasOnlyTouch } from "../view/surface.js";
+import { openTabOf } from "../view/tab_list.js";
+
+/** @import { Panel } from "../core/state.js" */
+/** @import { History } from "../core/history.js" */
+/** @import { State } from "../core/state.js" */
+/** @import { Formulas } from "../tabs/formulas.js" */
+/** @import { Temperature } from "../view/temperature.js" */
+/** @import { Parts } from "../view/parts.js" */
+
+const TOUR = "greedyscope.tour";
+
+// The parts that a stop talks about, those that come later last. `isDone` looks at the panel and sees whether the reader has done it.
+const STOPS = [
+  { name: "probabilities", about: [".gs-chart"], isDone: ({ state, begun }) => state.chosen !== begun.chosen || state.whole !== begun.run },
+  { name: "softmax", about: ["#gs-tab-lesson", ".gs-softmax .gs-formula", ".gs-chain"], isDone: ({ formulas }) => formulas.softmax.highlighted !== null },
+  { name: "argmax", about: [".gs-chart", ".gs-temperature"], isDone: ({ temperature }) => temperature.power !== 1 },
+  { name: "again", about: ['[data-go="play"]', ".gs-strip"], isDone: ({ state }) => state.player !== null },
+  { name: "product", about: ["#gs-tab-lesson", ".gs-lines"], isDone: ({ state, tab }) => tab === "lesson" && state.chosen > 0 && state.chosen === state.run.steps.length - 1 },
+  { name: "fork", about: ["#gs-tab-whatif", '[data-ask="closest"]', ".gs-verdict"], isDone: ({ history, begun, tab, isFile }) => (isFile ? tab === "whatif" : history.shown.kind === "branch" && history.shown.run !== begun.run) },
+  { name: "repeats", about: ["#example-repeats", "#run", ".gs-text"], isDone: ({ state, tab, isFile }) => (isFile ? tab === "whatif" : state.run.end?.loops?.length > 0) },
+  { name: "predict", about: ["#gs-tab-lesson", '.gs-lesson-start [data-predict="start"]', ".gs-question"], isDone: ({ predict }) => predict.guesses() > 0 },
+];
+/**
+ * @typedef {object} TourContext
+ * @property {State} state
+ * @property {History} history
+ * @property {Formulas} formulas
+ * @property {Temperature} temperature
+ * @property {{ guesses: () => number }} predict
+ */
+
+const WITHOUT_KEYS = ["probabilities", "softmax", "again", "product"]; // what they ask for is said in other words where there are none
+
+/**
+ * @param {Parts} parts
+ * @param {TourContext} context
+ * @param {Panel} panel
+ */
+export function startTour(parts, context, panel) {
+  const { root } = parts;
+  const card = root.querySelector(".gs-tour");
+  const [place, title, text, task, word] = ["place", "title", "text", "task", "said"].map((name) => card.querySelector(`.gs-tour-${name}`));
+  const button = (name) => card.querySelector(`[data-tour="${name}"]`);
+  const isFile = !root.closest(".gradio-container");
+  const tour = { at: /** @type {any} */ (null), done: false, begun: /** @type {any} */ (null), seen: "" };
+
+  function look() {
+    const { state, formulas, temperature, history, predict } = context;
+    return { state, formulas, temperature, history, predict, isFile, begun: tour.begun, tab: openTabOf(parts) };
+  }
+
+  function go(at) {
+    if (at >= STOPS.length) return leave({ isOver: true });
+    Object.assign(tour, { at: Math.max(0, at), done: false, seen: "", begun: { run: context.state.whole, chosen: context.state.chosen } });
+    context.formulas.softmax.highlighted = null; // pointing is asked for at one of the stops, and what was lit before does not count
+    remember(tour.at);
+    card.hidden = false;
+    panel.schedule();
+    card.focus({ preventScroll: true });
+  }
+
+  function leave({ isOver = false } = {}) {
+    if (isOver) remember(0);
+    tour.at = null;
+    card.hidden = true;
+    makeRoom();
+    for (const part of document.querySelectorAll(".gs-toured")) part.classList.remove("gs-toured");
+    panel.schedule();
+    const [open] = root.querySelectorAll('[data-tour="open"]');
+    open.hidden = false; // at once: what is hidden cannot be focused
+    open.focus();
+  }
+
+  function draw() {
+    const left = recalled();
+    for (const open of root.querySelectorAll('[data-tour="open"]')) {
+      open.hidden = tour.at !== null;
+      open.textContent = texts.translate(left ? "tour.resume" : "tour.start", { place: left + 1, total: STOPS.length });
+    }
+    if (tour.at === null) return;
+    const stop = STOPS[tour.at];
+    tour.done ||= Boolean(stop.isDone(look()));
+    const example = texts.translate(`example.${stop.name === "fork" ? "closest" : "repeats"}`);
+    place.textContent = texts.translate("tour.place", { place: tour.at + 1, total: STOPS.length });
+    title.textContent = texts.translate(`tour.${stop.name}`);
+    text.textContent = texts.translate(`tour.${stop.name}.text`);
+    const way = isFile && ["fork", "repeats"].includes(stop.name) ? "file" : hasOnlyTouch() && WITHOUT_KEYS.includes(stop.name) ? "touch" : "task";
+    task.textContent = texts.translate(`tour.${stop.name}.${way}`, { example });
+    const said = tour.done ? texts.translate("tour.done") : "";
+    if (word.textContent !== said) word.textContent = said; // spoken once
+    card.classList.toggle("gs-tour-done", tour.done);
+    button("back").disabled = tour.at === 0;
+    button("next").textContent = texts.translate(!tour.done ? "tour.skip" : tour.at === STOPS.length - 1 ? "tour.finish" : "tour.next");
+    for (const part of document.querySelectorAll(".gs-toured")) if (!stop.about.some((about) => part.matches(about))) part.classList.remove("gs-toured");
+    for (const about of stop.about) document.querySelector(about)?.classList.add("gs-toured");
+    makeRoom();
+    const shown = stop.about.filter((about) => document.querySelector(about)?.checkVisibility());
+    const there = shown.map((about) => document.querySelector(about));
+    // Where a part or the card has grown, one may lie under the other.
+    const seen = [tour.at, ...shown, ...there.map((part) => part.offsetHeight), card.offsetHeight].join();
+    if (seen !== tour.seen) bringIntoSight(there);
+    tour.seen = seen;
+  }
+
+  // The page keeps as much room below itself as the card takes, so that all of it can be scrolled clear of the card. Where the player
+  // stays at the lower edge too, the card stands on it.
+  function makeRoom() {
+    const player = root.querySelector(".gs-player");
+    const below = getComputedStyle(player).position === "fixed" ? player.offsetHeight : 0;
+    card.style.bottom = `${below}px`;
+    document.documentElement.style.setProperty("--tour-room", `${card.hidden ? 0 : card.offsetHeight}px`);
+    return innerHeight - below - card.offsetHeight;
+  }
+
+  // All parts together where there is room for them, or else the one that came last.
+  function bringIntoSight(parts) {
+    const [room, gap] = [makeRoom(), 8];
+    for (const part of parts) { // on a phone, a row of buttons is wider than the screen
+      const row = part.closest(".chips, [role='tablist']");
+      if (row) row.scrollLeft += part.getBoundingClientRect().left - row.getBoundingClientRect().left - gap;
+    }
+    const boxes = parts.filter((part) => getComputedStyle(part.closest(".gs-player") ?? part).position !== "fixed").map((part) => part.getBoundingClientRect());
+    if (boxes.length === 0) return;
+    const edges = (some) => [Math.min(...some.map(({ top }) => top)) - gap, Math.max(...some.map(({ bottom }) => bottom)) + gap];
+    let [top, bottom] = edges(boxes);
+    if (bottom - top > room) [top, bottom] = edges(boxes.slice(-1));
+    if (bottom > room) scrollBy(0, Math.min(top, bottom - room));
+    else if (top < 0) scrollBy(0, top);
+  }
+
+  root.addEventListener("click", (event) => {
+    const move = event.target.closest("[data-tour]")?.dataset.tour;
+    if (move === "open") go(recalled());
+    if (move === "back") go(tour.at - 1);
+    if (move === "next") go(tour.at + 1);
+    if (move === "leave") leave();
+  });
+  card.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") leave();
+  });
+  // Pointing at a formula draws nothing else.
+  for (const name of ["pointerover", "focusin"]) root.addEventListener(name, () => { if (tour.at !== null && !tour.done) draw(); });
+  new ResizeObserver(makeRoom).observe(card);
+  return { draw };
+}
+
+// A page in a closed frame may not remember anything; then a tour begins anew.
+function recalled() {
+  try {
+    const at = Number(localStorage.getItem(TOUR) ?? 0);
+    return Number.isInteger(at) && at > 0 && at < STOPS.length ? at : 0;
+  } catch {
+    return 0;
+  }
+}
+
+function remember(at) {
+  try {
+    localStorage.setItem(TOUR, at);
+  } catch {
+    // then it is forgotten
+  }
+}

@@ -1,0 +1,22 @@
+// What Python knows and hands over at the start: every language's texts, the limits (decoding/limits.py), the examples. They stay empty
+// until an entry (app/page.js, standalone/page.js, browser/page.js) calls `provide`; nothing may read them while modules are loaded.
+
+/**
+ * @typedef {"bytes" | "steps" | "choices" | "textTokens" | "promptCharacters" | "promptTokens" | "stepCharacters" | "tokenCharacters" |
+ *   "noteCharacters" | "remarks" | "vocabulary" | "logSums" | "linkCharacters" | "linkBytes"} LimitName
+ */
+
+/** @typedef {{ name: string, prompt: string, steps: number }} Example */
+
+/** @type {Record<string, Record<string, string>>} by language, then by key */
+export const TEXTS = {};
+export const LIMITS = /** @type {Record<LimitName, number>} */ ({});
+/** @type {Example[]} */
+export const EXAMPLES = [];
+
+/** @param {{ texts: typeof TEXTS, limits: typeof LIMITS, examples: Example[] }} given */
+export function provide({ texts, limits, examples }) {
+  Object.assign(TEXTS, texts);
+  Object.assign(LIMITS, limits);
+  EXAMPLES.splice(0, EXAMPLES.length, ...examples);
+}

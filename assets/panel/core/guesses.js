@@ -1,0 +1,57 @@
+// Guesses of "Predict, then reveal": the order in which candidates are offered, what was typed, and the score.
+
+import { number } from "./numbers.js";
+import { optionsOf } from "./softmax.js";
+
+/** @import { Candidate, Step } from "./run.js" */
+
+/** @typedef {{ rank: number, probability: number, isBound?: boolean }} Guess */
+
+/**
+ * The candidates in an order that says nothing, and is the same whenever the step is drawn: sorted by a hash of what they are.
+ * @param {Step} step
+ * @returns {Candidate[]}
+ */
+export function shuffled(step) {
+  return optionsOf(step).toSorted((a, b) => hashOf(step, a) - hashOf(step, b));
+}
+
+/**
+ * @param {Step} step
+ * @param {Candidate} option
+ * @returns {number}
+ */
+function hashOf(step, option) {
+  let hash = 2166136261 ^ step.index; // FNV-1a
+  for (const letter of `${option.token_id} ${option.text}`) hash = Math.imul(hash ^ (letter.codePointAt(0) ?? 0), 16777619);
+  hash = Math.imul(hash ^ (hash >>> 15), 0x85ebca6b); // so that the last letters reach every bit
+  return (hash ^ (hash >>> 13)) >>> 0;
+}
+
+/**
+ * What was typed, as one of the candidates: as it is, without its space in front, then in capitals or without.
+ * @param {Candidate[]} options
+ * @param {string} typed
+ * @returns {Candidate | null}
+ */
+export function optionTyped(options, typed) {
+  const whole = options.filter(({ bytes }) => bytes === undefined);
+  /** @type {((text: string) => string)[]} */
+  const ways = [(text) => text, (text) => text.trim(), (text) => text.trim().toLowerCase()];
+  return ways.map((way) => whole.find(({ text }) => way(text) !== "" && way(text) === way(typed))).find(Boolean) ?? null;
+}
+
+/**
+ * Mean rank (1 is first), share among the first k, and bits a token. A guess that the run did not keep has the bound of its rank and
+ * of its probability, so that a mean with one in it is one too.
+ * @param {Guess[]} guesses
+ * @param {number} k
+ * @returns {string[]}
+ */
+export function scoreOf(guesses, k) {
+  /** @type {(of: (guess: Guess) => number) => number} */
+  const mean = (of) => guesses.reduce((sum, guess) => sum + of(guess), 0) / guesses.length;
+  const bound = guesses.some(({ isBound }) => isBound) ? "≥ " : "";
+  const share = mean(({ rank, isBound }) => (!isBound && rank < k ? 1 : 0));
+  return [bound + number(mean(({ rank }) => rank + 1), 2), `${(share * 100).toFixed(0)} %`, bound + number(mean(({ probability }) => -Math.log2(probability)), 2)];
+}

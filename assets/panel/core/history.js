@@ -1,0 +1,218 @@
+// The history of runs in this browser: each with the run that it branched from and the step, undo and redo.
+
+import { texts } from "./texts.js";
+
+/** @import { Run } from "./run.js" */
+/** @import { Question } from "./state.js" */
+
+/** @typedef {"run" | "branch" | "beam" | "score" | "beside" | "file"} Kind what wrote a run */
+
+/**
+ * @typedef {object} Entry
+ * @property {number} number by which people name it
+ * @property {Run} run
+ * @property {Entry | null} parent the run that it left
+ * @property {number | null} leftAt the step where
+ * @property {Kind} kind
+ * @property {number | ((run: Run) => number) | null} look the step to look at once the run has come
+ * @property {string} [from] a file's name
+ * @property {Question | null} [request] what it was asked with
+ */
+
+/**
+ * @typedef {object} Asked a question that was asked from the run on screen
+ * @property {Entry | null} parent
+ * @property {number | null} step
+ * @property {Kind} kind
+ * @property {string | null} open the tab that opens with its run
+ * @property {Entry["look"]} look
+ * @property {boolean} follows the page's fields follow its run
+ */
+
+/** @typedef {{ entry: Entry, at: number, adds: boolean, before: Entry | null }} Change one that can be undone */
+
+/**
+ * @typedef {object} History
+ * @property {Entry[]} entries
+ * @property {Entry} shown the run on screen; null until there is one
+ * @property {Pick<Entry, "run"> & Partial<Entry> | null} streaming the run that the server writes
+ * @property {Asked | null} asked
+ * @property {number} made
+ * @property {Change[]} undo
+ * @property {Change[]} redo
+ */
+
+/** @returns {History} */
+export function emptyHistory() {
+  return /** @type {any} */ ({ entries: [], shown: null, streaming: null, asked: null, made: 0, undo: [], redo: [] });
+}
+
+/**
+ * A new run comes in: one that was asked for from another run is its branch.
+ * @param {History} history
+ * @param {Run} run
+ * @returns {Entry}
+ */
+export function addEntry(history, run) {
+  const { parent = null, step = null, kind = "run", look = null } = history.asked ?? {};
+  history.asked = null;
+  const entry = { number: ++history.made, run, parent: kind === "run" ? null : parent, leftAt: step, kind, look };
+  change(history, { entry, at: history.entries.length, adds: true, before: history.shown });
+  history.streaming = entry;
+  return entry;
+}
+
+/**
+ * A run from a file stands beside the others, and what streams in meanwhile goes on.
+ * @param {History} history
+ * @param {Run} run
+ * @param {string} [from]
+ * @returns {Entry}
+ */
+export function openEntry(history, run, from) {
+  /** @type {Entry} */
+  const entry = { number: ++history.made, run, parent: null, leftAt: null, kind: "file", look: null, from };
+  change(history, { entry, at: history.entries.length, adds: true, before: history.shown });
+  return entry;
+}
+
+/**
+ * Runs that were stored come back under their numbers; `first` is the page's own run, which is one of them or comes beside them.
+ * @param {History} history
+ * @param {(Omit<Entry, "parent" | "look"> & { parent: number | null })[]} records
+ * @param {Run} first
+ */
+export function restoreEntries(history, records, first) {
+  for (const { parent, ...record } of records) {
+    const entry = { ...record, parent: history.entries.find(({ number }) => number === parent) ?? null, look: null };
+    change(history, { entry, at: history.entries.length, adds: true, before: history.shown });
+    history.made = entry.number;
+  }
+  if (records.length === 0) return;
+  history.streaming = { run: first };
+  const own = history.entries.find(({ run }) => run.text === first.text) ?? openEntry(history, first);
+  if (own.kind === "file" && !own.from) own.kind = "run";
+  history.shown = own;
+}
+
+/**
+ * A run that comes on screen.
+ * @param {History} history
+ * @param {Entry} entry
+ */
+export function showEntry(history, entry) {
+  history.shown = entry;
+}
+
+/**
+ * A question was asked from the run on screen: what comes of it is that run's branch.
+ * @param {History} history
+ * @param {Omit<Asked, "parent">} question
+ */
+export function expectBranch(history, question) {
+  history.asked = { parent: history.shown, ...question };
+}
+
+/**
+ * The run that streams in was looked at where its question asked for.
+ * @param {History} history
+ */
+export function lookedAt(history) {
+  if (history.streaming) history.streaming.look = null;
+}
+
+/**
+ * Nothing comes of the question any more.
+ * @param {History} history
+ */
+export function forgetQuestion(history) {
+  history.asked = null;
+}
+
+/**
+ * @param {Pick<Entry, "number">} entry
+ * @returns {string}
+ */
+export function nameOf(entry) {
+  return texts.translate("runs.name", { number: entry.number });
+}
+
+/**
+ * @param {History} history
+ * @param {Entry} entry
+ */
+export function removeEntry(history, entry) {
+  const at = history.entries.indexOf(entry);
+  if (at < 0 || history.entries.length === 1) return;
+  change(history, { entry, at, adds: false, before: history.shown });
+}
+
+/**
+ * @param {History} history
+ * @param {Change} step
+ */
+export function change(history, step) {
+  apply(history, step, step.adds);
+  history.undo.push(step);
+  history.redo = [];
+}
+
+/** @param {History} history */
+export function undo(history) {
+  if (history.undo.length < 2) return; // the first run stays
+  const step = /** @type {Change} */ (history.undo.pop());
+  apply(history, step, !step.adds);
+  if (isKept(history, step.before)) history.shown = step.before;
+  history.redo.push(step);
+}
+
+/** @param {History} history */
+export function redo(history) {
+  const step = history.redo.pop();
+  if (!step) return;
+  apply(history, step, step.adds);
+  history.undo.push(step);
+}
+
+/**
+ * @param {History} history
+ * @param {Change} step
+ * @param {boolean} adds
+ */
+function apply(history, { entry, at }, adds) {
+  if (adds) {
+    history.entries.splice(at, 0, entry);
+    history.shown = entry;
+    return;
+  }
+  history.entries.splice(at, 1);
+  if (history.shown === entry) history.shown = isKept(history, entry.parent) ? entry.parent : history.entries[Math.max(0, at - 1)];
+}
+
+/**
+ * @param {History} history
+ * @param {Entry | null} entry
+ * @returns {entry is Entry}
+ */
+function isKept(history, entry) {
+  return entry !== null && history.entries.includes(entry);
+}
+
+/**
+ * @param {History} history
+ * @param {Entry} entry
+ * @returns {string}
+ */
+export function describe(history, entry) {
+  if (entry.from) return texts.translate("runs.file", { name: entry.from });
+  if (entry.run.header.note) return texts.translate("runs.recorded");
+  if (entry.leftAt === null) {
+    const picks = entry.run.steps.filter(({ forced }) => forced).length;
+    const isGreedy = !["beam", "score"].includes(entry.kind);
+    const kind = isGreedy && picks ? texts.translate("runs.kind.forced", { count: picks }) : texts.translate(`runs.kind.${entry.kind}`);
+    const models = new Set(history.entries.map(({ run }) => run.header.model.id));
+    return models.size > 1 ? `${kind} · ${entry.run.header.model.id}` : kind;
+  }
+  const name = isKept(history, entry.parent) ? nameOf(entry.parent) : texts.translate("runs.removed");
+  return texts.translate("runs.left", { name, step: entry.leftAt + 1 });
+}

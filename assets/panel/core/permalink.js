@@ -1,0 +1,84 @@
+// The `run` parameter of an address: a request as deflated JSON in base64url, as decoding/record/permalink.py writes and reads it.
+
+import { LIMITS } from "./constants.js";
+import { requestUpTo } from "./run.js";
+import { texts } from "./texts.js";
+
+/** @import { Request, Run } from "./run.js" */
+
+/**
+ * A deflated text, up to a length: a few letters can be made to unpack to gigabytes.
+ * @param {string} letters
+ * @param {number} most
+ * @returns {Promise<string>}
+ */
+async function inflate(letters, most) {
+  const packed = new Blob([Uint8Array.from(letters, (letter) => letter.charCodeAt(0))]).stream();
+  const reader = packed.pipeThrough(new DecompressionStream("deflate-raw")).getReader();
+  const parts = [];
+  let size = 0;
+  for (let part = await reader.read(); !part.done; part = await reader.read()) {
+    parts.push(part.value);
+    size += part.value.length;
+    if (size > most) {
+      await reader.cancel();
+      throw new RangeError();
+    }
+  }
+  return new Blob(parts).text();
+}
+
+/**
+ * The address's `run`, or null for a request that no address can name.
+ * @param {Partial<Request>} request
+ * @param {number} step
+ * @param {string} language
+ * @returns {Promise<string | null>}
+ */
+export async function linkTo({ model, prompt, steps, choices, forced = [] }, step, language) {
+  /** @type {(value: unknown, most: number) => boolean} */
+  const isNumber = (value, most) => Number.isInteger(value) && Number(value) > 0 && Number(value) <= most;
+  if (typeof prompt !== "string" || typeof model !== "string" || !isNumber(steps, LIMITS.steps) || !isNumber(choices, LIMITS.choices)) return null;
+  const fields = [model, prompt, steps, choices, forced, Math.max(0, step)];
+  const text = JSON.stringify(language ? [...fields, language] : fields);
+  const packed = new Blob([text]).stream().pipeThrough(new CompressionStream("deflate-raw"));
+  const bytes = new Uint8Array(await new Response(packed).arrayBuffer());
+  const link = `1${btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "")}`;
+  return link.length <= LIMITS.linkCharacters ? link : null;
+}
+
+/**
+ * Whatever wrote a text, greedy decoding writes the same with the picks forced that argmax would not have made.
+ * @param {Run} run
+ * @returns {Partial<Request>}
+ */
+export function requestOf(run) {
+  if (run.header.note || run.steps.some(({ picked }) => picked.token_id < 0)) return {};
+  return requestUpTo(run, run.steps.length);
+}
+
+/**
+ * @param {string} value
+ * @returns {Promise<any[]>}
+ */
+export async function fieldsOf(value) {
+  if (value.length > LIMITS.linkCharacters) return [];
+  return JSON.parse(await inflate(atob(value.slice(1).replaceAll("-", "+").replaceAll("_", "/")), LIMITS.linkBytes));
+}
+
+/**
+ * The page's address with a request in it, or without one where it can name none.
+ * @param {Partial<Request>} request
+ * @param {number} step
+ * @returns {Promise<{ address: URL, link: string | null }>}
+ */
+export async function addressOf(request, step) {
+  const address = new URL(location.href);
+  const link = await linkTo(request, step, texts.chosen());
+  const named = { run: link, language: link ? "" : texts.chosen() }; // a link names the language itself
+  for (const [name, value] of Object.entries(named)) {
+    if (value) address.searchParams.set(name, value);
+    else address.searchParams.delete(name);
+  }
+  return { address, link };
+}

@@ -1,0 +1,209 @@
+// One run: JSON Lines in, records out, and what can be computed from them. Knows no element of the page.
+
+import { bytesOf, markPendingBytes, NO_BYTES } from "./tokens.js";
+
+/** @import { Token } from "./tokens.js" */
+
+/**
+ * @typedef {Token & { probability: number, logprob: number | null, rank: number }} Candidate `rank` 0 is the most probable
+ */
+
+/**
+ * @typedef {object} Step
+ * @property {number} index
+ * @property {Candidate} picked
+ * @property {boolean} forced picked by a person, not by argmax
+ * @property {Candidate[]} candidates the most probable first
+ * @property {number} rest the probability of all others
+ * @property {number | null} entropy in nats
+ * @property {number} margin the first candidate's lead over the second
+ * @property {[number, number][]} [log_sums] 1 / T, and log Σ exp(logit / T) over the whole vocabulary
+ */
+
+/** @typedef {"steps" | "end_of_text" | "context_full" | "stopped" | "error"} StopReason */
+
+/**
+ * @typedef {object} End
+ * @property {StopReason} stop_reason
+ * @property {string} [message]
+ * @property {{ start: number, period: number, repeats: number }[]} [loops]
+ */
+
+/** @typedef {{ id: string, revision: string, dtype: string, device: string, engine: string, why?: string }} Model */
+
+/**
+ * @typedef {object} Header
+ * @property {Model} model
+ * @property {string} prompt
+ * @property {Token[]} prompt_tokens
+ * @property {number} max_new_tokens
+ * @property {number} top_k
+ * @property {string} [note] a recording's
+ * @property {string[]} [remarks]
+ */
+
+/**
+ * @typedef {object} Run
+ * @property {string} text its JSON Lines so far
+ * @property {Header} header null in a run of which nothing has come: `emptyRun`
+ * @property {Step[]} steps
+ * @property {string[]} pieces what each step's pick adds to the text
+ * @property {End | null} end
+ * @property {boolean} closed its last line has come: it was not ended by the panel
+ * @property {TextDecoder} decoder
+ * @property {Uint8Array} pending bytes of a character that no token has completed yet
+ * @property {number} [logged] tokens that a screen reader has been given; only where the run is written now
+ */
+
+/** @typedef {{ model: string, prompt: string, steps: number, choices: number, forced: [number, number][] }} Request */
+
+/** @returns {Run} */
+export function emptyRun() {
+  return /** @type {any} */ ({ text: "", header: null, steps: [], pieces: [], end: null, closed: false, decoder: new TextDecoder("utf-8"), pending: NO_BYTES });
+}
+
+/**
+ * @param {Run} run
+ * @param {string} text
+ * @returns {Run}
+ */
+export function readLines(run, text) {
+  // Streamed text only grows, so only its new tail is parsed; anything else is another run.
+  if (!run.header || !text.startsWith(run.text)) run = emptyRun();
+  const end = text.lastIndexOf("\n") + 1;
+  const tail = text.slice(run.text.length, end);
+  for (const line of tail.split("\n")) {
+    if (line) addLine(run, JSON.parse(line));
+  }
+  run.text = text.slice(0, end);
+  return run;
+}
+
+/**
+ * @param {Run} run
+ * @param {any} record
+ */
+function addLine(run, record) {
+  if ("format" in record) {
+    run.header = record;
+    for (const token of record.prompt_tokens) run.pending = markPendingBytes(token, run.pending);
+  } else if ("index" in record) {
+    for (const candidate of record.candidates) markPendingBytes(candidate, run.pending);
+    run.pending = markPendingBytes(record.picked, run.pending);
+    run.steps.push(record);
+    run.pieces.push(pieceOf(run, record.picked));
+  } else {
+    run.end = record;
+    run.closed = true;
+  }
+}
+
+/**
+ * What a picked token adds to the text. A character that is split across tokens appears with the token that completes it; those
+ * before it add nothing yet. It is put together with the tokens picked before it, and no others.
+ * @param {Run} run
+ * @param {Token} token
+ * @returns {string}
+ */
+function pieceOf(run, token) {
+  return run.decoder.decode(bytesOf(token) ?? new TextEncoder().encode(token.text), { stream: true });
+}
+
+/**
+ * The panel and not the server ended the run: it was stopped, or its connection broke.
+ * @param {Run} run
+ * @param {StopReason} stop_reason
+ * @param {string} message
+ */
+export function breakOff(run, stop_reason, message) {
+  run.end = { stop_reason, message };
+}
+
+/**
+ * The run as JSON Lines, whole also where the panel and not the server ended it.
+ * @param {Run} run
+ * @returns {string}
+ */
+export function jsonLines(run) {
+  const { stop_reason, message } = run.end ?? { stop_reason: "stopped" };
+  return run.text + (run.closed ? "" : `${JSON.stringify(message ? { stop_reason, message } : { stop_reason })}\n`);
+}
+
+/**
+ * @param {Run} run
+ * @param {number} index
+ * @returns {string}
+ */
+export function textBefore(run, index) {
+  return run.header.prompt + run.pieces.slice(0, index).join("");
+}
+
+/**
+ * @param {Run} run
+ * @returns {{ logprob: number, perplexity: number }}
+ */
+export function totals(run) {
+  const logprob = run.steps.reduce((sum, step) => sum + (step.picked.logprob ?? -Infinity), 0);
+  return { logprob, perplexity: run.steps.length ? Math.exp(-logprob / run.steps.length) : NaN };
+}
+
+/**
+ * @param {Run} run
+ * @returns {number}
+ */
+export function slotsOf(run) {
+  return Math.max(1, run.end ? run.steps.length : run.header.max_new_tokens);
+}
+
+/**
+ * @param {Run} run
+ * @returns {boolean}
+ */
+export const isForced = (run) => run.steps.some(({ forced }) => forced);
+
+/**
+ * Everything that a server needs to write the run again up to a step: no server has to remember it.
+ * @param {Run} run
+ * @param {number} step
+ * @returns {Request}
+ */
+export function requestUpTo(run, step) {
+  const { model, prompt, max_new_tokens: steps, top_k: choices } = run.header;
+  /** @type {[number, number][]} */
+  const forced = run.steps.slice(0, step).filter((s) => s.forced).map((s) => [s.index, s.picked.token_id]);
+  return { model: model.id, prompt, steps, choices, forced };
+}
+
+/**
+ * @param {Run} a
+ * @param {Run} b
+ * @returns {number}
+ */
+export function firstDifference(a, b) {
+  const most = Math.max(a.steps.length, b.steps.length);
+  for (let n = 0; n < most; n++) {
+    if (a.steps[n]?.picked.token_id !== b.steps[n]?.picked.token_id) return n;
+  }
+  return -1;
+}
+
+/**
+ * Steps by the lead of the first candidate over the second, smallest first; picks of a person were no call of the model's.
+ * @param {Run} run
+ * @returns {Step[]}
+ */
+export function closestCalls(run) {
+  const open = run.steps.filter((step) => !step.forced && step.candidates.length > 1 && step.candidates[1].token_id >= 0);
+  return open.toSorted((a, b) => a.margin - b.margin || a.index - b.index);
+}
+
+/**
+ * Which repeat a step belongs to, for the marks in text and strip.
+ * @param {Run} run
+ * @param {number} index
+ * @returns {number | null}
+ */
+export function loopAt(run, index) {
+  const loop = run.end?.loops?.find(({ start, period, repeats }) => index >= start && index < start + period * repeats);
+  return loop ? Math.floor((index - loop.start) / loop.period) : null;
+}

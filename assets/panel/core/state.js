@@ -1,0 +1,98 @@
+// The panel's state: what is on screen, what the reader looks at, and what is waited for. `update` is the one function that changes it; the
+// runs that are kept in it change by the functions of history.js. The type checker refuses any other assignment.
+
+import { emptyHistory } from "./history.js";
+import { emptyRun } from "./run.js";
+
+/** @import { Asked, Entry, History } from "./history.js" */
+/** @import { Run, StopReason } from "./run.js" */
+
+/**
+ * A question to the server or the engine, from when it is asked until a run begins or it fails.
+ * @typedef {object} Question
+ * @property {string} [kind] what is asked beside a run of the fields: "branch", "beam", "score", "agree", "link"
+ * @property {string} [model]
+ * @property {string} [prompt]
+ * @property {number} [steps]
+ * @property {number} [choices]
+ * @property {[number, number][]} [forced] picks: a step and a token id
+ * @property {string} [id] the address that names it, where one does
+ * @property {boolean} [released] no run will come of it
+ */
+
+/**
+ * @typedef {object} Fields What the page's fields hold. An emptied number is "".
+ * @property {string} prompt
+ * @property {number | ""} steps
+ * @property {number | ""} choices
+ * @property {string} model
+ */
+
+/**
+ * @typedef {object} MutableState
+ * @property {Run} whole the run on screen
+ * @property {Run} run as much of it as may be seen: less only while the reader predicts
+ * @property {number} chosen the step that is looked at; -1 before there is one
+ * @property {boolean} follow the last step is chosen whenever one comes
+ * @property {number | null} place the step of a fork that is being written, at which the reader stays
+ * @property {boolean} waiting a question is open
+ * @property {Question | null} request what was asked for and has not begun
+ * @property {boolean} silent nothing has come for a while
+ * @property {Fields | null} fields the page's fields, once they are known
+ * @property {Fields | null} following what the fields were last told to follow
+ * @property {number | null} player the timer of the player, while it plays
+ * @property {readonly string[]} models those that can be asked here
+ * @property {History} history the runs that are kept
+ */
+
+/** @typedef {Readonly<MutableState>} State */
+
+/**
+ * @typedef {object} Panel What views and tabs may ask of the panel.
+ * @property {(step: number) => void} choose a step to look at
+ * @property {(entry: Entry, step: number) => void} look at a step of one of the runs
+ * @property {(on: boolean) => void} play
+ * @property {(entry: Entry, options?: { follows?: boolean }) => void} show a run; the page's fields follow it, or not
+ * @property {(text: string, name: string) => void} open a file's run
+ * @property {(reason: StopReason, message: string) => void} ended
+ * @property {(request: Question & Fields) => void} pressed Run was pressed
+ * @property {(kind: string, question: object, options?: Partial<Omit<Asked, "parent" | "follows">>) => boolean} ask the server
+ * @property {(step: number, tokenId: number, open?: string) => void} branch
+ * @property {Record<string, () => void>} moves of the player, by the names of its buttons
+ * @property {() => void} schedule a drawing
+ * @property {() => void} drawAnew all of it, as in another language
+ */
+
+/** @typedef {(kind: string, detail: object) => void} Trigger tells the page (Gradio, or the static site) of a question */
+
+/** @typedef {(form: string, body: any) => Promise<Response>} Convert a run in another form, or a file's text as the run that it is */
+
+/**
+ * @param {readonly string[]} models
+ * @returns {State}
+ */
+export function emptyState(models) {
+  return {
+    whole: emptyRun(),
+    run: emptyRun(),
+    chosen: -1,
+    follow: true,
+    place: null,
+    waiting: false,
+    request: null,
+    silent: false,
+    fields: null,
+    following: null,
+    player: null,
+    models,
+    history: emptyHistory(),
+  };
+}
+
+/**
+ * @param {State} state
+ * @param {Partial<MutableState>} changes
+ */
+export function update(state, changes) {
+  Object.assign(state, changes);
+}

@@ -1,0 +1,121 @@
+// The Compare tab: the list of runs, and two of them side by side.
+
+import { otherModels } from "../core/alignment.js";
+import { shortened } from "../core/descriptions.js";
+import { describe, nameOf } from "../core/history.js";
+import { number, percent } from "../core/numbers.js";
+import { firstDifference, totals } from "../core/run.js";
+import { texts } from "../core/texts.js";
+import { idLabel } from "../core/tokens.js";
+import { manyPrompts, samePrompt, verdictOn } from "../core/verdict.js";
+import { action, headCell, label, make, own } from "../view/elements.js";
+import { drawModelComparison } from "./compare_models.js";
+
+/** @import { History } from "../core/history.js" */
+/** @import { State } from "../core/state.js" */
+/** @import { Parts } from "../view/parts.js" */
+
+/**
+ * @param {Parts} parts
+ * @param {History} history
+ * @param {State} state
+ */
+export function drawCompare(parts, history, state) {
+  const { list, sides, models, verdict, undo: undoButton, redo: redoButton } = parts.compare;
+  undoButton.disabled = history.undo.length < 2;
+  redoButton.disabled = history.redo.length === 0;
+  list.tBodies[0].replaceChildren(...history.entries.map((entry, place) => entryRow(history, entry, place)));
+  const [a, b] = pair(parts, history);
+  models.root.hidden = true;
+  if (!a || !b || a === b) {
+    verdict.textContent = texts.translate(history.entries.length < 2 ? "compare.none" : "compare.same");
+    sides.hidden = true;
+    return;
+  }
+  sides.hidden = otherModels(a.run, b.run);
+  models.root.hidden = !sides.hidden;
+  if (sides.hidden) return drawModelComparison(parts, history, state, a, b);
+  const differs = samePrompt(a.run, b.run) ? firstDifference(a.run, b.run) : -1; // two texts with other beginnings part nowhere
+  verdict.textContent = [verdictOn(history, a, b), differs < 0 ? "" : texts.translate("compare.part", { step: differs + 1 })].filter(Boolean).join(" ");
+  drawSides(sides, a, b, differs);
+}
+
+function entryRow(history, entry, place) {
+  const { run } = entry;
+  const { logprob, perplexity } = totals(run);
+  const row = make("tr", "");
+  if (entry === history.shown) row.setAttribute("aria-current", "true");
+  const show = action("gs-link", nameOf(entry), "show", place);
+  const remove = action("gs-link", texts.translate("compare.remove"), "remove", place);
+  remove.disabled = history.entries.length === 1;
+  remove.setAttribute("aria-label", texts.translate("compare.remove.label", { name: nameOf(entry) }));
+  const cells = [
+    show,
+    fromWhere(history, entry),
+    own("", run.pieces.join("")),
+    String(run.steps.length),
+    number(logprob, 3),
+    run.steps.length ? number(logprob / run.steps.length, 3) : "",
+    run.steps.length ? number(perplexity, 2) : "",
+    remove,
+  ];
+  row.append(...cells.map((content) => {
+    const cell = make("td", "");
+    cell.append(content);
+    return cell;
+  }));
+  row.children[2].className = "gs-generated";
+  return row;
+}
+
+// Where a run comes from, and of which prompt it is, where there are several.
+function fromWhere(history, entry) {
+  const cell = make("span", "", describe(history, entry));
+  if (manyPrompts(history)) cell.append(" · ", own("gs-of", `“${shortened(entry.run.header.prompt)}”`));
+  return cell;
+}
+
+// The two runs to compare: as chosen, and unless chosen the one on screen with the one it left, or with the one before it.
+function pair(parts, history) {
+  const [left, right] = [parts.compare.left, parts.compare.right];
+  const names = [...history.entries.map(nameOf), texts.language()].join();
+  if (left.dataset.names !== names) {
+    left.dataset.names = names;
+    for (const select of [left, right]) {
+      select.replaceChildren(...history.entries.map((entry) => {
+        const option = make("option", "", manyPrompts(history) ? `${nameOf(entry)} · ${shortened(entry.run.header.prompt, 24)}` : nameOf(entry));
+        option.value = entry.number;
+        return option;
+      }));
+    }
+    const shown = history.entries.indexOf(history.shown);
+    const other = history.entries.indexOf(history.shown?.parent);
+    right.selectedIndex = shown;
+    left.selectedIndex = other >= 0 ? other : Math.max(0, shown - 1);
+  }
+  return [left, right].map((select) => history.entries[select.selectedIndex]);
+}
+
+function drawSides(table, a, b, differs) {
+  const head = make("tr", "");
+  head.append(...[texts.translate("player.strip"), nameOf(a), nameOf(b)].map((title) => headCell(title, "col")));
+  table.tHead.replaceChildren(head);
+  const most = Math.max(a.run.steps.length, b.run.steps.length);
+  const rows = Array.from({ length: most }, (_, n) => {
+    const row = make("tr", n === differs ? "gs-differs" : "");
+    row.append(headCell(n === differs ? texts.translate("compare.here", { place: n + 1 }) : String(n + 1), "row"), sideCell(a.run.steps[n]), sideCell(b.run.steps[n]));
+    return row;
+  });
+  table.tBodies[0].replaceChildren(...rows);
+}
+
+function sideCell(step) {
+  const cell = make("td", step?.forced ? "gs-forced" : "");
+  if (!step) return cell;
+  cell.append(
+    label(step.picked, "gs-chip-text", step.forced ? "✎ " : ""),
+    make("span", "gs-percent", ` (${percent(step.picked.probability)}) `),
+    make("span", "gs-id", idLabel(step.picked)),
+  );
+  return cell;
+}

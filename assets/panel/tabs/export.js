@@ -1,0 +1,145 @@
+// The Keep tab: the run as files, its chosen step as a picture, a frame for other pages, and a file opened as a run. JSON Lines are
+// here already. Every other form, and the check of a file, is the library's work: `convert` asks for it, and no model runs.
+
+import { LIMITS } from "../core/constants.js";
+import { refusalOf, Refused } from "../core/limits.js";
+import { addressOf, requestOf } from "../core/permalink.js";
+import { jsonLines } from "../core/run.js";
+import { texts } from "../core/texts.js";
+import { oneLine } from "../core/visible.js";
+import { copy } from "../view/clipboard.js";
+import { fit, pngOf, stepImage } from "../view/step_image.js";
+import { isEmbedded } from "../view/surface.js";
+import { openTab } from "../view/tab_list.js";
+
+/** @import { Convert, Panel, State } from "../core/state.js" */
+/** @import { Parts } from "../view/parts.js" */
+
+const ENDINGS = { "html-plotly": "html" };
+const FRAME_HEIGHT = 360; // at a width of 600, player and ten bars are in it: page.css
+
+/**
+ * @param {Parts} parts
+ * @param {State} state
+ * @param {Panel} panel
+ * @param {Convert} convert
+ */
+export function listenToExportTab(parts, state, panel, convert) {
+  const { page, said, input } = findExportTab(parts);
+  parts.root.classList.toggle("gs-embedded", isEmbedded());
+  page.addEventListener("click", async ({ target }) => {
+    const { file, picture, copies } = target.closest("button")?.dataset ?? {};
+    if (copies) return copy(page.querySelector(".gs-frame").value, target);
+    if (!file && !picture) return;
+    const name = fileName(state, file ?? picture, Boolean(picture));
+    said.textContent = texts.translate("keep.making", { name });
+    try {
+      save(file ? await runFile(state.run, file, convert) : await imageFile(state, picture), name);
+      said.textContent = texts.translate("keep.saved", { name });
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error;
+      said.textContent = error.message;
+    }
+  });
+  input.addEventListener("change", () => {
+    openFile(input.files[0], parts, panel, convert);
+    input.value = ""; // so that the same file can be chosen again
+  });
+  listenToDrops(parts, panel, convert);
+  const whole = parts.root.querySelector(".gs-whole");
+  whole.addEventListener("click", () => { whole.href = withoutFrame(location.href); });
+}
+
+function findExportTab(parts) {
+  const page = parts.root.querySelector("#gs-page-keep");
+  return { page, said: page.querySelector(".gs-said"), problem: page.querySelector(".gs-refused"), input: page.querySelector("[type=file]") };
+}
+
+/**
+ * @param {Parts} parts
+ * @param {State} state
+ */
+export async function drawExportTab(parts, state) {
+  const { page } = findExportTab(parts);
+  const [ended, shown] = [Boolean(state.run.end), state.chosen >= 0];
+  for (const button of page.querySelectorAll("[data-file]")) button.disabled = !ended;
+  for (const button of page.querySelectorAll("[data-picture]")) button.disabled = !shown;
+  const { link, address } = ended ? await addressOf(requestOf(state.whole), state.chosen) : { link: null };
+  const snippet = link ? frameOf(address, state.run) : "";
+  const frame = page.querySelector(".gs-frame");
+  if (frame.value !== snippet) frame.value = snippet; // written again, it would lose what is selected
+  page.querySelector("[data-copies]").disabled = !snippet;
+  page.querySelector(".gs-no-frame").hidden = !ended || Boolean(snippet);
+}
+
+async function runFile(run, form, convert) {
+  const lines = jsonLines(run);
+  return form === "jsonl" ? new Blob([lines], { type: "application/jsonl" }) : (await convert(form, lines)).blob();
+}
+
+function imageFile(state, form) {
+  const svg = stepImage(state.run, state.chosen);
+  return form === "svg" ? new Blob([svg], { type: "image/svg+xml" }) : pngOf(svg);
+}
+
+function save(blob, name) {
+  const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}
+
+// A name that every system takes: the prompt's letters and digits.
+function fileName(state, form, stepOnly) {
+  // Cut first: to put a long run of marks in order takes the square of its length.
+  const words = state.run.header.prompt.slice(0, 400).normalize().split(/[^\p{L}\p{N}]/u).filter(Boolean).join("-");
+  const parts = ["greedyscope", Array.from(words).slice(0, 40).join("").replace(/-$/, "").toLowerCase(), stepOnly ? `step-${state.chosen + 1}` : ""];
+  return `${parts.filter(Boolean).join("-")}.${ENDINGS[form] ?? form}`;
+}
+
+// A file is judged by the library, not here, and comes back as the run that it is. What is on screen stays until then.
+async function openFile(file, parts, panel, convert) {
+  if (!file) return;
+  const { problem } = findExportTab(parts);
+  const name = fit(oneLine(file.name), 16, "sans-serif", 480);
+  problem.textContent = "";
+  try {
+    if (file.size > LIMITS.bytes) {
+      throw new Refused(texts.translate("keep.large", { size: (file.size / 2 ** 20).toFixed(1), most: LIMITS.bytes / 2 ** 20 }));
+    }
+    const bytes = await file.arrayBuffer().catch(() => { throw new Refused(texts.translate("keep.unreadable")); });
+    const tooLarge = refusalOf(new TextDecoder().decode(bytes));
+    if (tooLarge) throw new Refused(tooLarge);
+    const answer = await convert("jsonl", bytes);
+    panel.open(await answer.text(), name);
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error;
+    problem.textContent = texts.translate("keep.refused", { name, why: error.message });
+    openTab(parts, "keep");
+    panel.schedule();
+  }
+}
+
+// A file may be dropped anywhere: beside the panel a browser would leave the page for it.
+function listenToDrops(parts, panel, convert) {
+  const over = (event) => {
+    if (!event.dataTransfer?.types.includes("Files") || !parts.root.isConnected) return;
+    event.preventDefault();
+    parts.root.classList.toggle("gs-dropping", event.type === "dragover");
+    if (event.type === "drop") openFile(event.dataTransfer.files[0], parts, panel, convert);
+  };
+  for (const name of ["dragover", "dragleave", "drop"]) document.addEventListener(name, over);
+}
+
+function withoutFrame(href) {
+  const address = new URL(href);
+  address.searchParams.delete("embed");
+  return address.href;
+}
+
+// The run in a frame, for a page of one's own: the panel alone, which writes the run when it is opened.
+function frameOf(address, run) {
+  address.searchParams.set("embed", "1");
+  const quoted = (text) => text.replaceAll("&", "&amp;").replaceAll('"', "&quot;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+  const title = fit(oneLine(`Greedyscope: ${run.header.prompt}`), 16, "sans-serif", 640);
+  return `<iframe src="${quoted(address.href)}" title="${quoted(title)}" width="100%" height="${FRAME_HEIGHT}" style="border: 0" loading="lazy"></iframe>`;
+}

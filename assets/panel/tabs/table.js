@@ -1,0 +1,128 @@
+// The notebook's table: a row a step, one line each, Input and then the choices. Drawn only while it is in sight, and of it only the
+// rows that are: 256 steps of 50 choices would be fifty thousand elements. What is not drawn is a gap of its height.
+
+import { percent } from "../core/numbers.js";
+import { textBefore } from "../core/run.js";
+import { texts } from "../core/texts.js";
+import { idLabel } from "../core/tokens.js";
+import { lettersOf } from "../core/visible.js";
+import { headCell, label, make, rem } from "../view/elements.js";
+
+/** @import { Run } from "../core/run.js" */
+/** @import { State } from "../core/state.js" */
+/** @import { Parts } from "../view/parts.js" */
+
+const TABLE_ROW_REM = 2;
+const ROWS_DRAWN = 19; // ten are in sight: panel.css
+const ROWS_AROUND = 3;
+const LAST_LETTERS = 26; // of the text so far
+
+/**
+ * @param {Parts} parts
+ * @param {Run} run
+ * @param {boolean} isAnew
+ */
+export function drawTable(parts, run, isAnew) {
+  const { table } = parts;
+  if (isAnew || table.run !== run) {
+    const titles = [texts.translate("table.input"), ...Array.from({ length: run.header.top_k }, (_, n) => texts.translate("table.choice", { number: n + 1 }))];
+    const row = make("tr", "");
+    row.append(...titles.map((title) => headCell(title, "col")));
+    table.tHead.replaceChildren(row);
+    table.tBodies[0].replaceChildren();
+    table.style.setProperty("--columns", run.header.top_k);
+    Object.assign(table, { run, drawn: "" });
+  }
+  drawRows(parts);
+}
+
+// The rows in sight and a few around them; all of them on paper. Rows that stay are reused.
+function drawRows(parts) {
+  const { table } = parts;
+  const { run, isWhole } = table;
+  if (!run) return;
+  const [body, count, high] = [table.tBodies[0], run.steps.length, TABLE_ROW_REM * rem()];
+  const top = Math.floor(table.closest(".gs-rows").scrollTop / high / ROWS_AROUND - 1) * ROWS_AROUND;
+  const from = isWhole ? 0 : Math.min(Math.max(0, top), Math.max(0, count - ROWS_DRAWN));
+  const to = isWhole ? count : Math.min(count, from + ROWS_DRAWN);
+  table.setAttribute("aria-rowcount", count + 1);
+  if (table.drawn !== [from, to].join()) {
+    table.drawn = [from, to].join();
+    const there = new Map([...body.querySelectorAll("[data-step]")].map((row) => [Number(row.dataset.step), row]));
+    const rows = run.steps.slice(from, to).map((step) => there.get(step.index) ?? tableRow(run, step));
+    body.replaceChildren(...rows);
+  }
+  // The gaps are no rows: they would be read out.
+  for (const [name, rows] of Object.entries({ "--above": from, "--below": count - to })) {
+    const size = `${rows * high}px`;
+    if (body.style.getPropertyValue(name) !== size) body.style.setProperty(name, size);
+  }
+}
+
+function tableRow(run, step) {
+  const row = make("tr", "");
+  row.dataset.step = step.index;
+  row.setAttribute("aria-rowindex", step.index + 2);
+  const before = textBefore(run, step.index);
+  const head = headCell("", "row", "auto");
+  const last = lettersOf(endOf(before).replaceAll("\n", "↵")).slice(-LAST_LETTERS).join("");
+  const box = make("span", "gs-last");
+  box.append(make("span", "", last.length < before.length ? `…${last}` : last));
+  head.append(box);
+  row.append(head, ...step.candidates.map((candidate) => choiceCell(step, candidate)));
+  return row;
+}
+
+function choiceCell(step, candidate) {
+  const picked = candidate.rank === step.picked.rank;
+  const cell = make("td", picked ? (step.forced ? "gs-forced" : "gs-argmax") : "");
+  if (candidate.token_id >= 0) Object.assign(cell.dataset, { candidate: candidate.token_id, at: step.index });
+  cell.append(label(candidate), ` (${percent(candidate.probability)}) `, make("span", "gs-id", idLabel(candidate)));
+  return cell;
+}
+
+/**
+ * The chosen step's row, brought into the table's own sight unless it was scrolled while the same step is looked at; never by the page.
+ * @param {Parts} parts
+ * @param {number} chosen
+ */
+export function markRow(parts, chosen) {
+  const { table } = parts;
+  const box = table.closest(".gs-rows");
+  if (table.chosen !== chosen && table.run?.end) {
+    const high = TABLE_ROW_REM * rem();
+    const top = table.tBodies[0].offsetTop + chosen * high;
+    const least = top + high - box.clientHeight;
+    if (box.scrollTop > top - table.tHead.offsetHeight) box.scrollTop = top - table.tHead.offsetHeight;
+    else if (box.scrollTop < least) box.scrollTop = least;
+    drawRows(parts);
+  }
+  table.chosen = chosen;
+  table.querySelector('tr[aria-current="step"]')?.removeAttribute("aria-current");
+  table.querySelector(`tr[data-step="${chosen}"]`)?.setAttribute("aria-current", "step");
+}
+
+/**
+ * @param {Parts} parts
+ * @param {State} state
+ */
+export function listenToTable(parts, state) {
+  const { table } = parts;
+  const draw = () => {
+    drawRows(parts);
+    markRow(parts, table.chosen);
+  };
+  table.closest(".gs-rows").addEventListener("scroll", draw, { passive: true });
+  for (const [name, isWhole] of Object.entries({ beforeprint: true, afterprint: false })) {
+    window.addEventListener(name, () => {
+      table.isWhole = isWhole;
+      if (state.run.header) drawTable(parts, state.run, false);
+      markRow(parts, table.chosen);
+    });
+  }
+}
+
+// The end of a text that is too long for a cell of a table.
+function endOf(text, most = 400) {
+  return text.length > most ? text.slice(-most).toWellFormed() : text;
+}

@@ -1,0 +1,77 @@
+// Elements that several views are made of. Text is written with textContent only.
+
+import { labelParts } from "../core/tokens.js";
+
+/** @import { Token } from "../core/tokens.js" */
+
+/**
+ * @param {string} tag
+ * @param {string} className
+ * @param {string} [text]
+ * @returns {any}
+ */
+export function make(tag, className, text = "") {
+  const node = document.createElement(tag);
+  node.className = className;
+  node.textContent = text;
+  return node;
+}
+
+/**
+ * Somebody's own words, a person's or the model's: no browser translates them, and they run the way that their letters run.
+ * @param {string} className
+ * @param {string} text
+ * @returns {any}
+ */
+export function own(className, text) {
+  const node = make("span", className, text);
+  node.translate = false;
+  node.dir = "auto";
+  return node;
+}
+
+/**
+ * A token's label, the same in chips, bars and tables: bytes stand in it smaller than what is read.
+ * @param {Token} token
+ * @param {string} [className]
+ * @param {string} [mark]
+ * @returns {HTMLElement}
+ */
+export function label(token, className = "gs-chip-text", mark = "") {
+  const [text, bytes] = labelParts(token);
+  const node = make("span", className, mark + text);
+  if (bytes) node.append(make("small", "gs-adds", bytes));
+  return node;
+}
+
+/**
+ * @param {string} text
+ * @param {string} scope
+ * @param {string} [dir]
+ * @returns {HTMLTableCellElement}
+ */
+export function headCell(text, scope, dir = "") {
+  const cell = make("th", "", text);
+  cell.scope = scope;
+  if (dir) cell.dir = dir;
+  return cell;
+}
+
+/**
+ * @param {string} className
+ * @param {string} text
+ * @param {string} name
+ * @param {number} place
+ * @returns {HTMLButtonElement}
+ */
+export function action(className, text, name, place) {
+  const button = make("button", className, text);
+  button.type = "button";
+  button.dataset[name] = place;
+  return button;
+}
+
+/** @returns {number} */
+export function rem() {
+  return parseFloat(getComputedStyle(document.documentElement).fontSize);
+}

@@ -1,0 +1,77 @@
+// The runs that left each other as a small picture beside the text: where they part, and which text is more probable as a whole. A
+// press on a line goes there. Knows the runs that are kept.
+
+import { describe, nameOf } from "../core/history.js";
+import { totals } from "../core/run.js";
+import { texts } from "../core/texts.js";
+import { factorOf, sameNumbers } from "../core/verdict.js";
+import { action, make, own } from "./elements.js";
+import { forkDescription } from "./fork_note.js";
+
+/** @import { History } from "../core/history.js" */
+/** @import { Parts } from "./parts.js" */
+
+const MOST_FORKS = 5;
+const FORK_REM = 1.5;
+
+/**
+ * @param {Parts} parts
+ * @param {History} history
+ * @param {boolean} isHidden
+ */
+export function drawForkTree(parts, history, isHidden) {
+  const box = parts.root.querySelector(".gs-forks");
+  const family = isHidden ? [] : familyOf(history);
+  box.hidden = family.length < 2;
+  if (box.hidden) return;
+  const root = family[0];
+  const known = family.map(({ run, number: name }) => [name, run.end ? run.steps.length : -1]).join();
+  const drawn = [history.shown.number, known, texts.language()].join();
+  if (box.dataset.drawn === drawn) return; // a button that is replaced loses the keyboard
+  box.dataset.drawn = drawn;
+  const [picture, list] = box.children;
+  const most = Math.max(...family.map(({ run }) => run.steps.length));
+  const isSure = family.every(({ run }) => run.end && sameNumbers(root.run, run) && run.steps.length === root.run.steps.length);
+  const best = isSure ? Math.max(...family.map(({ run }) => totals(run).logprob)) : null;
+  picture.setAttribute("viewBox", `0 0 100 ${family.length}`);
+  picture.style.height = `${family.length * FORK_REM}rem`;
+  picture.replaceChildren(...family.map((entry, place) => branchLine(family, entry, place, most, entry === history.shown)));
+  list.replaceChildren(...family.map((entry) => forkRow(history, root, entry, best)));
+}
+
+// The run on screen, what it left, and all that left these: a run stands above those that left it. Of many, the newest.
+function familyOf(history) {
+  const kept = ({ parent }) => (history.entries.includes(parent) ? parent : null);
+  const rootOf = (entry) => (kept(entry) && entry.kind === "branch" ? rootOf(kept(entry)) : entry);
+  const root = rootOf(history.shown);
+  const below = (entry) => history.entries.filter((each) => each.kind === "branch" && each.parent === entry).flatMap((each) => [each, ...below(each)]);
+  const branches = below(root);
+  const shown = new Set([...branches.toSorted((a, b) => b.number - a.number).slice(0, MOST_FORKS - 2), history.shown]);
+  return [root, ...branches.filter((entry) => shown.has(entry))];
+}
+
+function branchLine(family, entry, place, most, isShown) {
+  const from = place === 0 ? 0 : (100 * entry.leftAt) / most;
+  const above = Math.max(0, family.indexOf(entry.parent));
+  const way = place === 0 ? "M 0 0.5 H 100" : `M ${from} ${above + 0.5} V ${place + 0.5} H 100`;
+  const line = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  line.setAttribute("d", way);
+  line.classList.toggle("gs-shown", isShown);
+  return line;
+}
+
+function forkRow(history, root, entry, best) {
+  const item = make("li", "");
+  const button = action("gs-fork", "", "show", history.entries.indexOf(entry));
+  const words = forkDescription(entry);
+  const token = entry === root ? texts.translate("forks.root") : words ? `✎ ${words[1].taken}` : nameOf(entry);
+  const { logprob } = totals(entry.run);
+  const isBest = best !== null && logprob > best - 1e-9;
+  const lead = logprob - totals(root.run).logprob;
+  const factor = best === null || entry === root ? "" : lead >= 0 ? `×${factorOf(lead)}` : `÷${factorOf(-lead)}`;
+  button.append(entry === root ? make("span", "gs-fork-root", token) : own("gs-fork-token", token), make("span", "gs-fork-factor", `${factor}${isBest ? " ★" : ""}`));
+  button.title = [nameOf(entry), words ? texts.translate(...words) : describe(history, entry), isBest ? texts.translate("forks.best") : ""].filter(Boolean).join(" · ");
+  if (entry === history.shown) button.setAttribute("aria-current", "true");
+  item.append(button);
+  return item;
+}

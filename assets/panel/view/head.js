@@ -1,0 +1,91 @@
+// The line over the panel (model, exactness, progress) and the chosen step's line over the bars. Knows records and labels, and whether a
+// question is open, not how it is asked.
+
+import { dtypeOf, titleValues } from "../core/descriptions.js";
+import { number, percent } from "../core/numbers.js";
+import { totals } from "../core/run.js";
+import { translateMessage } from "../core/server_messages.js";
+import { texts } from "../core/texts.js";
+import { showDirectionMarks } from "../core/visible.js";
+import { drawBars } from "./bars.js";
+import { stepAtTemperature } from "./temperature.js";
+
+/** @import { Entry } from "../core/history.js" */
+/** @import { Run } from "../core/run.js" */
+/** @import { State } from "../core/state.js" */
+/** @import { Parts } from "./parts.js" */
+/** @import { Temperature } from "./temperature.js" */
+
+// What wrote the text, where that was not greedy decoding here: decoding/analysis.py, or a server.
+const ANOTHER = /^(?:beam search, \d+ beams|a given text|vLLM [\w.+-]+)/;
+
+/**
+ * @param {Parts} parts
+ * @param {State} state
+ * @param {Entry} entry
+ * @param {{ status: string | null, isHere: boolean }} page what "Predict, then reveal" says, and whether there is a server behind the panel
+ */
+export function drawHead(parts, state, { run, from }, { status, isHere }) {
+  const { model, note, remarks = [] } = run.header;
+  const isRecord = Boolean(note || from);
+  const exact = { "float32": texts.translate("head.exact"), "as printed": "", "unknown dtype": "" }[model.dtype] ?? texts.translate("head.not_exact");
+  parts.badge.hidden = !isRecord;
+  parts.note.hidden = !isRecord && !remarks.length;
+  parts.badge.textContent = texts.translate(from ? "head.replayed" : "head.recorded");
+  parts.note.textContent = [from && texts.translate("head.file", { name: from }), translateMessage(note ?? ""), ...remarks.map((remark) => translateMessage(remark))].filter(Boolean).join(" ");
+  const another = run.header.note ? "" : ANOTHER.exec(model.engine)?.[0] ?? "";
+  const facts = [model.id, dtypeOf(model), translateMessage(model.device), exact, translateMessage(another)].filter(Boolean).join(" · ");
+  parts.model.textContent = showDirectionMarks(facts);
+  // Why on this device, in this dtype: said where this page's server decided it, and of no record from elsewhere.
+  parts.why.textContent = isHere && !isRecord ? (model.why ?? "").split("; ").map((part) => translateMessage(part)).join("; ") : "";
+  parts.model.title = [model.revision, model.engine].filter(Boolean).join(" · ");
+  // What the page knows of the model that is chosen, where the run is of it: size, context, licence.
+  const isChosen = isHere && document.querySelector("#model input")?.value === model.id;
+  parts.facts.textContent = isChosen ? document.querySelector("#facts p")?.textContent ?? "" : showDirectionMarks([model.revision, model.engine].filter(Boolean).join(" · "));
+  parts.state.setAttribute("aria-live", run.end ? "polite" : "off"); // while a run is written, its tokens are announced instead
+  parts.state.textContent = status ?? (state.silent ? silenceOf(state, run) : stateOf(run));
+  drawMessage(parts, run);
+  parts.root.classList.toggle("gs-running", !run.end || state.waiting || state.silent);
+  parts.root.setAttribute("aria-busy", !run.end || state.waiting);
+}
+
+function stateOf(run) {
+  const done = run.steps.length;
+  if (!run.end && done === 0) return texts.translate("state.reading", { count: run.header.prompt_tokens.length });
+  if (!run.end) return texts.translate("state.step", { step: done, steps: run.header.max_new_tokens });
+  const { logprob, perplexity } = totals(run);
+  const sums = done ? [texts.translate("state.sums", { logprob: number(logprob, 3), perplexity: number(perplexity, 2) })] : [];
+  return [texts.translate("state.done", { count: done, why: texts.translate(`ended.${run.end.stop_reason}`) }), ...sums].join(" · ");
+}
+
+// Nothing has come for a while.
+function silenceOf(state, run) {
+  if (state.request || run.end || run.steps.length === 0) return texts.translate("state.waiting");
+  return texts.translate("state.silent", { step: run.steps.length, steps: run.header.max_new_tokens });
+}
+
+// Why a run broke off is a sentence, and has a line of its own.
+function drawMessage(parts, run) {
+  const message = translateMessage(run.end?.message ?? "");
+  parts.message.hidden = message === "";
+  if (parts.message.textContent !== message) parts.message.textContent = message;
+}
+
+/**
+ * @param {Parts} parts
+ * @param {Temperature} temperature
+ * @param {Run} run
+ * @param {number} chosen
+ */
+export function drawStep(parts, temperature, run, chosen) {
+  const step = run.steps[chosen];
+  parts.root.classList.toggle("gs-empty", !step);
+  if (!step) return texts.write(parts.stepTitle, "step.first");
+  texts.write(parts.stepTitle, "step.title", titleValues(run, chosen));
+  drawBars(parts, stepAtTemperature(temperature, step), !run.end && chosen === run.steps.length - 1, run.header);
+  parts.numbers.textContent = [
+    texts.translate("step.logprob", { value: number(step.picked.logprob, 4) }),
+    texts.translate(step.entropy === null ? "step.entropy.none" : "step.entropy", { value: number(step.entropy, 3) }),
+    texts.translate("step.margin", { value: percent(step.margin) }),
+  ].join(" · ");
+}

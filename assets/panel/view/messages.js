@@ -1,0 +1,41 @@
+// The server's messages on the page: beside a field, beside Run, or beside the proof that was asked for.
+
+import { translateMessage } from "../core/server_messages.js";
+
+/** @import { Trigger } from "../core/state.js" */
+/** @import { Parts } from "./parts.js" */
+
+/**
+ * A sentence where it belongs, to be said again when the language changes.
+ * @param {HTMLElement} slot
+ * @param {string} sentence
+ */
+export function showMessage(slot, sentence) {
+  slot.dataset.sentence = sentence;
+  slot.textContent = translateMessage(sentence);
+}
+
+/**
+ * The page's sentences, by where they belong: beside a field, beside Run, or beside the proof that was asked for. And the most
+ * choices there may be, where the model's own limit is lower than the page's: its label says so (decoding/page/wording.py). And
+ * whether a load is waited for: when it has ended, the list of models is looked at again.
+ * @param {Parts} parts
+ * @param {string} words
+ * @param {Trigger | null} trigger
+ */
+export function showMessages(parts, words, trigger) {
+  const { most, loads, ...sentences } = JSON.parse(words || "{}");
+  if (trigger && parts.root.loads && !loads) trigger("loaded", {});
+  if (trigger) parts.root.loads = loads;
+  if (most && parts.root.limits?.["page.choices"].most !== most) {
+    parts.root.limits = { "page.choices": { most } };
+    trigger?.("language", {});
+  }
+  for (const [place, sentence] of Object.entries(sentences)) {
+    const slot = place === "proof" ? parts.questions.proof : document.querySelector(`#${place} p`);
+    if (slot) showMessage(slot, sentence);
+  }
+  // Who asks may have scrolled away from the places at the top.
+  const said = [...document.querySelectorAll("#notice p, .problem p")].map((slot) => slot.textContent);
+  parts.questions.word.textContent = said.filter(Boolean).join(" ");
+}

@@ -1,0 +1,28 @@
+// The log for screen readers: each token of a run that is being written is announced once, as text. A screen reader speaks only what is
+// added to it.
+
+import { labelOf } from "../core/tokens.js";
+import { make } from "./elements.js";
+
+/** @import { Run } from "../core/run.js" */
+/** @import { Parts } from "./parts.js" */
+
+const LOGGED_TOKENS = 24; // tokens that stay in the log; what leaves it is not spoken again
+
+/**
+ * `whole` is the run that the tokens belong to, and `run` as much of it as may be seen.
+ * @param {Parts} parts
+ * @param {Run} whole
+ * @param {Run} run
+ */
+export function logTokens(parts, whole, run) {
+  if (whole.header.note || whole.logged === undefined) return; // a run of the past is looked at, not written
+  if (parts.log.of !== whole) parts.log.replaceChildren();
+  parts.log.of = whole;
+  for (let index = whole.logged; index < run.steps.length; index++) {
+    const text = whole.pieces[index].trim();
+    parts.log.append(make("span", "", text === "" ? labelOf(run.steps[index].picked) : text), " ");
+  }
+  whole.logged = Math.max(whole.logged, run.steps.length);
+  while (parts.log.childElementCount > LOGGED_TOKENS) parts.log.firstElementChild.remove();
+}

@@ -1,0 +1,47 @@
+// The panel's tabs: which one is open, by click and by arrow keys.
+
+/** @import { Panel } from "../core/state.js" */
+/** @import { Parts } from "./parts.js" */
+
+/**
+ * @param {Parts} parts
+ * @param {string} name
+ */
+export function openTab(parts, name) {
+  for (const tab of parts.tabs) {
+    const chosen = tab.id === `gs-tab-${name}`;
+    tab.setAttribute("aria-selected", chosen);
+    tab.tabIndex = chosen ? 0 : -1;
+    parts.root.querySelector(`#${tab.getAttribute("aria-controls")}`).hidden = !chosen;
+  }
+}
+
+/**
+ * @param {Parts} parts
+ * @returns {string}
+ */
+export function openTabOf(parts) {
+  return parts.tabs.find((tab) => tab.getAttribute("aria-selected") === "true").id.replace("gs-tab-", "");
+}
+
+/**
+ * @param {Parts} parts
+ * @param {Panel} panel
+ */
+export function listenToTabs(parts, panel) {
+  const open = (tab) => {
+    openTab(parts, tab.id.replace("gs-tab-", ""));
+    panel.schedule();
+  };
+  for (const tab of parts.tabs) {
+    tab.addEventListener("click", () => open(tab));
+    tab.addEventListener("keydown", (event) => {
+      const move = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+      if (!move) return;
+      const tabs = parts.tabs.filter(({ disabled }) => !disabled);
+      const next = tabs.at((tabs.indexOf(tab) + move) % tabs.length);
+      next.focus();
+      open(next);
+    });
+  }
+}

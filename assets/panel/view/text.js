@@ -1,0 +1,109 @@
+// The growing text: the prompt, then one chip per token.
+
+import { percent } from "../core/numbers.js";
+import { loopAt } from "../core/run.js";
+import { texts } from "../core/texts.js";
+import { idLabel, labelOf } from "../core/tokens.js";
+import { FRAMES, visible } from "../core/visible.js";
+import { label, make } from "./elements.js";
+
+/** @import { Run } from "../core/run.js" */
+/** @import { Parts } from "./parts.js" */
+
+/**
+ * @param {Parts} parts
+ * @param {Run} run
+ * @param {number} drawn
+ */
+export function drawText(parts, run, drawn) {
+  if (drawn === 0) {
+    parts.text.replaceChildren(...promptNodes(run));
+    drawPromptTokens(parts, run);
+  }
+  for (const step of run.steps.slice(drawn)) {
+    parts.text.append(chip(step));
+    if (step.picked.text.includes("\n")) parts.text.append(document.createElement("br"));
+  }
+}
+
+function promptNodes(run) {
+  const prompt = make("span", "gs-prompt", run.header.prompt.replace(FRAMES, visible).replaceAll("\n", "↵\n"));
+  if (run.header.prompt !== "") return [prompt];
+  prompt.textContent = run.header.prompt_tokens.map(labelOf).join("");
+  return [prompt, Object.assign(make("span", "gs-aside", ` ${texts.translate("text.empty")} `), { translate: true })];
+}
+
+function drawPromptTokens(parts, run) {
+  const tokens = run.header.prompt_tokens;
+  const [summary, list] = parts.promptTokens.children;
+  parts.promptTokens.hidden = tokens.length === 0;
+  summary.textContent = texts.translate("text.tokens", { count: tokens.length });
+  const draw = () => { if (parts.promptTokens.open) list.replaceChildren(...promptItems(tokens)); };
+  list.replaceChildren();
+  parts.promptTokens.ontoggle = draw; // a closed list is not drawn
+  draw();
+}
+
+// A prompt of thousands of tokens would make a page of thousands of elements.
+function promptItems(tokens) {
+  const items = tokens.slice(0, 400).map((token) => {
+    const item = make("li", "gs-token");
+    item.append(label(token), make("span", "gs-id", idLabel(token)));
+    return item;
+  });
+  if (tokens.length > 400) items.push(make("li", "gs-aside", texts.translate("text.more", { count: tokens.length - 400 })));
+  return items;
+}
+
+function chip(step) {
+  const { picked, index } = step;
+  const button = make("button", "gs-chip");
+  button.type = "button";
+  button.tabIndex = -1; // one of them is a stop of the Tab key: markChip
+  button.dataset.step = index;
+  button.style.setProperty("--p", picked.probability);
+  button.style.setProperty("--r", 1 / (1 + Math.log2(1 + picked.rank)));
+  button.append(label(picked), make("span", "gs-id", idLabel(picked)));
+  button.classList.toggle("gs-forced", step.forced);
+  const values = { step: index + 1, token: labelOf(picked), probability: percent(picked.probability), rank: picked.rank + 1, id: idLabel(picked) };
+  button.title = texts.translate(step.forced ? "chip.forced" : "chip.picked", values);
+  button.setAttribute("aria-label", button.title);
+  return button;
+}
+
+/**
+ * Loops are known when a run has ended: a sign and a number of the repeat on each of their chips.
+ * @param {Parts} parts
+ * @param {Run} run
+ */
+export function markLoops(parts, run) {
+  for (const button of parts.text.querySelectorAll(".gs-chip")) {
+    const index = Number(button.dataset.step);
+    const repeat = loopAt(run, index);
+    button.classList.toggle("gs-loop", repeat !== null);
+    parts.strip.children[index]?.classList.toggle("gs-loop", repeat !== null);
+    if (repeat !== null && !button.title.includes("↻")) button.title += ` ${texts.translate("chip.loop", { number: repeat + 1 })}`;
+  }
+}
+
+/**
+ * @param {Parts} parts
+ * @param {number} chosen
+ */
+export function markChip(parts, chosen) {
+  const before = parts.text.querySelector('[aria-current="step"]');
+  const chosenChip = parts.text.querySelector(`[data-step="${chosen}"]`);
+  if (before && before !== chosenChip) {
+    before.removeAttribute("aria-current");
+    before.tabIndex = -1;
+  }
+  if (!chosenChip) return;
+  chosenChip.setAttribute("aria-current", "step");
+  chosenChip.tabIndex = 0;
+  if (parts.text.contains(document.activeElement)) chosenChip.focus({ preventScroll: true }); // the arrows move within the text
+  // Scroll the text's own box, never the page.
+  const box = parts.text.getBoundingClientRect();
+  const place = chosenChip.getBoundingClientRect();
+  if (place.top < box.top) parts.text.scrollTop -= box.top - place.top + 8;
+  if (place.bottom > box.bottom) parts.text.scrollTop += place.bottom - box.bottom + 8;
+}

@@ -1,0 +1,77 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { load, runOf } from "./helpers.mjs";
+
+const { breakOff, closestCalls, emptyRun, firstDifference, jsonLines, loopAt, readLines, requestUpTo, slotsOf, textBefore, totals } = await load("core/run.js");
+const { labelOf, labelParts } = await load("core/tokens.js");
+const { visible, showDirectionMarks, lettersOf } = await load("core/visible.js");
+
+test("a run that grows is parsed once, and another text is another run", () => {
+  const lines = runOf([" most", " popular"]).text;
+  const half = lines.indexOf("\n", lines.indexOf("\n") + 1) - 5; // within the first step's line
+  const run = readLines(emptyRun(), lines.slice(0, half));
+  assert.equal(run.steps.length, 0);
+  assert.equal(readLines(run, lines), run);
+  assert.deepEqual(run.pieces, [" most", " popular"]);
+  assert.equal(run.end.stop_reason, "steps");
+  const other = readLines(run, runOf(["x"], { prompt: "b" }).text);
+  assert.notEqual(other, run);
+  assert.equal(other.header.prompt, "b");
+});
+
+test("a character that is split across tokens appears with the token that completes it", () => {
+  const run = runOf([{ text: "�", bytes: "f09f" }, { text: "��", bytes: "9880" }, "!"]);
+  assert.deepEqual(run.pieces, ["", "😀", "!"]);
+  assert.equal(textBefore(run, 2), "a😀");
+  assert.deepEqual(run.steps.map(({ picked }) => labelOf(picked)), ["⟨F0 9F⟩", "😀⟨+98 80⟩", "!"]);
+  assert.deepEqual(labelParts(run.steps[1].picked), ["😀", "⟨+98 80⟩"]);
+});
+
+test("nothing in a label is invisible or turns what stands beside it", () => {
+  assert.equal(visible(" a\n\t\u200b\u202e"), "·a↵⇥\\u200b\\u202e");
+  assert.equal(visible("\u{e0001}"), "\\ue0001");
+  assert.equal(showDirectionMarks("a b\u202e"), "a b\\u202e");
+  assert.deepEqual(lettersOf("e\u0301👩‍👩‍👧x"), ["e\u0301", "👩‍👩‍👧", "x"]);
+});
+
+test("a run that the panel ended is whole JSON Lines", () => {
+  const run = runOf([" most"], { stop: "" });
+  assert.equal(slotsOf(run), 1);
+  assert.deepEqual(JSON.parse(jsonLines(run).trimEnd().split("\n").at(-1)), { stop_reason: "stopped" });
+  breakOff(run, "error", "Why.");
+  assert.deepEqual(JSON.parse(jsonLines(run).trimEnd().split("\n").at(-1)), { stop_reason: "error", message: "Why." });
+  assert.equal(runOf([" most"]).text, jsonLines(runOf([" most"])));
+});
+
+test("totals are the sum over the picks", () => {
+  const { logprob, perplexity } = totals(runOf([{ text: "a", p: 0.5 }, { text: "b", p: 0.125 }]));
+  assert.ok(Math.abs(logprob - Math.log(1 / 16)) < 1e-12);
+  assert.ok(Math.abs(perplexity - 4) < 1e-12);
+  assert.equal(totals(runOf([{ text: "a", p: 0 }])).logprob, -Infinity);
+  assert.ok(Number.isNaN(totals(runOf([])).perplexity));
+});
+
+test("a request holds the picks that were forced before a step", () => {
+  const run = runOf(["a", "bb", "ccc"], { forced: [0, 2] });
+  assert.deepEqual(requestUpTo(run, 2).forced, [[0, 1]]);
+  assert.deepEqual(requestUpTo(run, 3), { model: "tiny", prompt: "a", steps: 3, choices: 2, forced: [[0, 1], [2, 3]] });
+});
+
+test("runs differ first where the token ids do", () => {
+  assert.equal(firstDifference(runOf(["a", "bb"]), runOf(["a", "ccc"])), 1);
+  assert.equal(firstDifference(runOf(["a", "bb"]), runOf(["a"])), 1);
+  assert.equal(firstDifference(runOf(["a"]), runOf(["a"])), -1);
+});
+
+test("the closest calls come first, without picks of a person and tokens without ids", () => {
+  const run = runOf([{ text: "a", p: 0.6 }, { text: "b", p: 0.2 }, { text: "c", p: 0.1 }], { forced: [2] });
+  assert.deepEqual(closestCalls(run).map(({ index }) => index), [1, 0]);
+  run.steps[1].candidates[1].token_id = -1;
+  assert.deepEqual(closestCalls(run).map(({ index }) => index), [0]);
+});
+
+test("a step of a loop belongs to one of its repeats", () => {
+  const run = runOf(["a", "b", "c", "b", "c", "d"]);
+  run.end.loops = [{ start: 1, period: 2, repeats: 2 }];
+  assert.deepEqual([0, 1, 2, 3, 4, 5].map((index) => loopAt(run, index)), [null, 0, 0, 1, 1, null]);
+});
