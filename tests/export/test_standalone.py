@@ -135,7 +135,7 @@ def offline(visit: Visit, tmp_path: Path):
     def open_file(trace: Trace, *, plotly: bool = False, **looks) -> Page:
         path = tmp_path / "run.html"
         path.write_text(trace.to_html(plotly=plotly), "utf-8")
-        page = visit(path.as_uri(), **looks)
+        page = visit(path.as_uri(), is_alone=True, **looks)
         page.context.set_offline(True)
         page.add_init_script("addEventListener('securitypolicyviolation', (e) => console.error(e.violatedDirective))")
         page.reload()
