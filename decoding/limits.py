@@ -14,6 +14,10 @@ MAX_CHOICES = 50
 MAX_TEXT_TOKENS = 1_000
 """Tokens of a pasted text. Each becomes a step, so no run has more steps than this."""
 MIN_BEAMS, MAX_BEAMS = 2, 8
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 100.0
+MAX_SEED = 2**32 - 1
+MAX_DRAWS = 20
+"""Runs that are drawn at once."""
 
 # ---- what a file may hold
 

@@ -22,9 +22,9 @@ ROOMS = (
     ("decoding.record",),
     ("decoding.export",),
     ("decoding.models", "decoding.startup", "decoding.options"),
-    ("decoding.softmax", "decoding.greedy"),
+    ("decoding.softmax", "decoding.greedy", "decoding.sampling"),
     ("decoding.engines",),
-    ("decoding.remarks", "decoding.request"),
+    ("decoding.values", "decoding.sampling_request", "decoding.remarks", "decoding.request"),
     ("decoding.run", "decoding.beam", "decoding.comparison", "decoding.analysis", "decoding.verify"),
     ("decoding.serving",),
     ("decoding.page",),
@@ -77,7 +77,7 @@ ALLOWED = {
         "decoding.serving.availability",
     ),
     "psutil": ("decoding.models.resources", "decoding.bench"),
-    "numpy": ("decoding.softmax", "decoding.engines", "decoding.models", "decoding.bench"),
+    "numpy": ("decoding.softmax", "decoding.sampling", "decoding.engines", "decoding.models", "decoding.bench"),
     "playwright": ("decoding.bench",),
     "pandas": ("decoding.record.trace", "decoding.export"),  # trace for its types
     "pydantic": (

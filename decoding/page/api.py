@@ -23,9 +23,9 @@ from decoding.page.adapter import Endpoint, add_endpoint, admitted, with_error_m
 from decoding.page.http.export_routes import FORMATS, read_run, write_export
 from decoding.page.http.metrics import Health
 from decoding.record.trace import Trace
-from decoding.request import json_type_of
 from decoding.serving.memory_budget import Reservation
 from decoding.serving.model_registry import ModelRegistry
+from decoding.values import json_type_of
 from decoding.verify import TOLERANCE
 from decoding.verify import recompute as write_again
 
