@@ -16,7 +16,7 @@ MAX_TEXT_TOKENS = 1_000
 MIN_BEAMS, MAX_BEAMS = 2, 8
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 100.0
 MAX_SEED = 2**32 - 1
-MAX_DRAWS = 20
+MIN_DRAWS, MAX_DRAWS = 2, 20
 """Runs that are drawn at once."""
 
 # ---- what a file may hold

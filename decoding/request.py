@@ -8,7 +8,7 @@ raises RequestError, whose `field` names the input, and whose sentence names the
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from decoding.engines import Engine
+from decoding.engines import NO_SAMPLING, Engine
 from decoding.errors import Field, RequestError
 from decoding.limits import (
     MAX_BEAMS,
@@ -129,6 +129,12 @@ def check_top_k(model: Engine, top_k: int) -> None:
             f"The server of {model.info.id} gives at most {most} choices at a step, not {top_k}. Use fewer.",
             field="choices",
         )
+
+
+def check_can_draw(model: Engine, sampling: Sampling | None) -> None:
+    """Raises RequestError for a draw from an engine that gives only its top candidates."""
+    if sampling is not None and model.max_top_k is not None:
+        raise RequestError(NO_SAMPLING.format(model=model.info.id), field="sampling")
 
 
 def prompt_ids(model: Engine, prompt: str) -> list[int]:

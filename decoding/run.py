@@ -13,7 +13,7 @@ from decoding.record.picking import PickRule
 from decoding.record.step import Step, make_step
 from decoding.record.trace import StopReason, Trace
 from decoding.remarks import prompt_remarks
-from decoding.request import Request, check_forced_ids, check_request, check_top_k, start_ids
+from decoding.request import Request, check_can_draw, check_forced_ids, check_request, check_top_k, start_ids
 
 __all__ = ["Request", "Run", "check_request", "greedy_search", "trace"]
 
@@ -28,6 +28,7 @@ class Run:
     def __init__(self, model: Engine, request: Request, *, remarks: tuple[str, ...] = ()) -> None:
         check_forced_ids(model, request.forced)
         check_top_k(model, request.top_k)
+        check_can_draw(model, request.sampling)
         self._model, self._forced = model, dict(request.forced)
         start = start_ids(model, request)
         self._start = Trace(

@@ -7,7 +7,7 @@ whose sentence names the value and the limit.
 from dataclasses import asdict, fields
 
 from decoding.errors import RequestError
-from decoding.limits import MAX_SEED, MAX_TEMPERATURE, MAX_VOCABULARY, MIN_TEMPERATURE
+from decoding.limits import MAX_DRAWS, MAX_SEED, MAX_TEMPERATURE, MAX_VOCABULARY, MIN_DRAWS, MIN_TEMPERATURE
 from decoding.record.picking import Sampling
 from decoding.values import is_whole, json_type_of, shown
 
@@ -16,7 +16,9 @@ def check_past_end(past_end: object) -> bool:
     """Whether a run goes on past the end of the text; None is no. Raises RequestError for anything but a boolean."""
     if past_end is None or isinstance(past_end, bool):
         return bool(past_end)
-    raise RequestError(f"“Go on past the end” has to be true or false, not {shown(past_end)}.", field="sampling")
+    raise RequestError(
+        f"Whether to go on past the end of the text has to be true or false, not {shown(past_end)}.", field="sampling"
+    )
 
 
 def check_sampling(sampling: object, max_new_tokens: int) -> Sampling | None:
@@ -41,6 +43,18 @@ def check_sampling(sampling: object, max_new_tokens: int) -> Sampling | None:
         seed=_whole_within(asked["seed"], "seed", MAX_SEED),
         first=_whole_within(asked["first"], "first step to draw", max_new_tokens - 1),
     )
+
+
+def check_draws(count: object, sampling: Sampling) -> int:
+    """The number of draws, 2 to 20, whose seeds follow each other. Raises RequestError for anything else."""
+    if not is_whole(count) or not MIN_DRAWS <= count <= MAX_DRAWS:
+        name = "draws"
+        raise _sampling_error(
+            f"The number of {name} has to be a whole number from {MIN_DRAWS} to {MAX_DRAWS}, not {shown(count)}."
+        )
+    if sampling.seed + int(count) - 1 > MAX_SEED:
+        raise _sampling_error(f"{int(count)} draws take as many seeds, and the last one would be above {MAX_SEED}.")
+    return int(count)
 
 
 def _number_within(value: object, name: str, least: float, most: float) -> float:

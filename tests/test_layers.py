@@ -25,10 +25,26 @@ ROOMS = (
     ("decoding.softmax", "decoding.greedy", "decoding.sampling"),
     ("decoding.engines",),
     ("decoding.values", "decoding.sampling_request", "decoding.remarks", "decoding.request"),
-    ("decoding.run", "decoding.beam", "decoding.comparison", "decoding.analysis", "decoding.verify"),
+    (
+        "decoding.run",
+        "decoding.beam",
+        "decoding.comparison",
+        "decoding.sampled_runs",
+        "decoding.text_probability",
+        "decoding.analysis",
+        "decoding.verify",
+    ),
     ("decoding.serving",),
     ("decoding.page",),
-    ("app", "decoding", "decoding.__main__", "decoding.starter", "decoding.bench", "decoding.site"),
+    (
+        "app",
+        "decoding",
+        "decoding.__main__",
+        "decoding.options_of_run",
+        "decoding.starter",
+        "decoding.bench",
+        "decoding.site",
+    ),
 )
 # A Trace writes itself as a table or a file: the one place that looks upwards.
 UPWARDS = {("decoding.record.trace", "decoding.export")}

@@ -10,7 +10,7 @@ from dataclasses import replace
 from itertools import takewhile
 from typing import Any
 
-from decoding.engines import NO_PICKS, UNKNOWN_DTYPE
+from decoding.engines import NO_PICKS, NO_SAMPLING, UNKNOWN_DTYPE
 from decoding.engines.vllm.client import ServerClient
 from decoding.engines.vllm.handshake import GREEDY, ServedModel, check_served, list_models, local_name, with_retries
 from decoding.engines.vllm.responses import BrokenAnswerError, ResponseParser, with_pick
@@ -27,10 +27,6 @@ from decoding.sampling import NOTHING_LEFT, pass_over
 
 ScoresIterator = Generator[StepScores, None, None]
 
-NO_SAMPLING = (
-    "The server of {model} gives only its top candidates, and a draw needs all probabilities. Choose a model that is "
-    "loaded here."
-)
 WHY = "computed by a server, which gives only the top candidates: no logits, no entropy"
 
 
