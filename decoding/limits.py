@@ -50,7 +50,7 @@ MAX_TABLE_CHARACTERS = 4_000_000
 """The notebook's table repeats the text in every row, so a long run of a long prompt would take hundreds of MB."""
 
 
-def for_browser() -> Mapping[str, int]:
+def for_browser() -> Mapping[str, float]:
     """The limits that the panel's scripts check a run against before they draw it."""
     return {
         "bytes": MAX_RUN_BYTES,
@@ -67,4 +67,7 @@ def for_browser() -> Mapping[str, int]:
         "logSums": MAX_LOG_SUMS,
         "linkCharacters": MAX_LINK_CHARACTERS,
         "linkBytes": MAX_LINK_BYTES,
+        "leastTemperature": MIN_TEMPERATURE,
+        "mostTemperature": MAX_TEMPERATURE,
+        "seed": MAX_SEED,
     }

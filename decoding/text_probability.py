@@ -70,7 +70,7 @@ def probability(model: Engine, trace: Trace, step: int, text: str) -> TextProbab
     >>> run = decoding.trace(model, "Transformers are the", max_new_tokens=3, top_k=2)
     >>> named = decoding.probability(model, run, 1, " popular")
     >>> [(token.text, token.rank, f"{token.probability:.2%}") for token in named.tokens]
-    [(' popular', 2, '5.13%')]
+    [(' popular', 3, '3.72%')]
     """
     if not is_whole(step) or step not in range(len(trace.steps) + 1):
         raise RequestError(
