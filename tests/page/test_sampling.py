@@ -1,4 +1,4 @@
-"""Sampling, past the end and a named text on the page: over a model that shares its passes, in the engine's own numbers."""
+"""Sampling, past the end and a named text on the page, over a model that shares its passes, in the engine's numbers."""
 
 import json
 from collections.abc import Iterator
@@ -114,9 +114,9 @@ def test_past_the_end(url: str, visit: Visit, starter: LocalEngine) -> None:
     page.wait_for_function("window.Plotly")
     prompt = "<|im_start|>user\nSay yes.<|im_end|>\n<|im_start|>assistant\n"
     page.fill("#prompt textarea", prompt)
-    page.fill("#steps input", "12")
+    page.fill("#steps input", "24")
     page.click("#run")
-    run = decoding.trace(starter, prompt, max_new_tokens=12, top_k=5)
+    run = decoding.trace(starter, prompt, max_new_tokens=24, top_k=5)
     assert run.stop_reason == "end_of_text"
     expect(page.locator(".gs-chip")).to_have_count(len(run.steps))
     ready(page)
@@ -124,7 +124,7 @@ def test_past_the_end(url: str, visit: Visit, starter: LocalEngine) -> None:
     switch = page.locator('[data-ask="pastEnd"]')
     expect(switch).to_have_attribute("aria-pressed", "false")
     switch.click()
-    expect(page.locator(".gs-chip")).to_have_count(12)
+    expect(page.locator(".gs-chip")).to_have_count(24)
     expect(switch).to_have_attribute("aria-pressed", "true")
     linked(page, past_end=True)
     ready(page)
@@ -135,7 +135,7 @@ def test_past_the_end(url: str, visit: Visit, starter: LocalEngine) -> None:
     with page.expect_download() as saved:
         page.click('[data-file="jsonl"]')
     kept = Trace.from_jsonl(saved.value.path().read_text("utf-8"))
-    ours = decoding.trace(starter, prompt, max_new_tokens=12, top_k=5, past_end=True)
+    ours = decoding.trace(starter, prompt, max_new_tokens=24, top_k=5, past_end=True)
     assert kept.past_end
     assert kept.generated_token_ids == ours.generated_token_ids
     assert [replace(step, log_sums=()).past_end for step in kept.steps] == [step.past_end for step in ours.steps]
