@@ -10,6 +10,7 @@ from typing import Any
 
 from decoding import analysis
 from decoding.engines import Engine
+from decoding.engines.local import LocalEngine
 from decoding.engines.memory_needs import Kind, Work, bytes_needed
 from decoding.errors import RequestError
 from decoding.limits import MAX_CHOICES
@@ -119,7 +120,8 @@ def draw(registry: ModelRegistry, parameters: Parameters) -> Updates:
     steps, choices = request.max_new_tokens, request.top_k
     with (yield from reserve_memory(registry, engine, "run", request.prompt, steps, choices, rows=count)):
         yield {"notice": f"Drawing {count} texts …"}
-        found = draw_runs(engine, request, count=count, at_once=count)
+        at_once = 1 if isinstance(engine, LocalEngine) else count  # a local engine serves one run at a time
+        found = draw_runs(engine, request, count=count, at_once=at_once)
         yield {"notice": "", "draws": found.to_json()}
 
 
