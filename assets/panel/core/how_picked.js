@@ -3,7 +3,7 @@
 
 import { labelOf } from "./tokens.js";
 
-/** @import { Candidate, Header, Run, Step } from "./run.js" */
+/** @import { Candidate, Run, Step } from "./run.js" */
 
 /** @typedef {{ temperature?: number, top_k?: number, top_p?: number, seed?: number, first?: number }} Sampling */
 

@@ -29,8 +29,8 @@ export function listenToSampling(parts, state, panel) {
   const field = (name) => one(`.gs-draw-${name}`);
   const numbers = () => ({ temperature: field("temperature").valueAsNumber, top_k: field("top-k").valueAsNumber, top_p: field("top-p").valueAsNumber, seed: field("seed").valueAsNumber });
   const asked = () => drawRequest(state.run, state.chosen, numbers());
-  let drawn = null; // the request of the draws that are shown, and their answer
-  let waiting = null;
+  let drawn = /** @type {any} */ (null); // the request of the draws that are shown, and their answer
+  let waiting = /** @type {any} */ (null);
   root.addEventListener("answered", ({ detail: { place, answer } }) => {
     if (place === "named") return showNamed(one(".gs-named"), JSON.parse(answer));
     drawn = { request: waiting, found: JSON.parse(answer) };
