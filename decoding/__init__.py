@@ -7,6 +7,7 @@ the starter.
 from typing import TYPE_CHECKING
 
 from decoding.errors import FormatError, GreedyscopeError, ModelError, RequestError, RoomError
+from decoding.record.picking import Draw, Sampling
 from decoding.record.repetition import Loop, find_loops
 from decoding.record.trace import Candidate, ModelInfo, Step, Trace
 
@@ -14,6 +15,8 @@ from decoding.record.trace import Candidate, ModelInfo, Step, Trace
 from decoding.run import greedy_search, trace  # isort: skip
 from decoding.analysis import Agreement, agreement, beam_search, branch, closest_calls, score  # isort: skip
 from decoding.comparison import compare_totals  # isort: skip
+from decoding.sampled_runs import Draws, draws, sample  # isort: skip
+from decoding.text_probability import TextProbability, probability  # isort: skip
 
 if TYPE_CHECKING:
     from decoding.engines.local import LocalEngine
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = [
     "Agreement",
     "Candidate",
+    "Draw",
+    "Draws",
     "FormatError",
     "GreedyscopeError",
     "Loop",
@@ -29,7 +34,9 @@ __all__ = [
     "ModelInfo",
     "RequestError",
     "RoomError",
+    "Sampling",
     "Step",
+    "TextProbability",
     "Trace",
     "agreement",
     "beam_search",
@@ -37,9 +44,12 @@ __all__ = [
     "closest_calls",
     "compare_totals",
     "connect",
+    "draws",
     "find_loops",
     "greedy_search",
     "load",
+    "probability",
+    "sample",
     "score",
     "trace",
 ]

@@ -15,7 +15,8 @@ from decoding.errors import FormatError, GreedyscopeError
 from decoding.export import one_line, summary, to_csv, to_table
 from decoding.limits import MAX_CHOICES, MAX_STEPS
 from decoding.options import Parser, engine
-from decoding.run import Run, check_request
+from decoding.options_of_run import add_picking_options, requested
+from decoding.run import Run
 from decoding.verify import TOLERANCE, read_run, recompute
 
 
@@ -28,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return check(arguments[1:])
     options = _parser().parse_args(arguments)
     try:
-        request = check_request(options.prompt, _number(options.steps), _number(options.choices))
+        request = requested(options)
         model = _model(options, options.model, options.dtype)
         run = Run(model, request)
         if options.format == "jsonl":
@@ -113,16 +114,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--engine", type=engine, default="auto", help=_ENGINE)
     parser.add_argument("--device", default="auto", help="auto, cuda, mps or cpu (auto)")
     parser.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16 (auto)")
+    add_picking_options(parser)
     parser.add_argument("--format", default="table", choices=("table", "jsonl", "csv"), help="what to print (table)")
     return parser
-
-
-def _number(text: str) -> object:
-    """A number as typed. Anything else is returned as it is, for `check_request` to refuse."""
-    try:
-        return int(text)
-    except ValueError:
-        return text
 
 
 if __name__ == "__main__":

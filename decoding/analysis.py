@@ -7,6 +7,7 @@ that need it are imported when they are used. The functions that take a model ar
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from decoding.comparison import BEAMS, GIVEN
 from decoding.engines import Engine
@@ -23,10 +24,10 @@ from decoding.request import (
     check_top_k,
     continuation_ids,
     prompt_ids,
-    shown,
     start_ids,
 )
 from decoding.run import Run
+from decoding.values import shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +52,8 @@ class Agreement:
 
 
 def branch(model: Engine, trace: Trace, step: int, token_id: int, *, max_new_tokens: int) -> Trace:
-    """The run that picks `token_id` at `step` (counted from 0), keeps the earlier picks of `trace`, and then decodes
-    greedily to `max_new_tokens` steps in all.
+    """The run that picks `token_id` at `step` (counted from 0), keeps the earlier picks of `trace`, and then goes
+    on as `trace` does (greedily, unless it draws) to `max_new_tokens` steps in all.
 
     Raises RequestError for a step or id that does not exist, and for a trace that this model does not reproduce.
 
@@ -68,8 +69,9 @@ def branch(model: Engine, trace: Trace, step: int, token_id: int, *, max_new_tok
             field="forced",
         )
     check_same_model(model, trace)
-    forced = [(s.index, s.picked.token_id) for s in trace.steps[:step] if s.forced]
-    request = check_request(trace.prompt, max_new_tokens, trace.top_k, [*forced, (step, token_id)])
+    forced = [(s.index, s.picked.token_id) for s in trace.steps[:step] if s.chosen]
+    how: Any = {"past_end": trace.past_end, "sampling": trace.sampling}
+    request = check_request(trace.prompt, max_new_tokens, trace.top_k, [*forced, (step, token_id)], **how)
     run = Run(model, request)
     steps = iter(run)
     for theirs, ours in zip(trace.steps[:step], steps, strict=False):
@@ -121,7 +123,8 @@ def beam_search(model: Engine, prompt: str, *, max_new_tokens: int, num_beams: i
 def agreement(model: Engine, trace: Trace) -> Agreement:
     """Compare a run with `model.generate(do_sample=False)`, with the model's own generation settings switched off.
 
-    A run with forced picks is compared after the last of them, given everything before. Needs torch and the memory of
+    A run with forced picks is compared after the last of them, given everything before; for a run past the end of the
+    text, `generate` gets `suppress_tokens`. Needs torch and the memory of
     transformers' network. Raises RequestError for a trace that this model does not reproduce, ModelError if
     transformers fails.
 
@@ -133,9 +136,15 @@ def agreement(model: Engine, trace: Trace) -> Agreement:
     from decoding import beam  # here: torch and transformers take seconds to import
 
     check_same_model(model, trace)
-    first = max((step.index + 1 for step in trace.steps if step.forced), default=0)
+    if trace.sampling is not None:
+        raise RequestError(
+            "This run drew its tokens, and generate(do_sample=False) picks by argmax: there is nothing to compare.",
+            field="forced",
+        )
+    first = max((step.index + 1 for step in trace.steps if step.chosen), default=0)
     before, steps = trace.generated_token_ids[:first], trace.steps[first:]
-    picks = beam.transformers_greedy_search(model, [*trace.prompt_token_ids, *before], steps=len(steps))
+    whole = [*trace.prompt_token_ids, *before]
+    picks = beam.transformers_greedy_search(model, whole, steps=len(steps), past_end=trace.past_end)
     places = [*trace.prompt_token_ids, *before, *(pick.token_id for pick in picks)]
     theirs = [
         make_candidate(model.vocabulary.decoder_after(places[: n - len(picks)]), pick) for n, pick in enumerate(picks)
@@ -164,7 +173,11 @@ def closest_calls(trace: Trace) -> list[int]:
     >>> decoding.closest_calls(run)
     [0, 1, 2, 3]
     """
-    return [step.index for step in sorted(trace.steps, key=lambda s: (s.margin, s.index)) if not step.forced]
+    return [
+        step.index
+        for step in sorted(trace.steps, key=lambda s: (s.margin, s.index))
+        if not step.forced and step.draw is None
+    ]
 
 
 def check_same_model(model: Engine, trace: Trace) -> None:

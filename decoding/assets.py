@@ -15,7 +15,7 @@ from decoding.limits import for_browser
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 
-_STYLES = ("panel", "lesson", "classroom", "media", "root")
+_STYLES = ("panel", "sampling", "lesson", "classroom", "media", "root")
 _PAGE_TEXTS = (
     *(
         "example.",
@@ -30,10 +30,12 @@ _PAGE_TEXTS = (
         "prompt.",
         "models.",
         "verdict.",
+        "draws.",
+        "named.",
         "runs.",
         "server.",
     ),
-    *(f"whatif.{name}." for name in ("own", "beam", "score", "beside", "proof")),
+    *(f"whatif.{name}." for name in ("own", "beam", "score", "beside", "proof", "draw", "named", "past_end")),
     *("state.waiting", "state.silent"),
     *(
         f"page.{name}"

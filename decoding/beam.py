@@ -64,13 +64,20 @@ def transformers_beam_search(model: Engine, token_ids: Sequence[int], *, steps: 
     return _generate(model, network, token_ids, max_new_tokens=steps, **options).sequences[0, len(token_ids) :].tolist()  # type: ignore[no-any-return]
 
 
-def transformers_greedy_search(model: Engine, token_ids: Sequence[int], *, steps: int) -> list[ScoredToken]:
-    """The picks of `generate(do_sample=False)` in up to `steps` steps, with transformers' own log-probabilities."""
+def transformers_greedy_search(
+    model: Engine, token_ids: Sequence[int], *, steps: int, past_end: bool = False
+) -> list[ScoredToken]:
+    """The picks of `generate(do_sample=False)` in up to `steps` steps, with transformers' own log-probabilities. With
+    `past_end`, the ids that end a text are suppressed.
+    """
     if not steps:
         return []
     network, reader = network_of(model), _reader_of(model)
     use_cache = reader is None or reader.generates_with_cache
-    output = _generate(model, network, token_ids, max_new_tokens=steps, output_logits=True, use_cache=use_cache)
+    options: dict[str, Any] = {"max_new_tokens": steps, "output_logits": True, "use_cache": use_cache}
+    if past_end and model.end_ids:
+        options |= {"suppress_tokens": sorted(model.end_ids), "end_ids": ()}
+    output = _generate(model, network, token_ids, **options)
     picked = output.sequences[0, len(token_ids) :].tolist()
     scores = (read_scores(logits[0], 1, token_id) for logits, token_id in zip(output.logits, picked, strict=True))
     return [score.picked for score in scores if score.picked]

@@ -13,7 +13,7 @@ Any other exception is a bug, and surfaces as one.
 
 from typing import Literal
 
-Field = Literal["prompt", "steps", "choices", "model", "forced", "text", "beams"]
+Field = Literal["prompt", "steps", "choices", "model", "forced", "text", "beams", "sampling"]
 
 
 class GreedyscopeError(Exception):

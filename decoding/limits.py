@@ -14,6 +14,10 @@ MAX_CHOICES = 50
 MAX_TEXT_TOKENS = 1_000
 """Tokens of a pasted text. Each becomes a step, so no run has more steps than this."""
 MIN_BEAMS, MAX_BEAMS = 2, 8
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 100.0
+MAX_SEED = 2**32 - 1
+MIN_DRAWS, MAX_DRAWS = 2, 20
+"""Runs that are drawn at once."""
 
 # ---- what a file may hold
 
@@ -46,7 +50,7 @@ MAX_TABLE_CHARACTERS = 4_000_000
 """The notebook's table repeats the text in every row, so a long run of a long prompt would take hundreds of MB."""
 
 
-def for_browser() -> Mapping[str, int]:
+def for_browser() -> Mapping[str, float]:
     """The limits that the panel's scripts check a run against before they draw it."""
     return {
         "bytes": MAX_RUN_BYTES,
@@ -63,4 +67,7 @@ def for_browser() -> Mapping[str, int]:
         "logSums": MAX_LOG_SUMS,
         "linkCharacters": MAX_LINK_CHARACTERS,
         "linkBytes": MAX_LINK_BYTES,
+        "leastTemperature": MIN_TEMPERATURE,
+        "mostTemperature": MAX_TEMPERATURE,
+        "seed": MAX_SEED,
     }

@@ -5,12 +5,10 @@ how it decodes. Library, terminal, page and HTTP all use these checks, so they r
 raises RequestError, whose `field` names the input, and whose sentence names the value and the limit.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeGuard
 
-from decoding.engines import Engine
+from decoding.engines import NO_SAMPLING, Engine
 from decoding.errors import Field, RequestError
 from decoding.limits import (
     MAX_BEAMS,
@@ -20,8 +18,11 @@ from decoding.limits import (
     MAX_TEXT_TOKENS,
     MIN_BEAMS,
 )
+from decoding.record.picking import Sampling
 from decoding.record.tokens import visible
 from decoding.remarks import check_readable
+from decoding.sampling_request import check_past_end, check_sampling
+from decoding.values import is_whole, json_type_of, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +34,32 @@ class Request:
     top_k: int
     forced: tuple[tuple[int, int], ...] = ()
     """(step, token id) of each forced pick, in ascending order of steps, which count from 0."""
+    past_end: bool = False
+    """Whether the run goes on past the end of the text."""
+    sampling: Sampling | None = None
+    """How tokens are drawn; None: argmax picks."""
 
 
-def check_request(prompt: object, max_new_tokens: object, top_k: object, forced: object = ()) -> Request:
+def check_request(
+    prompt: object,
+    max_new_tokens: object,
+    top_k: object,
+    forced: object = (),
+    *,
+    past_end: object = False,
+    sampling: object = None,
+) -> Request:
     """The request for a run of `max_new_tokens` steps (1 to 256) with `top_k` candidates each (1 to 50).
 
-    `forced` are pairs of a step and a token id, as tuples or lists. Raises RequestError for a value that is invalid.
+    `forced` are pairs of a step and a token id, as tuples or lists. `past_end` lets the run go on past the end of the
+    text; `sampling` is a Sampling, or an object with its fields. Raises RequestError for a value that is invalid.
     """
     prompt = check_prompt(prompt)
     steps = _whole_number(max_new_tokens, "steps", MAX_STEPS)
-    return Request(prompt, steps, check_choices(top_k), check_forced(forced, steps))
+    picks = check_forced(forced, steps)
+    return Request(
+        prompt, steps, check_choices(top_k), picks, check_past_end(past_end), check_sampling(sampling, steps)
+    )
 
 
 def check_beams(num_beams: object) -> int:
@@ -75,7 +92,7 @@ def check_forced(forced: object, max_new_tokens: int) -> tuple[tuple[int, int], 
         raise _forced_error(f"Forced picks have to be a list of pairs [step, token id], not {json_type_of(forced)}.")
     picks: list[tuple[int, int]] = []
     for number, pair in enumerate(forced, start=1):
-        whole = [_is_whole(x) for x in pair] if isinstance(pair, list | tuple) else []
+        whole = [is_whole(x) for x in pair] if isinstance(pair, list | tuple) else []
         if whole != [True, True]:
             raise _forced_error(f"Forced pick {number} is not a pair of whole numbers [step, token id].")
         step, token_id = int(pair[0]), int(pair[1])
@@ -112,6 +129,12 @@ def check_top_k(model: Engine, top_k: int) -> None:
             f"The server of {model.info.id} gives at most {most} choices at a step, not {top_k}. Use fewer.",
             field="choices",
         )
+
+
+def check_can_draw(model: Engine, sampling: Sampling | None) -> None:
+    """Raises RequestError for a draw from an engine that gives only its top candidates."""
+    if sampling is not None and model.max_top_k is not None:
+        raise RequestError(NO_SAMPLING.format(model=model.info.id), field="sampling")
 
 
 def prompt_ids(model: Engine, prompt: str) -> list[int]:
@@ -190,7 +213,7 @@ def _text(text: object, name: str, field: Field) -> str:
 
 
 def _whole_number(value: object, field: Field, most: int, least: int = 1) -> int:
-    if _is_whole(value) and value in range(least, most + 1):
+    if is_whole(value) and value in range(least, most + 1):
         return int(value)
     if value is None or value == "":
         raise RequestError(
@@ -200,32 +223,6 @@ def _whole_number(value: object, field: Field, most: int, least: int = 1) -> int
         f"The number of {field} has to be a whole number from {least} to {most}, not {shown(value)}.",
         field=field,
     )
-
-
-def _is_whole(value: object) -> TypeGuard[int | float]:
-    """Whether a value is a whole number; a slider may send 8.0 for 8."""
-    if isinstance(value, float):
-        return value.is_integer()
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def shown(value: object) -> str:
-    """A value that was sent, within a sentence."""
-    if isinstance(value, str):
-        return f"“{visible(value[:40])}”"
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return json_type_of(value)
-    # Python refuses to print an int of more than 4300 digits.
-    if isinstance(value, int) and abs(value) >= 10**40:
-        return "one with so many digits"
-    return str(value) if math.isfinite(value) else "one that is not finite"
-
-
-def json_type_of(value: object) -> str:
-    """The JSON type of a value, in words for the person who sent it."""
-    kinds = {"NoneType": "nothing", "bool": "true or false", "dict": "an object", "str": "a text"}
-    kinds |= dict.fromkeys(("list", "tuple"), "a list") | dict.fromkeys(("int", "float"), "a number")
-    return kinds.get(type(value).__name__, "something else")
 
 
 def _forced_error(message: str) -> RequestError:

@@ -9,10 +9,11 @@ from dataclasses import replace
 
 from decoding.engines import Engine
 from decoding.errors import GreedyscopeError, RequestError
+from decoding.record.picking import PickRule
 from decoding.record.step import Step, make_step
 from decoding.record.trace import StopReason, Trace
 from decoding.remarks import prompt_remarks
-from decoding.request import Request, check_forced_ids, check_request, check_top_k, start_ids
+from decoding.request import Request, check_can_draw, check_forced_ids, check_request, check_top_k, start_ids
 
 __all__ = ["Request", "Run", "check_request", "greedy_search", "trace"]
 
@@ -27,6 +28,7 @@ class Run:
     def __init__(self, model: Engine, request: Request, *, remarks: tuple[str, ...] = ()) -> None:
         check_forced_ids(model, request.forced)
         check_top_k(model, request.top_k)
+        check_can_draw(model, request.sampling)
         self._model, self._forced = model, dict(request.forced)
         start = start_ids(model, request)
         self._start = Trace(
@@ -36,7 +38,10 @@ class Run:
             max_new_tokens=request.max_new_tokens,
             top_k=request.top_k,
             remarks=(*prompt_remarks(model, request.prompt, start), *remarks),
+            past_end=request.past_end,
+            sampling=request.sampling,
         )
+        self._rule = PickRule(frozenset(model.end_ids) if request.past_end else frozenset(), request.sampling)
         self._steps: list[Step] = []
         self._stop_reason: StopReason = "stopped"
         self._message = ""
@@ -53,11 +58,13 @@ class Run:
             max_new_tokens=start.max_new_tokens,
             top_k=max(2, start.top_k),  # the margin needs the second, shown or not
             forced=self._forced,
+            rule=self._rule,
         )
         ids = [*start.prompt_token_ids]
         try:
             for index, readout in enumerate(readouts):
-                forced, decoder = index in self._forced, self._model.vocabulary.decoder_after(ids)
+                decoder = self._model.vocabulary.decoder_after(ids)
+                forced = index in self._forced or (readout.picked is not None and readout.picked.rank > 0)
                 step = make_step(decoder, readout, index=index, top_k=start.top_k, forced=forced)
                 self._steps.append(step)
                 ids.append(step.picked.token_id)
@@ -97,11 +104,15 @@ class Run:
         return "steps" if len(self._steps) == self._start.max_new_tokens else "context_full"
 
 
-def greedy_search(model: Engine, prompt: str, *, max_new_tokens: int, top_k: int) -> Iterator[Step]:
+def greedy_search(
+    model: Engine, prompt: str, *, max_new_tokens: int, top_k: int, past_end: bool = False
+) -> Iterator[Step]:
     """Decode `prompt` greedily and yield each step as soon as it is known.
 
-    `max_new_tokens` is 1 to 256, `top_k` (the candidates of each step) 1 to 50. Raises RequestError at once for a
-    request that cannot be run, ModelError at a step whose logits are not finite. Closing the iterator stops the work.
+    `max_new_tokens` is 1 to 256, `top_k` (the candidates of each step) 1 to 50. With `past_end`, the text goes on past
+    its end: ids that end it are never picked, the next candidate is, and its step says so. Raises RequestError at once
+    for a request that cannot be run, ModelError at a step whose logits are not finite. Closing the iterator stops the
+    work.
 
     >>> for step in greedy_search(model, "Transformers are the", max_new_tokens=3, top_k=2):
     ...     print(step.index, [f"{c.text} {c.probability:.2%}" for c in step.candidates], f"{step.rest:.2%}")
@@ -109,17 +120,17 @@ def greedy_search(model: Engine, prompt: str, *, max_new_tokens: int, top_k: int
     1 [' efficient 12.51%', ' effective 5.45%'] 82.03%
     2 [' way 61.05%', ' and 7.94%'] 31.02%
     """
-    return iter(Run(model, check_request(prompt, max_new_tokens, top_k)))
+    return iter(Run(model, check_request(prompt, max_new_tokens, top_k, past_end=past_end)))
 
 
-def trace(model: Engine, prompt: str, *, max_new_tokens: int, top_k: int) -> Trace:
+def trace(model: Engine, prompt: str, *, max_new_tokens: int, top_k: int, past_end: bool = False) -> Trace:
     """Decode `prompt` greedily to the end. Takes and raises what `greedy_search` does.
 
     >>> run = trace(model, "Transformers are the", max_new_tokens=8, top_k=5)
     >>> run.generated_text, run.stop_reason, round(run.logprob, 2)
     (' most efficient way to create a new object', 'steps', -14.25)
     """
-    run = Run(model, check_request(prompt, max_new_tokens, top_k))
+    run = Run(model, check_request(prompt, max_new_tokens, top_k, past_end=past_end))
     for _ in run:
         pass
     return run.trace

@@ -15,9 +15,12 @@ from numpy.typing import NDArray
 
 from decoding.engines import NO_PICKS
 from decoding.greedy import greedy_loop, score_rows
+from decoding.record.picking import ARGMAX, PickRule
 from decoding.record.step import StepScores
 from decoding.record.tokens import Vocabulary, piece_bytes
 from decoding.record.trace import ModelInfo
+from decoding.sampling import reader
+from decoding.softmax import read_scores
 
 END, BEGIN = 0, 1
 """The ids of `SPECIALS`; the 256 bytes and then the words come after them."""
@@ -109,6 +112,14 @@ NOTEBOOK: tuple[Line, ...] = (
 )
 
 
+class _Scorer:
+    def scores(self, logits: NDArray[np.float32], top_k: int, picked_id: int | None = None) -> StepScores:
+        return read_scores(logits, top_k, picked_id)
+
+    def to_numpy(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+        return logits
+
+
 class ScriptedEngine:
     """Keeps `decoding.engines.Engine`. Step n answers with `script[n]`, from the start again after the last.
 
@@ -140,12 +151,19 @@ class ScriptedEngine:
         self.began, self.let_go = threading.Event(), threading.Event()
 
     def steps(
-        self, token_ids: Sequence[int], *, max_new_tokens: int, top_k: int, forced: Mapping[int, int] = NO_PICKS
+        self,
+        token_ids: Sequence[int],
+        *,
+        max_new_tokens: int,
+        top_k: int,
+        forced: Mapping[int, int] = NO_PICKS,
+        rule: PickRule = ARGMAX,
     ) -> Iterator[StepScores]:
         room = max_new_tokens if self.context_length is None else self.context_length - len(token_ids)
         room = min(room, max_new_tokens)
+        read = reader(_Scorer(), rule)
         loop = greedy_loop(
-            self._forward, token_ids, forced=forced, max_new_tokens=room, top_k=top_k, end_ids=self.end_ids
+            self._forward, token_ids, forced=forced, max_new_tokens=room, top_k=top_k, end_ids=self.end_ids, read=read
         )
         try:
             yield from loop

@@ -139,7 +139,7 @@ LIBRARY = [
     for path in (ROOT / "decoding").rglob("*.py")
     if path.relative_to(ROOT / "decoding").as_posix().split("/")[0] not in ("bench", "__main__.py", "options.py")
 ]
-SAYS = re.compile(r"^((?!NoGraph|NotProven|NotCaptured)[A-Z]\w*Error|_forced_error|report)$")
+SAYS = re.compile(r"^((?!NoGraph|NotProven|NotCaptured)[A-Z]\w*Error|_forced_error|_sampling_error|report)$")
 FILLING = ("status_words",)
 """Functions with a table of words that become part of a sentence."""
 NOT_SAID = re.compile(

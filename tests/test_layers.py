@@ -22,13 +22,29 @@ ROOMS = (
     ("decoding.record",),
     ("decoding.export",),
     ("decoding.models", "decoding.startup", "decoding.options"),
-    ("decoding.softmax", "decoding.greedy"),
+    ("decoding.softmax", "decoding.greedy", "decoding.sampling"),
     ("decoding.engines",),
-    ("decoding.remarks", "decoding.request"),
-    ("decoding.run", "decoding.beam", "decoding.comparison", "decoding.analysis", "decoding.verify"),
+    ("decoding.values", "decoding.sampling_request", "decoding.remarks", "decoding.request"),
+    (
+        "decoding.run",
+        "decoding.beam",
+        "decoding.comparison",
+        "decoding.sampled_runs",
+        "decoding.text_probability",
+        "decoding.analysis",
+        "decoding.verify",
+    ),
     ("decoding.serving",),
     ("decoding.page",),
-    ("app", "decoding", "decoding.__main__", "decoding.starter", "decoding.bench", "decoding.site"),
+    (
+        "app",
+        "decoding",
+        "decoding.__main__",
+        "decoding.options_of_run",
+        "decoding.starter",
+        "decoding.bench",
+        "decoding.site",
+    ),
 )
 # A Trace writes itself as a table or a file: the one place that looks upwards.
 UPWARDS = {("decoding.record.trace", "decoding.export")}
@@ -77,7 +93,7 @@ ALLOWED = {
         "decoding.serving.availability",
     ),
     "psutil": ("decoding.models.resources", "decoding.bench"),
-    "numpy": ("decoding.softmax", "decoding.engines", "decoding.models", "decoding.bench"),
+    "numpy": ("decoding.softmax", "decoding.sampling", "decoding.engines", "decoding.models", "decoding.bench"),
     "playwright": ("decoding.bench",),
     "pandas": ("decoding.record.trace", "decoding.export"),  # trace for its types
     "pydantic": (

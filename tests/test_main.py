@@ -109,6 +109,9 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> ScriptedEngine:
             f"The number of steps has to be a whole number from 1 to 256, not “{'9' * 40}”.",
         ),
         (["a", "--choices", "51"], "The number of choices has to be a whole number from 1 to 50, not 51."),
+        (["a", "--temperature", "0"], "The temperature has to be a number from 0.01 to 100, not 0.0."),
+        (["a", "--top-k", "x"], "The top-k has to be a whole number from 0 to 16777216, not “x”."),
+        (["a", "--seed", "-1"], "The seed has to be a whole number from 0 to 4294967295, not -1."),
         (["a" * 50_001], "The prompt has 50,001 characters; at most 50,000 are read. Shorten it."),
         (["a" * 2_000], "The prompt is 2,000 tokens long; with 8 steps, scripted has room for 1,016 (its context is 1,0"
                         "24). Shorten the prompt or use fewer steps."),
@@ -119,6 +122,21 @@ def test_refusals(capsys: pytest.CaptureFixture[str], arguments: list[str], sent
     for form in ("table", "jsonl", "csv"):
         assert main([*arguments, "--format", form]) == 2
         assert capsys.readouterr() == ("", sentence + "\n")
+
+
+def test_draws_and_the_past_of_the_end(engine: ScriptedEngine, capsys: pytest.CaptureFixture[str]) -> None:
+    engine.script = [{"<|end|>": 0.6, " most": 0.4}]
+    assert main(["a", "--steps", "3", "--format", "jsonl", "--past-end"]) == 0
+    run = Trace.from_jsonl(capsys.readouterr().out)
+    assert run == decoding.trace(engine, "a", max_new_tokens=3, top_k=5, past_end=True)
+    assert run.generated_text == " most most most"
+    how = ["--temperature", "2", "--top-k", "9", "--top-p", "0.9", "--seed", "5"]
+    assert main(["a", "--steps", "3", "--format", "jsonl", *how]) == 0
+    drawn = Trace.from_jsonl(capsys.readouterr().out)
+    assert drawn.sampling == decoding.Sampling(2.0, 9, 0.9, 5)
+    assert drawn == decoding.sample(engine, "a", sampling=drawn.sampling, max_new_tokens=3, top_k=5)
+    assert main(["a", "--seed", "7", "--format", "jsonl"]) == 0
+    assert Trace.from_jsonl(capsys.readouterr().out).sampling == decoding.Sampling(seed=7)
 
 
 @pytest.mark.parametrize("option", [["--model", "nope"], ["--device", "tpu"], ["--dtype", "int8"]])

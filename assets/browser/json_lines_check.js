@@ -70,6 +70,8 @@ function lineChecks() {
   const candidate = object({ token_id: id, text: shown, probability: real(0, 1), logprob: orNull(real(-1e9, 0)), rank: whole(0, LIMITS.vocabulary - 1) }, { bytes: orNull(hex) });
   const steps = whole(0, LIMITS.textTokens);
   const pair = (value) => { if (!Array.isArray(value) || value.length !== 2 || !value.every(Number.isFinite)) fails("pair"); };
+  const sampling = object({}, { temperature: real(LIMITS.leastTemperature, LIMITS.mostTemperature), top_k: whole(0, LIMITS.vocabulary), top_p: real(0, 1), seed: whole(0, LIMITS.seed), first: whole(0, LIMITS.textTokens - 1) });
+  const draw = object({ probabilities: list(LIMITS.choices, real(0, 1)), picked: real(0, 1), kept: whole(1, LIMITS.vocabulary), number: real(0, 1) });
   return {
     header: object({
       format: fixed("greedyscope"),
@@ -80,10 +82,10 @@ function lineChecks() {
       prompt_tokens: list(LIMITS.promptTokens, object({ token_id: id, text: shown }, { bytes: orNull(hex) })),
       max_new_tokens: steps,
       top_k: whole(1, LIMITS.choices),
-    }, { note: name, remarks: list(LIMITS.remarks, name) }),
+    }, { note: name, remarks: list(LIMITS.remarks, name), past_end: flag, sampling }),
     step: object({
       index: steps, picked: candidate, forced: flag, candidates: list(LIMITS.choices, candidate), rest: real(0, 1), entropy: orNull(real(-1e9, 1e9)), margin: real(0, 1),
-    }, { log_sums: list(LIMITS.logSums, pair) }),
+    }, { log_sums: list(LIMITS.logSums, pair), draw, past_end: flag }),
     end: object({ stop_reason: choice(STOP_REASONS) }, { message: name, loops: list(LIMITS.textTokens, object({ start: steps, period: steps, repeats: steps })) }),
   };
 }
@@ -137,8 +139,25 @@ function contradictionIn(step, n, header) {
   if (Math.abs(probabilities.reduce((sum, each) => sum + each, step.rest) - 1) >= SUM) return complaint("sum");
   if (![...candidates, picked].every(agrees)) return complaint("logprob");
   if (!step.forced && picked.token_id !== candidates[0].token_id) return complaint("forced");
+  const wrong = complaintOfDraw(step, header);
+  if (wrong) return complaint(wrong);
   if (picked.rank < candidates.length && !isSame(picked, candidates[picked.rank])) return complaint("pick");
   return "";
+}
+
+// How the step was picked, as decoding/record/how_picked.py has it; what a temperature gives is left to `python -m decoding check`.
+function complaintOfDraw({ index, forced, picked, candidates, draw, past_end: passes }, { past_end: pastEnd, sampling }) {
+  const draws = Boolean(sampling) && index >= (sampling.first ?? 0);
+  if (passes && !(pastEnd && forced && picked.rank > 0)) return "past_end";
+  if (!draw) return draws && !forced ? "draw.not" : "";
+  if (!draws) return "draw.no";
+  if (forced !== picked.rank > 0) return "draw.argmax";
+  if (draw.probabilities.length !== candidates.length) return "draw.candidates";
+  const rest = 1 - draw.probabilities.reduce((sum, each) => sum + each, 0);
+  if (rest < -SUM || draw.probabilities.filter((each) => each > 0).length > draw.kept) return "draw.more";
+  const fits = picked.rank < candidates.length ? draw.picked === draw.probabilities[picked.rank] : draw.picked <= rest + SUM;
+  if (!draw.picked || !fits) return "draw.pick";
+  return draw.number >= 1 ? "draw.number" : "";
 }
 
 function agrees({ probability, logprob }) {

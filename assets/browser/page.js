@@ -127,7 +127,7 @@ function trigger(kind, question) {
 
 function leaveOut(root) {
   // Another model can be asked beside a run from a file: the panel shows that question again there.
-  for (const name of ["beam", "beside", "agree"]) root.querySelector(`[data-ask="${name}"]`).closest("section").hidden = true;
+  for (const name of ["beam", "beside", "agree", "draws", "named", "pastEnd"]) root.querySelector(`[data-ask="${name}"]`).closest("section").hidden = true;
   for (const button of root.querySelectorAll('[data-file]:not([data-file="jsonl"])')) button.hidden = true;
   root.querySelector(".gs-frame").closest("section").hidden = true;
 }

@@ -7,17 +7,23 @@ above uses `Engine` alone.
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Protocol
 
+from decoding.record.picking import ARGMAX, PickRule
 from decoding.record.step import NO_PICKS, StepScores
 from decoding.record.tokens import Vocabulary
 from decoding.record.trace import ModelInfo
 
-__all__ = ["ENGINES", "NO_PICKS", "UNKNOWN_DTYPE", "Engine", "is_server"]
+__all__ = ["ARGMAX", "ENGINES", "NO_PICKS", "NO_SAMPLING", "UNKNOWN_DTYPE", "Engine", "PickRule", "is_server"]
 
 ENGINES = ("auto", "torch")
 """The engines of this process: "auto" chooses by device, "torch" uses transformers' network everywhere."""
 
 UNKNOWN_DTYPE = "unknown dtype"
 """The `info.dtype` of a model on a server that does not report one."""
+
+NO_SAMPLING = (
+    "The server of {model} gives only its top candidates, and a draw needs all probabilities. Choose a model that is "
+    "loaded here."
+)
 
 
 def is_server(engine: str) -> bool:
@@ -57,16 +63,22 @@ class Engine(Protocol):
     def beginning_id(self) -> int | None: ...
 
     def steps(
-        self, token_ids: Sequence[int], *, max_new_tokens: int, top_k: int, forced: Mapping[int, int] = NO_PICKS
+        self,
+        token_ids: Sequence[int],
+        *,
+        max_new_tokens: int,
+        top_k: int,
+        forced: Mapping[int, int] = NO_PICKS,
+        rule: PickRule = ARGMAX,
     ) -> Iterator[StepScores]:
-        """Decode greedily from `token_ids`, shape (ids,), at least one; yields the scores of each step as soon as it is
-        known.
+        """Decode from `token_ids`, shape (ids,), at least one; yields the scores of each step as soon as it is known.
 
-        At each step in `forced` (counted from 0) its id is picked instead of argmax; that step's scores have `picked`.
+        At each step in `forced` (counted from 0) its id is picked; at the others `rule` picks: argmax, unless told
+        otherwise. A step's scores have `picked` where argmax did not pick.
         Each has the `top_k` most probable tokens, or fewer if the vocabulary is smaller. Ends after `max_new_tokens`
         steps, after one of `end_ids`, or when the context is full. Raises ModelError if the logits are not finite,
-        memory runs out or a server fails, and WorkCancelledError if the calling thread's visitor has left. Closing the
-        iterator stops the work.
+        memory runs out or a server fails, RequestError for a `rule` that the engine cannot follow, and
+        WorkCancelledError if the calling thread's visitor has left. Closing the iterator stops the work.
         """
         ...
 

@@ -12,9 +12,11 @@ from decoding.cancellation import raise_if_cancelled
 from decoding.engines.network import Cache, Logits, Network
 from decoding.engines.prefix_cache import PrefixCache
 from decoding.greedy import greedy_loop, score_rows
+from decoding.record.picking import ARGMAX, PickRule
 from decoding.record.step import NO_PICKS, StepScores
 from decoding.record.tokens import Vocabulary
 from decoding.record.trace import ModelInfo
+from decoding.sampling import reader
 
 SCORED_NUMBERS = 2**24
 """The most logits that one pass over a given text returns: 67 MB, or 64 positions of a vocabulary of 262,144."""
@@ -51,12 +53,20 @@ class LocalEngine:
         """
 
     def steps(
-        self, token_ids: Sequence[int], *, max_new_tokens: int, top_k: int, forced: Mapping[int, int] = NO_PICKS
+        self,
+        token_ids: Sequence[int],
+        *,
+        max_new_tokens: int,
+        top_k: int,
+        forced: Mapping[int, int] = NO_PICKS,
+        rule: PickRule = ARGMAX,
     ) -> Iterator[StepScores]:
         room = max_new_tokens
         if self.context_length is not None:
             room = max(0, min(room, self.context_length - len(token_ids)))
-        prefix = self.prefix_cache.recall(token_ids, forced, max_new_tokens=room, top_k=top_k) if forced else None
+        prefix = None
+        if forced or rule.sampling:
+            prefix = self.prefix_cache.recall(token_ids, forced, max_new_tokens=room, top_k=top_k, rule=rule)
         done: list[StepScores] = list(prefix.steps) if prefix else []
         cache: Cache = prefix.cache if prefix else None
         unread: Sequence[int] = token_ids
@@ -84,7 +94,7 @@ class LocalEngine:
                 forced=forced,
                 first=len(done),
                 cache=cache,
-                read=self.network.scores,
+                read=reader(self.network, rule, first=len(done)),
             ):
                 done.append(step)
                 yield step

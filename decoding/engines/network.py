@@ -7,6 +7,9 @@ branches and given texts are written once, over these. Knows no text, no thread 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from decoding.record.step import StepScores
 
 Logits = Any
@@ -55,6 +58,10 @@ class Network(Protocol):
 
     def scores(self, logits: Logits, top_k: int, picked_id: int | None = None) -> StepScores:
         """See `decoding.softmax.read_scores`; computed on the device of the logits."""
+        ...
+
+    def to_numpy(self, logits: Logits) -> NDArray[np.float32]:
+        """The logits of one id on the host, in float32."""
         ...
 
     def new_batch(self, max_rows: int) -> "RunningBatch | None":

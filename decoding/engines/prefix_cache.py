@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from decoding.engines.network import Cache, Network
+from decoding.record.picking import ARGMAX, PickRule
 from decoding.record.step import ScoredToken, StepScores
 
 MAX_ENTRIES = 32
@@ -57,15 +58,25 @@ class PrefixCache:
                 self._entries.popitem(last=False)
 
     def recall(
-        self, token_ids: Sequence[int], forced: Mapping[int, int], *, max_new_tokens: int, top_k: int
+        self,
+        token_ids: Sequence[int],
+        forced: Mapping[int, int],
+        *,
+        max_new_tokens: int,
+        top_k: int,
+        rule: PickRule = ARGMAX,
     ) -> Prefix | None:
-        """The longest kept beginning of the run from `token_ids` with these `forced` picks, at most `max_new_tokens`
-        steps; None if there is none.
+        """The longest kept beginning of the run from `token_ids` with these `forced` picks and this `rule`, at most
+        `max_new_tokens` steps; None if there is none. No draw is kept: where a run draws, its beginning ends.
         """
         known, entry = -1, None
         with self._lock:
             for key, each in self._entries.items():
-                if key[0] == tuple(token_ids) and key[2] >= top_k and (same := _common(each.steps, forced)) > known:
+                if (
+                    key[0] == tuple(token_ids)
+                    and key[2] >= top_k
+                    and (same := _common(each.steps, forced, rule)) > known
+                ):
                     known, entry, found = same, each, key
             if entry is None:
                 return None
@@ -75,7 +86,7 @@ class PrefixCache:
         if not length:
             return None
         # Copied outside the lock: the entry may be evicted meanwhile, but is never written to.
-        steps = (_repicked(step, forced.get(n), top_k) for n, step in enumerate(entry.steps[:known]))
+        steps = (_repicked(step, forced.get(n), top_k, rule) for n, step in enumerate(entry.steps[:known]))
         return Prefix(tuple(steps), self._network.copy(entry.cache, length))
 
     @property
@@ -87,23 +98,30 @@ class PrefixCache:
         return len(self._entries)
 
 
-def _common(steps: Sequence[StepScores], forced: Mapping[int, int]) -> int:
-    """The number of steps that a run with these picks shares. At the fork the scores are the same and the pick differs,
-    so that step counts if the pick is among its candidates.
+def _common(steps: Sequence[StepScores], forced: Mapping[int, int], rule: PickRule) -> int:
+    """The number of steps that a run with these picks and this rule shares. At the fork the scores are the same and the
+    pick differs, so that step counts if the pick is among its candidates.
     """
     for index, step in enumerate(steps):
-        wanted = forced.get(index, step.token_ids[0])
+        wanted = forced.get(index)
+        if wanted is None and rule.draws_at(index):
+            return index
+        if wanted is None:
+            wanted = next((each for each in step.token_ids if each not in rule.passed_ids), None)
         if wanted != step.picked_id:
             return index + (wanted in step.token_ids)
     return len(steps)
 
 
-def _repicked(step: StepScores, token_id: int | None, top_k: int) -> StepScores:
-    """A step of `_common` cut to `top_k`, with another pick, or with argmax's (None)."""
-    picked = None
+def _repicked(step: StepScores, token_id: int | None, top_k: int, rule: PickRule) -> StepScores:
+    """A step of `_common` cut to `top_k`, with another pick, or with the rule's (None)."""
+    picked, is_end = None, token_id is None and step.token_ids[0] in rule.passed_ids
+    if is_end:
+        token_id = next(each for each in step.token_ids if each not in rule.passed_ids)
     if token_id is not None and step.picked and step.picked.token_id == token_id:
         picked = step.picked
     elif token_id is not None:
         rank = step.token_ids.index(token_id)
         picked = ScoredToken(token_id, step.logprobs[rank], rank)
-    return replace(step, token_ids=step.token_ids[:top_k], logprobs=step.logprobs[:top_k], picked=picked)
+    ids, logprobs = step.token_ids[:top_k], step.logprobs[:top_k]
+    return replace(step, token_ids=ids, logprobs=logprobs, picked=picked, draw=None, past_end=is_end)

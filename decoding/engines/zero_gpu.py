@@ -12,6 +12,7 @@ from decoding.engines import NO_PICKS
 from decoding.engines.torch.engine import LocalEngine
 from decoding.errors import GreedyscopeError, ModelError
 from decoding.models.devices import is_zero_gpu
+from decoding.record.picking import ARGMAX, PickRule
 from decoding.record.step import StepScores
 
 if is_zero_gpu():
@@ -27,7 +28,9 @@ Records = Iterator[StepScores | str]
 _LOADED: dict[str, LocalEngine] = {}
 
 
-def steps_seconds(model: str, token_ids: Sequence[int], max_new_tokens: int, top_k: int, forced: Picks) -> int:
+def steps_seconds(
+    model: str, token_ids: Sequence[int], max_new_tokens: int, top_k: int, forced: Picks, rule: PickRule = ARGMAX
+) -> int:
     """The seconds for which the GPU is requested: to move the weights, to read the prompt, and to decode. A shorter
     request is granted sooner and uses less of the visitor's quota.
     """
@@ -49,9 +52,12 @@ def _on_gpu(seconds: Callable[..., int]) -> Callable[[Any], Any]:
 
 
 @_on_gpu(steps_seconds)
-def _steps(model: str, token_ids: Sequence[int], max_new_tokens: int, top_k: int, forced: Picks) -> Records:
+def _steps(
+    model: str, token_ids: Sequence[int], max_new_tokens: int, top_k: int, forced: Picks, rule: PickRule = ARGMAX
+) -> Records:
+    how: Any = {"max_new_tokens": max_new_tokens, "top_k": top_k, "forced": dict(forced), "rule": rule}
     try:
-        yield from _LOADED[model].steps(token_ids, max_new_tokens=max_new_tokens, top_k=top_k, forced=dict(forced))
+        yield from _LOADED[model].steps(token_ids, **how)
     except GreedyscopeError as error:
         yield str(error)
 
@@ -82,9 +88,15 @@ class ZeroGpuEngine:
         _LOADED[engine.info.id] = engine
 
     def steps(
-        self, token_ids: Sequence[int], *, max_new_tokens: int, top_k: int, forced: Mapping[int, int] = NO_PICKS
+        self,
+        token_ids: Sequence[int],
+        *,
+        max_new_tokens: int,
+        top_k: int,
+        forced: Mapping[int, int] = NO_PICKS,
+        rule: PickRule = ARGMAX,
     ) -> Iterator[StepScores]:
-        return _scores(_steps(self.info.id, tuple(token_ids), max_new_tokens, top_k, tuple(forced.items())))
+        return _scores(_steps(self.info.id, tuple(token_ids), max_new_tokens, top_k, tuple(forced.items()), rule))
 
     def score(self, token_ids: Sequence[int], continuation_ids: Sequence[int], *, top_k: int) -> Iterator[StepScores]:
         return _scores(_score(self.info.id, tuple(token_ids), tuple(continuation_ids), top_k))

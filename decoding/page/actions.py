@@ -5,10 +5,12 @@ browser, so none is trusted. Knows no component. Every action raises Greedyscope
 """
 
 from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from decoding import analysis
 from decoding.engines import Engine
+from decoding.engines.local import LocalEngine
 from decoding.engines.memory_needs import Kind, Work, bytes_needed
 from decoding.errors import RequestError
 from decoding.limits import MAX_CHOICES
@@ -16,23 +18,32 @@ from decoding.record.permalink import Link, from_link
 from decoding.record.tokens import visible
 from decoding.record.trace import Candidate, Trace
 from decoding.remarks import text_remarks
-from decoding.request import Request, check_beams, check_prompt, check_request, prompt_ids
+from decoding.request import (
+    Request,
+    check_beams,
+    check_continuation,
+    check_forced,
+    check_prompt,
+    check_request,
+    prompt_ids,
+)
 from decoding.run import Run
+from decoding.sampled_runs import draw_runs
+from decoding.sampling_request import check_draws
 from decoding.serving.memory_budget import Reservation
 from decoding.serving.model_registry import ModelRegistry
+from decoding.text_probability import check_picked, probability_after
 
 Parameters = Mapping[str, Any]
 Updates = Iterator[dict[str, str]]
 
-LONG_ACTIONS = frozenset(("score", "beam", "agree"))
+LONG_ACTIONS = frozenset(("score", "beam", "agree", "draw", "named"))
 """The actions that occupy the model for long; see `decoding.serving.admission`."""
 
 
 def branch(registry: ModelRegistry, parameters: Parameters) -> Updates:
     """A branch: a run with `forced` picks, or if there is a `text`, with its tokens from step `at` on."""
-    request = check_request(
-        parameters.get("prompt"), parameters.get("steps"), parameters.get("choices"), parameters.get("forced")
-    )
+    request = requested(parameters)
     engine = yield from wait_for_engine(registry, parameters.get("model"))
     remarks: tuple[str, ...] = ()
     if "text" in parameters:
@@ -52,16 +63,22 @@ def branch(registry: ModelRegistry, parameters: Parameters) -> Updates:
             )
         remarks = text_remarks(engine, text, before, ids)
         picks = [*request.forced, *((first + n, token_id) for n, token_id in enumerate(ids))]
-        request = check_request(request.prompt, request.max_new_tokens, request.top_k, picks)
+        request = replace(request, forced=check_forced(picks, request.max_new_tokens))
     yield from stream_run(registry, engine, request, remarks)
 
 
 def link(registry: ModelRegistry, parameters: Parameters) -> Updates:
     """The run of a permalink."""
     named = read_link(parameters)
-    request = check_request(named.prompt, named.steps, named.choices, named.forced)
+    request = check_request(named.prompt, named.steps, named.choices, named.forced, **named.how)
     engine = yield from wait_for_engine(registry, named.model)
     yield from stream_run(registry, engine, request)
+
+
+def requested(parameters: Parameters) -> Request:
+    """The request of a message: a run with forced picks, and how it picks at the other steps."""
+    asked = (parameters.get(name) for name in ("prompt", "steps", "choices", "forced"))
+    return check_request(*asked, past_end=parameters.get("past_end"), sampling=parameters.get("sampling"))
 
 
 def read_link(parameters: Parameters) -> Link:
@@ -93,6 +110,31 @@ def beam(registry: ModelRegistry, parameters: Parameters) -> Updates:
         yield {"panel": found.to_jsonl()}
 
 
+def draw(registry: ModelRegistry, parameters: Parameters) -> Updates:
+    """Up to twenty draws at once beside the greedy run, as one JSON object; they share the model's passes."""
+    request = requested(parameters)
+    if request.sampling is None:
+        raise RequestError("There is nothing to draw from: say how, with a temperature.", field="sampling")
+    count = check_draws(parameters.get("count"), request.sampling)
+    engine = yield from wait_for_engine(registry, parameters.get("model"))
+    steps, choices = request.max_new_tokens, request.top_k
+    with (yield from reserve_memory(registry, engine, "run", request.prompt, steps, choices, rows=count)):
+        yield {"notice": f"Drawing {count} texts …"}
+        at_once = 1 if isinstance(engine, LocalEngine) else count  # a local engine serves one run at a time
+        found = draw_runs(engine, request, count=count, at_once=at_once)
+        yield {"notice": "", "draws": found.to_json()}
+
+
+def named(registry: ModelRegistry, parameters: Parameters) -> Updates:
+    """The probability of a text that the reader names, after a prompt and what was `picked` since, as a JSON object."""
+    prompt, text = check_prompt(parameters.get("prompt")), check_continuation(parameters.get("text"))
+    engine = yield from wait_for_engine(registry, parameters.get("model"))
+    picked = check_picked(engine, parameters.get("picked"))
+    steps = len(picked) + len(engine.vocabulary.encode_continuation(text))
+    with (yield from reserve_memory(registry, engine, "score", prompt, steps, 1)):
+        yield {"notice": "", "named": probability_after(engine, prompt, picked, text).to_json()}
+
+
 def agree(registry: ModelRegistry, parameters: Parameters) -> Updates:
     """Whether transformers' own greedy search gives the run on the screen."""
     run = parameters.get("run")
@@ -111,6 +153,8 @@ ACTIONS: dict[str, Callable[[ModelRegistry, Parameters], Updates]] = {
     "score": score,
     "beam": beam,
     "agree": agree,
+    "draw": draw,
+    "named": named,
 }
 
 

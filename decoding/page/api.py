@@ -20,12 +20,13 @@ from decoding.export import summary
 from decoding.limits import MAX_RUN_BYTES
 from decoding.page import actions
 from decoding.page.adapter import Endpoint, add_endpoint, admitted, with_error_messages
+from decoding.page.api_sampling import readings, sampled_runs
 from decoding.page.http.export_routes import FORMATS, read_run, write_export
 from decoding.page.http.metrics import Health
 from decoding.record.trace import Trace
-from decoding.request import json_type_of
 from decoding.serving.memory_budget import Reservation
 from decoding.serving.model_registry import ModelRegistry
+from decoding.values import json_type_of
 from decoding.verify import TOLERANCE
 from decoding.verify import recompute as write_again
 
@@ -39,7 +40,10 @@ ONES = [[0, 2911]]
 def add_endpoints(page: gr.Blocks, registry: ModelRegistry, health: Health) -> None:
     """Add the endpoints to the open page."""
     examples = {"run": _example()}
-    for is_long, endpoints in ((False, _runs(registry)), (True, [*_texts(registry), *_proofs(registry)])):
+    for is_long, endpoints in (
+        (False, [*_runs(registry), *sampled_runs(registry)]),
+        (True, [*_texts(registry), *readings(registry), *_proofs(registry)]),
+    ):
         for asked in endpoints:
             answer = admitted(page, health, asked, is_long=is_long)
             # Limits are those of the admission queue.
@@ -54,7 +58,9 @@ def add_endpoints(page: gr.Blocks, registry: ModelRegistry, health: Health) -> N
 def _runs(registry: ModelRegistry) -> list[Endpoint]:
     first = registry.names[0]
 
-    def greedy(prompt: str = PROMPT, steps: int = STEPS, choices: int = CHOICES, model: str = first) -> Iterator[str]:
+    def greedy(
+        prompt: str = PROMPT, steps: int = STEPS, choices: int = CHOICES, model: str = first, past_end: bool = False
+    ) -> Iterator[str]:
         """Decode a prompt greedily, and stream the run: each value is all of it so far as JSON Lines, a header, a line
         for each step with its candidates and their probabilities, and an end.
 
@@ -63,8 +69,9 @@ def _runs(registry: ModelRegistry) -> list[Endpoint]:
             steps: How many tokens to write, 1 to 256.
             choices: How many candidates to show at each step, 1 to 50.
             model: One of the models that this page offers.
+            past_end: Whether to go on past the end of the text: the next candidate is taken there.
         """
-        return branch(prompt, [], steps, choices, model)
+        return branch(prompt, [], steps, choices, model, past_end)
 
     def branch(
         prompt: str = PROMPT,
@@ -72,6 +79,7 @@ def _runs(registry: ModelRegistry) -> list[Endpoint]:
         steps: int = STEPS,
         choices: int = CHOICES,
         model: str = first,
+        past_end: bool = False,
     ) -> Iterator[str]:
         """What if? Decode greedily, but take other tokens at some steps; streams the run as /greedy does.
 
@@ -81,9 +89,10 @@ def _runs(registry: ModelRegistry) -> list[Endpoint]:
             steps: How many tokens to write in all, 1 to 256.
             choices: How many candidates to show at each step, 1 to 50.
             model: One of the models that this page offers.
+            past_end: Whether to go on past the end of the text: the next candidate is taken there.
         """
         asked = {"prompt": prompt, "forced": forced, "steps": steps, "choices": choices, "model": model}
-        return _panel(actions.branch(registry, asked))
+        return _panel(actions.branch(registry, asked | {"past_end": past_end}))
 
     return [greedy, branch]
 

@@ -11,6 +11,9 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 from decoding import limits
+from decoding.record.contradiction import ContradictionError
+from decoding.record.how_picked import check_how_picked
+from decoding.record.picking import Sampling
 from decoding.record.prompt_text import tokens_spell
 from decoding.record.step import NO_ID, Candidate, LogSums, Step
 from decoding.record.tokens import Token
@@ -22,18 +25,23 @@ _NATS = 0.01
 _MOST_NATS = math.log(limits.MAX_VOCABULARY)
 
 
-class ContradictionError(ValueError):
-    """A contradiction, in words that continue "The run cannot be right: "."""
-
-
 class Consistency:
     """Checks the lines of a run against each other, in the order of the file. Raises ContradictionError, also when
     made.
     """
 
     def __init__(
-        self, prompt: str, token_ids: Sequence[int], tokens: Sequence[Token], *, max_new_tokens: int, top_k: int
+        self,
+        prompt: str,
+        token_ids: Sequence[int],
+        tokens: Sequence[Token],
+        *,
+        max_new_tokens: int,
+        top_k: int,
+        past_end: bool = False,
+        sampling: Sampling | None = None,
     ) -> None:
+        self._past_end, self._sampling = past_end, sampling
         self._max_new_tokens, self._top_k = max_new_tokens, top_k
         self._steps = 0
         self._texts: dict[int, tuple[str, bytes | None]] = {}
@@ -53,6 +61,7 @@ class Consistency:
             raise ContradictionError(f"it has more than {self._top_k} candidates")
         _check_probabilities(step)
         _check_pick(step)
+        check_how_picked(step, past_end=self._past_end, sampling=self._sampling)
         if len(step.candidates) < self._top_k and step.rest > _NATS:
             raise ContradictionError("it has fewer candidates than were asked for, and yet a rest")
         tokens = (*step.candidates, step.picked)

@@ -2,21 +2,31 @@
 
 Owns what a field may hold. A file may come from anybody, so reading ends at the first fault, and no number in a line
 decides how much memory is allocated. (Pydantic collects all faults: a line of 4 MB of "1," cost it 2.7 GB.) Knows
-nothing of how the fields fit together. Every function raises FieldError for a value that is not allowed.
+nothing of how the fields fit together; `field_values` reads single values. Every function raises FieldError for a value
+that is not allowed.
 """
 
 import json
 import math
-from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 from decoding import limits
+from decoding.record.field_values import (
+    FieldError,
+    check_names,
+    read_at,
+    read_boolean,
+    read_list,
+    read_number,
+    read_object,
+    read_text,
+    read_whole,
+)
+from decoding.record.picking import Draw, Sampling
 from decoding.record.repetition import Loop
 from decoding.record.step import NO_ID, Candidate, Step
 from decoding.record.tokens import Token
-
-Item = TypeVar("Item")
 
 _HEADER = ("format", "version", "model", "prompt", "prompt_token_ids", "prompt_tokens", "max_new_tokens", "top_k")
 _MODEL = ("id", "revision", "dtype", "device", "engine")
@@ -24,22 +34,12 @@ _TOKEN = ("token_id", "text")
 _CANDIDATE = ("token_id", "text", "probability", "logprob", "rank")
 _STEP = ("index", "picked", "forced", "candidates", "rest", "entropy", "margin")
 _LOOP = ("start", "period", "repeats")
+_SAMPLING = ("temperature", "top_k", "top_p", "seed", "first")
+_DRAW = ("probabilities", "picked", "kept", "number")
 _STOP_REASONS = ("steps", "end_of_text", "context_full", "stopped", "error")
 
 _MOST_BRACKETS = limits.MAX_PROMPT_TOKENS + 2 * limits.MAX_PROMPT_CHARACTERS + 10
 """The most opening brackets in a first line: one per token, and those in the texts of the prompt and its tokens."""
-
-
-class FieldError(ValueError):
-    """A field with a value that is not allowed. `place` is the path to it, from the outermost name inwards."""
-
-    def __init__(self, said: str, *place: str | int) -> None:
-        super().__init__(said)
-        self.said, self.place = said, place
-
-    def within(self, *place: str | int) -> "FieldError":
-        """The same fault with the path seen from one level further out."""
-        return FieldError(self.said, *place, *self.place)
 
 
 # ---- the lines
@@ -55,52 +55,56 @@ def parse_line(line: str, most: int = limits.MAX_STEP_CHARACTERS) -> dict[str, A
         record = json.loads(line, parse_constant=_no_number)
     except (ValueError, RecursionError):
         raise FieldError("it is not JSON") from None
-    return _object(record)
+    return read_object(record)
 
 
 def read_header(record: dict[str, Any]) -> dict[str, Any]:
     """The fields of the header: `model` as a dict, the tokens as Tokens."""
-    _check_names(record, _HEADER, ("note", "remarks"))
-    model = _read_at("model", _object, record["model"])
+    check_names(record, _HEADER, ("note", "remarks", "past_end", "sampling"))
+    model = read_at("model", read_object, record["model"])
     return {
-        "model": _read_at("model", _model, model),
-        "prompt": _text(record, "prompt", limits.MAX_PROMPT_CHARACTERS),
-        "prompt_token_ids": _list(record, "prompt_token_ids", limits.MAX_PROMPT_TOKENS, _id_of),
-        "prompt_tokens": _list(record, "prompt_tokens", limits.MAX_PROMPT_TOKENS, _token),
-        "max_new_tokens": _whole(record, "max_new_tokens", 0, limits.MAX_TEXT_TOKENS),
-        "top_k": _whole(record, "top_k", 1, limits.MAX_CHOICES),
-        "note": _text(record, "note", limits.MAX_NOTE_CHARACTERS) if "note" in record else "",
-        "remarks": _list(record, "remarks", limits.MAX_REMARKS, _remark) if "remarks" in record else (),
+        "model": read_at("model", _model, model),
+        "prompt": read_text(record, "prompt", limits.MAX_PROMPT_CHARACTERS),
+        "prompt_token_ids": read_list(record, "prompt_token_ids", limits.MAX_PROMPT_TOKENS, _id_of),
+        "prompt_tokens": read_list(record, "prompt_tokens", limits.MAX_PROMPT_TOKENS, _token),
+        "max_new_tokens": read_whole(record, "max_new_tokens", 0, limits.MAX_TEXT_TOKENS),
+        "top_k": read_whole(record, "top_k", 1, limits.MAX_CHOICES),
+        "note": read_text(record, "note", limits.MAX_NOTE_CHARACTERS) if "note" in record else "",
+        "remarks": read_list(record, "remarks", limits.MAX_REMARKS, _remark) if "remarks" in record else (),
+        "past_end": read_boolean(record, "past_end") if "past_end" in record else False,
+        "sampling": read_at("sampling", _sampling, record["sampling"]) if "sampling" in record else None,
     }
 
 
 def read_step(record: dict[str, Any]) -> Step:
     """The step of a line."""
-    _check_names(record, _STEP, ("log_sums",))
-    candidates = _list(record, "candidates", limits.MAX_CHOICES, _candidate)
+    check_names(record, _STEP, ("log_sums", "draw", "past_end"))
+    candidates = read_list(record, "candidates", limits.MAX_CHOICES, _candidate)
     if not candidates:
         raise FieldError("it is empty", "candidates")
     return Step(
-        index=_whole(record, "index", 0, limits.MAX_TEXT_TOKENS - 1),
-        picked=_read_at("picked", _candidate, record["picked"]),
-        forced=_boolean(record, "forced"),
+        index=read_whole(record, "index", 0, limits.MAX_TEXT_TOKENS - 1),
+        picked=read_at("picked", _candidate, record["picked"]),
+        forced=read_boolean(record, "forced"),
         candidates=candidates,
-        rest=_number(record, "rest", 0, 1),
-        entropy=math.nan if record["entropy"] is None else _number(record, "entropy", -1e9, 1e9),
-        margin=_number(record, "margin", 0, 1),
-        log_sums=_list(record, "log_sums", limits.MAX_LOG_SUMS, _log_sum) if "log_sums" in record else (),
+        rest=read_number(record, "rest", 0, 1),
+        entropy=math.nan if record["entropy"] is None else read_number(record, "entropy", -1e9, 1e9),
+        margin=read_number(record, "margin", 0, 1),
+        log_sums=read_list(record, "log_sums", limits.MAX_LOG_SUMS, _log_sum) if "log_sums" in record else (),
+        draw=read_at("draw", _draw, record["draw"]) if "draw" in record else None,
+        past_end=read_boolean(record, "past_end") if "past_end" in record else False,
     )
 
 
 def read_end(record: dict[str, Any]) -> dict[str, Any]:
     """The fields of the last line, with the loops as Loops."""
-    _check_names(record, ("stop_reason",), ("message", "loops"))
+    check_names(record, ("stop_reason",), ("message", "loops"))
     if record["stop_reason"] not in _STOP_REASONS:
         raise FieldError(f"it has to be one of {', '.join(_STOP_REASONS)}", "stop_reason")
     return {
         "stop_reason": record["stop_reason"],
-        "message": _text(record, "message", limits.MAX_NOTE_CHARACTERS) if "message" in record else "",
-        "loops": _list(record, "loops", limits.MAX_TEXT_TOKENS, _loop) if "loops" in record else (),
+        "message": read_text(record, "message", limits.MAX_NOTE_CHARACTERS) if "message" in record else "",
+        "loops": read_list(record, "loops", limits.MAX_TEXT_TOKENS, _loop) if "loops" in record else (),
     }
 
 
@@ -108,25 +112,25 @@ def read_end(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _model(record: dict[str, Any]) -> dict[str, str]:
-    _check_names(record, _MODEL, ("why",))
-    return {name: _text(record, name, limits.MAX_NOTE_CHARACTERS) for name in record}
+    check_names(record, _MODEL, ("why",))
+    return {name: read_text(record, name, limits.MAX_NOTE_CHARACTERS) for name in record}
 
 
 def _token(value: Any) -> Token:
-    record = _object(value)
-    _check_names(record, _TOKEN, ("bytes",))
-    return Token(_token_id(record), _text(record, "text", limits.MAX_TOKEN_CHARACTERS), _bytes(record))
+    record = read_object(value)
+    check_names(record, _TOKEN, ("bytes",))
+    return Token(_token_id(record), read_text(record, "text", limits.MAX_TOKEN_CHARACTERS), _bytes(record))
 
 
 def _candidate(value: Any) -> Candidate:
-    record = _object(value)
-    _check_names(record, _CANDIDATE, ("bytes",))
+    record = read_object(value)
+    check_names(record, _CANDIDATE, ("bytes",))
     return Candidate(
         _token_id(record),
-        _text(record, "text", limits.MAX_TOKEN_CHARACTERS),
-        _number(record, "probability", 0, 1),
-        -math.inf if record["logprob"] is None else _number(record, "logprob", -1e9, 0),
-        _whole(record, "rank", 0, limits.MAX_VOCABULARY - 1),
+        read_text(record, "text", limits.MAX_TOKEN_CHARACTERS),
+        read_number(record, "probability", 0, 1),
+        -math.inf if record["logprob"] is None else read_number(record, "logprob", -1e9, 0),
+        read_whole(record, "rank", 0, limits.MAX_VOCABULARY - 1),
         _bytes(record),
     )
 
@@ -136,108 +140,61 @@ def _log_sum(value: Any) -> tuple[float, float]:
         raise FieldError("it has to be a pair of numbers")
     pair = dict(enumerate(value))
     return (
-        _number(pair, 0, 1 / limits.MAX_POWER, limits.MAX_POWER),
-        _number(pair, 1, -limits.MAX_LOG_SUM, limits.MAX_LOG_SUM),
+        read_number(pair, 0, 1 / limits.MAX_POWER, limits.MAX_POWER),
+        read_number(pair, 1, -limits.MAX_LOG_SUM, limits.MAX_LOG_SUM),
     )
 
 
+def _sampling(value: Any) -> Sampling:
+    record = read_object(value)
+    check_names(record, (), _SAMPLING)
+    asked = {name: getattr(Sampling(), name) for name in _SAMPLING} | record
+    return Sampling(
+        temperature=read_number(asked, "temperature", limits.MIN_TEMPERATURE, limits.MAX_TEMPERATURE),
+        top_k=read_whole(asked, "top_k", 0, limits.MAX_VOCABULARY),
+        top_p=read_number(asked, "top_p", 0, 1),
+        seed=read_whole(asked, "seed", 0, limits.MAX_SEED),
+        first=read_whole(asked, "first", 0, limits.MAX_TEXT_TOKENS - 1),
+    )
+
+
+def _draw(value: Any) -> Draw:
+    record = read_object(value)
+    check_names(record, _DRAW)
+    return Draw(
+        read_list(record, "probabilities", limits.MAX_CHOICES, _share),
+        read_number(record, "picked", 0, 1),
+        read_whole(record, "kept", 1, limits.MAX_VOCABULARY),
+        read_number(record, "number", 0, 1),
+    )
+
+
+def _share(value: Any) -> float:
+    return read_number({"": value}, "", 0, 1)
+
+
 def _loop(value: Any) -> Loop:
-    record = _object(value)
-    _check_names(record, _LOOP)
-    return Loop(*(_whole(record, name, 0, limits.MAX_TEXT_TOKENS) for name in _LOOP))
+    record = read_object(value)
+    check_names(record, _LOOP)
+    return Loop(*(read_whole(record, name, 0, limits.MAX_TEXT_TOKENS) for name in _LOOP))
 
 
 def _token_id(record: dict[str, Any]) -> int:
-    return _whole(record, "token_id", NO_ID, limits.MAX_VOCABULARY - 1)
+    return read_whole(record, "token_id", NO_ID, limits.MAX_VOCABULARY - 1)
 
 
 def _id_of(value: Any) -> int:
-    return _whole({"": value}, "", NO_ID, limits.MAX_VOCABULARY - 1)
-
-
-# ---- what fields are made of
-
-
-def _read_at(name: str | int, read: Callable[[Any], Item], value: Any) -> Item:
-    try:
-        return read(value)
-    except FieldError as error:
-        raise error.within(name) from None
-
-
-def _check_names(record: dict[str, Any], required: Sequence[str], optional: Iterable[str] = ()) -> None:
-    for name in required:
-        if name not in record:
-            raise FieldError("it is missing", name)
-    for name in record:
-        if name not in required and name not in optional:
-            raise FieldError("there is no such field", name[:40])
-
-
-def _object(value: Any) -> dict[str, Any]:
-    if type(value) is not dict:
-        raise FieldError("it has to be an object")
-    return value
+    return read_whole({"": value}, "", NO_ID, limits.MAX_VOCABULARY - 1)
 
 
 def _remark(value: Any) -> str:
-    return _text({"remark": value}, "remark", limits.MAX_NOTE_CHARACTERS)
-
-
-def _list(record: dict[str, Any], name: str, most: int, read: Callable[[Any], Item]) -> tuple[Item, ...]:
-    value = record[name]
-    if type(value) is not list:
-        raise FieldError("it has to be a list", name)
-    if len(value) > most:
-        raise FieldError(f"it has {len(value):,} entries, and at most {most:,} are read", name)
-    read_so_far: list[Item] = []
-    try:
-        for entry in value:
-            read_so_far.append(read(entry))
-    except FieldError as error:
-        raise error.within(name, len(read_so_far)) from None
-    return tuple(read_so_far)
-
-
-def _text(record: dict[str, Any], name: str, most: int) -> str:
-    value = record[name]
-    if type(value) is not str:
-        raise FieldError("it has to be text", name)
-    if len(value) > most:
-        raise FieldError(f"it has {len(value):,} characters, and at most {most:,} are read", name)
-    if not value.isascii():
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise FieldError("it holds half of a surrogate pair", name) from None
-    return value
-
-
-def _whole(record: dict[str, Any], name: str, least: int, most: int) -> int:
-    value = record[name]
-    if type(value) is not int or not least <= value <= most:
-        raise FieldError(f"it has to be a whole number from {least:,} to {most:,}", *filter(None, [name]))
-    return value
-
-
-def _number(record: dict[Any, Any], name: str | int, least: float, most: float) -> float:
-    value = record[name]
-    if (type(value) is not float and type(value) is not int) or not least <= value <= most:  # false for NaN
-        raise FieldError(f"it has to be a number from {least:g} to {most:g}", name)
-    return float(value)
-
-
-def _boolean(record: dict[str, Any], name: str) -> bool:
-    value = record[name]
-    if type(value) is not bool:
-        raise FieldError("it has to be true or false", name)
-    return value
+    return read_text({"remark": value}, "remark", limits.MAX_NOTE_CHARACTERS)
 
 
 def _bytes(record: dict[str, Any]) -> bytes | None:
     if record.get("bytes") is None:
         return None
-    digits = _text(record, "bytes", 8 * limits.MAX_TOKEN_CHARACTERS)
+    digits = read_text(record, "bytes", 8 * limits.MAX_TOKEN_CHARACTERS)
     data = None
     with suppress(ValueError):
         data = bytes.fromhex(digits)

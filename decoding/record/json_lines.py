@@ -11,7 +11,9 @@ from typing import Any, Literal, TypeVar
 from decoding import limits
 from decoding.errors import FormatError
 from decoding.record import fields
-from decoding.record.consistency import Consistency, ContradictionError
+from decoding.record.consistency import Consistency
+from decoding.record.contradiction import ContradictionError
+from decoding.record.field_values import FieldError
 from decoding.record.repetition import find_loops
 from decoding.record.step import NO_ID, Step
 
@@ -27,7 +29,7 @@ def read_fields(text: str) -> dict[str, Any]:
     """
     first, middle, last = _split_lines(text)
     header = _read(_header, first, 1, limits.MAX_RUN_BYTES)
-    ids, names = header.pop("prompt_token_ids"), ("max_new_tokens", "top_k")
+    ids, names = header.pop("prompt_token_ids"), ("max_new_tokens", "top_k", "past_end", "sampling")
     asked = {name: header[name] for name in names}
     fits = _checked_line(partial(Consistency, header["prompt"], ids, header["prompt_tokens"], **asked), 1)
     steps: list[Step] = []
@@ -64,7 +66,7 @@ def _header(record: dict[str, Any]) -> dict[str, Any]:
         )
     for name, value in (("format", FORMAT), ("version", VERSION)):
         if name in record and (record[name] != value or type(record[name]) is not type(value)):
-            raise fields.FieldError(f"it has to be {value}", name)
+            raise FieldError(f"it has to be {value}", name)
     return fields.read_header(record)
 
 
@@ -73,7 +75,7 @@ def _read(
 ) -> Item:
     try:
         return read(fields.parse_line(line, most))
-    except fields.FieldError as error:
+    except FieldError as error:
         place = ".".join(map(str, error.place)) or "the line"
         raise FormatError(f"Line {number} of the run cannot be read: {place}: {error.said}.") from None
 

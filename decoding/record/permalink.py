@@ -9,7 +9,8 @@ import base64
 import json
 import re
 import zlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from decoding.errors import FormatError
@@ -18,6 +19,7 @@ from decoding.limits import (
     MAX_LINK_CHARACTERS,
     MAX_NOTE_CHARACTERS,
     MAX_PROMPT_CHARACTERS,
+    MAX_SEED,
     MAX_STEPS,
     MAX_VOCABULARY,
 )
@@ -37,16 +39,19 @@ class Link:
     forced: list[list[int]]
     step: int = 0
     language: str = ""
+    how: Mapping[str, Any] = field(default_factory=dict)
+    """What the request says of its picks: `past_end` and `sampling`, as in a run's header. The request checks them."""
 
 
-_FIELDS = ("model", "prompt", "steps", "choices", "forced", "step", "language")
-_OPTIONAL = 1
+_FIELDS = ("model", "prompt", "steps", "choices", "forced", "step", "language", "how")
+_OPTIONAL = 2
 """This many of the last fields may be missing, so that links from before these fields existed still open."""
 
 
 def to_link(link: Link) -> str:
     """The value of the URL parameter `run`: a version, and the fields as deflated JSON in URL-safe base64."""
-    fields = [getattr(link, name) for name in _FIELDS if name != "language" or link.language]
+    count = len(_FIELDS) if link.how else len(_FIELDS) - (1 if link.language else 2)
+    fields = [getattr(link, name) for name in _FIELDS[:count]]
     text = json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
     packer = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
     packed = packer.compress(text.encode()) + packer.flush()
@@ -91,8 +96,21 @@ def _link(fields: dict[str, Any]) -> Link:
     for pair in forced:
         _check(type(pair) is list and len(pair) == 2 and all(type(number) is int for number in pair))
         _check(all(abs(number) < MAX_VOCABULARY for number in pair))
+    _check_how(fields.setdefault("how", {}))
     _check(type(language) is str and (language == "" or _LANGUAGE.fullmatch(language) is not None))
     return Link(**fields)
+
+
+def _check_how(how: Any) -> None:
+    """Raises ValueError for anything but `past_end` and the numbers of `sampling`."""
+    _check(type(how) is dict and how.keys() <= {"past_end", "sampling"})
+    _check(type(how.get("past_end", False)) is bool)
+    sampling = how.get("sampling", {})
+    _check(type(sampling) is dict and sampling.keys() <= {"temperature", "top_k", "top_p", "seed", "first"})
+    for name, value in sampling.items():
+        is_real = name in ("temperature", "top_p")
+        _check(type(value) is int or (is_real and type(value) is float))
+        _check(0 <= value <= MAX_SEED)
 
 
 def _check(holds: bool) -> None:

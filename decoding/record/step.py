@@ -6,12 +6,13 @@ numbers of a step that comes from outside.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, TypeAdapter
 
+from decoding.record.picking import Draw
 from decoding.record.tokens import Hex, Token, TokenDecoder
 
 NO_PICKS: Mapping[int, int] = MappingProxyType({})
@@ -62,7 +63,8 @@ class StepScores:
 
     `token_ids` are the top ids with their `logprobs` (nats), most probable first, lower id first in a tie. `entropy`
     (nats) is that of the whole distribution; NaN if the engine cannot know it (a vLLM server). `picked` is None if
-    argmax picked. `log_sums` is empty if the logits are unknown.
+    argmax picked. `log_sums` is empty if the logits are unknown. `draw` and `past_end` are those of `Step`;
+    a draw has the probabilities of all `token_ids`.
     """
 
     token_ids: tuple[int, ...]
@@ -70,6 +72,8 @@ class StepScores:
     entropy: float
     picked: ScoredToken | None = None
     log_sums: LogSums = ()
+    draw: Draw | None = None
+    past_end: bool = False
 
     @property
     def picked_id(self) -> int:
@@ -103,7 +107,9 @@ class Step:
     """One step of a run.
 
     `index` counts from 0. `candidates` are the top ones, most probable first; `rest` is the probability of all others,
-    so both sum to 1. `forced` says that a person picked, not argmax. `entropy` is in nats, over the whole vocabulary;
+    so both sum to 1. `forced` says that argmax did not pick: a person did, or a draw, or the end of the text was passed
+    over. `draw` is what the pick was drawn from, if it was drawn; `past_end` says that the most probable token ends the
+    text and was passed over. `entropy` is in nats, over the whole vocabulary;
     it is NaN if the run's source did not give it. `margin` is the first probability minus the second. `log_sums` is
     empty if the run's source gave no logits.
     """
@@ -118,6 +124,13 @@ class Step:
     entropy: Entropy
     margin: Probability
     log_sums: LogSums = ()
+    draw: Draw | None = None
+    past_end: bool = False
+
+    @property
+    def chosen(self) -> bool:
+        """Whether a person chose the pick; the rest of a run follows from its request."""
+        return self.forced and self.draw is None and not self.past_end
 
     def to_json(self) -> str:
         """The step as one line of JSON Lines, without the newline."""
@@ -159,4 +172,6 @@ def make_step(decoder: TokenDecoder, readout: StepScores, *, index: int, top_k: 
         margin=first - others[0] if others else first,
         # The logits are float32, so more decimals would carry no information.
         log_sums=tuple((power, round(log_sum, 6)) for power, log_sum in readout.log_sums),
+        draw=readout.draw and replace(readout.draw, probabilities=readout.draw.probabilities[: len(candidates)]),
+        past_end=readout.past_end,
     )

@@ -14,6 +14,7 @@ from pydantic import ConfigDict, Field, TypeAdapter
 from decoding import export
 from decoding.record import json_lines
 from decoding.record.json_lines import FORMAT, VERSION
+from decoding.record.picking import Sampling
 from decoding.record.repetition import Loop, find_loops
 from decoding.record.step import NO_ID, Candidate, ScoredToken, Step, StepScores, json_line
 from decoding.record.tokens import Token, join_tokens
@@ -63,6 +64,8 @@ class _Header:
     top_k: Annotated[int, Field(ge=1)]
     note: str = ""
     remarks: tuple[str, ...] = ()
+    past_end: bool = False
+    sampling: Sampling | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,8 @@ class Trace:
 
     `max_new_tokens` and `top_k` are as requested. `message` is the error's sentence if `stop_reason` is "error". `note`
     names the source of a recorded run. `remarks` are sentences about tokenization, if the model read something else
-    than what was typed.
+    than what was typed. `past_end` says that the run goes on past the end of the text; `sampling` how its tokens were
+    drawn (None: argmax picked).
     """
 
     model: ModelInfo
@@ -93,6 +97,8 @@ class Trace:
     message: str = ""
     note: str = ""
     remarks: tuple[str, ...] = ()
+    past_end: bool = False
+    sampling: Sampling | None = None
 
     @property
     def prompt_token_ids(self) -> tuple[int, ...]:
@@ -170,6 +176,8 @@ class Trace:
             top_k=self.top_k,
             note=self.note,
             remarks=self.remarks,
+            past_end=self.past_end,
+            sampling=self.sampling,
         )
         return json_line(_HEADER, header)
 

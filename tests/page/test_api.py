@@ -27,7 +27,8 @@ from tests.fakes import NASTY
 from tests.readmes import block
 
 ROOT = Path(__file__).resolve().parents[2]
-ENDPOINTS = ["greedy", "branch", "score", "beam_search", "agreement", "recompute", "check", "export"]
+ENDPOINTS = ["greedy", "branch", "sample", "score", "beam_search", "draws", "probability"]
+ENDPOINTS += ["agreement", "recompute", "check", "export"]
 
 # Gradio makes event loops and leaves them open where the thread that launches a page has none; a browser's is one.
 pytestmark = pytest.mark.usefixtures("browser")
@@ -70,6 +71,13 @@ def test_the_pages_own_view_shows_examples_that_run(url: str, browser: Browser, 
         assert run.generated_token_ids == ours.generated_token_ids
         assert recompute(starter, run) < 1e-5  # other threads add in another order
     assert Trace.from_jsonl(answers["score"]).generated_text == " robots in disguise"
+    drawn = Trace.from_jsonl(answers["sample"])
+    assert drawn.sampling == decoding.Sampling()
+    assert recompute(starter, drawn) < 1e-4
+    draws = json.loads(answers["draws"])
+    assert draws["draws"][0]["token_ids"] == list(drawn.generated_token_ids)  # of the same seed
+    assert draws["greedy"]["text"] == greedy.generated_text
+    assert [token["text"] for token in json.loads(answers["probability"])["tokens"]] == [" popular"]
     assert Trace.from_jsonl(answers["beam_search"]).logprob > greedy.logprob + 1
     assert json.loads(answers["agreement"])["sentence"] == "Identical in all 1 tokens (float32, cpu)."
     assert json.loads(answers["recompute"])["same"] is True
@@ -113,6 +121,10 @@ REFUSED: list[tuple[str, list[Any], str]] = [
     ("/branch", ["a", [[3, 1]], 3, 5, "starter"], "Forced pick 1 is at step 4, but this run has the steps 1 to 3."),
     ("/branch", ["a", [[0, 10**6]], 3, 5, "starter"], "The token id 1000000, forced at step 1, does not exist"),
     ("/branch", ["a", "1", 3, 5, "starter"], "Forced picks have to be a list of pairs [step, token id], not a text."),
+    ("/greedy", ["a", 3, 5, "starter", "no"], "Whether to go on past the end of the text has to be true or false"),
+    ("/sample", ["a", 0, 0, 1, 0, 0, 3], "The temperature has to be a number from 0.01 to 100, not 0."),
+    ("/draws", ["a", 21], "The number of draws has to be a whole number from 2 to 20, not 21."),
+    ("/probability", ["a", "b", [10**6]], "The picked ids have 1000000, and starter has the ids 0 to 49151."),
     ("/score", ["a", "", 5, "starter"], "The pasted text is empty, so there is nothing to read."),
     ("/beam_search", ["a", 3, 9, 5, "starter"], "The number of beams has to be a whole number from 2 to 8, not 9."),
     ("/agreement", ["hello"], "It is not JSON Lines: it does not begin like a run."),
@@ -155,7 +167,7 @@ def test_programs_that_name_their_values_may_leave_some_out(url: str):
     for body in ({"promt": "a"}, {"visitor": "a"}):
         refused = httpx.post(address, json=body, timeout=60)
         assert refused.status_code == 422
-        assert refused.text == "This endpoint takes these parameters: choices, forced, model, prompt, steps."
+        assert refused.text == "This endpoint takes these parameters: choices, forced, model, past_end, prompt, steps."
     assert "The file is not text: its byte 3 is not UTF-8." in asked(url, "check", {"run": '{"\ud800'})
     refused = httpx.post(f"{url}gradio_api/call/v2/check", json={}, timeout=60)
     assert refused.text == "This endpoint takes these parameters: run."

@@ -12,6 +12,7 @@ from decoding.record.permalink import Link, from_link, to_link
 from tests.fakes import NASTY
 
 PAIRS = st.lists(st.lists(st.integers(0, 10**6), min_size=2, max_size=2), max_size=8)
+SAMPLING = {"temperature": 0.7, "top_k": 40, "top_p": 1, "seed": 2**32 - 1, "first": 3}
 LINKS = st.builds(
     Link,
     model=st.text(st.characters(codec="utf-8"), max_size=30),
@@ -21,6 +22,7 @@ LINKS = st.builds(
     forced=PAIRS,
     step=st.integers(0, 255),
     language=st.sampled_from(["", "en", "ko", "pt-BR", "zh-Hant"]),
+    how=st.sampled_from([{}, {"past_end": True}, {"sampling": SAMPLING}, {"past_end": True, "sampling": SAMPLING}]),
 )
 
 
@@ -68,6 +70,23 @@ def test_a_link_from_before_there_were_languages_opens() -> None:
 def test_a_broken_link_is_refused(value: str) -> None:
     with pytest.raises(FormatError, match="This link is broken: it is cut short or altered"):
         from_link(value)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        "[]",
+        '{"past_end":1}',
+        '{"noise":1}',
+        *('{"sampling":[]}', '{"sampling":{"top_k":1.5}}', '{"sampling":{"seed":-1}}', '{"sampling":{"beams":1}}'),
+        *('{"sampling":{"temperature":NaN}}', '{"sampling":{"temperature":"1"}}', '{"sampling":{"top_p":true}}'),
+        '{"sampling":{"seed":4294967296}}',
+    ],
+)
+def test_a_link_that_picks_in_no_way_there_is_is_refused(how: str) -> None:
+    assert from_link(packed('["m","p",8,5,[],0,"",{"past_end":true}]')).how == {"past_end": True}
+    with pytest.raises(FormatError, match="This link is broken"):
+        from_link(packed(f'["m","p",8,5,[],0,"",{how}]'))
 
 
 def test_a_link_of_another_version_is_refused() -> None:

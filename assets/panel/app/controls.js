@@ -65,6 +65,7 @@ export function listenToControls(parts, state, history, panel, onPage) {
       panel.ask("branch", { ...whole(), model: beside.value }, { kind: "beside", open: "compare", look: (other) => Number(onPage?.differingStep(run, other)) });
     },
     agree: () => panel.ask("agree", { model: state.run.header.model.id, run: jsonLines(state.run) }),
+    ...onPage?.listenToSampling(parts, state, panel),
   };
   parts.copy.addEventListener("click", () => onPage?.copyAddress(parts, state));
   for (const select of [parts.compare.left, parts.compare.right]) select.addEventListener("change", panel.schedule);

@@ -3,7 +3,7 @@
 
 import { LIMITS } from "../core/constants.js";
 import { shortened } from "../core/descriptions.js";
-import { update } from "../core/state.js";
+import { ANSWERED_HERE, update } from "../core/state.js";
 import { texts } from "../core/texts.js";
 import { isComposing } from "./keyboard.js";
 
@@ -96,7 +96,7 @@ function nameKeysOfRun() {
  * @param {Run} run
  */
 export function drawStaleNote(parts, state, run) {
-  const key = state.request && state.silent && state.request.kind !== "agree" ? "old.waiting" : fieldsDiffer(state, run) ? "old.fields" : null;
+  const key = state.request && state.silent && !ANSWERED_HERE.includes(state.request.kind ?? "") ? "old.waiting" : fieldsDiffer(state, run) ? "old.fields" : null;
   parts.root.classList.toggle("gs-is-old", key !== null);
   parts.old.hidden = key === null;
   if (!key) return parts.old.replaceChildren();

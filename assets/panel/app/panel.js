@@ -3,7 +3,7 @@
 
 import { addEntry, expectBranch, forgetQuestion, lookedAt, openEntry, showEntry } from "../core/history.js";
 import { breakOff, emptyRun, readLines, requestUpTo } from "../core/run.js";
-import { emptyState, update } from "../core/state.js";
+import { ANSWERED_HERE, emptyState, update } from "../core/state.js";
 import { texts } from "../core/texts.js";
 import { drawExamplePoint } from "../view/example_point.js";
 import { drawHead, drawStep } from "../view/head.js";
@@ -134,7 +134,7 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
   function ask(kind, question, { step = null, open = null, kind: made = kind, look = null } = {}) {
     if (state.waiting || !history.streaming?.run.end || !state.run.header) return false;
     update(state, { waiting: true });
-    if (kind !== "agree") expectBranch(history, { step, kind: /** @type {Kind} */ (made), open, look, follows: !onPage?.fieldsDiffer(state, state.whole) });
+    if (!ANSWERED_HERE.includes(kind)) expectBranch(history, { step, kind: /** @type {Kind} */ (made), open, look, follows: !onPage?.fieldsDiffer(state, state.whole) });
     trigger(kind, question);
     begin(kind === "branch" && !("text" in question) ? question : { kind });
     return true;
@@ -215,6 +215,7 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
     if (tab === "lesson") drawFormulas(formulas, state.run, state.chosen);
     if (tab === "whatif") drawWhatIf(parts, state);
     if (tab === "whatif") onPage?.drawOtherModels(parts, state);
+    if (tab === "whatif") onPage?.drawSampling(parts, state);
     if (tab === "compare") onPage?.drawCompare(parts, history, state);
     if (tab === "keep") onPage?.drawExportTab(parts, state);
   }

@@ -1,5 +1,6 @@
 // The rows of a step's bar chart: its candidates, a pick from beyond them, and everything else.
 
+import { markOfPick, shareOf } from "./how_picked.js";
 import { texts } from "./texts.js";
 import { idLabel, labelOf } from "./tokens.js";
 
@@ -12,11 +13,12 @@ import { idLabel, labelOf } from "./tokens.js";
  * @property {string} id
  * @property {"argmax" | "forced" | "other" | "rest"} kind
  * @property {string} [mark]
+ * @property {number | null} [share] in what the step was drawn from
  * @property {Candidate} [token] none for everything else
  * @property {number} [tokenId]
  */
 
-export const MARKS = { argmax: "▸ ", forced: "✎ ", other: "" };
+export const MARKS = { argmax: "▸ ", other: "" };
 
 /**
  * @param {Step} step
@@ -29,10 +31,16 @@ export function rowsOf(step) {
     if (step.forced && candidate.rank === picked.rank) return "forced";
     return candidate.rank === 0 ? "argmax" : "other";
   };
+  /** @type {(candidate: Candidate) => string} */
+  const markOf = (candidate) => {
+    const kind = kindOf(candidate);
+    return kind === "forced" ? markOfPick(step) : MARKS[kind];
+  };
   const candidates = picked.rank < step.candidates.length ? step.candidates : [...step.candidates, picked];
   const rows = candidates.map((candidate) => ({
-    label: MARKS[kindOf(candidate)] + labelOf(candidate),
-    mark: MARKS[kindOf(candidate)],
+    label: markOf(candidate) + labelOf(candidate),
+    mark: markOf(candidate),
+    share: shareOf(step, candidate),
     token: candidate,
     probability: candidate.probability,
     id: idLabel(candidate),

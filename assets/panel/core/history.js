@@ -1,5 +1,6 @@
 // The history of runs in this browser: each with the run that it branched from and the step, undo and redo.
 
+import { isChosen } from "./how_picked.js";
 import { texts } from "./texts.js";
 
 /** @import { Run } from "./run.js" */
@@ -207,7 +208,9 @@ export function describe(history, entry) {
   if (entry.from) return texts.translate("runs.file", { name: entry.from });
   if (entry.run.header.note) return texts.translate("runs.recorded");
   if (entry.leftAt === null) {
-    const picks = entry.run.steps.filter(({ forced }) => forced).length;
+    const { sampling } = entry.run.header;
+    if (sampling) return texts.translate("runs.kind.drawn", { seed: sampling.seed ?? 0 });
+    const picks = entry.run.steps.filter(isChosen).length;
     const isGreedy = !["beam", "score"].includes(entry.kind);
     const kind = isGreedy && picks ? texts.translate("runs.kind.forced", { count: picks }) : texts.translate(`runs.kind.${entry.kind}`);
     const models = new Set(history.entries.map(({ run }) => run.header.model.id));

@@ -50,6 +50,7 @@ function* sizesOf(record) {
   yield ["top_k", Number(record.top_k ?? 0), LIMITS.choices];
   yield ["max_new_tokens", Number(record.max_new_tokens ?? 0), LIMITS.textTokens];
   yield ["candidates", entriesOf(record.candidates).length, LIMITS.choices];
+  yield ["draw", entriesOf(record.draw?.probabilities).length, LIMITS.choices];
   yield ["log_sums", entriesOf(record.log_sums).length, LIMITS.logSums];
   yield ["loops", entriesOf(record.loops).length, LIMITS.textTokens];
   for (const loop of entriesOf(record.loops)) {

@@ -1,6 +1,7 @@
 // The `run` parameter of an address: a request as deflated JSON in base64url, as decoding/record/permalink.py writes and reads it.
 
 import { LIMITS } from "./constants.js";
+import { howOf } from "./how_picked.js";
 import { requestUpTo } from "./run.js";
 import { texts } from "./texts.js";
 
@@ -35,12 +36,14 @@ async function inflate(letters, most) {
  * @param {string} language
  * @returns {Promise<string | null>}
  */
-export async function linkTo({ model, prompt, steps, choices, forced = [] }, step, language) {
+export async function linkTo({ model, prompt, steps, choices, forced = [], ...rest }, step, language) {
   /** @type {(value: unknown, most: number) => boolean} */
   const isNumber = (value, most) => Number.isInteger(value) && Number(value) > 0 && Number(value) <= most;
   if (typeof prompt !== "string" || typeof model !== "string" || !isNumber(steps, LIMITS.steps) || !isNumber(choices, LIMITS.choices)) return null;
   const fields = [model, prompt, steps, choices, forced, Math.max(0, step)];
-  const text = JSON.stringify(language ? [...fields, language] : fields);
+  const how = howOf(rest);
+  const isPlain = Object.keys(how).length === 0;
+  const text = JSON.stringify(isPlain ? (language ? [...fields, language] : fields) : [...fields, language || "", how]);
   const packed = new Blob([text]).stream().pipeThrough(new CompressionStream("deflate-raw"));
   const bytes = new Uint8Array(await new Response(packed).arrayBuffer());
   const link = `1${btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "")}`;

@@ -1,7 +1,9 @@
 // One run: JSON Lines in, records out, and what can be computed from them. Knows no element of the page.
 
+import { howOf, isChosen } from "./how_picked.js";
 import { bytesOf, markPendingBytes, NO_BYTES } from "./tokens.js";
 
+/** @import { Draw, Sampling } from "./how_picked.js" */
 /** @import { Token } from "./tokens.js" */
 
 /**
@@ -12,12 +14,14 @@ import { bytesOf, markPendingBytes, NO_BYTES } from "./tokens.js";
  * @typedef {object} Step
  * @property {number} index
  * @property {Candidate} picked
- * @property {boolean} forced picked by a person, not by argmax
+ * @property {boolean} forced not picked by argmax: by a person, a draw, or past the end of the text
  * @property {Candidate[]} candidates the most probable first
  * @property {number} rest the probability of all others
  * @property {number | null} entropy in nats
  * @property {number} margin the first candidate's lead over the second
  * @property {[number, number][]} [log_sums] 1 / T, and log Σ exp(logit / T) over the whole vocabulary
+ * @property {Draw} [draw] what the pick was drawn from
+ * @property {boolean} [past_end] the most probable token ends the text and was passed over
  */
 
 /** @typedef {"steps" | "end_of_text" | "context_full" | "stopped" | "error"} StopReason */
@@ -40,6 +44,8 @@ import { bytesOf, markPendingBytes, NO_BYTES } from "./tokens.js";
  * @property {number} top_k
  * @property {string} [note] a recording's
  * @property {string[]} [remarks]
+ * @property {boolean} [past_end] the run goes on past the end of the text
+ * @property {Sampling} [sampling] how its tokens were drawn
  */
 
 /**
@@ -55,7 +61,7 @@ import { bytesOf, markPendingBytes, NO_BYTES } from "./tokens.js";
  * @property {number} [logged] tokens that a screen reader has been given; only where the run is written now
  */
 
-/** @typedef {{ model: string, prompt: string, steps: number, choices: number, forced: [number, number][] }} Request */
+/** @typedef {{ model: string, prompt: string, steps: number, choices: number, forced: [number, number][], past_end?: boolean, sampling?: Sampling }} Request */
 
 /** @returns {Run} */
 export function emptyRun() {
@@ -159,7 +165,7 @@ export function slotsOf(run) {
  * @param {Run} run
  * @returns {boolean}
  */
-export const isForced = (run) => run.steps.some(({ forced }) => forced);
+export const isForced = (run) => run.steps.some(isChosen);
 
 /**
  * Everything that a server needs to write the run again up to a step: no server has to remember it.
@@ -170,8 +176,8 @@ export const isForced = (run) => run.steps.some(({ forced }) => forced);
 export function requestUpTo(run, step) {
   const { model, prompt, max_new_tokens: steps, top_k: choices } = run.header;
   /** @type {[number, number][]} */
-  const forced = run.steps.slice(0, step).filter((s) => s.forced).map((s) => [s.index, s.picked.token_id]);
-  return { model: model.id, prompt, steps, choices, forced };
+  const forced = run.steps.slice(0, step).filter(isChosen).map((s) => [s.index, s.picked.token_id]);
+  return { model: model.id, prompt, steps, choices, forced, ...howOf(run.header) };
 }
 
 /**
@@ -193,7 +199,7 @@ export function firstDifference(a, b) {
  * @returns {Step[]}
  */
 export function closestCalls(run) {
-  const open = run.steps.filter((step) => !step.forced && step.candidates.length > 1 && step.candidates[1].token_id >= 0);
+  const open = run.steps.filter((step) => !step.forced && !step.draw && step.candidates.length > 1 && step.candidates[1].token_id >= 0);
   return open.toSorted((a, b) => a.margin - b.margin || a.index - b.index);
 }
 

@@ -10,12 +10,14 @@ import { emptyRun } from "./run.js";
 /**
  * A question to the server or the engine, from when it is asked until a run begins or it fails.
  * @typedef {object} Question
- * @property {string} [kind] what is asked beside a run of the fields: "branch", "beam", "score", "agree", "link"
+ * @property {string} [kind] what is asked beside a run of the fields: "branch", "beam", "score", "agree", "draw", "named", "link"
  * @property {string} [model]
  * @property {string} [prompt]
  * @property {number} [steps]
  * @property {number} [choices]
  * @property {[number, number][]} [forced] picks: a step and a token id
+ * @property {boolean} [past_end]
+ * @property {import("./how_picked.js").Sampling} [sampling]
  * @property {string} [id] the address that names it, where one does
  * @property {boolean} [released] no run will come of it
  */
@@ -46,6 +48,9 @@ import { emptyRun } from "./run.js";
  */
 
 /** @typedef {Readonly<MutableState>} State */
+
+/** Questions that are answered by a sentence or by numbers, and by no other run. */
+export const ANSWERED_HERE = ["agree", "draw", "named"];
 
 /**
  * @typedef {object} Panel What views and tabs may ask of the panel.

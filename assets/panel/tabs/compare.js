@@ -1,5 +1,6 @@
 // The Compare tab: the list of runs, and two of them side by side.
 
+import { markOfPick } from "../core/how_picked.js";
 import { otherModels } from "../core/alignment.js";
 import { shortened } from "../core/descriptions.js";
 import { describe, nameOf } from "../core/history.js";
@@ -113,7 +114,7 @@ function sideCell(step) {
   const cell = make("td", step?.forced ? "gs-forced" : "");
   if (!step) return cell;
   cell.append(
-    label(step.picked, "gs-chip-text", step.forced ? "✎ " : ""),
+    label(step.picked, "gs-chip-text", step.forced ? markOfPick(step) : ""),
     make("span", "gs-percent", ` (${percent(step.picked.probability)}) `),
     make("span", "gs-id", idLabel(step.picked)),
   );

@@ -2,6 +2,7 @@
 // the product of the picked probabilities, its logarithm, perplexity and entropy. A part that is pointed at, or focused, is
 // highlighted wherever it occurs, and explained in a sentence.
 
+import { markOfPick } from "../core/how_picked.js";
 import { MARKS } from "../core/bar_rows.js";
 import { fromLog, number, percent } from "../core/numbers.js";
 import { logitOf, logSum, optionsOf } from "../core/softmax.js";
@@ -78,7 +79,7 @@ function drawSoftmax(formulas, step) {
 }
 
 function logitRow(step, candidate, isChosen, known) {
-  const mark = candidate.rank === 0 ? MARKS.argmax : step.forced && candidate.rank === step.picked.rank ? MARKS.forced : "";
+  const mark = candidate.rank === 0 ? MARKS.argmax : step.forced && candidate.rank === step.picked.rank ? markOfPick(step) : "";
   const logit = logitOf(step, candidate);
   const row = formulaRow("", known ? number(logit, 4) : "–", known ? fromLog(logit) : "–", percent(candidate.probability));
   const choose = make("button", "gs-link");

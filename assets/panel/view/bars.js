@@ -6,6 +6,7 @@
 import { rowsOf } from "../core/bar_rows.js";
 import { percent } from "../core/numbers.js";
 import { texts } from "../core/texts.js";
+import { addShare } from "./draw_note.js";
 import { label, make, rem } from "./elements.js";
 
 /** @import { Row } from "../core/bar_rows.js" */
@@ -125,6 +126,7 @@ function listRow(row) {
   const value = make("span", "gs-bar-value", `${percent(row.probability)} `);
   value.append(make("span", "gs-id", row.id));
   line.append(rowLabel(row), make("span", "gs-bar-track"), value);
+  addShare(line, row);
   item.append(line);
   return item;
 }

@@ -1,6 +1,7 @@
 // The note of a fork: one line beside the text says what the pick changed, with Undo. On a touch screen, the first tap on a candidate asks
 // for confirmation. Knows the history, not how a branch is asked for.
 
+import { markOfPick } from "../core/how_picked.js";
 import { totals } from "../core/run.js";
 import { texts } from "../core/texts.js";
 import { labelOf } from "../core/tokens.js";
@@ -39,7 +40,7 @@ export function forkDescription({ kind, parent, leftAt, run }) {
   if (kind !== "branch" || !parent || leftAt === null) return null;
   const place = run.steps.findIndex(({ picked }, n) => n >= leftAt && parent.run.steps[n] && parent.run.steps[n].picked.token_id !== picked.token_id);
   if (place < 0) return null;
-  const tokens = { taken: labelOf(run.steps[place].picked), left: labelOf(parent.run.steps[place].picked) };
+  const tokens = { taken: labelOf(run.steps[place].picked), left: labelOf(parent.run.steps[place].picked), mark: markOfPick(run.steps[place]) };
   if (!run.end || !parent.run.end || !sameNumbers(parent.run, run)) return ["forked.token", tokens];
   const [before, after] = [parent.run.steps.length, run.steps.length];
   if (before !== after) return ["forked.lengths", { ...tokens, before, after }];

@@ -64,7 +64,7 @@ function forkRow(history, root, entry, best) {
   const item = make("li", "");
   const button = action("gs-fork", "", "show", history.entries.indexOf(entry));
   const words = forkDescription(entry);
-  const token = entry === root ? texts.translate("forks.root") : words ? `✎ ${words[1].taken}` : nameOf(entry);
+  const token = entry === root ? texts.translate("forks.root") : words ? `${words[1].mark}${words[1].taken}` : nameOf(entry);
   const { logprob } = totals(entry.run);
   const isBest = best !== null && logprob > best - 1e-9;
   const lead = logprob - totals(root.run).logprob;

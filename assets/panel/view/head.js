@@ -9,6 +9,7 @@ import { texts } from "../core/texts.js";
 import { showDirectionMarks } from "../core/visible.js";
 import { drawBars } from "./bars.js";
 import { stepAtTemperature } from "./temperature.js";
+import { drawPickNote } from "./draw_note.js";
 
 /** @import { Entry } from "../core/history.js" */
 /** @import { Run } from "../core/run.js" */
@@ -79,6 +80,7 @@ function drawMessage(parts, run) {
  */
 export function drawStep(parts, temperature, run, chosen) {
   const step = run.steps[chosen];
+  drawPickNote(parts.root, run, step);
   parts.root.classList.toggle("gs-empty", !step);
   if (!step) return texts.write(parts.stepTitle, "step.first");
   texts.write(parts.stepTitle, "step.title", titleValues(run, chosen));

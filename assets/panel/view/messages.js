@@ -32,6 +32,10 @@ export function showMessages(parts, words, trigger) {
     trigger?.("language", {});
   }
   for (const [place, sentence] of Object.entries(sentences)) {
+    if (place === "draws" || place === "named") {
+      parts.root.dispatchEvent(new CustomEvent("answered", { detail: { place, answer: sentence } }));
+      continue;
+    }
     const slot = place === "proof" ? parts.questions.proof : document.querySelector(`#${place} p`);
     if (slot) showMessage(slot, sentence);
   }

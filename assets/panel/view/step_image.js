@@ -1,6 +1,7 @@
 // The chosen step's bars as a picture of a slide's size: SVG, and PNG drawn from it. Made from the rows that the panel draws; every
 // text is a text node, so nothing in it is markup. Light, whatever the page is: slides and paper are.
 
+import { keyOfMarks } from "../core/how_picked.js";
 import { rowsOf } from "../core/bar_rows.js";
 import { dtypeOf, stepTitle } from "../core/descriptions.js";
 import { percent } from "../core/numbers.js";
@@ -43,7 +44,7 @@ export function stepImage(run, chosen) {
 function captionOf(run, chosen) {
   const { prompt, model } = run.header;
   const exact = model.dtype === "float32" ? texts.translate("head.exact") : "";
-  const marks = texts.translate(run.steps[chosen].forced ? "picture.forced" : "picture.argmax");
+  const marks = texts.translate(keyOfMarks(run.steps[chosen]));
   const step = texts.translate("picture.step", { step: chosen + 1, steps: run.steps.length });
   return [
     prompt === "" ? texts.translate("picture.empty") : texts.translate("picture.prompt", { prompt: oneLine(prompt) }),

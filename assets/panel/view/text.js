@@ -65,6 +65,8 @@ function chip(step) {
   button.style.setProperty("--r", 1 / (1 + Math.log2(1 + picked.rank)));
   button.append(label(picked), make("span", "gs-id", idLabel(picked)));
   button.classList.toggle("gs-forced", step.forced);
+  button.classList.toggle("gs-drawn", Boolean(step.draw));
+  button.classList.toggle("gs-passed", Boolean(step.past_end) && !step.draw);
   const values = { step: index + 1, token: labelOf(picked), probability: percent(picked.probability), rank: picked.rank + 1, id: idLabel(picked) };
   button.title = texts.translate(step.forced ? "chip.forced" : "chip.picked", values);
   button.setAttribute("aria-label", button.title);

@@ -13,6 +13,7 @@ from decoding.engines.batching.fair_lock import FairLock, FairNetwork, serialize
 from decoding.engines.batching.worker import Worker
 from decoding.engines.local import LocalEngine
 from decoding.engines.network import Network
+from decoding.record.picking import ARGMAX, PickRule
 from decoding.record.step import NO_PICKS, StepScores
 
 
@@ -36,7 +37,13 @@ class BatchedEngine:
         self._references: weakref.WeakSet[Any] = weakref.WeakSet()
 
     def steps(
-        self, token_ids: Sequence[int], *, max_new_tokens: int, top_k: int, forced: Mapping[int, int] = NO_PICKS
+        self,
+        token_ids: Sequence[int],
+        *,
+        max_new_tokens: int,
+        top_k: int,
+        forced: Mapping[int, int] = NO_PICKS,
+        rule: PickRule = ARGMAX,
     ) -> Iterator[StepScores]:
         room = max_new_tokens
         if self.context_length is not None:
@@ -44,7 +51,7 @@ class BatchedEngine:
         if room <= 0:
             return
         picks = {step: token_id for step, token_id in forced.items() if step < room}
-        sequence = self.worker.join(token_ids, steps=room, top_k=top_k, forced=picks)
+        sequence = self.worker.join(token_ids, steps=room, top_k=top_k, forced=picks, rule=rule)
         try:
             for index in range(room):
                 step = self.worker.step(sequence, index)

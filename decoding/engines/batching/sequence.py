@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any
 
+from decoding.record.picking import ARGMAX, PickRule
 from decoding.record.step import StepScores
 
 
@@ -23,7 +24,7 @@ class SequenceStatus(Enum):
 
 @dataclass(eq=False, slots=True)
 class TokenSequence:
-    """A run from `prompt_ids` with the `forced` picks, which map a step's index to an id.
+    """A run from `prompt_ids` with the `forced` picks, which map a step's index to an id, and the `rule` of the others.
 
     `wanted_steps` holds, for each reader, the number of steps it waits for. `unread` are the ids to read next, after
     those in `cache`. Not thread-safe: the worker's lock guards it.
@@ -39,6 +40,7 @@ class TokenSequence:
     steps: list[StepScores] = field(default_factory=list)
     status: SequenceStatus = SequenceStatus.WAITING
     error: Exception | None = None
+    rule: PickRule = ARGMAX
 
     def __post_init__(self) -> None:
         self.unread = list(self.prompt_ids)
@@ -69,9 +71,12 @@ class TokenSequence:
         if self.status is SequenceStatus.WAITING:
             self.status = SequenceStatus.ALONE
 
-    def has_prefix_of(self, prompt_ids: tuple[int, ...], forced: Mapping[int, int], top_k: int) -> bool:
-        """Whether a request for this prompt, these picks and this `top_k` can read this sequence's steps."""
-        return self.prompt_ids == prompt_ids and self.forced == forced and self.top_k >= top_k
+    def has_prefix_of(
+        self, prompt_ids: tuple[int, ...], forced: Mapping[int, int], top_k: int, rule: PickRule = ARGMAX
+    ) -> bool:
+        """Whether a request for this prompt, these picks, `top_k` and `rule` can read this sequence's steps."""
+        same = self.prompt_ids == prompt_ids and self.forced == forced and self.rule == rule
+        return same and self.top_k >= top_k
 
     def is_done(self, end_ids: Collection[int]) -> bool:
         """Whether no reader waits for another step, or the text has ended."""

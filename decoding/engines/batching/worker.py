@@ -22,7 +22,9 @@ from decoding.engines.network import Logits, RunningBatch
 from decoding.errors import ModelError
 from decoding.models.malloc import trim_memory
 from decoding.models.resources import OUT_OF_MEMORY, bytes_under_limit, free_memory, is_out_of_memory
+from decoding.record.picking import ARGMAX, PickRule
 from decoding.record.step import StepScores
+from decoding.sampling import read_picked
 
 _log = logging.getLogger(__name__)
 _CHECK_SECONDS = 0.2
@@ -50,20 +52,24 @@ class Worker:
 
     # ---- readers
 
-    def join(self, prompt_ids: Sequence[int], *, steps: int, top_k: int, forced: Mapping[int, int]) -> TokenSequence:
-        """Add a reader of the run from `prompt_ids` (shape: (ids,)) with `forced` picks, which waits for `steps` steps.
+    def join(
+        self, prompt_ids: Sequence[int], *, steps: int, top_k: int, forced: Mapping[int, int], rule: PickRule = ARGMAX
+    ) -> TokenSequence:
+        """Add a reader of the run from `prompt_ids` (shape: (ids,)) with `forced` picks, the others by `rule`, which
+        waits for `steps` steps.
 
         Returns its sequence, which other readers may share, and which may hold more than `steps` steps, or fewer if the
         text ends. The caller reads it with `step` and must `leave` it. Does not wait and does not compute; an error of
         a pass is raised by `step`. Thread-safe.
         """
         ids = tuple(prompt_ids)
-        if sequence := self._join_existing(ids, steps, top_k, forced):
+        if sequence := self._join_existing(ids, steps, top_k, forced, rule):
             return sequence
-        recalled = self._engine.prefix_cache.recall(ids, forced, max_new_tokens=steps, top_k=top_k)  # copies: no lock
-        if sequence := self._join_existing(ids, steps, top_k, forced):  # another reader was faster
+        cache = self._engine.prefix_cache
+        recalled = cache.recall(ids, forced, max_new_tokens=steps, top_k=top_k, rule=rule)  # copies: no lock
+        if sequence := self._join_existing(ids, steps, top_k, forced, rule):  # another reader was faster
             return sequence
-        sequence = TokenSequence(ids, dict(forced), top_k, [steps])
+        sequence = TokenSequence(ids, dict(forced), top_k, [steps], rule=rule)
         if recalled:
             sequence.resume(list(recalled.steps), recalled.cache)
         with self._lock:
@@ -95,11 +101,11 @@ class Worker:
             sequence.wanted_steps.remove(steps)
 
     def _join_existing(
-        self, ids: tuple[int, ...], steps: int, top_k: int, forced: Mapping[int, int]
+        self, ids: tuple[int, ...], steps: int, top_k: int, forced: Mapping[int, int], rule: PickRule
     ) -> TokenSequence | None:
         with self._lock:
             for sequence in self._scheduler.sequences:
-                if sequence.has_prefix_of(ids, forced, top_k):
+                if sequence.has_prefix_of(ids, forced, top_k, rule):
                     sequence.wanted_steps.append(steps)
                     self.reused += 1
                     return sequence
@@ -198,8 +204,10 @@ class Worker:
             self._append(sequence, logits[sequence.row])
 
     def _append(self, sequence: TokenSequence, logits: Logits) -> None:
+        index = len(sequence.steps)
+        forced = sequence.forced.get(index)
         try:
-            step = self._network.scores(logits, sequence.top_k, sequence.forced.get(len(sequence.steps)))
+            step = read_picked(self._network, logits, sequence.top_k, forced, index=index, rule=sequence.rule)
         except Exception as error:
             self._fail(sequence, error)
             return

@@ -14,12 +14,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from decoding.engines.network import Network, RunningBatch
 from decoding.engines.torch.captured_step import MAX_TOP_K, CapturedLogits, CapturedSteps, NoMemoryForRowError, Row
-from decoding.engines.torch.softmax import read_scores, unpack_scores
+from decoding.engines.torch.softmax import read_scores, to_numpy, unpack_scores
 from decoding.engines.torch.static_cache import can_be_static
 from decoding.models.devices import is_zero_gpu
 from decoding.record.step import StepScores
@@ -92,6 +94,9 @@ class CudaGraphDecoder:
         if top_k > MAX_TOP_K or picked_id is not None:  # rare, so captured steps do not compute it
             return read_scores(logits.logits, top_k, picked_id)
         return unpack_scores(logits.numbers, top_k)
+
+    def to_numpy(self, logits: Any) -> NDArray[np.float32]:
+        return to_numpy(logits.logits if isinstance(logits, CapturedLogits) else logits)
 
     def new_batch(self, max_rows: int) -> RunningBatch | None:
         """A batch of captured steps, or the plain network's batch if they cannot be shared."""

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
@@ -16,7 +18,7 @@ from decoding.engines.torch.batched_cache import can_share_passes
 from decoding.engines.torch.reading import Reader, measure_cache_bytes_per_token
 from decoding.engines.torch.reading_proof import prove
 from decoding.engines.torch.running_batch import TorchBatch
-from decoding.engines.torch.softmax import read_scores
+from decoding.engines.torch.softmax import read_scores, to_numpy
 from decoding.record.step import StepScores
 
 MAX_READ = 512
@@ -70,6 +72,9 @@ class TorchNetwork:
 
     def scores(self, logits: torch.Tensor, top_k: int, picked_id: int | None = None) -> StepScores:
         return read_scores(logits, top_k, picked_id)
+
+    def to_numpy(self, logits: torch.Tensor) -> NDArray[np.float32]:
+        return to_numpy(logits)
 
     def new_batch(self, max_rows: int) -> TorchBatch | None:
         if not (self._is_proved and self.reader.is_plain and can_share_passes(self.network)):

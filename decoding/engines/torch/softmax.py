@@ -5,7 +5,9 @@ few kernels, because a small model's step takes no longer than they do. On a CPU
 loop.
 """
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn.functional import pad
 
 from decoding.errors import ModelError
@@ -24,8 +26,13 @@ _UNKNOWN = torch.iinfo(torch.int64).min
 def read_scores(logits: torch.Tensor, top_k: int, picked_id: int | None = None) -> StepScores:
     """See `decoding.softmax.read_scores`."""
     if logits.device.type != "cuda":  # "mps" has no float64
-        return read_by_numpy(logits.detach().float().cpu().numpy(), top_k, picked_id)
+        return read_by_numpy(to_numpy(logits), top_k, picked_id)
     return read_on_device(logits, top_k, picked_id)
+
+
+def to_numpy(logits: torch.Tensor) -> NDArray[np.float32]:
+    """Logits on the host, in float32."""
+    return logits.detach().float().cpu().numpy()
 
 
 @torch.inference_mode()

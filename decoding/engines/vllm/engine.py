@@ -6,10 +6,11 @@ deterministic, so any replica continues with the same tokens. Knows no HTTP and 
 
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from itertools import takewhile
 from typing import Any
 
-from decoding.engines import NO_PICKS, UNKNOWN_DTYPE
+from decoding.engines import NO_PICKS, NO_SAMPLING, UNKNOWN_DTYPE
 from decoding.engines.vllm.client import ServerClient
 from decoding.engines.vllm.handshake import GREEDY, ServedModel, check_served, list_models, local_name, with_retries
 from decoding.engines.vllm.responses import BrokenAnswerError, ResponseParser, with_pick
@@ -19,8 +20,10 @@ from decoding.models.devices import check_dtype
 from decoding.models.loading import ModelWithoutWeights, load_without_weights
 from decoding.models.sources import entry_of
 from decoding.models.starter import Report, no_report
+from decoding.record.picking import ARGMAX, PickRule
 from decoding.record.step import StepScores
 from decoding.record.trace import ModelInfo
+from decoding.sampling import NOTHING_LEFT, pass_over
 
 ScoresIterator = Generator[StepScores, None, None]
 
@@ -65,9 +68,22 @@ class ServerEngine:
         self._client, self._name = client, served.name
 
     def steps(
-        self, token_ids: Sequence[int], *, max_new_tokens: int, top_k: int, forced: Mapping[int, int] = NO_PICKS
+        self,
+        token_ids: Sequence[int],
+        *,
+        max_new_tokens: int,
+        top_k: int,
+        forced: Mapping[int, int] = NO_PICKS,
+        rule: PickRule = ARGMAX,
     ) -> Iterator[StepScores]:
+        if rule.sampling:
+            raise RequestError(NO_SAMPLING.format(model=self.info.id), field="sampling")
         text, room = [*token_ids], max_new_tokens
+        asked = (
+            top_k + len(rule.passed_ids)
+            if self.max_top_k is None
+            else min(top_k + len(rule.passed_ids), self.max_top_k)
+        )
         if self.context_length is not None:
             room = max(0, min(room, self.context_length - len(text)))
         end = len(text) + room
@@ -75,12 +91,18 @@ class ServerEngine:
             len(text) + step: token_id for step, token_id in forced.items() if step < room
         }  # by position in the text
         while len(text) < end:
-            with closing(self._steps_to_pick(text, end, top_k, picks)) as run:
+            with closing(self._steps_to_pick(text, end, asked, picks)) as run:
                 for scores in run:
-                    yield scores
-                    text.append(scores.picked.token_id if scores.picked else scores.token_ids[0])
+                    passed = len(text) not in picks and scores.token_ids[0] in rule.passed_ids
+                    if passed and (other := pass_over(scores, rule.passed_ids)) is None:
+                        raise ModelError(NOTHING_LEFT)
+                    scores = other if passed and other else scores
+                    yield replace(scores, token_ids=scores.token_ids[:top_k], logprobs=scores.logprobs[:top_k])
+                    text.append(scores.picked_id)
                     if text[-1] in self.end_ids:
                         return
+                    if passed:  # the server wrote the end: ask it to go on after the other token
+                        break
 
     def score(self, token_ids: Sequence[int], continuation_ids: Sequence[int], *, top_k: int) -> Iterator[StepScores]:
         text = [*token_ids, *continuation_ids]

@@ -1,0 +1,42 @@
+"""The options of a run in the terminal: prompt, steps, choices, and how tokens are picked.
+
+Owns these options and the request that they make. Knows no model; `decoding.request` checks the values.
+"""
+
+import argparse
+from collections.abc import Callable
+from functools import partial
+
+from decoding.limits import MAX_SEED, MAX_TEMPERATURE, MIN_TEMPERATURE
+from decoding.request import Request, check_request
+
+
+def add_picking_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options about picks other than plain argmax."""
+    parser.add_argument(
+        "--past-end", action="store_true", help="go on past the end of the text: the next candidate is taken there"
+    )
+    draw = parser.add_argument_group("draw tokens, if any of these is given")
+    for name, number, text in (
+        ("temperature", float, f"the logits are divided by it, {MIN_TEMPERATURE:g} to {MAX_TEMPERATURE:g} (1)"),
+        ("top-k", int, "only so many of the most probable tokens stay (0: all)"),
+        ("top-p", float, "of these, only the fewest that sum to it stay, 0 to 1 (1)"),
+        ("seed", int, f"the same seed gives the same text, 0 to {MAX_SEED} (0)"),
+    ):
+        draw.add_argument(f"--{name}", type=partial(_number, number=number), help=text)
+
+
+def requested(options: argparse.Namespace) -> Request:
+    """The request of the options. Raises RequestError for a value that cannot be used."""
+    steps, choices = _number(options.steps), _number(options.choices)
+    said = {name: getattr(options, name) for name in ("temperature", "top_k", "top_p", "seed")}
+    sampling = {name: value for name, value in said.items() if value is not None} or None
+    return check_request(options.prompt, steps, choices, past_end=options.past_end, sampling=sampling)
+
+
+def _number(text: str, number: Callable[[str], object] = int) -> object:
+    """A number as typed. Anything else is returned as it is, for `check_request` to refuse."""
+    try:
+        return number(text)
+    except ValueError:
+        return text

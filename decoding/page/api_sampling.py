@@ -1,0 +1,103 @@
+"""The endpoints of sampling, one drawn run and many beside the greedy one; and of a text that one names.
+
+Owns these endpoints and their descriptions, which Gradio shows; `api` registers them. Knows no component.
+"""
+
+from collections.abc import Iterator
+
+from decoding.page import actions
+from decoding.page.adapter import Endpoint
+from decoding.serving.model_registry import ModelRegistry
+
+PROMPT, STEPS, CHOICES, DRAWS = "Transformers are the", 8, 5, 20
+NONE_PICKED: list[int] = []
+
+
+def sampled_runs(registry: ModelRegistry) -> list[Endpoint]:
+    """The endpoint that streams one run."""
+    first_model = registry.names[0]
+
+    def sample(
+        prompt: str = PROMPT,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        seed: int = 0,
+        first: int = 0,
+        steps: int = STEPS,
+        choices: int = CHOICES,
+        model: str = first_model,
+        past_end: bool = False,
+    ) -> Iterator[str]:
+        """Draw each token instead of taking the most probable one; streams the run as /greedy does. Its probabilities
+        are the model's own, at temperature 1; each step's "draw" says what it was drawn from.
+
+        Parameters:
+            prompt: The text to go on from, at most 50,000 characters.
+            temperature: The logits are divided by it, 0.01 to 100.
+            top_k: Only so many of the most probable tokens stay; 0 keeps all.
+            top_p: Of these, only the fewest that sum to it stay, 0 to 1.
+            seed: The same seed gives the same text, 0 to 4294967295.
+            first: The first step that is drawn, counted from 0.
+            steps: How many tokens to write, 1 to 256.
+            choices: How many candidates to show at each step, 1 to 50.
+            model: One of the models that this page offers.
+            past_end: Whether to go on past the end of the text.
+        """
+        how = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed, "first": first}
+        asked = {"prompt": prompt, "forced": [], "steps": steps, "choices": choices, "model": model}
+        updates = actions.branch(registry, asked | {"sampling": how, "past_end": past_end})
+        return (update["panel"] for update in updates if "panel" in update)
+
+    return [sample]
+
+
+def readings(registry: ModelRegistry) -> list[Endpoint]:
+    """The endpoints that take long: many draws, and the reading of a text."""
+    first_model = registry.names[0]
+
+    def draws(
+        prompt: str = PROMPT,
+        count: int = DRAWS,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        seed: int = 0,
+        steps: int = STEPS,
+        choices: int = CHOICES,
+        model: str = first_model,
+    ) -> Iterator[str]:
+        """Draw many texts at once, beside the greedy one. The answer is a JSON object: each text with its seed and its
+        log-probability, and how often each next token came.
+
+        Parameters:
+            prompt: The text to go on from, at most 50,000 characters.
+            count: How many texts to draw, 2 to 20; each has the seed after the one before.
+            temperature: The logits are divided by it, 0.01 to 100.
+            top_k: Only so many of the most probable tokens stay; 0 keeps all.
+            top_p: Of these, only the fewest that sum to it stay, 0 to 1.
+            seed: The first text's seed, 0 to 4294967295.
+            steps: How many tokens to write, 1 to 256.
+            choices: How many candidates to read at each step, 1 to 50.
+            model: One of the models that this page offers.
+        """
+        how = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
+        asked = {"prompt": prompt, "forced": [], "steps": steps, "choices": choices, "model": model, "count": count}
+        return (said["draws"] for said in actions.draw(registry, asked | {"sampling": how}) if "draws" in said)
+
+    def probability(
+        prompt: str = PROMPT, text: str = " popular", picked: list[int] = NONE_PICKED, model: str = first_model
+    ) -> Iterator[str]:
+        """The probability of any text at a place, without a run: of each of its tokens, with its rank in the whole
+        vocabulary, and of all. The answer is a JSON object.
+
+        Parameters:
+            prompt: The text before it, at most 50,000 characters.
+            text: The text to look up, at most 1,000 tokens.
+            picked: The ids of the tokens that were written since the prompt.
+            model: One of the models that this page offers.
+        """
+        asked = {"prompt": prompt, "text": text, "picked": picked, "model": model}
+        return (said["named"] for said in actions.named(registry, asked) if "named" in said)
+
+    return [draws, probability]

@@ -1,0 +1,94 @@
+"""What the fields of a line are made of: texts, numbers, lists, and the error that names a field.
+
+Owns `FieldError` and the readers of single values. Knows no field by name. Every function raises FieldError for a value
+that is not allowed.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+Item = TypeVar("Item")
+
+
+class FieldError(ValueError):
+    """A field with a value that is not allowed. `place` is the path to it, from the outermost name inwards."""
+
+    def __init__(self, said: str, *place: str | int) -> None:
+        super().__init__(said)
+        self.said, self.place = said, place
+
+    def within(self, *place: str | int) -> "FieldError":
+        """The same fault with the path seen from one level further out."""
+        return FieldError(self.said, *place, *self.place)
+
+
+def read_at(name: str | int, read: Callable[[Any], Item], value: Any) -> Item:
+    try:
+        return read(value)
+    except FieldError as error:
+        raise error.within(name) from None
+
+
+def check_names(record: dict[str, Any], required: Sequence[str], optional: Iterable[str] = ()) -> None:
+    for name in required:
+        if name not in record:
+            raise FieldError("it is missing", name)
+    for name in record:
+        if name not in required and name not in optional:
+            raise FieldError("there is no such field", name[:40])
+
+
+def read_object(value: Any) -> dict[str, Any]:
+    if type(value) is not dict:
+        raise FieldError("it has to be an object")
+    return value
+
+
+def read_list(record: dict[str, Any], name: str, most: int, read: Callable[[Any], Item]) -> tuple[Item, ...]:
+    value = record[name]
+    if type(value) is not list:
+        raise FieldError("it has to be a list", name)
+    if len(value) > most:
+        raise FieldError(f"it has {len(value):,} entries, and at most {most:,} are read", name)
+    read_so_far: list[Item] = []
+    try:
+        for entry in value:
+            read_so_far.append(read(entry))
+    except FieldError as error:
+        raise error.within(name, len(read_so_far)) from None
+    return tuple(read_so_far)
+
+
+def read_text(record: dict[str, Any], name: str, most: int) -> str:
+    value = record[name]
+    if type(value) is not str:
+        raise FieldError("it has to be text", name)
+    if len(value) > most:
+        raise FieldError(f"it has {len(value):,} characters, and at most {most:,} are read", name)
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise FieldError("it holds half of a surrogate pair", name) from None
+    return value
+
+
+def read_whole(record: dict[str, Any], name: str, least: int, most: int) -> int:
+    value = record[name]
+    if type(value) is not int or not least <= value <= most:
+        raise FieldError(f"it has to be a whole number from {least:,} to {most:,}", *filter(None, [name]))
+    return value
+
+
+def read_number(record: dict[Any, Any], name: str | int, least: float, most: float) -> float:
+    value = record[name]
+    if (type(value) is not float and type(value) is not int) or not least <= value <= most:  # false for NaN
+        raise FieldError(f"it has to be a number from {least:g} to {most:g}", name)
+    return float(value)
+
+
+def read_boolean(record: dict[str, Any], name: str) -> bool:
+    value = record[name]
+    if type(value) is not bool:
+        raise FieldError("it has to be true or false", name)
+    return value

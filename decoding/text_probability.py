@@ -1,0 +1,110 @@
+"""The probability of a text that a person names: what the model gives its tokens at a step, shown there or not.
+
+Owns that question. It makes no run: the model reads the text once, and every number is exact, out of the whole
+vocabulary. Knows no page.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from decoding.analysis import check_same_model
+from decoding.engines import Engine
+from decoding.errors import RequestError
+from decoding.limits import MAX_TEXT_TOKENS
+from decoding.record.step import make_candidate
+from decoding.record.trace import Candidate, Trace
+from decoding.remarks import text_remarks
+from decoding.request import check_continuation, check_prompt, continuation_ids, prompt_ids
+from decoding.values import is_whole, json_type_of, shown
+
+
+@dataclass(frozen=True, slots=True)
+class TextProbability:
+    """What a model gives a text at a place: each of its tokens, after those before it.
+
+    `remarks` are sentences about what was read, if that is not what was typed.
+    """
+
+    text: str
+    tokens: tuple[Candidate, ...]
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def logprob(self) -> float:
+        """The log-probability (nats) of the whole text."""
+        return math.fsum(token.logprob for token in self.tokens)
+
+    @property
+    def probability(self) -> float:
+        return math.exp(self.logprob)
+
+    def to_json(self) -> str:
+        """One JSON object; a log-probability of minus infinity is null."""
+        tokens = [
+            {
+                "token_id": token.token_id,
+                "text": token.text,
+                **({"bytes": token.bytes.hex()} if token.bytes else {}),
+                "probability": token.probability,
+                "logprob": _finite(token.logprob),
+                "rank": token.rank,
+            }
+            for token in self.tokens
+        ]
+        whole = {"text": self.text, "probability": self.probability, "logprob": _finite(self.logprob), "tokens": tokens}
+        return json.dumps(whole | {"remarks": self.remarks}, ensure_ascii=False, allow_nan=False)
+
+
+def _finite(number: float) -> float | None:
+    return number if math.isfinite(number) else None
+
+
+def probability(model: Engine, trace: Trace, step: int, text: str) -> TextProbability:
+    """The probability of `text` at `step` of a run (from 0), after the picks before it: of each token, and of all.
+
+    Raises RequestError for a step that does not exist, for an empty text, and for one that is too long or that the
+    model cannot read.
+
+    >>> run = decoding.trace(model, "Transformers are the", max_new_tokens=3, top_k=2)
+    >>> named = decoding.probability(model, run, 1, " popular")
+    >>> [(token.text, token.rank, f"{token.probability:.2%}") for token in named.tokens]
+    [(' popular', 3, '3.72%')]
+    """
+    if not is_whole(step) or step not in range(len(trace.steps) + 1):
+        raise RequestError(
+            f"The step to read a text at has to be from 0 to {len(trace.steps)}, not {shown(step)}.", field="text"
+        )
+    check_same_model(model, trace)
+    return probability_after(model, trace.prompt, trace.generated_token_ids[: int(step)], text)
+
+
+def probability_after(model: Engine, prompt: str, picked: object, text: object) -> TextProbability:
+    """The probability of a text after a prompt and the ids `picked` since. Raises what `probability` raises."""
+    prompt, text = check_prompt(prompt), check_continuation(text)
+    before = [*prompt_ids(model, prompt), *check_picked(model, picked)]
+    ids = continuation_ids(model, before, text, prompt=prompt)
+    vocabulary, tokens = model.vocabulary, []
+    for index, scores in enumerate(model.score(before, ids, top_k=2)):
+        assert scores.picked is not None
+        tokens.append(make_candidate(vocabulary.decoder_after([*before, *ids[:index]]), scores.picked))
+    return TextProbability(text, tuple(tokens), text_remarks(model, text, before, ids))
+
+
+def check_picked(model: Engine, picked: object) -> Sequence[int]:
+    """The ids that a run has picked. Raises RequestError for anything but ids of the model, and for too many."""
+    if not isinstance(picked, list | tuple):
+        raise RequestError(f"The picked ids have to be a list, not {json_type_of(picked)}.", field="text")
+    if len(picked) > MAX_TEXT_TOKENS:
+        raise RequestError(
+            f"There are {len(picked):,} picked ids, and at most {MAX_TEXT_TOKENS:,} are read.", field="text"
+        )
+    for token_id in picked:
+        if not is_whole(token_id) or not 0 <= token_id < model.vocabulary_size:
+            raise RequestError(
+                f"The picked ids have {shown(token_id)}, and {model.info.id} has the ids 0 to "
+                f"{model.vocabulary_size - 1}.",
+                field="text",
+            )
+    return [int(token_id) for token_id in picked]
