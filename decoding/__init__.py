@@ -14,6 +14,7 @@ from decoding.record.trace import Candidate, ModelInfo, Step, Trace
 from decoding.run import greedy_search, trace  # isort: skip
 from decoding.analysis import Agreement, agreement, beam_search, branch, closest_calls, score  # isort: skip
 from decoding.comparison import compare_totals  # isort: skip
+from decoding.prompt_scores import score_prompt  # isort: skip
 
 if TYPE_CHECKING:
     from decoding.engines.local import LocalEngine
@@ -41,6 +42,7 @@ __all__ = [
     "greedy_search",
     "load",
     "score",
+    "score_prompt",
     "trace",
 ]
 

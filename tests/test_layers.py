@@ -22,10 +22,17 @@ ROOMS = (
     ("decoding.record",),
     ("decoding.export",),
     ("decoding.models", "decoding.startup", "decoding.options"),
-    ("decoding.softmax", "decoding.greedy"),
+    ("decoding.softmax", "decoding.greedy", "decoding.beam"),
     ("decoding.engines",),
     ("decoding.remarks", "decoding.request"),
-    ("decoding.run", "decoding.beam", "decoding.comparison", "decoding.analysis", "decoding.verify"),
+    (
+        "decoding.run",
+        "decoding.beam_record",
+        "decoding.prompt_scores",
+        "decoding.comparison",
+        "decoding.analysis",
+        "decoding.verify",
+    ),
     ("decoding.serving",),
     ("decoding.page",),
     ("app", "decoding", "decoding.__main__", "decoding.starter", "decoding.bench", "decoding.site"),
@@ -43,7 +50,6 @@ RUNS_MODELS = (
     "decoding.models.slow_tokenizer",
     "decoding.models.starter",
     "decoding.engines",
-    "decoding.beam",
     "decoding.bench",
 )
 ALLOWED = {
@@ -81,6 +87,8 @@ ALLOWED = {
     "playwright": ("decoding.bench",),
     "pandas": ("decoding.record.trace", "decoding.export"),  # trace for its types
     "pydantic": (
+        "decoding.record.beams",
+        "decoding.record.prompt_scores",
         "decoding.record.trace",
         "decoding.record.step",
         "decoding.record.repetition",

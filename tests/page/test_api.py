@@ -27,7 +27,7 @@ from tests.fakes import NASTY
 from tests.readmes import block
 
 ROOT = Path(__file__).resolve().parents[2]
-ENDPOINTS = ["greedy", "branch", "score", "beam_search", "agreement", "recompute", "check", "export"]
+ENDPOINTS = ["greedy", "branch", "score", "beam_search", "score_prompt", "agreement", "recompute", "check", "export"]
 
 # Gradio makes event loops and leaves them open where the thread that launches a page has none; a browser's is one.
 pytestmark = pytest.mark.usefixtures("browser")
@@ -71,6 +71,10 @@ def test_the_pages_own_view_shows_examples_that_run(url: str, browser: Browser, 
         assert recompute(starter, run) < 1e-5  # other threads add in another order
     assert Trace.from_jsonl(answers["score"]).generated_text == " robots in disguise"
     assert Trace.from_jsonl(answers["beam_search"]).logprob > greedy.logprob + 1
+    assert len(Trace.from_jsonl(answers["beam_search"]).beams.steps) == STEPS
+    scored = decoding.score_prompt(starter, greedy)
+    ranks = [score.rank for score in Trace.from_jsonl(answers["score_prompt"]).prompt_scores]
+    assert ranks == [score.rank for score in scored.prompt_scores]
     assert json.loads(answers["agreement"])["sentence"] == "Identical in all 1 tokens (float32, cpu)."
     assert json.loads(answers["recompute"])["same"] is True
     assert answers["check"].startswith("A well-formed run: 1 steps (the step count was reached); log-probability -2.49")
