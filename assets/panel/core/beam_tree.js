@@ -67,7 +67,7 @@ function beamPaths(run) {
   for (const { beams } of run.beams) {
     const before = steps.at(-1);
     const made = beams.map((beam, place) => {
-      const up = before ? before[beam.parent] : null;
+      const up = before?.[beam.parent] ?? null;
       const isGreedy = beam.rank === 0 && (up?.isGreedy ?? true);
       return { beam, place, up, path: [...(up?.path ?? []), beam], isGreedy, goesOn: false, isFinished: false, isWinner: false, number: -1 };
     });
@@ -77,7 +77,7 @@ function beamPaths(run) {
   const finished = run.beams.at(-1)?.finished ?? [];
   for (const [rank, [step, place]] of finished.entries()) {
     /** @type {BeamPath | null} */
-    let at = steps[step][place];
+    let at = steps[step]?.[place] ?? null; // a file may name one that is not there
     for (; at; at = at.up) {
       at.isFinished = true;
       at.isWinner ||= rank === 0;
