@@ -15,6 +15,7 @@ from decoding.record.trace import Candidate, ModelInfo, Step, Trace
 from decoding.run import greedy_search, trace  # isort: skip
 from decoding.analysis import Agreement, agreement, beam_search, branch, closest_calls, score  # isort: skip
 from decoding.comparison import compare_totals  # isort: skip
+from decoding.prompt_scores import score_prompt  # isort: skip
 from decoding.sampled_runs import Draws, draws, sample  # isort: skip
 from decoding.text_probability import TextProbability, probability  # isort: skip
 
@@ -51,6 +52,7 @@ __all__ = [
     "probability",
     "sample",
     "score",
+    "score_prompt",
     "trace",
 ]
 

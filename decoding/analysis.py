@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from decoding.comparison import BEAMS, GIVEN
+from decoding.beam_record import search
+from decoding.comparison import GIVEN
 from decoding.engines import Engine
 from decoding.errors import RequestError
 from decoding.record.step import Candidate, Step, make_candidate, make_step
@@ -102,22 +103,22 @@ def score(model: Engine, prompt: str, continuation: str, *, top_k: int) -> Trace
 
 
 def beam_search(model: Engine, prompt: str, *, max_new_tokens: int, num_beams: int, top_k: int) -> Trace:
-    """The text of `max_new_tokens` tokens that transformers' own beam search finds, scored like a given text.
+    """The most probable text, per token, that `num_beams` beams find in up to `max_new_tokens` steps; its `beams` are
+    the whole tree of the search.
 
-    `num_beams` is 2 to 8. No beam may end before its last token, so that totals can be compared. Needs torch and the
-    memory of transformers' network. Raises RequestError for a request that is invalid or does not fit into memory,
-    ModelError if the search fails.
+    `num_beams` is 2 to 8. The search is that of transformers' `generate(num_beams=…, do_sample=False)`; how ties are
+    broken is in `decoding.beam`. A step is `forced` if argmax picks another token. Raises RequestError for a request
+    that is invalid or does not fit into memory, ModelError at a step whose logits are not finite.
 
-    >>> decoding.beam_search(model, "Transformers are the", max_new_tokens=8, num_beams=4, top_k=5).generated_text
-    ' most efficient way to create and manage data'
+    >>> found = decoding.beam_search(model, "Transformers are the", max_new_tokens=8, num_beams=4, top_k=5)
+    >>> found.generated_text, round(found.logprob, 2)
+    (' most efficient way to create and manage data', -12.2)
+    >>> [f"{beam.text} {beam.total:.2f}" for beam in found.beams.steps[0]]
+    [' most -2.49', ' ones -2.72', ' primary -3.35', ' perfect -4.05']
     """
-    from decoding import beam  # here: torch and transformers take seconds to import
-
     request, num_beams = check_request(prompt, max_new_tokens, top_k), check_beams(num_beams)
-    start = start_ids(model, request)
-    ids = beam.transformers_beam_search(model, start, steps=request.max_new_tokens, num_beams=num_beams)
-    engine = f"{BEAMS}, {num_beams} beams"
-    return _score_ids(model, request.prompt, start, ids, top_k=request.top_k, engine=engine)
+    check_top_k(model, request.top_k)
+    return search(model, request, num_beams, prompt_ids=start_ids(model, request))
 
 
 def agreement(model: Engine, trace: Trace) -> Agreement:
@@ -133,7 +134,7 @@ def agreement(model: Engine, trace: Trace) -> Agreement:
     >>> result.identical, result.compared
     (True, 8)
     """
-    from decoding import beam  # here: torch and transformers take seconds to import
+    from decoding.engines.torch import transformers_greedy  # here: torch and transformers take seconds to import
 
     check_same_model(model, trace)
     if trace.sampling is not None:
@@ -144,7 +145,7 @@ def agreement(model: Engine, trace: Trace) -> Agreement:
     first = max((step.index + 1 for step in trace.steps if step.chosen), default=0)
     before, steps = trace.generated_token_ids[:first], trace.steps[first:]
     whole = [*trace.prompt_token_ids, *before]
-    picks = beam.transformers_greedy_search(model, whole, steps=len(steps), past_end=trace.past_end)
+    picks = transformers_greedy.transformers_greedy_search(model, whole, steps=len(steps), past_end=trace.past_end)
     places = [*trace.prompt_token_ids, *before, *(pick.token_id for pick in picks)]
     theirs = [
         make_candidate(model.vocabulary.decoder_after(places[: n - len(picks)]), pick) for n, pick in enumerate(picks)
@@ -162,7 +163,7 @@ def agreement(model: Engine, trace: Trace) -> Agreement:
         margin=steps[same].margin if differs else None,
         dtype=model.info.dtype,
         device=model.info.device,
-        switched_off=beam.switched_off(model),
+        switched_off=transformers_greedy.switched_off(model),
     )
 
 

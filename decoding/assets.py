@@ -27,6 +27,7 @@ _PAGE_TEXTS = (
         "old.",
         "forked.",
         "forks.",
+        "tree.",
         "prompt.",
         "models.",
         "verdict.",
@@ -36,7 +37,7 @@ _PAGE_TEXTS = (
         "server.",
     ),
     *(f"whatif.{name}." for name in ("own", "beam", "score", "beside", "proof", "draw", "named", "past_end")),
-    *("state.waiting", "state.silent"),
+    *("state.waiting", "state.silent", "tabs.tree"),
     *(
         f"page.{name}"
         for name in ("choices", "examples", "lead", "model", "prompt", "recorded", "run", "settings", "st", "title")

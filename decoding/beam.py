@@ -1,167 +1,154 @@
-"""transformers' own searches: its beam search, and its greedy search for comparison.
+"""Beam search in ids and log-probabilities: which beams of a step go on, end or are dropped.
 
-Owns how `generate` is called so that none of a model's generation settings changes the result, and the memory it needs.
-Knows ids alone; `decoding.analysis` makes the Trace.
+Owns the search, nothing else: no tensor, no text and no engine. It is the search of transformers'
+`generate(num_beams=…, do_sample=False)` with its defaults (`length_penalty=1`, `early_stopping=False`):
+
+- Of all tokens that could follow a step's beams, the `num_beams` most probable texts go on. One that ends in an
+  end-of-text token is set aside, if it is among the first `num_beams`, and the next one goes on in its place.
+- A finished text is judged by its log-probability per token. The search is over at the last step, or when `num_beams`
+  texts have ended and the best running one, as it is now, is no better than the worst of them.
+- **Ties**: of two equally probable texts, the one whose beam was more probable a step before comes first; of two that
+  continue the same beam, the lower token id. Of two finished texts with one score, the one that ended first is the
+  better. (transformers leaves ties to `torch.topk`, which promises no order.)
 """
 
-import logging
-import threading
-import weakref
-from collections.abc import Callable, Sequence
-from typing import Any
+import math
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
 
-import torch
-from transformers import PreTrainedModel
-
-from decoding.engines import Engine
-from decoding.engines.torch.generate import generate
-from decoding.engines.torch.reading import measure_cache_bytes_per_token
-from decoding.engines.torch.softmax import read_scores
-from decoding.errors import ModelError, RequestError
-from decoding.models.devices import free_bytes_on
-from decoding.record.step import ScoredToken
-
-# What a model's generation settings may hold that changes what greedy search picks, and the value that changes nothing.
-NEUTRAL: dict[str, Any] = {
-    "bad_words_ids": None,
-    "begin_suppress_tokens": None,
-    "encoder_no_repeat_ngram_size": 0,
-    "encoder_repetition_penalty": 1,
-    "exponential_decay_length_penalty": None,
-    "forced_bos_token_id": None,
-    "forced_eos_token_id": None,
-    "guidance_scale": 1,
-    "min_length": 0,
-    "min_new_tokens": 0,
-    "no_repeat_ngram_size": 0,
-    "num_beams": 1,
-    "penalty_alpha": 0,
-    "repetition_penalty": 1,
-    "sequence_bias": None,
-    "stop_strings": None,
-    "suppress_tokens": None,
-    "token_healing": False,
-    "watermarking_config": None,
-}
-
-_PROOF_IDS, _PROOF_STEPS, _PROOF_BEAMS, _PROOFS = 4, 8, 4, 2
-_proved: "weakref.WeakKeyDictionary[PreTrainedModel, bool]" = weakref.WeakKeyDictionary()
-"""Whether beam search with a KV cache is correct for a network."""
-_proving = threading.Lock()
+from decoding.record.step import StepScores
 
 
-def transformers_beam_search(model: Engine, token_ids: Sequence[int], *, steps: int, num_beams: int) -> list[int]:
-    """The ids of the best of `num_beams` beams after `steps` tokens; no beam ends before its last token.
+@dataclass(frozen=True, slots=True)
+class Beam:
+    """A text that was kept at a step.
 
-    Raises RequestError if the beams do not fit into memory, ModelError if transformers fails.
+    `parent` is its place among the beams of the step before (0 at the first step: the prompt). `logprob` and `rank` are
+    those of its last token where it stands, `total` is the log-probability of all its tokens, in nats.
     """
-    network = network_of(model)
-    check_beam_memory(network, tokens=len(token_ids) + steps, steps=steps, num_beams=num_beams)
-    options: dict[str, Any] = {"num_beams": num_beams, "length_penalty": 0.0, "early_stopping": False}
-    if model.end_ids:
-        options["min_new_tokens"] = steps - 1
-    options["use_cache"] = _may_cache_beams(model, network)
-    return _generate(model, network, token_ids, max_new_tokens=steps, **options).sequences[0, len(token_ids) :].tolist()  # type: ignore[no-any-return]
+
+    parent: int
+    token_id: int
+    logprob: float
+    rank: int
+    total: float
+    has_ended: bool = False
 
 
-def transformers_greedy_search(
-    model: Engine, token_ids: Sequence[int], *, steps: int, past_end: bool = False
-) -> list[ScoredToken]:
-    """The picks of `generate(do_sample=False)` in up to `steps` steps, with transformers' own log-probabilities. With
-    `past_end`, the ids that end a text are suppressed.
+@dataclass(frozen=True, slots=True)
+class BeamStep:
+    """The beams of one step, most probable first, and the scores of the tokens that could follow each beam of the step
+    before, by its place there (None for one that had ended).
     """
-    if not steps:
-        return []
-    network, reader = network_of(model), _reader_of(model)
-    use_cache = reader is None or reader.generates_with_cache
-    options: dict[str, Any] = {"max_new_tokens": steps, "output_logits": True, "use_cache": use_cache}
-    if past_end and model.end_ids:
-        options |= {"suppress_tokens": sorted(model.end_ids), "end_ids": ()}
-    output = _generate(model, network, token_ids, **options)
-    picked = output.sequences[0, len(token_ids) :].tolist()
-    scores = (read_scores(logits[0], 1, token_id) for logits, token_id in zip(output.logits, picked, strict=True))
-    return [score.picked for score in scores if score.picked]
+
+    beams: tuple[Beam, ...]
+    scores: tuple[StepScores | None, ...]
 
 
-def switched_off(model: Engine) -> tuple[str, ...]:
-    """The model's generation settings that plain greedy decoding leaves out, as "repetition_penalty=1.3"."""
-    settings = network_of(model).generation_config
-    values = {name: getattr(settings, name, None) for name in NEUTRAL}
-    return tuple(f"{name}={value}" for name, value in values.items() if value not in (None, [], NEUTRAL[name]))
+class Rows(Protocol):
+    """Sequences that begin with one prompt and part: what computes the scores that a search asks for."""
+
+    def begin(self, top_k: int) -> StepScores:
+        """Read the prompt: the scores of the token after it."""
+        ...
+
+    def advance(self, picks: Sequence[tuple[int, int]], top_k: int) -> Sequence[StepScores]:
+        """New rows from the present ones, and the scores of the token after each.
+
+        A pick is the number of the row to go on from, and the id to read there. Rows that no pick names are dropped.
+        """
+        ...
 
 
-def _reader_of(model: Engine) -> Any:
-    """The reader of the model's network; None if ONNX Runtime or a CUDA graph computes it."""
-    return getattr(getattr(model, "network", None), "reader", None)
+def beam_loop(
+    rows: Rows, *, num_beams: int, max_new_tokens: int, top_k: int, end_ids: Collection[int] = ()
+) -> Iterator[BeamStep]:
+    """Search, and yield each step as soon as it is known; its scores hold the `top_k` most probable tokens or more.
 
-
-def network_of(model: Engine) -> PreTrainedModel:
-    """transformers' network of an engine's model. Raises RequestError if there is none in this process."""
-    reference: Callable[[], PreTrainedModel] | None = getattr(model, "reference", None)
-    if reference is None:
-        raise RequestError(
-            f"{model.info.id} does not run in this process, so transformers' own search cannot be used. "
-            "Choose a model that is loaded here.",
-            field="model",
-        )
-    return reference()
-
-
-def _generate(model: Engine, network: PreTrainedModel, token_ids: Sequence[int], **options: Any) -> Any:
-    try:
-        return generate(network, token_ids, **({"end_ids": model.end_ids} | options))
-    except Exception as error:  # a hundred architectures raise a hundred kinds of errors
-        said = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ModelError(f"transformers' own search failed on {model.info.id}. It said: {said[:300]}") from error
-
-
-def _may_cache_beams(model: Engine, network: PreTrainedModel) -> bool:
-    """Whether beam search with a KV cache gives the same beams as without. Tried once per network, because the cache
-    has to follow beams that swap places. Raises ModelError if the search fails without a cache too.
+    Raises what the rows raise. Closing the iterator ends the search.
     """
-    reader = _reader_of(model)
-    if getattr(network, "_is_stateful", False) or (reader and not reader.generates_with_cache):
-        return False  # a recurrent state cannot follow its beam
-    with _proving:
-        if network not in _proved:
-            _proved[network] = all(_same_beams(model, network, number) for number in range(_PROOFS))
-    return _proved[network]
+    top_k = max(top_k, scores_needed(num_beams, end_ids))
+    steps: list[BeamStep] = []
+    scores: tuple[StepScores | None, ...] = (rows.begin(top_k),)
+    while True:
+        is_last = len(steps) + 1 == max_new_tokens
+        before = steps[-1].beams if steps else ()
+        beams = next_beams(before, scores, num_beams=num_beams, end_ids=end_ids, is_last=is_last)
+        steps.append(BeamStep(beams, scores))
+        yield steps[-1]
+        running = [place for place, beam in enumerate(beams) if not beam.has_ended]
+        finished = finished_beams(steps, num_beams=num_beams, max_new_tokens=max_new_tokens)
+        if is_last or not running:
+            return
+        if len(finished) == num_beams and beams[running[0]].total / len(steps) <= finished[-1].score:
+            return
+        had_rows = [place for place, tops in enumerate(scores) if tops is not None]
+        picks = [(had_rows.index(beams[place].parent), beams[place].token_id) for place in running]
+        read = iter(rows.advance(picks, top_k))
+        scores = tuple(None if beam.has_ended else next(read) for beam in beams)
 
 
-def _same_beams(model: Engine, network: PreTrainedModel, number: int) -> bool:
-    """Whether one small search gives the same beams and scores with and without a cache."""
-    vocabulary = network.config.get_text_config(decoder=True).vocab_size
-    room = model.context_length or _PROOF_IDS + _PROOF_STEPS
-    ids = [(5 + 11 * number + 7 * n) % vocabulary for n in range(min(_PROOF_IDS, max(1, room - 2)))]
-    steps = min(_PROOF_STEPS, room - len(ids))
-    options: dict[str, Any] = {"num_beams": _PROOF_BEAMS, "num_return_sequences": _PROOF_BEAMS, "length_penalty": 0.0}
-    options |= {"max_new_tokens": steps, "output_scores": True}
-    whole = _generate(model, network, ids, end_ids=(), use_cache=False, **options)
-    try:
-        cached = generate(network, ids, end_ids=(), use_cache=True, **options)
-    except Exception:
-        logging.getLogger(__name__).warning("beams of %s go without a cache", model.info.id, exc_info=True)
-        return False
-    difference = (cached.sequences_scores - whole.sequences_scores).abs().max()
-    # In 16 bits a cache rounds differently, so the last beams may differ.
-    exact = network.dtype == torch.float32
-    same = torch.equal(cached.sequences, whole.sequences) if exact else True
-    return same and bool(difference <= (1e-3 if exact else 0.2) * max(1.0, float(whole.sequences_scores.abs().max())))
+def scores_needed(num_beams: int, end_ids: Collection[int]) -> int:
+    """How many tokens a search has to know after each beam: enough to go on where the first ones all end the text."""
+    return max(2, 1 + len(end_ids)) * num_beams
 
 
-def check_beam_memory(network: PreTrainedModel, *, tokens: int, steps: int, num_beams: int) -> None:
-    """Raises RequestError if `num_beams` sequences of `tokens` tokens do not fit into the free memory."""
-    free = free_bytes_on(network.device.type)
-    vocabulary = network.config.get_text_config(decoder=True).vocab_size
-    logits = (4 * num_beams + steps) * vocabulary * 4  # ranking the beams, then reading the best again
-    needed = num_beams * tokens * measure_cache_bytes_per_token(network) + logits
-    if free is not None and needed > free:
-        raise RequestError(
-            f"{num_beams} beams of {tokens:,} tokens need about {_gigabytes(needed)} of memory, and "
-            f"{_gigabytes(free)} are free. Use fewer beams, fewer steps or a shorter prompt.",
-            field="beams",
-        )
+def next_beams(
+    before: Sequence[Beam],
+    scores: Sequence[StepScores | None],
+    *,
+    num_beams: int,
+    end_ids: Collection[int],
+    is_last: bool,
+) -> tuple[Beam, ...]:
+    """The beams of a step, most probable first, from those before it (none at the first step) and their `scores`."""
+    following = [
+        Beam(place, token_id, logprob, rank, (before[place].total if before else 0.0) + logprob, token_id in end_ids)
+        for place, tops in enumerate(scores)
+        if tops is not None
+        for rank, (token_id, logprob) in enumerate(zip(tops.token_ids, tops.logprobs, strict=True))
+        if logprob > -math.inf
+    ]
+    following.sort(key=lambda beam: (-beam.total, beam.parent, beam.token_id))
+    if is_last:
+        return tuple(following[:num_beams])
+    ended = {place for place, beam in enumerate(following[:num_beams]) if beam.has_ended}
+    running = [place for place, beam in enumerate(following) if not beam.has_ended][:num_beams]
+    return tuple(following[place] for place in sorted(ended.union(running)))
 
 
-def _gigabytes(size: int) -> str:
-    return f"{size / 2**30:,.1f} GiB"
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A finished text by the step and the place of its last beam. `score` is its log-probability per token (nats)."""
+
+    step: int
+    place: int
+    score: float
+
+
+def finished_beams(steps: Sequence[BeamStep], *, num_beams: int, max_new_tokens: int) -> list[Finished]:
+    """The best finished texts of a search so far, at most `num_beams`, best first."""
+    found = [
+        Finished(step, place, beam.total / (step + 1))
+        for step, each in enumerate(steps)
+        for place, beam in enumerate(each.beams)
+        if beam.has_ended or step + 1 == max_new_tokens
+    ]
+    return sorted(found, key=lambda text: -text.score)[:num_beams]
+
+
+def path_to(steps: Sequence[BeamStep], step: int, place: int) -> list[int]:
+    """The places of the beams that lead to one, from the first step to its own."""
+    places = [place]
+    for each in reversed(steps[1 : step + 1]):
+        places.append(each.beams[places[-1]].parent)
+    return places[::-1]
+
+
+def cut_scores(step: BeamStep, top_k: int) -> BeamStep:
+    """A step whose scores hold no more than `top_k` tokens: what a search needed beyond them is not kept."""
+    scores = tuple(
+        tops and replace(tops, token_ids=tops.token_ids[:top_k], logprobs=tops.logprobs[:top_k]) for tops in step.scores
+    )
+    return replace(step, scores=scores)

@@ -56,6 +56,7 @@ def for_browser() -> Mapping[str, float]:
         "bytes": MAX_RUN_BYTES,
         "steps": MAX_STEPS,
         "choices": MAX_CHOICES,
+        "beams": MAX_BEAMS,
         "textTokens": MAX_TEXT_TOKENS,
         "promptCharacters": MAX_PROMPT_CHARACTERS,
         "promptTokens": MAX_PROMPT_TOKENS,

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from decoding.beam import BeamStep, beam_loop
 from decoding.engines import NO_PICKS
 from decoding.greedy import greedy_loop, score_rows
 from decoding.record.picking import ARGMAX, PickRule
@@ -177,6 +178,15 @@ class ScriptedEngine:
         rows = [self._line(step) for step in range(len(continuation_ids))]
         return score_rows(rows, continuation_ids, top_k=top_k)
 
+    def beams(self, token_ids: Sequence[int], *, num_beams: int, max_new_tokens: int, top_k: int) -> Iterator[BeamStep]:
+        return beam_loop(
+            ScriptedRows(self, token_ids),
+            num_beams=num_beams,
+            max_new_tokens=max_new_tokens,
+            top_k=top_k,
+            end_ids=self.end_ids,
+        )
+
     def _forward(self, unread: Sequence[int], step: int | None) -> tuple[NDArray[np.float32], int]:
         step = step or 0
         self.begun += 1
@@ -200,3 +210,22 @@ class ScriptedEngine:
 
     def _id(self, token: str | int) -> int:
         return token if isinstance(token, int) else self.vocabulary.encode(token)[0]
+
+
+class ScriptedRows:
+    """The beams of a scripted engine: each is asked what a run with its tokens would be."""
+
+    def __init__(self, engine: ScriptedEngine, token_ids: Sequence[int]) -> None:
+        self._engine, self._prompt = engine, token_ids
+        self._caches: list[Any] = [None]
+
+    def begin(self, top_k: int) -> StepScores:
+        return self._read([(0, self._prompt)], top_k)[0]
+
+    def advance(self, picks: Sequence[tuple[int, int]], top_k: int) -> list[StepScores]:
+        return self._read([(row, [token_id]) for row, token_id in picks], top_k)
+
+    def _read(self, rows: Sequence[tuple[int, Sequence[int]]], top_k: int) -> list[StepScores]:
+        read = [self._engine._forward(unread, self._caches[row]) for row, unread in rows]
+        self._caches = [cache for _, cache in read]
+        return [read_scores(logits, top_k) for logits, _ in read]

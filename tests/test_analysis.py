@@ -11,9 +11,9 @@ import pytest
 import torch
 
 import decoding
-from decoding import beam
 from decoding.engines.local import LocalEngine
 from decoding.engines.prefix_cache import PrefixCache
+from decoding.engines.torch.transformers_greedy import network_of
 from decoding.errors import FormatError, RequestError
 from decoding.record.step import Step
 from decoding.record.tokens import Token
@@ -472,15 +472,15 @@ def test_the_models_own_penalties_are_switched_off(tmp_path: Path) -> None:
     network.generation_config.update(**BENT)
     engine = decoding.load(str(tiny_models.save(tmp_path, network)), device="cpu")
     trace = decoding.trace(engine, PROMPT, max_new_tokens=16, top_k=3)
-    before = beam.network_of(engine).generation_config.to_dict()
+    before = network_of(engine).generation_config.to_dict()
     found = decoding.agreement(engine, trace)
     assert (found.identical, found.compared) == (True, 16)
     assert {setting.split("=")[0] for setting in found.switched_off} == BENT.keys()
     assert "repetition_penalty=3.0" in found.switched_off
-    assert beam.network_of(engine).generation_config.to_dict() == before
+    assert network_of(engine).generation_config.to_dict() == before
     # Without switching them off, the library writes something else.
     ids = torch.tensor([trace.prompt_token_ids])
-    bent = beam.network_of(engine).generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=16, pad_token_id=0)
+    bent = network_of(engine).generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=16, pad_token_id=0)
     assert bent[0, ids.shape[1] :].tolist() != list(trace.generated_token_ids)
 
 

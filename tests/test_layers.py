@@ -22,12 +22,13 @@ ROOMS = (
     ("decoding.record",),
     ("decoding.export",),
     ("decoding.models", "decoding.startup", "decoding.options"),
-    ("decoding.softmax", "decoding.greedy", "decoding.sampling"),
+    ("decoding.softmax", "decoding.greedy", "decoding.sampling", "decoding.beam"),
     ("decoding.engines",),
     ("decoding.values", "decoding.sampling_request", "decoding.remarks", "decoding.request"),
     (
         "decoding.run",
-        "decoding.beam",
+        "decoding.beam_record",
+        "decoding.prompt_scores",
         "decoding.comparison",
         "decoding.sampled_runs",
         "decoding.text_probability",
@@ -59,7 +60,6 @@ RUNS_MODELS = (
     "decoding.models.slow_tokenizer",
     "decoding.models.starter",
     "decoding.engines",
-    "decoding.beam",
     "decoding.bench",
 )
 ALLOWED = {
@@ -97,6 +97,8 @@ ALLOWED = {
     "playwright": ("decoding.bench",),
     "pandas": ("decoding.record.trace", "decoding.export"),  # trace for its types
     "pydantic": (
+        "decoding.record.beams",
+        "decoding.record.prompt_scores",
         "decoding.record.trace",
         "decoding.record.step",
         "decoding.record.repetition",

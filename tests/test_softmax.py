@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import decoding
-from decoding import beam
 from decoding.engines import Engine
 from decoding.engines.batching.engine import BatchedEngine
 from decoding.engines.local import LocalEngine
 from decoding.engines.torch import softmax as on_device
+from decoding.engines.torch.transformers_greedy import network_of
 from decoding.engines.zero_gpu import ZeroGpuEngine
 from decoding.errors import ModelError
 from decoding.record.step import ScoredToken, StepScores
@@ -269,7 +269,7 @@ def test_a_runs_logits_are_those_of_the_starters_forward_pass(starter: LocalEngi
     ids = [*trace.prompt_token_ids]
     for step in trace.steps:
         with torch.inference_mode():
-            logits = beam.network_of(starter)(torch.tensor([ids])).logits[0, -1].double()
+            logits = network_of(starter)(torch.tensor([ids])).logits[0, -1].double()
         at_one = dict(step.log_sums)[1]
         for candidate in step.candidates:
             assert candidate.logprob + at_one == pytest.approx(logits[candidate.token_id].item(), abs=1e-4)
@@ -309,7 +309,7 @@ def test_every_engine_says_them(way: Way, tiny_folder: Callable[[str], Path]) ->
     assert len(readouts) == 3
     for readout in readouts:
         with torch.inference_mode():
-            logits = beam.network_of(engine)(torch.tensor([ids])).logits[0, -1]
+            logits = network_of(engine)(torch.tensor([ids])).logits[0, -1]
         assert agrees(readout, logits)
         ids.append(readout.token_ids[0])
 

@@ -69,6 +69,8 @@ function lineChecks() {
   const shown = text(LIMITS.tokenCharacters);
   const candidate = object({ token_id: id, text: shown, probability: real(0, 1), logprob: orNull(real(-1e9, 0)), rank: whole(0, LIMITS.vocabulary - 1) }, { bytes: orNull(hex) });
   const steps = whole(0, LIMITS.textTokens);
+  const nats = orNull(real(-1e9, 0));
+  const node = object({ parent: whole(0, 2 * LIMITS.beams - 1), token_id: id, text: shown, logprob: nats, rank: whole(0, LIMITS.vocabulary - 1), total: nats }, { bytes: orNull(hex), ended: flag });
   const pair = (value) => { if (!Array.isArray(value) || value.length !== 2 || !value.every(Number.isFinite)) fails("pair"); };
   const sampling = object({}, { temperature: real(LIMITS.leastTemperature, LIMITS.mostTemperature), top_k: whole(0, LIMITS.vocabulary), top_p: real(0, 1), seed: whole(0, LIMITS.seed), first: whole(0, LIMITS.textTokens - 1) });
   const draw = object({ probabilities: list(LIMITS.choices, real(0, 1)), picked: real(0, 1), kept: whole(1, LIMITS.vocabulary), number: real(0, 1) });
@@ -86,6 +88,8 @@ function lineChecks() {
     step: object({
       index: steps, picked: candidate, forced: flag, candidates: list(LIMITS.choices, candidate), rest: real(0, 1), entropy: orNull(real(-1e9, 1e9)), margin: real(0, 1),
     }, { log_sums: list(LIMITS.logSums, pair), draw, past_end: flag }),
+    beam_step: object({ beam_step: steps, beams: list(2 * LIMITS.beams, node) }, { finished: list(LIMITS.beams, pair) }),
+    prompt_scores: object({ prompt_scores: list(LIMITS.textTokens, object({ logprob: nats, rank: whole(0, LIMITS.vocabulary - 1), entropy: orNull(real(-1e9, 1e9)) })) }),
     end: object({ stop_reason: choice(STOP_REASONS) }, { message: name, loops: list(LIMITS.textTokens, object({ start: steps, period: steps, repeats: steps })) }),
   };
 }
@@ -107,7 +111,19 @@ export function checkRun(given, findLoops) {
     }
   };
   const header = read(0, checks.header);
-  const steps = lines.slice(1, -1).map((_, n) => {
+  // After the steps, what was asked beside them: a search's beams, and the scores of the prompt.
+  const count = lines.slice(1, -1).findLastIndex((written) => "index" in fieldsOfLine(written)) + 1;
+  let beamSteps = 0;
+  for (let n = count + 1; n < lines.length - 1; n++) {
+    const fields = fieldsOfLine(lines[n]);
+    const kind = ["beam_step", "prompt_scores"].find((name) => name in fields) ?? "step";
+    const { beam_step: step } = read(n, checks[kind]);
+    if (step !== undefined && step !== beamSteps++) {
+      const complaint = texts.translate("server.read.wrong.beam_step", { step, number: beamSteps - 1 });
+      throw new Refused(texts.translate("server.read.wrong", { number: n + 1, complaint }));
+    }
+  }
+  const steps = lines.slice(1, count + 1).map((_, n) => {
     const step = read(n + 1, checks.step);
     const complaint = contradictionIn(step, n, header);
     if (complaint) throw new Refused(texts.translate("server.read.wrong", { number: n + 2, complaint }));
@@ -122,6 +138,15 @@ function parsed(line) {
     return JSON.parse(line);
   } catch {
     return fails("json");
+  }
+}
+
+function fieldsOfLine(line) {
+  try {
+    const record = JSON.parse(line);
+    return record !== null && typeof record === "object" ? record : {};
+  } catch {
+    return {};
   }
 }
 

@@ -89,6 +89,7 @@ function refuse(place, sentence) {
 
 const hears = {
   line: ({ text }) => {
+    if (text.startsWith('{"prompt_scores"')) return set("words", JSON.stringify({ ...clear, scores: text.trim() }));
     if (growing === "") notice("");
     growing += text;
     set("value", growing);
@@ -106,6 +107,8 @@ const hears = {
 const asks = {
   branch: (question) => begin("run", question),
   score: (question) => begin("score", question),
+  beam: (question) => begin("beam", question),
+  prompt: (question) => begin("prompt", question),
   link: async ({ value }) => {
     const fields = await fieldsOf(value).catch(() => []);
     if (fields.length < 6) return refuse("forced", english("server.link.broken"));
@@ -127,7 +130,7 @@ function trigger(kind, question) {
 
 function leaveOut(root) {
   // Another model can be asked beside a run from a file: the panel shows that question again there.
-  for (const name of ["beam", "beside", "agree", "draws", "named", "pastEnd"]) root.querySelector(`[data-ask="${name}"]`).closest("section").hidden = true;
+  for (const name of ["beside", "agree", "draws", "named", "pastEnd"]) root.querySelector(`[data-ask="${name}"]`).closest("section").hidden = true;
   for (const button of root.querySelectorAll('[data-file]:not([data-file="jsonl"])')) button.hidden = true;
   root.querySelector(".gs-frame").closest("section").hidden = true;
 }

@@ -7,6 +7,7 @@ above uses `Engine` alone.
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Protocol
 
+from decoding.beam import BeamStep
 from decoding.record.picking import ARGMAX, PickRule
 from decoding.record.step import NO_PICKS, StepScores
 from decoding.record.tokens import Vocabulary
@@ -89,5 +90,15 @@ class Engine(Protocol):
         The text is read in as few passes as memory allows, without decoding. Raises what `steps` raises, and
         RequestError if the text is too long for a server or for memory. The caller checks that the text fits into the
         context.
+        """
+        ...
+
+    def beams(self, token_ids: Sequence[int], *, num_beams: int, max_new_tokens: int, top_k: int) -> Iterator[BeamStep]:
+        """Search with `num_beams` beams from `token_ids`, see `decoding.beam`; yields each step as soon as it is known,
+        with the `top_k` most probable tokens that could follow each beam.
+
+        Raises what `steps` raises, and RequestError if the beams do not fit into memory, or if they need more
+        candidates than a server gives. The caller checks that the steps fit into the context. Closing the iterator
+        stops the work.
         """
         ...

@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from decoding.beam import BeamStep, beam_loop
 from decoding.cancellation import raise_if_cancelled
+from decoding.engines.branching import NetworkRows, check_beam_memory
 from decoding.engines.network import Cache, Logits, Network
 from decoding.engines.prefix_cache import PrefixCache
 from decoding.greedy import greedy_loop, score_rows
@@ -48,8 +50,7 @@ class LocalEngine:
         self.network = network
         self.prefix_cache = PrefixCache(network)
         self.reference = reference
-        """Loads transformers' network of the same weights, for beam search and for the proof by `generate`; None if
-        there is none.
+        """Loads transformers' network of the same weights, for the proof by `generate`; None if there is none.
         """
 
     def steps(
@@ -105,6 +106,18 @@ class LocalEngine:
         return score_rows(
             self._rows(token_ids, continuation_ids), continuation_ids, top_k=top_k, read=self.network.scores
         )
+
+    def beams(self, token_ids: Sequence[int], *, num_beams: int, max_new_tokens: int, top_k: int) -> Iterator[BeamStep]:
+        check_beam_memory(
+            self.network,
+            device=self.info.device,
+            vocabulary_size=self.vocabulary_size,
+            tokens=len(token_ids) + max_new_tokens,
+            num_beams=num_beams,
+        )
+        rows = NetworkRows(self.network, token_ids, max_rows=num_beams)
+        options: Any = {"num_beams": num_beams, "max_new_tokens": max_new_tokens, "top_k": top_k}
+        return beam_loop(rows, end_ids=self.end_ids, **options)
 
     def _rows(self, token_ids: Sequence[int], continuation_ids: Sequence[int]) -> Iterator[Logits]:
         """The logits before each id of the continuation, each of shape (vocabulary,), in passes of bounded size."""

@@ -39,15 +39,16 @@ def bytes_needed(engine: Any, work: Work) -> int:
     """The peak memory of the work, in bytes."""
     if own := getattr(engine, "bytes_needed", None):
         return int(own(work))
-    record = (work.prompt_tokens + work.steps * (work.choices + 1)) * RECORD_BYTES
+    nodes = work.rows * work.steps if work.kind == "beam" else 0
+    record = (work.prompt_tokens + work.steps * (work.choices + 1) + nodes) * RECORD_BYTES
     network = getattr(engine, "network", None)
     if network is None:
         return record + ELSEWHERE_BYTES
     tokens = work.prompt_tokens + work.steps
-    at_once = {"run": min(PIECE, work.prompt_tokens), "score": tokens}
-    in_one_pass = at_once.get(work.kind, work.prompt_tokens * work.rows)
+    at_once = {"proof": work.prompt_tokens, "score": tokens}
+    in_one_pass = at_once.get(work.kind, min(PIECE, work.prompt_tokens))
     scored = min(work.steps, max(1, SCORED_NUMBERS // engine.vocabulary_size))  # at once
-    rows_of_logits = {"run": 4, "beam": 4 * work.rows + work.steps, "score": 3 * scored, "proof": work.steps + 4}
+    rows_of_logits = {"run": 4, "beam": 4 * work.rows, "score": 3 * scored, "proof": work.steps + 4}
     cache = 2 * work.rows * tokens * _cache_of_a_token(network)  # and its copy
     logits = rows_of_logits[work.kind] * engine.vocabulary_size * FLOAT
     return record + int(_SPARE * (cache + in_one_pass * _pass_of_a_token(network) + logits))

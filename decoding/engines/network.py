@@ -56,6 +56,10 @@ class Network(Protocol):
         """An independent copy of the first `length` ids of a cache; requires `can_crop`."""
         ...
 
+    def fork(self, cache: Cache) -> Cache:
+        """An independent copy of a whole cache of any kind; the one that was given stays usable."""
+        ...
+
     def scores(self, logits: Logits, top_k: int, picked_id: int | None = None) -> StepScores:
         """See `decoding.softmax.read_scores`; computed on the device of the logits."""
         ...

@@ -1,6 +1,6 @@
 """The reference: transformers' own network of a model that another library computes.
 
-Owns when that network is loaded (when proofs or beam search first need it) and when its memory is released. Imports
+Owns when that network is loaded (when a proof first needs it) and when its memory is released. Imports
 torch only then.
 """
 

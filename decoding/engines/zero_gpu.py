@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from decoding.beam import BeamStep
 from decoding.engines import NO_PICKS
 from decoding.engines.torch.engine import LocalEngine
 from decoding.errors import GreedyscopeError, ModelError
@@ -22,8 +23,10 @@ MOVE_SECONDS, STEP_SECONDS, READ_TOKENS_A_SECOND = 10, 0.06, 2_000
 MAX_SECONDS = 120
 
 Picks = tuple[tuple[int, int], ...]
-Records = Iterator[StepScores | str]
-"""Step scores, or as the last record the message of an error, because an exception would arrive without it."""
+Records = Iterator[StepScores | BeamStep | str]
+"""Step scores, or steps of a search; or as the last record the message of an error, because an exception would arrive
+without it.
+"""
 
 _LOADED: dict[str, LocalEngine] = {}
 
@@ -70,6 +73,20 @@ def _score(model: str, token_ids: Sequence[int], continuation_ids: Sequence[int]
         yield str(error)
 
 
+def beams_seconds(model: str, token_ids: Sequence[int], num_beams: int, max_new_tokens: int, top_k: int) -> int:
+    """See `steps_seconds`. A lent GPU reads each beam in a pass of its own."""
+    return steps_seconds(model, token_ids, max_new_tokens * num_beams, top_k, ())
+
+
+@_on_gpu(beams_seconds)
+def _beams(model: str, token_ids: Sequence[int], num_beams: int, max_new_tokens: int, top_k: int) -> Records:
+    options: Any = {"num_beams": num_beams, "max_new_tokens": max_new_tokens, "top_k": top_k}
+    try:
+        yield from _LOADED[model].beams(token_ids, **options)
+    except GreedyscopeError as error:
+        yield str(error)
+
+
 class ZeroGpuEngine:
     """See `decoding.engines.Engine`. Thread-safe.
 
@@ -96,14 +113,17 @@ class ZeroGpuEngine:
         forced: Mapping[int, int] = NO_PICKS,
         rule: PickRule = ARGMAX,
     ) -> Iterator[StepScores]:
-        return _scores(_steps(self.info.id, tuple(token_ids), max_new_tokens, top_k, tuple(forced.items()), rule))
+        return _records(_steps(self.info.id, tuple(token_ids), max_new_tokens, top_k, tuple(forced.items()), rule))
 
     def score(self, token_ids: Sequence[int], continuation_ids: Sequence[int], *, top_k: int) -> Iterator[StepScores]:
-        return _scores(_score(self.info.id, tuple(token_ids), tuple(continuation_ids), top_k))
+        return _records(_score(self.info.id, tuple(token_ids), tuple(continuation_ids), top_k))
+
+    def beams(self, token_ids: Sequence[int], *, num_beams: int, max_new_tokens: int, top_k: int) -> Iterator[BeamStep]:
+        return _records(_beams(self.info.id, tuple(token_ids), num_beams, max_new_tokens, top_k))
 
 
-def _scores(records: Any) -> Iterator[StepScores]:
-    """Step scores from records. Closing it closes the records, which ends the work there after the step under way."""
+def _records(records: Any) -> Iterator[Any]:
+    """The records that are no error. Closing it closes the records, which ends the work there after one more step."""
     try:
         for record in records:
             if isinstance(record, str):

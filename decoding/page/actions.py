@@ -13,8 +13,10 @@ from decoding.engines import Engine
 from decoding.engines.local import LocalEngine
 from decoding.engines.memory_needs import Kind, Work, bytes_needed
 from decoding.errors import RequestError
-from decoding.limits import MAX_CHOICES
+from decoding.limits import MAX_CHOICES, MAX_TEXT_TOKENS
+from decoding.prompt_scores import score_prompt
 from decoding.record.permalink import Link, from_link
+from decoding.record.prompt_scores import prompt_scores_line
 from decoding.record.tokens import visible
 from decoding.record.trace import Candidate, Trace
 from decoding.remarks import text_remarks
@@ -37,7 +39,7 @@ from decoding.text_probability import check_picked, probability_after
 Parameters = Mapping[str, Any]
 Updates = Iterator[dict[str, str]]
 
-LONG_ACTIONS = frozenset(("score", "beam", "agree", "draw", "named"))
+LONG_ACTIONS = frozenset(("score", "beam", "prompt", "agree", "draw", "named"))
 """The actions that occupy the model for long; see `decoding.serving.admission`."""
 
 
@@ -135,12 +137,34 @@ def named(registry: ModelRegistry, parameters: Parameters) -> Updates:
         yield {"notice": "", "named": probability_after(engine, prompt, picked, text).to_json()}
 
 
-def agree(registry: ModelRegistry, parameters: Parameters) -> Updates:
-    """Whether transformers' own greedy search gives the run on the screen."""
+def prompt(registry: ModelRegistry, parameters: Parameters) -> Updates:
+    """The scores of the tokens of the prompt of the run on the screen."""
+    trace = _run_on_screen(parameters)
+    engine = yield from wait_for_engine(registry, trace.model.id)
+    for update in scored_prompt(registry, engine, trace):
+        if "panel" in update:
+            update = {"scores": prompt_scores_line(Trace.from_jsonl(update["panel"]).prompt_scores)}
+        yield update
+
+
+def scored_prompt(registry: ModelRegistry, engine: Engine, trace: Trace) -> Updates:
+    """A run with the scores of its prompt's tokens, once its memory is reserved."""
+    scored = min(MAX_TEXT_TOKENS, len(trace.prompt_tokens))
+    with (yield from reserve_memory(registry, engine, "score", trace.prompt, scored, 1)):
+        yield {"notice": "Reading the text …"}
+        yield {"panel": score_prompt(engine, trace).to_jsonl()}
+
+
+def _run_on_screen(parameters: Parameters) -> Trace:
     run = parameters.get("run")
     if not isinstance(run, str):
         raise RequestError("There is no run to compare. Make one first.", field="forced")
-    trace = Trace.from_jsonl(run)
+    return Trace.from_jsonl(run)
+
+
+def agree(registry: ModelRegistry, parameters: Parameters) -> Updates:
+    """Whether transformers' own greedy search gives the run on the screen."""
+    trace = _run_on_screen(parameters)
     engine = yield from wait_for_engine(registry, trace.model.id)
     with (yield from reserve_memory(registry, engine, "proof", trace.prompt, len(trace.steps), trace.top_k)):
         yield {"notice": "transformers is writing the same run …", "proof": ""}
@@ -152,6 +176,7 @@ ACTIONS: dict[str, Callable[[ModelRegistry, Parameters], Updates]] = {
     "link": link,
     "score": score,
     "beam": beam,
+    "prompt": prompt,
     "agree": agree,
     "draw": draw,
     "named": named,

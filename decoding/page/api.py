@@ -118,12 +118,13 @@ def _texts(registry: ModelRegistry) -> list[Endpoint]:
     def beam_search(
         prompt: str = PROMPT, steps: int = STEPS, beams: int = BEAMS, choices: int = CHOICES, model: str = first
     ) -> Iterator[str]:
-        """The text of so many tokens that transformers' beam search finds, to compare with the greedy one. The answer
-        is a run as JSON Lines.
+        """The text that beam search finds, as transformers' generate(num_beams=…) does, to compare with the greedy one.
+        The answer is a run as JSON Lines; after its steps come the beams of each step, as a tree: a beam's "parent" is
+        its place in the step before, and one that no beam of the next step has as its parent was dropped there.
 
         Parameters:
             prompt: The text to go on from, at most 50,000 characters.
-            steps: How many tokens to write, 1 to 256.
+            steps: How many tokens to write at most, 1 to 256.
             beams: How many texts are kept in view, 2 to 8.
             choices: How many candidates to show at each step, 1 to 50.
             model: One of the models that this page offers.
@@ -131,7 +132,17 @@ def _texts(registry: ModelRegistry) -> list[Endpoint]:
         asked = {"prompt": prompt, "steps": steps, "beams": beams, "choices": choices, "model": model}
         return _panel(actions.beam(registry, asked))
 
-    return [score, beam_search]
+    def score_prompt(run: str) -> Iterator[str]:
+        """How probable each token of a run's prompt is after those before it, with its rank and the entropy there. The
+        answer is the same run as JSON Lines, with a line "prompt_scores" for the prompt's last tokens.
+
+        Parameters:
+            run: A run as JSON Lines, as the other endpoints write it, at most 8 MB.
+        """
+        trace = _read(run)
+        yield from _panel(actions.scored_prompt(registry, registry.engine(trace.model.id), trace))
+
+    return [score, beam_search, score_prompt]
 
 
 def _proofs(registry: ModelRegistry) -> list[Endpoint]:

@@ -43,7 +43,7 @@ class Consistency:
     ) -> None:
         self._past_end, self._sampling = past_end, sampling
         self._max_new_tokens, self._top_k = max_new_tokens, top_k
-        self._steps = 0
+        self._steps, self._levels = 0, 0
         self._texts: dict[int, tuple[str, bytes | None]] = {}
         self._powers: tuple[float, ...] = ()
         self._has_prompt_tokens = bool(tokens)
@@ -55,6 +55,8 @@ class Consistency:
 
     def add(self, step: Step) -> None:
         """Check the next step, in itself and against those before it. Raises ContradictionError."""
+        if self._levels:
+            raise ContradictionError("a step stands after the beams")
         if step.index != self._steps:
             raise ContradictionError(f"its index is {step.index}, not {self._steps}")
         if len(step.candidates) > self._top_k:
@@ -78,6 +80,15 @@ class Consistency:
             raise ContradictionError("its log_sums are of other temperatures than the first step's")
         self._powers = powers
         self._steps += 1
+
+    def add_beams(self, number: int, tokens: Iterable[Token]) -> None:
+        """Check the next line of a beam search's tree: its number, and the texts of its tokens. Raises
+        ContradictionError.
+        """
+        if number != self._levels:
+            raise ContradictionError(f"its beam_step is {number}, not {self._levels}")
+        self._levels += 1
+        self._check_texts(tokens)
 
     def end(self, stop_reason: str, message: str) -> None:
         """Check the end of the run against its steps. Raises ContradictionError."""

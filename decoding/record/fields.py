@@ -119,19 +119,19 @@ def _model(record: dict[str, Any]) -> dict[str, str]:
 def _token(value: Any) -> Token:
     record = read_object(value)
     check_names(record, _TOKEN, ("bytes",))
-    return Token(_token_id(record), read_text(record, "text", limits.MAX_TOKEN_CHARACTERS), _bytes(record))
+    return Token(read_token_id(record), read_text(record, "text", limits.MAX_TOKEN_CHARACTERS), read_bytes(record))
 
 
 def _candidate(value: Any) -> Candidate:
     record = read_object(value)
     check_names(record, _CANDIDATE, ("bytes",))
     return Candidate(
-        _token_id(record),
+        read_token_id(record),
         read_text(record, "text", limits.MAX_TOKEN_CHARACTERS),
         read_number(record, "probability", 0, 1),
         -math.inf if record["logprob"] is None else read_number(record, "logprob", -1e9, 0),
         read_whole(record, "rank", 0, limits.MAX_VOCABULARY - 1),
-        _bytes(record),
+        read_bytes(record),
     )
 
 
@@ -179,7 +179,7 @@ def _loop(value: Any) -> Loop:
     return Loop(*(read_whole(record, name, 0, limits.MAX_TEXT_TOKENS) for name in _LOOP))
 
 
-def _token_id(record: dict[str, Any]) -> int:
+def read_token_id(record: dict[str, Any]) -> int:
     return read_whole(record, "token_id", NO_ID, limits.MAX_VOCABULARY - 1)
 
 
@@ -191,7 +191,7 @@ def _remark(value: Any) -> str:
     return read_text({"remark": value}, "remark", limits.MAX_NOTE_CHARACTERS)
 
 
-def _bytes(record: dict[str, Any]) -> bytes | None:
+def read_bytes(record: dict[str, Any]) -> bytes | None:
     if record.get("bytes") is None:
         return None
     digits = read_text(record, "bytes", 8 * limits.MAX_TOKEN_CHARACTERS)

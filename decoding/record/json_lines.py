@@ -1,4 +1,4 @@
-"""Reads JSON Lines as the fields of a run: a header, one line per step, an end.
+"""Reads JSON Lines as the fields of a run: a header, one line per step, what was asked beside them, an end.
 
 Owns the order of reading and the sentences of FormatError, which name the line. Reading ends at the first fault, and
 its cost is linear in the size of the text. Knows no `Trace`, which is made of these fields.
@@ -11,9 +11,12 @@ from typing import Any, Literal, TypeVar
 from decoding import limits
 from decoding.errors import FormatError
 from decoding.record import fields
+from decoding.record.beam_fields import Beams, read_beams
+from decoding.record.beams import BeamTree, check_tree
 from decoding.record.consistency import Consistency
 from decoding.record.contradiction import ContradictionError
 from decoding.record.field_values import FieldError
+from decoding.record.prompt_scores import PromptScore, check_prompt_scores, read_prompt_scores
 from decoding.record.repetition import find_loops
 from decoding.record.step import NO_ID, Step
 
@@ -33,17 +36,37 @@ def read_fields(text: str) -> dict[str, Any]:
     asked = {name: header[name] for name in names}
     fits = _checked_line(partial(Consistency, header["prompt"], ids, header["prompt_tokens"], **asked), 1)
     steps: list[Step] = []
+    levels: list[Beams] = []
+    prompt_scores: tuple[PromptScore, ...] = ()
     for number, line in enumerate(middle, start=2):
-        steps.append(_read(fields.read_step, line, number))
-        _checked_line(partial(fits.add, steps[-1]), number)
+        found = _read(_middle, line, number)
+        if isinstance(found, Step):
+            steps.append(found)
+            _checked_line(partial(fits.add, found), number)
+        elif isinstance(found, Beams):
+            levels.append(found)
+            _checked_line(partial(fits.add_beams, found.step, [beam.token for beam in found.beams]), number)
+        else:
+            _checked_line(partial(check_prompt_scores, found, header["prompt_tokens"]), number)
+            prompt_scores = found
     end = _read(fields.read_end, last, len(middle) + 2)
     _checked_line(partial(fits.end, end["stop_reason"], end["message"]))
+    tree = BeamTree(tuple(level.beams for level in levels), levels[-1].finished) if levels else None
+    if tree:
+        _checked_line(partial(check_tree, tree, steps, max_new_tokens=header["max_new_tokens"]))
     loops, picked = end.pop("loops"), [step.picked.token_id for step in steps]
     # If the connection was lost, the browser wrote the last line, and may have left out the loops.
     cut_off = end["stop_reason"] in ("stopped", "error") and not loops
     if not cut_off and loops != (() if NO_ID in picked else tuple(find_loops(picked))):
         raise FormatError(f"Line {len(middle) + 2} of the run cannot be right: its loops are not those of its steps.")
-    return {**header, **end, "steps": tuple(steps)}
+    return {**header, **end, "steps": tuple(steps), "beams": tree, "prompt_scores": prompt_scores}
+
+
+def _middle(record: dict[str, Any]) -> Step | Beams | tuple[PromptScore, ...]:
+    """A line between the first and the last."""
+    if "beam_step" in record:
+        return read_beams(record)
+    return read_prompt_scores(record) if "prompt_scores" in record else fields.read_step(record)
 
 
 def _split_lines(text: str) -> tuple[str, list[str], str]:

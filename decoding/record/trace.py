@@ -13,8 +13,10 @@ from pydantic import ConfigDict, Field, TypeAdapter
 
 from decoding import export
 from decoding.record import json_lines
+from decoding.record.beams import BeamTree
 from decoding.record.json_lines import FORMAT, VERSION
 from decoding.record.picking import Sampling
+from decoding.record.prompt_scores import PromptScore, prompt_scores_line
 from decoding.record.repetition import Loop, find_loops
 from decoding.record.step import NO_ID, Candidate, ScoredToken, Step, StepScores, json_line
 from decoding.record.tokens import Token, join_tokens
@@ -84,7 +86,8 @@ class Trace:
     `max_new_tokens` and `top_k` are as requested. `message` is the error's sentence if `stop_reason` is "error". `note`
     names the source of a recorded run. `remarks` are sentences about tokenization, if the model read something else
     than what was typed. `past_end` says that the run goes on past the end of the text; `sampling` how its tokens were
-    drawn (None: argmax picked).
+    drawn (None: argmax picked). `beams` is the tree of the beam search that found the run, if one did. `prompt_scores`
+    are those of the prompt's last tokens, if they were asked for.
     """
 
     model: ModelInfo
@@ -99,6 +102,8 @@ class Trace:
     remarks: tuple[str, ...] = ()
     past_end: bool = False
     sampling: Sampling | None = None
+    beams: BeamTree | None = None
+    prompt_scores: tuple[PromptScore, ...] = ()
 
     @property
     def prompt_token_ids(self) -> tuple[int, ...]:
@@ -186,10 +191,13 @@ class Trace:
         return json_line(_END, _End(self.stop_reason, self.message, self.loops))
 
     def to_jsonl(self) -> str:
-        """The run as JSON Lines: a header, one line per step, an end; every line ends in a newline."""
-        return "".join(
-            f"{line}\n" for line in (self.header_line(), *(s.to_json() for s in self.steps), self.end_line())
-        )
+        """The run as JSON Lines: a header, one line per step, one per step of its beams, one of its prompt's scores, an
+        end; each line ends in a newline.
+        """
+        more = self.beams.lines() if self.beams else []
+        more += [prompt_scores_line(self.prompt_scores)] if self.prompt_scores else []
+        lines = (self.header_line(), *(step.to_json() for step in self.steps), *more, self.end_line())
+        return "".join(f"{line}\n" for line in lines)
 
     @classmethod
     def from_jsonl(cls, text: str) -> "Trace":

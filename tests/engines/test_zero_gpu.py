@@ -100,7 +100,8 @@ print(json.dumps({
     "ids": [run.generated_token_ids for run in (*runs, fork)], "score": [step.picked.logprob for step in read.steps],
     "probabilities": [candidate.probability for step in runs[0].steps for candidate in step.candidates],
     "fork": fork.steps[2].picked.token_id, "device": engine.info.device, "why": engine.info.why, "pid": os.getpid(),
-    "beam": refused(lambda: decoding.beam_search(lent, "abc", max_new_tokens=2, num_beams=2, top_k=3)),
+    "beams": decoding.beam_search(lent, "abc", max_new_tokens=4, num_beams=3, top_k=3).generated_token_ids,
+    "proof": refused(lambda: decoding.agreement(lent, runs[0])),
     "ours": broken(decoding.ModelError("The model's output is not a number.")),
     "theirs": broken(RuntimeError("secret")),
 }), flush=True)
@@ -126,12 +127,14 @@ def test_runs_in_a_fork_are_the_runs_of_this_process(tiny_folder: Folder, tmp_pa
     assert found["fork"] == other.steps[2].picked.token_id
     score = [step.picked.logprob for step in decoding.score(plain, "abc", "def", top_k=3).steps]
     assert found["score"] == pytest.approx(score, abs=1e-5)
-    assert "does not run in this process" in found["beam"]
+    searched = decoding.beam_search(plain, "abc", max_new_tokens=4, num_beams=3, top_k=3)
+    assert tuple(found["beams"]) == searched.generated_token_ids
+    assert "does not run in this process" in found["proof"]
     assert found["ours"] == "The model's output is not a number."
     assert found["theirs"].startswith("The shared GPU could not be obtained, or was taken back: ")
     assert "RuntimeError" in found["theirs"]
     assert "secret" not in found["theirs"]
-    assert len(calls(tmp_path / "log", "schedule")) == 7  # three runs, branch, score, two that failed
+    assert len(calls(tmp_path / "log", "schedule")) == 8  # three runs, branch, score, beams, two that failed
     pids = [call["pid"] for call in calls(tmp_path / "log", "allow")]
     assert len(pids) == len(set(pids)) < 7  # the idle worker served more than one
     assert str(found["pid"]) not in pids

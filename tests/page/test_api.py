@@ -27,7 +27,7 @@ from tests.fakes import NASTY
 from tests.readmes import block
 
 ROOT = Path(__file__).resolve().parents[2]
-ENDPOINTS = ["greedy", "branch", "sample", "score", "beam_search", "draws", "probability"]
+ENDPOINTS = ["greedy", "branch", "sample", "score", "beam_search", "score_prompt", "draws", "probability"]
 ENDPOINTS += ["agreement", "recompute", "check", "export"]
 
 # Gradio makes event loops and leaves them open where the thread that launches a page has none; a browser's is one.
@@ -79,6 +79,10 @@ def test_the_pages_own_view_shows_examples_that_run(url: str, browser: Browser, 
     assert draws["greedy"]["text"] == greedy.generated_text
     assert [token["text"] for token in json.loads(answers["probability"])["tokens"]] == [" popular"]
     assert Trace.from_jsonl(answers["beam_search"]).logprob > greedy.logprob + 1
+    assert len(Trace.from_jsonl(answers["beam_search"]).beams.steps) == STEPS
+    scored = decoding.score_prompt(starter, greedy)
+    ranks = [score.rank for score in Trace.from_jsonl(answers["score_prompt"]).prompt_scores]
+    assert ranks == [score.rank for score in scored.prompt_scores]
     assert json.loads(answers["agreement"])["sentence"] == "Identical in all 1 tokens (float32, cpu)."
     assert json.loads(answers["recompute"])["same"] is True
     assert answers["check"].startswith("A well-formed run: 1 steps (the step count was reached); log-probability -2.49")

@@ -111,6 +111,7 @@ def test_the_closest_call_is_forked_and_both_totals_shown(page: Page, starter: L
 def test_beam_search_stands_beside_greedy(page: Page, starter: LocalEngine):
     page.click("#gs-tab-whatif")
     page.click('[data-ask="beam"]')
+    expect(page.locator(".gs-tree-beams .gs-node")).to_have_count(32)
     shows(page, "Run 3")
     found = decoding.beam_search(starter, PROMPT, max_new_tokens=8, num_beams=4, top_k=5)
     assert row(page, "Run 3") == figures(found)
@@ -125,6 +126,35 @@ def test_any_text_is_read(page: Page, starter: LocalEngine):
     assert row(page, "Run 3") == figures(decoding.score(starter, PROMPT, " fastest way to learn", top_k=5))
     page.select_option(".gs-colour", "rank")
     expect(page.locator('.gs[data-colour="rank"]')).to_be_visible()
+
+
+def test_the_prompts_tokens_are_scored(page: Page, starter: LocalEngine):
+    trace = decoding.trace(starter, PROMPT, max_new_tokens=8, top_k=5)
+    scored = decoding.score_prompt(starter, trace)
+    page.click(".gs-prompt-tokens summary")
+    page.click('[data-ask="prompt"]')
+    chips = page.locator(".gs-prompt .gs-chip")
+    expect(chips).to_have_count(4)
+    expect(page.locator(".gs-prompt .gs-unscored")).to_have_count(1)  # nothing stands before the first
+    for place, score in enumerate(scored.prompt_scores, start=1):
+        said = f"rank {score.rank + 1}, entropy {score.entropy:.2f} nats"
+        expect(chips.nth(place)).to_have_attribute("title", re.compile(re.escape(said)))
+        expect(page.locator(".gs-prompt-tokens li").nth(place)).to_contain_text(f"rank {score.rank + 1}")
+    expect(page.locator(".gs-text .gs-chip[data-step]")).to_have_count(8)
+    expect(page.locator('[data-ask="prompt"]')).to_be_hidden()
+    page.select_option(".gs-colour", "entropy")
+    shades = page.locator(".gs-text .gs-chip[data-step]").evaluate_all(
+        "chips => chips.map((chip) => Number(getComputedStyle(chip).getPropertyValue('--e')))"
+    )
+    assert shades == pytest.approx([min(1, step.entropy / 8) for step in trace.steps], abs=1e-3)
+    with page.expect_download() as download:
+        page.click("#gs-tab-keep")
+        page.click('[data-file="jsonl"]')
+    kept = decoding.Trace.from_jsonl(download.value.path().read_text("utf-8"))
+    assert [score.rank for score in kept.prompt_scores] == [score.rank for score in scored.prompt_scores]
+    assert [s.logprob for s in kept.prompt_scores] == pytest.approx([s.logprob for s in scored.prompt_scores], abs=1e-4)
+    page.reload()
+    expect(chips).to_have_count(4)  # kept with the run
 
 
 def test_a_text_of_ones_own_is_forced(page: Page, starter: LocalEngine):

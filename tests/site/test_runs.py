@@ -125,6 +125,30 @@ def test_a_fork_by_click_and_a_text_of_ones_own(page: Page, starter: LocalEngine
     assert differences(kept(page), theirs, 2.5 * NOISE) == []
 
 
+def test_beams_are_the_librarys(page: Page, starter: LocalEngine) -> None:
+    run(page, "Transformers are the", 6, 4)
+    page.click("#gs-tab-whatif")
+    page.fill(".gs-beams", "3")
+    page.click('[data-ask="beam"]')
+    expect(page.locator(".gs-tree-beams .gs-node")).to_have_count(18)
+    theirs = analysis.beam_search(starter, "Transformers are the", max_new_tokens=6, num_beams=3, top_k=4)
+    assert differences(kept(page), theirs, 2.5 * NOISE) == []
+    ours = Trace.from_jsonl(kept(page)).beams
+    assert ours is not None
+    assert theirs.beams is not None
+    assert ours.finished == theirs.beams.finished
+    for our, their in zip(ours.steps, theirs.beams.steps, strict=True):
+        facts = [[(beam.parent, beam.token_id, beam.text, beam.rank) for beam in beams] for beams in (our, their)]
+        assert facts[0] == facts[1]
+        assert [beam.total for beam in our] == pytest.approx([beam.total for beam in their], abs=1e-3)
+    page.click(".gs-tree-beams .gs-node >> nth=5")
+    expect(page.locator(".gs-step-title")).to_contain_text("Step 2 of 6")
+    page.fill(".gs-beams", "9")
+    page.click("#gs-tab-whatif")
+    page.click('[data-ask="beam"]')
+    expect(page.locator("#problem-forced")).to_contain_text("has to be a whole number from 2 to 8, not 9.")
+
+
 def test_stop_ends_a_run_within_a_step(page: Page) -> None:
     page.fill("#prompt textarea", "Count: 1 2 3")
     page.fill("#steps input", "256")
@@ -182,7 +206,7 @@ def test_text_bars_and_timeline_are_one_screen(page: Page, width: int, height: i
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing(page: Page, scheme: Literal["light", "dark"]) -> None:
     page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-    for tab in ("table", "whatif", "compare", "keep"):
+    for tab in ("table", "whatif", "tree", "compare", "keep"):
         page.click(f"#gs-tab-{tab}")
         assert violations(page, EVERY if scheme == "light" else COLOURS) == []
 
@@ -190,8 +214,6 @@ def test_axe_finds_nothing(page: Page, scheme: Literal["light", "dark"]) -> None
 def test_what_is_not_here_is_absent(page: Page) -> None:
     for tab in ("whatif", "keep"):
         page.click(f"#gs-tab-{tab}")
-        assert (
-            not page.locator('[data-ask="beam"], [data-ask="agree"], [data-ask="beside"]').filter(visible=True).count()
-        )
+        assert not page.locator('[data-ask="agree"], [data-ask="beside"]').filter(visible=True).count()
         assert not page.locator('[data-file="csv"], [data-file="html"], .gs-frame').filter(visible=True).count()
     assert page.locator('[data-file="jsonl"]').is_visible()

@@ -5,6 +5,7 @@ import { Refusal, say, withCommas } from "./sentences.js";
 import { visible } from "./tokens.js";
 
 const SHOWN = 120;
+const LEAST_BEAMS = 2;
 
 // { prompt, steps, choices, forced } as a page, a link or a panel has them. `limits` are decoding/limits.py's.
 export function checkRequest({ prompt, steps, choices, forced = [] }, limits) {
@@ -29,11 +30,16 @@ export function checkText(text, field, name, limits) {
   throw new Refusal(field, "server.request.character", { position: withCommas(at + 1), name: called, what, code });
 }
 
-function checkWhole(value, field, most) {
-  if (Number.isInteger(value) && value >= 1 && value <= most) return;
-  const values = { field: say(`server.request.${field}`), least: 1, most };
+function checkWhole(value, field, most, least = 1) {
+  if (Number.isInteger(value) && value >= least && value <= most) return;
+  const values = { field: say(`server.request.${field}`), least, most };
   if (value === null || value === "" || value === undefined) throw new Refusal(field, "server.request.empty", values);
   throw new Refusal(field, "server.request.number", { ...values, value: typeof value === "string" ? `“${visible(value.slice(0, 40))}”` : value });
+}
+
+export function checkBeams(value, limits) {
+  checkWhole(value, "beams", limits.beams, LEAST_BEAMS);
+  return value;
 }
 
 function checkForced(forced, steps) {

@@ -51,7 +51,7 @@ export async function* score(engine, asked, check) {
   const start = requests.promptIds(request.prompt, vocabulary, facts);
   const ids = requests.continuationIds(asked.text, start, request.prompt, vocabulary, facts, limits);
   const remarks = [...requests.promptRemarks(request.prompt, start, vocabulary, facts), ...requests.textRemarks(asked.text, ids, vocabulary, facts)];
-  yield header(engine, { ...request, steps: ids.length }, start, { remarks, given: true });
+  yield header(engine, { ...request, steps: ids.length }, start, { remarks, kind: say("server.kind.given") });
   let index = 0;
   for await (const logits of network.rowsBefore(start, ids, check)) {
     const scores = scoresOr(logits, Math.max(2, request.choices), ids[index]);
@@ -62,7 +62,7 @@ export async function* score(engine, asked, check) {
   yield end(facts.endIds.includes(ids.at(-1)) ? "end_of_text" : "steps", ids);
 }
 
-function end(reason, ids, message = "") {
+export function end(reason, ids, message = "") {
   const loops = findLoops(ids);
   return line({ stop_reason: reason, ...(message ? { message } : {}), ...(loops.length ? { loops } : {}) });
 }
@@ -81,7 +81,7 @@ function withText({ vocabulary, facts, limits }, asked) {
   return { request: requests.checkRequest({ ...asked, forced }, limits), remarks: requests.textRemarks(asked.text, ids, vocabulary, facts) };
 }
 
-function scoresOr(logits, topK, forced) {
+export function scoresOr(logits, topK, forced) {
   try {
     return readScores(logits, topK, forced);
   } catch (error) {
@@ -92,8 +92,8 @@ function scoresOr(logits, topK, forced) {
 
 // ---- lines, their fields in the library's order; a field that would say nothing is left out
 
-function header({ facts, vocabulary, says }, { prompt, steps, choices }, ids, { remarks, given = false }) {
-  const engine = given ? `${say("server.kind.given")}, ${facts.model.engine}` : facts.model.engine;
+export function header({ facts, vocabulary, says }, { prompt, steps, choices }, ids, { remarks, kind = "" }) {
+  const engine = kind ? `${kind}, ${facts.model.engine}` : facts.model.engine;
   return line({
     format: "greedyscope",
     version: 1,
@@ -107,7 +107,7 @@ function header({ facts, vocabulary, says }, { prompt, steps, choices }, ids, { 
   });
 }
 
-function stepLine(vocabulary, scores, { index, topK, forced }) {
+export function stepLine(vocabulary, scores, { index, topK, forced }) {
   const probabilities = scores.logprobs.map(Math.exp);
   const candidates = scores.tokenIds.slice(0, topK).map((id, rank) => candidate(vocabulary, id, scores.logprobs[rank], rank));
   const { picked } = scores;
@@ -124,12 +124,12 @@ function stepLine(vocabulary, scores, { index, topK, forced }) {
   });
 }
 
-function candidate(vocabulary, id, logprob, rank) {
+export function candidate(vocabulary, id, logprob, rank) {
   const { text, bytes } = vocabulary.token(id);
   return { token_id: id, text, probability: Math.exp(logprob), logprob, rank, ...(bytes === undefined ? {} : { bytes }) };
 }
 
 // Inside a page, no text of a run may look like a tag, and JSON has another way to write "<".
-function line(record) {
+export function line(record) {
   return `${JSON.stringify(record).replaceAll("<", "\\u003c")}\n`;
 }

@@ -1,16 +1,18 @@
 // The engine of a page that has no server: it fetches the model, and writes runs as JSON Lines. Owns what is going on, one thing at a
 // time. The page speaks to it in messages { kind, … }: see assets/browser/engine_client.js, which is the other end.
 
+import { search } from "./beam.js";
 import { DownloadError, download, forgetOthers, joined, keptBytes } from "./download.js";
 import { Network, threadsHere } from "./network.js";
 import { PrefixCache } from "./prefix_cache.js";
 import { Stopped, decode, score } from "./run.js";
+import { scorePrompt } from "./prompt_scores.js";
 import { Refusal, takeTexts } from "./sentences.js";
 import { Vocabulary } from "./tokens.js";
 
 const BASE = new URL("../", import.meta.url).href;
 const SMALL = 4; // GB: a device with no more keeps its weights packed
-const WRITERS = { run: decode, score };
+const WRITERS = { run: decode, score, beam: search, prompt: scorePrompt };
 
 let engine = null;
 let downloading = null; // an AbortController
@@ -32,6 +34,8 @@ const hears = {
   pause: () => downloading?.abort(),
   run: (message) => { ended = ended.then(() => write(message)); },
   score: (message) => { ended = ended.then(() => write(message)); },
+  prompt: (message) => { ended = ended.then(() => write(message)); },
+  beam: (message) => { ended = ended.then(() => write(message)); },
   stop: ({ id }) => { stopped = id; },
 };
 

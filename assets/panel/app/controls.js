@@ -58,12 +58,13 @@ export function listenToControls(parts, state, history, panel, onPage) {
       if (call) panel.branch(call.index, call.candidates[1].token_id, "compare");
     },
     own: () => panel.ask("branch", { ...requestUpTo(state.run, state.chosen), at: state.chosen, text: own.value }, { step: state.chosen }),
-    beam: () => panel.ask("beam", { ...whole(), steps: state.run.steps.length, beams: Number(beams.value) }, { open: "compare" }),
+    beam: () => panel.ask("beam", { ...whole(), steps: state.run.steps.length, beams: Number(beams.value) }, { open: "tree" }),
     score: () => panel.ask("score", { ...whole(), text: score.value }, { open: "compare" }),
     beside: () => {
       const { run } = state;
       panel.ask("branch", { ...whole(), model: beside.value }, { kind: "beside", open: "compare", look: (other) => Number(onPage?.differingStep(run, other)) });
     },
+    prompt: () => panel.ask("prompt", { model: state.run.header.model.id, run: jsonLines(state.whole) }),
     agree: () => panel.ask("agree", { model: state.run.header.model.id, run: jsonLines(state.run) }),
     ...onPage?.listenToSampling(parts, state, panel),
   };
@@ -87,6 +88,7 @@ export function listenToControls(parts, state, history, panel, onPage) {
   parts.strip.addEventListener("pointermove", (event) => {
     if (event.buttons & 1) panel.choose(stepAt(parts, state.run, event.clientX));
   });
+  parts.root.addEventListener("scores", (event) => panel.scored(event.detail));
   parts.root.addEventListener("ended", (event) => panel.ended(event.detail.reason, event.detail.message));
   listenToTabs(parts, panel);
   listenToKeys(parts, panel);

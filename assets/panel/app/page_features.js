@@ -6,6 +6,7 @@ import { confirmsTap, drawForkNote } from "../view/fork_note.js";
 import { drawForkTree } from "../view/fork_tree.js";
 import { drawCompare } from "../tabs/compare.js";
 import { drawOtherModels } from "../tabs/compare_models.js";
+import { drawTrees, listenToTrees } from "../tabs/trees.js";
 import { drawExportTab, listenToExportTab } from "../tabs/export.js";
 import { drawSampling, listenToSampling } from "../tabs/sampling.js";
 import { copyAddress, startAddressBar } from "./address_bar.js";
@@ -17,4 +18,4 @@ import { restoreRuns, storeRuns } from "./stored_runs.js";
 
 /** @typedef {typeof PAGE_FEATURES & { convert: Convert }} PageFeatures */
 
-export const PAGE_FEATURES = { confirmsTap, copyAddress, drawCompare, drawForkNote, drawForkTree, drawExportTab, drawStaleNote, drawOtherModels, drawSampling, followFields, fieldsDiffer, startAddressBar, startSilenceTimer, listenToExportTab, listenToSampling, differingStep, restoreRuns, storeRuns };
+export const PAGE_FEATURES = { confirmsTap, copyAddress, drawCompare, drawForkNote, drawForkTree, drawExportTab, drawStaleNote, drawOtherModels, drawSampling, drawTrees, followFields, fieldsDiffer, startAddressBar, startSilenceTimer, listenToExportTab, listenToSampling, listenToTrees, differingStep, restoreRuns, storeRuns };

@@ -2,7 +2,7 @@
 // panel's element, its values, and how to learn of a new one. `onPage` is what only a page can do (page_features.js); null in a file.
 
 import { addEntry, expectBranch, forgetQuestion, lookedAt, openEntry, showEntry } from "../core/history.js";
-import { breakOff, emptyRun, readLines, requestUpTo } from "../core/run.js";
+import { addPromptScores, breakOff, emptyRun, readLines, requestUpTo } from "../core/run.js";
 import { ANSWERED_HERE, emptyState, update } from "../core/state.js";
 import { texts } from "../core/texts.js";
 import { drawExamplePoint } from "../view/example_point.js";
@@ -134,10 +134,20 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
   function ask(kind, question, { step = null, open = null, kind: made = kind, look = null } = {}) {
     if (state.waiting || !history.streaming?.run.end || !state.run.header) return false;
     update(state, { waiting: true });
-    if (!ANSWERED_HERE.includes(kind)) expectBranch(history, { step, kind: /** @type {Kind} */ (made), open, look, follows: !onPage?.fieldsDiffer(state, state.whole) });
+    if (kind === "prompt") update(state, { scoring: state.whole });
+    else if (!ANSWERED_HERE.includes(kind)) expectBranch(history, { step, kind: /** @type {Kind} */ (made), open, look, follows: !onPage?.fieldsDiffer(state, state.whole) });
     trigger(kind, question);
     begin(kind === "branch" && !("text" in question) ? question : { kind });
     return true;
+  }
+
+  // The scores of a prompt's tokens, of the run that they were asked for.
+  function scored(line) {
+    if (!state.scoring) return;
+    addPromptScores(state.scoring, line);
+    update(state, { scoring: null });
+    Object.assign(drawn, { text: 0, loops: false });
+    schedule();
   }
 
   function branch(step, tokenId, open) {
@@ -216,6 +226,7 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
     if (tab === "whatif") drawWhatIf(parts, state);
     if (tab === "whatif") onPage?.drawOtherModels(parts, state);
     if (tab === "whatif") onPage?.drawSampling(parts, state);
+    if (tab === "tree") onPage?.drawTrees(parts, history, state, panel);
     if (tab === "compare") onPage?.drawCompare(parts, history, state);
     if (tab === "keep") onPage?.drawExportTab(parts, state);
   }
@@ -246,7 +257,7 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
   };
 
   /** @type {Panel} */
-  const panel = { choose, look, play, show, open, ended, pressed, ask, branch, moves, schedule, drawAnew };
+  const panel = { choose, look, play, show, open, ended, scored, pressed, ask, branch, moves, schedule, drawAnew };
   const predict = startPredicting(parts, state, panel);
   const tour = startTour(parts, { state, history, formulas, temperature, predict }, panel);
   // Only the page has an address that a server can read, and a server.
@@ -259,6 +270,7 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
   listenToTable(parts, state);
   listenToHeatmap(parts, panel);
   listenToClassroom(parts, panel);
+  onPage?.listenToTrees(parts);
   if (onPage) onPage.listenToExportTab(parts, state, panel, onPage.convert);
   watch("value", receive);
   watch("words", () => showMessages(parts, props.words ?? "", trigger));

@@ -2,7 +2,7 @@
 // until an entry (app/page.js, standalone/page.js, browser/page.js) calls `provide`; nothing may read them while modules are loaded.
 
 /**
- * @typedef {"bytes" | "steps" | "choices" | "textTokens" | "promptCharacters" | "promptTokens" | "stepCharacters" | "tokenCharacters" |
+ * @typedef {"bytes" | "steps" | "choices" | "beams" | "textTokens" | "promptCharacters" | "promptTokens" | "stepCharacters" | "tokenCharacters" |
  *   "noteCharacters" | "remarks" | "vocabulary" | "logSums" | "linkCharacters" | "linkBytes" |
  *   "leastTemperature" | "mostTemperature" | "seed"} LimitName
  */

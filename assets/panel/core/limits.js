@@ -52,11 +52,14 @@ function* sizesOf(record) {
   yield ["candidates", entriesOf(record.candidates).length, LIMITS.choices];
   yield ["draw", entriesOf(record.draw?.probabilities).length, LIMITS.choices];
   yield ["log_sums", entriesOf(record.log_sums).length, LIMITS.logSums];
+  yield ["beams", entriesOf(record.beams).length, 2 * LIMITS.beams];
+  yield ["prompt_scores", entriesOf(record.prompt_scores).length, LIMITS.textTokens];
+  yield ["finished", entriesOf(record.finished).length, LIMITS.beams];
   yield ["loops", entriesOf(record.loops).length, LIMITS.textTokens];
   for (const loop of entriesOf(record.loops)) {
     for (const name of ["start", "period", "repeats"]) yield [`loops.${name}`, Number(loop?.[name] ?? 0), LIMITS.textTokens];
   }
-  for (const token of [...entriesOf(record.prompt_tokens), ...entriesOf(record.candidates), record.picked]) {
+  for (const token of [...entriesOf(record.prompt_tokens), ...entriesOf(record.candidates), ...entriesOf(record.beams), record.picked]) {
     yield ["text", lengthOf(token?.text, LIMITS.tokenCharacters), LIMITS.tokenCharacters];
     yield ["bytes", lengthOf(token?.bytes, 8 * LIMITS.tokenCharacters), 8 * LIMITS.tokenCharacters];
   }

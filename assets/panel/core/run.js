@@ -24,6 +24,15 @@ import { bytesOf, markPendingBytes, NO_BYTES } from "./tokens.js";
  * @property {boolean} [past_end] the most probable token ends the text and was passed over
  */
 
+/**
+ * A beam of a search: `parent` is its place among the beams of the step before.
+ * @typedef {Token & { parent: number, logprob: number | null, rank: number, total: number | null, ended?: boolean }} Beam
+ */
+
+/** @typedef {{ beam_step: number, beams: Beam[], finished?: [number, number][] }} Beams those of one step; the last has what was finished */
+
+/** @typedef {{ logprob: number | null, rank: number, entropy: number | null }} PromptScore of a token of the prompt */
+
 /** @typedef {"steps" | "end_of_text" | "context_full" | "stopped" | "error"} StopReason */
 
 /**
@@ -54,6 +63,10 @@ import { bytesOf, markPendingBytes, NO_BYTES } from "./tokens.js";
  * @property {Header} header null in a run of which nothing has come: `emptyRun`
  * @property {Step[]} steps
  * @property {string[]} pieces what each step's pick adds to the text
+ * @property {Beams[]} beams the tree of the search that found the run; [] where none did
+ * @property {Uint8Array[]} pendingOfBeams of each of the last step's beams
+ * @property {PromptScore[]} promptScores of the prompt's last tokens, once they were asked for
+ * @property {string} more lines that were asked for when the run had been written
  * @property {End | null} end
  * @property {boolean} closed its last line has come: it was not ended by the panel
  * @property {TextDecoder} decoder
@@ -65,7 +78,7 @@ import { bytesOf, markPendingBytes, NO_BYTES } from "./tokens.js";
 
 /** @returns {Run} */
 export function emptyRun() {
-  return /** @type {any} */ ({ text: "", header: null, steps: [], pieces: [], end: null, closed: false, decoder: new TextDecoder("utf-8"), pending: NO_BYTES });
+  return /** @type {any} */ ({ text: "", header: null, steps: [], pieces: [], beams: [], pendingOfBeams: [], promptScores: [], more: "", end: null, closed: false, decoder: new TextDecoder("utf-8"), pending: NO_BYTES });
 }
 
 /**
@@ -93,11 +106,17 @@ function addLine(run, record) {
   if ("format" in record) {
     run.header = record;
     for (const token of record.prompt_tokens) run.pending = markPendingBytes(token, run.pending);
+    run.pendingOfBeams = [run.pending];
   } else if ("index" in record) {
     for (const candidate of record.candidates) markPendingBytes(candidate, run.pending);
     run.pending = markPendingBytes(record.picked, run.pending);
     run.steps.push(record);
     run.pieces.push(pieceOf(run, record.picked));
+  } else if ("beam_step" in record) {
+    run.pendingOfBeams = record.beams.map((/** @type {Beam} */ beam) => markPendingBytes(beam, run.pendingOfBeams[beam.parent] ?? NO_BYTES));
+    run.beams.push(record);
+  } else if ("prompt_scores" in record) {
+    run.promptScores = record.prompt_scores;
   } else {
     run.end = record;
     run.closed = true;
@@ -126,13 +145,34 @@ export function breakOff(run, stop_reason, message) {
 }
 
 /**
+ * The scores of the prompt's tokens, which were asked for when the run had been written: they stand before its last line.
+ * @param {Run} run
+ * @param {string} line
+ */
+export function addPromptScores(run, line) {
+  addLine(run, JSON.parse(line));
+  run.more = `${line}\n`;
+}
+
+/**
+ * The score of a token of the prompt, by its place; undefined for one that has none.
+ * @param {Run} run
+ * @param {number} place
+ * @returns {PromptScore | undefined}
+ */
+export function promptScoreOf({ header, promptScores }, place) {
+  return promptScores[place - header.prompt_tokens.length + promptScores.length];
+}
+
+/**
  * The run as JSON Lines, whole also where the panel and not the server ended it.
  * @param {Run} run
  * @returns {string}
  */
 export function jsonLines(run) {
   const { stop_reason, message } = run.end ?? { stop_reason: "stopped" };
-  return run.text + (run.closed ? "" : `${JSON.stringify(message ? { stop_reason, message } : { stop_reason })}\n`);
+  const last = run.closed ? run.text.lastIndexOf("\n", run.text.length - 2) + 1 : run.text.length;
+  return run.text.slice(0, last) + run.more + run.text.slice(last) + (run.closed ? "" : `${JSON.stringify(message ? { stop_reason, message } : { stop_reason })}\n`);
 }
 
 /**

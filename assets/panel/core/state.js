@@ -38,6 +38,7 @@ import { emptyRun } from "./run.js";
  * @property {boolean} follow the last step is chosen whenever one comes
  * @property {number | null} place the step of a fork that is being written, at which the reader stays
  * @property {boolean} waiting a question is open
+ * @property {Run | null} scoring the run of whose prompt the scores were asked for
  * @property {Question | null} request what was asked for and has not begun
  * @property {boolean} silent nothing has come for a while
  * @property {Fields | null} fields the page's fields, once they are known
@@ -60,6 +61,7 @@ export const ANSWERED_HERE = ["agree", "draw", "named"];
  * @property {(entry: Entry, options?: { follows?: boolean }) => void} show a run; the page's fields follow it, or not
  * @property {(text: string, name: string) => void} open a file's run
  * @property {(reason: StopReason, message: string) => void} ended
+ * @property {(line: string) => void} scored the scores of the prompt that were asked for have come
  * @property {(request: Question & Fields) => void} pressed Run was pressed
  * @property {(kind: string, question: object, options?: Partial<Omit<Asked, "parent" | "follows">>) => boolean} ask the server
  * @property {(step: number, tokenId: number, open?: string) => void} branch
@@ -84,6 +86,7 @@ export function emptyState(models) {
     follow: true,
     place: null,
     waiting: false,
+    scoring: null,
     request: null,
     silent: false,
     fields: null,

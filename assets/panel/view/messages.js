@@ -24,9 +24,10 @@ export function showMessage(slot, sentence) {
  * @param {Trigger | null} trigger
  */
 export function showMessages(parts, words, trigger) {
-  const { most, loads, ...sentences } = JSON.parse(words || "{}");
+  const { most, loads, scores, ...sentences } = JSON.parse(words || "{}");
   if (trigger && parts.root.loads && !loads) trigger("loaded", {});
   if (trigger) parts.root.loads = loads;
+  if (scores) parts.root.dispatchEvent(new CustomEvent("scores", { detail: scores }));
   if (most && parts.root.limits?.["page.choices"].most !== most) {
     parts.root.limits = { "page.choices": { most } };
     trigger?.("language", {});

@@ -1,7 +1,7 @@
 // The growing text: the prompt, then one chip per token.
 
-import { percent } from "../core/numbers.js";
-import { loopAt } from "../core/run.js";
+import { number, percent } from "../core/numbers.js";
+import { loopAt, promptScoreOf } from "../core/run.js";
 import { texts } from "../core/texts.js";
 import { idLabel, labelOf } from "../core/tokens.js";
 import { FRAMES, visible } from "../core/visible.js";
@@ -9,6 +9,8 @@ import { label, make } from "./elements.js";
 
 /** @import { Run } from "../core/run.js" */
 /** @import { Parts } from "./parts.js" */
+
+const MOST_NATS = 8; // of an entropy: what is more has the darkest shade
 
 /**
  * @param {Parts} parts
@@ -27,28 +29,59 @@ export function drawText(parts, run, drawn) {
 }
 
 function promptNodes(run) {
+  if (run.promptScores.length) return [promptChips(run)];
   const prompt = make("span", "gs-prompt", run.header.prompt.replace(FRAMES, visible).replaceAll("\n", "↵\n"));
   if (run.header.prompt !== "") return [prompt];
   prompt.textContent = run.header.prompt_tokens.map(labelOf).join("");
   return [prompt, Object.assign(make("span", "gs-aside", ` ${texts.translate("text.empty")} `), { translate: true })];
 }
 
+// A prompt that has been scored: a chip a token, coloured as what is written is; those at its beginning may have no score.
+function promptChips(run) {
+  const prompt = make("span", "gs-prompt gs-scored");
+  prompt.append(...run.header.prompt_tokens.map((token, place) => {
+    const score = promptScoreOf(run, place);
+    const node = make("span", score ? "gs-chip" : "gs-chip gs-unscored");
+    node.append(label(token), make("span", "gs-id", idLabel(token)));
+    if (!score) return node;
+    shade(node, { ...score, probability: Math.exp(score.logprob ?? -Infinity) });
+    node.title = texts.translate("text.prompt.chip", { place: place + 1, token: labelOf(token), ...wordsOfScore(score), id: idLabel(token) });
+    return node;
+  }));
+  return prompt;
+}
+
+function wordsOfScore({ logprob, rank, entropy }) {
+  return { probability: percent(Math.exp(logprob ?? -Infinity)), rank: rank + 1, entropy: number(entropy, 2) };
+}
+
+// What a chip's shade is made of: the probability, the rank, or the entropy, as chosen.
+function shade(node, { probability, rank, entropy }) {
+  node.style.setProperty("--p", probability);
+  node.style.setProperty("--r", 1 / (1 + Math.log2(1 + rank)));
+  node.style.setProperty("--e", Math.min(1, (entropy ?? 0) / MOST_NATS));
+}
+
 function drawPromptTokens(parts, run) {
   const tokens = run.header.prompt_tokens;
-  const [summary, list] = parts.promptTokens.children;
+  const [summary, list, ask] = parts.promptTokens.children;
+  if (ask) ask.hidden = run.promptScores.length > 0; // a file has no server to ask
   parts.promptTokens.hidden = tokens.length === 0;
   summary.textContent = texts.translate("text.tokens", { count: tokens.length });
-  const draw = () => { if (parts.promptTokens.open) list.replaceChildren(...promptItems(tokens)); };
+  const draw = () => { if (parts.promptTokens.open) list.replaceChildren(...promptItems(run)); };
   list.replaceChildren();
   parts.promptTokens.ontoggle = draw; // a closed list is not drawn
   draw();
 }
 
 // A prompt of thousands of tokens would make a page of thousands of elements.
-function promptItems(tokens) {
-  const items = tokens.slice(0, 400).map((token) => {
+function promptItems(run) {
+  const { prompt_tokens: tokens } = run.header;
+  const items = tokens.slice(0, 400).map((token, place) => {
     const item = make("li", "gs-token");
+    const score = promptScoreOf(run, place);
     item.append(label(token), make("span", "gs-id", idLabel(token)));
+    if (score) item.append(make("span", "gs-id", texts.translate("text.prompt.score", wordsOfScore(score))));
     return item;
   });
   if (tokens.length > 400) items.push(make("li", "gs-aside", texts.translate("text.more", { count: tokens.length - 400 })));
@@ -61,8 +94,7 @@ function chip(step) {
   button.type = "button";
   button.tabIndex = -1; // one of them is a stop of the Tab key: markChip
   button.dataset.step = index;
-  button.style.setProperty("--p", picked.probability);
-  button.style.setProperty("--r", 1 / (1 + Math.log2(1 + picked.rank)));
+  shade(button, { ...picked, entropy: step.entropy });
   button.append(label(picked), make("span", "gs-id", idLabel(picked)));
   button.classList.toggle("gs-forced", step.forced);
   button.classList.toggle("gs-drawn", Boolean(step.draw));

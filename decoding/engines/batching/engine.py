@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from decoding.beam import BeamStep
 from decoding.engines.batching.fair_lock import FairLock, FairNetwork, serialize_forward
 from decoding.engines.batching.worker import Worker
 from decoding.engines.local import LocalEngine
@@ -77,3 +78,6 @@ class BatchedEngine:
 
     def score(self, token_ids: Sequence[int], continuation_ids: Sequence[int], *, top_k: int) -> Iterator[StepScores]:
         return self._engine.score(token_ids, continuation_ids, top_k=top_k)
+
+    def beams(self, token_ids: Sequence[int], *, num_beams: int, max_new_tokens: int, top_k: int) -> Iterator[BeamStep]:
+        return self._engine.beams(token_ids, num_beams=num_beams, max_new_tokens=max_new_tokens, top_k=top_k)

@@ -55,6 +55,9 @@ class OnnxNetwork:
     def copy(self, cache: OnnxCache, length: int) -> OnnxCache:
         return OnnxCache(self.session, resized(self.session, cache.buffers, length, padded_width(length)), length)
 
+    def fork(self, cache: OnnxCache) -> OnnxCache:
+        return self.copy(cache, cache.length)
+
     def scores(self, logits: Floats, top_k: int, picked_id: int | None = None) -> StepScores:
         return read_scores(logits, top_k, picked_id)
 

@@ -88,6 +88,9 @@ class CudaGraphDecoder:
                 cache = cache.cache if cache.row is None else self.steps.copy(cache.row)
             return self._plain.copy(cache, length)
 
+    def fork(self, cache: Any) -> Any:
+        return self._plain.fork(self.plain_cache(cache))
+
     def scores(self, logits: Any, top_k: int, picked_id: int | None = None) -> StepScores:
         if not isinstance(logits, CapturedLogits):
             return read_scores(logits, top_k, picked_id)

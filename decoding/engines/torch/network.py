@@ -4,6 +4,7 @@ Owns what the scheduler and the prefix cache need of it: chunks, copies, rows. `
 it is given ids. Knows no loop and no run.
 """
 
+import copy
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -69,6 +70,10 @@ class TorchNetwork:
         for number, layer in enumerate(cache.layers):
             copy.update(layer.keys[:, :, :length].clone(), layer.values[:, :, :length].clone(), number)
         return copy
+
+    @torch.inference_mode()
+    def fork(self, cache: Any) -> Any:
+        return copy.deepcopy(cache)  # windows and recurrent states too
 
     def scores(self, logits: torch.Tensor, top_k: int, picked_id: int | None = None) -> StepScores:
         return read_scores(logits, top_k, picked_id)

@@ -10,10 +10,12 @@ from dataclasses import replace
 from itertools import takewhile
 from typing import Any
 
+from decoding.beam import BeamStep, beam_loop, scores_needed
 from decoding.engines import NO_PICKS, NO_SAMPLING, UNKNOWN_DTYPE
 from decoding.engines.vllm.client import ServerClient
 from decoding.engines.vllm.handshake import GREEDY, ServedModel, check_served, list_models, local_name, with_retries
 from decoding.engines.vllm.responses import BrokenAnswerError, ResponseParser, with_pick
+from decoding.engines.vllm.rows import ServedRows
 from decoding.errors import ModelError, RequestError
 from decoding.models.catalogue import Entry
 from decoding.models.devices import check_dtype
@@ -125,6 +127,23 @@ class ServerEngine:
             return self._parser(top_k).parse_prompt(said, [*continuation_ids])
 
         return iter(with_retries(self._client, ask))
+
+    def beams(self, token_ids: Sequence[int], *, num_beams: int, max_new_tokens: int, top_k: int) -> Iterator[BeamStep]:
+        needed = scores_needed(num_beams, self.end_ids)
+        if self.max_top_k is not None and needed > self.max_top_k:
+            raise RequestError(
+                f"The server of {self.info.id} gives at most {self.max_top_k} choices at a step, and {num_beams} beams "
+                f"need {needed}. Use fewer beams.",
+                field="beams",
+            )
+        rows = ServedRows(self._read_next, token_ids)
+        options: Any = {"num_beams": num_beams, "max_new_tokens": max_new_tokens, "top_k": top_k}
+        return beam_loop(rows, end_ids=self.end_ids, **options)
+
+    def _read_next(self, token_ids: Sequence[int], top_k: int) -> StepScores:
+        """The scores of the token after these ids."""
+        with closing(self._greedy_steps(token_ids, 1, top_k)) as run:
+            return next(run)
 
     def _steps_to_pick(self, text: Sequence[int], end: int, top_k: int, picks: Mapping[int, int]) -> ScoresIterator:
         """The scores up to and including the next forced pick, or of several adjacent forced picks.

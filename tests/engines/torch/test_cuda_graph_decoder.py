@@ -96,6 +96,19 @@ def test_a_step_over_the_static_cache_is_a_plain_step(architecture: str) -> None
     assert sizes(ours) == [(1, captured_step.COLUMNS)]
 
 
+@pytest.mark.parametrize("architecture", ["llama", "mistral", "mamba"])
+def test_beams_are_those_of_the_plain_loop(architecture: str) -> None:
+    plain, ours = engines(tiny_models.network(architecture))
+    options: dict[str, Any] = {"num_beams": 4, "max_new_tokens": 8, "top_k": 3}
+    expected, found = (list(engine.beams(IDS, **options)) for engine in (plain, ours))
+    for theirs, mine in zip(expected, found, strict=True):
+        assert [(b.parent, b.token_id, b.rank) for b in mine.beams] == [
+            (b.parent, b.token_id, b.rank) for b in theirs.beams
+        ]
+        assert [b.total for b in mine.beams] == pytest.approx([b.total for b in theirs.beams], abs=1e-4)
+    assert any([beam.parent for beam in step.beams] != [0, 1, 2, 3] for step in found[1:])  # rows were copied
+
+
 @pytest.mark.parametrize("architecture", PLAIN)
 def test_a_network_without_a_static_cache_uses_the_plain_loop(architecture: str) -> None:
     plain, ours = engines(tiny_models.network(architecture))

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 import decoding
-from decoding.beam import network_of
 from decoding.engines.local import LocalEngine
 from decoding.engines.torch.engine import load as load_torch
+from decoding.engines.torch.transformers_greedy import network_of
 from decoding.record.trace import Trace
 from tests import tiny_models
 

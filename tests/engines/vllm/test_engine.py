@@ -578,5 +578,19 @@ def test_limits_of_a_server_are_explained(pair: Pair) -> None:
     sentence = "does not run in this process, so transformers' own search cannot be used"
     with pytest.raises(RequestError, match=sentence):
         decoding.agreement(pair.server, trace)
-    with pytest.raises(RequestError, match=sentence):
-        decoding.beam_search(pair.server, PROMPT, max_new_tokens=2, num_beams=2, top_k=2)
+
+
+def test_beams_of_a_server_are_those_of_its_engine(pair: Pair) -> None:
+    options: Any = {"num_beams": 4, "max_new_tokens": 5, "top_k": 3}
+    ids = pair.local.vocabulary.encode(PROMPT)
+    ours, theirs = (list(engine.beams(ids, **options)) for engine in (pair.local, pair.server))
+    for their, our in zip(theirs, ours, strict=True):
+        assert [(beam.parent, beam.token_id) for beam in their.beams] == [(b.parent, b.token_id) for b in our.beams]
+        assert [beam.total for beam in their.beams] == pytest.approx([beam.total for beam in our.beams], abs=1e-9)
+    assert len({beam.parent for step in ours for beam in step.beams}) > 1
+    found = decoding.beam_search(pair.server, PROMPT, max_new_tokens=5, num_beams=4, top_k=3)
+    assert decoding.Trace.from_jsonl(found.to_jsonl()).beams == found.beams
+    pair.fake.most = 7
+    few = engine_of(pair.url, pair.fake)
+    with pytest.raises(RequestError, match="gives at most 7 choices at a step, and 4 beams need 8"):
+        decoding.beam_search(few, PROMPT, max_new_tokens=2, num_beams=4, top_k=3)

@@ -1,0 +1,55 @@
+// The "Trees" tab: the beams of a search, and the runs that are kept, each as a picture and as a list. Owns what is shown when, and which
+// boxes are those of the text on screen.
+
+import { beamTree, goToPath, searchOf, treeKey } from "../core/beam_tree.js";
+import { runsOfTree, runTree } from "../core/run_tree.js";
+import { texts } from "../core/texts.js";
+import { sameNumbers, samePrompt, verdictOn } from "../core/verdict.js";
+import { drawTree, listenToTree, markNodes } from "../view/tree.js";
+
+/** @import { History } from "../core/history.js" */
+/** @import { Panel, State } from "../core/state.js" */
+/** @import { Parts } from "../view/parts.js" */
+
+/**
+ * @param {Parts} parts
+ * @param {History} history
+ * @param {State} state
+ * @param {Panel} panel
+ */
+export function drawTrees(parts, history, state, panel) {
+  drawBeamTree(treeParts(parts, "beams"), history, state, panel);
+  drawRunTree(treeParts(parts, "runs"), history, state, panel);
+}
+
+function treeParts(parts, name) {
+  const section = parts.root.querySelector(`.gs-tree-${name}`);
+  return { said: section.querySelector(".gs-tree-said"), lead: section.querySelector(".gs-tree-lead"), box: section.querySelector(".gs-tree") };
+}
+
+function drawBeamTree({ said, lead, box }, history, state, panel) {
+  const search = searchOf(history);
+  box.hidden = lead.hidden = !search;
+  if (!search) return texts.write(said, "tree.beams.none");
+  const { parent } = search;
+  const compared = parent && history.entries.includes(parent) ? verdictOn(history, parent, search) : "";
+  if (said.textContent !== compared) said.textContent = compared;
+  const key = treeKey([search]);
+  if (box.drawn !== key) drawTree(box, beamTree(search.run, (path) => goToPath(panel, history, search, path)), key);
+  const picked = state.run.steps.slice(0, state.chosen + 1).map((step) => step.picked.token_id);
+  const isOfSearch = samePrompt(search.run, state.run) && sameNumbers(search.run, state.run);
+  markNodes(box, ({ ids = [] }) => isOfSearch && ids.length <= picked.length && ids.every((id, n) => id === picked[n]));
+}
+
+function drawRunTree({ said, box }, history, state, panel) {
+  const entries = runsOfTree(history);
+  texts.write(said, "tree.runs.lead");
+  const key = treeKey(entries);
+  if (box.drawn !== key) drawTree(box, runTree(entries, panel.look), key);
+  markNodes(box, ({ step, of }) => step <= state.chosen && Boolean(of?.has(history.shown)));
+}
+
+/** @param {Parts} parts */
+export function listenToTrees(parts) {
+  for (const name of ["beams", "runs"]) listenToTree(treeParts(parts, name).box);
+}
