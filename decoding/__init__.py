@@ -14,6 +14,9 @@ from decoding.record.trace import Candidate, ModelInfo, Step, Trace
 from decoding.run import greedy_search, trace  # isort: skip
 from decoding.analysis import Agreement, agreement, beam_search, branch, closest_calls, score  # isort: skip
 from decoding.comparison import compare_totals  # isort: skip
+from decoding.leaving_out import leave_one_out  # isort: skip
+from decoding.logit_lens import lens  # isort: skip
+from decoding.record.why import LeaveOneOut, LeftOut, Lens, LensLayer  # isort: skip
 
 if TYPE_CHECKING:
     from decoding.engines.local import LocalEngine
@@ -24,6 +27,10 @@ __all__ = [
     "Candidate",
     "FormatError",
     "GreedyscopeError",
+    "LeaveOneOut",
+    "LeftOut",
+    "Lens",
+    "LensLayer",
     "Loop",
     "ModelError",
     "ModelInfo",
@@ -39,6 +46,8 @@ __all__ = [
     "connect",
     "find_loops",
     "greedy_search",
+    "leave_one_out",
+    "lens",
     "load",
     "score",
     "trace",

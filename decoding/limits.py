@@ -14,12 +14,21 @@ MAX_CHOICES = 50
 MAX_TEXT_TOKENS = 1_000
 """Tokens of a pasted text. Each becomes a step, so no run has more steps than this."""
 MIN_BEAMS, MAX_BEAMS = 2, 8
+LEFT_OUT, MAX_LEFT_OUT = 64, 256
+"""Tokens before a step of which each is left out in turn: as a rule, and at most. Each part is a pass."""
+MAX_LENS_TOKENS = 256
+"""Tokens that a lens follows. Those that lead at some layer are at most as many as there are layers."""
+MAX_LAYERS = 255
+MAX_LENS_LOGITS = 2**26
+"""Layers times vocabulary of a lens: 268 MB of logits."""
 
 # ---- what a file may hold
 
 MAX_RUN_BYTES = 8 * 2**20
 """A run of 256 steps with 50 choices each, after 50,000 characters, is smaller."""
 MAX_PROMPT_TOKENS = 131_072
+MAX_WHY_LINES = 64
+"""Lines about why a step picked its token: a lens and a leave-one-out of 32 steps."""
 MAX_STEP_CHARACTERS = 2**18
 """For each line but the first. A step of 50 choices takes about 8,000 characters."""
 MAX_TOKEN_CHARACTERS = 1_000
@@ -53,6 +62,10 @@ def for_browser() -> Mapping[str, int]:
         "steps": MAX_STEPS,
         "choices": MAX_CHOICES,
         "textTokens": MAX_TEXT_TOKENS,
+        "leftOut": MAX_LEFT_OUT,
+        "lensTokens": MAX_LENS_TOKENS,
+        "layers": MAX_LAYERS,
+        "whyLines": MAX_WHY_LINES,
         "promptCharacters": MAX_PROMPT_CHARACTERS,
         "promptTokens": MAX_PROMPT_TOKENS,
         "stepCharacters": MAX_STEP_CHARACTERS,

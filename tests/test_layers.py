@@ -25,7 +25,15 @@ ROOMS = (
     ("decoding.softmax", "decoding.greedy"),
     ("decoding.engines",),
     ("decoding.remarks", "decoding.request"),
-    ("decoding.run", "decoding.beam", "decoding.comparison", "decoding.analysis", "decoding.verify"),
+    (
+        "decoding.run",
+        "decoding.beam",
+        "decoding.comparison",
+        "decoding.analysis",
+        "decoding.verify",
+        "decoding.leaving_out",
+        "decoding.logit_lens",
+    ),
     ("decoding.serving",),
     ("decoding.page",),
     ("app", "decoding", "decoding.__main__", "decoding.starter", "decoding.bench", "decoding.site"),
@@ -85,6 +93,7 @@ ALLOWED = {
         "decoding.record.step",
         "decoding.record.repetition",
         "decoding.record.tokens",
+        "decoding.record.why",
     ),
 }
 

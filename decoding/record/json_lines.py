@@ -1,4 +1,4 @@
-"""Reads JSON Lines as the fields of a run: a header, one line per step, an end.
+"""Reads JSON Lines as the fields of a run: a header, one line per step, one per lens and leave-one-out, an end.
 
 Owns the order of reading and the sentences of FormatError, which name the line. Reading ends at the first fault, and
 its cost is linear in the size of the text. Knows no `Trace`, which is made of these fields.
@@ -14,6 +14,8 @@ from decoding.record import fields
 from decoding.record.consistency import Consistency, ContradictionError
 from decoding.record.repetition import find_loops
 from decoding.record.step import NO_ID, Step
+from decoding.record.why import LeaveOneOut, Lens
+from decoding.record.why_fields import check_why, is_why, read_why
 
 Item = TypeVar("Item")
 
@@ -31,9 +33,16 @@ def read_fields(text: str) -> dict[str, Any]:
     asked = {name: header[name] for name in names}
     fits = _checked_line(partial(Consistency, header["prompt"], ids, header["prompt_tokens"], **asked), 1)
     steps: list[Step] = []
+    why: list[Lens | LeaveOneOut] = []
     for number, line in enumerate(middle, start=2):
-        steps.append(_read(fields.read_step, line, number))
-        _checked_line(partial(fits.add, steps[-1]), number)
+        found = _read(_read_between, line, number)
+        _check_order(found, len(steps), len(why), number)
+        if isinstance(found, Step):
+            steps.append(found)
+            _checked_line(partial(fits.add, found), number)
+        else:
+            why.append(found)
+            _checked_line(partial(check_why, found, steps, len(ids)), number)
     end = _read(fields.read_end, last, len(middle) + 2)
     _checked_line(partial(fits.end, end["stop_reason"], end["message"]))
     loops, picked = end.pop("loops"), [step.picked.token_id for step in steps]
@@ -41,7 +50,21 @@ def read_fields(text: str) -> dict[str, Any]:
     cut_off = end["stop_reason"] in ("stopped", "error") and not loops
     if not cut_off and loops != (() if NO_ID in picked else tuple(find_loops(picked))):
         raise FormatError(f"Line {len(middle) + 2} of the run cannot be right: its loops are not those of its steps.")
-    return {**header, **end, "steps": tuple(steps)}
+    return {**header, **end, "steps": tuple(steps), "why": tuple(why)}
+
+
+def _read_between(record: dict[str, Any]) -> Step | Lens | LeaveOneOut:
+    return read_why(record) if is_why(record) else fields.read_step(record)
+
+
+def _check_order(found: Step | Lens | LeaveOneOut, steps: int, why: int, number: int) -> None:
+    """Raises FormatError for a line that has no place after so many steps and lines about them."""
+    if isinstance(found, Step) and why:
+        raise FormatError(f"Line {number} of the run cannot be right: a step comes after what was asked about one.")
+    if isinstance(found, Step) and steps == limits.MAX_TEXT_TOKENS:
+        raise FormatError(f"A run has at most {limits.MAX_TEXT_TOKENS:,} steps; this text has more.")
+    if not isinstance(found, Step) and why == limits.MAX_WHY_LINES:
+        raise FormatError(f"A run has at most {limits.MAX_WHY_LINES} lines about its steps; this text has more.")
 
 
 def _split_lines(text: str) -> tuple[str, list[str], str]:
@@ -51,7 +74,7 @@ def _split_lines(text: str) -> tuple[str, list[str], str]:
     count = text.count("\n") + (not text.endswith("\n") and text != "")
     if count < 2:
         raise FormatError(f"A run has a first and a last line at least; this text has {count}.")
-    if (steps := count - 2) > limits.MAX_TEXT_TOKENS:
+    if (steps := count - 2) > limits.MAX_TEXT_TOKENS + limits.MAX_WHY_LINES:
         raise FormatError(f"A run has at most {limits.MAX_TEXT_TOKENS:,} steps; this text has {steps:,}.")
     first, *middle, last = text.removesuffix("\n").split("\n")
     return first, middle, last

@@ -17,6 +17,7 @@ from decoding.record.json_lines import FORMAT, VERSION
 from decoding.record.repetition import Loop, find_loops
 from decoding.record.step import NO_ID, Candidate, ScoredToken, Step, StepScores, json_line
 from decoding.record.tokens import Token, join_tokens
+from decoding.record.why import LeaveOneOut, Lens
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,7 +81,7 @@ class Trace:
 
     `max_new_tokens` and `top_k` are as requested. `message` is the error's sentence if `stop_reason` is "error". `note`
     names the source of a recorded run. `remarks` are sentences about tokenization, if the model read something else
-    than what was typed.
+    than what was typed. `why` holds the lenses and leave-one-outs that were made of its steps.
     """
 
     model: ModelInfo
@@ -93,6 +94,7 @@ class Trace:
     message: str = ""
     note: str = ""
     remarks: tuple[str, ...] = ()
+    why: tuple[Lens | LeaveOneOut, ...] = ()
 
     @property
     def prompt_token_ids(self) -> tuple[int, ...]:
@@ -178,10 +180,11 @@ class Trace:
         return json_line(_END, _End(self.stop_reason, self.message, self.loops))
 
     def to_jsonl(self) -> str:
-        """The run as JSON Lines: a header, one line per step, an end; every line ends in a newline."""
-        return "".join(
-            f"{line}\n" for line in (self.header_line(), *(s.to_json() for s in self.steps), self.end_line())
-        )
+        """The run as JSON Lines: a header, one line per step, one per lens and leave-one-out, an end; every line ends
+        in a newline.
+        """
+        between = (line.to_json() for line in (*self.steps, *self.why))
+        return "".join(f"{line}\n" for line in (self.header_line(), *between, self.end_line()))
 
     @classmethod
     def from_jsonl(cls, text: str) -> "Trace":

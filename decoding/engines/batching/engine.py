@@ -12,7 +12,7 @@ from typing import Any
 from decoding.engines.batching.fair_lock import FairLock, FairNetwork, serialize_forward
 from decoding.engines.batching.worker import Worker
 from decoding.engines.local import LocalEngine
-from decoding.engines.network import Network
+from decoding.engines.network import Logits, Network
 from decoding.record.step import NO_PICKS, StepScores
 
 
@@ -70,3 +70,7 @@ class BatchedEngine:
 
     def score(self, token_ids: Sequence[int], continuation_ids: Sequence[int], *, top_k: int) -> Iterator[StepScores]:
         return self._engine.score(token_ids, continuation_ids, top_k=top_k)
+
+    def layer_logits(self, token_ids: Sequence[int], picked_ids: Sequence[int] = ()) -> Logits:
+        """See `LocalEngine.layer_logits`."""
+        return self._engine.layer_logits(token_ids, picked_ids)
