@@ -15,7 +15,7 @@ from decoding.limits import for_browser
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 
-_STYLES = ("panel", "lesson", "classroom", "media", "root")
+_STYLES = ("panel", "lesson", "why", "classroom", "media", "root")
 _PAGE_TEXTS = (
     *(
         "example.",
@@ -34,7 +34,7 @@ _PAGE_TEXTS = (
         "server.",
     ),
     *(f"whatif.{name}." for name in ("own", "beam", "score", "beside", "proof")),
-    *("state.waiting", "state.silent"),
+    *("state.waiting", "state.silent", "why.ask", "why.by", "why.against"),
     *(
         f"page.{name}"
         for name in ("choices", "examples", "lead", "model", "prompt", "recorded", "run", "settings", "st", "title")

@@ -16,8 +16,11 @@ MAX_TEXT_TOKENS = 1_000
 MIN_BEAMS, MAX_BEAMS = 2, 8
 LEFT_OUT, MAX_LEFT_OUT = 64, 256
 """Tokens before a step of which each is left out in turn: as a rule, and at most. Each part is a pass."""
+MAX_FOLLOWED = 16
+"""Tokens that a caller may name for a lens, beside those that lead at some layer."""
 MAX_LENS_TOKENS = 256
-"""Tokens that a lens follows. Those that lead at some layer are at most as many as there are layers."""
+MAX_LENS_NUMBERS = 8_000
+"""Tokens that a lens follows, alone and times its layers: it is a line of a file, no longer than a step's."""
 MAX_LAYERS = 255
 MAX_LENS_LOGITS = 2**26
 """Layers times vocabulary of a lens: 268 MB of logits."""

@@ -10,7 +10,7 @@ from decoding.analysis import check_same_model
 from decoding.engines import Engine
 from decoding.errors import RequestError
 from decoding.leaving_out import check_step
-from decoding.limits import MAX_LAYERS, MAX_LENS_LOGITS, MAX_LENS_TOKENS
+from decoding.limits import MAX_FOLLOWED, MAX_LAYERS, MAX_LENS_LOGITS, MAX_LENS_NUMBERS, MAX_LENS_TOKENS
 from decoding.record.step import ScoredToken, make_candidate
 from decoding.record.trace import Trace
 from decoding.record.why import Lens, LensLayer
@@ -26,10 +26,10 @@ NO_LENS = (
 def lens(model: Engine, trace: Trace, step: int, *, follow: Sequence[int] = ()) -> Lens:
     """Read each layer's state at `step` (counted from 0) with the model's last norm and head.
 
-    The lens follows the step's pick, the tokens that lead at some layer, and the ids `follow`, at most 256. Costs one
-    step, and the head once for each layer. Raises RequestError for a value that is invalid, for a trace of another
-    model, and for a model whose layers cannot be read: one on a server, or of a family without such layers; and what
-    `Engine.steps` raises.
+    The lens follows the step's pick, the ids `follow`, at most 16, and the tokens that lead at some layer, last layer
+    first. It costs one step, and the head once for each layer. Raises RequestError for a value that is invalid, for a
+    trace of another model, and for a model whose layers cannot be read: on a server, or of a family without such ones;
+    and what `Engine.steps` raises.
 
     >>> run = decoding.trace(model, "The capital of France is", max_new_tokens=1, top_k=5)
     >>> found = decoding.lens(model, run, 0)
@@ -43,12 +43,8 @@ def lens(model: Engine, trace: Trace, step: int, *, follow: Sequence[int] = ()) 
     picks = trace.generated_token_ids[: asked.index]
     logits = model.layer_logits(trace.prompt_token_ids, picks)  # type: ignore[attr-defined]  # (layers + 1, vocabulary)
     leaders = [int(row.argmax()) for row in logits]
-    ids = list(dict.fromkeys([asked.picked.token_id, *leaders, *followed]))
-    if len(ids) > MAX_LENS_TOKENS:
-        raise RequestError(
-            f"The lens would follow {len(ids):,} tokens; at most {MAX_LENS_TOKENS} are followed. Name fewer.",
-            field="forced",
-        )
+    wanted = list(dict.fromkeys([asked.picked.token_id, *followed, *reversed(leaders)]))
+    ids = wanted[: min(MAX_LENS_TOKENS, MAX_LENS_NUMBERS // len(leaders))]
     decoder = model.vocabulary.decoder_after([*trace.prompt_token_ids, *picks])
     layers = []
     for row, leader in zip(logits, leaders, strict=True):
@@ -76,6 +72,11 @@ def check_lens_size(model: Engine) -> int:
 
 
 def _check_followed(model: Engine, follow: Sequence[int]) -> list[int]:
+    if len(follow) > MAX_FOLLOWED:
+        raise RequestError(
+            f"The lens would follow {len(follow):,} tokens; at most {MAX_FOLLOWED} are followed. Name fewer.",
+            field="forced",
+        )
     for token_id in follow:
         if isinstance(token_id, bool) or not isinstance(token_id, int) or token_id not in range(model.vocabulary_size):
             raise RequestError(

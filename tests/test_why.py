@@ -10,10 +10,13 @@ import pytest
 import decoding
 from decoding.engines.local import LocalEngine
 from decoding.errors import FormatError, RequestError
+from decoding.i18n import translate
 from decoding.limits import MAX_TEXT_TOKENS, MAX_WHY_LINES
+from decoding.models.starter import STARTER_ID
 from decoding.record.tokens import Token
 from decoding.record.trace import Trace
 from decoding.record.why import LeaveOneOut, Lens, parts_of
+from tests.fake_vllm import FakeVllm
 from tests.fakes import BEGIN, END, ScriptedEngine
 
 NOISE = 2e-5
@@ -72,8 +75,12 @@ def test_it_follows_the_tokens_that_lead_somewhere(starter: LocalEngine, run: Tr
         assert not before[lens.leads_from - 1]
     london = run.steps[0].candidates[2].token_id
     followed = decoding.lens(starter, run, 0, follow=[london])
-    assert followed.tokens[-1].text == " London"
-    assert followed.layers[-1].ranks[-1] == 2
+    assert [token.text for token in followed.tokens[:4]] == [" Paris", " London", " capital", " the"]
+    assert followed.layers[-1].ranks[1] == 2
+    with pytest.raises(RequestError, match=r"^The lens would follow 17 tokens; at most 16 are followed. Name fewer."):
+        decoding.lens(starter, run, 0, follow=range(17))
+    with pytest.raises(RequestError, match=r"^The token id 49152 does not exist: starter has the ids 0 to 49151."):
+        decoding.lens(starter, run, 0, follow=[49152])
 
 
 def test_a_pick_that_does_not_lead_is_followed_first(starter: LocalEngine, run: Trace) -> None:
@@ -129,6 +136,20 @@ def test_each_answer_is_a_run_of_the_shorter_text(starter: LocalEngine, run: Tra
                 assert answer.change(part) == part.probability - answer.picked.probability
 
 
+def test_a_server_answers_what_it_can(starter: LocalEngine, run: Trace, asked: Trace) -> None:
+    with FakeVllm(starter, name=STARTER_ID).served() as url:
+        server = decoding.connect(url)
+        theirs = decoding.trace(server, PROMPT, max_new_tokens=3, top_k=5)
+        against = theirs.steps[2].candidates[1].token_id
+        answer = decoding.leave_one_out(server, theirs, 2, against=against, last=4)
+        with pytest.raises(RequestError, match="does not run in this process, so its layers cannot be read"):
+            decoding.lens(server, theirs, 2)
+    for one, other in zip(answer.parts, left_out(asked)[1].parts, strict=True):
+        assert (one.first, one.instead.token_id, one.rank) == (other.first, other.instead.token_id, other.rank)
+        assert one.probability == pytest.approx(other.probability, abs=NOISE)
+        assert one.against_logprob == pytest.approx(other.against_logprob, abs=1e-3)
+
+
 def test_words_are_what_belongs_together() -> None:
     def words(*texts: str | bytes) -> list[int]:
         tokens = [
@@ -175,6 +196,31 @@ def test_asking_changes_nothing(starter: LocalEngine, run: Trace, asked: Trace) 
     again = decoding.trace(starter, PROMPT, max_new_tokens=6, top_k=5)
     assert again.to_jsonl() == run.to_jsonl()
     assert asked.why
+
+
+# ---- the lesson
+
+
+def test_the_lessons_example_of_leaving_out_makes_its_point(starter: LocalEngine) -> None:
+    trace = decoding.trace(starter, "Tom and Jerry went home. Tom and", max_new_tokens=1, top_k=2)
+    parts = {trace.prompt_tokens[part.first].text: part for part in decoding.leave_one_out(starter, trace, 0).parts[:5]}
+    assert f"{trace.steps[0].picked.probability:.0%}" == "48%"
+    assert (trace.generated_text, parts[" Jerry"].instead.text) == (" Jerry", " I")
+    assert [f"{parts[word].probability:.0%}" for word in (" Jerry", " home")] == ["2%", "56%"]
+    for language in ("en", "ko"):
+        text = translate("why.lesson.without", language)
+        assert all(word in text for word in (trace.prompt, "·Jerry", "48 %", "2 %", "·I", "·home", "56 %"))
+
+
+def test_the_lessons_example_of_layers_makes_its_point(starter: LocalEngine) -> None:
+    trace = decoding.trace(starter, "One, two, three,", max_new_tokens=1, top_k=2)
+    lens = decoding.lens(starter, trace, 0)
+    assert (lens.leads_from, len(lens.layers) - 1, trace.generated_text) == (30, 30, " four")
+    assert (lens.layers[25].leader.text, f"{lens.layers[25].leader.probability:.0%}") == (" and", "99%")
+    assert f"{lens.layers[30].leader.probability:.0%}" == "58%"
+    for language in ("en", "ko"):
+        text = translate("why.lesson.layers", language)
+        assert all(word in text for word in (trace.prompt, "25", "30", "·and", "99 %", "·four", "58 %"))
 
 
 # ---- the record

@@ -3,6 +3,7 @@
 
 import { LIMITS } from "../panel/core/constants.js";
 import { lengthOf, Refused } from "../panel/core/limits.js";
+import { isWhyLine } from "../panel/core/run.js";
 import { texts } from "../panel/core/texts.js";
 
 class Fault extends Error {
@@ -69,6 +70,10 @@ function lineChecks() {
   const shown = text(LIMITS.tokenCharacters);
   const candidate = object({ token_id: id, text: shown, probability: real(0, 1), logprob: orNull(real(-1e9, 0)), rank: whole(0, LIMITS.vocabulary - 1) }, { bytes: orNull(hex) });
   const steps = whole(0, LIMITS.textTokens);
+  const place = whole(0, LIMITS.promptTokens + LIMITS.textTokens);
+  const rank = whole(0, LIMITS.vocabulary - 1);
+  const logprob = orNull(real(-1e9, 0));
+  const token = object({ token_id: id, text: shown }, { bytes: orNull(hex) });
   const pair = (value) => { if (!Array.isArray(value) || value.length !== 2 || !value.every(Number.isFinite)) fails("pair"); };
   return {
     header: object({
@@ -77,13 +82,17 @@ function lineChecks() {
       model: object({ id: name, revision: name, dtype: name, device: name, engine: name }, { why: name }),
       prompt: text(LIMITS.promptCharacters),
       prompt_token_ids: list(LIMITS.promptTokens, id),
-      prompt_tokens: list(LIMITS.promptTokens, object({ token_id: id, text: shown }, { bytes: orNull(hex) })),
+      prompt_tokens: list(LIMITS.promptTokens, token),
       max_new_tokens: steps,
       top_k: whole(1, LIMITS.choices),
     }, { note: name, remarks: list(LIMITS.remarks, name) }),
     step: object({
       index: steps, picked: candidate, forced: flag, candidates: list(LIMITS.choices, candidate), rest: real(0, 1), entropy: orNull(real(-1e9, 1e9)), margin: real(0, 1),
     }, { log_sums: list(LIMITS.logSums, pair) }),
+    lens: object({ lens: object({ step: steps, tokens: list(LIMITS.lensTokens, token), layers: list(LIMITS.layers + 1, object({ leader: candidate, logprobs: list(LIMITS.lensTokens, logprob), ranks: list(LIMITS.lensTokens, rank) })) }) }),
+    leave_one_out: object({
+      leave_one_out: object({ step: steps, by: choice(["tokens", "words"]), picked: candidate, parts: list(LIMITS.leftOut, object({ first: place, count: place, logprob, rank, instead: candidate }, { against_logprob: logprob })) }, { against: candidate }),
+    }),
     end: object({ stop_reason: choice(STOP_REASONS) }, { message: name, loops: list(LIMITS.textTokens, object({ start: steps, period: steps, repeats: steps })) }),
   };
 }
@@ -105,7 +114,9 @@ export function checkRun(given, findLoops) {
     }
   };
   const header = read(0, checks.header);
-  const steps = lines.slice(1, -1).map((_, n) => {
+  const count = lines.slice(1, -1).findLastIndex((text) => !isWhyLine(text)) + 1;
+  lines.slice(count + 1, -1).forEach((text, n) => checkWhy(read(n + count + 1, checks[/^\s*\{\s*"lens"/.test(text) ? "lens" : "leave_one_out"]), count, n + count + 2));
+  const steps = lines.slice(1, count + 1).map((_, n) => {
     const step = read(n + 1, checks.step);
     const complaint = contradictionIn(step, n, header);
     if (complaint) throw new Refused(texts.translate("server.read.wrong", { number: n + 2, complaint }));
@@ -113,6 +124,12 @@ export function checkRun(given, findLoops) {
   });
   const end = read(lines.length - 1, checks.end);
   checkEnd(header, steps, end, lines.length, findLoops);
+}
+
+// A lens or what was left out belongs to a step of the run.
+function checkWhy(record, count, number) {
+  const [{ step }] = Object.values(record);
+  if (step >= count) throw new Refused(texts.translate("server.read.wrong", { number, complaint: texts.translate("server.read.wrong.why.step", { step }) }));
 }
 
 function parsed(line) {

@@ -93,6 +93,7 @@ const hears = {
     growing += text;
     set("value", growing);
   },
+  why: ({ text }) => set("words", JSON.stringify({ ...clear, why: text })),
   done: () => finish("error", ""),
   refused: ({ field: place, sentence }) => refuse(place, sentence),
   broken: () => {
@@ -106,6 +107,7 @@ const hears = {
 const asks = {
   branch: (question) => begin("run", question),
   score: (question) => begin("score", question),
+  why: (question) => begin("why", { ...question, model: modelOf(question.run) }),
   link: async ({ value }) => {
     const fields = await fieldsOf(value).catch(() => []);
     if (fields.length < 6) return refuse("forced", english("server.link.broken"));
@@ -118,6 +120,8 @@ const asks = {
     fill({ prompt, steps, choices });
   },
 };
+
+const modelOf = (run) => JSON.parse(run.slice(0, run.indexOf("\n"))).model.id;
 
 function trigger(kind, question) {
   asks[kind]?.(question);

@@ -47,7 +47,8 @@ def bytes_needed(engine: Any, work: Work) -> int:
         return record + ELSEWHERE_BYTES
     tokens = work.prompt_tokens + work.steps
     sequences = 1 if work.kind == "lens" else work.rows
-    at_once = {"run": min(PIECE, work.prompt_tokens)} | dict.fromkeys(("score", "lens", "leave_one_out"), tokens)
+    piece = min(tokens, getattr(network, "max_read", None) or tokens)
+    at_once = {"run": min(PIECE, work.prompt_tokens), "score": tokens, "lens": piece, "leave_one_out": piece}
     in_one_pass = at_once.get(work.kind, work.prompt_tokens * sequences)
     scored = min(work.steps, max(1, SCORED_NUMBERS // engine.vocabulary_size))  # at once
     rows_of_logits = {"run": 4, "beam": 4 * work.rows + work.steps, "score": 3 * scored, "proof": work.steps + 4}

@@ -24,7 +24,7 @@ from decoding.serving.model_registry import ModelRegistry
 Parameters = Mapping[str, Any]
 Updates = Iterator[dict[str, str]]
 
-LONG_ACTIONS = frozenset(("score", "beam", "agree"))
+LONG_ACTIONS = frozenset(("score", "beam", "agree", "why"))
 """The actions that occupy the model for long; see `decoding.serving.admission`."""
 
 

@@ -22,6 +22,7 @@ from decoding.page import actions
 from decoding.page.adapter import Endpoint, add_endpoint, admitted, with_error_messages
 from decoding.page.http.export_routes import FORMATS, read_run, write_export
 from decoding.page.http.metrics import Health
+from decoding.page.why_endpoints import why_endpoints
 from decoding.record.trace import Trace
 from decoding.request import json_type_of
 from decoding.serving.memory_budget import Reservation
@@ -39,7 +40,8 @@ ONES = [[0, 2911]]
 def add_endpoints(page: gr.Blocks, registry: ModelRegistry, health: Health) -> None:
     """Add the endpoints to the open page."""
     examples = {"run": _example()}
-    for is_long, endpoints in ((False, _runs(registry)), (True, [*_texts(registry), *_proofs(registry)])):
+    long = [*_texts(registry), *_proofs(registry), *why_endpoints(registry, _read)]
+    for is_long, endpoints in ((False, _runs(registry)), (True, long)):
         for asked in endpoints:
             answer = admitted(page, health, asked, is_long=is_long)
             # Limits are those of the admission queue.

@@ -3,7 +3,8 @@
 
 /**
  * @typedef {"bytes" | "steps" | "choices" | "textTokens" | "promptCharacters" | "promptTokens" | "stepCharacters" | "tokenCharacters" |
- *   "noteCharacters" | "remarks" | "vocabulary" | "logSums" | "linkCharacters" | "linkBytes"} LimitName
+ *   "noteCharacters" | "remarks" | "vocabulary" | "logSums" | "linkCharacters" | "linkBytes" | "leftOut" | "lensTokens" | "layers" |
+ *   "whyLines"} LimitName
  */
 
 /** @typedef {{ name: string, prompt: string, steps: number }} Example */

@@ -1,8 +1,10 @@
 // One run: JSON Lines in, records out, and what can be computed from them. Knows no element of the page.
 
+import { LIMITS } from "./constants.js";
 import { bytesOf, markPendingBytes, NO_BYTES } from "./tokens.js";
 
 /** @import { Token } from "./tokens.js" */
+/** @import { WhyLine } from "./why.js" */
 
 /**
  * @typedef {Token & { probability: number, logprob: number | null, rank: number }} Candidate `rank` 0 is the most probable
@@ -48,6 +50,7 @@ import { bytesOf, markPendingBytes, NO_BYTES } from "./tokens.js";
  * @property {Header} header null in a run of which nothing has come: `emptyRun`
  * @property {Step[]} steps
  * @property {string[]} pieces what each step's pick adds to the text
+ * @property {Map<string, WhyLine>} why what was asked about its steps, by kind and step
  * @property {End | null} end
  * @property {boolean} closed its last line has come: it was not ended by the panel
  * @property {TextDecoder} decoder
@@ -59,7 +62,7 @@ import { bytesOf, markPendingBytes, NO_BYTES } from "./tokens.js";
 
 /** @returns {Run} */
 export function emptyRun() {
-  return /** @type {any} */ ({ text: "", header: null, steps: [], pieces: [], end: null, closed: false, decoder: new TextDecoder("utf-8"), pending: NO_BYTES });
+  return /** @type {any} */ ({ text: "", header: null, steps: [], pieces: [], why: new Map(), end: null, closed: false, decoder: new TextDecoder("utf-8"), pending: NO_BYTES });
 }
 
 /**
@@ -92,6 +95,8 @@ function addLine(run, record) {
     run.pending = markPendingBytes(record.picked, run.pending);
     run.steps.push(record);
     run.pieces.push(pieceOf(run, record.picked));
+  } else if (isWhy(record)) {
+    addWhy(run, record);
   } else {
     run.end = record;
     run.closed = true;
@@ -126,7 +131,37 @@ export function breakOff(run, stop_reason, message) {
  */
 export function jsonLines(run) {
   const { stop_reason, message } = run.end ?? { stop_reason: "stopped" };
-  return run.text + (run.closed ? "" : `${JSON.stringify(message ? { stop_reason, message } : { stop_reason })}\n`);
+  const text = run.text + (run.closed ? "" : `${JSON.stringify(message ? { stop_reason, message } : { stop_reason })}\n`);
+  if (run.why.size === 0) return text;
+  const lines = text.trimEnd().split("\n").filter((line) => !isWhyLine(line));
+  const end = String(lines.pop());
+  // Within a page no text of a run may look like a tag.
+  const why = [...run.why.values()].map((record) => JSON.stringify(record).replaceAll("<", "\\u003c"));
+  return [...lines, ...why, end, ""].join("\n");
+}
+
+/**
+ * @param {object} record
+ * @returns {record is WhyLine}
+ */
+const isWhy = (record) => "lens" in record || "leave_one_out" in record;
+
+/**
+ * @param {string} line
+ * @returns {boolean}
+ */
+export const isWhyLine = (line) => /^\s*\{\s*"(lens|leave_one_out)"/.test(line);
+
+/**
+ * Add a lens, or what was left out: one of each a step, of which the newest stays. Of many, the newest.
+ * @param {Run} run
+ * @param {WhyLine} record
+ */
+export function addWhy(run, record) {
+  const name = record.lens ? `lens ${record.lens.step}` : `leave_one_out ${record.leave_one_out?.step}`;
+  run.why.delete(name);
+  run.why.set(name, record);
+  while (run.why.size > LIMITS.whyLines) run.why.delete(String(run.why.keys().next().value));
 }
 
 /**

@@ -10,7 +10,7 @@ import { emptyRun } from "./run.js";
 /**
  * A question to the server or the engine, from when it is asked until a run begins or it fails.
  * @typedef {object} Question
- * @property {string} [kind] what is asked beside a run of the fields: "branch", "beam", "score", "agree", "link"
+ * @property {string} [kind] what is asked beside a run of the fields: "branch", "beam", "score", "agree", "why", "link"
  * @property {string} [model]
  * @property {string} [prompt]
  * @property {number} [steps]
@@ -37,6 +37,7 @@ import { emptyRun } from "./run.js";
  * @property {number | null} place the step of a fork that is being written, at which the reader stays
  * @property {boolean} waiting a question is open
  * @property {Question | null} request what was asked for and has not begun
+ * @property {{ run: Run, step: number, refusal: string } | null} why the step that was asked about last, and why it has no lens
  * @property {boolean} silent nothing has come for a while
  * @property {Fields | null} fields the page's fields, once they are known
  * @property {Fields | null} following what the fields were last told to follow
@@ -80,6 +81,7 @@ export function emptyState(models) {
     place: null,
     waiting: false,
     request: null,
+    why: null,
     silent: false,
     fields: null,
     following: null,

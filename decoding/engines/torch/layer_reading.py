@@ -55,7 +55,7 @@ def read_layers(reader: Reader, token_ids: Sequence[int], cache: Any, *, model: 
     network, layers = reader.network, layer_count(reader.network)
     with _watching(network) as watch:
         own, _ = reader.with_states().read(token_ids, cache)  # (1, vocabulary)
-    found, states = watch.last_norm(), getattr(watch.output, "hidden_states", None) or ()
+    found, states = watch.last_norm(), [*(getattr(watch.output, "hidden_states", None) or ())]
     # Some networks return no state of the embedding, and the last one twice.
     if found is None or watch.base is None or len(states) != layers + 1 or states[-2] is found[1]:
         raise RequestError(NO_LAYERS.format(model=model), field="model")
