@@ -6,6 +6,7 @@ component. Raises GreedyscopeError for what it refuses.
 
 from collections.abc import Generator
 from contextlib import closing
+from time import monotonic
 
 from decoding.engines import Engine
 from decoding.engines.memory_needs import Kind
@@ -18,6 +19,7 @@ from decoding.record.trace import Trace
 from decoding.record.why import LeaveOneOut, Lens
 from decoding.serving.memory_budget import Reservation
 from decoding.serving.model_registry import ModelRegistry
+from decoding.serving.stream import PAUSE_SECONDS
 
 
 def why(registry: ModelRegistry, parameters: Parameters) -> Updates:
@@ -36,11 +38,15 @@ def why(registry: ModelRegistry, parameters: Parameters) -> Updates:
         yield {"no-lens": str(error)}
     last = parameters.get("last", LEFT_OUT)
     with closing(read_without(registry, engine, trace, asked, last=last, **options)) as answers:
+        said: dict[str, str] = {}
+        due = 0.0  # an update costs the page some milliseconds, and a part hardly more
         for answer in answers:
-            if isinstance(answer, LeaveOneOut):
-                yield {"why": answer.to_json()}
-            else:
-                yield answer
+            said |= {"why": answer.to_json()} if isinstance(answer, LeaveOneOut) else answer
+            if monotonic() >= due:
+                yield said
+                said, due = {}, monotonic() + PAUSE_SECONDS
+        if said:
+            yield said
 
 
 def read_lens(

@@ -81,4 +81,5 @@ function drawLines(picture, { tokens, layers }) {
     return line;
   });
   picture.replaceChildren(...lines);
+  picture.setAttribute("aria-label", texts.translate("why.lens.lines"));
 }
