@@ -15,6 +15,9 @@ from decoding.record.trace import Candidate, ModelInfo, Step, Trace
 from decoding.run import greedy_search, trace  # isort: skip
 from decoding.analysis import Agreement, agreement, beam_search, branch, closest_calls, score  # isort: skip
 from decoding.comparison import compare_totals  # isort: skip
+from decoding.leaving_out import leave_one_out  # isort: skip
+from decoding.logit_lens import lens  # isort: skip
+from decoding.record.why import LeaveOneOut, LeftOut, Lens, LensLayer  # isort: skip
 from decoding.prompt_scores import score_prompt  # isort: skip
 from decoding.sampled_runs import Draws, draws, sample  # isort: skip
 from decoding.text_probability import TextProbability, probability  # isort: skip
@@ -30,6 +33,10 @@ __all__ = [
     "Draws",
     "FormatError",
     "GreedyscopeError",
+    "LeaveOneOut",
+    "LeftOut",
+    "Lens",
+    "LensLayer",
     "Loop",
     "ModelError",
     "ModelInfo",
@@ -48,6 +55,8 @@ __all__ = [
     "draws",
     "find_loops",
     "greedy_search",
+    "leave_one_out",
+    "lens",
     "load",
     "probability",
     "sample",

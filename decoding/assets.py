@@ -15,7 +15,7 @@ from decoding.limits import for_browser
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 
-_STYLES = ("panel", "sampling", "lesson", "classroom", "media", "root")
+_STYLES = ("panel", "sampling", "lesson", "why", "classroom", "media", "root")
 _PAGE_TEXTS = (
     *(
         "example.",
@@ -37,7 +37,7 @@ _PAGE_TEXTS = (
         "server.",
     ),
     *(f"whatif.{name}." for name in ("own", "beam", "score", "beside", "proof", "draw", "named", "past_end")),
-    *("state.waiting", "state.silent", "tabs.tree"),
+    *("state.waiting", "state.silent", "tabs.tree", "why.ask", "why.by", "why.against"),
     *(
         f"page.{name}"
         for name in ("choices", "examples", "lead", "model", "prompt", "recorded", "run", "settings", "st", "title")

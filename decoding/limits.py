@@ -18,12 +18,24 @@ MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 100.0
 MAX_SEED = 2**32 - 1
 MIN_DRAWS, MAX_DRAWS = 2, 20
 """Runs that are drawn at once."""
+LEFT_OUT, MAX_LEFT_OUT = 64, 256
+"""Tokens before a step of which each is left out in turn: as a rule, and at most. Each part is a pass."""
+MAX_FOLLOWED = 16
+"""Tokens that a caller may name for a lens, beside those that lead at some layer."""
+MAX_LENS_TOKENS = 256
+MAX_LENS_NUMBERS = 8_000
+"""Tokens that a lens follows, alone and times its layers: it is a line of a file, no longer than a step's."""
+MAX_LAYERS = 255
+MAX_LENS_LOGITS = 2**26
+"""Layers times vocabulary of a lens: 268 MB of logits."""
 
 # ---- what a file may hold
 
 MAX_RUN_BYTES = 8 * 2**20
 """A run of 256 steps with 50 choices each, after 50,000 characters, is smaller."""
 MAX_PROMPT_TOKENS = 131_072
+MAX_WHY_LINES = 64
+"""Lines about why a step picked its token: a lens and a leave-one-out of 32 steps."""
 MAX_STEP_CHARACTERS = 2**18
 """For each line but the first. A step of 50 choices takes about 8,000 characters."""
 MAX_TOKEN_CHARACTERS = 1_000
@@ -58,6 +70,10 @@ def for_browser() -> Mapping[str, float]:
         "choices": MAX_CHOICES,
         "beams": MAX_BEAMS,
         "textTokens": MAX_TEXT_TOKENS,
+        "leftOut": MAX_LEFT_OUT,
+        "lensTokens": MAX_LENS_TOKENS,
+        "layers": MAX_LAYERS,
+        "whyLines": MAX_WHY_LINES,
         "promptCharacters": MAX_PROMPT_CHARACTERS,
         "promptTokens": MAX_PROMPT_TOKENS,
         "stepCharacters": MAX_STEP_CHARACTERS,

@@ -55,7 +55,7 @@ def check_request(
     text; `sampling` is a Sampling, or an object with its fields. Raises RequestError for a value that is invalid.
     """
     prompt = check_prompt(prompt)
-    steps = _whole_number(max_new_tokens, "steps", MAX_STEPS)
+    steps = whole_number(max_new_tokens, "steps", MAX_STEPS)
     picks = check_forced(forced, steps)
     return Request(
         prompt, steps, check_choices(top_k), picks, check_past_end(past_end), check_sampling(sampling, steps)
@@ -64,12 +64,12 @@ def check_request(
 
 def check_beams(num_beams: object) -> int:
     """The number of beams, 2 to 8. Raises RequestError for anything else."""
-    return _whole_number(num_beams, "beams", MAX_BEAMS, MIN_BEAMS)
+    return whole_number(num_beams, "beams", MAX_BEAMS, MIN_BEAMS)
 
 
 def check_choices(top_k: object) -> int:
     """The number of candidates per step, 1 to 50. Raises RequestError for anything else."""
-    return _whole_number(top_k, "choices", MAX_CHOICES)
+    return whole_number(top_k, "choices", MAX_CHOICES)
 
 
 def check_prompt(prompt: object) -> str:
@@ -212,15 +212,17 @@ def _text(text: object, name: str, field: Field) -> str:
     return text
 
 
-def _whole_number(value: object, field: Field, most: int, least: int = 1) -> int:
+def whole_number(value: object, field: Field, most: int, least: int = 1, *, name: str = "") -> int:
+    """A whole number from `least` to `most`. Raises RequestError for anything else, and calls it `name`."""
+    name = name or field
     if is_whole(value) and value in range(least, most + 1):
         return int(value)
     if value is None or value == "":
         raise RequestError(
-            f"The number of {field} is empty. It has to be a whole number from {least} to {most}.", field=field
+            f"The number of {name} is empty. It has to be a whole number from {least} to {most}.", field=field
         )
     raise RequestError(
-        f"The number of {field} has to be a whole number from {least} to {most}, not {shown(value)}.",
+        f"The number of {name} has to be a whole number from {least} to {most}, not {shown(value)}.",
         field=field,
     )
 

@@ -7,6 +7,7 @@ browser. Knows no loop and no text.
 
 import math
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -75,6 +76,18 @@ def read_scores(logits: Logits, top_k: int, picked_id: int | None = None) -> Ste
         picked=picked,
         log_sums=log_partitions(weights, log_total, largest),
     )
+
+
+def read_tokens(logits: Logits, token_ids: Sequence[int]) -> tuple[list[float], list[int]]:
+    """The log-probabilities (nats) and the ranks of some ids. See `read_scores`, which gives those of one."""
+    largest = float(logits.max())
+    with np.errstate(invalid="ignore", over="ignore", under="ignore"):
+        total = float(np.exp(np.subtract(logits, largest, dtype=np.float64)).sum())
+    if not math.isfinite(total):
+        raise ModelError(NOT_A_NUMBER)
+    log_total = math.log(total)
+    ahead = [(logits > logits[one]).sum() + (logits[:one] == logits[one]).sum() for one in token_ids]
+    return [float(logits[one]) - largest - log_total for one in token_ids], [int(count) for count in ahead]
 
 
 def rank(logits: Logits, top_k: int) -> NDArray[np.int64]:

@@ -34,6 +34,8 @@ ROOMS = (
         "decoding.text_probability",
         "decoding.analysis",
         "decoding.verify",
+        "decoding.leaving_out",
+        "decoding.logit_lens",
     ),
     ("decoding.serving",),
     ("decoding.page",),
@@ -103,6 +105,7 @@ ALLOWED = {
         "decoding.record.step",
         "decoding.record.repetition",
         "decoding.record.tokens",
+        "decoding.record.why",
     ),
 }
 

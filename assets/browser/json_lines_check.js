@@ -3,6 +3,7 @@
 
 import { LIMITS } from "../panel/core/constants.js";
 import { lengthOf, Refused } from "../panel/core/limits.js";
+import { isWhyLine } from "../panel/core/run.js";
 import { texts } from "../panel/core/texts.js";
 
 class Fault extends Error {
@@ -71,6 +72,10 @@ function lineChecks() {
   const steps = whole(0, LIMITS.textTokens);
   const nats = orNull(real(-1e9, 0));
   const node = object({ parent: whole(0, 2 * LIMITS.beams - 1), token_id: id, text: shown, logprob: nats, rank: whole(0, LIMITS.vocabulary - 1), total: nats }, { bytes: orNull(hex), ended: flag });
+  const place = whole(0, LIMITS.promptTokens + LIMITS.textTokens);
+  const rank = whole(0, LIMITS.vocabulary - 1);
+  const logprob = orNull(real(-1e9, 0));
+  const token = object({ token_id: id, text: shown }, { bytes: orNull(hex) });
   const pair = (value) => { if (!Array.isArray(value) || value.length !== 2 || !value.every(Number.isFinite)) fails("pair"); };
   const sampling = object({}, { temperature: real(LIMITS.leastTemperature, LIMITS.mostTemperature), top_k: whole(0, LIMITS.vocabulary), top_p: real(0, 1), seed: whole(0, LIMITS.seed), first: whole(0, LIMITS.textTokens - 1) });
   const draw = object({ probabilities: list(LIMITS.choices, real(0, 1)), picked: real(0, 1), kept: whole(1, LIMITS.vocabulary), number: real(0, 1) });
@@ -81,7 +86,7 @@ function lineChecks() {
       model: object({ id: name, revision: name, dtype: name, device: name, engine: name }, { why: name }),
       prompt: text(LIMITS.promptCharacters),
       prompt_token_ids: list(LIMITS.promptTokens, id),
-      prompt_tokens: list(LIMITS.promptTokens, object({ token_id: id, text: shown }, { bytes: orNull(hex) })),
+      prompt_tokens: list(LIMITS.promptTokens, token),
       max_new_tokens: steps,
       top_k: whole(1, LIMITS.choices),
     }, { note: name, remarks: list(LIMITS.remarks, name), past_end: flag, sampling }),
@@ -90,6 +95,10 @@ function lineChecks() {
     }, { log_sums: list(LIMITS.logSums, pair), draw, past_end: flag }),
     beam_step: object({ beam_step: steps, beams: list(2 * LIMITS.beams, node) }, { finished: list(LIMITS.beams, pair) }),
     prompt_scores: object({ prompt_scores: list(LIMITS.textTokens, object({ logprob: nats, rank: whole(0, LIMITS.vocabulary - 1), entropy: orNull(real(-1e9, 1e9)) })) }),
+    lens: object({ lens: object({ step: steps, tokens: list(LIMITS.lensTokens, token), layers: list(LIMITS.layers + 1, object({ leader: candidate, logprobs: list(LIMITS.lensTokens, logprob), ranks: list(LIMITS.lensTokens, rank) })) }) }),
+    leave_one_out: object({
+      leave_one_out: object({ step: steps, by: choice(["tokens", "words"]), picked: candidate, parts: list(LIMITS.leftOut, object({ first: place, count: place, logprob, rank, instead: candidate }, { against_logprob: logprob })) }, { against: candidate }),
+    }),
     end: object({ stop_reason: choice(STOP_REASONS) }, { message: name, loops: list(LIMITS.textTokens, object({ start: steps, period: steps, repeats: steps })) }),
   };
 }
@@ -111,13 +120,15 @@ export function checkRun(given, findLoops) {
     }
   };
   const header = read(0, checks.header);
-  // After the steps, what was asked beside them: a search's beams, and the scores of the prompt.
+  // After the steps, what was asked beside them: a search's beams, the prompt's scores, and why a step picked its token.
   const count = lines.slice(1, -1).findLastIndex((written) => "index" in fieldsOfLine(written)) + 1;
   let beamSteps = 0;
   for (let n = count + 1; n < lines.length - 1; n++) {
     const fields = fieldsOfLine(lines[n]);
-    const kind = ["beam_step", "prompt_scores"].find((name) => name in fields) ?? "step";
-    const { beam_step: step } = read(n, checks[kind]);
+    const kind = ["beam_step", "prompt_scores", "lens", "leave_one_out"].find((name) => name in fields) ?? "step";
+    const record = read(n, checks[kind]);
+    if (kind === "lens" || kind === "leave_one_out") checkWhy(record, count, n + 1);
+    const { beam_step: step } = record;
     if (step !== undefined && step !== beamSteps++) {
       const complaint = texts.translate("server.read.wrong.beam_step", { step, number: beamSteps - 1 });
       throw new Refused(texts.translate("server.read.wrong", { number: n + 1, complaint }));
@@ -131,6 +142,12 @@ export function checkRun(given, findLoops) {
   });
   const end = read(lines.length - 1, checks.end);
   checkEnd(header, steps, end, lines.length, findLoops);
+}
+
+// A lens or what was left out belongs to a step of the run.
+function checkWhy(record, count, number) {
+  const [{ step }] = Object.values(record);
+  if (step >= count) throw new Refused(texts.translate("server.read.wrong", { number, complaint: texts.translate("server.read.wrong.why.step", { step }) }));
 }
 
 function parsed(line) {

@@ -94,6 +94,7 @@ const hears = {
     growing += text;
     set("value", growing);
   },
+  why: ({ text }) => set("words", JSON.stringify({ ...clear, why: text })),
   done: () => finish("error", ""),
   refused: ({ field: place, sentence }) => refuse(place, sentence),
   broken: () => {
@@ -109,6 +110,7 @@ const asks = {
   score: (question) => begin("score", question),
   beam: (question) => begin("beam", question),
   prompt: (question) => begin("prompt", question),
+  why: (question) => begin("why", { ...question, model: modelOf(question.run) }),
   link: async ({ value }) => {
     const fields = await fieldsOf(value).catch(() => []);
     if (fields.length < 6) return refuse("forced", english("server.link.broken"));
@@ -121,6 +123,8 @@ const asks = {
     fill({ prompt, steps, choices });
   },
 };
+
+const modelOf = (run) => JSON.parse(run.slice(0, run.indexOf("\n"))).model.id;
 
 function trigger(kind, question) {
   asks[kind]?.(question);

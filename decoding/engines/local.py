@@ -77,7 +77,7 @@ class LocalEngine:
         def forward(ids: Sequence[int], before: Cache) -> tuple[Logits, Cache]:
             nonlocal cache
             cache = before
-            for piece in _pieces(ids, self.network.max_read):
+            for piece in pieces(ids, self.network.max_read):
                 raise_if_cancelled()
                 logits, cache = self.network.read(piece, cache)
             return logits[-1], cache
@@ -119,6 +119,24 @@ class LocalEngine:
         options: Any = {"num_beams": num_beams, "max_new_tokens": max_new_tokens, "top_k": top_k}
         return beam_loop(rows, end_ids=self.end_ids, **options)
 
+    def layer_logits(self, token_ids: Sequence[int], picked_ids: Sequence[int] = ()) -> Logits:
+        """The logits after `token_ids` and then `picked_ids`, as the last norm and the head read each layer's state
+        there: of the embedding, then after each layer; the last of them are the step's own. Shape (layers + 1,
+        vocabulary).
+
+        What was kept of a run with these picks is not read again. Raises what `steps` raises.
+        """
+        forced, room = dict(enumerate(picked_ids)), len(picked_ids)
+        prefix = self.prefix_cache.recall(token_ids, forced, max_new_tokens=room, top_k=1)
+        text = [*token_ids, *picked_ids]
+        cache: Cache = prefix.cache if prefix else None
+        read = len(token_ids) + len(prefix.steps) - 1 if prefix else 0
+        for piece in pieces(text[read:-1], self.network.max_read) if self.network.max_read else ():
+            raise_if_cancelled()
+            _, cache = self.network.read(piece, cache)
+        raise_if_cancelled()
+        return self.network.read_layers(text[-1:] if self.network.max_read else text, cache)
+
     def _rows(self, token_ids: Sequence[int], continuation_ids: Sequence[int]) -> Iterator[Logits]:
         """The logits before each id of the continuation, each of shape (vocabulary,), in passes of bounded size."""
         cache: Cache = None
@@ -130,15 +148,16 @@ class LocalEngine:
                 yield from logits
             return
         at_once = min(self.network.max_read, max(1, SCORED_NUMBERS // self.vocabulary_size))
-        for piece in _pieces(token_ids[:-1], self.network.max_read):
+        for piece in pieces(token_ids[:-1], self.network.max_read):
             raise_if_cancelled()
             _, cache = self.network.read(piece, cache)
-        for piece in _pieces([token_ids[-1], *continuation_ids[:-1]], at_once):
+        for piece in pieces([token_ids[-1], *continuation_ids[:-1]], at_once):
             raise_if_cancelled()
             logits, cache = self.network.read(piece, cache, last=len(piece))
             yield from logits
 
 
-def _pieces(token_ids: Sequence[int], most: int | None) -> Iterator[Sequence[int]]:
+def pieces(token_ids: Sequence[int], most: int | None) -> Iterator[Sequence[int]]:
+    """The ids in pieces of at most `most`; None: all in one."""
     most = most or max(1, len(token_ids))
     return (token_ids[start : start + most] for start in range(0, len(token_ids), most))

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from decoding.engines.local import SCORED_NUMBERS
 
-Kind = Literal["run", "score", "beam", "proof"]
+Kind = Literal["run", "score", "beam", "proof", "lens", "leave_one_out"]
 
 FLOAT = 4
 PIECE = 256
@@ -26,7 +26,9 @@ _SPARE = 1.25  # allocators round up and release late
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A request: `rows` sequences at once (beams), each of `prompt_tokens` and then `steps` tokens."""
+    """A request: `rows` sequences at once (beams), each of `prompt_tokens` and then `steps` tokens. A lens has a row
+    for each layer.
+    """
 
     kind: Kind
     prompt_tokens: int
@@ -45,11 +47,14 @@ def bytes_needed(engine: Any, work: Work) -> int:
     if network is None:
         return record + ELSEWHERE_BYTES
     tokens = work.prompt_tokens + work.steps
-    at_once = {"proof": work.prompt_tokens, "score": tokens}
+    sequences = 1 if work.kind == "lens" else work.rows
+    piece = min(tokens, getattr(network, "max_read", None) or tokens)
+    at_once = {"proof": work.prompt_tokens, "score": tokens, "lens": piece, "leave_one_out": piece}
     in_one_pass = at_once.get(work.kind, min(PIECE, work.prompt_tokens))
     scored = min(work.steps, max(1, SCORED_NUMBERS // engine.vocabulary_size))  # at once
     rows_of_logits = {"run": 4, "beam": 4 * work.rows, "score": 3 * scored, "proof": work.steps + 4}
-    cache = 2 * work.rows * tokens * _cache_of_a_token(network)  # and its copy
+    rows_of_logits |= {"lens": 3 * work.rows, "leave_one_out": 4}
+    cache = 2 * sequences * tokens * _cache_of_a_token(network)  # and its copy
     logits = rows_of_logits[work.kind] * engine.vocabulary_size * FLOAT
     return record + int(_SPARE * (cache + in_one_pass * _pass_of_a_token(network) + logits))
 

@@ -34,6 +34,9 @@ class Network(Protocol):
         ...
 
     @property
+    def layers(self) -> int: ...
+
+    @property
     def fewest_rows(self) -> int:
         """From this many sequences on, a shared pass is faster than one pass for each; at least 2."""
         ...
@@ -43,6 +46,14 @@ class Network(Protocol):
 
         Returns the logits that follow each of the last `last` ids, shape (last, vocabulary), and the cache with all ids
         in it. The cache that was given must not be used again. Raises MemoryError or RuntimeError if memory runs out.
+        """
+        ...
+
+    def read_layers(self, token_ids: Sequence[int], cache: Cache | None) -> Any:
+        """Read ids as `read` does, and return the logits after the last of them as the last norm and the head read each
+        layer's state: of the embedding, then after each layer. Shape (layers + 1, vocabulary), float32, in NumPy.
+
+        The cache must not be used again. Raises RequestError for a network whose layers cannot be read so.
         """
         ...
 

@@ -39,7 +39,7 @@ from decoding.text_probability import check_picked, probability_after
 Parameters = Mapping[str, Any]
 Updates = Iterator[dict[str, str]]
 
-LONG_ACTIONS = frozenset(("score", "beam", "prompt", "agree", "draw", "named"))
+LONG_ACTIONS = frozenset(("score", "beam", "prompt", "agree", "draw", "named", "why"))
 """The actions that occupy the model for long; see `decoding.serving.admission`."""
 
 

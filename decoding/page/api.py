@@ -23,6 +23,7 @@ from decoding.page.adapter import Endpoint, add_endpoint, admitted, with_error_m
 from decoding.page.api_sampling import readings, sampled_runs
 from decoding.page.http.export_routes import FORMATS, read_run, write_export
 from decoding.page.http.metrics import Health
+from decoding.page.why_endpoints import why_endpoints
 from decoding.record.trace import Trace
 from decoding.serving.memory_budget import Reservation
 from decoding.serving.model_registry import ModelRegistry
@@ -40,10 +41,8 @@ ONES = [[0, 2911]]
 def add_endpoints(page: gr.Blocks, registry: ModelRegistry, health: Health) -> None:
     """Add the endpoints to the open page."""
     examples = {"run": _example()}
-    for is_long, endpoints in (
-        (False, [*_runs(registry), *sampled_runs(registry)]),
-        (True, [*_texts(registry), *readings(registry), *_proofs(registry)]),
-    ):
+    long = [*_texts(registry), *readings(registry), *_proofs(registry), *why_endpoints(registry, _read)]
+    for is_long, endpoints in ((False, [*_runs(registry), *sampled_runs(registry)]), (True, long)):
         for asked in endpoints:
             answer = admitted(page, health, asked, is_long=is_long)
             # Limits are those of the admission queue.

@@ -21,12 +21,13 @@ from decoding.page.gradio_compat.liveness import connection_check, visitor_of
 from decoding.page.http.metrics import Health
 from decoding.page.layout import PROBLEM_FIELDS, Widgets
 from decoding.page.model_picker import connect_model_picker
+from decoding.page.why import why
 from decoding.run import check_request
 from decoding.serving.model_registry import ModelRegistry
 
 Update = dict[str, str]
-"""An update: the panel's new value under "panel", or sentences by place ("notice", "proof", or a field's name); "most"
-is the most candidates of the model, and "loads" says that a load is waited for.
+"""An update: the panel's new value under "panel", or sentences by place ("notice", "proof", "no-lens", or a field's
+name); "why" is a line of the run, "most" is the most candidates of the model, "loads" says that a load is waited for.
 """
 
 _POLL_SECONDS = 0.2
@@ -69,7 +70,7 @@ def connect(page: gr.Blocks, w: Widgets, registry: ModelRegistry, health: Health
     pressed = partial(gr.on, [w.run.click, w.prompt.submit])
     fields: list[Any] = [w.prompt, w.steps, w.choices, w.model]
     started = [_register(w, pressed, run, fields)]
-    for name, question in ACTIONS.items():
+    for name, question in (ACTIONS | {"why": why}).items():
         # Gradio passes the panel's message to a parameter of this type.
         async def ask(
             event: gr.EventData, visitor: gr.Request, question: Any = question, is_long: bool = name in LONG_ACTIONS

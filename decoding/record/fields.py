@@ -66,7 +66,7 @@ def read_header(record: dict[str, Any]) -> dict[str, Any]:
         "model": read_at("model", _model, model),
         "prompt": read_text(record, "prompt", limits.MAX_PROMPT_CHARACTERS),
         "prompt_token_ids": read_list(record, "prompt_token_ids", limits.MAX_PROMPT_TOKENS, _id_of),
-        "prompt_tokens": read_list(record, "prompt_tokens", limits.MAX_PROMPT_TOKENS, _token),
+        "prompt_tokens": read_list(record, "prompt_tokens", limits.MAX_PROMPT_TOKENS, read_token),
         "max_new_tokens": read_whole(record, "max_new_tokens", 0, limits.MAX_TEXT_TOKENS),
         "top_k": read_whole(record, "top_k", 1, limits.MAX_CHOICES),
         "note": read_text(record, "note", limits.MAX_NOTE_CHARACTERS) if "note" in record else "",
@@ -79,12 +79,12 @@ def read_header(record: dict[str, Any]) -> dict[str, Any]:
 def read_step(record: dict[str, Any]) -> Step:
     """The step of a line."""
     check_names(record, _STEP, ("log_sums", "draw", "past_end"))
-    candidates = read_list(record, "candidates", limits.MAX_CHOICES, _candidate)
+    candidates = read_list(record, "candidates", limits.MAX_CHOICES, read_candidate)
     if not candidates:
         raise FieldError("it is empty", "candidates")
     return Step(
         index=read_whole(record, "index", 0, limits.MAX_TEXT_TOKENS - 1),
-        picked=read_at("picked", _candidate, record["picked"]),
+        picked=read_at("picked", read_candidate, record["picked"]),
         forced=read_boolean(record, "forced"),
         candidates=candidates,
         rest=read_number(record, "rest", 0, 1),
@@ -116,13 +116,13 @@ def _model(record: dict[str, Any]) -> dict[str, str]:
     return {name: read_text(record, name, limits.MAX_NOTE_CHARACTERS) for name in record}
 
 
-def _token(value: Any) -> Token:
+def read_token(value: Any) -> Token:
     record = read_object(value)
     check_names(record, _TOKEN, ("bytes",))
     return Token(read_token_id(record), read_text(record, "text", limits.MAX_TOKEN_CHARACTERS), read_bytes(record))
 
 
-def _candidate(value: Any) -> Candidate:
+def read_candidate(value: Any) -> Candidate:
     record = read_object(value)
     check_names(record, _CANDIDATE, ("bytes",))
     return Candidate(

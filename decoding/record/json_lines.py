@@ -19,6 +19,8 @@ from decoding.record.field_values import FieldError
 from decoding.record.prompt_scores import PromptScore, check_prompt_scores, read_prompt_scores
 from decoding.record.repetition import find_loops
 from decoding.record.step import NO_ID, Step
+from decoding.record.why import LeaveOneOut, Lens
+from decoding.record.why_fields import check_why, is_why, read_why
 
 Item = TypeVar("Item")
 
@@ -38,14 +40,19 @@ def read_fields(text: str) -> dict[str, Any]:
     steps: list[Step] = []
     levels: list[Beams] = []
     prompt_scores: tuple[PromptScore, ...] = ()
+    why: list[Lens | LeaveOneOut] = []
     for number, line in enumerate(middle, start=2):
         found = _read(_middle, line, number)
+        _check_order(found, len(steps), len(why), number)
         if isinstance(found, Step):
             steps.append(found)
             _checked_line(partial(fits.add, found), number)
         elif isinstance(found, Beams):
             levels.append(found)
             _checked_line(partial(fits.add_beams, found.step, [beam.token for beam in found.beams]), number)
+        elif isinstance(found, Lens | LeaveOneOut):
+            why.append(found)
+            _checked_line(partial(check_why, found, steps, len(ids)), number)
         else:
             _checked_line(partial(check_prompt_scores, found, header["prompt_tokens"]), number)
             prompt_scores = found
@@ -59,14 +66,26 @@ def read_fields(text: str) -> dict[str, Any]:
     cut_off = end["stop_reason"] in ("stopped", "error") and not loops
     if not cut_off and loops != (() if NO_ID in picked else tuple(find_loops(picked))):
         raise FormatError(f"Line {len(middle) + 2} of the run cannot be right: its loops are not those of its steps.")
-    return {**header, **end, "steps": tuple(steps), "beams": tree, "prompt_scores": prompt_scores}
+    return {**header, **end, "steps": tuple(steps), "beams": tree, "prompt_scores": prompt_scores, "why": tuple(why)}
 
 
-def _middle(record: dict[str, Any]) -> Step | Beams | tuple[PromptScore, ...]:
+def _middle(record: dict[str, Any]) -> Step | Beams | tuple[PromptScore, ...] | Lens | LeaveOneOut:
     """A line between the first and the last."""
     if "beam_step" in record:
         return read_beams(record)
+    if is_why(record):
+        return read_why(record)
     return read_prompt_scores(record) if "prompt_scores" in record else fields.read_step(record)
+
+
+def _check_order(found: object, steps: int, why: int, number: int) -> None:
+    """Raises FormatError for a line that has no place after so many steps and lines about them."""
+    if isinstance(found, Step) and why:
+        raise FormatError(f"Line {number} of the run cannot be right: a step comes after what was asked about one.")
+    if isinstance(found, Step) and steps == limits.MAX_TEXT_TOKENS:
+        raise FormatError(f"A run has at most {limits.MAX_TEXT_TOKENS:,} steps; this text has more.")
+    if isinstance(found, Lens | LeaveOneOut) and why == limits.MAX_WHY_LINES:
+        raise FormatError(f"A run has at most {limits.MAX_WHY_LINES} lines about its steps; this text has more.")
 
 
 def _split_lines(text: str) -> tuple[str, list[str], str]:
@@ -76,7 +95,7 @@ def _split_lines(text: str) -> tuple[str, list[str], str]:
     count = text.count("\n") + (not text.endswith("\n") and text != "")
     if count < 2:
         raise FormatError(f"A run has a first and a last line at least; this text has {count}.")
-    if (steps := count - 2) > limits.MAX_TEXT_TOKENS:
+    if (steps := count - 2) > limits.MAX_TEXT_TOKENS + limits.MAX_WHY_LINES:
         raise FormatError(f"A run has at most {limits.MAX_TEXT_TOKENS:,} steps; this text has {steps:,}.")
     first, *middle, last = text.removesuffix("\n").split("\n")
     return first, middle, last

@@ -7,6 +7,7 @@ no page. Reading is strict, because a run may come from anybody: `decoding.recor
 
 import math
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Annotated, Literal, Protocol
 
 from pydantic import ConfigDict, Field, TypeAdapter
@@ -20,6 +21,7 @@ from decoding.record.prompt_scores import PromptScore, prompt_scores_line
 from decoding.record.repetition import Loop, find_loops
 from decoding.record.step import NO_ID, Candidate, ScoredToken, Step, StepScores, json_line
 from decoding.record.tokens import Token, join_tokens
+from decoding.record.why import LeaveOneOut, Lens
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,7 +89,8 @@ class Trace:
     names the source of a recorded run. `remarks` are sentences about tokenization, if the model read something else
     than what was typed. `past_end` says that the run goes on past the end of the text; `sampling` how its tokens were
     drawn (None: argmax picked). `beams` is the tree of the beam search that found the run, if one did. `prompt_scores`
-    are those of the prompt's last tokens, if they were asked for.
+    are those of the prompt's last tokens, if they were asked for. `why` holds the lenses and leave-one-outs that were
+    made of its steps.
     """
 
     model: ModelInfo
@@ -104,6 +107,7 @@ class Trace:
     sampling: Sampling | None = None
     beams: BeamTree | None = None
     prompt_scores: tuple[PromptScore, ...] = ()
+    why: tuple[Lens | LeaveOneOut, ...] = ()
 
     @property
     def prompt_token_ids(self) -> tuple[int, ...]:
@@ -191,13 +195,13 @@ class Trace:
         return json_line(_END, _End(self.stop_reason, self.message, self.loops))
 
     def to_jsonl(self) -> str:
-        """The run as JSON Lines: a header, one line per step, one per step of its beams, one of its prompt's scores, an
-        end; each line ends in a newline.
+        """The run as JSON Lines: a header, one line per step, one per step of its beams, one of its prompt's scores,
+        one per lens and leave-one-out, an end; each line ends in a newline.
         """
         more = self.beams.lines() if self.beams else []
         more += [prompt_scores_line(self.prompt_scores)] if self.prompt_scores else []
-        lines = (self.header_line(), *(step.to_json() for step in self.steps), *more, self.end_line())
-        return "".join(f"{line}\n" for line in lines)
+        between = (line.to_json() for line in self.steps), more, (line.to_json() for line in self.why)
+        return "".join(f"{line}\n" for line in (self.header_line(), *chain(*between), self.end_line()))
 
     @classmethod
     def from_jsonl(cls, text: str) -> "Trace":

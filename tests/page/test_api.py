@@ -19,8 +19,10 @@ import app as application
 import decoding
 from decoding.engines.local import LocalEngine
 from decoding.export import summary
+from decoding.page import api
 from decoding.page.api import CHOICES, ONES, PROMPT, STEPS
 from decoding.record.trace import Trace
+from decoding.record.why import LeaveOneOut
 from decoding.verify import recompute
 from tests.browser import served
 from tests.fakes import NASTY
@@ -28,7 +30,7 @@ from tests.readmes import block
 
 ROOT = Path(__file__).resolve().parents[2]
 ENDPOINTS = ["greedy", "branch", "sample", "score", "beam_search", "score_prompt", "draws", "probability"]
-ENDPOINTS += ["agreement", "recompute", "check", "export"]
+ENDPOINTS += ["agreement", "recompute", "lens", "leave_one_out", "check", "export"]
 
 # Gradio makes event loops and leaves them open where the thread that launches a page has none; a browser's is one.
 pytestmark = pytest.mark.usefixtures("browser")
@@ -85,6 +87,8 @@ def test_the_pages_own_view_shows_examples_that_run(url: str, browser: Browser, 
     assert ranks == [score.rank for score in scored.prompt_scores]
     assert json.loads(answers["agreement"])["sentence"] == "Identical in all 1 tokens (float32, cpu)."
     assert json.loads(answers["recompute"])["same"] is True
+    assert json.loads(answers["lens"])["lens"]["layers"][30]["leader"]["text"] == " most"
+    assert len(json.loads(answers["leave_one_out"])["leave_one_out"]["parts"]) == len(greedy.prompt_tokens)
     assert answers["check"].startswith("A well-formed run: 1 steps (the step count was reached); log-probability -2.49")
     assert answers["export"].startswith("step,rank,token_id,text,bytes,probability")
 
@@ -110,12 +114,27 @@ def test_a_run_goes_from_one_endpoint_to_the_next(client: Client):
     assert (found["same"], found["sentence"]) == (False, "starter reads the prompt as other tokens than the run has.")
 
 
+def test_why_a_step_picked_its_token(client: Client, starter: LocalEngine, greedy: Trace):
+    run, other = greedy.to_jsonl(), greedy.steps[2].candidates[1].token_id
+    lens = client.predict(run, 2, api_name="/lens")
+    left_out = client.predict(run, 2, "words", other, 4, api_name="/leave_one_out")
+    *lines, end = run.splitlines()
+    kept = Trace.from_jsonl("\n".join([*lines, lens, left_out, end]))
+    ours, theirs = decoding.leave_one_out(starter, greedy, 2, by="words", against=other, last=4), kept.why[1]
+    assert isinstance(theirs, LeaveOneOut)
+    assert len(ours.parts) == len(theirs.parts)
+    for one, two in zip(ours.parts, theirs.parts, strict=True):
+        assert (one.first, one.count, one.instead.token_id) == (two.first, two.count, two.instead.token_id)
+        assert one.probability == pytest.approx(two.probability, abs=2e-5)
+
+
 def test_nasty_texts_are_read_as_they_are(client: Client):
     text = "".join(NASTY.values())
     run = client.predict("a", text, 2, "starter", api_name="/score")
     assert Trace.from_jsonl(run).generated_text == text
 
 
+RUN = json.loads(f'"{api._example()}"')
 NO_PAIR = "Forced pick 1 is not a pair of whole numbers [step, token id]."
 REFUSED: list[tuple[str, list[Any], str]] = [
     ("/greedy", ["a", 300, 5, "starter"], "The number of steps has to be a whole number from 1 to 256, not 300."),
@@ -131,6 +150,10 @@ REFUSED: list[tuple[str, list[Any], str]] = [
     ("/probability", ["a", "b", [10**6]], "The picked ids have 1000000, and starter has the ids 0 to 49151."),
     ("/score", ["a", "", 5, "starter"], "The pasted text is empty, so there is nothing to read."),
     ("/beam_search", ["a", 3, 9, 5, "starter"], "The number of beams has to be a whole number from 2 to 8, not 9."),
+    ("/lens", [RUN, 9], "The step to ask about has to be one of this run's, counted from 0 to 0, not 9."),
+    ("/leave_one_out", [RUN, 0, "x"], "What is left out has to be tokens or words, not “x”."),
+    ("/leave_one_out", [RUN, 0, "words", 7], "The token id 7 is no other candidate of step 1. Choose one of its bars."),
+    ("/leave_one_out", [RUN, 0, "words", -1, 0], "The number of tokens to leave out has to be a whole number from 1"),
     ("/agreement", ["hello"], "It is not JSON Lines: it does not begin like a run."),
     ("/recompute", [7], "A run has to be JSON Lines in one text, not a number."),
     ("/check", ["{" * (8 * 2**20 + 1)], "The run is larger than 8 MB, which is the limit."),

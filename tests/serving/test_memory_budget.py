@@ -172,6 +172,10 @@ def test_a_failed_load_releases_its_reservation() -> None:
         (Work("beam", 100, 8, 5, rows=2), Work("beam", 100, 8, 5, rows=8)),
         (Work("run", 7_000, 1, 5), Work("score", 7_000, 1, 5)),
         (Work("run", 100, 256, 5), Work("proof", 100, 256, 5)),
+        (Work("lens", 100, 8, 5, rows=13), Work("lens", 100, 8, 5, rows=31)),  # its rows are logits, not sequences
+        (Work("lens", 100, 8, 5, rows=31), Work("beam", 100, 8, 5, rows=31)),
+        (Work("leave_one_out", 100, 8, 5), Work("leave_one_out", 7_000, 8, 5)),
+        (Work("leave_one_out", 7_000, 8, 5), Work("score", 7_000, 8, 5)),
     ],
 )
 def test_more_of_anything_needs_more(starter: LocalEngine, less: Work, more: Work) -> None:

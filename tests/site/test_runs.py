@@ -1,6 +1,7 @@
 """Runs of the static site in a real Chromium: the references' ids and probabilities, and what the library writes."""
 
 import json
+import math
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,10 +10,12 @@ from typing import Literal
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+import decoding
 from decoding import analysis
 from decoding.__main__ import check
 from decoding.engines.local import LocalEngine
 from decoding.record.trace import Trace
+from decoding.record.why import LeaveOneOut, Lens
 from decoding.request import check_request
 from decoding.run import Run
 from tests.fakes import NASTY
@@ -147,6 +150,30 @@ def test_beams_are_the_librarys(page: Page, starter: LocalEngine) -> None:
     page.click("#gs-tab-whatif")
     page.click('[data-ask="beam"]')
     expect(page.locator("#problem-forced")).to_contain_text("has to be a whole number from 2 to 8, not 9.")
+
+
+def test_why_a_step_picked_its_token(page: Page, starter: LocalEngine) -> None:
+    run(page, "The capital of France is", 2, 5)
+    page.click('.gs-chip[data-step="1"]')
+    page.click("#gs-tab-why")
+    page.select_option(".gs-why-by", "words")
+    page.click('[data-ask="why"]')
+    wait_idle(page)
+    expect(page.locator(".gs-lens-said")).to_contain_text("is in the lead from layer")
+    found = Trace.from_jsonl(kept(page)).why  # the library's reader takes it
+    trace = decoding.trace(starter, "The capital of France is", max_new_tokens=2, top_k=5)
+    lens, left_out = decoding.lens(starter, trace, 1), decoding.leave_one_out(starter, trace, 1, by="words")
+    assert isinstance(found[0], Lens)
+    assert isinstance(found[1], LeaveOneOut)
+    assert (found[0].tokens, found[0].leads_from) == (lens.tokens, lens.leads_from)
+    for one, other in zip(found[0].layers, lens.layers, strict=True):
+        assert one.leader.token_id == other.leader.token_id
+        assert [rank == 0 for rank in one.ranks] == [rank == 0 for rank in other.ranks]
+        for ours, theirs in zip(one.logprobs, other.logprobs, strict=True):
+            assert abs(math.exp(ours) - math.exp(theirs)) < 2.5 * NOISE
+    for mine, yours in zip(found[1].parts, left_out.parts, strict=True):
+        assert (mine.first, mine.count, mine.instead.token_id) == (yours.first, yours.count, yours.instead.token_id)
+        assert abs(mine.probability - yours.probability) < 2.5 * NOISE
 
 
 def test_stop_ends_a_run_within_a_step(page: Page) -> None:

@@ -49,7 +49,7 @@ export class Network {
   }
 
   // Read ids after a cache: the logits after the last `count` of them, one behind the other, and the cache with the ids in it.
-  async read(ids, cache, count = 1) {
+  async read(ids, cache, count = 1, layersAt = []) {
     const length = cache.length + ids.length;
     const positions = Array.from({ length: count }, (_, n) => BigInt(ids.length - count + n));
     const past = Object.fromEntries(this.names.map((name) => [`past_${name}`, cache.tensors[name]]));
@@ -59,9 +59,19 @@ export class Network {
       seqlens_k: new ort.Tensor("int32", Int32Array.of(length - 1), [1]),
       total_length: new ort.Tensor("int32", Int32Array.of(length), []),
       positions: new ort.Tensor("int64", BigInt64Array.from(positions), [count]),
+      layers_at: new ort.Tensor("int64", BigInt64Array.from(layersAt, BigInt), [layersAt.length]),
     });
     const tensors = Object.fromEntries(this.names.map((name) => [name, found[`new_${name}`]]));
     return { logits: found.logits.data, cache: { length, tensors } };
+  }
+
+  // Read one id, and give the logits after it as the last norm and the head read each layer's state: of the embedding, then after
+  // each layer, the last of which are the step's own.
+  async readLayers(id, cache) {
+    const { logits } = await this.read([id], cache, 1, [0]);
+    const size = this.facts.vocabularySize;
+    const rows = Array.from({ length: this.facts.layers + 1 }, (_, row) => logits.subarray(row * size, (row + 1) * size));
+    return [...rows.slice(1), rows[0]];
   }
 
   // The same for a prompt of any length, in pieces, so that it can be stopped between two.

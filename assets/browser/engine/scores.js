@@ -39,6 +39,15 @@ export function readScores(logits, topK, pickedId = null) {
   };
 }
 
+// The log-probabilities (nats) and ranks of some ids. Throws NotANumber for logits that are no distribution.
+export function readTokens(logits, ids) {
+  let [most, total] = [-Infinity, 0];
+  for (const logit of logits) if (logit > most) most = logit;
+  for (const logit of logits) total += Math.exp(logit - most);
+  if (!Number.isFinite(total)) throw new NotANumber();
+  return ids.map((id) => ({ logprob: logits[id] - most - Math.log(total), rank: rankOf(logits, id) }));
+}
+
 // The ids of the largest logits: largest first, the lower id first in a tie.
 function largest(logits, count) {
   const ids = [];

@@ -9,10 +9,11 @@ import { Stopped, decode, score } from "./run.js";
 import { scorePrompt } from "./prompt_scores.js";
 import { Refusal, takeTexts } from "./sentences.js";
 import { Vocabulary } from "./tokens.js";
+import { why } from "./why.js";
 
 const BASE = new URL("../", import.meta.url).href;
 const SMALL = 4; // GB: a device with no more keeps its weights packed
-const WRITERS = { run: decode, score, beam: search, prompt: scorePrompt };
+const WRITERS = { run: decode, score, beam: search, prompt: scorePrompt, why };
 
 let engine = null;
 let downloading = null; // an AbortController
@@ -36,6 +37,7 @@ const hears = {
   score: (message) => { ended = ended.then(() => write(message)); },
   prompt: (message) => { ended = ended.then(() => write(message)); },
   beam: (message) => { ended = ended.then(() => write(message)); },
+  why: (message) => { ended = ended.then(() => write(message)); },
   stop: ({ id }) => { stopped = id; },
 };
 
@@ -98,7 +100,7 @@ async function write({ kind, id, request }) {
     if (id <= stopped) throw new Stopped();
   };
   try {
-    for await (const text of WRITERS[kind](engine, request, check)) post("line", { id, text });
+    for await (const text of WRITERS[kind](engine, request, check)) post(kind === "why" ? "why" : "line", { id, text });
     post("done", { id });
   } catch (error) {
     if (error instanceof Refusal) post("refused", { id, field: error.field, sentence: error.message });

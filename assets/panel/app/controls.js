@@ -1,8 +1,10 @@
 // Clicks, drags and changed fields become moves of the panel. Listeners are delegated, so that nothing has to be attached again when a
 // drawing is replaced.
 
+import { LIMITS } from "../core/constants.js";
 import { redo, removeEntry, undo } from "../core/history.js";
 import { closestCalls, jsonLines, requestUpTo } from "../core/run.js";
+import { askWhy } from "../tabs/why.js";
 import { listenToTabs } from "../view/tab_list.js";
 import { stepAt } from "../view/timeline.js";
 import { listenToKeys } from "./keyboard.js";
@@ -25,7 +27,7 @@ export function listenToControls(parts, state, history, panel, onPage) {
     const at = event.target.closest("[data-step], [data-go], [data-candidate], [data-fork], [data-ask], [data-show], [data-remove], [data-token]");
     const { step, go, candidate, at: place, fork, ask, show, remove, of, token } = at?.dataset ?? {};
     // What is said of a question stands below it: on a phone, the top of the page is far away.
-    if (ask || fork !== undefined) at.closest(".gs-questions > section")?.append(parts.questions.word);
+    if (ask || fork !== undefined) at.closest(".gs-questions > section, .gs-why-ask")?.append(parts.questions.word);
     if (candidate !== undefined) panel.branch(Number(place ?? state.chosen), Number(candidate));
     else if (fork !== undefined) panel.branch(Number(place), Number(fork), "compare");
     else if (step !== undefined) panel.choose(Number(step));
@@ -65,6 +67,8 @@ export function listenToControls(parts, state, history, panel, onPage) {
       panel.ask("branch", { ...whole(), model: beside.value }, { kind: "beside", open: "compare", look: (other) => Number(onPage?.differingStep(run, other)) });
     },
     prompt: () => panel.ask("prompt", { model: state.run.header.model.id, run: jsonLines(state.whole) }),
+    why: () => askWhy(parts, state, panel),
+    whyMore: () => askWhy(parts, state, panel, LIMITS.leftOut),
     agree: () => panel.ask("agree", { model: state.run.header.model.id, run: jsonLines(state.run) }),
     ...onPage?.listenToSampling(parts, state, panel),
   };

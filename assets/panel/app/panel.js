@@ -18,6 +18,7 @@ import { drawFormulas, findFormulas, listenToFormulas } from "../tabs/formulas.j
 import { drawHeatmap, listenToHeatmap } from "../tabs/heatmap.js";
 import { drawTable, listenToTable, markRow } from "../tabs/table.js";
 import { drawWhatIf } from "../tabs/whatif.js";
+import { drawWhy, listenToWhy } from "../tabs/why.js";
 import { listenToClassroom } from "./classroom_view.js";
 import { listenToControls } from "./controls.js";
 import { listenToLanguage } from "./language_switch.js";
@@ -215,6 +216,9 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
   }
 
   function drawOpenTab() {
+    // Where no server can be asked, there is what was asked before, or nothing.
+    const isUnasked = !onPage && state.whole.why.size === 0;
+    Object.assign(parts.root.querySelector("#gs-tab-why"), { hidden: isUnasked, disabled: isUnasked });
     const tab = openTabOf(parts);
     if (tab === "table" && parts.tableView.value === "map") drawHeatmap(parts, state.run, state.chosen);
     else if (tab === "table") {
@@ -222,6 +226,7 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
       drawn.table = state.run.steps.length;
       markRow(parts, state.chosen);
     }
+    if (tab === "why") drawWhy(parts, state);
     if (tab === "lesson") drawFormulas(formulas, state.run, state.chosen);
     if (tab === "whatif") drawWhatIf(parts, state);
     if (tab === "whatif") onPage?.drawOtherModels(parts, state);
@@ -269,6 +274,7 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
   listenToTemperature(temperature, panel);
   listenToTable(parts, state);
   listenToHeatmap(parts, panel);
+  listenToWhy(parts, state, panel);
   listenToClassroom(parts, panel);
   onPage?.listenToTrees(parts);
   if (onPage) onPage.listenToExportTab(parts, state, panel, onPage.convert);

@@ -3,8 +3,8 @@
 
 /**
  * @typedef {"bytes" | "steps" | "choices" | "beams" | "textTokens" | "promptCharacters" | "promptTokens" | "stepCharacters" | "tokenCharacters" |
- *   "noteCharacters" | "remarks" | "vocabulary" | "logSums" | "linkCharacters" | "linkBytes" |
- *   "leastTemperature" | "mostTemperature" | "seed"} LimitName
+ *   "noteCharacters" | "remarks" | "vocabulary" | "logSums" | "linkCharacters" | "linkBytes" | "leftOut" | "lensTokens" | "layers" |
+ *   "whyLines" | "leastTemperature" | "mostTemperature" | "seed"} LimitName
  */
 
 /** @typedef {{ name: string, prompt: string, steps: number }} Example */

@@ -13,7 +13,7 @@ export function refusalOf(text) {
   if (text.length > LIMITS.bytes) return texts.translate("limits.size", { size: (text.length / 2 ** 20).toFixed(1), most: LIMITS.bytes / 2 ** 20 });
   let count = 0;
   for (let at = text.indexOf("\n"); at >= 0; at = text.indexOf("\n", at + 1)) count++;
-  if (count > LIMITS.textTokens + 3) return texts.translate("limits.steps", { steps: count - 2, most: LIMITS.textTokens });
+  if (count > LIMITS.textTokens + LIMITS.whyLines + 3) return texts.translate("limits.steps", { steps: count - 2, most: LIMITS.textTokens });
   for (const [n, line] of text.split("\n").entries()) {
     const found = tooLarge(line, n);
     if (found) return texts.translate("limits.line", { number: n + 1, place: found[0], size: found[1], most: found[2] });
@@ -63,6 +63,10 @@ function* sizesOf(record) {
     yield ["text", lengthOf(token?.text, LIMITS.tokenCharacters), LIMITS.tokenCharacters];
     yield ["bytes", lengthOf(token?.bytes, 8 * LIMITS.tokenCharacters), 8 * LIMITS.tokenCharacters];
   }
+  yield ["tokens", entriesOf(record.lens?.tokens).length, LIMITS.lensTokens];
+  yield ["layers", entriesOf(record.lens?.layers).length, LIMITS.layers + 1];
+  yield ["parts", entriesOf(record.leave_one_out?.parts).length, LIMITS.leftOut];
+  for (const token of entriesOf(record.lens?.tokens)) yield ["text", lengthOf(token?.text, LIMITS.tokenCharacters), LIMITS.tokenCharacters];
   yield ["remarks", entriesOf(record.remarks).length, LIMITS.remarks];
   for (const text of entriesOf(record.remarks)) yield ["remarks", lengthOf(text, LIMITS.noteCharacters), LIMITS.noteCharacters];
   for (const [name, text] of Object.entries({ note: record.note, message: record.message, ...record.model })) {

@@ -1,10 +1,12 @@
 // One run: JSON Lines in, records out, and what can be computed from them. Knows no element of the page.
 
+import { LIMITS } from "./constants.js";
 import { howOf, isChosen } from "./how_picked.js";
 import { bytesOf, markPendingBytes, NO_BYTES } from "./tokens.js";
 
 /** @import { Draw, Sampling } from "./how_picked.js" */
 /** @import { Token } from "./tokens.js" */
+/** @import { WhyLine } from "./why.js" */
 
 /**
  * @typedef {Token & { probability: number, logprob: number | null, rank: number }} Candidate `rank` 0 is the most probable
@@ -67,6 +69,7 @@ import { bytesOf, markPendingBytes, NO_BYTES } from "./tokens.js";
  * @property {Uint8Array[]} pendingOfBeams of each of the last step's beams
  * @property {PromptScore[]} promptScores of the prompt's last tokens, once they were asked for
  * @property {string} more lines that were asked for when the run had been written
+ * @property {Map<string, WhyLine>} why what was asked about its steps, by kind and step
  * @property {End | null} end
  * @property {boolean} closed its last line has come: it was not ended by the panel
  * @property {TextDecoder} decoder
@@ -78,7 +81,7 @@ import { bytesOf, markPendingBytes, NO_BYTES } from "./tokens.js";
 
 /** @returns {Run} */
 export function emptyRun() {
-  return /** @type {any} */ ({ text: "", header: null, steps: [], pieces: [], beams: [], pendingOfBeams: [], promptScores: [], more: "", end: null, closed: false, decoder: new TextDecoder("utf-8"), pending: NO_BYTES });
+  return /** @type {any} */ ({ text: "", header: null, steps: [], pieces: [], beams: [], pendingOfBeams: [], promptScores: [], more: "", why: new Map(), end: null, closed: false, decoder: new TextDecoder("utf-8"), pending: NO_BYTES });
 }
 
 /**
@@ -117,6 +120,8 @@ function addLine(run, record) {
     run.beams.push(record);
   } else if ("prompt_scores" in record) {
     run.promptScores = record.prompt_scores;
+  } else if (isWhy(record)) {
+    addWhy(run, record);
   } else {
     run.end = record;
     run.closed = true;
@@ -171,8 +176,37 @@ export function promptScoreOf({ header, promptScores }, place) {
  */
 export function jsonLines(run) {
   const { stop_reason, message } = run.end ?? { stop_reason: "stopped" };
-  const last = run.closed ? run.text.lastIndexOf("\n", run.text.length - 2) + 1 : run.text.length;
-  return run.text.slice(0, last) + run.more + run.text.slice(last) + (run.closed ? "" : `${JSON.stringify(message ? { stop_reason, message } : { stop_reason })}\n`);
+  const text = run.text + (run.closed ? "" : `${JSON.stringify(message ? { stop_reason, message } : { stop_reason })}\n`);
+  if (run.why.size === 0 && !run.more) return text;
+  const lines = text.trimEnd().split("\n").filter((line) => !isWhyLine(line));
+  const end = String(lines.pop());
+  // Within a page no text of a run may look like a tag.
+  const why = [...run.why.values()].map((record) => JSON.stringify(record).replaceAll("<", "\\u003c"));
+  return [...lines, ...(run.more ? [run.more.trimEnd()] : []), ...why, end, ""].join("\n");
+}
+
+/**
+ * @param {object} record
+ * @returns {record is WhyLine}
+ */
+const isWhy = (record) => "lens" in record || "leave_one_out" in record;
+
+/**
+ * @param {string} line
+ * @returns {boolean}
+ */
+export const isWhyLine = (line) => /^\s*\{\s*"(lens|leave_one_out)"/.test(line);
+
+/**
+ * Add a lens, or what was left out: one of each a step, of which the newest stays. Of many, the newest.
+ * @param {Run} run
+ * @param {WhyLine} record
+ */
+export function addWhy(run, record) {
+  const name = record.lens ? `lens ${record.lens.step}` : `leave_one_out ${record.leave_one_out?.step}`;
+  run.why.delete(name);
+  run.why.set(name, record);
+  while (run.why.size > LIMITS.whyLines) run.why.delete(String(run.why.keys().next().value));
 }
 
 /**

@@ -10,7 +10,7 @@ import { emptyRun } from "./run.js";
 /**
  * A question to the server or the engine, from when it is asked until a run begins or it fails.
  * @typedef {object} Question
- * @property {string} [kind] what is asked beside a run of the fields: "branch", "beam", "score", "agree", "draw", "named", "link"
+ * @property {string} [kind] what is asked beside a run of the fields: "branch", "beam", "score", "prompt", "agree", "draw", "named", "why", "link"
  * @property {string} [model]
  * @property {string} [prompt]
  * @property {number} [steps]
@@ -40,6 +40,7 @@ import { emptyRun } from "./run.js";
  * @property {boolean} waiting a question is open
  * @property {Run | null} scoring the run of whose prompt the scores were asked for
  * @property {Question | null} request what was asked for and has not begun
+ * @property {{ run: Run, step: number, refusal: string } | null} why the step that was asked about last, and why it has no lens
  * @property {boolean} silent nothing has come for a while
  * @property {Fields | null} fields the page's fields, once they are known
  * @property {Fields | null} following what the fields were last told to follow
@@ -51,7 +52,7 @@ import { emptyRun } from "./run.js";
 /** @typedef {Readonly<MutableState>} State */
 
 /** Questions that are answered by a sentence or by numbers, and by no other run. */
-export const ANSWERED_HERE = ["agree", "draw", "named"];
+export const ANSWERED_HERE = ["agree", "draw", "named", "why"];
 
 /**
  * @typedef {object} Panel What views and tabs may ask of the panel.
@@ -88,6 +89,7 @@ export function emptyState(models) {
     waiting: false,
     scoring: null,
     request: null,
+    why: null,
     silent: false,
     fields: null,
     following: null,

@@ -17,7 +17,8 @@ const MAP_LEFT = 28;
 const MAP_BOTTOM = 22;
 
 // A share of 1 % would be white on a straight scale, and much of what is to be seen is of that size.
-const shadeOf = (probability) => Math.sqrt(probability);
+/** @type {(probability: number) => number} */
+export const shadeOf = (probability) => Math.sqrt(probability);
 
 function heatmapSizes(map, run) {
   const [columns, rows] = [slotsOf(run), run.header.top_k];

@@ -24,7 +24,8 @@ export function showMessage(slot, sentence) {
  * @param {Trigger | null} trigger
  */
 export function showMessages(parts, words, trigger) {
-  const { most, loads, scores, ...sentences } = JSON.parse(words || "{}");
+  const { most, loads, scores, why, ...sentences } = JSON.parse(words || "{}");
+  if (why || "no-lens" in sentences) parts.root.dispatchEvent(new CustomEvent("why", { detail: { line: why, refusal: sentences["no-lens"] } }));
   if (trigger && parts.root.loads && !loads) trigger("loaded", {});
   if (trigger) parts.root.loads = loads;
   if (scores) parts.root.dispatchEvent(new CustomEvent("scores", { detail: scores }));

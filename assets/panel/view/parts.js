@@ -58,6 +58,7 @@ export function findParts(element) {
       undo: one('[data-ask="undo"]'),
       redo: one('[data-ask="redo"]'),
     },
+    whyTab: one("#gs-page-why"),
     tabs: [...root.querySelectorAll('[role="tab"]')],
   };
 }

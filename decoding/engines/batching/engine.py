@@ -13,7 +13,7 @@ from decoding.beam import BeamStep
 from decoding.engines.batching.fair_lock import FairLock, FairNetwork, serialize_forward
 from decoding.engines.batching.worker import Worker
 from decoding.engines.local import LocalEngine
-from decoding.engines.network import Network
+from decoding.engines.network import Logits, Network
 from decoding.record.picking import ARGMAX, PickRule
 from decoding.record.step import NO_PICKS, StepScores
 
@@ -81,3 +81,7 @@ class BatchedEngine:
 
     def beams(self, token_ids: Sequence[int], *, num_beams: int, max_new_tokens: int, top_k: int) -> Iterator[BeamStep]:
         return self._engine.beams(token_ids, num_beams=num_beams, max_new_tokens=max_new_tokens, top_k=top_k)
+
+    def layer_logits(self, token_ids: Sequence[int], picked_ids: Sequence[int] = ()) -> Logits:
+        """See `LocalEngine.layer_logits`."""
+        return self._engine.layer_logits(token_ids, picked_ids)

@@ -63,6 +63,11 @@ class FairNetwork:
         with self._lock:
             return self._network.read(token_ids, cache, last=last)
 
+    def read_layers(self, token_ids: Sequence[int], cache: Cache | None) -> Any:
+        raise_if_cancelled()
+        with self._lock:
+            return self._network.read_layers(token_ids, cache)
+
     def scores(self, logits: Logits, top_k: int, picked_id: int | None = None) -> StepScores:
         return self._network.scores(logits, top_k, picked_id)
 

@@ -42,6 +42,10 @@ class GraphBuilder:
 
     # 1. Constants
 
+    def has(self, constant: str) -> bool:
+        """Whether there is a constant of this name."""
+        return constant in self._constants
+
     def constant(self, name: str, values: NDArray[Any]) -> str:
         """Add an array as a constant; a large one is written to disk at once. Returns its name."""
         values = np.ascontiguousarray(values)

@@ -32,7 +32,7 @@ from decoding.models.starter import Report, cache_folder, no_report
 
 Proof = Callable[[GraphFiles], None]
 """Raises NoGraphError where a graph says anything else than the model does."""
-VERSION = 3
+VERSION = 4
 """Raise it to distrust graphs that were made before."""
 GRAPH_NOT_KEPT = "{model} cannot be kept as a graph in {cache} ({reason}): set GREEDYSCOPE_CACHE to a writable folder."
 _SPEC_FILE = "spec.json"

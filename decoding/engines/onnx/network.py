@@ -37,15 +37,26 @@ class OnnxNetwork:
         self.session = Session(files, threads)
         self.float32_session = Float32Session(unpacked, self.session, threads) if unpacked else None
         self.cache_bytes_per_token = self.session.bytes_per_token
+        self.layers = files.spec.layers
         self.max_read = max(MIN_READ, READ_MULTIPLICATIONS // multiplications(files.spec))
         self.fewest_rows = FEWEST_FLOAT32_ROWS if unpacked is None else FEWEST_FOUR_BIT_ROWS
 
     def read(self, token_ids: Sequence[int], cache: OnnxCache | None, *, last: int = 1) -> tuple[Floats, OnnxCache]:
+        return self._pass(token_ids, cache, range(len(token_ids) - last, len(token_ids)))  # (last, vocabulary)
+
+    def read_layers(self, token_ids: Sequence[int], cache: OnnxCache | None) -> Floats:
+        last = len(token_ids) - 1
+        logits, _ = self._pass(token_ids, cache, [last], layers_at=[last])
+        return np.concatenate([logits[1:], logits[:1]])  # (layers + 1, vocabulary)
+
+    def _pass(
+        self, token_ids: Sequence[int], cache: OnnxCache | None, positions: Sequence[int], layers_at: Sequence[int] = ()
+    ) -> tuple[Floats, OnnxCache]:
         count = len(token_ids)
         cache = cache or OnnxCache(self.session, self.session.new_buffers(1, padded_width(count)))
         cache.reserve(cache.length + count)
         ids = np.array([token_ids], np.int64)  # (1, ids)
-        logits = cache.bound().run(ids, [cache.length], range(count - last, count))  # (1, last, vocabulary)
+        logits = cache.bound().run(ids, [cache.length], positions, layers_at=layers_at)  # (1, said, vocabulary)
         cache.length += count
         return logits[0], cache
 

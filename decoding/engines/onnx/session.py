@@ -83,19 +83,28 @@ class BoundPass:
             self._binding.bind_ortvalue_input(f"past_{name}", value)
             self._binding.bind_ortvalue_output(f"new_{name}", value)
 
-    def run(self, ids: NDArray[np.int64], lengths: Sequence[int], positions: Sequence[int]) -> Floats:
+    def run(
+        self,
+        ids: NDArray[np.int64],
+        lengths: Sequence[int],
+        positions: Sequence[int],
+        *,
+        layers_at: Sequence[int] = (),
+    ) -> Floats:
         """Read `ids`, shape (rows, ids), after the first `lengths[row]` positions of each row.
 
-        Returns the logits after the ids at `positions`, shape (rows, positions, vocabulary), float32. Raises
-        MemoryError if memory runs out.
+        Returns the logits after the ids at `positions`, shape (rows, positions, vocabulary), float32, and behind them
+        those of every layer at `layers_at`. Raises MemoryError if memory runs out.
         """
         rows, count = ids.shape
         binding, ends = self._binding, np.asarray(lengths, np.int32) + np.int32(count)
-        logits = np.empty((rows, len(positions), self._session.vocabulary_size), np.float32)
+        said = len(positions) + self._session.spec.layers * len(layers_at)
+        logits = np.empty((rows, said, self._session.vocabulary_size), np.float32)
         binding.bind_cpu_input("input_ids", ids)
         binding.bind_cpu_input("seqlens_k", ends - np.int32(1))
         binding.bind_cpu_input("total_length", np.array(ends.max(), np.int32))
         binding.bind_cpu_input("positions", np.asarray(positions, np.int64))
+        binding.bind_cpu_input("layers_at", np.asarray(layers_at, np.int64))
         binding.bind_ortvalue_output("logits", onnxruntime.OrtValue.ortvalue_from_numpy(logits))
         try:
             self._session.runtime.run_with_iobinding(binding)

@@ -82,6 +82,14 @@ class CudaGraphDecoder:
                     pass
             return self._plain.read(token_ids, self.plain_cache(cache), last=last)
 
+    @property
+    def layers(self) -> int:
+        return self._plain.layers
+
+    def read_layers(self, token_ids: Sequence[int], cache: Any) -> Any:
+        with self._lock:
+            return self._plain.read_layers(token_ids, self.plain_cache(cache))
+
     def copy(self, cache: Any, length: int) -> Any:
         with self._lock:
             if isinstance(cache, GraphCache):

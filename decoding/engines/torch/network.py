@@ -16,6 +16,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from decoding.engines.torch.batched_cache import can_share_passes
+from decoding.engines.torch.layer_reading import layer_count, read_layers
 from decoding.engines.torch.reading import Reader, measure_cache_bytes_per_token
 from decoding.engines.torch.reading_proof import prove
 from decoding.engines.torch.running_batch import TorchBatch
@@ -60,6 +61,13 @@ class TorchNetwork:
             rest, cache = self.reader.read(token_ids[end:], cache, last=len(token_ids) - end)
             return torch.cat([first, rest]), cache
         return self.reader.read(token_ids, cache, last=last)
+
+    @property
+    def layers(self) -> int:
+        return layer_count(self.network)
+
+    def read_layers(self, token_ids: Sequence[int], cache: Any) -> Any:
+        return read_layers(self.reader, token_ids, cache, model=self._model)
 
     def can_crop(self, cache: Any) -> bool:
         return can_crop(cache)

@@ -5,6 +5,7 @@ if all at once would take too much memory. `decoding.engines.torch.reading_proof
 Knows ids alone.
 """
 
+import copy
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -64,6 +65,12 @@ class Reader:
         self._taken = taken
         self._options: dict[str, Any] = {"use_cache": self.mode is not ReadMode.WHOLE} if "use_cache" in taken else {}
         self._vocabulary: int = network.config.get_text_config(decoder=True).vocab_size
+
+    def with_states(self) -> "Reader":
+        """A reader of the same kind whose passes also return the state after each layer."""
+        reader = copy.copy(self)
+        reader._options = self._options | {"output_hidden_states": True}
+        return reader
 
     @property
     def is_plain(self) -> bool:

@@ -29,9 +29,15 @@ class Runner:
         return {name: np.zeros(shape, np.float32) for name in self.names}
 
     def read(
-        self, ids: Sequence[int], cache: Cache | None = None, positions: Sequence[int] | None = None
+        self,
+        ids: Sequence[int],
+        cache: Cache | None = None,
+        positions: Sequence[int] | None = None,
+        layers_at: Sequence[int] = (),
     ) -> tuple[Any, Cache]:
-        """Logits of the positions of these ids (the last by default), and the cache with all of them in it."""
+        """Logits of the positions of these ids (the last by default) and of every layer at `layers_at`, and the cache
+        with all ids in it.
+        """
         past = cache or self.empty(1)
         total = past["k0"].shape[2] + len(ids)
         logits, *new = self.session.run(
@@ -42,6 +48,7 @@ class Runner:
                 "seqlens_k": np.array([total - 1], np.int32),
                 "total_length": np.array(total, np.int32),
                 "positions": np.array([len(ids) - 1] if positions is None else positions, np.int64),
+                "layers_at": np.array(layers_at, np.int64),
             },
         )
         return logits[0], dict(zip(self.names, new, strict=True))
@@ -65,6 +72,7 @@ class Runner:
         binding.bind_cpu_input("seqlens_k", ends - np.int32(1))
         binding.bind_cpu_input("total_length", np.array(ends.max(), np.int32))
         binding.bind_cpu_input("positions", np.array(positions, np.int64))
+        binding.bind_cpu_input("layers_at", np.zeros(0, np.int64))
         for name in self.names:
             value = onnxruntime.OrtValue.ortvalue_from_numpy(buffers[name])
             binding.bind_ortvalue_input(f"past_{name}", value)

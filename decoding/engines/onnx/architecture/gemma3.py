@@ -55,6 +55,7 @@ def write(layers: LayerWriter) -> None:
     x = graph.node("Mul", [layers.declare_inputs(), scale])  # (rows, ids, width)
     normed = layers.rms_norm(x, "attention_norm", 0)
     for layer in range(spec.layers):
+        layers.watch(x)
         # 1. qkv, norms of heads, rotary, attention  (rows, ids, heads · head width)
         attention = layers.attention(layers.head_norms_qkv(normed, layer), layer)
         written = layers.rms_norm(layers.linear(attention, "output", layer), "after_attention_norm", layer)
@@ -64,4 +65,4 @@ def write(layers: LayerWriter) -> None:
         # 3. the next layer's norm, or the last
         after = ("last_norm", None) if layer + 1 == spec.layers else ("attention_norm", layer + 1)
         x, normed = layers.add_then_rms_norm(x, more, *after)
-    layers.write_logits(normed)
+    layers.write_logits(normed, layers.rms_norm)

@@ -39,6 +39,7 @@ def write(layers: LayerWriter) -> None:
     x = graph.node("Add", [layers.declare_inputs(), layers.learned_positions()])  # (rows, ids, width)
     normed = layers.layer_norm(x, "attention_norm", 0)
     for layer in range(spec.layers):
+        layers.watch(x)
         # 1. qkv, attention  (rows, ids, heads · head width)
         qkv = layers.linear(normed, "qkv", layer, bias=spec.qkv_bias)
         written = layers.linear(layers.attention([qkv], layer), "output", layer, bias=spec.output_bias)
@@ -49,4 +50,4 @@ def write(layers: LayerWriter) -> None:
         # 3. the next layer's norm, or the last
         after = ("last_norm", None) if layer + 1 == spec.layers else ("attention_norm", layer + 1)
         x, normed = layers.add_then_layer_norm(x, more, *after)
-    layers.write_logits(normed)
+    layers.write_logits(normed, layers.layer_norm)

@@ -35,6 +35,7 @@ def write(layers: LayerWriter) -> None:
     x = layers.declare_inputs()  # (rows, ids, width)
     normed = layers.layer_norm(x, "attention_norm", 0)
     for layer in range(spec.layers):
+        layers.watch(x)
         # 1. qkv, rotary, attention  (rows, ids, heads · head width)
         qkv = _qkv(layers, normed, layer)
         written = layers.linear(layers.attention([qkv], layer), "output", layer, bias=spec.output_bias)
@@ -48,7 +49,7 @@ def write(layers: LayerWriter) -> None:
         # 3. the next layer's norm, or the last
         after = ("last_norm", None) if layer + 1 == spec.layers else ("attention_norm", layer + 1)
         x, normed = layers.add_then_layer_norm(both, more, *after)
-    layers.write_logits(normed)
+    layers.write_logits(normed, layers.layer_norm)
 
 
 def _qkv(layers: LayerWriter, x: str, layer: int) -> str:

@@ -4,7 +4,8 @@ Owns the inputs and outputs of every graph (see `declare_inputs`) and the arithm
 family.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,8 @@ class LayerWriter:
     is_gguf: bool
     norms_less_one: bool = False
     """Whether norm weights are stored minus one."""
+    states: list[str] = field(default_factory=list)
+    """The state before each layer, at `layers_at` alone.  (rows, layers_at, width)"""
 
     # 1. Ends
 
@@ -35,16 +38,19 @@ class LayerWriter:
         """Declare inputs and outputs, and look up the embedding.  (rows, ids) → (rows, ids, width)
 
         - `input_ids` (rows, ids), `positions` (said,): whose logits are wanted
+        - `layers_at` (watched,): the positions whose every layer is wanted, too; none but for a lens
         - `seqlens_k` (rows,): filled positions after this pass, less one; `total_length` (): the largest of them
         - `past_k0`, `past_v0`, … (rows, kv heads, past, head width), `new_k0`, … (rows, kv heads, total, head width)
-        - `logits` (rows, said, vocabulary)
+        - `logits` (rows, said + layers · watched, vocabulary): after the ids at `positions`; then as the last norm and
+          the head read the state before each layer, layer by layer
         """
         graph, spec = self.graph, self.spec
         ids = graph.input("input_ids", TensorProto.INT64, ["rows", "ids"])
         graph.input("seqlens_k", TensorProto.INT32, ["rows"])
         graph.input("total_length", TensorProto.INT32, [])
         graph.input("positions", TensorProto.INT64, ["said"])
-        graph.output("logits", TensorProto.FLOAT, ["rows", "said", spec.vocabulary_size])
+        graph.input("layers_at", TensorProto.INT64, ["watched"])
+        graph.output("logits", TensorProto.FLOAT, ["rows", "all_said", spec.vocabulary_size])
         for layer in range(spec.layers):
             for kind in "kv":
                 past, new = (["rows", spec.kv_heads, length, spec.head_width] for length in ("past", "total"))
@@ -56,9 +62,17 @@ class LayerWriter:
             graph.constant(f"sin{number}", np.sin(angles))
         return self.products.rows(ids, self.weights.matrix("embedding"), "embedding")
 
-    def write_logits(self, x: str) -> None:
-        """Compute the logits after the ids at `positions`.  (rows, ids, width) → (rows, said, vocabulary)"""
-        said = self.graph.node("Gather", [x, "positions"], axis=1)
+    def watch(self, x: str) -> None:
+        """Keep the state before a layer at `layers_at`. Where that is empty, nothing is copied or computed."""
+        self.states.append(self.graph.node("Gather", [x, "layers_at"], axis=1))  # (rows, watched, width)
+
+    def write_logits(self, normed: str, norm: Callable[[str, str], str]) -> None:
+        """Compute the logits after the ids at `positions`, and of the states that `watch` kept. `norm` writes the last
+        norm.  (rows, ids, width) → (rows, said + layers · watched, vocabulary)
+        """
+        graph = self.graph
+        states = norm(graph.node("Concat", self.states, axis=1), "last_norm")  # (rows, layers · watched, width)
+        said = graph.node("Concat", [graph.node("Gather", [normed, "positions"], axis=1), states], axis=1)
         name = "embedding" if self.spec.tied_head else "head"
         self.products.linear(said, self.weights.matrix(name), name, out="logits")
 
@@ -90,6 +104,8 @@ class LayerWriter:
         return outputs[3], outputs[0]
 
     def _vector(self, name: str, layer: int | None) -> str:
+        if self.graph.has(_named(name, layer)):  # the last norm is written twice
+            return _named(name, layer)
         values = self.weights.vector(name, layer)
         return self.graph.constant(_named(name, layer), values + np.float32(self.norms_less_one))
 

@@ -47,6 +47,7 @@ def write(layers: LayerWriter) -> None:
     x = layers.declare_inputs()  # (rows, ids, width)
     normed = layers.rms_norm(x, "attention_norm", 0)
     for layer in range(spec.layers):
+        layers.watch(x)
         # 1. qkv, rotary, attention  (rows, ids, heads · head width)
         if spec.head_norms:
             qkv = layers.head_norms_qkv(normed, layer)
@@ -59,4 +60,4 @@ def write(layers: LayerWriter) -> None:
         # 3. the next layer's norm, or the last
         after = ("last_norm", None) if layer + 1 == spec.layers else ("attention_norm", layer + 1)
         x, normed = layers.add_then_rms_norm(x, more, *after)
-    layers.write_logits(normed)
+    layers.write_logits(normed, layers.rms_norm)

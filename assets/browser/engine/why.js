@@ -1,0 +1,92 @@
+// Why a step picked its token, as decoding/logit_lens.py and decoding/leaving_out.py answer it: a lens on the step, then each part of the
+// text before it left out in turn. Writes lines of the run's JSON Lines. Knows ids and records; no page.
+
+import { readTokens } from "./scores.js";
+import { Refusal } from "./sentences.js";
+
+const LEFT_OUT = 64; // tokens before the step, unless more are asked for
+
+export async function* why(engine, asked, check) {
+  const [header, ...lines] = asked.run.trimEnd().split("\n").map((text) => JSON.parse(text));
+  const steps = lines.filter((record) => "index" in record);
+  const step = steps[asked.step];
+  const tokens = [...header.prompt_tokens, ...steps.slice(0, asked.step).map(({ picked }) => picked)];
+  if (!step || step.picked.token_id < 0 || tokens.length === 0) throw new Refusal("forced", "server.why_token.no_ids");
+  yield line({ lens: await lensOn(engine, step, tokens.map(({ token_id: id }) => id), check) });
+  for await (const answer of leaveOut(engine, step, tokens, asked, check)) yield line({ leave_one_out: answer });
+}
+
+async function lensOn({ network, vocabulary }, step, ids, check) {
+  const { cache } = await network.readAll(ids.slice(0, -1), network.emptyCache(), check);
+  const rows = await network.readLayers(ids.at(-1), cache);
+  const leaders = rows.map(leaderOf);
+  const followed = [...new Set([step.picked.token_id, ...leaders.toReversed()])];
+  const layers = rows.map((logits, n) => {
+    const [first, ...others] = readTokens(logits, [leaders[n], ...followed]);
+    return { leader: candidate(vocabulary, leaders[n], first), logprobs: others.map(({ logprob }) => logprob), ranks: others.map(({ rank }) => rank) };
+  });
+  return { step: step.index, tokens: followed.map((id) => vocabulary.token(id)), layers };
+}
+
+// The answer as far as it has come, after each part. What texts share with the whole one is read once.
+async function* leaveOut({ network, vocabulary, facts }, step, tokens, { by, against, last = LEFT_OUT }, check) {
+  const ids = tokens.map(({ token_id: id }) => id);
+  const begin = ids[0] === facts.beginningId ? 1 : 0;
+  const spans = partsOf(tokens.slice(begin), by).map(([first, count]) => [first + begin, count]);
+  const wanted = spans.filter(([first, count]) => first >= ids.length - last && count < ids.length);
+  if (wanted.length === 0) throw new Refusal("forced", "server.why_token.nothing", { step: step.index + 1 });
+  const other = step.candidates.find(({ token_id: id }) => id === against) ?? null;
+  const answer = { step: step.index, by, picked: step.picked, parts: [], ...(other ? { against: other } : {}) };
+  let whole = { length: 0, ...network.emptyCache() };
+  for (const [first, count] of wanted) {
+    const after = ids.slice(first + count);
+    const start = after.length ? first : first - 1;
+    whole = (await network.readAll(ids.slice(whole.length, start), whole, check)).cache;
+    const { logits } = await network.readAll([...ids.slice(start, first), ...after], network.cropped(whole, start), check);
+    const leading = leaderOf(logits);
+    const [pick, instead, versus] = readTokens(logits, [step.picked.token_id, leading, ...(other ? [other.token_id] : [])]);
+    const part = { first, count, logprob: pick.logprob, rank: pick.rank, instead: candidate(vocabulary, leading, instead) };
+    answer.parts.push(other ? { ...part, against_logprob: versus.logprob } : part);
+    yield answer;
+  }
+}
+
+function leaderOf(logits) {
+  let leader = 0;
+  for (let id = 1; id < logits.length; id++) if (logits[id] > logits[leader]) leader = id;
+  return leader;
+}
+
+// ---- the parts of a text: decoding/record/why.py once more
+
+export function partsOf(tokens, by) {
+  const parts = [];
+  tokens.forEach((token, n) => {
+    const before = tokens[n - 1];
+    if (before && (isWithin(token) || (by === "words" && goesOn(before, token)))) parts.at(-1)[1] += 1;
+    else parts.push([n, 1]);
+  });
+  return parts;
+}
+
+// A token that begins in the middle of a character (RFC 3629).
+function isWithin({ bytes }) {
+  return bytes ? parseInt(bytes.slice(0, 2), 16) >> 6 === 2 : false;
+}
+
+function goesOn(before, token) {
+  return [Array.from(before.text).at(-1), Array.from(token.text)[0]].every((letter) => letter !== undefined && isOfAWord(letter));
+}
+
+function isOfAWord(letter) {
+  return (/^[\p{L}\p{N}]$/u.test(letter) && !(letter >= "\u3040" && letter <= "\u9fff")) || letter === "'" || letter === "\u2019";
+}
+
+function candidate(vocabulary, id, { logprob, rank }) {
+  const { text, bytes } = vocabulary.token(id);
+  return { token_id: id, text, probability: Math.exp(logprob), logprob, rank, ...(bytes === undefined ? {} : { bytes }) };
+}
+
+function line(record) {
+  return JSON.stringify(record).replaceAll("<", "\\u003c");
+}

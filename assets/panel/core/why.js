@@ -1,0 +1,104 @@
+// What was asked about a step: a lens on its layers, and what the text says without a part of it; and what can be computed from both. Knows
+// no element of the page, and not how they are asked for. decoding/record/why.py has the same records.
+
+/** @import { Candidate, Run, Step } from "./run.js" */
+/** @import { Token } from "./tokens.js" */
+
+/**
+ * @typedef {object} LensLayer
+ * @property {Candidate} leader the layer's most probable token
+ * @property {(number | null)[]} logprobs of the lens's tokens, in nats
+ * @property {number[]} ranks 0 is the most probable
+ */
+
+/**
+ * @typedef {object} Lens
+ * @property {number} step
+ * @property {Token[]} tokens those that are followed; the first is the step's pick
+ * @property {LensLayer[]} layers the embedding, then the state after each layer
+ */
+
+/**
+ * @typedef {object} LeftOut
+ * @property {number} first the position of the part's first token, through the prompt and then the picks
+ * @property {number} count of its tokens
+ * @property {number | null} logprob the pick's without it
+ * @property {number} rank
+ * @property {Candidate} instead the most probable token without it
+ * @property {number | null} [against_logprob]
+ */
+
+/**
+ * @typedef {object} LeaveOneOut
+ * @property {number} step
+ * @property {"tokens" | "words"} by
+ * @property {Candidate} picked
+ * @property {LeftOut[]} parts
+ * @property {Candidate} [against]
+ */
+
+/** @typedef {{ lens?: Lens, leave_one_out?: LeaveOneOut }} WhyLine a line of a run's JSON Lines */
+
+/**
+ * The tokens of the text before a step: those of the prompt, then the picks.
+ * @param {Run} run
+ * @param {number} step
+ * @returns {Token[]}
+ */
+export function tokensBefore(run, step) {
+  return [...run.header.prompt_tokens, ...run.steps.slice(0, step).map(({ picked }) => picked)];
+}
+
+/**
+ * @param {number | null | undefined} logprob null where the probability is 0
+ * @returns {number}
+ */
+export const shareOf = (logprob) => Math.exp(logprob ?? -Infinity);
+
+/**
+ * How far the pick is ahead of the other candidate, in nats.
+ * @param {LeaveOneOut} answer
+ * @returns {number}
+ */
+export const leadOf = ({ picked, against }) => (picked.logprob ?? -Infinity) - (against?.logprob ?? -Infinity);
+
+/**
+ * In percentage points, or in nats where the pick is compared with another candidate: below 0, the part speaks for the pick.
+ * @param {LeaveOneOut} answer
+ * @param {LeftOut} part
+ * @returns {number}
+ */
+export function changeOf(answer, part) {
+  if (!answer.against) return 100 * (shareOf(part.logprob) - answer.picked.probability);
+  return (part.logprob ?? -Infinity) - (part.against_logprob ?? -Infinity) - leadOf(answer);
+}
+
+/**
+ * The part that changes most.
+ * @param {LeaveOneOut} answer
+ * @returns {LeftOut | undefined}
+ */
+export function strongest(answer) {
+  const size = (/** @type {LeftOut} */ part) => Math.abs(changeOf(answer, part)) || 0;
+  return answer.parts.toSorted((a, b) => size(b) - size(a))[0];
+}
+
+/**
+ * The layer from which on the pick leads to the end; null where it does not lead there.
+ * @param {Lens} lens
+ * @returns {number | null}
+ */
+export function leadsFrom({ tokens, layers }) {
+  const last = layers.findLastIndex(({ leader }) => leader.token_id !== tokens[0]?.token_id);
+  return last + 1 < layers.length ? last + 1 : null;
+}
+
+/**
+ * The lines of a run up to a step, which are all that a model needs to be asked about it.
+ * @param {Run} run
+ * @param {Step} step
+ * @returns {string}
+ */
+export function linesUpTo(run, step) {
+  return [...run.text.split("\n").slice(0, step.index + 2), '{"stop_reason":"stopped"}', ""].join("\n");
+}

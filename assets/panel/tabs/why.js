@@ -1,0 +1,82 @@
+// The "Why?" tab: what the layers say at the chosen step (why_lens.js), and what the text says without a part of it (why_text.js). It asks;
+// the answer comes as lines of the run's JSON Lines, and stays with the run that was asked about.
+
+import { LIMITS } from "../core/constants.js";
+import { percent } from "../core/numbers.js";
+import { addWhy } from "../core/run.js";
+import { update } from "../core/state.js";
+import { texts } from "../core/texts.js";
+import { labelOf } from "../core/tokens.js";
+import { linesUpTo, tokensBefore } from "../core/why.js";
+import { make } from "../view/elements.js";
+import { drawLens } from "./why_lens.js";
+import { drawWithout } from "./why_text.js";
+
+/** @import { Panel, State } from "../core/state.js" */
+/** @import { Parts } from "../view/parts.js" */
+
+/**
+ * @param {Parts} parts
+ * @param {State} state
+ */
+export function drawWhy(parts, state) {
+  const { run, chosen, why } = state;
+  const page = parts.whyTab;
+  const step = run.steps[chosen];
+  if (!step) return;
+  const values = { step: chosen + 1, token: labelOf(step.picked), probability: percent(step.picked.probability) };
+  texts.write(page.querySelector(".gs-why-step"), "why.step", values);
+  const asks = page.querySelector(".gs-why-ask");
+  if (asks) drawAsks(asks, run, step);
+  drawWithout(page.querySelector(".gs-without"), run, chosen, run.why.get(`leave_one_out ${chosen}`)?.leave_one_out ?? null);
+  const refusal = why && why.run === run && why.step === chosen ? why.refusal : "";
+  drawLens(page.querySelector(".gs-lens"), run.why.get(`lens ${chosen}`)?.lens ?? null, refusal);
+}
+
+function drawAsks(asks, run, step) {
+  const against = asks.querySelector(".gs-why-against");
+  const more = asks.querySelector(".gs-why-more");
+  asks.querySelector('[data-ask="why"]').disabled = step.picked.token_id < 0 || !run.end;
+  if (against.step !== step || against.language !== texts.language()) {
+    Object.assign(against, { step, language: texts.language() });
+    const others = step.candidates.filter(({ token_id: id }) => id !== step.picked.token_id && id >= 0);
+    const option = (text, value) => Object.assign(make("option", "", text), { value });
+    against.replaceChildren(option(texts.translate("why.against.none"), ""), ...others.map((each) => option(labelOf(each), each.token_id)));
+  }
+  const first = run.why.get(`leave_one_out ${step.index}`)?.leave_one_out?.parts[0]?.first ?? 0;
+  const count = tokensBefore(run, step.index).length - first;
+  more.hidden = first < 2 || count >= LIMITS.leftOut; // the first may be one that a model needs
+  more.textContent = texts.translate("why.ask.more", { most: LIMITS.leftOut });
+}
+
+/**
+ * Ask about the chosen step. `last`: how many tokens before it are left out; as many as is usual where it is not said.
+ * @param {Parts} parts
+ * @param {State} state
+ * @param {Panel} panel
+ * @param {number} [last]
+ */
+export function askWhy(parts, state, panel, last) {
+  const { run, chosen } = state;
+  const step = run.steps[chosen];
+  if (!step) return;
+  const against = parts.whyTab.querySelector(".gs-why-against").value;
+  const question = { run: linesUpTo(run, step), step: chosen, by: parts.whyTab.querySelector(".gs-why-by").value };
+  const more = { ...(against ? { against: Number(against) } : {}), ...(last ? { last } : {}) };
+  if (panel.ask("why", { ...question, ...more })) update(state, { why: { run: state.whole, step: chosen, refusal: "" } });
+}
+
+/**
+ * A line of the answer takes the place of what came of it before. A model without a lens says so.
+ * @param {Parts} parts
+ * @param {State} state
+ * @param {Panel} panel
+ */
+export function listenToWhy(parts, state, panel) {
+  parts.root.addEventListener("why", ({ detail: { line, refusal } }) => {
+    if (!state.why) return;
+    if (line) addWhy(state.why.run, JSON.parse(line));
+    if (refusal !== undefined) update(state, { why: { ...state.why, refusal } });
+    panel.schedule();
+  });
+}

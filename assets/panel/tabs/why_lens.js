@@ -1,0 +1,85 @@
+// The logit lens of a step: a table that is a heat map, a row a layer and a column a token, and a line a token. Each number stands in its
+// cell, so nothing is told by a colour alone. Knows a run's records, and not how they were asked for.
+
+import { percent } from "../core/numbers.js";
+import { texts } from "../core/texts.js";
+import { labelOf } from "../core/tokens.js";
+import { leadsFrom, shareOf } from "../core/why.js";
+import { headCell, label, make } from "../view/elements.js";
+import { showMessage } from "../view/messages.js";
+import { shadeOf } from "./heatmap.js";
+
+/** @import { Lens } from "../core/why.js" */
+
+const SHOWN_SHARE = 0.01; // what is less stands in the cell's title
+const LINES = { width: 320, height: 72, edge: 4 };
+const MOST_LINES = 5;
+
+function lensSentence(lens) {
+  const from = leadsFrom(lens);
+  const values = { token: labelOf(lens.tokens[0]), layer: from ?? 0, count: lens.layers.length - 1 };
+  return texts.translate(from === null ? "why.lens.never" : "why.lens.leads", values);
+}
+
+/**
+ * @param {any} box
+ * @param {Lens | null} lens
+ * @param {string} refusal why there is none
+ */
+export function drawLens(box, lens, refusal) {
+  const said = box.querySelector(".gs-lens-said");
+  const [table, lines] = [box.querySelector("table"), box.querySelector("svg")];
+  for (const part of [table, lines, box.querySelector(".gs-lens-lead")]) part.toggleAttribute("hidden", !lens);
+  if (!lens && refusal) showMessage(said, refusal);
+  else if (!lens) texts.write(said, "why.lens.none");
+  if (box.drawn === lens && box.language === texts.language()) return;
+  Object.assign(box, { drawn: lens, language: texts.language() });
+  if (!lens) return;
+  said.textContent = lensSentence(lens);
+  const head = make("tr", "");
+  head.append(headCell(texts.translate("why.lens.layer"), "col"), headCell(texts.translate("why.lens.column"), "col"), ...lens.tokens.map((token) => headCell(labelOf(token), "col")));
+  table.tHead.replaceChildren(head);
+  table.tBodies[0].replaceChildren(...lens.layers.map((layer, number) => layerRow(lens, layer, number)).reverse());
+  drawLines(lines, lens);
+}
+
+// The last layer stands at the top: it is the step that one has just seen.
+function layerRow({ tokens, layers }, { leader, logprobs, ranks }, number) {
+  const row = make("tr", "");
+  const pick = leader.token_id === tokens[0].token_id;
+  const first = make("td", pick ? "gs-argmax" : "");
+  first.append(label(leader), ` ${percent(leader.probability)}`);
+  row.append(headCell(number ? String(number) : texts.translate("why.lens.embedding"), "row"), first);
+  if (number === layers.length - 1) row.setAttribute("aria-current", "step");
+  tokens.forEach((token, n) => {
+    const share = shareOf(logprobs[n]);
+    const cell = make("td", `gs-heat-cell${ranks[n] === 0 ? " gs-first" : ""}`, share >= SHOWN_SHARE ? `${Math.round(100 * share)} %` : "");
+    cell.style.setProperty("--shade", shadeOf(share));
+    cell.title = texts.translate("why.lens.cell", { layer: number, token: labelOf(token), probability: percent(share), rank: ranks[n] + 1 });
+    row.append(cell);
+  });
+  return row;
+}
+
+// The pick, and the tokens that become most probable anywhere.
+function drawLines(picture, { tokens, layers }) {
+  const most = tokens.map((_, n) => Math.max(...layers.map(({ logprobs }) => shareOf(logprobs[n]))));
+  const others = tokens.map((_, n) => n).slice(1).toSorted((a, b) => most[b] - most[a]).slice(0, MOST_LINES - 1);
+  const { width, height, edge } = LINES;
+  const lines = [...others.toReversed(), 0].map((n) => {
+    const line = document.createElementNS("http://www.w3.org/2000/svg", "polyline");
+    const place = ({ logprobs }, layer) => {
+      const x = edge + ((width - 2 * edge) * layer) / Math.max(1, layers.length - 1);
+      const y = height - edge - (height - 2 * edge) * shareOf(logprobs[n]);
+      return `${x.toFixed(1)},${y.toFixed(1)}`;
+    };
+    line.setAttribute("points", layers.map(place).join(" "));
+    line.classList.toggle("gs-pick", n === 0);
+    const title = document.createElementNS("http://www.w3.org/2000/svg", "title");
+    title.textContent = labelOf(tokens[n]);
+    line.append(title);
+    return line;
+  });
+  picture.replaceChildren(...lines);
+  picture.setAttribute("aria-label", texts.translate("why.lens.lines"));
+}

@@ -1,0 +1,85 @@
+// What a step loses without a part of the text: the text before it, coloured by the change, and the same as a table. Knows a run's
+// records, and not how they were asked for.
+
+import { percent } from "../core/numbers.js";
+import { texts } from "../core/texts.js";
+import { labelOf } from "../core/tokens.js";
+import { changeOf, leadOf, shareOf, strongest, tokensBefore } from "../core/why.js";
+import { headCell, label, make } from "../view/elements.js";
+
+/** @import { Run } from "../core/run.js" */
+/** @import { LeaveOneOut } from "../core/why.js" */
+
+const SHOWN_BEFORE = 4; // tokens in front of the first that was left out
+
+function signed(change) {
+  if (!Number.isFinite(change)) return Number.isNaN(change) ? texts.translate("number.none") : change < 0 ? "−∞" : "+∞";
+  return `${change < 0 ? "−" : "+"}${Math.abs(change).toFixed(Math.abs(change) < 10 ? 2 : 1)}`;
+}
+
+function partLabel(tokens, part) {
+  return tokens.slice(part.first, part.first + part.count).map(labelOf).join("");
+}
+
+function withoutSentence(tokens, found, part) {
+  const { picked, against } = found;
+  const other = part.instead.token_id === picked.token_id ? texts.translate("why.without.same") : texts.translate("why.without.else", { token: labelOf(part.instead), probability: percent(part.instead.probability) });
+  if (!against) {
+    const values = { part: partLabel(tokens, part), before: percent(picked.probability), after: percent(shareOf(part.logprob)) };
+    return `${texts.translate("why.without.of", values)} ${other}`;
+  }
+  const before = leadOf(found);
+  const values = { part: partLabel(tokens, part), token: labelOf(picked), other: labelOf(against), before: signed(before), after: signed(before + changeOf(found, part)) };
+  return `${texts.translate("why.without.versus", values)} ${other}`;
+}
+
+/**
+ * @param {any} box
+ * @param {Run} run
+ * @param {number} step
+ * @param {LeaveOneOut | null} found
+ */
+export function drawWithout(box, run, step, found) {
+  const [said, text, lead, more] = ["said", "text", "lead", "more"].map((name) => box.querySelector(`.gs-without-${name}`));
+  for (const part of [text, lead, more]) part.hidden = !found;
+  if (box.drawn === found && box.language === texts.language()) return; // a button that is replaced loses the keyboard
+  Object.assign(box, { drawn: found, language: texts.language() });
+  if (!found) return texts.write(said, "why.without.none");
+  const tokens = tokensBefore(run, step);
+  const say = (part) => { said.textContent = withoutSentence(tokens, found, part); };
+  const largest = Math.max(1e-9, ...found.parts.map((part) => Math.abs(changeOf(found, part))).filter(Number.isFinite));
+  const begin = Math.max(0, (found.parts[0]?.first ?? tokens.length) - SHOWN_BEFORE);
+  const ends = found.parts.map(({ first, count }) => first + count);
+  const shown = [];
+  if (begin) shown.push(make("span", "gs-aside", texts.translate("why.without.before", { count: begin })));
+  for (let at = begin; at < tokens.length; at++) {
+    const part = found.parts.find(({ first }) => first === at);
+    if (part) shown.push(partChip(tokens, found, part, largest, say));
+    else if (!found.parts.some(({ first }, n) => first < at && at < ends[n])) shown.push(label(tokens[at], "gs-without-kept"));
+  }
+  text.replaceChildren(...shown);
+  if (found.against) texts.write(lead, "why.without.lead.against", { token: labelOf(found.picked), other: labelOf(found.against) });
+  else texts.write(lead, "why.without.lead");
+  more.querySelector("tbody").replaceChildren(...found.parts.map((part) => partRow(tokens, found, part)));
+  if (found.parts.length) say(strongest(found)); // it stands first in words; another, where it is pointed at
+}
+
+function partChip(tokens, found, part, largest, say) {
+  const change = changeOf(found, part);
+  const chip = make("button", `gs-chip gs-part-of-text ${change < 0 ? "gs-for" : "gs-against"}`);
+  chip.type = "button";
+  chip.style.setProperty("--shade", Math.min(1, Math.abs(change) / largest) || 0);
+  chip.append(make("span", "gs-chip-text", partLabel(tokens, part)), make("span", "gs-id", signed(change)));
+  chip.title = withoutSentence(tokens, found, part);
+  chip.setAttribute("aria-label", chip.title);
+  for (const name of ["pointerenter", "focus", "click"]) chip.addEventListener(name, () => say(part));
+  return chip;
+}
+
+function partRow(tokens, found, part) {
+  const row = make("tr", "");
+  const { instead } = part;
+  const cells = [percent(shareOf(part.logprob)), signed(changeOf(found, part)), `${labelOf(instead)} (${percent(instead.probability)})`];
+  row.append(headCell(partLabel(tokens, part), "row"), ...cells.map((text) => make("td", "", text)));
+  return row;
+}

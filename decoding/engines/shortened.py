@@ -1,0 +1,60 @@
+"""Shortened texts: what a model says next where a part of a text is left out, for many parts of one text.
+
+Owns how the passes over such texts are made: the beginning that they share with the whole text is read once, where the
+network's cache can be cropped; an engine without a network here scores each text by itself. Knows ids alone.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from decoding.cancellation import raise_if_cancelled
+from decoding.engines import Engine
+from decoding.engines.local import pieces
+from decoding.record.step import StepScores
+
+Span = tuple[int, int]
+"""The first position of a part that is left out, counted from 0, and how many ids it has."""
+
+
+def scores_without(
+    engine: Engine, token_ids: Sequence[int], spans: Sequence[Span], wanted_ids: Sequence[int]
+) -> Iterator[tuple[StepScores, ...]]:
+    """Yield for each span the scores of the token that follows `token_ids` without it: one for each of `wanted_ids`,
+    whose `picked` is that id. The ids behind a span move up, as they would in a shorter text.
+
+    `spans` are in ascending order; each leaves at least one id. Raises what `Engine.score` raises. Thread-safe if the
+    engine is.
+    """
+    network = getattr(engine, "network", None)
+    if network is not None:
+        yield from _in_passes(network, token_ids, spans, wanted_ids)
+        return
+    for first, count in spans:
+        raise_if_cancelled()
+        text = [*token_ids[:first], *token_ids[first + count :]]
+        yield tuple(next(iter(engine.score(text, [wanted], top_k=1))) for wanted in wanted_ids)
+
+
+def _in_passes(
+    network: Any, token_ids: Sequence[int], spans: Sequence[Span], wanted_ids: Sequence[int]
+) -> Iterator[tuple[StepScores, ...]]:
+    cache, done, shares = None, 0, True  # of the whole text, as far as the spans have come
+    for first, count in spans:
+        after = token_ids[first + count :]
+        start = first if after else first - 1  # something has to be read
+        if shares and start > done:
+            _, cache = _read(network, token_ids[done:start], cache)
+            done, shares = start, network.can_crop(cache)
+        if shares and start:
+            logits, _ = _read(network, [*token_ids[start:first], *after], network.copy(cache, start))
+        else:
+            logits, _ = _read(network, [*token_ids[:first], *after], None)
+        yield tuple(network.scores(logits, 1, wanted) for wanted in wanted_ids)
+
+
+def _read(network: Any, token_ids: Sequence[int], cache: Any) -> tuple[Any, Any]:
+    """The logits after the last id, and the cache with all of them in it."""
+    for piece in pieces(token_ids, network.max_read):
+        raise_if_cancelled()
+        logits, cache = network.read(piece, cache)
+    return logits[-1], cache

@@ -1,0 +1,77 @@
+"""Why this token? The panel's question about one step: a logit lens, then leaving out, part by part.
+
+Owns what the question needs and how its answer grows. Its parameters come from a browser, so none is trusted. Knows no
+component. Raises GreedyscopeError for what it refuses.
+"""
+
+from collections.abc import Generator
+from contextlib import closing
+from time import monotonic
+
+from decoding.engines import Engine
+from decoding.engines.memory_needs import Kind
+from decoding.errors import RequestError
+from decoding.leaving_out import check_question, check_step, leave_out
+from decoding.limits import LEFT_OUT
+from decoding.logit_lens import check_lens_size, lens
+from decoding.page.actions import Parameters, Updates, reserve_memory, wait_for_engine
+from decoding.record.trace import Trace
+from decoding.record.why import LeaveOneOut, Lens
+from decoding.serving.memory_budget import Reservation
+from decoding.serving.model_registry import ModelRegistry
+from decoding.serving.stream import PAUSE_SECONDS
+
+
+def why(registry: ModelRegistry, parameters: Parameters) -> Updates:
+    """A lens on the step, or a sentence where the model has none; then the growing answer of leaving out."""
+    run = parameters.get("run")
+    if not isinstance(run, str):
+        raise RequestError("There is no run to ask about. Make one first.", field="forced")
+    trace, step = Trace.from_jsonl(run), parameters.get("step")
+    asked = check_step(trace, step).index
+    engine = yield from wait_for_engine(registry, trace.model.id)
+    options = {"against": parameters.get("against"), "by": parameters.get("by", "tokens")}
+    try:
+        found = yield from read_lens(registry, engine, trace, asked)
+        yield {"why": found.to_json(), "no-lens": ""}
+    except RequestError as error:
+        yield {"no-lens": str(error)}
+    last = parameters.get("last", LEFT_OUT)
+    with closing(read_without(registry, engine, trace, asked, last=last, **options)) as answers:
+        said: dict[str, str] = {}
+        due = 0.0  # an update costs the page some milliseconds, and a part hardly more
+        for answer in answers:
+            said |= {"why": answer.to_json()} if isinstance(answer, LeaveOneOut) else answer
+            if monotonic() >= due:
+                yield said
+                said, due = {}, monotonic() + PAUSE_SECONDS
+        if said:
+            yield said
+
+
+def read_lens(
+    registry: ModelRegistry, engine: Engine, trace: Trace, step: int
+) -> Generator[dict[str, str], None, Lens]:
+    """A lens on a step, once its memory is reserved; yields what is waited for."""
+    rows = check_lens_size(engine)
+    with (yield from _reserve(registry, engine, "lens", trace, step, rows=rows)):
+        return lens(engine, trace, step)
+
+
+def read_without(
+    registry: ModelRegistry, engine: Engine, trace: Trace, step: object, **options: object
+) -> Generator[dict[str, str] | LeaveOneOut, None, None]:
+    """The answers of leaving out as far as they have come, once their memory is reserved; yields what is waited for."""
+    question = check_question(engine, trace, step, **options)
+    with (yield from _reserve(registry, engine, "leave_one_out", trace, question.step.index)):
+        count = len(question.parts)
+        for number, answer in enumerate(leave_out(engine, question), start=1):
+            yield {"notice": f"Left out {number} of {count} parts …" if number < count else ""}
+            yield answer
+
+
+def _reserve(
+    registry: ModelRegistry, engine: Engine, kind: Kind, trace: Trace, step: int, *, rows: int = 1
+) -> Generator[dict[str, str], None, Reservation]:
+    """Reserve the memory of a question about the text before a step."""
+    return (yield from reserve_memory(registry, engine, kind, trace.prompt, step, trace.top_k, rows=rows))

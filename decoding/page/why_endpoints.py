@@ -1,0 +1,58 @@
+"""The endpoints about why a step picked its token; see `decoding.page.api`.
+
+Owns the two endpoints, their descriptions and examples. Knows no component.
+"""
+
+from collections.abc import Callable, Iterator
+
+from decoding.leaving_out import check_step
+from decoding.limits import LEFT_OUT
+from decoding.page.adapter import Endpoint
+from decoding.page.why import read_lens, read_without
+from decoding.record.trace import NO_ID, Trace
+from decoding.record.why import LeaveOneOut
+from decoding.serving.model_registry import ModelRegistry
+
+
+def why_endpoints(registry: ModelRegistry, read: Callable[[object], Trace]) -> list[Endpoint]:
+    """The endpoints; `read` makes a run of the text that a caller sent. Their docstrings are for callers."""
+
+    def lens(run: str, step: int = 0) -> Iterator[str]:
+        """Logit lens: what each layer would say at a step, if the last norm and the head read its state. The answer is
+        a line of the run's JSON Lines, {"lens": …}: the tokens that are followed, and for each layer its leading token,
+        and the log-probabilities (nats) and ranks of those tokens.
+
+        Parameters:
+            run: A run as JSON Lines, as the other endpoints write it, at most 8 MB.
+            step: Which step, counted from 0.
+        """
+        trace = read(run)
+        waiting = read_lens(registry, registry.engine(trace.model.id), trace, check_step(trace, step).index)
+        while True:
+            try:
+                next(waiting)
+            except StopIteration as end:
+                yield end.value.to_json()
+                return
+
+    def leave_one_out(
+        run: str, step: int = 0, by: str = "tokens", against: int = NO_ID, last: int = LEFT_OUT
+    ) -> Iterator[str]:
+        """Leave out each part of the text before a step in turn, and ask the model again. The answer is a line of the
+        run's JSON Lines, {"leave_one_out": …}: for each part the pick's log-probability (nats) and rank without it, and
+        the token that would be picked instead.
+
+        Parameters:
+            run: A run as JSON Lines, as the other endpoints write it, at most 8 MB.
+            step: Which step, counted from 0.
+            by: What is left out at a time, "tokens" or "words".
+            against: The token id of another candidate, whose log-probability is told too; -1 for none.
+            last: How many tokens of the text, counted from its end, are left out, 1 to 256.
+        """
+        trace, other = read(run), None if against == NO_ID else against
+        engine, line = registry.engine(trace.model.id), ""
+        for answer in read_without(registry, engine, trace, step, by=by, against=other, last=last):
+            line = answer.to_json() if isinstance(answer, LeaveOneOut) else line
+        yield line
+
+    return [lens, leave_one_out]

@@ -1,0 +1,160 @@
+"""Why a step picked its token: what the layers say (logit lens), and what the text says without a part of it.
+
+Owns both records. Knows no model and no page; `decoding.record.why_fields` reads them from a file. Both belong to one
+step of one run, and are optional in its JSON Lines.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Annotated, Literal, get_args
+
+from pydantic import ConfigDict, Field, TypeAdapter
+
+from decoding.record.step import Candidate, Logprob, json_line
+from decoding.record.tokens import Token
+
+Unit = Literal["tokens", "words"]
+"""What is left out at a time."""
+UNITS: tuple[str, ...] = get_args(Unit)
+
+
+@dataclass(frozen=True, slots=True)
+class LensLayer:
+    """What the last norm and the head make of one layer's state at the step's position; no layer is tuned for it.
+
+    `leader` is that layer's most probable token. `logprobs` (nats) and `ranks` (0 for the most probable) are those of
+    the lens's `tokens`, in their order.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
+
+    leader: Candidate
+    logprobs: tuple[Logprob, ...]
+    ranks: tuple[Annotated[int, Field(ge=0)], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Lens:
+    """A logit lens on step `step` (counted from 0).
+
+    `tokens` are followed through the layers; the first of them is the step's pick. `layers` has one more entry than the
+    model has layers: the embedding, then the state after each layer. The last one is the step itself.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
+
+    step: Annotated[int, Field(ge=0)]
+    tokens: Annotated[tuple[Token, ...], Field(min_length=1)]
+    layers: Annotated[tuple[LensLayer, ...], Field(min_length=1)]
+
+    @property
+    def leads_from(self) -> int | None:
+        """The layer from which on the pick leads to the end; 0 is the embedding. None if it does not lead there."""
+        pick = self.tokens[0].token_id
+        behind = [number for number, layer in enumerate(self.layers) if layer.leader.token_id != pick]
+        first = behind[-1] + 1 if behind else 0
+        return first if first < len(self.layers) else None
+
+    def to_json(self) -> str:
+        """The lens as one line of JSON Lines, without the newline."""
+        return json_line(_LENS_LINE, _LensLine(self))
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """What the model says where the `count` tokens from position `first` on are left out.
+
+    Positions count from 0 through the prompt's tokens and then the picks. `logprob` (nats) and `rank` are the pick's
+    without this part, `against_logprob` is the other candidate's (None without one), and `instead` is the most probable
+    token.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
+
+    first: Annotated[int, Field(ge=0)]
+    count: Annotated[int, Field(ge=1)]
+    logprob: Logprob
+    rank: Annotated[int, Field(ge=0)]
+    instead: Candidate
+    against_logprob: Logprob | None = None
+
+    @property
+    def probability(self) -> float:
+        """The pick's probability without this part."""
+        return math.exp(self.logprob)
+
+
+@dataclass(frozen=True, slots=True)
+class LeaveOneOut:
+    """Step `step` (counted from 0) asked again with one part of the text left out at a time.
+
+    `picked` is the step's pick with the whole text, `against` another of its candidates or None. `by` says what a part
+    is. `parts` stand in the order of the text.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
+
+    step: Annotated[int, Field(ge=0)]
+    by: Unit
+    picked: Candidate
+    parts: tuple[LeftOut, ...]
+    against: Candidate | None = None
+
+    def change(self, part: LeftOut) -> float:
+        """By how much the pick's probability changes without this part: below 0 if the part speaks for the pick.
+
+        Against another candidate, it is the change of the difference of their log-probabilities, in nats.
+        """
+        if self.against is None or part.against_logprob is None:
+            return part.probability - self.picked.probability
+        whole = self.picked.logprob - self.against.logprob
+        return (part.logprob - part.against_logprob) - whole
+
+    def to_json(self) -> str:
+        """The answer as one line of JSON Lines, without the newline."""
+        return json_line(_LEAVE_ONE_OUT_LINE, _LeaveOneOutLine(self))
+
+
+@dataclass(frozen=True, slots=True)
+class _LensLine:
+    lens: Lens
+
+
+@dataclass(frozen=True, slots=True)
+class _LeaveOneOutLine:
+    leave_one_out: LeaveOneOut
+
+
+_LENS_LINE = TypeAdapter(_LensLine)
+_LEAVE_ONE_OUT_LINE = TypeAdapter(_LeaveOneOutLine)
+
+
+def parts_of(tokens: Iterable[Token], by: Unit) -> list[tuple[int, int]]:
+    """The parts of a text, as pairs (first position, number of tokens) in order. A word is what belongs together
+    without a space or a sign between; bytes of one character are never parted.
+    """
+    parts: list[tuple[int, int]] = []
+    before: Token | None = None
+    for position, token in enumerate(tokens):
+        if before is not None and (_is_within(token) or (by == "words" and _continues(before, token))):
+            first, count = parts[-1]
+            parts[-1] = (first, count + 1)
+        else:
+            parts.append((position, 1))
+        before = token
+    return parts
+
+
+def _is_within(token: Token) -> bool:
+    """Whether a token begins in the middle of a character (RFC 3629)."""
+    return token.bytes is not None and token.bytes[:1] >= b"\x80" and token.bytes[:1] < b"\xc0"
+
+
+def _continues(before: Token, token: Token) -> bool:
+    return all(_is_of_a_word(edge) for edge in (before.text[-1:], token.text[:1]))
+
+
+def _is_of_a_word(letter: str) -> bool:
+    """Whether a word goes on over this letter. Chinese characters and kana are words of their own."""
+    return (letter.isalnum() and not "\u3040" <= letter <= "\u9fff") or letter in ("'", "\u2019")

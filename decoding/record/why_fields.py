@@ -1,0 +1,141 @@
+"""Checks the lines of a lens and of a leave-one-out in a file: their fields, and that they belong to the run.
+
+Owns what such a line may hold and the sentences that refuse one. As in `fields`, reading ends at the first fault, and
+no number in a line decides how much memory is allocated. Knows no model.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from decoding import limits
+from decoding.record.contradiction import ContradictionError
+from decoding.record.field_values import (
+    FieldError,
+    check_names,
+    read_at,
+    read_list,
+    read_number,
+    read_object,
+    read_whole,
+)
+from decoding.record.fields import read_candidate, read_token
+from decoding.record.step import Step
+from decoding.record.why import UNITS, LeaveOneOut, LeftOut, Lens, LensLayer
+
+_NATS = 0.01
+"""Log-probabilities of one step may differ by this much: other machines sum in another order."""
+
+
+def is_why(record: dict[str, Any]) -> bool:
+    """Whether a line is about why a step picked its token."""
+    return "lens" in record or "leave_one_out" in record
+
+
+def read_why(record: dict[str, Any]) -> Lens | LeaveOneOut:
+    """The lens or the leave-one-out of a line. Raises FieldError for a value that is not allowed."""
+    if "lens" in record:
+        check_names(record, ("lens",))
+        return read_at("lens", _lens, record["lens"])
+    check_names(record, ("leave_one_out",))
+    return read_at("leave_one_out", _leave_one_out, record["leave_one_out"])
+
+
+def check_why(found: Lens | LeaveOneOut, steps: Sequence[Step], prompt_tokens: int) -> None:
+    """Raises ContradictionError for a lens or a leave-one-out that does not belong to the run of these steps."""
+    if found.step >= len(steps):
+        raise ContradictionError(f"it is about step {found.step}, and the run has no such step")
+    step = steps[found.step]
+    pick = found.tokens[0] if isinstance(found, Lens) else found.picked.token
+    if pick != step.picked.token:
+        raise ContradictionError("its pick is not the step's")
+    if isinstance(found, Lens):
+        _check_lens(found, step)
+        return
+    length, end = prompt_tokens + found.step, 0
+    for part in found.parts:
+        if part.first < end or part.first + part.count > length:
+            raise ContradictionError("its parts are not those of the text before the step")
+        if (part.against_logprob is None) != (found.against is None):
+            raise ContradictionError("a part is compared with another candidate than the rest")
+        end = part.first + part.count
+
+
+def _check_lens(lens: Lens, step: Step) -> None:
+    for layer in lens.layers:
+        for logprob, rank in zip(layer.logprobs, layer.ranks, strict=True):
+            if logprob > layer.leader.logprob + _NATS or (rank == 0) != (logprob >= layer.leader.logprob):
+                raise ContradictionError("a rank of its layers contradicts the leader of its layer")
+    if abs(math.exp(lens.layers[-1].logprobs[0]) - step.picked.probability) > _NATS:
+        raise ContradictionError("its last layer is not the step")
+
+
+def _lens(value: Any) -> Lens:
+    record = read_object(value)
+    check_names(record, ("step", "tokens", "layers"))
+    tokens = read_list(record, "tokens", limits.MAX_LENS_TOKENS, read_token)
+
+    def read_layer(layer: Any) -> LensLayer:
+        found = _layer(layer)
+        if not len(found.logprobs) == len(found.ranks) == len(tokens):
+            raise FieldError("it has numbers for other tokens than the lens follows")
+        return found
+
+    layers = read_list(record, "layers", limits.MAX_LAYERS + 1, read_layer)
+    for name, entries in (("tokens", tokens), ("layers", layers)):
+        if not entries:
+            raise FieldError("it is empty", name)
+    return Lens(_step(record), tokens, layers)
+
+
+def _layer(value: Any) -> LensLayer:
+    record = read_object(value)
+    check_names(record, ("leader", "logprobs", "ranks"))
+    return LensLayer(
+        read_at("leader", read_candidate, record["leader"]),
+        read_list(record, "logprobs", limits.MAX_LENS_TOKENS, _logprob),
+        read_list(record, "ranks", limits.MAX_LENS_TOKENS, _rank),
+    )
+
+
+def _leave_one_out(value: Any) -> LeaveOneOut:
+    record = read_object(value)
+    check_names(record, ("step", "by", "picked", "parts"), ("against",))
+    if record["by"] not in UNITS:
+        raise FieldError(f"it has to be one of {', '.join(UNITS)}", "by")
+    against = record.get("against")
+    return LeaveOneOut(
+        step=_step(record),
+        by=record["by"],
+        picked=read_at("picked", read_candidate, record["picked"]),
+        parts=read_list(record, "parts", limits.MAX_LEFT_OUT, _part),
+        against=None if against is None else read_at("against", read_candidate, against),
+    )
+
+
+def _part(value: Any) -> LeftOut:
+    record = read_object(value)
+    check_names(record, ("first", "count", "logprob", "rank", "instead"), ("against_logprob",))
+    longest = limits.MAX_PROMPT_TOKENS + limits.MAX_TEXT_TOKENS
+    return LeftOut(
+        first=read_whole(record, "first", 0, longest),
+        count=read_whole(record, "count", 1, longest),
+        logprob=read_at("logprob", _logprob, record["logprob"]),
+        rank=read_at("rank", _rank, record["rank"]),
+        instead=read_at("instead", read_candidate, record["instead"]),
+        against_logprob=read_at("against_logprob", _logprob, record["against_logprob"])
+        if "against_logprob" in record
+        else None,
+    )
+
+
+def _step(record: dict[str, Any]) -> int:
+    return read_whole(record, "step", 0, limits.MAX_TEXT_TOKENS - 1)
+
+
+def _logprob(value: Any) -> float:
+    return -math.inf if value is None else read_number({"": value}, "", -1e9, 0)
+
+
+def _rank(value: Any) -> int:
+    return read_whole({"": value}, "", 0, limits.MAX_VOCABULARY - 1)

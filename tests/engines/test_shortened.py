@@ -1,0 +1,135 @@
+"""A text with a part left out gives what a fresh reading of the shorter text gives, on every family."""
+
+import math
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from decoding import cancellation
+from decoding.cancellation import WorkCancelledError
+from decoding.engines.batching.engine import BatchedEngine
+from decoding.engines.local import LocalEngine, ModelFacts
+from decoding.engines.network import Network
+from decoding.engines.onnx.graph_cache import ensure_graph
+from decoding.engines.onnx.network import OnnxNetwork
+from decoding.engines.shortened import scores_without
+from decoding.engines.torch.engine import load
+from decoding.record.step import StepScores
+from decoding.record.tokens import Vocabulary
+from decoding.record.trace import ModelInfo
+from tests import tiny_models
+from tests.engines.onnx.test_families import CASES, ids, network
+from tests.fakes import FakeTokenizer, ScriptedEngine
+
+NOISE = 2e-5
+SPANS = [(0, 1), (1, 3), (7, 1), (20, 4), (29, 1)]
+FAMILIES = ["gpt2", "llama", "mistral", "qwen2", "qwen3", "gpt_neox", "gemma3"]
+Engines = Callable[[str], LocalEngine]
+
+
+@pytest.fixture(scope="module")
+def engines(tmp_path_factory: pytest.TempPathFactory) -> Engines:
+    """Tiny engines of ONNX Runtime by the case of a family, made once."""
+    made: dict[str, LocalEngine] = {}
+
+    def engine(case: str) -> LocalEngine:
+        if case not in made:
+            folder = tmp_path_factory.mktemp("model")
+            network(case).save_pretrained(folder)
+            made[case] = local(OnnxNetwork(ensure_graph(folder, folder=folder / "graphs", proof=None)))
+        return made[case]
+
+    return engine
+
+
+def local(of: Network) -> LocalEngine:
+    info = ModelInfo("tiny", "", "float32", "cpu", "tests")
+    vocabulary = Vocabulary(FakeTokenizer())
+    return LocalEngine(ModelFacts(info, vocabulary, tiny_models.VOCABULARY, tiny_models.CONTEXT, frozenset(), None), of)
+
+
+def shorter(text: Sequence[int], span: tuple[int, int]) -> list[int]:
+    return [*text[: span[0]], *text[sum(span) :]]
+
+
+def fresh(engine: Any, text: Sequence[int], wanted: int) -> StepScores:
+    """One step of a run of its own, with no cache of another."""
+    found: Iterator[StepScores] = engine.steps(text, max_new_tokens=1, top_k=3, forced={0: wanted})
+    return next(found)
+
+
+def assert_fresh(engine: Any, text: Sequence[int], spans: Sequence[tuple[int, int]], wanted: Sequence[int]) -> None:
+    leading = set()
+    found = list(scores_without(engine, text, spans, wanted))
+    for span, scores in zip(spans, found, strict=True):
+        for one, token_id in zip(scores, wanted, strict=True):
+            alone = fresh(engine, shorter(text, span), token_id)
+            assert one.picked
+            assert alone.picked
+            assert one.token_ids[0] == alone.token_ids[0]
+            for ours, theirs in ((one.picked.logprob, alone.picked.logprob), (one.logprobs[0], alone.logprobs[0])):
+                assert abs(math.exp(ours) - math.exp(theirs)) < NOISE
+            assert one.picked.rank == alone.picked.rank
+            leading.add(alone.token_ids[0])
+    assert len(leading) > 1, "texts that all go on alike prove nothing"
+
+
+@pytest.mark.parametrize("case", FAMILIES)
+def test_each_text_is_that_of_a_fresh_run(engines: Engines, case: str) -> None:
+    assert case in CASES
+    assert_fresh(engines(case), ids(30), SPANS, [5, 70])
+
+
+@pytest.mark.parametrize("architecture", ["llama", "recurrent_gemma"])
+def test_through_transformers_too(tiny_folder: Callable[[str], Path], architecture: str) -> None:
+    """The second of them has no cache that can be cropped."""
+    engine = load(str(tiny_folder(architecture)), device="cpu", dtype="float32")
+    assert_fresh(engine, ids(30), SPANS, [5, 70])
+
+
+def test_the_starter(starter: LocalEngine) -> None:
+    text = starter.vocabulary.encode("Mary had a little lamb, its fleece was white as")
+    assert_fresh(starter, text, [(n, 1) for n in range(len(text))], [starter.vocabulary.encode(" snow")[0]])
+
+
+def test_the_beginning_is_read_once_and_others_get_their_turn(engines: Engines) -> None:
+    inner = engines("llama")
+    read: list[int] = []
+
+    class Counting:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(inner.network, name)
+
+        def read(self, token_ids: Sequence[int], cache: Any, *, last: int = 1) -> Any:
+            read.append(len(token_ids))
+            return inner.network.read(token_ids, cache, last=last)
+
+    counting: Any = Counting()
+    engine = BatchedEngine(local(counting))
+    assert_one = list(scores_without(engine, ids(30), [(n, 1) for n in range(10, 30)], [5]))
+    assert len(assert_one) == 20
+    assert sum(read) == 10 + 18 + sum(range(1, 20)) + 1  # the beginning, and what comes after each part
+
+
+def test_an_engine_without_a_network_scores_each_text() -> None:
+    engine = ScriptedEngine()
+    found = list(scores_without(engine, [10, 11, 12], [(0, 1), (2, 1)], [260, 261]))
+    assert engine.read == [[11, 12], [11, 12], [10, 11], [10, 11]]
+    assert [[one.picked.token_id for one in scores if one.picked] for scores in found] == [[260, 261]] * 2
+
+
+@pytest.mark.parametrize("scripted", [True, False])
+def test_it_ends_when_the_visitor_has_left(engines: Engines, scripted: bool) -> None:
+    left = threading.Event()
+    cancellation.bind(left)
+    try:
+        found = scores_without(ScriptedEngine() if scripted else engines("llama"), ids(30), SPANS, [5])
+        next(found)
+        left.set()
+        with pytest.raises(WorkCancelledError):
+            next(found)
+    finally:
+        cancellation.bind(threading.Event())

@@ -1,0 +1,124 @@
+"""Why this token, on the page over the real starter: the question of every class, in the engine's own numbers."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+import app as application
+import decoding
+from decoding.engines.local import LocalEngine
+from decoding.export import to_html
+from decoding.record.trace import Trace
+from decoding.record.why import Lens
+from decoding.verify import parse_run
+from tests.browser import Visit, served
+from tests.fakes import ScriptedEngine
+from tests.page.test_reach import COLOURS, EVERY, violations
+
+PROMPT = "The capital of France is"
+SHARE = 5e-4
+"""Two decimals of a percentage, and the noise of another order of sums."""
+
+
+@pytest.fixture(scope="module")
+def url(starter: LocalEngine) -> Iterator[str]:
+    with served(application.build_app(lambda name, report: starter, ["starter"])) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def greedy(starter: LocalEngine) -> Trace:
+    return decoding.trace(starter, PROMPT, max_new_tokens=2, top_k=5)
+
+
+def asked(page: Page) -> Page:
+    """The run on screen, asked about at its first step: a press on the tab, and one on the question."""
+    page.locator(".gs-chip[data-step='0']").click()
+    page.locator("#gs-tab-why").press("Enter")
+    page.locator('[data-ask="why"]').click()
+    page.wait_for_selector(".gs[aria-busy=false] .gs-lens-map tbody tr")
+    expect(page.locator(".gs-part-of-text")).to_have_count(5)
+    return page
+
+
+def shares(texts: list[str]) -> list[float]:
+    return [float(text.split(" %")[0].split("(")[-1]) / 100 for text in texts]
+
+
+def test_why_paris(url: str, visit: Visit, starter: LocalEngine, greedy: Trace, tmp_path: Path) -> None:
+    page = visit(f"{url}?language=en")
+    page.fill("#prompt textarea", PROMPT)
+    page.fill("#steps input", "2")
+    page.click("#run")
+    expect(page.locator(".gs-state")).to_contain_text("2 steps, done")
+    asked(page)
+    # 1. Without each part, in the library's numbers; what changes most stands in words.
+    left_out = decoding.leave_one_out(starter, greedy, 0)
+    page.locator(".gs-without-more summary").click()
+    rows = page.locator(".gs-without-more tbody tr")
+    expect(rows).to_have_count(5)
+    after = shares(rows.locator("td:nth-of-type(1)").all_inner_texts())
+    assert after == pytest.approx([part.probability for part in left_out.parts], abs=SHARE)
+    france = page.locator(".gs-part-of-text", has_text="France")
+    france.focus()
+    expect(page.locator(".gs-without-said")).to_contain_text("Without ·France: 77.25 % → 0.18 %.")
+    expect(page.locator(".gs-without-said")).to_contain_text("would be picked instead.")
+    # 2. Every layer, the last first.
+    lens = decoding.lens(starter, greedy, 0)
+    expect(page.locator(".gs-lens-said")).to_have_text("·Paris is in the lead from layer 30 of 30 on.")
+    leaders = page.locator(".gs-lens-map tbody td:nth-of-type(1)").all_inner_texts()
+    assert shares([text.rsplit(" ", 2)[-2] + " %" for text in leaders]) == pytest.approx(
+        [layer.leader.probability for layer in reversed(lens.layers)], abs=SHARE
+    )
+    # 3. Against another candidate, by words, and another step: each stays with its own.
+    page.select_option(".gs-why-against", label="·London")
+    page.select_option(".gs-why-by", "words")
+    page.locator('[data-ask="why"]').click()
+    page.wait_for_selector(".gs[aria-busy=false] .gs-without-lead:has-text('ln p(·Paris) − ln p(·London)')")
+    page.locator(".gs-strip").press("ArrowRight")
+    expect(page.locator(".gs-without-said")).to_have_text("Nothing has been left out before this step yet.")
+    page.locator(".gs-strip").press("ArrowLeft")
+    expect(page.locator(".gs-part-of-text")).to_have_count(5)
+    # 4. Kept with the run, and shown by a file that has no server.
+    page.locator("#gs-tab-keep").press("Enter")
+    with page.expect_download() as download:
+        page.locator('[data-file="jsonl"]').click()
+    kept = parse_run(Path(download.value.path()).read_bytes())
+    assert [type(one).__name__ for one in kept.why] == ["Lens", "LeaveOneOut"]
+    assert kept.generated_token_ids == greedy.generated_token_ids
+    assert isinstance(kept.why[0], Lens)
+    assert math.exp(kept.why[0].layers[-1].logprobs[0]) == pytest.approx(greedy.steps[0].picked.probability, abs=2e-5)
+    file = tmp_path / "run.html"
+    file.write_text(to_html(kept), "utf-8")
+    shown = visit(file.as_uri())
+    shown.locator("#gs-tab-why").press("Enter")
+    shown.locator(".gs-strip").press("Home")
+    expect(shown.locator(".gs-lens-said")).to_have_text("·Paris is in the lead from layer 30 of 30 on.")
+    expect(shown.locator(".gs-part-of-text")).to_have_count(5)
+    expect(shown.locator('[data-ask="why"]')).to_have_count(0)
+    # 5. In Korean, on a phone, in the dark.
+    page.locator("#gs-tab-why").press("Enter")
+    page.locator('[data-language="ko"]').first.press("Enter")
+    expect(page.locator(".gs-lens-said")).to_have_text("전체 30개 층 가운데 30층부터 ·Paris 토큰이 앞섭니다.")
+    assert violations(page, EVERY) == []
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.emulate_media(color_scheme="dark", reduced_motion="reduce")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert violations(page, COLOURS) == []
+
+
+def test_a_model_without_layers_says_so_and_is_asked_all_the_same(visit: Visit) -> None:
+    engine = ScriptedEngine()
+    with served(application.build_app(lambda name, report: engine, ["scripted"])) as address:
+        page = visit(address)
+        page.fill("#prompt textarea", "Transformers")
+        page.fill("#steps input", "2")
+        page.click("#run")
+        expect(page.locator(".gs-state")).to_contain_text("2 steps, done")
+        page.locator("#gs-tab-why").press("Enter")
+        page.locator('[data-ask="why"]').click()
+        expect(page.locator(".gs-lens-said")).to_contain_text("scripted does not run in this process")
+        page.wait_for_selector(".gs[aria-busy=false] .gs-part-of-text")

@@ -1,0 +1,60 @@
+// What was asked about a run's steps: how it is kept with the run, and what is computed from it.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { load, runOf } from "./helpers.mjs";
+
+const { addWhy, emptyRun, jsonLines, readLines } = await load("core/run.js");
+const { changeOf, leadsFrom, linesUpTo, strongest, tokensBefore } = await load("core/why.js");
+const { LIMITS } = await load("core/constants.js");
+
+const run = () => runOf([" most", " popular"], { prompt_tokens: [{ token_id: 7, text: "a" }] });
+const lensOn = (step, leaders) => ({ lens: { step, tokens: [{ token_id: 5, text: " most" }], layers: leaders.map((id) => ({ leader: { token_id: id }, logprobs: [-1], ranks: [0] })) } });
+const part = (first, logprob, more = {}) => ({ first, count: 1, logprob, rank: 0, instead: {}, ...more });
+
+test("an answer stands between the last step and the end, and a later one takes its place", () => {
+  const asked = run();
+  const before = jsonLines(asked).split("\n");
+  addWhy(asked, lensOn(0, [1, 5]));
+  addWhy(asked, { leave_one_out: { step: 0, parts: [] } });
+  addWhy(asked, lensOn(0, [5]));
+  const text = jsonLines(asked);
+  const lines = text.split("\n");
+  assert.deepEqual([...lines.slice(0, 3), ...lines.slice(5)], before);
+  assert.deepEqual(lines.slice(3, 5).map((line) => Object.keys(JSON.parse(line))[0]), ["leave_one_out", "lens"]);
+  const again = readLines(emptyRun(), text);
+  assert.equal(jsonLines(again), text);
+  assert.equal(again.why.get("lens 0").lens.layers.length, 1);
+  for (let step = 1; step <= LIMITS.whyLines; step++) addWhy(again, lensOn(step, [5]));
+  assert.equal(again.why.size, LIMITS.whyLines);
+});
+
+test("no text of an answer looks like a tag", () => {
+  const asked = run();
+  addWhy(asked, { lens: { step: 0, tokens: [{ token_id: 5, text: "</script>" }], layers: [] } });
+  assert.ok(!jsonLines(asked).includes("</script>"));
+});
+
+test("the pick leads from a layer on where no other leads after it", () => {
+  assert.equal(leadsFrom(lensOn(0, [5, 1, 5, 5]).lens), 2);
+  assert.equal(leadsFrom(lensOn(0, [5, 5]).lens), 0);
+  assert.equal(leadsFrom(lensOn(0, [5, 1]).lens), null);
+});
+
+test("a change is in percentage points, or in nats against another candidate", () => {
+  const picked = { probability: 0.5, logprob: Math.log(0.5) };
+  const answer = { picked, parts: [part(0, Math.log(0.25)), part(1, null), part(2, Math.log(0.75))] };
+  assert.deepEqual(answer.parts.map((each) => Math.round(changeOf(answer, each))), [-25, -50, 25]);
+  assert.equal(strongest(answer).first, 1);
+  const against = { ...answer, against: { logprob: Math.log(0.25) } };
+  assert.ok(Math.abs(changeOf(against, part(0, -1, { against_logprob: -1 })) + Math.log(2)) < 1e-12);
+  assert.equal(changeOf(against, part(0, null, { against_logprob: -1 })), -Infinity);
+});
+
+test("a model is sent the run up to the step alone", () => {
+  const asked = run();
+  assert.deepEqual(tokensBefore(asked, 1).map(({ text }) => text), ["a", " most"]);
+  const sent = readLines(emptyRun(), linesUpTo(asked, asked.steps[0]));
+  assert.equal(sent.steps.length, 1);
+  assert.equal(sent.end.stop_reason, "stopped");
+});
