@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 import decoding
+from decoding import assets
 from decoding.engines.local import LocalEngine
 from decoding.errors import FormatError, RequestError
-from decoding.i18n import translate
 from decoding.limits import MAX_TEXT_TOKENS, MAX_WHY_LINES
 from decoding.models.starter import STARTER_ID
 from decoding.record.tokens import Token
@@ -208,7 +208,7 @@ def test_the_lessons_example_of_leaving_out_makes_its_point(starter: LocalEngine
     assert (trace.generated_text, parts[" Jerry"].instead.text) == (" Jerry", " I")
     assert [f"{parts[word].probability:.0%}" for word in (" Jerry", " home")] == ["2%", "56%"]
     for language in ("en", "ko"):
-        text = translate("why.lesson.without", language)
+        text = assets.texts()[language]["why.lesson.without"]
         assert all(word in text for word in (trace.prompt, "·Jerry", "48 %", "2 %", "·I", "·home", "56 %"))
 
 
@@ -219,7 +219,7 @@ def test_the_lessons_example_of_layers_makes_its_point(starter: LocalEngine) -> 
     assert (lens.layers[25].leader.text, f"{lens.layers[25].leader.probability:.0%}") == (" and", "99%")
     assert f"{lens.layers[30].leader.probability:.0%}" == "58%"
     for language in ("en", "ko"):
-        text = translate("why.lesson.layers", language)
+        text = assets.texts()[language]["why.lesson.layers"]
         assert all(word in text for word in (trace.prompt, "25", "30", "·and", "99 %", "·four", "58 %"))
 
 
