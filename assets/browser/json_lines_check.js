@@ -3,7 +3,6 @@
 
 import { LIMITS } from "../panel/core/constants.js";
 import { lengthOf, Refused } from "../panel/core/limits.js";
-import { isWhyLine } from "../panel/core/run.js";
 import { texts } from "../panel/core/texts.js";
 
 class Fault extends Error {

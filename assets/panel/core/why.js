@@ -53,7 +53,7 @@ export function tokensBefore(run, step) {
  * @param {number | null | undefined} logprob null where the probability is 0
  * @returns {number}
  */
-export const shareOf = (logprob) => Math.exp(logprob ?? -Infinity);
+export const probabilityOf = (logprob) => Math.exp(logprob ?? -Infinity);
 
 /**
  * How far the pick is ahead of the other candidate, in nats.
@@ -69,7 +69,7 @@ export const leadOf = ({ picked, against }) => (picked.logprob ?? -Infinity) - (
  * @returns {number}
  */
 export function changeOf(answer, part) {
-  if (!answer.against) return 100 * (shareOf(part.logprob) - answer.picked.probability);
+  if (!answer.against) return 100 * (probabilityOf(part.logprob) - answer.picked.probability);
   return (part.logprob ?? -Infinity) - (part.against_logprob ?? -Infinity) - leadOf(answer);
 }
 

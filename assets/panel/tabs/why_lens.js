@@ -4,7 +4,7 @@
 import { percent } from "../core/numbers.js";
 import { texts } from "../core/texts.js";
 import { labelOf } from "../core/tokens.js";
-import { leadsFrom, shareOf } from "../core/why.js";
+import { leadsFrom, probabilityOf } from "../core/why.js";
 import { headCell, label, make } from "../view/elements.js";
 import { showMessage } from "../view/messages.js";
 import { shadeOf } from "./heatmap.js";
@@ -52,7 +52,7 @@ function layerRow({ tokens, layers }, { leader, logprobs, ranks }, number) {
   row.append(headCell(number ? String(number) : texts.translate("why.lens.embedding"), "row"), first);
   if (number === layers.length - 1) row.setAttribute("aria-current", "step");
   tokens.forEach((token, n) => {
-    const share = shareOf(logprobs[n]);
+    const share = probabilityOf(logprobs[n]);
     const cell = make("td", `gs-heat-cell${ranks[n] === 0 ? " gs-first" : ""}`, share >= SHOWN_SHARE ? `${Math.round(100 * share)} %` : "");
     cell.style.setProperty("--shade", shadeOf(share));
     cell.title = texts.translate("why.lens.cell", { layer: number, token: labelOf(token), probability: percent(share), rank: ranks[n] + 1 });
@@ -63,14 +63,14 @@ function layerRow({ tokens, layers }, { leader, logprobs, ranks }, number) {
 
 // The pick, and the tokens that become most probable anywhere.
 function drawLines(picture, { tokens, layers }) {
-  const most = tokens.map((_, n) => Math.max(...layers.map(({ logprobs }) => shareOf(logprobs[n]))));
+  const most = tokens.map((_, n) => Math.max(...layers.map(({ logprobs }) => probabilityOf(logprobs[n]))));
   const others = tokens.map((_, n) => n).slice(1).toSorted((a, b) => most[b] - most[a]).slice(0, MOST_LINES - 1);
   const { width, height, edge } = LINES;
   const lines = [...others.toReversed(), 0].map((n) => {
     const line = document.createElementNS("http://www.w3.org/2000/svg", "polyline");
     const place = ({ logprobs }, layer) => {
       const x = edge + ((width - 2 * edge) * layer) / Math.max(1, layers.length - 1);
-      const y = height - edge - (height - 2 * edge) * shareOf(logprobs[n]);
+      const y = height - edge - (height - 2 * edge) * probabilityOf(logprobs[n]);
       return `${x.toFixed(1)},${y.toFixed(1)}`;
     };
     line.setAttribute("points", layers.map(place).join(" "));

@@ -4,7 +4,7 @@
 import { percent } from "../core/numbers.js";
 import { texts } from "../core/texts.js";
 import { labelOf } from "../core/tokens.js";
-import { changeOf, leadOf, shareOf, strongest, tokensBefore } from "../core/why.js";
+import { changeOf, leadOf, probabilityOf, strongest, tokensBefore } from "../core/why.js";
 import { headCell, label, make } from "../view/elements.js";
 
 /** @import { Run } from "../core/run.js" */
@@ -25,7 +25,7 @@ function withoutSentence(tokens, found, part) {
   const { picked, against } = found;
   const other = part.instead.token_id === picked.token_id ? texts.translate("why.without.same") : texts.translate("why.without.else", { token: labelOf(part.instead), probability: percent(part.instead.probability) });
   if (!against) {
-    const values = { part: partLabel(tokens, part), before: percent(picked.probability), after: percent(shareOf(part.logprob)) };
+    const values = { part: partLabel(tokens, part), before: percent(picked.probability), after: percent(probabilityOf(part.logprob)) };
     return `${texts.translate("why.without.of", values)} ${other}`;
   }
   const before = leadOf(found);
@@ -79,7 +79,7 @@ function partChip(tokens, found, part, largest, say) {
 function partRow(tokens, found, part) {
   const row = make("tr", "");
   const { instead } = part;
-  const cells = [percent(shareOf(part.logprob)), signed(changeOf(found, part)), `${labelOf(instead)} (${percent(instead.probability)})`];
+  const cells = [percent(probabilityOf(part.logprob)), signed(changeOf(found, part)), `${labelOf(instead)} (${percent(instead.probability)})`];
   row.append(headCell(partLabel(tokens, part), "row"), ...cells.map((text) => make("td", "", text)));
   return row;
 }
