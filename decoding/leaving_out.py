@@ -10,7 +10,6 @@ from typing import cast
 
 from decoding.analysis import check_same_model
 from decoding.engines import Engine
-from decoding.engines.shortened import scores_without
 from decoding.errors import RequestError
 from decoding.limits import LEFT_OUT, MAX_LEFT_OUT
 from decoding.record.step import NO_ID, Candidate, ScoredToken, Step, StepScores, make_candidate
@@ -61,6 +60,8 @@ def leave_out(model: Engine, question: Question) -> Generator[LeaveOneOut, None,
     """Answer a question part by part: yields the answer as far as it has come, and returns all of it. Closing the
     generator stops the work.
     """
+    from decoding.engines.shortened import scores_without  # here: `import decoding` takes no NumPy
+
     pick, other = question.step.picked, question.against
     wanted = [pick.token_id, *([other.token_id] if other else [])]
     answer = LeaveOneOut(question.step.index, question.by, pick, (), other)

@@ -14,7 +14,6 @@ from decoding.limits import MAX_FOLLOWED, MAX_LAYERS, MAX_LENS_LOGITS, MAX_LENS_
 from decoding.record.step import ScoredToken, make_candidate
 from decoding.record.trace import Trace
 from decoding.record.why import Lens, LensLayer
-from decoding.softmax import read_tokens
 from decoding.values import shown
 
 NO_LENS = (
@@ -36,6 +35,8 @@ def lens(model: Engine, trace: Trace, step: int, *, follow: Sequence[int] = ()) 
     >>> len(found.layers), found.leads_from, [layer.leader.text for layer in found.layers][-4:]
     (31, 30, [' the', ' the', ' capital', ' Paris'])
     """
+    from decoding.softmax import read_tokens  # here: `import decoding` takes no NumPy
+
     asked = check_step(trace, step)
     check_same_model(model, trace)
     followed = _check_followed(model, follow)

@@ -18,12 +18,12 @@ def add_picking_options(parser: argparse.ArgumentParser) -> None:
     )
     draw = parser.add_argument_group("draw tokens, if any of these is given")
     for name, number, text in (
-        ("temperature", float, f"the logits are divided by it, {MIN_TEMPERATURE:g} to {MAX_TEMPERATURE:g} (1)"),
-        ("top-k", int, "only so many of the most probable tokens stay (0: all)"),
-        ("top-p", float, "of these, only the fewest that sum to it stay, 0 to 1 (1)"),
-        ("seed", int, f"the same seed gives the same text, 0 to {MAX_SEED} (0)"),
+        ("--temperature", float, f"the logits are divided by it, {MIN_TEMPERATURE:g} to {MAX_TEMPERATURE:g} (1)"),
+        ("--top-k", int, "only so many of the most probable tokens stay (0: all)"),
+        ("--top-p", float, "of these, only the fewest that sum to it stay, 0 to 1 (1)"),
+        ("--seed", int, f"the same seed gives the same text, 0 to {MAX_SEED} (0)"),
     ):
-        draw.add_argument(f"--{name}", type=partial(_number, number=number), help=text)
+        draw.add_argument(name, type=partial(_number, number=number), help=text)
 
 
 def requested(options: argparse.Namespace) -> Request:

@@ -61,7 +61,7 @@ def packages() -> Path:
     folder = cache_folder() / "npm" / f"checks-{version}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
-        if not (folder / "installed").exists():
+        if not (folder / "node_modules" / ".package-lock.json").exists():  # which npm writes last
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
             for file in files:
@@ -70,5 +70,4 @@ def packages() -> Path:
             done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600, check=False)
             if done.returncode:
                 raise RuntimeError(f"npm could not install the scripts' checks: {done.stderr.strip()[-500:]}")
-            (folder / "installed").touch()
     return folder / "node_modules"

@@ -109,7 +109,13 @@ def options_of(*files: str) -> set[str]:
 
 OPTIONS_THERE_ARE = (
     {f"--{name}" for name, *_ in application.OPTIONS}
-    | options_of("decoding/__main__.py", "decoding/starter.py", "tests/load.py", "tests/gpu/__main__.py")
+    | options_of(
+        "decoding/__main__.py",
+        "decoding/options_of_run.py",
+        "decoding/starter.py",
+        "tests/load.py",
+        "tests/gpu/__main__.py",
+    )
     | options_of("decoding/bench/__main__.py", "decoding/bench/server.py")
     | {"--help", "--max-logprobs"}  # the latter is vLLM's
     | {"--force-reruns", "--hypothesis-profile=explore", "--hypothesis-seed=N"}  # of the tests

@@ -57,9 +57,7 @@ def add_endpoints(page: gr.Blocks, registry: ModelRegistry, health: Health) -> N
 def _runs(registry: ModelRegistry) -> list[Endpoint]:
     first = registry.names[0]
 
-    def greedy(
-        prompt: str = PROMPT, steps: int = STEPS, choices: int = CHOICES, model: str = first, past_end: bool = False
-    ) -> Iterator[str]:
+    def greedy(prompt: str = PROMPT, steps: int = STEPS, choices: int = CHOICES, model: str = first) -> Iterator[str]:
         """Decode a prompt greedily, and stream the run: each value is all of it so far as JSON Lines, a header, a line
         for each step with its candidates and their probabilities, and an end.
 
@@ -68,9 +66,8 @@ def _runs(registry: ModelRegistry) -> list[Endpoint]:
             steps: How many tokens to write, 1 to 256.
             choices: How many candidates to show at each step, 1 to 50.
             model: One of the models that this page offers.
-            past_end: Whether to go on past the end of the text: the next candidate is taken there.
         """
-        return branch(prompt, [], steps, choices, model, past_end)
+        return branch(prompt, [], steps, choices, model)
 
     def branch(
         prompt: str = PROMPT,
@@ -78,7 +75,6 @@ def _runs(registry: ModelRegistry) -> list[Endpoint]:
         steps: int = STEPS,
         choices: int = CHOICES,
         model: str = first,
-        past_end: bool = False,
     ) -> Iterator[str]:
         """What if? Decode greedily, but take other tokens at some steps; streams the run as /greedy does.
 
@@ -88,10 +84,9 @@ def _runs(registry: ModelRegistry) -> list[Endpoint]:
             steps: How many tokens to write in all, 1 to 256.
             choices: How many candidates to show at each step, 1 to 50.
             model: One of the models that this page offers.
-            past_end: Whether to go on past the end of the text: the next candidate is taken there.
         """
         asked = {"prompt": prompt, "forced": forced, "steps": steps, "choices": choices, "model": model}
-        return _panel(actions.branch(registry, asked | {"past_end": past_end}))
+        return _panel(actions.branch(registry, asked))
 
     return [greedy, branch]
 

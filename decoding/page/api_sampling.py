@@ -14,7 +14,7 @@ NONE_PICKED: list[int] = []
 
 
 def sampled_runs(registry: ModelRegistry) -> list[Endpoint]:
-    """The endpoint that streams one run."""
+    """The endpoints that stream one run. /greedy itself takes no more than it ever did: a caller names no parameters."""
     first_model = registry.names[0]
 
     def sample(
@@ -49,7 +49,22 @@ def sampled_runs(registry: ModelRegistry) -> list[Endpoint]:
         updates = actions.branch(registry, asked | {"sampling": how, "past_end": past_end})
         return (update["panel"] for update in updates if "panel" in update)
 
-    return [sample]
+    def past_end(
+        prompt: str = PROMPT, steps: int = STEPS, choices: int = CHOICES, model: str = first_model
+    ) -> Iterator[str]:
+        """Decode greedily as /greedy does, but go on past the end of the text: the next candidate is taken there.
+
+        Parameters:
+            prompt: The text to go on from, at most 50,000 characters.
+            steps: How many tokens to write, 1 to 256.
+            choices: How many candidates to show at each step, 1 to 50.
+            model: One of the models that this page offers.
+        """
+        asked = {"prompt": prompt, "forced": [], "steps": steps, "choices": choices, "model": model}
+        updates = actions.branch(registry, asked | {"past_end": True})
+        return (update["panel"] for update in updates if "panel" in update)
+
+    return [sample, past_end]
 
 
 def readings(registry: ModelRegistry) -> list[Endpoint]:

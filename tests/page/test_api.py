@@ -29,7 +29,7 @@ from tests.fakes import NASTY
 from tests.readmes import block
 
 ROOT = Path(__file__).resolve().parents[2]
-ENDPOINTS = ["greedy", "branch", "sample", "score", "beam_search", "score_prompt", "draws", "probability"]
+ENDPOINTS = ["greedy", "branch", "sample", "past_end", "score", "beam_search", "score_prompt", "draws", "probability"]
 ENDPOINTS += ["agreement", "recompute", "lens", "leave_one_out", "check", "export"]
 
 # Gradio makes event loops and leaves them open where the thread that launches a page has none; a browser's is one.
@@ -194,7 +194,7 @@ def test_programs_that_name_their_values_may_leave_some_out(url: str):
     for body in ({"promt": "a"}, {"visitor": "a"}):
         refused = httpx.post(address, json=body, timeout=60)
         assert refused.status_code == 422
-        assert refused.text == "This endpoint takes these parameters: choices, forced, model, past_end, prompt, steps."
+        assert refused.text == "This endpoint takes these parameters: choices, forced, model, prompt, steps."
     assert "The file is not text: its byte 3 is not UTF-8." in asked(url, "check", {"run": '{"\ud800'})
     refused = httpx.post(f"{url}gradio_api/call/v2/check", json={}, timeout=60)
     assert refused.text == "This endpoint takes these parameters: run."

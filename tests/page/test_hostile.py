@@ -74,7 +74,7 @@ class Watched:
 
     def look_everywhere(self) -> None:
         """Each tab, and the pointer over chips, bars and cells."""
-        for name in self.page.locator(".gs [role=tab]").all():
+        for name in self.page.locator(".gs [role=tab]:visible").all():
             name.click()
             self.check()
         self.page.locator(".gs [role=tab]").first.click()

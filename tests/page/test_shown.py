@@ -295,7 +295,7 @@ def test_what_is_the_models_own_is_not_translated(surface: str, url: str, visit:
     assert page.evaluate("document.querySelector('#gs-tab-table').translate"), "the page's own words may be"
 
 
-FORMULA_FIELDS = ("#prompt textarea", ".gs-own", ".gs-score", ".gs-guess")
+FORMULA_FIELDS = ("#prompt textarea", ".gs-own", ".gs-named-text", ".gs-score", ".gs-guess")
 
 
 def test_texts_run_the_way_their_letters_run_and_stay_as_typed(url: str, visit: Visit) -> None:
