@@ -4,7 +4,7 @@ import errno
 import queue
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import gettempdir
@@ -18,7 +18,7 @@ from playwright.sync_api import expect
 import app as application
 import decoding
 from decoding import cancellation
-from decoding.engines import NO_PICKS, Engine
+from decoding.engines import Engine
 from decoding.engines.batching.engine import BatchedEngine
 from decoding.engines.torch.engine import load as load_engine
 from decoding.errors import ModelError, RoomError
@@ -153,10 +153,8 @@ class Failing(ScriptedEngine):
         super().__init__()
         self.error = error
 
-    def steps(
-        self, token_ids: Sequence[int], *, max_new_tokens: int, top_k: int, forced: Mapping[int, int] = NO_PICKS
-    ) -> Iterator[StepScores]:
-        yield from super().steps(token_ids, max_new_tokens=2, top_k=top_k, forced=forced)
+    def steps(self, token_ids: Sequence[int], *, max_new_tokens: int, **options: Any) -> Iterator[StepScores]:
+        yield from super().steps(token_ids, max_new_tokens=2, **options)
         raise self.error
 
 

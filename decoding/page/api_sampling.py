@@ -14,7 +14,7 @@ NONE_PICKED: list[int] = []
 
 
 def sampled_runs(registry: ModelRegistry) -> list[Endpoint]:
-    """The endpoints that stream one run. /greedy itself takes no more than it ever did: a caller names no parameters."""
+    """The endpoints that stream one run. /greedy takes what it always did, because its callers name no parameters."""
     first_model = registry.names[0]
 
     def sample(

@@ -144,7 +144,11 @@ REFUSED: list[tuple[str, list[Any], str]] = [
     ("/branch", ["a", [[3, 1]], 3, 5, "starter"], "Forced pick 1 is at step 4, but this run has the steps 1 to 3."),
     ("/branch", ["a", [[0, 10**6]], 3, 5, "starter"], "The token id 1000000, forced at step 1, does not exist"),
     ("/branch", ["a", "1", 3, 5, "starter"], "Forced picks have to be a list of pairs [step, token id], not a text."),
-    ("/greedy", ["a", 3, 5, "starter", "no"], "Whether to go on past the end of the text has to be true or false"),
+    (
+        "/sample",
+        ["a", 1, 0, 1, 0, 0, 3, 5, "starter", "no"],
+        "Whether to go on past the end of the text has to be true or",
+    ),
     ("/sample", ["a", 0, 0, 1, 0, 0, 3], "The temperature has to be a number from 0.01 to 100, not 0."),
     ("/draws", ["a", 21], "The number of draws has to be a whole number from 2 to 20, not 21."),
     ("/probability", ["a", "b", [10**6]], "The picked ids have 1000000, and starter has the ids 0 to 49151."),
