@@ -108,7 +108,7 @@ function showDraws(box, found) {
 function nextRow(token, count, isGreedy) {
   const item = make("li", `gs-bar gs-${isGreedy ? "argmax" : "other"}`);
   item.style.setProperty("--p", token.count / count);
-  const value = make("span", "gs-bar-value", texts.translate("draws.times", { times: token.count, share: percent(token.probability) }));
+  const value = make("span", "gs-bar-value", texts.translate("draws.times", { count: token.count, share: percent(token.probability) }));
   item.append(label(token, "gs-bar-label", isGreedy ? "▸ " : ""), make("span", "gs-bar-track"), value);
   return item;
 }
