@@ -47,7 +47,7 @@ SERVERS_AND_PROCESSES = {
     "page/test_api",
     "page/test_forged_events",
     "page/test_mcp",
-    "test_bad_days",
+    "test_failures",
     "test_cancellation",
     "test_load",
     "test_notebook",

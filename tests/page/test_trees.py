@@ -9,7 +9,7 @@ import app as application
 import decoding
 from decoding.engines.local import LocalEngine
 from tests.browser import Visit, served
-from tests.page.test_reach import EVERY, violations
+from tests.page.test_accessibility import EVERY, violations
 from tests.page.test_whatif import shows
 
 PROMPT = "Transformers are the"

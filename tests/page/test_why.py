@@ -16,7 +16,7 @@ from decoding.record.why import Lens
 from decoding.verify import parse_run
 from tests.browser import Visit, served
 from tests.fakes import ScriptedEngine
-from tests.page.test_reach import COLOURS, EVERY, violations
+from tests.page.test_accessibility import COLOURS, EVERY, violations
 
 PROMPT = "The capital of France is"
 SHARE = 5e-4

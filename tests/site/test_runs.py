@@ -19,7 +19,7 @@ from decoding.record.why import LeaveOneOut, Lens
 from decoding.request import check_request
 from decoding.run import Run
 from tests.fakes import NASTY
-from tests.page.test_reach import COLOURS, EVERY, violations
+from tests.page.test_accessibility import COLOURS, EVERY, violations
 from tests.site.serving import (
     NOISE,
     Server,
