@@ -107,7 +107,9 @@ def _shell(facts: dict[str, Any], libraries: dict[str, bytes]) -> dict[str, byte
     return {
         "index.html": _filled(assets.read("browser/page.html"), page).encode(),
         "page.js": f"(() => {{\n{assets.site_script()}\nstartSite({_script_json(data)});\n}})();\n".encode(),
-        "page.css": "\n".join([*map(assets.read, STYLES), assets.panel_css()]).encode(),
+        "page.css": "\n".join(
+            [*map(assets.read, STYLES), assets.panel_css(), assets.read("panel/onpage.css")]
+        ).encode(),
         **engine,
         # Some servers do not know what a .mjs is, and no browser runs a script that is sent as something else.
         **{f"engine/lib/{name.replace('.mjs', '.js')}": data for name, data in libraries.items()},

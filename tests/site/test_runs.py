@@ -147,8 +147,8 @@ def test_beams_are_the_librarys(page: Page, starter: LocalEngine) -> None:
     page.click("#gs-tab-tree")  # the run was kept from another tab
     page.click(".gs-tree-beams .gs-node >> nth=5")
     expect(page.locator(".gs-step-title")).to_contain_text("Step 2 of 6")
-    page.fill(".gs-beams", "9")
     page.click("#gs-tab-whatif")
+    page.fill(".gs-beams", "9")
     page.click('[data-ask="beam"]')
     expect(page.locator("#problem-forced")).to_contain_text("has to be a whole number from 2 to 8, not 9.")
 
