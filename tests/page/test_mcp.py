@@ -60,7 +60,7 @@ def test_a_client_finds_the_tools_and_gets_the_run(address: str, starter: LocalE
         values = tool.inputSchema["properties"]
         assert "visitor" not in values
         assert all(value["description"] for value in values.values())
-    assert tools[5].inputSchema["required"] == ["run"]
+    assert tools[ENDPOINTS.index("score_prompt")].inputSchema["required"] == ["run"]
     texts = [answer.content[0].text for answer in answers]
     assert [answer.isError for answer in answers] == [False, False, True, False]
     run, branch = map(Trace.from_jsonl, texts[:2])
