@@ -125,9 +125,8 @@ def agreement(model: Engine, trace: Trace) -> Agreement:
     """Compare a run with `model.generate(do_sample=False)`, with the model's own generation settings switched off.
 
     A run with forced picks is compared after the last of them, given everything before; for a run past the end of the
-    text, `generate` gets `suppress_tokens`. Needs torch and the memory of
-    transformers' network. Raises RequestError for a trace that this model does not reproduce, ModelError if
-    transformers fails.
+    text, `generate` gets `suppress_tokens`. Needs torch and the memory of transformers' network. Raises RequestError
+    for a trace that this model does not reproduce, ModelError if transformers fails.
 
     >>> run = decoding.trace(model, "Transformers are the", max_new_tokens=8, top_k=5)
     >>> result = decoding.agreement(model, run)
@@ -177,7 +176,7 @@ def closest_calls(trace: Trace) -> list[int]:
     return [
         step.index
         for step in sorted(trace.steps, key=lambda s: (s.margin, s.index))
-        if not step.forced and step.draw is None
+        if not step.forced and step.draw is None  # argmax picked
     ]
 
 

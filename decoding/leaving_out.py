@@ -11,6 +11,7 @@ from typing import cast
 from decoding.analysis import check_same_model
 from decoding.engines import Engine
 from decoding.errors import RequestError
+from decoding.generators import result_of
 from decoding.limits import LEFT_OUT, MAX_LEFT_OUT
 from decoding.record.step import NO_ID, Candidate, ScoredToken, Step, StepScores, make_candidate
 from decoding.record.trace import Trace
@@ -48,12 +49,7 @@ def leave_one_out(
     [('The', '-0.75'), (' capital', '-0.77'), (' of', '-0.69'), (' France', '-0.77'), (' is', '-0.77')]
     """
     question = check_question(model, trace, step, against=against, by=by, last=last)
-    parts = leave_out(model, question)
-    while True:
-        try:
-            next(parts)
-        except StopIteration as end:
-            return cast(LeaveOneOut, end.value)
+    return result_of(leave_out(model, question))
 
 
 def leave_out(model: Engine, question: Question) -> Generator[LeaveOneOut, None, LeaveOneOut]:

@@ -14,6 +14,7 @@ ROOMS = (
     (
         "decoding.errors",
         "decoding.cancellation",
+        "decoding.generators",
         "decoding.limits",
         "decoding.bundle",
         "decoding.assets",

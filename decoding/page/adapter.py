@@ -26,6 +26,11 @@ VISITOR = "visitor"
 Endpoint = Callable[..., Iterator[str]]
 
 
+def named_parts(updates: Iterator[Mapping[str, str]], name: str = "panel") -> Iterator[str]:
+    """The parts of this name of an action's updates; its progress is for people, and is left out."""
+    return (update[name] for update in updates if name in update)
+
+
 def admitted(
     page: gr.Blocks, health: Health, endpoint: Endpoint, *, is_long: bool
 ) -> Callable[..., AsyncIterator[str]]:

@@ -17,12 +17,14 @@ from decoding.engines import Engine
 from decoding.engines.memory_needs import Kind
 from decoding.errors import FormatError, RequestError
 from decoding.export import summary
+from decoding.generators import result_of
 from decoding.limits import MAX_RUN_BYTES
 from decoding.page import actions
-from decoding.page.adapter import Endpoint, add_endpoint, admitted, with_error_messages
-from decoding.page.api_sampling import readings, sampled_runs
+from decoding.page.adapter import Endpoint, add_endpoint, admitted, named_parts, with_error_messages
+from decoding.page.draw_endpoints import many_draws, single_runs
 from decoding.page.http.export_routes import FORMATS, read_run, write_export
 from decoding.page.http.metrics import Health
+from decoding.page.text_endpoints import text_endpoints
 from decoding.page.why_endpoints import why_endpoints
 from decoding.record.trace import Trace
 from decoding.serving.memory_budget import Reservation
@@ -31,7 +33,7 @@ from decoding.values import json_type_of
 from decoding.verify import TOLERANCE
 from decoding.verify import recompute as write_again
 
-PROMPT, STEPS, CHOICES, BEAMS = "Transformers are the", 8, 5, 4
+PROMPT, STEPS, CHOICES = "Transformers are the", 8, 5
 MAX_ANSWER_BYTES = 2**20
 """The largest file that Gradio's queue returns, because the queue keeps it until it is fetched."""
 ONES = [[0, 2911]]
@@ -41,8 +43,9 @@ ONES = [[0, 2911]]
 def add_endpoints(page: gr.Blocks, registry: ModelRegistry, health: Health) -> None:
     """Add the endpoints to the open page."""
     examples = {"run": _example()}
-    long = [*_texts(registry), *readings(registry), *_proofs(registry), *why_endpoints(registry, _read)]
-    for is_long, endpoints in ((False, [*_runs(registry), *sampled_runs(registry)]), (True, long)):
+    short = [*_runs(registry), *single_runs(registry)]
+    long = [*text_endpoints(registry, _read), many_draws(registry), *_proofs(registry), *why_endpoints(registry, _read)]
+    for is_long, endpoints in ((False, short), (True, long)):
         for asked in endpoints:
             answer = admitted(page, health, asked, is_long=is_long)
             # Limits are those of the admission queue.
@@ -86,57 +89,9 @@ def _runs(registry: ModelRegistry) -> list[Endpoint]:
             model: One of the models that this page offers.
         """
         asked = {"prompt": prompt, "forced": forced, "steps": steps, "choices": choices, "model": model}
-        return _panel(actions.branch(registry, asked))
+        return named_parts(actions.branch(registry, asked))
 
     return [greedy, branch]
-
-
-def _texts(registry: ModelRegistry) -> list[Endpoint]:
-    first = registry.names[0]
-
-    def score(
-        prompt: str = PROMPT, text: str = " robots in disguise", choices: int = CHOICES, model: str = first
-    ) -> Iterator[str]:
-        """Read a text that is already there: how probable each of its tokens is after the prompt, and what the model
-        would have written instead. The answer is a run as JSON Lines.
-
-        Parameters:
-            prompt: The text before it, at most 50,000 characters.
-            text: The text to read, at most 1,000 tokens.
-            choices: How many candidates to show at each step, 1 to 50.
-            model: One of the models that this page offers.
-        """
-        asked = {"prompt": prompt, "text": text, "steps": 1, "choices": choices, "model": model}
-        return _panel(actions.score(registry, asked))
-
-    def beam_search(
-        prompt: str = PROMPT, steps: int = STEPS, beams: int = BEAMS, choices: int = CHOICES, model: str = first
-    ) -> Iterator[str]:
-        """The text that beam search finds, as transformers' generate(num_beams=…) does, to compare with the greedy one.
-        The answer is a run as JSON Lines; after its steps come the beams of each step, as a tree: a beam's "parent" is
-        its place in the step before, and one that no beam of the next step has as its parent was dropped there.
-
-        Parameters:
-            prompt: The text to go on from, at most 50,000 characters.
-            steps: How many tokens to write at most, 1 to 256.
-            beams: How many texts are kept in view, 2 to 8.
-            choices: How many candidates to show at each step, 1 to 50.
-            model: One of the models that this page offers.
-        """
-        asked = {"prompt": prompt, "steps": steps, "beams": beams, "choices": choices, "model": model}
-        return _panel(actions.beam(registry, asked))
-
-    def score_prompt(run: str) -> Iterator[str]:
-        """How probable each token of a run's prompt is after those before it, with its rank and the entropy there. The
-        answer is the same run as JSON Lines, with a line "prompt_scores" for the prompt's last tokens.
-
-        Parameters:
-            run: A run as JSON Lines, as the other endpoints write it, at most 8 MB.
-        """
-        trace = _read(run)
-        yield from _panel(actions.scored_prompt(registry, registry.engine(trace.model.id), trace))
-
-    return [score, beam_search, score_prompt]
 
 
 def _proofs(registry: ModelRegistry) -> list[Endpoint]:
@@ -209,20 +164,10 @@ def _files() -> list[Callable[..., str]]:
 # ---- what they have in common
 
 
-def _panel(answer: actions.Updates) -> Iterator[str]:
-    """The panel updates of an action; progress messages are for people and are left out."""
-    return (update["panel"] for update in answer if "panel" in update)
-
-
 def _reserve_memory(registry: ModelRegistry, engine: Engine, kind: Kind, trace: Trace) -> Reservation:
     """Wait for the memory of recomputing a run, and reserve it."""
     waiting = actions.reserve_memory(registry, engine, kind, trace.prompt, len(trace.steps), trace.top_k)
-    while True:
-        try:
-            next(waiting)
-        except StopIteration as end:
-            part: Reservation = end.value
-            return part
+    return result_of(waiting)
 
 
 def _read(run: object) -> Trace:

@@ -5,6 +5,7 @@ Owns the two endpoints, their descriptions and examples. Knows no component.
 
 from collections.abc import Callable, Iterator
 
+from decoding.generators import result_of
 from decoding.leaving_out import check_step
 from decoding.limits import LEFT_OUT
 from decoding.page.adapter import Endpoint
@@ -27,13 +28,8 @@ def why_endpoints(registry: ModelRegistry, read: Callable[[object], Trace]) -> l
             step: Which step, counted from 0.
         """
         trace = read(run)
-        waiting = read_lens(registry, registry.engine(trace.model.id), trace, check_step(trace, step).index)
-        while True:
-            try:
-                next(waiting)
-            except StopIteration as end:
-                yield end.value.to_json()
-                return
+        found = read_lens(registry, registry.engine(trace.model.id), trace, check_step(trace, step).index)
+        yield result_of(found).to_json()
 
     def leave_one_out(
         run: str, step: int = 0, by: str = "tokens", against: int = NO_ID, last: int = LEFT_OUT

@@ -129,7 +129,7 @@ class Step:
 
     @property
     def chosen(self) -> bool:
-        """Whether a person chose the pick; the rest of a run follows from its request."""
+        """Whether a person chose this token, so that a request for the run has to name it."""
         return self.forced and self.draw is None and not self.past_end
 
     def to_json(self) -> str:

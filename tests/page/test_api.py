@@ -29,7 +29,7 @@ from tests.fakes import NASTY
 from tests.readmes import block
 
 ROOT = Path(__file__).resolve().parents[2]
-ENDPOINTS = ["greedy", "branch", "sample", "past_end", "score", "beam_search", "score_prompt", "draws", "probability"]
+ENDPOINTS = ["greedy", "branch", "sample", "past_end", "score", "beam_search", "score_prompt", "probability", "draws"]
 ENDPOINTS += ["agreement", "recompute", "lens", "leave_one_out", "check", "export"]
 
 # Gradio makes event loops and leaves them open where the thread that launches a page has none; a browser's is one.

@@ -5,8 +5,8 @@ import * as requests from "./requests.js";
 import { candidate, end, header, line, scoresOr, stepLine } from "./run.js";
 import { say } from "./sentences.js";
 
-// The search's winner, step by step, then the beams of each step. Throws Refusal before the first line; `check` throws Stopped where
-// nobody wants more.
+// The search's winner, step by step, then the beams of each step. Throws Refusal before the first line; `check` throws Stopped after
+// Stop was pressed.
 export async function* search(engine, asked, check) {
   const { vocabulary, facts, limits } = engine;
   const request = requests.checkRequest(asked, limits);

@@ -8,7 +8,7 @@ import { Refusal, say } from "./sentences.js";
 
 export class Stopped extends Error {}
 
-// Greedy decoding. Throws Refusal before the first line; `check` throws Stopped where nobody wants more.
+// Greedy decoding. Throws Refusal before the first line; `check` throws Stopped after Stop was pressed.
 export async function* decode(engine, asked, check) {
   const { vocabulary, facts, network } = engine;
   const { request, remarks } = withText(engine, asked);

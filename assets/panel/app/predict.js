@@ -89,7 +89,7 @@ export function startPredicting(parts, state, panel) {
     const rest = Math.max(0, 1 - options.reduce((sum, each) => sum + each.probability, 0));
     const most = Math.min(rest, step.candidates[step.candidates.length - 1].probability);
     const guess = option ? { rank: option.rank, probability: option.probability } : { rank: null, probability: most };
-    game.guesses[game.revealed] = { ...guess, said, hands, options: options.length, nobody: said === null };
+    game.guesses[game.revealed] = { ...guess, said, hands, options: options.length, isSkipped: said === null };
     game.revealed += 1;
     slots.guess.value = "";
     panel.schedule();
@@ -200,7 +200,7 @@ export function startPredicting(parts, state, panel) {
     markGuess(guess, shown);
     const ending = slots.next.disabled && state.chosen === game.revealed - 1 ? ` ${texts.translate("predict.over")}` : "";
     const { picked } = shown;
-    const key = guess.nobody ? "predict.nobody" : guess.rank === null ? "predict.beyond" : guess.rank === picked.rank ? "predict.right" : "predict.wrong";
+    const key = guess.isSkipped ? "predict.nobody" : guess.rank === null ? "predict.beyond" : guess.rank === picked.rank ? "predict.right" : "predict.wrong";
     announce(key, { guess: guess.said, rank: (guess.rank ?? guess.options) + 1, share: percent(guess.probability), token: labelOf(picked), picked: percent(picked.probability) }, ending);
   }
 
@@ -223,11 +223,11 @@ export function startPredicting(parts, state, panel) {
   }
 
   function drawTally() {
-    const guesses = game.guesses.filter((guess) => !guess.nobody);
+    const guesses = game.guesses.filter((guess) => !guess.isSkipped);
     slots.tally.hidden = guesses.length === 0;
     if (slots.tally.hidden) return;
     const { top_k: k } = state.run.header;
-    const steps = state.run.steps.filter(({ index }) => !game.guesses[index].nobody);
+    const steps = state.run.steps.filter(({ index }) => !game.guesses[index].isSkipped);
     const own = guesses.map(({ rank, probability, options }) => ({ rank: rank ?? options, probability, isBound: rank === null }));
     /** @type {[string, string[]][]} */
     const rows = [

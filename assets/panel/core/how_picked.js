@@ -12,7 +12,7 @@ import { labelOf } from "./tokens.js";
 export const PICK_MARKS = { person: "✎ ", draw: "⚄ ", end: "⤳ " };
 
 /**
- * Whether a person chose the pick; the rest of a run follows from its request.
+ * Whether a person chose this token, so that a request for the run has to name it.
  * @param {Step} step
  * @returns {boolean}
  */
@@ -49,7 +49,7 @@ export function shareOf(step, candidate) {
 }
 
 /**
- * How a request picks where nobody forces a token; what is not said is argmax, to the end of the text.
+ * The settings of a run's picks, as a request names them; without any, argmax picks up to the end of the text.
  * @param {{ past_end?: boolean, sampling?: Sampling }} header
  * @returns {{ past_end?: true, sampling?: Sampling }}
  */

@@ -51,7 +51,7 @@ export async function linkTo({ model, prompt, steps, choices, forced = [], ...re
 }
 
 /**
- * Whatever wrote a text, greedy decoding writes the same with the picks forced that argmax would not have made.
+ * The picks that argmax would not have made: with them forced, greedy decoding writes the same text, whoever wrote it first.
  * @param {Run} run
  * @returns {Partial<Request>}
  */

@@ -63,7 +63,7 @@ export function listenToSampling(parts, state, panel) {
 }
 
 /**
- * The request that draws from a step on: whatever argmax did not pick before it, is picked again.
+ * The request for a run that draws from a step on, and keeps the tokens before it.
  * @param {Run} run
  * @param {number} step
  * @param {Sampling} numbers

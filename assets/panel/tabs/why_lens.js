@@ -24,7 +24,7 @@ function lensSentence(lens) {
 /**
  * @param {any} box
  * @param {Lens | null} lens
- * @param {string} refusal why there is none
+ * @param {string} refusal the sentence that says why there is no lens
  */
 export function drawLens(box, lens, refusal) {
   const said = box.querySelector(".gs-lens-said");

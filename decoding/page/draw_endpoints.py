@@ -1,4 +1,4 @@
-"""The endpoints of sampling, one drawn run and many beside the greedy one; and of a text that one names.
+"""The endpoints of runs that do not pick by argmax alone: drawn ones, and those past the end of the text.
 
 Owns these endpoints and their descriptions, which Gradio shows; `api` registers them. Knows no component.
 """
@@ -6,14 +6,13 @@ Owns these endpoints and their descriptions, which Gradio shows; `api` registers
 from collections.abc import Iterator
 
 from decoding.page import actions
-from decoding.page.adapter import Endpoint
+from decoding.page.adapter import Endpoint, named_parts
 from decoding.serving.model_registry import ModelRegistry
 
 PROMPT, STEPS, CHOICES, DRAWS = "Transformers are the", 8, 5, 20
-NONE_PICKED: list[int] = []
 
 
-def sampled_runs(registry: ModelRegistry) -> list[Endpoint]:
+def single_runs(registry: ModelRegistry) -> list[Endpoint]:
     """The endpoints that stream one run. /greedy takes what it always did, because its callers name no parameters."""
     first_model = registry.names[0]
 
@@ -46,8 +45,7 @@ def sampled_runs(registry: ModelRegistry) -> list[Endpoint]:
         """
         how = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed, "first": first}
         asked = {"prompt": prompt, "forced": [], "steps": steps, "choices": choices, "model": model}
-        updates = actions.branch(registry, asked | {"sampling": how, "past_end": past_end})
-        return (update["panel"] for update in updates if "panel" in update)
+        return named_parts(actions.branch(registry, asked | {"sampling": how, "past_end": past_end}))
 
     def past_end(
         prompt: str = PROMPT, steps: int = STEPS, choices: int = CHOICES, model: str = first_model
@@ -61,14 +59,13 @@ def sampled_runs(registry: ModelRegistry) -> list[Endpoint]:
             model: One of the models that this page offers.
         """
         asked = {"prompt": prompt, "forced": [], "steps": steps, "choices": choices, "model": model}
-        updates = actions.branch(registry, asked | {"past_end": True})
-        return (update["panel"] for update in updates if "panel" in update)
+        return named_parts(actions.branch(registry, asked | {"past_end": True}))
 
     return [sample, past_end]
 
 
-def readings(registry: ModelRegistry) -> list[Endpoint]:
-    """The endpoints that take long: many draws, and the reading of a text."""
+def many_draws(registry: ModelRegistry) -> Endpoint:
+    """The endpoint that draws many texts, which takes long."""
     first_model = registry.names[0]
 
     def draws(
@@ -98,21 +95,6 @@ def readings(registry: ModelRegistry) -> list[Endpoint]:
         """
         how = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
         asked = {"prompt": prompt, "forced": [], "steps": steps, "choices": choices, "model": model, "count": count}
-        return (said["draws"] for said in actions.draw(registry, asked | {"sampling": how}) if "draws" in said)
+        return named_parts(actions.draw(registry, asked | {"sampling": how}), "draws")
 
-    def probability(
-        prompt: str = PROMPT, text: str = " popular", picked: list[int] = NONE_PICKED, model: str = first_model
-    ) -> Iterator[str]:
-        """The probability of any text at a place, without a run: of each of its tokens, with its rank in the whole
-        vocabulary, and of all. The answer is a JSON object.
-
-        Parameters:
-            prompt: The text before it, at most 50,000 characters.
-            text: The text to look up, at most 1,000 tokens.
-            picked: The ids of the tokens that were written since the prompt.
-            model: One of the models that this page offers.
-        """
-        asked = {"prompt": prompt, "text": text, "picked": picked, "model": model}
-        return (said["named"] for said in actions.named(registry, asked) if "named" in said)
-
-    return [draws, probability]
+    return draws
