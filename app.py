@@ -13,7 +13,8 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from decoding import options
+from decoding.command_line import options
+from decoding.command_line.startup import quick_imports, without_stubs
 from decoding.engines import is_server
 from decoding.errors import RequestError
 from decoding.models.catalogue import Entry, parse_model_list
@@ -23,7 +24,6 @@ from decoding.models.starter import STARTER_ID
 from decoding.serving.memory_budget import MemoryBudget
 from decoding.serving.model_registry import Loader, ModelRegistry, OfferLister
 from decoding.serving.model_setup import EngineOptions, make_registry
-from decoding.startup import quick_imports, without_stubs
 
 if TYPE_CHECKING:  # importing gradio takes longer than everything before it
     import gradio as gr

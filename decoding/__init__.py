@@ -13,14 +13,14 @@ from decoding.record.trace import Candidate, ModelInfo, Step, Trace
 
 # After the line above, which makes `decoding.record.trace` the module: from here on it is the function.
 from decoding.run import greedy_search, trace  # isort: skip
-from decoding.analysis import Agreement, agreement, beam_search, branch, closest_calls, score  # isort: skip
-from decoding.comparison import compare_totals  # isort: skip
-from decoding.leaving_out import leave_one_out  # isort: skip
-from decoding.logit_lens import lens  # isort: skip
+from decoding.questions.analysis import Agreement, agreement, beam_search, branch, closest_calls, score  # isort: skip
+from decoding.questions.comparison import compare_totals  # isort: skip
+from decoding.questions.leaving_out import leave_one_out  # isort: skip
+from decoding.questions.logit_lens import lens  # isort: skip
 from decoding.record.why import LeaveOneOut, LeftOut, Lens, LensLayer  # isort: skip
-from decoding.prompt_scores import score_prompt  # isort: skip
-from decoding.sampled_runs import Draws, draws, sample  # isort: skip
-from decoding.text_probability import TextProbability, probability  # isort: skip
+from decoding.questions.prompt_scores import score_prompt  # isort: skip
+from decoding.questions.sampled_runs import Draws, draws, sample  # isort: skip
+from decoding.questions.text_probability import TextProbability, probability  # isort: skip
 
 if TYPE_CHECKING:
     from decoding.engines.local import LocalEngine

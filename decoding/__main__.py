@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import decoding
+from decoding.command_line.options import Parser, engine
+from decoding.command_line.run_options import add_picking_options, requested
 from decoding.engines import UNKNOWN_DTYPE, Engine, is_server
 from decoding.errors import FormatError, GreedyscopeError
 from decoding.export import one_line, summary, to_csv, to_table
 from decoding.limits import MAX_CHOICES, MAX_STEPS
-from decoding.options import Parser, engine
-from decoding.options_of_run import add_picking_options, requested
+from decoding.questions.verify import TOLERANCE, read_run, recompute
 from decoding.run import Run
-from decoding.verify import TOLERANCE, read_run, recompute
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

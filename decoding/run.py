@@ -12,8 +12,15 @@ from decoding.errors import GreedyscopeError, RequestError
 from decoding.record.picking import PickRule
 from decoding.record.step import Step, make_step
 from decoding.record.trace import StopReason, Trace
-from decoding.remarks import prompt_remarks
-from decoding.request import Request, check_can_draw, check_forced_ids, check_request, check_top_k, start_ids
+from decoding.requests.remarks import prompt_remarks
+from decoding.requests.run_request import (
+    Request,
+    check_can_draw,
+    check_forced_ids,
+    check_request,
+    check_top_k,
+    start_ids,
+)
 
 __all__ = ["Request", "Run", "check_request", "greedy_search", "trace"]
 

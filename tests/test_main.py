@@ -15,8 +15,8 @@ import pytest
 import decoding
 from decoding.__main__ import main
 from decoding.engines.local import LocalEngine
+from decoding.questions.verify import recompute
 from decoding.record.trace import Trace
-from decoding.verify import recompute
 from tests.fakes import NOTEBOOK, ScriptedEngine
 
 ROOT = Path(__file__).resolve().parent.parent

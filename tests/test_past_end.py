@@ -17,9 +17,9 @@ from decoding.engines.local import LocalEngine
 from decoding.engines.torch.generate import generate
 from decoding.engines.zero_gpu import ZeroGpuEngine
 from decoding.errors import FormatError, ModelError, RequestError
+from decoding.questions.verify import recompute
 from decoding.record.trace import Trace
 from decoding.run import Run, check_request
-from decoding.verify import recompute
 from tests.fakes import END, ScriptedEngine
 
 STEPS = 24

@@ -111,7 +111,7 @@ OPTIONS_THERE_ARE = (
     {f"--{name}" for name, *_ in application.OPTIONS}
     | options_of(
         "decoding/__main__.py",
-        "decoding/options_of_run.py",
+        "decoding/command_line/run_options.py",
         "decoding/starter.py",
         "tests/load.py",
         "tests/gpu/__main__.py",

@@ -28,12 +28,12 @@ from decoding.engines.batching.engine import BatchedEngine
 from decoding.engines.local import LocalEngine
 from decoding.engines.zero_gpu import ZeroGpuEngine
 from decoding.errors import FormatError, ModelError, RequestError
+from decoding.questions.sampled_runs import draw_runs
+from decoding.questions.verify import recompute
 from decoding.record.trace import Trace
-from decoding.request import check_request
+from decoding.requests.run_request import check_request
 from decoding.run import Run
-from decoding.sampled_runs import draw_runs
 from decoding.sampling import distribution, draw, random_number
-from decoding.verify import recompute
 from tests import tiny_models
 from tests.fakes import END, ScriptedEngine
 

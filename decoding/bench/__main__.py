@@ -28,9 +28,9 @@ from decoding.bench.report import Memory, Result, aims, machine, page_aims, tabl
 from decoding.bench.rows import Measured, measure_rows
 from decoding.bench.startup import StartupTimes, measure_startup
 from decoding.bench.subject import Subject, load_subject
+from decoding.command_line.options import Parser, whole_number, whole_numbers
 from decoding.engines.batching.engine import BatchedEngine
 from decoding.errors import GreedyscopeError, ModelError, RequestError
-from decoding.options import Parser, whole_number, whole_numbers
 from decoding.run import Request
 
 PROMPT = "Transformers are the"

@@ -34,7 +34,7 @@ def load_llama(file: str, *, tokens: int, vocabulary_size: int, report: Report) 
         import llama_cpp
     except ImportError as error:
         raise RequestError(_MISSING, field="model") from error
-    path = ensure_starter(report) / MODEL_FILE if file == STARTER_ID else Path(file).expanduser()
+    path = ensure_starter(report) / MODEL_FILE if file == STARTER_ID else Path(os.path.expanduser(file))
     if not path.is_file():
         raise RequestError(f"There is no GGUF file {path} for llama.cpp.", field="model")
     try:

@@ -14,13 +14,13 @@ from itertools import islice
 from decoding.bench.crowd import SERVED, Crowd, measure_crowd
 from decoding.bench.loops import CHOICES
 from decoding.bench.report import machine
+from decoding.command_line.options import Parser, server, whole_number, whole_numbers
 from decoding.engines import Engine
 from decoding.engines.batching.engine import BatchedEngine
 from decoding.engines.loading import load as load_engine
 from decoding.engines.vllm.engine import connect
 from decoding.errors import GreedyscopeError
 from decoding.models.starter import STARTER_ID
-from decoding.options import Parser, server, whole_number, whole_numbers
 
 
 def measure_both(here: Engine, there: Engine, *, runs: Sequence[int], steps: int, repeats: int) -> list[Crowd]:

@@ -60,7 +60,7 @@ def no_report(message: str, fraction: float | None) -> None:
 def cache_folder() -> Path:
     """The cache folder: `$GREEDYSCOPE_CACHE`, or a folder of our own in the user's cache."""
     if chosen := os.environ.get("GREEDYSCOPE_CACHE"):
-        return Path(chosen).expanduser().absolute()
+        return Path(os.path.expanduser(chosen)).absolute()
     base = Path(os.environ.get("LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME", ""))
     return (base if base.is_absolute() else Path.home() / ".cache") / "greedyscope"
 

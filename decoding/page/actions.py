@@ -8,19 +8,21 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from decoding import analysis
 from decoding.engines import Engine
 from decoding.engines.local import LocalEngine
 from decoding.engines.memory_needs import Kind, Work, bytes_needed
 from decoding.errors import RequestError
 from decoding.limits import MAX_CHOICES, MAX_TEXT_TOKENS
-from decoding.prompt_scores import score_prompt
+from decoding.questions import analysis
+from decoding.questions.prompt_scores import score_prompt
+from decoding.questions.sampled_runs import draw_runs
+from decoding.questions.text_probability import check_picked, probability_after
 from decoding.record.permalink import Link, from_link
 from decoding.record.prompt_scores import prompt_scores_line
 from decoding.record.tokens import visible
 from decoding.record.trace import Candidate, Trace
-from decoding.remarks import text_remarks
-from decoding.request import (
+from decoding.requests.remarks import text_remarks
+from decoding.requests.run_request import (
     Request,
     check_beams,
     check_continuation,
@@ -29,12 +31,10 @@ from decoding.request import (
     check_request,
     prompt_ids,
 )
+from decoding.requests.sampling_request import check_draws
 from decoding.run import Run
-from decoding.sampled_runs import draw_runs
-from decoding.sampling_request import check_draws
 from decoding.serving.memory_budget import Reservation
 from decoding.serving.model_registry import ModelRegistry
-from decoding.text_probability import check_picked, probability_after
 
 Parameters = Mapping[str, Any]
 Updates = Iterator[dict[str, str]]

@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import gradio as gr
 
-from decoding import analysis, assets
+from decoding import assets
 from decoding.engines import Engine
 from decoding.engines.memory_needs import Kind
 from decoding.errors import FormatError, RequestError
@@ -26,12 +26,13 @@ from decoding.page.http.export_routes import FORMATS, read_run, write_export
 from decoding.page.http.metrics import Health
 from decoding.page.text_endpoints import text_endpoints
 from decoding.page.why_endpoints import why_endpoints
+from decoding.questions import analysis
+from decoding.questions.verify import TOLERANCE
+from decoding.questions.verify import recompute as write_again
 from decoding.record.trace import Trace
+from decoding.requests.values import json_type_of
 from decoding.serving.memory_budget import Reservation
 from decoding.serving.model_registry import ModelRegistry
-from decoding.values import json_type_of
-from decoding.verify import TOLERANCE
-from decoding.verify import recompute as write_again
 
 PROMPT, STEPS, CHOICES = "Transformers are the", 8, 5
 MAX_ANSWER_BYTES = 2**20

@@ -77,7 +77,7 @@ def build_layout(registry: ModelRegistry) -> Widgets:
 
 
 def _number(name: str, value: int) -> gr.Number:
-    # No minimum and maximum: `decoding.request` checks the number, and its message says more than "out of range".
+    # No minimum and maximum: `requests/run_request.py` checks the number, and says more than "out of range".
     return gr.Number(value, step=1, min_width=64, scale=0, elem_id=name)
 
 

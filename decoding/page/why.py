@@ -11,10 +11,10 @@ from time import monotonic
 from decoding.engines import Engine
 from decoding.engines.memory_needs import Kind
 from decoding.errors import RequestError
-from decoding.leaving_out import check_question, check_step, leave_out
 from decoding.limits import LEFT_OUT
-from decoding.logit_lens import check_lens_size, lens
 from decoding.page.actions import Parameters, Updates, reserve_memory, wait_for_engine
+from decoding.questions.leaving_out import check_question, check_step, leave_out
+from decoding.questions.logit_lens import check_lens_size, lens
 from decoding.record.trace import Trace
 from decoding.record.why import LeaveOneOut, Lens
 from decoding.serving.memory_budget import Reservation

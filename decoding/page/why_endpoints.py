@@ -6,10 +6,10 @@ Owns the two endpoints, their descriptions and examples. Knows no component.
 from collections.abc import Callable, Iterator
 
 from decoding.generators import result_of
-from decoding.leaving_out import check_step
 from decoding.limits import LEFT_OUT
 from decoding.page.adapter import Endpoint
 from decoding.page.why import read_lens, read_without
+from decoding.questions.leaving_out import check_step
 from decoding.record.trace import NO_ID, Trace
 from decoding.record.why import LeaveOneOut
 from decoding.serving.model_registry import ModelRegistry

@@ -1,9 +1,9 @@
 """Checks the consistency of a run: repeated facts agree, and its numbers are possible.
 
 Owns the rules; each costs time linear in the size of a step. They detect a file that was altered by hand, but not one
-that was invented consistently; that takes the model (`decoding.verify.recompute`). They cannot check a candidate's text
-whose id occurs only once, the order of two equally probable candidates, a name, a note, or whether a person picked what
-argmax would have picked too. Knows no JSON and no model.
+that was invented consistently; that takes the model (`decoding.questions.verify.recompute`). They cannot check a
+candidate's text whose id occurs only once, the order of two equally probable candidates, a name, a note, or whether a
+person picked what argmax would have picked too. Knows no JSON and no model.
 """
 
 import math

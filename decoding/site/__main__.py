@@ -4,9 +4,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from decoding.command_line.options import Parser
 from decoding.errors import GreedyscopeError
 from decoding.models.catalogue import format_bytes
-from decoding.options import Parser
 from decoding.site.build import build_site
 
 

@@ -21,9 +21,9 @@ from decoding.engines.local import LocalEngine
 from decoding.export import summary
 from decoding.page import api
 from decoding.page.api import CHOICES, ONES, PROMPT, STEPS
+from decoding.questions.verify import recompute
 from decoding.record.trace import Trace
 from decoding.record.why import LeaveOneOut
-from decoding.verify import recompute
 from tests.browser import served
 from tests.fakes import NASTY
 from tests.readmes import block

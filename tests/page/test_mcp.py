@@ -17,8 +17,8 @@ from mcp.client.streamable_http import streamable_http_client
 import app as application
 from decoding.engines.local import LocalEngine
 from decoding.page import api
+from decoding.questions.verify import TOLERANCE, recompute
 from decoding.record.trace import Trace
-from decoding.verify import TOLERANCE, recompute
 from tests.page.test_api import ENDPOINTS
 
 ROOT = Path(__file__).resolve().parents[2]

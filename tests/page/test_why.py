@@ -11,9 +11,9 @@ import app as application
 import decoding
 from decoding.engines.local import LocalEngine
 from decoding.export import to_html
+from decoding.questions.verify import parse_run
 from decoding.record.trace import Trace
 from decoding.record.why import Lens
-from decoding.verify import parse_run
 from tests.browser import Visit, served
 from tests.fakes import ScriptedEngine
 from tests.page.test_accessibility import COLOURS, EVERY, violations

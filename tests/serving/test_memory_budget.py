@@ -7,8 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from decoding import cancellation, options
+from decoding import cancellation
 from decoding.cancellation import WorkCancelledError
+from decoding.command_line import options
 from decoding.engines.local import LocalEngine
 from decoding.engines.memory_needs import Work, bytes_needed
 from decoding.errors import RequestError, RoomError

@@ -12,10 +12,10 @@ import pytest
 
 import decoding
 from decoding.cancellation import WorkCancelledError, bind
+from decoding.command_line.startup import quick_imports
 from decoding.engines.batching.engine import BatchedEngine
 from decoding.errors import ModelError, RequestError, RoomError
 from decoding.serving.model_registry import ModelOffer, ModelRegistry, Report
-from decoding.startup import quick_imports
 from tests.fakes import ScriptedEngine
 
 PATIENCE = 300.0  # seconds after which a test that hangs fails

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 from decoding.engines.local import LocalEngine
 from decoding.record.permalink import from_link
 from decoding.record.trace import Trace
-from decoding.request import check_request
+from decoding.requests.run_request import check_request
 from decoding.run import Run
 from tests.site.serving import HEADERS, Server, differences, kept, opened, run, serving, site_folder, wait_ready
 

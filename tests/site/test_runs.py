@@ -11,12 +11,12 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 import decoding
-from decoding import analysis
 from decoding.__main__ import check
 from decoding.engines.local import LocalEngine
+from decoding.questions import analysis
 from decoding.record.trace import Trace
 from decoding.record.why import LeaveOneOut, Lens
-from decoding.request import check_request
+from decoding.requests.run_request import check_request
 from decoding.run import Run
 from tests.fakes import NASTY
 from tests.page.test_accessibility import COLOURS, EVERY, violations

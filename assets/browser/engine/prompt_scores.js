@@ -1,4 +1,4 @@
-// The scores of a prompt's own tokens, as decoding/prompt_scores.py has them: one line of JSON Lines. Knows ids.
+// The scores of a prompt's own tokens, as decoding/questions/prompt_scores.py has them: one line of JSON Lines. Knows ids.
 
 import { promptIds } from "./requests.js";
 import { line, scoresOr } from "./run.js";

@@ -1,4 +1,4 @@
-// What a person asked for, checked: decoding/request.py and decoding/reading.py, with their sentences. Knows the model's facts and its
+// What a person asked for, checked: decoding/requests/run_request.py and decoding/reading.py, with their sentences. Knows the model's facts and its
 // vocabulary, not how it decodes.
 
 import { Refusal, say, withCommas } from "./sentences.js";

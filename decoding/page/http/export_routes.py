@@ -19,8 +19,8 @@ from decoding.limits import MAX_RUN_BYTES, MAX_TABLE_CHARACTERS, MAX_TEXT_TOKENS
 from decoding.page.http.addresses import visitors_address
 from decoding.page.http.pool import WorkerPool
 from decoding.page.http.request_body import BodyReservation, RefusedError, body_reservation, read_body
+from decoding.questions.verify import parse_run
 from decoding.record.trace import Trace
-from decoding.verify import parse_run
 
 CHUNK_BYTES = 2**16
 """A response is sent in chunks of this many bytes, each of which must be taken within the connection's time limit."""

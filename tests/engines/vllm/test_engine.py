@@ -220,7 +220,7 @@ def test_entropy_and_logits_are_unknown_and_not_invented(pair: Pair) -> None:
 
 
 def test_a_run_by_either_is_the_same_to_the_other(pair: Pair) -> None:
-    from decoding.verify import recompute
+    from decoding.questions.verify import recompute
 
     pair.fake.most = 20
     for made, again in ((pair.server, pair.local), (pair.local, pair.server)):

@@ -19,8 +19,8 @@ import app as application
 import decoding
 from decoding.engines.local import LocalEngine
 from decoding.engines.vllm.engine import ServerEngine
+from decoding.questions.verify import recompute
 from decoding.record.trace import Trace
-from decoding.verify import recompute
 from tests.browser import Visit
 from tests.engines.test_reference import RUNS
 from tests.engines.vllm.test_proxy import behind_haproxy

@@ -20,8 +20,8 @@ import decoding
 from decoding.errors import GreedyscopeError
 from decoding.page.actions import ACTIONS
 from decoding.page.http.export_routes import FORMATS, read_run, write_export
+from decoding.questions.verify import recompute
 from decoding.serving.model_registry import ModelRegistry
-from decoding.verify import recompute
 from tests.browser import served
 from tests.fakes import ScriptedEngine
 from tests.page.http.test_hostile import json_values

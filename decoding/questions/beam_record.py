@@ -8,13 +8,13 @@ from dataclasses import replace
 from typing import Any
 
 from decoding.beam import BeamStep, cut_scores, finished_beams, path_to
-from decoding.comparison import BEAMS
 from decoding.engines import Engine
+from decoding.questions.comparison import BEAMS
 from decoding.record.beams import BeamNode, BeamTree
 from decoding.record.step import ScoredToken, Step, make_step
 from decoding.record.trace import Trace
-from decoding.remarks import prompt_remarks
-from decoding.request import Request
+from decoding.requests.remarks import prompt_remarks
+from decoding.requests.run_request import Request
 
 
 def search(model: Engine, request: Request, num_beams: int, *, prompt_ids: Sequence[int]) -> Trace:

@@ -5,10 +5,10 @@ Owns which tokens are scored: those that have one before them, the last 1,000 at
 
 from dataclasses import replace
 
-from decoding.analysis import check_same_model
 from decoding.engines import Engine
 from decoding.errors import RequestError
 from decoding.limits import MAX_TEXT_TOKENS
+from decoding.questions.analysis import check_same_model
 from decoding.record.prompt_scores import PromptScore
 from decoding.record.trace import Trace
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 import decoding
-from decoding import prompt_scores
 from decoding.engines.batching.engine import BatchedEngine
 from decoding.engines.local import LocalEngine
 from decoding.engines.torch.transformers_greedy import network_of
 from decoding.errors import FormatError, RequestError
+from decoding.questions import prompt_scores
 from decoding.record.trace import Trace
 from tests import tiny_models
 from tests.fakes import ScriptedEngine

@@ -10,16 +10,16 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import app as application
 from decoding import __main__ as terminal
-from decoding import options
 from decoding.bench import server as bench_server
 from decoding.bench.__main__ import main as bench
+from decoding.command_line import options
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 REFUSED = {
     "memory": ["", "many", "-1GB", "1e9"],
@@ -105,6 +105,7 @@ CHECKS = {
 
 @pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS)
 @given(text=st.text())
+@example(text="~0")  # a home folder of nobody
 def test_no_text_at_all_is_a_traceback(check: options.Check, text: str):
     with suppress(ArgumentTypeError):
         check(text)

@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from decoding.beam_record import search
-from decoding.comparison import GIVEN
 from decoding.engines import Engine
 from decoding.errors import RequestError
+from decoding.questions.beam_record import search
+from decoding.questions.comparison import GIVEN
 from decoding.record.step import Candidate, Step, make_candidate, make_step
 from decoding.record.trace import Trace
-from decoding.remarks import prompt_remarks, text_remarks
-from decoding.request import (
+from decoding.requests.remarks import prompt_remarks, text_remarks
+from decoding.requests.run_request import (
     check_beams,
     check_choices,
     check_continuation,
@@ -27,8 +27,8 @@ from decoding.request import (
     prompt_ids,
     start_ids,
 )
+from decoding.requests.values import shown
 from decoding.run import Run
-from decoding.values import shown
 
 
 @dataclass(frozen=True, slots=True)

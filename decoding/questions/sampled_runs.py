@@ -15,9 +15,9 @@ from decoding.engines import Engine
 from decoding.record.picking import Sampling
 from decoding.record.tokens import join_tokens
 from decoding.record.trace import Candidate, Trace
-from decoding.request import Request, check_request
+from decoding.requests.run_request import Request, check_request
+from decoding.requests.sampling_request import check_draws, check_sampling
 from decoding.run import Run
-from decoding.sampling_request import check_draws, check_sampling
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from decoding.record.trace import Trace
 from decoding.run import Run, check_request
 from tests.fakes import NOTEBOOK, ScriptedEngine
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 RECORDED = ROOT / "assets" / "recorded"
 
 Check = Callable[..., tuple[int, str, str]]

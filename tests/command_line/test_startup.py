@@ -12,10 +12,10 @@ import pytest
 
 from decoding.bench import startup as bench
 from decoding.bench.page import READY
+from decoding.command_line.startup import quick_imports, without_stubs
 from decoding.errors import ModelError
-from decoding.startup import quick_imports, without_stubs
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_the_page_answers_with_its_recorded_run_and_computes_without_torch(tmp_path: Path) -> None:

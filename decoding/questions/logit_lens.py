@@ -6,15 +6,15 @@ and nothing is tuned for the others (nostalgebraist, "interpreting GPT: the logi
 
 from collections.abc import Sequence
 
-from decoding.analysis import check_same_model
 from decoding.engines import Engine
 from decoding.errors import RequestError
-from decoding.leaving_out import check_step
 from decoding.limits import MAX_FOLLOWED, MAX_LAYERS, MAX_LENS_LOGITS, MAX_LENS_NUMBERS, MAX_LENS_TOKENS
+from decoding.questions.analysis import check_same_model
+from decoding.questions.leaving_out import check_step
 from decoding.record.step import ScoredToken, make_candidate
 from decoding.record.trace import Trace
 from decoding.record.why import Lens, LensLayer
-from decoding.values import shown
+from decoding.requests.values import shown
 
 NO_LENS = (
     "{model} does not run in this process, so its layers cannot be read: there is no lens. Choose a model that is "

@@ -1,6 +1,6 @@
 """The options of a run in the terminal: prompt, steps, choices, and how tokens are picked.
 
-Owns these options and the request that they make. Knows no model; `decoding.request` checks the values.
+Owns these options and the request that they make. Knows no model; `decoding.requests.run_request` checks the values.
 """
 
 import argparse
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 
 from decoding.limits import MAX_SEED, MAX_TEMPERATURE, MIN_TEMPERATURE
-from decoding.request import Request, check_request
+from decoding.requests.run_request import Request, check_request
 
 
 def add_picking_options(parser: argparse.ArgumentParser) -> None:

@@ -177,7 +177,7 @@ def bracket_ipv6(host: str) -> str:
 
 def _is_here(name: str) -> bool:
     """Whether a name is a folder or a GGUF file on this machine."""
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))  # unlike that of Path, it never raises
     try:
         return path.is_dir() or (path.suffix.lower() == ".gguf" and path.is_file())
     except (OSError, ValueError):  # a name that is invalid on this disk

@@ -8,16 +8,16 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import cast
 
-from decoding.analysis import check_same_model
 from decoding.engines import Engine
 from decoding.errors import RequestError
 from decoding.generators import result_of
 from decoding.limits import LEFT_OUT, MAX_LEFT_OUT
+from decoding.questions.analysis import check_same_model
 from decoding.record.step import NO_ID, Candidate, ScoredToken, Step, StepScores, make_candidate
 from decoding.record.trace import Trace
 from decoding.record.why import UNITS, LeaveOneOut, LeftOut, Unit, parts_of
-from decoding.request import whole_number
-from decoding.values import shown
+from decoding.requests.run_request import whole_number
+from decoding.requests.values import shown
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,14 +18,14 @@ from decoding.errors import FormatError, RequestError
 from decoding.record.step import Step
 from decoding.record.tokens import Token
 from decoding.record.trace import Trace
-from decoding.request import continuation_ids
+from decoding.requests.run_request import continuation_ids
 from decoding.run import Run, check_request
 from tests import tiny_models
 from tests.fakes import BEGIN, END, NASTY, NOTEBOOK, ScriptedEngine
 
 Folder = Callable[[str], Path]
 PROMPT = "Transformers are the"
-REFERENCE = sorted((Path(__file__).parent / "reference" / "starter").glob("*.json"))
+REFERENCE = sorted((Path(__file__).resolve().parents[1] / "reference" / "starter").glob("*.json"))
 
 
 def id_of(engine: ScriptedEngine, text: str) -> int:

@@ -9,15 +9,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from decoding.analysis import check_same_model
 from decoding.engines import Engine
 from decoding.errors import RequestError
 from decoding.limits import MAX_TEXT_TOKENS
+from decoding.questions.analysis import check_same_model
 from decoding.record.step import make_candidate
 from decoding.record.trace import Candidate, Trace
-from decoding.remarks import text_remarks
-from decoding.request import check_continuation, check_prompt, continuation_ids, prompt_ids
-from decoding.values import is_whole, json_type_of, shown
+from decoding.requests.remarks import text_remarks
+from decoding.requests.run_request import check_continuation, check_prompt, continuation_ids, prompt_ids
+from decoding.requests.values import is_whole, json_type_of, shown
 
 
 @dataclass(frozen=True, slots=True)

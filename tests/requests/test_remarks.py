@@ -14,7 +14,6 @@ from tokenizers import normalizers, processors
 from transformers import PreTrainedTokenizerFast
 
 import decoding
-from decoding import analysis
 from decoding.__main__ import main
 from decoding.engines import Engine
 from decoding.errors import RequestError
@@ -22,11 +21,12 @@ from decoding.export import to_table
 from decoding.models.loading import describe_model
 from decoding.models.tokenizer import tokenizer_of
 from decoding.page.actions import branch, score
+from decoding.questions import analysis
+from decoding.questions.verify import recompute
 from decoding.record.tokens import Vocabulary
-from decoding.remarks import prompt_remarks
+from decoding.requests.remarks import prompt_remarks
 from decoding.run import Run, check_request, trace
 from decoding.serving.memory_budget import MemoryBudget
-from decoding.verify import recompute
 from tests import tiny_models
 from tests.fakes import ScriptedEngine
 

@@ -20,9 +20,9 @@ from decoding.limits import (
 )
 from decoding.record.picking import Sampling
 from decoding.record.tokens import visible
-from decoding.remarks import check_readable
-from decoding.sampling_request import check_past_end, check_sampling
-from decoding.values import is_whole, json_type_of, shown
+from decoding.requests.remarks import check_readable
+from decoding.requests.sampling_request import check_past_end, check_sampling
+from decoding.requests.values import is_whole, json_type_of, shown
 
 
 @dataclass(frozen=True, slots=True)

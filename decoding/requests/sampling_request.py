@@ -9,7 +9,7 @@ from dataclasses import asdict, fields
 from decoding.errors import RequestError
 from decoding.limits import MAX_DRAWS, MAX_SEED, MAX_TEMPERATURE, MAX_VOCABULARY, MIN_DRAWS, MIN_TEMPERATURE
 from decoding.record.picking import Sampling
-from decoding.values import is_whole, json_type_of, shown
+from decoding.requests.values import is_whole, json_type_of, shown
 
 
 def check_past_end(past_end: object) -> bool:

@@ -13,7 +13,7 @@ from decoding.errors import FormatError, RequestError
 from decoding.record.step import NO_ID, Candidate, Step
 from decoding.record.tokens import Token
 from decoding.record.trace import Trace
-from decoding.request import check_request
+from decoding.requests.run_request import check_request
 from decoding.run import Run
 
 TOLERANCE = 1e-4
