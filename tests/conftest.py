@@ -70,6 +70,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Func
         # A debugger and a second chance exclude each other.
         if has_a_second_chance(module_of(item.path), item.fixturenames) and not config.getoption("usepdb"):
             item.add_marker(pytest.mark.flaky(reruns=1))
+    # What takes longest goes first, so that no file of slow tests is left at the end for one process alone.
+    slow = {item.path for item in items if has_a_second_chance(module_of(item.path), item.fixturenames)}
+    items.sort(key=lambda item: (item.path not in slow, "engines" not in item.path.parts))
 
 
 @pytest.fixture(scope="session")

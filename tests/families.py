@@ -35,7 +35,8 @@ _SIZES: dict[str, Any] = {
     **dict.fromkeys(
         ["state_size", "mamba_d_state", "ssm_state_size", "linear_key_head_dim", "linear_value_head_dim"], 8
     ),
-    **dict.fromkeys(["linear_num_key_heads", "linear_num_value_heads"], 2),
+    "linear_head_dim": 8,
+    **dict.fromkeys(["linear_num_key_heads", "linear_num_value_heads", "linear_num_heads"], 2),
     **dict.fromkeys(["mamba_n_heads", "mamba_num_heads"], 8),
     **dict.fromkeys(["mamba_d_head", "mamba_head_dim", "mamba_headdim"], 8),
     **dict.fromkeys(["sliding_window", "attention_window_size", "window_size", "local_attention"], 8),

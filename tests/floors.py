@@ -42,7 +42,7 @@ def floors(requirements: str) -> list[str]:
 def main() -> int:
     constraints = floors((ROOT / "requirements.txt").read_text("utf-8"))
     with tempfile.TemporaryDirectory() as folder:
-        venv.create(folder, with_pip=True)
+        venv.create(folder, with_pip=True, upgrade_deps=True)  # the newest pip is much faster
         python = Path(folder) / ("Scripts" if sys.platform == "win32" else "bin") / "python"
         fixed = Path(folder) / "floors.txt"
         fixed.write_text("\n".join(constraints), "utf-8")
