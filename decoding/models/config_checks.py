@@ -21,6 +21,13 @@ UNHEARD = (
     "{model} is quantized in a way that is not known here ({method}), so its weights would be read as something else. "
     "Choose a copy that is not quantized."
 )
+LIBRARY = (
+    "{model} needs a library that is not installed here. Install it, or choose a copy that is not quantized. The "
+    "loader said: {said}"
+)
+OWN_CODE = (
+    "{model} brings code of its own, and none is run here. Choose a model of an architecture that transformers has."
+)
 
 LOCAL: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
 """Options of transformers' loaders: this machine's files alone, and no code of theirs."""
@@ -68,7 +75,11 @@ def load_files(model: str, load: Callable[[], Any]) -> Any:
             raise RoomError(DID_NOT_FIT.format(model=model)) from error
         if "ignore_mismatched_sizes" in str(error):  # its word for them, and the advice to fill them at random
             raise ModelError(OTHER_SHAPE.format(model=model)) from error
+        if "trust_remote_code" in str(error):
+            raise ModelError(OWN_CODE.format(model=model)) from error
         said = " ".join(str(error).split("\n")[:2] if str(error) else [type(error).__name__]).strip()
+        if isinstance(error, ImportError):
+            raise ModelError(LIBRARY.format(model=model, said=said[:300])) from error
         raise ModelError(
             f"{model} could not be loaded. Its files may be missing or damaged, or they are not a "
             f"causal language model in safetensors. The loader said: {said[:300]}"

@@ -79,7 +79,7 @@ def test_a_model_that_brings_its_own_code(llama: Path) -> None:
     config |= {"model_type": "evil", "auto_map": dict.fromkeys(("AutoConfig", "AutoModelForCausalLM"), "evil.Evil")}
     (llama / "config.json").write_text(json.dumps(config), "utf-8")
     (llama / "evil.py").write_text(f"import pathlib; pathlib.Path({str(llama / 'sprung')!r}).touch()", "utf-8")
-    assert FILES in refusal(llama)
+    assert refusal(llama).startswith("brings code of its own, and none is run here.")
     assert not (llama / "sprung").exists()
 
 
@@ -136,10 +136,27 @@ def test_weights_that_are_packed_in_an_unknown_way(llama: Path, field: str, meth
     )
 
 
-@pytest.mark.parametrize("method", [{}, {"bits": 4}, "fp8", {"quant_method": None}, {"quant_method": "gptq"}], ids=str)
-def test_weights_that_are_packed_and_cannot_be_unpacked_here(llama: Path, method: object) -> None:
+@pytest.mark.parametrize("method", [{}, {"bits": 4}, "fp8", {"quant_method": None}], ids=str)
+def test_weights_that_are_packed_in_no_way_at_all(llama: Path, method: object) -> None:
     say_in_config(llama, quantization_config=method)
     assert FILES in refusal(llama)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        {"quant_method": "gptq", "bits": 4, "group_size": 128},
+        {"quant_method": "awq", "bits": 4},
+        {"quant_method": "bitsandbytes", "load_in_4bit": True},
+        {"quant_method": "compressed-tensors"},
+    ],
+    ids=lambda method: method["quant_method"],
+)
+def test_weights_that_take_a_library_which_is_not_installed(llama: Path, method: dict[str, Any]) -> None:
+    say_in_config(llama, quantization_config=method)
+    assert refusal(llama).startswith(
+        "needs a library that is not installed here. Install it, or choose a copy that is not quantized. The loader "
+    )
 
 
 @pytest.mark.parametrize(
