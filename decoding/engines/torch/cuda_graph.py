@@ -7,7 +7,6 @@ graph frees the cuBLAS workspace of its stream, to which other graphs of that st
 captured function is the function itself, so everything but the capture runs on a CPU too. Knows no model.
 """
 
-import contextlib
 import logging
 import threading
 import weakref
@@ -120,7 +119,7 @@ class Graphs:
                 with torch.cuda.graph(made, pool=self._pool, stream=stream, capture_error_mode="thread_local"):
                     function()
             except Exception:
-                _recover(self._pool)
+                _check_device()
                 raise
         now.wait_stream(stream)
         self._mine.graphs.append(made)
@@ -139,15 +138,11 @@ def _reserve_stream() -> Any:
     raise NotCapturedError(f"{len(_our_streams)} models have captured graphs already", passes=True)
 
 
-def _recover(pool: Any) -> None:
-    """Recover from a capture that failed in CUDA: torch 2.11 and 2.12 keep allocating this thread's memory from the
-    graph's pool, and refuse later captures because of it.
+def _check_device() -> None:
+    """Find out whether the process can still use the device, after a capture that failed in CUDA. (torch 2.11 and 2.12
+    would keep allocating from the graph's pool as well; requirements.txt allows neither where graphs are captured.)
     """
     global _is_broken
-    backend: Any = torch._C
-    with contextlib.suppress(Exception):
-        backend._cuda_endAllocateToPool(torch.cuda.current_device(), pool)
-        backend._cuda_releasePool(torch.cuda.current_device(), pool)  # not reached if the allocation had ended properly
     try:
         torch.cuda.synchronize()
         torch.cuda.empty_cache()

@@ -168,16 +168,7 @@ def test_graphs_dropped_during_a_capture_are_reset_after_it(machine: type[Machin
     assert not machine.captured[1].is_reset
 
 
-def test_a_capture_that_fails_leaves_the_thread_and_the_others_as_they_were(
-    machine: type[Machine], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ended = []
-    monkeypatch.setattr(
-        torch._C, "_cuda_endAllocateToPool", lambda device, pool: ended.append(("ended", pool)), raising=False
-    )
-    monkeypatch.setattr(
-        torch._C, "_cuda_releasePool", lambda device, pool: ended.append(("released", pool)), raising=False
-    )
+def test_a_capture_that_fails_leaves_the_thread_and_the_others_as_they_were(machine: type[Machine]) -> None:
     good, bad = Graphs(CUDA), Graphs(CUDA)
     replay = good.capture(lambda: None)
 
@@ -189,7 +180,6 @@ def test_a_capture_that_fails_leaves_the_thread_and_the_others_as_they_were(
         bad.capture(failing)
     assert not refused.value.passes
     assert machine.current.cuda_stream == 0
-    assert [what for what, _ in ended] == ["ended", "released"]
     replay()
     bad.capture(lambda: None)()
     assert not cuda_graph._is_broken
