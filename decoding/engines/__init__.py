@@ -4,14 +4,13 @@ Owns the protocol that all engines implement, and no computation. Each engine ha
 above uses `Engine` alone.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 from decoding.beam import BeamStep
+from decoding.engines.model_facts import HasFacts
 from decoding.record.picking import ARGMAX, PickRule
 from decoding.record.step import NO_PICKS, StepScores
-from decoding.record.tokens import Vocabulary
-from decoding.record.trace import ModelInfo
 
 __all__ = ["ARGMAX", "ENGINES", "NO_PICKS", "NO_SAMPLING", "UNKNOWN_DTYPE", "Engine", "PickRule", "is_server"]
 
@@ -32,7 +31,7 @@ def is_server(engine: str) -> bool:
     return bool(engine) and engine not in ENGINES
 
 
-class Engine(Protocol):
+class Engine(HasFacts, Protocol):
     """A model that is ready to decode.
 
     `vocabulary_size` counts the ids that have logits. `context_length` is None if the model has no limit, `max_top_k`
@@ -41,27 +40,6 @@ class Engine(Protocol):
     Thread-safety: a `LocalEngine` serves one run at a time, so its callers must take turns. `BatchedEngine` and
     `ServerEngine` may be used by many threads at once, as may `ZeroGpuEngine`. Each iterator belongs to one thread.
     """
-
-    @property
-    def info(self) -> ModelInfo: ...
-
-    @property
-    def vocabulary(self) -> Vocabulary: ...
-
-    @property
-    def vocabulary_size(self) -> int: ...
-
-    @property
-    def context_length(self) -> int | None: ...
-
-    @property
-    def max_top_k(self) -> int | None: ...
-
-    @property
-    def end_ids(self) -> Collection[int]: ...
-
-    @property
-    def beginning_id(self) -> int | None: ...
 
     def steps(
         self,

@@ -5,48 +5,28 @@ and the protocol of `decoding.engines.network`, and no library that computes.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from decoding.beam import BeamStep, beam_loop
 from decoding.cancellation import raise_if_cancelled
 from decoding.engines.branching import NetworkRows, check_beam_memory
+from decoding.engines.model_facts import EngineOfModel, ModelFacts
 from decoding.engines.network import Cache, Logits, Network
 from decoding.engines.prefix_cache import PrefixCache
 from decoding.greedy import greedy_loop, score_rows
 from decoding.record.picking import ARGMAX, PickRule
 from decoding.record.step import NO_PICKS, StepScores
-from decoding.record.tokens import Vocabulary
-from decoding.record.trace import ModelInfo
 from decoding.sampling import reader
 
 SCORED_NUMBERS = 2**24
 """The most logits that one pass over a given text returns: 67 MB, or 64 positions of a vocabulary of 262,144."""
 
 
-@dataclass(frozen=True, slots=True)
-class ModelFacts:
-    """The facts of an engine's model; see `decoding.engines.Engine`."""
-
-    info: ModelInfo
-    vocabulary: Vocabulary
-    vocabulary_size: int
-    context_length: int | None
-    end_ids: frozenset[int]
-    beginning_id: int | None
-
-
-class LocalEngine:
+class LocalEngine(EngineOfModel):
     """See `decoding.engines.Engine`. Not thread-safe: one run at a time. `decoding.engines.batching` serves many."""
 
     def __init__(self, facts: ModelFacts, network: Network, *, reference: Callable[[], Any] | None = None) -> None:
-        self.info = facts.info
-        self.vocabulary = facts.vocabulary
-        self.vocabulary_size = facts.vocabulary_size
-        self.context_length = facts.context_length
-        self.max_top_k: int | None = None
-        self.end_ids = facts.end_ids
-        self.beginning_id = facts.beginning_id
+        super().__init__(facts)
         self.network = network
         self.prefix_cache = PrefixCache(network)
         self.reference = reference

@@ -10,6 +10,7 @@ from typing import Any
 
 from decoding.beam import BeamStep
 from decoding.engines import NO_PICKS
+from decoding.engines.model_facts import EngineOfModel
 from decoding.engines.torch.engine import LocalEngine
 from decoding.errors import GreedyscopeError, ModelError
 from decoding.models.devices import is_zero_gpu
@@ -87,7 +88,7 @@ def _beams(model: str, token_ids: Sequence[int], num_beams: int, max_new_tokens:
         yield str(error)
 
 
-class ZeroGpuEngine:
+class ZeroGpuEngine(EngineOfModel):
     """See `decoding.engines.Engine`. Thread-safe.
 
     Its model must be loaded before the page is launched, in the thread that imports this module, because `spaces`
@@ -95,13 +96,7 @@ class ZeroGpuEngine:
     """
 
     def __init__(self, engine: LocalEngine) -> None:
-        self.info = engine.info
-        self.vocabulary = engine.vocabulary
-        self.vocabulary_size = engine.vocabulary_size
-        self.context_length = engine.context_length
-        self.max_top_k = engine.max_top_k
-        self.end_ids = engine.end_ids
-        self.beginning_id = engine.beginning_id
+        super().__init__(engine)
         _LOADED[engine.info.id] = engine
 
     def steps(

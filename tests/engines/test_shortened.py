@@ -11,7 +11,8 @@ import pytest
 from decoding import cancellation
 from decoding.cancellation import WorkCancelledError
 from decoding.engines.batching.engine import BatchedEngine
-from decoding.engines.local import LocalEngine, ModelFacts
+from decoding.engines.local import LocalEngine
+from decoding.engines.model_facts import ModelFacts
 from decoding.engines.network import Network
 from decoding.engines.onnx.graph_cache import ensure_graph
 from decoding.engines.onnx.network import OnnxNetwork

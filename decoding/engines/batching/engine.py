@@ -13,22 +13,17 @@ from decoding.beam import BeamStep
 from decoding.engines.batching.fair_lock import FairLock, FairNetwork, serialize_forward
 from decoding.engines.batching.worker import Worker
 from decoding.engines.local import LocalEngine
+from decoding.engines.model_facts import EngineOfModel
 from decoding.engines.network import Logits, Network
 from decoding.record.picking import ARGMAX, PickRule
 from decoding.record.step import NO_PICKS, StepScores
 
 
-class BatchedEngine:
+class BatchedEngine(EngineOfModel):
     """See `decoding.engines.Engine`. Thread-safe: any number of runs may iterate `steps` at the same time."""
 
     def __init__(self, engine: LocalEngine) -> None:
-        self.info = engine.info
-        self.vocabulary = engine.vocabulary
-        self.vocabulary_size = engine.vocabulary_size
-        self.context_length = engine.context_length
-        self.max_top_k = engine.max_top_k
-        self.end_ids = engine.end_ids
-        self.beginning_id = engine.beginning_id
+        super().__init__(engine)
         self._engine = engine
         self.lock = FairLock()
         """Code that runs the same weights in another way (the transformers reference) holds this lock for a pass."""

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import onnxruntime
 
-from decoding.engines.local import LocalEngine, ModelFacts
+from decoding.engines.local import LocalEngine
+from decoding.engines.model_facts import ModelFacts
 from decoding.engines.onnx.float32_session import Float32Weights
 from decoding.engines.onnx.graph_cache import ensure_graph
 from decoding.engines.onnx.graph_files import GraphFiles

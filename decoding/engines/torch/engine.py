@@ -5,7 +5,8 @@ Owns the way from a loaded network to an engine. Knows no run and no page.
 
 from dataclasses import replace
 
-from decoding.engines.local import LocalEngine, ModelFacts
+from decoding.engines.local import LocalEngine
+from decoding.engines.model_facts import ModelFacts
 from decoding.engines.network import Network
 from decoding.engines.torch import cuda_graph_decoder
 from decoding.engines.torch.gguf_network import load_gguf

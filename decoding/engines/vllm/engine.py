@@ -12,6 +12,7 @@ from typing import Any
 
 from decoding.beam import BeamStep, beam_loop, scores_needed
 from decoding.engines import NO_PICKS, NO_SAMPLING, UNKNOWN_DTYPE
+from decoding.engines.model_facts import EngineOfModel, ModelFacts
 from decoding.engines.vllm.client import ServerClient
 from decoding.engines.vllm.handshake import GREEDY, ServedModel, check_served, list_models, local_name, with_retries
 from decoding.engines.vllm.responses import BrokenAnswerError, ResponseParser, with_pick
@@ -47,13 +48,13 @@ def connect(url: str, *, model: str | Entry = "", dtype: str = "auto", report: R
         raise
 
 
-class ServerEngine:
+class ServerEngine(EngineOfModel):
     """See `decoding.engines.Engine`. Thread-safe. Every step's `entropy` is NaN and its `log_sums` is empty."""
 
     def __init__(
         self, client: ServerClient, model_facts: ModelWithoutWeights, served: ServedModel, *, dtype: str = "auto"
     ) -> None:
-        self.info = ModelInfo(
+        info = ModelInfo(
             id=model_facts.model,
             revision="",  # a server does not report which weights it has
             dtype=UNKNOWN_DTYPE if dtype == "auto" else dtype,
@@ -61,12 +62,16 @@ class ServerEngine:
             engine=f"vLLM {served.version}".strip(),
             why="; ".join(filter(None, (WHY, model_facts.note))),
         )
-        self.vocabulary = model_facts.vocabulary
-        self.vocabulary_size = model_facts.vocabulary_size
-        self.end_ids = model_facts.end_ids
-        self.beginning_id = model_facts.beginning_id
-        self.context_length = served.context_length
-        self.max_top_k: int | None = served.most_choices
+        facts = ModelFacts(
+            info,
+            model_facts.vocabulary,
+            model_facts.vocabulary_size,
+            served.context_length,
+            model_facts.end_ids,
+            model_facts.beginning_id,
+            served.most_choices,
+        )
+        super().__init__(facts)
         self._client, self._name = client, served.name
 
     def steps(
