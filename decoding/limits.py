@@ -56,6 +56,22 @@ MAX_LINK_CHARACTERS = 8_000
 MAX_LINK_BYTES = 300_000
 """The most bytes that a link may decompress to: a short link could be made to expand to gigabytes."""
 
+# ---- what a class that votes may send
+
+MAX_VOTE_SESSIONS, MAX_VOTE_SESSIONS_PER_ADDRESS = 32, 8
+MAX_VOTE_STUDENTS = 100
+MAX_VOTE_QUESTIONS = 200
+"""Questions of one session: one in 36 seconds, for two hours."""
+MAX_VOTE_CHANGES = 20
+"""How often a student may change an answer before it is revealed."""
+MAX_VOTE_BODY_BYTES = 2**16
+MAX_VOTE_TEXT_CHARACTERS = 4_000
+"""The end of the text so far, as the phones show it."""
+MAX_VOTE_ANSWER_CHARACTERS = 80
+"""For a typed answer, and for the label of a candidate."""
+MAX_VOTE_SECONDS = 600
+"""The longest time that a teacher may set for a question."""
+
 # ---- what may be made of a run
 
 MAX_TABLE_CHARACTERS = 4_000_000
@@ -84,6 +100,9 @@ def for_browser() -> Mapping[str, float]:
         "logSums": MAX_LOG_SUMS,
         "linkCharacters": MAX_LINK_CHARACTERS,
         "linkBytes": MAX_LINK_BYTES,
+        "voteText": MAX_VOTE_TEXT_CHARACTERS,
+        "voteAnswer": MAX_VOTE_ANSWER_CHARACTERS,
+        "voteSeconds": MAX_VOTE_SECONDS,
         "leastTemperature": MIN_TEMPERATURE,
         "mostTemperature": MAX_TEMPERATURE,
         "seed": MAX_SEED,
