@@ -121,6 +121,7 @@ def launch(app: "gr.Blocks", *, metrics: bool = False, mcp: bool = False, **grad
     from decoding.page.gradio_compat.startup import launch_options
     from decoding.page.http.export_routes import export_routes
     from decoding.page.http.request_filter import filter_options
+    from decoding.page.http.vote_routes import vote_routes
     from decoding.page.panel import page_css, page_head, page_theme
 
     if mcp:
@@ -139,7 +140,7 @@ def launch(app: "gr.Blocks", *, metrics: bool = False, mcp: bool = False, **grad
         quiet=True,
         mcp_server=mcp,
         app_kwargs={
-            "routes": [*export_routes(), *health_routes(app, metrics=metrics)],
+            "routes": [*export_routes(), *vote_routes(), *health_routes(app, metrics=metrics)],
             **filter_options(app, frozenset([plotly_js().as_posix()])),
         },
         max_threads=MAX_EVENTS,

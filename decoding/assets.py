@@ -119,6 +119,11 @@ def site_script() -> str:
     return bundle(ASSETS / "browser/page.js")
 
 
+def vote_script() -> str:
+    """The script of the page that students vote on, which defines `startVotePage(given)`."""
+    return bundle(ASSETS / "vote/page.js")
+
+
 def plotly_js() -> Path:
     """The path of plotly.js in the plotly package, found without importing it. Raises ModuleNotFoundError if the
     package is not installed.

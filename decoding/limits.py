@@ -60,8 +60,8 @@ MAX_LINK_BYTES = 300_000
 
 MAX_VOTE_SESSIONS, MAX_VOTE_SESSIONS_PER_ADDRESS = 32, 8
 MAX_VOTE_STUDENTS = 100
-MAX_VOTE_QUESTIONS = 200
-"""Questions of one session: one in 36 seconds, for two hours."""
+MAX_VOTE_QUESTIONS = 100
+"""Questions of one session: one in 72 seconds, for two hours."""
 MAX_VOTE_CHANGES = 20
 """How often a student may change an answer before it is revealed."""
 MAX_VOTE_BODY_BYTES = 2**16

@@ -55,6 +55,7 @@ ALLOWED = {
     "anyio": ("decoding.page.http",),
     "httptools": ("decoding.page.gradio_compat",),
     "prometheus_client": ("decoding.page",),
+    "segno": ("decoding.page.http.qr_code",),
     "torch": RUNS_MODELS,
     "transformers": RUNS_MODELS,
     "tokenizers": (*RUNS_MODELS, "decoding.models.tokenizer", "decoding.models.gguf_tokenizer"),

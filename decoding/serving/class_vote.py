@@ -33,7 +33,9 @@ class VoteSession:
     def __init__(self, code: str, now: float) -> None:
         self.code = code
         self.secret = secrets.token_urlsafe(24)
-        self.opened = self.teacher_seen = now
+        self.opened = now
+        self.teacher_seen = now
+        """When the teacher's page was heard of last; the caller keeps it."""
         self.version = self.class_version = 0
         self.is_ended = False
         self.results: list[Result] = []
@@ -44,11 +46,9 @@ class VoteSession:
 
     # ---- the teacher
 
-    def check_secret(self, secret: str, now: float) -> None:
-        """Raises VoteError if it is not this session's."""
-        if not secrets.compare_digest(secret.encode("utf-8", "replace"), self.secret.encode()):
-            raise VoteError(Refusal.NO_RIGHT)
-        self.teacher_seen = now
+    def has_secret(self, secret: str) -> bool:
+        """Whether that is this session's secret, on which all rights of the teacher hang."""
+        return secrets.compare_digest(secret.encode("utf-8", "replace"), self.secret.encode())
 
     def ask(self, question: Question, now: float) -> None:
         """Open a question. One that is still open is dropped with its answers; the same one again changes nothing.
@@ -62,6 +62,7 @@ class VoteSession:
         if question.number >= MAX_VOTE_QUESTIONS:
             raise VoteError(Refusal.QUESTIONS_FULL)
         self._question, self._is_open = question, True
+        self.results[-1:] = [result.without_texts() for result in self.results[-1:]]
         self._ends_at = None if question.seconds is None else now + question.seconds
         for student in self._students.values():
             student.answer, student.changes = None, 0

@@ -6,7 +6,7 @@ that was right, and the bits per token of what was guessed. Knows no session and
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log2
 from typing import Any
 
@@ -70,6 +70,11 @@ class Result:
     other_votes: int
     score: Score
 
+    def without_texts(self) -> "Result":
+        """The same without what a typed answer is held against, which is as long as everything else together."""
+        options = tuple(replace(option, text=None) for option in self.reveal.options)
+        return replace(self, reveal=replace(self.reveal, options=options))
+
     def as_json(self) -> dict[str, Any]:
         """All of it but the text before the step."""
         rows = zip(self.labels, self.reveal.options, self.votes, strict=True)
@@ -94,9 +99,10 @@ def match_typed(options: Sequence[Option], typed: str) -> int | None:
     """
     places = sorted(range(len(options)), key=lambda place: options[place].rank)
     for way in _WAYS:
+        wanted = way(typed)
         for place in places:
             text = options[place].text
-            if text is not None and way(text) != "" and way(text) == way(typed):
+            if text is not None and wanted != "" and way(text) == wanted:
                 return place
     return None
 

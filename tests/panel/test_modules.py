@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from decoding.assets import ASSETS, file_script, page_script, site_script
+from decoding.assets import ASSETS, file_script, page_script, site_script, vote_script
 from decoding.bundle import BundleError, bundle, modules_of
 
-FOLDERS = ("panel/core", "panel/view", "panel/tabs", "panel/app", "standalone", "browser")
+FOLDERS = ("panel/core", "panel/view", "panel/tabs", "panel/app", "standalone", "browser", "vote")
 """In this order: a module imports from its own folder and those before it."""
-ENTRIES = ("panel/app/page.js", "standalone/page.js", "browser/page.js")
+ENTRIES = ("panel/app/page.js", "standalone/page.js", "browser/page.js", "vote/page.js")
 NEEDS_A_SERVER = {
     "page_features",
     "address_bar",
@@ -50,7 +50,12 @@ def test_an_exported_file_holds_nothing_that_needs_a_server() -> None:
 
 
 def test_each_surface_is_one_script() -> None:
-    for script, start in ((page_script(), "startPage"), (file_script(), "startFile"), (site_script(), "startSite")):
+    for script, start in (
+        (page_script(), "startPage"),
+        (file_script(), "startFile"),
+        (site_script(), "startSite"),
+        (vote_script(), "startVotePage"),
+    ):
         assert f"function {start}(" in script
         assert not [line for line in script.splitlines() if line.startswith(("import ", "export ", "//", "/*"))]
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from decoding import limits
 from decoding.requests import vote_request
 from decoding.requests.vote_request import Answer, Option, Question, Refusal, Reveal, VoteError
 from decoding.serving.class_vote import VoteSession
-from decoding.serving.vote_scores import count_votes, match_typed
+from decoding.serving.vote_scores import MAX_OTHERS, count_votes, match_typed
 from decoding.serving.vote_sessions import (
     ALPHABET,
     CODE_CHARACTERS,
@@ -21,6 +22,9 @@ from decoding.serving.vote_sessions import (
 )
 from tests import node
 from tests.fakes import NASTY
+
+MAX_SESSION_BYTES = 5_000_000
+"""As decoding/page/http/README.md says."""
 
 LABELS = ("·only", "·most", "·best")
 OPTIONS = (Option(" only", 1, 0.25), Option(" most", 0, 0.5), Option(" best", 2, 0.125))
@@ -177,13 +181,16 @@ def test_nothing_stays_after_the_end() -> None:
         (lambda vote: vote.ask(Question(2, 1, "", LABELS), now=0.0), Refusal.LATE),
         (lambda vote: vote.reveal(Reveal(0, OPTIONS[:2], 0, 0.1)), Refusal.INVALID),
         (lambda vote: vote.reveal(Reveal(1, OPTIONS, 0, 0.1)), Refusal.LATE),
-        (lambda vote: vote.check_secret("", 0.0), Refusal.NO_RIGHT),
-        (lambda vote: vote.check_secret(f"{vote.secret}x", 0.0), Refusal.NO_RIGHT),
-        (lambda vote: vote.check_secret("\ud800", 0.0), Refusal.NO_RIGHT),
     ],
 )
 def test_what_is_refused(call: Any, why: Refusal) -> None:
     assert refusal(call, session(ANN)) == why
+
+
+def test_the_teachers_rights_hang_on_a_secret() -> None:
+    vote = session(ANN)
+    assert vote.has_secret(vote.secret)
+    assert not any(map(vote.has_secret, ("", vote.secret[:-1], f"{vote.secret}x", vote.code, ANN, "\ud800")))
 
 
 def test_a_class_and_a_session_have_their_bounds() -> None:
@@ -195,6 +202,29 @@ def test_a_class_and_a_session_have_their_bounds() -> None:
     for number in range(limits.MAX_VOTE_QUESTIONS):
         ask_again(vote, number)
     assert refusal(ask_again, vote, limits.MAX_VOTE_QUESTIONS) == Refusal.QUESTIONS_FULL
+
+
+def test_a_session_that_is_filled_takes_no_more_memory_than_the_table_says() -> None:
+    most = limits.MAX_VOTE_ANSWER_CHARACTERS
+    students = [f"{number:03}" * 8 for number in range(MAX_OTHERS + 1)]
+
+    def letters(number: int, count: int) -> str:
+        return chr(0x1F600 + number) * count  # four bytes each
+
+    tracemalloc.start()
+    vote = VoteSession("ABCDEF", now=0.0)
+    for number in range(limits.MAX_VOTE_QUESTIONS):
+        labels = tuple(f"{letters(place, most - 4)}{number:4}" for place in range(limits.MAX_CHOICES + 1))
+        vote.ask(Question(number, 1, letters(number, limits.MAX_VOTE_TEXT_CHARACTERS), labels), now=0.0)
+        for place, student in enumerate(students):
+            vote.join(student)
+            vote.answer(student, Answer(number, None, letters(place, most - 4) + f"{number:4}"))
+        options = tuple(Option(f"{label[:-1]}!", rank, 0.01) for rank, label in enumerate(labels))
+        vote.reveal(Reveal(number, options, 0, 0.01))
+    size, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert size < MAX_SESSION_BYTES
+    assert len(vote.results) == limits.MAX_VOTE_QUESTIONS
 
 
 # ---- scores
@@ -305,7 +335,7 @@ def test_two_classes_at_once_know_nothing_of_each_other() -> None:
     one.join(ANN)
     ask_again(one, 0)
     assert two.class_state(0.0)["students"] == 0
-    assert refusal(two.check_secret, one.secret, 0.0) == Refusal.NO_RIGHT
+    assert not two.has_secret(one.secret)
     assert refusal(two.student_state, ANN, 0.0) == Refusal.NO_RIGHT
     sessions.end(one)
     assert sessions.find(two.code, "a", 0.0) is two
@@ -321,7 +351,7 @@ def test_an_address_and_a_server_have_so_many_sessions() -> None:
     assert refusal(sessions.open, "b", 0.0) == Refusal.SESSIONS_FULL
     attended = [place.session for place in sessions._places.values()][1:]
     for one in attended:
-        one.check_secret(one.secret, UNATTENDED_SECONDS)
+        one.teacher_seen = UNATTENDED_SECONDS
     sessions.open("b", UNATTENDED_SECONDS)  # in place of the one whose teacher has gone
     assert len(sessions) == limits.MAX_VOTE_SESSIONS
     assert not any(one.is_ended for one in attended)

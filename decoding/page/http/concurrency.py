@@ -1,8 +1,8 @@
 """Limits the concurrent requests of one address: the others of that address wait, and no other address does.
 
 Owns those limits. A response takes some milliseconds of the single event loop and a thread of the shared pool, so a
-hundred requests at once would delay everybody by a second. A stream counts until its first byte. Exports, tools and an
-operator's health checks have limits elsewhere. Knows no request's meaning.
+hundred requests at once would delay everybody by a second. A stream counts until its first byte. Exports, votes, tools
+and an operator's health checks have limits elsewhere. Knows no request's meaning.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ MAX_FILES = 32
 PROXY_FACTOR = 8
 """The limits are this many times as high for an address that everybody shares."""
 
-UNLIMITED_PATHS = ("/keep/", "/healthz", "/readyz", "/metrics", "/mcp")
+UNLIMITED_PATHS = ("/keep/", "/vote/", "/healthz", "/readyz", "/metrics", "/mcp")
 FILE = "/file="
 
 

@@ -41,6 +41,9 @@ UNQUEUED_PATH = "run/predict"
 UNUSED = ("/openapi.json", "/docs", "/redoc", "/login", "/logout", "/pwa_icon")
 """Closed paths outside `API`: FastAPI's description of all routes, sign-in, and installable pages."""
 
+OWN_LIMITS = ("/keep/", "/vote/")
+"""Our own routes, which read their bodies within limits of their own."""
+
 UNUSED_PARAMETERS = ("page", "deep_link")
 """Refused query parameters: there is one page, and no state is kept."""
 
@@ -131,9 +134,7 @@ async def _unreadable(request: Request, error: Exception) -> Response:
 
 
 class RequestFilter:
-    """ASGI middleware. `/keep/` passes, because it has a limit of its own; a path of Gradio's that only contains it
-    does not.
-    """
+    """ASGI middleware. `OWN_LIMITS` pass; a path of Gradio's that only contains one of them does not."""
 
     def __init__(self, app: ASGIApp, allowed: AllowedEvents) -> None:
         self._app, self._allowed, self._concurrency = app, allowed, ConcurrencyLimits()
@@ -148,7 +149,8 @@ class RequestFilter:
                 _, api, asked = scope["path"].partition(API)
                 self._check_address(scope["path"])
                 _check_query(scope["query_string"])
-                if scope["method"] not in ("GET", "HEAD", "OPTIONS") and (api or "/keep/" not in scope["path"]):
+                has_own_limits = not api and any(part in scope["path"] for part in OWN_LIMITS)
+                if scope["method"] not in ("GET", "HEAD", "OPTIONS") and not has_own_limits:
                     body = await read_body(
                         receive, MAX_EVENT_BYTES if asked == "queue/join" else MAX_BODY_BYTES, reservation
                     )

@@ -7,6 +7,7 @@ import json
 import re
 import socket
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -15,12 +16,22 @@ import pytest
 
 import app as application
 import decoding
+from decoding import limits
 from decoding.assets import plotly_js
 from decoding.page.gradio_compat import connections, sessions
-from decoding.page.http import concurrency, export_routes, pool, request_body, request_filter
+from decoding.page.http import (
+    concurrency,
+    export_routes,
+    pool,
+    request_body,
+    request_filter,
+    vote_routes,
+    vote_waiting,
+)
 from decoding.serving import admission
 from tests.browser import served
 from tests.fakes import ScriptedEngine
+from tests.serving.test_class_vote import MAX_SESSION_BYTES
 
 # Gradio makes event loops and leaves them open where the thread that launches a page has none; a browser's is one.
 pytestmark = pytest.mark.usefixtures("browser")
@@ -124,6 +135,28 @@ def a_file_to_convert(http: httpx.Client) -> None:
     assert request_body.BODY_BYTES.total < MB
 
 
+def a_vote(http: httpx.Client) -> None:
+    opened = http.post("/vote/open", json={}).json()
+    address, teacher = f"/vote/{opened['code']}", {"x-vote-secret": opened["secret"]}
+    question = {"number": 0, "step": 1, "labels": ["x" * limits.MAX_VOTE_ANSWER_CHARACTERS] * 51}
+    question["text"] = "x" * limits.MAX_VOTE_TEXT_CHARACTERS
+    largest = padded(question, limits.MAX_VOTE_BODY_BYTES, "more")
+    for body, status in ((largest, 200), (largest + b" ", 413), (b'{"labels": [' + b"[]," * 2_000 + b"[]]}", 422)):
+        assert http.post(f"{address}/ask", content=body, headers=JSON | teacher).status_code == status
+    students = [{"x-vote-id": f"{number:03}" * 8} for number in range(limits.MAX_VOTE_STUDENTS + 1)]
+    joined = [http.post(f"{address}/join", headers=student, json={}) for student in students]
+    assert [answer.status_code for answer in joined] == [200] * limits.MAX_VOTE_STUDENTS + [503]
+    version = joined[0].json()["version"]
+    with ThreadPoolExecutor(50) as phones:  # all wait, and nobody else does
+        waits = [
+            phones.submit(http.get, f"{address}/state?since={version}", headers=student) for student in students[:50]
+        ]
+        health(http)
+        assert http.post(f"{address}/end", json={}, headers=teacher).json()["phase"] == "ended"
+        assert {wait.result().status_code for wait in waits} <= {200, 404}
+    assert http.get(f"{address}/state", headers=students[0]).status_code == 404
+
+
 def health(http: httpx.Client) -> None:
     assert http.get("/healthz", headers={"x": "y" * 30_000}).text == "alive\n"
     assert http.get("/readyz").status_code in (200, 503)
@@ -151,6 +184,7 @@ WORST: dict[str, Callable[[httpx.Client], None]] = {
     "a stream: `queue/data`, `call/…/id`, `heartbeat`": a_stream,
     "the page and its files": the_page,
     "a file to convert: `keep/…`": a_file_to_convert,
+    "a class's vote: `vote/…`": a_vote,
     "health: `healthz`, `readyz`, `metrics`": health,
     "a slow head or body": a_slow_head_or_body,
 }
@@ -196,6 +230,12 @@ def test_the_tables_numbers_are_the_programs() -> None:
         f"{connections.MAX_CONNECTIONS:,} connections, {connections.MAX_CONNECTIONS // 2}",
         f"a head of {connections.MAX_HEAD_BYTES // 1024} kB and {connections.MAX_HEADERS} headers",
         f"{connections.UNREAD_SECONDS:.0f} s after nobody reads",
+        f"{limits.MAX_VOTE_BODY_BYTES // 1024} kB",
+        f"{limits.MAX_VOTE_SESSIONS} sessions, {limits.MAX_VOTE_SESSIONS_PER_ADDRESS}",
+        f"{limits.MAX_VOTE_STUDENTS} students in each",
+        f"{vote_routes.REQUESTS_PER_SECOND} requests a second",
+        f"news after {vote_waiting.WAIT_SECONDS:.0f} s",
+        f"{MAX_SESSION_BYTES // 10**6} MB a session",
         f"a head after {connections.HEAD_SECONDS:.0f} s, a body after {connections.BODY_SECONDS:.0f} s",
         f"{concurrency.MAX_REQUESTS} turns, {concurrency.MAX_FILES} for plotly.js",
         f"{pool.MAX_RUNNING} threads; {pool.MAX_WAITING} that wait, {pool.MAX_PER_ADDRESS}",

@@ -1,0 +1,125 @@
+// What a student sees of a state: the step that is asked, the own answer, and after the reveal the result and the bars of model and class.
+// Every text is a text node. Knows no network.
+
+import { number, percent } from "../panel/core/numbers.js";
+import { texts } from "../panel/core/texts.js";
+import { visible } from "../panel/core/visible.js";
+
+const MOST_BARS = 10;
+
+const slot = (selector) => document.querySelector(selector);
+const field = () => slot(".answer>label>input");
+
+/**
+ * @param {any} state
+ * @param {any} waiting the answer that is on its way
+ */
+export function drawState(state, waiting) {
+  const isOpen = state.phase === "open";
+  const isNew = slot(".step").dataset.number !== String(state.number);
+  if (isNew && isOpen) field().value = "";
+  slot(".step").hidden = state.phase === "waiting";
+  slot(".step").dataset.number = state.number;
+  for (const part of [slot(".answer"), slot(".or")]) part.hidden = !isOpen;
+  slot(".key").hidden = state.phase !== "revealed";
+  if (state.phase === "waiting") say(texts.translate("vote.waiting"));
+  else drawStep(state, waiting);
+  drawScore(state);
+}
+
+function drawStep(state, waiting) {
+  const isOpen = state.phase === "open";
+  const title = texts.translate("predict.ask", { step: state.step });
+  if (slot("h2").textContent !== title) slot("h2").textContent = title;
+  const text = slot(".text");
+  if (text.textContent !== state.text) {
+    text.textContent = state.text;
+    text.scrollTop = text.scrollHeight;
+  }
+  const mine = waiting?.number === state.number ? waiting : state.answer;
+  drawLabels(isOpen ? state.labels : [], mine, state.number);
+  slot(".bars").replaceChildren(...(isOpen ? [] : barsOf(state.result)));
+  if (isOpen) sayOpen(state, mine, waiting);
+  else say(...resultOf(state));
+}
+
+// The buttons stay the same while a step is open: one that is replaced loses its focus, and its press.
+function drawLabels(labels, mine, asked) {
+  const list = slot(".labels");
+  const drawn = labels.length ? String(asked) : "";
+  if (list.dataset.number !== drawn) {
+    list.replaceChildren(...labels.map((label, place) => {
+      const button = Object.assign(document.createElement("button"), { type: "button", textContent: label });
+      button.dataset.place = String(place);
+      const item = document.createElement("li");
+      item.append(button);
+      return item;
+    }));
+  }
+  list.dataset.number = drawn;
+  for (const button of list.querySelectorAll("button")) button.setAttribute("aria-pressed", Number(button.dataset.place) === mine?.place);
+}
+
+function sayOpen(state, mine, waiting) {
+  if (!mine) say("");
+  else say(texts.translate(mine === waiting ? "vote.answer.sending" : "vote.answer.mine", { answer: nameOf(state, mine) }));
+}
+
+function nameOf(state, answer) {
+  return answer.place === undefined ? visible(answer.text.trim()) : state.labels[answer.place];
+}
+
+function resultOf({ result, answer, worth, labels }) {
+  const { probability } = result.options[result.picked];
+  const picked = { token: labels[result.picked], picked: percent(probability) };
+  if (!worth) return [texts.translate("vote.none", picked)];
+  const share = worth.is_bound ? result.beyond : result.options.find(({ rank }) => rank === worth.rank).probability;
+  const said = { guess: nameOf({ labels }, answer), rank: worth.rank + 1, share: percent(share), ...picked };
+  return [texts.translate(worth.is_bound ? "predict.beyond" : worth.is_right ? "predict.right" : "predict.wrong", said), worth.is_right ? "✓ " : "✗ "];
+}
+
+function say(text, mark = "") {
+  const said = slot(".said");
+  if (said.textContent !== mark + text) said.textContent = mark + text; // spoken once
+}
+
+function drawScore({ score }) {
+  const { answers: count, right } = score;
+  const bound = score.is_bound ? "≥ " : "";
+  const mean = { rank: bound + number(score.ranks / count, 2), bits: bound + number(score.bits / count, 2) };
+  slot(".score").textContent = count ? `${texts.translate("vote.score.right", { count, right })} · ${texts.translate("vote.score.mean", mean)}` : "";
+}
+
+// The most probable candidates, those of the class among them, and what else was typed.
+function barsOf(result) {
+  const all = result.score.answers;
+  const rows = result.options.map((option, place) => ({ ...option, isPicked: place === result.picked }));
+  rows.sort((a, b) => a.rank - b.rank);
+  const shown = rows.filter(({ votes, isPicked }, place) => place < MOST_BARS || votes || isPicked);
+  const others = result.other_votes ? [{ label: texts.translate("vote.other"), probability: null, votes: result.other_votes, isPicked: false }] : [];
+  return [...shown, ...others].map((row) => {
+    const item = document.createElement("li");
+    const name = part("label", (row.isPicked ? "▸ " : "") + row.label);
+    name.classList.toggle("is-picked", row.isPicked);
+    item.append(name);
+    if (row.probability !== null) item.append(bar(row.probability), part("number", percent(row.probability)));
+    if (all) item.append(classBar(row.votes / all), part("number", texts.translate("vote.votes", { votes: row.votes, share: percent(row.votes / all) })));
+    return item;
+  });
+}
+
+function part(name, text) {
+  return Object.assign(document.createElement("span"), { className: name, textContent: text });
+}
+
+function bar(share) {
+  const node = part("bar", "");
+  node.style.setProperty("--p", share);
+  return node;
+}
+
+function classBar(share) {
+  const node = bar(share);
+  node.classList.add("of-class");
+  return node;
+}
