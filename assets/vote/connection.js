@@ -62,10 +62,10 @@ export function connect(code, id, on) {
       failures = isFailed ? failures + 1 : 0;
       on.offline(isFailed);
       if (isFailed) await pause(Math.min(MOST_PAUSE, 250 * 2 ** failures) * (0.5 + Math.random()));
+      else if (state.phase === "ended") return stop("");
       else if (!state.error) take(state);
       else if (state.error === "no_right" && !isJoining) link.version = null; // joins again
       else return stop(isJoining ? state.error : "");
-      if (state?.phase === "ended") return stop("");
     }
   }
 

@@ -29,7 +29,7 @@ export function drawState(state, waiting) {
 
 function drawStep(state, waiting) {
   const isOpen = state.phase === "open";
-  const title = texts.translate("predict.ask", { step: state.step });
+  const title = isOpen ? texts.translate("predict.ask", { step: state.step }) : texts.translate("predict.step", { step: state.step, token: state.labels[state.result.picked] });
   if (slot("h2").textContent !== title) slot("h2").textContent = title;
   const text = slot(".text");
   if (text.textContent !== state.text) {
@@ -96,14 +96,14 @@ function barsOf(result) {
   const rows = result.options.map((option, place) => ({ ...option, isPicked: place === result.picked }));
   rows.sort((a, b) => a.rank - b.rank);
   const shown = rows.filter(({ votes, isPicked }, place) => place < MOST_BARS || votes || isPicked);
-  const others = result.other_votes ? [{ label: texts.translate("vote.other"), probability: null, votes: result.other_votes, isPicked: false }] : [];
+  const others = result.other_votes ? [{ label: texts.translate("vote.another"), probability: null, votes: result.other_votes, isPicked: false }] : [];
   return [...shown, ...others].map((row) => {
     const item = document.createElement("li");
     const name = part("label", (row.isPicked ? "▸ " : "") + row.label);
     name.classList.toggle("is-picked", row.isPicked);
     item.append(name);
     if (row.probability !== null) item.append(bar(row.probability), part("number", percent(row.probability)));
-    if (all) item.append(classBar(row.votes / all), part("number", texts.translate("vote.votes", { votes: row.votes, share: percent(row.votes / all) })));
+    if (all) item.append(classBar(row.votes / all), part("number", texts.translate("vote.votes", { votes: row.votes, share: `${((row.votes / all) * 100).toFixed(0)} %` })));
     return item;
   });
 }

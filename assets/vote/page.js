@@ -62,7 +62,8 @@ function attend(code) {
       endsAt = null;
       drawTime();
       for (const part of [find(".step"), find(".answer"), find(".or")]) part.hidden = true;
-      find(".labels").replaceChildren();
+      for (const list of [find(".labels"), find(".bars")]) list.replaceChildren();
+      find(".key").hidden = true;
       find(".offline").textContent = "";
       find(".said").textContent = error ? "" : texts.translate("vote.ended");
       refuse(error);

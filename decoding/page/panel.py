@@ -52,7 +52,7 @@ def panel(value: str, models: Sequence[str]) -> gr.HTML:
     """The panel, fed with the growing JSON Lines of one run. `models` are those that can be compared."""
     return gr.HTML(
         value,
-        html_template=assets.panel_html(page=True),
+        html_template=assets.panel_html(page=True) + assets.read("panel/vote.html"),
         js_on_load=f"{assets.page_script()}\nstartPage(element, props, watch, trigger, {assets.page_data()});",
         elem_id="panel",
         words="",
@@ -69,7 +69,9 @@ def slot(name: str, *, role: str, kind: str) -> gr.HTML:
 
 
 def page_css() -> str:
-    return "\n".join([assets.read("page.css"), assets.panel_css(), assets.read("panel/onpage.css")])
+    return "\n".join(
+        [assets.read("page.css"), assets.panel_css(), *map(assets.read, ("panel/onpage.css", "panel/vote.css"))]
+    )
 
 
 def page_head() -> str:

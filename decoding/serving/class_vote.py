@@ -9,7 +9,7 @@ again changes nothing, so a page that does not know whether its answer arrived c
 """
 
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from decoding.limits import MAX_VOTE_CHANGES, MAX_VOTE_QUESTIONS, MAX_VOTE_STUDENTS
@@ -51,11 +51,16 @@ class VoteSession:
         return secrets.compare_digest(secret.encode("utf-8", "replace"), self.secret.encode())
 
     def ask(self, question: Question, now: float) -> None:
-        """Open a question. One that is still open is dropped with its answers; the same one again changes nothing.
+        """Open a question. One that is still open is dropped with its answers. The same one again changes nothing but
+        its time, where another is set.
 
         Raises VoteError for a number that is not the next one, and beyond `MAX_VOTE_QUESTIONS`.
         """
-        if self._is_open and question == self._question:
+        before = self._question
+        if self._is_open and before and replace(before, seconds=question.seconds) == question:
+            if before != question:
+                self._question, self._ends_at = question, _end_of(question, now)
+                self._change()
             return
         if question.number != self._next_number():
             raise VoteError(Refusal.LATE)
@@ -63,7 +68,7 @@ class VoteSession:
             raise VoteError(Refusal.QUESTIONS_FULL)
         self._question, self._is_open = question, True
         self.results[-1:] = [result.without_texts() for result in self.results[-1:]]
-        self._ends_at = None if question.seconds is None else now + question.seconds
+        self._ends_at = _end_of(question, now)
         for student in self._students.values():
             student.answer, student.changes = None, 0
         self._change()
@@ -148,6 +153,8 @@ class VoteSession:
 
         Raises VoteError for somebody who has not joined.
         """
+        if self.is_ended:  # for a request that was waiting for news
+            return {"version": self.version, "phase": self._phase()}
         student, question = self._student(student_id), self._question
         state = {"version": self.version, "phase": self._phase(), "score": student.score.as_json()}
         if question is None:
@@ -174,7 +181,7 @@ class VoteSession:
 
     def _student(self, student_id: str) -> Student:
         if student_id not in self._students:
-            raise VoteError(Refusal.UNKNOWN if self.is_ended else Refusal.NO_RIGHT)
+            raise VoteError(Refusal.NO_RIGHT)
         return self._students[student_id]
 
     @staticmethod
@@ -197,6 +204,10 @@ class VoteSession:
     def _change(self) -> None:
         self.version += 1
         self.class_version += 1
+
+
+def _end_of(question: Question, now: float) -> float | None:
+    return None if question.seconds is None else now + question.seconds
 
 
 def _answer_json(answer: Answer | None) -> dict[str, Any] | None:

@@ -16,6 +16,8 @@ NEEDS_A_SERVER = {
     "page_fields",
     "server_conversion",
     "stored_runs",
+    "class_vote",
+    "vote_server",
     "export",
     "compare",
 }

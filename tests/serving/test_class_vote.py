@@ -151,6 +151,19 @@ def test_the_time_that_is_left() -> None:
     assert vote.student_state(ANN, 31.0)["left"] is None
 
 
+def test_a_time_may_be_set_while_a_question_is_open() -> None:
+    vote = session(ANN, seconds=30)
+    vote.answer(ANN, Answer(0, 0))
+    version = vote.version
+    vote.ask(Question(0, 1, "Transformers are the", LABELS, seconds=30), now=10.0)  # a repetition is no new beginning
+    assert (vote.version, vote.class_state(10.0)["left"]) == (version, 20.0)
+    vote.ask(Question(0, 1, "Transformers are the", LABELS, seconds=60), now=10.0)
+    assert (vote.version, vote.class_state(10.0)["left"]) == (version + 1, 60.0)
+    vote.ask(Question(0, 1, "Transformers are the", LABELS), now=10.0)
+    assert vote.class_state(10.0)["left"] is None
+    assert vote.student_state(ANN, 10.0)["answer"] == {"place": 0}
+
+
 def test_versions_say_who_has_something_new_to_see() -> None:
     vote = session(ANN)
     seen, of_class = vote.version, vote.class_version
@@ -168,7 +181,7 @@ def test_nothing_stays_after_the_end() -> None:
     vote.end()
     held = {name: getattr(vote, name) for name in ("results", "_students", "_question")}
     assert held == {"results": [], "_students": {}, "_question": None}
-    assert refusal(vote.student_state, ANN, 0.0) == Refusal.UNKNOWN
+    assert vote.student_state(ANN, 0.0) == {"version": vote.version, "phase": "ended"}
 
 
 @pytest.mark.parametrize(

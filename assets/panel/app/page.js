@@ -2,6 +2,7 @@
 // that core/constants.js holds.
 
 import { provide } from "../core/constants.js";
+import { startVote } from "./class_vote.js";
 import { PAGE_FEATURES } from "./page_features.js";
 import { startPanel } from "./panel.js";
 import { convertOnServer } from "./server_conversion.js";
@@ -18,5 +19,5 @@ import { convertOnServer } from "./server_conversion.js";
  */
 export function startPage(element, props, watch, trigger, given) {
   provide(given);
-  startPanel(element, props, watch, trigger, { ...PAGE_FEATURES, convert: convertOnServer });
+  startPanel(element, props, watch, trigger, { ...PAGE_FEATURES, convert: convertOnServer, startVote });
 }

@@ -16,6 +16,6 @@ import { restoreRuns, storeRuns } from "./stored_runs.js";
 
 /** @import { Convert } from "../core/state.js" */
 
-/** @typedef {typeof PAGE_FEATURES & { convert: Convert }} PageFeatures */
+/** @typedef {typeof PAGE_FEATURES & { convert: Convert, startVote?: typeof import("./class_vote.js").startVote }} PageFeatures */
 
 export const PAGE_FEATURES = { confirmsTap, copyAddress, drawCompare, drawForkNote, drawForkTree, drawExportTab, drawStaleNote, drawOtherModels, drawSampling, drawTrees, followFields, fieldsDiffer, startAddressBar, startSilenceTimer, listenToExportTab, listenToSampling, listenToTrees, differingStep, restoreRuns, storeRuns };

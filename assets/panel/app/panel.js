@@ -285,4 +285,5 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
   if (history.shown) show(history.shown, { follows: false });
   else receive();
   if (address) setTimeout(address.begin); // after the page has its listeners
+  onPage?.startVote?.(parts, state, history, panel, predict);
 }

@@ -25,7 +25,7 @@ export function startPredicting(parts, state, panel) {
   const box = one(".gs-predict");
   const slots = { question: one(".gs-question"), form: one(".gs-question form"), guess: one(".gs-guess"), options: one(".gs-options"), hands: one(".gs-hands"), reveal: one('[data-predict="reveal"]'), next: one('[data-predict="next"]'), outcome: one(".gs-outcome"), tally: one(".gs-tally") };
   /** @type {any} */
-  const game = { on: false, run: null, part: null, revealed: 0, guesses: [], votes: [], listed: "" };
+  const game = { on: false, vote: null, run: null, part: null, revealed: 0, guesses: [], votes: [], listed: "" };
 
   // ---- the run, as far as it may be seen
 
@@ -68,6 +68,7 @@ export function startPredicting(parts, state, panel) {
     // Remove what is drawn already: until the next drawing the answer could be read, or announced again.
     for (const drawn of [parts.log, parts.table.tBodies[0], parts.text]) drawn.replaceChildren();
     panel.drawAnew();
+    if (game.vote) return;
     focus(slots.guess);
     // The whole question is in sight, also what stands at its end.
     requestAnimationFrame(() => requestAnimationFrame(() => box.scrollIntoView({ block: "nearest" })));
@@ -94,7 +95,7 @@ export function startPredicting(parts, state, panel) {
     slots.guess.value = "";
     panel.schedule();
     slots.next.disabled = last() < game.revealed;
-    focus(slots.next.disabled ? one('[data-predict="stop"]') : slots.next);
+    if (!game.vote) focus(slots.next.disabled ? one('[data-predict="stop"]') : slots.next);
   }
 
   function guessTyped() {
@@ -127,7 +128,7 @@ export function startPredicting(parts, state, panel) {
     game.votes = [];
     panel.choose(game.revealed);
     if (asked()) drawOptions(asked());
-    focus(slots.hands.checked ? slots.options.querySelector("button") : slots.guess);
+    if (!game.vote) focus(slots.hands.checked ? slots.options.querySelector("button") : slots.guess);
   }
 
   // At once, not with the next drawing: a fast typist would lose the first letters.
@@ -155,6 +156,7 @@ export function startPredicting(parts, state, panel) {
     slots.next.disabled = last() < game.revealed;
     drawOutcome(step, isHidden);
     drawTally();
+    game.vote?.draw(step, isHidden);
   }
 
   // The title and the slider, which would otherwise go on naming the step that was looked at before.
@@ -270,11 +272,31 @@ export function startPredicting(parts, state, panel) {
   const onKey = (event) => {
     if (!root.isConnected) return document.removeEventListener("keydown", onKey);
     const isTyping = event.target.closest("input, textarea, select, [contenteditable], [role='listbox']");
-    if (!asked() || isTyping || isComposing(event) || event.ctrlKey || event.altKey || event.metaKey || !/^[1-9]$/.test(event.key)) return;
+    if (!asked() || game.vote || isTyping || isComposing(event) || event.ctrlKey || event.altKey || event.metaKey || !/^[1-9]$/.test(event.key)) return;
     event.preventDefault();
     take(Number(event.key) - 1);
   };
   document.addEventListener("keydown", onKey);
 
-  return { seen, last, draw, isOn: () => game.on, guesses: () => game.guesses.length, status: () => (game.on ? texts.translate("predict.state", { step: game.revealed }) : null) };
+  // ---- a class that votes with its phones (app/class_vote.js) instead of raising its hands
+
+  // The step is shown, and no guess counts here: the class's answers are counted elsewhere.
+  const skip = () => settle(null, null, {});
+
+  // After a reload: so many steps were revealed before, and the next one is asked, or the last one looked at.
+  function resume(count, isAsked) {
+    const revealed = Math.min(count, state.whole.steps.length);
+    game.guesses = Array.from({ length: revealed }, () => ({ isSkipped: true }));
+    Object.assign(game, { revealed, part: null });
+    update(state, { chosen: isAsked ? last() : Math.max(0, revealed - 1) });
+    panel.drawAnew();
+  }
+
+  function useVote(vote) {
+    game.vote = vote;
+    panel.schedule();
+  }
+
+  const ofClass = { asked, start, stop, next, resume, useVote, reveal: skip, isOver: () => last() < game.revealed };
+  return { ...ofClass, seen, last, draw, isOn: () => game.on, guesses: () => game.guesses.length, status: () => (game.on ? texts.translate("predict.state", { step: game.revealed }) : null) };
 }

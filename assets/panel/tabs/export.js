@@ -82,7 +82,7 @@ function imageFile(state, form) {
   return form === "svg" ? new Blob([svg], { type: "image/svg+xml" }) : pngOf(svg);
 }
 
-function save(blob, name) {
+export function save(blob, name) {
   const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: name });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);

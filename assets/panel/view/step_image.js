@@ -11,12 +11,12 @@ import { lettersOf, oneLine } from "../core/visible.js";
 
 /** @import { Run } from "../core/run.js" */
 
-const SLIDE = { width: 1920, height: 1080, margin: 96 };
+export const SLIDE = { width: 1920, height: 1080, margin: 96 };
 const CHART = { left: 560, right: 1560, top: 300, bottom: 890 };
-const INK = { text: "#1f2937", muted: "#586172", line: "#d5d9e0", argmax: "#1a5fd0", forced: "#b35900", other: "#9db8dd", rest: "#c9ced6" };
-const SANS = "system-ui, -apple-system, 'Segoe UI', 'Noto Sans', 'Noto Sans KR', 'Malgun Gothic', sans-serif";
-const MONO = "ui-monospace, 'SF Mono', Consolas, 'DejaVu Sans Mono', monospace";
-const SVG = "http://www.w3.org/2000/svg";
+export const INK = { text: "#1f2937", muted: "#586172", line: "#d5d9e0", argmax: "#1a5fd0", forced: "#b35900", other: "#9db8dd", rest: "#c9ced6" };
+export const SANS = "system-ui, -apple-system, 'Segoe UI', 'Noto Sans', 'Noto Sans KR', 'Malgun Gothic', sans-serif";
+export const MONO = "ui-monospace, 'SF Mono', Consolas, 'DejaVu Sans Mono', monospace";
+export const SVG = "http://www.w3.org/2000/svg";
 const pen = /** @type {CanvasRenderingContext2D} */ (document.createElement("canvas").getContext("2d"));
 
 /**
@@ -89,14 +89,14 @@ function hatching() {
   return pattern;
 }
 
-function shape(name, attributes, text = "") {
+export function shape(name, attributes, text = "") {
   const node = document.createElementNS(SVG, name);
   for (const [key, value] of Object.entries(attributes)) if (key !== "xmlns") node.setAttribute(key, value);
   if (text) node.append(text);
   return node;
 }
 
-function line(text, x, y, size, { anchor = "start", family = SANS, weight = "400", fill = INK.text }) {
+export function line(text, x, y, size, { anchor = "start", family = SANS, weight = "400", fill = INK.text }) {
   const style = "white-space: pre; unicode-bidi: isolate";
   const font = { "font-size": size, "font-family": family, "font-weight": weight };
   return shape("text", { x, y, "text-anchor": anchor, fill, style, ...font }, text);

@@ -21,7 +21,16 @@ _POLICY = (
     "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; connect-src 'self'; "
     "img-src data:; script-src {script}; style-src {style}; require-trusted-types-for 'script'; trusted-types 'none'"
 )
-_TEXTS = ("vote.", "predict.ask", "predict.beyond", "predict.right", "predict.wrong", "number.none", "language.name")
+_TEXTS = (
+    "vote.",
+    "predict.ask",
+    "predict.beyond",
+    "predict.right",
+    "predict.step",
+    "predict.wrong",
+    "number.none",
+    "language.name",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -304,6 +304,6 @@ def test_a_wait_has_an_end_and_a_third_one_is_none(monkeypatch: pytest.MonkeyPat
             await asyncio.sleep(0)  # so that the others go on
         assert sum(wait.done() for wait in waits) == 10 - vote_waiting.MAX_WAITING
         await teach("end", {})
-        assert {(await asyncio.wait_for(wait, 60)).get("error") for wait in waits} == {None, "unknown"}
+        assert {(await asyncio.wait_for(wait, 60))["phase"] for wait in waits} == {"waiting", "ended"}
 
     asyncio.run(rehearsed(play, monkeypatch))

@@ -1,0 +1,274 @@
+// The class votes: the teacher's side of it, within "Predict, then reveal". Each hidden step becomes a question for the phones; "Reveal" sends
+// the model's numbers to the server and shows the class's answers beside them. Only a page with a server behind it has this module.
+
+import { votesCsv } from "../core/class_score.js";
+import { shuffled } from "../core/guesses.js";
+import { LIMITS } from "../core/constants.js";
+import { textBefore } from "../core/run.js";
+import { optionsOf } from "../core/softmax.js";
+import { texts } from "../core/texts.js";
+import { labelOf } from "../core/tokens.js";
+import { pngOf } from "../view/step_image.js";
+import { votesImage } from "../view/vote_image.js";
+import { drawCounts, drawJoining, drawLabels, drawLeft, drawTimes, drawVotes, findVoteParts } from "../view/vote_view.js";
+import { action } from "../view/elements.js";
+import { save } from "../tabs/export.js";
+import { askVote, insistOnVote, keepVote, keptVote, listenToVote } from "./vote_server.js";
+
+/** @import { Step } from "../core/run.js" */
+/** @import { History } from "../core/history.js" */
+/** @import { Panel, State } from "../core/state.js" */
+/** @import { Parts } from "../view/parts.js" */
+
+const GRACE_MILLISECONDS = 1_000; // for an answer that is on its way when the time is over
+
+/**
+ * @param {Parts} parts
+ * @param {State} state
+ * @param {History} history
+ * @param {Panel} panel
+ * @param {ReturnType<typeof import("./predict.js").startPredicting>} predict
+ */
+export function startVote(parts, state, history, panel, predict) {
+  const slots = /** @type {any} */ (findVoteParts(parts));
+  parts.root.querySelector(".gs-predict").after(slots.box);
+  parts.root.append(slots.join, slots.summary);
+  const opener = action("gs-button", "", "vote", /** @type {any} */ ("open"));
+  opener.dataset.text = "vote.start";
+  parts.root.querySelector('.gs-lesson-start [data-predict="start"]').after(opener);
+  /** @type {any} */
+  const vote = { kept: null, isBegun: false, question: null, next: 0, told: { students: 0, answered: 0 }, results: [], isRevealing: false, endsAt: null };
+
+  const problem = (error) => {
+    const said = error ? texts.translate(error.includes(".") ? error : `vote.error.${error}`) : "";
+    if (slots.problem.textContent !== said) slots.problem.textContent = said;
+    slots.box.hidden = !said && !vote.kept;
+  };
+  // What is sent for a session is not wanted any more when it has ended.
+  const insist = (path, body) => {
+    const { kept } = vote;
+    return insistOnVote(`${kept.code}/${path}`, body, kept.secret, { isWanted: () => vote.kept === kept, failed: problem });
+  };
+  const resultAt = (run, index) => vote.results.find((each) => each.run === run && each.index === index)?.result ?? null;
+
+  // ---- from the opening to the end
+
+  async function open() {
+    opener.disabled = true;
+    const opened = await askVote("open", {});
+    opener.disabled = false;
+    if (opened.error) return problem(opened.error);
+    vote.results = [];
+    begin({ code: opened.code, secret: opened.secret, entry: null, steps: {}, seconds: "" });
+    predict.start();
+    slots.join.showModal();
+  }
+
+  function begin(kept) {
+    Object.assign(vote, { kept, isBegun: false, question: null, next: 0, endsAt: null });
+    keepVote(kept);
+    problem("");
+    slots.time.value = kept.seconds;
+    parts.root.classList.add("gs-voting");
+    predict.useVote({ draw });
+    insist("qr", { address: new URL("vote/", document.baseURI).href }).then((qr) => {
+      if (qr && !qr.error) drawJoining(slots, kept.code, qr);
+    });
+    listenToVote(kept, {
+      isWanted: () => vote.kept === kept,
+      told,
+      failed: (error) => (error === "unknown" || error === "no_right" ? leave("vote.lost") : problem(error)),
+    });
+  }
+
+  // The class's answers are on this page from now on, and nowhere else.
+  async function end() {
+    const ended = await insist("end", {});
+    if (!ended) return;
+    leave("");
+    showResults(true);
+  }
+
+  function leave(said) {
+    vote.kept = null;
+    keepVote(null);
+    slots.join.close();
+    parts.root.classList.remove("gs-voting");
+    drawVotes(parts, slots, null, null);
+    predict.useVote(null);
+    predict.stop();
+    problem(said);
+  }
+
+  // A page that was reloaded goes on where it was.
+  async function resume() {
+    const kept = keptVote();
+    if (!kept) return;
+    vote.kept = kept;
+    const [{ results, error }, now] = [await insist("results", null), await insist("class", null)];
+    if (error || now.error) return leave("vote.lost");
+    const entry = history.entries.find(({ number }) => number === kept.entry);
+    if (entry && history.shown !== entry) panel.show(entry);
+    vote.results = results.map((result) => ({ run: entry?.run, index: kept.steps[result.number], result }));
+    begin(kept);
+    const isOpen = now.phase === "open" && Boolean(entry);
+    Object.assign(vote, { isBegun: now.phase !== "waiting", next: isOpen ? now.next - 1 : now.next });
+    predict.start();
+    predict.resume(vote.results.filter(({ index }) => index !== undefined).length, isOpen);
+    told(now);
+    if (!entry && vote.isBegun) problem("vote.gone");
+    if (!vote.isBegun) slots.join.showModal();
+  }
+
+  // ---- a step
+
+  function ask(step) {
+    const { whole: run } = state;
+    const options = shuffled(step);
+    const label = (option) => Array.from(labelOf(option).toWellFormed()).slice(0, LIMITS.voteAnswer / 2).join("");
+    const seconds = Number(slots.time.value) || null;
+    const number = vote.next++;
+    const said = { number, step: step.index + 1, text: textBefore(run, step.index).slice(-LIMITS.voteText).toWellFormed(), labels: options.map(label), seconds };
+    vote.question = { run, step, number, options, said, asked: send(said) };
+    const entry = history.shown.number;
+    const steps = vote.kept.entry === entry ? vote.kept.steps : {};
+    Object.assign(vote.kept, { entry, steps: { ...steps, [number]: step.index }, seconds: slots.time.value });
+    keepVote(vote.kept);
+  }
+
+  // Also for the step that is open.
+  function setTime() {
+    Object.assign(vote.kept, { seconds: slots.time.value });
+    keepVote(vote.kept);
+    const { question } = vote;
+    if (question?.step !== predict.asked() || !question || vote.isRevealing) return;
+    question.said = { ...question.said, seconds: Number(slots.time.value) || null };
+    question.asked = question.asked.then(() => send(question.said));
+  }
+
+  async function send(said) {
+    const answer = await insist("ask", said);
+    if (answer?.error === "late") resynchronize(); // another page of this teacher has asked something else
+    else if (answer?.error) problem(answer.error);
+    else if (answer) told(answer);
+  }
+
+  async function resynchronize() {
+    const now = await insist("class", null);
+    if (!now || now.error) return;
+    Object.assign(vote, { next: now.next, question: null });
+    panel.schedule();
+  }
+
+  async function reveal() {
+    const { question } = vote;
+    if (!question || vote.isRevealing || question.step !== predict.asked()) return;
+    vote.isRevealing = true;
+    vote.endsAt = null;
+    slots.reveal.disabled = true;
+    await question.asked;
+    const answer = await insist("reveal", { number: question.number, ...numbersOf(question) });
+    vote.isRevealing = slots.reveal.disabled = false;
+    if (answer?.error === "late") return resynchronize();
+    if (answer?.error) return problem(answer.error);
+    if (!answer || question.step !== predict.asked()) return;
+    vote.results.push({ run: question.run, index: question.step.index, result: answer.result });
+    told(answer);
+    predict.reveal();
+    focusOn(predict.isOver() ? slots.results : slots.next);
+  }
+
+  // At once, not with the next drawing: the button that was pressed goes.
+  function focusOn(button) {
+    slots.ask.hidden = button.hidden = false;
+    button.focus();
+  }
+
+  function told(now) {
+    vote.told = now;
+    vote.endsAt = now.left === null || vote.isRevealing ? null : performance.now() + now.left * 1000;
+    drawCounts(slots, now, now.phase === "open");
+    drawTime();
+  }
+
+  function drawTime() {
+    if (!vote.kept) return;
+    const left = vote.endsAt === null ? null : vote.endsAt - performance.now();
+    drawLeft(slots, left === null ? null : Math.max(0, left / 1000));
+    if (left !== null && left < -GRACE_MILLISECONDS) reveal();
+  }
+
+  /**
+   * With every drawing of the panel.
+   * @param {Step | undefined} step
+   * @param {boolean} isHidden
+   */
+  function draw(step, isHidden) {
+    const isAsked = vote.question?.run === state.whole && vote.question?.step === step;
+    if (isHidden && step && vote.isBegun && !isAsked) ask(step);
+    drawLabels(slots, isHidden && vote.isBegun ? (vote.question?.said.labels ?? []) : []);
+    slots.reveal.hidden = !isHidden;
+    slots.timed.hidden = predict.isOver();
+    slots.next.hidden = isHidden || predict.isOver();
+    slots.ask.hidden = !vote.isBegun;
+    drawCounts(slots, vote.told, vote.told.phase === "open");
+    const result = isHidden ? null : resultAt(state.whole, state.chosen);
+    if (drawVotes(parts, slots, result, result && state.run.steps[state.chosen])) panel.schedule();
+    slots.results.hidden = vote.results.length === 0;
+  }
+
+  // ---- afterwards
+
+  function showResults(isEnded) {
+    slots.ended.hidden = !isEnded;
+    if (vote.results.length === 0) return;
+    slots.picture.replaceChildren(votesImage(vote.results.map(({ result }) => result)));
+    if (!slots.summary.open) slots.summary.showModal();
+  }
+
+  async function saveAs(form) {
+    const svg = new XMLSerializer().serializeToString(slots.picture.firstElementChild);
+    const made = { svg: () => new Blob([svg], { type: "image/svg+xml" }), png: () => pngOf(svg), csv: () => new Blob(["\ufeff", votesCsv(vote.results.map(({ result }) => result))], { type: "text/csv" }) };
+    save(await made[form](), `greedyscope-vote.${form}`);
+  }
+
+  const moves = {
+    open, reveal, end,
+    next() {
+      predict.next();
+      focusOn(slots.reveal);
+    },
+    show: () => slots.join.showModal(),
+    results: () => showResults(false),
+    begin: () => slots.join.close(),
+    close: () => slots.summary.close(),
+  };
+  slots.join.addEventListener("close", () => {
+    vote.isBegun = true;
+    panel.schedule();
+    if (vote.kept && predict.asked()) focusOn(slots.reveal);
+  });
+  parts.root.addEventListener("click", ({ target }) => {
+    const { vote: move, voteFile: form } = target.closest("[data-vote], [data-vote-file]")?.dataset ?? {};
+    if (move) moves[move]();
+    if (form) saveAs(form);
+  });
+  slots.time.addEventListener("change", setTime);
+  texts.onChange(() => drawTimes(slots));
+  texts.fill(parts.root);
+  drawTimes(slots);
+  setInterval(drawTime, 250);
+  setTimeout(resume); // after the panel has the runs that the tab keeps
+}
+
+// The model's numbers, in the order in which the candidates were offered. Of other tokens a bound is known, as in predict.js.
+function numbersOf({ step, options }) {
+  const all = optionsOf(step);
+  const rest = Math.max(0, 1 - all.reduce((sum, { probability }) => sum + probability, 0));
+  const text = (option) => (option.bytes === undefined && option.text.length <= LIMITS.voteAnswer ? option.text.toWellFormed() : null);
+  return {
+    options: options.map((option) => ({ text: text(option), rank: option.rank, probability: option.probability })),
+    picked: options.findIndex(({ rank }) => rank === step.picked.rank),
+    beyond: Math.min(rest, step.candidates[step.candidates.length - 1].probability),
+  };
+}

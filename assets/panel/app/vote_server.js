@@ -1,0 +1,79 @@
+// What the teacher's page asks the server of a class that votes. The code and the secret are kept for this tab, so that a reload goes on.
+// Draws nothing.
+
+import { withSessionStorage } from "./stored_runs.js";
+
+const TEACHER = "greedyscope.vote.teacher";
+const PATIENCE_MILLISECONDS = 8_000;
+const LISTENING_MILLISECONDS = 25_000; // the server answers within 15 s
+const TRIES_PAUSE = 700;
+
+/** @typedef {{ code: string, secret: string, entry: number | null, steps: Record<number, number> }} Kept `steps` are those of the run, by the numbers of their questions */
+
+/** @returns {Kept | null} */
+export function keptVote() {
+  return withSessionStorage((tab) => JSON.parse(tab.getItem(TEACHER) ?? "null"));
+}
+
+/** @param {Kept | null} kept */
+export function keepVote(kept) {
+  withSessionStorage((tab) => (kept ? tab.setItem(TEACHER, JSON.stringify(kept)) : tab.removeItem(TEACHER)));
+}
+
+/**
+ * One request. Its answer, or `{ error }`; "unreachable" where there was none.
+ * @param {string} path
+ * @param {object | null} body
+ * @param {string} [secret]
+ * @param {number} [milliseconds]
+ * @returns {Promise<any>}
+ */
+export async function askVote(path, body, secret = "", milliseconds = PATIENCE_MILLISECONDS) {
+  const given = { headers: { "x-vote-secret": secret, "content-type": "application/json" }, signal: AbortSignal.timeout(milliseconds) };
+  try {
+    const answer = await fetch(new URL(`vote/${path}`, document.baseURI), body ? { ...given, method: "POST", body: JSON.stringify(body) } : given);
+    return await answer.json();
+  } catch {
+    return { error: "unreachable" };
+  }
+}
+
+/**
+ * A request that the server may get twice: it is repeated until there is an answer, or nobody waits for it any more.
+ * @param {string} path
+ * @param {object | null} body
+ * @param {string} secret
+ * @param {{ isWanted: () => boolean, failed: (error: string) => void }} on
+ * @returns {Promise<any>} null where it is not wanted any more
+ */
+export async function insistOnVote(path, body, secret, { isWanted, failed }) {
+  while (isWanted()) {
+    const answer = await askVote(path, body, secret);
+    const isPassing = answer.error === "unreachable" || answer.error === "too_fast";
+    failed(isPassing ? answer.error : "");
+    if (!isPassing) return answer;
+    await new Promise((done) => setTimeout(done, TRIES_PAUSE));
+  }
+  return null;
+}
+
+/**
+ * Hears how many have joined and answered, for as long as the vote lasts.
+ * @param {Kept} kept
+ * @param {{ isWanted: () => boolean, told: (state: any) => void, failed: (error: string) => void }} on
+ */
+export async function listenToVote({ code, secret }, { isWanted, told, failed }) {
+  let version = "";
+  while (isWanted()) {
+    const state = await askVote(`${code}/class?since=${version}`, null, secret, LISTENING_MILLISECONDS);
+    if (!isWanted()) return;
+    failed(state.error ?? "");
+    if (state.error === "unknown" || state.error === "no_right") return;
+    if (state.error) await new Promise((done) => setTimeout(done, TRIES_PAUSE));
+    else {
+      ({ version } = state);
+      told(state);
+      await new Promise((done) => setTimeout(done, 100)); // 35 answers within a second are ten drawings
+    }
+  }
+}

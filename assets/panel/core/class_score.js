@@ -1,0 +1,100 @@
+// The score of a class that voted, from the results of its steps: of all answers, of the most frequent one, and of the model. And the
+// results as a table without persons. The server counts (decoding/serving/vote_scores.py); here only means are taken.
+
+import { texts } from "./texts.js";
+
+/** @typedef {{ label: string, rank: number, probability: number, votes: number }} VoteOption */
+/** @typedef {{ answers: number, right: number, ranks: number, bits: number, is_bound: boolean }} VoteScore */
+/**
+ * @typedef {object} VoteResult
+ * @property {number} number
+ * @property {number} step counted from 1
+ * @property {VoteOption[]} options
+ * @property {number} picked the place of the token that the text continues with
+ * @property {number} beyond the most that the probability of another answer can be
+ * @property {[string, number][]} others
+ * @property {number} other_votes
+ * @property {VoteScore} score
+ */
+/** @typedef {{ count: number, right: number, rank: number, bits: number, isBound: boolean }} MeanScore */
+
+/**
+ * The most frequent answer of a step: a candidate, or null where more typed the same other word. Of equals, the candidate that is offered
+ * first; they are no choice of the class, which `isAlone` says.
+ * @param {VoteResult} result
+ * @returns {{ option: VoteOption | null, label: string, votes: number, isAlone: boolean } | null} null where there was no answer
+ */
+export function choiceOf({ options, others }) {
+  const candidates = options.map((option) => ({ option, label: option.label, votes: option.votes }));
+  const all = [...candidates, ...others.map(([label, votes]) => ({ option: null, label, votes }))];
+  const [first, second] = all.toSorted((a, b) => b.votes - a.votes);
+  return first.votes ? { ...first, isAlone: first.votes > (second?.votes ?? 0) } : null;
+}
+
+/**
+ * Of the steps that were answered: what all answers, the most frequent ones and the model's tokens are worth.
+ * @param {VoteResult[]} results
+ * @returns {{ answers: MeanScore, choice: MeanScore, model: MeanScore } | null}
+ */
+export function meanScores(results) {
+  const answered = results.filter(({ score }) => score.answers > 0);
+  if (answered.length === 0) return null;
+  const all = answered.map(({ score }) => score);
+  const choices = answered.map((result) => worthOf(result, choiceOf(result)?.option ?? null));
+  const model = answered.map((result) => worthOf(result, result.options[result.picked]));
+  return { answers: meanOf(all), choice: meanOf(choices), model: meanOf(model) };
+}
+
+/**
+ * @param {VoteResult} result
+ * @param {VoteOption | null} option
+ * @returns {VoteScore}
+ */
+function worthOf({ options, picked, beyond }, option) {
+  const { rank, probability } = option ?? { rank: options.length, probability: beyond };
+  return { answers: 1, right: Number(option === options[picked]), ranks: rank + 1, bits: -Math.log2(Math.max(probability, 2 ** -149)), is_bound: option === null };
+}
+
+/**
+ * @param {VoteScore[]} scores
+ * @returns {MeanScore}
+ */
+function meanOf(scores) {
+  /** @type {(of: (score: VoteScore) => number) => number} */
+  const sum = (of) => scores.reduce((total, score) => total + of(score), 0);
+  const count = sum(({ answers }) => answers);
+  return { count, right: sum(({ right }) => right) / count, rank: sum(({ ranks }) => ranks) / count, bits: sum(({ bits }) => bits) / count, isBound: scores.some(({ is_bound }) => is_bound) };
+}
+
+/**
+ * One row for each answer to each step, with its votes; of no row is it known whose it is.
+ * @param {VoteResult[]} results
+ * @returns {string}
+ */
+export function votesCsv(results) {
+  const names = ["number", "step", "answer", "candidate", "votes", "share", "rank", "probability", "picked"];
+  const rows = results.flatMap(({ number, step, options, picked, others, other_votes, score }) => {
+    /** @type {(votes: number) => number} */
+    const share = (votes) => (score.answers ? votes / score.answers : 0);
+    const listed = others.reduce((sum, [, votes]) => sum + votes, 0);
+    const rest = /** @type {[string, number][]} */ (other_votes > listed ? [["…", other_votes - listed]] : []);
+    return [
+      ...options.map(({ label, rank, probability, votes }, place) => [number + 1, step, label, 1, votes, share(votes), rank + 1, probability, Number(place === picked)]),
+      ...[...others, ...rest].map(([word, votes]) => [number + 1, step, word, 0, votes, share(votes), "", "", 0]),
+    ];
+  });
+  return [names.map((name) => texts.translate(`vote.csv.${name}`)), ...rows].map((row) => `${row.map(csvCell).join(",")}\r\n`).join("");
+}
+
+// A spreadsheet takes a text for a formula that begins with one of these signs; students type what they like.
+const FORMULA = /^[\s'\u200b-\u200f\ufeff]*[=+\-@＝＋－＠\t\r]/;
+
+/**
+ * @param {string | number} value
+ * @returns {string}
+ */
+function csvCell(value) {
+  if (typeof value === "number") return String(value);
+  const text = FORMULA.test(value) ? `'${value}` : value;
+  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}
