@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from decoding.assets import ASSETS, file_script, page_script, site_script, vote_script
+from decoding.assets import ASSETS, file_script, page_script, panel_html, site_script, vote_script
 from decoding.bundle import BundleError, bundle, modules_of
+from decoding.page.panel import panel
 
 FOLDERS = ("panel/core", "panel/view", "panel/tabs", "panel/app", "standalone", "browser", "vote")
 """In this order: a module imports from its own folder and those before it."""
@@ -49,6 +50,13 @@ def test_an_exported_file_holds_nothing_that_needs_a_server() -> None:
     on_the_page = {module.stem for module in modules_of(ASSETS / "panel/app/page.js")}
     assert on_the_page >= NEEDS_A_SERVER
     assert not {module.stem for module in modules_of(ASSETS / "standalone/page.js")} & NEEDS_A_SERVER
+
+
+def test_what_needs_our_own_server_is_on_its_page_only() -> None:
+    """There is no button, not even a hidden one, where no class could vote."""
+    assert not {module.stem for module in modules_of(ASSETS / "browser/page.js")} & {"class_vote", "vote_server"}
+    assert not any("vote" in panel_html(page=page) for page in (True, False))
+    assert "data-vote" in str(panel("", ["model"]).html_template)
 
 
 def test_each_surface_is_one_script() -> None:

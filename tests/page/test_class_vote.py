@@ -1,0 +1,178 @@
+"""A class that votes, in real Chromiums: a teacher at a projector and phones whose network comes and goes."""
+
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect
+
+import app as application
+from tests.browser import Visit, open_settings, served, tab
+from tests.fakes import ScriptedEngine
+from tests.page.test_accessibility import EVERY, SETTLED
+
+MARKUP = '<img src=x onerror="document.title=1">'
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with served(application.build_app(lambda name, report: ScriptedEngine(), ["scripted"])) as address:
+        yield address
+
+
+@pytest.fixture
+def phone(browser: Browser, url: str) -> Iterator[Any]:
+    """Opens a phone at an address below the page's."""
+    with ExitStack() as stack:
+
+        def open_phone(path: str, **options: Any) -> Page:
+            context = browser.new_context(viewport={"width": 390, "height": 844}, **options)
+            stack.callback(context.close)
+            page = tab(context)
+            page.goto(f"{url}vote/{path}")
+            return page
+
+        yield open_phone
+
+
+def teaching(visit: Visit, url: str, **options: Any) -> tuple[Page, str]:
+    """A teacher's page that shows the code, with a run of three steps and three choices; and the code."""
+    page = open_settings(visit(url, **options))
+    page.fill("#steps input", "3")
+    page.fill("#choices input", "3")
+    page.click("#run")
+    expect(page.locator(".gs-chip")).to_have_count(3)
+    expect(page.locator("#run")).to_be_enabled()
+    page.click("#gs-tab-lesson")
+    page.click('[data-vote="open"]')
+    expect(page.locator(".gs-vote-big")).to_have_text(re.compile(r"^[2-9A-Z]{6}$"))
+    expect(page.locator(".gs-vote-qr path")).to_have_attribute("d", re.compile("^M"))
+    return page, page.locator(".gs-vote-big").inner_text()
+
+
+def accessible(page: Page) -> None:
+    page.evaluate(SETTLED)
+    found = Axe().run(page, options=EVERY).response["violations"]
+    assert not found, [(each["id"], [node["html"][:120] for node in each["nodes"]]) for each in found]
+
+
+def press(phone: Page, label: str) -> None:
+    phone.locator(".labels button", has_text=label).click()
+
+
+def type_in(phone: Page, text: str) -> None:
+    phone.fill(".answer input", text)
+    phone.keyboard.press("Enter")
+
+
+def fits(page: Page) -> None:
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_a_class_votes_on_three_steps(visit: Visit, url: str, phone: Any, tmp_path: Path) -> None:
+    teacher, code = teaching(visit, url, height=720, is_alone=True)
+    assert "popular" not in teacher.locator("#panel").inner_text()  # hidden from the moment on
+    accessible(teacher)
+    ann, ben = phone(code), phone("", bypass_csp=True, color_scheme="dark")
+    ben.fill(".enter input", code.lower())
+    ben.keyboard.press("Enter")
+    expect(ben.locator(".said")).to_contain_text("You are in.")
+    expect(teacher.locator(".gs-vote-joined")).to_have_text("2 phones have joined")
+    teacher.keyboard.press("Enter")  # on "Begin"
+    expect(teacher.locator(".gs-vote-reveal")).to_be_focused()
+
+    # 1. The first step: a typed text that is markup, and an answer that is changed.
+    expect(ann.locator(".labels button")).to_have_count(3)
+    expect(ann.locator(".text")).to_have_text("Transformers are the")
+    press(ann, "·only")
+    press(ann, "·most")
+    expect(ann.locator("button[aria-pressed=true]")).to_have_text("·most")
+    expect(ann.locator(".said")).to_contain_text("Your answer: “·most”. You can change it")
+    type_in(ben, MARKUP)
+    expect(teacher.locator(".gs-vote-count")).to_have_text("2 of 2 have answered")
+    assert "onerror" not in teacher.content()  # nor is anything of it on the teacher's page
+    teacher.keyboard.press("Enter")
+    expect(ann.locator(".said")).to_have_text("✓ Right: “·most” is what the model writes. Rank 1, 50.00 %.")
+    expect(ann.locator(".score")).to_have_text("Right: 1 of 1 · mean rank 1.00, 1.00 bits per token")
+    expect(ben.locator(".said")).to_contain_text("is not among the candidates that the run kept: rank 4 or lower")
+    expect(teacher.locator(".gs-vote-said")).to_contain_text("Right answers: 1 of 2.")
+    expect(teacher.locator(".gs-vote-next")).to_be_focused()
+    expect(teacher.locator(".gs-vote-value")).to_have_text(["▨ 1 (50 %)", "▨ 1 (50 %)"])
+    expect(teacher.locator(".gs-vote-others p")).to_be_hidden()  # the teacher looks first
+    teacher.click(".gs-vote-others summary")
+    expect(teacher.locator(".gs-vote-others p")).to_have_text(f"“{MARKUP}” 1")
+    accessible(ben)
+    for page in (teacher, ben):
+        fits(page)
+        assert page.title() != "1"
+
+    # 2. The second: a phone without a network, a teacher's page and a phone that are reloaded, and who comes late.
+    teacher.click(".gs-vote-next")
+    expect(ann.locator(".step h2")).to_have_text("Step 2: what comes next?")
+    ann.context.set_offline(True)
+    press(ann, "·popular")
+    expect(ann.locator(".offline")).to_contain_text("No connection.")
+    expect(ann.locator(".said")).to_have_text("“·popular” is being sent …")
+    press(ben, "·popular")
+    ben.reload()
+    expect(ben.locator("button[aria-pressed=true]")).to_have_text("·popular")
+    expect(teacher.locator(".gs-vote-count")).to_have_text("1 of 2 have answered")
+    teacher.reload()
+    expect(teacher.locator(".gs-vote-code")).to_have_text(code)
+    expect(teacher.locator(".gs-vote-count")).to_have_text("1 of 2 have answered")
+    assert "toy" not in teacher.locator("#panel").inner_text()
+    cho = phone(code)
+    type_in(cho, "popular")
+    ann.context.set_offline(False)
+    expect(ann.locator(".said")).to_contain_text("Your answer: “·popular”.")
+    expect(ann.locator(".offline")).to_be_empty()
+    expect(teacher.locator(".gs-vote-count")).to_have_text("3 of 3 have answered")
+    teacher.click(".gs-vote-reveal")
+    expect(teacher.locator(".gs-vote-said")).to_contain_text("The class's choice: “·popular”, 100 % of the answers.")
+    for page, score in ((ann, "Right: 2 of 2"), (ben, "Right: 1 of 2"), (cho, "Right: 1 of 1")):
+        expect(page.locator(".score")).to_contain_text(score)
+    teacher.reload()
+    expect(teacher.locator(".gs-vote-said")).to_contain_text("Right answers: 3 of 3.")
+    accessible(teacher)
+
+    # 3. The third has a time, and is revealed when it is over.
+    teacher.select_option(".gs-vote-time", "15")
+    teacher.clock.install()
+    teacher.click(".gs-vote-next")
+    expect(ann.locator(".left")).to_have_text(re.compile(r"Time left 0:(0\d|1[0-5])"))
+    expect(teacher.locator(".gs-vote-left")).to_have_text(re.compile(r"0:(0\d|1[0-5])"))
+    press(cho, "·line")
+    expect(teacher.locator(".gs-vote-count")).to_have_text("1 of 3 have answered")
+    teacher.clock.run_for(17_000)
+    expect(cho.locator(".said")).to_have_text("✗ “·line” is rank 2, 30.00 %. The text continues with “·toy”, 40.00 %.")
+    expect(ann.locator(".said")).to_have_text("You did not answer. The text continues with “·toy”, 40.00 %.")
+    expect(teacher.locator(".gs-vote-next")).to_be_hidden()
+
+    # 4. What came of it.
+    teacher.click('[data-vote="end"]')
+    expect(teacher.locator(".gs-vote-picture title")).to_have_text("The class against the model")
+    accessible(teacher)
+    for page in (ann, ben, cho):
+        expect(page.locator(".said")).to_have_text("The vote has ended. Nothing of it is kept on the server.")
+        assert page.evaluate("Object.keys(localStorage)") == []
+    with teacher.expect_download() as download:
+        teacher.click('[data-vote-file="csv"]')
+    download.value.save_as(tmp_path / "vote.csv")
+    table = (tmp_path / "vote.csv").read_text("utf-8-sig").splitlines()
+    assert len(table) == 1 + 3 * 3 + 1
+    assert '1,1,"<img src=x onerror=""document.title=1"">",0,1,0.5,,,0' in table
+    teacher.click('[data-vote="close"]')
+    expect(teacher.locator(".gs-vote")).to_be_hidden()
+    expect(teacher.locator(".gs-chip")).to_have_count(3)
+
+
+def test_a_phone_that_comes_with_a_wrong_code_can_type_another(phone: Any) -> None:
+    page = phone("AAAAAA", locale="ko-KR", bypass_csp=True)
+    expect(page.locator(".refused")).to_contain_text("이 코드의 투표가 없거나 이미 끝났습니다.")
+    expect(page.locator(".enter input")).to_be_focused()
+    accessible(page)
+    fits(page)
