@@ -1,7 +1,7 @@
 """`python -m tests.load`: the real page with the real starter model under a class, a crowd, and people who leave.
 
 Prints each figure beside its aim. Run by hand on a machine that does nothing else; `--small` is what the tests run.
-`--hostile` is another measurement, see `tests.hostile_load`.
+`--hostile` and `--vote` are other measurements, see `tests.hostile_load` and `tests.vote_load`.
 Speaks Gradio's own protocol, as the page and `gradio_client` do: a POST to join, and one stream of events.
 """
 
@@ -24,7 +24,7 @@ from typing import Any
 import httpx
 from gradio_client.utils import apply_diff  # type: ignore[import-untyped]
 
-from tests import hostile_load
+from tests import hostile_load, vote_load
 
 ROOT = Path(__file__).resolve().parents[1]
 READY = "Greedyscope is at "
@@ -271,6 +271,7 @@ async def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0, help="how long each attack goes on")
     parser.add_argument("--only", default="", help="names of attacks, separated by commas")
     parser.add_argument("--minutes", type=float, default=0.0, help="with --hostile: so much mixed use with attacks")
+    parser.add_argument("--vote", action="store_true", help="a class of 35 votes while others run, instead")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         if chosen.hostile:
@@ -279,6 +280,10 @@ async def main() -> None:
                     await hostile_load.mixed(server, chosen.minutes)
                 else:
                     await hostile_load.hostile(server, seconds=chosen.seconds, only=chosen.only)
+            return
+        if chosen.vote:
+            with served(temporary) as server:
+                await vote_load.vote(server, *((6, 2, 3, 2) if chosen.small else (30, 5, 20, 10)))
             return
         with served(temporary) as server:
             await friendly(server, chosen.small, temporary)

@@ -92,6 +92,23 @@ def test_twelve_of_twelve_visitors_are_served_by_two_replicas(proxy: tuple[str, 
     assert all(engine.begun > count for engine, count in zip(engines, before, strict=True))
 
 
+def test_every_phone_of_a_class_finds_the_replica_of_its_vote(proxy: tuple[str, list[ScriptedEngine]]) -> None:
+    url, _ = proxy
+    for _ in range(6):  # three votes on each
+        with httpx.Client(base_url=url, timeout=60) as teacher:
+            opened = teacher.post("vote/open", json={}).json()
+        for number in range(4):
+            with httpx.Client(base_url=url, timeout=60) as phone:  # with no cookie
+                phone.headers["x-vote-id"] = f"{number}" * 24
+                assert phone.get(f"vote/{opened['code']}").status_code == 200
+                for code in (opened["code"], opened["code"].lower()):
+                    assert phone.post(f"vote/{code}/join", json={}).status_code == 200
+        counted = httpx.get(
+            f"{url}vote/{opened['code']}/class", headers={"x-vote-secret": opened["secret"]}, timeout=60
+        )
+        assert counted.json()["students"] == 4
+
+
 def test_under_a_path_prefix_the_page_runs_and_asks_for_nothing_outside(tmp_path: Path, browser: Browser) -> None:
     engine, prefix = ScriptedEngine(), "/greedyscope"
     app = application.build_app(lambda name, report: engine, ["scripted"])

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -241,8 +242,13 @@ def test_the_students_page_may_run_its_own_script_only(http: TestClient) -> None
 # ---- waiting
 
 
-async def rehearsed(play: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Play with a server in this event loop."""
+def rehearse(play: Any) -> None:
+    """Play with a server in an event loop of its own: this thread may have one, of a browser."""
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, rehearsed(play)).result(300)
+
+
+async def rehearsed(play: Any) -> None:
     app = Starlette(routes=vote_routes.vote_routes())
     transport = httpx.ASGITransport(app, client=("10.0.0.7", 50_000))
     async with httpx.AsyncClient(transport=transport, base_url="http://a") as http:
@@ -263,7 +269,7 @@ async def rehearsed(play: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
             )  # fmt: skip
             return (await done).json()
 
-        return await play(study, teach)
+        await play(study, teach)
 
 
 def test_phones_hear_of_a_reveal_without_asking_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -280,7 +286,7 @@ def test_phones_hear_of_a_reveal_without_asking_again(monkeypatch: pytest.Monkey
             assert {state["phase"] for state in told} == {"open" if news is QUESTION else "revealed"}
             version = told[0]["version"]
 
-    asyncio.run(rehearsed(play, monkeypatch))
+    rehearse(play)
 
 
 def test_a_teacher_hears_of_each_answer_and_of_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -297,7 +303,7 @@ def test_a_teacher_hears_of_each_answer_and_of_nothing_else(monkeypatch: pytest.
         await study(ANN, "answer", {"number": 0, "place": 0})
         assert (await asyncio.wait_for(waits, 60))["answered"] == 1
 
-    asyncio.run(rehearsed(play, monkeypatch))
+    rehearse(play)
 
 
 def test_a_wait_has_an_end_and_a_third_one_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -313,4 +319,4 @@ def test_a_wait_has_an_end_and_a_third_one_is_none(monkeypatch: pytest.MonkeyPat
         await teach("end", {})
         assert {(await asyncio.wait_for(wait, 60))["phase"] for wait in waits} == {"waiting", "ended"}
 
-    asyncio.run(rehearsed(play, monkeypatch))
+    rehearse(play)
