@@ -127,22 +127,47 @@ async def vote(server: "Server", by_http: int, real: int, steps: int, runs: int)
     transport = httpx.AsyncHTTPTransport(local_address=SCHOOL, limits=server.limits)
     async with httpx.AsyncClient(base_url=server.url, timeout=60, transport=transport) as http:
         await _play(server, http, by_http, real, 2, runs)  # so that everything is warm
-        await asyncio.sleep(12)
-        memory, threads = server.own_memory(), server.threads()
+        threads, memory = await _settle(server), server.own_memory()
         counted, revealed, lost = await _play(server, http, by_http, real, steps, runs)
-        await asyncio.sleep(12)
-        grown, more = (server.own_memory() - memory) / 2**20, server.threads() - threads
+        more, grown = await _settle(server) - threads, (server.own_memory() - memory) / 2**20
     print(f"a vote: {by_http} students by HTTP, {real} in Chromium, {steps} steps, {runs} runs beside")
-    told = [f"median {median(times):.3f} s, slowest {max(times):.3f}" for times in (counted, revealed)]
+    times = {
+        (what, who): [
+            seconds for place, seconds in enumerate(all_of_them) if (place % (by_http + real) < by_http) == own
+        ]
+        for what, all_of_them in (("an answer is counted", counted), ("a reveal is on a phone", revealed))
+        for who, own in (("by HTTP", True), ("in Chromium", False))
+    }
+    aims = {"an answer is counted": 0.5, "a reveal is on a phone": 1.0}
     return all(
         [
-            say("an answer is counted", told[0], "0.5 s", max(counted) <= 0.5),
-            say("a reveal is on a phone", told[1], "1 s", max(revealed) <= 1),
+            *(
+                say(f"{what}, {who}", _told(seconds, aims[what]), f"{aims[what]} s", max(seconds) <= aims[what])
+                for (what, who), seconds in times.items()
+            ),
             say("lost answers", f"{lost} of {steps * (by_http + real)}", "0", lost == 0),
             say("memory of its own", f"{grown:+.0f} MB", "under 50 MB", grown < 50),
             say("threads", f"{more:+}", "no more", more <= 0),
         ]
     )
+
+
+def _told(seconds: list[float], aim: float) -> str:
+    above = sum(each > aim for each in seconds)
+    return f"median {median(seconds):.3f} s, slowest {max(seconds):.3f}, above the aim {above} of {len(seconds)}"
+
+
+async def _settle(server: "Server") -> int:
+    """The server's threads once nobody is there: the fewest, since Gradio lets go of one that was idle for 10 s when
+    the next one is asked for.
+    """
+    seen = []
+    for _ in range(3):
+        await asyncio.sleep(11)
+        async with server.client(OTHERS) as client:
+            await server.visit(client, "Who comes last", 3)
+        seen.append(server.threads())
+    return min(seen)
 
 
 async def _play(

@@ -5,7 +5,7 @@ import { number, percent } from "../panel/core/numbers.js";
 import { texts } from "../panel/core/texts.js";
 import { visible } from "../panel/core/visible.js";
 
-const MOST_BARS = 10;
+const MOST_BARS = 5;
 
 const slot = (selector) => document.querySelector(selector);
 const field = () => slot(".answer>label>input");

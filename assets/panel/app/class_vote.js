@@ -44,16 +44,23 @@ export function startVote(parts, state, history, panel, predict) {
     if (slots.problem.textContent !== said) slots.problem.textContent = said;
     slots.box.hidden = !said && !vote.kept;
   };
+  // What is said of the network goes when it is back; anything else stays.
+  let isOffline = false;
+  const network = (error) => {
+    if (error || isOffline) problem(error);
+    isOffline = Boolean(error);
+  };
   // What is sent for a session is not wanted any more when it has ended.
   const insist = (path, body) => {
     const { kept } = vote;
-    return insistOnVote(`${kept.code}/${path}`, body, kept.secret, { isWanted: () => vote.kept === kept, failed: problem });
+    return insistOnVote(`${kept.code}/${path}`, body, kept.secret, { isWanted: () => vote.kept === kept, failed: network });
   };
-  const resultAt = (run, index) => vote.results.find((each) => each.run === run && each.index === index)?.result ?? null;
+  const resultAt = (run, index) => vote.results.findLast((each) => each.run === run && each.index === index)?.result ?? null;
 
   // ---- from the opening to the end
 
   async function open() {
+    if (vote.kept) return slots.join.showModal();
     opener.disabled = true;
     const opened = await askVote("open", {});
     opener.disabled = false;
@@ -77,7 +84,7 @@ export function startVote(parts, state, history, panel, predict) {
     listenToVote(kept, {
       isWanted: () => vote.kept === kept,
       told,
-      failed: (error) => (error === "unknown" || error === "no_right" ? leave("vote.lost") : problem(error)),
+      failed: (error) => (error === "unknown" || error === "no_right" ? leave("vote.lost") : network(error)),
     });
   }
 

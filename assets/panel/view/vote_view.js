@@ -61,7 +61,7 @@ export function drawTimes(slots) {
 export function drawCounts(slots, { students, answered }, isOpen) {
   const joined = texts.translate("vote.students", { count: students });
   writeOnce(slots.joined, joined);
-  writeOnce(slots.count, isOpen ? texts.translate("vote.answered", { answered, students }) : joined);
+  writeOnce(slots.count, isOpen ? texts.translate("vote.answered", { answered, students }) : "");
 }
 
 /**
