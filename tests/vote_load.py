@@ -6,9 +6,12 @@ its own within two seconds, as a class does; a phone that asks by HTTP asks as t
 
 import asyncio
 import random
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +23,7 @@ from tests.browser import QUIET, chromium
 if TYPE_CHECKING:
     from tests.load import Server
 
+ROOT = Path(__file__).resolve().parents[1]
 SCHOOL, OTHERS = "127.0.0.3", "127.0.0.4"
 SPREAD_SECONDS = 2.0
 LABELS = ["·only", "·most", "·best", "·popular", "·toy"]
@@ -126,7 +130,7 @@ async def vote(server: "Server", by_http: int, real: int, steps: int, runs: int)
 
     transport = httpx.AsyncHTTPTransport(local_address=SCHOOL, limits=server.limits)
     async with httpx.AsyncClient(base_url=server.url, timeout=60, transport=transport) as http:
-        await _play(server, http, by_http, real, 2, runs)  # so that everything is warm
+        await _play(server, http, by_http, real, 5, runs)  # so that everything is warm
         threads, memory = await _settle(server), server.own_memory()
         counted, revealed, lost = await _play(server, http, by_http, real, steps, runs)
         more, grown = await _settle(server) - threads, (server.own_memory() - memory) / 2**20
@@ -177,11 +181,11 @@ async def _play(
     teacher = Teacher(http, (await http.post("vote/open", json={})).json())
     phones = [Phone(http, teacher.code, number) for number in range(by_http)]
     listening = [asyncio.create_task(phone.listen()) for phone in phones]
-    others = [asyncio.create_task(_run_on(server, number)) for number in range(runs)]
     counted: list[float] = []
     revealed: list[float] = []
     lost = 0
-    async with chromium_phones(f"{server.url}vote/{teacher.code}", real) as real_phones:
+    phones_of = chromium_phones(f"{server.url}vote/{teacher.code}", real)
+    async with _others(server, runs), phones_of as real_phones:
         everybody: list[Phone | ChromiumPhone] = [*phones, *real_phones]
         for number in range(steps):
             await teacher.open_step(number)
@@ -195,9 +199,6 @@ async def _play(
             lost += len(everybody) - answers
         await teacher.ask("end", {})
         await asyncio.gather(*listening)
-    for task in others:
-        task.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
     return counted, revealed, lost
 
 
@@ -206,8 +207,34 @@ async def _answer_sometime(phone: Phone | ChromiumPhone, number: int) -> float:
     return await phone.answer(number)
 
 
-async def _run_on(server: "Server", number: int) -> None:
-    """A visitor beside the class, who runs one prompt after another."""
-    async with server.client(OTHERS) as client:
-        for count in range(10_000):
-            await server.visit(client, f"The story number {number} {count} is", 24)
+@asynccontextmanager
+async def _others(server: "Server", runs: int) -> AsyncIterator[None]:
+    """Visitors beside the class, in a process of their own, since reading ten streams would hold up the phones here."""
+    command = [sys.executable, "-m", "tests.vote_load", server.url, str(server.pid), str(runs)]
+    process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, cwd=ROOT)
+    assert process.stdout is not None
+    await process.stdout.readline()
+    try:
+        yield
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def _run_on(url: str, pid: int, runs: int) -> None:
+    """Each visitor runs one prompt after another."""
+    from tests.load import Server
+
+    server = Server(url, pid)
+
+    async def visitor(number: int) -> None:
+        async with server.client(OTHERS) as client:
+            for count in range(10_000):
+                await server.visit(client, f"The story number {number} {count} is", 24)
+
+    print("running", flush=True)
+    await asyncio.gather(*map(visitor, range(runs)))
+
+
+if __name__ == "__main__":
+    asyncio.run(_run_on(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))
