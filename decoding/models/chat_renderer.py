@@ -84,7 +84,7 @@ def _environment() -> Any:
         @staticmethod
         def _check(name: str) -> None:
             if name.startswith("_"):
-                raise SecurityError(f"a namespace has no {name!r}")
+                raise SecurityError(name)
 
     class PlainDict:
         """The function `dict`, without the attributes of the type."""

@@ -17,7 +17,7 @@ from decoding.models.tokenizer import read_tokenizer
 from decoding.record.tokens import Vocabulary
 from decoding.record.trace import Trace
 from decoding.requests.message_request import message_ids
-from tests.fakes import NASTY, FakeTokenizer, ScriptedEngine
+from tests.fakes import NASTY, ScriptedEngine
 from tests.tiny_models import tokenizer
 
 MESSAGES = ["What is it?", "", "  two spaces\nand a line  ", *NASTY.values()]
@@ -152,7 +152,7 @@ HOSTILE = {
     "{% macro f(x) %}{{ f(x) }}{% endmacro %}{{ f(1) }}": "recursion",
     "{{ ''.__class__.__mro__[1].__subclasses__() }}": "'__class__' of 'str' object is unsafe",
     "{{ messages.append(1) }}": "unsafe",
-    "{{ namespace(__class__=1) }}": "'__class__'",
+    "{{ namespace(__class__=1) }}": "of this message: __class__.",
     "{{ raise_exception('No user here.') }}": "of this message: No user here. Send it as it is",
     "{% if %}": "Expected an expression",
     "{% include '/etc/passwd' %}": "no loader",
@@ -169,16 +169,8 @@ def test_a_hostile_template_ends_with_one_sentence(template: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def templated(template: str | None, **options: Any) -> ScriptedEngine:
-    """A scripted engine whose tokenizer has a chat template."""
-    speaks, engine = FakeTokenizer(), ScriptedEngine(**options)
-    speaks.message_template = ChatTemplate(template) if template else None  # type: ignore[attr-defined]
-    engine.vocabulary = Vocabulary(speaks)
-    return engine
-
-
 def test_a_run_keeps_that_it_was_a_message() -> None:
-    engine = templated("<|begin|>U: {{ messages[0].content }}\nA:")
+    engine = ScriptedEngine(chat_template="<|begin|>U: {{ messages[0].content }}\nA:")
     run = decoding.trace(engine, "Hi", max_new_tokens=3, top_k=2, as_message=True)
     assert (run.prompt, run.as_message) == ("Hi", True)
     assert run.text == "<|begin|>U: Hi\nA:" + run.generated_text
@@ -206,25 +198,26 @@ def test_a_run_keeps_that_it_was_a_message() -> None:
 @pytest.mark.parametrize(
     ("template", "message", "error", "said"),
     [
-        (None, "Hi", RequestError, "scripted has no chat template"),
+        ("", "Hi", RequestError, "scripted has no chat template"),
         ("hello", "Hi", ModelError, "leaves out a part of this message"),
-        ("", "", RequestError, "has no chat template"),
         ("{{ messages[0].content }} and more", "a" * 50_000, ModelError, "more than 50,000 characters of this message"),
         ("{{ messages[0].content }}" + " a" * 1100, "Hi", RequestError, "has room for"),
     ],
 )
-def test_what_is_refused(template: str | None, message: str, error: type, said: str) -> None:
+def test_what_is_refused(template: str, message: str, error: type, said: str) -> None:
     with pytest.raises(error, match=said):
-        decoding.trace(templated(template), message, max_new_tokens=3, top_k=2, as_message=True)
+        decoding.trace(ScriptedEngine(chat_template=template), message, max_new_tokens=3, top_k=2, as_message=True)
 
 
 def test_true_or_false_and_nothing_else() -> None:
     with pytest.raises(RequestError, match="message to the assistant has to be true or false, not “yes”"):
-        decoding.trace(templated("x"), "x", max_new_tokens=1, top_k=1, as_message="yes")  # type: ignore[arg-type]
+        decoding.trace(ScriptedEngine(chat_template="x"), "x", max_new_tokens=1, top_k=1, as_message="yes")  # type: ignore[arg-type]
 
 
 def test_a_file_that_contradicts_itself_is_refused() -> None:
-    run = decoding.trace(templated("U: {{ messages[0].content }}"), "Hi", max_new_tokens=1, top_k=2, as_message=True)
+    run = decoding.trace(
+        ScriptedEngine(chat_template="U: {{ messages[0].content }}"), "Hi", max_new_tokens=1, top_k=2, as_message=True
+    )
     for change, said in (({"prompt": "Ho"}, "not the text of its prompt_tokens"), ({"as_message": 1}, "true or false")):
         header, *rest = run.to_jsonl().splitlines()
         with pytest.raises(FormatError, match=said):
