@@ -88,7 +88,7 @@ def test_a_message_and_past_the_end(url: str, visit: Visit, size: tuple[int, int
     expect(page.locator(".gs-chip.gs-passed")).to_have_count(2)
     expect(page.locator(".gs-old")).to_be_hidden()
     page.locator(".gs-text > .gs-chip").first.click()
-    expect(page.locator(".gs-column .gs-bars")).to_contain_text("<|end|>")  # it stays in sight, and is said to be passed over
+    expect(page.locator(".gs-column .gs-bars")).to_contain_text("<|end|>")
     expect(page.locator(".gs-how-picked")).to_contain_text("would end the text")
     how = {"past_end": True, "as_message": True}
     linked(page, how)
