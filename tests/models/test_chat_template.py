@@ -110,10 +110,13 @@ def test_the_prompt_equals_transformers(name: str, tmp_path: Path) -> None:
     folder = folder_with(tmp_path, SHAPES[name], in_config=len(name) % 2 == 0)
     theirs, ours = AutoTokenizer.from_pretrained(folder), read_tokenizer(folder)
     assert ours.message_template is not None
+    engine = ScriptedEngine()
+    engine.vocabulary = Vocabulary(ours)
+    engine.vocabulary_size = 300
     for message in (MESSAGES[0], "  \N{PARTY POPPER}\n한국 <|im_end|> [INST] {{ x }} ", MESSAGES[2]):
         text, ids = theirs_of(theirs, message)
         assert ours.message_template.render(message) == text
-        assert Vocabulary(ours).encode(text, add_special_tokens=False) == ids
+        assert message_ids(engine, message) == ids
     begins = "bos_token" in SHAPES[name]
     assert (ids.count(257), ids[0] == 257) == (int(begins), begins)  # never two beginnings
     assert ours("x")["input_ids"][0] == 257  # as a plain prompt has one
@@ -146,7 +149,7 @@ def test_where_a_template_is_found(tmp_path: Path) -> None:
 HOSTILE = {
     "{% for i in range(10**9) %}{% endfor %}": "Range too big",
     "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}": "did not end within 2 seconds",
-    "{{ 'a' * 10**12 }}": "more than 512 MB of memory",
+    "{{ ('a' * 2**30) | length }}": "more than 512 MB of memory",
     "{{ '%99999999999d' | format(1) }}": "more than 512 MB of memory",
     "{% for i in range(99999) %}aaaaaaaaaaaaaaaa{% endfor %}": "more than 50,000 characters of this message",
     "{% macro f(x) %}{{ f(x) }}{% endmacro %}{{ f(1) }}": "recursion",
