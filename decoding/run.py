@@ -44,9 +44,10 @@ class Run:
             prompt_tokens=model.vocabulary.tokens(start),
             max_new_tokens=request.max_new_tokens,
             top_k=request.top_k,
-            remarks=(*prompt_remarks(model, request.prompt, start), *remarks),
+            remarks=(*prompt_remarks(model, request.prompt, start, as_message=request.as_message), *remarks),
             past_end=request.past_end,
             sampling=request.sampling,
+            as_message=request.as_message,
         )
         self._rule = PickRule(frozenset(model.end_ids) if request.past_end else frozenset(), request.sampling)
         self._steps: list[Step] = []
@@ -112,14 +113,15 @@ class Run:
 
 
 def greedy_search(
-    model: Engine, prompt: str, *, max_new_tokens: int, top_k: int, past_end: bool = False
+    model: Engine, prompt: str, *, max_new_tokens: int, top_k: int, past_end: bool = False, as_message: bool = False
 ) -> Iterator[Step]:
     """Decode `prompt` greedily and yield each step as soon as it is known.
 
     `max_new_tokens` is 1 to 256, `top_k` (the candidates of each step) 1 to 50. With `past_end`, the text goes on past
-    its end: ids that end it are never picked, the next candidate is, and its step says so. Raises RequestError at once
-    for a request that cannot be run, ModelError at a step whose logits are not finite. Closing the iterator stops the
-    work.
+    its end: ids that end it are never picked, the next candidate is, and its step says so. With `as_message`, the
+    prompt is a message to the assistant, and the model's chat template makes what the model reads. Raises RequestError
+    at once for a request that cannot be run, ModelError for a chat template that fails, and at a step whose logits are
+    not finite. Closing the iterator stops the work.
 
     >>> for step in greedy_search(model, "Transformers are the", max_new_tokens=3, top_k=2):
     ...     print(step.index, [f"{c.text} {c.probability:.2%}" for c in step.candidates], f"{step.rest:.2%}")
@@ -127,17 +129,19 @@ def greedy_search(
     1 [' efficient 12.51%', ' effective 5.45%'] 82.03%
     2 [' way 61.05%', ' and 7.94%'] 31.02%
     """
-    return iter(Run(model, check_request(prompt, max_new_tokens, top_k, past_end=past_end)))
+    return iter(Run(model, check_request(prompt, max_new_tokens, top_k, past_end=past_end, as_message=as_message)))
 
 
-def trace(model: Engine, prompt: str, *, max_new_tokens: int, top_k: int, past_end: bool = False) -> Trace:
+def trace(
+    model: Engine, prompt: str, *, max_new_tokens: int, top_k: int, past_end: bool = False, as_message: bool = False
+) -> Trace:
     """Decode `prompt` greedily to the end. Takes and raises what `greedy_search` does.
 
     >>> run = trace(model, "Transformers are the", max_new_tokens=8, top_k=5)
     >>> run.generated_text, run.stop_reason, round(run.logprob, 2)
     (' most efficient way to create a new object', 'steps', -14.25)
     """
-    run = Run(model, check_request(prompt, max_new_tokens, top_k, past_end=past_end))
+    run = Run(model, check_request(prompt, max_new_tokens, top_k, past_end=past_end, as_message=as_message))
     for _ in run:
         pass
     return run.trace

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from decoding.beam import BeamStep, beam_loop
 from decoding.engines import NO_PICKS
 from decoding.greedy import greedy_loop, score_rows
+from decoding.models.chat_template import ChatTemplate
 from decoding.record.picking import ARGMAX, PickRule
 from decoding.record.step import StepScores
 from decoding.record.tokens import Vocabulary, piece_bytes
@@ -73,7 +74,8 @@ class FakeTokenizer:
 
     is_byte_level = True
 
-    def __init__(self, words: Sequence[str] = WORDS) -> None:
+    def __init__(self, words: Sequence[str] = WORDS, chat_template: str = "") -> None:
+        self.message_template = ChatTemplate(chat_template) if chat_template else None
         self.pieces = [*SPECIALS, *(_written(bytes([byte])) for byte in range(256))]
         self.pieces += [_written(word.encode()) for word in words]
         longest_first = sorted((re.escape(piece) for piece in self.pieces[len(SPECIALS) :]), key=len, reverse=True)
@@ -140,9 +142,10 @@ class ScriptedEngine:
         context_length: int | None = 1024,
         max_top_k: int | None = None,
         name: str = "scripted",
+        chat_template: str = "",
     ) -> None:
         self.info = ModelInfo(name, "by hand", "float32", "cpu", "tests.fakes")
-        self.vocabulary = Vocabulary(FakeTokenizer(words))
+        self.vocabulary = Vocabulary(FakeTokenizer(words, chat_template))
         self.vocabulary_size = self.size = len(SPECIALS) + 256 + len(words)
         self.end_ids, self.beginning_id, self.context_length = frozenset(end_ids), beginning_id, context_length
         self.max_top_k = max_top_k

@@ -62,7 +62,7 @@ class Server:
         self.run = next(
             d["id"]
             for d in config["dependencies"]
-            if d["backend_fn"] and len(d["inputs"]) == 4 and any(event == "submit" for _, event in d["targets"])
+            if d["backend_fn"] and len(d["inputs"]) == 6 and any(event == "submit" for _, event in d["targets"])
         )
         self.limits = httpx.Limits(max_connections=1000)
 
@@ -75,7 +75,11 @@ class Server:
         visit, begun, session = Visit(), perf_counter(), uuid.uuid4().hex
         with suppress(TimeoutError):
             async with asyncio.timeout(leave_after):
-                data = {"data": [prompt, steps, 5, "starter"], "fn_index": self.run, "session_hash": session}
+                data = {
+                    "data": [prompt, steps, 5, "starter", False, False],
+                    "fn_index": self.run,
+                    "session_hash": session,
+                }
                 joined = await client.post("queue/join", json=data)
                 if joined.is_error:
                     visit.error = joined.text

@@ -60,6 +60,7 @@ ALLOWED = {
     "transformers": RUNS_MODELS,
     "tokenizers": (*RUNS_MODELS, "decoding.models.tokenizer", "decoding.models.gguf_tokenizer"),
     "llama_cpp": ("decoding.bench",),  # on request, where it is installed
+    "jinja2": ("decoding.models.chat_renderer",),
     "spaces": ("decoding.engines",),
     "httpx": ("decoding.engines",),
     "onnx": ("decoding.engines.onnx",),

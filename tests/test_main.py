@@ -124,12 +124,17 @@ def test_refusals(capsys: pytest.CaptureFixture[str], arguments: list[str], sent
         assert capsys.readouterr() == ("", sentence + "\n")
 
 
-def test_draws_and_the_past_of_the_end(engine: ScriptedEngine, capsys: pytest.CaptureFixture[str]) -> None:
+def test_draws_a_message_and_past_the_end(engine: ScriptedEngine, capsys: pytest.CaptureFixture[str]) -> None:
     engine.script = [{"<|end|>": 0.6, " most": 0.4}]
     assert main(["a", "--steps", "3", "--format", "jsonl", "--past-end"]) == 0
     run = Trace.from_jsonl(capsys.readouterr().out)
     assert run == decoding.trace(engine, "a", max_new_tokens=3, top_k=5, past_end=True)
     assert run.generated_text == " most most most"
+    engine.vocabulary = ScriptedEngine(chat_template="U: {{ messages[0].content }}").vocabulary
+    assert main(["a", "--steps", "3", "--format", "jsonl", "--past-end", "--as-message"]) == 0
+    message = Trace.from_jsonl(capsys.readouterr().out)
+    assert message == decoding.trace(engine, "a", max_new_tokens=3, top_k=5, past_end=True, as_message=True)
+    assert message.prompt_text == "U: a"
     how = ["--temperature", "2", "--top-k", "9", "--top-p", "0.9", "--seed", "5"]
     assert main(["a", "--steps", "3", "--format", "jsonl", *how]) == 0
     drawn = Trace.from_jsonl(capsys.readouterr().out)

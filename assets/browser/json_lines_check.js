@@ -88,7 +88,7 @@ function lineChecks() {
       prompt_tokens: list(LIMITS.promptTokens, token),
       max_new_tokens: steps,
       top_k: whole(1, LIMITS.choices),
-    }, { note: name, remarks: list(LIMITS.remarks, name), past_end: flag, sampling }),
+    }, { note: name, remarks: list(LIMITS.remarks, name), past_end: flag, sampling, as_message: flag }),
     step: object({
       index: steps, picked: candidate, forced: flag, candidates: list(LIMITS.choices, candidate), rest: real(0, 1), entropy: orNull(real(-1e9, 1e9)), margin: real(0, 1),
     }, { log_sums: list(LIMITS.logSums, pair), draw, past_end: flag }),

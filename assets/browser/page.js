@@ -6,6 +6,7 @@ import { startEngine, trusted } from "./engine_client.js";
 import { convertHere } from "./opened_file.js";
 import { ALL_EXAMPLES, provideSite, RECORDED, SITE } from "./site_data.js";
 import { provide, TEXTS } from "../panel/core/constants.js";
+import { howOf } from "../panel/core/how_picked.js";
 import { fieldsOf } from "../panel/core/permalink.js";
 import { texts } from "../panel/core/texts.js";
 import { isEmbedded } from "../panel/view/surface.js";
@@ -57,6 +58,7 @@ let growing = "";
 function begin(kind, request) {
   if (!canCompute) return refuse("forced", texts.translate("download.simd"));
   const { model } = request;
+  if (Object.keys(howOf(request)).length) return refuse("forced", texts.translate("download.argmax")); // never another run than was asked for
   if (model !== SITE.model.id) return refuse("forced", english("server.model.not_offered", { model: String(model), models: SITE.model.id }));
   set("words", JSON.stringify({ ...clear, notice: engine.isReady() ? "" : english("server.model.loading", { model: SITE.model.id }) }));
   growing = "";
@@ -114,9 +116,9 @@ const asks = {
   link: async ({ value }) => {
     const fields = await fieldsOf(value).catch(() => []);
     if (fields.length < 6) return refuse("forced", english("server.link.broken"));
-    const [model, prompt, steps, choices, forced] = fields;
+    const [model, prompt, steps, choices, forced, , , how] = fields;
     fill({ prompt, steps, choices });
-    begin("run", { model, prompt, steps, choices, forced });
+    begin("run", { model, prompt, steps, choices, forced, ...how });
   },
   follow: () => {
     const [prompt, steps, choices] = site.querySelector(".gs").fieldsOfRun();

@@ -6,6 +6,7 @@ Owns these options and the request that they make. Knows no model; `decoding.req
 import argparse
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from decoding.limits import MAX_SEED, MAX_TEMPERATURE, MIN_TEMPERATURE
 from decoding.requests.run_request import Request, check_request
@@ -15,6 +16,9 @@ def add_picking_options(parser: argparse.ArgumentParser) -> None:
     """Add the options about picks other than plain argmax."""
     parser.add_argument(
         "--past-end", action="store_true", help="go on past the end of the text: the next candidate is taken there"
+    )
+    parser.add_argument(
+        "--as-message", action="store_true", help="send the prompt as a message to the assistant, by its chat template"
     )
     draw = parser.add_argument_group("draw tokens, if any of these is given")
     for name, number, text in (
@@ -31,7 +35,8 @@ def requested(options: argparse.Namespace) -> Request:
     steps, choices = _number(options.steps), _number(options.choices)
     said = {name: getattr(options, name) for name in ("temperature", "top_k", "top_p", "seed")}
     sampling = {name: value for name, value in said.items() if value is not None} or None
-    return check_request(options.prompt, steps, choices, past_end=options.past_end, sampling=sampling)
+    how: Any = {"past_end": options.past_end, "sampling": sampling, "as_message": options.as_message}
+    return check_request(options.prompt, steps, choices, **how)
 
 
 def _number(text: str, number: Callable[[str], object] = int) -> object:

@@ -75,7 +75,7 @@ def _rows(run: Record, language: str = "en") -> list[list[str]]:
 
     The space in front of a word is omitted, as in the notebook, unless two choices of a row differ in nothing else.
     """
-    inputs = (run.prompt + join_tokens([s.picked.token for s in run.steps[:n]]) for n in range(len(run.steps)))
+    inputs = (run.prompt_text + join_tokens([s.picked.token for s in run.steps[:n]]) for n in range(len(run.steps)))
     rows = [[text, *_cells(step, before)] for text, step, before in zip(inputs, run.steps, _before(run), strict=True)]
     # As many columns as there are choices, whatever the run says was requested.
     choices = max((len(row) - 1 for row in rows), default=0)

@@ -4,8 +4,9 @@ import logging
 from pathlib import Path
 
 from decoding.models.catalogue import Entry
+from decoding.models.chat_template import ChatTemplate, make_chat_template
 from decoding.models.gguf import GgufFile, read_gguf
-from decoding.models.gguf_tokenizer import special_id, tokenizer_from_gguf
+from decoding.models.gguf_tokenizer import SPECIAL_TOKENS, Metadata, special_id, tokenizer_from_gguf, tokens_of
 from decoding.models.starter import STARTER_ID
 from decoding.models.tokenizer import FileTokenizer, read_tokenizer
 from decoding.models.tokenizer_check import can_check, check_tokenizer
@@ -29,4 +30,11 @@ def tokenizer_of_file(file: GgufFile) -> FileTokenizer:
     else:
         said = file.path, metadata.get("tokenizer.ggml.pre")
         logging.getLogger(__name__).warning("%s: the rule %r of its tokenizer has no second program here", *said)
-    return FileTokenizer(made, special_id(metadata, "bos"))
+    return FileTokenizer(made, special_id(metadata, "bos"), message_template=_template_of(metadata))
+
+
+def _template_of(metadata: Metadata) -> ChatTemplate | None:
+    words = tokens_of(metadata)
+    ids = {f"{name}_token": special_id(metadata, key) for name, key in SPECIAL_TOKENS.items()}
+    special = {name: words[token_id] for name, token_id in ids.items() if token_id is not None}
+    return make_chat_template(metadata.get("tokenizer.chat_template"), special)

@@ -27,6 +27,9 @@ _DAMAGED = "This GGUF's tokenizer is damaged: {reason}. Choose another model."
 
 _KINDS: Mapping[type, str] = {str: "texts", int: "whole numbers", float: "numbers"}
 
+SPECIAL_TOKENS = {"bos": "bos", "eos": "eos", "unk": "unknown", "pad": "padding"}
+"""What tokenizer_config.json and a GGUF file call the same special token."""
+
 SPACE = "▁"
 """The character that SentencePiece writes for a space."""
 
@@ -64,7 +67,7 @@ def save_tokenizer(metadata: Metadata, folder: Path) -> Tokenizer:
     made = tokenizer_from_gguf(metadata)
     words = tokens_of(metadata)
     names: dict[str, object] = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
-    for name, key in {"bos": "bos", "eos": "eos", "unk": "unknown", "pad": "padding"}.items():
+    for name, key in SPECIAL_TOKENS.items():
         if (token_id := special_id(metadata, key)) is not None:
             names[f"{name}_token"] = words[token_id]
     if template := metadata.get("tokenizer.chat_template"):

@@ -38,6 +38,7 @@ TOKENIZER_FILES = (
     "vocab.*",
     "merges.txt",
     "*.model",
+    "chat_template.jinja",
 )
 """The small files, which are enough for a model that a server computes."""
 FILES = (WEIGHTS, INDEX, SHARDS, *TOKENIZER_FILES)

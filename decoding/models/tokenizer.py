@@ -11,6 +11,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from decoding.models.chat_template import TEMPLATE_FILE, ChatTemplate, make_chat_template, read_chat_template
+
 if TYPE_CHECKING:
     from tokenizers import AddedToken, Tokenizer
 
@@ -22,16 +24,22 @@ class FileTokenizer:
 
     `bos_token_id` is the repository's beginning-of-text token, None if it names none. With `adds_beginning` every
     prompt starts with that token, although the file itself adds none. `is_byte_level` says that each token stands for
-    fixed bytes.
+    fixed bytes. `message_template` is the chat template, if the model has one.
     """
 
     def __init__(
-        self, tokenizer: "Tokenizer", bos_token_id: int | None = None, *, adds_beginning: bool = False
+        self,
+        tokenizer: "Tokenizer",
+        bos_token_id: int | None = None,
+        *,
+        adds_beginning: bool = False,
+        message_template: ChatTemplate | None = None,
     ) -> None:
         tokenizer.no_truncation()
         tokenizer.no_padding()
         self._tokenizer = tokenizer
         self.bos_token_id = bos_token_id
+        self.message_template = message_template
         self.first_ids = [bos_token_id] if adds_beginning and bos_token_id is not None else []
         """Put in front of every prompt."""
         self._added = {token_id: token.content for token_id, token in tokenizer.get_added_tokens_decoder().items()}
@@ -92,20 +100,21 @@ def read_tokenizer(folder: Path) -> FileTokenizer:
     """The tokenizer of a folder with a tokenizer.json, cached until the files change. Raises what the library
     raises.
     """
-    written = [
-        (folder / name).stat().st_mtime_ns if (folder / name).exists() else 0 for name in (TOKENIZER_FILE, CONFIG)
-    ]
-    return _read(folder, *written)
+    read = [folder / name for name in (TOKENIZER_FILE, CONFIG, TEMPLATE_FILE)]
+    return _read(folder, tuple(path.stat().st_mtime_ns if path.exists() else 0 for path in read))
 
 
 def tokenizer_of(made: Any) -> Any:
     """A tokenizer of transformers, as a `FileTokenizer` if it wraps the same library."""
-    wrapped = getattr(made, "backend_tokenizer", None)
-    return made if wrapped is None else FileTokenizer(wrapped, made.bos_token_id)
+    template = make_chat_template(made.chat_template, made.special_tokens_map)
+    if (wrapped := getattr(made, "backend_tokenizer", None)) is not None:
+        return FileTokenizer(wrapped, made.bos_token_id, message_template=template)
+    made.message_template = template
+    return made
 
 
 @cache
-def _read(folder: Path, _file: int, _config: int) -> FileTokenizer:
+def _read(folder: Path, _written: tuple[int, ...]) -> FileTokenizer:
     from tokenizers import Tokenizer  # imported here: most users of this module make no ids
 
     made = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
@@ -117,7 +126,8 @@ def _read(folder: Path, _file: int, _config: int) -> FileTokenizer:
     beginning = None if first is None else made.token_to_id(first)
     # Some repositories say it here alone, and the tokenizers of their time added it when they were loaded.
     adds_beginning = _is_on(names.get("add_bos_token")) and beginning not in made.encode("").ids
-    return FileTokenizer(made, beginning, adds_beginning=adds_beginning)
+    template = read_chat_template(folder, names)
+    return FileTokenizer(made, beginning, adds_beginning=adds_beginning, message_template=template)
 
 
 def _declared_tokens(folder: Path, names: Mapping[str, Any]) -> "dict[int, AddedToken]":

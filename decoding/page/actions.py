@@ -13,14 +13,14 @@ from decoding.engines.local import LocalEngine
 from decoding.engines.memory_needs import Kind, Work, bytes_needed
 from decoding.errors import RequestError
 from decoding.limits import MAX_CHOICES, MAX_TEXT_TOKENS
+from decoding.page.agreement_sentence import agreement_sentence
 from decoding.questions import analysis
 from decoding.questions.prompt_scores import score_prompt
 from decoding.questions.sampled_runs import draw_runs
 from decoding.questions.text_probability import check_picked, probability_after
 from decoding.record.permalink import Link, from_link
 from decoding.record.prompt_scores import prompt_scores_line
-from decoding.record.tokens import visible
-from decoding.record.trace import Candidate, Trace
+from decoding.record.trace import Trace
 from decoding.requests.remarks import text_remarks
 from decoding.requests.run_request import (
     Request,
@@ -38,6 +38,8 @@ from decoding.serving.model_registry import ModelRegistry
 
 Parameters = Mapping[str, Any]
 Updates = Iterator[dict[str, str]]
+Prompted = Request | Trace
+"""What has a prompt, and says whether it is a message to the assistant."""
 
 LONG_ACTIONS = frozenset(("score", "beam", "prompt", "agree", "draw", "named", "why"))
 """The actions that occupy the model for long; see `decoding.serving.admission`."""
@@ -50,8 +52,10 @@ def branch(registry: ModelRegistry, parameters: Parameters) -> Updates:
     remarks: tuple[str, ...] = ()
     if "text" in parameters:
         text = check_prompt(parameters["text"])
-        before = [*prompt_ids(engine, request.prompt), *(token_id for _, token_id in request.forced)]
-        ids = engine.vocabulary.encode_continuation(text, before, request.prompt)
+        start = prompt_ids(engine, request.prompt, as_message=request.as_message)
+        before = [*start, *(token_id for _, token_id in request.forced)]
+        prompt = "" if request.as_message else request.prompt
+        ids = engine.vocabulary.encode_continuation(text, before, prompt)
         if not ids:
             raise RequestError("There is no text to continue with. Type some; a space counts.", field="forced")
         at = parameters.get("at")
@@ -80,7 +84,13 @@ def link(registry: ModelRegistry, parameters: Parameters) -> Updates:
 def requested(parameters: Parameters) -> Request:
     """The request of a message: a run with forced picks, and how it picks at the other steps."""
     asked = (parameters.get(name) for name in ("prompt", "steps", "choices", "forced"))
-    return check_request(*asked, past_end=parameters.get("past_end"), sampling=parameters.get("sampling"))
+    return check_request(*asked, **{name: parameters.get(name) for name in ("past_end", "sampling", "as_message")})
+
+
+def _whole(parameters: Parameters) -> Request:
+    """The request of a message for an answer that keeps no pick of a run."""
+    asked = (parameters.get(name) for name in ("prompt", "steps", "choices"))
+    return check_request(*asked, as_message=parameters.get("as_message"))
 
 
 def read_link(parameters: Parameters) -> Link:
@@ -91,24 +101,26 @@ def read_link(parameters: Parameters) -> Link:
 
 def score(registry: ModelRegistry, parameters: Parameters) -> Updates:
     """The scores of a given text."""
-    request = check_request(parameters.get("prompt"), parameters.get("steps"), parameters.get("choices"))
+    request = _whole(parameters)
     text = check_prompt(parameters.get("text"))
     engine = yield from wait_for_engine(registry, parameters.get("model"))
     steps = len(engine.vocabulary.encode_continuation(text))
-    with (yield from reserve_memory(registry, engine, "score", request.prompt, steps, request.top_k)):
+    with (yield from reserve_memory(registry, engine, "score", request, steps, request.top_k)):
         yield {"notice": "Reading the text …"}
-        yield {"panel": analysis.score(engine, request.prompt, text, top_k=request.top_k).to_jsonl()}
+        found = analysis.score(engine, request.prompt, text, top_k=request.top_k, as_message=request.as_message)
+        yield {"panel": found.to_jsonl()}
 
 
 def beam(registry: ModelRegistry, parameters: Parameters) -> Updates:
     """Beam search from the prompt, for the same number of steps."""
-    request = check_request(parameters.get("prompt"), parameters.get("steps"), parameters.get("choices"))
+    request = _whole(parameters)
     beams: Any = parameters.get("beams")
     rows, steps = check_beams(beams), request.max_new_tokens
     engine = yield from wait_for_engine(registry, parameters.get("model"))
-    with (yield from reserve_memory(registry, engine, "beam", request.prompt, steps, request.top_k, rows=rows)):
+    with (yield from reserve_memory(registry, engine, "beam", request, steps, request.top_k, rows=rows)):
         yield {"notice": f"Searching with {rows} beams …"}
-        found = analysis.beam_search(engine, request.prompt, max_new_tokens=steps, num_beams=rows, top_k=request.top_k)
+        options: Any = {"max_new_tokens": steps, "num_beams": rows, "top_k": request.top_k}
+        found = analysis.beam_search(engine, request.prompt, as_message=request.as_message, **options)
         yield {"panel": found.to_jsonl()}
 
 
@@ -120,7 +132,7 @@ def draw(registry: ModelRegistry, parameters: Parameters) -> Updates:
     count = check_draws(parameters.get("count"), request.sampling)
     engine = yield from wait_for_engine(registry, parameters.get("model"))
     steps, choices = request.max_new_tokens, request.top_k
-    with (yield from reserve_memory(registry, engine, "run", request.prompt, steps, choices, rows=count)):
+    with (yield from reserve_memory(registry, engine, "run", request, steps, choices, rows=count)):
         yield {"notice": f"Drawing {count} texts …"}
         at_once = 1 if isinstance(engine, LocalEngine) else count  # a local engine serves one run at a time
         found = draw_runs(engine, request, count=count, at_once=at_once)
@@ -129,12 +141,14 @@ def draw(registry: ModelRegistry, parameters: Parameters) -> Updates:
 
 def named(registry: ModelRegistry, parameters: Parameters) -> Updates:
     """The probability of a text that the reader names, after a prompt and what was `picked` since, as a JSON object."""
-    prompt, text = check_prompt(parameters.get("prompt")), check_continuation(parameters.get("text"))
+    text = check_continuation(parameters.get("text"))
+    asked = check_request(parameters.get("prompt"), 1, 1, as_message=parameters.get("as_message"))
     engine = yield from wait_for_engine(registry, parameters.get("model"))
     picked = check_picked(engine, parameters.get("picked"))
     steps = len(picked) + len(engine.vocabulary.encode_continuation(text))
-    with (yield from reserve_memory(registry, engine, "score", prompt, steps, 1)):
-        yield {"notice": "", "named": probability_after(engine, prompt, picked, text).to_json()}
+    with (yield from reserve_memory(registry, engine, "score", asked, steps, 1)):
+        found = probability_after(engine, asked.prompt, picked, text, as_message=asked.as_message)
+        yield {"notice": "", "named": found.to_json()}
 
 
 def prompt(registry: ModelRegistry, parameters: Parameters) -> Updates:
@@ -150,7 +164,7 @@ def prompt(registry: ModelRegistry, parameters: Parameters) -> Updates:
 def scored_prompt(registry: ModelRegistry, engine: Engine, trace: Trace) -> Updates:
     """A run with the scores of its prompt's tokens, once its memory is reserved."""
     scored = min(MAX_TEXT_TOKENS, len(trace.prompt_tokens))
-    with (yield from reserve_memory(registry, engine, "score", trace.prompt, scored, 1)):
+    with (yield from reserve_memory(registry, engine, "score", trace, scored, 1)):
         yield {"notice": "Reading the text …"}
         yield {"panel": score_prompt(engine, trace).to_jsonl()}
 
@@ -166,7 +180,7 @@ def agree(registry: ModelRegistry, parameters: Parameters) -> Updates:
     """Whether transformers' own greedy search gives the run on the screen."""
     trace = _run_on_screen(parameters)
     engine = yield from wait_for_engine(registry, trace.model.id)
-    with (yield from reserve_memory(registry, engine, "proof", trace.prompt, len(trace.steps), trace.top_k)):
+    with (yield from reserve_memory(registry, engine, "proof", trace, len(trace.steps), trace.top_k)):
         yield {"notice": "transformers is writing the same run …", "proof": ""}
         yield {"proof": agreement_sentence(analysis.agreement(engine, trace))}
 
@@ -186,17 +200,17 @@ ACTIONS: dict[str, Callable[[ModelRegistry, Parameters], Updates]] = {
 def stream_run(registry: ModelRegistry, engine: Engine, request: Request, remarks: tuple[str, ...] = ()) -> Updates:
     """A run as growing JSON Lines, once its memory is reserved."""
     text = ""
-    with (yield from reserve_memory(registry, engine, "run", request.prompt, request.max_new_tokens, request.top_k)):
+    with (yield from reserve_memory(registry, engine, "run", request, request.max_new_tokens, request.top_k)):
         for lines in Run(engine, request, remarks=remarks).lines():
             text += lines
             yield {"panel": text}
 
 
 def reserve_memory(
-    registry: ModelRegistry, engine: Engine, kind: Kind, prompt: str, steps: int, choices: int, *, rows: int = 1
+    registry: ModelRegistry, engine: Engine, kind: Kind, asked: Prompted, steps: int, choices: int, *, rows: int = 1
 ) -> Generator[dict[str, str], None, Reservation]:
     """Reserve the peak memory of a request; yields a notice while it waits. Raises RequestError if it can never fit."""
-    tokens = len(prompt_ids(engine, check_prompt(prompt)))
+    tokens = len(prompt_ids(engine, check_prompt(asked.prompt), as_message=asked.as_message))
     if engine.context_length is not None:  # longer prompts are refused elsewhere, with another sentence
         tokens = min(tokens, engine.context_length)
     waiting = registry.memory.reserve_when_free(bytes_needed(engine, Work(kind, tokens, steps, choices, rows)))
@@ -210,24 +224,6 @@ def reserve_memory(
                 yield {"notice": ""}
             part: Reservation = end.value
             return part
-
-
-def agreement_sentence(found: analysis.Agreement) -> str:
-    """A sentence about the result of a comparison."""
-    where = f"{found.dtype}, {found.device}"
-    after = f" after the last forced pick, at step {found.first}" if found.first else ""
-    switched = f" Switched off on both sides: {', '.join(found.switched_off)}." if found.switched_off else ""
-    if found.identical:
-        return f"Identical in all {found.compared} tokens{after} ({where}).{switched}"
-    ours, theirs = (f"{_named(c)}" if c else "nothing" for c in (found.ours, found.theirs))
-    return (
-        f"First different at step {(found.first_difference or 0) + 1}: here {ours}, in generate {theirs}; "
-        f"margin {found.margin or 0:.4%} ({where}).{switched}"
-    )
-
-
-def _named(candidate: Candidate) -> str:
-    return f"{visible(candidate.text, candidate.bytes)} (id {candidate.token_id}, {candidate.probability:.2%})"
 
 
 def wait_for_engine(registry: ModelRegistry, name: object) -> Generator[dict[str, str], None, Engine]:

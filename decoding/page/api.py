@@ -21,6 +21,7 @@ from decoding.generators import result_of
 from decoding.limits import MAX_RUN_BYTES
 from decoding.page import actions
 from decoding.page.adapter import Endpoint, add_endpoint, admitted, named_parts, with_error_messages
+from decoding.page.agreement_sentence import agreement_sentence
 from decoding.page.draw_endpoints import many_draws, single_runs
 from decoding.page.http.export_routes import FORMATS, read_run, write_export
 from decoding.page.http.metrics import Health
@@ -109,9 +110,7 @@ def _proofs(registry: ModelRegistry) -> list[Endpoint]:
             found = analysis.agreement(engine, trace)
         told = ("identical", "first", "compared", "first_difference", "margin", "dtype", "device", "switched_off")
         ids = {side: getattr(getattr(found, side), "token_id", None) for side in ("ours", "theirs")}
-        yield json.dumps(
-            {name: getattr(found, name) for name in told} | ids | {"sentence": actions.agreement_sentence(found)}
-        )
+        yield json.dumps({name: getattr(found, name) for name in told} | ids | {"sentence": agreement_sentence(found)})
 
     def recompute(run: str) -> Iterator[str]:
         """Whether the model still gives a run's tokens, and its probabilities to within 0.0001. The answer is a JSON
@@ -167,7 +166,7 @@ def _files() -> list[Callable[..., str]]:
 
 def _reserve_memory(registry: ModelRegistry, engine: Engine, kind: Kind, trace: Trace) -> Reservation:
     """Wait for the memory of recomputing a run, and reserve it."""
-    waiting = actions.reserve_memory(registry, engine, kind, trace.prompt, len(trace.steps), trace.top_k)
+    waiting = actions.reserve_memory(registry, engine, kind, trace, len(trace.steps), trace.top_k)
     return result_of(waiting)
 
 

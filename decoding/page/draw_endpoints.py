@@ -10,6 +10,7 @@ from decoding.page.adapter import Endpoint, named_parts
 from decoding.serving.model_registry import ModelRegistry
 
 PROMPT, STEPS, CHOICES, DRAWS = "Transformers are the", 8, 5, 20
+MESSAGE = "What is a transformer?"
 
 
 def single_runs(registry: ModelRegistry) -> list[Endpoint]:
@@ -27,6 +28,7 @@ def single_runs(registry: ModelRegistry) -> list[Endpoint]:
         choices: int = CHOICES,
         model: str = first_model,
         past_end: bool = False,
+        as_message: bool = False,
     ) -> Iterator[str]:
         """Draw each token instead of taking the most probable one; streams the run as /greedy does. Its probabilities
         are the model's own, at temperature 1; each step's "draw" says what it was drawn from.
@@ -42,10 +44,12 @@ def single_runs(registry: ModelRegistry) -> list[Endpoint]:
             choices: How many candidates to show at each step, 1 to 50.
             model: One of the models that this page offers.
             past_end: Whether to go on past the end of the text.
+            as_message: Whether the prompt is a message to the assistant; see /as_message.
         """
         how = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed, "first": first}
         asked = {"prompt": prompt, "forced": [], "steps": steps, "choices": choices, "model": model}
-        return named_parts(actions.branch(registry, asked | {"sampling": how, "past_end": past_end}))
+        options = {"sampling": how, "past_end": past_end, "as_message": as_message}
+        return named_parts(actions.branch(registry, asked | options))
 
     def past_end(
         prompt: str = PROMPT, steps: int = STEPS, choices: int = CHOICES, model: str = first_model
@@ -61,7 +65,22 @@ def single_runs(registry: ModelRegistry) -> list[Endpoint]:
         asked = {"prompt": prompt, "forced": [], "steps": steps, "choices": choices, "model": model}
         return named_parts(actions.branch(registry, asked | {"past_end": True}))
 
-    return [sample, past_end]
+    def as_message(
+        prompt: str = MESSAGE, steps: int = STEPS, choices: int = CHOICES, model: str = first_model
+    ) -> Iterator[str]:
+        """Decode greedily as /greedy does, but send the prompt as a message to the assistant: the model's chat template
+        makes the text that the model reads, and its tokens are the run's "prompt_tokens".
+
+        Parameters:
+            prompt: The message, at most 50,000 characters, with all that the template adds.
+            steps: How many tokens to write, 1 to 256.
+            choices: How many candidates to show at each step, 1 to 50.
+            model: One of the models that this page offers; it has to have a chat template.
+        """
+        asked = {"prompt": prompt, "forced": [], "steps": steps, "choices": choices, "model": model}
+        return named_parts(actions.branch(registry, asked | {"as_message": True}))
+
+    return [sample, past_end, as_message]
 
 
 def many_draws(registry: ModelRegistry) -> Endpoint:
@@ -78,6 +97,8 @@ def many_draws(registry: ModelRegistry) -> Endpoint:
         steps: int = STEPS,
         choices: int = CHOICES,
         model: str = first_model,
+        past_end: bool = False,
+        as_message: bool = False,
     ) -> Iterator[str]:
         """Draw many texts at once, beside the greedy one. The answer is a JSON object: each text with its seed and its
         log-probability, and how often each next token came.
@@ -92,9 +113,12 @@ def many_draws(registry: ModelRegistry) -> Endpoint:
             steps: How many tokens to write, 1 to 256.
             choices: How many candidates to read at each step, 1 to 50.
             model: One of the models that this page offers.
+            past_end: Whether to go on past the end of the text.
+            as_message: Whether the prompt is a message to the assistant; see /as_message.
         """
         how = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed}
         asked = {"prompt": prompt, "forced": [], "steps": steps, "choices": choices, "model": model, "count": count}
-        return named_parts(actions.draw(registry, asked | {"sampling": how}), "draws")
+        options = {"sampling": how, "past_end": past_end, "as_message": as_message}
+        return named_parts(actions.draw(registry, asked | options), "draws")
 
     return draws

@@ -16,13 +16,12 @@ import gradio as gr
 
 from decoding.errors import BusyError, GreedyscopeError
 from decoding.models.resources import OUT_OF_MEMORY, is_out_of_memory
-from decoding.page.actions import ACTIONS, LONG_ACTIONS, engine_limits, read_link, stream_run, wait_for_engine
+from decoding.page.actions import ACTIONS, LONG_ACTIONS, branch, engine_limits, read_link
 from decoding.page.gradio_compat.liveness import connection_check, visitor_of
 from decoding.page.http.metrics import Health
-from decoding.page.layout import PROBLEM_FIELDS, Widgets
+from decoding.page.layout import FIELDS, PROBLEM_FIELDS, Widgets
 from decoding.page.model_picker import connect_model_picker
 from decoding.page.why import why
-from decoding.run import check_request
 from decoding.serving.model_registry import ModelRegistry
 
 Update = dict[str, str]
@@ -37,11 +36,12 @@ _FAULT = "Something went wrong on the server. Press Run to try again."
 _LOST = "The connection to the server was lost. Press Run to try again."
 
 
-_FIELDS = "(prompt, steps, choices, model)"
+_FIELDS = f"({', '.join(FIELDS)})"
+_DETAIL = f"{{ detail: {{ {', '.join(FIELDS)} }} }}"
 _TELL = 'document.querySelector("#panel .gs")?.dispatchEvent(new CustomEvent'
-_DRAFTED_JS = f"{_FIELDS} => {{ {_TELL}('drafted', {{ detail: {{ prompt, steps, choices, model }} }})); }}"
+_DRAFTED_JS = f"{_FIELDS} => {{ {_TELL}('drafted', {_DETAIL})); }}"
 _ASKED_JS = f"""{_FIELDS} => {{
-    {_TELL}("asked", {{ detail: {{ prompt, steps, choices, model }} }}));
+    {_TELL}("asked", {_DETAIL}));
     return ({_BUSY_JS})();
 }}"""
 _FOLLOW_JS = """() => document.querySelector("#panel .gs").fieldsOfRun().map(
@@ -61,14 +61,17 @@ def _ended_js(reason: str, message: str) -> str:
 def connect(page: gr.Blocks, w: Widgets, registry: ModelRegistry, health: Health) -> None:
     """Connect the widgets to their events. Everything that needs the model goes through `health`."""
 
-    async def run(prompt: Any, steps: Any, choices: Any, model: Any, visitor: gr.Request) -> AsyncIterator[Any]:
-        work = partial(_run, registry, prompt, steps, choices, model)
+    async def run(
+        prompt: Any, steps: Any, choices: Any, model: Any, past_end: Any, as_message: Any, visitor: gr.Request
+    ) -> AsyncIterator[Any]:
+        asked = dict(zip(FIELDS, (prompt, steps, choices, model, past_end, as_message), strict=True))
+        work = partial(branch, registry, asked | {"forced": []})
         async with aclosing(_streamed(page, health, visitor, lambda: _panel_values(work(), "prompt"))) as updates:
             async for update in updates:
                 yield update
 
     pressed = partial(gr.on, [w.run.click, w.prompt.submit])
-    fields: list[Any] = [w.prompt, w.steps, w.choices, w.model]
+    fields: list[Any] = [getattr(w, name) for name in FIELDS]
     started = [_register(w, pressed, run, fields)]
     for name, question in (ACTIONS | {"why": why}).items():
         # Gradio passes the panel's message to a parameter of this type.
@@ -92,15 +95,18 @@ def connect(page: gr.Blocks, w: Widgets, registry: ModelRegistry, health: Health
             named = read_link(event._data)
         except GreedyscopeError:
             return [gr.skip()] * len(fields)
-        return [named.prompt, named.steps, named.choices, named.model if named.model in registry.names else gr.skip()]
+        model = named.model if named.model in registry.names else gr.skip()
+        switches = (named.how.get(name, False) for name in ("past_end", "as_message"))
+        return [named.prompt, named.steps, named.choices, model, *switches]
 
     w.panel.link(fill, None, fields, show_progress="hidden", api_visibility="private", queue=False)
     _sync_fields(w, fields)
     w.stop.click(None, None, [w.run, w.stop], js=_ended_js("stopped", ""), cancels=started)
 
     for button, example in w.examples:
-        values = json.dumps([example["prompt"], example["steps"], example["choices"], registry.names[0]])
-        button.click(None, None, [w.prompt, w.steps, w.choices, w.model], js=f"() => {values}")
+        # An example is a text to go on from, which no message is; whether it goes on past its end is the reader's.
+        values = json.dumps([example["prompt"], example["steps"], example["choices"], registry.names[0], False])
+        button.click(None, None, [w.prompt, w.steps, w.choices, w.model, w.as_message], js=f"() => {values}")
     for button, text in w.recorded:
         button.click(None, None, [w.panel], js=f"() => {json.dumps(text)}", cancels=started)
 
@@ -204,9 +210,3 @@ def _panel_value(update: Update) -> Any:
     if "panel" in update:
         return update["panel"]
     return gr.update(words=json.dumps({f"problem-{k}" if k in PROBLEM_FIELDS else k: v for k, v in update.items()}))
-
-
-def _run(registry: ModelRegistry, prompt: Any, steps: Any, choices: Any, model: Any) -> Iterator[Update]:
-    request = check_request(prompt, steps, choices)
-    engine = yield from wait_for_engine(registry, model)
-    yield from stream_run(registry, engine, request)

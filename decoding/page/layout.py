@@ -13,6 +13,9 @@ from decoding.serving.model_registry import ModelRegistry
 
 RECORDED = ("starter", "gpt2_xl_notebook_table")
 
+FIELDS = ("prompt", "steps", "choices", "model", "past_end", "as_message")
+"""What a run is asked with, in the order in which browser and server send it."""
+
 PROBLEM_FIELDS = ("prompt", "steps", "choices", "model", "forced")
 """The fields that can have a message beside them; "forced" is the panel's own."""
 
@@ -25,6 +28,8 @@ class Widgets:
     steps: gr.Number
     choices: gr.Number
     model: gr.Dropdown
+    past_end: gr.Checkbox
+    as_message: gr.Checkbox
     run: gr.Button
     stop: gr.Button
     panel: gr.HTML
@@ -48,6 +53,9 @@ def build_layout(registry: ModelRegistry) -> Widgets:
         stop = gr.Button(interactive=False, min_width=56, scale=0, elem_id="stop")
         steps = _number("steps", examples[0]["steps"])
         choices = _number("choices", examples[0]["choices"])
+        with gr.Column(scale=0, min_width=100, elem_id="switches"):
+            past_end = gr.Checkbox(False, container=False, elem_id="past-end")
+            as_message = gr.Checkbox(False, container=False, elem_id="as-message")  # only where there is a template
         model = gr.Dropdown(list(registry.names), value=registry.names[0], min_width=120, scale=1, elem_id="model")
         gr.HTML(f"{settings}{switch}", elem_id="language")
     with gr.Column(elem_id="said"):  # messages lie over the examples, so that nothing moves
@@ -67,6 +75,8 @@ def build_layout(registry: ModelRegistry) -> Widgets:
         steps=steps,
         choices=choices,
         model=model,
+        past_end=past_end,
+        as_message=as_message,
         run=run,
         stop=stop,
         panel=shown,

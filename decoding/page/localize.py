@@ -40,6 +40,8 @@ def _words(w: Widgets) -> list[Word]:
         (w.steps, "label", "page.steps", {"most": MAX_STEPS}),
         (w.choices, "label", "page.choices", {"most": MAX_CHOICES}),
         (w.model, "label", "page.model", {}),
+        (w.past_end, "label", "page.past_end", {}),
+        (w.as_message, "label", "page.as_message", {}),
         (w.run, "value", "page.run", {}),
         (w.stop, "value", "page.stop", {}),
         *((label, "value", f"page.{name}", {}) for name, label in w.labels.items()),

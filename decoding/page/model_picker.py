@@ -1,8 +1,8 @@
-"""The model picker: the list of models, and which are unavailable.
+"""The model picker: the list of models, which are unavailable, and which have a chat template.
 
-Owns when the list is refreshed: whenever somebody opens it, and when a load that the page waited for has ended. An
-unavailable model is listed in grey with the reason. If it is chosen anyway, Run gives the reason in a sentence, or
-loads it if the reason has passed. Knows no run.
+Owns the switch "as a message", and when the list is refreshed: whenever somebody opens it, and when a load that the
+page waited for has ended. An unavailable model is listed in grey with the reason. If it is chosen anyway, Run gives the
+reason in a sentence, or loads it if the reason has passed. Knows no run.
 """
 
 import asyncio
@@ -18,8 +18,14 @@ from decoding.serving.model_registry import ModelRegistry
 
 _OFFER_JS = """(offers) => {
     const { translateMessage } = document.querySelector("#panel .gs");
-    const choices = JSON.parse(offers || "[]").map(([label, name]) => [translateMessage(label), name]);
+    const choices = JSON.parse(offers || "[]").map(({ label, name }) => [translateMessage(label), name]);
     return choices.length ? { __type__: "update", choices } : { __type__: "update" };
+}"""
+# The switch for a message is there only where the model has a template, and off where it is not there.
+_CHAT_JS = """(offers, model, isOn) => {
+    const offer = JSON.parse(offers || "[]").find(({ name }) => name === model);
+    document.querySelector("#bar").classList.toggle("has-chat", Boolean(offer?.has_chat_template));
+    return offer && !offer.has_chat_template ? false : isOn;
 }"""
 # The panel may not exist yet; later it translates elements with this attribute.
 _FACTS_JS = """(facts) => {
@@ -40,7 +46,8 @@ def connect_model_picker(page: gr.Blocks, w: Widgets, registry: ModelRegistry) -
     listing: asyncio.Future[str] | None = None
 
     def offers_now() -> str:
-        return json.dumps([(offer.label, offer.name) for offer in registry.offers()])
+        told = ("label", "name", "has_chat_template")
+        return json.dumps([{name: getattr(offer, name) for name in told} for offer in registry.offers()])
 
     async def list_offers() -> str:
         nonlocal listing
@@ -52,6 +59,8 @@ def connect_model_picker(page: gr.Blocks, w: Widgets, registry: ModelRegistry) -
     options: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
     for event in (page.load, w.model.focus, w.panel.loaded):
         event(list_offers, None, [offers], **options)
+    for event in (offers.change, w.model.change):
+        event(None, [offers, w.model, w.as_message], [w.as_message], js=_CHAT_JS, api_visibility="private")
     for event in (offers.change, w.panel.language):
         event(None, [offers], [w.model], js=_OFFER_JS, api_visibility="private")
     # Clears the message about the previous model.

@@ -61,7 +61,11 @@ def text_endpoints(registry: ModelRegistry, read: Callable[[object], Trace]) -> 
         yield from named_parts(actions.scored_prompt(registry, registry.engine(trace.model.id), trace))
 
     def probability(
-        prompt: str = PROMPT, text: str = " popular", picked: list[int] = NONE_PICKED, model: str = first
+        prompt: str = PROMPT,
+        text: str = " popular",
+        picked: list[int] = NONE_PICKED,
+        model: str = first,
+        as_message: bool = False,
     ) -> Iterator[str]:
         """The probability of any text at a place, without a run: of each of its tokens, with its rank in the whole
         vocabulary, and of all. The answer is a JSON object.
@@ -71,8 +75,9 @@ def text_endpoints(registry: ModelRegistry, read: Callable[[object], Trace]) -> 
             text: The text to look up, at most 1,000 tokens.
             picked: The ids of the tokens that were written since the prompt.
             model: One of the models that this page offers.
+            as_message: Whether the prompt is a message to the assistant; see /as_message.
         """
-        asked = {"prompt": prompt, "text": text, "picked": picked, "model": model}
+        asked = {"prompt": prompt, "text": text, "picked": picked, "model": model, "as_message": as_message}
         return named_parts(actions.named(registry, asked), "named")
 
     return [score, beam_search, score_prompt, probability]

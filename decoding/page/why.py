@@ -74,4 +74,4 @@ def _reserve(
     registry: ModelRegistry, engine: Engine, kind: Kind, trace: Trace, step: int, *, rows: int = 1
 ) -> Generator[dict[str, str], None, Reservation]:
     """Reserve the memory of a question about the text before a step."""
-    return (yield from reserve_memory(registry, engine, kind, trace.prompt, step, trace.top_k, rows=rows))
+    return (yield from reserve_memory(registry, engine, kind, trace, step, trace.top_k, rows=rows))

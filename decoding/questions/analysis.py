@@ -7,7 +7,6 @@ that need it are imported when they are used. The functions that take a model ar
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from decoding.engines import Engine
 from decoding.errors import RequestError
@@ -15,6 +14,7 @@ from decoding.questions.beam_record import search
 from decoding.questions.comparison import GIVEN
 from decoding.record.step import Candidate, Step, make_candidate, make_step
 from decoding.record.trace import Trace
+from decoding.requests.message_request import check_as_message
 from decoding.requests.remarks import prompt_remarks, text_remarks
 from decoding.requests.run_request import (
     check_beams,
@@ -71,8 +71,7 @@ def branch(model: Engine, trace: Trace, step: int, token_id: int, *, max_new_tok
         )
     check_same_model(model, trace)
     forced = [(s.index, s.picked.token_id) for s in trace.steps[:step] if s.chosen]
-    how: Any = {"past_end": trace.past_end, "sampling": trace.sampling}
-    request = check_request(trace.prompt, max_new_tokens, trace.top_k, [*forced, (step, token_id)], **how)
+    request = check_request(trace.prompt, max_new_tokens, trace.top_k, [*forced, (step, token_id)], **trace.how)
     run = Run(model, request)
     steps = iter(run)
     for theirs, ours in zip(trace.steps[:step], steps, strict=False):
@@ -82,7 +81,7 @@ def branch(model: Engine, trace: Trace, step: int, token_id: int, *, max_new_tok
     return run.trace
 
 
-def score(model: Engine, prompt: str, continuation: str, *, top_k: int) -> Trace:
+def score(model: Engine, prompt: str, continuation: str, *, top_k: int, as_message: bool = False) -> Trace:
     """Score a given text: each token's probability and rank, and the candidates of greedy decoding at its place,
     without decoding.
 
@@ -96,13 +95,15 @@ def score(model: Engine, prompt: str, continuation: str, *, top_k: int) -> Trace
     """
     prompt, continuation, top_k = check_prompt(prompt), check_continuation(continuation), check_choices(top_k)
     check_top_k(model, top_k)
-    start = prompt_ids(model, prompt)
-    ids = continuation_ids(model, start, continuation, prompt=prompt)
-    read = _score_ids(model, prompt, start, ids, top_k=top_k, engine=GIVEN)
+    start = prompt_ids(model, prompt, as_message=check_as_message(as_message))
+    ids = continuation_ids(model, start, continuation, prompt="" if as_message else prompt)
+    read = _score_ids(model, prompt, start, ids, top_k=top_k, engine=GIVEN, as_message=as_message)
     return replace(read, remarks=(*read.remarks, *text_remarks(model, continuation, start, ids)))
 
 
-def beam_search(model: Engine, prompt: str, *, max_new_tokens: int, num_beams: int, top_k: int) -> Trace:
+def beam_search(
+    model: Engine, prompt: str, *, max_new_tokens: int, num_beams: int, top_k: int, as_message: bool = False
+) -> Trace:
     """The most probable text, per token, that `num_beams` beams find in up to `max_new_tokens` steps; its `beams` are
     the whole tree of the search.
 
@@ -116,7 +117,10 @@ def beam_search(model: Engine, prompt: str, *, max_new_tokens: int, num_beams: i
     >>> [f"{beam.text} {beam.total:.2f}" for beam in found.beams.steps[0]]
     [' most -2.49', ' ones -2.72', ' primary -3.35', ' perfect -4.05']
     """
-    request, num_beams = check_request(prompt, max_new_tokens, top_k), check_beams(num_beams)
+    request, num_beams = (
+        check_request(prompt, max_new_tokens, top_k, as_message=as_message),
+        check_beams(num_beams),
+    )
     check_top_k(model, request.top_k)
     return search(model, request, num_beams, prompt_ids=start_ids(model, request))
 
@@ -188,7 +192,9 @@ def check_same_model(model: Engine, trace: Trace) -> None:
         )
     context, length = model.context_length, len(trace.prompt_tokens) + len(trace.steps)
     known = all(0 <= token_id < model.vocabulary_size for token_id in trace.generated_token_ids)
-    if not known or list(trace.prompt_token_ids) != prompt_ids(model, check_prompt(trace.prompt)):
+    if not known or list(trace.prompt_token_ids) != prompt_ids(
+        model, check_prompt(trace.prompt), as_message=trace.as_message
+    ):
         raise RequestError(
             f"This run holds token ids that {model.info.id} does not write: it was altered.", field="forced"
         )
@@ -209,7 +215,7 @@ def _check_same_pick(model: Engine, ours: Step, theirs: Step) -> None:
 
 
 def _score_ids(
-    model: Engine, prompt: str, start: Sequence[int], ids: Sequence[int], *, top_k: int, engine: str
+    model: Engine, prompt: str, start: Sequence[int], ids: Sequence[int], *, top_k: int, engine: str, as_message: bool
 ) -> Trace:
     """The Trace of a given text, whose ids follow those of a prompt."""
     steps = []
@@ -226,6 +232,7 @@ def _score_ids(
         max_new_tokens=len(steps),
         top_k=top_k,
         steps=tuple(steps),
-        remarks=prompt_remarks(model, prompt, start),
+        remarks=prompt_remarks(model, prompt, start, as_message=as_message),
+        as_message=as_message,
         stop_reason="end_of_text" if ids[-1] in model.end_ids else "steps",
     )

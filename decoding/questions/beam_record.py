@@ -33,8 +33,9 @@ def search(model: Engine, request: Request, num_beams: int, *, prompt_ids: Seque
         max_new_tokens=request.max_new_tokens,
         top_k=request.top_k,
         steps=tuple(made),
-        remarks=prompt_remarks(model, request.prompt, prompt_ids),
+        remarks=prompt_remarks(model, request.prompt, prompt_ids, as_message=request.as_message),
         stop_reason="end_of_text" if made[-1].picked.token_id in model.end_ids else "steps",
+        as_message=request.as_message,
         beams=BeamTree(_nodes(model, prompt_ids, steps), tuple((text.step, text.place) for text in finished)),
     )
 

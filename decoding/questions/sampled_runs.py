@@ -9,6 +9,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from decoding.cancellation import raise_if_cancelled
 from decoding.engines import Engine
@@ -66,6 +67,7 @@ class Draws:
                 "steps": greedy.max_new_tokens,
                 "choices": greedy.top_k,
                 "past_end": greedy.past_end,
+                "as_message": greedy.as_message,
                 "sampling": asdict(self.sampling),
                 "forced": [[s.index, s.picked.token_id] for s in greedy.steps if s.chosen],
                 "greedy": _told(greedy, first),
@@ -98,7 +100,14 @@ def _told(run: Trace, first: int) -> dict[str, object]:
 
 
 def sample(
-    model: Engine, prompt: str, *, sampling: Sampling, max_new_tokens: int, top_k: int, past_end: bool = False
+    model: Engine,
+    prompt: str,
+    *,
+    sampling: Sampling,
+    max_new_tokens: int,
+    top_k: int,
+    past_end: bool = False,
+    as_message: bool = False,
 ) -> Trace:
     """Draw a text instead of picking each most probable token. `sampling` says how; its `top_k` and `top_p` cut the
     draw, and the parameter `top_k` is the number of candidates shown, 1 to 50.
@@ -113,7 +122,8 @@ def sample(
     [40, 40, 40, 40, 40, 40, 40, 40]
     """
     how = check_sampling(sampling, max_new_tokens)
-    return _finish(model, check_request(prompt, max_new_tokens, top_k, past_end=past_end, sampling=how))
+    asked = check_request(prompt, max_new_tokens, top_k, past_end=past_end, sampling=how, as_message=as_message)
+    return _finish(model, asked)
 
 
 def draws(
@@ -125,6 +135,7 @@ def draws(
     top_k: int,
     count: int = 20,
     past_end: bool = False,
+    as_message: bool = False,
 ) -> Draws:
     """Draw `count` texts (2 to 20), with the seeds from `sampling.seed` on, and write the greedy one beside them. Takes
     and raises what `sample` does.
@@ -134,7 +145,8 @@ def draws(
     >>> len(found.runs), len(found.texts), found.greedy.generated_text
     (4, 4, ' most efficient')
     """
-    request = check_request(prompt, max_new_tokens, top_k, past_end=past_end, sampling=sampling)
+    how: Any = {"past_end": past_end, "sampling": sampling, "as_message": as_message}
+    request = check_request(prompt, max_new_tokens, top_k, **how)
     return draw_runs(model, request, count=count)
 
 

@@ -77,14 +77,17 @@ def probability(model: Engine, trace: Trace, step: int, text: str) -> TextProbab
             f"The step to read a text at has to be from 0 to {len(trace.steps)}, not {shown(step)}.", field="text"
         )
     check_same_model(model, trace)
-    return probability_after(model, trace.prompt, trace.generated_token_ids[: int(step)], text)
+    picked = trace.generated_token_ids[: int(step)]
+    return probability_after(model, trace.prompt, picked, text, as_message=trace.as_message)
 
 
-def probability_after(model: Engine, prompt: str, picked: object, text: object) -> TextProbability:
+def probability_after(
+    model: Engine, prompt: str, picked: object, text: object, *, as_message: bool = False
+) -> TextProbability:
     """The probability of a text after a prompt and the ids `picked` since. Raises what `probability` raises."""
     prompt, text = check_prompt(prompt), check_continuation(text)
-    before = [*prompt_ids(model, prompt), *check_picked(model, picked)]
-    ids = continuation_ids(model, before, text, prompt=prompt)
+    before = [*prompt_ids(model, prompt, as_message=as_message), *check_picked(model, picked)]
+    ids = continuation_ids(model, before, text, prompt="" if as_message else prompt)
     vocabulary, tokens = model.vocabulary, []
     for index, scores in enumerate(model.score(before, ids, top_k=2)):
         assert scores.picked is not None

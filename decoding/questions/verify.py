@@ -6,7 +6,6 @@ Owns the tolerances and the comparison. Knows no page and no terminal.
 from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
 
 from decoding.engines import Engine
 from decoding.errors import FormatError, RequestError
@@ -58,8 +57,7 @@ def recompute(model: Engine, trace: Trace) -> float:
     if not trace.steps:
         raise RequestError("The run has no steps, so there is nothing to compute again.")
     forced = [(step.index, step.picked.token_id) for step in trace.steps if step.chosen]
-    how: Any = {"past_end": trace.past_end, "sampling": trace.sampling}
-    request = check_request(trace.prompt, len(trace.steps), trace.top_k, forced, **how)
+    request = check_request(trace.prompt, len(trace.steps), trace.top_k, forced, **trace.how)
     asked = trace.top_k + _SPARE
     if model.max_top_k is not None:
         asked = max(trace.top_k, min(asked, model.max_top_k))

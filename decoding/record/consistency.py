@@ -14,7 +14,7 @@ from decoding import limits
 from decoding.record.contradiction import ContradictionError
 from decoding.record.how_picked import check_how_picked
 from decoding.record.picking import Sampling
-from decoding.record.prompt_text import tokens_spell
+from decoding.record.prompt_text import tokens_hold, tokens_spell
 from decoding.record.step import NO_ID, Candidate, LogSums, Step
 from decoding.record.tokens import Token
 
@@ -40,6 +40,7 @@ class Consistency:
         top_k: int,
         past_end: bool = False,
         sampling: Sampling | None = None,
+        as_message: bool = False,
     ) -> None:
         self._past_end, self._sampling = past_end, sampling
         self._max_new_tokens, self._top_k = max_new_tokens, top_k
@@ -50,7 +51,8 @@ class Consistency:
         if tuple(token_ids) != tuple(token.token_id for token in tokens):
             raise ContradictionError("prompt_token_ids and prompt_tokens name different ids")
         self._check_texts(tokens)
-        if tokens and not tokens_spell(prompt, tokens):
+        fits = tokens_hold if as_message else tokens_spell
+        if tokens and not fits(prompt, tokens):
             raise ContradictionError("its prompt is not the text of its prompt_tokens")
 
     def add(self, step: Step) -> None:

@@ -60,7 +60,7 @@ def parse_line(line: str, most: int = limits.MAX_STEP_CHARACTERS) -> dict[str, A
 
 def read_header(record: dict[str, Any]) -> dict[str, Any]:
     """The fields of the header: `model` as a dict, the tokens as Tokens."""
-    check_names(record, _HEADER, ("note", "remarks", "past_end", "sampling"))
+    check_names(record, _HEADER, ("note", "remarks", "past_end", "sampling", "as_message"))
     model = read_at("model", read_object, record["model"])
     return {
         "model": read_at("model", _model, model),
@@ -73,6 +73,7 @@ def read_header(record: dict[str, Any]) -> dict[str, Any]:
         "remarks": read_list(record, "remarks", limits.MAX_REMARKS, _remark) if "remarks" in record else (),
         "past_end": read_boolean(record, "past_end") if "past_end" in record else False,
         "sampling": read_at("sampling", _sampling, record["sampling"]) if "sampling" in record else None,
+        "as_message": read_boolean(record, "as_message") if "as_message" in record else False,
     }
 
 

@@ -34,7 +34,7 @@ def read_fields(text: str) -> dict[str, Any]:
     """
     first, middle, last = _split_lines(text)
     header = _read(_header, first, 1, limits.MAX_RUN_BYTES)
-    ids, names = header.pop("prompt_token_ids"), ("max_new_tokens", "top_k", "past_end", "sampling")
+    ids, names = header.pop("prompt_token_ids"), ("max_new_tokens", "top_k", "past_end", "sampling", "as_message")
     asked = {name: header[name] for name in names}
     fits = _checked_line(partial(Consistency, header["prompt"], ids, header["prompt_tokens"], **asked), 1)
     steps: list[Step] = []

@@ -40,7 +40,7 @@ class Link:
     step: int = 0
     language: str = ""
     how: Mapping[str, Any] = field(default_factory=dict)
-    """What the request says of its picks: `past_end` and `sampling`, as in a run's header. The request checks them."""
+    """What else the request says, as in a run's header: `past_end`, `sampling`, `as_message`. The request checks it."""
 
 
 _FIELDS = ("model", "prompt", "steps", "choices", "forced", "step", "language", "how")
@@ -102,9 +102,9 @@ def _link(fields: dict[str, Any]) -> Link:
 
 
 def _check_how(how: Any) -> None:
-    """Raises ValueError for anything but `past_end` and the numbers of `sampling`."""
-    _check(type(how) is dict and how.keys() <= {"past_end", "sampling"})
-    _check(type(how.get("past_end", False)) is bool)
+    """Raises ValueError for anything but `past_end`, `as_message` and the numbers of `sampling`."""
+    _check(type(how) is dict and how.keys() <= {"past_end", "sampling", "as_message"})
+    _check(all(type(how.get(name, False)) is bool for name in ("past_end", "as_message")))
     sampling = how.get("sampling", {})
     _check(type(sampling) is dict and sampling.keys() <= {"temperature", "top_k", "top_p", "seed", "first"})
     for name, value in sampling.items():

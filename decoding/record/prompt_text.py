@@ -31,6 +31,11 @@ def tokens_spell(prompt: str, tokens: Sequence[Token]) -> bool:
     return any(_spells(way, letters) for way in ways)
 
 
+def tokens_hold(message: str, tokens: Sequence[Token]) -> bool:
+    """Whether a prompt that a chat template made holds the message; an unknown token may stand for any part of it."""
+    return any(map(_is_unknown, tokens)) or _letters(message) in _letters(join_tokens(tokens))
+
+
 def _spells(tokens: Sequence[Token], letters: str) -> bool:
     """Whether the tokens spell all `letters`; an unknown token may stand for any of them."""
     parts = [(unknown, [*group]) for unknown, group in groupby(tokens, _is_unknown)]

@@ -66,6 +66,12 @@ class ContinuationTokenizer(Protocol):
     def encode_within(self, text: str) -> list[int]: ...
 
 
+class MessageTemplate(Protocol):
+    """Turns a message to the assistant into the text of a prompt, as the model's own files say."""
+
+    def render(self, message: str) -> str: ...
+
+
 class Vocabulary:
     """A tokenizer's ids as `Token`s, each decoded once and cached. Thread-safe if the tokenizer is."""
 
@@ -78,6 +84,12 @@ class Vocabulary:
         """The ids that the tokenizer makes by default: special tokens are added and recognized, nothing is trimmed."""
         ids = self._tokenizer(prompt, add_special_tokens=add_special_tokens)["input_ids"]
         return [int(token_id) for token_id in ids]
+
+    @property
+    def message_template(self) -> MessageTemplate | None:
+        """The model's chat template; None if it has none."""
+        found: MessageTemplate | None = getattr(self._tokenizer, "message_template", None)
+        return found
 
     def encode_continuation(self, text: str, before: Sequence[int] = (), prompt: str = "") -> list[int]:
         """The ids of a text that continues another one, whose ids are `before` and whose text is `prompt`.

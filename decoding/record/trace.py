@@ -8,7 +8,7 @@ no page. Reading is strict, because a run may come from anybody: `decoding.recor
 import math
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Annotated, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 from pydantic import ConfigDict, Field, TypeAdapter
 
@@ -70,6 +70,7 @@ class _Header:
     remarks: tuple[str, ...] = ()
     past_end: bool = False
     sampling: Sampling | None = None
+    as_message: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +89,10 @@ class Trace:
     `max_new_tokens` and `top_k` are as requested. `message` is the error's sentence if `stop_reason` is "error". `note`
     names the source of a recorded run. `remarks` are sentences about tokenization, if the model read something else
     than what was typed. `past_end` says that the run goes on past the end of the text; `sampling` how its tokens were
-    drawn (None: argmax picked). `beams` is the tree of the beam search that found the run, if one did. `prompt_scores`
-    are those of the prompt's last tokens, if they were asked for. `why` holds the lenses and leave-one-outs that were
-    made of its steps.
+    drawn (None: argmax picked). With `as_message` the model's chat template made the prompt: `prompt` is the message,
+    and `prompt_tokens` are all that the model read. `beams` is the tree of the beam search that found the run, if one
+    did. `prompt_scores` are those of the prompt's last tokens, if they were asked for. `why` holds the lenses and
+    leave-one-outs that were made of its steps.
     """
 
     model: ModelInfo
@@ -105,6 +107,7 @@ class Trace:
     remarks: tuple[str, ...] = ()
     past_end: bool = False
     sampling: Sampling | None = None
+    as_message: bool = False
     beams: BeamTree | None = None
     prompt_scores: tuple[PromptScore, ...] = ()
     why: tuple[Lens | LeaveOneOut, ...] = ()
@@ -122,8 +125,18 @@ class Trace:
         return join_tokens([step.picked.token for step in self.steps])
 
     @property
+    def prompt_text(self) -> str:
+        """The text that the model read before the first step: the prompt, or what the chat template made of it."""
+        return join_tokens(self.prompt_tokens) if self.as_message else self.prompt
+
+    @property
     def text(self) -> str:
-        return self.prompt + self.generated_text
+        return self.prompt_text + self.generated_text
+
+    @property
+    def how(self) -> dict[str, Any]:
+        """What a request says beside the prompt and its numbers, for this run to be written again."""
+        return {"past_end": self.past_end, "sampling": self.sampling, "as_message": self.as_message}
 
     @property
     def logprob(self) -> float:
@@ -187,6 +200,7 @@ class Trace:
             remarks=self.remarks,
             past_end=self.past_end,
             sampling=self.sampling,
+            as_message=self.as_message,
         )
         return json_line(_HEADER, header)
 

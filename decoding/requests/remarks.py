@@ -49,9 +49,13 @@ def check_readable(model: Engine, token_ids: Sequence[int], *, field: Literal["p
         raise RequestError(said.format(token=token, id=wrong, model=model.info.id, last=last), field=field)
 
 
-def prompt_remarks(model: Engine, prompt: str, token_ids: Sequence[int]) -> tuple[str, ...]:
-    """Sentences about a prompt's ids; () if they are the prompt's tokens and nothing else."""
-    if not prompt:
+def prompt_remarks(
+    model: Engine, prompt: str, token_ids: Sequence[int], *, as_message: bool = False
+) -> tuple[str, ...]:
+    """Sentences about a prompt's ids; () if they are the prompt's tokens and nothing else, and for a message, around
+    which the chat template puts tokens on purpose.
+    """
+    if not prompt or as_message:
         return ()
     vocabulary, found, name = model.vocabulary, [], model.info.id
     plain = vocabulary.encode(prompt, add_special_tokens=False)

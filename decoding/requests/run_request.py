@@ -20,6 +20,7 @@ from decoding.limits import (
 )
 from decoding.record.picking import Sampling
 from decoding.record.tokens import visible
+from decoding.requests.message_request import check_as_message, message_ids
 from decoding.requests.remarks import check_readable
 from decoding.requests.sampling_request import check_past_end, check_sampling
 from decoding.requests.values import is_whole, json_type_of, shown
@@ -38,6 +39,8 @@ class Request:
     """Whether the run goes on past the end of the text."""
     sampling: Sampling | None = None
     """How tokens are drawn; None: argmax picks."""
+    as_message: bool = False
+    """Whether the prompt is a message to the assistant, of which the model's chat template makes what is read."""
 
 
 def check_request(
@@ -48,17 +51,20 @@ def check_request(
     *,
     past_end: object = False,
     sampling: object = None,
+    as_message: object = False,
 ) -> Request:
     """The request for a run of `max_new_tokens` steps (1 to 256) with `top_k` candidates each (1 to 50).
 
     `forced` are pairs of a step and a token id, as tuples or lists. `past_end` lets the run go on past the end of the
-    text; `sampling` is a Sampling, or an object with its fields. Raises RequestError for a value that is invalid.
+    text; `sampling` is a Sampling, or an object with its fields; `as_message` makes the prompt by the model's chat
+    template. Raises RequestError for a value that is invalid.
     """
     prompt = check_prompt(prompt)
     steps = whole_number(max_new_tokens, "steps", MAX_STEPS)
     picks = check_forced(forced, steps)
+    drawn = check_sampling(sampling, steps)
     return Request(
-        prompt, steps, check_choices(top_k), picks, check_past_end(past_end), check_sampling(sampling, steps)
+        prompt, steps, check_choices(top_k), picks, check_past_end(past_end), drawn, check_as_message(as_message)
     )
 
 
@@ -137,12 +143,14 @@ def check_can_draw(model: Engine, sampling: Sampling | None) -> None:
         raise RequestError(NO_SAMPLING.format(model=model.info.id), field="sampling")
 
 
-def prompt_ids(model: Engine, prompt: str) -> list[int]:
-    """The ids of a prompt; for an empty one, the model's beginning-of-text id.
+def prompt_ids(model: Engine, prompt: str, *, as_message: bool = False) -> list[int]:
+    """The ids of a prompt; for an empty one, the model's beginning-of-text id. As a message to the assistant, those of
+    what the chat template makes of it.
 
-    Raises RequestError for an empty prompt if the model has no such id, and for an id that the model cannot read.
+    Raises RequestError for an empty prompt if the model has no such id, and for an id that the model cannot read; and
+    what `message_ids` raises.
     """
-    ids = model.vocabulary.encode(prompt)
+    ids = message_ids(model, prompt) if as_message else model.vocabulary.encode(prompt)
     if not ids and model.beginning_id is None:
         raise RequestError(
             f"The prompt is empty, and {model.info.id} has no beginning-of-text token to start from. Type something.",
@@ -181,7 +189,7 @@ def start_ids(model: Engine, request: Request) -> list[int]:
     """The ids of the request's prompt. Raises RequestError if the context has no room for them and the steps asked
     for.
     """
-    ids = prompt_ids(model, request.prompt)
+    ids = prompt_ids(model, request.prompt, as_message=request.as_message)
     context = model.context_length
     if context is not None and len(ids) + request.max_new_tokens > context:
         raise RequestError(

@@ -14,6 +14,7 @@ from huggingface_hub import constants
 
 from decoding.models import hub, starter
 from decoding.models.catalogue import Entry, format_bytes, format_count
+from decoding.models.chat_listing import has_chat_template
 from decoding.models.resources import free_disk, total_memory
 from decoding.serving.model_registry import ModelOffer, OfferLister
 
@@ -46,14 +47,18 @@ def local_offers(entries: Sequence[Entry], *, dtype: str) -> OfferLister:
 
 def remote_offers(entries: Sequence[Entry]) -> OfferLister:
     """Lists models that a vLLM server computes: they need no disk and no memory here."""
-    return lambda ready: [ModelOffer(entry.name, _label(entry, "on a server")) for entry in entries]
+    return lambda ready: [_remote(entry) for entry in entries]
+
+
+def _remote(entry: Entry) -> ModelOffer:
+    return ModelOffer(entry.name, _label(entry, "on a server"), has_chat_template=has_chat_template(entry))
 
 
 def _offer(entry: Entry, ready: bool, dtype: str, online: Callable[[], bool]) -> ModelOffer:
     state, why_not = ("ready", "") if ready else _state_of(entry, dtype, online)
     if why_not:
         return ModelOffer(entry.name, f"{entry.name} — {why_not}", why_not)
-    return ModelOffer(entry.name, _label(entry, state))
+    return ModelOffer(entry.name, _label(entry, state), has_chat_template=has_chat_template(entry))
 
 
 def _label(entry: Entry, state: str) -> str:

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ModelOffer:
-    """A model's name, its label in the list, and why it is unavailable ("" if it is available)."""
+    """A model's name, its label in the list, why it is unavailable ("" if it is available), and whether it is known to
+    have a chat template.
+    """
 
     name: str
     label: str
     why_not: str = ""
+    has_chat_template: bool = False
 
 
 OfferLister = Callable[[Sequence[str]], Sequence[ModelOffer]]

@@ -8,7 +8,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from decoding.cancellation import WorkCancelledError, raise_if_cancelled
 from decoding.engines import Engine
@@ -76,9 +76,10 @@ class ModelRegistry:
 
     def offers(self) -> Sequence[ModelOffer]:
         """The list of models as it is now; may take some seconds."""
-        if self._list_offers is None:
-            return [ModelOffer(name, name) for name in self.names]
-        return self._list_offers(self._models.names())
+        listed = self._list_offers or (lambda ready: [ModelOffer(name, name) for name in self.names])
+        chats = {engine.info.id for engine in self.loaded() if engine.vocabulary.message_template is not None}
+        offers = listed(self._models.names())
+        return [replace(offer, has_chat_template=True) if offer.name in chats else offer for offer in offers]
 
     def loaded(self) -> tuple[Engine, ...]:
         """The models in memory."""

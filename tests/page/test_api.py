@@ -29,8 +29,8 @@ from tests.fakes import NASTY
 from tests.readmes import block
 
 ROOT = Path(__file__).resolve().parents[2]
-ENDPOINTS = ["greedy", "branch", "sample", "past_end", "score", "beam_search", "score_prompt", "probability", "draws"]
-ENDPOINTS += ["agreement", "recompute", "lens", "leave_one_out", "check", "export"]
+ENDPOINTS = ["greedy", "branch", "sample", "past_end", "as_message", "score", "beam_search", "score_prompt"]
+ENDPOINTS += ["probability", "draws", "agreement", "recompute", "lens", "leave_one_out", "check", "export"]
 
 # Gradio makes event loops and leaves them open where the thread that launches a page has none; a browser's is one.
 pytestmark = pytest.mark.usefixtures("browser")
@@ -76,6 +76,10 @@ def test_the_pages_own_view_shows_examples_that_run(url: str, browser: Browser, 
     drawn = Trace.from_jsonl(answers["sample"])
     assert drawn.sampling == decoding.Sampling()
     assert recompute(starter, drawn) < 1e-4
+    message = Trace.from_jsonl(answers["as_message"])
+    ours = decoding.trace(starter, "What is a transformer?", max_new_tokens=STEPS, top_k=CHOICES, as_message=True)
+    assert (message.as_message, message.prompt_tokens) == (True, ours.prompt_tokens)
+    assert message.generated_token_ids == ours.generated_token_ids
     draws = json.loads(answers["draws"])
     assert draws["draws"][0]["token_ids"] == list(drawn.generated_token_ids)  # of the same seed
     assert draws["greedy"]["text"] == greedy.generated_text
@@ -150,6 +154,7 @@ REFUSED: list[tuple[str, list[Any], str]] = [
         "Whether to go on past the end of the text has to be true or",
     ),
     ("/sample", ["a", 0, 0, 1, 0, 0, 3], "The temperature has to be a number from 0.01 to 100, not 0."),
+    ("/as_message", ["a" * 50_000], "The chat template of this model makes a prompt of more than 50,000 characters"),
     ("/draws", ["a", 21], "The number of draws has to be a whole number from 2 to 20, not 21."),
     ("/probability", ["a", "b", [10**6]], "The picked ids have 1000000, and starter has the ids 0 to 49151."),
     ("/score", ["a", "", 5, "starter"], "The pasted text is empty, so there is nothing to read."),

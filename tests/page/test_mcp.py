@@ -1,6 +1,7 @@
 """The program as an MCP server, asked by a real client over HTTP; and without its package."""
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 
 import app as application
+import decoding
 from decoding.engines.local import LocalEngine
 from decoding.page import api
 from decoding.questions.verify import TOLERANCE, recompute
@@ -48,7 +50,13 @@ async def visit(address: str) -> tuple[list[Any], list[Any]]:
         branch = await session.call_tool("branch", ASKED | {"forced": [[0, 2911]]})
         refused = await session.call_tool("greedy", ASKED | {"steps": 3_000})
         check = await session.call_tool("check", {"run": run.content[0].text})
-        return tools, [run, branch, refused, check]
+        drawn = await session.call_tool("sample", ASKED | {"seed": 3})
+        draws = await session.call_tool("draws", ASKED | {"seed": 3, "count": 2})
+        past = await session.call_tool("past_end", ASKED)
+        message = await session.call_tool("as_message", ASKED | {"prompt": "Hi"})
+        named = await session.call_tool("probability", {"prompt": ASKED["prompt"], "text": " most"})
+        scored = await session.call_tool("score_prompt", {"run": run.content[0].text})
+        return tools, [run, branch, refused, check, drawn, draws, past, message, named, scored]
 
 
 def test_a_client_finds_the_tools_and_gets_the_run(address: str, starter: LocalEngine):
@@ -62,7 +70,7 @@ def test_a_client_finds_the_tools_and_gets_the_run(address: str, starter: LocalE
         assert all(value["description"] for value in values.values())
     assert tools[ENDPOINTS.index("score_prompt")].inputSchema["required"] == ["run"]
     texts = [answer.content[0].text for answer in answers]
-    assert [answer.isError for answer in answers] == [False, False, True, False]
+    assert [answer.isError for answer in answers] == [False, False, True, *[False] * 7]
     run, branch = map(Trace.from_jsonl, texts[:2])
     for trace in (run, branch):  # another process may add up in another order
         assert recompute(starter, trace) < TOLERANCE
@@ -71,6 +79,15 @@ def test_a_client_finds_the_tools_and_gets_the_run(address: str, starter: LocalE
     assert branch.generated_token_ids[0] == 2911
     assert texts[2] == "The number of steps has to be a whole number from 1 to 256, not 3000."
     assert texts[3].startswith("A well-formed run: 3 steps (the step count was reached); log-probability ")
+    drawn, draws, past, message, named, scored = texts[4:]
+    assert json.loads(draws)["draws"][0]["token_ids"] == list(Trace.from_jsonl(drawn).generated_token_ids)
+    assert json.loads(draws)["greedy"]["token_ids"] == list(run.generated_token_ids)
+    assert (Trace.from_jsonl(past).past_end, Trace.from_jsonl(past).generated_text) == (True, run.generated_text)
+    hello = decoding.trace(starter, "Hi", max_new_tokens=3, top_k=2, as_message=True)
+    assert Trace.from_jsonl(message).prompt_tokens == hello.prompt_tokens
+    assert Trace.from_jsonl(message).generated_token_ids == hello.generated_token_ids
+    assert json.loads(named)["probability"] == pytest.approx(run.steps[0].candidates[0].probability, abs=TOLERANCE)
+    assert len(Trace.from_jsonl(scored).prompt_scores) == len(run.prompt_tokens) - 1
 
 
 def test_a_stranger_can_hold_no_stream_open_there(address: str):

@@ -3,13 +3,14 @@
 import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from decoding.engines.local import LocalEngine
-from decoding.record.permalink import from_link
+from decoding.record.permalink import from_link, to_link
 from decoding.record.trace import Trace
 from decoding.requests.run_request import check_request
 from decoding.run import Run
@@ -56,6 +57,11 @@ def test_a_second_visit_needs_no_network_and_a_link_opens_there(browser: Browser
         assert after.steps == before.steps
         threads = page.evaluate("Math.min(4, navigator.hardwareConcurrency)")
         assert after.model.device == f"this browser · WebAssembly ({threads} threads)"
+        # A run that this engine would write otherwise is refused, and never another one.
+        asked = from_link(address.split("run=")[1])
+        page.goto(f"{address.split('run=')[0]}run={to_link(replace(asked, how={'as_message': True}))}")
+        expect(page.locator("#problem-forced p")).to_contain_text("picks by argmax alone")
+        expect(page.locator("#run")).to_be_enabled()
         assert not complaints, complaints
         print(f"first visit {first_visit} bytes")
 

@@ -11,6 +11,7 @@ import { isComposing } from "./keyboard.js";
 /** @import { Fields, Panel, State, Trigger } from "../core/state.js" */
 /** @import { Parts } from "../view/parts.js" */
 
+const SWITCHES = /** @type {const} */ (["past_end", "as_message"]);
 const AS_TYPED = { autocorrect: "off", autocapitalize: "off", autocomplete: "off", spellcheck: "false" };
 
 /**
@@ -45,13 +46,14 @@ export function followFields(parts, state, panel, trigger) {
 
   // In the order of the page's fields; null stays as it is.
   root.fieldsOfRun = () => {
-    const { prompt, steps, choices, model } = /** @type {Fields} */ (state.following);
-    return [prompt, Number(steps) <= LIMITS.steps ? steps : null, choices, state.models.includes(model) ? model : null];
+    const { prompt, steps, choices, model, past_end: pastEnd, as_message: asMessage } = /** @type {Fields} */ (state.following);
+    return [prompt, Number(steps) <= LIMITS.steps ? steps : null, choices, state.models.includes(model) ? model : null, pastEnd, asMessage];
   };
 
   function follow(run) {
     const { prompt, max_new_tokens: steps, top_k: choices, model } = run.header;
-    const [before, following] = [state.fields, { prompt, steps, choices, model: model.id }];
+    const switches = { past_end: Boolean(run.header.past_end), as_message: Boolean(run.header.as_message) };
+    const [before, following] = [state.fields, { prompt, steps, choices, model: model.id, ...switches }];
     if (before && Object.keys(following).every((name) => before[name] === following[name])) return;
     update(state, { following, fields: before && { ...before, ...following } });
     trigger("follow", {});
@@ -86,6 +88,7 @@ function nameKeysOfRun() {
   if (!button) return setTimeout(nameKeysOfRun, 50);
   button.dataset.textTitle = "page.run.title";
   button.setAttribute("aria-keyshortcuts", "Control+Enter");
+  for (const name of SWITCHES) document.querySelector(`#${name.replace("_", "-")} label`)?.setAttribute("data-text-title", `page.${name}.title`);
   texts.fill(button.parentElement);
 }
 
@@ -115,7 +118,7 @@ export function fieldsDiffer(state, run) {
   const { fields } = state;
   if (!fields || !run.header) return false;
   const { prompt, max_new_tokens: steps, top_k: choices, model } = run.header;
-  if (fields.prompt !== prompt) return true;
+  if (fields.prompt !== prompt || SWITCHES.some((name) => Boolean(fields[name]) !== Boolean(run.header[name]))) return true;
   if (run.header.note || !state.models.includes(model.id) || steps > LIMITS.steps) return false;
   return fields.steps !== steps || fields.choices !== choices || fields.model !== model.id;
 }

@@ -49,12 +49,12 @@ export function shareOf(step, candidate) {
 }
 
 /**
- * The settings of a run's picks, as a request names them; without any, argmax picks up to the end of the text.
- * @param {{ past_end?: boolean, sampling?: Sampling }} header
- * @returns {{ past_end?: true, sampling?: Sampling }}
+ * The settings of a run, as a request names them; without any, argmax picks up to the end of the text, after the prompt as it is.
+ * @param {{ past_end?: boolean, sampling?: Sampling, as_message?: boolean }} header
+ * @returns {{ past_end?: true, sampling?: Sampling, as_message?: true }}
  */
-export function howOf({ past_end: pastEnd, sampling }) {
-  return { ...(pastEnd && { past_end: true }), ...(sampling && { sampling }) };
+export function howOf({ past_end: pastEnd, sampling, as_message: asMessage }) {
+  return { ...(pastEnd && { past_end: true }), ...(sampling && { sampling }), ...(asMessage && { as_message: true }) };
 }
 
 /**

@@ -57,6 +57,7 @@ import { bytesOf, markPendingBytes, NO_BYTES } from "./tokens.js";
  * @property {string[]} [remarks]
  * @property {boolean} [past_end] the run goes on past the end of the text
  * @property {Sampling} [sampling] how its tokens were drawn
+ * @property {boolean} [as_message] a chat template made `prompt_tokens` of the prompt, which is a message
  */
 
 /**
@@ -77,7 +78,7 @@ import { bytesOf, markPendingBytes, NO_BYTES } from "./tokens.js";
  * @property {number} [logged] tokens that a screen reader has been given; only where the run is written now
  */
 
-/** @typedef {{ model: string, prompt: string, steps: number, choices: number, forced: [number, number][], past_end?: boolean, sampling?: Sampling }} Request */
+/** @typedef {{ model: string, prompt: string, steps: number, choices: number, forced: [number, number][], past_end?: boolean, sampling?: Sampling, as_message?: boolean }} Request */
 
 /** @returns {Run} */
 export function emptyRun() {
@@ -210,12 +211,24 @@ export function addWhy(run, record) {
 }
 
 /**
+ * The text that the model read before the first step: the prompt, or what the chat template made of it.
+ * @param {Run} run
+ * @returns {string}
+ */
+export function promptText({ header }) {
+  if (!header.as_message) return header.prompt;
+  const decoder = new TextDecoder();
+  const parts = header.prompt_tokens.map((token) => decoder.decode(bytesOf(token) ?? new TextEncoder().encode(token.text), { stream: true }));
+  return parts.join("") + decoder.decode();
+}
+
+/**
  * @param {Run} run
  * @param {number} index
  * @returns {string}
  */
 export function textBefore(run, index) {
-  return run.header.prompt + run.pieces.slice(0, index).join("");
+  return promptText(run) + run.pieces.slice(0, index).join("");
 }
 
 /**

@@ -18,6 +18,7 @@ import { emptyRun } from "./run.js";
  * @property {[number, number][]} [forced] picks: a step and a token id
  * @property {boolean} [past_end]
  * @property {import("./how_picked.js").Sampling} [sampling]
+ * @property {boolean} [as_message]
  * @property {string} [id] the address that names it, where one does
  * @property {boolean} [released] no run will come of it
  */
@@ -28,6 +29,8 @@ import { emptyRun } from "./run.js";
  * @property {number | ""} steps
  * @property {number | ""} choices
  * @property {string} model
+ * @property {boolean} [past_end]
+ * @property {boolean} [as_message] the prompt is a message to the assistant
  */
 
 /**

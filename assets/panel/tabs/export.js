@@ -8,6 +8,7 @@ import { jsonLines } from "../core/run.js";
 import { texts } from "../core/texts.js";
 import { oneLine } from "../core/visible.js";
 import { copy } from "../view/clipboard.js";
+import { drawVideo, listenToVideo } from "./video.js";
 import { fit, pngOf, stepImage } from "../view/step_image.js";
 import { isEmbedded } from "../view/surface.js";
 import { openTab } from "../view/tab_list.js";
@@ -46,6 +47,11 @@ export function listenToExportTab(parts, state, panel, convert) {
     input.value = ""; // so that the same file can be chosen again
   });
   listenToDrops(parts, panel, convert);
+  listenToVideo(page, state, (blob, ending) => {
+    const name = fileName(state, ending, false);
+    save(blob, name);
+    return name;
+  });
   const whole = parts.root.querySelector(".gs-whole");
   whole.addEventListener("click", () => { whole.href = withoutFrame(location.href); });
 }
@@ -64,6 +70,7 @@ export async function drawExportTab(parts, state) {
   const [ended, shown] = [Boolean(state.run.end), state.chosen >= 0];
   for (const button of page.querySelectorAll("[data-file]")) button.disabled = !ended;
   for (const button of page.querySelectorAll("[data-picture]")) button.disabled = !shown;
+  drawVideo(page, state);
   const { link, address } = ended ? await addressOf(requestOf(state.whole), state.chosen) : { link: null };
   const snippet = link ? frameOf(address, state.run) : "";
   const frame = page.querySelector(".gs-frame");

@@ -151,13 +151,23 @@ function most(end, holds) {
 }
 
 /**
+ * The picture, to be drawn on a canvas.
+ * @param {string} svg
+ * @returns {Promise<HTMLImageElement>}
+ */
+export async function imageOf(svg) {
+  const image = new Image();
+  image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(svg)}`;
+  await image.decode();
+  return image;
+}
+
+/**
  * @param {string} svg
  * @returns {Promise<Blob | null>}
  */
 export async function pngOf(svg) {
-  const image = new Image();
-  image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(svg)}`;
-  await image.decode();
+  const image = await imageOf(svg);
   const canvas = Object.assign(document.createElement("canvas"), { width: SLIDE.width, height: SLIDE.height });
   canvas.getContext("2d")?.drawImage(image, 0, 0);
   return new Promise((done) => { canvas.toBlob(done, "image/png"); });

@@ -1,7 +1,7 @@
 // The growing text: the prompt, then one chip per token.
 
 import { number, percent } from "../core/numbers.js";
-import { loopAt, promptScoreOf } from "../core/run.js";
+import { loopAt, promptScoreOf, promptText } from "../core/run.js";
 import { texts } from "../core/texts.js";
 import { idLabel, labelOf } from "../core/tokens.js";
 import { FRAMES, visible } from "../core/visible.js";
@@ -10,6 +10,8 @@ import { label, make } from "./elements.js";
 /** @import { Run } from "../core/run.js" */
 /** @import { Parts } from "./parts.js" */
 
+const MOST_CHIPS = 2000; // of a message's prompt; a longer one is text
+const SPECIAL = /^(<[^<>\s]{2,}>|\[[^[\]\s]{2,}\])$/;
 const MOST_NATS = 8; // of an entropy: what is more has the darkest shade
 
 /**
@@ -29,24 +31,28 @@ export function drawText(parts, run, drawn) {
 }
 
 function promptNodes(run) {
-  if (run.promptScores.length) return [promptChips(run)];
-  const prompt = make("span", "gs-prompt", run.header.prompt.replace(FRAMES, visible).replaceAll("\n", "↵\n"));
-  if (run.header.prompt !== "") return [prompt];
+  if (run.promptScores.length || (run.header.as_message && run.header.prompt_tokens.length <= MOST_CHIPS)) return [promptChips(run)];
+  const prompt = make("span", "gs-prompt", promptText(run).replace(FRAMES, visible).replaceAll("\n", "↵\n"));
+  if (prompt.textContent !== "") return [prompt];
   prompt.textContent = run.header.prompt_tokens.map(labelOf).join("");
   return [prompt, Object.assign(make("span", "gs-aside", ` ${texts.translate("text.empty")} `), { translate: true })];
 }
 
-// A prompt that has been scored: a chip a token, coloured as what is written is; those at its beginning may have no score.
+// A prompt that has been scored, or that a chat template made: a chip a token, coloured as what is written is where it has a score. The
+// template's special tokens have a frame, and lines are broken where it breaks them.
 function promptChips(run) {
   const prompt = make("span", "gs-prompt gs-scored");
-  prompt.append(...run.header.prompt_tokens.map((token, place) => {
+  const isMessage = Boolean(run.header.as_message);
+  prompt.append(...run.header.prompt_tokens.flatMap((token, place) => {
     const score = promptScoreOf(run, place);
     const node = make("span", score ? "gs-chip" : "gs-chip gs-unscored");
     node.append(label(token), make("span", "gs-id", idLabel(token)));
-    if (!score) return node;
+    node.classList.toggle("gs-special", isMessage && SPECIAL.test(token.text));
+    const nodes = isMessage && token.text.includes("\n") ? [node, document.createElement("br")] : [node];
+    if (!score) return nodes;
     shade(node, { ...score, probability: Math.exp(score.logprob ?? -Infinity) });
     node.title = texts.translate("text.prompt.chip", { place: place + 1, token: labelOf(token), ...wordsOfScore(score), id: idLabel(token) });
-    return node;
+    return nodes;
   }));
   return prompt;
 }
@@ -67,7 +73,7 @@ function drawPromptTokens(parts, run) {
   const [summary, list, ask] = parts.promptTokens.children;
   if (ask) ask.hidden = run.promptScores.length > 0; // a file has no server to ask
   parts.promptTokens.hidden = tokens.length === 0;
-  summary.textContent = texts.translate("text.tokens", { count: tokens.length });
+  summary.textContent = texts.translate(run.header.as_message ? "text.tokens.message" : "text.tokens", { count: tokens.length });
   const draw = () => { if (parts.promptTokens.open) list.replaceChildren(...promptItems(run)); };
   list.replaceChildren();
   parts.promptTokens.ontoggle = draw; // a closed list is not drawn

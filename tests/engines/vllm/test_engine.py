@@ -594,3 +594,25 @@ def test_beams_of_a_server_are_those_of_its_engine(pair: Pair) -> None:
     few = engine_of(pair.url, pair.fake)
     with pytest.raises(RequestError, match="gives at most 7 choices at a step, and 4 beams need 8"):
         decoding.beam_search(few, PROMPT, max_new_tokens=2, num_beams=4, top_k=3)
+
+
+def test_past_the_end_and_a_message_are_as_without_the_server() -> None:
+    """Where the server ends the text, it is asked once more, after the next candidate."""
+    local = Varied(end_ids=(END,), chat_template="<|begin|>U: {{ messages[0].content }}\n")
+    fake = FakeVllm(local)
+    with fake.served() as url:
+        server = engine_of(url, fake)
+        for prompt, as_message in ((PROMPT, False), ("Hi", True)):
+            how: Any = {"max_new_tokens": 14, "top_k": 3, "as_message": as_message}
+            ended = decoding.trace(local, prompt, **how)
+            asked = len(fake.asked)
+            ours = decoding.trace(local, prompt, **how, past_end=True)
+            theirs = decoding.trace(server, prompt, **how, past_end=True)
+            assert (ended.stop_reason, theirs.stop_reason, len(theirs.steps)) == ("end_of_text", "steps", 14)
+            assert [step.index for step in theirs.steps if step.past_end] == [len(ended.steps) - 1]
+            assert theirs.prompt_tokens == ours.prompt_tokens
+            for one, two in zip(theirs.steps, ours.steps, strict=True):
+                assert (one.picked.token_id, one.picked.rank) == (two.picked.token_id, two.picked.rank)
+                assert one.past_end == two.past_end
+                assert [c.token_id for c in one.candidates] == [c.token_id for c in two.candidates]
+            assert len(fake.asked) - asked == 2

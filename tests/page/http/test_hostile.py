@@ -188,7 +188,7 @@ def test_large_bodies_are_not_read(client: httpx.Client, address: str, size: int
 
 
 def event(**changes: object) -> dict[str, object]:
-    return {"data": [SECRET, 3, 2, "scripted"], "fn_index": 1, "session_hash": "a"} | changes
+    return {"data": [SECRET, 3, 2, "scripted", False, False], "fn_index": 1, "session_hash": "a"} | changes
 
 
 BROKEN = {
@@ -202,9 +202,9 @@ BROKEN = {
     "true": (json.dumps(event(fn_index=True)).encode(), 404),
     "only in the browser": (json.dumps(event(fn_index=0)).encode(), 404),
     "too few values": (json.dumps(event(data=[SECRET])).encode(), 422),
-    "too many values": (json.dumps(event(data=[SECRET] * 5)).encode(), 422),
-    "a model that is not on the list": (json.dumps(event(data=["a", 3, 2, SECRET])).encode(), 422),
-    "a value that is a list": (json.dumps(event(data=[[SECRET], 3, 2, "scripted"])).encode(), 422),
+    "too many values": (json.dumps(event(data=[SECRET] * 7)).encode(), 422),
+    "a model that is not on the list": (json.dumps(event(data=["a", 3, 2, SECRET, False, False])).encode(), 422),
+    "a value that is a list": (json.dumps(event(data=[[SECRET], 3, 2, "scripted", False, False])).encode(), 422),
     "a long session": (json.dumps(event(session_hash="a" * 200)).encode(), 422),
     "a session that is none": (json.dumps(event(session_hash={})).encode(), 422),
 }
@@ -360,7 +360,7 @@ def test_one_session_cannot_fill_the_line_nor_one_address(monkeypatch: pytest.Mo
             wired = client.get("/config").json()["dependencies"]
             run = next(one["id"] for one in wired if one["backend_fn"] and "submit" in str(one["targets"]))
             for _ in range(MAX_PER_SESSION + 1):  # the page's own Run, again and again
-                body = {"data": ["a", 3, 2, "scripted"], "fn_index": run, "session_hash": "two"}
+                body = {"data": ["a", 3, 2, "scripted", False, False], "fn_index": run, "session_hash": "two"}
                 client.post("/gradio_api/queue/join", json=body).raise_for_status()
             they.is_told("This page has 4 runs", "queue/data?session_hash=two", most=2 * MAX_PER_SESSION)
             half, most = (

@@ -73,7 +73,7 @@ def posted(http: httpx.Client, path: str, body: bytes) -> int:
 
 
 def an_event(http: httpx.Client) -> None:
-    run = {"fn_index": events(http)["submit"], "session_hash": "s", "data": ["a", 1, 2, "scripted"]}
+    run = {"fn_index": events(http)["submit"], "session_hash": "s", "data": ["a", 1, 2, "scripted", False, False]}
     assert posted(http, "/gradio_api/queue/join", padded(run, request_filter.MAX_EVENT_BYTES)) == 200
     assert posted(http, "/gradio_api/queue/join", padded(run, request_filter.MAX_EVENT_BYTES + 1)) == 413
     # As many values as there could be in so many bytes, which were 250 MB and a second of the event loop.

@@ -1,0 +1,42 @@
+"""Whether a model that is on this machine has a chat template, from its files alone: neither weights nor network.
+
+Owns where to look. What cannot be read has none here; loading it says why.
+"""
+
+import json
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+
+from decoding.errors import ModelError
+from decoding.models import hub, starter
+from decoding.models.catalogue import Entry
+from decoding.models.chat_template import CONFIG, make_chat_template, read_chat_template
+from decoding.models.gguf import read_gguf
+from decoding.models.sources import is_gguf
+
+
+def has_chat_template(entry: Entry) -> bool:
+    """Whether its files hold a chat template; False for a model that is not here."""
+    if entry.name == starter.STARTER_ID:
+        return _of_folder(starter.cache_folder() / starter.FOLDER_NAME)
+    place = hub.cached(entry) if entry.repository else Path(entry.name).expanduser()
+    if place is None:
+        return False
+    with suppress(OSError):
+        return _of_file(place, place.stat().st_mtime_ns) if is_gguf(place) else _of_folder(place)
+    return False
+
+
+def _of_folder(folder: Path) -> bool:
+    names = {}
+    with suppress(OSError, ValueError):
+        names = json.loads((folder / CONFIG).read_text("utf-8"))
+    return read_chat_template(folder, names if isinstance(names, dict) else {}) is not None
+
+
+@lru_cache(maxsize=64)
+def _of_file(path: Path, _written: int) -> bool:
+    with suppress(ModelError):
+        return make_chat_template(read_gguf(path).metadata.get("tokenizer.chat_template"), {}) is not None
+    return False
