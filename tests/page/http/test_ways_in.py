@@ -143,6 +143,12 @@ def a_vote(http: httpx.Client) -> None:
     largest = padded(question, limits.MAX_VOTE_BODY_BYTES, "more")
     for body, status in ((largest, 200), (largest + b" ", 413), (b'{"labels": [' + b"[]," * 2_000 + b"[]]}", 422)):
         assert http.post(f"{address}/ask", content=body, headers=JSON | teacher).status_code == status
+    head = (
+        f"POST {address}/ask HTTP/1.1\r\nhost: a\r\nx-vote-secret: {opened['secret']}\r\ncontent-length: 900000\r\n\r\n"
+    )
+    with closing(socket.create_connection(("127.0.0.1", http.base_url.port or 80), 30, (STRANGER, 0))) as there:
+        there.sendall(head.encode() + b"x" * (limits.MAX_VOTE_BODY_BYTES + 1))
+        assert b" 413 " in there.recv(100)  # it is not read to its end first
     students = [{"x-vote-id": f"{number:03}" * 8} for number in range(limits.MAX_VOTE_STUDENTS + 1)]
     joined = [http.post(f"{address}/join", headers=student, json={}) for student in students]
     assert [answer.status_code for answer in joined] == [200] * limits.MAX_VOTE_STUDENTS + [503]
