@@ -3,6 +3,8 @@
 from typing import Protocol
 
 from decoding.record.step import Step
+from decoding.record.tokens import Token
+from decoding.record.why import LeaveOneOut, Lens
 
 
 class Model(Protocol):
@@ -24,6 +26,8 @@ class Record(Protocol):
     @property
     def prompt_text(self) -> str: ...
     @property
+    def prompt_tokens(self) -> tuple[Token, ...]: ...
+    @property
     def top_k(self) -> int: ...
     @property
     def steps(self) -> tuple[Step, ...]: ...
@@ -33,6 +37,8 @@ class Record(Protocol):
     def message(self) -> str: ...
     @property
     def remarks(self) -> tuple[str, ...]: ...
+    @property
+    def why(self) -> tuple[Lens | LeaveOneOut, ...]: ...
     @property
     def text(self) -> str: ...
     @property

@@ -1,17 +1,18 @@
 """Exports a run as tables: for a spreadsheet, Markdown, pandas and a terminal.
 
-Owns the columns and how text is escaped. Knows no model and no page.
+Owns the columns. Knows no model and no page.
 """
 
 import csv
 import io
 import math
-import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from decoding.export.escaping import markdown_text, spreadsheet_text
 from decoding.export.labels import incomplete_bytes, label, one_line, summary
 from decoding.export.protocol import Record
+from decoding.export.why_tables import csv_tables, markdown_tables
 from decoding.i18n import translate
 from decoding.limits import MAX_TABLE_CHARACTERS
 from decoding.record.step import Candidate, Step
@@ -25,22 +26,14 @@ CSV_COLUMNS = (
     "margin",
 )  # fmt: skip
 
-# What a spreadsheet may take for a formula: an ASCII or full-width sign, or a tab or return, after any blanks. Leading
-# apostrophes match too, so that removing one restores the text without guessing.
-_FORMULA = re.compile(r"'*[\s\x00-\x1f\u200b-\u200f\ufeff]*[=+\-@＝＋－＠]|'* *[\t\r]")
-
-# Escaped as character references, which all Markdown programs understand: every sign could mean something to one of
-# them. The harmless ones mean nothing in a table cell.
-_MEANS_SOMETHING = re.compile(r"[!-/:-@\[-`{-~]")
-_HARMLESS = "%,;/?·"
-
 
 def to_csv(run: Record, language: str = "en") -> str:
     """One row per step and candidate, and a header row; a pick beyond the candidates has a row of its own.
 
     Steps and ranks count from 1, as on the page. A text that a spreadsheet would take for a formula gets an apostrophe
-    in front. An infinite or unknown number is an empty cell. The string has no byte order mark; a file needs one, see
-    `to_csv_file`.
+    in front. An infinite or unknown number is an empty cell. What was asked about its steps follows in tables of their
+    own, each after an empty line, see `decoding.export.why_tables.csv_tables`. The string has no byte order mark; a
+    file needs one, see `to_csv_file`.
     """
     out = io.StringIO()
     rows = csv.writer(out)
@@ -48,6 +41,7 @@ def to_csv(run: Record, language: str = "en") -> str:
     for step in run.steps:
         beyond = (step.picked,) if step.picked.rank >= len(step.candidates) else ()
         rows.writerows(_csv_row(step, candidate) for candidate in (*step.candidates, *beyond))
+    rows.writerows(csv_tables(run, language))
     return out.getvalue()
 
 
@@ -61,13 +55,12 @@ def to_csv_file(run: Record, language: str = "en") -> bytes:
 
 
 def _csv_row(step: Step, c: Candidate) -> list[object]:
-    text = "'" + c.text if _FORMULA.match(c.text) else c.text
     data = c.bytes.hex() if c.bytes else ""
     # The minus sign of an infinity would be taken for a formula.
     logprob, entropy = (x if math.isfinite(x) else "" for x in (c.logprob, step.entropy))
     picked = c.rank == step.picked.rank
     numbers = (c.probability, logprob, picked, step.forced, step.rest, entropy, step.margin)
-    return [step.index + 1, c.rank + 1, c.token_id, text, data, *numbers]
+    return [step.index + 1, c.rank + 1, c.token_id, spreadsheet_text(c.text), data, *numbers]
 
 
 def _rows(run: Record, language: str = "en") -> list[list[str]]:
@@ -108,17 +101,14 @@ def to_frame(run: Record) -> "pd.DataFrame":
 
 
 def to_markdown(run: Record, language: str = "en") -> str:
-    """The notebook's table in Markdown. Markup, links and HTML in the run's texts are escaped."""
+    """The notebook's table in Markdown, then what was asked about its steps. Markup, links and HTML in the run's texts
+    are escaped.
+    """
     columns, *rows = _rows(run, language)
-    lines = [columns, ["---"] * len(columns), *([_markdown(one_line(cell)) for cell in row] for row in rows)]
+    lines = [columns, ["---"] * len(columns), *([markdown_text(one_line(cell)) for cell in row] for row in rows)]
     width = len(columns)
-    return "".join(f"| {' | '.join([*line, *[''] * (width - len(line))])} |\n" for line in lines)
-
-
-def _markdown(text: str) -> str:
-    text = _MEANS_SOMETHING.sub(lambda m: m[0] if m[0] in _HARMLESS else f"&#{ord(m[0])};", text)
-    # The percentage of a cell is not escaped, so that the table stays readable.
-    return re.sub(r"&#40;(\d+)&#46;(\d\d%)&#41;$", r"(\1.\2)", text)
+    table = "".join(f"| {' | '.join([*line, *[''] * (width - len(line))])} |\n" for line in lines)
+    return table + markdown_tables(run, language)
 
 
 def to_table(run: Record) -> str:

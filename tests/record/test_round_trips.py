@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from decoding.export import to_csv_file
-from decoding.export.tables import _FORMULA
+from decoding.export.escaping import FORMULA
 from decoding.record.permalink import Link, from_link, to_link
 from decoding.record.step import Candidate, Step
 from decoding.record.trace import Trace
@@ -39,7 +39,7 @@ def step_from(rows: list[dict[str, str]], top_k: int) -> Step:
 
 def candidate_from(row: dict[str, str]) -> Candidate:
     text = row["text"]
-    if text.startswith("'") and _FORMULA.match(text[1:]):
+    if text.startswith("'") and FORMULA.match(text[1:]):
         text = text[1:]
     data = bytes.fromhex(row["bytes"]) if row["bytes"] else None
     logprob = float(row["logprob"] or "-inf")

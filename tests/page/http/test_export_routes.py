@@ -24,7 +24,8 @@ def http() -> Iterator[TestClient]:
 def trace() -> decoding.Trace:
     words = tuple(NASTY.values())
     engine = ScriptedEngine([{word: 0.5, "other": 0.2} for word in words], words=(*words, "other"))
-    return decoding.trace(engine, words[0], max_new_tokens=len(words), top_k=2)
+    run = decoding.trace(engine, words[0], max_new_tokens=len(words), top_k=2)
+    return replace(run, why=(decoding.leave_one_out(engine, run, 3),))
 
 
 def test_each_form_is_the_librarys_own(http: TestClient, trace: decoding.Trace) -> None:

@@ -1,0 +1,138 @@
+"""The tables of why a step picked its token: what was left out, a row a part; and a lens, a row a layer.
+
+Owns their columns. They stand behind the run's own table, in the order of the steps. Knows no model and no page;
+`tables` writes the files.
+"""
+
+import math
+from collections.abc import Iterator
+
+from decoding.export.escaping import markdown_text, spreadsheet_text
+from decoding.export.labels import label, one_line
+from decoding.export.protocol import Record
+from decoding.i18n import translate
+from decoding.record.step import Candidate
+from decoding.record.tokens import Token, join_tokens
+from decoding.record.why import LeaveOneOut, LeftOut, Lens
+
+LEFT_OUT_COLUMNS = (
+    "step", "left_out", "position", "part", "pick_id", "pick", "probability", "probability_without",
+    "logprob_without", "rank_without", "change", "instead_id", "instead", "instead_probability", "against_id",
+    "against", "against_logprob_without",
+)  # fmt: skip
+LENS_COLUMNS = ("step", "layer", "leader_id", "leader", "leader_probability")
+_SHOWN_TOKENS = 64
+"""Tokens of a part that are written: a file may hold parts of any length, and repeat them."""
+
+
+def csv_tables(run: Record, language: str = "en") -> Iterator[list[object]]:
+    """The rows of the answers' tables, each with its header after an empty row; none for a run without answers.
+
+    Everything that was left out is one table, in which `change` is that of the pick's probability, or of the lead in
+    log-probabilities (nats) over the other candidate. Each lens is a table of its own: a row a layer, where 0 is the
+    embedding, and a column for each token that it follows, with its probability in that layer. Steps, positions and
+    ranks count from 1.
+    """
+    if left_out := [one for one in _in_order(run) if isinstance(one, LeaveOneOut)]:
+        yield []
+        yield [translate(f"csv.{name}", language) for name in LEFT_OUT_COLUMNS]
+        for answer in left_out:
+            yield from (_left_out_row(run, answer, part) for part in answer.parts)
+    for lens in _in_order(run):
+        if isinstance(lens, Lens):
+            yield []
+            names = [spreadsheet_text(f"{_name(token)} ({token.token_id})") for token in lens.tokens]
+            yield [*(translate(f"csv.{name}", language) for name in LENS_COLUMNS), *names]
+            for number, layer in enumerate(lens.layers):
+                yield [lens.step + 1, number, *_named(layer.leader), layer.leader.probability, *_shares(layer.logprobs)]
+
+
+def markdown_tables(run: Record, language: str = "en") -> str:
+    """The answers as a section a step, with the sentence that names the layer; "" for a run without answers."""
+    sections, before = [], -1
+    for found in _in_order(run):
+        if found.step != before:
+            before, picked = found.step, run.steps[found.step].picked
+            values = {"token": _cell(_name(picked.token)), "probability": f"{picked.probability:.2%}"}
+            sections.append(f"\n## {translate('why.step', language, step=found.step + 1, **values)}\n")
+        if isinstance(found, Lens):
+            sections.append(_lens_section(found, language))
+        else:
+            sections.append(_left_out_section(run, found, language))
+    return "".join(sections)
+
+
+def _in_order(run: Record) -> list[Lens | LeaveOneOut]:
+    return sorted(run.why, key=lambda found: found.step)  # stable: the answers to one step keep their order
+
+
+def _left_out_row(run: Record, answer: LeaveOneOut, part: LeftOut) -> list[object]:
+    pick, other = answer.picked, answer.against
+    text = spreadsheet_text(join_tokens(_tokens(run, answer, part)))
+    numbers = (pick.probability, part.probability, _finite(part.logprob), part.rank + 1, _finite(answer.change(part)))
+    against: list[object] = ["", "", ""]
+    if other is not None and part.against_logprob is not None:
+        against = [*_named(other), _finite(part.against_logprob)]
+    instead = (*_named(part.instead), part.instead.probability)
+    return [answer.step + 1, answer.by, part.first + 1, text, *_named(pick), *numbers, *instead, *against]
+
+
+def _left_out_section(run: Record, answer: LeaveOneOut, language: str) -> str:
+    change = "table.change.points"
+    values = {"token": _cell(_name(answer.picked.token))}
+    if answer.against is not None:
+        change, values["other"] = "table.change.lead", _cell(_name(answer.against.token))
+    head = [translate(f"why.without.{name}", language) for name in ("part", "after")]
+    head += [translate(change, language, **values), translate("why.without.instead", language)]
+    rows = []
+    for part in answer.parts:
+        labelled = "".join(map(_name, _tokens(run, answer, part)))
+        moved = answer.change(part) * (1 if answer.against else 100)
+        instead = f"{_name(part.instead.token)} ({part.instead.probability:.2%})"
+        rows.append([_cell(labelled), f"{part.probability:.2%}", f"{moved:+.2f}", _cell(instead)])
+    return _table(head, rows)
+
+
+def _lens_section(lens: Lens, language: str) -> str:
+    start, last = lens.leads_from, len(lens.layers) - 1
+    key = "why.lens.never" if start is None else "why.lens.leads"
+    sentence = translate(key, language, token=_cell(_name(lens.tokens[0])), layer=start, count=last)
+    head = [translate(f"why.lens.{name}", language) for name in ("layer", "column")]
+    rows = []
+    for number, layer in reversed([*enumerate(lens.layers)]):
+        leads = f"{_name(layer.leader.token)} ({layer.leader.probability:.2%})"
+        rows.append([str(number), _cell(leads), *(f"{share:.2%}" for share in _shares(layer.logprobs))])
+    return f"\n{sentence}\n{_table([*head, *(_cell(_name(token)) for token in lens.tokens)], rows)}"
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = "".join(f"| {' | '.join(row)} |\n" for row in (head, ["---"] * len(head), *rows))
+    return f"\n{lines}"
+
+
+def _tokens(run: Record, answer: LeaveOneOut, part: LeftOut) -> list[Token]:
+    """The part's tokens, from the prompt and the picks; no more than are written."""
+    prompt, end = run.prompt_tokens, part.first + min(part.count, _SHOWN_TOKENS)
+    picks = run.steps[max(0, part.first - len(prompt)) : max(0, end - len(prompt))]
+    return [*prompt[part.first : end], *(step.picked.token for step in picks)]
+
+
+def _name(token: Token) -> str:
+    return label(token.text, token.bytes)
+
+
+def _named(candidate: Candidate) -> tuple[int, str]:
+    return candidate.token_id, spreadsheet_text(candidate.text)
+
+
+def _shares(logprobs: tuple[float, ...]) -> list[float]:
+    return [math.exp(logprob) for logprob in logprobs]
+
+
+def _finite(number: float) -> object:
+    """A number for a cell; the minus sign of an infinity would be taken for a formula."""
+    return number if math.isfinite(number) else ""
+
+
+def _cell(text: str) -> str:
+    return markdown_text(one_line(text))
