@@ -36,6 +36,8 @@ MAX_RUN_BYTES = 8 * 2**20
 MAX_PROMPT_TOKENS = 131_072
 MAX_WHY_LINES = 64
 """Lines about why a step picked its token: a lens and a leave-one-out of 32 steps."""
+MAX_RUN_LINES = MAX_TEXT_TOKENS + MAX_WHY_LINES + 3
+"""The steps, what was asked about them, the scores of the prompt, and the first and the last line."""
 MAX_STEP_CHARACTERS = 2**18
 """For each line but the first. A step of 50 choices takes about 8,000 characters."""
 MAX_TOKEN_CHARACTERS = 1_000
@@ -90,6 +92,7 @@ def for_browser() -> Mapping[str, float]:
         "lensTokens": MAX_LENS_TOKENS,
         "layers": MAX_LAYERS,
         "whyLines": MAX_WHY_LINES,
+        "lines": MAX_RUN_LINES,
         "promptCharacters": MAX_PROMPT_CHARACTERS,
         "promptTokens": MAX_PROMPT_TOKENS,
         "stepCharacters": MAX_STEP_CHARACTERS,

@@ -174,7 +174,10 @@ def _read(run: object) -> Trace:
     if not isinstance(run, str):
         raise RequestError(f"A run has to be JSON Lines in one text, not {json_type_of(run)}.")
     if len(data := run.encode("utf-8", "surrogatepass")) > MAX_RUN_BYTES:
-        raise RequestError(f"The run is larger than {MAX_RUN_BYTES // 2**20} MB, which is the limit.")
+        raise RequestError(
+            f"The run is larger than {MAX_RUN_BYTES // 2**20} MB, which is the limit. Make one of fewer steps or "
+            "choices."
+        )
     return read_run(data)
 
 

@@ -91,12 +91,15 @@ def _check_order(found: object, steps: int, why: int, number: int) -> None:
 def _split_lines(text: str) -> tuple[str, list[str], str]:
     """The first line, the lines between, and the last line. Lines are counted before they are split."""
     if len(text) > limits.MAX_RUN_BYTES:
-        raise FormatError(f"The run is larger than {limits.MAX_RUN_BYTES // 2**20} MB, which is the limit.")
+        raise FormatError(
+            f"The run is larger than {limits.MAX_RUN_BYTES // 2**20} MB, which is the limit. Make one of fewer steps "
+            "or choices."
+        )
     count = text.count("\n") + (not text.endswith("\n") and text != "")
     if count < 2:
         raise FormatError(f"A run has a first and a last line at least; this text has {count}.")
-    if (steps := count - 2) > limits.MAX_TEXT_TOKENS + limits.MAX_WHY_LINES:
-        raise FormatError(f"A run has at most {limits.MAX_TEXT_TOKENS:,} steps; this text has {steps:,}.")
+    if count > limits.MAX_RUN_LINES:
+        raise FormatError(f"A run has at most {limits.MAX_TEXT_TOKENS:,} steps; this text has {count - 2:,}.")
     first, *middle, last = text.removesuffix("\n").split("\n")
     return first, middle, last
 

@@ -165,8 +165,12 @@ REFUSED: list[tuple[str, list[Any], str]] = [
     ("/leave_one_out", [RUN, 0, "words", -1, 0], "The number of tokens to leave out has to be a whole number from 1"),
     ("/agreement", ["hello"], "It is not JSON Lines: it does not begin like a run."),
     ("/recompute", [7], "A run has to be JSON Lines in one text, not a number."),
-    ("/check", ["{" * (8 * 2**20 + 1)], "The run is larger than 8 MB, which is the limit."),
-    ("/check", ["{" + "\n" * 1_003], "It has 1,001 steps; at most 1,000 are read here."),
+    (
+        "/check",
+        ["{" * (8 * 2**20 + 1)],
+        "The run is larger than 8 MB, which is the limit. Make one of fewer steps or choices.",
+    ),
+    ("/check", ["{" + "\n" * 1_068], "It has 1,066 steps; at most 1,000 are read here."),
 ]
 
 

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 import app as application
 import decoding
 from decoding.engines.local import LocalEngine
-from decoding.export import to_html
+from decoding.export import to_csv_file, to_html
 from decoding.questions.verify import parse_run
 from decoding.record.trace import Trace
 from decoding.record.why import Lens
@@ -108,6 +108,59 @@ def test_why_paris(url: str, visit: Visit, starter: LocalEngine, greedy: Trace, 
     page.emulate_media(color_scheme="dark", reduced_motion="reduce")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert violations(page, COLOURS) == []
+
+
+def test_answers_stay_with_their_own_run(url: str, visit: Visit, tmp_path: Path) -> None:
+    page = visit(url)
+    page.fill("#prompt textarea", PROMPT)
+    page.fill("#steps input", "2")
+    page.click("#run")
+    expect(page.locator(".gs-state")).to_contain_text("2 steps, done")
+    asked(page)
+    leads = "·Paris is in the lead from layer 30 of 30 on."
+    parts, said = page.locator(".gs-part-of-text:visible"), page.locator(".gs-lens-said")
+    # 1. Every file has both tables.
+    page.locator("#gs-tab-keep").press("Enter")
+    files = {form: saved(page, form, tmp_path) for form in ("jsonl", "csv", "md")}
+    kept = parse_run(files["jsonl"].read_bytes())
+    assert [type(one).__name__ for one in kept.why] == ["Lens", "LeaveOneOut"]
+    assert files["csv"].read_bytes() == to_csv_file(kept)
+    assert len(files["csv"].read_text("utf-8").split("\n\n")) == 3
+    assert files["md"].read_text("utf-8") == kept.to_markdown()
+    assert leads in files["md"].read_text("utf-8")
+    # 2. A branch was not asked about, also after a reload, and the run that was has its answers back.
+    page.locator("button.gs-bar").nth(1).click()
+    expect(page.locator(".gs-chip[data-step='0']")).to_contain_text("·the")
+    page.locator("#gs-tab-why").press("Enter")
+    expect(said).to_have_text("No lens on this step has been made yet.")
+    expect(parts).to_have_count(0)
+    expect(page.locator(".gs-state")).to_contain_text("2 steps, done")
+    page.reload()
+    expect(page.locator(".gs-step-title")).to_contain_text(" of 2: ·")
+    page.locator(".gs-chip[data-step='0']").click()
+    page.locator("#gs-tab-why").press("Enter")
+    expect(said).to_have_text("No lens on this step has been made yet.")
+    page.locator("#gs-tab-compare").press("Enter")
+    page.locator('#gs-page-compare [data-ask="undo"]').click()
+    page.locator(".gs-chip[data-step='0']").click()
+    page.locator("#gs-tab-why").press("Enter")
+    expect(said).to_have_text(leads)
+    expect(parts).to_have_count(5)
+    # 3. So has the file that is opened again.
+    page.locator("#gs-tab-keep").press("Enter")
+    page.locator("#gs-page-keep [type=file]").set_input_files(files["jsonl"])
+    page.locator("#gs-tab-compare").press("Enter")
+    expect(page.locator("#gs-page-compare")).to_contain_text("run.jsonl")
+    page.locator("#gs-tab-why").press("Enter")
+    expect(said).to_have_text(leads)
+    expect(parts).to_have_count(5)
+
+
+def saved(page: Page, form: str, folder: Path) -> Path:
+    with page.expect_download() as download:
+        page.locator(f'[data-file="{form}"]').click()
+    download.value.save_as(folder / f"run.{form}")
+    return folder / f"run.{form}"
 
 
 def test_a_model_without_layers_says_so_and_is_asked_all_the_same(visit: Visit) -> None:

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { load, runOf } from "./helpers.mjs";
 
-const { breakOff, closestCalls, emptyRun, firstDifference, jsonLines, loopAt, readLines, requestUpTo, slotsOf, textBefore, totals } = await load("core/run.js");
+const { breakOff, closestCalls, emptyRun, firstDifference, loopAt, readLines, requestUpTo, slotsOf, textBefore, totals } = await load("core/run.js");
+const { jsonLines } = await load("core/run_lines.js");
 const { labelOf, labelParts } = await load("core/tokens.js");
 const { visible, showDirectionMarks, lettersOf } = await load("core/visible.js");
 

@@ -4,7 +4,8 @@ import { load, runOf } from "./helpers.mjs";
 
 const { beamTree, goToPath, searchOf } = await load("core/beam_tree.js");
 const { addEntry, emptyHistory, expectBranch } = await load("core/history.js");
-const { addPromptScores, emptyRun, jsonLines, promptScoreOf, readLines } = await load("core/run.js");
+const { addPromptScores, emptyRun, promptScoreOf, readLines } = await load("core/run.js");
+const { jsonLines } = await load("core/run_lines.js");
 const { runsOfTree, runTree } = await load("core/run_tree.js");
 
 const beam = (parent, id, rank, total, more = {}) => ({ parent, token_id: id, text: "abcdefghij"[id], logprob: -1, rank, total, ...more });

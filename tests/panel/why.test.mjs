@@ -4,7 +4,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { load, runOf } from "./helpers.mjs";
 
-const { addWhy, emptyRun, jsonLines, readLines } = await load("core/run.js");
+const { emptyRun, readLines } = await load("core/run.js");
+const { addWhy, bytesOfWhy, jsonLines, linesAsWritten } = await load("core/run_lines.js");
 const { changeOf, leadsFrom, linesUpTo, strongest, tokensBefore } = await load("core/why.js");
 const { LIMITS } = await load("core/constants.js");
 
@@ -27,6 +28,26 @@ test("an answer stands between the last step and the end, and a later one takes 
   assert.equal(again.why.get("lens 0").lens.layers.length, 1);
   for (let step = 1; step <= LIMITS.whyLines; step++) addWhy(again, lensOn(step, [5]));
   assert.equal(again.why.size, LIMITS.whyLines);
+});
+
+test("a run keeps as many answers as a file of it may hold, the newest", () => {
+  const asked = run();
+  const wide = (step) => ({ lens: { step, tokens: [{ token_id: 5, text: "한".repeat(60_000) }], layers: [] } });
+  for (let step = 0; step < LIMITS.whyLines; step++) addWhy(asked, wide(step));
+  const bytes = Buffer.byteLength(jsonLines(asked));
+  assert.ok(bytes <= LIMITS.bytes);
+  assert.ok(bytes > LIMITS.bytes - 2 * 180_000); // no fewer than there is room for
+  assert.equal(bytesOfWhy(asked), bytes - Buffer.byteLength(linesAsWritten(asked)));
+  assert.deepEqual([...asked.why.keys()].at(-1), `lens ${LIMITS.whyLines - 1}`);
+});
+
+test("what was written stays apart from what was asked since", () => {
+  const asked = run();
+  const written = linesAsWritten(asked);
+  addWhy(asked, lensOn(0, [5]));
+  assert.equal(linesAsWritten(asked), written);
+  assert.equal(run().answers, 0);
+  assert.equal(asked.answers, 1);
 });
 
 test("no text of an answer looks like a tag", () => {

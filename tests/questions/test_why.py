@@ -11,7 +11,7 @@ import decoding
 from decoding import assets
 from decoding.engines.local import LocalEngine
 from decoding.errors import FormatError, RequestError
-from decoding.limits import MAX_TEXT_TOKENS, MAX_WHY_LINES
+from decoding.limits import MAX_RUN_LINES, MAX_WHY_LINES
 from decoding.models.starter import STARTER_ID
 from decoding.record.tokens import Token
 from decoding.record.trace import Trace
@@ -301,4 +301,4 @@ def test_order_and_number_are_bounded(asked: Trace) -> None:
     with pytest.raises(FormatError, match=r"at most 64 lines about its steps"):
         Trace.from_jsonl("\n".join([*lines[:8], *[lines[7]] * MAX_WHY_LINES, lines[-1]]))
     with pytest.raises(FormatError, match=r"has at most 1,000 steps"):
-        Trace.from_jsonl("\n".join([lines[0], *[lines[1]] * (MAX_TEXT_TOKENS + MAX_WHY_LINES + 1), lines[-1]]))
+        Trace.from_jsonl("\n".join([lines[0], *[lines[1]] * (MAX_RUN_LINES - 1), lines[-1]]))

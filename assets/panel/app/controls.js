@@ -3,7 +3,8 @@
 
 import { LIMITS } from "../core/constants.js";
 import { redo, removeEntry, undo } from "../core/history.js";
-import { closestCalls, jsonLines, requestUpTo } from "../core/run.js";
+import { closestCalls, requestUpTo } from "../core/run.js";
+import { jsonLines } from "../core/run_lines.js";
 import { askWhy } from "../tabs/why.js";
 import { listenToTabs } from "../view/tab_list.js";
 import { stepAt } from "../view/timeline.js";

@@ -1,7 +1,8 @@
 // Stores the newest runs in the tab's session storage, as JSON Lines and within bounds, so that they survive a reload. Draws nothing.
 
 import { restoreEntries } from "../core/history.js";
-import { emptyRun, jsonLines, readLines } from "../core/run.js";
+import { addPromptScores, emptyRun, readLines } from "../core/run.js";
+import { addWhy, bytesOfWhy, linesAsWritten } from "../core/run_lines.js";
 
 /** @import { History } from "../core/history.js" */
 /** @import { Run } from "../core/run.js" */
@@ -33,12 +34,13 @@ export function nameOfTab() {
   }) ?? Math.random().toString(36).slice(2);
 }
 
-let stored = /** @type {string | null} */ (null); // the numbers of the runs that were stored last
+let stored = /** @type {string | null} */ (null); // the runs that were stored last, and how many answers to what was asked about each
+const storedAnswers = new Map(); // of each run that is stored, by its number
 
 /** @param {History} history */
 export function storeRuns(history) {
   const whole = history.entries.filter(({ run }) => run.end);
-  const names = whole.map(({ number }) => number).join();
+  const names = whole.map(({ number, run }) => `${number} ${run.answers}`).join();
   if (stored === names) return;
   stored = names;
   setTimeout(writeRuns, 0, whole); // a run may be megabytes: not in the task that draws its end
@@ -47,18 +49,24 @@ export function storeRuns(history) {
 function writeRuns(whole) {
   let room = MAX_KEPT_CHARACTERS;
   const kept = whole.toReversed().filter((entry, place) => {
-    room -= entry.run.text.length;
+    room -= entry.run.text.length + bytesOfWhy(entry.run);
     return place < MAX_KEPT_RUNS && room >= 0;
   }).toReversed();
   withSessionStorage((tab) => {
     const there = new Set(kept.map(({ number }) => `${STORAGE_KEY}.run.${number}`));
     for (const name of Object.keys(tab)) if (name.startsWith(`${STORAGE_KEY}.run.`) && !there.has(name)) tab.removeItem(name);
-    for (const entry of kept) if (!tab.getItem(`${STORAGE_KEY}.run.${entry.number}`)) tab.setItem(`${STORAGE_KEY}.run.${entry.number}`, storedText(entry));
+    for (const entry of kept) {
+      const name = `${STORAGE_KEY}.run.${entry.number}`;
+      if (tab.getItem(name) && storedAnswers.get(entry.number) === entry.run.answers) continue;
+      tab.setItem(name, storedText(entry));
+      storedAnswers.set(entry.number, entry.run.answers);
+    }
   });
 }
 
+// As it was written, so that it is known again; what was asked since stands beside it.
 function storedText({ number, parent, leftAt, kind, from, run }) {
-  return JSON.stringify({ number, parent: parent?.number ?? null, leftAt, kind, from, text: jsonLines(run) });
+  return JSON.stringify({ number, parent: parent?.number ?? null, leftAt, kind, from, text: linesAsWritten(run), scores: run.more.trimEnd(), why: [...run.why.values()] });
 }
 
 /**
@@ -74,9 +82,13 @@ export function restoreRuns(history, first) {
 
 function readStored(text) {
   try {
-    const { text: lines, ...entry } = JSON.parse(text);
+    const { text: lines, scores, why = [], ...entry } = JSON.parse(text);
     const run = readLines(emptyRun(), lines);
-    return run.header && run.end ? { ...entry, run } : null;
+    if (!run.header || !run.end) return null;
+    if (scores) addPromptScores(run, scores);
+    for (const record of why) addWhy(run, record);
+    storedAnswers.set(entry.number, run.answers);
+    return { ...entry, run };
   } catch {
     return null; // written by another version, or by hand
   }

@@ -4,7 +4,7 @@
 /**
  * @typedef {"bytes" | "steps" | "choices" | "beams" | "textTokens" | "promptCharacters" | "promptTokens" | "stepCharacters" | "tokenCharacters" |
  *   "noteCharacters" | "remarks" | "vocabulary" | "logSums" | "linkCharacters" | "linkBytes" | "leftOut" | "lensTokens" | "layers" |
- *   "whyLines" | "leastTemperature" | "mostTemperature" | "seed" | "voteText" | "voteAnswer" | "voteSeconds"} LimitName
+ *   "whyLines" | "lines" | "leastTemperature" | "mostTemperature" | "seed" | "voteText" | "voteAnswer" | "voteSeconds"} LimitName
  */
 
 /** @typedef {{ name: string, prompt: string, steps: number }} Example */

@@ -13,7 +13,7 @@ export function refusalOf(text) {
   if (text.length > LIMITS.bytes) return texts.translate("limits.size", { size: (text.length / 2 ** 20).toFixed(1), most: LIMITS.bytes / 2 ** 20 });
   let count = 0;
   for (let at = text.indexOf("\n"); at >= 0; at = text.indexOf("\n", at + 1)) count++;
-  if (count > LIMITS.textTokens + LIMITS.whyLines + 3) return texts.translate("limits.steps", { steps: count - 2, most: LIMITS.textTokens });
+  if (count > LIMITS.lines) return texts.translate("limits.steps", { steps: count - 2, most: LIMITS.textTokens });
   for (const [n, line] of text.split("\n").entries()) {
     const found = tooLarge(line, n);
     if (found) return texts.translate("limits.line", { number: n + 1, place: found[0], size: found[1], most: found[2] });

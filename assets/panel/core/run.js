@@ -1,7 +1,7 @@
 // One run: JSON Lines in, records out, and what can be computed from them. Knows no element of the page.
 
-import { LIMITS } from "./constants.js";
 import { howOf, isChosen } from "./how_picked.js";
+import { addWhy } from "./run_lines.js";
 import { bytesOf, markPendingBytes, NO_BYTES } from "./tokens.js";
 
 /** @import { Draw, Sampling } from "./how_picked.js" */
@@ -71,6 +71,7 @@ import { bytesOf, markPendingBytes, NO_BYTES } from "./tokens.js";
  * @property {PromptScore[]} promptScores of the prompt's last tokens, once they were asked for
  * @property {string} more lines that were asked for when the run had been written
  * @property {Map<string, WhyLine>} why what was asked about its steps, by kind and step
+ * @property {number} answers how often one came of what was asked when the run had been written
  * @property {End | null} end
  * @property {boolean} closed its last line has come: it was not ended by the panel
  * @property {TextDecoder} decoder
@@ -82,7 +83,7 @@ import { bytesOf, markPendingBytes, NO_BYTES } from "./tokens.js";
 
 /** @returns {Run} */
 export function emptyRun() {
-  return /** @type {any} */ ({ text: "", header: null, steps: [], pieces: [], beams: [], pendingOfBeams: [], promptScores: [], more: "", why: new Map(), end: null, closed: false, decoder: new TextDecoder("utf-8"), pending: NO_BYTES });
+  return /** @type {any} */ ({ text: "", header: null, steps: [], pieces: [], beams: [], pendingOfBeams: [], promptScores: [], more: "", why: new Map(), answers: 0, end: null, closed: false, decoder: new TextDecoder("utf-8"), pending: NO_BYTES });
 }
 
 /**
@@ -158,6 +159,7 @@ export function breakOff(run, stop_reason, message) {
 export function addPromptScores(run, line) {
   addLine(run, JSON.parse(line));
   run.more = `${line}\n`;
+  run.answers += 1;
 }
 
 /**
@@ -171,44 +173,10 @@ export function promptScoreOf({ header, promptScores }, place) {
 }
 
 /**
- * The run as JSON Lines, whole also where the panel and not the server ended it.
- * @param {Run} run
- * @returns {string}
- */
-export function jsonLines(run) {
-  const { stop_reason, message } = run.end ?? { stop_reason: "stopped" };
-  const text = run.text + (run.closed ? "" : `${JSON.stringify(message ? { stop_reason, message } : { stop_reason })}\n`);
-  if (run.why.size === 0 && !run.more) return text;
-  const lines = text.trimEnd().split("\n").filter((line) => !isWhyLine(line));
-  const end = String(lines.pop());
-  // Within a page no text of a run may look like a tag.
-  const why = [...run.why.values()].map((record) => JSON.stringify(record).replaceAll("<", "\\u003c"));
-  return [...lines, ...(run.more ? [run.more.trimEnd()] : []), ...why, end, ""].join("\n");
-}
-
-/**
  * @param {object} record
  * @returns {record is WhyLine}
  */
 const isWhy = (record) => "lens" in record || "leave_one_out" in record;
-
-/**
- * @param {string} line
- * @returns {boolean}
- */
-export const isWhyLine = (line) => /^\s*\{\s*"(lens|leave_one_out)"/.test(line);
-
-/**
- * Add a lens, or what was left out: one of each a step, of which the newest stays. Of many, the newest.
- * @param {Run} run
- * @param {WhyLine} record
- */
-export function addWhy(run, record) {
-  const name = record.lens ? `lens ${record.lens.step}` : `leave_one_out ${record.leave_one_out?.step}`;
-  run.why.delete(name);
-  run.why.set(name, record);
-  while (run.why.size > LIMITS.whyLines) run.why.delete(String(run.why.keys().next().value));
-}
 
 /**
  * The text that the model read before the first step: the prompt, or what the chat template made of it.

@@ -4,7 +4,7 @@
 import { LIMITS } from "../core/constants.js";
 import { refusalOf, Refused } from "../core/limits.js";
 import { addressOf, requestOf } from "../core/permalink.js";
-import { jsonLines } from "../core/run.js";
+import { jsonLines } from "../core/run_lines.js";
 import { texts } from "../core/texts.js";
 import { oneLine } from "../core/visible.js";
 import { copy } from "../view/clipboard.js";

@@ -3,7 +3,7 @@
 
 import { LIMITS } from "../core/constants.js";
 import { percent } from "../core/numbers.js";
-import { addWhy } from "../core/run.js";
+import { addWhy } from "../core/run_lines.js";
 import { update } from "../core/state.js";
 import { texts } from "../core/texts.js";
 import { labelOf } from "../core/tokens.js";

@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from decoding.assets import texts
 from decoding.errors import FormatError, GreedyscopeError, RequestError
 from decoding.export import to_csv_file, to_html, to_markdown
-from decoding.limits import MAX_RUN_BYTES, MAX_TABLE_CHARACTERS, MAX_TEXT_TOKENS
+from decoding.limits import MAX_RUN_BYTES, MAX_RUN_LINES, MAX_TABLE_CHARACTERS, MAX_TEXT_TOKENS
 from decoding.page.http.addresses import visitors_address
 from decoding.page.http.pool import WorkerPool
 from decoding.page.http.request_body import BodyReservation, RefusedError, body_reservation, read_body
@@ -56,7 +56,9 @@ FORMATS = {
 }
 
 _NO_FORMAT = f"There is no such format. Ask for one of: {', '.join(FORMATS)}."
-_TOO_LARGE = f"The run is larger than {MAX_RUN_BYTES // 2**20} MB, which is the limit."
+_TOO_LARGE = (
+    f"The run is larger than {MAX_RUN_BYTES // 2**20} MB, which is the limit. Make one of fewer steps or choices."
+)
 _HEADERS = {"cache-control": "no-store", "content-disposition": "attachment", "x-content-type-options": "nosniff"}
 
 
@@ -121,8 +123,8 @@ def read_run(data: bytes) -> Trace:
         raise FormatError(
             "It is not JSON Lines: it does not begin like a run. Save a run as JSON Lines, and open that."
         )
-    if (steps := data.count(b"\n") - 2) > MAX_TEXT_TOKENS:
-        raise FormatError(f"It has {steps:,} steps; at most {MAX_TEXT_TOKENS:,} are read here.")
+    if (lines := data.count(b"\n")) > MAX_RUN_LINES:
+        raise FormatError(f"It has {lines - 2:,} steps; at most {MAX_TEXT_TOKENS:,} are read here.")
     return parse_run(data)
 
 

@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 
 import decoding
 from decoding.export import to_csv_file
-from decoding.limits import MAX_RUN_BYTES
+from decoding.limits import MAX_RUN_BYTES, MAX_RUN_LINES, MAX_TEXT_TOKENS, MAX_WHY_LINES
 from decoding.page.http.export_routes import FORMATS, export_routes
 from tests.fakes import NASTY, ScriptedEngine
 
@@ -55,8 +55,11 @@ REFUSED = {
     "a picture": (b"\x89PNG\r\n", "It is not JSON Lines: it does not begin like a run."),
     "another JSON": (b'{"a": 1}\n{"b": 2}\n', "Line 1 of the run cannot be read: format: it is missing."),
     "half a character": (b'{"\xff', "The file is not text: its byte 3 is not UTF-8."),
-    "blank lines": (b"{" + b"\n" * 1_003, "It has 1,001 steps; at most 1,000 are read here."),
-    "far too large": (b"{" * (MAX_RUN_BYTES + 1), "The run is larger than 8 MB, which is the limit."),
+    "blank lines": (b"{" + b"\n" * 1_068, "It has 1,066 steps; at most 1,000 are read here."),
+    "far too large": (
+        b"{" * (MAX_RUN_BYTES + 1),
+        "The run is larger than 8 MB, which is the limit. Make one of fewer steps or choices.",
+    ),
 }
 
 
@@ -94,3 +97,14 @@ def test_a_form_that_does_not_exist(http: TestClient) -> None:
     assert answer.status_code == 404
     assert answer.text == "There is no such format. Ask for one of: jsonl, csv, md, html, html-plotly."
     assert http.get("/keep/csv").status_code == 405
+
+
+def test_the_longest_run_with_the_most_answers_is_kept(http: TestClient) -> None:
+    engine = ScriptedEngine()
+    run = decoding.score(engine, "ab", "c" * MAX_TEXT_TOKENS, top_k=2)
+    answers = tuple(decoding.leave_one_out(engine, run, step, last=2) for step in range(MAX_WHY_LINES))
+    run = replace(decoding.score_prompt(engine, run), why=answers)
+    assert len(run.to_jsonl().splitlines()) == MAX_RUN_LINES
+    answer = http.post("/keep/jsonl", content=run.to_jsonl().encode())
+    assert (answer.status_code, answer.text) == (200, run.to_jsonl())
+    assert http.post("/keep/csv", content=run.to_jsonl().encode()).content == to_csv_file(run)
