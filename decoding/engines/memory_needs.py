@@ -45,7 +45,8 @@ def bytes_needed(engine: Any, work: Work) -> int:
     record = (work.prompt_tokens + work.steps * (work.choices + 1) + nodes) * RECORD_BYTES
     network = getattr(engine, "network", None)
     if network is None:
-        return record + ELSEWHERE_BYTES
+        logits = 2 * work.rows * engine.vocabulary_size * FLOAT if work.kind == "lens" else 0  # they come here
+        return record + ELSEWHERE_BYTES + logits
     tokens = work.prompt_tokens + work.steps
     sequences = 1 if work.kind == "lens" else work.rows
     piece = min(tokens, getattr(network, "max_read", None) or tokens)

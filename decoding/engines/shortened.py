@@ -1,7 +1,8 @@
 """Shortened texts: what a model says next where a part of a text is left out, for many parts of one text.
 
 Owns how the passes over such texts are made: the beginning that they share with the whole text is read once, where the
-network's cache can be cropped; an engine without a network here scores each text by itself. Knows ids alone.
+network's cache can be cropped; an engine with a method `scores_without` does it elsewhere, and any other without a
+network here scores each text by itself. Knows ids alone.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,6 +26,9 @@ def scores_without(
     `spans` are in ascending order; each leaves at least one id. Raises what `Engine.score` raises. Thread-safe if the
     engine is.
     """
+    if own := getattr(engine, "scores_without", None):
+        yield from own(token_ids, spans, wanted_ids)
+        return
     network = getattr(engine, "network", None)
     if network is not None:
         yield from _in_passes(network, token_ids, spans, wanted_ids)

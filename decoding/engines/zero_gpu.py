@@ -8,9 +8,13 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from decoding.beam import BeamStep
 from decoding.engines import NO_PICKS
 from decoding.engines.model_facts import EngineOfModel
+from decoding.engines.network import Logits
+from decoding.engines.shortened import Span, scores_without
 from decoding.engines.torch.engine import LocalEngine
 from decoding.errors import GreedyscopeError, ModelError
 from decoding.models.devices import is_zero_gpu
@@ -24,9 +28,9 @@ MOVE_SECONDS, STEP_SECONDS, READ_TOKENS_A_SECOND = 10, 0.06, 2_000
 MAX_SECONDS = 120
 
 Picks = tuple[tuple[int, int], ...]
-Records = Iterator[StepScores | BeamStep | str]
-"""Step scores, or steps of a search; or as the last record the message of an error, because an exception would arrive
-without it.
+Records = Iterator[StepScores | BeamStep | tuple[StepScores, ...] | Logits | str]
+"""Step scores, steps of a search, or the logits of a layer; or as the last record the message of an error, because an
+exception would arrive without it.
 """
 
 _LOADED: dict[str, LocalEngine] = {}
@@ -88,6 +92,34 @@ def _beams(model: str, token_ids: Sequence[int], num_beams: int, max_new_tokens:
         yield str(error)
 
 
+def layers_seconds(model: str, token_ids: Sequence[int], picked_ids: Sequence[int]) -> int:
+    """See `steps_seconds`. All layers are read in one pass."""
+    return score_seconds(model, token_ids, picked_ids, 1)
+
+
+@_on_gpu(layers_seconds)
+def _layers(model: str, token_ids: Sequence[int], picked_ids: Sequence[int]) -> Records:
+    try:
+        yield from _LOADED[model].layer_logits(token_ids, picked_ids)  # a row at a time
+    except GreedyscopeError as error:
+        yield str(error)
+
+
+def without_seconds(model: str, token_ids: Sequence[int], spans: Sequence[Span], wanted_ids: Sequence[int]) -> int:
+    """See `steps_seconds`. Each part takes a pass over what comes after it."""
+    read = len(token_ids) + sum(len(token_ids) - first for first, _ in spans)
+    seconds = MOVE_SECONDS + read / READ_TOKENS_A_SECOND + len(spans) * STEP_SECONDS
+    return min(MAX_SECONDS, math.ceil(seconds))
+
+
+@_on_gpu(without_seconds)
+def _without(model: str, token_ids: Sequence[int], spans: Sequence[Span], wanted_ids: Sequence[int]) -> Records:
+    try:
+        yield from scores_without(_LOADED[model], token_ids, spans, wanted_ids)
+    except GreedyscopeError as error:
+        yield str(error)
+
+
 class ZeroGpuEngine(EngineOfModel):
     """See `decoding.engines.Engine`. Thread-safe.
 
@@ -97,6 +129,7 @@ class ZeroGpuEngine(EngineOfModel):
 
     def __init__(self, engine: LocalEngine) -> None:
         super().__init__(engine)
+        self.layers = int(engine.network.layers)
         _LOADED[engine.info.id] = engine
 
     def steps(
@@ -115,6 +148,16 @@ class ZeroGpuEngine(EngineOfModel):
 
     def beams(self, token_ids: Sequence[int], *, num_beams: int, max_new_tokens: int, top_k: int) -> Iterator[BeamStep]:
         return _records(_beams(self.info.id, tuple(token_ids), num_beams, max_new_tokens, top_k))
+
+    def layer_logits(self, token_ids: Sequence[int], picked_ids: Sequence[int] = ()) -> Logits:
+        """See `LocalEngine.layer_logits`."""
+        return np.stack([*_records(_layers(self.info.id, tuple(token_ids), tuple(picked_ids)))])
+
+    def scores_without(
+        self, token_ids: Sequence[int], spans: Sequence[Span], wanted_ids: Sequence[int]
+    ) -> Iterator[tuple[StepScores, ...]]:
+        """See `decoding.engines.shortened.scores_without`. The GPU is lent once for all parts."""
+        return _records(_without(self.info.id, tuple(token_ids), tuple(spans), tuple(wanted_ids)))
 
 
 def _records(records: Any) -> Iterator[Any]:

@@ -10,7 +10,7 @@ from time import monotonic
 
 from decoding.engines import Engine
 from decoding.engines.memory_needs import Kind
-from decoding.errors import RequestError
+from decoding.errors import ModelError, RequestError
 from decoding.limits import LEFT_OUT
 from decoding.page.actions import Parameters, Updates, reserve_memory, wait_for_engine
 from decoding.questions.leaving_out import check_question, check_step, leave_out
@@ -34,7 +34,7 @@ def why(registry: ModelRegistry, parameters: Parameters) -> Updates:
     try:
         found = yield from read_lens(registry, engine, trace, asked)
         yield {"why": found.to_json(), "no-lens": ""}
-    except RequestError as error:
+    except (RequestError, ModelError) as error:  # the other question may have an answer
         yield {"no-lens": str(error)}
     last = parameters.get("last", LEFT_OUT)
     with closing(read_without(registry, engine, trace, asked, last=last, **options)) as answers:

@@ -59,10 +59,10 @@ def check_lens_size(model: Engine) -> int:
     """The rows of a model's lens, its layers and the embedding. Raises RequestError for a model that has no lens, or
     whose lens is too large.
     """
-    network = getattr(model, "network", None)
-    if network is None or not hasattr(model, "layer_logits"):
+    layers = getattr(getattr(model, "network", model), "layers", None)
+    if layers is None or not hasattr(model, "layer_logits"):
         raise RequestError(NO_LENS.format(model=model.info.id), field="model")
-    rows = int(network.layers) + 1
+    rows = int(layers) + 1
     if rows > MAX_LAYERS + 1 or rows * model.vocabulary_size > MAX_LENS_LOGITS:
         raise RequestError(
             f"The lens of {model.info.id} would have {rows:,} rows of {model.vocabulary_size:,} logits; at most "

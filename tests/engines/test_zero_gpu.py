@@ -20,7 +20,9 @@ import decoding
 from decoding.bench import startup as bench
 from decoding.bench.page import READY
 from decoding.engines import zero_gpu
+from decoding.engines.local import LocalEngine
 from decoding.errors import ModelError
+from decoding.record.trace import Trace
 
 ROOT = Path(__file__).resolve().parents[2]
 Folder = Callable[[str], Path]
@@ -101,6 +103,7 @@ print(json.dumps({
     "probabilities": [candidate.probability for step in runs[0].steps for candidate in step.candidates],
     "fork": fork.steps[2].picked.token_id, "device": engine.info.device, "why": engine.info.why, "pid": os.getpid(),
     "beams": decoding.beam_search(lent, "abc", max_new_tokens=4, num_beams=3, top_k=3).generated_token_ids,
+    "lens": decoding.lens(lent, runs[0], 4).to_json(), "without": decoding.leave_one_out(lent, runs[0], 4).to_json(),
     "proof": refused(lambda: decoding.agreement(lent, runs[0])),
     "ours": broken(decoding.ModelError("The model's output is not a number.")),
     "theirs": broken(RuntimeError("secret")),
@@ -109,6 +112,19 @@ end_children()  # or they would keep this program's output open
 os._exit(0)
 """
 )
+
+
+def assert_same_reasons(found: Any, plain: LocalEngine, here: Trace) -> None:
+    """Why a step picked its token, as the fork says and as this process does."""
+    lens, theirs = decoding.lens(plain, here, 4), json.loads(found["lens"])["lens"]
+    assert len(theirs["layers"]) == len(lens.layers) == plain.network.layers + 1
+    assert [token["token_id"] for token in theirs["tokens"]] == [token.token_id for token in lens.tokens]
+    for one, other in zip(lens.layers, theirs["layers"], strict=True):
+        assert other["logprobs"] == pytest.approx(one.logprobs, abs=1e-5)
+    left_out, parts = decoding.leave_one_out(plain, here, 4), json.loads(found["without"])["leave_one_out"]["parts"]
+    assert [part["logprob"] for part in parts] == pytest.approx([part.logprob for part in left_out.parts], abs=1e-5)
+    assert [part["instead"]["token_id"] for part in parts] == [part.instead.token_id for part in left_out.parts]
+    assert len(parts) > 4
 
 
 def test_runs_in_a_fork_are_the_runs_of_this_process(tiny_folder: Folder, tmp_path: Path) -> None:
@@ -129,14 +145,16 @@ def test_runs_in_a_fork_are_the_runs_of_this_process(tiny_folder: Folder, tmp_pa
     assert found["score"] == pytest.approx(score, abs=1e-5)
     searched = decoding.beam_search(plain, "abc", max_new_tokens=4, num_beams=3, top_k=3)
     assert tuple(found["beams"]) == searched.generated_token_ids
+    assert_same_reasons(found, plain, here)
     assert "does not run in this process" in found["proof"]
     assert found["ours"] == "The model's output is not a number."
     assert found["theirs"].startswith("The shared GPU could not be obtained, or was taken back: ")
     assert "RuntimeError" in found["theirs"]
     assert "secret" not in found["theirs"]
-    assert len(calls(tmp_path / "log", "schedule")) == 8  # three runs, branch, score, beams, two that failed
+    # three runs, branch, score, beams, lens, without, two that failed
+    assert len(calls(tmp_path / "log", "schedule")) == 10
     pids = [call["pid"] for call in calls(tmp_path / "log", "allow")]
-    assert len(pids) == len(set(pids)) < 7  # the idle worker served more than one
+    assert len(pids) == len(set(pids)) < 9  # the idle worker served more than one
     assert str(found["pid"]) not in pids
 
 
@@ -167,6 +185,7 @@ ELSEWHERE = """
 import sys, threading
 import decoding.engines.zero_gpu, decoding
 from decoding.errors import ModelError
+from decoding.record.trace import Trace
 def load():
     try:
         decoding.load(sys.argv[1])
@@ -245,6 +264,15 @@ def test_an_unexpected_error_is_shown_without_its_message(tiny_folder: Folder, m
 def test_the_gpu_is_asked_for_as_long_as_the_request_needs(tokens: int, steps: int, seconds: int) -> None:
     assert zero_gpu.steps_seconds("starter", [0] * tokens, steps, 5, ()) == seconds
     assert zero_gpu.score_seconds("starter", [0] * tokens, [0], 5) <= seconds
+    assert zero_gpu.layers_seconds("starter", [0] * tokens, [0]) <= seconds
+
+
+@pytest.mark.parametrize(
+    ("tokens", "parts", "seconds"), [(5, 5, 11), (1_000, 64, 16), (1_000, 256, 43), (10**6, 1, 120)]
+)
+def test_leaving_out_asks_once_for_all_its_parts(tokens: int, parts: int, seconds: int) -> None:
+    spans = [(first, 1) for first in range(tokens - parts, tokens)]
+    assert zero_gpu.without_seconds("starter", [0] * tokens, spans, [5]) == seconds
 
 
 def test_a_space_says_where_to_listen(monkeypatch: pytest.MonkeyPatch) -> None:
