@@ -78,6 +78,19 @@ def test_a_branch_costs_and_beams_find_a_better_text(outputs: dict[str, str]):
     assert outputs["beam"].splitlines()[-1].startswith("Beam search's text is 7.7 times as probable")
 
 
+def test_paris_rests_on_the_country_and_on_the_sentence_and_comes_last(outputs: dict[str, str]):
+    left_out = dict(re.findall(r"^without '([^']+)' .*→ ([\d.]+)%", outputs["why"], re.MULTILINE))
+    assert list(left_out) == ["The", " capital", " of", " France", " is"]
+    assert outputs["why"].count("77.3% → ") == 5
+    assert all(float(left_out[word]) < 0.3 for word in (" France", " is"))
+    assert re.search(r"^without ' is' .*then ' is'$", outputs["why"], re.MULTILINE)
+    *layers, last = outputs["layers"].splitlines()
+    assert [line.split(":")[0] for line in layers] == [f"layer {number}" for number in range(25, 31)]
+    assert layers[-1] == "layer 30: ' Paris'     77.3%, ' Paris'  77.3%"
+    assert layers[-2].startswith("layer 29: ' capital'   19.9%, ' Paris'")
+    assert last == "in the lead from layer 30 of 30"
+
+
 def test_it_is_a_clean_notebook_of_short_cells():
     lesson = nbformat.read(LESSON, as_version=4)
     nbformat.validate(lesson)

@@ -138,9 +138,10 @@ class AdmissionQueue:
             return False
         if ticket.is_long and sum(one.is_long for one in self._served) >= MAX_LONG:
             return False
-        address = ticket.visitor.address
+        address, session = ticket.visitor.address, ticket.visitor.session
         theirs = [one for one in self._served if address and one.visitor.address == address]
-        if ticket.is_long and any(one.is_long for one in theirs):
+        here = [one for one in self._served if session and one.visitor.session == session]
+        if ticket.is_long and any(one.is_long for one in (*theirs, *here)):
             return False
         return len(theirs) < max(1, self.runs * 3 // 4)
 

@@ -382,3 +382,12 @@ def test_one_address_leaves_places_to_others_and_long_work_has_lanes() -> None:
     assert queue.enter(Visitor("a run", "7.7.7.7")).number == 0
     queue.leave(searches[0])
     assert (searches[1].number, third.number) == (0, 1)
+
+
+def test_a_visitor_without_an_address_has_one_long_question_at_a_time_too() -> None:
+    queue = AdmissionQueue()
+    first, second = (queue.enter(Visitor("me"), is_long=True) for _ in range(2))
+    other = queue.enter(Visitor("another"), is_long=True)
+    assert (first.number, second.number, other.number) == (0, 1, 0)
+    queue.leave(first)
+    assert second.number == 0
