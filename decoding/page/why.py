@@ -21,6 +21,9 @@ from decoding.serving.memory_budget import Reservation
 from decoding.serving.model_registry import ModelRegistry
 from decoding.serving.stream import PAUSE_SECONDS
 
+Progress = tuple[LeaveOneOut, int]
+"""An answer as far as it has come, and how many parts it will have."""
+
 
 def why(registry: ModelRegistry, parameters: Parameters) -> Updates:
     """A lens on the step, or a sentence where the model has none; then the growing answer of leaving out."""
@@ -32,21 +35,30 @@ def why(registry: ModelRegistry, parameters: Parameters) -> Updates:
     engine = yield from wait_for_engine(registry, trace.model.id)
     options = {"against": parameters.get("against"), "by": parameters.get("by", "tokens")}
     try:
-        found = yield from read_lens(registry, engine, trace, asked)
-        yield {"why": found.to_json(), "no-lens": ""}
+        layers = yield from read_lens(registry, engine, trace, asked)
+        yield {"why": layers.to_json(), "no-lens": ""}
     except (RequestError, ModelError) as error:  # the other question may have an answer
         yield {"no-lens": str(error)}
     last = parameters.get("last", LEFT_OUT)
     with closing(read_without(registry, engine, trace, asked, last=last, **options)) as answers:
-        said: dict[str, str] = {}
+        newest: Progress | None = None
         due = 0.0  # an update costs the page some milliseconds, and a part hardly more
-        for answer in answers:
-            said |= {"why": answer.to_json()} if isinstance(answer, LeaveOneOut) else answer
+        for found in answers:
+            if isinstance(found, dict):
+                yield found
+                continue
+            newest = found
             if monotonic() >= due:
-                yield said
-                said, due = {}, monotonic() + PAUSE_SECONDS
-        if said:
-            yield said
+                yield _update(newest)
+                newest, due = None, monotonic() + PAUSE_SECONDS
+        if newest:
+            yield _update(newest)
+
+
+def _update(progress: Progress) -> dict[str, str]:
+    answer, count = progress
+    number = len(answer.parts)
+    return {"why": answer.to_json(), "notice": f"Left out {number} of {count} parts …" if number < count else ""}
 
 
 def read_lens(
@@ -60,14 +72,13 @@ def read_lens(
 
 def read_without(
     registry: ModelRegistry, engine: Engine, trace: Trace, step: object, **options: object
-) -> Generator[dict[str, str] | LeaveOneOut, None, None]:
-    """The answers of leaving out as far as they have come, once their memory is reserved; yields what is waited for."""
+) -> Generator[dict[str, str] | Progress, None, None]:
+    """The answer of leaving out as far as it has come, once its memory is reserved; yields what is waited for."""
     question = check_question(engine, trace, step, **options)
     with (yield from _reserve(registry, engine, "leave_one_out", trace, question.step.index)):
         count = len(question.parts)
-        for number, answer in enumerate(leave_out(engine, question), start=1):
-            yield {"notice": f"Left out {number} of {count} parts …" if number < count else ""}
-            yield answer
+        for answer in leave_out(engine, question):
+            yield answer, count
 
 
 def _reserve(

@@ -11,7 +11,6 @@ from decoding.page.adapter import Endpoint
 from decoding.page.why import read_lens, read_without
 from decoding.questions.leaving_out import check_step
 from decoding.record.trace import NO_ID, Trace
-from decoding.record.why import LeaveOneOut
 from decoding.serving.model_registry import ModelRegistry
 
 
@@ -46,9 +45,9 @@ def why_endpoints(registry: ModelRegistry, read: Callable[[object], Trace]) -> l
             last: How many tokens of the text, counted from its end, are left out, 1 to 256.
         """
         trace, other = read(run), None if against == NO_ID else against
-        engine, line = registry.engine(trace.model.id), ""
-        for answer in read_without(registry, engine, trace, step, by=by, against=other, last=last):
-            line = answer.to_json() if isinstance(answer, LeaveOneOut) else line
-        yield line
+        engine, answer = registry.engine(trace.model.id), None
+        for found in read_without(registry, engine, trace, step, by=by, against=other, last=last):
+            answer = answer if isinstance(found, dict) else found[0]
+        yield answer.to_json() if answer else ""
 
     return [lens, leave_one_out]

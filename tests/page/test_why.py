@@ -1,7 +1,8 @@
 """Why this token, on the page over the real starter: the question of every class, in the engine's own numbers."""
 
 import math
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,13 @@ import app as application
 import decoding
 from decoding.engines.local import LocalEngine
 from decoding.export import to_csv_file, to_html
+from decoding.page import AdmissionQueue, build_page
 from decoding.questions.verify import parse_run
+from decoding.record.step import StepScores
 from decoding.record.trace import Trace
 from decoding.record.why import Lens
+from decoding.serving.admission import MAX_LONG, Visitor
+from decoding.serving.model_registry import ModelRegistry
 from tests.browser import Visit, served
 from tests.fakes import ScriptedEngine
 from tests.page.test_accessibility import COLOURS, EVERY, violations
@@ -163,15 +168,44 @@ def saved(page: Page, form: str, folder: Path) -> Path:
     return folder / f"run.{form}"
 
 
-def test_a_model_without_layers_says_so_and_is_asked_all_the_same(visit: Visit) -> None:
-    engine = ScriptedEngine()
-    with served(application.build_app(lambda name, report: engine, ["scripted"])) as address:
+class Gated(ScriptedEngine):
+    """From the second text that it scores on, it waits at a gate."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = threading.Event()
+
+    def score(self, token_ids: Sequence[int], continuation_ids: Sequence[int], *, top_k: int) -> Iterator[StepScores]:
+        found = super().score(token_ids, continuation_ids, top_k=top_k)
+        if len(self.read) > 1:
+            self.gate.wait(60)
+        return found
+
+
+def test_a_model_without_layers_says_so_and_the_question_waits_its_turn_and_can_be_stopped(visit: Visit) -> None:
+    engine, queue = Gated(), AdmissionQueue()
+    others = [queue.enter(Visitor(f"another {n}"), is_long=True) for n in range(MAX_LONG)]
+    registry = ModelRegistry(lambda name, report: engine, ["scripted"])
+    with served(build_page(registry, queue)) as address:
         page = visit(address)
         page.fill("#prompt textarea", "Transformers")
         page.fill("#steps input", "2")
         page.click("#run")
         expect(page.locator(".gs-state")).to_contain_text("2 steps, done")
+        page.locator(".gs-chip[data-step='0']").click()
         page.locator("#gs-tab-why").press("Enter")
+        engine.read.clear()
         page.locator('[data-ask="why"]').click()
+        said = page.locator(".gs-why-ask .gs-word")
+        expect(said).to_have_text("You are next: your run begins as soon as another ends.")
+        assert (queue.served, queue.waiting, engine.read) == (MAX_LONG, 1, [])
+        queue.leave(others[0])
         expect(page.locator(".gs-lens-said")).to_contain_text("scripted does not run in this process")
+        expect(said).to_have_text("Left out 1 of 12 parts …")
+        page.click("#stop")
         page.wait_for_selector(".gs[aria-busy=false] .gs-part-of-text")
+        engine.gate.set()
+        page.locator('[data-ask="why"]').click()  # the first is through with its pass, and does no other
+        expect(page.locator(".gs-part-of-text")).to_have_count(12)
+        page.wait_for_selector(".gs[aria-busy=false]")
+        assert len(engine.read) == 2 + 12
