@@ -82,12 +82,14 @@ def read_tokens(logits: Logits, token_ids: Sequence[int]) -> tuple[list[float], 
     """The log-probabilities (nats) and the ranks of some ids. See `read_scores`, which gives those of one."""
     largest = float(logits.max())
     with np.errstate(invalid="ignore", over="ignore", under="ignore"):
-        total = float(np.exp(np.subtract(logits, largest, dtype=np.float64)).sum())
+        total = float(np.exp(np.subtract(logits, largest)).sum(dtype=np.float64))  # each float32, to 1e-6 of itself
     if not math.isfinite(total):
         raise ModelError(NOT_A_NUMBER)
     log_total = math.log(total)
-    ahead = [(logits > logits[one]).sum() + (logits[:one] == logits[one]).sum() for one in token_ids]
-    return [float(logits[one]) - largest - log_total for one in token_ids], [int(count) for count in ahead]
+    ahead = [
+        int(np.count_nonzero(logits > logits[one]) + np.count_nonzero(logits[:one] == logits[one])) for one in token_ids
+    ]
+    return [float(logits[one]) - largest - log_total for one in token_ids], ahead
 
 
 def rank(logits: Logits, top_k: int) -> NDArray[np.int64]:

@@ -42,17 +42,17 @@ def scores_without(
 def _in_passes(
     network: Any, token_ids: Sequence[int], spans: Sequence[Span], wanted_ids: Sequence[int]
 ) -> Iterator[tuple[StepScores, ...]]:
-    cache, done, shares = None, 0, True  # of the whole text, as far as the spans have come
-    for first, count in spans:
-        after = token_ids[first + count :]
-        start = first if after else first - 1  # something has to be read
-        if shares and start > done:
-            _, cache = _read(network, token_ids[done:start], cache)
-            done, shares = start, network.can_crop(cache)
-        if shares and start:
-            logits, _ = _read(network, [*token_ids[start:first], *after], network.copy(cache, start))
-        else:
-            logits, _ = _read(network, [*token_ids[:first], *after], None)
+    starts: list[int] = [
+        first if first + count < len(token_ids) else first - 1 for first, count in spans
+    ]  # something is read
+    cache, most = None, max(starts, default=0)
+    if most:
+        _, cache = _read(network, token_ids[:most], None)  # of the whole text: each part shares its beginning
+        cache = cache if network.can_crop(cache) else None
+    for (first, count), start in zip(spans, starts, strict=True):
+        shared = start if cache is not None else 0
+        unread = [*token_ids[shared:first], *token_ids[first + count :]]
+        logits, _ = _read(network, unread, network.copy(cache, shared) if shared else None)
         yield tuple(network.scores(logits, 1, wanted) for wanted in wanted_ids)
 
 

@@ -110,8 +110,9 @@ def test_the_beginning_is_read_once_and_others_get_their_turn(engines: Engines) 
 
     counting: Any = Counting()
     engine = BatchedEngine(local(counting))
-    assert_one = list(scores_without(engine, ids(30), [(n, 1) for n in range(10, 30)], [5]))
-    assert len(assert_one) == 20
+    found = list(scores_without(engine, ids(30), [(n, 1) for n in range(10, 30)], [5]))
+    assert len(found) == 20
+    assert len(read) == 1 + 20  # a pass each
     assert sum(read) == 10 + 18 + sum(range(1, 20)) + 1  # the beginning, and what comes after each part
 
 

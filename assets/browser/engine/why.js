@@ -12,13 +12,14 @@ export async function* why(engine, asked, check) {
   const step = steps[asked.step];
   const tokens = [...header.prompt_tokens, ...steps.slice(0, asked.step).map(({ picked }) => picked)];
   if (!step || step.picked.token_id < 0 || tokens.length === 0) throw new Refusal("forced", "server.why_token.no_ids");
-  yield line({ lens: await lensOn(engine, step, tokens.map(({ token_id: id }) => id), check) });
-  for await (const answer of leaveOut(engine, step, tokens, asked, check)) yield line({ leave_one_out: answer });
+  const ids = tokens.map(({ token_id: id }) => id);
+  const { cache } = await engine.network.readAll(ids.slice(0, -1), engine.network.emptyCache(), check); // for both questions
+  yield line({ lens: await lensOn(engine, step, ids.at(-1), cache) });
+  for await (const answer of leaveOut(engine, step, tokens, cache, asked, check)) yield line({ leave_one_out: answer });
 }
 
-async function lensOn({ network, vocabulary }, step, ids, check) {
-  const { cache } = await network.readAll(ids.slice(0, -1), network.emptyCache(), check);
-  const rows = await network.readLayers(ids.at(-1), cache);
+async function lensOn({ network, vocabulary }, step, last, cache) {
+  const rows = await network.readLayers(last, cache);
   const leaders = rows.map(leaderOf);
   const followed = [...new Set([step.picked.token_id, ...leaders.toReversed()])];
   const layers = rows.map((logits, n) => {
@@ -28,8 +29,8 @@ async function lensOn({ network, vocabulary }, step, ids, check) {
   return { step: step.index, tokens: followed.map((id) => vocabulary.token(id)), layers };
 }
 
-// The answer as far as it has come, after each part. What texts share with the whole one is read once.
-async function* leaveOut({ network, vocabulary, facts }, step, tokens, { by, against, last = LEFT_OUT }, check) {
+// The answer as far as it has come, after each part. `whole` has read what its text shares with the whole one.
+async function* leaveOut({ network, vocabulary, facts }, step, tokens, whole, { by, against, last = LEFT_OUT }, check) {
   const ids = tokens.map(({ token_id: id }) => id);
   const begin = ids[0] === facts.beginningId ? 1 : 0;
   const spans = partsOf(tokens.slice(begin), by).map(([first, count]) => [first + begin, count]);
@@ -37,11 +38,9 @@ async function* leaveOut({ network, vocabulary, facts }, step, tokens, { by, aga
   if (wanted.length === 0) throw new Refusal("forced", "server.why_token.nothing", { step: step.index + 1 });
   const other = step.candidates.find(({ token_id: id }) => id === against) ?? null;
   const answer = { step: step.index, by, picked: step.picked, parts: [], ...(other ? { against: other } : {}) };
-  let whole = { length: 0, ...network.emptyCache() };
   for (const [first, count] of wanted) {
     const after = ids.slice(first + count);
-    const start = after.length ? first : first - 1;
-    whole = (await network.readAll(ids.slice(whole.length, start), whole, check)).cache;
+    const start = after.length ? first : first - 1; // something has to be read
     const { logits } = await network.readAll([...ids.slice(start, first), ...after], network.cropped(whole, start), check);
     const leading = leaderOf(logits);
     const [pick, instead, versus] = readTokens(logits, [step.picked.token_id, leading, ...(other ? [other.token_id] : [])]);
