@@ -1,3 +1,4 @@
 """The benchmark: `python -m decoding.bench`. `subject` is what is measured, `loops` and `llama` the contenders, `limit`
-the memory's, `rows` their turns, `clock` the forward pass's, `page` the page, `startup` a start, `report` the table.
+the memory's, `rows` their turns, `clock` the forward pass's, `why` the questions about a step, `page` the page,
+`startup` a start, `report` the table.
 """

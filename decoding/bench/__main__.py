@@ -28,6 +28,7 @@ from decoding.bench.report import Memory, Result, aims, machine, page_aims, tabl
 from decoding.bench.rows import Measured, measure_rows
 from decoding.bench.startup import StartupTimes, measure_startup
 from decoding.bench.subject import Subject, load_subject
+from decoding.bench.why import measure_why
 from decoding.command_line.options import Parser, whole_number, whole_numbers
 from decoding.engines.batching.engine import BatchedEngine
 from decoding.errors import GreedyscopeError, ModelError, RequestError
@@ -59,6 +60,8 @@ def measure(options: argparse.Namespace) -> tuple[Result, list[Measured]]:
     ]
     say("the first step, and the share outside the forward pass")
     outside, readout = measure_outside(subject.fastest, PROMPT, steps=options.steps[0], repeats=options.repeats)
+    say("why this token: a lens, and leaving out")
+    why = measure_why(subject, repeats=options.repeats)
     peak = torch.cuda.max_memory_allocated() if device == "cuda" else None
     startup, page, resident = None, None, None
     if subject.name is None:
@@ -79,6 +82,7 @@ def measure(options: argparse.Namespace) -> tuple[Result, list[Measured]]:
         readout_share=readout,
         first_step_ms=_first_step(subject, SHORT_PROMPT, options.repeats) * 1000,
         long_prompt_ratio=_long_prompt(subject, options.repeats),
+        why=why,
         crowds=_crowds(subject, options),
         memory=Memory(weight_bytes(subject.network), resident, peak),
         startup=startup,

@@ -17,6 +17,7 @@ from decoding.bench.page import PageTimes
 from decoding.bench.rows import Measured, Row
 from decoding.bench.startup import AIMS as STARTUP_AIMS
 from decoding.bench.startup import StartupTimes
+from decoding.bench.why import LENS_STEPS, WITHOUT_SECONDS, WhyTimes
 from decoding.record.trace import ModelInfo
 
 CROWD_AIMS = {8: 330, 30: 600, 100: 650}
@@ -58,6 +59,7 @@ class Result:
     readout_share: float
     first_step_ms: float
     long_prompt_ratio: float | None
+    why: WhyTimes
     crowds: tuple[Crowd, ...]
     memory: Memory
     startup: StartupTimes | None
@@ -107,12 +109,20 @@ def aims(result: Result, measured: Sequence[Measured], *, device: str, is_float3
     )
     if result.long_prompt_ratio is not None:
         yield Aim("first step × generate, prompt of 1,000", "≥ 1.8", f"{result.long_prompt_ratio:.2f}")
+    yield from _why_aims(result.why)
     for crowd in result.crowds:
         wanted = CROWD_AIMS.get(crowd.runs)
         yield Aim(
             f"{crowd.runs} runs at once", f"≥ {wanted} tokens/s" if wanted else "–", f"{crowd.tokens_per_second:.0f}"
         )
     yield from _process_aims(result)
+
+
+def _why_aims(why: WhyTimes) -> Iterator[Aim]:
+    found = "it has none" if why.lens_over_step is None else f"{why.lens_over_step:.2f}"
+    yield Aim("a lens on one step, in steps", f"≤ {LENS_STEPS}", found)
+    without = f"{why.without_seconds:.2f} s, or {why.without_over_step:.0f} steps"
+    yield Aim(f"leaving out {why.tokens} tokens of {why.tokens}", f"≤ {WITHOUT_SECONDS:g} s", without)
 
 
 def _process_aims(result: Result) -> Iterator[Aim]:

@@ -62,6 +62,9 @@ def test_json_is_one_object_with_a_row_a_contender_prompt_and_step_count(
     assert result["notes"] == ["The page was not measured."]  # so all wrote the same ids
     assert 0 < result["share_outside_forward"] < 1
     assert result["first_step_ms"] > 0
+    why = result["why"]
+    assert why["without_over_step"] > 0 < why["without_seconds"]
+    assert (why["tokens"], why["lens_over_step"] is None) == (30, architecture == "mamba")
     assert result["memory"]["weight_bytes"] > 1000
     assert (result["page"], result["startup"]) == (None, None)
 
@@ -71,7 +74,10 @@ def test_table_has_the_columns_the_aims_and_what_was_left_out(
 ) -> None:
     monkeypatch.setattr(bench_rows, "NOTEBOOK_TOKENS", 50)
     printed = run(capsys, "--model", tiny_folder("llama"), "--prompts", "10,1000", "--steps", "6")
-    assert all(word in printed for word in (*COLUMNS, *NAMES, "≥ 6", "≥ 17", "≤ 5 %", "Memory: weights 0 MB"))
+    assert all(
+        word in printed
+        for word in (*COLUMNS, *NAMES, "≥ 6", "≥ 17", "≤ 5 %", "a lens on one step, in steps", "Memory: weights 0 MB")
+    )
     assert "notebook  6 (3 measured)  10 " in printed
     assert "At 10 tokens and 6 steps, 3 steps of notebook's were measured, evenly spread." in printed
     assert "A prompt of 1,000 tokens and 6 steps do not fit; 90 and 6 do." in printed

@@ -1,0 +1,68 @@
+"""How long the answers to "why this token?" take, as steps of the same engine: a lens on one step, and 30 tokens of 30
+left out.
+
+Owns both questions and their ratios to a step, which takes its turn with them. Knows no page.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from operator import truediv
+from statistics import median
+from time import perf_counter
+
+from decoding.bench.loops import CHOICES
+from decoding.bench.subject import Subject
+from decoding.engines.local import LocalEngine
+from decoding.errors import RequestError
+from decoding.questions.leaving_out import leave_one_out
+from decoding.questions.logit_lens import lens
+from decoding.record.trace import Trace
+from decoding.run import trace
+
+TOKENS = 30
+LENS_STEPS, WITHOUT_SECONDS = 2, 1.0
+"""The aims: a lens in steps, and leaving out in seconds."""
+_STEPS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class WhyTimes:
+    """Medians. The lens is None for a network whose layers cannot be read."""
+
+    tokens: int
+    lens_over_step: float | None
+    without_over_step: float
+    without_seconds: float
+
+
+def measure_why(subject: Subject, *, repeats: int) -> WhyTimes:
+    """Ask both after a prompt of 30 tokens that was read before, as a reader of the page does; once for warmth."""
+    engine = subject.fastest
+    prompt = engine.vocabulary.decode(subject.prompt(TOKENS))
+    run = trace(engine, prompt, max_new_tokens=1, top_k=CHOICES)
+    turns = [_turn(engine, run) for _ in range(repeats + 1)][1:]
+    steps, without, lenses = zip(*turns, strict=True)
+    return WhyTimes(
+        tokens=len(run.prompt_tokens),
+        lens_over_step=None if None in lenses else median(map(truediv, lenses, steps)),
+        without_over_step=median(map(truediv, without, steps)),
+        without_seconds=median(without),
+    )
+
+
+def _turn(engine: LocalEngine, run: Trace) -> tuple[float, float, float | None]:
+    """Seconds of a step, of leaving out and of a lens."""
+    written = engine.steps(run.prompt_token_ids, max_new_tokens=_STEPS + 1, top_k=CHOICES)
+    next(written)
+    step = _seconds(lambda: list(written)) / _STEPS
+    without = _seconds(lambda: leave_one_out(engine, run, 0, last=TOKENS))
+    try:
+        return step, without, _seconds(lambda: lens(engine, run, 0))
+    except RequestError:
+        return step, without, None
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    started = perf_counter()
+    work()
+    return perf_counter() - started
