@@ -40,12 +40,13 @@ def greedy(starter: LocalEngine) -> Trace:
 
 
 def asked(page: Page) -> Page:
-    """The run on screen, asked about at its first step: a press on the tab, and one on the question."""
+    """The run on screen, asked about at its first step in two clicks, after which both answers are in sight."""
     page.locator(".gs-chip[data-step='0']").click()
-    page.locator("#gs-tab-why").press("Enter")
-    page.locator('[data-ask="why"]').click()
+    page.locator('[data-ask="openWhy"]').click()
     page.wait_for_selector(".gs[aria-busy=false] .gs-lens-map tbody tr")
     expect(page.locator(".gs-part-of-text")).to_have_count(5)
+    for seen in (".gs-part-of-text:has-text('France')", ".gs-lens-said"):
+        expect(page.locator(seen)).to_be_in_viewport()
     return page
 
 

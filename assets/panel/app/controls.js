@@ -5,7 +5,7 @@ import { LIMITS } from "../core/constants.js";
 import { redo, removeEntry, undo } from "../core/history.js";
 import { closestCalls, requestUpTo } from "../core/run.js";
 import { jsonLines } from "../core/run_lines.js";
-import { askWhy } from "../tabs/why.js";
+import { askWhy, openWhy } from "../tabs/why.js";
 import { listenToTabs } from "../view/tab_list.js";
 import { stepAt } from "../view/timeline.js";
 import { listenToKeys } from "./keyboard.js";
@@ -68,6 +68,7 @@ export function listenToControls(parts, state, history, panel, onPage) {
       panel.ask("branch", { ...whole(), model: beside.value }, { kind: "beside", open: "compare", look: (other) => Number(onPage?.differingStep(run, other)) });
     },
     prompt: () => panel.ask("prompt", { model: state.run.header.model.id, run: jsonLines(state.whole) }),
+    openWhy: () => openWhy(parts, state, panel),
     why: () => askWhy(parts, state, panel),
     whyMore: () => askWhy(parts, state, panel, LIMITS.leftOut),
     agree: () => panel.ask("agree", { model: state.run.header.model.id, run: jsonLines(state.run) }),

@@ -43,7 +43,8 @@ import { emptyRun } from "./run.js";
  * @property {boolean} waiting a question is open
  * @property {Run | null} scoring the run of whose prompt the scores were asked for
  * @property {Question | null} request what was asked for and has not begun
- * @property {{ run: Run, step: number, refusal: string } | null} why the step that was asked about last, and why it has no lens
+ * @property {{ run: Run, step: number, refusal: string, opens?: boolean } | null} why the step that was asked about last, why it has no lens,
+ *   and whether its tab is still to come into sight
  * @property {boolean} silent nothing has come for a while
  * @property {Fields | null} fields the page's fields, once they are known
  * @property {Fields | null} following what the fields were last told to follow

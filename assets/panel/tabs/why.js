@@ -9,6 +9,7 @@ import { texts } from "../core/texts.js";
 import { labelOf } from "../core/tokens.js";
 import { linesUpTo, tokensBefore } from "../core/why.js";
 import { make } from "../view/elements.js";
+import { openTab } from "../view/tab_list.js";
 import { drawLens } from "./why_lens.js";
 import { drawWithout } from "./why_text.js";
 
@@ -67,6 +68,29 @@ export function askWhy(parts, state, panel, last) {
 }
 
 /**
+ * The chosen step's own button: the tab comes into sight, and asks what was not asked yet.
+ * @param {Parts} parts
+ * @param {State} state
+ * @param {Panel} panel
+ */
+export function openWhy(parts, state, panel) {
+  const { run, chosen } = state;
+  openTab(parts, "why");
+  parts.whyTab.querySelector(".gs-why-ask").append(parts.questions.word); // what is said of the question
+  drawWhy(parts, state);
+  parts.root.querySelector("#gs-tab-why").focus({ preventScroll: true });
+  bringIntoSight(parts);
+  panel.schedule();
+  if (run.why.has(`leave_one_out ${chosen}`) || parts.whyTab.querySelector('[data-ask="why"]').disabled) return;
+  askWhy(parts, state, panel);
+  if (state.waiting && state.why) update(state, { why: { ...state.why, opens: true } });
+}
+
+function bringIntoSight(parts) {
+  parts.root.querySelector("#gs-tab-why").scrollIntoView({ block: "start" });
+}
+
+/**
  * A line of the answer takes the place of what came of it before. A model without a lens says so.
  * @param {Parts} parts
  * @param {State} state
@@ -78,5 +102,8 @@ export function listenToWhy(parts, state, panel) {
     if (line) addWhy(state.why.run, JSON.parse(line));
     if (refusal !== undefined) update(state, { why: { ...state.why, refusal } });
     panel.schedule();
+    if (!state.why.opens) return;
+    requestAnimationFrame(() => requestAnimationFrame(() => bringIntoSight(parts))); // once it is as tall as its answer
+    if (line?.startsWith('{"leave_one_out"')) update(state, { why: { ...state.why, opens: false } });
   });
 }

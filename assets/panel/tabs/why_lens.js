@@ -14,6 +14,7 @@ import { shadeOf } from "./heatmap.js";
 const SHOWN_SHARE = 0.01; // what is less stands in the cell's title
 const LINES = { width: 320, height: 72, edge: 4 };
 const MOST_LINES = 5;
+const NAME = { width: 0.16, height: 0.19 }; // of the picture
 
 function lensSentence(lens) {
   const from = leadsFrom(lens);
@@ -28,7 +29,7 @@ function lensSentence(lens) {
  */
 export function drawLens(box, lens, refusal) {
   const said = box.querySelector(".gs-lens-said");
-  const [table, lines] = [box.querySelector("table"), box.querySelector("svg")];
+  const [table, lines] = [box.querySelector("table"), box.querySelector(".gs-lens-lines")];
   for (const part of [table, lines, box.querySelector(".gs-lens-lead")]) part.toggleAttribute("hidden", !lens);
   if (!lens && refusal) showMessage(said, refusal);
   else if (!lens) texts.write(said, "why.lens.none");
@@ -63,23 +64,36 @@ function layerRow({ tokens, layers }, { leader, logprobs, ranks }, number) {
 
 // The pick, and the tokens that become most probable anywhere.
 function drawLines(picture, { tokens, layers }) {
+  const [svg, names] = picture.children;
   const most = tokens.map((_, n) => Math.max(...layers.map(({ logprobs }) => probabilityOf(logprobs[n]))));
   const others = tokens.map((_, n) => n).slice(1).toSorted((a, b) => most[b] - most[a]).slice(0, MOST_LINES - 1);
   const { width, height, edge } = LINES;
-  const lines = [...others.toReversed(), 0].map((n) => {
+  const shown = [...others.toReversed(), 0];
+  const placesOf = (n) => layers.map(({ logprobs }, layer) => [
+    edge + ((width - 2 * edge) * layer) / Math.max(1, layers.length - 1),
+    height - edge - (height - 2 * edge) * probabilityOf(logprobs[n]),
+  ]);
+  svg.replaceChildren(...shown.map((n) => {
     const line = document.createElementNS("http://www.w3.org/2000/svg", "polyline");
-    const place = ({ logprobs }, layer) => {
-      const x = edge + ((width - 2 * edge) * layer) / Math.max(1, layers.length - 1);
-      const y = height - edge - (height - 2 * edge) * probabilityOf(logprobs[n]);
-      return `${x.toFixed(1)},${y.toFixed(1)}`;
-    };
-    line.setAttribute("points", layers.map(place).join(" "));
+    line.setAttribute("points", placesOf(n).map(([x, y]) => `${x.toFixed(1)},${y.toFixed(1)}`).join(" "));
     line.classList.toggle("gs-pick", n === 0);
-    const title = document.createElementNS("http://www.w3.org/2000/svg", "title");
-    title.textContent = labelOf(tokens[n]);
-    line.append(title);
     return line;
-  });
-  picture.replaceChildren(...lines);
-  picture.setAttribute("aria-label", texts.translate("why.lens.lines"));
+  }));
+  const taken = [];
+  names.replaceChildren(...[0, ...others].map((n) => nameAt(tokens[n], placesOf(n), n === 0, taken)));
+  svg.setAttribute("aria-label", texts.translate("why.lens.lines"));
+}
+
+// A line's name stands where it is highest, or below another's; the table has all of it in words.
+function nameAt(token, places, isPick, taken) {
+  const name = make("span", isPick ? "gs-pick" : "", labelOf(token));
+  const [x, y] = places.reduce((highest, place) => (place[1] < highest[1] ? place : highest));
+  const { width, height } = LINES;
+  const left = Math.min(0.92, Math.max(0.08, x / width));
+  let top = Math.min(0.6, y / height);
+  while (taken.some((other) => Math.abs(other.left - left) < NAME.width && Math.abs(other.top - top) < NAME.height)) top += NAME.height;
+  taken.push({ left, top });
+  name.style.setProperty("left", `${left * 100}%`);
+  name.style.setProperty("top", `${top * 100}%`);
+  return name;
 }

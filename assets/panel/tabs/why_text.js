@@ -69,7 +69,7 @@ function partChip(tokens, found, part, largest, say) {
   const chip = make("button", `gs-chip gs-part-of-text ${change < 0 ? "gs-for" : "gs-against"}`);
   chip.type = "button";
   chip.style.setProperty("--shade", Math.min(1, Math.abs(change) / largest) || 0);
-  chip.append(make("span", "gs-chip-text", partLabel(tokens, part)), make("span", "gs-id", signed(change)));
+  chip.append(make("span", "gs-chip-text", partLabel(tokens, part)), make("span", "gs-change", signed(change)));
   chip.title = withoutSentence(tokens, found, part);
   chip.setAttribute("aria-label", chip.title);
   for (const name of ["pointerenter", "focus", "click"]) chip.addEventListener(name, () => say(part));
