@@ -10,6 +10,7 @@ import pytest
 import decoding
 from decoding import assets
 from decoding.engines.local import LocalEngine
+from decoding.engines.prefix_cache import PrefixCache
 from decoding.errors import FormatError, RequestError
 from decoding.limits import MAX_RUN_LINES, MAX_WHY_LINES
 from decoding.models.starter import STARTER_ID
@@ -192,10 +193,23 @@ def test_a_run_of_another_model_or_without_ids_is_refused(scripted: ScriptedEngi
             ask(scripted, printed, 0)
 
 
-def test_asking_changes_nothing(starter: LocalEngine, run: Trace, asked: Trace) -> None:
-    again = decoding.trace(starter, PROMPT, max_new_tokens=6, top_k=5)
-    assert again.to_jsonl() == run.to_jsonl()
-    assert asked.why
+def test_asking_changes_nothing(starter: LocalEngine, run: Trace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not a bit of a run that is made again, nor of a branch, which goes on from the cache that was asked about."""
+    other = run.steps[3].candidates[1].token_id
+
+    def made(*asked: int) -> list[str]:
+        monkeypatch.setattr(starter, "prefix_cache", PrefixCache(starter.network))  # no branch is kept
+        whole = decoding.trace(starter, PROMPT, max_new_tokens=6, top_k=5)
+        for step in asked:
+            decoding.lens(starter, run, step)
+            decoding.leave_one_out(starter, run, step, by="words")
+        branch = decoding.branch(starter, run, 3, other, max_new_tokens=6)
+        again = decoding.trace(starter, PROMPT, max_new_tokens=6, top_k=5)
+        return [one.to_jsonl() for one in (whole, branch, again)]
+
+    before = made()
+    assert before[0] == run.to_jsonl() == before[2]
+    assert made(*range(6)) == before
 
 
 # ---- the lesson
