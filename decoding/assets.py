@@ -35,16 +35,18 @@ _PAGE_TEXTS = (
         "named.",
         "runs.",
         "server.",
+        "vote.",
+        "download.",
     ),
     *(f"whatif.{name}." for name in ("own", "beam", "score", "beside", "proof", "draw", "named", "past_end")),
-    *("state.waiting", "state.silent", "tabs.tree", "why.ask", "why.by", "why.against"),
+    *("state.waiting", "state.silent", "tabs.tree", "why.ask", "why.by", "why.against", "why.open", "table.change."),
     *(
         f"page.{name}"
         for name in ("choices", "examples", "lead", "model", "prompt", "recorded", "run", "settings", "st", "title")
     ),
 )
 _RUN_TEXTS = (
-    *("server.why", "server.kind", "server.note", "server.model.nan", "server.memory", "server.run", "server.stored"),
+    *("server.why.", "server.kind", "server.note", "server.model.nan", "server.memory", "server.run", "server.stored"),
     *("server.engine.", "server.pick.late"),
     *(f"server.tokenizer.{name}" for name in ("begins_twice", "behind", "changes")),
 )
@@ -80,7 +82,7 @@ def texts_json(*, page: bool, prompt: str = "") -> str:
         language: {
             key: text
             for key, text in words.items()
-            if page or key in points or key.startswith(_RUN_TEXTS) or not key.startswith((*_PAGE_TEXTS, "point."))
+            if page or key in points or f"{key}.".startswith(_RUN_TEXTS) or not key.startswith((*_PAGE_TEXTS, "point."))
         }
         for language, words in texts().items()
     }
