@@ -209,7 +209,7 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
     drawOpenTab();
     tour.draw();
     address?.schedule();
-    if (!state.waiting) onPage?.storeRuns(history); // an answer that grows is stored once
+    onPage?.storeRuns(history, state.waiting);
     const { first, previous, next, last } = parts.buttons;
     first.disabled = previous.disabled = state.chosen <= 0;
     next.disabled = last.disabled = state.chosen >= predict.last();

@@ -37,10 +37,13 @@ export function nameOfTab() {
 let stored = /** @type {string | null} */ (null); // the runs that were stored last, and how many answers to what was asked about each
 const storedAnswers = new Map(); // of each run that is stored, by its number
 
-/** @param {History} history */
-export function storeRuns(history) {
+/**
+ * @param {History} history
+ * @param {boolean} isGrowing a question is open: what is answered is stored once, at its end
+ */
+export function storeRuns(history, isGrowing) {
   const whole = history.entries.filter(({ run }) => run.end);
-  const names = whole.map(({ number, run }) => `${number} ${run.answers}`).join();
+  const names = whole.map(({ number, run }) => `${number} ${isGrowing ? storedAnswers.get(number) ?? 0 : run.answers}`).join();
   if (stored === names) return;
   stored = names;
   setTimeout(writeRuns, 0, whole); // a run may be megabytes: not in the task that draws its end
