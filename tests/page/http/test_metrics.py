@@ -12,7 +12,7 @@ import pytest
 import app as application
 import decoding
 from decoding.engines.batching.engine import BatchedEngine
-from decoding.page import JsonLines, events
+from decoding.page import JsonLines, actions
 from decoding.page.http.metrics import Health
 from decoding.serving.admission import AdmissionQueue
 from decoding.serving.model_registry import ModelRegistry
@@ -81,7 +81,8 @@ def test_runs_are_counted_and_logged_without_their_text(url: str, caplog: pytest
 def test_a_run_of_the_page_logs_none_of_its_text(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, logger="decoding")
     registry = ModelRegistry(lambda name, report: ScriptedEngine(), ["scripted"])
-    *_, last = events._run(registry, SECRET, 2, 2, "scripted")
+    asked = {"prompt": SECRET, "steps": 2, "choices": 2, "model": "scripted", "forced": []}
+    *_, last = actions.branch(registry, asked)
     assert SECRET in last["panel"]
     assert SECRET not in caplog.text
 
