@@ -32,6 +32,7 @@ settings.load_profile("patient")
 # Modules whose tests need more than this process: a server that listens, a process that is started and ended.
 SERVERS_AND_PROCESSES = {
     "bench/test_server",
+    "command_line/test_startup",
     "engines/test_zero_gpu",
     "engines/vllm/test_proxy",
     "models/test_download",
@@ -51,7 +52,6 @@ SERVERS_AND_PROCESSES = {
     "test_cancellation",
     "test_load",
     "test_notebook",
-    "test_startup",
 }
 
 
