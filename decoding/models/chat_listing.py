@@ -4,6 +4,7 @@ Owns where to look. What cannot be read has none here; loading it says why.
 """
 
 import json
+import os
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -20,10 +21,10 @@ def has_chat_template(entry: Entry) -> bool:
     """Whether its files hold a chat template; False for a model that is not here."""
     if entry.name == starter.STARTER_ID:
         return _of_folder(starter.cache_folder() / starter.FOLDER_NAME)
-    place = hub.cached(entry) if entry.repository else Path(entry.name).expanduser()
+    place = hub.cached(entry) if entry.repository else Path(os.path.expanduser(entry.name))
     if place is None:
         return False
-    with suppress(OSError):
+    with suppress(OSError, ValueError):
         return _of_file(place, place.stat().st_mtime_ns) if is_gguf(place) else _of_folder(place)
     return False
 

@@ -65,7 +65,7 @@ def read_chat_template(folder: Path, names: Mapping[str, Any]) -> ChatTemplate |
     """The template of a folder whose tokenizer_config.json holds `names`: a file of its own, or else a field there."""
     try:
         found: Any = (folder / TEMPLATE_FILE).read_text("utf-8")
-    except (OSError, UnicodeDecodeError):
+    except (OSError, ValueError):  # no such file, or a name or text that is no UTF-8
         found = names.get("chat_template")
     return make_chat_template(found, {name: token for name, token in names.items() if name.endswith("_token")})
 

@@ -11,6 +11,8 @@ from transformers import AutoTokenizer
 import decoding
 from decoding.engines.local import LocalEngine
 from decoding.errors import FormatError, ModelError, RequestError
+from decoding.models.catalogue import Entry
+from decoding.models.chat_listing import has_chat_template
 from decoding.models.chat_template import ChatTemplate, make_chat_template
 from decoding.models.starter import ensure_starter
 from decoding.models.tokenizer import read_tokenizer
@@ -225,3 +227,8 @@ def test_a_file_that_contradicts_itself_is_refused() -> None:
         header, *rest = run.to_jsonl().splitlines()
         with pytest.raises(FormatError, match=said):
             Trace.from_jsonl("\n".join([json.dumps(json.loads(header) | change), *rest]))
+
+
+@pytest.mark.parametrize("name", ["~0", "~0/model", "~nobody-of-that-name/model.gguf", "\ud800", "a" * 5_000])
+def test_a_folder_that_cannot_be_has_no_template(name: str) -> None:
+    assert not has_chat_template(Entry(name, ""))
