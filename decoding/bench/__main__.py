@@ -17,6 +17,7 @@ from functools import partial
 import torch
 
 from decoding.bench.clock import bare_loop, measure_first_step, measure_outside
+from decoding.bench.contenders import Measured, measure_rows
 from decoding.bench.crowd import Crowd, measure_crowd, measure_here
 from decoding.bench.limit import weight_bytes
 from decoding.bench.llama import NAME as LLAMA
@@ -25,7 +26,6 @@ from decoding.bench.loops import CHOICES, generate, loop
 from decoding.bench.memory import ResidentBytes, measure_resident
 from decoding.bench.page import PageTimes, measure_page
 from decoding.bench.report import Memory, Result, aims, machine, page_aims, table
-from decoding.bench.rows import Measured, measure_rows
 from decoding.bench.startup import StartupTimes, measure_startup
 from decoding.bench.subject import Subject, load_subject
 from decoding.bench.why import measure_why

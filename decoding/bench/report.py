@@ -11,10 +11,10 @@ from pathlib import Path
 
 import torch
 
+from decoding.bench.contenders import Measured, Row
 from decoding.bench.crowd import Crowd
 from decoding.bench.memory import ResidentBytes
 from decoding.bench.page import PageTimes
-from decoding.bench.rows import Measured, Row
 from decoding.bench.startup import AIMS as STARTUP_AIMS
 from decoding.bench.startup import StartupTimes
 from decoding.bench.why import LENS_STEPS, WITHOUT_SECONDS, WhyTimes

@@ -25,7 +25,7 @@ NO_ID = -1
 _WRITTEN = PlainSerializer(lambda x: x if math.isfinite(x) else None, when_used="json")
 
 
-def _null(meaning: float) -> BeforeValidator:
+def _null_for(meaning: float) -> BeforeValidator:
     def read(value: Any) -> Any:
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError("NaN and Infinity are no JSON")
@@ -35,8 +35,8 @@ def _null(meaning: float) -> BeforeValidator:
 
 
 Probability = Annotated[float, Field(ge=0, le=1)]
-Logprob = Annotated[float, Field(le=0), _null(-math.inf), _WRITTEN]
-Entropy = Annotated[float, _null(math.nan), _WRITTEN]
+Logprob = Annotated[float, Field(le=0), _null_for(-math.inf), _WRITTEN]
+Entropy = Annotated[float, _null_for(math.nan), _WRITTEN]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 LogSums = tuple[tuple[Annotated[Finite, Field(gt=0)], Finite], ...]
 """Pairs (1 / T, log Σ exp(logit / T) over the whole vocabulary) in nats, in ascending order of 1 / T, with T = 1 among

@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from decoding.bench import __main__ as bench
-from decoding.bench import rows as bench_rows
+from decoding.bench import contenders
 from decoding.bench.clock import NetworkClock
+from decoding.bench.contenders import measured_steps
 from decoding.bench.limit import Weights, weight_bytes
 from decoding.bench.loops import Decoded, first_other_pick, generate, loop, max_difference, notebook
-from decoding.bench.rows import spread
 from decoding.bench.startup import StartupTimes
 from decoding.bench.subject import SHAPES, load_endless, load_subject, reference_of
 from decoding.errors import ModelError
@@ -72,7 +72,7 @@ def test_json_is_one_object_with_a_row_a_contender_prompt_and_step_count(
 def test_table_has_the_columns_the_aims_and_what_was_left_out(
     tiny_folder: TinyFolder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bench_rows, "NOTEBOOK_TOKENS", 50)
+    monkeypatch.setattr(contenders, "NOTEBOOK_TOKENS", 50)
     printed = run(capsys, "--model", tiny_folder("llama"), "--prompts", "10,1000", "--steps", "6")
     assert all(
         word in printed
@@ -105,13 +105,13 @@ def test_no_contender_stops_at_an_end_of_text_token(tmp_path: Path) -> None:
 
 
 def test_the_notebook_is_measured_from_the_first_step_to_the_last() -> None:
-    assert spread(64, 10) == sorted(set(spread(64, 10)))
-    assert (spread(64, 1000), spread(256, 1000)) == ([0, 63], [0, 255])
-    assert spread(8, 10) == list(range(8))
-    assert spread(1, 1000) == [0]
+    assert measured_steps(64, 10) == sorted(set(measured_steps(64, 10)))
+    assert (measured_steps(64, 1000), measured_steps(256, 1000)) == ([0, 63], [0, 255])
+    assert measured_steps(8, 10) == list(range(8))
+    assert measured_steps(1, 1000) == [0]
     for steps, tokens in ((64, 10), (256, 10), (256, 100)):
-        assert (spread(steps, tokens)[0], spread(steps, tokens)[-1]) == (0, steps - 1)
-        assert len(spread(steps, tokens)) * (steps + tokens) <= bench_rows.NOTEBOOK_TOKENS
+        assert (measured_steps(steps, tokens)[0], measured_steps(steps, tokens)[-1]) == (0, steps - 1)
+        assert len(measured_steps(steps, tokens)) * (steps + tokens) <= contenders.NOTEBOOK_TOKENS
 
 
 def test_the_difference_is_taken_up_to_the_first_other_pick() -> None:
@@ -131,7 +131,7 @@ def test_a_contender_that_writes_another_text_is_named(
     def stubborn(token_ids: Any, steps: int) -> Decoded:
         return Decoded((319,) * steps, ((1.0, 0.0, 0.0, 0.0, 0.0),) * steps)
 
-    measured = bench_rows.measure_rows(
+    measured = contenders.measure_rows(
         subject, {"stubborn": stubborn}, subject.prompt(10), steps=4, repeats=1, say=lambda _: None
     )
     assert [row.name for row in measured.rows] == ["notebook", "generate", "loop", "best", "stubborn", "limit"]

@@ -9,7 +9,7 @@ import torch
 from decoding.engines.onnx.graph_cache import ensure_graph
 from decoding.engines.onnx.network import OnnxNetwork
 from decoding.engines.torch.layer_reading import read_layers
-from decoding.engines.torch.reading import Reader, ReadMode
+from decoding.engines.torch.reader import Reader, ReadMode
 from decoding.errors import RequestError
 from tests import tiny_models
 from tests.engines.onnx.runner import probabilities

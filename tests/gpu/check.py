@@ -21,7 +21,7 @@ from decoding.engines.prefix_cache import PrefixCache
 from decoding.engines.torch.cuda_graph_decoder import CudaGraphDecoder
 from decoding.engines.torch.engine import engine_of
 from decoding.engines.torch.network import TorchNetwork
-from decoding.engines.torch.reading import Reader
+from decoding.engines.torch.reader import Reader
 from decoding.models.devices import disable_tf32
 from decoding.models.loading import describe_model
 from decoding.record.step import StepScores

@@ -10,11 +10,11 @@ import onnxruntime
 
 from decoding.engines.local import LocalEngine
 from decoding.engines.model_facts import ModelFacts
+from decoding.engines.network_on_demand import NetworkOnDemand
 from decoding.engines.onnx.float32_session import Float32Weights
 from decoding.engines.onnx.graph_cache import ensure_graph
 from decoding.engines.onnx.graph_files import GraphFiles
 from decoding.engines.onnx.network import OnnxNetwork
-from decoding.engines.reference import Reference
 from decoding.models.catalogue import Entry, memory_of_files
 from decoding.models.checked_tokenizer import gguf_tokenizer
 from decoding.models.checksums import verifying_checksums
@@ -61,7 +61,7 @@ def load_graph(entry: Entry, source: Path, *, why: str, report: Report) -> Local
         beginning_id=row_of(tokenizer.bos_token_id, spec.beginning_id, rows=spec.vocabulary_size),
         context_length=spec.context_length,
     )
-    return LocalEngine(facts, network, reference=Reference(entry, source))
+    return LocalEngine(facts, network, reference=NetworkOnDemand(entry, source))
 
 
 def _files_of(source: Path) -> list[Path]:

@@ -11,7 +11,7 @@ from decoding.engines.network import Network
 from decoding.engines.torch import cuda_graph_decoder
 from decoding.engines.torch.gguf_network import load_gguf
 from decoding.engines.torch.network import TorchNetwork
-from decoding.engines.torch.reading_proof import prove, unproved
+from decoding.engines.torch.reader_proof import prove, unproved
 from decoding.models.catalogue import Entry
 from decoding.models.devices import is_zero_gpu
 from decoding.models.loading import LoadedModel, load_model

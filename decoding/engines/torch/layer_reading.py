@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from decoding.engines.torch.reading import Reader
+from decoding.engines.torch.reader import Reader
 from decoding.errors import RequestError
 
 NO_LAYERS = (

@@ -1,6 +1,6 @@
 """A transformers network: see `decoding.engines.network.Network`.
 
-Owns what the scheduler and the prefix cache need of it: chunks, copies, rows. `decoding.engines.torch.reading` owns how
+Owns what the scheduler and the prefix cache need of it: chunks, copies, rows. `decoding.engines.torch.reader` owns how
 it is given ids. Knows no loop and no run.
 """
 
@@ -17,8 +17,8 @@ from transformers.cache_utils import DynamicLayer
 
 from decoding.engines.torch.batched_cache import can_share_passes
 from decoding.engines.torch.layer_reading import layer_count, read_layers
-from decoding.engines.torch.reading import Reader, measure_cache_bytes_per_token
-from decoding.engines.torch.reading_proof import prove
+from decoding.engines.torch.reader import Reader, measure_cache_bytes_per_token
+from decoding.engines.torch.reader_proof import prove
 from decoding.engines.torch.running_batch import TorchBatch
 from decoding.engines.torch.softmax import read_scores, to_numpy
 from decoding.record.step import StepScores

@@ -13,10 +13,10 @@ from typing import Any
 from decoding.beam import BeamStep, beam_loop, scores_needed
 from decoding.engines import NO_PICKS, NO_SAMPLING, UNKNOWN_DTYPE
 from decoding.engines.model_facts import EngineOfModel, ModelFacts
+from decoding.engines.vllm.beam_rows import ServedRows
 from decoding.engines.vllm.client import ServerClient
 from decoding.engines.vllm.handshake import GREEDY, ServedModel, check_served, list_models, local_name, with_retries
 from decoding.engines.vllm.responses import BrokenAnswerError, ResponseParser, with_pick
-from decoding.engines.vllm.rows import ServedRows
 from decoding.errors import ModelError, RequestError
 from decoding.models.catalogue import Entry
 from decoding.models.devices import check_dtype

@@ -1,6 +1,6 @@
 """Loads transformers' network of a model that another library computes.
 
-Owns the choice of format. `decoding.engines.reference` decides how long the network is kept.
+Owns the choice of format. `decoding.engines.network_on_demand` decides how long the network is kept.
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ from decoding.models.resources import check_memory, count_parameters, free_memor
 from decoding.models.spec_gguf import spec_of_gguf
 
 
-def load_reference(entry: Entry, source: Path) -> Any:
+def load_float32_network(entry: Entry, source: Path) -> Any:
     """The network in float32, on the CPU. Raises RoomError if it does not fit, ModelError for damaged files."""
     parameters = count_parameters(source) if source.is_dir() else spec_of_gguf(read_gguf(source)).parameters
     check_memory(entry.name, memory_needed(parameters, "float32"), free_memory(), where="memory", dtype="float32")

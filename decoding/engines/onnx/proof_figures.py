@@ -1,6 +1,6 @@
 """Computes the figures of a proof with transformers' network; a program of its own, because it imports torch.
 
-    python -m decoding.engines.onnx.reference SOURCE OUT
+    python -m decoding.engines.onnx.proof_figures SOURCE OUT
 
 Owns the way from a GGUF file's weights to transformers' network of its family. Knows no graph.
 """

@@ -1,4 +1,4 @@
-"""The reading proof: whether a network can be read, and in which mode; tried on the network with a few ids.
+"""Whether a network can be read, and in which mode; tried on the network with a few ids.
 
 Owns the trials and the sentences that refuse. Knows no run and no text. A configuration may state anything, and only a
 family's code knows what it needs beside ids and a cache, so everything is tried: a later id must not change earlier
@@ -14,7 +14,7 @@ import torch
 from transformers import PreTrainedModel
 
 from decoding.engines.torch.generate import generate, prepares_own_inputs
-from decoding.engines.torch.reading import Reader, ReadMode
+from decoding.engines.torch.reader import Reader, ReadMode
 from decoding.errors import ModelError, RoomError
 from decoding.models.context_length import context_of_network, rope_switch
 from decoding.models.resources import DID_NOT_FIT, is_out_of_memory

@@ -1,7 +1,7 @@
 """Reading: how a network is given ids, and what it keeps of a text between two forward passes.
 
 Owns the three read modes, the lengths at which a text must be read again, and the chunks in which logits are computed
-if all at once would take too much memory. `decoding.engines.torch.reading_proof` finds out which mode a network needs.
+if all at once would take too much memory. `decoding.engines.torch.reader_proof` finds out which mode a network needs.
 Knows ids alone.
 """
 

@@ -49,7 +49,7 @@ class Measured:
     notes: tuple[str, ...]
 
 
-def spread(steps: int, prompt_tokens: int) -> list[int]:
+def measured_steps(steps: int, prompt_tokens: int) -> list[int]:
     """The steps at which the notebook's loop is measured: as many as NOTEBOOK_TOKENS allow, from the first to the last,
     evenly.
     """
@@ -73,7 +73,7 @@ def measure_rows(
         "best": partial(loop, subject.fastest),
         **others,
     }
-    weights, places = Weights(subject.network), spread(steps, len(token_ids))
+    weights, places = Weights(subject.network), measured_steps(steps, len(token_ids))
     for run in contenders.values():
         run(token_ids, min(steps, WARM_UP_STEPS))
     notebook(subject.network, token_ids, (), [0])

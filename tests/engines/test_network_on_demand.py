@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from decoding.engines.reference import Reference
-from decoding.engines.torch import reference as loads
+from decoding.engines.network_on_demand import NetworkOnDemand
+from decoding.engines.torch import float32_network as loads
 from decoding.errors import RoomError
 from decoding.models.catalogue import Entry
 
@@ -27,12 +27,12 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[Network]:
         networks.append(Network())
         return networks[-1]
 
-    monkeypatch.setattr(loads, "load_reference", load)
+    monkeypatch.setattr(loads, "load_float32_network", load)
     return networks
 
 
 def test_it_is_loaded_once(loaded: list[Network]) -> None:
-    reference = Reference(ENTRY, Path("model.gguf"))
+    reference = NetworkOnDemand(ENTRY, Path("model.gguf"))
     assert not loaded
     assert reference() is reference()
     time.sleep(0.1)  # whatever gives it back has begun to look
@@ -41,7 +41,7 @@ def test_it_is_loaded_once(loaded: list[Network]) -> None:
 
 
 def test_the_reference_is_released_and_loaded_again(loaded: list[Network]) -> None:
-    reference = Reference(ENTRY, Path("model.gguf"), keep_seconds=0.05)
+    reference = NetworkOnDemand(ENTRY, Path("model.gguf"), keep_seconds=0.05)
     reference()
     end = time.monotonic() + 30
     while reference._network is not None:
@@ -58,4 +58,4 @@ def test_its_memory_is_asked_for_first(starter_gguf: Path, monkeypatch: pytest.M
     monkeypatch.setattr(loads, "gguf_network", refuse)
     monkeypatch.setattr(loads, "free_memory", lambda: 800_000_000)
     with pytest.raises(RoomError, match=r"^starter needs 919 MB of memory in float32, and 800 MB is free\."):
-        Reference(ENTRY, starter_gguf)()
+        NetworkOnDemand(ENTRY, starter_gguf)()

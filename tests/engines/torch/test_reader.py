@@ -16,8 +16,9 @@ from decoding.engines import local
 from decoding.engines.batching.engine import BatchedEngine
 from decoding.engines.local import LocalEngine
 from decoding.engines.torch import engine as torch_engine
-from decoding.engines.torch import reading
-from decoding.engines.torch.reading import ReadMode
+from decoding.engines.torch import reader
+from decoding.engines.torch.cache_argument import cache_argument
+from decoding.engines.torch.reader import ReadMode
 from decoding.errors import ModelError, RequestError
 from decoding.models.loading import describe_model
 from tests import families, sweep, tiny_models
@@ -177,7 +178,7 @@ def test_a_cache_that_says_something_else_is_not_used(monkeypatch: pytest.Monkey
             input_ids = (input_ids + 1) % tiny_models.VOCABULARY
         return forward(input_ids=input_ids, use_cache=use_cache, **{NAME: cache}, **options)
 
-    NAME = reading.cache_argument(network)  # noqa: N806
+    NAME = cache_argument(network)  # noqa: N806
     forgetful.__signature__ = inspect.signature(forward)  # type: ignore[attr-defined]
     monkeypatch.setattr(
         network, "forward", lambda *a, **o: forgetful(*a, **{("cache" if k == NAME else k): v for k, v in o.items()})
@@ -272,11 +273,11 @@ def test_a_prompt_without_logits_to_keep_is_read_in_pieces(monkeypatch: pytest.M
         return forward(input_ids=input_ids, **options)
 
     monkeypatch.setattr(network, "forward", counting)
-    monkeypatch.setattr(reading, "CHUNK_BYTES", 8 * tiny_models.VOCABULARY * 4)
+    monkeypatch.setattr(reader, "CHUNK_BYTES", 8 * tiny_models.VOCABULARY * 4)
     assert [s.token_ids for s in engine.steps(list(range(20)), max_new_tokens=5, top_k=3)] == expected
     assert lengths == [8, 8, 4, 1, 1, 1, 1]
-    monkeypatch.setattr(reading, "free_bytes_on", lambda _: 1000)
-    monkeypatch.setattr(reading, "format_bytes", lambda count: f"{count} B")
+    monkeypatch.setattr(reader, "free_bytes_on", lambda _: 1000)
+    monkeypatch.setattr(reader, "format_bytes", lambda count: f"{count} B")
     engine.network.reader.mode, engine.network.reader.can_read_several = ReadMode.WHOLE, False
     with pytest.raises(RequestError) as refused:
         next(engine.steps(list(range(20)), max_new_tokens=5, top_k=3))

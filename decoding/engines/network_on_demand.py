@@ -16,7 +16,7 @@ KEEP_SECONDS = 300.0
 """The network is released after this time without use."""
 
 
-class Reference:
+class NetworkOnDemand:
     """Call it to get the network, in float32 on the CPU. Thread-safe."""
 
     def __init__(self, entry: Entry, source: Path, *, keep_seconds: float = KEEP_SECONDS) -> None:
@@ -30,9 +30,11 @@ class Reference:
         with self._lock:
             self._last_used = time.monotonic()
             if self._network is None:
-                from decoding.engines.torch.reference import load_reference  # imported here: torch takes seconds
+                from decoding.engines.torch.float32_network import (
+                    load_float32_network,  # imported here: torch takes seconds
+                )
 
-                self._network = load_reference(self._entry, self._source)
+                self._network = load_float32_network(self._entry, self._source)
                 self._last_used = time.monotonic()
                 threading.Thread(target=self._keep, name="reference", daemon=True).start()
             return self._network
