@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 import app as application
 from tests.browser import Visit, open_settings, served, tab
 from tests.fakes import ScriptedEngine
+from tests.page.actions import run_of_three
 from tests.page.test_accessibility import EVERY, SETTLED
 
 MARKUP = '<img src=x onerror="document.title=1">'
@@ -42,11 +43,7 @@ def phone(browser: Browser, url: str) -> Iterator[Any]:
 def teaching(visit: Visit, url: str, **options: Any) -> tuple[Page, str]:
     """A teacher's page that shows the code, with a run of three steps and three choices; and the code."""
     page = open_settings(visit(url, **options))
-    page.fill("#steps input", "3")
-    page.fill("#choices input", "3")
-    page.click("#run")
-    expect(page.locator(".gs-chip")).to_have_count(3)
-    expect(page.locator("#run")).to_be_enabled()
+    run_of_three(page)
     page.click("#gs-tab-lesson")
     page.click('[data-vote="open"]')
     expect(page.locator(".gs-vote-big")).to_have_text(re.compile(r"^[2-9A-Z]{6}$"))

@@ -7,11 +7,12 @@ from playwright.sync_api import Page, expect
 
 import app as application
 import decoding
-from decoding.record.permalink import Link, from_link, to_link
+from decoding.record.permalink import Link, to_link
 from decoding.record.trace import Trace
 from decoding.serving.model_offer import ModelOffer
 from tests.browser import Visit, open_settings, served
 from tests.fakes import ScriptedEngine
+from tests.page.actions import wait_for_link
 
 ENDS = ({"<|end|>": 0.5, " most": 0.25, " only": 0.125}, {" popular": 0.75, " most": 0.125})
 TEMPLATE = "<|begin|>user\n{{ messages[0].content | trim }}<|end|>\n{{ '<|begin|>assistant\n' }}"
@@ -41,16 +42,6 @@ def run(page: Page, steps: int) -> None:
     page.click("#run")
     expect(page.locator(".gs-text > .gs-chip")).to_have_count(steps)
     expect(page.locator("#run")).to_be_enabled()
-
-
-def linked(page: Page, how: dict[str, bool]) -> None:
-    """Wait until the address names a run of the two switches."""
-    for _ in range(100):
-        value = page.evaluate("new URLSearchParams(location.search).get('run')")
-        if value and dict(from_link(value).how) == how:
-            return
-        page.wait_for_timeout(100)
-    pytest.fail(f"the address names {value and from_link(value)}")
 
 
 def shown(page: Page) -> list[str]:
@@ -91,7 +82,7 @@ def test_a_message_and_past_the_end(url: str, visit: Visit, size: tuple[int, int
     expect(page.locator(".gs-column .gs-bars")).to_contain_text("<|end|>")
     expect(page.locator(".gs-how-picked")).to_contain_text("would end the text")
     how = {"past_end": True, "as_message": True}
-    linked(page, how)
+    wait_for_link(page, **how)
 
     # The file holds the run, and the library has the same one.
     page.locator("#gs-tab-keep").press("Enter")
@@ -105,7 +96,7 @@ def test_a_message_and_past_the_end(url: str, visit: Visit, size: tuple[int, int
     expect(page.locator(".gs-chip.gs-forced")).to_have_count(2)
     expect(page.locator(".gs-prompt .gs-special")).to_have_count(3)
     expect(page.locator("#run")).to_be_enabled()
-    linked(page, how)
+    wait_for_link(page, **how)
     # After a reload it is the same run, and the switches follow it.
     page.reload()
     expect(page.locator(".gs-prompt .gs-special")).to_have_count(3)
@@ -116,7 +107,7 @@ def test_a_message_and_past_the_end(url: str, visit: Visit, size: tuple[int, int
     choose(page, "plain")
     expect(message).to_be_hidden()
     run(page, 4)
-    linked(page, {"past_end": True})
+    wait_for_link(page, past_end=True)
 
 
 def test_a_link_sets_both_switches_and_a_failing_template_says_why(url: str, visit: Visit) -> None:

@@ -9,6 +9,7 @@ from playwright.sync_api import Page, expect
 import app as application
 from tests.browser import Visit, frames_later, open_settings, served
 from tests.fakes import ScriptedEngine
+from tests.page.actions import run_of_three
 
 
 @pytest.fixture(scope="module")
@@ -20,11 +21,7 @@ def url() -> Iterator[str]:
 def predicting(visit: Visit, url: str, **options: object) -> Page:
     """The page with a run of three steps and three choices, nothing of which is seen any more."""
     page = open_settings(visit(url, **options))
-    page.fill("#steps input", "3")
-    page.fill("#choices input", "3")
-    page.click("#run")
-    expect(page.locator(".gs-chip")).to_have_count(3)
-    expect(page.locator("#run")).to_be_enabled()
+    run_of_three(page)
     page.click("#gs-tab-lesson")
     page.click('[data-predict="start"]')
     expect(page.locator(".gs-guess")).to_be_focused()

@@ -11,9 +11,9 @@ import app as application
 import decoding
 from decoding.engines.batching.engine import BatchedEngine
 from decoding.engines.local import LocalEngine
-from decoding.record.permalink import from_link
 from decoding.record.trace import Trace
 from tests.browser import Visit, served
+from tests.page.actions import wait_for_link
 
 PROMPT = "Transformers are the"
 HOW = decoding.Sampling(temperature=1.2, top_k=4, seed=3, first=1)
@@ -29,16 +29,6 @@ def url(starter: LocalEngine) -> Iterator[str]:
 def ready(page: Page) -> None:
     page.wait_for_selector('.gs[aria-busy="false"]')
     page.wait_for_selector("#run:enabled")
-
-
-def linked(page: Page, **expected: object) -> None:
-    """Wait until the address names a run whose picks are made so."""
-    for _ in range(100):
-        value = page.evaluate("new URLSearchParams(location.search).get('run')")
-        if value and dict(from_link(value).how) == expected:
-            return
-        page.wait_for_timeout(100)
-    pytest.fail(f"the address names {value and from_link(value)}")
 
 
 def test_draw_look_up_and_go_on_past_the_end(url: str, visit: Visit, starter: LocalEngine) -> None:
@@ -81,7 +71,7 @@ def test_draw_look_up_and_go_on_past_the_end(url: str, visit: Visit, starter: Lo
     # One of them, opened: cut tokens are struck out, and the bars stay the model's own.
     page.locator(f'[data-seed="{best.sampling.seed}"]').click()
     how = {"temperature": 1.2, "top_k": 4, "top_p": 1, "seed": best.sampling.seed, "first": 1}
-    linked(page, sampling=how)
+    wait_for_link(page, sampling=how)
     ready(page)
     page.locator(".gs-chip").nth(1).click()
     expect(page.locator(".gs-how-picked")).to_contain_text("T = 1.2, top-k 4, top-p 1")
@@ -126,7 +116,7 @@ def test_past_the_end(url: str, visit: Visit, starter: LocalEngine) -> None:
     switch.click()
     expect(page.locator(".gs-chip")).to_have_count(24)
     expect(switch).to_have_attribute("aria-pressed", "true")
-    linked(page, past_end=True)
+    wait_for_link(page, past_end=True)
     ready(page)
     page.locator(".gs-chip.gs-passed").first.click()
     expect(page.locator(".gs-how-picked")).to_contain_text("would end the text. The run goes on past it")

@@ -283,7 +283,7 @@ export function startPredicting(parts, state, panel) {
   // The step is shown, and no guess counts here: the class's answers are counted elsewhere.
   const skip = () => settle(null, null, {});
 
-  // After a reload: so many steps were revealed before, and the next one is asked, or the last one looked at.
+  // After a reload. `count` steps had been revealed; then the next step is asked, or the last revealed one is shown.
   function resume(count, isAsked) {
     const revealed = Math.min(count, state.whole.steps.length);
     game.guesses = Array.from({ length: revealed }, () => ({ isSkipped: true }));

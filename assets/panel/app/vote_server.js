@@ -39,7 +39,8 @@ export async function askVote(path, body, secret = "", milliseconds = PATIENCE_M
 }
 
 /**
- * A request that the server may get twice: it is repeated until there is an answer, or nobody waits for it any more.
+ * Repeats a request until the server answers or nobody waits for the answer any more. Only for requests that do no harm when
+ * the server receives them twice.
  * @param {string} path
  * @param {object | null} body
  * @param {string} secret

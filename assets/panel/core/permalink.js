@@ -51,7 +51,7 @@ export async function linkTo({ model, prompt, steps, choices, forced = [], ...re
 }
 
 /**
- * The picks that argmax would not have made: with them forced, greedy decoding writes the same text, whoever wrote it first.
+ * The request that writes a run again: every pick that argmax would not have made becomes a forced pick.
  * @param {Run} run
  * @returns {Partial<Request>}
  */

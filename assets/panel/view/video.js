@@ -1,6 +1,6 @@
 // A run as a video for a slide: the picture of each step, one after the other. The browser's own recorder writes the file, so there is no
 // library to fetch and nothing that a page without a network would lack; it writes at the pace at which the video plays. One picture is
-// drawn at a time. A page that nobody sees is slowed down by its browser: meanwhile the recording pauses.
+// drawn at a time. A browser slows down the timers of a hidden page, so the recording pauses while the page is hidden.
 
 import { imageOf, stepImage } from "./step_image.js";
 
@@ -67,7 +67,7 @@ export async function recordRun(run, { rate, type, signal, onStep }) {
   return signal.aborted ? null : new Blob(parts, { type });
 }
 
-// Waits for so many milliseconds in which the page is seen, or until it is cancelled.
+// Resolves after `milliseconds` during which the page was visible, or when it is cancelled.
 async function seenFor(milliseconds, recorder, signal) {
   let left = milliseconds;
   while (left > 0 && !signal.aborted) {
