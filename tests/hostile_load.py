@@ -151,7 +151,7 @@ async def mixed(server: "Server", minutes: float) -> bool:
     model = decoding.load("starter", device="cpu")
     told: dict[str, str] = {}
     wrong, done, memory = [], 0, []
-    end = time.monotonic() + 60 * minutes
+    end = 0.0
 
     async def visitor(number: int) -> None:
         nonlocal done
@@ -177,10 +177,11 @@ async def mixed(server: "Server", minutes: float) -> bool:
             memory.append((time.monotonic(), server.own_memory(), server.threads(), server.descriptors()))
             await asyncio.sleep(1)
 
-    before = server.threads(), server.descriptors()
+    before = await server.idle_threads(), server.descriptors()
+    end = time.monotonic() + 60 * minutes
     begun = time.monotonic()
     await asyncio.gather(strangers(), sample(), *(visitor(n) for n in range(6)))
-    await asyncio.sleep(90)  # what nobody fetches is dropped after a minute, and idle threads after ten seconds
+    after = await server.idle_threads(), server.descriptors()  # what nobody fetches is dropped after a minute
     for text, prompt in told.items():
         theirs = decoding.Trace.from_jsonl(text)
         ours = decoding.trace(model, prompt, max_new_tokens=theirs.max_new_tokens, top_k=theirs.top_k)
@@ -189,7 +190,6 @@ async def mixed(server: "Server", minutes: float) -> bool:
     early = [size for at, size, *_ in memory if at - begun > min(240, 30 * minutes)]
     grown = (early[-1] - early[0]) / 2**20 if early else 0.0
     peak = max(size for _, size, *_ in memory)
-    after = server.threads(), server.descriptors()
     print(f"mixed use for {minutes} minutes: {done} runs, {len(told)} of them compared")
     held = [
         say("wrong answers", "; ".join(wrong)[:200] or "none", "none", not wrong),

@@ -141,6 +141,17 @@ class Server:
     def descriptors(self) -> int:
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
+    async def idle_threads(self) -> int:
+        """The threads once nobody is there: the fewest, since a visit takes one or three as it happens."""
+        await asyncio.sleep(70)  # the crowd's float32 weights are kept for 60 seconds, and have threads of their own
+        seen = []
+        for _ in range(3):
+            await asyncio.sleep(11)  # a thread that was idle for 10 ends when Gradio asks for the next one
+            async with self.client() as client:
+                await self.visit(client, "Who comes last", 3)
+            seen.append(self.threads())
+        return min(seen)
+
     def threads(self) -> int:
         return int(Path(f"/proc/{self.pid}/status").read_text().split("Threads:")[1].split()[0])
 
@@ -243,23 +254,12 @@ async def nothing_grows(server: Server, runs: int, aborted: int, temporary: str)
                 few = prompts(count, salt)[first : first + 25]
                 await asyncio.gather(*(server.visit(client, p, 4, **leave) for p in few), return_exceptions=True)
 
-    async def settle() -> int:
-        """The server's threads once nobody is there: the fewest, since a visit takes one or three as it happens."""
-        await asyncio.sleep(15)  # who left is missed after 10 seconds at most
-        seen = []
-        for _ in range(3):
-            await asyncio.sleep(11)  # Gradio lets go of a thread that was idle for 10, when the next one is asked for
-            async with server.client() as client:
-                await server.visit(client, "Who comes last", 3)
-            seen.append(server.threads())
-        return min(seen)
-
     await some(min(runs, 200), " warm")  # what is kept of runs has its bounds, and is full now
-    threads = await settle()
+    threads = await server.idle_threads()
     memory, files = server.memory(), sum(1 for _ in Path(temporary).rglob("*"))
     await some(runs, " more")
     await some(aborted, " left", leave_after=0.3)
-    threads_after = await settle()
+    threads_after = await server.idle_threads()
     grown = (server.memory() - memory) / 2**20
     print(f"nothing grows: {runs} runs, {aborted} aborted")
     say("resident memory", f"{grown:+.0f} MB", "under 50 MB", grown < 50)

@@ -25,8 +25,11 @@ class EngineOptions:
     dtype: str
 
 
-def make_loader(entries: Mapping[str, Entry], chosen: EngineOptions) -> Loader:
-    """A loader of models by name, into this process or from a server. It raises what the engines raise."""
+def make_loader(entries: Mapping[str, Entry], chosen: EngineOptions, memory: MemoryBudget | None = None) -> Loader:
+    """A loader of models by name, into this process or from a server. It raises what the engines raise.
+
+    The registry reserves a model's own memory from `memory`; what a model takes later, for a crowd, is reserved here.
+    """
 
     def load(model: str, report: Report) -> Engine:
         if is_server(chosen.engine):
@@ -42,6 +45,8 @@ def make_loader(entries: Mapping[str, Entry], chosen: EngineOptions) -> Loader:
             from decoding.engines.zero_gpu import ZeroGpuEngine
 
             return ZeroGpuEngine(engine)
+        if memory and (float32_session := getattr(engine.network, "float32_session", None)):
+            float32_session.reserve = memory.reserve_for_model
         batched = BatchedEngine(engine)
         for _ in batched.steps([batched.beginning_id or 0], max_new_tokens=1, top_k=1):
             pass  # the first pass is the slowest, so no visitor should wait for it
@@ -69,7 +74,7 @@ def make_registry(entries: Mapping[str, Entry], chosen: EngineOptions, memory: M
         return entries[name].memory_needed("bfloat16" if chosen.dtype == "auto" else chosen.dtype)
 
     registry = ModelRegistry(
-        make_loader(entries, chosen),
+        make_loader(entries, chosen, memory),
         [*entries],
         lambda ready: offer_lister()(ready),
         memory=memory,

@@ -3,8 +3,8 @@
 Owns when that session is made and released, and the memory it needs. Knows no rows and no scheduler.
 
 Four-bit weights are fastest for one row, but many rows unpack them in each pass: 32 rows take 54 ms over four bits and
-38 ms over float32. The session is made in a thread while decoding goes on without it. If making it fails, there is no
-second session and no run ends.
+38 ms over float32. The session is made in a thread while decoding goes on without it. If making it fails, or its memory
+cannot be reserved, there is no second session and no run ends.
 """
 
 import logging
@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from decoding.engines.onnx.graph_files import GraphFiles
 from decoding.engines.onnx.proof import prove_same
@@ -29,7 +30,23 @@ SHARED_ROWS = 3
 KEEP_SECONDS = 60.0
 """The session is released after this time without a pass over SHARED_ROWS or more."""
 PLENTY = 1.5
-"""The session is made only if this many times the size of the weights is free."""
+"""The session is made only if this many times the size of the weights is free, which is what making it takes."""
+
+
+class Reservation(Protocol):
+    """Memory that is reserved until `release`; see `decoding.serving.memory_budget`."""
+
+    def resize(self, needed: int) -> None: ...
+    def release(self) -> None: ...
+
+
+class _Unlimited:
+    def resize(self, needed: int) -> None: ...
+    def release(self) -> None: ...
+
+
+def _reserve_unlimited(needed: int) -> Reservation | None:
+    return _Unlimited()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +69,8 @@ class Float32Session:
         self._keeper: threading.Thread | None = None
         self._session: Session | None = None
         self._last_used, self._has_failed = 0.0, False
+        self.reserve: Callable[[int], Reservation | None] = _reserve_unlimited
+        """Reserves bytes of the process's memory budget, or returns None if they are not free."""
 
     def session(self, rows: int) -> Session | None:
         """The session for a pass over `rows` rows, or None if the four-bit session is to be used.
@@ -63,31 +82,37 @@ class Float32Session:
         with self._lock:
             self._last_used = time.monotonic()
             is_missing = self._session is None and self._keeper is None and not self._has_failed
-            if is_missing and rows >= CROWD_ROWS and free_memory() > PLENTY * self._weights.size:
+            needed = int(PLENTY * self._weights.size)
+            if is_missing and rows >= CROWD_ROWS and free_memory() > needed and (memory := self.reserve(needed)):
                 # No daemon: a process that ends would kill it inside ONNX Runtime, which then aborts the process.
-                self._keeper = threading.Thread(target=self._make_and_keep, name="float32 weights")
+                self._keeper = threading.Thread(target=self._make_and_keep, args=[memory], name="float32 weights")
                 self._keeper.start()
             return self._session
 
-    def _make_and_keep(self) -> None:
+    def _make_and_keep(self, memory: Reservation) -> None:
         try:
             made = self._make()
         except Exception:
+            memory.release()
             logging.getLogger(__name__).warning("no float32 weights for a crowd; it goes on without", exc_info=True)
             with self._lock:
                 self._has_failed, self._keeper = True, None
             return
+        memory.resize(self._weights.size)
         with self._lock:
             self._session, self._last_used = made, time.monotonic()
-            self._keeper = threading.Thread(target=self._release_when_unused, name="float32 weights", daemon=True)
+            self._keeper = threading.Thread(
+                target=self._release_when_unused, args=[memory], name="float32 weights", daemon=True
+            )
             self._keeper.start()
 
-    def _release_when_unused(self) -> None:
+    def _release_when_unused(self, memory: Reservation) -> None:
         while (left := self._last_used + self._keep_seconds - time.monotonic()) > 0:
             time.sleep(left)
         with self._lock:
             self._session = self._keeper = None
         trim_memory()
+        memory.release()
 
     def _make(self) -> Session:
         """Make the session; the graph is on disk only until the session has read it."""

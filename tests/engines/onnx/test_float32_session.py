@@ -14,7 +14,10 @@ import pytest
 from decoding.engines.onnx import float32_session
 from decoding.engines.onnx.float32_session import CROWD_ROWS, SHARED_ROWS, Float32Session, Float32Weights
 from decoding.engines.onnx.session import Threads
+from decoding.models.sources import entry_of
 from decoding.models.spec import NoGraphError
+from decoding.serving.memory_budget import MemoryBudget
+from decoding.serving.model_setup import EngineOptions, make_loader
 
 
 class Made:
@@ -87,6 +90,42 @@ def test_no_session_is_made_without_memory(made: Made) -> None:
     assert second.session(CROWD_ROWS) is None
     assert second._keeper is None
     assert not made.folders
+
+
+def test_its_memory_is_reserved_while_it_is_there(made: Made) -> None:
+    budget, second = MemoryBudget(2_000, process=100), made.session_over()
+    second.reserve = budget.reserve_for_model
+    second.session(CROWD_ROWS)
+    assert budget.reserved in (1_600, 1_100)  # making it takes one and a half times the weights
+    wait_for(lambda: second.session(SHARED_ROWS))
+    assert budget.reserved == 1_100
+
+
+def test_its_memory_is_released_with_it(made: Made) -> None:
+    budget, second = MemoryBudget(2_000, process=100), made.session_over(keep=0.05)
+    second.reserve = budget.reserve_for_model
+    second.session(CROWD_ROWS)
+    wait_for(lambda: made.proved and budget.reserved == 100)
+    with budget.reserve(500) or pytest.fail("it was released"):
+        assert second.session(CROWD_ROWS) is None, "requests have reserved what it would need"
+    assert len(made.folders) == 1
+
+
+def test_no_memory_stays_reserved_after_a_failure(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(made, "make", lambda folder: 1 / 0)
+    budget, second = MemoryBudget(2_000), made.session_over()
+    second.reserve = budget.reserve_for_model
+    second.session(CROWD_ROWS)
+    wait_for(lambda: second._has_failed)
+    assert budget.reserved == 0
+
+
+def test_a_server_reserves_it_from_its_budget() -> None:
+    budget = MemoryBudget(10**9)
+    load = make_loader({"starter": entry_of("starter")}, EngineOptions("auto", "cpu", "auto"), budget)
+    network: Any = load("starter", lambda *_: None).network
+    with network.float32_session.reserve(540_000_000):
+        assert budget.reserved == 540_000_000
 
 
 def test_a_failure_is_logged_once_and_decoding_goes_on(
