@@ -49,6 +49,14 @@ class Network(Protocol):
         """
         ...
 
+    @property
+    def max_reread(self) -> int:
+        """A beginning of fewer ids than this costs less than a pass does: texts that share only so much are read whole,
+        several in one pass, by `read_texts(texts)`. That returns the logits after each text, shape (texts, vocabulary).
+        0: this network has no such method.
+        """
+        ...
+
     def read_layers(self, token_ids: Sequence[int], cache: Cache | None) -> Any:
         """Read ids as `read` does, and return the logits after the last of them as the last norm and the head read each
         layer's state: of the embedding, then after each layer. Shape (layers + 1, vocabulary), float32, in NumPy.
