@@ -69,7 +69,8 @@ def _several_in_a_pass(
     texts = [_without(token_ids, span) for span in spans]
     for start in range(0, len(texts), rows):
         raise_if_cancelled()
-        for logits in network.read_texts(texts[start : start + rows]):
+        several, _ = network.read_texts(texts[start : start + rows])
+        for logits in several:
             raise_if_cancelled()  # between two readouts, too
             yield tuple(network.scores(logits, 1, wanted) for wanted in wanted_ids)
 

@@ -48,20 +48,20 @@ class OnnxNetwork:
     def read(self, token_ids: Sequence[int], cache: OnnxCache | None, *, last: int = 1) -> tuple[Floats, OnnxCache]:
         return self._pass(token_ids, cache, range(len(token_ids) - last, len(token_ids)))  # (last, vocabulary)
 
-    def read_texts(self, texts: Sequence[Sequence[int]]) -> Floats:
-        """The logits after each of several texts, read in one pass from their beginnings.  (texts, vocabulary)
-
-        Shorter texts are filled up on the right, where causal attention does not look.
-        """
+    def read_texts(self, texts: Sequence[Sequence[int]]) -> tuple[Floats, list[OnnxCache]]:
+        # Shorter texts are filled up on the right, where causal attention does not look.
         lasts = [len(text) - 1 for text in texts]
         ids = np.zeros((len(texts), max(lasts) + 1), np.int64)
         for row, text in enumerate(texts):
             ids[row, : len(text)] = text
-        positions = sorted(set(lasts))
-        cache = BoundPass(self.session, self.session.new_buffers(*ids.shape))
-        logits = cache.run(ids, [0] * len(texts), positions)  # (texts, positions, vocabulary)
+        buffers, positions = self.session.new_buffers(*ids.shape), sorted(set(lasts))
+        session = self.float32_session.session(len(texts)) if self.float32_session else None
+        shared = BoundPass(session or self.session, buffers)
+        logits = shared.run(ids, [0] * len(texts), positions)  # (texts, positions, vocabulary)
         found: Floats = logits[range(len(texts)), [positions.index(last) for last in lasts]]
-        return found
+        # Views as wide as they are long: a pass over one of them copies it first.
+        views = [(buffers[:, row : row + 1, :, : last + 1], last + 1) for row, last in enumerate(lasts)]
+        return found, [OnnxCache(self.session, view, length) for view, length in views]
 
     def read_layers(self, token_ids: Sequence[int], cache: OnnxCache | None) -> Floats:
         last = len(token_ids) - 1
