@@ -119,7 +119,7 @@ def aims(result: Result, measured: Sequence[Measured], *, device: str, is_float3
 
 
 def _why_aims(why: WhyTimes) -> Iterator[Aim]:
-    found = "it has none" if why.lens_over_step is None else f"{why.lens_over_step:.2f}"
+    found = "not measured: the layers cannot be read" if why.lens_over_step is None else f"{why.lens_over_step:.2f}"
     yield Aim("a lens on one step, in steps", f"≤ {LENS_STEPS}", found)
     without = f"{why.without_seconds:.2f} s, or {why.without_over_step:.0f} steps"
     yield Aim(f"leaving out {why.tokens} tokens of {why.tokens}", f"≤ {WITHOUT_SECONDS:g} s", without)

@@ -1,7 +1,7 @@
-"""How long the answers to "why this token?" take, as steps of the same engine: a lens on one step, and 30 tokens of 30
-left out.
+"""How long the two answers to "why this token?" take: a logit lens on one step, and leaving out each of 30 tokens.
 
-Owns both questions and their ratios to a step, which takes its turn with them. Knows no page.
+Owns both questions, and their times in steps of the same engine; steps and questions are measured in turn. Knows no
+page.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ _STEPS = 8
 
 @dataclass(frozen=True, slots=True)
 class WhyTimes:
-    """Medians. The lens is None for a network whose layers cannot be read."""
+    """Medians. `lens_over_step` is None if the network's layers cannot be read."""
 
     tokens: int
     lens_over_step: float | None
@@ -36,7 +36,7 @@ class WhyTimes:
 
 
 def measure_why(subject: Subject, *, repeats: int) -> WhyTimes:
-    """Ask both after a prompt of 30 tokens that was read before, as a reader of the page does; once for warmth."""
+    """Ask both questions about a run of one step after 30 tokens, as the page does; the first turn is not counted."""
     engine = subject.fastest
     prompt = engine.vocabulary.decode(subject.prompt(TOKENS))
     run = trace(engine, prompt, max_new_tokens=1, top_k=CHOICES)

@@ -49,6 +49,16 @@ class Network(Protocol):
         """
         ...
 
+    @property
+    def max_reread(self) -> int:
+        """A beginning of fewer ids than this costs less than a pass does: texts that share only so much are read whole,
+        several in one pass. 0: this network has no method `read_texts`.
+
+        `read_texts(texts)` reads texts of any lengths, and returns the logits after each, shape (texts, vocabulary),
+        and the cache of each with all its ids in it.
+        """
+        ...
+
     def read_layers(self, token_ids: Sequence[int], cache: Cache | None) -> Any:
         """Read ids as `read` does, and return the logits after the last of them as the last norm and the head read each
         layer's state: of the embedding, then after each layer. Shape (layers + 1, vocabulary), float32, in NumPy.

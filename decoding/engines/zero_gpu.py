@@ -12,9 +12,9 @@ import numpy as np
 
 from decoding.beam import BeamStep
 from decoding.engines import NO_PICKS
+from decoding.engines.leave_one_out_passes import Span, scores_without
 from decoding.engines.model_facts import EngineOfModel
 from decoding.engines.network import Logits
-from decoding.engines.shortened import Span, scores_without
 from decoding.engines.torch.engine import LocalEngine
 from decoding.errors import GreedyscopeError, ModelError
 from decoding.models.devices import is_zero_gpu
@@ -156,7 +156,7 @@ class ZeroGpuEngine(EngineOfModel):
     def scores_without(
         self, token_ids: Sequence[int], spans: Sequence[Span], wanted_ids: Sequence[int]
     ) -> Iterator[tuple[StepScores, ...]]:
-        """See `decoding.engines.shortened.scores_without`. The GPU is lent once for all parts."""
+        """See `decoding.engines.leave_one_out_passes.scores_without`. The GPU is lent once for all parts."""
         return _records(_without(self.info.id, tuple(token_ids), tuple(spans), tuple(wanted_ids)))
 
 

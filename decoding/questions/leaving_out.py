@@ -1,7 +1,7 @@
 """Leave one out: a step asked again with one part of the text before it left out at a time.
 
-Owns the question, its checks and its answer. Knows no page; `decoding.engines.shortened` makes the passes. What is left
-out is gone: the tokens behind it move up, as they would in a shorter text.
+Owns the question, its checks and its answer; `decoding.engines.leave_one_out_passes` makes the passes. The tokens after
+a part that is left out move up, as they would in a shorter text. Knows no page.
 """
 
 from collections.abc import Generator
@@ -38,10 +38,11 @@ def leave_one_out(
 ) -> LeaveOneOut:
     """Leave out each part of the text before `step` (counted from 0) in turn, and ask the model again.
 
-    `by` is "tokens" or "words"; of the text, the `last` tokens are left out, 1 to 256. With `against`, the id of
-    another of the step's candidates, each part also has that one's log-probability. A beginning-of-text token is never
-    left out. Each part costs a pass over what comes after it. Raises RequestError for a value that is invalid, for a
-    trace of another model and for a text of which nothing can be left out; and what `Engine.score` raises.
+    A part is a token or a word, as `by` says ("tokens" or "words"). Only the last `last` tokens of the text are left
+    out, 1 to 256 of them, and a beginning-of-text token never is. With `against`, the id of another of the step's
+    candidates, the answer also has that token's log-probability without each part. The model reads at most the whole
+    text again for each part. Raises RequestError for an invalid value, for a trace of another model and for a text of
+    which nothing can be left out; and what `Engine.score` raises.
 
     >>> run = decoding.trace(model, "The capital of France is", max_new_tokens=1, top_k=5)
     >>> answer = decoding.leave_one_out(model, run, 0)
@@ -56,7 +57,7 @@ def leave_out(model: Engine, question: Question) -> Generator[LeaveOneOut, None,
     """Answer a question part by part: yields the answer as far as it has come, and returns all of it. Closing the
     generator stops the work.
     """
-    from decoding.engines.shortened import scores_without  # here: `import decoding` takes no NumPy
+    from decoding.engines.leave_one_out_passes import scores_without  # here: `import decoding` takes no NumPy
 
     pick, other = question.step.picked, question.against
     wanted = [pick.token_id, *([other.token_id] if other else [])]

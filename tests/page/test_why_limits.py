@@ -27,7 +27,7 @@ def run(starter: LocalEngine) -> Trace:
 def passes(starter: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     """Each pass over the starter: its kind, and the bytes that are reserved meanwhile in `budget`."""
     made: list[tuple[str, int]] = []
-    for kind in ("read", "read_layers"):
+    for kind in ("read", "read_texts", "read_layers"):
         inner = getattr(starter.network, kind)
 
         def watched(*given: Any, kind: str = kind, inner: Any = inner, **options: Any) -> Any:
@@ -57,7 +57,7 @@ def test_memory_is_reserved_before_each_pass(starter: LocalEngine, run: Trace, p
         bytes_needed(starter, Work("lens", 5, 0, 5, rows=31))
     ]
     assert passes[0][1] > logits
-    left_out = {reserved for kind, reserved in passes[1:] if kind == "read" and reserved < logits}
+    left_out = {reserved for kind, reserved in passes if kind == "read_texts"}
     assert left_out == {bytes_needed(starter, Work("leave_one_out", 5, 0, 5))}
     assert '{"lens":' in "".join(one.get("why", "") for one in said)
 
@@ -67,7 +67,7 @@ def test_a_lens_that_does_not_fit_is_refused_before_any_layer_is_read(
 ) -> None:
     needed = bytes_needed(starter, Work("lens", 5, 0, 5, rows=31))
     said = answers(starter, run, needed)  # of which one request may have three quarters
-    assert {kind for kind, _ in passes} == {"read"}
+    assert {kind for kind, _ in passes} == {"read_texts"}
     (refusal,) = [one["no-lens"] for one in said if one.get("no-lens")]
     assert "memory" in refusal
     assert said[-1]["why"].startswith('{"leave_one_out":')  # the other question has its answer all the same

@@ -188,6 +188,7 @@ def test_a_run_needs_at_least_its_cache(starter: LocalEngine) -> None:
     assert a_token > 40_000
     assert bytes_needed(starter, Work("run", 3_000, 8, 5)) > 3_008 * a_token
     assert bytes_needed(starter, Work("beam", 330, 50, 5, rows=8)) > 8 * 380 * a_token
+    assert bytes_needed(starter, Work("leave_one_out", 30, 0, 5)) > (30 + 17 * 29) * a_token  # 17 texts in a pass
 
 
 def test_an_engine_that_knows_better_is_asked_and_one_elsewhere_needs_little() -> None:

@@ -68,6 +68,12 @@ class FairNetwork:
         with self._lock:
             return self._network.read_layers(token_ids, cache)
 
+    def read_texts(self, texts: Sequence[Sequence[int]]) -> Any:
+        raise_if_cancelled()
+        network: Any = self._network  # only those have the method whose `max_reread` is not 0
+        with self._lock:
+            return network.read_texts(texts)
+
     def scores(self, logits: Logits, top_k: int, picked_id: int | None = None) -> StepScores:
         return self._network.scores(logits, top_k, picked_id)
 

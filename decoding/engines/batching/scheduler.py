@@ -7,6 +7,8 @@ the plans out.
 - **Prefill is chunked** while several sequences are present. The oldest prompt gets a chunk in every round, so that it
   always finishes. The rest of the round's ids goes to the shortest prompts, so that a long prompt does not delay a
   short one.
+- **Whole short prompts are read together** in one pass where a network can, because a pass over a few ids costs nearly
+  as much as one over many.
 - **Sequences share a pass** if there are at least `fewest_rows` of them (then one pass for all is faster than one for
   each), at most `max_rows`, and enough memory. The others decode alone.
 - **A shared pass that failed** is not tried again before all present sequences have ended. If it changed a number, it
@@ -25,7 +27,7 @@ prompt, however long, leaves room for a short one.
 """
 IDS_PER_ROUND = 256
 SHORT_PROMPT = 32
-"""A prompt shorter than this counts as this many ids, because a pass over it costs little less."""
+"""A prompt shorter than this counts as this many ids, because a pass over it alone costs little less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +39,18 @@ class Limits:
     chunk: int = PREFILL_CHUNK
     ids_per_round: int = IDS_PER_ROUND
     can_share: bool = True
+    can_read_together: bool = False
+    """Whether one pass can read several prompts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What the worker does next, in this order: `prefill` reads a number of ids of each prompt, `leave` and `join`
-    change the batch, then one pass decodes all `rows`, and one pass each decodes those of `alone`.
+    """What the worker does next, in this order: one pass reads the whole prompts of `together`, `prefill` reads a
+    number of ids of each of the others, `leave` and `join` change the batch, then one pass decodes all `rows`, and one
+    pass each decodes those of `alone`.
     """
 
+    together: tuple[TokenSequence, ...] = ()
     prefill: tuple[tuple[TokenSequence, int], ...] = ()
     leave: tuple[TokenSequence, ...] = ()
     join: tuple[TokenSequence, ...] = ()
@@ -97,8 +103,11 @@ class Scheduler:
         if len(rows) + len(join) < self._limits.fewest_rows:
             leave, rows = rows, []
         alone = [sequence for sequence in alone if sequence not in join]
+        prefill = self._prefill()
+        together = self._together(prefill)
         return Round(
-            prefill=tuple(self._prefill()),
+            together=tuple(together),
+            prefill=tuple((sequence, count) for sequence, count in prefill if sequence not in together),
             leave=tuple(leave),
             join=tuple(join),
             rows=(*rows, *join),
@@ -116,8 +125,20 @@ class Scheduler:
                 break
             chunk = self._chunk_size(sequence, alone=False)
             chosen.append((sequence, chunk))
-            ids -= max(chunk, SHORT_PROMPT)
+            ids -= chunk if self._limits.can_read_together else max(chunk, SHORT_PROMPT)
         return chosen
+
+    def _together(self, prefill: Sequence[tuple[TokenSequence, int]]) -> list[TokenSequence]:
+        """Those whose whole prompt is read in this round, shortest first, as far as a pass that is as wide as the
+        longest of them has room. One prompt alone needs no shared pass.
+        """
+        if not self._limits.can_read_together:
+            return []
+        whole = [sequence for sequence, count in prefill if sequence.cache is None and count == len(sequence.unread)]
+        whole.sort(key=lambda sequence: len(sequence.unread))
+        while whole and len(whole) * len(whole[-1].unread) > self._limits.ids_per_round:
+            whole.pop()
+        return whole if len(whole) > 1 else []
 
     def _chunk_size(self, sequence: TokenSequence, *, alone: bool) -> int:
         if self._limits.max_read is None:

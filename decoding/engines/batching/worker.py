@@ -13,6 +13,7 @@ share with the worker.
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from decoding.cancellation import raise_if_cancelled
 from decoding.engines.batching.scheduler import MAX_ROWS, Limits, Scheduler
@@ -142,6 +143,7 @@ class Worker:
                 self._thread, self._batch = None, None
                 return False
             plan = self._scheduler.plan(self._has_room)
+        self._read_together([sequence for sequence in plan.together if sequence.wanted_steps])
         for sequence, count in plan.prefill:
             if sequence.wanted_steps:  # its reader may have left in this round
                 self._read(sequence, count)
@@ -161,6 +163,22 @@ class Worker:
         free = self._free()
         free = bytes_under_limit() if free is None else min(free, bytes_under_limit())
         return self._batch is not None and 2 * self._batch.bytes_to_insert(lengths) <= free
+
+    def _read_together(self, sequences: Sequence[TokenSequence]) -> None:
+        """Read the whole prompts of these sequences in one pass; if that fails, each in a pass of its own."""
+        if not sequences:
+            return
+        network: Any = self._network  # a plan has such prompts only for a network with this method
+        try:
+            logits, caches = network.read_texts([sequence.unread for sequence in sequences])
+        except Exception:
+            _log.warning("a pass over several prompts failed; they are read one by one", exc_info=True)
+            for sequence in sequences:
+                self._read(sequence, len(sequence.unread))
+            return
+        for sequence, row, cache in zip(sequences, logits, caches, strict=True):
+            sequence.cache, sequence.unread = cache, []
+            self._append(sequence, row)
 
     def _read(self, sequence: TokenSequence, count: int) -> None:
         """Read the next `count` unread ids of a sequence in a pass of its own."""
@@ -244,5 +262,6 @@ class Worker:
                 fewest_rows=max(2, network.fewest_rows),
                 max_read=network.max_read,
                 can_share=network.new_batch(self._max_rows) is not None,
+                can_read_together=network.max_reread > 0,
             )
         )

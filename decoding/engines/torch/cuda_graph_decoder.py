@@ -68,6 +68,10 @@ class CudaGraphDecoder:
     def fewest_rows(self) -> int:
         return 2
 
+    @property
+    def max_reread(self) -> int:
+        return 0
+
     def can_crop(self, cache: Any) -> bool:
         # Called when a run has ended: the sequence gives up the graph, and its kept cache has its own size.
         return self._plain.can_crop(self.plain_cache(cache))

@@ -35,6 +35,7 @@ class TorchNetwork:
     """
 
     fewest_rows = 2
+    max_reread = 0
 
     def __init__(self, reader: Reader, *, model: str, is_proved: bool = True) -> None:
         self.network, self.reader = reader.network, reader

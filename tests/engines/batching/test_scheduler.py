@@ -1,6 +1,7 @@
 """The plan of a round, by tables: who reads a prompt, who shares, who decodes alone, who waits."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from decoding.record.step import StepScores
 
 STEP = StepScores((7, 8), (-0.5, -1.5), 1.0)
 LIMITS = Limits(max_rows=4, fewest_rows=2, max_read=100, chunk=10, ids_per_round=40)
+TOGETHER = replace(LIMITS, can_read_together=True)
 
 
 def waiting(length: int, *, read: int = 0) -> TokenSequence:
@@ -59,6 +61,33 @@ def test_prompts(lengths: list[int], pieces: list[tuple[int, int]]) -> None:
     plan = scheduler(*sequences).plan(always)
     assert plan.prefill == tuple((sequences[place], count) for place, count in pieces)
     assert (plan.rows, plan.alone) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("lengths", "together", "pieces"),
+    [
+        ([5], [], [(0, 5)]),  # nobody to share the pass with
+        ([5, 6, 5], [0, 2, 1], []),
+        ([200, 5, 6], [1, 2], [(0, 10)]),  # a piece of a long prompt has a pass of its own
+        ([200, 5], [], [(0, 10), (1, 5)]),
+        ([2] * 8 + [10], list(range(8)), [(8, 10)]),  # nine texts as wide as the longest would be 90 ids
+        ([9] * 6, [0, 1, 2, 3], [(4, 9)]),  # 40 ids fit a pass; the sixth waits
+    ],
+)
+def test_whole_short_prompts_are_read_together(
+    lengths: list[int], together: list[int], pieces: list[tuple[int, int]]
+) -> None:
+    sequences = [waiting(length) for length in lengths]
+    plan = scheduler(*sequences, limits=TOGETHER).plan(always)
+    assert plan.together == tuple(sequences[place] for place in together)
+    assert plan.prefill == tuple((sequences[place], count) for place, count in pieces)
+
+
+def test_a_prompt_of_which_a_part_was_read_goes_on_alone() -> None:
+    begun, others = waiting(12, read=10), [waiting(5), waiting(5)]
+    begun.cache = "ten ids"
+    plan = scheduler(begun, *others, limits=TOGETHER).plan(always)
+    assert (plan.together, plan.prefill) == (tuple(others), ((begun, 2),))
 
 
 def test_long_prompts_leave_room_for_a_short_one_that_comes_last() -> None:
@@ -156,9 +185,12 @@ def test_a_shared_pass_that_failed(changes_numbers: bool) -> None:
     st.integers(2, 6),
     st.integers(2, 5),
     st.integers(0, 1000),
+    st.booleans(),
 )
-def test_every_sequence_is_in_the_plan_once(here: list[tuple[str, int]], max_rows: int, fewest: int, room: int) -> None:
-    limits = Limits(max_rows=max_rows, fewest_rows=min(fewest, max_rows), max_read=100, chunk=10, ids_per_round=40)
+def test_every_sequence_is_in_the_plan_once(
+    here: list[tuple[str, int]], max_rows: int, fewest: int, room: int, together: bool
+) -> None:
+    limits = replace(TOGETHER, max_rows=max_rows, fewest_rows=min(fewest, max_rows), can_read_together=together)
     batch = [length for kind, length in here if kind == "batch"]
     kinds = {"waiting": waiting, "alone": decoding_alone, "batch": in_batch}
     sequences = [kinds[kind](length) for kind, length in here if kind != "batch"]
@@ -170,5 +202,12 @@ def test_every_sequence_is_in_the_plan_once(here: list[tuple[str, int]], max_row
     assert len(plan.rows) <= max_rows
     assert not plan.rows or len(plan.rows) >= limits.fewest_rows
     prompts = [s for s in sequences if s.status is SequenceStatus.WAITING]
-    assert not prompts or plan.prefill[0][0] is prompts[0]
-    assert sum(max(count, SHORT_PROMPT) for _, count in plan.prefill[:-1]) < 40 or len(sequences) == 1
+    assert not prompts or prompts[0] in [*plan.together, *(sequence for sequence, _ in plan.prefill)], "the oldest"
+    read = [(sequence, len(sequence.unread)) for sequence in plan.together] + list(plan.prefill)
+    assert len(read) == len({sequence for sequence, _ in read})
+    if together:
+        assert len(plan.together) != 1
+        assert sum(count for _, count in read) < 50 or len(sequences) == 1, "a round's ids, and the last piece"
+        assert len(plan.together) * max((len(s.unread) for s in plan.together), default=0) <= 40
+    else:
+        assert sum(max(count, SHORT_PROMPT) for _, count in read[:-1]) < 40 or len(sequences) == 1

@@ -511,3 +511,32 @@ def test_beam_search_and_scored_texts_run_beside_the_batch(tiny_folder: Folder) 
     assert decoding.agreement(shared, trace).identical
     rest = list(run)
     assert len(rest) == 59
+
+
+# ---- prompts that share a pass
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_prompts_that_come_at_once_are_read_in_one_pass(
+    starter: LocalEngine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, fails: bool
+) -> None:
+    network: Any = starter.network
+    read_texts, passes = network.read_texts, []
+
+    def counted(texts: list[list[int]]) -> Any:
+        passes.append([len(text) for text in texts])
+        if fails:
+            raise RuntimeError("no memory for so many")
+        return read_texts(texts)
+
+    monkeypatch.setattr(network, "read_texts", counted)
+    monkeypatch.setattr(starter, "prefix_cache", PrefixCache(network))
+    worker = ManualWorker(starter)
+    readers = [Reader([first, *range(40, 40 + more)], 3, 2, {}).join(worker) for more, first in enumerate((5, 6, 7, 8))]
+    worker.run_to_end()
+    assert passes == [[1, 2, 3, 4]]
+    assert ("read one by one" in caplog.text) is fails
+    for reader in readers:
+        reader.read(worker)
+        assert len(reader.got) == 3
+        reader.check(starter)

@@ -121,6 +121,27 @@ def test_rows_over_unpacked_weights_say_it(unpacked: OnnxNetwork) -> None:
     together(unpacked, unpacked.new_batch(8), REFERENCES)
 
 
+def test_prompts_that_share_a_pass_say_it(network: OnnxNetwork) -> None:
+    """Prompts of different lengths; then two of them go on together, and the others alone."""
+    logits, caches = network.read_texts([one["prompt_token_ids"] for one in REFERENCES])
+    firsts = [network.scores(row, TOP) for row in logits]
+    batch = network.new_batch(2)
+    rows = {batch.insert(cache): n for n, cache in enumerate(caches[:2])}
+    shared: list[list[StepScores]] = [[first] for first in firsts[:2]]
+    for index in range(min(len(one["steps"]) for one in REFERENCES[:2]) - 1):
+        said = batch.step({row: picks(REFERENCES[n])[index] for row, n in rows.items()})
+        for row, n in rows.items():
+            shared[n].append(network.scores(said[row], TOP))
+    for steps, reference in zip(shared, REFERENCES[:2], strict=True):
+        check(steps, reference | {"steps": reference["steps"][: len(steps)]})
+    for first, cache, reference in zip(firsts[2:], caches[2:], REFERENCES[2:], strict=True):
+        steps = [first]
+        for token_id in picks(reference)[:-1]:
+            row, cache = network.read([token_id], cache)
+            steps.append(network.scores(row[-1], TOP))
+        check(steps, reference)
+
+
 def test_a_removed_row_goes_on_alone(network: OnnxNetwork) -> None:
     reference, other = REFERENCES[-1], REFERENCES[0]
     steps, rows = [], {}

@@ -1,8 +1,9 @@
-"""Shortened texts: what a model says next where a part of a text is left out, for many parts of one text.
+"""Leave one out: the passes over one text with a part of it left out, for many parts.
 
-Owns how the passes over such texts are made: the beginning that they share with the whole text is read once, where the
-network's cache can be cropped; an engine with a method `scores_without` does it elsewhere, and any other without a
-network here scores each text by itself. Knows ids alone.
+Owns which texts share a pass and what is read once. A part near the beginning: several whole texts share a pass. A part
+further on: the beginning before it is read once, where the network's cache can be cropped, and what follows the part
+takes a pass. An engine with a method `scores_without` does it elsewhere, and any other without a network here scores
+each text by itself. Knows ids alone.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,8 @@ from decoding.engines import Engine
 from decoding.engines.local import pieces
 from decoding.record.step import StepScores
 
+MAX_LOGITS_ROWS = 64
+"""Rows of logits that a pass over several texts returns: one for each text and length."""
 Span = tuple[int, int]
 """The first position of a part that is left out, counted from 0, and how many ids it has."""
 
@@ -31,15 +34,48 @@ def scores_without(
         return
     network = getattr(engine, "network", None)
     if network is not None:
-        yield from _in_passes(network, token_ids, spans, wanted_ids)
+        together, rows = _shared_passes(network, token_ids, spans)
+        yield from _several_in_a_pass(network, token_ids, spans[:together], wanted_ids, rows)
+        yield from _after_the_beginning(network, token_ids, spans[together:], wanted_ids)
         return
-    for first, count in spans:
+    for span in spans:
         raise_if_cancelled()
-        text = [*token_ids[:first], *token_ids[first + count :]]
+        text = _without(token_ids, span)
         yield tuple(next(iter(engine.score(text, [wanted], top_k=1))) for wanted in wanted_ids)
 
 
-def _in_passes(
+def _without(token_ids: Sequence[int], span: Span) -> list[int]:
+    return [*token_ids[: span[0]], *token_ids[sum(span) :]]
+
+
+def _shared_passes(network: Any, token_ids: Sequence[int], spans: Sequence[Span]) -> tuple[int, int]:
+    """How many texts, the first ones, share passes, and how many a pass reads. A pass over several texts saves all
+    passes but one, and reads the beginning of each text again.
+    """
+    texts = sum(first < network.max_reread for first, _ in spans)
+    if texts < 2:
+        return 0, 1
+    lengths = {len(token_ids) - count for _, count in spans[:texts]}
+    rows = min(texts, network.max_read // max(lengths), MAX_LOGITS_ROWS // len(lengths))
+    if rows < 2:
+        return 0, 1
+    worth_it = network.max_reread * (rows - 1) // rows
+    return sum(first < worth_it for first, _ in spans), rows
+
+
+def _several_in_a_pass(
+    network: Any, token_ids: Sequence[int], spans: Sequence[Span], wanted_ids: Sequence[int], rows: int
+) -> Iterator[tuple[StepScores, ...]]:
+    texts = [_without(token_ids, span) for span in spans]
+    for start in range(0, len(texts), rows):
+        raise_if_cancelled()
+        several, _ = network.read_texts(texts[start : start + rows])
+        for logits in several:
+            raise_if_cancelled()  # between two readouts, too
+            yield tuple(network.scores(logits, 1, wanted) for wanted in wanted_ids)
+
+
+def _after_the_beginning(
     network: Any, token_ids: Sequence[int], spans: Sequence[Span], wanted_ids: Sequence[int]
 ) -> Iterator[tuple[StepScores, ...]]:
     starts: list[int] = [

@@ -11,12 +11,12 @@ import pytest
 from decoding import cancellation
 from decoding.cancellation import WorkCancelledError
 from decoding.engines.batching.engine import BatchedEngine
+from decoding.engines.leave_one_out_passes import scores_without
 from decoding.engines.local import LocalEngine
 from decoding.engines.model_facts import ModelFacts
 from decoding.engines.network import Network
 from decoding.engines.onnx.graph_cache import ensure_graph
 from decoding.engines.onnx.network import OnnxNetwork
-from decoding.engines.shortened import scores_without
 from decoding.engines.torch.engine import load
 from decoding.record.step import StepScores
 from decoding.record.tokens import Vocabulary
@@ -96,24 +96,64 @@ def test_the_starter(starter: LocalEngine) -> None:
     assert_fresh(starter, text, [(n, 1) for n in range(len(text))], [starter.vocabulary.encode(" snow")[0]])
 
 
-def test_the_beginning_is_read_once_and_others_get_their_turn(engines: Engines) -> None:
-    inner = engines("llama")
-    read: list[int] = []
+class Counting:
+    """A network that notes the ids of each pass, row by row, and reads at most `max_read` of them."""
 
-    class Counting:
-        def __getattr__(self, name: str) -> Any:
-            return getattr(inner.network, name)
+    def __init__(self, inner: Any, *, max_read: int) -> None:
+        self.inner, self.max_read = inner, max_read
+        self.passes: list[list[int]] = []
 
-        def read(self, token_ids: Sequence[int], cache: Any, *, last: int = 1) -> Any:
-            read.append(len(token_ids))
-            return inner.network.read(token_ids, cache, last=last)
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
 
-    counting: Any = Counting()
-    engine = BatchedEngine(local(counting))
-    found = list(scores_without(engine, ids(30), [(n, 1) for n in range(10, 30)], [5]))
+    def read(self, token_ids: Sequence[int], cache: Any, *, last: int = 1) -> Any:
+        self.passes.append([len(token_ids)])
+        return self.inner.read(token_ids, cache, last=last)
+
+    def read_texts(self, texts: Sequence[Sequence[int]]) -> Any:
+        self.passes.append([len(text) for text in texts])
+        return self.inner.read_texts(texts)
+
+
+@pytest.mark.parametrize("case", ["gpt2", "gemma3"])
+def test_texts_that_share_a_short_beginning_share_passes(engines: Engines, case: str) -> None:
+    """By words, in groups; a long beginning is read once. Gemma's window of 8 slides over most of the text."""
+    inner = engines(case).network
+    network: Any = Counting(inner, max_read=200)
+    words = [(first, 1 + first % 3) for first in (0, 1, 3, 6, 7, 9, 12, 19, 23, 24, 30, 36, 43)]
+    engine = BatchedEngine(local(network))
+    found = list(scores_without(engine, ids(45), words, [5]))
+    assert network.passes[:3] == [[44, 43, 44, 44], [43, 44, 44, 43], [42]]
+    assert network.passes[3:] == [[42], [20], [14], [8], [1]]  # the beginning, and what comes after each part
+    for span, [scores] in zip(words, found, strict=True):
+        alone = fresh(engine, shorter(ids(45), span), 5)
+        assert scores.picked
+        assert alone.picked
+        assert abs(math.exp(scores.picked.logprob) - math.exp(alone.picked.logprob)) < NOISE
+        assert scores.token_ids == alone.token_ids[:1]
+
+
+def test_a_long_text_is_not_read_again_for_each_part(engines: Engines) -> None:
+    network: Any = Counting(engines("llama").network, max_read=50)  # two texts of 29 ids are too many for a pass
+    found = list(scores_without(local(network), ids(30), [(n, 1) for n in range(10, 30)], [5]))
     assert len(found) == 20
-    assert len(read) == 1 + 20  # a pass each
-    assert sum(read) == 10 + 18 + sum(range(1, 20)) + 1  # the beginning, and what comes after each part
+    assert network.passes == [[28], *[[29 - n] for n in range(10, 29)], [1]]
+
+
+def test_no_further_pass_is_made_when_the_visitor_has_left(engines: Engines) -> None:
+    network: Any = Counting(engines("llama").network, max_read=100)
+    left = threading.Event()
+    cancellation.bind(left)
+    try:
+        found = scores_without(local(network), ids(30), [(n, 1) for n in range(12)], [5])
+        for _ in range(4):
+            next(found)
+        left.set()
+        with pytest.raises(WorkCancelledError):
+            next(found)
+    finally:
+        cancellation.bind(threading.Event())
+    assert network.passes == [[29, 29, 29]] * 2
 
 
 def test_an_engine_without_a_network_scores_each_text() -> None:
