@@ -17,7 +17,7 @@ export function checkRequest({ prompt, steps, choices, forced = [] }, limits) {
 }
 
 export function checkText(text, field, name, limits) {
-  const called = say(`server.request.${name}`);
+  const called = say(`server.request.word.${name}`);
   if (typeof text !== "string") throw new Refusal(field, "server.request.type", { name: called, type: say("server.kind_of.else") });
   const letters = Array.from(text);
   if (letters.length > limits.promptCharacters) {
@@ -32,7 +32,7 @@ export function checkText(text, field, name, limits) {
 
 function checkWhole(value, field, most, least = 1) {
   if (Number.isInteger(value) && value >= least && value <= most) return;
-  const values = { field: say(`server.request.${field}`), least, most };
+  const values = { field: say(`server.request.word.${field}`), least, most };
   if (value === null || value === "" || value === undefined) throw new Refusal(field, "server.request.empty", values);
   throw new Refusal(field, "server.request.number", { ...values, value: typeof value === "string" ? `“${visible(value.slice(0, 40))}”` : value });
 }
