@@ -198,12 +198,12 @@ def _file_entry(name: str) -> Entry:
     return Entry(f"{repository}/{file}", repository, revision, file=file)
 
 
-def describe_models(entries: Sequence[Entry]) -> dict[str, str]:
-    """A line about each model, by name: parameters, context, licence, download, memory by dtype."""
+def describe_models(entries: Sequence[Entry]) -> dict[str, list[str]]:
+    """Facts about each model, by name: parameters, context, licence, download, memory by dtype."""
     return {entry.name: _describe(entry) for entry in entries}
 
 
-def _describe(entry: Entry) -> str:
+def _describe(entry: Entry) -> list[str]:
     parts: list[str] = []
     if entry.parameters:
         parts.append(Message("facts.parameters", count=format_count(entry.parameters)))
@@ -223,7 +223,7 @@ def _describe(entry: Entry) -> str:
         )
     if entry.repository:
         parts.append(entry.repository + (f" at {entry.revision[:7]}" if entry.revision else ""))
-    return " · ".join(parts)
+    return parts
 
 
 def format_count(count: int) -> str:

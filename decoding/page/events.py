@@ -15,7 +15,7 @@ from typing import Any
 import gradio as gr
 
 from decoding.errors import BusyError, GreedyscopeError
-from decoding.messages import Message
+from decoding.messages import Message, to_json
 from decoding.models.resources import is_out_of_memory
 from decoding.page.actions import ACTIONS, LONG_ACTIONS, branch, engine_limits, read_link
 from decoding.page.gradio_compat.liveness import connection_check, visitor_of
@@ -26,7 +26,7 @@ from decoding.page.why import why
 from decoding.serving.model_registry import ModelRegistry
 
 Update = dict[str, str]
-"""An update: the panel's new value under "panel", or sentences by place ("notice", "proof", "no-lens", or a field's
+"""An update: the panel's new value under "panel", or messages by place ("notice", "proof", "no-lens", or a field's
 name); "why" is a line of the run, "most" is the most candidates of the model, "loads" says that a load is waited for.
 """
 
@@ -208,4 +208,6 @@ def _panel_values(updates: Iterator[Update], field: str) -> Generator[Any, None,
 def _panel_value(update: Update) -> Any:
     if "panel" in update:
         return update["panel"]
-    return gr.update(words=json.dumps({f"problem-{k}" if k in PROBLEM_FIELDS else k: v for k, v in update.items()}))
+    return gr.update(
+        words=json.dumps({f"problem-{k}" if k in PROBLEM_FIELDS else k: to_json(v) for k, v in update.items()})
+    )

@@ -79,7 +79,6 @@ def write_model(name: str, site: Path, runtime: bytes, report: Report) -> dict[s
             "engine": f"{ONNX_RUNTIME.name} {ONNX_RUNTIME.version}, {spec.description}",
         },
         "why": {"unpacked": Message("browser.unpacked"), "packed": Message("browser.packed")},
-        "broken": Message("browser.broken"),
         "vocabularySize": spec.vocabulary_size,
         "context": spec.context_length,
         "endIds": sorted(spec.end_ids),

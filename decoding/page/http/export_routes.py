@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
@@ -16,7 +16,7 @@ from decoding.assets import texts
 from decoding.errors import FormatError, GreedyscopeError, RequestError
 from decoding.export import to_csv_file, to_html, to_markdown
 from decoding.limits import MAX_RUN_BYTES, MAX_RUN_LINES, MAX_TABLE_CHARACTERS, MAX_TEXT_TOKENS
-from decoding.messages import Message
+from decoding.messages import Message, message_of, to_json
 from decoding.page.http.addresses import visitors_address
 from decoding.page.http.pool import WorkerPool
 from decoding.page.http.request_body import BodyReservation, RefusedError, body_reservation, read_body
@@ -71,7 +71,7 @@ def export_routes() -> list[Route]:
 async def _export(request: Request, pool: WorkerPool, address: str | None, reservation: BodyReservation) -> Response:
     form = request.path_params["form"]
     if form not in FORMATS:
-        return PlainTextResponse(Message("file.form", forms=", ".join(FORMATS)), 404)
+        return _refusal(request, Message("file.form", forms=", ".join(FORMATS)), 404)
     language = request.query_params.get("language", "")
 
     def work() -> bytes:
@@ -87,10 +87,17 @@ async def _export(request: Request, pool: WorkerPool, address: str | None, reser
         )  # the body has been read, so only a disconnect can come
         reservation.add(len(content))
     except GreedyscopeError as error:
-        return PlainTextResponse(str(error), 422)
+        return _refusal(request, error.message, 422)
     except RefusedError as refused:
-        return PlainTextResponse(str(refused), refused.status)
+        return _refusal(request, message_of(refused), refused.status)
     return _ChunkedResponse(content, FORMATS[form].media_type, reservation.transfer())
+
+
+def _refusal(request: Request, message: str, status: int) -> Response:
+    """The sentence in English, or for a caller that accepts JSON, as the page does, the message that it is."""
+    if "application/json" in request.headers.get("accept", ""):
+        return JSONResponse(to_json(message), status)
+    return PlainTextResponse(message, status)
 
 
 class _ChunkedResponse(Response):
