@@ -12,10 +12,11 @@ from pathlib import Path
 import decoding
 from decoding.command_line.options import Parser, engine
 from decoding.command_line.run_options import add_picking_options, requested
-from decoding.engines import UNKNOWN_DTYPE, Engine, is_server
+from decoding.engines import Engine, is_server
 from decoding.errors import FormatError, GreedyscopeError
 from decoding.export import one_line, summary, to_csv, to_table
 from decoding.limits import MAX_CHOICES, MAX_STEPS
+from decoding.messages import Message
 from decoding.questions.verify import TOLERANCE, read_run, recompute
 from decoding.run import Run
 
@@ -80,7 +81,7 @@ def _model(options: argparse.Namespace, name: str, dtype: str) -> Engine:
 
 def _dtype(trace: decoding.Trace) -> str:
     """The dtype of a run; "auto" if a server made it and did not report one."""
-    return "auto" if trace.model.dtype == UNKNOWN_DTYPE else trace.model.dtype
+    return "auto" if trace.model.dtype == Message("engine.dtype") else trace.model.dtype
 
 
 _ENGINE = "auto, torch, or the address of a vLLM server that computes, as http://127.0.0.1:8000 (auto)"

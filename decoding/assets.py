@@ -45,12 +45,12 @@ _PAGE_TEXTS = (
         for name in ("choices", "examples", "lead", "model", "prompt", "recorded", "run", "settings", "st", "title")
     ),
 )
-_RUN_TEXTS = (
+_RECORD_TEXTS = (
     *("server.why.", "server.kind", "server.note", "server.model.nan", "server.memory", "server.run", "server.stored"),
-    *("server.engine.", "server.pick.late"),
+    *("server.engine.", "server.pick.late", "server.draw.left", "server.line.ended", "server.gpu", "server.browser."),
     *(f"server.tokenizer.{name}" for name in ("begins_twice", "behind", "changes")),
 )
-"""Of the server's sentences, those that a run itself can hold."""
+"""How the keys of the texts begin whose sentences a record can hold: assets/panel/core/record_sentences.js."""
 
 
 def read(name: str) -> str:
@@ -82,7 +82,10 @@ def texts_json(*, page: bool, prompt: str = "") -> str:
         language: {
             key: text
             for key, text in words.items()
-            if page or key in points or f"{key}.".startswith(_RUN_TEXTS) or not key.startswith((*_PAGE_TEXTS, "point."))
+            if page
+            or key in points
+            or f"{key}.".startswith(_RECORD_TEXTS)
+            or not key.startswith((*_PAGE_TEXTS, "point."))
         }
         for language, words in texts().items()
     }
@@ -96,8 +99,10 @@ def _examples(prompt: str | None) -> list[dict[str, str | int]]:
 
 
 def data_for(prompt: str | None = None) -> dict[str, object]:
-    """What every surface's script is given beside the texts: the limits, and the examples, or those of one prompt."""
-    return {"limits": for_browser(), "examples": _examples(prompt)}
+    """What every surface's script is given beside the texts: the limits, the examples or those of one prompt, and which
+    texts a record can hold.
+    """
+    return {"limits": for_browser(), "examples": _examples(prompt), "recordTexts": _RECORD_TEXTS}
 
 
 def page_script() -> str:

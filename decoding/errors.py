@@ -19,12 +19,14 @@ Field = Literal["prompt", "steps", "choices", "model", "forced", "text", "beams"
 class GreedyscopeError(Exception):
     """A message of one sentence or two: what failed, which value, which limit, what to do next.
 
-    `field` names the input that the message concerns; None if it concerns no single one.
+    `message` is a `decoding.messages.Message`, which has a code and parameters, wherever a page may show it; a plain
+    sentence where only a terminal can. `str(error)` is the English sentence either way. `field` names the input that
+    the message concerns; None if it concerns no single one.
     """
 
     def __init__(self, message: str, *, field: Field | None = None) -> None:
         super().__init__(message)
-        self.field = field
+        self.message, self.field = message, field
 
 
 class RequestError(GreedyscopeError):

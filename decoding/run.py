@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from decoding.engines import Engine
 from decoding.errors import GreedyscopeError, RequestError
+from decoding.messages import Message
 from decoding.record.picking import PickRule
 from decoding.record.step import Step, make_step
 from decoding.record.trace import StopReason, Trace
@@ -100,8 +101,7 @@ class Run:
         count = len(self._steps)
         if late := [step for step in self._forced if step >= count]:
             raise RequestError(
-                f"The text ended after {count} steps, before the pick forced at step {late[0] + 1}. "
-                "Undo that pick, or one before it.",
+                Message("pick.late", count=count, step=late[0] + 1),
                 field="forced",
             )
 

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from decoding.errors import ModelError
 from decoding.greedy import Read
+from decoding.messages import Message
 from decoding.record.picking import ARGMAX, Draw, PickRule, Sampling
 from decoding.record.step import ScoredToken, StepScores
-from decoding.softmax import NOT_A_NUMBER, Logits
+from decoding.softmax import Logits
 
 
 class Scorer(Protocol):
@@ -29,8 +30,6 @@ class Scorer(Protocol):
 
 
 Probabilities = NDArray[np.float64]
-
-NOTHING_LEFT = "Every token that is left here ends the text, so it cannot go on past its end. Switch that off."
 
 
 def reader(network: Scorer, rule: PickRule, *, first: int = 0) -> Read:
@@ -83,7 +82,7 @@ def _pass_over_more(network: Scorer, logits: Any, top_k: int, passed_ids: Collec
     """`pass_over` where all `top_k` candidates are passed over."""
     more = pass_over(network.scores(logits, top_k + len(passed_ids)), passed_ids)
     if more is None:
-        raise ModelError(NOTHING_LEFT)
+        raise ModelError(Message("draw.left"))
     return replace(more, token_ids=more.token_ids[:top_k], logprobs=more.logprobs[:top_k])
 
 
@@ -119,11 +118,11 @@ def distribution(logits: Logits, sampling: Sampling, passed_ids: Collection[int]
     """
     scores = np.array(logits, np.float32)  # (vocabulary,), a copy
     if not np.isfinite(scores.max()):
-        raise ModelError(NOT_A_NUMBER)
+        raise ModelError(Message("model.nan"))
     # 1. never picked: transformers' SuppressTokensLogitsProcessor
     scores[list(passed_ids)] = -np.inf
     if scores.max() == -np.inf:
-        raise ModelError(NOTHING_LEFT)
+        raise ModelError(Message("draw.left"))
     # 2. temperature
     with np.errstate(over="ignore"):
         scores = scores / np.float32(sampling.temperature)  # (vocabulary,)
@@ -157,6 +156,6 @@ def _softmax(scores: Logits) -> Probabilities:
         weights = np.exp(np.subtract(scores, scores.max(), dtype=np.float64))  # (ids,)
     total = float(weights.sum())
     if not math.isfinite(total):
-        raise ModelError(NOT_A_NUMBER)
+        raise ModelError(Message("model.nan"))
     shares: Probabilities = weights / total
     return shares

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decoding.errors import ModelError
+from decoding.messages import Message
 from decoding.record.step import LogSums, ScoredToken, StepScores
 
 INVERSE_TEMPERATURES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0)
 """Values of 1 / T. exp(logit / T) is exp(logit) to this power, so products and square roots of one exponential
 suffice.
 """
-NOT_A_NUMBER = "The model's output is not a number (NaN or infinite), so there is no probability to show."
 _BLOCKS = 256
 
 Logits = NDArray[np.float32]
@@ -59,7 +59,7 @@ def read_scores(logits: Logits, top_k: int, picked_id: int | None = None) -> Ste
         weights = np.exp(shifted, out=doubles[1])  # (vocabulary,)
         total = float(weights.sum())
     if not math.isfinite(total):
-        raise ModelError(NOT_A_NUMBER)
+        raise ModelError(Message("model.nan"))
     log_total = math.log(total)
     logprobs = shifted[ids] - log_total  # (k,)
     picked = None
@@ -84,7 +84,7 @@ def read_tokens(logits: Logits, token_ids: Sequence[int]) -> tuple[list[float], 
     with np.errstate(invalid="ignore", over="ignore", under="ignore"):
         total = float(np.exp(np.subtract(logits, largest)).sum(dtype=np.float64))  # each float32, to 1e-6 of itself
     if not math.isfinite(total):
-        raise ModelError(NOT_A_NUMBER)
+        raise ModelError(Message("model.nan"))
     log_total = math.log(total)
     ahead = [
         int(np.count_nonzero(logits > logits[one]) + np.count_nonzero(logits[:one] == logits[one])) for one in token_ids

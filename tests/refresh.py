@@ -13,6 +13,7 @@ from playwright.sync_api import sync_playwright
 
 import app as application
 import decoding
+from decoding.messages import Message
 from decoding.record.trace import NO_ID, Candidate, ModelInfo, Step, Trace
 from tests.browser import QUIET, chromium, served
 
@@ -39,16 +40,14 @@ def notebook_table() -> Trace:
         rest = round(1 - math.fsum(shares), 4)
         steps.append(Step(index, candidates[0], False, candidates, rest, math.nan, round(shares[0] - shares[1], 4)))
     return Trace(
-        model=ModelInfo("gpt2-xl", "", "as printed", "", "figures as printed in the notebook"),
+        model=ModelInfo("gpt2-xl", "", Message("note.printed"), "", "figures as printed in the notebook"),
         prompt=table["prompt"],
         prompt_tokens=(),
         max_new_tokens=len(steps),
         top_k=len(printed[0]),
         steps=tuple(steps),
         stop_reason="steps",
-        note="The table of the notebook of “Natural Language Processing with Transformers”, chapter 5: gpt2-xl in "
-        "float32, figures as printed. Token ids, entropies, and the spaces of tokens that were not picked, were not "
-        "printed.",
+        note=Message("note.notebook"),
     )
 
 
@@ -63,7 +62,7 @@ def _picked_text(generated: str, picked: list[str], index: int) -> str:
 def starter_run() -> Trace:
     """The notebook's prompt on the starter."""
     run = decoding.trace(decoding.load("starter", device="cpu"), "Transformers are the", max_new_tokens=8, top_k=5)
-    note = f"Recorded on {datetime.now(UTC):%Y-%m-%d}; no model was needed to show it."
+    note = Message("note.recorded", date=f"{datetime.now(UTC):%Y-%m-%d}")
     return Trace(run.model, run.prompt, run.prompt_tokens, 8, 5, run.steps, run.stop_reason, note=note)
 
 

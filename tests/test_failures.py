@@ -22,7 +22,8 @@ from decoding.engines import Engine
 from decoding.engines.batching.engine import BatchedEngine
 from decoding.engines.torch.engine import load as load_engine
 from decoding.errors import ModelError, RoomError
-from decoding.models.resources import OUT_OF_MEMORY, is_out_of_memory
+from decoding.messages import Message
+from decoding.models.resources import is_out_of_memory
 from decoding.record.step import StepScores
 from decoding.serving.model_registry import ModelRegistry
 from decoding.serving.path_redaction import redact_paths
@@ -139,7 +140,7 @@ def test_out_of_memory_in_mid_run_ends_that_run_with_a_sentence(
     assert len([next(run) for _ in range(3)]) == 3
     with pytest.raises(ModelError) as refused:
         next(run)
-    assert str(refused.value) == OUT_OF_MEMORY
+    assert str(refused.value) == Message("memory.run")
     assert len(steps(engine, 50)) == 6
 
 
@@ -166,7 +167,7 @@ class NotANumber(ScriptedEngine):
 
 IN_MID_RUN: dict[str, tuple[Callable[[], ScriptedEngine], str]] = {
     "numbers that are none": (NotANumber, "The model's output is not a number"),
-    "memory": (lambda: Failing(NO_MEMORY), OUT_OF_MEMORY),
+    "memory": (lambda: Failing(NO_MEMORY), Message("memory.run")),
     "a thread that died": (
         lambda: Failing(RuntimeError("the batch failed: secret")),
         "Something went wrong on the server. Press Run to try again.",
@@ -231,7 +232,9 @@ def test_an_api_caller_gets_the_message_too(url: str, model: str) -> None:
     elif model == "numbers that are none":  # the run's own last line says it
         assert "not a number" in answer
     else:
-        assert (OUT_OF_MEMORY if model == "memory" else "Something went wrong on the server. Ask again.") in answer
+        assert (
+            Message("memory.run") if model == "memory" else "Something went wrong on the server. Ask again."
+        ) in answer
 
 
 def test_after_all_that_the_server_answers(url: str) -> None:

@@ -1,6 +1,5 @@
 """The texts: every language has each of them, each is used, and none stands in the code of the page."""
 
-import ast
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -14,7 +13,8 @@ ROOT = Path(__file__).resolve().parents[1]
 HTML = [*(ROOT / "assets").rglob("*.html")]
 SCRIPTS = [*(ROOT / "assets").rglob("*.js")]
 PYTHON = [path for room in ("page", "export", "site") for path in (ROOT / "decoding" / room).rglob("*.py")]
-CODE = {path: path.read_text("utf-8") for path in [*HTML, *SCRIPTS, *PYTHON]}
+# Without the codes of messages, which tests/test_messages.py checks.
+CODE = {path: re.sub(r'Message\("[\w.]+"', "", path.read_text("utf-8")) for path in [*HTML, *SCRIPTS, *PYTHON]}
 
 FORMS = re.compile(r"\.(zero|one|two|few|many|other)$")
 # A key in quotes, or one whose last part is filled in: "example.{…}" in Python, `player.${…}` in a script.
@@ -130,81 +130,6 @@ def test_the_scripts_contain_no_text(path: Path) -> None:
 def test_a_text_in_a_script_would_be_found() -> None:
     for text in ("Copied", "no id", "Step … of …: …", "A tie here.", "and … more", "Nothing was found"):
         assert is_prose(text), text
-
-
-# What the library says in English, and the page in the reader's language: every error that is safe to show, and word of
-# what goes on. What only a terminal or an operator reads stays English.
-LIBRARY = [
-    path
-    for path in (ROOT / "decoding").rglob("*.py")
-    if path.relative_to(ROOT / "decoding").as_posix().split("/")[0] not in ("bench", "__main__.py", "command_line")
-]
-SAYS = re.compile(r"^((?!NoGraph|NotProven|NotCaptured)[A-Z]\w*Error|_forced_error|_sampling_error|report)$")
-FILLING = ("status_words",)
-"""Functions with a table of words that become part of a sentence."""
-NOT_SAID = re.compile(
-    r"^(\W*|(the batch|no memory for|\{\} models have captured|sharing a pass|a recorded step|a cache of this kind|"
-    r"a (row|text)'s first|its index names|"
-    r"\{\} (has no header|is cut|was cut|is not described|is there twice|lies beyond the end)|"
-    r"another version's|NaN and|plotly is|\{\} is said|.\{\}. names|.hub:\{\}. is no|The server ended).*)$"
-)
-"""Bugs, and what the operator is told before there is a page."""
-
-
-def template(node: ast.expr) -> str | None:
-    """A string with {} for whatever is filled in; None for what is no string."""
-    if isinstance(node, ast.Constant):
-        return re.sub(r"\{\w*\}", "{}", node.value) if isinstance(node.value, str) else None
-    if not isinstance(node, ast.JoinedStr):
-        return None
-    return "".join("{}" if isinstance(part, ast.FormattedValue) else str(template(part)) for part in node.values)
-
-
-def strings(path: Path) -> tuple[set[str], set[str]]:
-    """The templates of a file: those that are said for certain, and all of them."""
-    said, every = set(), set()
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        if isinstance(node, ast.expr) and (text := template(node)) is not None:
-            every.add(text)
-        if isinstance(node, ast.Call):
-            name = getattr(node.func, "id", getattr(node.func, "attr", ""))
-            arguments = node.args[:1] if SAYS.match(name) else []
-            said |= {template(argument) for argument in arguments}
-        elif isinstance(node, ast.Dict):
-            pairs = zip(node.keys, node.values, strict=True)
-            said |= {template(v) for k, v in pairs if isinstance(k, ast.Constant) and k.value in ("notice", "proof")}
-        elif isinstance(node, ast.FunctionDef) and node.name in FILLING:
-            pairs = (
-                pair for n in ast.walk(node) if isinstance(n, ast.Dict) for pair in zip(n.keys, n.values, strict=True)
-            )
-            filled = {template(word) for pair in pairs for word in pair if word}
-            said |= {text for text in filled if text and " " in text}
-        elif isinstance(node, ast.FunctionDef) and node.name in (
-            "waiting_message",
-            "sharing_message",
-            "agreement_sentence",
-        ):
-            said |= {template(n.value) for n in ast.walk(node) if isinstance(n, ast.Return) and n.value}
-        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id.isupper():
-            text = template(node.value) or ""
-            said |= {text} if re.search(r"^[A-Z{].* .*\.$", text) else set()
-    return {text for text in said if text}, every
-
-
-def from_server(words: dict[str, str], begin: str = "") -> set[str]:
-    return {re.sub(r"\{\w+\}", "{}", text) for key, text in words.items() if key.startswith(f"server.{begin}")}
-
-
-def test_every_sentence_of_the_library_has_its_text() -> None:
-    # Reasons of the operating system and complaints of pydantic's are pinned where they are met: test_full_disk and
-    # test_trace_strict.
-    server = from_server(texts("en")) - from_server(texts("en"), "others.")
-    operators = ("bundle.py", "verify.py", "safetensors.py", "npm_packages.py", "model_files.py", "build.py")
-    said = {text for path in LIBRARY if path.name not in operators for text in strings(path)[0]}
-    files = [*LIBRARY, ROOT / "tests" / "refresh.py"]  # which writes the recorded runs
-    every = {text for path in files for text in strings(path)[1]}
-    assert {text for text in said - server if not NOT_SAID.match(text)} == set()
-    assert server - every == set(), "no code says this any more"
 
 
 # ---- how the texts are written

@@ -19,6 +19,7 @@ ROOMS = (
         "decoding.bundle",
         "decoding.assets",
         "decoding.i18n",
+        "decoding.messages",
     ),
     ("decoding.record",),
     ("decoding.export",),

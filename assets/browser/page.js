@@ -32,12 +32,13 @@ const set = (name, value) => {
   props[name] = value;
   watchers[name]();
 };
-const notice = (sentence, place = "notice") => set("words", JSON.stringify({ ...clear, [place]: sentence }));
+const notice = (said, place = "notice") => set("words", JSON.stringify({ ...clear, [place]: said }));
 const clear = Object.fromEntries(["notice", ...FIELDS.map((name) => `problem-${name}`), "problem-forced"].map((place) => [place, ""]));
 const tell = (name, detail) => site.querySelector(".gs").dispatchEvent(new CustomEvent(name, { detail }));
 
-// A sentence as the library says it, which the panel translates.
-const english = (key, values = {}) => TEXTS.en[key].replace(/\{(\w+)\}/g, (place, name) => values[name] ?? place);
+// A message as decoding/messages.py writes it.
+const english = (key, values) => TEXTS.en[key].replace(/\{(\w+)\}/g, (place, name) => values[name] ?? place);
+const message = (key, parameters = {}) => ({ code: key.replace("server.", ""), parameters, text: english(key, parameters) });
 
 // ---- fields
 
@@ -59,8 +60,8 @@ function begin(kind, request) {
   if (!canCompute) return refuse("forced", texts.translate("download.simd"));
   const { model } = request;
   if (Object.keys(howOf(request)).length) return refuse("forced", texts.translate("download.argmax")); // never another run than was asked for
-  if (model !== SITE.model.id) return refuse("forced", english("server.model.not_offered", { model: String(model), models: SITE.model.id }));
-  set("words", JSON.stringify({ ...clear, notice: engine.isReady() ? "" : english("server.model.loading", { model: SITE.model.id }) }));
+  if (model !== SITE.model.id) return refuse("forced", message("server.model.not_offered", { model: String(model), models: SITE.model.id }));
+  set("words", JSON.stringify({ ...clear, notice: engine.isReady() ? "" : message("server.model.loading", { model: SITE.model.id }) }));
   growing = "";
   busy(true);
   engine.ask(kind, request);
@@ -83,10 +84,10 @@ function stop(reason) {
   finish(reason);
 }
 
-function refuse(place, sentence) {
+function refuse(place, said) {
   const known = place in clear ? place : `problem-${place}` in clear ? `problem-${place}` : "problem-forced";
-  notice(sentence, known);
-  finish("error", sentence);
+  notice(said, known);
+  finish("error", said.text ?? said);
 }
 
 const hears = {
@@ -98,10 +99,10 @@ const hears = {
   },
   why: ({ text }) => set("words", JSON.stringify({ ...clear, why: text })),
   done: () => finish("error", ""),
-  refused: ({ field: place, sentence }) => refuse(place, sentence),
+  refused: ({ field: place, said }) => refuse(place, said),
   broken: () => {
-    notice(SITE.broken);
-    finish("error", SITE.broken);
+    notice(message("server.browser.broken"));
+    finish("error", english("server.browser.broken", {}));
   },
 };
 
@@ -115,7 +116,7 @@ const asks = {
   why: (question) => begin("why", { ...question, model: modelOf(question.run) }),
   link: async ({ value }) => {
     const fields = await fieldsOf(value).catch(() => []);
-    if (fields.length < 6) return refuse("forced", english("server.link.broken"));
+    if (fields.length < 6) return refuse("forced", message("server.link.broken"));
     const [model, prompt, steps, choices, forced, , , how] = fields;
     fill({ prompt, steps, choices });
     begin("run", { model, prompt, steps, choices, forced, ...how });

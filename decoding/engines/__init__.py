@@ -12,18 +12,10 @@ from decoding.engines.model_facts import HasFacts
 from decoding.record.picking import ARGMAX, PickRule
 from decoding.record.step import NO_PICKS, StepScores
 
-__all__ = ["ARGMAX", "ENGINES", "NO_PICKS", "NO_SAMPLING", "UNKNOWN_DTYPE", "Engine", "PickRule", "is_server"]
+__all__ = ["ARGMAX", "ENGINES", "NO_PICKS", "Engine", "PickRule", "is_server"]
 
 ENGINES = ("auto", "torch")
 """The engines of this process: "auto" chooses by device, "torch" uses transformers' network everywhere."""
-
-UNKNOWN_DTYPE = "unknown dtype"
-"""The `info.dtype` of a model on a server that does not report one."""
-
-NO_SAMPLING = (
-    "The server of {model} gives only its top candidates, and a draw needs all probabilities. Choose a model that is "
-    "loaded here."
-)
 
 
 def is_server(engine: str) -> bool:

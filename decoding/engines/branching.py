@@ -13,6 +13,7 @@ from typing import Any
 from decoding.cancellation import raise_if_cancelled
 from decoding.engines.network import Cache, Network, RunningBatch
 from decoding.errors import RequestError
+from decoding.messages import Message
 from decoding.models.devices import free_bytes_on
 from decoding.record.step import StepScores
 
@@ -112,8 +113,9 @@ def check_beam_memory(network: Network, *, device: str, vocabulary_size: int, to
     needed = 2 * num_beams * tokens * network.cache_bytes_per_token + 4 * num_beams * vocabulary_size * 4
     if free is not None and needed > free:
         raise RequestError(
-            f"{num_beams} beams of {tokens:,} tokens need about {_gigabytes(needed)} of memory, and "
-            f"{_gigabytes(free)} are free. Use fewer beams, fewer steps or a shorter prompt.",
+            Message(
+                "search.memory", beams=num_beams, tokens=f"{tokens:,}", needed=_gigabytes(needed), free=_gigabytes(free)
+            ),
             field="beams",
         )
 

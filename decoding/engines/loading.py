@@ -10,6 +10,7 @@ from pathlib import Path
 from decoding.engines import ENGINES
 from decoding.engines.local import LocalEngine
 from decoding.errors import RequestError
+from decoding.messages import Message
 from decoding.models.catalogue import Entry
 from decoding.models.config_bounds import check_counts
 from decoding.models.devices import place
@@ -18,10 +19,6 @@ from decoding.models.sources import entry_of, find_source, holds_gguf
 from decoding.models.spec import NoGraphError
 from decoding.models.spec_config import spec_of_config
 from decoding.models.starter import Report, no_report
-
-TORCH_ASKED = "torch was asked for"
-NO_GRAPH = "transformers computes it, because ONNX Runtime has no graph of it here"
-NO_ENGINE = 'There is no engine "{engine}": choose one of {engines}, or the address of a vLLM server.'
 
 
 def load(
@@ -35,16 +32,16 @@ def load(
     for a model that cannot be fetched or loaded, RoomError for one that does not fit.
     """
     if engine not in ENGINES:
-        raise RequestError(NO_ENGINE.format(engine=engine[:80], engines=", ".join(ENGINES)), field="model")
+        raise RequestError(Message("model.engine", engine=engine[:80], engines=", ".join(ENGINES)), field="model")
     entry = model if isinstance(model, Entry) else entry_of(model)
-    why = TORCH_ASKED if engine == "torch" else ""
+    why = Message("why.engine") if engine == "torch" else ""
     placement = place(entry.name, 0 if holds_gguf(entry) else entry.parameters, device=device, dtype=dtype)
     if not why and (placement.device, placement.dtype) == ("cpu", "float32"):
         try:
             return _by_graph(entry, placement.why, dtype, report)
         except NoGraphError as error:
             logging.getLogger(__name__).info("%s goes through transformers: %s", entry.name, error)
-            why = NO_GRAPH
+            why = Message("why.no_graph")
     from decoding.engines.torch.engine import load as load_torch  # imported here: it takes seconds
 
     return load_torch(entry, device=device, dtype=dtype, report=report, why=why)
@@ -59,7 +56,7 @@ def _by_graph(entry: Entry, why: str, dtype: str, report: Report) -> LocalEngine
             from decoding.models import hub  # imported here: its library takes half a second
 
             needed = hub.with_known_size(entry).memory_needed("float32")
-            check_memory(entry.name, needed, free_memory(), where="memory", dtype="float32")
+            check_memory(entry.name, needed, free_memory(), where=Message("room.memory.cpu"), dtype="float32")
             return
         check_counts(entry.name, half)
         try:

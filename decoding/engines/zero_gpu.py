@@ -17,6 +17,7 @@ from decoding.engines.model_facts import EngineOfModel
 from decoding.engines.network import Logits
 from decoding.engines.torch.engine import LocalEngine
 from decoding.errors import GreedyscopeError, ModelError
+from decoding.messages import Message
 from decoding.models.devices import is_zero_gpu
 from decoding.record.picking import ARGMAX, PickRule
 from decoding.record.step import StepScores
@@ -67,7 +68,7 @@ def _steps(
     try:
         yield from _LOADED[model].steps(token_ids, **how)
     except GreedyscopeError as error:
-        yield str(error)
+        yield error.message
 
 
 @_on_gpu(score_seconds)
@@ -75,7 +76,7 @@ def _score(model: str, token_ids: Sequence[int], continuation_ids: Sequence[int]
     try:
         yield from _LOADED[model].score(token_ids, continuation_ids, top_k=top_k)
     except GreedyscopeError as error:
-        yield str(error)
+        yield error.message
 
 
 def beams_seconds(model: str, token_ids: Sequence[int], num_beams: int, max_new_tokens: int, top_k: int) -> int:
@@ -89,7 +90,7 @@ def _beams(model: str, token_ids: Sequence[int], num_beams: int, max_new_tokens:
     try:
         yield from _LOADED[model].beams(token_ids, **options)
     except GreedyscopeError as error:
-        yield str(error)
+        yield error.message
 
 
 def layers_seconds(model: str, token_ids: Sequence[int], picked_ids: Sequence[int]) -> int:
@@ -102,7 +103,7 @@ def _layers(model: str, token_ids: Sequence[int], picked_ids: Sequence[int]) -> 
     try:
         yield from _LOADED[model].layer_logits(token_ids, picked_ids)  # a row at a time
     except GreedyscopeError as error:
-        yield str(error)
+        yield error.message
 
 
 def without_seconds(model: str, token_ids: Sequence[int], spans: Sequence[Span], wanted_ids: Sequence[int]) -> int:
@@ -117,7 +118,7 @@ def _without(model: str, token_ids: Sequence[int], spans: Sequence[Span], wanted
     try:
         yield from scores_without(_LOADED[model], token_ids, spans, wanted_ids)
     except GreedyscopeError as error:
-        yield str(error)
+        yield error.message
 
 
 class ZeroGpuEngine(EngineOfModel):
@@ -171,6 +172,6 @@ def _records(records: Any) -> Iterator[Any]:
         raise
     except Exception as error:  # no free GPU, or the visitor's quota is used up; the message is for visitors
         said = getattr(error, "message", None) or type(error).__name__
-        raise ModelError(f"The shared GPU could not be obtained, or was taken back: {said} Try again later.") from error
+        raise ModelError(Message("gpu.taken", said=said)) from error
     finally:
         records.close()

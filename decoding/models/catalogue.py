@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from decoding.errors import RequestError
+from decoding.messages import Message
 from decoding.models.starter import GGUF_BYTES, STARTER_ID, STARTER_REVISION, WHEEL_BYTES
 
 BYTES_PER_PARAMETER = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -197,32 +198,32 @@ def _file_entry(name: str) -> Entry:
     return Entry(f"{repository}/{file}", repository, revision, file=file)
 
 
-def describe_models(entries: Sequence[Entry]) -> dict[str, str]:
-    """A line about each model, by name: parameters, context, licence, download, memory by dtype."""
+def describe_models(entries: Sequence[Entry]) -> dict[str, list[str]]:
+    """Facts about each model, by name: parameters, context, licence, download, memory by dtype."""
     return {entry.name: _describe(entry) for entry in entries}
 
 
-def _describe(entry: Entry) -> str:
-    parts = []
+def _describe(entry: Entry) -> list[str]:
+    parts: list[str] = []
     if entry.parameters:
-        parts.append(f"{format_count(entry.parameters)} parameters")
+        parts.append(Message("facts.parameters", count=format_count(entry.parameters)))
     if entry.context:
-        parts.append(f"context {entry.context:,}")
+        parts.append(Message("facts.context", count=f"{entry.context:,}"))
     if entry.licence:
         parts.append(entry.licence)
     if entry.download_bytes:
-        parts.append(f"download {format_bytes(entry.download_bytes)}")
+        parts.append(Message("facts.download", size=format_bytes(entry.download_bytes)))
     if entry.parameters:
         exact, half = format_bytes(entry.memory_unpacked("float32")), format_bytes(entry.memory_unpacked("bfloat16"))
         packed = format_bytes(entry.memory_needed("float32"))
         parts.append(
-            f"memory {packed} in four bits, {exact} in float32, {half} in bfloat16"
+            Message("facts.memory.packed", packed=packed, float32=exact, bfloat16=half)
             if entry.packed_bytes
-            else f"memory {exact} in float32, {half} in bfloat16"
+            else Message("facts.memory", float32=exact, bfloat16=half)
         )
     if entry.repository:
         parts.append(entry.repository + (f" at {entry.revision[:7]}" if entry.revision else ""))
-    return " · ".join(parts)
+    return parts
 
 
 def format_count(count: int) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 
 from decoding.errors import ModelError
 from decoding.limits import MAX_PROMPT_CHARACTERS
+from decoding.messages import Message
 from decoding.models import chat_renderer
 
 TEMPLATE_FILE, CONFIG = "chat_template.jinja", "tokenizer_config.json"
@@ -24,27 +25,6 @@ MAX_TEMPLATE_CHARACTERS = 200_000
 """Ten times the largest known ones."""
 _SECONDS = 30.0  # of the clock, on a machine whose processors are busy; the child's own limit is processor time
 _SAID_CHARACTERS = 200
-
-TOO_LARGE = (
-    "The chat template of this model has {count} characters, and at most {most} are read. Send the prompt as it is, or "
-    "choose another model."
-)
-TOO_SLOW = (
-    "The chat template of this model did not end within {seconds} seconds of work and was stopped. Send the prompt as "
-    "it is, or choose another model."
-)
-TOO_MUCH = (
-    "The chat template of this model needed more than {most} MB of memory and was stopped. Send the prompt as it is, "
-    "or choose another model."
-)
-TOO_LONG = (
-    "The chat template of this model makes a prompt of more than {most} characters of this message, which is the "
-    "limit. Shorten it, or send it as it is."
-)
-FAILED = (
-    "The chat template of this model cannot make a prompt of this message: {said}. Send it as it is, or choose another "
-    "model."
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,18 +65,18 @@ def make_chat_template(found: Any, special_tokens: Mapping[str, Any]) -> ChatTem
 @lru_cache(maxsize=64)
 def _render(chat: ChatTemplate, message: str) -> str:
     if (count := len(chat.template)) > MAX_TEMPLATE_CHARACTERS:
-        raise ModelError(TOO_LARGE.format(count=f"{count:,}", most=f"{MAX_TEMPLATE_CHARACTERS:,}"))
+        raise ModelError(Message("chat.large", count=f"{count:,}", most=f"{MAX_TEMPLATE_CHARACTERS:,}"))
     asked = {"template": chat.template, "message": message, "special_tokens": dict(chat.special_tokens)}
     answer = _run_child(json.dumps(asked | {"most": MAX_PROMPT_CHARACTERS}).encode())
     match answer.get("failed"):
         case None:
             return answer["text"]
         case "long":
-            raise ModelError(TOO_LONG.format(most=f"{MAX_PROMPT_CHARACTERS:,}"))
+            raise ModelError(Message("chat.long", most=f"{MAX_PROMPT_CHARACTERS:,}"))
         case "memory":
-            raise ModelError(TOO_MUCH.format(most=chat_renderer.MEMORY_BYTES // 2**20))
+            raise ModelError(Message("chat.memory", most=chat_renderer.MEMORY_BYTES // 2**20))
     said = " ".join(answer.get("said", "").split()).rstrip(".")[:_SAID_CHARACTERS]
-    raise ModelError(FAILED.format(said=said or "it failed"))
+    raise ModelError(Message("chat.failed", said=said or "it failed"))
 
 
 def _run_child(asked: bytes) -> dict[str, str]:
@@ -107,12 +87,12 @@ def _run_child(asked: bytes) -> dict[str, str]:
         done = subprocess.run(command, input=asked, capture_output=True, env=environment, timeout=_SECONDS)
         answer = json.loads(done.stdout)
     except subprocess.TimeoutExpired:
-        raise ModelError(TOO_SLOW.format(seconds=chat_renderer.CPU_SECONDS)) from None
+        raise ModelError(Message("chat.slow", seconds=chat_renderer.CPU_SECONDS)) from None
     except ValueError:  # it ended without an answer
         if done.returncode < 0:  # by a signal: that of its processor time
-            raise ModelError(TOO_SLOW.format(seconds=chat_renderer.CPU_SECONDS)) from None
+            raise ModelError(Message("chat.slow", seconds=chat_renderer.CPU_SECONDS)) from None
         said = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
         if "MemoryError" in said:
-            raise ModelError(TOO_MUCH.format(most=chat_renderer.MEMORY_BYTES // 2**20)) from None
-        raise ModelError(FAILED.format(said=said[:_SAID_CHARACTERS] or "it failed")) from None
+            raise ModelError(Message("chat.memory", most=chat_renderer.MEMORY_BYTES // 2**20)) from None
+        raise ModelError(Message("chat.failed", said=said[:_SAID_CHARACTERS] or "it failed")) from None
     return dict(answer)

@@ -9,11 +9,12 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from decoding.errors import ModelError
+from decoding.messages import Message
 
 _PIECE = 2**23  # bytes
 CONTENTS_FILE, SUMS_FILE = "contents.json", "SHA256SUMS"
@@ -42,11 +43,11 @@ def is_complete(folder: Path) -> bool:
 
 
 @contextmanager
-def verifying_checksums(folder: Path, sentence: str) -> Iterator[None]:
+def verifying_checksums(folder: Path, changed: Callable[..., Message]) -> Iterator[None]:
     """Check the files against their sha256 in a thread, while the body of the `with` statement loads them.
 
-    Raises ModelError at the end of the body with `sentence`, in which {file} names a changed file, and marks the folder
-    as incomplete. A list of sums that cannot be read counts as changed.
+    Raises ModelError at the end of the body with the message that `changed` makes of a changed `file`, and marks the
+    folder as incomplete. A list of sums that cannot be read counts as changed.
     """
     found: list[str] = []
     thread = threading.Thread(target=lambda: found.extend(_changed_files(folder)), name="sums", daemon=True)
@@ -58,7 +59,7 @@ def verifying_checksums(folder: Path, sentence: str) -> Iterator[None]:
         if found:
             with suppress(OSError):  # if this fails, the next load finds the change again
                 (folder / CONTENTS_FILE).unlink()
-            raise ModelError(sentence.format(file=found[0]))
+            raise ModelError(changed(file=found[0]))
 
 
 def sync_to_disk(path: Path) -> None:

@@ -10,13 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from decoding.errors import ModelError
+from decoding.messages import Message
 
 MOST = {"layer": 2_000, "head": 20_000, "expert": 20_000}
 """By a part of a field's name: the largest models have some hundred layers and heads, and some hundred experts."""
-TOO_MANY = (
-    "{model} cannot be loaded: its config.json says {name} = {value}, and at most {most} are read here. The file is "
-    "damaged; download it again, or choose another model."
-)
 _COUNTS = ("num_", "n_", "_layers", "_heads", "_experts")
 _LARGEST_FILE = 2**24
 
@@ -31,7 +28,9 @@ def check_counts(model: str, folder: Path) -> None:
     for name, value in _numbers(said):
         most = next((most for part, most in MOST.items() if part in name and _counts(name)), None)
         if most is not None and value > most:
-            raise ModelError(TOO_MANY.format(model=model, name=name[:60], value=str(value)[:40], most=f"{most:,}"))
+            raise ModelError(
+                Message("model.counts", model=model, name=name[:60], value=str(value)[:40], most=f"{most:,}")
+            )
 
 
 def _counts(name: str) -> bool:

@@ -11,23 +11,9 @@ from transformers import MODEL_FOR_MASKED_LM_MAPPING, AutoConfig, PreTrainedConf
 from transformers.quantizers.auto import AutoHfQuantizer
 
 from decoding.errors import ModelError, RoomError
+from decoding.messages import Message
 from decoding.models.config_bounds import check_counts
-from decoding.models.resources import DID_NOT_FIT, is_out_of_memory
-
-OTHER_SHAPE = (
-    "{model} could not be loaded: its weights have other shapes than its config.json says. Download both again."
-)
-UNHEARD = (
-    "{model} is quantized in a way that is not known here ({method}), so its weights would be read as something else. "
-    "Choose a copy that is not quantized."
-)
-LIBRARY = (
-    "{model} needs a library that is not installed here. Install it, or choose a copy that is not quantized. The "
-    "loader said: {said}"
-)
-OWN_CODE = (
-    "{model} brings code of its own, and none is run here. Choose a model of an architecture that transformers has."
-)
+from decoding.models.resources import is_out_of_memory
 
 LOCAL: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
 """Options of transformers' loaders: this machine's files alone, and no code of theirs."""
@@ -51,7 +37,7 @@ def check_quantized(model: str, config: PreTrainedConfig) -> None:
     if is_known and (said := getattr(config, "compression_config", None)) is None:  # which transformers reads no more
         return
     method = said.get("quant_method") if isinstance(said, dict) else None
-    raise ModelError(UNHEARD.format(model=model, method=str(method or said)[:40]))
+    raise ModelError(Message("model.quantized", model=model, method=str(method or said)[:40]))
 
 
 def _check_reads_forward(model: str, config: PreTrainedConfig) -> None:
@@ -60,8 +46,8 @@ def _check_reads_forward(model: str, config: PreTrainedConfig) -> None:
     """
     encoder = type(config) in MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", False)
     if config.is_encoder_decoder or encoder:
-        kind = "an encoder-decoder" if config.is_encoder_decoder else "an encoder"
-        raise ModelError(f"{model} is {kind} model ({config.model_type}); greedy decoding needs a causal one.")
+        kind = Message("model.kind.both") if config.is_encoder_decoder else Message("model.kind.encoder")
+        raise ModelError(Message("model.kind", model=model, kind=kind, type=config.model_type))
 
 
 def load_files(model: str, load: Callable[[], Any]) -> Any:
@@ -72,15 +58,12 @@ def load_files(model: str, load: Callable[[], Any]) -> Any:
         raise
     except Exception as error:  # damaged files raise whatever four libraries do
         if is_out_of_memory(error):
-            raise RoomError(DID_NOT_FIT.format(model=model)) from error
+            raise RoomError(Message("memory.load", model=model)) from error
         if "ignore_mismatched_sizes" in str(error):  # its word for them, and the advice to fill them at random
-            raise ModelError(OTHER_SHAPE.format(model=model)) from error
+            raise ModelError(Message("model.shapes", model=model)) from error
         if "trust_remote_code" in str(error):
-            raise ModelError(OWN_CODE.format(model=model)) from error
+            raise ModelError(Message("model.own_code", model=model)) from error
         said = " ".join(str(error).split("\n")[:2] if str(error) else [type(error).__name__]).strip()
         if isinstance(error, ImportError):
-            raise ModelError(LIBRARY.format(model=model, said=said[:300])) from error
-        raise ModelError(
-            f"{model} could not be loaded. Its files may be missing or damaged, or they are not a "
-            f"causal language model in safetensors. The loader said: {said[:300]}"
-        ) from error
+            raise ModelError(Message("model.library", model=model, said=said[:300])) from error
+        raise ModelError(Message("model.damaged", model=model, said=said[:300])) from error

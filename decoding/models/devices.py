@@ -10,6 +10,7 @@ import sys
 from dataclasses import dataclass
 
 from decoding.errors import RequestError
+from decoding.messages import Message
 from decoding.models.catalogue import BYTES_PER_PARAMETER, format_bytes, memory_needed
 from decoding.models.resources import check_memory, free_memory
 
@@ -42,25 +43,27 @@ def place(model: str, parameters: int, *, device: str, dtype: str) -> Placement:
     """
     check_dtype(dtype)
     chosen, why = choose_device(device)
-    where = "memory" if chosen == "cpu" else "the GPU's memory"
+    where = Message("room.memory.cpu") if chosen == "cpu" else Message("room.memory.gpu")
     free = free_bytes_on(chosen) if parameters else None
-    name, reason = dtype, f"{dtype} was asked for"
+    name, reason = dtype, Message("why.asked", name=dtype)
     if dtype == "auto":
-        name, reason = "float32", "float32 fits" if parameters else "float32 is exact"
+        name, reason = "float32", Message("why.fits") if parameters else Message("why.exact")
         whole = memory_needed(parameters, name)
         if free is not None and whole > COMFORT * free:
-            name, reason = "bfloat16", f"float32 would take {format_bytes(whole)} of {format_bytes(free)} free"
+            name, reason = "bfloat16", Message("why.tight", whole=format_bytes(whole), free=format_bytes(free))
     if free is not None:
         check_memory(model, memory_needed(parameters, name), free, where=where, dtype=name)
     if chosen == "cuda":  # while loading, the weights pass through the machine's own memory
-        check_memory(model, parameters * BYTES_PER_PARAMETER[name], free_memory(), where="memory", dtype=name)
-    return Placement(chosen, name, f"{why}; {reason}")
+        check_memory(
+            model, parameters * BYTES_PER_PARAMETER[name], free_memory(), where=Message("room.memory.cpu"), dtype=name
+        )
+    return Placement(chosen, name, Message("why", device=why, dtype=reason))
 
 
 def check_dtype(dtype: str) -> None:
     """Raises RequestError for a dtype that does not exist."""
     if dtype not in DTYPES:
-        raise RequestError(f'There is no dtype "{dtype}": choose one of {", ".join(DTYPES)}.', field="model")
+        raise RequestError(Message("dtype.unknown", dtype=dtype, dtypes=", ".join(DTYPES)), field="model")
 
 
 def choose_device(device: str) -> tuple[str, str]:
@@ -69,15 +72,15 @@ def choose_device(device: str) -> tuple[str, str]:
     if device == "auto":
         first = next(name for name, available in there.items() if available)
         found = {
-            "cuda": "ZeroGPU lends a GPU" if is_zero_gpu() else "a CUDA GPU was found",
-            "mps": "Apple's GPU was found",
+            "cuda": Message("why.zero_gpu") if is_zero_gpu() else Message("why.cuda"),
+            "mps": Message("why.mps"),
         }
-        return first, found.get(first, "no GPU was found")
+        return first, found.get(first, Message("why.no_gpu"))
     if device not in there:
-        raise RequestError(f'There is no device "{device}": choose one of {", ".join(DEVICES)}.', field="model")
+        raise RequestError(Message("device.unknown", device=device, devices=", ".join(DEVICES)), field="model")
     if not there[device]:
-        raise RequestError(f'This machine has no "{device}" device: choose "auto" or "cpu".', field="model")
-    return device, f"{device} was asked for"
+        raise RequestError(Message("device.missing", device=device), field="model")
+    return device, Message("why.asked", name=device)
 
 
 def _available_devices() -> dict[str, bool]:

@@ -2,7 +2,7 @@
 
 First it reports `total`, the bytes to download, `folder`, where the config.json is, and `parameters`, their number (0
 for a GGUF file). It downloads the weights only after it has read a byte from its input. `checked` reports the bytes
-that were hashed, `refused` a sentence for people. Owns resuming: a large file continues where it broke off, and enters
+that were hashed, `refused` a message for people. Owns resuming: a large file continues where it broke off, and enters
 the cache only when it is complete and has the sha256 that the Hub names. If several processes want one file, one
 downloads it, and the others wait for the lock, which the system releases however that process ends.
 """
@@ -26,8 +26,9 @@ from huggingface_hub.file_download import http_get
 from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # public, and exported lazily
 
 from decoding.errors import ModelError
-from decoding.models.hub import BROKE_OFF, CONFIG, INDEX, SHARDS, WEIGHTS, blobs_folder, download, save_ref
-from decoding.models.hub_listing import REFUSED, list_files, status_words
+from decoding.messages import Message, reason_of, to_json
+from decoding.models.hub import CONFIG, INDEX, SHARDS, WEIGHTS, blobs_folder, download, save_ref
+from decoding.models.hub_listing import list_files, status_words
 from decoding.models.resources import check_disk
 
 SPARE_BYTES = 100_000_000  # for whatever else is written to the disk meanwhile
@@ -36,10 +37,8 @@ _HASHED_BYTES = 2**26
 _WRITTEN_BYTES = 2**18  # the library's ten million would look like silence on a slow network
 _POLL_SECONDS = 0.5  # how often a process reports that it waits for another's download
 
-_DAMAGED = "A file of {model} did not arrive as it was sent, and was deleted. Press Run to fetch it again."
-_FULL = "The disk is full: {model} needs more room in {cache}. Free some, or set HF_HOME to a folder elsewhere."
-_NOT_KEPT = "{model} cannot be kept in {cache} ({reason}): set HF_HOME to a writable folder, or choose another model."
-_DISK_ERRORS = {errno.ENOSPC: _FULL, errno.EDQUOT: _FULL, errno.EROFS: _NOT_KEPT, errno.EACCES: _NOT_KEPT}
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_NOT_KEPT = (errno.EROFS, errno.EACCES)
 
 
 def download_model(
@@ -64,7 +63,7 @@ def download_model(
                 parameters=_count_parameters(repository, commit, _weight_files(folder, files)),
             )
     except HfHubHTTPError as error:
-        raise ModelError(REFUSED.format(model=model, reason=status_words(error))) from error
+        raise ModelError(Message("fetch.refused", model=model, reason=status_words(error))) from error
     except OSError as error:
         raise _download_error(model, error) from error
     wait_for_approval()
@@ -78,7 +77,7 @@ def download_model(
         else:
             download(repository, revision, files=[*files])
     except HfHubHTTPError as error:
-        raise ModelError(BROKE_OFF.format(model=model, reason=status_words(error))) from error
+        raise ModelError(Message("fetch.broke_off", model=model, reason=status_words(error))) from error
     except OSError as error:
         raise _download_error(model, error) from error
 
@@ -113,11 +112,14 @@ def _count_parameters(repository: str, commit: str, weights: Sequence[str]) -> i
 
 def _download_error(model: str, error: OSError) -> ModelError:
     """The ModelError for an error of the disk or of the transport, whose own message is only logged."""
-    if sentence := _DISK_ERRORS.get(error.errno or 0):
-        return ModelError(sentence.format(model=model, cache=constants.HF_HUB_CACHE, reason=error.strerror))
+    cache = constants.HF_HUB_CACHE
+    if error.errno in _FULL:
+        return ModelError(Message("fetch.full", model=model, cache=cache))
+    if error.errno in _NOT_KEPT:
+        return ModelError(Message("fetch.not_kept", model=model, cache=cache, reason=reason_of(error)))
     of_transport = not error.errno or isinstance(error, (ConnectionError, TimeoutError))
-    reason = "the connection was cut" if of_transport else _first_line(error)
-    return ModelError(BROKE_OFF.format(model=model, reason=reason))
+    reason = Message("engine.why.cut") if of_transport else _first_line(error)
+    return ModelError(Message("fetch.broke_off", model=model, reason=reason))
 
 
 def _partial_file(blobs: Path, stored: Mapping[str, Any]) -> Path:
@@ -160,7 +162,7 @@ def _fetch_locked(model: str, url: str, part: Path, size: int, sha256: str) -> N
                 raise OSError(_first_line(error)) from error
     if _sha256(part) != sha256:
         part.unlink()
-        raise ModelError(_DAMAGED.format(model=model))
+        raise ModelError(Message("fetch.damaged", model=model))
     part.rename(part.with_name(sha256))
 
 
@@ -204,7 +206,7 @@ def _main() -> int:
     except ModelError as error:
         if error.__cause__:
             print(repr(error.__cause__), file=sys.stderr)
-        _send(refused=str(error))
+        _send(refused=to_json(error.message))
         return 1
     return 0
 

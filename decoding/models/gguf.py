@@ -17,14 +17,8 @@ from typing import Any
 import numpy as np
 
 from decoding.errors import ModelError
+from decoding.messages import Message
 from decoding.models.gguf_blocks import BLOCK_TYPES, UNREAD_TYPES, BlockType, Bytes
-
-NO_GGUF = "{file} is not a GGUF file: it does not begin like one. Choose another file."
-GGUF_VERSION = (
-    "{file} is a GGUF file of version {version}, and versions 2 and 3 are read, little-endian. Convert it again."
-)
-GGUF_DAMAGED = "{file} is cut short or damaged: {what}. Download it again."
-GGUF_TYPE = "{file} stores {tensor} as {type}, which is not read here: choose a file of {types}."
 
 _MAX_HEADER_BYTES = 2**28
 _MAX_ITEMS = 2**23  # of all arrays together; the largest vocabularies have 2**18 tokens and twice as many merges
@@ -78,10 +72,10 @@ def read_gguf(path: Path) -> GgufFile:
 def read_head(path: Path, read: Callable[[int], bytes], size: int) -> GgufFile:
     """The same of a file of `size` bytes, of which `read` gives the next ones."""
     if (cursor := _Cursor(path, read, size)).size < 4 or bytes(cursor.read_bytes(4)) != b"GGUF":
-        raise ModelError(NO_GGUF.format(file=path.name))
+        raise ModelError(Message("gguf.none", file=path.name))
     version = cursor.number("I")
     if version not in (2, 3):
-        raise ModelError(GGUF_VERSION.format(file=path.name, version=version))
+        raise ModelError(Message("gguf.version", file=path.name, version=version))
     tensors, pairs = cursor.count("Q", _LEAST_TENSOR, "tensors"), cursor.count("Q", _LEAST_PAIR, "entries")
     metadata: dict[str, Any] = {}
     for _ in range(pairs):
@@ -109,7 +103,7 @@ def _read_tensor_info(cursor: "_Cursor") -> tuple[str, BlockType, tuple[int, ...
     if number not in BLOCK_TYPES:
         types = ", ".join(kind.name for kind in BLOCK_TYPES.values())
         unread = UNREAD_TYPES.get(number, f"type {number}")
-        raise ModelError(GGUF_TYPE.format(file=cursor.path.name, tensor=_shown(name), type=unread, types=types))
+        raise ModelError(Message("gguf.type", file=cursor.path.name, tensor=_shown(name), type=unread, types=types))
     return name, BLOCK_TYPES[number], shape, offset
 
 
@@ -241,7 +235,7 @@ class _Cursor:
 
 
 def _damaged(path: Path, what: str) -> ModelError:
-    return ModelError(GGUF_DAMAGED.format(file=path.name, what=what))
+    return ModelError(Message("gguf.damaged", file=path.name, what=what))
 
 
 def _shown(value: object) -> str:

@@ -16,10 +16,11 @@ from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status  # type: ignore[attr-defined]
 
 from decoding.errors import ModelError
+from decoding.messages import Message
 from decoding.models import hub
 from decoding.models.catalogue import Entry
 from decoding.models.gguf import GgufFile, read_gguf, read_head
-from decoding.models.hub_listing import REFUSED, list_files, status_words
+from decoding.models.hub_listing import list_files, status_words
 from decoding.models.starter import Report, cache_folder, no_report
 
 _PIECE = 2**18
@@ -37,8 +38,8 @@ def head_of(entry: Entry, report: Report = no_report) -> GgufFile:
     with suppress(OSError, ValueError, KeyError, TypeError, ModelError):  # then it is fetched anew
         return _kept(entry, kept)
     if constants.HF_HUB_OFFLINE:
-        raise ModelError(hub.OUT_OF_REACH.format(model=entry.name))
-    report(f"Asking for {entry.name} …", None)
+        raise ModelError(Message("fetch.out_of_reach", model=entry.name))
+    report(Message("fetch.asking", model=entry.name), None)
     commit, files = list_files(entry.name, entry.repository, entry.revision, entry.file)
     size, url = int(files[entry.file].size), hf_hub_url(entry.repository, entry.file, revision=commit)
     try:
@@ -48,9 +49,9 @@ def head_of(entry: Entry, report: Report = no_report) -> GgufFile:
     except ModelError:
         raise
     except HfHubHTTPError as error:
-        raise ModelError(REFUSED.format(model=entry.name, reason=status_words(error))) from error
+        raise ModelError(Message("fetch.refused", model=entry.name, reason=status_words(error))) from error
     except Exception as error:  # whatever the transport says
-        raise ModelError(hub.BROKE_OFF.format(model=entry.name, reason="the connection was cut")) from error
+        raise ModelError(Message("fetch.broke_off", model=entry.name, reason=Message("engine.why.cut"))) from error
     return found
 
 

@@ -8,11 +8,10 @@ and no shape of a network.
 from dataclasses import dataclass
 
 from decoding.errors import ModelError
+from decoding.messages import Message
 from decoding.models.gguf import GgufFile, GgufTensor
 from decoding.models.spec import MAX_CONTEXT, row_of
 
-GGUF_VOCABULARY = "{file} has {tokens} tokens and an embedding of {rows} rows: it is damaged. Download it again."
-GGUF_MISSING = "{file} lacks the tensor {name}. Download it again, or convert it again."
 EMBEDDING = "token_embd.weight"
 _SENTENCEPIECE = {"bos": 1, "eos": 2}  # which a file of its kind need not say
 
@@ -39,14 +38,14 @@ def text_facts(file: GgufFile) -> TextFacts:
 
 def tensor_of(file: GgufFile, name: str) -> GgufTensor:
     if name not in file.tensors:
-        raise ModelError(GGUF_MISSING.format(file=file.path.name, name=name))
+        raise ModelError(Message("gguf.missing", file=file.path.name, name=name))
     return file.tensors[name]
 
 
 def vocabulary_size(file: GgufFile) -> int:
     tokens, rows = file.metadata.get("tokenizer.ggml.tokens"), tensor_of(file, EMBEDDING).shape[0]
     if isinstance(tokens, list) and len(tokens) != rows:
-        raise ModelError(GGUF_VOCABULARY.format(file=file.path.name, tokens=len(tokens), rows=rows))
+        raise ModelError(Message("gguf.vocabulary", file=file.path.name, tokens=len(tokens), rows=rows))
     return rows
 
 

@@ -15,15 +15,12 @@ from typing import Any
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from decoding.errors import ModelError
+from decoding.messages import Message
 from decoding.models.pre_tokenizers import RULES
 from decoding.models.spec import row_of
 
 Metadata = Mapping[str, Any]
 
-_UNKNOWN = 'This GGUF\'s tokenizer is of the kind "{kind}", which is not known here. Choose another model.'
-_LACKS = "This GGUF has no {key}, so its tokenizer cannot be made. Choose another model."
-_TWICE = "This GGUF's tokenizer has the token {token} twice, so its ids are not certain. Choose another model."
-_DAMAGED = "This GGUF's tokenizer is damaged: {reason}. Choose another model."
 
 _KINDS: Mapping[type, str] = {str: "texts", int: "whole numbers", float: "numbers"}
 
@@ -50,7 +47,7 @@ def tokenizer_from_gguf(metadata: Metadata) -> Tokenizer:
     makers = {"gpt2": _byte_level, "llama": _sentencepiece, "gemma4": _sentencepiece_merges}
     kind = _text(metadata, "model")
     if kind not in makers:
-        raise ModelError(_UNKNOWN.format(kind=kind[:40]))
+        raise ModelError(Message("tokenizer.kind", kind=kind[:40]))
     try:
         made = makers[kind](metadata)
         _add_tokens(made, metadata)
@@ -58,7 +55,7 @@ def tokenizer_from_gguf(metadata: Metadata) -> Tokenizer:
     except ModelError:
         raise
     except Exception as error:  # the library raises plain Exceptions
-        raise ModelError(_DAMAGED.format(reason=str(error)[:200])) from error
+        raise ModelError(Message("tokenizer.damaged", reason=str(error)[:200])) from error
     return made
 
 
@@ -82,7 +79,7 @@ def tokens_of(metadata: Metadata) -> list[str]:
     words = [word or f"[EMPTY_{token_id}]" for token_id, word in enumerate(_list(metadata, "tokens", str))]
     if len(set(words)) < len(words):
         twice = Counter(words).most_common(1)[0][0]
-        raise ModelError(_TWICE.format(token=f"{twice[:40]!r}"))
+        raise ModelError(Message("tokenizer.twice", token=f"{twice[:40]!r}"))
     return words
 
 
@@ -93,7 +90,7 @@ def kinds_of(metadata: Metadata) -> list[int]:
         return [Kind.NORMAL] * count
     kinds = _list(metadata, "token_type", int)
     if len(kinds) != count:
-        raise ModelError(_DAMAGED.format(reason=f"{count} tokens have {len(kinds)} types"))
+        raise ModelError(Message("tokenizer.damaged", reason=f"{count} tokens have {len(kinds)} types"))
     return kinds
 
 
@@ -134,7 +131,7 @@ def merges_of(metadata: Metadata) -> list[tuple[str, str]]:
     for line in _list(metadata, "merges", str):
         first, space, second = line[1:].partition(" ")  # a space may itself be what is merged
         if not space:
-            raise ModelError(_DAMAGED.format(reason=f"{line[:40]!r} is no merge"))
+            raise ModelError(Message("tokenizer.damaged", reason=f"{line[:40]!r} is no merge"))
         pairs.append((line[:1] + first, second))
     return pairs
 
@@ -145,7 +142,9 @@ def _byte_level(metadata: Metadata) -> Tokenizer:
     """
     name = str(metadata.get("tokenizer.ggml.pre") or "")
     if name not in RULES:
-        raise ModelError(_UNKNOWN.format(kind=name[:40]) if name else _LACKS.format(key="tokenizer.ggml.pre"))
+        raise ModelError(
+            Message("tokenizer.kind", kind=name[:40]) if name else Message("tokenizer.lacks", key="tokenizer.ggml.pre")
+        )
     rule = RULES[name]
     made = Tokenizer(models.BPE(_ids(metadata), merges_of(metadata), ignore_merges=rule.whole_words))
     split = [pre_tokenizers.Split(Regex(pattern), "isolated") for pattern in rule.patterns]
@@ -160,7 +159,7 @@ def _sentencepiece(metadata: Metadata) -> Tokenizer:
     ids, kinds = _ids(metadata), kinds_of(metadata)
     scores = _list(metadata, "scores", int, float)
     if len(scores) != len(kinds):
-        raise ModelError(_DAMAGED.format(reason=f"{len(kinds)} tokens have {len(scores)} scores"))
+        raise ModelError(Message("tokenizer.damaged", reason=f"{len(kinds)} tokens have {len(scores)} scores"))
     pieces = {word: n for word, n in ids.items() if kinds[n] in (Kind.NORMAL, Kind.UNUSED)}
     merges = [pair for word in pieces for pair in _halves(word, pieces)]
     merges.sort(key=lambda pair: (-scores[ids["".join(pair)]], ids[pair[0]], ids[pair[1]]))
@@ -225,14 +224,14 @@ def _ids(metadata: Metadata) -> dict[str, int]:
 def _text(metadata: Metadata, name: str) -> str:
     value = metadata.get(f"tokenizer.ggml.{name}")
     if not isinstance(value, str):
-        raise ModelError(_LACKS.format(key=f"tokenizer.ggml.{name}"))
+        raise ModelError(Message("tokenizer.lacks", key=f"tokenizer.ggml.{name}"))
     return value
 
 
 def _list(metadata: Metadata, name: str, *kinds: type) -> list[Any]:
     value = metadata.get(f"tokenizer.ggml.{name}")
     if value is None:
-        raise ModelError(_LACKS.format(key=f"tokenizer.ggml.{name}"))
+        raise ModelError(Message("tokenizer.lacks", key=f"tokenizer.ggml.{name}"))
     if not isinstance(value, list) or not all(isinstance(one, kinds) for one in value):
-        raise ModelError(_DAMAGED.format(reason=f"its {name} are no list of {_KINDS[kinds[-1]]}"))
+        raise ModelError(Message("tokenizer.damaged", reason=f"its {name} are no list of {_KINDS[kinds[-1]]}"))
     return value

@@ -24,6 +24,7 @@ from huggingface_hub.errors import EntryNotFoundError
 from huggingface_hub.file_download import repo_folder_name
 
 from decoding.errors import ModelError
+from decoding.messages import Message, from_json
 from decoding.models.catalogue import Entry
 from decoding.models.starter import Report
 
@@ -46,11 +47,6 @@ SILENCE_SECONDS = 60.0  # a network that is silent for longer is given up
 QUIET_SECONDS = 5.0  # after this the progress message mentions the silence
 _TIMEOUT_SECONDS = 3.0
 
-OUT_OF_REACH = (
-    "{model} is not on this machine yet, and the Hugging Face Hub cannot be reached. Go online once to fetch it, or "
-    "choose another model."
-)
-BROKE_OFF = "The download of {model} broke off: {reason}. What has arrived is kept; press Run to continue from there."
 
 CheckFits = Callable[[Path, int], None]
 """Called with the folder of config.json (an empty path for GGUF) and the number of parameters (0: unknown) before
@@ -100,12 +96,12 @@ def fetch(entry: Entry, report: Report, check_fits: CheckFits | None = None) -> 
     if found := cached(entry):
         return found
     if constants.HF_HUB_OFFLINE:
-        raise ModelError(OUT_OF_REACH.format(model=entry.name))
-    report(f"Asking for {entry.name} …", None)
+        raise ModelError(Message("fetch.out_of_reach", model=entry.name))
+    report(Message("fetch.asking", model=entry.name), None)
     _fetch(entry, report, check_fits)
     if found := cached(entry):
         return found
-    raise ModelError(BROKE_OFF.format(model=entry.name, reason="not every file has arrived"))
+    raise ModelError(Message("fetch.broke_off", model=entry.name, reason=Message("fetch.incomplete")))
 
 
 def fetch_tokenizer(entry: Entry, report: Report) -> Path:
@@ -117,8 +113,8 @@ def fetch_tokenizer(entry: Entry, report: Report) -> Path:
                 return folder
         if constants.HF_HUB_OFFLINE:
             break
-        report(f"Asking for {entry.name} …", None)
-    raise ModelError(OUT_OF_REACH.format(model=entry.name))
+        report(Message("fetch.asking", model=entry.name), None)
+    raise ModelError(Message("fetch.out_of_reach", model=entry.name))
 
 
 def download(repository: str, revision: str, *, local_files_only: bool = False, files: Sequence[str] = FILES) -> Path:
@@ -203,12 +199,12 @@ def _fetch(entry: Entry, report: Report, check_fits: CheckFits | None) -> None:
         if child.stdin:
             child.stdin.close()
     if "refused" in messages:
-        raise ModelError(messages["refused"])
+        raise ModelError(from_json(messages["refused"]))
     if child.returncode:
         reason = (
-            f"nothing arrived for {SILENCE_SECONDS:.0f} seconds" if child.returncode < 0 else "see the server's log"
+            Message("fetch.silent", seconds=f"{SILENCE_SECONDS:.0f}") if child.returncode < 0 else Message("fetch.log")
         )
-        raise ModelError(BROKE_OFF.format(model=entry.name, reason=reason))
+        raise ModelError(Message("fetch.broke_off", model=entry.name, reason=reason))
 
 
 def _start_child(entry: Entry) -> "subprocess.Popen[bytes]":
@@ -221,8 +217,8 @@ def _start_child(entry: Entry) -> "subprocess.Popen[bytes]":
 
 
 def _report_progress(model: str, done: int, total: int, quiet: float, report: Report) -> None:
-    word = f"Fetching {model}: {done / 1e6:.0f} of {total / 1e6:.0f} MB"
-    report(word if quiet < QUIET_SECONDS else f"{word}; nothing has arrived for {quiet:.0f} seconds", done / total)
+    word = Message("fetch.progress", model=model, done=f"{done / 1000000.0:.0f}", total=f"{total / 1000000.0:.0f}")
+    report(word if quiet < QUIET_SECONDS else Message("fetch.quiet", word=word, seconds=f"{quiet:.0f}"), done / total)
 
 
 def _approve(child: "subprocess.Popen[bytes]") -> None:

@@ -18,6 +18,7 @@ from transformers import (
 )
 
 from decoding.errors import ModelError, RoomError
+from decoding.messages import Message
 from decoding.models import hub
 from decoding.models.catalogue import Entry
 from decoding.models.checked_tokenizer import gguf_tokenizer, tokenizer_of_file
@@ -124,7 +125,7 @@ def load_model(model: str | Entry, *, device: str, dtype: str, report: Report = 
     folder = find_source(entry, report, check_fits)
     if not entry.parameters:
         placement = place(entry.name, count_parameters(folder), device=device, dtype=dtype)
-    report(f"Loading {entry.name} …", None)
+    report(Message("model.loading", model=entry.name), None)
     tokenizer = load_files(entry.name, lambda: tokenizer_in(entry.name, folder))
     network, notes = load_network(entry.name, folder, placement)
     why = "; ".join(filter(None, (placement.why, adapter_note(folder), made_note(folder), *notes)))
@@ -145,15 +146,13 @@ def load_network(model: str, folder: Path, placement: Placement) -> tuple[PreTra
     options |= {"output_loading_info": True, "generation_config": GenerationConfig()}  # type: ignore[no-untyped-call]
     network, found = load_files(model, lambda: AutoModelForCausalLM.from_pretrained(folder, **options))
     if found["missing_keys"]:  # transformers would use random numbers and only log it
-        raise ModelError(
-            f"{model} could not be loaded: its files lack weights, for example {min(found['missing_keys'])}."
-        )
+        raise ModelError(Message("model.weights", model=model, one=min(found["missing_keys"])))
     network.generation_config = settings
     disable_tf32()
     try:
         network.eval().to(placement.device)
     except torch.OutOfMemoryError as error:  # another process has taken the memory meanwhile
-        raise RoomError(f"{model} did not fit into the GPU's memory after all. Choose a smaller model.") from error
+        raise RoomError(Message("model.gpu", model=model)) from error
     return network, _unused_weights_note(found["unexpected_keys"])
 
 
@@ -161,7 +160,7 @@ def _unused_weights_note(unexpected: Collection[str]) -> list[str]:
     """A note about weights in the files that the network has no place for; transformers only logs them."""
     if not unexpected:
         return []
-    return [f"weights without a place in this architecture were left out, for example {min(unexpected)}"]
+    return [Message("why.left_out", one=min(unexpected))]
 
 
 def describe_model(

@@ -15,15 +15,12 @@ from pathlib import Path
 import psutil
 
 from decoding.errors import ModelError, RoomError
+from decoding.messages import Message
 from decoding.models.catalogue import format_bytes
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _UNLIMITED = 2**60  # version 1 reports no limit as a number like this
 _MAX_HEADER_BYTES = 100_000_000  # safetensors' own limit
-
-
-DID_NOT_FIT = "{model} did not fit into the free memory after all. Choose a smaller model, or free some memory."
-OUT_OF_MEMORY = "The model ran out of memory. Use a shorter prompt or fewer steps, or wait a little."
 
 
 _NO_MEMORY = ("allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDA error: out of memory")
@@ -85,8 +82,7 @@ def check_disk(model: str, needed: int, folder: Path) -> None:
     """Raises ModelError if `needed` bytes do not fit on the disk of `folder`."""
     if (free := free_disk(folder)) < needed:
         raise ModelError(
-            f"{model} needs {format_bytes(needed)} on the disk of {folder}, where {format_bytes(free)} is free. Free "
-            "some, or set HF_HOME to a folder on a larger disk."
+            Message("room.disk", model=model, needed=format_bytes(needed), folder=folder, free=format_bytes(free))
         )
 
 
@@ -94,8 +90,14 @@ def check_memory(model: str, needed: int, free: int, *, where: str, dtype: str) 
     """Raises RoomError if `needed` bytes are more than `free` ones. `where` names the memory in the sentence."""
     if needed > free:
         raise RoomError(
-            f"{model} needs {format_bytes(needed)} of {where} in {dtype}, and {format_bytes(free)} is free. Choose "
-            "a smaller model, or free some memory."
+            Message(
+                "room.memory",
+                model=model,
+                needed=format_bytes(needed),
+                where=where,
+                dtype=dtype,
+                free=format_bytes(free),
+            )
         )
 
 

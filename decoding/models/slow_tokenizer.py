@@ -10,17 +10,9 @@ from typing import Any
 from transformers import AutoTokenizer
 
 from decoding.errors import ModelError
+from decoding.messages import Message
 from decoding.models.tokenizer import TOKENIZER_FILE, read_tokenizer, tokenizer_of
 
-MADE = "its tokenizer was made by transformers from {files}, because it has no tokenizer.json to be held against"
-NOT_MADE = (
-    "{model} has no tokenizer.json, and transformers can make no tokenizer of {files}. Choose a copy that has a "
-    "tokenizer.json. The loader said: {said}"
-)
-READS_NOTHING = (
-    "{model} has no tokenizer.json, and the tokenizer that transformers makes of {files} loses what it reads: of "
-    "{text} it makes {read}. Choose a copy that has a tokenizer.json."
-)
 _OLDER = ("vocab.json", "merges.txt", "vocab.txt", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
 _TRIED = ("the", "The cat sat on the mat.", "x = 1")
 _READ: dict[str, bool] = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
@@ -37,15 +29,15 @@ def tokenizer_in(model: str, folder: Path) -> Any:
         lost = _lost(made)
     except Exception as error:  # whatever four libraries say
         said = " ".join(str(error).split())[:200] or type(error).__name__
-        raise ModelError(NOT_MADE.format(model=model, files=_files(folder), said=said)) from error
+        raise ModelError(Message("tokenizer.not_made", model=model, files=_files(folder), said=said)) from error
     if lost:
-        raise ModelError(READS_NOTHING.format(model=model, files=_files(folder), text=lost[0], read=lost[1]))
+        raise ModelError(Message("tokenizer.loses", model=model, files=_files(folder), text=lost[0], read=lost[1]))
     return made
 
 
 def made_note(folder: Path) -> str:
     """What there is to say of the tokenizer of a folder without a tokenizer.json; "" where there is one."""
-    return "" if (folder / TOKENIZER_FILE).exists() else MADE.format(files=_files(folder))
+    return "" if (folder / TOKENIZER_FILE).exists() else Message("why.made", files=_files(folder))
 
 
 def _files(folder: Path) -> str:

@@ -6,9 +6,11 @@ Owns the way from a model's name to a path. Knows no engine, no torch and no tra
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 
 from decoding.errors import ModelError, RequestError
+from decoding.messages import Message
 from decoding.models.catalogue import CATALOGUE, Entry
 from decoding.models.checksums import verifying_checksums
 from decoding.models.starter import MODEL_FILE, STARTER_ID, Report, ensure_starter, no_report
@@ -18,7 +20,6 @@ ADAPTER = "adapter_config.json"
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 CheckFits = Callable[[Path, int], None]
 """See `decoding.models.hub.CheckFits`."""
-_CHANGED = "The starter model on this disk was changed: {file} is not as it was written. Press Run to fetch it again."
 
 
 def entry_of(model: str) -> Entry:
@@ -30,8 +31,7 @@ def entry_of(model: str) -> Entry:
     if holds_model or (is_gguf(path) and os.path.isfile(path)):
         return Entry(model)
     raise RequestError(
-        f'"{model}" is not a model to choose from: choose one of {", ".join(CATALOGUE)}, '
-        "a GGUF file, or a folder that holds a config.json.",
+        Message("model.unknown", model=model, models=", ".join(CATALOGUE)),
         field="model",
     )
 
@@ -50,16 +50,13 @@ def find_source(entry: Entry, report: Report = no_report, check_fits: CheckFits 
         return hub.fetch(entry, report, check_fits)
     path = Path(os.path.expanduser(entry.name)).resolve()
     if (path / ADAPTER).exists() and not any((path / name).exists() for name in _WEIGHTS):
-        raise ModelError(
-            f"{entry.name} holds only an adapter ({ADAPTER}), not the model that it was trained on. Merge the two and "
-            "choose the merged folder, or choose another model."
-        )
+        raise ModelError(Message("model.adapter", model=entry.name, file=ADAPTER))
     return path
 
 
 def adapter_note(path: Path) -> str:
     """A note about an adapter beside a model, which is not applied; "" if there is none."""
-    return f"the adapter beside it ({ADAPTER}) is not applied" if (path / ADAPTER).exists() else ""
+    return Message("why.adapter", file=ADAPTER) if (path / ADAPTER).exists() else ""
 
 
 def is_gguf(path: str | Path) -> bool:
@@ -82,4 +79,8 @@ def verifying_source(entry: Entry, path: Path) -> AbstractContextManager[None]:
     """Check the starter's files against their checksums while the body of the `with` statement loads them; other models
     have none. Raises ModelError at its end if a file was changed.
     """
-    return verifying_checksums(path.parent, _CHANGED) if entry.name == STARTER_ID else nullcontext()
+    return (
+        verifying_checksums(path.parent, partial(Message, "starter.changed"))
+        if entry.name == STARTER_ID
+        else nullcontext()
+    )

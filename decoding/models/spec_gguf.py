@@ -7,15 +7,11 @@ import math
 from typing import Any
 
 from decoding.errors import ModelError
+from decoding.messages import Message
 from decoding.models.gguf import GgufFile
 from decoding.models.gguf_blocks import floats
 from decoding.models.gguf_text import EMBEDDING, end_ids, named_id, tensor_of, vocabulary_size
 from decoding.models.spec import MAX_CONTEXT, MAX_HEAD_WIDTH, Activation, ModelSpec, Rope
-
-GGUF_FAMILY = "{file} holds a model of the family {family}, which is not read from GGUF here: choose one of {families}."
-GGUF_FACT = "{file} does not say what its model is: {name} is missing or makes no sense. Convert it again."
-GGUF_ROPE = "{file} stretches its context in a way that is not read from GGUF here ({kind}). Choose another file."
-GGUF_OTHER = "{file} says {name} = {value}, and such a model is not computed here. Choose another file."
 
 FAMILIES = {
     "llama": "llama",
@@ -53,7 +49,7 @@ def spec_of_gguf(file: GgufFile) -> ModelSpec:
     architecture = metadata.family
     if architecture not in FAMILIES:
         families = ", ".join(FAMILIES)
-        raise ModelError(GGUF_FAMILY.format(file=file.path.name, family=architecture, families=families))
+        raise ModelError(Message("gguf.family", file=file.path.name, family=architecture, families=families))
     layers, width, heads = (
         metadata.count(name) for name in ("block_count", "embedding_length", "attention.head_count")
     )
@@ -122,7 +118,7 @@ class _ArchitectureMetadata:
         return f"{self.family}.{name}" in self.file.metadata
 
     def wrong(self, name: str) -> ModelError:
-        return ModelError(GGUF_FACT.format(file=self.file.path.name, name=name))
+        return ModelError(Message("gguf.fact", file=self.file.path.name, name=name))
 
     def get(self, name: str, default: Any = None) -> Any:
         return self.file.metadata.get(f"{self.family}.{name}", default)
@@ -149,8 +145,8 @@ class _ArchitectureMetadata:
         for name, known in _COMPUTED_AS.items():
             found = self.get(name, known)
             if found != known and (found != 0 or known is True):  # some files write 0 for the default
-                metadata = {"file": self.file.path.name, "name": name, "value": str(found)[:30]}
-                raise ModelError(GGUF_OTHER.format(**metadata))
+                shown = str(found)[:30]
+                raise ModelError(Message("gguf.other", file=self.file.path.name, name=name, value=shown))
 
     def norm_epsilon(self) -> float:
         name = "attention.layer_norm_rms_epsilon"
@@ -168,7 +164,7 @@ def _positions(
         raise metadata.wrong("rope.dimension_count")
     kind = metadata.get("rope.scaling.type", "none")
     if kind not in ("none", "linear"):
-        raise ModelError(GGUF_ROPE.format(file=metadata.file.path.name, kind=str(kind)[:30]))
+        raise ModelError(Message("gguf.rope", file=metadata.file.path.name, kind=str(kind)[:30]))
     factor = metadata.positive("rope.scaling.factor", 1.0) if kind == "linear" else 1.0
     base = metadata.positive("rope.freq_base", 10_000.0)
     window = metadata.count("attention.sliding_window") if metadata.get("attention.sliding_window") else 0

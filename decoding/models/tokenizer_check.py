@@ -13,6 +13,7 @@ from random import Random
 from tokenizers import Tokenizer
 
 from decoding.errors import ModelError
+from decoding.messages import Message
 from decoding.models.gguf_tokenizer import (
     SPACE,
     Kind,
@@ -27,10 +28,6 @@ from decoding.models.gguf_tokenizer import (
 )
 from decoding.models.pre_tokenizer_reference import CUTS, WHOLE_WORDS
 
-DIFFERS = (
-    "The tokenizer that was made of this GGUF reads {text} as other ids than the file's own rule: it was not kept."
-)
-UNCHECKED = 'The rule "{rule}" of this GGUF\'s tokenizer cannot be checked here. Choose another model.'
 TEXTS = 400
 
 _FRAGMENTS = (
@@ -78,7 +75,7 @@ def check_tokenizer(made: Tokenizer, metadata: Metadata) -> None:
     rule = rule_of(metadata)
     for text in sample_texts(metadata):
         if made.encode(text).ids != rule(text):
-            raise ModelError(DIFFERS.format(text=f"{text[:60]!r}"))
+            raise ModelError(Message("tokenizer.differs", text=f"{text[:60]!r}"))
 
 
 def can_check(metadata: Metadata) -> bool:
@@ -143,7 +140,7 @@ def _cut_at(special: Collection[str], strips: Collection[str], text: str) -> Ite
 def _byte_level(metadata: Metadata, ids: Mapping[str, int]) -> Callable[[str], list[int]]:
     name = metadata["tokenizer.ggml.pre"]
     if name not in CUTS:
-        raise ModelError(UNCHECKED.format(rule=name))
+        raise ModelError(Message("tokenizer.unchecked", rule=name))
     ranks = {pair: n for n, pair in enumerate(merges_of(metadata))}
     cut, letters = CUTS[name], _letters_of_bytes()
 

@@ -13,6 +13,7 @@ from decoding.engines.local import LocalEngine
 from decoding.engines.memory_needs import Kind, Work, bytes_needed
 from decoding.errors import RequestError
 from decoding.limits import MAX_CHOICES, MAX_TEXT_TOKENS
+from decoding.messages import Message
 from decoding.page.agreement_sentence import agreement_sentence
 from decoding.questions import analysis
 from decoding.questions.prompt_scores import score_prompt
@@ -57,14 +58,13 @@ def branch(registry: ModelRegistry, parameters: Parameters) -> Updates:
         prompt = "" if request.as_message else request.prompt
         ids = engine.vocabulary.encode_continuation(text, before, prompt)
         if not ids:
-            raise RequestError("There is no text to continue with. Type some; a space counts.", field="forced")
+            raise RequestError(Message("ask.no_text"), field="forced")
         at = parameters.get("at")
         first = at if isinstance(at, int) else -1
         room = request.max_new_tokens - first
         if 0 < room < len(ids):
             raise RequestError(
-                f"This text is {len(ids)} tokens long, and from step {first + 1} on the run has room for {room}. "
-                "Shorten it, continue from an earlier step, or use more steps.",
+                Message("ask.long_text", count=len(ids), step=first + 1, room=room),
                 field="forced",
             )
         remarks = text_remarks(engine, text, before, ids)
@@ -106,7 +106,7 @@ def score(registry: ModelRegistry, parameters: Parameters) -> Updates:
     engine = yield from wait_for_engine(registry, parameters.get("model"))
     steps = len(engine.vocabulary.encode_continuation(text))
     with (yield from reserve_memory(registry, engine, "score", request, steps, request.top_k)):
-        yield {"notice": "Reading the text …"}
+        yield {"notice": Message("ask.score")}
         found = analysis.score(engine, request.prompt, text, top_k=request.top_k, as_message=request.as_message)
         yield {"panel": found.to_jsonl()}
 
@@ -118,7 +118,7 @@ def beam(registry: ModelRegistry, parameters: Parameters) -> Updates:
     rows, steps = check_beams(beams), request.max_new_tokens
     engine = yield from wait_for_engine(registry, parameters.get("model"))
     with (yield from reserve_memory(registry, engine, "beam", request, steps, request.top_k, rows=rows)):
-        yield {"notice": f"Searching with {rows} beams …"}
+        yield {"notice": Message("ask.beam", beams=rows)}
         options: Any = {"max_new_tokens": steps, "num_beams": rows, "top_k": request.top_k}
         found = analysis.beam_search(engine, request.prompt, as_message=request.as_message, **options)
         yield {"panel": found.to_jsonl()}
@@ -128,12 +128,12 @@ def draw(registry: ModelRegistry, parameters: Parameters) -> Updates:
     """Up to twenty draws at once beside the greedy run, as one JSON object; they share the model's passes."""
     request = requested(parameters)
     if request.sampling is None:
-        raise RequestError("There is nothing to draw from: say how, with a temperature.", field="sampling")
+        raise RequestError(Message("draw.none"), field="sampling")
     count = check_draws(parameters.get("count"), request.sampling)
     engine = yield from wait_for_engine(registry, parameters.get("model"))
     steps, choices = request.max_new_tokens, request.top_k
     with (yield from reserve_memory(registry, engine, "run", request, steps, choices, rows=count)):
-        yield {"notice": f"Drawing {count} texts …"}
+        yield {"notice": Message("draw.count", count=count)}
         at_once = 1 if isinstance(engine, LocalEngine) else count  # a local engine serves one run at a time
         found = draw_runs(engine, request, count=count, at_once=at_once)
         yield {"notice": "", "draws": found.to_json()}
@@ -165,14 +165,14 @@ def scored_prompt(registry: ModelRegistry, engine: Engine, trace: Trace) -> Upda
     """A run with the scores of its prompt's tokens, once its memory is reserved."""
     scored = min(MAX_TEXT_TOKENS, len(trace.prompt_tokens))
     with (yield from reserve_memory(registry, engine, "score", trace, scored, 1)):
-        yield {"notice": "Reading the text …"}
+        yield {"notice": Message("ask.score")}
         yield {"panel": score_prompt(engine, trace).to_jsonl()}
 
 
 def _run_on_screen(parameters: Parameters) -> Trace:
     run = parameters.get("run")
     if not isinstance(run, str):
-        raise RequestError("There is no run to compare. Make one first.", field="forced")
+        raise RequestError(Message("ask.no_run"), field="forced")
     return Trace.from_jsonl(run)
 
 
@@ -181,7 +181,7 @@ def agree(registry: ModelRegistry, parameters: Parameters) -> Updates:
     trace = _run_on_screen(parameters)
     engine = yield from wait_for_engine(registry, trace.model.id)
     with (yield from reserve_memory(registry, engine, "proof", trace, len(trace.steps), trace.top_k)):
-        yield {"notice": "transformers is writing the same run …", "proof": ""}
+        yield {"notice": Message("ask.agree"), "proof": ""}
         yield {"proof": agreement_sentence(analysis.agreement(engine, trace))}
 
 

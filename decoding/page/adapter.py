@@ -16,7 +16,8 @@ from gradio.events import api as gr_api
 from gradio.utils import get_function_description
 
 from decoding.errors import GreedyscopeError
-from decoding.models.resources import OUT_OF_MEMORY, is_out_of_memory
+from decoding.messages import Message
+from decoding.models.resources import is_out_of_memory
 from decoding.page.gradio_compat.liveness import connection_check, visitor_of
 from decoding.page.http.metrics import Health
 
@@ -101,5 +102,5 @@ def _to_gradio_error(error: Exception) -> gr.Error:
     if isinstance(error, GreedyscopeError):
         return gr.Error(str(error), print_exception=False)
     logging.getLogger(__name__).error("an endpoint failed", exc_info=error)
-    fault = OUT_OF_MEMORY if is_out_of_memory(error) else "Something went wrong on the server. Ask again."
+    fault = Message("memory.run") if is_out_of_memory(error) else "Something went wrong on the server. Ask again."
     return gr.Error(fault, print_exception=False)

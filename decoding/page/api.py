@@ -19,6 +19,7 @@ from decoding.errors import FormatError, RequestError
 from decoding.export import summary
 from decoding.generators import result_of
 from decoding.limits import MAX_RUN_BYTES
+from decoding.messages import Message
 from decoding.page import actions
 from decoding.page.adapter import Endpoint, add_endpoint, admitted, named_parts, with_error_messages
 from decoding.page.agreement_sentence import agreement_sentence
@@ -149,12 +150,11 @@ def _files() -> list[Callable[..., str]]:
             form: "csv", "md" (a table), "html" (plays offline) or "jsonl", up to 1 MB; POST /keep/html writes any size.
         """
         if form in FORMATS and FORMATS[form].is_large:
-            raise RequestError(f"A file with plotly.js in it is not sent here: POST the run to /keep/{form}.")
+            raise RequestError(Message("keep.by_post", form=form))
         content = write_export(form, _read(run))
         if len(content) > MAX_ANSWER_BYTES:
             raise RequestError(
-                f"This file has {len(content):,} characters, and at most {MAX_ANSWER_BYTES:,} are sent here: POST the "
-                f"run to /keep/{form}."
+                Message("keep.large", count=f"{len(content):,}", most=f"{MAX_ANSWER_BYTES:,}", form=form)
             )
         return content if isinstance(content, str) else content.decode("utf-8-sig")
 
@@ -172,12 +172,9 @@ def _reserve_memory(registry: ModelRegistry, engine: Engine, kind: Kind, trace: 
 
 def _read(run: object) -> Trace:
     if not isinstance(run, str):
-        raise RequestError(f"A run has to be JSON Lines in one text, not {json_type_of(run)}.")
+        raise RequestError(Message("read.text", type=json_type_of(run)))
     if len(data := run.encode("utf-8", "surrogatepass")) > MAX_RUN_BYTES:
-        raise RequestError(
-            f"The run is larger than {MAX_RUN_BYTES // 2**20} MB, which is the limit. Make one of fewer steps or "
-            "choices."
-        )
+        raise RequestError(Message("file.large", most=MAX_RUN_BYTES // 2**20))
     return read_run(data)
 
 

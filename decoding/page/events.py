@@ -15,7 +15,8 @@ from typing import Any
 import gradio as gr
 
 from decoding.errors import BusyError, GreedyscopeError
-from decoding.models.resources import OUT_OF_MEMORY, is_out_of_memory
+from decoding.messages import Message, to_json
+from decoding.models.resources import is_out_of_memory
 from decoding.page.actions import ACTIONS, LONG_ACTIONS, branch, engine_limits, read_link
 from decoding.page.gradio_compat.liveness import connection_check, visitor_of
 from decoding.page.http.metrics import Health
@@ -25,15 +26,13 @@ from decoding.page.why import why
 from decoding.serving.model_registry import ModelRegistry
 
 Update = dict[str, str]
-"""An update: the panel's new value under "panel", or sentences by place ("notice", "proof", "no-lens", or a field's
+"""An update: the panel's new value under "panel", or messages by place ("notice", "proof", "no-lens", or a field's
 name); "why" is a line of the run, "most" is the most candidates of the model, "loads" says that a load is waited for.
 """
 
 _POLL_SECONDS = 0.2
 _BUTTONS_JS = "(running) => [!running, running].map((interactive) => ({ __type__: 'update', interactive }))"
 _BUSY_JS = f"() => ({_BUTTONS_JS})(true)"
-_FAULT = "Something went wrong on the server. Press Run to try again."
-_LOST = "The connection to the server was lost. Press Run to try again."
 
 
 _FIELDS = f"({', '.join(FIELDS)})"
@@ -121,7 +120,7 @@ def connect(page: gr.Blocks, w: Widgets, registry: ModelRegistry, health: Health
         try:
             yield _panel_value(engine_limits(future.result()))
         except GreedyscopeError as error:
-            yield _panel_value({"notice": "", "model": str(error)})  # where a run would show it too
+            yield _panel_value({"notice": "", "model": error.message})  # where a run would show it too
 
     connect_model_picker(page, w, registry)
     page.load(loading, None, [w.panel], show_progress="hidden", api_visibility="private", concurrency_limit=None)
@@ -152,7 +151,7 @@ def _register(w: Widgets, on: Callable[..., Any], handler: Callable[..., Any], i
         concurrency_limit=None,  # limited by the admission queue
     )
     for ended in (started.then, started.failure):  # Gradio's "then" is not called after a failure
-        ended(None, None, [w.run, w.stop], js=_ended_js("error", _LOST))
+        ended(None, None, [w.run, w.stop], js=_ended_js("error", Message("run.lost")))
     return started
 
 
@@ -177,7 +176,7 @@ async def _streamed(
             async for update in updates:
                 yield update
     except BusyError as error:
-        yield _panel_value({"notice": str(error)})
+        yield _panel_value({"notice": error.message})
 
 
 def _notice(word: str) -> Any:
@@ -200,13 +199,15 @@ def _panel_values(updates: Iterator[Update], field: str) -> Generator[Any, None,
         yield _panel_value({"notice": ""})
     except GreedyscopeError as error:
         place = error.field if error.field in PROBLEM_FIELDS else field
-        yield _panel_value({**clear, place: str(error)})
+        yield _panel_value({**clear, place: error.message})
     except Exception as error:
         logging.getLogger(__name__).exception("a run failed")
-        yield _panel_value({"notice": OUT_OF_MEMORY if is_out_of_memory(error) else _FAULT})
+        yield _panel_value({"notice": Message("memory.run") if is_out_of_memory(error) else Message("run.failed")})
 
 
 def _panel_value(update: Update) -> Any:
     if "panel" in update:
         return update["panel"]
-    return gr.update(words=json.dumps({f"problem-{k}" if k in PROBLEM_FIELDS else k: v for k, v in update.items()}))
+    return gr.update(
+        words=json.dumps({f"problem-{k}" if k in PROBLEM_FIELDS else k: to_json(v) for k, v in update.items()})
+    )

@@ -12,13 +12,14 @@ from typing import Any
 
 import gradio as gr
 
+from decoding.messages import to_json
 from decoding.models.catalogue import CATALOGUE, Entry, describe_models
 from decoding.page.layout import Widgets
 from decoding.serving.model_registry import ModelRegistry
 
 _OFFER_JS = """(offers) => {
-    const { translateMessage } = document.querySelector("#panel .gs");
-    const choices = JSON.parse(offers || "[]").map(({ label, name }) => [translateMessage(label), name]);
+    const { sentenceOf } = document.querySelector("#panel .gs");
+    const choices = JSON.parse(offers || "[]").map(({ label, name }) => [sentenceOf(label), name]);
     return choices.length ? { __type__: "update", choices } : { __type__: "update" };
 }"""
 # The switch for a message is there only where the model has a template, and off where it is not there.
@@ -30,8 +31,8 @@ _CHAT_JS = """(offers, model, isOn) => {
 # The panel may not exist yet; later it translates elements with this attribute.
 _FACTS_JS = """(facts) => {
     const slot = document.querySelector("#facts p");
-    slot.dataset.sentence = facts;
-    slot.textContent = document.querySelector("#panel .gs")?.translateMessage?.(facts) ?? facts;
+    slot.dataset.sentence = JSON.stringify(facts);
+    slot.textContent = document.querySelector("#panel .gs")?.sentenceOf?.(facts) ?? "";
 }"""
 _FORGET_JS = """() => {
     const slot = document.querySelector("#problem-model p");
@@ -46,8 +47,12 @@ def connect_model_picker(page: gr.Blocks, w: Widgets, registry: ModelRegistry) -
     listing: asyncio.Future[str] | None = None
 
     def offers_now() -> str:
-        told = ("label", "name", "has_chat_template")
-        return json.dumps([{name: getattr(offer, name) for name in told} for offer in registry.offers()])
+        return json.dumps(
+            [
+                {"label": to_json(offer.label), "name": offer.name, "has_chat_template": offer.has_chat_template}
+                for offer in registry.offers()
+            ]
+        )
 
     async def list_offers() -> str:
         nonlocal listing
@@ -55,7 +60,7 @@ def connect_model_picker(page: gr.Blocks, w: Widgets, registry: ModelRegistry) -
             listing = asyncio.get_running_loop().run_in_executor(executor, offers_now)
         return await asyncio.shield(listing)
 
-    offers = gr.Textbox(visible=False)  # in English; the browser translates them
+    offers = gr.Textbox(visible=False)  # the browser makes the labels in the reader's language
     options: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "queue": False}
     for event in (page.load, w.model.focus, w.panel.loaded):
         event(list_offers, None, [offers], **options)
@@ -65,6 +70,7 @@ def connect_model_picker(page: gr.Blocks, w: Widgets, registry: ModelRegistry) -
         event(None, [offers], [w.model], js=_OFFER_JS, api_visibility="private")
     # Clears the message about the previous model.
     w.model.input(None, None, None, js=_FORGET_JS, api_visibility="private")
-    lines = json.dumps(describe_models([CATALOGUE.get(name) or Entry(name) for name in registry.names]))
+    described = describe_models([CATALOGUE.get(name) or Entry(name) for name in registry.names])
+    lines = json.dumps({name: [to_json(fact) for fact in facts] for name, facts in described.items()})
     for event in (page.load, w.model.change):
-        event(None, [w.model], None, js=f"(name) => ({_FACTS_JS})({lines}[name] ?? '')")
+        event(None, [w.model], None, js=f"(name) => ({_FACTS_JS})({lines}[name] ?? [])")

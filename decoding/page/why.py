@@ -12,6 +12,7 @@ from decoding.engines import Engine
 from decoding.engines.memory_needs import Kind
 from decoding.errors import ModelError, RequestError
 from decoding.limits import LEFT_OUT
+from decoding.messages import Message
 from decoding.page.actions import Parameters, Updates, reserve_memory, wait_for_engine
 from decoding.questions.leaving_out import check_question, check_step, leave_out
 from decoding.questions.logit_lens import check_lens_size, lens
@@ -29,7 +30,7 @@ def why(registry: ModelRegistry, parameters: Parameters) -> Updates:
     """A lens on the step, or a sentence where the model has none; then the growing answer of leaving out."""
     run = parameters.get("run")
     if not isinstance(run, str):
-        raise RequestError("There is no run to ask about. Make one first.", field="forced")
+        raise RequestError(Message("why_token.no_run"), field="forced")
     trace, step = Trace.from_jsonl(run), parameters.get("step")
     asked = check_step(trace, step).index
     engine = yield from wait_for_engine(registry, trace.model.id)
@@ -38,7 +39,7 @@ def why(registry: ModelRegistry, parameters: Parameters) -> Updates:
         layers = yield from read_lens(registry, engine, trace, asked)
         yield {"why": layers.to_json(), "no-lens": ""}
     except (RequestError, ModelError) as error:  # the other question may have an answer
-        yield {"no-lens": str(error)}
+        yield {"no-lens": error.message}
     last = parameters.get("last", LEFT_OUT)
     with closing(read_without(registry, engine, trace, asked, last=last, **options)) as answers:
         newest: Progress | None = None
@@ -58,7 +59,10 @@ def why(registry: ModelRegistry, parameters: Parameters) -> Updates:
 def _update(progress: Progress) -> dict[str, str]:
     answer, count = progress
     number = len(answer.parts)
-    return {"why": answer.to_json(), "notice": f"Left out {number} of {count} parts …" if number < count else ""}
+    return {
+        "why": answer.to_json(),
+        "notice": Message("why_token.progress", number=number, count=count) if number < count else "",
+    }
 
 
 def read_lens(

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 
 from decoding.engines import Engine
 from decoding.errors import RequestError
+from decoding.messages import Message
 from decoding.questions.beam_record import search
-from decoding.questions.comparison import GIVEN
 from decoding.record.step import Candidate, Step, make_candidate, make_step
 from decoding.record.trace import Trace
 from decoding.requests.message_request import check_as_message
@@ -65,8 +65,7 @@ def branch(model: Engine, trace: Trace, step: int, token_id: int, *, max_new_tok
     """
     if isinstance(step, bool) or not isinstance(step, int) or step not in range(len(trace.steps)):
         raise RequestError(
-            f"The step to branch at has to be one of this run's, counted from 0 to {len(trace.steps) - 1}, not "
-            f"{shown(step)}.",
+            Message("altered.step", last=len(trace.steps) - 1, step=shown(step)),
             field="forced",
         )
     check_same_model(model, trace)
@@ -97,7 +96,7 @@ def score(model: Engine, prompt: str, continuation: str, *, top_k: int, as_messa
     check_top_k(model, top_k)
     start = prompt_ids(model, prompt, as_message=check_as_message(as_message))
     ids = continuation_ids(model, start, continuation, prompt="" if as_message else prompt)
-    read = _score_ids(model, prompt, start, ids, top_k=top_k, engine=GIVEN, as_message=as_message)
+    read = _score_ids(model, prompt, start, ids, top_k=top_k, engine=Message("kind.given"), as_message=as_message)
     return replace(read, remarks=(*read.remarks, *text_remarks(model, continuation, start, ids)))
 
 
@@ -142,7 +141,7 @@ def agreement(model: Engine, trace: Trace) -> Agreement:
     check_same_model(model, trace)
     if trace.sampling is not None:
         raise RequestError(
-            "This run drew its tokens, and generate(do_sample=False) picks by argmax: there is nothing to compare.",
+            Message("draw.agree"),
             field="forced",
         )
     first = max((step.index + 1 for step in trace.steps if step.chosen), default=0)
@@ -187,20 +186,16 @@ def closest_calls(trace: Trace) -> list[int]:
 def check_same_model(model: Engine, trace: Trace) -> None:
     """Raises RequestError for a trace of another model, or one whose ids this model could not have written."""
     if trace.model.id != model.info.id:
-        raise RequestError(
-            f"This run was made by {trace.model.id[:80]}, not by {model.info.id}. Choose that model.", field="model"
-        )
+        raise RequestError(Message("altered.model", theirs=trace.model.id[:80], ours=model.info.id), field="model")
     context, length = model.context_length, len(trace.prompt_tokens) + len(trace.steps)
     known = all(0 <= token_id < model.vocabulary_size for token_id in trace.generated_token_ids)
     if not known or list(trace.prompt_token_ids) != prompt_ids(
         model, check_prompt(trace.prompt), as_message=trace.as_message
     ):
-        raise RequestError(
-            f"This run holds token ids that {model.info.id} does not write: it was altered.", field="forced"
-        )
+        raise RequestError(Message("altered.ids", model=model.info.id), field="forced")
     if context is not None and length > context:
         raise RequestError(
-            f"This run is {length:,} tokens long, and the context of {model.info.id} is {context:,}: it was altered.",
+            Message("altered.context", count=f"{length:,}", model=model.info.id, context=f"{context:,}"),
             field="forced",
         )
 
@@ -208,8 +203,13 @@ def check_same_model(model: Engine, trace: Trace) -> None:
 def _check_same_pick(model: Engine, ours: Step, theirs: Step) -> None:
     if ours.picked.token_id != theirs.picked.token_id:
         raise RequestError(
-            f"At step {ours.index + 1} this run has the token id {theirs.picked.token_id}, and {model.info.id} picks "
-            f"{ours.picked.token_id}: the run was altered, or made with other numbers. Run the prompt again.",
+            Message(
+                "altered.pick",
+                step=ours.index + 1,
+                theirs=theirs.picked.token_id,
+                model=model.info.id,
+                ours=ours.picked.token_id,
+            ),
             field="forced",
         )
 

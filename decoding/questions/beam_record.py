@@ -9,7 +9,7 @@ from typing import Any
 
 from decoding.beam import BeamStep, cut_scores, finished_beams, path_to
 from decoding.engines import Engine
-from decoding.questions.comparison import BEAMS
+from decoding.messages import Message
 from decoding.record.beams import BeamNode, BeamTree
 from decoding.record.step import ScoredToken, Step, make_step
 from decoding.record.trace import Trace
@@ -25,7 +25,7 @@ def search(model: Engine, request: Request, num_beams: int, *, prompt_ids: Seque
     finished = finished_beams(steps, **options)
     winner = path_to(steps, finished[0].step, finished[0].place)
     made = _steps(model, prompt_ids, steps, winner, top_k=request.top_k)
-    engine = f"{BEAMS}, {num_beams} beams"
+    engine = Message("kind.beam", kind=Message("kind.beam.name"), beams=num_beams)
     return Trace(
         model=replace(model.info, engine=f"{engine}, {model.info.engine}"),
         prompt=request.prompt,

@@ -5,11 +5,8 @@ Owns that sentence, and the names of texts by how they were made. Knows no model
 
 import math
 
+from decoding.messages import Message
 from decoding.record.trace import Trace
-
-BEAMS = "beam search"
-GIVEN = "a given text"
-"""How a Trace's `model.engine` begins if the text was not decoded greedily."""
 
 
 def compare_totals(a: Trace, b: Trace, *, names: tuple[str, str] | None = None) -> str:
@@ -72,9 +69,9 @@ def _default_names(a: Trace, b: Trace) -> tuple[str, str]:
 
 
 def _kind(trace: Trace) -> str:
-    if trace.model.engine.startswith(BEAMS):
+    if trace.model.engine.startswith(Message("kind.beam.name")):
         return "Beam search's"
-    if trace.model.engine.startswith(GIVEN):
+    if trace.model.engine.startswith(Message("kind.given")):
         return "The given"
     return "The branch's" if any(step.forced for step in trace.steps) else "Greedy's"
 

@@ -12,6 +12,7 @@ from decoding.engines import Engine
 from decoding.errors import RequestError
 from decoding.generators import result_of
 from decoding.limits import LEFT_OUT, MAX_LEFT_OUT
+from decoding.messages import Message
 from decoding.questions.analysis import check_same_model
 from decoding.record.step import NO_ID, Candidate, ScoredToken, Step, StepScores, make_candidate
 from decoding.record.trace import Trace
@@ -78,7 +79,7 @@ def check_question(
     asked = check_step(trace, step)
     check_same_model(model, trace)
     if by not in UNITS:
-        raise RequestError(f"What is left out has to be tokens or words, not {shown(by)}.", field="forced")
+        raise RequestError(Message("why_token.by", value=shown(by)), field="forced")
     count = whole_number(last, "forced", MAX_LEFT_OUT, name="tokens to leave out")
     other = None if against is None else _candidate(asked, against)
     before = trace.steps[: asked.index]
@@ -90,7 +91,7 @@ def check_question(
     parts = [part for part in parts if part[0] >= len(ids) - count and part[1] < len(ids)]
     if not parts:
         raise RequestError(
-            f"Nothing can be left out before step {asked.index + 1}: a text of one token is left. Choose a later step.",
+            Message("why_token.nothing", step=asked.index + 1),
             field="forced",
         )
     return Question(asked, ids, unit, tuple(parts), other)
@@ -100,13 +101,12 @@ def check_step(trace: Trace, step: object) -> Step:
     """The step of a trace that is asked about. Raises RequestError if there is none, or if it has no token ids."""
     if isinstance(step, bool) or not isinstance(step, int | float) or step not in range(len(trace.steps)):
         raise RequestError(
-            f"The step to ask about has to be one of this run's, counted from 0 to {len(trace.steps) - 1}, not "
-            f"{shown(step)}.",
+            Message("why_token.step", last=len(trace.steps) - 1, value=shown(step)),
             field="forced",
         )
     if NO_ID in (*trace.prompt_token_ids, trace.steps[int(step)].picked.token_id) or not trace.prompt_tokens:
         raise RequestError(
-            "This run's source printed no token ids, so no model can be asked about it. Press Run for one that can be.",
+            Message("why_token.no_ids"),
             field="forced",
         )
     return trace.steps[int(step)]
@@ -116,7 +116,7 @@ def _candidate(step: Step, token_id: object) -> Candidate:
     found = next((one for one in step.candidates if one.token_id == token_id), None)
     if found is None or found.token_id == step.picked.token_id:
         raise RequestError(
-            f"The token id {shown(token_id)} is no other candidate of step {step.index + 1}. Choose one of its bars.",
+            Message("why_token.candidate", id=shown(token_id), step=step.index + 1),
             field="forced",
         )
     return found

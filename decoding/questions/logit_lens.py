@@ -9,17 +9,13 @@ from collections.abc import Sequence
 from decoding.engines import Engine
 from decoding.errors import RequestError
 from decoding.limits import MAX_FOLLOWED, MAX_LAYERS, MAX_LENS_LOGITS, MAX_LENS_NUMBERS, MAX_LENS_TOKENS
+from decoding.messages import Message
 from decoding.questions.analysis import check_same_model
 from decoding.questions.leaving_out import check_step
 from decoding.record.step import ScoredToken, make_candidate
 from decoding.record.trace import Trace
 from decoding.record.why import Lens, LensLayer
 from decoding.requests.values import shown
-
-NO_LENS = (
-    "{model} does not run in this process, so its layers cannot be read: there is no lens. Choose a model that is "
-    "loaded here."
-)
 
 
 def lens(model: Engine, trace: Trace, step: int, *, follow: Sequence[int] = ()) -> Lens:
@@ -61,12 +57,17 @@ def check_lens_size(model: Engine) -> int:
     """
     layers = getattr(getattr(model, "network", model), "layers", None)
     if layers is None or not hasattr(model, "layer_logits"):
-        raise RequestError(NO_LENS.format(model=model.info.id), field="model")
+        raise RequestError(Message("why_token.lens", model=model.info.id), field="model")
     rows = int(layers) + 1
     if rows > MAX_LAYERS + 1 or rows * model.vocabulary_size > MAX_LENS_LOGITS:
         raise RequestError(
-            f"The lens of {model.info.id} would have {rows:,} rows of {model.vocabulary_size:,} logits; at most "
-            f"{MAX_LENS_LOGITS:,} logits are made. Choose a smaller model.",
+            Message(
+                "why_token.large",
+                model=model.info.id,
+                rows=f"{rows:,}",
+                vocabulary=f"{model.vocabulary_size:,}",
+                most=f"{MAX_LENS_LOGITS:,}",
+            ),
             field="model",
         )
     return rows
@@ -75,14 +76,13 @@ def check_lens_size(model: Engine) -> int:
 def _check_followed(model: Engine, follow: Sequence[int]) -> list[int]:
     if len(follow) > MAX_FOLLOWED:
         raise RequestError(
-            f"The lens would follow {len(follow):,} tokens; at most {MAX_FOLLOWED} are followed. Name fewer.",
+            Message("why_token.follow", count=f"{len(follow):,}", most=MAX_FOLLOWED),
             field="forced",
         )
     for token_id in follow:
         if isinstance(token_id, bool) or not isinstance(token_id, int) or token_id not in range(model.vocabulary_size):
             raise RequestError(
-                f"The token id {shown(token_id)} does not exist: {model.info.id} has the ids 0 to "
-                f"{model.vocabulary_size - 1}.",
+                Message("why_token.id", id=shown(token_id), model=model.info.id, last=model.vocabulary_size - 1),
                 field="forced",
             )
     return list(follow)

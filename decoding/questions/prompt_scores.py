@@ -8,6 +8,7 @@ from dataclasses import replace
 from decoding.engines import Engine
 from decoding.errors import RequestError
 from decoding.limits import MAX_TEXT_TOKENS
+from decoding.messages import Message
 from decoding.questions.analysis import check_same_model
 from decoding.record.prompt_scores import PromptScore
 from decoding.record.trace import Trace
@@ -29,7 +30,7 @@ def score_prompt(model: Engine, trace: Trace) -> Trace:
     ids = trace.prompt_token_ids
     if len(ids) < 2:
         raise RequestError(
-            "The prompt has one token, and nothing stands before it, so there is no probability to show. Type more.",
+            Message("prompt.alone"),
             field="prompt",
         )
     first = max(1, len(ids) - MAX_TEXT_TOKENS)

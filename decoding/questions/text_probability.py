@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from decoding.engines import Engine
 from decoding.errors import RequestError
 from decoding.limits import MAX_TEXT_TOKENS
+from decoding.messages import Message
 from decoding.questions.analysis import check_same_model
 from decoding.record.step import make_candidate
 from decoding.record.trace import Candidate, Trace
@@ -73,9 +74,7 @@ def probability(model: Engine, trace: Trace, step: int, text: str) -> TextProbab
     [(' popular', 3, '3.72%')]
     """
     if not is_whole(step) or step not in range(len(trace.steps) + 1):
-        raise RequestError(
-            f"The step to read a text at has to be from 0 to {len(trace.steps)}, not {shown(step)}.", field="text"
-        )
+        raise RequestError(Message("named.step", last=len(trace.steps), step=shown(step)), field="text")
     check_same_model(model, trace)
     picked = trace.generated_token_ids[: int(step)]
     return probability_after(model, trace.prompt, picked, text, as_message=trace.as_message)
@@ -98,16 +97,13 @@ def probability_after(
 def check_picked(model: Engine, picked: object) -> Sequence[int]:
     """The ids that a run has picked. Raises RequestError for anything but ids of the model, and for too many."""
     if not isinstance(picked, list | tuple):
-        raise RequestError(f"The picked ids have to be a list, not {json_type_of(picked)}.", field="text")
+        raise RequestError(Message("named.list", type=json_type_of(picked)), field="text")
     if len(picked) > MAX_TEXT_TOKENS:
-        raise RequestError(
-            f"There are {len(picked):,} picked ids, and at most {MAX_TEXT_TOKENS:,} are read.", field="text"
-        )
+        raise RequestError(Message("named.number", count=f"{len(picked):,}", most=f"{MAX_TEXT_TOKENS:,}"), field="text")
     for token_id in picked:
         if not is_whole(token_id) or not 0 <= token_id < model.vocabulary_size:
             raise RequestError(
-                f"The picked ids have {shown(token_id)}, and {model.info.id} has the ids 0 to "
-                f"{model.vocabulary_size - 1}.",
+                Message("named.ids", id=shown(token_id), model=model.info.id, last=model.vocabulary_size - 1),
                 field="text",
             )
     return [int(token_id) for token_id in picked]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from decoding.engines import Engine
 from decoding.errors import FormatError, RequestError
+from decoding.messages import Message
 from decoding.record.step import NO_ID, Candidate, Step
 from decoding.record.tokens import Token
 from decoding.record.trace import Trace
@@ -41,7 +42,7 @@ def parse_run(data: bytes) -> Trace:
     try:
         return Trace.from_jsonl(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
-        raise FormatError(f"The file is not text: its byte {error.start + 1:,} is not UTF-8.") from None
+        raise FormatError(Message("read.utf8", position=f"{error.start + 1:,}")) from None
 
 
 def recompute(model: Engine, trace: Trace) -> float:

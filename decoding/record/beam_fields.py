@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from decoding import limits
+from decoding.messages import Message
 from decoding.record import field_values, fields
 from decoding.record.beams import BeamNode
 
@@ -31,7 +32,7 @@ def read_beams(record: dict[str, Any]) -> Beams:
     finished = field_values.read_list(record, "finished", limits.MAX_BEAMS, _place) if "finished" in record else ()
     beams = field_values.read_list(record, "beams", _MOST_NODES, _node)
     if not beams:
-        raise field_values.FieldError("it is empty", "beams")
+        raise field_values.FieldError(Message("read.field.empty"), "beams")
     return Beams(field_values.read_whole(record, "beam_step", 0, limits.MAX_STEPS - 1), beams, finished)
 
 
@@ -56,7 +57,7 @@ def _nats(record: dict[str, Any], name: str) -> float:
 
 def _place(value: Any) -> tuple[int, int]:
     if type(value) is not list or len(value) != 2:
-        raise field_values.FieldError("it has to be a pair of numbers")
+        raise field_values.FieldError(Message("read.field.pair"))
     pair = {"step": value[0], "place": value[1]}
     return (
         field_values.read_whole(pair, "step", 0, limits.MAX_STEPS - 1),

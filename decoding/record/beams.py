@@ -12,6 +12,7 @@ from typing import Annotated
 from pydantic import ConfigDict, Field, TypeAdapter
 
 from decoding import limits
+from decoding.messages import Message
 from decoding.record.contradiction import ContradictionError
 from decoding.record.step import NO_ID, Logprob, Step, json_line
 from decoding.record.tokens import Hex, Token
@@ -108,43 +109,43 @@ _LINE = TypeAdapter(_Line)
 def check_tree(tree: BeamTree, steps: Sequence[Step], *, max_new_tokens: int) -> None:
     """Check a tree against itself and the run that its winner is. Raises ContradictionError."""
     if len(tree.steps) > max_new_tokens:
-        raise ContradictionError(f"its beams have more than {max_new_tokens} steps")
+        raise ContradictionError(Message("read.wrong.beam.steps", most=max_new_tokens))
     for number, beams in enumerate(tree.steps):
         before = tree.steps[number - 1] if number else None
         for beam in beams:
             parent = _parent_of(beam, before)
             if not math.isclose(beam.total, (parent.total if parent else 0.0) + beam.logprob, abs_tol=_NATS):
-                raise ContradictionError("a beam's total is not the sum of its log-probabilities")
+                raise ContradictionError(Message("read.wrong.beam.total"))
         if any(a.total < b.total - _NATS for a, b in pairwise(beams)):
-            raise ContradictionError("the beams of a step are not ordered by their totals")
+            raise ContradictionError(Message("read.wrong.beam.order"))
         if sum(not beam.ended for beam in beams) > limits.MAX_BEAMS:
-            raise ContradictionError(f"a step has more than {limits.MAX_BEAMS} beams")
+            raise ContradictionError(Message("read.wrong.beam.most", most=limits.MAX_BEAMS))
     _check_finished(tree, steps)
 
 
 def _parent_of(beam: BeamNode, before: Sequence[BeamNode] | None) -> BeamNode | None:
     if beam.parent >= (1 if before is None else len(before)):
-        raise ContradictionError("a beam goes on from one that is not there")
+        raise ContradictionError(Message("read.wrong.beam"))
     if before is None:
         return None
     if before[beam.parent].ended:
-        raise ContradictionError("a beam goes on from one that has ended")
+        raise ContradictionError(Message("read.wrong.beam.ended"))
     return before[beam.parent]
 
 
 def _check_finished(tree: BeamTree, steps: Sequence[Step]) -> None:
     if not tree.finished or len(set(tree.finished)) < len(tree.finished):
-        raise ContradictionError("its finished beams are missing, or one is there twice")
+        raise ContradictionError(Message("read.wrong.beam.finished.twice"))
     for step, place in tree.finished:
         is_there = step < len(tree.steps) and place < len(tree.steps[step])
         if not is_there or (step + 1 < len(tree.steps) and not tree.steps[step][place].ended):
-            raise ContradictionError("a finished beam is not there, or has not ended")
+            raise ContradictionError(Message("read.wrong.beam.finished"))
     scores = [tree.score(step, place) for step, place in tree.finished]
     if any(a < b - _NATS for a, b in pairwise(scores)):
-        raise ContradictionError("its finished beams are not ordered by their scores")
+        raise ContradictionError(Message("read.wrong.beam.finished.order"))
     winner = tree.finished[0]
     if tree.token_ids(*winner) != tuple(step.picked.token_id for step in steps):
-        raise ContradictionError("its winning beam is not the run")
+        raise ContradictionError(Message("read.wrong.beam.winner"))
     nodes = [beams[at] for beams, at in zip(tree.steps, tree.path(*winner), strict=False)]
     if not all(math.isclose(n.logprob, s.picked.logprob, abs_tol=_NATS) for n, s in zip(nodes, steps, strict=True)):
-        raise ContradictionError("its winning beam has other probabilities than the run")
+        raise ContradictionError(Message("read.wrong.beam.probabilities"))

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 from decoding import limits
+from decoding.messages import Message
 from decoding.record.contradiction import ContradictionError
 from decoding.record.how_picked import check_how_picked
 from decoding.record.picking import Sampling
@@ -49,37 +50,37 @@ class Consistency:
         self._powers: tuple[float, ...] = ()
         self._has_prompt_tokens = bool(tokens)
         if tuple(token_ids) != tuple(token.token_id for token in tokens):
-            raise ContradictionError("prompt_token_ids and prompt_tokens name different ids")
+            raise ContradictionError(Message("read.wrong.ids"))
         self._check_texts(tokens)
         fits = tokens_hold if as_message else tokens_spell
         if tokens and not fits(prompt, tokens):
-            raise ContradictionError("its prompt is not the text of its prompt_tokens")
+            raise ContradictionError(Message("read.wrong.prompt"))
 
     def add(self, step: Step) -> None:
         """Check the next step, in itself and against those before it. Raises ContradictionError."""
         if self._levels:
-            raise ContradictionError("a step stands after the beams")
+            raise ContradictionError(Message("read.wrong.beam.after"))
         if step.index != self._steps:
-            raise ContradictionError(f"its index is {step.index}, not {self._steps}")
+            raise ContradictionError(Message("read.wrong.index", index=step.index, number=self._steps))
         if len(step.candidates) > self._top_k:
-            raise ContradictionError(f"it has more than {self._top_k} candidates")
+            raise ContradictionError(Message("read.wrong.more", most=self._top_k))
         _check_probabilities(step)
         _check_pick(step)
         check_how_picked(step, past_end=self._past_end, sampling=self._sampling)
         if len(step.candidates) < self._top_k and step.rest > _NATS:
-            raise ContradictionError("it has fewer candidates than were asked for, and yet a rest")
+            raise ContradictionError(Message("read.wrong.fewer"))
         tokens = (*step.candidates, step.picked)
         known = {token.token_id != NO_ID for token in tokens} | ({True} if self._has_prompt_tokens else set())
         if len(known) > 1:
-            raise ContradictionError("some tokens of the run have ids, and others have none")
+            raise ContradictionError(Message("read.wrong.some"))
         if known == {True} and not self._has_prompt_tokens:
-            raise ContradictionError("its tokens have ids, and the prompt has no tokens")
+            raise ContradictionError(Message("read.wrong.prompt.none"))
         self._check_texts(tokens)
         _check_sums(step)
         _check_entropy(step)
         powers = tuple(power for power, _ in step.log_sums)
         if self._steps and powers != self._powers:
-            raise ContradictionError("its log_sums are of other temperatures than the first step's")
+            raise ContradictionError(Message("read.wrong.sums.others"))
         self._powers = powers
         self._steps += 1
 
@@ -88,7 +89,7 @@ class Consistency:
         ContradictionError.
         """
         if number != self._levels:
-            raise ContradictionError(f"its beam_step is {number}, not {self._levels}")
+            raise ContradictionError(Message("read.wrong.beam_step", step=number, number=self._levels))
         self._levels += 1
         self._check_texts(tokens)
 
@@ -96,13 +97,13 @@ class Consistency:
         """Check the end of the run against its steps. Raises ContradictionError."""
         steps, most = self._steps, self._max_new_tokens
         if steps > most or (stop_reason == "steps" and steps < most):
-            raise ContradictionError(f"of {most} steps it has {steps}")
+            raise ContradictionError(Message("read.wrong.count", most=most, count=steps))
         if stop_reason == "context_full" and steps == most:
-            raise ContradictionError("its context was full, and it has every step that was asked for")
+            raise ContradictionError(Message("read.wrong.context"))
         if stop_reason == "end_of_text" and not steps:
-            raise ContradictionError("the model ended the text, and there is no step")
+            raise ContradictionError(Message("read.wrong.ended"))
         if message and stop_reason != "error":
-            raise ContradictionError("it has an error's message and no error")
+            raise ContradictionError(Message("read.wrong.message"))
 
     def _check_texts(self, tokens: Iterable[Token | Candidate]) -> None:
         """Check that one id has one text everywhere, apart from the space that some tokenizers add in front of a word
@@ -114,9 +115,9 @@ class Consistency:
             said = (token.text, token.bytes)
             if (first := self._texts.setdefault(token.token_id, said)) is said:
                 if token.bytes and token.text != token.bytes.decode("utf-8", "replace"):
-                    raise ContradictionError(f"the text of token id {token.token_id} is not what its bytes say")
+                    raise ContradictionError(Message("read.wrong.bytes", id=token.token_id))
             elif _word(*first) != _word(*said):
-                raise ContradictionError(f"token id {token.token_id} has two texts in this run")
+                raise ContradictionError(Message("read.wrong.texts", id=token.token_id))
 
 
 def _word(text: str, data: bytes | None) -> tuple[str, bytes | None]:
@@ -128,21 +129,21 @@ def _check_probabilities(step: Step) -> None:
     probabilities = [c.probability for c in step.candidates]
     last = probabilities[-1]
     if [c.rank for c in step.candidates] != list(range(len(probabilities))):
-        raise ContradictionError("its ranks are not 0, 1, 2, …")
+        raise ContradictionError(Message("read.wrong.ranks"))
     if probabilities != sorted(probabilities, reverse=True):
-        raise ContradictionError("its candidates are not ordered by probability")
+        raise ContradictionError(Message("read.wrong.order"))
     if abs(math.fsum([*probabilities, step.rest]) - 1) >= _SUM:
-        raise ContradictionError("candidates and rest do not sum to 1")
+        raise ContradictionError(Message("read.wrong.sum"))
     if step.rest > limits.MAX_VOCABULARY * last + _SUM:
-        raise ContradictionError("its rest is more than tokens less probable than the last candidate can have")
+        raise ContradictionError(Message("read.wrong.rest"))
     if not all(map(_agrees, (*step.candidates, step.picked))):
-        raise ContradictionError("a logprob is not the logarithm of its probability")
+        raise ContradictionError(Message("read.wrong.logprob"))
     if len({c.token_id for c in step.candidates} - {NO_ID}) < sum(c.token_id != NO_ID for c in step.candidates):
-        raise ContradictionError("a token id occurs twice among its candidates")
+        raise ContradictionError(Message("read.wrong.twice"))
     # With a single candidate, the second one is in the rest.
     second = probabilities[1] if len(probabilities) > 1 else max(0.0, min(last - step.margin, step.rest))
     if abs(probabilities[0] - second - step.margin) >= _SUM:
-        raise ContradictionError("its margin is not the first probability minus the second")
+        raise ContradictionError(Message("read.wrong.margin"))
 
 
 def _agrees(candidate: Candidate) -> bool:
@@ -155,7 +156,7 @@ def _check_pick(step: Step) -> None:
     """
     picked, candidates = step.picked, step.candidates
     if not step.forced and picked != candidates[0]:
-        raise ContradictionError("it is not forced and did not pick the first candidate")
+        raise ContradictionError(Message("read.wrong.forced"))
     if picked.rank < len(candidates):
         fits = picked == candidates[picked.rank]
     else:
@@ -164,7 +165,7 @@ def _check_pick(step: Step) -> None:
         least = picked.probability * (picked.rank - len(candidates) + 1)
         fits = not shown and picked.probability <= candidates[-1].probability and least <= step.rest + _SUM
     if not fits:
-        raise ContradictionError("its pick contradicts its candidates")
+        raise ContradictionError(Message("read.wrong.pick"))
 
 
 def _check_sums(step: Step) -> None:
@@ -173,23 +174,21 @@ def _check_sums(step: Step) -> None:
         return
     powers = [power for power, _ in step.log_sums]
     if 1 not in powers or any(a >= b for a, b in pairwise(powers)):
-        raise ContradictionError("its log_sums are not in ascending order of 1 / T, with T = 1 among them")
+        raise ContradictionError(Message("read.wrong.powers"))
     at_one = dict(step.log_sums)[1]
     for power, log_sum in step.log_sums:
         logprobs = [(c.logprob + at_one) * power - log_sum for c in step.candidates]
         shares = math.fsum(math.exp(min(logprob, 1)) for logprob in logprobs)
         if not shares < 1 + 1e-4:
-            raise ContradictionError(
-                "its candidates have more than the whole probability at a temperature of its log_sums"
-            )
+            raise ContradictionError(Message("read.wrong.whole"))
         if shares + math.exp(min(logprobs[-1] + _MOST_NATS, 1)) < 1 - 1e-4:
-            raise ContradictionError("its log_sums are more than any vocabulary has at a temperature")
+            raise ContradictionError(Message("read.wrong.sums.more"))
     slopes = _slopes(step.log_sums)
     # log Σ exp(β · logit) is convex in β, and at β = 0 the logarithm of the vocabulary's size.
     (first, log_sum), *_ = step.log_sums
     at_zero = log_sum - first * slopes[0] if slopes else 0.0
     if any(b < a - _NATS for a, b in pairwise(slopes)) or at_zero > _MOST_NATS + _NATS:
-        raise ContradictionError("its log_sums contradict each other")
+        raise ContradictionError(Message("read.wrong.sums"))
 
 
 def _check_entropy(step: Step) -> None:
@@ -200,20 +199,20 @@ def _check_entropy(step: Step) -> None:
     if math.isnan(entropy):
         return
     if entropy < 0:
-        raise ContradictionError("its entropy is negative")
+        raise ContradictionError(Message("read.wrong.entropy"))
     shown = -math.fsum(c.probability * c.logprob for c in step.candidates if c.probability)
     last = step.candidates[-1]
     least = shown - rest * last.logprob if rest > _SUM and last.probability else shown
     most = shown + (rest * (_MOST_NATS - math.log(rest)) if rest else 0.0)
     if not least - _NATS <= entropy <= most + _NATS:
-        raise ContradictionError("its entropy is not one that its probabilities can have")
+        raise ContradictionError(Message("read.wrong.entropy.impossible"))
     # The slope of log Σ exp(β · logit) at β = 1 is the mean logit, which is the log sum there less the entropy.
     powers = [power for power, _ in step.log_sums]
     if 1 in powers:
         at, slopes = powers.index(1), _slopes(step.log_sums)
         mean = step.log_sums[at][1] - entropy
         if (at > 0 and mean < slopes[at - 1] - _NATS) or (at < len(slopes) and mean > slopes[at] + _NATS):
-            raise ContradictionError("its entropy contradicts its log_sums")
+            raise ContradictionError(Message("read.wrong.entropy.sums"))
 
 
 def _slopes(log_sums: LogSums) -> list[float]:

@@ -7,6 +7,8 @@ that is not allowed.
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
+from decoding.messages import Message
+
 Item = TypeVar("Item")
 
 
@@ -32,24 +34,24 @@ def read_at(name: str | int, read: Callable[[Any], Item], value: Any) -> Item:
 def check_names(record: dict[str, Any], required: Sequence[str], optional: Iterable[str] = ()) -> None:
     for name in required:
         if name not in record:
-            raise FieldError("it is missing", name)
+            raise FieldError(Message("read.field.missing"), name)
     for name in record:
         if name not in required and name not in optional:
-            raise FieldError("there is no such field", name[:40])
+            raise FieldError(Message("read.field.unknown"), name[:40])
 
 
 def read_object(value: Any) -> dict[str, Any]:
     if type(value) is not dict:
-        raise FieldError("it has to be an object")
+        raise FieldError(Message("read.field.object"))
     return value
 
 
 def read_list(record: dict[str, Any], name: str, most: int, read: Callable[[Any], Item]) -> tuple[Item, ...]:
     value = record[name]
     if type(value) is not list:
-        raise FieldError("it has to be a list", name)
+        raise FieldError(Message("read.field.list"), name)
     if len(value) > most:
-        raise FieldError(f"it has {len(value):,} entries, and at most {most:,} are read", name)
+        raise FieldError(Message("read.field.entries", count=f"{len(value):,}", most=f"{most:,}"), name)
     read_so_far: list[Item] = []
     try:
         for entry in value:
@@ -62,33 +64,33 @@ def read_list(record: dict[str, Any], name: str, most: int, read: Callable[[Any]
 def read_text(record: dict[str, Any], name: str, most: int) -> str:
     value = record[name]
     if type(value) is not str:
-        raise FieldError("it has to be text", name)
+        raise FieldError(Message("read.field.text"), name)
     if len(value) > most:
-        raise FieldError(f"it has {len(value):,} characters, and at most {most:,} are read", name)
+        raise FieldError(Message("read.field.characters", count=f"{len(value):,}", most=f"{most:,}"), name)
     if not value.isascii():
         try:
             value.encode()
         except UnicodeEncodeError:
-            raise FieldError("it holds half of a surrogate pair", name) from None
+            raise FieldError(Message("read.field.half"), name) from None
     return value
 
 
 def read_whole(record: dict[str, Any], name: str, least: int, most: int) -> int:
     value = record[name]
     if type(value) is not int or not least <= value <= most:
-        raise FieldError(f"it has to be a whole number from {least:,} to {most:,}", *filter(None, [name]))
+        raise FieldError(Message("read.field.whole", least=f"{least:,}", most=f"{most:,}"), *filter(None, [name]))
     return value
 
 
 def read_number(record: dict[Any, Any], name: str | int, least: float, most: float) -> float:
     value = record[name]
     if (type(value) is not float and type(value) is not int) or not least <= value <= most:  # false for NaN
-        raise FieldError(f"it has to be a number from {least:g} to {most:g}", name)
+        raise FieldError(Message("read.field.number", least=f"{least:g}", most=f"{most:g}"), name)
     return float(value)
 
 
 def read_boolean(record: dict[str, Any], name: str) -> bool:
     value = record[name]
     if type(value) is not bool:
-        raise FieldError("it has to be true or false", name)
+        raise FieldError(Message("read.field.switch"), name)
     return value

@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 from decoding import limits
+from decoding.messages import Message
 from decoding.record.field_values import (
     FieldError,
     check_names,
@@ -48,13 +49,13 @@ _MOST_BRACKETS = limits.MAX_PROMPT_TOKENS + 2 * limits.MAX_PROMPT_CHARACTERS + 1
 def parse_line(line: str, most: int = limits.MAX_STEP_CHARACTERS) -> dict[str, Any]:
     """The JSON object of a line. Raises FieldError for any other line, and for one of more than `most` characters."""
     if len(line) > most:
-        raise FieldError(f"it has {len(line):,} characters, and at most {most:,} are read")
+        raise FieldError(Message("read.field.characters", count=f"{len(line):,}", most=f"{most:,}"))
     if line.count("[") + line.count("{") > _MOST_BRACKETS:  # parsing allocates memory for each
-        raise FieldError(f"it has more than {_MOST_BRACKETS:,} brackets")
+        raise FieldError(Message("read.field.brackets", most=f"{_MOST_BRACKETS:,}"))
     try:
         record = json.loads(line, parse_constant=_no_number)
     except (ValueError, RecursionError):
-        raise FieldError("it is not JSON") from None
+        raise FieldError(Message("read.field.json")) from None
     return read_object(record)
 
 
@@ -82,7 +83,7 @@ def read_step(record: dict[str, Any]) -> Step:
     check_names(record, _STEP, ("log_sums", "draw", "past_end"))
     candidates = read_list(record, "candidates", limits.MAX_CHOICES, read_candidate)
     if not candidates:
-        raise FieldError("it is empty", "candidates")
+        raise FieldError(Message("read.field.empty"), "candidates")
     return Step(
         index=read_whole(record, "index", 0, limits.MAX_TEXT_TOKENS - 1),
         picked=read_at("picked", read_candidate, record["picked"]),
@@ -101,7 +102,7 @@ def read_end(record: dict[str, Any]) -> dict[str, Any]:
     """The fields of the last line, with the loops as Loops."""
     check_names(record, ("stop_reason",), ("message", "loops"))
     if record["stop_reason"] not in _STOP_REASONS:
-        raise FieldError(f"it has to be one of {', '.join(_STOP_REASONS)}", "stop_reason")
+        raise FieldError(Message("read.field.choice", names=", ".join(_STOP_REASONS)), "stop_reason")
     return {
         "stop_reason": record["stop_reason"],
         "message": read_text(record, "message", limits.MAX_NOTE_CHARACTERS) if "message" in record else "",
@@ -138,7 +139,7 @@ def read_candidate(value: Any) -> Candidate:
 
 def _log_sum(value: Any) -> tuple[float, float]:
     if type(value) is not list or len(value) != 2:
-        raise FieldError("it has to be a pair of numbers")
+        raise FieldError(Message("read.field.pair"))
     pair = dict(enumerate(value))
     return (
         read_number(pair, 0, 1 / limits.MAX_POWER, limits.MAX_POWER),
@@ -200,7 +201,7 @@ def read_bytes(record: dict[str, Any]) -> bytes | None:
     with suppress(ValueError):
         data = bytes.fromhex(digits)
     if data is None or len(data) * 2 != len(digits):  # fromhex would accept spaces between the digits
-        raise FieldError("it has to be pairs of hexadecimal digits", "bytes")
+        raise FieldError(Message("read.field.bytes"), "bytes")
     return data
 
 

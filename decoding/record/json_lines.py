@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar
 
 from decoding import limits
 from decoding.errors import FormatError
+from decoding.messages import Message, message_of
 from decoding.record import fields
 from decoding.record.beam_fields import Beams, read_beams
 from decoding.record.beams import BeamTree, check_tree
@@ -65,7 +66,7 @@ def read_fields(text: str) -> dict[str, Any]:
     # If the connection was lost, the browser wrote the last line, and may have left out the loops.
     cut_off = end["stop_reason"] in ("stopped", "error") and not loops
     if not cut_off and loops != (() if NO_ID in picked else tuple(find_loops(picked))):
-        raise FormatError(f"Line {len(middle) + 2} of the run cannot be right: its loops are not those of its steps.")
+        raise FormatError(Message("read.loops", number=len(middle) + 2))
     return {**header, **end, "steps": tuple(steps), "beams": tree, "prompt_scores": prompt_scores, "why": tuple(why)}
 
 
@@ -81,37 +82,32 @@ def _middle(record: dict[str, Any]) -> Step | Beams | tuple[PromptScore, ...] | 
 def _check_order(found: object, steps: int, why: int, number: int) -> None:
     """Raises FormatError for a line that has no place after so many steps and lines about them."""
     if isinstance(found, Step) and why:
-        raise FormatError(f"Line {number} of the run cannot be right: a step comes after what was asked about one.")
+        raise FormatError(Message("read.why.order", number=number))
     if isinstance(found, Step) and steps == limits.MAX_TEXT_TOKENS:
-        raise FormatError(f"A run has at most {limits.MAX_TEXT_TOKENS:,} steps; this text has more.")
+        raise FormatError(Message("read.steps.more", most=f"{limits.MAX_TEXT_TOKENS:,}"))
     if isinstance(found, Lens | LeaveOneOut) and why == limits.MAX_WHY_LINES:
-        raise FormatError(f"A run has at most {limits.MAX_WHY_LINES} lines about its steps; this text has more.")
+        raise FormatError(Message("read.why.most", most=limits.MAX_WHY_LINES))
 
 
 def _split_lines(text: str) -> tuple[str, list[str], str]:
     """The first line, the lines between, and the last line. Lines are counted before they are split."""
     if len(text) > limits.MAX_RUN_BYTES:
-        raise FormatError(
-            f"The run is larger than {limits.MAX_RUN_BYTES // 2**20} MB, which is the limit. Make one of fewer steps "
-            "or choices."
-        )
+        raise FormatError(Message("file.large", most=limits.MAX_RUN_BYTES // 2**20))
     count = text.count("\n") + (not text.endswith("\n") and text != "")
     if count < 2:
-        raise FormatError(f"A run has a first and a last line at least; this text has {count}.")
+        raise FormatError(Message("read.lines", count=count))
     if count > limits.MAX_RUN_LINES:
-        raise FormatError(f"A run has at most {limits.MAX_TEXT_TOKENS:,} steps; this text has {count - 2:,}.")
+        raise FormatError(Message("read.steps", most=f"{limits.MAX_TEXT_TOKENS:,}", count=f"{count - 2:,}"))
     first, *middle, last = text.removesuffix("\n").split("\n")
     return first, middle, last
 
 
 def _header(record: dict[str, Any]) -> dict[str, Any]:
     if record.get("format") == FORMAT and record.get("version", VERSION) != VERSION:
-        raise FormatError(
-            f"Line 1 of the run has another version of the format than {VERSION}, the one that is read here."
-        )
+        raise FormatError(Message("read.version", version=VERSION))
     for name, value in (("format", FORMAT), ("version", VERSION)):
         if name in record and (record[name] != value or type(record[name]) is not type(value)):
-            raise FieldError(f"it has to be {value}", name)
+            raise FieldError(Message("read.field.fixed", value=value), name)
     return fields.read_header(record)
 
 
@@ -121,8 +117,8 @@ def _read(
     try:
         return read(fields.parse_line(line, most))
     except FieldError as error:
-        place = ".".join(map(str, error.place)) or "the line"
-        raise FormatError(f"Line {number} of the run cannot be read: {place}: {error.said}.") from None
+        place = ".".join(map(str, error.place)) or Message("read.line.whole")
+        raise FormatError(Message("read.line", number=number, place=place, said=error.said)) from None
 
 
 def _checked_line(check: Callable[[], Item], number: int | None = None) -> Item:
@@ -131,5 +127,5 @@ def _checked_line(check: Callable[[], Item], number: int | None = None) -> Item:
         return check()
     except ContradictionError as error:
         if number is None:
-            raise FormatError(f"The run cannot be right: {error}.") from None
-        raise FormatError(f"Line {number} of the run cannot be right: {error}.") from None
+            raise FormatError(Message("read.wrong.run", complaint=message_of(error))) from None
+        raise FormatError(Message("read.wrong", number=number, complaint=message_of(error))) from None

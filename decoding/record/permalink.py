@@ -23,6 +23,7 @@ from decoding.limits import (
     MAX_STEPS,
     MAX_VOCABULARY,
 )
+from decoding.messages import Message
 
 VERSION = "1"
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,8}")
@@ -63,9 +64,9 @@ def from_link(value: str) -> Link:
     version.
     """
     if len(value) > MAX_LINK_CHARACTERS:
-        raise FormatError(f"This link is {len(value):,} characters long; at most {MAX_LINK_CHARACTERS:,} are read.")
+        raise FormatError(Message("link.long", count=f"{len(value):,}", most=f"{MAX_LINK_CHARACTERS:,}"))
     if not value.startswith(VERSION):
-        raise FormatError("This link is of a version that this page does not know. Type the prompt instead.")
+        raise FormatError(Message("link.version"))
     try:
         packed = base64.b64decode(value[1:] + "=" * (-len(value[1:]) % 4), altchars=b"-_", validate=True)
         unpacker = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
@@ -75,9 +76,7 @@ def from_link(value: str) -> Link:
             raise ValueError
         return _link(dict(zip(_FIELDS, fields, strict=False)))
     except (ValueError, zlib.error, RecursionError):
-        raise FormatError(
-            "This link is broken: it is cut short or altered. Ask for it again, or type the prompt."
-        ) from None
+        raise FormatError(Message("link.broken")) from None
 
 
 def _link(fields: dict[str, Any]) -> Link:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field, TypeAdapter
 
 from decoding import limits
+from decoding.messages import Message
 from decoding.record import field_values
 from decoding.record.contradiction import ContradictionError
 from decoding.record.step import Entropy, Logprob, json_line
@@ -57,13 +58,13 @@ def read_prompt_scores(record: dict[str, Any]) -> tuple[PromptScore, ...]:
 def check_prompt_scores(scores: Sequence[PromptScore], tokens: Sequence[Token]) -> None:
     """Check scores against the prompt's tokens. Raises ContradictionError."""
     if not 0 < len(scores) < max(1, len(tokens)):
-        raise ContradictionError("it scores more of the prompt's tokens than have one before them")
+        raise ContradictionError(Message("read.wrong.prompt.scores"))
     for score in scores:
         if not math.isnan(score.entropy) and not -_NATS <= score.entropy <= _MOST_NATS + _NATS:
-            raise ContradictionError("the entropy at a token of the prompt is one that no vocabulary has")
+            raise ContradictionError(Message("read.wrong.prompt.entropy"))
         # Each token that is ranked before it is at least as probable.
         if (score.rank + 1) * math.exp(score.logprob) > 1 + _NATS:
-            raise ContradictionError("a token of the prompt is too probable for its rank")
+            raise ContradictionError(Message("read.wrong.prompt.rank"))
 
 
 def _score(value: Any) -> PromptScore:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from decoding import limits
+from decoding.messages import Message
 from decoding.record.contradiction import ContradictionError
 from decoding.record.field_values import (
     FieldError,
@@ -44,20 +45,20 @@ def read_why(record: dict[str, Any]) -> Lens | LeaveOneOut:
 def check_why(found: Lens | LeaveOneOut, steps: Sequence[Step], prompt_tokens: int) -> None:
     """Raises ContradictionError for a lens or a leave-one-out that does not belong to the run of these steps."""
     if found.step >= len(steps):
-        raise ContradictionError(f"it is about step {found.step}, and the run has no such step")
+        raise ContradictionError(Message("read.wrong.why.step", step=found.step))
     step = steps[found.step]
     pick = found.tokens[0] if isinstance(found, Lens) else found.picked.token
     if pick != step.picked.token:
-        raise ContradictionError("its pick is not the step's")
+        raise ContradictionError(Message("read.wrong.why.pick"))
     if isinstance(found, Lens):
         _check_lens(found, step)
         return
     length, end = prompt_tokens + found.step, 0
     for part in found.parts:
         if part.first < end or part.first + part.count > length:
-            raise ContradictionError("its parts are not those of the text before the step")
+            raise ContradictionError(Message("read.wrong.why.parts"))
         if (part.against_logprob is None) != (found.against is None):
-            raise ContradictionError("a part is compared with another candidate than the rest")
+            raise ContradictionError(Message("read.wrong.why.versus"))
         end = part.first + part.count
 
 
@@ -65,9 +66,9 @@ def _check_lens(lens: Lens, step: Step) -> None:
     for layer in lens.layers:
         for logprob, rank in zip(layer.logprobs, layer.ranks, strict=True):
             if logprob > layer.leader.logprob + _NATS or (rank == 0) != (logprob >= layer.leader.logprob):
-                raise ContradictionError("a rank of its layers contradicts the leader of its layer")
+                raise ContradictionError(Message("read.wrong.why.lens"))
     if abs(math.exp(lens.layers[-1].logprobs[0]) - step.picked.probability) > _NATS:
-        raise ContradictionError("its last layer is not the step")
+        raise ContradictionError(Message("read.wrong.why.last"))
 
 
 def _lens(value: Any) -> Lens:
@@ -78,13 +79,13 @@ def _lens(value: Any) -> Lens:
     def read_layer(layer: Any) -> LensLayer:
         found = _layer(layer)
         if not len(found.logprobs) == len(found.ranks) == len(tokens):
-            raise FieldError("it has numbers for other tokens than the lens follows")
+            raise FieldError(Message("read.field.why"))
         return found
 
     layers = read_list(record, "layers", limits.MAX_LAYERS + 1, read_layer)
     for name, entries in (("tokens", tokens), ("layers", layers)):
         if not entries:
-            raise FieldError("it is empty", name)
+            raise FieldError(Message("read.field.empty"), name)
     return Lens(_step(record), tokens, layers)
 
 
@@ -102,7 +103,7 @@ def _leave_one_out(value: Any) -> LeaveOneOut:
     record = read_object(value)
     check_names(record, ("step", "by", "picked", "parts"), ("against",))
     if record["by"] not in UNITS:
-        raise FieldError(f"it has to be one of {', '.join(UNITS)}", "by")
+        raise FieldError(Message("read.field.choice", names=", ".join(UNITS)), "by")
     against = record.get("against")
     return LeaveOneOut(
         step=_step(record),

@@ -6,17 +6,9 @@ are in `decoding.models.chat_template`. Knows an engine's vocabulary, and not ho
 
 from decoding.engines import Engine
 from decoding.errors import ModelError, RequestError
+from decoding.messages import Message
 from decoding.record.prompt_text import tokens_hold
 from decoding.requests.values import shown
-
-NO_TEMPLATE = (
-    "{model} has no chat template, so there is no form for a message to an assistant. Send the prompt as it is, or "
-    "choose another model."
-)
-LEFT_OUT = (
-    "The chat template of {model} leaves out a part of this message, so the model would not read it. Send the prompt "
-    "as it is, or choose another model."
-)
 
 
 def check_as_message(as_message: object) -> bool:
@@ -24,7 +16,7 @@ def check_as_message(as_message: object) -> bool:
     if as_message is None or isinstance(as_message, bool):
         return bool(as_message)
     raise RequestError(
-        f"Whether the prompt is a message to the assistant has to be true or false, not {shown(as_message)}.",
+        Message("chat.boolean", value=shown(as_message)),
         field="prompt",
     )
 
@@ -37,8 +29,8 @@ def message_ids(model: Engine, message: str) -> list[int]:
     """
     template = model.vocabulary.message_template
     if template is None:
-        raise RequestError(NO_TEMPLATE.format(model=model.info.id), field="prompt")
+        raise RequestError(Message("chat.none", model=model.info.id), field="prompt")
     ids = model.vocabulary.encode(template.render(message), add_special_tokens=False)
     if not ids or not tokens_hold(message, model.vocabulary.tokens(ids)):
-        raise ModelError(LEFT_OUT.format(model=model.info.id))
+        raise ModelError(Message("chat.left_out", model=model.info.id))
     return ids

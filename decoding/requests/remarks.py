@@ -1,6 +1,6 @@
 """Remarks about tokenization: whether the model can read a text's ids, and whether they decode to what was typed.
 
-Owns the sentences about both. A tokenizer may have more tokens than its network has rows for, may normalize a text
+A tokenizer may have more tokens than its network has rows for, may normalize a text
 (lower case, composed Hangul, one space for two), and may add tokens in front and behind. Knows ids and their text, and
 no request.
 """
@@ -10,34 +10,10 @@ from typing import Literal
 
 from decoding.engines import Engine
 from decoding.errors import RequestError
+from decoding.messages import Message
 from decoding.record.tokens import join_tokens
 
 _SHOWN = 120
-
-NO_ROW = {
-    "prompt": 'The prompt holds the token "{token}" with the id {id}, which {model} cannot read: it has the ids 0 '
-    "to {last}. Leave that token out.",
-    "text": 'The pasted text holds the token "{token}" with the id {id}, which {model} cannot read: it has the ids 0 '
-    "to {last}. Leave that token out.",
-}
-NO_ROW_OF_ITS_OWN = (
-    "The tokenizer of {model} makes the id {id} of what was typed, which {model} cannot read: it has the ids 0 to "
-    "{last}. Choose another model."
-)
-TWICE = (
-    'The prompt begins with "{token}" twice: the tokenizer of {model} puts one in front of every prompt. Leave out the '
-    "typed one."
-)
-BEHIND = (
-    'The tokenizer of {model} puts "{token}" after every prompt, so the model writes what comes after that token, not '
-    "what comes right after the prompt."
-)
-CHANGES = {
-    "prompt": "The tokenizer of {model} changes the prompt before the model reads it: it turns {typed} characters "
-    'into {read}, "{text}".',
-    "text": "The tokenizer of {model} changes the pasted text before the model reads it: it turns {typed} characters "
-    'into {read}, "{text}".',
-}
 
 
 def check_readable(model: Engine, token_ids: Sequence[int], *, field: Literal["prompt", "text"]) -> None:
@@ -45,8 +21,10 @@ def check_readable(model: Engine, token_ids: Sequence[int], *, field: Literal["p
     wrong = next((n for n in token_ids if not 0 <= n < model.vocabulary_size), None)
     if wrong is not None:
         token, last = model.vocabulary.token(wrong).text[:40], model.vocabulary_size - 1
-        said = NO_ROW[field] if token else NO_ROW_OF_ITS_OWN
-        raise RequestError(said.format(token=token, id=wrong, model=model.info.id, last=last), field=field)
+        row = field if token else "other"
+        raise RequestError(
+            Message(f"tokenizer.no_row.{row}", token=token, id=wrong, model=model.info.id, last=last), field=field
+        )
 
 
 def prompt_remarks(
@@ -61,9 +39,9 @@ def prompt_remarks(
     plain = vocabulary.encode(prompt, add_special_tokens=False)
     first = model.beginning_id
     if first is not None and [*token_ids[:2]] == [first, first] != plain[:2]:
-        found.append(TWICE.format(token=vocabulary.token(first).text, model=name))
+        found.append(Message("tokenizer.begins_twice", token=vocabulary.token(first).text, model=name))
     if plain and token_ids[-1] != plain[-1]:
-        found.append(BEHIND.format(token=vocabulary.token(token_ids[-1]).text, model=name))
+        found.append(Message("tokenizer.behind", token=vocabulary.token(token_ids[-1]).text, model=name))
     return (*found, *_changes(model, "prompt", prompt, join_tokens(vocabulary.tokens(plain))))
 
 
@@ -78,5 +56,5 @@ def _changes(model: Engine, field: Literal["prompt", "text"], typed: str, read: 
     same = next((n for n, (a, b) in enumerate(zip(typed, read, strict=False)) if a != b), min(len(typed), len(read)))
     start = max(0, same - _SHOWN // 3)
     shown = ("… " if start else "") + read[start : start + _SHOWN] + (" …" if start + _SHOWN < len(read) else "")
-    said = CHANGES[field].format(model=model.info.id, typed=f"{len(typed):,}", read=f"{len(read):,}", text=shown)
-    return (said,)
+    typed_count, read_count = f"{len(typed):,}", f"{len(read):,}"
+    return (Message(f"tokenizer.changes.{field}", model=model.info.id, typed=typed_count, read=read_count, text=shown),)

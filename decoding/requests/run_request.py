@@ -8,7 +8,7 @@ raises RequestError, whose `field` names the input, and whose sentence names the
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from decoding.engines import NO_SAMPLING, Engine
+from decoding.engines import Engine
 from decoding.errors import Field, RequestError
 from decoding.limits import (
     MAX_BEAMS,
@@ -18,6 +18,7 @@ from decoding.limits import (
     MAX_TEXT_TOKENS,
     MIN_BEAMS,
 )
+from decoding.messages import Message
 from decoding.record.picking import Sampling
 from decoding.record.tokens import visible
 from decoding.requests.message_request import check_as_message, message_ids
@@ -80,14 +81,14 @@ def check_choices(top_k: object) -> int:
 
 def check_prompt(prompt: object) -> str:
     """The prompt, at most 50,000 characters. Raises RequestError for anything else, for NUL and for lone surrogates."""
-    return _text(prompt, "prompt", "prompt")
+    return _text(prompt, Message("request.word.prompt"), "prompt")
 
 
 def check_continuation(text: object) -> str:
     """The text of a continuation to score, at most 50,000 characters. Raises RequestError if it is empty or no text."""
     if text == "":
-        raise RequestError("The pasted text is empty, so there is nothing to read. Paste something.", field="text")
-    return _text(text, "pasted text", "text")
+        raise RequestError(Message("text.empty"), field="text")
+    return _text(text, Message("request.word.pasted"), "text")
 
 
 def check_forced(forced: object, max_new_tokens: int) -> tuple[tuple[int, int], ...]:
@@ -95,24 +96,19 @@ def check_forced(forced: object, max_new_tokens: int) -> tuple[tuple[int, int], 
     0 to `max_new_tokens` − 1, for a negative id, and for steps that are not in ascending order.
     """
     if not isinstance(forced, list | tuple):
-        raise _forced_error(f"Forced picks have to be a list of pairs [step, token id], not {json_type_of(forced)}.")
+        raise _forced_error(Message("pick.list", type=json_type_of(forced)))
     picks: list[tuple[int, int]] = []
     for number, pair in enumerate(forced, start=1):
         whole = [is_whole(x) for x in pair] if isinstance(pair, list | tuple) else []
         if whole != [True, True]:
-            raise _forced_error(f"Forced pick {number} is not a pair of whole numbers [step, token id].")
+            raise _forced_error(Message("pick.pair", number=number))
         step, token_id = int(pair[0]), int(pair[1])
         if step not in range(max_new_tokens):
-            raise _forced_error(
-                f"Forced pick {number} is at step {shown(step + 1)}, but this run has the steps 1 to {max_new_tokens}."
-            )
+            raise _forced_error(Message("pick.step", number=number, step=shown(step + 1), last=max_new_tokens))
         if token_id < 0:
-            raise _forced_error(f"Forced pick {number} has the token id {shown(token_id)}: no id is below 0.")
+            raise _forced_error(Message("pick.negative", number=number, id=shown(token_id)))
         if picks and step <= picks[-1][0]:
-            raise _forced_error(
-                f"Forced pick {number} is at step {step + 1}, after one at step {picks[-1][0] + 1}; each has to come "
-                "later."
-            )
+            raise _forced_error(Message("pick.order", number=number, step=step + 1, before=picks[-1][0] + 1))
         picks.append((step, token_id))
     return tuple(picks)
 
@@ -122,8 +118,13 @@ def check_forced_ids(model: Engine, forced: Sequence[tuple[int, int]]) -> None:
     for step, token_id in forced:
         if token_id >= model.vocabulary_size:
             raise _forced_error(
-                f"The token id {shown(token_id)}, forced at step {step + 1}, does not exist: {model.info.id} has the "
-                f"ids 0 to {model.vocabulary_size - 1}."
+                Message(
+                    "pick.unknown",
+                    id=shown(token_id),
+                    step=step + 1,
+                    model=model.info.id,
+                    last=model.vocabulary_size - 1,
+                )
             )
 
 
@@ -132,7 +133,7 @@ def check_top_k(model: Engine, top_k: int) -> None:
     most = model.max_top_k
     if most is not None and top_k > most:
         raise RequestError(
-            f"The server of {model.info.id} gives at most {most} choices at a step, not {top_k}. Use fewer.",
+            Message("engine.most", model=model.info.id, most=most, value=top_k),
             field="choices",
         )
 
@@ -140,7 +141,7 @@ def check_top_k(model: Engine, top_k: int) -> None:
 def check_can_draw(model: Engine, sampling: Sampling | None) -> None:
     """Raises RequestError for a draw from an engine that gives only its top candidates."""
     if sampling is not None and model.max_top_k is not None:
-        raise RequestError(NO_SAMPLING.format(model=model.info.id), field="sampling")
+        raise RequestError(Message("draw.engine", model=model.info.id), field="sampling")
 
 
 def prompt_ids(model: Engine, prompt: str, *, as_message: bool = False) -> list[int]:
@@ -153,7 +154,7 @@ def prompt_ids(model: Engine, prompt: str, *, as_message: bool = False) -> list[
     ids = message_ids(model, prompt) if as_message else model.vocabulary.encode(prompt)
     if not ids and model.beginning_id is None:
         raise RequestError(
-            f"The prompt is empty, and {model.info.id} has no beginning-of-text token to start from. Type something.",
+            Message("prompt.empty", model=model.info.id),
             field="prompt",
         )
     ids = ids or [model.beginning_id or 0]
@@ -169,18 +170,16 @@ def continuation_ids(model: Engine, start: Sequence[int], text: str, *, prompt: 
     """
     ids = model.vocabulary.encode_continuation(text, start, prompt)
     if not ids:
-        raise RequestError(
-            f"The pasted text “{visible(text[:40])}” has no tokens, so there is nothing to read.", field="text"
-        )
+        raise RequestError(Message("text.no_tokens", text=visible(text[:40])), field="text")
     context = model.context_length
     room = MAX_TEXT_TOKENS if context is None else min(MAX_TEXT_TOKENS, context - len(start))
     if len(ids) > room:
         why = (
-            "are read" if room == MAX_TEXT_TOKENS else f"have room after the prompt's {len(start):,} in {model.info.id}"
+            Message("text.long.read")
+            if room == MAX_TEXT_TOKENS
+            else Message("text.long.room", count=f"{len(start):,}", model=model.info.id)
         )
-        raise RequestError(
-            f"The pasted text is {len(ids):,} tokens long; at most {max(0, room):,} {why}. Shorten it.", field="text"
-        )
+        raise RequestError(Message("text.long", count=f"{len(ids):,}", most=f"{max(0, room):,}", why=why), field="text")
     check_readable(model, ids, field="text")
     return ids
 
@@ -193,9 +192,14 @@ def start_ids(model: Engine, request: Request) -> list[int]:
     context = model.context_length
     if context is not None and len(ids) + request.max_new_tokens > context:
         raise RequestError(
-            f"The prompt is {len(ids):,} tokens long; with {request.max_new_tokens} steps, {model.info.id} has room "
-            f"for {max(0, context - request.max_new_tokens):,} (its context is {context:,}). "
-            "Shorten the prompt or use fewer steps.",
+            Message(
+                "prompt.long",
+                count=f"{len(ids):,}",
+                steps=request.max_new_tokens,
+                model=model.info.id,
+                room=f"{max(0, context - request.max_new_tokens):,}",
+                context=f"{context:,}",
+            ),
             field="prompt",
         )
     return ids
@@ -203,18 +207,19 @@ def start_ids(model: Engine, request: Request) -> list[int]:
 
 def _text(text: object, name: str, field: Field) -> str:
     if not isinstance(text, str):
-        raise RequestError(f"The {name} has to be text, not {json_type_of(text)}.", field=field)
+        raise RequestError(Message("request.type", name=name, type=json_type_of(text)), field=field)
     if len(text) > MAX_PROMPT_CHARACTERS:
         raise RequestError(
-            f"The {name} has {len(text):,} characters; at most {MAX_PROMPT_CHARACTERS:,} are read. Shorten it.",
+            Message("request.long", name=name, count=f"{len(text):,}", most=f"{MAX_PROMPT_CHARACTERS:,}"),
             field=field,
         )
     for position, character in enumerate(text, start=1):
         if character == "\0" or "\ud800" <= character <= "\udfff":
-            what = "a NUL" if character == "\0" else "half of a surrogate pair"
+            what = Message("request.character.nul") if character == "\0" else Message("request.character.half")
             raise RequestError(
-                f"Character {position:,} of the {name} is {what} (U+{ord(character):04X}): that is not text. "
-                "Delete it.",
+                Message(
+                    "request.character", position=f"{position:,}", name=name, what=what, code=f"{ord(character):04X}"
+                ),
                 field=field,
             )
     return text
@@ -222,15 +227,13 @@ def _text(text: object, name: str, field: Field) -> str:
 
 def whole_number(value: object, field: Field, most: int, least: int = 1, *, name: str = "") -> int:
     """A whole number from `least` to `most`. Raises RequestError for anything else, and calls it `name`."""
-    name = name or field
+    name = name or Message(f"request.word.{field}")
     if is_whole(value) and value in range(least, most + 1):
         return int(value)
     if value is None or value == "":
-        raise RequestError(
-            f"The number of {name} is empty. It has to be a whole number from {least} to {most}.", field=field
-        )
+        raise RequestError(Message("request.empty", field=name, least=least, most=most), field=field)
     raise RequestError(
-        f"The number of {name} has to be a whole number from {least} to {most}, not {shown(value)}.",
+        Message("request.number", field=name, least=least, most=most, value=shown(value)),
         field=field,
     )
 

@@ -4,10 +4,12 @@ Owns these checks and their sentences; the limits are in `decoding.limits`. Know
 whose sentence names the value and the limit.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 
 from decoding.errors import RequestError
 from decoding.limits import MAX_DRAWS, MAX_SEED, MAX_TEMPERATURE, MAX_VOCABULARY, MIN_DRAWS, MIN_TEMPERATURE
+from decoding.messages import Message
 from decoding.record.picking import Sampling
 from decoding.requests.values import is_whole, json_type_of, shown
 
@@ -16,9 +18,7 @@ def check_past_end(past_end: object) -> bool:
     """Whether a run goes on past the end of the text; None is no. Raises RequestError for anything but a boolean."""
     if past_end is None or isinstance(past_end, bool):
         return bool(past_end)
-    raise RequestError(
-        f"Whether to go on past the end of the text has to be true or false, not {shown(past_end)}.", field="sampling"
-    )
+    raise RequestError(Message("draw.past_end", value=shown(past_end)), field="sampling")
 
 
 def check_sampling(sampling: object, max_new_tokens: int) -> Sampling | None:
@@ -31,42 +31,44 @@ def check_sampling(sampling: object, max_new_tokens: int) -> Sampling | None:
     names = {field.name: field.default for field in fields(Sampling)}
     said = asdict(sampling) if isinstance(sampling, Sampling) else sampling
     if not isinstance(said, dict):
-        raise _sampling_error(f"How to draw has to be an object, not {json_type_of(said)}.")
+        raise _sampling_error(Message("draw.object", type=json_type_of(said)))
     for name in said:
         if name not in names:
-            raise _sampling_error(f"How to draw has no {shown(name)}; it has {', '.join(names)}.")
+            raise _sampling_error(Message("draw.field", name=shown(name), names=", ".join(names)))
     asked = names | said
     return Sampling(
-        temperature=_number_within(asked["temperature"], "temperature", MIN_TEMPERATURE, MAX_TEMPERATURE),
-        top_k=_whole_within(asked["top_k"], "top-k", MAX_VOCABULARY),
-        top_p=_number_within(asked["top_p"], "top-p", 0, 1),
-        seed=_whole_within(asked["seed"], "seed", MAX_SEED),
-        first=_whole_within(asked["first"], "first step to draw", max_new_tokens - 1),
+        temperature=_number_within(asked, "temperature", MIN_TEMPERATURE, MAX_TEMPERATURE),
+        top_k=_whole_within(asked, "top_k", MAX_VOCABULARY),
+        top_p=_number_within(asked, "top_p", 0, 1),
+        seed=_whole_within(asked, "seed", MAX_SEED),
+        first=_whole_within(asked, "first", max_new_tokens - 1),
     )
 
 
 def check_draws(count: object, sampling: Sampling) -> int:
     """The number of draws, 2 to 20, whose seeds follow each other. Raises RequestError for anything else."""
     if not is_whole(count) or not MIN_DRAWS <= count <= MAX_DRAWS:
-        name = "draws"
+        name = Message("request.word.draws")
         raise _sampling_error(
-            f"The number of {name} has to be a whole number from {MIN_DRAWS} to {MAX_DRAWS}, not {shown(count)}."
+            Message("request.number", field=name, least=MIN_DRAWS, most=MAX_DRAWS, value=shown(count))
         )
     if sampling.seed + int(count) - 1 > MAX_SEED:
-        raise _sampling_error(f"{int(count)} draws take as many seeds, and the last one would be above {MAX_SEED}.")
+        raise _sampling_error(Message("draw.seeds", count=int(count), most=MAX_SEED))
     return int(count)
 
 
-def _number_within(value: object, name: str, least: float, most: float) -> float:
+def _number_within(asked: Mapping[str, object], field: str, least: float, most: float) -> float:
+    value, name = asked[field], Message(f"draw.word.{field}")
     if isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most:  # false for NaN
         return float(value)
-    raise _sampling_error(f"The {name} has to be a number from {least:g} to {most:g}, not {shown(value)}.")
+    raise _sampling_error(Message("draw.number", name=name, least=f"{least:g}", most=f"{most:g}", value=shown(value)))
 
 
-def _whole_within(value: object, name: str, most: int) -> int:
+def _whole_within(asked: Mapping[str, object], field: str, most: int) -> int:
+    value, name = asked[field], Message(f"draw.word.{field}")
     if is_whole(value) and 0 <= value <= most:
         return int(value)
-    raise _sampling_error(f"The {name} has to be a whole number from 0 to {most}, not {shown(value)}.")
+    raise _sampling_error(Message("draw.whole", name=name, most=most, value=shown(value)))
 
 
 def _sampling_error(message: str) -> RequestError:

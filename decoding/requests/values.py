@@ -6,6 +6,7 @@ Owns how a value is shown in a message. Knows no request.
 import math
 from typing import TypeGuard
 
+from decoding.messages import Message
 from decoding.record.tokens import visible
 
 
@@ -24,12 +25,12 @@ def shown(value: object) -> str:
         return json_type_of(value)
     # Python refuses to print an int of more than 4300 digits.
     if isinstance(value, int) and abs(value) >= 10**40:
-        return "one with so many digits"
-    return str(value) if math.isfinite(value) else "one that is not finite"
+        return Message("request.digits")
+    return str(value) if math.isfinite(value) else Message("request.finite")
 
 
 def json_type_of(value: object) -> str:
     """The JSON type of a value, in words for the person who sent it."""
-    kinds = {"NoneType": "nothing", "bool": "true or false", "dict": "an object", "str": "a text"}
-    kinds |= dict.fromkeys(("list", "tuple"), "a list") | dict.fromkeys(("int", "float"), "a number")
-    return kinds.get(type(value).__name__, "something else")
+    kinds = {"NoneType": "nothing", "bool": "boolean", "dict": "object", "str": "text"}
+    kinds |= dict.fromkeys(("list", "tuple"), "list") | dict.fromkeys(("int", "float"), "number")
+    return Message(f"kind_of.{kinds.get(type(value).__name__, 'else')}")

@@ -12,6 +12,7 @@ from math import inf
 from time import monotonic
 
 from decoding.errors import BusyError
+from decoding.messages import Message
 
 MAX_SERVED = 32
 """Visitors served at once, as many as one batch has rows."""
@@ -76,9 +77,7 @@ class AdmissionQueue:
     def check_open(self) -> None:
         """Raises BusyError if the queue is closed."""
         if self.ends_at < inf:
-            raise BusyError(
-                "The server is being restarted. Nothing of yours is lost. Press Run again in a minute, on this page."
-            )
+            raise BusyError(Message("line.restart"))
 
     @property
     def served(self) -> int:
@@ -95,10 +94,7 @@ class AdmissionQueue:
         self.check_open()
         self._check_fair_share(visitor)
         if len(self._served) >= self.runs and len(self._waiting) >= self.max_waiting:
-            raise BusyError(
-                f"The server is full: it serves {self.runs} at once and lets {self.max_waiting} wait. Nothing of "
-                "yours is lost. Press Run again in half a minute."
-            )
+            raise BusyError(Message("line.full", runs=self.runs, waiting=self.max_waiting))
         ticket = Ticket(visitor, is_long)
         self._waiting.append(ticket)
         self._admit_waiting()
@@ -114,16 +110,10 @@ class AdmissionQueue:
     def _check_fair_share(self, visitor: Visitor) -> None:
         here = [ticket.visitor for ticket in (*self._served, *self._waiting)]
         if visitor.session and sum(one.session == visitor.session for one in here) >= MAX_PER_SESSION:
-            raise BusyError(
-                f"This page has {MAX_PER_SESSION} runs under way or waiting, and no page may have more. Nothing of "
-                "yours is lost. Wait until one of them has ended, then press Run again."
-            )
+            raise BusyError(Message("line.session", runs=MAX_PER_SESSION))
         most = (self.runs + self.max_waiting + 1) // 2
         if visitor.address and sum(one.address == visitor.address for one in here) >= most:
-            raise BusyError(
-                f"{most} runs from your network's address are under way or waiting, which is half of what the server "
-                "accepts; the other half is for others. Nothing of yours is lost. Press Run again in half a minute."
-            )
+            raise BusyError(Message("line.address", runs=most))
 
     def _admit_waiting(self) -> None:
         while ticket := next(filter(self._may_be_admitted, self._waiting), None):
@@ -150,10 +140,10 @@ def waiting_message(ticket: Ticket) -> str:
     """The sentence that a visitor who waits reads."""
     before = ticket.number - 1
     if before == 0:
-        return "You are next: your run begins as soon as another ends."
-    return f"You are number {ticket.number} in line, {before} before you. Your run begins by itself."
+        return Message("line.next")
+    return Message("line.place", number=ticket.number, before=before)
 
 
 def sharing_message(queue: AdmissionQueue) -> str:
     """The sentence for a visitor whose run is slow because others share the model."""
-    return f"{queue.served} runs are sharing the model now. Yours continues by itself."
+    return Message("line.sharing", runs=queue.served)

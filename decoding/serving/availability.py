@@ -12,6 +12,7 @@ from pathlib import Path
 
 from huggingface_hub import constants
 
+from decoding.messages import Message
 from decoding.models import hub, starter
 from decoding.models.catalogue import Entry, format_bytes, format_count
 from decoding.models.chat_listing import has_chat_template
@@ -51,19 +52,19 @@ def remote_offers(entries: Sequence[Entry]) -> OfferLister:
 
 
 def _remote(entry: Entry) -> ModelOffer:
-    return ModelOffer(entry.name, _label(entry, "on a server"), has_chat_template=has_chat_template(entry))
+    return ModelOffer(entry.name, _label(entry, Message("offer.elsewhere")), has_chat_template=has_chat_template(entry))
 
 
 def _offer(entry: Entry, ready: bool, dtype: str, online: Callable[[], bool]) -> ModelOffer:
-    state, why_not = ("ready", "") if ready else _state_of(entry, dtype, online)
+    state, why_not = (Message("offer.ready"), "") if ready else _state_of(entry, dtype, online)
     if why_not:
-        return ModelOffer(entry.name, f"{entry.name} — {why_not}", why_not)
+        return ModelOffer(entry.name, Message("offer.why_not", model=entry.name, why=why_not), why_not)
     return ModelOffer(entry.name, _label(entry, state), has_chat_template=has_chat_template(entry))
 
 
 def _label(entry: Entry, state: str) -> str:
-    parts = [entry.name, format_count(entry.parameters) if entry.parameters else "", state]
-    return " · ".join(filter(None, parts))
+    size = f" · {format_count(entry.parameters)}" if entry.parameters else ""
+    return Message("offer.label", model=f"{entry.name}{size}", state=state)
 
 
 def _state_of(entry: Entry, dtype: str, online: Callable[[], bool]) -> tuple[str, str]:
@@ -71,15 +72,16 @@ def _state_of(entry: Entry, dtype: str, online: Callable[[], bool]) -> tuple[str
     # "auto" falls back to bfloat16, so that is the least it needs.
     needed = entry.memory_needed("bfloat16" if dtype == "auto" else dtype)
     if needed > (there := total_memory()):
-        return "", f"needs {format_bytes(needed)} of memory, there is {format_bytes(there)}"
+        return "", Message("offer.memory", needed=format_bytes(needed), there=format_bytes(there))
     if _is_here(entry):
-        return "on disk", ""
+        return Message("offer.on_disk"), ""
     if entry.repository and not online():
-        return "", "not on disk, and no network"
+        return "", Message("offer.offline")
     folder = Path(constants.HF_HUB_CACHE) if entry.repository else starter.cache_folder()
     if entry.download_bytes > (free := free_disk(folder)):
-        return "", f"needs {format_bytes(entry.download_bytes)} of disk, {format_bytes(free)} is free"
-    return f"{format_bytes(entry.download_bytes)} to fetch" if entry.download_bytes else "to be fetched", ""
+        return "", Message("offer.disk", needed=format_bytes(entry.download_bytes), free=format_bytes(free))
+    size = format_bytes(entry.download_bytes)
+    return Message("offer.fetch", size=size) if entry.download_bytes else Message("offer.to_fetch"), ""
 
 
 def _is_here(entry: Entry) -> bool:

@@ -15,6 +15,7 @@ from types import TracebackType
 
 from decoding.cancellation import raise_if_cancelled
 from decoding.errors import RequestError
+from decoding.messages import Message
 from decoding.models.catalogue import format_bytes
 
 POLL_SECONDS = 0.2
@@ -117,16 +118,14 @@ class MemoryBudget:
         while True:
             if needed > self.bytes_per_request:
                 raise RequestError(
-                    f"This needs {format_bytes(needed)} of memory at its longest, and the server gives one visitor "
-                    f"{format_bytes(self.bytes_per_request)}. Use a shorter prompt, fewer steps, fewer choices or "
-                    "fewer beams."
+                    Message("memory.never", needed=format_bytes(needed), most=format_bytes(self.bytes_per_request))
                 )
             if taken := self.reserve(needed):
                 return taken
             raise_if_cancelled()
             if not waits:
                 waits = True
-                yield f"Your run waits for {format_bytes(needed)} of memory that others use. It begins by itself."
+                yield Message("memory.waits", needed=format_bytes(needed))
             with self._changed:
                 self._changed.wait(POLL_SECONDS)
 

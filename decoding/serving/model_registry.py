@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from decoding.cancellation import WorkCancelledError, raise_if_cancelled
 from decoding.engines import Engine
 from decoding.errors import GreedyscopeError, ModelError, RequestError, RoomError
+from decoding.messages import Message, mapped
 from decoding.models.catalogue import format_bytes
-from decoding.models.resources import DID_NOT_FIT, is_out_of_memory
+from decoding.models.resources import is_out_of_memory
 from decoding.serving.loaded_models import LoadedModels
 from decoding.serving.memory_budget import MemoryBudget
 from decoding.serving.model_offer import ModelOffer, OfferLister
@@ -134,7 +135,7 @@ class ModelRegistry:
         if not isinstance(name, str) or name not in self.names:
             named = name[:80] if isinstance(name, str) else ""
             raise RequestError(
-                f'The model "{named}" is not offered here. Choose one of: {", ".join(self.names)}.',
+                Message("model.not_offered", model=named, models=", ".join(self.names)),
                 field="model",
             )
         with self._lock:
@@ -144,7 +145,7 @@ class ModelRegistry:
             elif name in self._loading:
                 load = self._loading[name]
             else:
-                load = self._loading[name] = _Load(Future(), f"Loading {name} …")
+                load = self._loading[name] = _Load(Future(), Message("model.loading", model=name))
                 self._start(name, load)
             load.waiting += 1
             return load
@@ -155,7 +156,7 @@ class ModelRegistry:
 
     def _progress_message(self, name: str, load: _Load) -> str:
         first = self._current_load
-        return f"{name} waits for another model. {first.message}" if first and first is not load else load.message
+        return Message("model.turn", model=name, word=first.message) if first and first is not load else load.message
 
     def _start(self, name: str, load: _Load) -> None:
         """Load in a thread that ends with the load.
@@ -180,7 +181,9 @@ class ModelRegistry:
 
     def _load(self, name: str, load: _Load) -> Engine:
         def report(message: str, fraction: float | None) -> None:
-            load.message = message if fraction is None else f"{message} ({fraction:.0%})"
+            load.message = (
+                message if fraction is None else Message("progress", message=message, share=f"{fraction:.0%}")
+            )
             with self._lock:
                 if not (load.waiting or load.is_wanted_anyway):
                     self._loading.pop(name)  # now, so that the next caller starts a new load
@@ -190,10 +193,11 @@ class ModelRegistry:
             return self._load_evicting_others(name, report)
         except GreedyscopeError as error:
             logging.getLogger(__name__).warning("loading %s failed: %s", name, error, exc_info=error.__cause__)
-            raise type(error)(redact_paths(str(error), self.names), field=error.field) from error
+            shown = mapped(lambda text: redact_paths(text, self.names), error.message)
+            raise type(error)(shown, field=error.field) from error
         except Exception as error:
             logging.getLogger(__name__).exception("loading %s failed", name)
-            raise ModelError(f"{name} could not be loaded; the server's log says why. Try another model.") from error
+            raise ModelError(Message("model.failed", model=name)) from error
         finally:
             with self._lock:
                 if self._loading.get(name) is load:
@@ -211,7 +215,7 @@ class ModelRegistry:
                 if not is_out_of_memory(error):
                     raise
                 if not self._models.evict_one():
-                    raise RoomError(DID_NOT_FIT.format(model=name)) from error
+                    raise RoomError(Message("memory.load", model=name)) from error
 
     def _load_within_budget(self, name: str, report: Report) -> Engine:
         """Load a model into memory that is reserved first. Raises RoomError if it cannot be."""
@@ -219,9 +223,13 @@ class ModelRegistry:
         reservation = self.memory.reserve_for_model(estimated)
         if reservation is None:
             raise RoomError(
-                f"{name} needs {format_bytes(estimated)} of memory, and "
-                f"{format_bytes(self.memory.bytes_for_requests)} of the server's "
-                f"{format_bytes(self.memory.total)} is free. Choose a smaller model."
+                Message(
+                    "memory.model",
+                    model=name,
+                    needed=format_bytes(estimated),
+                    free=format_bytes(self.memory.bytes_for_requests),
+                    total=format_bytes(self.memory.total),
+                )
             )
         try:
             engine = self._loader(name, report)

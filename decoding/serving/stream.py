@@ -20,6 +20,7 @@ from typing import Any
 
 from decoding import cancellation
 from decoding.errors import BusyError
+from decoding.messages import Message
 from decoding.models.malloc import trim_memory
 from decoding.serving import memory_budget
 from decoding.serving.admission import AdmissionQueue, Visitor, sharing_message, waiting_message
@@ -120,15 +121,9 @@ async def _paced_updates(
     while not isinstance(item, _End):
         seconds = min(deadline, queue.ends_at) - monotonic()
         if seconds <= 0 and queue.ends_at < deadline:
-            raise BusyError(
-                "The server is being restarted, so your run was ended. What it has written stays. Press Run "
-                "again in a minute, on this page."
-            )
+            raise BusyError(Message("line.ended"))
         if seconds <= 0:
-            raise BusyError(
-                f"This run was stopped after {queue.seconds:,.0f} seconds, so that others have their turn. "
-                "Use fewer steps."
-            )
+            raise BusyError(Message("run.long", seconds=f"{queue.seconds:,.0f}"))
         try:
             item = await asyncio.wait_for(incoming.get(), min(HEARTBEAT_SECONDS, seconds))
         except TimeoutError:

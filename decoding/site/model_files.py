@@ -16,6 +16,7 @@ from decoding.engines.onnx.graph_files import GRAPH_FILE, WEIGHTS_FILE
 from decoding.engines.onnx.network import MIN_READ, READ_MULTIPLICATIONS, multiplications
 from decoding.engines.onnx.unpacking import unpacked_graph
 from decoding.errors import ModelError
+from decoding.messages import Message
 from decoding.models.checked_tokenizer import gguf_tokenizer
 from decoding.models.sources import entry_of, find_source, is_gguf, revision_of
 from decoding.models.spec import NoGraphError
@@ -28,10 +29,6 @@ PIECE_BYTES = 4 * 2**20
 """Of the weights. A browser shows what it has after each piece; file hosts take files of 50 MB and more."""
 
 # What a run in a browser says of itself. The names in braces are filled in there.
-DEVICE = "this browser · WebAssembly ({threads} threads)"
-WHY_UNPACKED = "weights were unpacked to float32 when the page opened"
-WHY_PACKED = "the weights are unpacked anew at every step, since this device has little memory"
-BROKEN = "The model stopped in this browser, perhaps for want of memory. Press Run to start it again."
 
 
 class ModelFiles:
@@ -78,11 +75,10 @@ def write_model(name: str, site: Path, runtime: bytes, report: Report) -> dict[s
             "id": entry.name,
             "revision": revision_of(entry, source),
             "dtype": "float32",
-            "device": DEVICE,
+            "device": Message("browser.device", threads="{threads}"),
             "engine": f"{ONNX_RUNTIME.name} {ONNX_RUNTIME.version}, {spec.description}",
         },
-        "why": {"unpacked": WHY_UNPACKED, "packed": WHY_PACKED},
-        "broken": BROKEN,
+        "why": {"unpacked": Message("browser.unpacked"), "packed": Message("browser.packed")},
         "vocabularySize": spec.vocabulary_size,
         "context": spec.context_length,
         "endIds": sorted(spec.end_ids),

@@ -49,8 +49,8 @@ def test_memory_by_dtype():
 
 
 def test_a_line_about_each():
-    lines = describe_models([CATALOGUE["gpt2-xl"], Entry("folder"), CATALOGUE["starter"]])
-    assert lines == {
+    facts = describe_models([CATALOGUE["gpt2-xl"], Entry("folder"), CATALOGUE["starter"]])
+    assert {name: " · ".join(each) for name, each in facts.items()} == {
         "starter": (
             "135 M parameters · context 8,192 · Apache-2.0 · download 93 MB · memory 428 MB in four bits, 919 MB in "
             "float32, 609 MB in bfloat16"

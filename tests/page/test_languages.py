@@ -10,6 +10,7 @@ from playwright.sync_api import Page, expect
 import app as application
 from decoding.assets import texts
 from decoding.i18n import translate
+from decoding.messages import Message, to_json
 from tests import node
 from tests.browser import Visit, drawn, frames_later, served
 from tests.fakes import ScriptedEngine
@@ -76,30 +77,30 @@ def test_the_server_is_heard_in_korean(url: str, visit: Visit) -> None:
     expect(problem).to_have_text("The number of steps has to be a whole number from 1 to 256, not 999.")
 
 
+FETCHING = Message("fetch.progress", model="other", done=1, total=4)
 FILLED = [
     (
-        "The Hugging Face Hub does not give out it (there is no such repository or commit). Choose another model.",
+        Message("fetch.refused", model="it", reason=Message("fetch.reason.none")),
         "Hugging Face Hub가 it 모델을 내주지 않습니다(그런 저장소나 커밋이 없음). 다른 모델을 고르세요.",
     ),
     (
-        "The download of tiny broke off: the connection was cut. What has arrived is kept; press Run to continue "
-        "from there.",
+        Message("fetch.broke_off", model="tiny", reason=Message("engine.why.cut")),
         "tiny 모델을 받다가 끊겼습니다: 연결이 끊어짐. 받은 데까지는 남아 있으니 ‘실행’을 누르면 이어서 받습니다.",
     ),
     (
-        "tiny waits for another model. Fetching other: 1 of 4 MB (25%)",
+        Message("model.turn", model="tiny", word=Message("progress", message=FETCHING, share="25%")),
         "tiny 모델보다 먼저 준비하는 모델이 있습니다. other 받는 중: 4 MB 중 1 MB (25%)",
     ),
     (
-        "Fetching tiny: 1 of 4 MB; nothing has arrived for 7 seconds (25%)",
-        "tiny 받는 중: 4 MB 중 1 MB, 7초째 아무것도 오지 않습니다 (25%)",
+        Message("progress", message=Message("fetch.quiet", word=FETCHING, seconds=7), share="25%"),
+        "other 받는 중: 4 MB 중 1 MB, 7초째 아무것도 오지 않습니다 (25%)",
     ),
     (
-        "Line 3 of the run cannot be right: its index is 7, not 1.",
+        Message("read.wrong", number=3, complaint=Message("read.wrong.index", index=7, number=1)),
         "실행의 3번째 줄이 맞지 않습니다: 단계 번호가 7인데 1일 자리입니다.",
     ),
     (
-        "Line 1 of the run cannot be read: format: it is missing.",
+        Message("read.line", number=1, place="format", said=Message("read.field.missing")),
         "실행의 1번째 줄을 읽을 수 없습니다: format: 빠져 있습니다.",
     ),
 ]
@@ -107,14 +108,14 @@ FILLED = [
 
 
 def test_what_is_filled_into_a_sentence_is_korean_too() -> None:
-    code = """async (sentences, load) => {
+    code = """async (messages, load) => {
         const { texts } = await load("core/texts.js");
-        const { translateMessage } = await load("core/server_messages.js");
+        const { sentenceOf } = await load("core/server_messages.js");
         globalThis.document = { documentElement: {} };
         texts.choose("ko");
-        return sentences.map((sentence) => translateMessage(sentence));
+        return messages.map((message) => sentenceOf(message));
     }"""
-    assert node.run(code, [sentence for sentence, _ in FILLED]) == [korean for _, korean in FILLED]
+    assert node.run(code, [to_json(message) for message, _ in FILLED]) == [korean for _, korean in FILLED]
 
 
 def test_the_language_is_chosen_remembered_and_kept_in_the_link(url: str, visit: Visit) -> None:

@@ -1,7 +1,7 @@
 // What a person asked for, checked: decoding/requests/run_request.py and decoding/reading.py, with their sentences. Knows the model's facts and its
 // vocabulary, not how it decodes.
 
-import { Refusal, say, withCommas } from "./sentences.js";
+import { Refusal, message, say, withCommas } from "./sentences.js";
 import { visible } from "./tokens.js";
 
 const SHOWN = 120;
@@ -17,22 +17,22 @@ export function checkRequest({ prompt, steps, choices, forced = [] }, limits) {
 }
 
 export function checkText(text, field, name, limits) {
-  const called = say(`server.request.${name}`);
-  if (typeof text !== "string") throw new Refusal(field, "server.request.type", { name: called, type: say("server.kind_of.else") });
+  const called = message(`server.request.word.${name}`);
+  if (typeof text !== "string") throw new Refusal(field, "server.request.type", { name: called, type: message("server.kind_of.else") });
   const letters = Array.from(text);
   if (letters.length > limits.promptCharacters) {
     throw new Refusal(field, "server.request.long", { name: called, count: withCommas(letters.length), most: withCommas(limits.promptCharacters) });
   }
   const at = letters.findIndex((letter) => letter === "\0" || /^[\ud800-\udfff]$/.test(letter));
   if (at < 0) return;
-  const what = say(letters[at] === "\0" ? "server.request.character.nul" : "server.request.character.half");
+  const what = message(letters[at] === "\0" ? "server.request.character.nul" : "server.request.character.half");
   const code = letters[at].charCodeAt(0).toString(16).toUpperCase().padStart(4, "0");
   throw new Refusal(field, "server.request.character", { position: withCommas(at + 1), name: called, what, code });
 }
 
 function checkWhole(value, field, most, least = 1) {
   if (Number.isInteger(value) && value >= least && value <= most) return;
-  const values = { field: say(`server.request.${field}`), least, most };
+  const values = { field: message(`server.request.word.${field}`), least, most };
   if (value === null || value === "" || value === undefined) throw new Refusal(field, "server.request.empty", values);
   throw new Refusal(field, "server.request.number", { ...values, value: typeof value === "string" ? `“${visible(value.slice(0, 40))}”` : value });
 }
@@ -43,7 +43,7 @@ export function checkBeams(value, limits) {
 }
 
 function checkForced(forced, steps) {
-  if (!Array.isArray(forced)) throw new Refusal("forced", "server.pick.list", { type: say("server.kind_of.else") });
+  if (!Array.isArray(forced)) throw new Refusal("forced", "server.pick.list", { type: message("server.kind_of.else") });
   let before = -1;
   for (const [n, pair] of forced.entries()) {
     const number = n + 1;
@@ -91,7 +91,7 @@ export function continuationIds(text, start, prompt, vocabulary, facts, limits) 
   const room = Math.min(limits.textTokens, facts.context - start.length);
   if (ids.length > room) {
     const isCapped = room === limits.textTokens;
-    const why = isCapped ? say("server.text.long.read") : say("server.text.long.room", { count: withCommas(start.length), model: facts.model.id });
+    const why = isCapped ? message("server.text.long.read") : message("server.text.long.room", { count: withCommas(start.length), model: facts.model.id });
     throw new Refusal("text", "server.text.long", { count: withCommas(ids.length), most: withCommas(Math.max(0, room)), why });
   }
   checkRows(ids, "text", vocabulary, facts);

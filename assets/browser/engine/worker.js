@@ -103,7 +103,7 @@ async function write({ kind, id, request }) {
     for await (const text of WRITERS[kind](engine, request, check)) post(kind === "why" ? "why" : "line", { id, text });
     post("done", { id });
   } catch (error) {
-    if (error instanceof Refusal) post("refused", { id, field: error.field, sentence: error.message });
+    if (error instanceof Refusal) post("refused", { id, field: error.field, said: error.said });
     else if (error instanceof Stopped) post("done", { id }); // the page wrote the last line when Stop was pressed
     else post("broken", { id, said: String(error) });
   }

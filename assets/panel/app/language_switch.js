@@ -1,9 +1,9 @@
 // The language switch, and everything that is rewritten when the language changes.
 
-import { translateMessage } from "../core/server_messages.js";
+import { sentenceOf } from "../core/server_messages.js";
 import { texts } from "../core/texts.js";
 import { make } from "../view/elements.js";
-import { showMessage } from "../view/messages.js";
+import { showMessageAgain } from "../view/messages.js";
 
 /** @import { Trigger } from "../core/state.js" */
 /** @import { Parts } from "../view/parts.js" */
@@ -17,12 +17,12 @@ import { showMessage } from "../view/messages.js";
 export function listenToLanguage(parts, drawAnew, trigger) {
   const { root } = parts;
   const isPage = Boolean(root.closest(".gradio-container"));
-  Object.assign(root, { texts, translateMessage }); // for the page around the panel: decoding/page/wording.py, choosing.py
+  Object.assign(root, { texts, sentenceOf }); // for the page around the panel: decoding/page/wording.py, choosing.py
   drawSwitches(root);
   texts.onChange((language) => {
     if (!root.isConnected) return;
     texts.fill(document);
-    for (const slot of document.querySelectorAll("[data-sentence]")) showMessage(slot, slot.dataset.sentence);
+    for (const slot of document.querySelectorAll("[data-sentence]")) showMessageAgain(slot);
     for (const button of document.querySelectorAll("[data-language]")) {
       button.setAttribute("aria-pressed", button.dataset.language === language);
     }

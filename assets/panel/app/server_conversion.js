@@ -2,7 +2,7 @@
 // has a function of its own: assets/browser/opened_file.js.
 
 import { Refused } from "../core/limits.js";
-import { translateMessage } from "../core/server_messages.js";
+import { sentenceOf } from "../core/server_messages.js";
 import { texts } from "../core/texts.js";
 
 /**
@@ -13,9 +13,11 @@ import { texts } from "../core/texts.js";
 export async function convertOnServer(form, body) {
   // English is what the library writes by itself, and its HTML file speaks its reader's language.
   const language = texts.language() === "en" ? "" : `?language=${texts.language()}`;
-  const answer = await fetch(new URL(`keep/${form}${language}`, document.baseURI), { method: "POST", body }).catch(() => {
+  const answer = await fetch(new URL(`keep/${form}${language}`, document.baseURI), { method: "POST", body, headers: { accept: "application/json" } }).catch(() => {
     throw new Refused(texts.translate("keep.unreachable"));
   });
   if (answer.ok) return answer;
-  throw new Refused([413, 422].includes(answer.status) ? translateMessage(await answer.text()) : texts.translate("keep.failed"));
+  if (![413, 422].includes(answer.status)) throw new Refused(texts.translate("keep.failed"));
+  const isMessage = answer.headers.get("content-type")?.startsWith("application/json");
+  throw new Refused(sentenceOf(isMessage ? await answer.json() : await answer.text()));
 }

@@ -14,10 +14,13 @@ export const TEXTS = {};
 export const LIMITS = /** @type {Record<LimitName, number>} */ ({});
 /** @type {Example[]} */
 export const EXAMPLES = [];
+/** @type {string[]} how the keys of the texts begin that a record can hold, see core/record_sentences.js */
+export const RECORD_TEXTS = [];
 
-/** @param {{ texts: typeof TEXTS, limits: typeof LIMITS, examples: Example[] }} given */
-export function provide({ texts, limits, examples }) {
+/** @param {{ texts: typeof TEXTS, limits: typeof LIMITS, examples: Example[], recordTexts?: string[] }} given */
+export function provide({ texts, limits, examples, recordTexts = [] }) {
   Object.assign(TEXTS, texts);
   Object.assign(LIMITS, limits);
   EXAMPLES.splice(0, EXAMPLES.length, ...examples);
+  RECORD_TEXTS.splice(0, RECORD_TEXTS.length, ...recordTexts);
 }

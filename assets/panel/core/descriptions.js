@@ -1,6 +1,6 @@
 // Short descriptions of a run and its steps in the reader's language, used by several views.
 
-import { translateMessage } from "./server_messages.js";
+import { recordSentence } from "./record_sentences.js";
 import { texts } from "./texts.js";
 import { labelOf } from "./tokens.js";
 import { lettersOf, oneLine } from "./visible.js";
@@ -13,7 +13,7 @@ const STORED_AS = /(?:^|, )([\w-]+ weights, computed in \w+)(?:,|$)/;
  * @param {Model} model
  * @returns {string}
  */
-export const dtypeOf = ({ engine, dtype }) => translateMessage(STORED_AS.exec(engine)?.[1] ?? dtype);
+export const dtypeOf = ({ engine, dtype }) => recordSentence(STORED_AS.exec(engine)?.[1] ?? dtype);
 
 /**
  * @param {Run} run

@@ -1,75 +1,32 @@
-// Translates the server's messages. Errors and notices arrive in the library's English, beside a field, in a run or in a file's refusal. Each
-// is found by its text under "server.", in which {name} is a place for what varies. A sentence that matches no text stays English.
+// The server's messages in the reader's language. A message arrives as its code, which names a text under "server.", and as parameters for
+// the places of that text, each a text or a message too: see decoding/messages.py. A text without a code stays as it came. What a record
+// holds has no codes: core/record_sentences.js.
 
-import { LIMITS, TEXTS } from "./constants.js";
+import { LIMITS } from "./constants.js";
 import { texts } from "./texts.js";
 import { showDirectionMarks } from "./visible.js";
 
-/** @typedef {{ key: string, names: string[], fixed: string[], letters: number }} Pattern a text's key, its places, and what stands between them */
+/** @typedef {{ code: string, parameters?: Record<string, unknown>, text?: string }} Message `text` is its English sentence */
 
-let patterns = /** @type {Pattern[] | null} */ (null); // made when first needed: an exported file unpacks its texts
-
-const MOST_NESTED = 4; // a sentence within a sentence within …: a stranger's file could go on for ever
-
-/**
- * @param {Record<string, string>} words
- * @returns {Pattern[]}
- */
-export function messagePatterns(words) {
-  const known = Object.entries(words).filter(([key]) => key.startsWith("server.")).map(([key, text]) => {
-    const parts = text.split(/\{(\w+)\}/);
-    /** @type {(n: number) => boolean} */
-    const even = (n) => n % 2 === 0;
-    return { key, names: parts.filter((_, n) => !even(n)), fixed: parts.filter((_, n) => even(n)), letters: text.length };
-  });
-  return known.sort((a, b) => b.letters - a.letters); // what says more is tried first
-}
+const MOST_NESTED = 4; // a message within a message within …
+const MOST_PARTS = 16; // facts in a row, or parameters
 
 /**
- * What stands in a sentence between the fixed parts of a text, each as short as can be; null where the sentence is another. A
- * pattern of as many wildcards would take a stranger's sentence's length to their power.
- * @param {string[]} fixed
- * @param {string} sentence
- * @returns {string[] | null}
- */
-export function matchParts(fixed, sentence) {
-  const [first, last] = [fixed[0], fixed[fixed.length - 1]];
-  if (fixed.length === 1) return sentence === first ? [] : null;
-  const end = sentence.length - last.length;
-  if (end < first.length || !sentence.startsWith(first) || !sentence.endsWith(last)) return null;
-  const found = [];
-  let at = first.length;
-  for (const part of fixed.slice(1, -1)) {
-    const next = sentence.indexOf(part, at);
-    if (next < 0 || next + part.length > end) return null;
-    found.push(sentence.slice(at, next));
-    at = next + part.length;
-  }
-  return [...found, sentence.slice(at, end)];
-}
-
-/**
- * @param {string} sentence
+ * @param {unknown} said a Message, a text, or a row of them
  * @param {number} [depth]
  * @returns {string}
  */
-export function translateMessage(sentence, depth = 0) {
-  return showDirectionMarks(translated(sentence, depth));
+export function sentenceOf(said, depth = 0) {
+  if (Array.isArray(said)) return bounded(said.slice(0, MOST_PARTS).map((each) => sentenceOf(each, depth + 1)).join(" · "));
+  if (said === null || typeof said !== "object") return showDirectionMarks(bounded(String(said ?? "")));
+  const { code, parameters = {}, text = "" } = /** @type {Message} */ (said);
+  const key = `server.${code}`;
+  if (depth > MOST_NESTED || !texts.knows(key)) return sentenceOf(String(text)); // of a server that is newer than this page
+  const filled = Object.entries(parameters ?? {}).slice(0, MOST_PARTS).map(([name, value]) => [name, sentenceOf(value, depth + 1)]);
+  return bounded(texts.translate(key, Object.fromEntries(filled)));
 }
 
-/**
- * @param {string} sentence
- * @param {number} depth
- * @returns {string}
- */
-function translated(sentence, depth) {
-  if (texts.language() === "en" || sentence === "" || sentence.length > LIMITS.noteCharacters || depth > MOST_NESTED) return sentence;
-  patterns ??= messagePatterns(TEXTS.en);
-  for (const { key, names, fixed } of patterns) {
-    const found = matchParts(fixed, sentence);
-    const values = found?.map((part, n) => [names[n], translateMessage(part, depth + 1)]);
-    if (values) return texts.translate(key, Object.fromEntries(values));
-  }
-  const pieces = sentence.split(" · "); // facts in a row
-  return pieces.length > 1 ? pieces.map((piece) => translateMessage(piece, depth + 1)).join(" · ") : sentence;
+/** @param {string} text */
+function bounded(text) {
+  return text.length > LIMITS.noteCharacters ? `${text.slice(0, LIMITS.noteCharacters)}…` : text;
 }

@@ -165,7 +165,7 @@ export const texts = (() => {
   }
 
   return {
-    translate, write, fill, speak, choose, preferred, remembered, remember,
+    translate, knows, write, fill, speak, choose, preferred, remembered, remember,
     languages: () => Object.keys(TEXTS).map((code) => [code, TEXTS[code]["language.name"]]),
     language: () => language,
     chosen: () => chosen || known([remembered(LANGUAGE) ?? ""]),

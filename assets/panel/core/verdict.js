@@ -4,7 +4,7 @@
 import { describe, nameOf } from "./history.js";
 import { fromLog, number } from "./numbers.js";
 import { firstDifference, isForced, totals } from "./run.js";
-import { translateMessage } from "./server_messages.js";
+import { recordSentence } from "./record_sentences.js";
 import { texts } from "./texts.js";
 
 /** @import { Entry, History } from "./history.js" */
@@ -78,7 +78,7 @@ function lengthsVerdict(first, second) {
  */
 function versionOf({ run }) {
   const { id, revision, dtype } = run.header.model;
-  return [id, revision, translateMessage(dtype)].filter(Boolean).join(" ");
+  return [id, revision, recordSentence(dtype)].filter(Boolean).join(" ");
 }
 
 /**

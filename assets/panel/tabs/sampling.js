@@ -3,7 +3,7 @@
 
 import { number, percent } from "../core/numbers.js";
 import { requestUpTo } from "../core/run.js";
-import { translateMessage } from "../core/server_messages.js";
+import { recordSentence } from "../core/record_sentences.js";
 import { texts } from "../core/texts.js";
 import { oneLine } from "../core/visible.js";
 import { label, make } from "../view/elements.js";
@@ -161,5 +161,5 @@ function showNamed(box, { tokens, probability, logprob, remarks }) {
     return item;
   }));
   const whole = make("p", "", texts.translate("named.whole", { probability: percent(probability), logprob: number(logprob, 3), count: tokens.length }));
-  box.replaceChildren(list, whole, ...remarks.map((remark) => make("p", "gs-aside", translateMessage(remark))));
+  box.replaceChildren(list, whole, ...remarks.map((remark) => make("p", "gs-aside", recordSentence(remark))));
 }

@@ -25,7 +25,7 @@ function lensSentence(lens) {
 /**
  * @param {any} box
  * @param {Lens | null} lens
- * @param {string} refusal the sentence that says why there is no lens
+ * @param {unknown} refusal the message that says why there is no lens
  */
 export function drawLens(box, lens, refusal) {
   const said = box.querySelector(".gs-lens-said");

@@ -4,7 +4,7 @@
 import { dtypeOf, titleValues } from "../core/descriptions.js";
 import { number, percent } from "../core/numbers.js";
 import { totals } from "../core/run.js";
-import { translateMessage } from "../core/server_messages.js";
+import { recordSentence } from "../core/record_sentences.js";
 import { texts } from "../core/texts.js";
 import { showDirectionMarks } from "../core/visible.js";
 import { drawBars } from "./bars.js";
@@ -33,12 +33,12 @@ export function drawHead(parts, state, { run, from }, { status, isHere }) {
   parts.badge.hidden = !isRecord;
   parts.note.hidden = !isRecord && !remarks.length;
   parts.badge.textContent = texts.translate(from ? "head.replayed" : "head.recorded");
-  parts.note.textContent = [from && texts.translate("head.file", { name: from }), translateMessage(note ?? ""), ...remarks.map((remark) => translateMessage(remark))].filter(Boolean).join(" ");
+  parts.note.textContent = [from && texts.translate("head.file", { name: from }), recordSentence(note ?? ""), ...remarks.map((remark) => recordSentence(remark))].filter(Boolean).join(" ");
   const another = run.header.note ? "" : ANOTHER.exec(model.engine)?.[0] ?? "";
-  const facts = [model.id, dtypeOf(model), translateMessage(model.device), exact, translateMessage(another)].filter(Boolean).join(" · ");
+  const facts = [model.id, dtypeOf(model), recordSentence(model.device), exact, recordSentence(another)].filter(Boolean).join(" · ");
   parts.model.textContent = showDirectionMarks(facts);
   // Why on this device, in this dtype: said where this page's server decided it, and of no record from elsewhere.
-  parts.why.textContent = isHere && !isRecord ? (model.why ?? "").split("; ").map((part) => translateMessage(part)).join("; ") : "";
+  parts.why.textContent = isHere && !isRecord ? (model.why ?? "").split("; ").map((part) => recordSentence(part)).join("; ") : "";
   parts.model.title = [model.revision, model.engine].filter(Boolean).join(" · ");
   // What the page knows of the model that is chosen, where the run is of it: size, context, licence.
   const isChosen = isHere && document.querySelector("#model input")?.value === model.id;
@@ -67,7 +67,7 @@ function silenceOf(state, run) {
 
 // Why a run broke off is a sentence, and has a line of its own.
 function drawMessage(parts, run) {
-  const message = translateMessage(run.end?.message ?? "");
+  const message = recordSentence(run.end?.message ?? "");
   parts.message.hidden = message === "";
   if (parts.message.textContent !== message) parts.message.textContent = message;
 }

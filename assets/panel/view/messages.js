@@ -1,22 +1,27 @@
 // The server's messages on the page: beside a field, beside Run, or beside the proof that was asked for.
 
-import { translateMessage } from "../core/server_messages.js";
+import { sentenceOf } from "../core/server_messages.js";
 
 /** @import { Trigger } from "../core/state.js" */
 /** @import { Parts } from "./parts.js" */
 
 /**
- * A sentence where it belongs, to be said again when the language changes.
+ * A message where it belongs, to be said again when the language changes.
  * @param {HTMLElement} slot
- * @param {string} sentence
+ * @param {unknown} said
  */
-export function showMessage(slot, sentence) {
-  slot.dataset.sentence = sentence;
-  slot.textContent = translateMessage(sentence);
+export function showMessage(slot, said) {
+  slot.dataset.sentence = JSON.stringify(said);
+  slot.textContent = sentenceOf(said);
+}
+
+/** @param {HTMLElement} slot */
+export function showMessageAgain(slot) {
+  if (slot.dataset.sentence) showMessage(slot, JSON.parse(slot.dataset.sentence));
 }
 
 /**
- * The page's sentences, by where they belong: beside a field, beside Run, or beside the proof that was asked for. And the most
+ * The page's messages, by where they belong: beside a field, beside Run, or beside the proof that was asked for. And the most
  * choices there may be, where the model's own limit is lower than the page's: its label says so (decoding/page/wording.py). And
  * whether a load is waited for: when it has ended, the list of models is looked at again.
  * @param {Parts} parts
@@ -24,8 +29,8 @@ export function showMessage(slot, sentence) {
  * @param {Trigger | null} trigger
  */
 export function showMessages(parts, words, trigger) {
-  const { most, loads, scores, why, ...sentences } = JSON.parse(words || "{}");
-  if (why || "no-lens" in sentences) parts.root.dispatchEvent(new CustomEvent("why", { detail: { line: why, refusal: sentences["no-lens"] } }));
+  const { most, loads, scores, why, ...messages } = JSON.parse(words || "{}");
+  if (why || "no-lens" in messages) parts.root.dispatchEvent(new CustomEvent("why", { detail: { line: why, refusal: messages["no-lens"] } }));
   if (trigger && parts.root.loads && !loads) trigger("loaded", {});
   if (trigger) parts.root.loads = loads;
   if (scores) parts.root.dispatchEvent(new CustomEvent("scores", { detail: scores }));
@@ -33,15 +38,15 @@ export function showMessages(parts, words, trigger) {
     parts.root.limits = { "page.choices": { most } };
     trigger?.("language", {});
   }
-  for (const [place, sentence] of Object.entries(sentences)) {
+  for (const [place, said] of Object.entries(messages)) {
     if (place === "draws" || place === "named") {
-      parts.root.dispatchEvent(new CustomEvent("answered", { detail: { place, answer: sentence } }));
+      parts.root.dispatchEvent(new CustomEvent("answered", { detail: { place, answer: said } }));
       continue;
     }
     const slot = place === "proof" ? parts.questions.proof : document.querySelector(`#${place} p`);
-    if (slot) showMessage(slot, sentence);
+    if (slot) showMessage(slot, said);
   }
   // Who asks may have scrolled away from the places at the top.
-  const said = [...document.querySelectorAll("#notice p, .problem p")].map((slot) => slot.textContent);
-  parts.questions.word.textContent = said.filter(Boolean).join(" ");
+  const shown = [...document.querySelectorAll("#notice p, .problem p")].map((slot) => slot.textContent);
+  parts.questions.word.textContent = shown.filter(Boolean).join(" ");
 }

@@ -21,8 +21,9 @@ from decoding.engines.batching.sequence import SequenceStatus, TokenSequence
 from decoding.engines.local import LocalEngine
 from decoding.engines.network import Logits, RunningBatch
 from decoding.errors import ModelError
+from decoding.messages import Message
 from decoding.models.malloc import trim_memory
-from decoding.models.resources import OUT_OF_MEMORY, bytes_under_limit, free_memory, is_out_of_memory
+from decoding.models.resources import bytes_under_limit, free_memory, is_out_of_memory
 from decoding.record.picking import ARGMAX, PickRule
 from decoding.record.step import StepScores
 from decoding.sampling import read_picked
@@ -237,7 +238,7 @@ class Worker:
 
     def _fail(self, sequence: TokenSequence, error: Exception) -> None:
         if is_out_of_memory(error):
-            error = ModelError(OUT_OF_MEMORY, field="prompt")
+            error = ModelError(Message("memory.run"), field="prompt")
         with self._lock:
             sequence.error = error
             self._finish(sequence)

@@ -14,12 +14,12 @@ from decoding.engines.onnx.products import Products
 from decoding.engines.onnx.sources import GgufWeights, SafetensorsWeights
 from decoding.engines.onnx.weights import UnpackedWeights, Weights
 from decoding.errors import ModelError
+from decoding.messages import Message
 from decoding.models.gguf import GgufFile
 from decoding.models.safetensors import StoredTensor
 from decoding.models.spec import ModelSpec, NoGraphError
 
 ARCHITECTURES = {"llama": llama, "gpt2": gpt2, "gpt_neox": gpt_neox, "gemma3": gemma3}
-GGUF_UNREAD = "{file} has the tensor {name}, which is no part of the model that it says it is. Choose another file."
 _NO_WEIGHTS = re.compile(r"(.*\.)?(rotary_emb\.inv_freq|(attn|attention)\.(masked_)?bias|rope_freqs\.weight)")
 """Tensors that some files hold and no network reads: masks and tables that follow from the configuration."""
 _HEADS_OF = 16  # GroupQueryAttention needs multiples of it as the head width and as the rotated width
@@ -42,7 +42,7 @@ def build_gguf(file: GgufFile, spec: ModelSpec, folder: Path, *, unpacked: bool)
 def check_all_read(weights: Weights, spec: ModelSpec, file: str) -> None:
     """Raises ModelError if a GGUF file has tensors that were not read: it then holds another model than is computed."""
     if left := _unread(weights, spec):
-        raise ModelError(GGUF_UNREAD.format(file=file, name=left[:60]))
+        raise ModelError(Message("gguf.unread", file=file, name=left[:60]))
 
 
 def _unread(weights: Weights, spec: ModelSpec) -> str | None:

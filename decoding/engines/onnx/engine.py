@@ -4,6 +4,7 @@ Owns the way from the files to a graph, a session and the facts in the page's he
 (transformers' own network of the same weights) is imported when it is asked for.
 """
 
+from functools import partial
 from pathlib import Path
 
 import onnxruntime
@@ -15,6 +16,7 @@ from decoding.engines.onnx.float32_session import Float32Weights
 from decoding.engines.onnx.graph_cache import ensure_graph
 from decoding.engines.onnx.graph_files import GraphFiles
 from decoding.engines.onnx.network import OnnxNetwork
+from decoding.messages import Message
 from decoding.models.catalogue import Entry, memory_of_files
 from decoding.models.checked_tokenizer import gguf_tokenizer
 from decoding.models.checksums import verifying_checksums
@@ -27,8 +29,6 @@ from decoding.models.tokenizer import FileTokenizer, read_tokenizer
 from decoding.record.tokens import Vocabulary
 from decoding.record.trace import ModelInfo
 
-CHANGED = "The graph of {model} on this disk was changed: {file} is not as it was written. Press Run to make it again."
-
 
 def load_graph(entry: Entry, source: Path, *, why: str, report: Report) -> LocalEngine:
     """The engine of the weights in `source`, a GGUF file or a folder; `why` says in the header why this engine is used.
@@ -37,12 +37,15 @@ def load_graph(entry: Entry, source: Path, *, why: str, report: Report) -> Local
     fit into memory.
     """
     needed = memory_of_files(sum(file.stat().st_size for file in _files_of(source)))
-    check_memory(entry.name, needed, free_memory(), where="memory", dtype="float32")
+    check_memory(entry.name, needed, free_memory(), where=Message("room.memory.cpu"), dtype="float32")
     if source.is_dir():
         _tokenizer_in(source)  # raises before a graph is made; the tokenizer is cached
     graph = ensure_graph(source, report=report)
-    report(f"Loading {entry.name} …", None)
-    with verifying_source(entry, source), verifying_checksums(graph.folder, CHANGED.replace("{model}", entry.name)):
+    report(Message("model.loading", model=entry.name), None)
+    with (
+        verifying_source(entry, source),
+        verifying_checksums(graph.folder, partial(Message, "graph.changed", model=entry.name)),
+    ):
         network = OnnxNetwork(graph, unpacked=_unpacked(source, graph))
         tokenizer = gguf_tokenizer(entry, source) if is_gguf(source) else _tokenizer_in(source)
     spec = graph.spec

@@ -21,6 +21,7 @@ from pathlib import Path
 from decoding.engines.onnx.graph_files import GraphFiles
 from decoding.engines.onnx.proof import NotProvenError, prove
 from decoding.errors import ModelError
+from decoding.messages import Message, reason_of
 from decoding.models.checksums import is_complete, sync_to_disk, write_checksums
 from decoding.models.gguf import read_gguf
 from decoding.models.resources import check_disk
@@ -34,7 +35,6 @@ Proof = Callable[[GraphFiles], None]
 """Raises NoGraphError where a graph says anything else than the model does."""
 VERSION = 4
 """Raise it to distrust graphs that were made before."""
-GRAPH_NOT_KEPT = "{model} cannot be kept as a graph in {cache} ({reason}): set GREEDYSCOPE_CACHE to a writable folder."
 _SPEC_FILE = "spec.json"
 _WORK_PREFIX = "making-"
 _PIECE = 2**16
@@ -81,8 +81,8 @@ def ensure_graph(
         if found is None:
             raise OSError(errno.EIO, "what was written is not there")
     except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise ModelError(GRAPH_NOT_KEPT.format(model=source.name, cache=cache, reason=reason)) from error
+        reason = reason_of(error)
+        raise ModelError(Message("graph.not_kept", model=source.name, cache=cache, reason=reason)) from error
     return found
 
 
@@ -109,7 +109,7 @@ def _refusal_file(ready: Path) -> Path:
 
 def _build_graph(source: Path, ready: Path, unpacked: bool, report: Report, proof: Proof | None) -> None:
     """Build a graph and rename it into place. The caller holds the lock."""
-    report(f"Preparing {source.name} …", None)
+    report(Message("graph.preparing", model=source.name), None)
     for left in ready.parent.glob(f"{_WORK_PREFIX}{ready.name}-*"):  # the lock was free, so their process has ended
         shutil.rmtree(left, ignore_errors=True)
     plan = _plan(source, unpacked)
@@ -121,7 +121,7 @@ def _build_graph(source: Path, ready: Path, unpacked: bool, report: Report, proo
         plan.build(graph)
         (graph / _SPEC_FILE).write_text(plan.spec.to_json(), "utf-8")
         if proof:
-            report(f"Checking {source.name} …", None)
+            report(Message("graph.checking", model=source.name), None)
             _check_proof(proof, GraphFiles(graph, plan.spec, source), ready)
         write_checksums(graph)
         if ready.exists():

@@ -10,13 +10,11 @@ import numpy as np
 
 from decoding.engines.onnx.weights import BlockMatrix, FileOffset, FloatMatrix, Matrix, Order, shape_of
 from decoding.errors import ModelError
+from decoding.messages import Message
 from decoding.models.gguf import GgufFile, GgufTensor
 from decoding.models.gguf_blocks import Bytes, Floats, floats
-from decoding.models.gguf_text import GGUF_MISSING
 from decoding.models.safetensors import WIDTHS, StoredTensor
 from decoding.models.spec import ModelSpec, NoGraphError
-
-GGUF_SHAPE = "{file} has {name} in the shape {shape}, and its model needs {needed}. Download it again."
 
 
 class GgufWeights:
@@ -57,9 +55,9 @@ class GgufWeights:
         stored = stored_name(self._names, name, layer)
         tensor, file = self._file.tensors.get(stored), self._file.path.name
         if tensor is None:
-            raise ModelError(GGUF_MISSING.format(file=file, name=stored))
+            raise ModelError(Message("gguf.missing", file=file, name=stored))
         if tensor.shape != (needed := shape_of(self._spec, name)):
-            raise ModelError(GGUF_SHAPE.format(file=file, name=stored, shape=tensor.shape, needed=needed))
+            raise ModelError(Message("gguf.shape", file=file, name=stored, shape=tensor.shape, needed=needed))
         self._used.add(stored)
         return tensor, self._file.read(tensor)
 

@@ -23,15 +23,13 @@ from decoding.engines.network import Network, RunningBatch
 from decoding.engines.torch.captured_step import MAX_TOP_K, CapturedLogits, CapturedSteps, NoMemoryForRowError, Row
 from decoding.engines.torch.softmax import read_scores, to_numpy, unpack_scores
 from decoding.engines.torch.static_cache import can_be_static
+from decoding.messages import Message
 from decoding.models.devices import is_zero_gpu
 from decoding.record.step import StepScores
 
 DEVICE = "cuda"
 NAME = "CUDA graph"
 """How a run's `model.engine` names it."""
-NO_GRAPH_ON_ZERO_GPU = "the plain loop, because a lent GPU keeps no CUDA graph"
-NOT_THIS_FAMILY = "the plain loop, because this architecture has no CUDA graph"
-NOT_CAPTURED = "the plain loop, because the CUDA graph could not be captured"
 _DEPEND_ON_THE_LONGEST = ("dynamic", "longrope")
 """Rotary embeddings that depend on the longest sequence of a step."""
 _ROWS_TO_VERIFY = 4
@@ -163,7 +161,7 @@ class CudaGraphDecoder:
         prompts = [[(3 + number) % size] * (2 + number) for number in range(rows)]
         caches = [self._plain.read(prompt, None)[1] for prompt in prompts]
         if not can_be_static(self._network, caches[0]):
-            return NOT_THIS_FAMILY
+            return Message("why.loop.family")
         try:
             for cache in caches:
                 steps.insert(cache)
@@ -174,11 +172,11 @@ class CudaGraphDecoder:
                     steps.compare(mine.logits, rows_of_it[-1])
         except Exception:
             logging.getLogger(__name__).warning("the CUDA graph is not used", exc_info=True)
-            return NOT_CAPTURED
+            return Message("why.loop.captured")
         finally:
             while steps.rows:
                 steps.remove(steps.rows[-1])
-        return "" if steps.sizes else NOT_CAPTURED
+        return "" if steps.sizes else Message("why.loop.captured")
 
 
 class CapturedBatch:
@@ -220,11 +218,11 @@ class CapturedBatch:
 def decoder_or_plain(network: PreTrainedModel, plain: Network) -> tuple[Network, str]:
     """The decoder for a network on a GPU and "", or the plain network and the reason for the page's header."""
     if is_zero_gpu():
-        return plain, NO_GRAPH_ON_ZERO_GPU
+        return plain, Message("why.loop.lent")
     try:
         decoder = CudaGraphDecoder(network, plain)
         why_not = decoder.verify()
     except Exception:
         logging.getLogger(__name__).warning("the CUDA graph is not used", exc_info=True)
-        why_not = NOT_CAPTURED
+        why_not = Message("why.loop.captured")
     return (plain, why_not) if why_not else (decoder, "")

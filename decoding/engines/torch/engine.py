@@ -12,6 +12,7 @@ from decoding.engines.torch import cuda_graph_decoder
 from decoding.engines.torch.gguf_network import load_gguf
 from decoding.engines.torch.network import TorchNetwork
 from decoding.engines.torch.reader_proof import prove, unproved
+from decoding.messages import Message
 from decoding.models.catalogue import Entry
 from decoding.models.devices import is_zero_gpu
 from decoding.models.loading import LoadedModel, load_model
@@ -31,7 +32,7 @@ def load(
     loading = load_gguf if holds_gguf(entry) else load_model
     loaded = loading(entry, device=device, dtype=dtype, report=report)
     if why:
-        loaded = replace(loaded, info=replace(loaded.info, why=f"{loaded.info.why}; {why}"))
+        loaded = replace(loaded, info=replace(loaded.info, why=Message("why", device=loaded.info.why, dtype=why)))
     return engine_of(loaded)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from decoding.engines.torch.gguf_network import gguf_network
+from decoding.messages import Message
 from decoding.models.catalogue import Entry, memory_needed
 from decoding.models.devices import Placement
 from decoding.models.gguf import read_gguf
@@ -18,7 +19,13 @@ from decoding.models.spec_gguf import spec_of_gguf
 def load_float32_network(entry: Entry, source: Path) -> Any:
     """The network in float32, on the CPU. Raises RoomError if it does not fit, ModelError for damaged files."""
     parameters = count_parameters(source) if source.is_dir() else spec_of_gguf(read_gguf(source)).parameters
-    check_memory(entry.name, memory_needed(parameters, "float32"), free_memory(), where="memory", dtype="float32")
+    check_memory(
+        entry.name,
+        memory_needed(parameters, "float32"),
+        free_memory(),
+        where=Message("room.memory.cpu"),
+        dtype="float32",
+    )
     if not source.is_dir():
         return gguf_network(source)
     return load_network(entry.name, source, Placement("cpu", "float32", ""))[0]

@@ -11,6 +11,7 @@ import torch
 from transformers import GenerationConfig
 
 from decoding.engines.onnx.proof_figures import network_of_gguf
+from decoding.messages import Message
 from decoding.models.catalogue import Entry
 from decoding.models.checked_tokenizer import gguf_tokenizer
 from decoding.models.devices import disable_tf32, place
@@ -26,7 +27,7 @@ def load_gguf(entry: Entry, *, device: str, dtype: str, report: Report) -> Loade
     path = find_source(entry, report)
     spec = spec_of_gguf(read_gguf(path))
     placement = place(entry.name, spec.parameters, device=device, dtype=dtype)
-    report(f"Loading {entry.name} …", None)
+    report(Message("model.loading", model=entry.name), None)
     with verifying_source(entry, path):
         network, tokenizer = gguf_network(path), gguf_tokenizer(entry, path)
     disable_tf32()
@@ -36,7 +37,7 @@ def load_gguf(entry: Entry, *, device: str, dtype: str, report: Report) -> Loade
     made = describe_model(network, tokenizer, model=entry.name, revision=revision_of(entry, path), why=placement.why)
     if spec.description == placement.dtype:
         return made
-    packed = f"{spec.description.split()[0]} weights, computed in {placement.dtype}"
+    packed = Message("stored", stored=spec.description.split()[0], dtype=placement.dtype)
     return replace(made, info=replace(made.info, engine=f"{made.info.engine}, {packed}"))
 
 

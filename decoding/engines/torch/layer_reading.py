@@ -17,10 +17,8 @@ from numpy.typing import NDArray
 
 from decoding.engines.torch.reader import Reader
 from decoding.errors import RequestError
+from decoding.messages import Message
 
-NO_LAYERS = (
-    "The layers of {model} cannot be read one by one, so it has no lens: its last norm or its head is of another kind."
-)
 TOLERANCE, COARSE_TOLERANCE = 1e-5, 5e-2
 """By how much a probability of the last row may differ from the step's own, in float32 and in 16 bits."""
 
@@ -58,13 +56,13 @@ def read_layers(reader: Reader, token_ids: Sequence[int], cache: Any, *, model: 
     found, states = watch.last_norm(), [*(getattr(watch.output, "hidden_states", None) or ())]
     # Some networks return no state of the embedding, and the last one twice.
     if found is None or watch.base is None or len(states) != layers + 1 or states[-2] is found[1]:
-        raise RequestError(NO_LAYERS.format(model=model), field="model")
+        raise RequestError(Message("why_token.layers", model=model), field="model")
     norm, last = found
     before = torch.stack([*(state[0, -1] for state in states[:-1]), last[0, -1]])[None]  # (1, layers + 1, width)
     logits = _logits_of(network, *watch.base, norm(before), token_ids[-1])  # (layers + 1, vocabulary)
     difference = (logits[-1].float().softmax(-1) - own[0].float().softmax(-1)).abs().max().item()
     if not difference <= (TOLERANCE if network.dtype == torch.float32 else COARSE_TOLERANCE):
-        raise RequestError(NO_LAYERS.format(model=model), field="model")
+        raise RequestError(Message("why_token.layers", model=model), field="model")
     rows: NDArray[np.float32] = logits.float().cpu().numpy()
     return rows
 

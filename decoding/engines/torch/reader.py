@@ -18,6 +18,7 @@ from transformers import DynamicCache, PreTrainedModel
 from decoding.cancellation import raise_if_cancelled
 from decoding.engines.torch.cache_argument import cache_argument
 from decoding.errors import RequestError
+from decoding.messages import Message
 from decoding.models.catalogue import format_bytes
 from decoding.models.devices import free_bytes_on
 
@@ -121,9 +122,7 @@ class Reader:
         needed, free = count * self._row_bytes, free_bytes_on(self.network.device.type)
         if free is not None and needed > free:
             raise RequestError(
-                f"The logits of {count:,} tokens need {format_bytes(needed)} of memory, and "
-                f"{format_bytes(free)} is free. "
-                "Shorten the text.",
+                Message("memory.logits", count=f"{count:,}", needed=format_bytes(needed), free=format_bytes(free)),
                 field="prompt",
             )
 

@@ -16,8 +16,9 @@ from transformers import PreTrainedModel
 from decoding.engines.torch.generate import generate, prepares_own_inputs
 from decoding.engines.torch.reader import Reader, ReadMode
 from decoding.errors import ModelError, RoomError
+from decoding.messages import Message
 from decoding.models.context_length import context_of_network, rope_switch
-from decoding.models.resources import DID_NOT_FIT, is_out_of_memory
+from decoding.models.resources import is_out_of_memory
 
 TOLERANCE, COARSE_TOLERANCE = 1e-3, 5e-2
 """The largest difference of logits of the same text, as a share of the largest logit, in float32 and in 16 bits."""
@@ -28,26 +29,9 @@ AFFORDABLE_WORK = 300_000_000  # parameters times ids that are read at load to t
 DEFAULT_LENGTH = 512  # ids that are tried if nothing states the context length
 
 _NOTES = {
-    ReadMode.POSITIONS: "positions and a mask are given with each id",
-    ReadMode.WHOLE: "the whole text is read again at each step, because this network keeps no cache that gives the "
-    "same scores",
+    ReadMode.POSITIONS: Message("why.positions"),
+    ReadMode.WHOLE: Message("why.whole"),
 }
-READ_AGAIN = "a text of more than {switch} tokens is read again from the start there"
-CONTEXT_CUT = "the context ends at {switch} tokens, where a cache and the whole text begin to differ"
-
-_NOT_CAUSAL = (
-    "{model} sees the text that follows: when a later token changes, its scores before that token change too. It is "
-    "an encoder, or reads its prompt in both directions ({kind}); greedy decoding needs a causal model."
-)
-_NO_STEPS = (
-    "{model} gives a text other scores once the text continues ({kind}), so its steps have no probabilities to show. "
-    "Choose another model."
-)
-_NOT_BY_GENERATE = (
-    "{model} cannot be proved: transformers' own greedy search gives other numbers than the network that reads the "
-    "same text ({kind}). Choose another model."
-)
-_NEEDS_MORE = "{model} cannot be read from token ids alone ({kind}). The network said: {said}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +62,9 @@ def prove(network: PreTrainedModel, *, model: str) -> ProofResult:
         raise
     except Exception as error:  # the message of the network says what it needs
         if is_out_of_memory(error):
-            raise RoomError(DID_NOT_FIT.format(model=model)) from error
+            raise RoomError(Message("memory.load", model=model)) from error
         said = (str(error).splitlines() or [type(error).__name__])[0][:300]
-        raise ModelError(_NEEDS_MORE.format(model=model, kind=proof.kind, said=said)) from error
+        raise ModelError(Message("model.needs_more", model=model, kind=proof.kind, said=said)) from error
 
 
 class _Trials:
@@ -144,7 +128,7 @@ class _Trials:
             if reader.mode is mode and self._is_right_stepwise(reader, ids, first, rows):
                 reader.can_read_several = reader.can_read_several and self._reads_several(reader, ids, first, rows)
                 return reader
-        raise ModelError(_NO_STEPS.format(model=self.model, kind=self.kind))
+        raise ModelError(Message("model.moves", model=self.model, kind=self.kind))
 
     def _check_causal(self, ids: Sequence[int]) -> torch.Tensor:
         """The logits of a text, shape (ids, vocabulary). Raises ModelError if a later id changes earlier ones."""
@@ -156,7 +140,7 @@ class _Trials:
             return broken  # NaN is not equal to itself, so nothing can be compared
         for place, changed in zip(places, rows[1:], strict=True):
             if not self._same(changed[:place], rows[0][:place]):
-                raise ModelError(_NOT_CAUSAL.format(model=self.model, kind=self.kind))
+                raise ModelError(Message("model.sees", model=self.model, kind=self.kind))
         return rows[0]
 
     def _is_right_stepwise(self, reader: Reader, ids: Sequence[int], first: int, rows: torch.Tensor) -> bool:
@@ -192,7 +176,7 @@ class _Trials:
             return
         reader.generates_with_cache = False
         if not self._agrees_with_generate(reader, ids, use_cache=False):
-            raise ModelError(_NOT_BY_GENERATE.format(model=self.model, kind=self.kind))
+            raise ModelError(Message("model.not_proved", model=self.model, kind=self.kind))
 
     def _agrees_with_generate(self, reader: Reader, ids: Sequence[int], *, use_cache: bool, steps: int = 4) -> bool:
         room = context_of_network(self.network, self.config)
@@ -230,8 +214,8 @@ class _Trials:
         else:  # judged by its code: a family that drops the cache does it there
             does = prepares_own_inputs(self.network) and hasattr(self.config, "original_max_position_embeddings")
         if does:
-            return ProofResult(anew, length, (*notes, READ_AGAIN.format(switch=f"{switch:,}")))
-        return ProofResult(reader, switch, (*notes, CONTEXT_CUT.format(switch=f"{switch:,}")))
+            return ProofResult(anew, length, (*notes, Message("why.anew", switch=f"{switch:,}")))
+        return ProofResult(reader, switch, (*notes, Message("why.cut", switch=f"{switch:,}")))
 
     def _same(self, ours: torch.Tensor, theirs: torch.Tensor) -> bool:
         ours, theirs = ours.float(), theirs.float()

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 from decoding.engines.torch.gguf_network import gguf_network
+from decoding.messages import Message
 from decoding.models.checksums import CONTENTS_FILE, SUMS_FILE, is_complete, sync_to_disk, write_checksums
 from decoding.models.resources import check_disk
 from decoding.models.starter import (
@@ -32,7 +33,7 @@ def starter_safetensors(report: Report = no_report) -> Path:
     with filelock.FileLock(ready.with_suffix(".lock")):
         if not is_complete(ready):
             check_disk(STARTER_ID, BYTES_NEEDED, ready.parent)
-            report("Writing the starter model as safetensors", None)
+            report(Message("starter.writing"), None)
             with tempfile.TemporaryDirectory(prefix="writing-", dir=ready.parent) as work:
                 made = Path(work, "model")
                 gguf_network(source / MODEL_FILE).save_pretrained(made)

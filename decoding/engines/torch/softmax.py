@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from torch.nn.functional import pad
 
 from decoding.errors import ModelError
+from decoding.messages import Message
 from decoding.record.step import ScoredToken, StepScores
-from decoding.softmax import INVERSE_TEMPERATURES, NOT_A_NUMBER
+from decoding.softmax import INVERSE_TEMPERATURES
 from decoding.softmax import read_scores as read_by_numpy
 
 BLOCK = 512
@@ -73,7 +74,7 @@ def unpack_scores(numbers: list[float], top_k: int, picked: tuple[int, float, in
     """
     *numbers, largest, entropy = numbers
     if not entropy == entropy:
-        raise ModelError(NOT_A_NUMBER)
+        raise ModelError(Message("model.nan"))
     k = (len(numbers) - len(INVERSE_TEMPERATURES)) // 2
     log_partitions = dict(zip(INVERSE_TEMPERATURES, numbers[2 * k :], strict=True))
     token = None

@@ -13,6 +13,7 @@ from decoding.engines import Engine
 from decoding.engines.torch.generate import generate
 from decoding.engines.torch.softmax import read_scores
 from decoding.errors import ModelError, RequestError
+from decoding.messages import Message
 from decoding.record.step import ScoredToken
 
 # What a model's generation settings may hold that changes what greedy search picks, and the value that changes nothing.
@@ -75,8 +76,7 @@ def network_of(model: Engine) -> PreTrainedModel:
     reference: Callable[[], PreTrainedModel] | None = getattr(model, "reference", None)
     if reference is None:
         raise RequestError(
-            f"{model.info.id} does not run in this process, so transformers' own search cannot be used. "
-            "Choose a model that is loaded here.",
+            Message("search.elsewhere", model=model.info.id),
             field="model",
         )
     return reference()
@@ -87,4 +87,4 @@ def _generate(model: Engine, network: PreTrainedModel, token_ids: Sequence[int],
         return generate(network, token_ids, **({"end_ids": model.end_ids} | options))
     except Exception as error:  # a hundred architectures raise a hundred kinds of errors
         said = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ModelError(f"transformers' own search failed on {model.info.id}. It said: {said[:300]}") from error
+        raise ModelError(Message("search.failed", model=model.info.id, said=said[:300])) from error

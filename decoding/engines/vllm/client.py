@@ -23,6 +23,7 @@ from decoding.cancellation import raise_if_cancelled
 from decoding.engines.vllm.connection import check_response, make_client, raise_refusal, to_broken_answer
 from decoding.engines.vllm.responses import BrokenAnswerError
 from decoding.errors import ModelError
+from decoding.messages import Message, message_of
 
 QUIET_SECONDS = 1.5
 """After this time without data the server is asked for its health."""
@@ -129,7 +130,7 @@ class _AsyncClient:
                     continue
                 is_alive = await self.is_alive(HEALTH_SECONDS)
                 if last_data < asked and not (reading.done() or (is_alive and asked - last_data < SILENCE_SECONDS)):
-                    raise BrokenAnswerError("it fell silent", last_data=last_data)
+                    raise BrokenAnswerError(Message("engine.why.quiet"), last_data=last_data)
             return reading.result()
         except BrokenAnswerError as error:
             if error.last_data is None:
@@ -165,7 +166,7 @@ class _AsyncClient:
                         on_event(event)
         except (httpx.HTTPError, ValueError, AttributeError) as error:
             raise to_broken_answer(error) from error
-        raise BrokenAnswerError("it ended too early")
+        raise BrokenAnswerError(Message("engine.why.early"))
 
     async def is_alive(self, seconds: float) -> bool:
         """One health check at a time, shared by all who wait for one."""
@@ -205,10 +206,7 @@ class RetryBudget:
             raise_if_cancelled()
             if self._client.is_alive(max(0.0, self._ends - monotonic())):
                 return
-        raise ModelError(
-            f"The model's server does not answer: {error}. What it has written stays. Try again in a minute, or tell "
-            "the server's operator."
-        ) from error
+        raise ModelError(Message("engine.silent", why=message_of(error))) from error
 
 
 def _run_loop(loop: asyncio.AbstractEventLoop) -> None:

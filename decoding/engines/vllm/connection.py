@@ -13,6 +13,7 @@ import httpx
 
 from decoding.engines.vllm.responses import BrokenAnswerError
 from decoding.errors import ModelError, RequestError
+from decoding.messages import Message
 
 KEY = "GREEDYSCOPE_ENGINE_KEY"
 """The environment variable with a server's key; there is no other way to give one."""
@@ -27,14 +28,12 @@ def make_client(url: str) -> httpx.AsyncClient:
     except (httpx.InvalidURL, ValueError):
         address = httpx.URL("")
     if address.scheme not in ("http", "https") or not address.host:
-        raise RequestError("That is not a server's address: write it as http://127.0.0.1:8000.")
+        raise RequestError(Message("engine.address"))
     if address.userinfo:
-        raise RequestError(
-            "An address with a name or a password in it is not accepted: set GREEDYSCOPE_ENGINE_KEY instead."
-        )
+        raise RequestError(Message("engine.key.address"))
     key = os.environ.get(KEY, "").strip()
     if not (key.isascii() and key.isprintable()):
-        raise RequestError("The key in GREEDYSCOPE_ENGINE_KEY has characters that a key cannot have. Set it again.")
+        raise RequestError(Message("engine.key.odd"))
     path = address.path.rstrip("/").removesuffix("/v1")
     return httpx.AsyncClient(
         base_url=address.copy_with(path=path or "/", query=None, fragment=None),
@@ -49,10 +48,10 @@ def make_client(url: str) -> httpx.AsyncClient:
 def to_broken_answer(error: Exception) -> BrokenAnswerError:
     """The BrokenAnswerError that a transport error means."""
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
-        return BrokenAnswerError("no connection")
+        return BrokenAnswerError(Message("engine.why.connection"))
     if isinstance(error, httpx.HTTPError):
-        return BrokenAnswerError("the connection was cut")
-    return BrokenAnswerError("its answer cannot be read")
+        return BrokenAnswerError(Message("engine.why.cut"))
+    return BrokenAnswerError(Message("engine.why.garbled"))
 
 
 def check_response(response: httpx.Response) -> None:
@@ -69,9 +68,9 @@ def raise_refusal(status: Any, said: str, headers: httpx.Headers) -> NoReturn:
     ModelError. `headers` are those of the request; the key in them is removed from the message.
     """
     if status in (401, 403):
-        raise ModelError("The model's server refuses the key. Set GREEDYSCOPE_ENGINE_KEY to one that it accepts.")
+        raise ModelError(Message("engine.key"))
     if not isinstance(status, int) or status >= 500 or status in (408, 425, 429):
-        raise BrokenAnswerError(f"it answered with status {str(status)[:40]}")
+        raise BrokenAnswerError(Message("engine.why.status", status=str(status)[:40]))
     if key := headers.get("Authorization", "").removeprefix(_BEARER):
         said = said.replace(key, "…")
-    raise ModelError(f"The model's server refuses the request ({status}). It said: {said[:300]}")
+    raise ModelError(Message("engine.refused", status=status, said=said[:300]))

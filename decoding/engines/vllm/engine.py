@@ -11,13 +11,14 @@ from itertools import takewhile
 from typing import Any
 
 from decoding.beam import BeamStep, beam_loop, scores_needed
-from decoding.engines import NO_PICKS, NO_SAMPLING, UNKNOWN_DTYPE
+from decoding.engines import NO_PICKS
 from decoding.engines.model_facts import EngineOfModel, ModelFacts
 from decoding.engines.vllm.beam_rows import ServedRows
 from decoding.engines.vllm.client import ServerClient
 from decoding.engines.vllm.handshake import GREEDY, ServedModel, check_served, list_models, local_name, with_retries
 from decoding.engines.vllm.responses import BrokenAnswerError, ResponseParser, with_pick
 from decoding.errors import ModelError, RequestError
+from decoding.messages import Message
 from decoding.models.catalogue import Entry
 from decoding.models.devices import check_dtype
 from decoding.models.loading import ModelWithoutWeights, load_without_weights
@@ -26,11 +27,9 @@ from decoding.models.starter import Report, no_report
 from decoding.record.picking import ARGMAX, PickRule
 from decoding.record.step import StepScores
 from decoding.record.trace import ModelInfo
-from decoding.sampling import NOTHING_LEFT, pass_over
+from decoding.sampling import pass_over
 
 ScoresIterator = Generator[StepScores, None, None]
-
-WHY = "computed by a server, which gives only the top candidates: no logits, no entropy"
 
 
 def connect(url: str, *, model: str | Entry = "", dtype: str = "auto", report: Report = no_report) -> "ServerEngine":
@@ -38,7 +37,7 @@ def connect(url: str, *, model: str | Entry = "", dtype: str = "auto", report: R
     check_dtype(dtype)
     client = ServerClient(url)
     try:
-        report("Asking the model's server …", None)
+        report(Message("engine.asking"), None)
         models = list_models(client)
         entry = model if isinstance(model, Entry) else entry_of(model or local_name(models))
         model_facts = load_without_weights(entry, report)
@@ -57,10 +56,10 @@ class ServerEngine(EngineOfModel):
         info = ModelInfo(
             id=model_facts.model,
             revision="",  # a server does not report which weights it has
-            dtype=UNKNOWN_DTYPE if dtype == "auto" else dtype,
+            dtype=Message("engine.dtype") if dtype == "auto" else dtype,
             device="server",
             engine=f"vLLM {served.version}".strip(),
-            why="; ".join(filter(None, (WHY, model_facts.note))),
+            why="; ".join(filter(None, (Message("engine.why_unknown"), model_facts.note))),
         )
         facts = ModelFacts(
             info,
@@ -84,7 +83,7 @@ class ServerEngine(EngineOfModel):
         rule: PickRule = ARGMAX,
     ) -> Iterator[StepScores]:
         if rule.sampling:
-            raise RequestError(NO_SAMPLING.format(model=self.info.id), field="sampling")
+            raise RequestError(Message("draw.engine", model=self.info.id), field="sampling")
         text, room = [*token_ids], max_new_tokens
         asked = (
             top_k + len(rule.passed_ids)
@@ -102,7 +101,7 @@ class ServerEngine(EngineOfModel):
                 for scores in run:
                     passed = len(text) not in picks and scores.token_ids[0] in rule.passed_ids
                     if passed and (other := pass_over(scores, rule.passed_ids)) is None:
-                        raise ModelError(NOTHING_LEFT)
+                        raise ModelError(Message("draw.left"))
                     scores = other if passed and other else scores
                     yield replace(scores, token_ids=scores.token_ids[:top_k], logprobs=scores.logprobs[:top_k])
                     text.append(scores.picked_id)
@@ -115,8 +114,7 @@ class ServerEngine(EngineOfModel):
         text = [*token_ids, *continuation_ids]
         if self.context_length is not None and len(text) >= self.context_length:
             raise RequestError(
-                f"The text is {len(text):,} tokens long with its prompt, and the server of {self.info.id} reads at "
-                f"most {self.context_length - 1:,}. Shorten it.",
+                Message("engine.text", count=f"{len(text):,}", model=self.info.id, most=f"{self.context_length - 1:,}"),
                 field="text",
             )
         body = self._body(text, max_tokens=1, prompt_logprobs=top_k)
@@ -127,7 +125,7 @@ class ServerEngine(EngineOfModel):
                 choice = answer["choices"][0]
                 read, said = choice["prompt_token_ids"], choice["prompt_logprobs"]
             except (KeyError, IndexError, TypeError) as error:
-                raise BrokenAnswerError("its answer cannot be read") from error
+                raise BrokenAnswerError(Message("engine.why.garbled")) from error
             _check_read(read, text)
             return self._parser(top_k).parse_prompt(said, [*continuation_ids])
 
@@ -137,8 +135,7 @@ class ServerEngine(EngineOfModel):
         needed = scores_needed(num_beams, self.end_ids)
         if self.max_top_k is not None and needed > self.max_top_k:
             raise RequestError(
-                f"The server of {self.info.id} gives at most {self.max_top_k} choices at a step, and {num_beams} beams "
-                f"need {needed}. Use fewer beams.",
+                Message("engine.beams", model=self.info.id, most=self.max_top_k, beams=num_beams, needed=needed),
                 field="beams",
             )
         rows = ServedRows(self._read_next, token_ids)
@@ -184,7 +181,7 @@ class ServerEngine(EngineOfModel):
                         text.append(scores.token_ids[0])
                         if len(text) == end:
                             return
-                raise BrokenAnswerError("it ended too early")
+                raise BrokenAnswerError(Message("engine.why.early"))
             except BrokenAnswerError as error:
                 budget.wait_or_raise(error)
 
@@ -199,15 +196,12 @@ class ServerEngine(EngineOfModel):
                 choice = choices[0] if choices else {"logprobs": None}  # the last event may hold only the usage
                 read, reason = choice.get("prompt_token_ids"), choice.get("finish_reason")
             except (KeyError, TypeError, AttributeError) as error:
-                raise BrokenAnswerError("its answer cannot be read") from error
+                raise BrokenAnswerError(Message("engine.why.garbled")) from error
             if read is not None:
                 _check_read(read, sent)
             yield from parser.parse_stream(choice)
             if reason in ("length", "stop"):
-                raise ModelError(
-                    "The model's server ended the text before it was told to: it was started with a shorter context, "
-                    "or with settings of its own. Its run ends here."
-                )
+                raise ModelError(Message("engine.ended"))
 
     def _body(self, token_ids: Sequence[int], **options: Any) -> dict[str, Any]:
         return GREEDY | {"model": self._name, "prompt": [*token_ids]} | options
@@ -219,7 +213,4 @@ class ServerEngine(EngineOfModel):
 def _check_read(read: Any, sent: Sequence[int]) -> None:
     """Raises ModelError if the server read other ids than it was sent."""
     if read != [*sent]:
-        raise ModelError(
-            "The model's server did not read the token ids that it was sent: it cuts long prompts, or has another "
-            "vocabulary."
-        )
+        raise ModelError(Message("engine.reads"))

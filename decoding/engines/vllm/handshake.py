@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from decoding.engines.vllm.client import ServerClient
 from decoding.engines.vllm.responses import BrokenAnswerError, ResponseParser
 from decoding.errors import ModelError, RequestError
+from decoding.messages import Message
 from decoding.models.catalogue import CATALOGUE
 from decoding.models.loading import ModelWithoutWeights
 from decoding.models.starter import SAFETENSORS_NAME, STARTER_ID
@@ -65,7 +66,7 @@ def list_models(client: ServerClient) -> list[Mapping[str, Any]]:
     answer = with_retries(client, lambda: client.get("/v1/models"))
     models = answer.get("data") if isinstance(answer, dict) else None
     if not isinstance(models, list) or not models or not all(isinstance(m, dict) and "id" in m for m in models):
-        raise ModelError("The server at this address serves no models. It has to be a vLLM server.")
+        raise ModelError(Message("engine.none"))
     return models
 
 
@@ -81,8 +82,7 @@ def local_name(models: list[Mapping[str, Any]]) -> str:
                 if (Path(name) / "config.json").is_file():
                     return name
     raise RequestError(
-        f'The server has the model "{str(models[0]["id"])[:80]}", which has no tokenizer here. Name the model of the '
-        "catalogue, or the folder, that the server runs.",
+        Message("engine.no_tokenizer", model=str(models[0]["id"])[:80]),
         field="model",
     )
 
@@ -96,8 +96,7 @@ def check_served(
     served = next((m for m in models if _possible_names(m) & model_facts.names), None)
     if served is None:
         raise ModelError(
-            f'The server has the model "{str(models[0]["id"])[:80]}", not {model_facts.model}. Choose that one, or '
-            f"start the server with --served-model-name {model_facts.model}."
+            Message("engine.other", theirs=str(models[0]["id"])[:80], ours=model_facts.model, name=model_facts.model)
         )
     name = str(served["id"])
 
@@ -106,17 +105,14 @@ def check_served(
         answer = with_retries(client, lambda: client.complete(body))
         with suppress(KeyError, IndexError, TypeError):
             return answer["choices"][0]
-        raise ModelError("The server at this address serves no models. It has to be a vLLM server.")
+        raise ModelError(Message("engine.none"))
 
     choice = probe(_PROBE)
     with_retries(client, lambda: ResponseParser(model_facts.model, model_facts.vocabulary_size, 2).parse_stream(choice))
     if choice.get("prompt_token_ids") != model_facts.vocabulary.encode(_PROBE) or not _accepts(
         probe, [model_facts.vocabulary_size - 1]
     ):
-        raise ModelError(
-            f"The server reads a text as different token ids than {model_facts.model} does: it has another vocabulary, "
-            "so it serves another model."
-        )
+        raise ModelError(Message("engine.vocabulary", model=model_facts.model))
     length = served.get("max_model_len")
     lengths = [x for x in (length, model_facts.context_length) if isinstance(x, int)]
     return ServedModel(name, _version(client), min(lengths, default=None), _most_choices(probe))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from decoding.errors import ModelError
+from decoding.messages import Message
 from decoding.record.step import ScoredToken, StepScores
 
 _ID = "token_id:"
@@ -48,15 +49,12 @@ class ResponseParser:
             tops = [{_token_id(token): float(x) for token, x in top.items()} for top in said["top_logprobs"]]
             pairs = list(zip(picked, tops, strict=True))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise BrokenAnswerError("its answer cannot be read") from error
+            raise BrokenAnswerError(Message("engine.why.garbled")) from error
         steps = [self._scores(top, token_id) for token_id, top in pairs]
         for scores, token_id in zip(steps, picked, strict=True):
             # Logits whose float32 logarithms are equal tie here; the server's pick decides.
             if scores.token_ids[0] != token_id:
-                raise ModelError(
-                    "The model's server did not pick the most probable token: it does not decode greedily. Its run "
-                    "ends here."
-                )
+                raise ModelError(Message("engine.greedy"))
         return steps
 
     def parse_prompt(self, prompt_logprobs: Any, token_ids: list[int]) -> list[StepScores]:
@@ -65,7 +63,7 @@ class ResponseParser:
             rows = [_row(row) for row in prompt_logprobs[-len(token_ids) :]]
             pairs = [(row, row[token_id][1]) for row, token_id in zip(rows, token_ids, strict=True)]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise BrokenAnswerError("its answer cannot be read") from error
+            raise BrokenAnswerError(Message("engine.why.garbled")) from error
         steps = []
         for (row, rank), token_id in zip(pairs, token_ids, strict=True):
             scores = self._scores({name: logprob for name, (logprob, _) in row.items()})
@@ -76,24 +74,16 @@ class ResponseParser:
         """The `top_k` candidates: most probable first, in a tie the server's pick first, then the lower id."""
         wrong = next((token_id for token_id in logprobs if token_id not in range(self.size)), None)
         if wrong is not None:
-            raise ModelError(
-                f"The model's server answers with the token id {wrong}, and {self.model} has the ids 0 to "
-                f"{self.size - 1}: it serves another model."
-            )
+            raise ModelError(Message("engine.ids", id=wrong, model=self.model, last=self.size - 1))
         ranked = sorted(logprobs, key=lambda token_id: (-logprobs[token_id], token_id != picked, token_id))[
             : self.top_k
         ]
         if len(ranked) < min(self.top_k, self.size):
-            raise ModelError(
-                f"The model's server gives {len(ranked)} candidates where {self.top_k} were asked for. It has to be a "
-                "vLLM server that names tokens by their ids."
-            )
+            raise ModelError(Message("engine.few", count=len(ranked), asked=self.top_k))
         shares = [_exact(logprobs[token_id]) for token_id in ranked]
         total = math.fsum(map(math.exp, shares)) if max(shares) < 1 else math.inf
         if not total < 1 + _ROUNDING:  # false for NaN
-            raise ModelError(
-                "The model's server sends numbers that are not log-probabilities. Start it without --logprobs-mode."
-            )
+            raise ModelError(Message("engine.logprobs"))
         more = math.log(total) if total > 1 else 0.0  # rounding: the sum may not exceed 1
         # A server reports nothing about the rest of the vocabulary, so entropy and logits are unknown.
         return StepScores(tuple(ranked), tuple(min(0.0, share - more) for share in shares), math.nan)

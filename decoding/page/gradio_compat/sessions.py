@@ -15,6 +15,7 @@ from typing import Any
 import gradio as gr
 from gradio.state_holder import SessionState
 
+from decoding.messages import Message
 from decoding.page.http.addresses import visitors_address
 from decoding.page.http.request_body import BodyReservation, RefusedError
 
@@ -30,10 +31,6 @@ FILES = "files"
 """The `concurrency_id` of endpoints that write or check files without the model."""
 MAX_FILES_PER_ADDRESS = 8
 
-_MANY = (
-    "The server already handles as many requests from your network's address as it allows. Ask again when some have "
-    "ended."
-)
 
 _asking: ContextVar[str | None] = ContextVar("asking", default=None)
 
@@ -195,7 +192,7 @@ async def _push(
         is_file = queue.blocks.fns[body.fn_index].concurrency_id == FILES
         files = sum(event.concurrency_id == FILES for event in theirs)
         if len(theirs) >= MAX_EVENTS_PER_ADDRESS or (is_file and files >= MAX_FILES_PER_ADDRESS):
-            return False, _MANY, "queue_full"
+            return False, Message("line.events"), "queue_full"
     reservation = BodyReservation(address)
     try:
         reservation.add(size_of(body.data) + size_of(body.event_data))

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
@@ -16,6 +16,7 @@ from decoding.assets import texts
 from decoding.errors import FormatError, GreedyscopeError, RequestError
 from decoding.export import to_csv_file, to_html, to_markdown
 from decoding.limits import MAX_RUN_BYTES, MAX_RUN_LINES, MAX_TABLE_CHARACTERS, MAX_TEXT_TOKENS
+from decoding.messages import Message, message_of, to_json
 from decoding.page.http.addresses import visitors_address
 from decoding.page.http.pool import WorkerPool
 from decoding.page.http.request_body import BodyReservation, RefusedError, body_reservation, read_body
@@ -36,10 +37,7 @@ class _Format:
 
 def _markdown(trace: Trace, language: str) -> str:
     if (size := len(trace.steps) * len(trace.text)) > MAX_TABLE_CHARACTERS:
-        raise RequestError(
-            f"This run's Markdown table would repeat the text to {size:,} characters; at most "
-            f"{MAX_TABLE_CHARACTERS:,} are written. Save it as CSV."
-        )
+        raise RequestError(Message("file.table", count=f"{size:,}", most=f"{MAX_TABLE_CHARACTERS:,}"))
     return to_markdown(trace, language)
 
 
@@ -55,10 +53,6 @@ FORMATS = {
     ),
 }
 
-_NO_FORMAT = f"There is no such format. Ask for one of: {', '.join(FORMATS)}."
-_TOO_LARGE = (
-    f"The run is larger than {MAX_RUN_BYTES // 2**20} MB, which is the limit. Make one of fewer steps or choices."
-)
 _HEADERS = {"cache-control": "no-store", "content-disposition": "attachment", "x-content-type-options": "nosniff"}
 
 
@@ -77,7 +71,7 @@ def export_routes() -> list[Route]:
 async def _export(request: Request, pool: WorkerPool, address: str | None, reservation: BodyReservation) -> Response:
     form = request.path_params["form"]
     if form not in FORMATS:
-        return PlainTextResponse(_NO_FORMAT, 404)
+        return _refusal(request, Message("file.form", forms=", ".join(FORMATS)), 404)
     language = request.query_params.get("language", "")
 
     def work() -> bytes:
@@ -85,16 +79,25 @@ async def _export(request: Request, pool: WorkerPool, address: str | None, reser
         return content.encode() if isinstance(content, str) else content
 
     try:
-        data = await read_body(request.receive, MAX_RUN_BYTES, reservation, too_large=_TOO_LARGE)
+        data = await read_body(
+            request.receive, MAX_RUN_BYTES, reservation, too_large=Message("file.large", most=MAX_RUN_BYTES // 2**20)
+        )
         content = await pool.run(
             work, address, request.receive
         )  # the body has been read, so only a disconnect can come
         reservation.add(len(content))
     except GreedyscopeError as error:
-        return PlainTextResponse(str(error), 422)
+        return _refusal(request, error.message, 422)
     except RefusedError as refused:
-        return PlainTextResponse(str(refused), refused.status)
+        return _refusal(request, message_of(refused), refused.status)
     return _ChunkedResponse(content, FORMATS[form].media_type, reservation.transfer())
+
+
+def _refusal(request: Request, message: str, status: int) -> Response:
+    """The sentence in English, or for a caller that accepts JSON, as the page does, the message that it is."""
+    if "application/json" in request.headers.get("accept", ""):
+        return JSONResponse(to_json(message), status)
+    return PlainTextResponse(message, status)
 
 
 class _ChunkedResponse(Response):
@@ -120,11 +123,9 @@ class _ChunkedResponse(Response):
 def read_run(data: bytes) -> Trace:
     """Parse an untrusted run. Raises FormatError for anything else, and for too many steps."""
     if not data.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{"):
-        raise FormatError(
-            "It is not JSON Lines: it does not begin like a run. Save a run as JSON Lines, and open that."
-        )
+        raise FormatError(Message("file.kind"))
     if (lines := data.count(b"\n")) > MAX_RUN_LINES:
-        raise FormatError(f"It has {lines - 2:,} steps; at most {MAX_TEXT_TOKENS:,} are read here.")
+        raise FormatError(Message("file.steps", count=f"{lines - 2:,}", most=f"{MAX_TEXT_TOKENS:,}"))
     return parse_run(data)
 
 
@@ -135,5 +136,5 @@ def write_export(form: str, trace: Trace, language: str = "") -> str | bytes:
     Raises RequestError for an unknown format, and for a table of too many MB.
     """
     if form not in FORMATS:
-        raise RequestError(_NO_FORMAT)
+        raise RequestError(Message("file.form", forms=", ".join(FORMATS)))
     return FORMATS[form].write(trace, language if language in texts() else "")

@@ -9,9 +9,11 @@ import re
 from collections.abc import Iterable
 
 from starlette.responses import PlainTextResponse
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Message as AsgiMessage
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from decoding.messages import Message
 from decoding.page.http.addresses import is_trusted_proxy, trusted_proxies
 
 Headers = list[tuple[bytes, bytes]]
@@ -23,7 +25,6 @@ _HOST = re.compile(rb"(?:[A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::([0-9
 _SCHEME = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]{0,30}://")
 _PROXY_PREFIXES = (b"x-forwarded-", b"forwarded", b"x-real-ip", b"x-gradio-")
 _TRUSTED = (b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host")
-_NO_HOST = "The request does not name a valid host."
 
 
 def is_host(value: bytes) -> bool:
@@ -69,7 +70,7 @@ class HeaderFilter:
         if not hosts and scope["http_version"] == "1.0":  # HTTP 1.0 needs no Host; a proxy's health check may omit it
             headers.append((b"host", _own_host(scope)))
         elif len(hosts) != 1 or not is_host(hosts[0]):
-            await PlainTextResponse(_NO_HOST, 400, {"connection": "close"})(scope, receive, send)
+            await PlainTextResponse(Message("line.no_host"), 400, {"connection": "close"})(scope, receive, send)
             return
         is_kept = scope["path"].removeprefix(scope.get("root_path", "")).startswith(CACHEABLE_PATHS)
         await self._app(scope | {"headers": headers}, receive, send if is_kept else _forbid_caching(send))  # type: ignore
@@ -82,7 +83,7 @@ def _own_host(scope: Scope) -> bytes:
 
 
 def _forbid_caching(send: Send) -> Send:
-    async def sent(message: Message) -> None:
+    async def sent(message: AsgiMessage) -> None:
         if message["type"] == "http.response.start":
             headers = message.setdefault("headers", [])
             if not any(name.lower() == b"cache-control" for name, _ in headers):

@@ -23,6 +23,7 @@ from decoding.engines.torch.cuda_graph_decoder import CapturedBatch, CudaGraphDe
 from decoding.engines.torch.engine import engine_of
 from decoding.engines.torch.softmax import read_scores
 from decoding.errors import ModelError
+from decoding.messages import Message
 from decoding.models.loading import describe_model, load_model
 from decoding.record.step import StepScores
 from tests import tiny_models
@@ -112,14 +113,14 @@ def test_beams_are_those_of_the_plain_loop(architecture: str) -> None:
 @pytest.mark.parametrize("architecture", PLAIN)
 def test_a_network_without_a_static_cache_uses_the_plain_loop(architecture: str) -> None:
     plain, ours = engines(tiny_models.network(architecture))
-    assert ours.network.verify() == cuda_graph_decoder.NOT_THIS_FAMILY
+    assert ours.network.verify() == Message("why.loop.family")
     assert steps(ours, count=6) == steps(plain, count=6)
     assert sizes(ours) == []
 
 
 def test_a_family_that_brings_the_device_a_list_at_each_step_goes_through_the_plain_loop() -> None:
     plain, ours = engines(tiny_models.network("falcon"))
-    assert ours.network.verify() == cuda_graph_decoder.NOT_CAPTURED
+    assert ours.network.verify() == Message("why.loop.captured")
     check_same(steps(ours, count=6), steps(plain, count=6))
 
 
@@ -355,7 +356,7 @@ def test_verify_compares_rows_of_different_lengths_with_plain_passes(llama: tupl
     assert ours.network.verify(together, rows=rows) == ""
     together._cache.mask = lambda rows, columns: torch.zeros(rows, 1, 1, columns)  # type: ignore[union-attr, method-assign]  # all is seen
     together._replays.clear()
-    assert ours.network.verify(together, rows=rows) == cuda_graph_decoder.NOT_CAPTURED
+    assert ours.network.verify(together, rows=rows) == Message("why.loop.captured")
     assert together.rows == []
 
 
@@ -466,7 +467,7 @@ def test_a_replay_that_says_something_else_is_not_used(monkeypatch: pytest.Monke
 
     plain, ours = engines(tiny_models.network("llama"))
     monkeypatch.setattr(Graphs, "capture", frozen)
-    assert ours.network.verify() == cuda_graph_decoder.NOT_CAPTURED
+    assert ours.network.verify() == Message("why.loop.captured")
     check_same(steps(ours), steps(plain))
 
 
@@ -509,9 +510,9 @@ def test_the_header_says_which_way_and_why(tiny_folder: Folder, monkeypatch: pyt
 def test_the_reasons_are_translated_into_every_language(language: str) -> None:
     english, theirs = assets.texts()["en"], assets.texts()[language]
     for reason in (
-        cuda_graph_decoder.NO_GRAPH_ON_ZERO_GPU,
-        cuda_graph_decoder.NOT_THIS_FAMILY,
-        cuda_graph_decoder.NOT_CAPTURED,
+        Message("why.loop.lent"),
+        Message("why.loop.family"),
+        Message("why.loop.captured"),
     ):
         key = next(key for key, text in english.items() if text == reason)
         assert key.startswith("server.why.")

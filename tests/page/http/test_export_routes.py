@@ -83,6 +83,15 @@ def test_a_run_that_is_cut_altered_or_of_another_version_gets_a_sentence(http: T
         assert answer.text.startswith(sentence)
 
 
+def test_a_caller_that_accepts_json_gets_the_message_with_its_code(http: TestClient) -> None:
+    asked = {"content": b'{"format": "greedyscope"}\n{}\n', "headers": {"accept": "application/json"}}
+    answer = http.post("/keep/csv", **asked).json()
+    assert answer["code"] == "read.line"
+    assert answer["parameters"]["said"]["code"] == "read.field.missing"
+    assert answer["text"] == http.post("/keep/csv", content=asked["content"]).text
+    assert http.post("/keep/doc", **asked).json()["code"] == "file.form"
+
+
 def test_a_table_of_hundreds_of_megabytes_is_not_begun(http: TestClient) -> None:
     run = decoding.trace(ScriptedEngine(), "a", max_new_tokens=200, top_k=2)
     run = replace(run, prompt="a" * 30_000, prompt_tokens=run.prompt_tokens * 30_000)

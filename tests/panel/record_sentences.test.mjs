@@ -2,20 +2,20 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { TEXTS, load } from "./helpers.mjs";
 
-const { matchParts, messagePatterns, translateMessage } = await load("core/server_messages.js");
+const { matchParts, recordPatterns, recordSentence } = await load("core/record_sentences.js");
 const { LIMITS } = await load("core/constants.js");
 const { texts } = await load("core/texts.js");
 
 function korean(sentence) {
   texts.choose("ko");
-  const said = translateMessage(sentence);
+  const said = recordSentence(sentence);
   texts.choose("en");
   return said;
 }
 
-test("a message is found again whatever is filled in", () => {
-  const known = messagePatterns(TEXTS.en);
-  assert.ok(known.length > 150);
+test("a sentence is found again whatever is filled in", () => {
+  const known = recordPatterns(TEXTS.en);
+  assert.ok(known.length > 60);
   for (const { key, names, fixed } of known) {
     const filled = names.map((_, n) => `x${n}`);
     const sentence = fixed.flatMap((part, n) => [part, filled[n] ?? ""]).join("");
@@ -27,7 +27,7 @@ test("a message is found again whatever is filled in", () => {
 
 // A pattern of five wildcards took the sixth power of a sentence's length.
 test("a stranger's sentence takes time that grows with its length", () => {
-  const known = messagePatterns(TEXTS.en);
+  const known = recordPatterns(TEXTS.en);
   const timed = (text) => {
     const begun = performance.now();
     for (const { fixed } of known) matchParts(fixed, text);
@@ -46,18 +46,18 @@ test("a stranger's sentence takes time that grows with its length", () => {
 });
 
 test("a sentence that no text fits stays as it came", () => {
-  const sentence = "Line 1 of the run cannot be read: ".repeat(3_000);
+  const sentence = `${TEXTS.en["server.memory.run"]} `.repeat(3_000);
   assert.equal(korean(sentence), sentence);
   assert.equal(korean("<b>nothing like it</b>"), "<b>nothing like it</b>");
 });
 
 test("a sentence within a sentence is translated, but not for ever", () => {
-  const nested = `${"Line 1 of the run cannot be right: ".repeat(110)}x${".".repeat(110)}`;
+  const nested = `${"The model's server does not answer: ".repeat(20)}x${". What it has written stays. Try again in a minute, or tell the server's operator.".repeat(20)}`;
   assert.ok(nested.length < LIMITS.noteCharacters);
-  assert.equal(korean(nested).split("실행의 1번째 줄이 맞지 않습니다").length - 1, 5);
+  assert.equal(korean(nested).split(TEXTS.ko["server.engine.silent"].split("{why}")[0]).length - 1, 5);
 });
 
-test("facts in a row are translated each", () => {
-  const [one] = Object.entries(TEXTS.en).filter(([key, text]) => key.startsWith("server.") && !/[{·]/.test(text) && TEXTS.ko[key]);
-  assert.equal(korean(`tiny · ${one[1]}`), `tiny · ${TEXTS.ko[one[0]]}`);
+test("what only a message says, with its code, is no sentence of a record", () => {
+  assert.equal(korean(TEXTS.en["server.text.empty"]), TEXTS.en["server.text.empty"]);
+  assert.equal(korean(TEXTS.en["server.model.nan"]), TEXTS.ko["server.model.nan"]);
 });
