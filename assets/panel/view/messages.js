@@ -1,6 +1,7 @@
 // The server's messages on the page: beside a field, beside Run, or beside the proof that was asked for.
 
 import { translateMessage } from "../core/server_messages.js";
+import { withCode } from "../core/texts.js";
 
 /** @import { Trigger } from "../core/state.js" */
 /** @import { Parts } from "./parts.js" */
@@ -12,7 +13,7 @@ import { translateMessage } from "../core/server_messages.js";
  */
 export function showMessage(slot, sentence) {
   slot.dataset.sentence = sentence;
-  slot.textContent = translateMessage(sentence);
+  slot.replaceChildren(...withCode(translateMessage(sentence)));
 }
 
 /**
