@@ -63,6 +63,15 @@ def test_what_is_out_of_sight_is_not_drawn(page: Page) -> None:
         heights = page.locator(".gs-rows tbody tr").evaluate_all("(all) => all.map((row) => row.offsetHeight)")
         assert set(heights) == {32}, "one line each"
         assert page.evaluate("document.querySelectorAll('*').length") < MOST_ELEMENTS
+    page.evaluate("""() => {
+        window.added = 0;
+        new MutationObserver((all) => { for (const { addedNodes } of all) window.added += addedNodes.length; })
+            .observe(document.querySelector(".gs-steps"), { childList: true });
+        document.querySelector(".gs-rows").scrollTop -= 12 * 32;
+    }""")
+    assert 3 <= frames_later(page).evaluate("window.added") <= 12, "rows that stay are not laid out anew"
+    page.locator(".gs-rows").evaluate("(box) => { box.scrollTop = box.scrollHeight; }")
+    frames_later(page)
     row = page.locator(".gs-rows tbody tr").last
     expect(row.locator("td")).to_have_count(CHOICES)
     expect(row).to_have_attribute("aria-rowindex", str(STEPS + 1))
@@ -148,12 +157,12 @@ def test_plotly_draws_a_step_once(page: Page) -> None:
     page.locator(".gs-strip").press("ArrowLeft")
     expect(page.locator(".gs-step-title")).to_contain_text(f"Step {STEPS - 1} of {STEPS}")
     page.wait_for_function("window.drawings === 1")
-    left = page.evaluate("document.querySelector('.gs').style.getPropertyValue('--gs-left')")
+    left = page.evaluate("document.querySelector('.gs-chart').style.getPropertyValue('--gs-left')")
     for tab in ("lesson", "table", "whatif"):
         page.click(f"#gs-tab-{tab}")
     page.wait_for_timeout(500)
     assert page.evaluate("window.drawings") == 1
-    assert page.evaluate("document.querySelector('.gs').style.getPropertyValue('--gs-left')") == left
+    assert page.evaluate("document.querySelector('.gs-chart').style.getPropertyValue('--gs-left')") == left
 
 
 def test_the_prompts_tokens_are_drawn_when_they_are_asked_for(url: str, visit: Visit) -> None:
