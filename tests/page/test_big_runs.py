@@ -63,6 +63,15 @@ def test_what_is_out_of_sight_is_not_drawn(page: Page) -> None:
         heights = page.locator(".gs-rows tbody tr").evaluate_all("(all) => all.map((row) => row.offsetHeight)")
         assert set(heights) == {32}, "one line each"
         assert page.evaluate("document.querySelectorAll('*').length") < MOST_ELEMENTS
+    page.evaluate("""() => {
+        window.added = 0;
+        new MutationObserver((all) => { for (const { addedNodes } of all) window.added += addedNodes.length; })
+            .observe(document.querySelector(".gs-steps"), { childList: true });
+        document.querySelector(".gs-rows").scrollTop -= 12 * 32;
+    }""")
+    assert 3 <= frames_later(page).evaluate("window.added") <= 12, "rows that stay are not laid out anew"
+    page.locator(".gs-rows").evaluate("(box) => { box.scrollTop = box.scrollHeight; }")
+    frames_later(page)
     row = page.locator(".gs-rows tbody tr").last
     expect(row.locator("td")).to_have_count(CHOICES)
     expect(row).to_have_attribute("aria-rowindex", str(STEPS + 1))
@@ -75,6 +84,63 @@ def test_on_paper_the_table_is_whole(page: Page) -> None:
     expect(page.locator(".gs-rows tbody tr")).to_have_count(STEPS)
     page.evaluate("window.dispatchEvent(new Event('afterprint'))")
     expect(page.locator(".gs-rows tbody tr")).to_have_count(19)
+
+
+COLUMNS = """() => {
+    const box = document.querySelector(".gs-tree-beams .gs-tree-picture").getBoundingClientRect();
+    const { nodes } = document.querySelector(".gs-tree-beams .gs-tree").tree;
+    const columns = {};
+    for (const button of document.querySelectorAll(".gs-tree-beams [data-node]")) {
+        const { left, right } = button.getBoundingClientRect();
+        const { step } = nodes[button.dataset.node];
+        if (left >= box.left - 1 && right <= box.right + 1) columns[step] = (columns[step] ?? 0) + 1;
+    }
+    return columns;
+}"""
+
+
+def columns(page: Page) -> dict[int, int]:
+    """The beams drawn at each step whose column lies within the picture of the tree."""
+    return {int(step): count for step, count in frames_later(page).evaluate(COLUMNS).items()}
+
+
+def test_of_a_long_tree_the_columns_in_sight_are_drawn(url: str, visit: Visit) -> None:
+    page = visit(url, height=720)
+    page.fill("#steps input", str(STEPS))
+    page.fill("#choices input", "10")
+    page.click("#run")
+    expect(page.locator(".gs-state")).to_contain_text(f"{STEPS} steps, done")
+    page.click("#gs-tab-whatif")
+    page.fill(".gs-beams", "8")
+    page.click('[data-ask="beam"]')
+    nodes = page.locator(".gs-tree-beams .gs-node")
+    expect(nodes.first).to_be_attached()
+    expect(page.locator(".gs-strip-bar")).to_have_count(STEPS)
+    last = STEPS * 8 - 1
+    picture, strip = page.locator(".gs-tree-beams .gs-tree-picture"), page.locator(".gs-strip")
+    for key, step in (("Home", 0), ("End", STEPS - 1)):
+        strip.press(key)
+        expect(page.locator('.gs-tree-beams [aria-current="step"][tabindex="0"]')).to_have_count(1)
+        assert step in columns(page), "the picture shows the chosen step"
+    for place in (0.0, 0.4, 1.0):
+        picture.evaluate("(box, place) => { box.scrollLeft = (box.scrollWidth - box.clientWidth) * place; }", place)
+        seen = columns(page)
+        assert len(seen) >= 10
+        assert list(seen) == list(range(min(seen), max(seen) + 1))
+        assert set(seen.values()) == {8}, "every beam of every step in sight"
+        assert page.evaluate("document.querySelectorAll('*').length") < MOST_ELEMENTS
+    assert max(seen) == STEPS - 1
+
+    # What has the keyboard stays while the picture is scrolled away from it, and the arrows bring it back into sight.
+    page.locator(f'.gs-tree-beams [data-node="{last}"]').focus()
+    picture.evaluate("(box) => { box.scrollLeft = 0; }")
+    assert 0 in columns(page)
+    expect(page.locator(f'.gs-tree-beams [data-node="{last}"]')).to_be_focused()
+    page.keyboard.press("ArrowLeft")
+    assert STEPS - 2 in columns(page)
+    assert page.evaluate("Math.floor(document.activeElement.dataset.node / 8)") == STEPS - 2
+    page.keyboard.press("Enter")
+    expect(page.locator(".gs-step-title")).to_contain_text(f"Step {STEPS - 1} of {STEPS}")
 
 
 def test_plotly_draws_a_step_once(page: Page) -> None:
@@ -91,12 +157,12 @@ def test_plotly_draws_a_step_once(page: Page) -> None:
     page.locator(".gs-strip").press("ArrowLeft")
     expect(page.locator(".gs-step-title")).to_contain_text(f"Step {STEPS - 1} of {STEPS}")
     page.wait_for_function("window.drawings === 1")
-    left = page.evaluate("document.querySelector('.gs').style.getPropertyValue('--gs-left')")
+    left = page.evaluate("document.querySelector('.gs-chart').style.getPropertyValue('--gs-left')")
     for tab in ("lesson", "table", "whatif"):
         page.click(f"#gs-tab-{tab}")
     page.wait_for_timeout(500)
     assert page.evaluate("window.drawings") == 1
-    assert page.evaluate("document.querySelector('.gs').style.getPropertyValue('--gs-left')") == left
+    assert page.evaluate("document.querySelector('.gs-chart').style.getPropertyValue('--gs-left')") == left
 
 
 def test_the_prompts_tokens_are_drawn_when_they_are_asked_for(url: str, visit: Visit) -> None:

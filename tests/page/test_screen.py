@@ -1,9 +1,12 @@
 """One screen: after Run, text, ten bars with everything else, and the scrubber are seen together, and nothing jumps."""
 
 import json
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from playwright.sync_api import Page, expect
 
 import app as application
@@ -11,6 +14,7 @@ import decoding
 from tests.browser import Visit, frames_later, open_settings, served
 from tests.fakes import ScriptedEngine
 
+HELD = 20
 SIZES = [(1280, 720), (1440, 900), (1920, 1080), (390, 844)]
 BOXES = """() => {
     const box = (node) => {
@@ -30,9 +34,28 @@ SHIFTS = """() => {
 }"""
 
 
+class HeldEngine(ScriptedEngine):
+    """Goes no further than `HELD` steps while the gate is shut."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def _forward(self, unread: Sequence[int], step: int | None) -> tuple[NDArray[np.float32], int]:
+        if step and step >= HELD:
+            self.gate.wait(120)
+        return super()._forward(unread, step)
+
+
 @pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with served(application.build_app(lambda name, report: ScriptedEngine(), ["scripted"])) as address:
+def engine() -> HeldEngine:
+    return HeldEngine()
+
+
+@pytest.fixture(scope="module")
+def url(engine: HeldEngine) -> Iterator[str]:
+    with served(application.build_app(lambda name, report: engine, ["scripted"])) as address:
         yield address
 
 
@@ -60,15 +83,63 @@ def assert_seen_together(page: Page) -> None:
     assert 0 <= there["strip"][0] < there["strip"][1] <= size["height"]
 
 
+def assert_seen_together_everywhere(page: Page, state: str) -> None:
+    """At every size, plain and in the classroom view."""
+    page.evaluate("scrollTo(0, 0)")
+    for view in ("", "classroom"):
+        page.evaluate("(name) => { document.documentElement.className = name; }", view)
+        for width, height in SIZES:
+            page.set_viewport_size({"width": width, "height": height})
+            try:
+                assert_seen_together(page)
+            except AssertionError as error:
+                raise AssertionError(f"{state}, {width} x {height} {view}: {error}") from error
+    page.set_viewport_size({"width": SIZES[0][0], "height": SIZES[0][1]})
+    page.evaluate("document.documentElement.className = ''")
+
+
 @pytest.mark.parametrize("locale", ["en-US", "ko-KR"])
-@pytest.mark.parametrize("size", SIZES, ids=[f"{width}x{height}" for width, height in SIZES])
-def test_text_bars_and_scrubber_are_seen_together(url: str, visit: Visit, size: tuple[int, int], locale: str) -> None:
-    page = visit(url, width=size[0], height=size[1], locale=locale)
-    run(page)
-    assert_seen_together(page)
+def test_text_bars_and_scrubber_are_seen_together(url: str, visit: Visit, engine: HeldEngine, locale: str) -> None:
+    page = visit(url, width=1280, height=720, locale=locale)
+    page.fill("#steps input", "30")
+    page.fill("#choices input", "10")
+    engine.gate.clear()
+    try:
+        page.click("#run")
+        expect(page.locator(".gs-chip")).to_have_count(HELD)
+        assert_seen_together_everywhere(page, "while it grows")
+    finally:
+        engine.gate.set()
+    expect(page.locator(".gs-chip")).to_have_count(30)
+    expect(page.locator("#run")).to_be_enabled()
+    assert_seen_together_everywhere(page, "ended")
+    tabs = page.locator("[role=tablist]").bounding_box()
+    assert tabs
+    assert tabs["y"] + tabs["height"] <= 720, "what else there is shows at its names"
     page.locator(".gs-strip").press("c")
     expect(page.locator("html")).to_have_class("classroom")
-    assert_seen_together(page)
+    page.locator(".gs-strip").press("c")
+
+    page.fill("#steps input", "999")
+    page.click("#run")
+    expect(page.locator("#problem-steps p")).not_to_be_empty()
+    assert_seen_together_everywhere(page, "after an error")
+
+    page.fill("#steps input", "30")
+    page.click("#gs-tab-whatif")
+    page.click('[data-ask="beam"]')
+    expect(page.locator(".gs-tree-beams .gs-node").first).to_be_attached()
+    expect(page.locator("#run")).to_be_enabled()
+    assert_seen_together_everywhere(page, "after a beam search")
+
+    greedy = decoding.trace(ScriptedEngine(), "cut off", max_new_tokens=30, top_k=10)
+    *lines, _ = greedy.to_jsonl().splitlines()
+    end = json.dumps({"stop_reason": "error", "message": "Something went wrong on the way to the next token. " * 12})
+    page.click("#gs-tab-keep")
+    file = {"name": "cut.jsonl", "mimeType": "application/jsonl", "buffer": "\n".join([*lines, end, ""]).encode()}
+    page.set_input_files("#gs-page-keep input[type=file]", file)
+    expect(page.locator(".gs-message")).to_be_visible()
+    assert_seen_together_everywhere(page, "after a long end message")
 
 
 def test_an_error_moves_nothing(url: str, visit: Visit) -> None:
@@ -81,7 +152,6 @@ def test_an_error_moves_nothing(url: str, visit: Visit) -> None:
     after = frames_later(page).evaluate(BOXES)
     assert after["text"][0] == before["text"][0]  # what is said of the run takes its room from the text's own box
     assert {**after, "text": None} == {**before, "text": None}
-    assert_seen_together(page)
 
 
 @pytest.mark.parametrize("size", [SIZES[0], SIZES[3]])
@@ -91,20 +161,6 @@ def test_nothing_jumps_over_a_run_of_120_steps(url: str, visit: Visit, size: tup
     page.evaluate(SHIFTS)
     run(page, "120")
     assert page.evaluate("window.shifted") < 0.02
-
-
-@pytest.mark.parametrize("size", [SIZES[0], SIZES[3]])
-def test_a_long_end_message_takes_its_room_from_the_text(url: str, visit: Visit, size: tuple[int, int]) -> None:
-    greedy = decoding.trace(ScriptedEngine(), "cut off", max_new_tokens=30, top_k=10)
-    *lines, _ = greedy.to_jsonl().splitlines()
-    end = json.dumps({"stop_reason": "error", "message": "Something went wrong on the way to the next token. " * 12})
-    page = visit(url, width=size[0], height=size[1])
-    page.click("#gs-tab-keep")
-    file = {"name": "cut.jsonl", "mimeType": "application/jsonl", "buffer": "\n".join([*lines, end, ""]).encode()}
-    page.set_input_files("#gs-page-keep input[type=file]", file)
-    expect(page.locator(".gs-message")).to_be_visible()
-    page.evaluate("scrollTo(0, 0)")
-    assert_seen_together(page)
 
 
 def test_the_prompt_grows_while_it_is_edited_and_moves_nothing(url: str, visit: Visit) -> None:

@@ -49,12 +49,27 @@ SIZES = """() => Object.fromEntries([...document.querySelectorAll(
 }))"""
 
 
+LINES = """(selector) => {
+    const boxes = [...document.querySelectorAll(selector)].flatMap((node) => [...node.getClientRects()]);
+    return [boxes.length, new Set(boxes.map((box) => Math.round(box.top))).size];
+}"""
+
+
 def test_controls_are_as_large_in_both_languages(url: str, visit: Visit) -> None:
-    page = run(visit(url))
+    page = run(visit(url, height=720))
     english = page.evaluate(SIZES)
+    assert page.evaluate(LINES, ".gs-numbers > span") == [3, 1], "log-probability, entropy and margin are one line"
     page.click("[data-language=ko]")
     expect(page.locator("html")).to_have_attribute("lang", "ko")
     korean = frames_later(page).evaluate(SIZES)
+    assert page.evaluate(LINES, ".gs-numbers > span") == [3, 1]
+    page.click("#gs-tab-lesson")  # the dialog is in its page
+    page.evaluate("document.querySelector('.gs-vote').hidden = document.querySelector('.gs-vote-local').hidden = false")
+    page.evaluate("document.querySelector('.gs-vote-join').show()")
+    expect(page.locator(".gs-vote-local code")).to_have_text("--host 0.0.0.0")
+    for width in (1280, 1000, 700, 390):
+        page.set_viewport_size({"width": width, "height": 720})
+        assert frames_later(page).evaluate(LINES, ".gs-vote-local code") == [1, 1], "what one types is in one piece"
     assert english == korean
     tabs = {height for name, (_, height) in english.items() if name.startswith("gs-tab")}
     assert len(tabs) == 1

@@ -66,7 +66,7 @@ export function startPredicting(parts, state, panel) {
     update(state, { chosen: 0, follow: false });
     panel.play(false);
     // Remove what is drawn already: until the next drawing the answer could be read, or announced again.
-    for (const drawn of [parts.log, parts.table.tBodies[0], parts.text]) drawn.replaceChildren();
+    for (const drawn of [parts.log, parts.tableSteps, parts.text]) drawn.replaceChildren();
     panel.drawAnew();
     if (game.vote) return;
     focus(slots.guess);

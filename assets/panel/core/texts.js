@@ -7,6 +7,23 @@ import { showDirectionMarks } from "./visible.js";
 
 /** @typedef {Record<string, string | number>} Values what stands in a text's places; `count` chooses its form */
 
+const CODE = /(`[^`]{1,40}`|--[a-z][a-z-]*(?:[ =][\w.:]*\d[\w.:]*)?)/;
+
+/**
+ * A sentence in which what one types, as `--host 0.0.0.0`, is code, and is never broken across lines.
+ * @param {string} sentence
+ * @returns {(string | Element)[]}
+ */
+export function withCode(sentence) {
+  return sentence.split(CODE).map((part, n) => {
+    if (n % 2 === 0) return part;
+    const node = document.createElement("code");
+    node.translate = false;
+    node.textContent = part;
+    return node;
+  });
+}
+
 export const texts = (() => {
   const FALLBACK = "en";
   const LANGUAGE = "greedyscope.language";
@@ -99,7 +116,7 @@ export const texts = (() => {
     if (!knows(key)) return; // an exported file leaves out what it does not show
     const slots = new Map(elements(node, ":scope > [data-slot]").map((slot) => [slot.dataset.slot, slot]));
     if (slots.size === 0) {
-      node.textContent = translate(key);
+      node.replaceChildren(...withCode(translate(key)));
       return;
     }
     node.replaceChildren(...template(key).split(/\{(\w+)\}/).map((part, n) => (n % 2 && slots.get(part)) || part));

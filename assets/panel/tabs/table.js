@@ -29,7 +29,7 @@ export function drawTable(parts, run, isAnew) {
     const row = make("tr", "");
     row.append(...titles.map((title) => headCell(title, "col")));
     table.tHead.replaceChildren(row);
-    table.tBodies[0].replaceChildren();
+    parts.tableSteps.replaceChildren();
     table.style.setProperty("--columns", run.header.top_k);
     Object.assign(table, { run, drawn: "" });
   }
@@ -41,7 +41,7 @@ function drawRows(parts) {
   const { table } = parts;
   const { run, isWhole } = table;
   if (!run) return;
-  const [body, count, high] = [table.tBodies[0], run.steps.length, TABLE_ROW_REM * rem()];
+  const [body, count, high] = [parts.tableSteps, run.steps.length, TABLE_ROW_REM * rem()];
   const top = Math.floor(table.closest(".gs-rows").scrollTop / high / ROWS_AROUND - 1) * ROWS_AROUND;
   const from = isWhole ? 0 : Math.min(Math.max(0, top), Math.max(0, count - ROWS_DRAWN));
   const to = isWhole ? count : Math.min(count, from + ROWS_DRAWN);
@@ -49,13 +49,18 @@ function drawRows(parts) {
   if (table.drawn !== [from, to].join()) {
     table.drawn = [from, to].join();
     const there = new Map([...body.querySelectorAll("[data-step]")].map((row) => [Number(row.dataset.step), row]));
-    const rows = run.steps.slice(from, to).map((step) => there.get(step.index) ?? tableRow(run, step));
-    body.replaceChildren(...rows);
+    for (const [index, row] of there) if (index < from || index >= to) row.remove();
+    let at = body.firstElementChild;
+    for (const step of run.steps.slice(from, to)) {
+      const row = there.get(step.index);
+      if (row) at = row.nextElementSibling; // a row that stays is not moved, so its cells are laid out once
+      else body.insertBefore(tableRow(run, step), at);
+    }
   }
-  // The gaps are no rows: they would be read out.
-  for (const [name, rows] of Object.entries({ "--above": from, "--below": count - to })) {
+  // The gaps are no rows: they would be read out. Nor is their height a property of the rows: all cells would be styled anew with it.
+  for (const [gap, rows] of [[body.previousElementSibling, from], [body.nextElementSibling, count - to]]) {
     const size = `${rows * high}px`;
-    if (body.style.getPropertyValue(name) !== size) body.style.setProperty(name, size);
+    if (gap.style.getPropertyValue("--gap") !== size) gap.style.setProperty("--gap", size);
   }
 }
 
@@ -91,7 +96,7 @@ export function markRow(parts, chosen) {
   const box = table.closest(".gs-rows");
   if (table.chosen !== chosen && table.run?.end) {
     const high = TABLE_ROW_REM * rem();
-    const top = table.tBodies[0].offsetTop + chosen * high;
+    const top = table.tBodies[0].offsetTop + chosen * high; // the gap begins where step 1 would
     const least = top + high - box.clientHeight;
     if (box.scrollTop > top - table.tHead.offsetHeight) box.scrollTop = top - table.tHead.offsetHeight;
     else if (box.scrollTop < least) box.scrollTop = least;

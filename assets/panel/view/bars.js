@@ -52,7 +52,7 @@ export function drawBars(parts, step, streaming, of) {
     candidateButtons(parts)[focused]?.focus();
     parts.listed = step;
   }
-  fitLabels(parts.root, parts.bars, of);
+  fitLabels(parts.chart, parts.bars, of);
   clearTimeout(parts.resting);
   if (!window.Plotly || !parts.chart.clientWidth) return; // what is hidden has no width to draw for
   const { layout } = parts.plot;
@@ -101,7 +101,7 @@ function plotHeight(rows) {
 }
 
 function leftOf(parts) {
-  return parseFloat(getComputedStyle(parts.root).getPropertyValue("--gs-left")) * rem();
+  return parseFloat(getComputedStyle(parts.chart).getPropertyValue("--gs-left")) * rem();
 }
 
 /**
@@ -143,7 +143,7 @@ function drawPlot(parts, rows, { isAxisAlone = false } = {}) {
   const narrow = parts.chart.clientWidth < 30 * rem();
   const most = parts.axis.most * 100;
   parts.root.classList.add("gs-plotted");
-  const style = getComputedStyle(parts.root);
+  const style = getComputedStyle(parts.chart);
   const read = (name) => style.getPropertyValue(name).trim();
   const colours = { argmax: read("--gs-accent"), forced: read("--gs-forced"), other: read("--gs-other"), rest: read("--gs-rest") };
   const trace = {

@@ -5,9 +5,10 @@ import { dtypeOf, titleValues } from "../core/descriptions.js";
 import { number, percent } from "../core/numbers.js";
 import { totals } from "../core/run.js";
 import { recordSentence } from "../core/record_sentences.js";
-import { texts } from "../core/texts.js";
+import { texts, withCode } from "../core/texts.js";
 import { showDirectionMarks } from "../core/visible.js";
 import { drawBars } from "./bars.js";
+import { make } from "./elements.js";
 import { stepAtTemperature } from "./temperature.js";
 import { drawPickNote } from "./draw_note.js";
 
@@ -69,7 +70,7 @@ function silenceOf(state, run) {
 function drawMessage(parts, run) {
   const message = recordSentence(run.end?.message ?? "");
   parts.message.hidden = message === "";
-  if (parts.message.textContent !== message) parts.message.textContent = message;
+  if (parts.message.textContent !== message) parts.message.replaceChildren(...withCode(message));
 }
 
 /**
@@ -85,9 +86,11 @@ export function drawStep(parts, temperature, run, chosen) {
   if (!step) return texts.write(parts.stepTitle, "step.first");
   texts.write(parts.stepTitle, "step.title", titleValues(run, chosen));
   drawBars(parts, stepAtTemperature(temperature, step), !run.end && chosen === run.steps.length - 1, run.header);
-  parts.numbers.textContent = [
+  const numbers = [
     texts.translate("step.logprob", { value: number(step.picked.logprob, 4) }),
     texts.translate(step.entropy === null ? "step.entropy.none" : "step.entropy", { value: number(step.entropy, 3) }),
     texts.translate("step.margin", { value: percent(step.margin) }),
-  ].join(" · ");
+  ];
+  // A number stays on the line of its name: panel.css.
+  parts.numbers.replaceChildren(...numbers.flatMap((one, n) => [n ? " · " : "", make("span", "", one)]));
 }

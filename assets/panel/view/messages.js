@@ -1,6 +1,7 @@
 // The server's messages on the page: beside a field, beside Run, or beside the proof that was asked for.
 
 import { sentenceOf } from "../core/server_messages.js";
+import { withCode } from "../core/texts.js";
 
 /** @import { Trigger } from "../core/state.js" */
 /** @import { Parts } from "./parts.js" */
@@ -12,7 +13,7 @@ import { sentenceOf } from "../core/server_messages.js";
  */
 export function showMessage(slot, said) {
   slot.dataset.sentence = JSON.stringify(said);
-  slot.textContent = sentenceOf(said);
+  slot.replaceChildren(...withCode(sentenceOf(said)));
 }
 
 /** @param {HTMLElement} slot */

@@ -33,6 +33,7 @@ export function findParts(element) {
     numbers: one(".gs-numbers"),
     strip: one(".gs-strip"),
     table: one("#gs-page-table table"),
+    tableSteps: one("#gs-page-table .gs-steps"),
     tableView: one(".gs-view"),
     map: one(".gs-map"),
     colour: one(".gs-colour"),

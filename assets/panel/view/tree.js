@@ -1,13 +1,14 @@
-// A tree as a picture that grows to the right: a column a step, a row a text, a box a token. The same as a list, for the keyboard and for
-// a screen reader. Knows boxes and lines, not what they stand for.
+// A tree as a picture that grows to the right: a column a step, a row a text, a box a token. Of a long one, the columns in sight are drawn.
+// The same as a list, for the keyboard and for a screen reader. Knows boxes and lines, not what they stand for.
 
-import { label, make } from "./elements.js";
+import { label, make, rem } from "./elements.js";
 
 /** @import { Tree, TreeNode } from "../core/beam_tree.js" */
 
 const NODE_SIGNS = { winner: "★", greedy: "◆", dropped: "✕", ended: "■", forced: "✎", drawn: "⚄" };
 const NODE_REM = [5.5, 3]; // a box's column and its row, in rem
 const NODE_PART = [0.864, 0.4375]; // of these, the box's width, and the middle of its height: see onpage.css
+const COLUMNS_AROUND = 6; // drawn on either side of what is in sight
 
 /**
  * Drawn anew only with another key: a button that is replaced loses the keyboard.
@@ -16,8 +17,7 @@ const NODE_PART = [0.864, 0.4375]; // of these, the box's width, and the middle 
  * @param {string} key
  */
 export function drawTree(box, tree, key) {
-  box.drawn = key;
-  box.tree = tree;
+  Object.assign(box, { drawn: key, tree, buttons: new Map(), range: "", stop: 0, current: -1, here: new Set() });
   const [picture, list] = box.children;
   const [lines, boxes] = picture.firstElementChild.children;
   const { columns, rows } = tree;
@@ -25,12 +25,52 @@ export function drawTree(box, tree, key) {
   Object.assign(picture.firstElementChild.style, { width: `${(columns + (hasEnds ? 1.5 : 0)) * NODE_REM[0]}rem`, height: `${rows * NODE_REM[1]}rem` });
   lines.setAttribute("viewBox", `0 0 ${columns} ${rows}`);
   lines.style.width = `${columns * NODE_REM[0]}rem`;
-  lines.replaceChildren(...tree.nodes.map((node) => treeLine(tree, node)).filter(Boolean));
-  boxes.replaceChildren(...tree.nodes.map(nodeButton), ...tree.ends.map((end) => endButton(end)));
+  boxes.replaceChildren(...tree.ends.map((end) => endButton(end)));
+  drawColumns(box);
   const draw = () => { if (list.open) list.lastElementChild.replaceChildren(...treeItems(tree)); };
   list.lastElementChild.replaceChildren();
   list.ontoggle = draw; // a closed list is not drawn
   draw();
+}
+
+// The columns in sight and a few around them: 256 steps of 8 beams would be eight thousand elements. The stop of the Tab key is always
+// there, and so is what has the keyboard. A button that stays is not moved.
+function drawColumns(box) {
+  const { tree, buttons } = box;
+  const [picture] = box.children;
+  const [lines, boxes] = picture.firstElementChild.children;
+  const wide = NODE_REM[0] * rem() * COLUMNS_AROUND;
+  const from = (Math.floor(picture.scrollLeft / wide) - 1) * COLUMNS_AROUND;
+  const to = (Math.ceil((picture.scrollLeft + picture.clientWidth) / wide) + 1) * COLUMNS_AROUND;
+  const focused = boxes.contains(document.activeElement) ? Number(document.activeElement?.getAttribute("data-node") ?? -1) : -1;
+  const range = [from, to, box.stop, focused].join();
+  if (box.range !== range) {
+    box.range = range;
+    const isSeen = ({ step }, number) => (step >= from && step <= to) || number === box.stop || number === focused;
+    for (const [number, button] of buttons) {
+      if (isSeen(tree.nodes[number], number)) continue;
+      button.remove();
+      buttons.delete(number);
+    }
+    let at = boxes.firstElementChild;
+    const seen = [...tree.nodes.entries()].filter(([number, node]) => isSeen(node, number));
+    for (const [number, node] of seen) {
+      if (buttons.has(number)) {
+        at = buttons.get(number).nextElementSibling;
+      } else {
+        const button = nodeButton(node, number);
+        buttons.set(number, button);
+        boxes.insertBefore(button, at);
+      }
+    }
+    lines.replaceChildren(...seen.map(([, node]) => treeLine(tree, node)).filter(Boolean));
+  }
+  for (const [number, button] of buttons) {
+    button.classList.toggle("gs-node-here", box.here.has(number));
+    button.tabIndex = number === box.stop ? 0 : -1;
+    if (number !== box.current) button.removeAttribute("aria-current");
+    else if (!button.hasAttribute("aria-current")) button.setAttribute("aria-current", "step");
+  }
 }
 
 // The line from a node's parent to it. At its left end it leaves a box, at its right end it meets one.
@@ -48,7 +88,6 @@ function treeLine(tree, node) {
 function nodeButton(node, number) {
   const button = make("button", ["gs-node", ...[...node.kinds].map((kind) => `gs-node-${kind}`)].join(" "));
   button.type = "button";
-  button.tabIndex = -1; // one of them is a stop of the Tab key: markNodes
   button.dataset.node = number;
   placeNode(button, node.step, node.row);
   const signs = [...node.kinds].map((kind) => NODE_SIGNS[kind] ?? "").join("");
@@ -95,28 +134,21 @@ function treeItems(tree) {
  * @param {(node: TreeNode) => boolean} isOnScreen
  */
 export function markNodes(box, isOnScreen) {
-  const { tree } = box;
-  const buttons = box.querySelectorAll(".gs-node[data-node]");
-  /** @type {any} */
-  let last = null;
-  for (const [number, node] of tree.nodes.entries()) {
-    const isHere = isOnScreen(node);
-    buttons[number].classList.toggle("gs-node-here", isHere);
-    if (isHere) last = buttons[number];
-  }
-  const before = box.querySelector('.gs-node[tabindex="0"]');
-  const stop = last ?? before ?? buttons[0];
-  if (stop !== before) {
-    if (before) before.tabIndex = -1;
-    if (stop) stop.tabIndex = 0;
-  }
-  for (const old of box.querySelectorAll('[aria-current="step"]')) if (old !== last) old.removeAttribute("aria-current");
-  if (!last || last.getAttribute("aria-current")) return;
-  last.setAttribute("aria-current", "step");
-  // Scroll the picture's own box, never the page.
-  const [frame, place] = [box.firstElementChild.getBoundingClientRect(), last.getBoundingClientRect()];
-  if (place.left < frame.left) box.firstElementChild.scrollLeft -= frame.left - place.left + 16;
-  if (place.right > frame.right) box.firstElementChild.scrollLeft += place.right - frame.right + 16;
+  const { nodes } = box.tree;
+  box.here = new Set([...nodes.keys()].filter((number) => isOnScreen(nodes[number])));
+  const last = [...box.here].at(-1) ?? -1;
+  if (last >= 0) box.stop = last;
+  if (last >= 0 && last !== box.current) scrollToColumn(box, nodes[last].step);
+  box.current = last;
+  drawColumns(box);
+}
+
+// Scrolls the picture's own box, never the page.
+function scrollToColumn(box, step) {
+  const [picture] = box.children;
+  const [left, right] = [step, step + NODE_PART[0]].map((column) => column * NODE_REM[0] * rem());
+  if (left < picture.scrollLeft) picture.scrollLeft = left - 16;
+  else if (right > picture.scrollLeft + picture.clientWidth) picture.scrollLeft = right - picture.clientWidth + 16;
 }
 
 /**
@@ -135,11 +167,14 @@ export function listenToTree(box) {
     const next = at && nodeBeside(box.tree, Number(at.dataset.node), event.key);
     if (next === null || next === undefined) return;
     event.preventDefault();
-    at.tabIndex = -1;
-    const button = box.querySelector(`.gs-node[data-node="${next}"]`);
-    button.tabIndex = 0;
-    button.focus();
+    box.stop = next;
+    scrollToColumn(box, box.tree.nodes[next].step);
+    drawColumns(box);
+    box.buttons.get(next).focus();
   });
+  const draw = () => { if (box.tree) drawColumns(box); };
+  box.firstElementChild.addEventListener("scroll", draw, { passive: true });
+  new ResizeObserver(draw).observe(box.firstElementChild);
 }
 
 function nodeBeside(tree, number, key) {
