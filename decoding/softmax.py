@@ -87,7 +87,8 @@ def read_tokens(logits: Logits, token_ids: Sequence[int]) -> tuple[list[float], 
         raise ModelError(Message("model.nan"))
     log_total = math.log(total)
     ahead = [
-        int(np.count_nonzero(logits > logits[one]) + np.count_nonzero(logits[:one] == logits[one])) for one in token_ids
+        int(np.count_nonzero(logits[:one] >= logits[one]) + np.count_nonzero(logits[one:] > logits[one]))
+        for one in token_ids
     ]
     return [float(logits[one]) - largest - log_total for one in token_ids], ahead
 
