@@ -40,3 +40,16 @@ test("a stranger's parameters stay small", () => {
   for (const said of [large, { code: "none", text: large }, withName(large), nested, many, Array(100_000).fill(large)]) assert.ok(sentenceOf(said).length <= most);
   for (const parameters of [null, "text", 7, [large], { __proto__: null, name: 7 }]) assert.match(sentenceOf({ code: "request.type", parameters }), /^The .* has to be text/);
 });
+
+test("a refused file is told in the reader's language, whatever stands between the page and its server", async () => {
+  const { convertOnServer } = await load("app/server_conversion.js");
+  const message = { code: "file.kind", parameters: {}, text: TEXTS.en["server.file.kind"] };
+  const answers = [Response.json(message, { status: 422 }), new Response("Too much.", { status: 413 })];
+  const asked = [];
+  globalThis.document.baseURI = "http://page.test/";
+  globalThis.fetch = async (_, { headers }) => { asked.push(headers.accept); return answers.shift(); };
+  texts.choose("ko");
+  for (const why of [TEXTS.ko["server.file.kind"], "Too much."]) await assert.rejects(convertOnServer("csv", "x"), { message: why });
+  texts.choose("en");
+  assert.deepEqual(asked, ["application/json", "application/json"]);
+});

@@ -17,7 +17,7 @@ import { showMessageAgain } from "../view/messages.js";
 export function listenToLanguage(parts, drawAnew, trigger) {
   const { root } = parts;
   const isPage = Boolean(root.closest(".gradio-container"));
-  Object.assign(root, { texts, sentenceOf }); // for the page around the panel: decoding/page/wording.py, choosing.py
+  Object.assign(root, { texts, sentenceOf }); // for the page around the panel: decoding/page/localize.py, model_picker.py
   drawSwitches(root);
   texts.onChange((language) => {
     if (!root.isConnected) return;
