@@ -29,7 +29,7 @@ def test_on_paper_the_whole_run_is_on_white(url: str, visit: Visit) -> None:
     page.click("#gs-tab-whatif")
     page.emulate_media(media="print", color_scheme="dark")
     page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
-    for gone in ("#bar", ".chips", "[role=tablist]", "#gs-page-whatif", ".gs-plot", '[data-go="play"]'):
+    for gone in ("#bar", "footer", ".chips", "[role=tablist]", "#gs-page-whatif", ".gs-plot", '[data-go="play"]'):
         expect(page.locator(gone).first).to_be_hidden()
     expect(page.locator(".gs-rows tbody tr")).to_have_count(40)
     last = page.locator(".gs-rows tbody tr").last

@@ -171,6 +171,8 @@ def test_the_prompt_grows_while_it_is_edited_and_moves_nothing(url: str, visit: 
     assert field.evaluate("(field) => field.offsetHeight") > 60
     page.locator(".gs-strip").focus()
     assert frames_later(page).locator("#prompt textarea").evaluate("(field) => field.offsetHeight") < 40
+    lines = "(field) => field.clientHeight / parseFloat(getComputedStyle(field).lineHeight)"
+    assert field.evaluate(lines) <= 1, "nothing of a second line"
     assert page.evaluate(BOXES) == before
 
 

@@ -7,7 +7,7 @@ import { showDirectionMarks } from "./visible.js";
 
 /** @typedef {Record<string, string | number>} Values what stands in a text's places; `count` chooses its form */
 
-const CODE = /(\x60[^\x60]{1,40}\x60|--[a-z][a-z-]*(?:[ =][\w.:]*\d[\w.:]*)?)/;
+const CODE = /(\u0060[^\u0060]{1,40}\u0060|--[a-z][a-z-]*(?:[ =][\w.:]*\d[\w.:]*)?)/; // between backticks, or an option
 
 /**
  * A sentence in which what one types, as `--host 0.0.0.0`, is code, and is never broken across lines.
