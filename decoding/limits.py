@@ -19,7 +19,7 @@ MAX_SEED = 2**32 - 1
 MIN_DRAWS, MAX_DRAWS = 2, 20
 """Runs that are drawn at once."""
 LEFT_OUT, MAX_LEFT_OUT = 64, 256
-"""Tokens before a step of which each is left out in turn: as a rule, and at most. Each part is a pass."""
+"""Tokens before a step of which each is left out in turn: as a rule, and at most. Each part takes a pass or less."""
 MAX_FOLLOWED = 16
 """Tokens that a caller may name for a lens, beside those that lead at some layer."""
 MAX_LENS_TOKENS = 256

@@ -21,7 +21,7 @@ from decoding.engines.zero_gpu import ZeroGpuEngine
 from decoding.errors import ModelError
 from decoding.record.step import ScoredToken, StepScores
 from decoding.record.trace import Trace
-from decoding.softmax import INVERSE_TEMPERATURES, rank, read_scores
+from decoding.softmax import INVERSE_TEMPERATURES, rank, read_scores, read_tokens
 from tests.fakes import ScriptedEngine
 
 INF = math.inf
@@ -342,3 +342,11 @@ def test_they_are_in_the_record_to_six_decimals() -> None:
 def test_a_recorded_run_without_them_is_still_read() -> None:
     path = Path(__file__).resolve().parents[1] / "assets" / "recorded" / "gpt2_xl_notebook_table.jsonl"
     assert all(step.log_sums == () for step in Trace.from_jsonl(path.read_text("utf-8")).steps)
+
+
+def test_several_tokens_have_the_ranks_and_probabilities_that_one_has() -> None:
+    logits = np.array([2, 3, 2, -1, 3, 2], np.float32)  # ties before and after: the lower id comes first
+    logprobs, ranks = read_tokens(logits, range(6))
+    alone = [read_scores(logits, 1, token_id).picked for token_id in range(6)]
+    assert ranks == [one.rank for one in alone if one] == [2, 0, 3, 5, 1, 4]
+    assert logprobs == pytest.approx([one.logprob for one in alone if one], abs=1e-6)
