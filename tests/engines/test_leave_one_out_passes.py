@@ -4,6 +4,7 @@ import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from decoding.engines.leave_one_out_passes import scores_without
 from decoding.engines.local import LocalEngine
 from decoding.engines.model_facts import ModelFacts
 from decoding.engines.network import Network
+from decoding.engines.onnx.float32_session import CROWD_ROWS
 from decoding.engines.onnx.graph_cache import ensure_graph
 from decoding.engines.onnx.network import OnnxNetwork
 from decoding.engines.torch.engine import load
@@ -138,6 +140,16 @@ def test_a_long_text_is_not_read_again_for_each_part(engines: Engines) -> None:
     found = list(scores_without(local(network), ids(30), [(n, 1) for n in range(10, 30)], [5]))
     assert len(found) == 20
     assert network.passes == [[28], *[[29 - n] for n in range(10, 29)], [1]]
+
+
+def test_one_question_does_not_ask_for_the_float32_weights_of_a_crowd(
+    engines: Engines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, asked = engines("llama"), list[int]()
+    monkeypatch.setattr(engine.network, "float32_session", SimpleNamespace(session=asked.append))
+    assert len(list(scores_without(engine, ids(30), [(n, 1) for n in range(20)], [5]))) == 20
+    assert asked
+    assert max(asked) < CROWD_ROWS
 
 
 def test_no_further_pass_is_made_when_the_visitor_has_left(engines: Engines) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from decoding.engines.onnx.cache import OnnxCache, padded_width, resized
-from decoding.engines.onnx.float32_session import Float32Session, Float32Weights
+from decoding.engines.onnx.float32_session import CROWD_ROWS, Float32Session, Float32Weights
 from decoding.engines.onnx.graph_files import GraphFiles
 from decoding.engines.onnx.running_batch import OnnxBatch
 from decoding.engines.onnx.session import BoundPass, Floats, Session, Threads, default_threads
@@ -55,7 +55,8 @@ class OnnxNetwork:
         for row, text in enumerate(texts):
             ids[row, : len(text)] = text
         buffers, positions = self.session.new_buffers(*ids.shape), sorted(set(lasts))
-        session = self.float32_session.session(len(texts)) if self.float32_session else None
+        rows = min(len(texts), CROWD_ROWS - 1)  # float32 weights that are there are used; one question is no crowd
+        session = self.float32_session.session(rows) if self.float32_session else None
         shared = BoundPass(session or self.session, buffers)
         logits = shared.run(ids, [0] * len(texts), positions)  # (texts, positions, vocabulary)
         found: Floats = logits[range(len(texts)), [positions.index(last) for last in lasts]]
