@@ -134,7 +134,7 @@ def test_axe_finds_nothing_in_any_state(url: str, visit: Visit, scheme: str) -> 
             page.set_viewport_size({"width": width, "height": 900})
             assert violations(page, some) == [], f"{state}, {width} px, {scheme}"
             assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{state}, {width} px"
-    page.evaluate("document.querySelector('.gs-numbers').style = 'color: #888; background: #777'")
+    page.evaluate("document.querySelector('.gs-heat-value').style = 'color: #888; background: #777'")
     assert len(violations(page, rules[WIDTHS[0]])) == 1, "axe would see a fault"
 
 
