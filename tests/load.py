@@ -24,6 +24,7 @@ from typing import Any
 import httpx
 from gradio_client.utils import apply_diff  # type: ignore[import-untyped]
 
+from decoding.messages import from_json
 from tests import hostile_load, vote_load
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -116,9 +117,9 @@ class Server:
             visit.text = visit.value
         elif isinstance(visit.value, dict):
             words = json.loads(visit.value.get("props", {}).get("words", "{}"))  # none where only the line is held open
-            visit.words = words.get("notice", visit.words)
+            visit.words = from_json(words.get("notice", visit.words))
             visit.error = visit.error or next(
-                (word for key, word in words.items() if key.startswith("problem") and word), ""
+                (from_json(word) for key, word in words.items() if key.startswith("problem") and word), ""
             )
 
     def memory(self) -> int:
