@@ -2,7 +2,7 @@
 
 Owns how a code becomes its English sentence, and how a message is written as JSON for the page, which makes the
 sentence of the reader's language from it (assets/panel/core/server_messages.js). The sentences stand in assets/texts/,
-under "server." and the code. Knows nobody who says one.
+under "server." and the code. Does not know which module sends a message.
 """
 
 import errno

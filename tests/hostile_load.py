@@ -181,7 +181,7 @@ async def mixed(server: "Server", minutes: float) -> bool:
     end = time.monotonic() + 60 * minutes
     begun = time.monotonic()
     await asyncio.gather(strangers(), sample(), *(visitor(n) for n in range(6)))
-    after = await server.idle_threads(), server.descriptors()  # what nobody fetches is dropped after a minute
+    after = await server.idle_threads(), server.descriptors()  # by then the server has dropped unfetched answers
     for text, prompt in told.items():
         theirs = decoding.Trace.from_jsonl(text)
         ours = decoding.trace(model, prompt, max_new_tokens=theirs.max_new_tokens, top_k=theirs.top_k)

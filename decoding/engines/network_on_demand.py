@@ -30,9 +30,8 @@ class NetworkOnDemand:
         with self._lock:
             self._last_used = time.monotonic()
             if self._network is None:
-                from decoding.engines.torch.float32_network import (
-                    load_float32_network,  # imported here: torch takes seconds
-                )
+                # Imported here, because torch takes seconds.
+                from decoding.engines.torch.float32_network import load_float32_network
 
                 self._network = load_float32_network(self._entry, self._source)
                 self._last_used = time.monotonic()

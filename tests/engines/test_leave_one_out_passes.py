@@ -152,19 +152,24 @@ def test_one_question_does_not_ask_for_the_float32_weights_of_a_crowd(
     assert max(asked) < CROWD_ROWS
 
 
-def test_no_further_pass_is_made_when_the_visitor_has_left(engines: Engines) -> None:
-    network: Any = Counting(engines("llama").network, max_read=100)
+def check_ends_when_the_visitor_leaves(found: Iterator[Any], *, after: int) -> None:
+    """Take `after` answers; then the visitor leaves, and no further answer comes."""
     left = threading.Event()
     cancellation.bind(left)
     try:
-        found = scores_without(local(network), ids(30), [(n, 1) for n in range(12)], [5])
-        for _ in range(4):
+        for _ in range(after):
             next(found)
         left.set()
         with pytest.raises(WorkCancelledError):
             next(found)
     finally:
         cancellation.bind(threading.Event())
+
+
+def test_no_further_pass_is_made_when_the_visitor_has_left(engines: Engines) -> None:
+    network: Any = Counting(engines("llama").network, max_read=100)
+    found = scores_without(local(network), ids(30), [(n, 1) for n in range(12)], [5])
+    check_ends_when_the_visitor_leaves(found, after=4)
     assert network.passes == [[29, 29, 29]] * 2
 
 
@@ -177,13 +182,5 @@ def test_an_engine_without_a_network_scores_each_text() -> None:
 
 @pytest.mark.parametrize("scripted", [True, False])
 def test_it_ends_when_the_visitor_has_left(engines: Engines, scripted: bool) -> None:
-    left = threading.Event()
-    cancellation.bind(left)
-    try:
-        found = scores_without(ScriptedEngine() if scripted else engines("llama"), ids(30), SPANS, [5])
-        next(found)
-        left.set()
-        with pytest.raises(WorkCancelledError):
-            next(found)
-    finally:
-        cancellation.bind(threading.Event())
+    found = scores_without(ScriptedEngine() if scripted else engines("llama"), ids(30), SPANS, [5])
+    check_ends_when_the_visitor_leaves(found, after=1)

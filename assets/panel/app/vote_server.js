@@ -39,8 +39,8 @@ export async function askVote(path, body, secret = "", milliseconds = PATIENCE_M
 }
 
 /**
- * Repeats a request until the server answers or nobody waits for the answer any more. Only for requests that do no harm when
- * the server receives them twice.
+ * Repeats a request until the server answers or the caller no longer wants the answer. The server may receive the request twice,
+ * so use it only where that changes nothing.
  * @param {string} path
  * @param {object | null} body
  * @param {string} secret
