@@ -24,8 +24,11 @@ def cache_configs(page: gr.Blocks) -> None:
 
 
 def _cache_missing_names(component: Any) -> None:
-    """Cache which names a script does not contain, also for the components that Gradio makes like this one."""
-    absent: set[str] = set()
+    """Cache which names are no event of a script, also for the components that Gradio makes like this one.
+
+    The properties of its templates are none: Gradio takes one that the script names for an event, and sends it so.
+    """
+    absent = set(component.props)
 
     def find(self: Any, name: str) -> Any:
         if name in absent:

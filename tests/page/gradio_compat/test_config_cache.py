@@ -4,7 +4,7 @@ from typing import Any
 
 import gradio as gr
 import pytest
-from gradio.blocks import Block, BlocksConfig
+from gradio.blocks import Block, BlocksConfig, postprocess_update_dict
 from gradio.state_holder import SessionState
 
 import app as application
@@ -51,7 +51,9 @@ def test_a_word_beside_a_run_searches_the_script_for_nothing(monkeypatch: pytest
         searched.clear()
         made = panel.__class__(**options)  # as Gradio does at each word
         config = BlocksConfig.config_for_block(panel._id, [], made)
+        update = postprocess_update_dict(made, {"words": "a place in line"})
     assert not searched
+    assert update == {"props": {"words": "a place in line"}, "__type__": "update"}  # and no event of that name
     assert config["type"] == "html"
     known = panel.get_config()
     assert {name for name in known if config["props"].get(name) != known[name]} <= {"props", "value"}
