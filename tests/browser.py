@@ -174,7 +174,7 @@ def visit(browser: Browser, profile_of: Profile) -> Iterator[Visit]:
     visited: set[str] = set()
     with ExitStack() as stack:
         # A browser that shares its cores with all of this may open its stream of events later than any visitor's would.
-        stack.enter_context(pytest.MonkeyPatch.context()).setattr(liveness, "PATIENCE_SECONDS", 60.0)
+        stack.enter_context(pytest.MonkeyPatch.context()).setattr(liveness, "PATIENCE_ROUNDS", 600)
 
         def open_page(
             url: str,

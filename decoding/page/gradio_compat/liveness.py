@@ -4,8 +4,8 @@ Owns what is read of Gradio's requests and queue for this. Knows no run. Gradio 
 queue and leaves before opening the stream of events, so such a run would go on to its end.
 """
 
+import asyncio
 from collections.abc import Callable
-from time import monotonic
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -14,48 +14,65 @@ import gradio as gr
 from decoding.page.http.addresses import visitors_address
 from decoding.serving.admission import Visitor
 
-PATIENCE_SECONDS = 2.5
-"""A browser may take this long to open its stream; after that it takes each message at once."""
-POLL_SECONDS = 1.0
-"""The usual time between two checks. More than twice as much counts as this much: the server was blocked, for instance
-while a model was evicted, and nobody could open a stream.
-"""
-CROWDED_FACTOR = 4
-"""The patience is multiplied by this while others keep arriving, because the server accepts all of them first."""
+ROUND_SECONDS = 0.1
+"""The shortest round of the event loop that is counted."""
+PATIENCE_ROUNDS = 25
+"""A browser may take this many rounds, 2.5 s or more, to open its stream; after that it takes each message at once."""
 
-_last_arrival: WeakKeyDictionary[gr.Blocks, float] = WeakKeyDictionary()
-"""When the last visitor of a page was admitted."""
+
+class RoundCounter:
+    """Counts the rounds of the running event loop while a page has sessions.
+
+    Patience is measured in rounds, because a stream needs a few to be opened: where a crowd, a load or other work on
+    the machine makes each take a second, visitors who have asked for their stream are still waiting for it.
+    """
+
+    def __init__(self, page: gr.Blocks) -> None:
+        self.rounds = 0
+        self._sessions = page._queue.pending_messages_per_session
+        self._is_counting = False
+
+    def start(self) -> None:
+        """Count from now on, if nobody does yet. Must be called in the event loop."""
+        if not self._is_counting:
+            self._is_counting = True
+            self._count_next()
+
+    def _count_next(self) -> None:
+        asyncio.get_running_loop().call_later(ROUND_SECONDS, self._count)
+
+    def _count(self) -> None:
+        self.rounds += 1
+        self._is_counting = bool(self._sessions)
+        if self._is_counting:
+            self._count_next()
+
+
+_counters: WeakKeyDictionary[gr.Blocks, RoundCounter] = WeakKeyDictionary()
 
 
 def connection_check(page: gr.Blocks, session: str | None) -> Callable[[], bool]:
-    """A function that checks whether a session's messages are read; to be called now and then, first at admission. A
+    """A function that checks whether a session's messages are read; to be called now and then, in the event loop. A
     stream that was cut has no messages any more.
     """
     oldest: Any = None
-    waited = looked = 0.0
-    is_new = True
+    since = 0
+    counter = _counters.setdefault(page, RoundCounter(page))
     _forget_ended(page)
 
     def is_connected() -> bool:
-        nonlocal oldest, waited, looked, is_new
-        now = monotonic()
-        passed, looked = now - looked, now
-        if passed > 2 * POLL_SECONDS:
-            passed = POLL_SECONDS
-        if is_new:
-            is_new, _last_arrival[page] = False, now
+        nonlocal oldest, since
         if session is None:
             return True
         messages = page._queue.pending_messages_per_session.get(session)
         if messages is None:
             return False
+        counter.start()
         first = next(iter(messages._queue), None)  # only looked at
         if first is None or first is not oldest:
-            oldest, waited = first, 0.0
+            oldest, since = first, counter.rounds
             return True
-        waited += passed
-        patience = PATIENCE_SECONDS * (CROWDED_FACTOR if now - _last_arrival[page] < PATIENCE_SECONDS else 1)
-        return waited < patience
+        return counter.rounds - since < PATIENCE_ROUNDS
 
     return is_connected
 

@@ -39,7 +39,7 @@ class There:
 
 @pytest.fixture
 def there(monkeypatch: pytest.MonkeyPatch, browser: object) -> Iterator[There]:
-    monkeypatch.setattr(liveness, "PATIENCE_SECONDS", 600.0)
+    monkeypatch.setattr(liveness, "PATIENCE_ROUNDS", 6_000)
     engine = ScriptedEngine(delay=600)
     page = application.build_app(lambda name, report: engine, ["scripted"])
     with served(page) as url:

@@ -345,7 +345,7 @@ class Asking:
 
 
 def test_one_session_cannot_fill_the_line_nor_one_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(liveness, "PATIENCE_SECONDS", 600.0)  # nobody listens to them, and they keep their places
+    monkeypatch.setattr(liveness, "PATIENCE_ROUNDS", 6_000)  # nobody listens to them, and they keep their places
     engine = ScriptedEngine(delay=600)
     page = application.build_app(lambda name, report: engine, ["scripted"])
     with served(page) as url, httpx.Client(base_url=url, timeout=300) as client:
