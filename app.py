@@ -85,16 +85,18 @@ def settings(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def memory_budget(chosen: argparse.Namespace) -> MemoryBudget:
-    """The memory budget of models and requests. Exits with a sentence if it is smaller than what the process takes
-    already.
+    """The memory budget of models and requests, less a part for what nobody reserves: messages, connections, and what
+    allocators keep. Exits with a sentence if it is smaller than what the process takes already.
     """
     process, total = resident_bytes(), chosen.memory
     if total == "auto":
         return MemoryBudget(process + free_memory() * 9 // 10, process=process)
-    if total <= process:
-        raise SystemExit(f"--memory has to be more than the {process // 10**6} MB that the process takes already.")
+    reserved = total * 19 // 20
+    if reserved <= process:
+        least, taken = process * 20 // 19 // 10**6 + 1, process // 10**6
+        raise SystemExit(f"--memory has to be at least {least} MB: the process takes {taken} MB already.")
     limit_memory(total)
-    return MemoryBudget(total, process=process)
+    return MemoryBudget(reserved, process=process)
 
 
 def build_app(loader: Loader, models: Sequence[str], list_offers: OfferLister | None = None) -> "gr.Blocks":

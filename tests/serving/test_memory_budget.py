@@ -7,12 +7,14 @@ from types import SimpleNamespace
 
 import pytest
 
+import app as application
 from decoding import cancellation
 from decoding.cancellation import WorkCancelledError
 from decoding.command_line import options
 from decoding.engines.local import LocalEngine
 from decoding.engines.memory_needs import Work, bytes_needed
 from decoding.errors import RequestError, RoomError
+from decoding.models import resources
 from decoding.serving import memory_budget
 from decoding.serving.memory_budget import MemoryBudget
 from decoding.serving.model_registry import ModelRegistry
@@ -38,6 +40,17 @@ def test_a_size_as_an_operator_writes_it(written: str, size: object) -> None:
 def test_an_invalid_size_is_refused(written: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match=r"has to be a size, as 1\.5GB, or auto"):
         options.byte_size(written)
+
+
+def test_a_part_of_an_operators_limit_is_for_what_nobody_reserves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resources, "_limit", resources._UNLIMITED)  # it is changed for the whole process
+    monkeypatch.setattr(application, "resident_bytes", lambda: 200 * MB)
+    budget = application.memory_budget(argparse.Namespace(memory=1_000 * MB))
+    assert budget.total == 950 * MB
+    assert budget.bytes_for_requests == 750 * MB
+    application.memory_budget(argparse.Namespace(memory=211 * MB))
+    with pytest.raises(SystemExit, match="has to be at least 211 MB: the process takes 200 MB already"):
+        application.memory_budget(argparse.Namespace(memory=210 * MB))
 
 
 def test_a_reservation_is_released_once() -> None:
