@@ -109,7 +109,7 @@ def test_the_thread_that_computes_dies_and_the_next_run_has_another(
         return steps(engine)
 
     with monkeypatch.context() as patch, ThreadPoolExecutor(1) as reader:
-        patch.setattr(engine.worker, "_read", die)
+        patch.setattr(engine.worker._rounds, "_read", die)
         reading = reader.submit(read)
         died.get(timeout=600).join()
         left.set()  # whoever was not told that it died would wait on; so they end here, with another error

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import decoding
+from decoding.engines.batching import rounds as rounds_module
 from decoding.engines.batching import worker as worker_module
 from decoding.engines.batching.engine import BatchedEngine
 from decoding.engines.batching.scheduler import Limits
@@ -45,11 +46,11 @@ def torch_network(engine: LocalEngine) -> Any:
 
 def limits(monkeypatch: pytest.MonkeyPatch, **changed: int) -> None:
     """Have the workers that are made from here on plan with other limits."""
-    monkeypatch.setattr(worker_module, "Limits", partial(Limits, **changed))
+    monkeypatch.setattr(rounds_module, "Limits", partial(Limits, **changed))
 
 
 def in_batch(worker: Worker) -> int:
-    return sum(s.status is SequenceStatus.IN_BATCH for s in worker._scheduler.sequences)
+    return sum(s.status is SequenceStatus.IN_BATCH for s in worker._rounds.scheduler.sequences)
 
 
 class ManualWorker(Worker):
@@ -159,8 +160,8 @@ def test_runs_equal_single_runs_in_any_order_of_arrivals_and_departures(
             reader.read(worker)
             assert len(reader.got) == reader.steps
             reader.check(alone)
-        assert not worker._scheduler.sequences
-        assert worker._batch is None
+        assert not worker._rounds.scheduler.sequences
+        assert worker._rounds._batch is None
 
     drive()
     assert most == 0 if architecture == "mamba" else most >= 2
@@ -398,7 +399,7 @@ def test_a_network_whose_rows_differ_never_shares_again(tiny_folder: Folder, mon
     monkeypatch.setattr(batched_cache.BatchedCache, "step", forget)
     readers = join_all(worker, reader(1, 8), reader(50, 8, length=9))
     worker.run_to_end()
-    assert not worker._scheduler._may_share
+    assert not worker._rounds.scheduler._may_share
     for each in readers:
         each.read(worker)
         each.check(load(tiny_folder("gpt2")))
@@ -478,7 +479,7 @@ def test_memory_of_the_batch_is_released_when_the_last_run_ends(
         texts = [worker.join(ids, steps=4, top_k=2, forced={}) for ids in ([1, 2, 3], [4, 5])]
         worker.run_round()
         worker.run_round()
-        batch_rows = weakref.ref(worker._batch._rows)
+        batch_rows = weakref.ref(worker._rounds._batch._rows)
         assert len(batch_rows()) == 2
         worker._run()
     finally:
@@ -494,7 +495,7 @@ def test_closing_the_iterator_removes_the_reader(tiny_folder: Folder) -> None:
     steps.close()
     if worker:
         worker.join(300)
-    assert shared.worker._scheduler.sequences == []
+    assert shared.worker._rounds.scheduler.sequences == []
 
 
 def test_beam_search_and_scored_texts_run_beside_the_batch(tiny_folder: Folder) -> None:
