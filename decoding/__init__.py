@@ -13,7 +13,11 @@ from decoding.record.trace import Candidate, ModelInfo, Step, Trace
 
 # After the line above, which makes `decoding.record.trace` the module: from here on it is the function.
 from decoding.run import greedy_search, trace  # isort: skip
-from decoding.questions.analysis import Agreement, agreement, beam_search, branch, closest_calls, score  # isort: skip
+from decoding.questions.agreement import Agreement, agreement  # isort: skip
+from decoding.questions.beam_search import beam_search  # isort: skip
+from decoding.questions.branches import branch  # isort: skip
+from decoding.questions.closest_calls import closest_calls  # isort: skip
+from decoding.questions.text_scores import score  # isort: skip
 from decoding.questions.comparison import compare_totals  # isort: skip
 from decoding.questions.leaving_out import leave_one_out  # isort: skip
 from decoding.questions.logit_lens import lens  # isort: skip

@@ -10,8 +10,8 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from decoding.bundle import bundle
 from decoding.limits import for_browser
+from decoding.script_bundle import bundle
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 

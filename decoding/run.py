@@ -13,7 +13,6 @@ from decoding.messages import Message
 from decoding.record.picking import PickRule
 from decoding.record.step import Step, make_step
 from decoding.record.trace import StopReason, Trace
-from decoding.requests.remarks import prompt_remarks
 from decoding.requests.run_request import (
     Request,
     check_can_draw,
@@ -22,6 +21,7 @@ from decoding.requests.run_request import (
     check_top_k,
     start_ids,
 )
+from decoding.requests.tokenization_remarks import prompt_remarks
 
 __all__ = ["Request", "Run", "check_request", "greedy_search", "trace"]
 

@@ -21,7 +21,8 @@ from decoding.engines.torch.transformers_greedy import network_of
 from decoding.errors import FormatError, ModelError, RequestError
 from decoding.record.step import StepScores
 from decoding.record.trace import Trace
-from tests import sweep, tiny_models
+from tests import all_architectures as sweep
+from tests import tiny_models
 from tests.fakes import ScriptedEngine
 
 Folder = Callable[[str], Path]

@@ -16,7 +16,7 @@ ROOMS = (
         "decoding.cancellation",
         "decoding.generators",
         "decoding.limits",
-        "decoding.bundle",
+        "decoding.script_bundle",
         "decoding.assets",
         "decoding.i18n",
         "decoding.messages",

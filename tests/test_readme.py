@@ -35,7 +35,7 @@ def test_the_commands_are_the_agreed_ones_and_ci_runs_those_of_the_tests():
     assert "pip install -r requirements.txt && python app.py\n" in README
     agreed = {
         "test command": "pip install -r tests/requirements.txt && python -m pytest\n",
-        "floors test command": "python -m tests.floors\n",
+        "floors test command": "python -m tests.oldest_versions\n",
         "vllm test command": "python -m pytest -m vllm\n",
     }
     assert {name: block("", name, "sh") for name in agreed} == agreed
@@ -69,7 +69,7 @@ def test_every_command_is_one_that_there_is():
             elif words[:2] == ["python", "-m"] and words[2] != "vllm.entrypoints.openai.api_server":
                 assert importlib.util.find_spec(words[2]), words
                 seen.add(words[2])
-    assert {"app.py", "decoding", "decoding.starter", "pytest", "tests.floors"} <= seen
+    assert {"app.py", "decoding", "decoding.starter", "pytest", "tests.oldest_versions"} <= seen
 
 
 @pytest.mark.parametrize("name", NAMES)

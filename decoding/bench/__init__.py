@@ -1,4 +1,4 @@
-"""The benchmark: `python -m decoding.bench`. `subject` is what is measured, `loops` and `llama` the contenders, `limit`
-the memory's, `rows` their turns, `clock` the forward pass's, `why` the questions about a step, `page` the page,
+"""The benchmark: `python -m decoding.bench`. `measured_models` has what is measured, `loops` and `llama` contend,
+`limit` the memory's, `rows` their turns, `clock` the forward pass's, `why` the questions about a step, `page` the page,
 `startup` a start, `report` the table.
 """

@@ -12,7 +12,7 @@ from time import perf_counter
 
 from decoding.bench.limit import Weights
 from decoding.bench.loops import Contender, Decoded, first_other_pick, generate, loop, max_difference, notebook
-from decoding.bench.subject import Subject
+from decoding.bench.measured_models import Subject
 
 WARM_UP_STEPS = 8
 NOTEBOOK_TOKENS = 3_000

@@ -17,7 +17,7 @@ from time import perf_counter
 from decoding.engines.onnx.graph_cache import ensure_graph
 from decoding.engines.onnx.network import OnnxNetwork
 from decoding.engines.onnx.session import Threads
-from decoding.models.sources import entry_of, find_source
+from decoding.models.model_paths import entry_of, find_source
 
 SPINS = (0, 20, 100, 1000)
 """Microseconds."""

@@ -11,7 +11,7 @@ from statistics import median
 from time import perf_counter
 
 from decoding.bench.loops import CHOICES
-from decoding.bench.subject import Subject
+from decoding.bench.measured_models import Subject
 from decoding.engines.local import LocalEngine
 from decoding.errors import RequestError
 from decoding.questions.leaving_out import leave_one_out

@@ -14,8 +14,8 @@ from decoding.messages import Message
 from decoding.models.catalogue import Entry
 from decoding.models.config_bounds import check_counts
 from decoding.models.devices import place
+from decoding.models.model_paths import entry_of, find_source, holds_gguf
 from decoding.models.resources import check_memory, count_parameters, free_memory
-from decoding.models.sources import entry_of, find_source, holds_gguf
 from decoding.models.spec import NoGraphError
 from decoding.models.spec_config import spec_of_config
 from decoding.models.starter import Report, no_report

@@ -14,7 +14,7 @@ from decoding.models import hub, starter
 from decoding.models.catalogue import Entry
 from decoding.models.chat_template import CONFIG, make_chat_template, read_chat_template
 from decoding.models.gguf import read_gguf
-from decoding.models.sources import is_gguf
+from decoding.models.model_paths import is_gguf
 
 
 def has_chat_template(entry: Entry) -> bool:

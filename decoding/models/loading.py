@@ -29,9 +29,9 @@ from decoding.models.generation_settings import ids_of, read_settings
 from decoding.models.gguf import read_gguf
 from decoding.models.gguf_head import head_of
 from decoding.models.gguf_text import text_facts
+from decoding.models.model_paths import adapter_note, entry_of, find_source, holds_gguf, revision_of, verifying_source
 from decoding.models.resources import count_parameters
 from decoding.models.slow_tokenizer import made_note, tokenizer_in
-from decoding.models.sources import adapter_note, entry_of, find_source, holds_gguf, revision_of, verifying_source
 from decoding.models.spec import row_of
 from decoding.models.starter import Report, no_report
 from decoding.record.tokens import Vocabulary

@@ -15,14 +15,13 @@ from decoding.errors import RequestError
 from decoding.limits import MAX_CHOICES, MAX_TEXT_TOKENS
 from decoding.messages import Message
 from decoding.page.agreement_sentence import agreement_sentence
-from decoding.questions import analysis
+from decoding.questions import agreement, beam_search, text_scores
 from decoding.questions.prompt_scores import score_prompt
 from decoding.questions.sampled_runs import draw_runs
 from decoding.questions.text_probability import check_picked, probability_after
 from decoding.record.permalink import Link, from_link
 from decoding.record.prompt_scores import prompt_scores_line
 from decoding.record.trace import Trace
-from decoding.requests.remarks import text_remarks
 from decoding.requests.run_request import (
     Request,
     check_beams,
@@ -33,6 +32,7 @@ from decoding.requests.run_request import (
     prompt_ids,
 )
 from decoding.requests.sampling_request import check_draws
+from decoding.requests.tokenization_remarks import text_remarks
 from decoding.run import Run
 from decoding.serving.memory_budget import Reservation
 from decoding.serving.model_registry import ModelRegistry
@@ -107,7 +107,7 @@ def score(registry: ModelRegistry, parameters: Parameters) -> Updates:
     steps = len(engine.vocabulary.encode_continuation(text))
     with (yield from reserve_memory(registry, engine, "score", request, steps, request.top_k)):
         yield {"notice": Message("ask.score")}
-        found = analysis.score(engine, request.prompt, text, top_k=request.top_k, as_message=request.as_message)
+        found = text_scores.score(engine, request.prompt, text, top_k=request.top_k, as_message=request.as_message)
         yield {"panel": found.to_jsonl()}
 
 
@@ -120,7 +120,7 @@ def beam(registry: ModelRegistry, parameters: Parameters) -> Updates:
     with (yield from reserve_memory(registry, engine, "beam", request, steps, request.top_k, rows=rows)):
         yield {"notice": Message("ask.beam", beams=rows)}
         options: Any = {"max_new_tokens": steps, "num_beams": rows, "top_k": request.top_k}
-        found = analysis.beam_search(engine, request.prompt, as_message=request.as_message, **options)
+        found = beam_search.beam_search(engine, request.prompt, as_message=request.as_message, **options)
         yield {"panel": found.to_jsonl()}
 
 
@@ -182,7 +182,7 @@ def agree(registry: ModelRegistry, parameters: Parameters) -> Updates:
     engine = yield from wait_for_engine(registry, trace.model.id)
     with (yield from reserve_memory(registry, engine, "proof", trace, len(trace.steps), trace.top_k)):
         yield {"notice": Message("ask.agree"), "proof": ""}
-        yield {"proof": agreement_sentence(analysis.agreement(engine, trace))}
+        yield {"proof": agreement_sentence(agreement.agreement(engine, trace))}
 
 
 ACTIONS: dict[str, Callable[[ModelRegistry, Parameters], Updates]] = {

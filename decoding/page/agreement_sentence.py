@@ -1,7 +1,7 @@
 """The sentence about the comparison of a run with `generate`. Owns its words; knows no component and no request."""
 
 from decoding.messages import Message
-from decoding.questions.analysis import Agreement
+from decoding.questions.agreement import Agreement
 from decoding.record.tokens import visible
 from decoding.record.trace import Candidate
 

@@ -21,14 +21,14 @@ from decoding.generators import result_of
 from decoding.limits import MAX_RUN_BYTES
 from decoding.messages import Message
 from decoding.page import actions
-from decoding.page.adapter import Endpoint, add_endpoint, admitted, named_parts, with_error_messages
 from decoding.page.agreement_sentence import agreement_sentence
 from decoding.page.draw_endpoints import many_draws, single_runs
+from decoding.page.gradio_endpoints import Endpoint, add_endpoint, admitted, named_parts, with_error_messages
 from decoding.page.http.export_routes import FORMATS, read_run, write_export
 from decoding.page.http.metrics import Health
 from decoding.page.text_endpoints import text_endpoints
 from decoding.page.why_endpoints import why_endpoints
-from decoding.questions import analysis
+from decoding.questions.agreement import agreement as compare_with_generate
 from decoding.questions.verify import TOLERANCE
 from decoding.questions.verify import recompute as write_again
 from decoding.record.trace import Trace
@@ -108,7 +108,7 @@ def _proofs(registry: ModelRegistry) -> list[Endpoint]:
         trace = _read(run)
         engine = registry.engine(trace.model.id)
         with _reserve_memory(registry, engine, "proof", trace):
-            found = analysis.agreement(engine, trace)
+            found = compare_with_generate(engine, trace)
         told = ("identical", "first", "compared", "first_difference", "margin", "dtype", "device", "switched_off")
         ids = {side: getattr(getattr(found, side), "token_id", None) for side in ("ours", "theirs")}
         yield json.dumps({name: getattr(found, name) for name in told} | ids | {"sentence": agreement_sentence(found)})

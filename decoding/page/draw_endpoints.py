@@ -6,7 +6,7 @@ Owns these endpoints and their descriptions, which Gradio shows; `api` registers
 from collections.abc import Iterator
 
 from decoding.page import actions
-from decoding.page.adapter import Endpoint, named_parts
+from decoding.page.gradio_endpoints import Endpoint, named_parts
 from decoding.serving.model_registry import ModelRegistry
 
 PROMPT, STEPS, CHOICES, DRAWS = "Transformers are the", 8, 5, 20

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from decoding.generators import result_of
 from decoding.limits import LEFT_OUT
-from decoding.page.adapter import Endpoint
+from decoding.page.gradio_endpoints import Endpoint
 from decoding.page.why import read_lens, read_without
 from decoding.questions.leaving_out import check_step
 from decoding.record.trace import NO_ID, Trace

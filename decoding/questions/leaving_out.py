@@ -13,7 +13,7 @@ from decoding.errors import RequestError
 from decoding.generators import result_of
 from decoding.limits import LEFT_OUT, MAX_LEFT_OUT
 from decoding.messages import Message
-from decoding.questions.analysis import check_same_model
+from decoding.questions.same_model import check_same_model
 from decoding.record.step import NO_ID, Candidate, ScoredToken, Step, StepScores, make_candidate
 from decoding.record.trace import Trace
 from decoding.record.why import UNITS, LeaveOneOut, LeftOut, Unit, parts_of

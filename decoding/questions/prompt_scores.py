@@ -9,7 +9,7 @@ from decoding.engines import Engine
 from decoding.errors import RequestError
 from decoding.limits import MAX_TEXT_TOKENS
 from decoding.messages import Message
-from decoding.questions.analysis import check_same_model
+from decoding.questions.same_model import check_same_model
 from decoding.record.prompt_scores import PromptScore
 from decoding.record.trace import Trace
 

@@ -13,11 +13,11 @@ from decoding.engines import Engine
 from decoding.errors import RequestError
 from decoding.limits import MAX_TEXT_TOKENS
 from decoding.messages import Message
-from decoding.questions.analysis import check_same_model
+from decoding.questions.same_model import check_same_model
 from decoding.record.step import make_candidate
 from decoding.record.trace import Candidate, Trace
-from decoding.requests.remarks import text_remarks
 from decoding.requests.run_request import check_continuation, check_prompt, continuation_ids, prompt_ids
+from decoding.requests.tokenization_remarks import text_remarks
 from decoding.requests.values import is_whole, json_type_of, shown
 
 

@@ -22,8 +22,8 @@ from decoding.messages import Message
 from decoding.record.picking import Sampling
 from decoding.record.tokens import visible
 from decoding.requests.message_request import check_as_message, message_ids
-from decoding.requests.remarks import check_readable
 from decoding.requests.sampling_request import check_past_end, check_sampling
+from decoding.requests.tokenization_remarks import check_readable
 from decoding.requests.values import is_whole, json_type_of, shown
 
 

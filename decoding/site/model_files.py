@@ -18,7 +18,7 @@ from decoding.engines.onnx.unpacking import unpacked_graph
 from decoding.errors import ModelError
 from decoding.messages import Message
 from decoding.models.checked_tokenizer import gguf_tokenizer
-from decoding.models.sources import entry_of, find_source, is_gguf, revision_of
+from decoding.models.model_paths import entry_of, find_source, is_gguf, revision_of
 from decoding.models.spec import NoGraphError
 from decoding.models.starter import Report
 from decoding.record.tokens import Token, Vocabulary

@@ -17,8 +17,8 @@ from decoding.bench.clock import NetworkClock
 from decoding.bench.contenders import measured_steps
 from decoding.bench.limit import Weights, weight_bytes
 from decoding.bench.loops import Decoded, first_other_pick, generate, loop, max_difference, notebook
+from decoding.bench.measured_models import SHAPES, load_endless, load_subject, reference_of
 from decoding.bench.startup import StartupTimes
-from decoding.bench.subject import SHAPES, load_endless, load_subject, reference_of
 from decoding.errors import ModelError
 from decoding.models.catalogue import CATALOGUE
 from tests import tiny_models

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from decoding.bench import subject
+from decoding.bench import measured_models as subject
 from decoding.engines.local import LocalEngine
 from decoding.engines.prefix_cache import PrefixCache
 from decoding.engines.torch.cuda_graph_decoder import CudaGraphDecoder

@@ -17,7 +17,7 @@ from decoding.models.loading import load_without_weights
 def folder(starter_gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The starter's folder, copied."""
     copy = Path(shutil.copytree(starter_gguf.parent, tmp_path / "starter"))
-    monkeypatch.setattr("decoding.models.sources.ensure_starter", lambda report: copy)
+    monkeypatch.setattr("decoding.models.model_paths.ensure_starter", lambda report: copy)
     return copy
 
 

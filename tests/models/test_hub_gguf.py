@@ -19,7 +19,7 @@ from decoding.errors import ModelError, RoomError
 from decoding.models import download, hub
 from decoding.models.catalogue import Entry, memory_of_files, parse_model_list
 from decoding.models.loading import load_without_weights
-from decoding.models.sources import find_source, holds_gguf
+from decoding.models.model_paths import find_source, holds_gguf
 from decoding.models.starter import Report, no_report
 from decoding.serving.availability import local_offers
 from tests import gguf_files, local_hub, tiny_models

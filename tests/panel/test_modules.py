@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from decoding.assets import ASSETS, file_script, page_script, panel_html, site_script, vote_script
-from decoding.bundle import BundleError, bundle, modules_of
 from decoding.page.panel import panel
+from decoding.script_bundle import BundleError, bundle, modules_of
 
 FOLDERS = ("panel/core", "panel/view", "panel/tabs", "panel/app", "standalone", "browser", "vote")
 """In this order: a module imports from its own folder and those before it."""

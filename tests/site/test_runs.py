@@ -13,7 +13,9 @@ from playwright.sync_api import Browser, Page, expect
 import decoding
 from decoding.__main__ import check
 from decoding.engines.local import LocalEngine
-from decoding.questions import analysis
+from decoding.questions.beam_search import beam_search
+from decoding.questions.branches import branch
+from decoding.questions.text_scores import score
 from decoding.record.trace import Trace
 from decoding.record.why import LeaveOneOut, Lens
 from decoding.requests.run_request import check_request
@@ -118,12 +120,12 @@ def test_a_fork_by_click_and_a_text_of_ones_own(page: Page, starter: LocalEngine
     page.locator(".gs-chart .gs-bar").nth(1).click()
     wait_idle(page)
     other = first.steps[2].candidates[1].token_id
-    assert differences(kept(page), analysis.branch(starter, first, 2, other, max_new_tokens=6)) == []
+    assert differences(kept(page), branch(starter, first, 2, other, max_new_tokens=6)) == []
     page.click("#gs-tab-whatif")
     page.fill(".gs-score", " home with the café 🎉.")
     page.click('[data-ask="score"]')
     wait_idle(page)
-    theirs = analysis.score(starter, "The dog ran", " home with the café 🎉.", top_k=4)
+    theirs = score(starter, "The dog ran", " home with the café 🎉.", top_k=4)
     # Each is within the noise of the truth; in a text that the model finds odd, not always of the other.
     assert differences(kept(page), theirs, 2.5 * NOISE) == []
 
@@ -134,7 +136,7 @@ def test_beams_are_the_librarys(page: Page, starter: LocalEngine) -> None:
     page.fill(".gs-beams", "3")
     page.click('[data-ask="beam"]')
     expect(page.locator(".gs-tree-beams .gs-node")).to_have_count(18)
-    theirs = analysis.beam_search(starter, "Transformers are the", max_new_tokens=6, num_beams=3, top_k=4)
+    theirs = beam_search(starter, "Transformers are the", max_new_tokens=6, num_beams=3, top_k=4)
     assert differences(kept(page), theirs, 2.5 * NOISE) == []
     ours = Trace.from_jsonl(kept(page)).beams
     assert ours is not None

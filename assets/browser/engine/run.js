@@ -1,4 +1,4 @@
-// One run from request to end, as the JSON Lines that decoding/run.py and decoding/questions/analysis.py write: header, steps, end. Knows ids and
+// One run from request to end, as the JSON Lines that decoding/run.py and decoding/questions/text_scores.py write: header, steps, end. Knows ids and
 // records; no page.
 
 import { findLoops } from "./repetition.js";

@@ -18,7 +18,7 @@ import { drawPickNote } from "./draw_note.js";
 /** @import { Parts } from "./parts.js" */
 /** @import { Temperature } from "./temperature.js" */
 
-// What wrote the text, where that was not greedy decoding here: decoding/questions/analysis.py, or a server.
+// What wrote the text, where that was not greedy decoding here: decoding/questions/, or a server.
 const ANOTHER = /^(?:beam search, \d+ beams|a given text|vLLM [\w.+-]+)/;
 
 /**

@@ -10,8 +10,8 @@ from pathlib import Path
 from decoding.engines.onnx.architecture import gemma3, gpt2, gpt_neox, llama
 from decoding.engines.onnx.architecture.layers import LayerWriter
 from decoding.engines.onnx.graph_builder import GraphBuilder
-from decoding.engines.onnx.products import Products
-from decoding.engines.onnx.sources import GgufWeights, SafetensorsWeights
+from decoding.engines.onnx.matmul_nodes import Products
+from decoding.engines.onnx.weight_files import GgufWeights, SafetensorsWeights
 from decoding.engines.onnx.weights import UnpackedWeights, Weights
 from decoding.errors import ModelError
 from decoding.messages import Message

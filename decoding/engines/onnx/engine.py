@@ -20,9 +20,9 @@ from decoding.messages import Message
 from decoding.models.catalogue import Entry, memory_of_files
 from decoding.models.checked_tokenizer import gguf_tokenizer
 from decoding.models.checksums import verifying_checksums
+from decoding.models.model_paths import adapter_note, is_gguf, revision_of, verifying_source
 from decoding.models.resources import check_memory, free_memory
 from decoding.models.safetensors import weight_files
-from decoding.models.sources import adapter_note, is_gguf, revision_of, verifying_source
 from decoding.models.spec import NoGraphError, row_of
 from decoding.models.starter import Report
 from decoding.models.tokenizer import FileTokenizer, read_tokenizer

@@ -15,7 +15,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 
 from decoding.engines.onnx.building import ARCHITECTURES, check_all_read
 from decoding.engines.onnx.proof import LAST, texts, tops_of
-from decoding.engines.onnx.sources import GgufWeights, stored_name
+from decoding.engines.onnx.weight_files import GgufWeights, stored_name
 from decoding.engines.onnx.weights import UnpackedWeights
 from decoding.models.gguf import GgufFile, read_gguf
 from decoding.models.spec import ModelSpec

@@ -18,8 +18,8 @@ from decoding.engines.onnx.architecture.layers import LayerWriter
 from decoding.engines.onnx.building import ARCHITECTURES
 from decoding.engines.onnx.graph_builder import MICROSOFT, GraphBuilder
 from decoding.engines.onnx.graph_files import GRAPH_FILE, GraphFiles
-from decoding.engines.onnx.products import Products, offsets_of
-from decoding.engines.onnx.sources import GgufWeights
+from decoding.engines.onnx.matmul_nodes import Products, offsets_of
+from decoding.engines.onnx.weight_files import GgufWeights
 from decoding.engines.onnx.weights import BlockMatrix, Matrix
 from decoding.models.gguf import read_gguf
 from decoding.models.gguf_blocks import Floats

@@ -17,7 +17,7 @@ from decoding.models.checked_tokenizer import gguf_tokenizer
 from decoding.models.devices import disable_tf32, place
 from decoding.models.gguf import read_gguf
 from decoding.models.loading import LoadedModel, describe_model
-from decoding.models.sources import find_source, revision_of, verifying_source
+from decoding.models.model_paths import find_source, revision_of, verifying_source
 from decoding.models.spec_gguf import spec_of_gguf
 from decoding.models.starter import Report
 

@@ -1,7 +1,7 @@
 """transformers' own greedy search, to compare a run with.
 
 Owns how `generate` is called so that none of a model's generation settings changes the result. Knows ids alone;
-`decoding.questions.analysis` compares.
+`decoding.questions.agreement` compares.
 """
 
 from collections.abc import Callable, Sequence

@@ -22,7 +22,7 @@ from decoding.messages import Message
 from decoding.models.catalogue import Entry
 from decoding.models.devices import check_dtype
 from decoding.models.loading import ModelWithoutWeights, load_without_weights
-from decoding.models.sources import entry_of
+from decoding.models.model_paths import entry_of
 from decoding.models.starter import Report, no_report
 from decoding.record.picking import ARGMAX, PickRule
 from decoding.record.step import StepScores

@@ -14,7 +14,7 @@ import pytest
 from decoding.engines.onnx import float32_session
 from decoding.engines.onnx.float32_session import CROWD_ROWS, SHARED_ROWS, Float32Session, Float32Weights
 from decoding.engines.onnx.session import Threads
-from decoding.models.sources import entry_of
+from decoding.models.model_paths import entry_of
 from decoding.models.spec import NoGraphError
 from decoding.serving.memory_budget import MemoryBudget
 from decoding.serving.model_setup import EngineOptions, make_loader

@@ -15,7 +15,7 @@ from decoding.engines.torch import gguf_network as gguf_network_module
 from decoding.engines.torch.gguf_network import gguf_network
 from decoding.errors import ModelError
 from decoding.models.gguf_blocks import BLOCK_TYPES
-from decoding.models.sources import entry_of
+from decoding.models.model_paths import entry_of
 from decoding.models.starter import no_report
 from tests import gguf_files, tiny_models
 from tests.engines.onnx.runner import Runner

@@ -21,7 +21,8 @@ from decoding.engines.torch.cache_argument import cache_argument
 from decoding.engines.torch.reader import ReadMode
 from decoding.errors import ModelError, RequestError
 from decoding.models.loading import describe_model
-from tests import families, sweep, tiny_models
+from tests import all_architectures as sweep
+from tests import families, tiny_models
 
 Folder = Callable[[str], Path]
 LONG_ROPE = {

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 import app as application
-from decoding.page import adapter
+from decoding.page import gradio_endpoints as adapter
 from decoding.page.gradio_compat import liveness
 from decoding.serving import stream
 from tests.browser import served

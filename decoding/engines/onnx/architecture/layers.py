@@ -12,7 +12,7 @@ import numpy as np
 from onnx import TensorProto
 
 from decoding.engines.onnx.graph_builder import MICROSOFT, GraphBuilder
-from decoding.engines.onnx.products import Products
+from decoding.engines.onnx.matmul_nodes import Products
 from decoding.engines.onnx.weights import Weights, concatenated
 from decoding.models.gguf_blocks import Floats
 from decoding.models.spec import Llama3Scaling, ModelSpec, Rope

@@ -1,6 +1,7 @@
-"""The record of a beam search: a Trace of its winner, and the tree of its beams.
+"""Beam search over a model: a Trace of its winner, and the tree of its beams.
 
-Owns how a search in ids becomes a record for people. Knows an engine by its protocol, and no page.
+Owns how a search in ids (`decoding.beam`) becomes a record for people. Knows an engine by its protocol, and no page.
+The functions are as thread-safe as the model's `beams`.
 """
 
 from collections.abc import Sequence
@@ -13,8 +14,32 @@ from decoding.messages import Message
 from decoding.record.beams import BeamNode, BeamTree
 from decoding.record.step import ScoredToken, Step, make_step
 from decoding.record.trace import Trace
-from decoding.requests.remarks import prompt_remarks
-from decoding.requests.run_request import Request
+from decoding.requests.run_request import Request, check_beams, check_request, check_top_k, start_ids
+from decoding.requests.tokenization_remarks import prompt_remarks
+
+
+def beam_search(
+    model: Engine, prompt: str, *, max_new_tokens: int, num_beams: int, top_k: int, as_message: bool = False
+) -> Trace:
+    """The most probable text, per token, that `num_beams` beams find in up to `max_new_tokens` steps; its `beams` are
+    the whole tree of the search.
+
+    `num_beams` is 2 to 8. The search is that of transformers' `generate(num_beams=…, do_sample=False)`; how ties are
+    broken is in `decoding.beam`. A step is `forced` if argmax picks another token. Raises RequestError for a request
+    that is invalid or does not fit into memory, ModelError at a step whose logits are not finite.
+
+    >>> found = decoding.beam_search(model, "Transformers are the", max_new_tokens=8, num_beams=4, top_k=5)
+    >>> found.generated_text, round(found.logprob, 2)
+    (' most efficient way to create and manage data', -12.2)
+    >>> [f"{beam.text} {beam.total:.2f}" for beam in found.beams.steps[0]]
+    [' most -2.49', ' ones -2.72', ' primary -3.35', ' perfect -4.05']
+    """
+    request, num_beams = (
+        check_request(prompt, max_new_tokens, top_k, as_message=as_message),
+        check_beams(num_beams),
+    )
+    check_top_k(model, request.top_k)
+    return search(model, request, num_beams, prompt_ids=start_ids(model, request))
 
 
 def search(model: Engine, request: Request, num_beams: int, *, prompt_ids: Sequence[int]) -> Trace:

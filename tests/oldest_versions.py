@@ -1,6 +1,6 @@
 """The main tests of engines and page once more, at the lowest versions that requirements.txt allows.
 
-    python -m tests.floors
+    python -m tests.oldest_versions
 
 A floor is a version that was run. Makes a virtual environment of its own, with each package at its floor and whatever
 those need, and ends with pytest's exit code.

@@ -1,6 +1,6 @@
 """Every causal architecture of the installed transformers at tiny size: read as the whole text reads, or refused.
 
-    python -m tests.sweep [NAME ...]
+    python -m tests.all_architectures [NAME ...]
 
 Prints a line a family; takes some minutes for all. The suite's own tests take a part of them.
 """

@@ -21,10 +21,11 @@ from decoding.export import to_table
 from decoding.models.loading import describe_model
 from decoding.models.tokenizer import tokenizer_of
 from decoding.page.actions import branch, score
-from decoding.questions import analysis
+from decoding.questions import text_scores
+from decoding.questions.beam_search import beam_search
 from decoding.questions.verify import recompute
 from decoding.record.tokens import Vocabulary
-from decoding.requests.remarks import prompt_remarks
+from decoding.requests.tokenization_remarks import prompt_remarks
 from decoding.run import Run, check_request, trace
 from decoding.serving.memory_budget import MemoryBudget
 from tests import tiny_models
@@ -72,10 +73,10 @@ def padded() -> ScriptedEngine:
 
 ASKED: dict[str, Callable[[Engine], Any]] = {
     "trace": lambda m: trace(m, "Hi [PAD] there", max_new_tokens=3, top_k=2),
-    "score": lambda m: analysis.score(m, "Hi", " [PAD]", top_k=2),
-    "score, in the middle": lambda m: analysis.score(m, "Hi", "[PAD] x", top_k=2),
-    "score, the prompt": lambda m: analysis.score(m, "[PAD]", "x", top_k=2),
-    "beams": lambda m: analysis.beam_search(m, "[PAD]", max_new_tokens=3, num_beams=2, top_k=2),
+    "score": lambda m: text_scores.score(m, "Hi", " [PAD]", top_k=2),
+    "score, in the middle": lambda m: text_scores.score(m, "Hi", "[PAD] x", top_k=2),
+    "score, the prompt": lambda m: text_scores.score(m, "[PAD]", "x", top_k=2),
+    "beams": lambda m: beam_search(m, "[PAD]", max_new_tokens=3, num_beams=2, top_k=2),
     "an empty prompt": lambda m: trace(m, "", max_new_tokens=3, top_k=2),
     "forced": lambda m: Run(m, check_request("Hi", 3, 2, [(0, 258)])),
     "page: score": lambda m: list(
@@ -166,7 +167,7 @@ def test_a_rewritten_prompt_has_a_remark() -> None:
 )
 def test_a_rewritten_pasted_text_has_a_remark(normalizer: Any, text: str, read: str) -> None:
     engine = engine_of(normalising(normalizer))
-    run = analysis.score(engine, "x", text, top_k=2)
+    run = text_scores.score(engine, "x", text, top_k=2)
     assert run.generated_text == read
     assert len(run.remarks) == 1
     assert f'it turns {len(text)} characters into {len(read)}, "{read}".' in run.remarks[0]
@@ -194,13 +195,13 @@ def test_a_long_text_is_shown_where_it_differs() -> None:
 def test_scores_belong_to_the_prompt_and_the_pasted_text(
     speaks: Callable[[], PreTrainedTokenizerFast], prompt: str, text: str
 ) -> None:
-    run = analysis.score(engine_of(speaks()), prompt, text, top_k=2)
+    run = text_scores.score(engine_of(speaks()), prompt, text, top_k=2)
     assert run.text == prompt + text
     assert not any("pasted text" in said for said in run.remarks)
 
 
 def test_a_text_that_cannot_continue_the_prompt_has_a_remark() -> None:
-    run = analysis.score(engine_of(tiny_models.wordpiece()), "the cat", "sat", top_k=2)
+    run = text_scores.score(engine_of(tiny_models.wordpiece()), "the cat", "sat", top_k=2)
     assert run.generated_text == " sat"
     assert any('changes the pasted text before the model reads it: it turns 3 characters into 4, " sat"' in said
                for said in run.remarks)  # fmt: skip
