@@ -24,7 +24,7 @@ def test_tests_with_a_browser_server_or_process_are_retried() -> None:
         "record/test_round_trips",
         "record/test_permalink",
         "record/test_tokens",
-        "questions/test_branches_and_scores",
+        "questions/test_branches",
         "engines/vllm/test_engine",
     ],
 )
