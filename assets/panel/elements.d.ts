@@ -18,3 +18,6 @@ interface Window {
 interface Navigator {
   readonly connection?: { saveData?: boolean; type?: string };
 }
+
+/** An event of the page, which comes from an element. */
+type PageEvent<E extends Event = Event> = E & { readonly target: HTMLElement };

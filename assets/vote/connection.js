@@ -5,18 +5,52 @@ const WAIT_MILLISECONDS = 25_000; // the server answers within 15 s, and the net
 const SEND_MILLISECONDS = 8_000;
 const MOST_PAUSE = 3_000;
 
-/** @typedef {{ error: string }} Refusal */
+/** @import { VoteRefusal, VoteResult, VoteScore } from "../panel/core/class_score.js" */
+
+/** @typedef {{ error: VoteRefusal, phase?: undefined }} Refusal */
+
+/** @typedef {{ place: number, text?: undefined } | { text: string, place?: undefined }} Said a student's answer: a candidate, or what was typed */
+
+/** @typedef {Said & { number: number }} NumberedAnswer with the number of its question */
+
+/**
+ * @typedef {object} Question
+ * @property {number} number
+ * @property {number} step counted from 1
+ * @property {string} text
+ * @property {string[]} labels
+ * @property {number | null} left the seconds that are left, where the teacher set a time
+ */
+
+/** @typedef {{ version: number, score: VoteScore, error?: undefined }} Standing */
+
+/** @typedef {{ rank: number, is_right: boolean, is_bound: boolean }} Worth of an answer; a bound where it is no candidate */
+
+/** @typedef {Standing & { phase: "waiting", number?: undefined, left?: undefined }} WaitingState no question was asked yet */
+
+/** @typedef {Standing & Question & { phase: "open", answer: Said | null }} OpenState `answer` is the student's own */
+
+/** @typedef {{ answer: Said, worth: Worth } | { answer: null, worth: null }} Answered */
+
+/** @typedef {Standing & Question & Answered & { phase: "revealed", result: VoteResult }} RevealedState */
+
+/** @typedef {WaitingState | OpenState | RevealedState} StudentState what a student sees: decoding/serving/class_vote.py */
+
+/** @typedef {{ version: number, phase: "ended", error?: undefined }} EndedState */
 
 /**
  * @param {string} code
  * @param {string} id
- * @param {{ state: (state: any) => void, offline: (isOffline: boolean) => void, refused: (error: string) => void, ended: (error: string) => void }} on
+ * @param {{ state: (state: StudentState) => void, offline: (isOffline: boolean) => void, refused: (error: VoteRefusal) => void, ended: (error: VoteRefusal | "") => void }} on
  */
 export function connect(code, id, on) {
-  const link = { version: /** @type {number | null} */ (null), isOver: false, answer: /** @type {any} */ (null), isSending: false };
+  const link = { version: /** @type {number | null} */ (null), isOver: false, answer: /** @type {NumberedAnswer | null} */ (null), isSending: false };
   let wake = () => {};
 
-  // A pause that ends at once when the network is back, or the phone is looked at again.
+  /**
+   * A pause that ends at once when the network is back, or the phone is looked at again.
+   * @type {(milliseconds: number) => Promise<null>}
+   */
   const pause = (milliseconds) => new Promise((done) => {
     const timer = setTimeout(done, milliseconds);
     wake = () => { clearTimeout(timer); done(null); };
@@ -28,7 +62,7 @@ export function connect(code, id, on) {
    * @param {string} path
    * @param {object | null} body
    * @param {number} milliseconds
-   * @returns {Promise<any>}
+   * @returns {Promise<StudentState | EndedState | Refusal | null>}
    */
   async function ask(path, body, milliseconds) {
     const given = { headers: { "x-vote-id": id, ...(body && { "content-type": "application/json" }) }, signal: AbortSignal.timeout(milliseconds) };
@@ -40,12 +74,14 @@ export function connect(code, id, on) {
     }
   }
 
+  /** @param {StudentState} state */
   function take(state) {
     if (link.version !== null && state.version < link.version) return; // an older answer that was overtaken
     link.version = state.version;
     on.state(state);
   }
 
+  /** @param {VoteRefusal | ""} error */
   function stop(error) {
     link.isOver = true;
     on.ended(error);
@@ -78,14 +114,16 @@ export function connect(code, id, on) {
       on.offline(state === null);
       if (state === null || state.error === "too_fast") await pause(1000 * (0.5 + Math.random()));
       else if (link.answer === sent) link.answer = null;
-      if (state?.error && state.error !== "too_fast") on.refused(state.error);
-      else if (state) take(state);
+      if (state?.error) {
+        if (state.error !== "too_fast") on.refused(state.error);
+      } else if (state && state.phase !== "ended") take(state); // `listen` hears of the end
     }
     link.isSending = false;
   }
 
   listen();
   return {
+    /** @param {NumberedAnswer} said */
     answer(said) {
       link.answer = said;
       if (!link.isSending) send();

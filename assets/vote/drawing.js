@@ -5,14 +5,18 @@ import { number, percent } from "../panel/core/numbers.js";
 import { texts } from "../panel/core/texts.js";
 import { visible } from "../panel/core/visible.js";
 
+/** @import { VoteOption, VoteResult } from "../panel/core/class_score.js" */
+/** @import { NumberedAnswer, OpenState, RevealedState, Said, StudentState } from "./connection.js" */
+
 const MOST_BARS = 5;
 
+/** @type {(selector: string) => ReturnType<ParentNode["querySelector"]>} */
 const slot = (selector) => document.querySelector(selector);
 const field = () => slot(".answer>label>input");
 
 /**
- * @param {any} state
- * @param {any} waiting the answer that is on its way
+ * @param {StudentState} state
+ * @param {NumberedAnswer | null} waiting the answer that is on its way
  */
 export function drawState(state, waiting) {
   const isOpen = state.phase === "open";
@@ -27,6 +31,10 @@ export function drawState(state, waiting) {
   drawScore(state);
 }
 
+/**
+ * @param {OpenState | RevealedState} state
+ * @param {NumberedAnswer | null} waiting
+ */
 function drawStep(state, waiting) {
   const isOpen = state.phase === "open";
   const title = isOpen ? texts.translate("predict.ask", { step: state.step }) : texts.translate("predict.step", { step: state.step, token: state.labels[state.result.picked] });
@@ -43,7 +51,12 @@ function drawStep(state, waiting) {
   else say(...resultOf(state));
 }
 
-// The buttons stay the same while a step is open: one that is replaced loses its focus, and its press.
+/**
+ * The buttons stay the same while a step is open: one that is replaced loses its focus, and its press.
+ * @param {string[]} labels
+ * @param {Said | null} mine
+ * @param {number} asked
+ */
 function drawLabels(labels, mine, asked) {
   const list = slot(".labels");
   const drawn = labels.length ? String(asked) : "";
@@ -60,29 +73,49 @@ function drawLabels(labels, mine, asked) {
   for (const button of list.querySelectorAll("button")) button.setAttribute("aria-pressed", Number(button.dataset.place) === mine?.place);
 }
 
+/**
+ * @param {OpenState} state
+ * @param {Said | null} mine
+ * @param {NumberedAnswer | null} waiting
+ */
 function sayOpen(state, mine, waiting) {
   if (!mine) say("");
   else say(texts.translate(mine === waiting ? "vote.answer.sending" : "vote.answer.mine", { answer: nameOf(state, mine) }));
 }
 
+/**
+ * @param {Pick<OpenState, "labels">} state
+ * @param {Said} answer
+ * @returns {string}
+ */
 function nameOf(state, answer) {
   return answer.place === undefined ? visible(answer.text.trim()) : state.labels[answer.place];
 }
 
+/**
+ * The sentence, and its mark.
+ * @param {RevealedState} state
+ * @returns {[string, string?]}
+ */
 function resultOf({ result, answer, worth, labels }) {
   const { probability } = result.options[result.picked];
   const picked = { token: labels[result.picked], picked: percent(probability) };
   if (!worth) return [texts.translate("vote.none", picked)];
-  const share = worth.is_bound ? result.beyond : result.options.find(({ rank }) => rank === worth.rank).probability;
+  const share = worth.is_bound ? result.beyond : /** @type {VoteOption} */ (result.options.find(({ rank }) => rank === worth.rank)).probability;
   const said = { guess: nameOf({ labels }, answer), rank: worth.rank + 1, share: percent(share), ...picked };
   return [texts.translate(worth.is_bound ? "predict.beyond" : worth.is_right ? "predict.right" : "predict.wrong", said), worth.is_right ? "✓ " : "✗ "];
 }
 
+/**
+ * @param {string} text
+ * @param {string} [mark]
+ */
 function say(text, mark = "") {
   const said = slot(".said");
   if (said.textContent !== mark + text) said.textContent = mark + text; // spoken once
 }
 
+/** @param {StudentState} state */
 function drawScore({ score }) {
   const { answers: count, right } = score;
   const bound = score.is_bound ? "≥ " : "";
@@ -90,7 +123,11 @@ function drawScore({ score }) {
   slot(".score").textContent = count ? `${texts.translate("vote.score.right", { count, right })} · ${texts.translate("vote.score.mean", mean)}` : "";
 }
 
-// The most probable candidates, those of the class among them, and what else was typed.
+/**
+ * The most probable candidates, those of the class among them, and what else was typed.
+ * @param {VoteResult} result
+ * @returns {HTMLLIElement[]}
+ */
 function barsOf(result) {
   const all = result.score.answers;
   const rows = result.options.map((option, place) => ({ ...option, isPicked: place === result.picked }));
@@ -108,16 +145,22 @@ function barsOf(result) {
   });
 }
 
+/**
+ * @param {string} name
+ * @param {string} text
+ */
 function part(name, text) {
   return Object.assign(document.createElement("span"), { className: name, textContent: text });
 }
 
+/** @param {number} share */
 function bar(share) {
   const node = part("bar", "");
-  node.style.setProperty("--p", share);
+  node.style.setProperty("--p", String(share));
   return node;
 }
 
+/** @param {number} share */
 function classBar(share) {
   const node = bar(share);
   node.classList.add("of-class");

@@ -6,7 +6,11 @@ import { drawState } from "./drawing.js";
 import { LIMITS, provide } from "../panel/core/constants.js";
 import { texts } from "../panel/core/texts.js";
 
+/** @import { VoteRefusal } from "../panel/core/class_score.js" */
+/** @import { OpenState, Said, StudentState } from "./connection.js" */
+
 const STORED = "greedyscope.vote.";
+/** @type {(selector: string) => ReturnType<ParentNode["querySelector"]>} */
 const find = (selector) => document.querySelector(selector);
 
 /** @param {Parameters<typeof provide>[0]} given */
@@ -26,19 +30,21 @@ function enter() {
   form.hidden = false;
   const input = form.querySelector("input");
   input.focus();
-  form.onsubmit = (event) => {
+  form.onsubmit = (/** @type {SubmitEvent} */ event) => {
     event.preventDefault();
     const code = input.value.trim().toUpperCase();
     if (code) location.assign(encodeURIComponent(code));
   };
 }
 
+/** @param {string} code */
 function attend(code) {
-  let state = /** @type {any} */ (null);
+  let state = /** @type {StudentState | null} */ (null);
   let endsAt = /** @type {number | null} */ (null);
   find(".code").textContent = code;
   find(".said").textContent = texts.translate("vote.joining");
   const draw = () => { if (state) drawState(state, link.waiting()); };
+  /** @type {(error: VoteRefusal | "") => void} */
   const refuse = (error) => { find(".refused").textContent = error && texts.translate(error === "late" ? "vote.answer.late" : `vote.error.${error}`); };
 
   const link = connect(code, idOf(code), {
@@ -71,9 +77,11 @@ function attend(code) {
     },
   });
 
+  /** @param {Said} said */
   function answer(said) {
     refuse("");
-    link.answer({ number: state.number, ...said });
+    const { number } = /** @type {OpenState} */ (state); // the form is in sight only while a step is asked
+    link.answer({ number, ...said });
     draw();
   }
 
@@ -86,11 +94,11 @@ function attend(code) {
 
   const input = find(".answer>label>input");
   input.maxLength = LIMITS.voteAnswer;
-  find(".answer").onsubmit = (event) => {
+  find(".answer").onsubmit = (/** @type {SubmitEvent} */ event) => {
     event.preventDefault();
     if (input.value.trim()) answer({ text: input.value });
   };
-  find(".labels").onclick = ({ target }) => {
+  find(".labels").onclick = (/** @type {PageEvent<MouseEvent>} */ { target }) => {
     const { place } = target.closest("button")?.dataset ?? {};
     if (place !== undefined) answer({ place: Number(place) });
   };
@@ -98,7 +106,12 @@ function attend(code) {
 
 // ---- the id
 
-// A page that may store nothing has an id until it is closed.
+/**
+ * A page that may store nothing has an id until it is closed.
+ * @template T
+ * @param {(storage: Storage) => T} use
+ * @returns {T | null}
+ */
 function stored(use) {
   try {
     return use(localStorage);
@@ -107,6 +120,10 @@ function stored(use) {
   }
 }
 
+/**
+ * @param {string} code
+ * @returns {string}
+ */
 function idOf(code) {
   const made = btoa(String.fromCharCode(...crypto.getRandomValues(new Uint8Array(18)))).replaceAll("+", "-").replaceAll("/", "_");
   return stored((storage) => {
@@ -117,6 +134,7 @@ function idOf(code) {
   }) ?? made;
 }
 
+/** @param {string} code */
 function forget(code) {
   stored((storage) => storage.removeItem(STORED + code));
 }

@@ -3,6 +3,10 @@
 
 import { texts } from "./texts.js";
 
+/**
+ * @typedef {"invalid" | "unknown" | "no_right" | "sessions_full" | "class_full" | "questions_full" | "late" | "too_often" | "too_fast"} VoteRefusal
+ *   why the server refuses a request of a vote: decoding/requests/vote_request.py
+ */
 /** @typedef {{ label: string, rank: number, probability: number, votes: number }} VoteOption */
 /** @typedef {{ answers: number, right: number, ranks: number, bits: number, is_bound: boolean }} VoteScore */
 /**

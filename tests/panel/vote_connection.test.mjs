@@ -1,0 +1,35 @@
+// What a phone makes of the server's answers to its own, where it is refused for a moment.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { setImmediate } from "node:timers/promises";
+import { load } from "./helpers.mjs";
+
+const { connect } = await load("../vote/connection.js");
+
+// The server's answers, by the last part of the path. What it does not answer stays open, as news that do not come.
+function serve(answers) {
+  const listeners = {};
+  globalThis.window = { addEventListener: (name, listener) => { listeners[name] = listener; } };
+  globalThis.fetch = async (path) => ({ json: () => answers[path.split("/").at(-1)]?.shift() ?? new Promise(() => {}) });
+  return { wake: () => listeners.online() };
+}
+
+test("an answer that came too fast is sent again, and a refusal is never taken for a state", async (t) => {
+  const { fetch, window } = globalThis;
+  t.after(() => Object.assign(globalThis, { fetch, window }));
+  const [joined, answered] = [{ version: 1, phase: "open", number: 0 }, { version: 2, phase: "open", number: 0, answer: { place: 1 } }];
+  const answers = { join: [joined], answer: [{ error: "too_fast" }, answered] };
+  const { wake } = serve(answers);
+  const told = [];
+  const refused = [];
+  const link = connect("CODE", "id", { state: (state) => told.push(state), offline: () => {}, refused: (error) => refused.push(error), ended: () => {} });
+  await setImmediate();
+  link.answer({ number: 0, place: 1 });
+  while (answers.answer.length > 1) await setImmediate();
+  await setImmediate();
+  wake(); // the pause after "too_fast"
+  while (answers.answer.length > 0) await setImmediate();
+  await setImmediate();
+  assert.deepEqual([told, refused, link.waiting()], [[joined, answered], [], null]);
+});
