@@ -10,6 +10,20 @@ interface Element {
   closest(selector: string): any;
 }
 
+/** An event that an element of the page hears. */
+type PageEvent<E extends Event = Event, T extends Element = Element> = E & { readonly target: T };
+
+interface HTMLElement {
+  addEventListener<K extends keyof HTMLElementEventMap>(name: K, listener: (event: PageEvent<HTMLElementEventMap[K]>) => void, options?: AddEventListenerOptions): void;
+  addEventListener(name: string, listener: (event: PageEvent) => void, options?: AddEventListenerOptions): void;
+}
+
+/** A table of the panel's HTML has a head. */
+type HeadedTable = HTMLTableElement & { readonly tHead: HTMLTableSectionElement };
+
+/** An element that keeps what it shows, and in which language, so that the same is not drawn again. */
+type Showing<T> = HTMLElement & { drawn?: T | null; language?: string };
+
 interface Window {
   Plotly?: any; // plotly.js, once it has come
   trustedTypes?: { createPolicy(name: string, rules: { createScriptURL(address: string): string }): any };
@@ -18,6 +32,3 @@ interface Window {
 interface Navigator {
   readonly connection?: { saveData?: boolean; type?: string };
 }
-
-/** An event of the page, which comes from an element. */
-type PageEvent<E extends Event = Event> = E & { readonly target: HTMLElement };

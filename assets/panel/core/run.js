@@ -37,11 +37,13 @@ import { bytesOf, markPendingBytes, NO_BYTES } from "./tokens.js";
 
 /** @typedef {"steps" | "end_of_text" | "context_full" | "stopped" | "error"} StopReason */
 
+/** @typedef {{ start: number, period: number, repeats: number }} Loop */
+
 /**
  * @typedef {object} End
  * @property {StopReason} stop_reason
  * @property {string} [message]
- * @property {{ start: number, period: number, repeats: number }[]} [loops]
+ * @property {Loop[]} [loops]
  */
 
 /** @typedef {{ id: string, revision: string, dtype: string, device: string, engine: string, why?: string }} Model */

@@ -12,7 +12,8 @@ import { manyPrompts, samePrompt, verdictOn } from "../core/verdict.js";
 import { action, headCell, label, make, own } from "../view/elements.js";
 import { drawModelComparison } from "./compare_models.js";
 
-/** @import { History } from "../core/history.js" */
+/** @import { Entry, History } from "../core/history.js" */
+/** @import { Step } from "../core/run.js" */
 /** @import { State } from "../core/state.js" */
 /** @import { Parts } from "../view/parts.js" */
 
@@ -41,6 +42,11 @@ export function drawCompare(parts, history, state) {
   drawSides(sides, a, b, differs);
 }
 
+/**
+ * @param {History} history
+ * @param {Entry} entry
+ * @param {number} place
+ */
 function entryRow(history, entry, place) {
   const { run } = entry;
   const { logprob, perplexity } = totals(run);
@@ -69,14 +75,23 @@ function entryRow(history, entry, place) {
   return row;
 }
 
-// Where a run comes from, and of which prompt it is, where there are several.
+/**
+ * Where a run comes from, and of which prompt it is, where there are several.
+ * @param {History} history
+ * @param {Entry} entry
+ */
 function fromWhere(history, entry) {
   const cell = make("span", "", describe(history, entry));
   if (manyPrompts(history)) cell.append(" · ", own("gs-of", `“${shortened(entry.run.header.prompt)}”`));
   return cell;
 }
 
-// The two runs to compare: as chosen, and unless chosen the one on screen with the one it left, or with the one before it.
+/**
+ * The two runs to compare: as chosen, and unless chosen the one on screen with the one it left, or with the one before it.
+ * @param {Parts} parts
+ * @param {History} history
+ * @returns {(Entry | undefined)[]}
+ */
 function pair(parts, history) {
   const [left, right] = [parts.compare.left, parts.compare.right];
   const names = [...history.entries.map(nameOf), texts.language()].join();
@@ -90,13 +105,19 @@ function pair(parts, history) {
       }));
     }
     const shown = history.entries.indexOf(history.shown);
-    const other = history.entries.indexOf(history.shown?.parent);
+    const other = history.entries.indexOf(/** @type {Entry} */ (history.shown?.parent));
     right.selectedIndex = shown;
     left.selectedIndex = other >= 0 ? other : Math.max(0, shown - 1);
   }
   return [left, right].map((select) => history.entries[select.selectedIndex]);
 }
 
+/**
+ * @param {HeadedTable} table
+ * @param {Entry} a
+ * @param {Entry} b
+ * @param {number} differs
+ */
 function drawSides(table, a, b, differs) {
   const head = make("tr", "");
   head.append(...[texts.translate("player.strip"), nameOf(a), nameOf(b)].map((title) => headCell(title, "col")));
@@ -110,6 +131,7 @@ function drawSides(table, a, b, differs) {
   table.tBodies[0].replaceChildren(...rows);
 }
 
+/** @param {Step | undefined} step */
 function sideCell(step) {
   const cell = make("td", step?.forced ? "gs-forced" : "");
   if (!step) return cell;

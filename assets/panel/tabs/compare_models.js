@@ -13,9 +13,13 @@ import { showDirectionMarks, visible } from "../core/visible.js";
 import { fitLabels, rowLabel } from "../view/bars.js";
 import { headCell, label, make } from "../view/elements.js";
 
+/** @import { Row } from "../core/bar_rows.js" */
 /** @import { Entry, History } from "../core/history.js" */
+/** @import { Step } from "../core/run.js" */
 /** @import { State } from "../core/state.js" */
 /** @import { Parts } from "../view/parts.js" */
+
+/** @typedef {HTMLElement & { listed?: Step }} Listing and the step whose candidates it shows */
 
 /**
  * @param {Parts} parts
@@ -44,9 +48,16 @@ export function drawModelComparison(parts, history, state, a, b) {
   }
 }
 
+/**
+ * @param {HTMLElement} verdict
+ * @param {Entry} a
+ * @param {Entry} b
+ * @param {number} place
+ */
 function writeModelsVerdict(verdict, a, b, place) {
   const [left, right] = [a, b].map(({ run }) => generated(run));
   if (place >= 0) {
+    /** @type {(entry: Entry) => string} */
     const goesOn = ({ run }) => {
       const { picked } = run.steps[stepHolding(run, place)];
       return texts.translate("models.goes_on", { model: run.header.model.id, token: labelOf(picked), probability: percent(picked.probability) });
@@ -62,11 +73,16 @@ function writeModelsVerdict(verdict, a, b, place) {
   return texts.write(verdict, "models.shorter", { count, short: nameOf(short), long: nameOf(long) });
 }
 
-// A model's panel: who wrote, how sure it was, and its candidates at the position that both look at.
+/**
+ * A model's panel: who wrote, how sure it was, and its candidates at the position that both look at.
+ * @param {HTMLElement} side
+ * @param {Entry} entry
+ * @param {number} index
+ */
 function drawSide(side, entry, index) {
   const { run } = entry;
   const { model } = run.header;
-  const [title, numbers, stepTitle, bars] = side.children;
+  const [title, numbers, stepTitle, bars] = /** @type {Listing[]} */ ([...side.children]);
   const { logprob } = totals(run);
   const length = characters(generated(run));
   title.textContent = showDirectionMarks(`${nameOf(entry)} · ${model.id}`);
@@ -82,6 +98,7 @@ function drawSide(side, entry, index) {
   fitLabels(side, bars, run.header);
 }
 
+/** @param {Row} row */
 function plainRow(row) {
   const item = make("li", `gs-bar gs-${row.kind}`);
   item.style.setProperty("--p", row.probability);
@@ -89,6 +106,12 @@ function plainRow(row) {
   return item;
 }
 
+/**
+ * @param {HeadedTable} table
+ * @param {History} history
+ * @param {Entry[]} entries
+ * @param {number} place
+ */
 function drawAligned(table, history, entries, place) {
   const head = make("tr", "");
   head.append(...[texts.translate("models.character"), ...entries.map((entry) => showDirectionMarks(`${nameOf(entry)} · ${entry.run.header.model.id}`))].map((title) => headCell(title, "col")));
@@ -109,6 +132,13 @@ function drawAligned(table, history, entries, place) {
   }));
 }
 
+/**
+ * @param {History} history
+ * @param {Entry} entry
+ * @param {number} side
+ * @param {number} index
+ * @param {number} place
+ */
 function alignedChip(history, entry, side, index, place) {
   const { run } = entry;
   const { picked } = run.steps[index];

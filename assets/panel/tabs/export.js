@@ -13,9 +13,11 @@ import { fit, pngOf, stepImage } from "../view/step_image.js";
 import { isEmbedded } from "../view/surface.js";
 import { openTab } from "../view/tab_list.js";
 
+/** @import { Run } from "../core/run.js" */
 /** @import { Convert, Panel, State } from "../core/state.js" */
 /** @import { Parts } from "../view/parts.js" */
 
+/** @type {Record<string, string>} */
 const ENDINGS = { "html-plotly": "html" };
 const FRAME_HEIGHT = 360; // at a width of 600, player and ten bars are in it: page.css
 
@@ -28,7 +30,7 @@ const FRAME_HEIGHT = 360; // at a width of 600, player and ten bars are in it: p
 export function listenToExportTab(parts, state, panel, convert) {
   const { page, said, input } = findExportTab(parts);
   parts.root.classList.toggle("gs-embedded", isEmbedded());
-  page.addEventListener("click", async ({ target }) => {
+  page.addEventListener("click", async (/** @type {PageEvent<MouseEvent, HTMLElement>} */ { target }) => {
     const { file, picture, copies } = target.closest("button")?.dataset ?? {};
     if (copies) return copy(page.querySelector(".gs-frame").value, target);
     if (!file && !picture) return;
@@ -56,6 +58,7 @@ export function listenToExportTab(parts, state, panel, convert) {
   whole.addEventListener("click", () => { whole.href = withoutFrame(location.href); });
 }
 
+/** @param {Parts} parts */
 function findExportTab(parts) {
   const page = parts.root.querySelector("#gs-page-keep");
   return { page, said: page.querySelector(".gs-said"), problem: page.querySelector(".gs-refused"), input: page.querySelector("[type=file]") };
@@ -79,23 +82,43 @@ export async function drawExportTab(parts, state) {
   page.querySelector(".gs-no-frame").hidden = !ended || Boolean(snippet);
 }
 
+/**
+ * @param {Run} run
+ * @param {string} form
+ * @param {Convert} convert
+ * @returns {Promise<Blob>}
+ */
 async function runFile(run, form, convert) {
   const lines = jsonLines(run);
   return form === "jsonl" ? new Blob([lines], { type: "application/jsonl" }) : (await convert(form, lines)).blob();
 }
 
+/**
+ * @param {State} state
+ * @param {string} form
+ * @returns {Blob | Promise<Blob>}
+ */
 function imageFile(state, form) {
   const svg = stepImage(state.run, state.chosen);
   return form === "svg" ? new Blob([svg], { type: "image/svg+xml" }) : pngOf(svg);
 }
 
+/**
+ * @param {Blob} blob
+ * @param {string} name
+ */
 export function save(blob, name) {
   const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: name });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
-// A name that every system takes: the prompt's letters and digits.
+/**
+ * A name that every system takes: the prompt's letters and digits.
+ * @param {State} state
+ * @param {string} form
+ * @param {boolean} stepOnly
+ */
 function fileName(state, form, stepOnly) {
   // Cut first: to put a long run of marks in order takes the square of its length.
   const words = state.run.header.prompt.slice(0, 400).normalize().split(/[^\p{L}\p{N}]/u).filter(Boolean).join("-");
@@ -103,7 +126,13 @@ function fileName(state, form, stepOnly) {
   return `${parts.filter(Boolean).join("-")}.${ENDINGS[form] ?? form}`;
 }
 
-// A file is judged by the library, not here, and comes back as the run that it is. What is on screen stays until then.
+/**
+ * A file is judged by the library, not here, and comes back as the run that it is. What is on screen stays until then.
+ * @param {File | undefined} file
+ * @param {Parts} parts
+ * @param {Panel} panel
+ * @param {Convert} convert
+ */
 async function openFile(file, parts, panel, convert) {
   if (!file) return;
   const { problem } = findExportTab(parts);
@@ -126,26 +155,38 @@ async function openFile(file, parts, panel, convert) {
   }
 }
 
-// A file may be dropped anywhere: beside the panel a browser would leave the page for it.
+/**
+ * A file may be dropped anywhere: beside the panel a browser would leave the page for it.
+ * @param {Parts} parts
+ * @param {Panel} panel
+ * @param {Convert} convert
+ */
 function listenToDrops(parts, panel, convert) {
+  /** @type {(event: DragEvent) => void} */
   const over = (event) => {
     if (!event.dataTransfer?.types.includes("Files") || !parts.root.isConnected) return;
     event.preventDefault();
     parts.root.classList.toggle("gs-dropping", event.type === "dragover");
     if (event.type === "drop") openFile(event.dataTransfer.files[0], parts, panel, convert);
   };
-  for (const name of ["dragover", "dragleave", "drop"]) document.addEventListener(name, over);
+  for (const name of /** @type {const} */ (["dragover", "dragleave", "drop"])) document.addEventListener(name, over);
 }
 
+/** @param {string} href */
 function withoutFrame(href) {
   const address = new URL(href);
   address.searchParams.delete("embed");
   return address.href;
 }
 
-// The run in a frame, for a page of one's own: the panel alone, which writes the run when it is opened.
+/**
+ * The run in a frame, for a page of one's own: the panel alone, which writes the run when it is opened.
+ * @param {URL} address
+ * @param {Run} run
+ */
 function frameOf(address, run) {
   address.searchParams.set("embed", "1");
+  /** @type {(text: string) => string} */
   const quoted = (text) => text.replaceAll("&", "&amp;").replaceAll('"', "&quot;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
   const title = fit(oneLine(`Greedyscope: ${run.header.prompt}`), 16, "sans-serif", 640);
   return `<iframe src="${quoted(address.href)}" title="${quoted(title)}" width="100%" height="${FRAME_HEIGHT}" style="border: 0" loading="lazy"></iframe>`;

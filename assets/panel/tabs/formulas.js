@@ -10,16 +10,26 @@ import { texts } from "../core/texts.js";
 import { labelOf } from "../core/tokens.js";
 import { headCell, label, make } from "../view/elements.js";
 
-/** @import { Run, Step } from "../core/run.js" */
+/** @import { Candidate, Run, Step } from "../core/run.js" */
 /** @import { Panel } from "../core/state.js" */
+/** @import { Values } from "../core/texts.js" */
 
 const TERMS_SHOWN = 3;
 
 /** @typedef {ReturnType<typeof findFormulas>} Formulas */
 
+/**
+ * @typedef {object} Section formulas with one sentence, which explains the part that is pointed at
+ * @property {HTMLElement} box
+ * @property {HTMLElement} meaning where the sentence stands
+ * @property {string | null} highlighted the part
+ * @property {(part: string) => void} [explain] once it is drawn
+ */
+
 /** @param {HTMLElement} root */
 export function findFormulas(root) {
   const [softmax, soFar] = root.querySelectorAll(".gs-math");
+  /** @type {(box: HTMLElement) => Section} */
   const inside = (box) => ({ box, meaning: box.querySelector(".gs-meaning"), highlighted: null });
   return { page: root.querySelector("#gs-page-lesson"), softmax: inside(softmax), soFar: inside(soFar), rank: /** @type {number | null} */ (null), of: /** @type {Step | null} */ (null) };
 }
@@ -44,6 +54,10 @@ export function drawFormulas(formulas, run, chosen) {
 
 // ---- the chosen step
 
+/**
+ * @param {Formulas} formulas
+ * @param {Step} step
+ */
 function drawSoftmax(formulas, step) {
   const { box } = formulas.softmax;
   const options = optionsOf(step);
@@ -78,6 +92,12 @@ function drawSoftmax(formulas, step) {
   );
 }
 
+/**
+ * @param {Step} step
+ * @param {Candidate} candidate
+ * @param {boolean} isChosen
+ * @param {boolean} known the run keeps logits
+ */
 function logitRow(step, candidate, isChosen, known) {
   const mark = candidate.rank === 0 ? MARKS.argmax : step.forced && candidate.rank === step.picked.rank ? markOfPick(step) : "";
   const logit = logitOf(step, candidate);
@@ -92,6 +112,14 @@ function logitRow(step, candidate, isChosen, known) {
   return row;
 }
 
+/**
+ * @param {string} name
+ * @param {string} logit
+ * @param {string} exp
+ * @param {string} probability
+ * @param {string} [part]
+ * @returns {HTMLTableRowElement}
+ */
 function formulaRow(name, logit, exp, probability, part = "exp") {
   const row = make("tr", "");
   row.append(headCell(name, "row"), make("td", "", logit), make("td", "", exp), make("td", "", probability));
@@ -101,6 +129,11 @@ function formulaRow(name, logit, exp, probability, part = "exp") {
 
 // ---- the text up to the chosen step
 
+/**
+ * @param {Formulas} formulas
+ * @param {Step[]} steps
+ * @param {Step} step
+ */
 function drawSoFar(formulas, steps, step) {
   const { box } = formulas.soFar;
   const rows = [];
@@ -129,18 +162,33 @@ function drawSoFar(formulas, steps, step) {
   scroll.scrollTop = scroll.scrollHeight;
 }
 
-// As many equal choices as would leave a reader this unsure.
+/**
+ * As many equal choices as would leave a reader this unsure.
+ * @param {number} nats
+ */
 function choicesOf(nats) {
   const choices = Math.exp(nats);
   return choices < 10 ? number(choices, 1) : number(choices, 0);
 }
 
+/**
+ * @param {Step[]} steps
+ * @param {(step: Step) => string} write
+ * @param {string} sign
+ * @param {boolean} [brackets]
+ */
 function series(steps, write, sign, brackets = false) {
+  /** @type {(step: Step) => string} */
   const said = (step) => (brackets ? `(${write(step)})` : write(step));
   if (steps.length <= TERMS_SHOWN + 1) return steps.map(said).join(sign);
   return [said(steps[0]), "…", ...steps.slice(-TERMS_SHOWN + 1).map(said)].join(sign);
 }
 
+/**
+ * @param {number} index
+ * @param {Candidate} picked
+ * @param {number} sum
+ */
 function growingRow(index, picked, sum) {
   const row = make("tr", "");
   const token = make("td", "gs-chip-text");
@@ -154,15 +202,21 @@ function growingRow(index, picked, sum) {
 
 // ---- pointing
 
+/**
+ * @param {Section} section
+ * @param {Values} numbers
+ * @param {(part: string) => string} keyOf
+ */
 function fillFormulaParts(section, numbers, keyOf) {
   section.explain = (part) => texts.write(section.meaning, keyOf(part), numbers);
   for (const button of section.box.querySelectorAll("button.gs-part")) button.querySelector("b").textContent = numbers[button.dataset.part];
 }
 
+/** @param {Section} section */
 function highlight(section) {
   const { box, highlighted, meaning, explain } = section;
   for (const part of box.querySelectorAll("[data-part]")) part.classList.toggle("gs-lit", part.dataset.part === highlighted);
-  if (highlighted) explain(highlighted);
+  if (highlighted) explain?.(highlighted);
   else texts.write(meaning, "math.point");
 }
 
@@ -172,6 +226,7 @@ function highlight(section) {
  */
 export function listenToFormulas(formulas, panel) {
   for (const section of [formulas.softmax, formulas.soFar]) {
+    /** @type {(event: PageEvent) => void} */
     const point = (event) => {
       const part = event.target.closest("[data-part]")?.dataset.part;
       if (!part || part === section.highlighted) return;

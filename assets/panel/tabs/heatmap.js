@@ -6,9 +6,12 @@ import { slotsOf } from "../core/run.js";
 import { texts } from "../core/texts.js";
 import { labelOf } from "../core/tokens.js";
 
-/** @import { Run } from "../core/run.js" */
+/** @import { Candidate, Run, Step } from "../core/run.js" */
 /** @import { Panel } from "../core/state.js" */
 /** @import { Parts } from "../view/parts.js" */
+
+/** @typedef {{ columns: number, rows: number, wide: number, high: number }} Sizes of the map, and of a cell in pixels */
+/** @typedef {{ sans: string, mono: string }} Fonts */
 
 const CELL_WIDTH = [4, 88]; // pixels, least and most
 const CELL_HEIGHT = [7, 26];
@@ -20,6 +23,11 @@ const MAP_BOTTOM = 22;
 /** @type {(probability: number) => number} */
 export const shadeOf = (probability) => Math.sqrt(probability);
 
+/**
+ * @param {HTMLElement & { readonly parentElement: HTMLElement }} map
+ * @param {Run} run
+ * @returns {Sizes}
+ */
 function heatmapSizes(map, run) {
   const [columns, rows] = [slotsOf(run), run.header.top_k];
   /** @type {(size: number, ends: number[]) => number} */
@@ -60,6 +68,13 @@ export function drawHeatmap(parts, run, chosen) {
   pen.strokeRect(MAP_LEFT + chosen * sizes.wide, 1, sizes.wide, sizes.rows * sizes.high - 1);
 }
 
+/**
+ * @param {CanvasRenderingContext2D} pen
+ * @param {Step} step
+ * @param {Sizes} sizes
+ * @param {Record<string, string>} colours
+ * @param {Fonts} fonts
+ */
 function drawColumn(pen, step, { wide, high }, colours, fonts) {
   const x = MAP_LEFT + step.index * wide;
   for (const { rank, probability } of step.candidates) {
@@ -88,17 +103,25 @@ function drawColumn(pen, step, { wide, high }, colours, fonts) {
   }
 }
 
-// Ranks at the left, steps below: as many as there is room for.
+/**
+ * Ranks at the left, steps below: as many as there is room for.
+ * @param {CanvasRenderingContext2D} pen
+ * @param {Sizes} sizes
+ * @param {Record<string, string>} colours
+ * @param {Fonts} fonts
+ */
 function drawScales(pen, { columns, rows, wide, high }, colours, fonts) {
   pen.font = fonts.sans;
   pen.fillStyle = colours.muted;
   pen.textBaseline = "middle";
   pen.textAlign = "right";
+  /** @type {(size: number, room: number) => number} */
   const every = (size, room) => [1, 2, 5, 10, 20, 50, 100].find((count) => count * size >= room) ?? 100;
+  /** @type {(n: number, count: number) => boolean} */
   const isShown = (n, count) => n === 1 || n % count === 0;
-  for (let n = 1; n <= rows; n++) if (isShown(n, every(high, 14))) pen.fillText(n, MAP_LEFT - 5, (n - 0.5) * high);
+  for (let n = 1; n <= rows; n++) if (isShown(n, every(high, 14))) pen.fillText(String(n), MAP_LEFT - 5, (n - 0.5) * high);
   pen.textAlign = "center";
-  for (let n = 1; n <= columns; n++) if (isShown(n, every(wide, 28))) pen.fillText(n, MAP_LEFT + (n - 0.5) * wide, rows * high + MAP_BOTTOM / 2);
+  for (let n = 1; n <= columns; n++) if (isShown(n, every(wide, 28))) pen.fillText(String(n), MAP_LEFT + (n - 0.5) * wide, rows * high + MAP_BOTTOM / 2);
 }
 
 /**
@@ -110,15 +133,16 @@ export function listenToHeatmap(parts, panel) {
   const box = map.closest(".gs-map-box");
   const said = parts.root.querySelector(".gs-map-said");
   parts.tableView.value = "table"; // a browser may remember another choice
+  /** @type {(event: MouseEvent) => { step: Step, candidate?: Candidate } | { step: undefined, candidate: undefined }} */
   const at = ({ offsetX, offsetY }) => {
     const step = map.run?.steps[Math.floor((offsetX - MAP_LEFT) / map.sizes.wide)];
     return { step, candidate: step?.candidates[Math.floor(offsetY / map.sizes.high)] };
   };
-  map.addEventListener("click", (event) => {
+  map.addEventListener("click", (/** @type {MouseEvent} */ event) => {
     const { step } = at(event);
     if (step) panel.choose(step.index);
   });
-  map.addEventListener("pointermove", (event) => {
+  map.addEventListener("pointermove", (/** @type {PointerEvent} */ event) => {
     const { step, candidate } = at(event);
     if (candidate) texts.write(said, "map.cell", { step: step.index + 1, rank: candidate.rank + 1, token: labelOf(candidate), probability: percent(candidate.probability) });
   });

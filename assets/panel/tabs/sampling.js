@@ -9,9 +9,29 @@ import { oneLine } from "../core/visible.js";
 import { label, make } from "../view/elements.js";
 
 /** @import { Sampling } from "../core/how_picked.js" */
-/** @import { Run } from "../core/run.js" */
+/** @import { Candidate, Run, StopReason } from "../core/run.js" */
 /** @import { Panel, State } from "../core/state.js" */
+/** @import { Values } from "../core/texts.js" */
+/** @import { Token } from "../core/tokens.js" */
 /** @import { Parts } from "../view/parts.js" */
+
+/** @typedef {ReturnType<typeof drawRequest> & { count: number }} AskedDraws */
+
+/** @typedef {{ text: string, token_ids: number[], logprob: number, stop_reason: StopReason }} Told a run that is no more than told of */
+
+/** @typedef {Told & { seed: number | "" }} DrawnText "" of the greedy one */
+
+/** @typedef {Token & { probability: number, rank: number, count: number }} NextToken that came next in `count` draws */
+
+/**
+ * @typedef {object} Draws what the server answers: decoding/questions/sampled_runs.py
+ * @property {Sampling & { first: number }} sampling
+ * @property {Told} greedy
+ * @property {(Told & { seed: number })[]} draws
+ * @property {NextToken[]} next
+ */
+
+/** @typedef {{ tokens: Candidate[], probability: number, logprob: number | null, remarks: string[] }} NamedText */
 
 const DRAWS = 20;
 const DOTS_REM = 3;
@@ -25,18 +45,20 @@ const DOTS_REM = 3;
  */
 export function listenToSampling(parts, state, panel) {
   const { root } = parts;
+  /** @type {(selector: string) => ReturnType<ParentNode["querySelector"]>} */
   const one = (selector) => root.querySelector(selector);
+  /** @type {(name: string) => ReturnType<typeof one>} */
   const field = (name) => one(`.gs-draw-${name}`);
   const numbers = () => ({ temperature: field("temperature").valueAsNumber, top_k: field("top-k").valueAsNumber, top_p: field("top-p").valueAsNumber, seed: field("seed").valueAsNumber });
   const asked = () => drawRequest(state.run, state.chosen, numbers());
-  let drawn = /** @type {any} */ (null); // the request of the draws that are shown, and their answer
-  let waiting = /** @type {any} */ (null);
-  root.addEventListener("answered", ({ detail: { place, answer } }) => {
+  let drawn = /** @type {{ request: AskedDraws, found: Draws } | null} */ (null); // the request of the draws that are shown, and their answer
+  let waiting = /** @type {AskedDraws | null} */ (null);
+  root.addEventListener("answered", (/** @type {CustomEvent<{ place: string, answer: string }>} */ { detail: { place, answer } }) => {
     if (place === "named") return showNamed(one(".gs-named"), JSON.parse(answer));
-    drawn = { request: waiting, found: JSON.parse(answer) };
+    drawn = { request: /** @type {AskedDraws} */ (waiting), found: JSON.parse(answer) };
     showDraws(one(".gs-draws"), drawn.found);
   });
-  root.addEventListener("click", ({ target }) => {
+  root.addEventListener("click", (/** @type {PageEvent<MouseEvent>} */ { target }) => {
     const at = target.closest("[data-seed]");
     if (!at || !drawn) return;
     const { count, ...request } = drawn.request;
@@ -81,19 +103,25 @@ export function drawSampling(parts, state) {
   const { root } = parts;
   const { header, steps } = state.run;
   root.querySelector('[data-ask="pastEnd"]').setAttribute("aria-pressed", Boolean(header.past_end));
+  /** @type {(key: string) => string} */
   const said = (key) => (steps.length ? texts.translate(key, { step: state.chosen + 1 }) : "");
   root.querySelector(".gs-draw-from").textContent = said("whatif.draw.place");
   root.querySelector(".gs-draw-place").textContent = said("whatif.own.place");
 }
 
-// Twenty draws as a picture: the tokens that came next, the log-probabilities of the texts on one line, and each text.
+/**
+ * Twenty draws as a picture: the tokens that came next, the log-probabilities of the texts on one line, and each text.
+ * @param {HTMLElement} box
+ * @param {Draws} found
+ */
 function showDraws(box, found) {
   const { draws, greedy, next, sampling } = found;
+  /** @type {(key: string, values?: Values) => HTMLElement} */
   const title = (key, values) => Object.assign(make("h4", ""), { textContent: texts.translate(key, values) });
   const tokens = make("ol", "gs-repeats gs-draw-next");
   const greedyId = greedy.token_ids[sampling.first];
   tokens.append(...next.map((token) => nextRow(token, draws.length, token.token_id === greedyId)));
-  const all = [{ ...greedy, seed: "" }, ...draws].toSorted((a, b) => b.logprob - a.logprob);
+  const all = /** @type {DrawnText[]} */ ([{ ...greedy, seed: "" }, ...draws]).toSorted((a, b) => b.logprob - a.logprob);
   const list = make("ol", "gs-draw-texts");
   list.append(...all.map(textRow));
   const above = draws.filter(({ logprob }) => logprob > greedy.logprob).length;
@@ -105,6 +133,11 @@ function showDraws(box, found) {
   box.hidden = false;
 }
 
+/**
+ * @param {NextToken} token
+ * @param {number} count
+ * @param {boolean} isGreedy
+ */
 function nextRow(token, count, isGreedy) {
   const item = make("li", `gs-bar gs-${isGreedy ? "argmax" : "other"}`);
   item.style.setProperty("--p", token.count / count);
@@ -113,19 +146,25 @@ function nextRow(token, count, isGreedy) {
   return item;
 }
 
-// Each text as a dot at its log-probability; greedy's is a diamond.
+/**
+ * Each text as a dot at its log-probability; greedy's is a diamond.
+ * @param {DrawnText[]} all
+ * @param {Told} greedy
+ */
 function dotPlot(all, greedy) {
   const values = all.map(({ logprob }) => logprob);
   const [least, most] = [Math.min(...values), Math.max(...values)];
+  /** @type {(logprob: number) => number} */
   const at = (logprob) => (most > least ? 3 + (94 * (logprob - least)) / (most - least) : 50);
   const picture = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   picture.setAttribute("class", "gs-dots");
   picture.setAttribute("role", "img");
   picture.setAttribute("aria-label", texts.translate("draws.dots", { least: number(least, 2), most: number(most, 2), greedy: number(greedy.logprob, 2) }));
   picture.style.height = `${DOTS_REM}rem`;
+  /** @type {(name: string, attributes: Record<string, string | number>, words?: string) => SVGElement} */
   const shape = (name, attributes, words = "") => {
     const node = document.createElementNS("http://www.w3.org/2000/svg", name);
-    for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+    for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, String(value));
     node.textContent = words;
     return node;
   };
@@ -136,6 +175,7 @@ function dotPlot(all, greedy) {
   return picture;
 }
 
+/** @param {DrawnText} drawn */
 function textRow({ seed, text, logprob, token_ids: ids }) {
   const item = make("li", "");
   const button = make("button", "gs-link");
@@ -150,7 +190,11 @@ function textRow({ seed, text, logprob, token_ids: ids }) {
   return item;
 }
 
-// The probability of a text that was named: of each token, with its rank, and of all.
+/**
+ * The probability of a text that was named: of each token, with its rank, and of all.
+ * @param {HTMLElement} box
+ * @param {NamedText} named
+ */
 function showNamed(box, { tokens, probability, logprob, remarks }) {
   const list = make("ol", "gs-repeats gs-draw-next");
   list.append(...tokens.map((token) => {

@@ -8,7 +8,7 @@ import { idLabel } from "../core/tokens.js";
 import { lettersOf } from "../core/visible.js";
 import { headCell, label, make, rem } from "../view/elements.js";
 
-/** @import { Run } from "../core/run.js" */
+/** @import { Candidate, Run, Step } from "../core/run.js" */
 /** @import { State } from "../core/state.js" */
 /** @import { Parts } from "../view/parts.js" */
 
@@ -36,7 +36,10 @@ export function drawTable(parts, run, isAnew) {
   drawRows(parts);
 }
 
-// The rows in sight and a few around them; all of them on paper. Rows that stay are reused.
+/**
+ * The rows in sight and a few around them; all of them on paper. Rows that stay are reused.
+ * @param {Parts} parts
+ */
 function drawRows(parts) {
   const { table } = parts;
   const { run, isWhole } = table;
@@ -64,6 +67,10 @@ function drawRows(parts) {
   }
 }
 
+/**
+ * @param {Run} run
+ * @param {Step} step
+ */
 function tableRow(run, step) {
   const row = make("tr", "");
   row.dataset.step = step.index;
@@ -78,6 +85,10 @@ function tableRow(run, step) {
   return row;
 }
 
+/**
+ * @param {Step} step
+ * @param {Candidate} candidate
+ */
 function choiceCell(step, candidate) {
   const picked = candidate.rank === step.picked.rank;
   const cell = make("td", picked ? (step.forced ? "gs-forced" : "gs-argmax") : "");
@@ -127,7 +138,11 @@ export function listenToTable(parts, state) {
   }
 }
 
-// The end of a text that is too long for a cell of a table.
+/**
+ * The end of a text that is too long for a cell of a table.
+ * @param {string} text
+ * @param {number} [most]
+ */
 function endOf(text, most = 400) {
   return text.length > most ? text.slice(-most).toWellFormed() : text;
 }

@@ -22,11 +22,21 @@ export function drawTrees(parts, history, state, panel) {
   drawRunTree(treeParts(parts, "runs"), history, state, panel);
 }
 
+/**
+ * @param {Parts} parts
+ * @param {string} name
+ */
 function treeParts(parts, name) {
   const section = parts.root.querySelector(`.gs-tree-${name}`);
   return { said: section.querySelector(".gs-tree-said"), lead: section.querySelector(".gs-tree-lead"), box: section.querySelector(".gs-tree") };
 }
 
+/**
+ * @param {ReturnType<typeof treeParts>} parts
+ * @param {History} history
+ * @param {State} state
+ * @param {Panel} panel
+ */
 function drawBeamTree({ said, lead, box }, history, state, panel) {
   const search = searchOf(history);
   box.hidden = lead.hidden = !search;
@@ -41,6 +51,12 @@ function drawBeamTree({ said, lead, box }, history, state, panel) {
   markNodes(box, ({ ids = [] }) => isOfSearch && ids.length <= picked.length && ids.every((id, n) => id === picked[n]));
 }
 
+/**
+ * @param {ReturnType<typeof treeParts>} parts
+ * @param {History} history
+ * @param {State} state
+ * @param {Panel} panel
+ */
 function drawRunTree({ said, box }, history, state, panel) {
   const entries = runsOfTree(history);
   texts.write(said, "tree.runs.lead");

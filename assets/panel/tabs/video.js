@@ -8,7 +8,9 @@ import { recordRun, videoForm } from "../view/video.js";
 /** @type {AbortController | null} the recording that is going on */
 let recording = null;
 
+/** @param {HTMLElement} page */
 function findVideo(page) {
+  /** @type {(name: string) => ReturnType<ParentNode["querySelector"]>} */
   const one = (name) => page.querySelector(`.gs-video-${name}`);
   return { rate: one("rate"), record: one("record"), cancel: one("cancel"), bar: one("bar"), said: one("said"), length: one("length") };
 }
@@ -28,6 +30,7 @@ export function listenToVideo(page, state, save) {
     if (!form || recording || run.steps.length === 0) return;
     recording = new AbortController();
     const count = run.steps.length;
+    /** @type {(step: number) => void} */
     const onStep = (step) => {
       bar.value = step + 1;
       said.textContent = texts.translate("keep.video.recording", { step: step + 1, steps: count });

@@ -7,6 +7,7 @@ import { texts } from "../core/texts.js";
 import { labelOf } from "../core/tokens.js";
 import { make } from "../view/elements.js";
 
+/** @import { Loop, Run, Step } from "../core/run.js" */
 /** @import { State } from "../core/state.js" */
 /** @import { Parts } from "../view/parts.js" */
 
@@ -26,6 +27,7 @@ export function drawWhatIf(parts, state) {
   drawLoops(loops, run);
 }
 
+/** @param {Step} step */
 function callItem(step) {
   const [first, second] = step.candidates;
   const item = make("li", "");
@@ -40,6 +42,10 @@ function callItem(step) {
   return item;
 }
 
+/**
+ * @param {HTMLElement} box
+ * @param {Run} run
+ */
 function drawLoops(box, run) {
   const found = run.end?.loops ?? [];
   if (found.length === 0) {
@@ -49,6 +55,10 @@ function drawLoops(box, run) {
   box.replaceChildren(...found.flatMap((loop) => [loopWords(run, loop), repeatBars(run, loop)]));
 }
 
+/**
+ * @param {Run} run
+ * @param {Loop} loop
+ */
 function loopWords(run, { start, period, repeats }) {
   const tokens = run.steps.slice(start, start + period).map((step) => labelOf(step.picked)).join("");
   const words = make("p", "");
@@ -56,7 +66,11 @@ function loopWords(run, { start, period, repeats }) {
   return words;
 }
 
-// The picked tokens' mean probability in each repeat: usually it climbs, since each repeat makes the next more likely.
+/**
+ * The picked tokens' mean probability in each repeat: usually it climbs, since each repeat makes the next more likely.
+ * @param {Run} run
+ * @param {Loop} loop
+ */
 function repeatBars(run, { start, period, repeats }) {
   const list = make("ol", "gs-repeats");
   for (let n = 0; n < repeats; n++) {

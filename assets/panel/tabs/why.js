@@ -13,6 +13,7 @@ import { openTab } from "../view/tab_list.js";
 import { drawLens } from "./why_lens.js";
 import { drawWithout } from "./why_text.js";
 
+/** @import { Run, Step } from "../core/run.js" */
 /** @import { Panel, State } from "../core/state.js" */
 /** @import { Parts } from "../view/parts.js" */
 
@@ -34,6 +35,11 @@ export function drawWhy(parts, state) {
   drawLens(page.querySelector(".gs-lens"), run.why.get(`lens ${chosen}`)?.lens ?? null, refusal);
 }
 
+/**
+ * @param {Element} asks
+ * @param {Run} run
+ * @param {Step} step
+ */
 function drawAsks(asks, run, step) {
   const against = asks.querySelector(".gs-why-against");
   const more = asks.querySelector(".gs-why-more");
@@ -41,6 +47,7 @@ function drawAsks(asks, run, step) {
   if (against.step !== step || against.language !== texts.language()) {
     Object.assign(against, { step, language: texts.language() });
     const others = step.candidates.filter(({ token_id: id }) => id !== step.picked.token_id && id >= 0);
+    /** @type {(text: string, value: string | number) => HTMLOptionElement} */
     const option = (text, value) => Object.assign(make("option", "", text), { value });
     against.replaceChildren(option(texts.translate("why.against.none"), ""), ...others.map((each) => option(labelOf(each), each.token_id)));
   }
@@ -86,6 +93,7 @@ export function openWhy(parts, state, panel) {
   if (state.waiting && state.why) update(state, { why: { ...state.why, opens: true } });
 }
 
+/** @param {Parts} parts */
 function bringIntoSight(parts) {
   parts.root.querySelector("#gs-tab-why").scrollIntoView({ block: "start" });
 }
@@ -97,7 +105,7 @@ function bringIntoSight(parts) {
  * @param {Panel} panel
  */
 export function listenToWhy(parts, state, panel) {
-  parts.root.addEventListener("why", ({ detail: { line, refusal } }) => {
+  parts.root.addEventListener("why", (/** @type {CustomEvent<{ line?: string, refusal?: string }>} */ { detail: { line, refusal } }) => {
     if (!state.why) return;
     if (line) addWhy(state.why.run, JSON.parse(line));
     if (refusal !== undefined) update(state, { why: { ...state.why, refusal } });

@@ -9,13 +9,15 @@ import { headCell, label, make } from "../view/elements.js";
 import { showMessage } from "../view/messages.js";
 import { shadeOf } from "./heatmap.js";
 
-/** @import { Lens } from "../core/why.js" */
+/** @import { Token } from "../core/tokens.js" */
+/** @import { Lens, LensLayer } from "../core/why.js" */
 
 const SHOWN_SHARE = 0.01; // what is less stands in the cell's title
 const LINES = { width: 320, height: 72, edge: 4 };
 const MOST_LINES = 5;
 const NAME = { width: 0.16, height: 0.19 }; // of the picture
 
+/** @param {Lens} lens */
 function lensSentence(lens) {
   const from = leadsFrom(lens);
   const values = { token: labelOf(lens.tokens[0]), layer: from ?? 0, count: lens.layers.length - 1 };
@@ -23,7 +25,7 @@ function lensSentence(lens) {
 }
 
 /**
- * @param {any} box
+ * @param {Showing<Lens>} box
  * @param {Lens | null} lens
  * @param {unknown} refusal the message that says why there is no lens
  */
@@ -44,7 +46,12 @@ export function drawLens(box, lens, refusal) {
   drawLines(lines, lens);
 }
 
-// The last layer stands at the top: it is the step that one has just seen.
+/**
+ * The last layer stands at the top: it is the step that one has just seen.
+ * @param {Lens} lens
+ * @param {LensLayer} layer
+ * @param {number} number
+ */
 function layerRow({ tokens, layers }, { leader, logprobs, ranks }, number) {
   const row = make("tr", "");
   const pick = leader.token_id === tokens[0].token_id;
@@ -62,13 +69,18 @@ function layerRow({ tokens, layers }, { leader, logprobs, ranks }, number) {
   return row;
 }
 
-// The pick, and the tokens that become most probable anywhere.
+/**
+ * The pick, and the tokens that become most probable anywhere.
+ * @param {Element} picture
+ * @param {Lens} lens
+ */
 function drawLines(picture, { tokens, layers }) {
   const [svg, names] = picture.children;
   const most = tokens.map((_, n) => Math.max(...layers.map(({ logprobs }) => probabilityOf(logprobs[n]))));
   const others = tokens.map((_, n) => n).slice(1).toSorted((a, b) => most[b] - most[a]).slice(0, MOST_LINES - 1);
   const { width, height, edge } = LINES;
   const shown = [...others.toReversed(), 0];
+  /** @type {(n: number) => [number, number][]} */
   const placesOf = (n) => layers.map(({ logprobs }, layer) => [
     edge + ((width - 2 * edge) * layer) / Math.max(1, layers.length - 1),
     height - edge - (height - 2 * edge) * probabilityOf(logprobs[n]),
@@ -79,12 +91,19 @@ function drawLines(picture, { tokens, layers }) {
     line.classList.toggle("gs-pick", n === 0);
     return line;
   }));
+  /** @type {{ left: number, top: number }[]} */
   const taken = [];
   names.replaceChildren(...[0, ...others].map((n) => nameAt(tokens[n], placesOf(n), n === 0, taken)));
   svg.setAttribute("aria-label", texts.translate("why.lens.lines"));
 }
 
-// A line's name stands where it is highest, or below another's; the table has all of it in words.
+/**
+ * A line's name stands where it is highest, or below another's; the table has all of it in words.
+ * @param {Token} token
+ * @param {[number, number][]} places of the line's points
+ * @param {boolean} isPick
+ * @param {{ left: number, top: number }[]} taken by other names
+ */
 function nameAt(token, places, isPick, taken) {
   const name = make("span", isPick ? "gs-pick" : "", labelOf(token));
   const [x, y] = places.reduce((highest, place) => (place[1] < highest[1] ? place : highest));

@@ -8,19 +8,30 @@ import { changeOf, leadOf, probabilityOf, strongest, tokensBefore } from "../cor
 import { headCell, label, make } from "../view/elements.js";
 
 /** @import { Run } from "../core/run.js" */
-/** @import { LeaveOneOut } from "../core/why.js" */
+/** @import { Token } from "../core/tokens.js" */
+/** @import { LeaveOneOut, LeftOut } from "../core/why.js" */
 
 const SHOWN_BEFORE = 4; // tokens in front of the first that was left out
 
+/** @param {number} change */
 function signed(change) {
   if (!Number.isFinite(change)) return Number.isNaN(change) ? texts.translate("number.none") : change < 0 ? "−∞" : "+∞";
   return `${change < 0 ? "−" : "+"}${Math.abs(change).toFixed(Math.abs(change) < 10 ? 2 : 1)}`;
 }
 
+/**
+ * @param {Token[]} tokens
+ * @param {LeftOut} part
+ */
 function partLabel(tokens, part) {
   return tokens.slice(part.first, part.first + part.count).map(labelOf).join("");
 }
 
+/**
+ * @param {Token[]} tokens
+ * @param {LeaveOneOut} found
+ * @param {LeftOut} part
+ */
 function withoutSentence(tokens, found, part) {
   const { picked, against } = found;
   const other = part.instead.token_id === picked.token_id ? texts.translate("why.without.same") : texts.translate("why.without.else", { token: labelOf(part.instead), probability: percent(part.instead.probability) });
@@ -34,7 +45,7 @@ function withoutSentence(tokens, found, part) {
 }
 
 /**
- * @param {any} box
+ * @param {Showing<LeaveOneOut>} box
  * @param {Run} run
  * @param {number} step
  * @param {LeaveOneOut | null} found
@@ -46,6 +57,7 @@ export function drawWithout(box, run, step, found) {
   Object.assign(box, { drawn: found, language: texts.language() });
   if (!found) return texts.write(said, "why.without.none");
   const tokens = tokensBefore(run, step);
+  /** @type {(part: LeftOut) => void} */
   const say = (part) => { said.textContent = withoutSentence(tokens, found, part); };
   const largest = Math.max(1e-9, ...found.parts.map((part) => Math.abs(changeOf(found, part))).filter(Number.isFinite));
   const begin = Math.max(0, (found.parts[0]?.first ?? tokens.length) - SHOWN_BEFORE);
@@ -61,9 +73,17 @@ export function drawWithout(box, run, step, found) {
   if (found.against) texts.write(lead, "why.without.lead.against", { token: labelOf(found.picked), other: labelOf(found.against) });
   else texts.write(lead, "why.without.lead");
   more.querySelector("tbody").replaceChildren(...found.parts.map((part) => partRow(tokens, found, part)));
-  if (found.parts.length) say(strongest(found)); // it stands first in words; another, where it is pointed at
+  const first = strongest(found);
+  if (first) say(first); // it stands first in words; another, where it is pointed at
 }
 
+/**
+ * @param {Token[]} tokens
+ * @param {LeaveOneOut} found
+ * @param {LeftOut} part
+ * @param {number} largest
+ * @param {(part: LeftOut) => void} say
+ */
 function partChip(tokens, found, part, largest, say) {
   const change = changeOf(found, part);
   const chip = make("button", `gs-chip gs-part-of-text ${change < 0 ? "gs-for" : "gs-against"}`);
@@ -76,6 +96,11 @@ function partChip(tokens, found, part, largest, say) {
   return chip;
 }
 
+/**
+ * @param {Token[]} tokens
+ * @param {LeaveOneOut} found
+ * @param {LeftOut} part
+ */
 function partRow(tokens, found, part) {
   const row = make("tr", "");
   const { instead } = part;

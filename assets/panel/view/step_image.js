@@ -4,6 +4,7 @@
 import { keyOfMarks } from "../core/how_picked.js";
 import { rowsOf } from "../core/bar_rows.js";
 import { dtypeOf, stepTitle } from "../core/descriptions.js";
+import { Refused } from "../core/limits.js";
 import { percent } from "../core/numbers.js";
 import { textBefore } from "../core/run.js";
 import { texts } from "../core/texts.js";
@@ -164,11 +165,13 @@ export async function imageOf(svg) {
 
 /**
  * @param {string} svg
- * @returns {Promise<Blob | null>}
+ * @returns {Promise<Blob>} refused where the browser has no room for it
  */
 export async function pngOf(svg) {
   const image = await imageOf(svg);
   const canvas = Object.assign(document.createElement("canvas"), { width: SLIDE.width, height: SLIDE.height });
   canvas.getContext("2d")?.drawImage(image, 0, 0);
-  return new Promise((done) => { canvas.toBlob(done, "image/png"); });
+  const made = await new Promise((done) => { canvas.toBlob(done, "image/png"); });
+  if (!made) throw new Refused(texts.translate("keep.picture.failed"));
+  return made;
 }
