@@ -18,6 +18,11 @@ interface HTMLElement {
   addEventListener(name: string, listener: (event: PageEvent) => void, options?: AddEventListenerOptions): void;
 }
 
+interface Document {
+  addEventListener<K extends "click" | "keydown">(name: K, listener: (event: PageEvent<DocumentEventMap[K]>) => void, options?: AddEventListenerOptions): void;
+  removeEventListener<K extends "click" | "keydown">(name: K, listener: (event: PageEvent<DocumentEventMap[K]>) => void): void;
+}
+
 /** A table of the panel's HTML has a head. */
 type HeadedTable = HTMLTableElement & { readonly tHead: HTMLTableSectionElement };
 

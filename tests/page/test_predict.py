@@ -97,6 +97,14 @@ def test_who_is_faster_than_the_drawing_has_guessed(url: str, visit: Visit) -> N
         field.form.requestSubmit();
     }""")
     expect(page.locator(".gs-outcome")).to_have_text("Right: “·most” is what the model writes. Rank 1, 50.00 %.")
+    page.click('[data-predict="next"]')
+    page.evaluate("""() => {  // pressed twice within a drawing: the second press guesses nothing, and fails at nothing
+        const [option] = document.querySelectorAll("[data-guess]");
+        option.click();
+        option.click();
+        document.querySelector('[data-predict="reveal"]').click();
+    }""")
+    expect(page.locator(".gs-state")).to_contain_text("Predicting: 2 revealed")
 
 
 def test_what_comes_is_nowhere(url: str, visit: Visit) -> None:

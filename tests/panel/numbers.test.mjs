@@ -5,7 +5,7 @@ import { load, runOf } from "./helpers.mjs";
 const { fromLog, number, percent } = await load("core/numbers.js");
 const { logSum, logitOf, optionsOf } = await load("core/softmax.js");
 const { atTemperature, temperatureLabel, temperaturesOf } = await load("core/temperature.js");
-const { optionTyped, scoreOf, shuffled } = await load("core/guesses.js");
+const { mostBeyond, optionTyped, scoreOf, shuffled } = await load("core/guesses.js");
 const { texts } = await load("core/texts.js");
 const { rowsOf } = await load("core/bar_rows.js");
 
@@ -87,4 +87,10 @@ test("the order of what is offered says nothing and stays", () => {
 test("a score with a bound in it is a bound", () => {
   assert.deepEqual(scoreOf([{ rank: 0, probability: 0.5 }, { rank: 2, probability: 0.125 }], 2), ["2.00", "50 %", "2.00"]);
   assert.deepEqual(scoreOf([{ rank: 5, probability: 0.25, isBound: true }], 8), ["≥ 6.00", "0 %", "≥ 2.00"]);
+});
+
+test("a token that the run did not keep has what is left at most, and no more than the last candidate", () => {
+  const [step] = runOf([{ text: " most", p: 0.5 }]).steps; // its candidates: 0.5 and 0.25
+  assert.equal(mostBeyond(step), 0.25);
+  assert.equal(mostBeyond({ ...step, picked: { ...step.picked, rank: 7, probability: 0.125 } }), 0.125);
 });

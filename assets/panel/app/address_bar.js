@@ -7,8 +7,10 @@ import { copy } from "../view/clipboard.js";
 import { nameOfTab } from "./stored_runs.js";
 
 /** @import { Entry, History } from "../core/history.js" */
-/** @import { Panel, State } from "../core/state.js" */
+/** @import { Panel, Question, State } from "../core/state.js" */
 /** @import { Parts } from "../view/parts.js" */
+
+/** @typedef {{ page: string, number: number, step: number }} Place in the browser's history: a run of this tab, and a step of it */
 
 const ADDRESS_MILLISECONDS = 250;
 
@@ -25,7 +27,10 @@ export function startAddressBar(parts, history, state, panel) {
   let waiting = 0;
   let naming = Promise.resolve();
 
-  // A run that is asked for is named at once, with its last step, so that a reload asks for it again.
+  /**
+   * A run that is asked for is named at once, with its last step, so that a reload asks for it again.
+   * @param {Question} request
+   */
   function name(request) {
     const standing = history.shown;
     naming = addressOf(request, (request.steps ?? 1) - 1).then(({ address, link }) => {
@@ -78,10 +83,14 @@ export function startAddressBar(parts, history, state, panel) {
     setTimeout(() => { if (location.search.includes(value)) open(); }, ADDRESS_MILLISECONDS);
   }
 
-  // The run that a place in the history names, where it is kept here.
+  /**
+   * The run that a place in the history names, where it is kept here.
+   * @param {Place | null} place
+   * @returns {boolean}
+   */
   function reopen(place) {
     const entry = place?.page === page ? history.entries.find(({ number: each }) => each === place.number) : null;
-    if (!entry) return false;
+    if (!place || !entry) return false;
     [written, before] = [entry, null];
     panel.show(entry);
     panel.choose(place.step);

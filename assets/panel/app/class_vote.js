@@ -5,7 +5,6 @@ import { votesCsv } from "../core/class_score.js";
 import { shuffled } from "../core/guesses.js";
 import { LIMITS } from "../core/constants.js";
 import { textBefore } from "../core/run.js";
-import { optionsOf } from "../core/softmax.js";
 import { texts } from "../core/texts.js";
 import { labelOf } from "../core/tokens.js";
 import { pngOf } from "../view/step_image.js";
@@ -13,12 +12,26 @@ import { votesImage } from "../view/vote_image.js";
 import { drawCounts, drawJoining, drawLabels, drawLeft, drawTimes, drawVotes, findVoteParts } from "../view/vote_view.js";
 import { action } from "../view/elements.js";
 import { save } from "../tabs/export.js";
-import { askVote, insistOnVote, keepVote, keptVote, listenToVote } from "./vote_server.js";
+import { askVote, insistOnVote, keepVote, keptVote, listenToVote, numbersOf } from "./vote_server.js";
 
-/** @import { Step } from "../core/run.js" */
+/** @import { VoteResult } from "../core/class_score.js" */
+/** @import { Candidate, Run, Step } from "../core/run.js" */
 /** @import { History } from "../core/history.js" */
 /** @import { Panel, State } from "../core/state.js" */
 /** @import { Parts } from "../view/parts.js" */
+/** @import { ClassState, Kept, Question, Said } from "./vote_server.js" */
+
+/**
+ * @typedef {object} Vote
+ * @property {Kept | null} kept while it lasts
+ * @property {boolean} isBegun
+ * @property {Question | null} question
+ * @property {number} next the number of the next question
+ * @property {Pick<ClassState, "students" | "answered"> & Partial<ClassState>} told
+ * @property {{ run: Run | undefined, index: number, result: VoteResult }[]} results
+ * @property {boolean} isRevealing
+ * @property {number | null} endsAt
+ */
 
 const GRACE_MILLISECONDS = 1_000; // for an answer that is on its way when the time is over
 
@@ -30,15 +43,16 @@ const GRACE_MILLISECONDS = 1_000; // for an answer that is on its way when the t
  * @param {ReturnType<typeof import("./predict.js").startPredicting>} predict
  */
 export function startVote(parts, state, history, panel, predict) {
-  const slots = /** @type {any} */ (findVoteParts(parts));
+  const slots = findVoteParts(parts);
   parts.root.querySelector(".gs-predict").after(slots.box);
   parts.root.append(slots.join, slots.summary);
   const opener = action("gs-button", "", "vote", /** @type {any} */ ("open"));
   opener.dataset.text = "vote.start";
   parts.root.querySelector('.gs-lesson-start [data-predict="start"]').after(opener);
-  /** @type {any} */
+  /** @type {Vote} */
   const vote = { kept: null, isBegun: false, question: null, next: 0, told: { students: 0, answered: 0 }, results: [], isRevealing: false, endsAt: null };
 
+  /** @type {(error: string) => void} */
   const problem = (error) => {
     const said = error ? texts.translate(error.includes(".") ? error : `vote.error.${error}`) : "";
     if (slots.problem.textContent !== said) slots.problem.textContent = said;
@@ -46,15 +60,17 @@ export function startVote(parts, state, history, panel, predict) {
   };
   // What is said of the network goes when it is back; anything else stays.
   let isOffline = false;
+  /** @type {(error: string) => void} */
   const network = (error) => {
     if (error || isOffline) problem(error);
     isOffline = Boolean(error);
   };
   // What is sent for a session is not wanted any more when it has ended.
-  const insist = (path, body) => {
+  const insist = (/** @type {string} */ path, /** @type {object | null} */ body) => {
     const { kept } = vote;
-    return insistOnVote(`${kept.code}/${path}`, body, kept.secret, { isWanted: () => vote.kept === kept, failed: network });
+    return insistOnVote(kept, path, body, { isWanted: () => vote.kept === kept, failed: network });
   };
+  /** @type {(run: Run, index: number) => VoteResult | null} */
   const resultAt = (run, index) => vote.results.findLast((each) => each.run === run && each.index === index)?.result ?? null;
 
   // ---- from the opening to the end
@@ -71,6 +87,7 @@ export function startVote(parts, state, history, panel, predict) {
     slots.join.showModal();
   }
 
+  /** @param {Kept} kept */
   function begin(kept) {
     Object.assign(vote, { kept, isBegun: false, question: null, next: 0, endsAt: null });
     keepVote(kept);
@@ -96,6 +113,7 @@ export function startVote(parts, state, history, panel, predict) {
     showResults(true);
   }
 
+  /** @param {string} said */
   function leave(said) {
     vote.kept = null;
     keepVote(null);
@@ -116,7 +134,7 @@ export function startVote(parts, state, history, panel, predict) {
     if (error || now.error) return leave("vote.lost");
     const entry = history.entries.find(({ number }) => number === kept.entry);
     if (entry && history.shown !== entry) panel.show(entry);
-    vote.results = results.map((result) => ({ run: entry?.run, index: kept.steps[result.number], result }));
+    vote.results = results.map((/** @type {VoteResult} */ result) => ({ run: entry?.run, index: kept.steps[result.number], result }));
     begin(kept);
     const isOpen = now.phase === "open" && Boolean(entry);
     Object.assign(vote, { isBegun: now.phase !== "waiting", next: isOpen ? now.next - 1 : now.next });
@@ -129,22 +147,25 @@ export function startVote(parts, state, history, panel, predict) {
 
   // ---- a step
 
+  /** @param {Step} step */
   function ask(step) {
     const { whole: run } = state;
     const options = shuffled(step);
+    /** @type {(option: Candidate) => string} */
     const label = (option) => Array.from(labelOf(option).toWellFormed()).slice(0, LIMITS.voteAnswer / 2).join("");
     const seconds = Number(slots.time.value) || null;
     const number = vote.next++;
     const said = { number, step: step.index + 1, text: textBefore(run, step.index).slice(-LIMITS.voteText).toWellFormed(), labels: options.map(label), seconds };
     vote.question = { run, step, number, options, said, asked: send(said) };
     const entry = history.shown.number;
-    const steps = vote.kept.entry === entry ? vote.kept.steps : {};
-    Object.assign(vote.kept, { entry, steps: { ...steps, [number]: step.index }, seconds: slots.time.value });
-    keepVote(vote.kept);
+    const kept = /** @type {Kept} */ (vote.kept); // while it is null, nothing is asked
+    Object.assign(kept, { entry, steps: { ...(kept.entry === entry && kept.steps), [number]: step.index }, seconds: slots.time.value });
+    keepVote(kept);
   }
 
   // Also for the step that is open.
   function setTime() {
+    if (!vote.kept) return; // it was lost, and the field is still there
     Object.assign(vote.kept, { seconds: slots.time.value });
     keepVote(vote.kept);
     const { question } = vote;
@@ -153,6 +174,7 @@ export function startVote(parts, state, history, panel, predict) {
     question.asked = question.asked.then(() => send(question.said));
   }
 
+  /** @param {Said} said */
   async function send(said) {
     const answer = await insist("ask", said);
     if (answer?.error === "late") resynchronize(); // another page of this teacher has asked something else
@@ -185,12 +207,16 @@ export function startVote(parts, state, history, panel, predict) {
     focusOn(predict.isOver() ? slots.results : slots.next);
   }
 
-  // At once, not with the next drawing: the button that was pressed goes.
+  /**
+   * At once, not with the next drawing: the button that was pressed goes.
+   * @param {HTMLElement} button
+   */
   function focusOn(button) {
     slots.ask.hidden = button.hidden = false;
     button.focus();
   }
 
+  /** @param {ClassState} now */
   function told(now) {
     vote.told = now;
     vote.endsAt = now.left === null || vote.isRevealing ? null : performance.now() + now.left * 1000;
@@ -226,6 +252,7 @@ export function startVote(parts, state, history, panel, predict) {
 
   // ---- afterwards
 
+  /** @param {boolean} isEnded */
   function showResults(isEnded) {
     slots.ended.hidden = !isEnded;
     if (vote.results.length === 0) return;
@@ -233,12 +260,15 @@ export function startVote(parts, state, history, panel, predict) {
     if (!slots.summary.open) slots.summary.showModal();
   }
 
+  /** @param {string} form */
   async function saveAs(form) {
     const svg = new XMLSerializer().serializeToString(slots.picture.firstElementChild);
+    /** @type {Record<string, () => Blob | Promise<Blob>>} */
     const made = { svg: () => new Blob([svg], { type: "image/svg+xml" }), png: () => pngOf(svg), csv: () => new Blob(["\ufeff", votesCsv(vote.results.map(({ result }) => result))], { type: "text/csv" }) };
     save(await made[form](), `greedyscope-vote.${form}`);
   }
 
+  /** @type {Record<string, () => void>} */
   const moves = {
     open, reveal, end,
     next() {
@@ -255,7 +285,7 @@ export function startVote(parts, state, history, panel, predict) {
     panel.schedule();
     if (vote.kept && predict.asked()) focusOn(slots.reveal);
   });
-  parts.root.addEventListener("click", ({ target }) => {
+  parts.root.addEventListener("click", (/** @type {PageEvent<MouseEvent>} */ { target }) => {
     const { vote: move, voteFile: form } = target.closest("[data-vote], [data-vote-file]")?.dataset ?? {};
     if (move) moves[move]();
     if (form) saveAs(form);
@@ -266,16 +296,4 @@ export function startVote(parts, state, history, panel, predict) {
   drawTimes(slots);
   setInterval(drawTime, 250);
   setTimeout(resume); // after the panel has the runs that the tab keeps
-}
-
-// The model's numbers, in the order in which the candidates were offered. Of other tokens a bound is known, as in predict.js.
-function numbersOf({ step, options }) {
-  const all = optionsOf(step);
-  const rest = Math.max(0, 1 - all.reduce((sum, { probability }) => sum + probability, 0));
-  const text = (option) => (option.bytes === undefined && option.text.length <= LIMITS.voteAnswer ? option.text.toWellFormed() : null);
-  return {
-    options: options.map((option) => ({ text: text(option), rank: option.rank, probability: option.probability })),
-    picked: options.findIndex(({ rank }) => rank === step.picked.rank),
-    beyond: Math.min(rest, step.candidates[step.candidates.length - 1].probability),
-  };
 }

@@ -19,6 +19,7 @@ const NOT_IN_CLASS = ["keep", "reading"]; // tabs, as in classroom.css
  */
 export function listenToClassroom(parts, panel) {
   const button = parts.root.querySelector(".gs-classroom");
+  /** @type {(on: boolean) => void} */
   const show = (on) => {
     document.documentElement.classList.toggle("classroom", on);
     button.dataset.text = on ? "classroom.leave" : "classroom.switch"; // it says what a press does

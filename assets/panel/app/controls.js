@@ -12,6 +12,7 @@ import { listenToKeys } from "./keyboard.js";
 
 /** @import { PageFeatures } from "./page_features.js" */
 /** @import { History } from "../core/history.js" */
+/** @import { StopReason } from "../core/run.js" */
 /** @import { Panel, State } from "../core/state.js" */
 /** @import { Parts } from "../view/parts.js" */
 
@@ -23,7 +24,7 @@ import { listenToKeys } from "./keyboard.js";
  * @param {PageFeatures | null} onPage
  */
 export function listenToControls(parts, state, history, panel, onPage) {
-  parts.root.addEventListener("click", (event) => {
+  parts.root.addEventListener("click", (/** @type {PageEvent<MouseEvent>} */ event) => {
     if (onPage?.confirmsTap(parts, state, event)) return;
     const at = event.target.closest("[data-step], [data-go], [data-candidate], [data-fork], [data-ask], [data-show], [data-remove], [data-token]");
     const { step, go, candidate, at: place, fork, ask, show, remove, of, token } = at?.dataset ?? {};
@@ -39,6 +40,7 @@ export function listenToControls(parts, state, history, panel, onPage) {
     else if (remove !== undefined) keepAfter(() => removeEntry(history, history.entries[remove]));
     if (step !== undefined || candidate !== undefined || (go && go !== "play")) panel.play(false);
   });
+  /** @type {(move: () => void) => void} */
   const keepAfter = (move) => {
     move();
     panel.show(history.shown);
@@ -52,6 +54,7 @@ export function listenToControls(parts, state, history, panel, onPage) {
   };
   const { own, beams, score, beside } = parts.questions;
   const whole = () => requestUpTo(state.run, 0);
+  /** @type {Record<string, () => void>} */
   const asks = {
     unfork,
     undo: () => keepAfter(() => undo(history)),
@@ -83,25 +86,29 @@ export function listenToControls(parts, state, history, panel, onPage) {
   });
   // What is said of the model lies over the text, and goes with a click elsewhere or Escape.
   document.addEventListener("click", ({ target }) => { if (!parts.about.contains(target)) parts.about.open = false; });
-  parts.about.addEventListener("keydown", ({ key }) => { if (key === "Escape") parts.about.open = false; });
+  parts.about.addEventListener("keydown", (/** @type {KeyboardEvent} */ { key }) => { if (key === "Escape") parts.about.open = false; });
   parts.about.addEventListener("toggle", panel.schedule);
   parts.colour.addEventListener("change", () => { parts.root.dataset.colour = parts.colour.value; });
-  parts.strip.addEventListener("pointerdown", (event) => {
+  parts.strip.addEventListener("pointerdown", (/** @type {PointerEvent} */ event) => {
     parts.strip.setPointerCapture(event.pointerId);
     panel.play(false);
     panel.choose(stepAt(parts, state.run, event.clientX));
   });
-  parts.strip.addEventListener("pointermove", (event) => {
+  parts.strip.addEventListener("pointermove", (/** @type {PointerEvent} */ event) => {
     if (event.buttons & 1) panel.choose(stepAt(parts, state.run, event.clientX));
   });
-  parts.root.addEventListener("scores", (event) => panel.scored(event.detail));
-  parts.root.addEventListener("ended", (event) => panel.ended(event.detail.reason, event.detail.message));
+  parts.root.addEventListener("scores", (/** @type {CustomEvent<string>} */ event) => panel.scored(event.detail));
+  parts.root.addEventListener("ended", (/** @type {CustomEvent<{ reason: StopReason, message: string }>} */ event) => panel.ended(event.detail.reason, event.detail.message));
   listenToTabs(parts, panel);
   listenToKeys(parts, panel);
   listenToResize(parts, panel);
 }
 
-// Plotly's colours and width are read from the page, and its script may come after the run: draw again when they change.
+/**
+ * Plotly's colours and width are read from the page, and its script may come after the run: draw again when they change.
+ * @param {Parts} parts
+ * @param {Panel} panel
+ */
 function listenToResize(parts, panel) {
   new MutationObserver(panel.schedule).observe(document.body, { attributes: true, attributeFilter: ["class"] });
   let width = parts.root.clientWidth;

@@ -5,6 +5,7 @@ import { candidateButtons } from "../view/bars.js";
 /** @import { Panel } from "../core/state.js" */
 /** @import { Parts } from "../view/parts.js" */
 
+/** @type {Record<string, string | undefined>} */
 const KEYS = { ArrowLeft: "previous", ArrowRight: "next", Home: "first", End: "last", " ": "play" };
 
 /**
@@ -12,12 +13,13 @@ const KEYS = { ArrowLeft: "previous", ArrowRight: "next", Home: "first", End: "l
  * @param {Panel} panel
  */
 export function listenToKeys(parts, panel) {
+  /** @param {PageEvent<KeyboardEvent>} event */
   function onKey(event) {
     if (!parts.root.isConnected) return document.removeEventListener("keydown", onKey);
     if (isComposing(event)) return;
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !event.defaultPrevented) return document.querySelector("#run:enabled")?.click();
     const go = KEYS[event.key];
-    const along = { ArrowUp: -1, ArrowDown: 1 }[event.key];
+    const along = stepAlong(event);
     if ((!go && !along) || event.ctrlKey || event.altKey || event.metaKey || event.shiftKey || event.defaultPrevented) return;
     // Where a key has a meaning of its own, it keeps it.
     if (event.target.closest("input, textarea, select, [contenteditable], [role='tab'], [role='listbox'], [role='option']")) return;
@@ -26,20 +28,33 @@ export function listenToKeys(parts, panel) {
     event.preventDefault();
     if (along) return walkCandidates(parts, along);
     if (go !== "play") panel.play(false);
-    panel.moves[go]();
+    if (go) panel.moves[go]();
   }
   document.addEventListener("keydown", onKey);
 }
 
 /**
  * While a word is put together of letters, as Korean is written, no key is a shortcut. Safari tells it by the code 229.
- * @param {any} event
+ * @param {KeyboardEvent} event
  * @returns {boolean}
  */
 export function isComposing(event) {
   return event.isComposing || event.keyCode === 229;
 }
 
+/**
+ * Where an arrow key goes in a list that stands upright; 0 for other keys.
+ * @param {KeyboardEvent} event
+ * @returns {number}
+ */
+export function stepAlong({ key }) {
+  return key === "ArrowUp" ? -1 : Number(key === "ArrowDown");
+}
+
+/**
+ * @param {Parts} parts
+ * @param {number} along
+ */
 function walkCandidates(parts, along) {
   const buttons = candidateButtons(parts);
   const place = buttons.indexOf(document.activeElement);

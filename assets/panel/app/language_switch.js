@@ -33,13 +33,20 @@ export function listenToLanguage(parts, drawAnew, trigger) {
   texts.speak(texts.preferred());
 }
 
-// Gradio draws the page part by part, so that the place for the switch may come after the panel.
+/**
+ * Gradio draws the page part by part, so that the place for the switch may come after the panel.
+ * @param {HTMLElement} root
+ */
 function drawSwitches(root) {
   const places = document.querySelectorAll("[data-languages]");
   for (const place of places) place.replaceChildren(...texts.languages().map(([code, name]) => languageButton(code, name)));
   if (places.length === 0 && root.isConnected) setTimeout(drawSwitches, 50, root);
 }
 
+/**
+ * @param {string} code
+ * @param {string} name
+ */
 function languageButton(code, name) {
   const button = make("button", "language", name);
   button.type = "button";

@@ -8,7 +8,7 @@ import { texts } from "../core/texts.js";
 import { isComposing } from "./keyboard.js";
 
 /** @import { Run } from "../core/run.js" */
-/** @import { Fields, Panel, State, Trigger } from "../core/state.js" */
+/** @import { Fields, Panel, Question, State, Trigger } from "../core/state.js" */
 /** @import { Parts } from "../view/parts.js" */
 
 const SWITCHES = /** @type {const} */ (["past_end", "as_message"]);
@@ -23,12 +23,12 @@ const AS_TYPED = { autocorrect: "off", autocapitalize: "off", autocomplete: "off
  */
 export function followFields(parts, state, panel, trigger) {
   const { root } = parts;
-  root.addEventListener("drafted", ({ detail }) => {
+  root.addEventListener("drafted", (/** @type {CustomEvent<Fields>} */ { detail }) => {
     update(state, { fields: detail });
     leaveTextAlone();
     panel.schedule();
   });
-  root.addEventListener("asked", ({ detail }) => {
+  root.addEventListener("asked", (/** @type {CustomEvent<Question & Fields>} */ { detail }) => {
     showPicture(root);
     panel.pressed(detail);
   });
@@ -50,11 +50,12 @@ export function followFields(parts, state, panel, trigger) {
     return [prompt, Number(steps) <= LIMITS.steps ? steps : null, choices, state.models.includes(model) ? model : null, pastEnd, asMessage];
   };
 
+  /** @param {Run} run */
   function follow(run) {
     const { prompt, max_new_tokens: steps, top_k: choices, model } = run.header;
     const switches = { past_end: Boolean(run.header.past_end), as_message: Boolean(run.header.as_message) };
     const [before, following] = [state.fields, { prompt, steps, choices, model: model.id, ...switches }];
-    if (before && Object.keys(following).every((name) => before[name] === following[name])) return;
+    if (before && /** @type {(keyof typeof following)[]} */ (Object.keys(following)).every((name) => before[name] === following[name])) return;
     update(state, { following, fields: before && { ...before, ...following } });
     trigger("follow", {});
   }
@@ -70,12 +71,16 @@ function leaveTextAlone() {
   for (const [name, value] of Object.entries(AS_TYPED)) field.setAttribute(name, value);
 }
 
+/** @param {boolean} isOpen */
 function openSettings(isOpen) {
   document.querySelector("#bar").classList.toggle("settings", isOpen);
   document.querySelector("[data-settings]")?.setAttribute("aria-expanded", isOpen);
 }
 
-// Run was pressed: what comes of it is in sight, and a phone's settings are out of its way.
+/**
+ * Run was pressed: what comes of it is in sight, and a phone's settings are out of its way.
+ * @param {HTMLElement} root
+ */
 function showPicture(root) {
   openSettings(false);
   const { top } = root.querySelector(".gs-main").getBoundingClientRect();

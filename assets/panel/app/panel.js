@@ -27,7 +27,7 @@ import { startTour } from "./tour.js";
 
 /** @import { Kind } from "../core/history.js" */
 /** @import { PageFeatures } from "./page_features.js" */
-/** @import { Panel, Trigger } from "../core/state.js" */
+/** @import { Panel, Question, Trigger } from "../core/state.js" */
 
 /** @typedef {{ value?: string, words?: string, models?: string }} Props Gradio's: the run as JSON Lines, the server's messages, the models */
 
@@ -84,6 +84,7 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
 
   // A run that comes whole is read from its first step, or from where it leaves another; one that grows is followed, but for a fork:
   // it stays at the step where it was made. The fields follow it.
+  /** @type {Panel["show"]} */
   function show(entry, { follows = true } = {}) {
     const { run, parent } = entry;
     const left = parent ? Number(onPage?.differingStep(parent.run, run)) : 0; // only the page asks for another run
@@ -99,16 +100,19 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
   }
 
   // A run that was kept in a file: it is looked at, and no model is asked.
+  /** @type {Panel["open"]} */
   function open(text, name) {
     show(openEntry(history, readLines(emptyRun(), text), name));
   }
 
   // Run was pressed: what was asked for, before anything has come of it.
+  /** @type {Panel["pressed"]} */
   function pressed(request) {
     update(state, { fields: request });
     begin(request);
   }
 
+  /** @param {Question} request */
   function begin(request) {
     update(state, { request });
     address?.name(request);
@@ -117,6 +121,7 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
   }
 
   // A run that was stopped says no more, nor does one whose connection broke; the page tells the panel.
+  /** @type {Panel["ended"]} */
   function ended(reason, message) {
     update(state, { waiting: false });
     forgetQuestion(history);
@@ -143,6 +148,7 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
   }
 
   // The scores of a prompt's tokens, of the run that they were asked for.
+  /** @type {Panel["scored"]} */
   function scored(line) {
     if (!state.scoring) return;
     addPromptScores(state.scoring, line);
@@ -151,12 +157,14 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
     schedule();
   }
 
+  /** @type {Panel["branch"]} */
   function branch(step, tokenId, open) {
     if (predict.isOn() || state.run.steps[step].picked.token_id === tokenId) return;
     const request = requestUpTo(state.run, step);
     ask("branch", { ...request, forced: [...request.forced, [step, tokenId]] }, { step, open });
   }
 
+  /** @type {Panel["choose"]} */
   function choose(step) {
     const last = predict.last();
     if (last < 0) return;
@@ -166,6 +174,7 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
   }
 
   // A step of one of the runs that are kept, which comes on screen with it.
+  /** @type {Panel["look"]} */
   function look(entry, step) {
     if (entry !== history.shown) show(entry);
     choose(step);
@@ -236,6 +245,7 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
     if (tab === "keep") onPage?.drawExportTab(parts, state);
   }
 
+  /** @type {Panel["play"]} */
   function play(on) {
     clearInterval(state.player ?? undefined);
     update(state, { player: null });

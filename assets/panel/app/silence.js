@@ -16,6 +16,7 @@ const STEP_MILLISECONDS = 5000; // a large model may take seconds for a step
 export function startSilenceTimer(state, history, draw) {
   let timer = 0;
 
+  /** @param {number} milliseconds */
   function wait(milliseconds) {
     clearTimeout(timer);
     update(state, { silent: false });

@@ -4,8 +4,10 @@ import { restoreEntries } from "../core/history.js";
 import { addPromptScores, emptyRun, readLines } from "../core/run.js";
 import { addWhy, bytesOfWhy, linesAsWritten } from "../core/run_lines.js";
 
-/** @import { History } from "../core/history.js" */
+/** @import { Entry, History } from "../core/history.js" */
 /** @import { Run } from "../core/run.js" */
+
+/** @typedef {Parameters<typeof restoreEntries>[1][number]} StoredEntry */
 
 const STORAGE_KEY = "greedyscope.kept";
 const MAX_KEPT_CHARACTERS = 2_000_000; // browsers give a tab about 5 million
@@ -13,7 +15,9 @@ const MAX_KEPT_RUNS = 50;
 
 /**
  * A page in a closed frame may remember nothing, and a tab's memory may be full: then it holds until the reload.
- * @param {(storage: Storage) => any} use
+ * @template T
+ * @param {(storage: Storage) => T} use
+ * @returns {T | null}
  */
 export function withSessionStorage(use) {
   try {
@@ -49,6 +53,7 @@ export function storeRuns(history, isGrowing) {
   setTimeout(writeRuns, 0, whole); // a run may be megabytes: not in the task that draws its end
 }
 
+/** @param {Entry[]} whole */
 function writeRuns(whole) {
   let room = MAX_KEPT_CHARACTERS;
   const kept = whole.toReversed().filter((entry, place) => {
@@ -67,7 +72,10 @@ function writeRuns(whole) {
   });
 }
 
-// As it was written, so that it is known again; what was asked since stands beside it.
+/**
+ * As it was written, so that it is known again; what was asked since stands beside it.
+ * @param {Entry} entry
+ */
 function storedText({ number, parent, leftAt, kind, from, run }) {
   return JSON.stringify({ number, parent: parent?.number ?? null, leftAt, kind, from, text: linesAsWritten(run), scores: run.more.trimEnd(), why: [...run.why.values()] });
 }
@@ -79,13 +87,17 @@ function storedText({ number, parent, leftAt, kind, from, run }) {
  */
 export function restoreRuns(history, first) {
   const found = withSessionStorage((tab) => Object.keys(tab).filter((name) => name.startsWith(`${STORAGE_KEY}.run.`)).map((name) => tab.getItem(name))) ?? [];
-  const records = found.map(readStored).filter(Boolean).sort((a, b) => a.number - b.number);
+  const records = found.map(readStored).filter((record) => record !== null).sort((a, b) => a.number - b.number);
   restoreEntries(history, records, first);
 }
 
+/**
+ * @param {string | null} text
+ * @returns {StoredEntry | null}
+ */
 function readStored(text) {
   try {
-    const { text: lines, scores, why = [], ...entry } = JSON.parse(text);
+    const { text: lines, scores, why = [], ...entry } = JSON.parse(String(text));
     const run = readLines(emptyRun(), lines);
     if (!run.header || !run.end) return null;
     if (scores) addPromptScores(run, scores);

@@ -5,6 +5,7 @@ import { texts } from "../core/texts.js";
 import { hasOnlyTouch } from "../view/surface.js";
 import { openTabOf } from "../view/tab_list.js";
 
+/** @import { Run } from "../core/run.js" */
 /** @import { Panel } from "../core/state.js" */
 /** @import { History } from "../core/history.js" */
 /** @import { State } from "../core/state.js" */
@@ -14,7 +15,10 @@ import { openTabOf } from "../view/tab_list.js";
 
 const TOUR = "greedyscope.tour";
 
-// The parts that a stop talks about, those that come later last. `isDone` looks at the panel and sees whether the reader has done it.
+/**
+ * The parts that a stop talks about, those that come later last. `isDone` looks at the panel and sees whether the reader has done it.
+ * @type {{ name: string, about: string[], isDone: (seen: Seen) => boolean }[]}
+ */
 const STOPS = [
   { name: "probabilities", about: [".gs-chart"], isDone: ({ state, begun }) => state.chosen !== begun.chosen || state.whole !== begun.run },
   { name: "softmax", about: ["#gs-tab-lesson", ".gs-softmax .gs-formula", ".gs-chain"], isDone: ({ formulas }) => formulas.softmax.highlighted !== null },
@@ -22,7 +26,7 @@ const STOPS = [
   { name: "again", about: ['[data-go="play"]', ".gs-strip"], isDone: ({ state }) => state.player !== null },
   { name: "product", about: ["#gs-tab-lesson", ".gs-lines"], isDone: ({ state, tab }) => tab === "lesson" && state.chosen > 0 && state.chosen === state.run.steps.length - 1 },
   { name: "fork", about: ["#gs-tab-whatif", '[data-ask="closest"]', ".gs-verdict"], isDone: ({ history, begun, tab, isFile }) => (isFile ? tab === "whatif" : history.shown.kind === "branch" && history.shown.run !== begun.run) },
-  { name: "repeats", about: ["#example-repeats", "#run", ".gs-text"], isDone: ({ state, tab, isFile }) => (isFile ? tab === "whatif" : state.run.end?.loops?.length > 0) },
+  { name: "repeats", about: ["#example-repeats", "#run", ".gs-text"], isDone: ({ state, tab, isFile }) => (isFile ? tab === "whatif" : (state.run.end?.loops?.length ?? 0) > 0) },
   { name: "predict", about: ["#gs-tab-lesson", '.gs-lesson-start [data-predict="start"]', ".gs-question"], isDone: ({ predict }) => predict.guesses() > 0 },
 ];
 /**
@@ -33,6 +37,10 @@ const STOPS = [
  * @property {Temperature} temperature
  * @property {{ guesses: () => number }} predict
  */
+
+/** @typedef {{ run: Run, chosen: number }} Begun where the reader was when a stop began */
+
+/** @typedef {TourContext & { isFile: boolean, begun: Begun, tab: string }} Seen what a stop looks at */
 
 const WITHOUT_KEYS = ["probabilities", "softmax", "again", "product"]; // what they ask for is said in other words where there are none
 
@@ -45,20 +53,23 @@ export function startTour(parts, context, panel) {
   const { root } = parts;
   const card = root.querySelector(".gs-tour");
   const [place, title, text, task, word] = ["place", "title", "text", "task", "said"].map((name) => card.querySelector(`.gs-tour-${name}`));
+  /** @type {(name: string) => ReturnType<ParentNode["querySelector"]>} */
   const button = (name) => card.querySelector(`[data-tour="${name}"]`);
   const isFile = !root.closest(".gradio-container");
-  const tour = { at: /** @type {any} */ (null), done: false, begun: /** @type {any} */ (null), seen: "" };
+  const tour = { at: /** @type {number | null} */ (null), done: false, begun: /** @type {Begun | null} */ (null), seen: "" };
 
+  /** @returns {Seen} */
   function look() {
     const { state, formulas, temperature, history, predict } = context;
-    return { state, formulas, temperature, history, predict, isFile, begun: tour.begun, tab: openTabOf(parts) };
+    return { state, formulas, temperature, history, predict, isFile, begun: /** @type {Begun} */ (tour.begun), tab: openTabOf(parts) };
   }
 
+  /** @param {number} at */
   function go(at) {
     if (at >= STOPS.length) return leave({ isOver: true });
     Object.assign(tour, { at: Math.max(0, at), done: false, seen: "", begun: { run: context.state.whole, chosen: context.state.chosen } });
     context.formulas.softmax.highlighted = null; // pointing is asked for at one of the stops, and what was lit before does not count
-    remember(tour.at);
+    remember(Number(tour.at));
     card.hidden = false;
     panel.schedule();
     card.focus({ preventScroll: true });
@@ -117,7 +128,10 @@ export function startTour(parts, context, panel) {
     return innerHeight - below - card.offsetHeight;
   }
 
-  // All parts together where there is room for them, or else the one that came last.
+  /**
+   * All parts together where there is room for them, or else the one that came last.
+   * @param {HTMLElement[]} parts
+   */
   function bringIntoSight(parts) {
     const [room, gap] = [makeRoom(), 8];
     for (const part of parts) { // on a phone, a row of buttons is wider than the screen
@@ -126,6 +140,7 @@ export function startTour(parts, context, panel) {
     }
     const boxes = parts.filter((part) => getComputedStyle(part.closest(".gs-player") ?? part).position !== "fixed").map((part) => part.getBoundingClientRect());
     if (boxes.length === 0) return;
+    /** @type {(some: DOMRect[]) => [number, number]} */
     const edges = (some) => [Math.min(...some.map(({ top }) => top)) - gap, Math.max(...some.map(({ bottom }) => bottom)) + gap];
     let [top, bottom] = edges(boxes);
     if (bottom - top > room) [top, bottom] = edges(boxes.slice(-1));
@@ -133,14 +148,14 @@ export function startTour(parts, context, panel) {
     else if (top < 0) scrollBy(0, top);
   }
 
-  root.addEventListener("click", (event) => {
+  root.addEventListener("click", (/** @type {PageEvent<MouseEvent>} */ event) => {
     const move = event.target.closest("[data-tour]")?.dataset.tour;
     if (move === "open") go(recalled());
-    if (move === "back") go(tour.at - 1);
-    if (move === "next") go(tour.at + 1);
+    if (move === "back") go(Number(tour.at) - 1);
+    if (move === "next") go(Number(tour.at) + 1);
     if (move === "leave") leave();
   });
-  card.addEventListener("keydown", (event) => {
+  card.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
     if (event.key === "Escape") leave();
   });
   // Pointing at a formula draws nothing else.
@@ -159,9 +174,10 @@ function recalled() {
   }
 }
 
+/** @param {number} at */
 function remember(at) {
   try {
-    localStorage.setItem(TOUR, at);
+    localStorage.setItem(TOUR, String(at));
   } catch {
     // then it is forgotten
   }

@@ -42,6 +42,16 @@ export function optionTyped(options, typed) {
 }
 
 /**
+ * The most that the probability of a token can be that the run did not keep: there is no more left, and the last candidate is more probable.
+ * @param {Step} step
+ * @returns {number}
+ */
+export function mostBeyond(step) {
+  const rest = Math.max(0, 1 - optionsOf(step).reduce((sum, { probability }) => sum + probability, 0));
+  return Math.min(rest, step.candidates[step.candidates.length - 1].probability);
+}
+
+/**
  * Mean rank (1 is first), share among the first k, and bits a token. A guess that the run did not keep has the bound of its rank and
  * of its probability, so that a mean with one in it is one too.
  * @param {Guess[]} guesses

@@ -13,6 +13,7 @@ import { make } from "./elements.js";
 /** @import { Parts } from "./parts.js" */
 
 const TIMES = [15, 30, 60, 120];
+const SLOTS = /** @type {const} */ (["problem", "code", "count", "said", "labels", "ask", "reveal", "next", "results", "time", "timed", "left", "others", "join", "address", "big", "joined", "local", "qr", "summary", "ended", "picture"]);
 
 /** @typedef {ReturnType<typeof findVoteParts>} VoteParts */
 
@@ -21,14 +22,11 @@ export function findVoteParts({ root }) {
   const box = root.parentElement.querySelector(".gs-vote");
   /** @type {(name: string) => any} */
   const one = (name) => box.querySelector(`.gs-vote-${name}`);
-  return {
-    box,
-    ...Object.fromEntries(["problem", "code", "count", "said", "labels", "ask", "reveal", "next", "results", "time", "timed", "left", "others", "join", "address", "big", "joined", "local", "qr", "summary", "ended", "picture"].map((name) => [name, one(name)])),
-  };
+  return { box, .../** @type {Record<typeof SLOTS[number], ReturnType<typeof one>>} */ (Object.fromEntries(SLOTS.map((name) => [name, one(name)]))) };
 }
 
 /**
- * @param {any} slots
+ * @param {VoteParts} slots
  * @param {string} code
  * @param {{ address: string, size: number, path: string }} qr
  */
@@ -42,7 +40,7 @@ export function drawJoining(slots, code, { address, size, path }) {
   slots.local.hidden = !["localhost", "127.0.0.1", "[::1]"].includes(new URL(address).hostname);
 }
 
-/** @param {any} slots */
+/** @param {VoteParts} slots */
 export function drawTimes(slots) {
   const { value } = slots.time;
   slots.time.replaceChildren(...["", ...TIMES].map((seconds) => {
@@ -54,7 +52,7 @@ export function drawTimes(slots) {
 }
 
 /**
- * @param {any} slots
+ * @param {VoteParts} slots
  * @param {{ students: number, answered: number }} told
  * @param {boolean} isOpen
  */
@@ -65,7 +63,7 @@ export function drawCounts(slots, { students, answered }, isOpen) {
 }
 
 /**
- * @param {any} slots
+ * @param {VoteParts} slots
  * @param {number | null} left seconds
  */
 export function drawLeft(slots, left) {
@@ -75,7 +73,7 @@ export function drawLeft(slots, left) {
 
 /**
  * The candidates of a step that is open, in the order in which the phones offer them.
- * @param {any} slots
+ * @param {VoteParts} slots
  * @param {string[]} labels
  */
 export function drawLabels(slots, labels) {
@@ -88,7 +86,7 @@ export function drawLabels(slots, labels) {
 /**
  * What the class answered to a revealed step, in a sentence and in bars on the model's axis.
  * @param {Parts} parts
- * @param {any} slots
+ * @param {VoteParts} slots
  * @param {VoteResult | null} result
  * @param {Step | null} step
  * @returns {boolean} whether the bars have another height than before

@@ -1,4 +1,4 @@
-// What a phone makes of the server's answers to its own, where it is refused for a moment.
+// What a phone and the teacher's page make of the server's answers, and of none.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -6,6 +6,7 @@ import { setImmediate } from "node:timers/promises";
 import { load } from "./helpers.mjs";
 
 const { connect } = await load("../vote/connection.js");
+const { insistOnVote } = await load("app/vote_server.js");
 
 // The server's answers, by the last part of the path. What it does not answer stays open, as news that do not come.
 function serve(answers) {
@@ -32,4 +33,12 @@ test("an answer that came too fast is sent again, and a refusal is never taken f
   while (answers.answer.length > 0) await setImmediate();
   await setImmediate();
   assert.deepEqual([told, refused, link.waiting()], [[joined, answered], [], null]);
+});
+
+test("of a session that is lost, nothing more is asked", async (t) => {
+  const { fetch } = globalThis;
+  t.after(() => { globalThis.fetch = fetch; });
+  globalThis.fetch = () => assert.fail("the server was asked");
+  const on = { isWanted: () => true, failed: () => assert.fail("it was told that it failed") };
+  assert.equal(await insistOnVote(null, "reveal", { number: 0 }, on), null);
 });
