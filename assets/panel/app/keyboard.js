@@ -57,7 +57,7 @@ export function stepAlong({ key }) {
  */
 function walkCandidates(parts, along) {
   const buttons = candidateButtons(parts);
-  const place = buttons.indexOf(document.activeElement);
+  const place = buttons.indexOf(/** @type {HTMLButtonElement} */ (document.activeElement));
   const next = place < 0 ? 0 : Math.min(Math.max(place + along, 0), buttons.length - 1);
   buttons[next]?.focus();
 }

@@ -23,6 +23,10 @@ const REST_MILLISECONDS = 150;
 // The axis ends at 100 %, or where it was zoomed at a round share that holds the largest candidate.
 const AXIS_ENDS = [0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001];
 
+/**
+ * @param {Parts} parts
+ * @param {Row[]} rows
+ */
 function fitAxis(parts, rows) {
   const { axis } = parts;
   const largest = Math.max(...rows.filter(({ kind }) => kind !== "rest").map(({ probability }) => probability));
@@ -47,7 +51,7 @@ export function drawBars(parts, step, streaming, of) {
   if (parts.chart.clientWidth) parts.root.classList.toggle("gs-narrow", parts.chart.clientWidth < 30 * rem());
   // A button that is replaced under a pointer is not clicked, so the list is only replaced when it changes.
   if (parts.listed !== step) {
-    const focused = candidateButtons(parts).indexOf(document.activeElement);
+    const focused = candidateButtons(parts).indexOf(/** @type {HTMLButtonElement} */ (document.activeElement));
     parts.bars.replaceChildren(...rows.map(listRow));
     candidateButtons(parts)[focused]?.focus();
     parts.listed = step;
@@ -95,30 +99,42 @@ export function fitLabels(host, list, of) {
   host.style.setProperty("--gs-left", `${(left / rem()).toFixed(2)}rem`);
 }
 
+/**
+ * @param {Row[]} rows
+ * @returns {number}
+ */
 function plotHeight(rows) {
   const row = parseFloat(getComputedStyle(document.querySelector(".gs")).getPropertyValue("--gs-row"));
   return Math.round((rows.length * row + AXIS_REM) * rem());
 }
 
+/**
+ * @param {Parts} parts
+ * @returns {number}
+ */
 function leftOf(parts) {
   return parseFloat(getComputedStyle(parts.chart).getPropertyValue("--gs-left")) * rem();
 }
 
 /**
  * @param {Parts} parts
- * @returns {any[]} buttons
+ * @returns {HTMLButtonElement[]}
  */
 export function candidateButtons(parts) {
   return [...parts.bars.querySelectorAll("button")];
 }
 
+/**
+ * @param {Row} row
+ * @returns {HTMLLIElement}
+ */
 function listRow(row) {
   const item = make("li", "");
   const line = make(row.kind === "rest" ? "div" : "button", `gs-bar gs-${row.kind}`);
   if (row.kind !== "rest") {
     line.type = "button";
     line.dataset.candidate = row.tokenId;
-    line.disabled = row.tokenId < 0;
+    line.disabled = Number(row.tokenId) < 0;
     line.title = line.disabled ? "" : texts.translate("bars.ask");
   }
   line.style.setProperty("--p", row.probability);
@@ -139,11 +155,17 @@ export function rowLabel(row) {
   return row.token ? label(row.token, "gs-bar-label", row.mark) : Object.assign(make("span", "gs-bar-label", row.label), { translate: true });
 }
 
+/**
+ * @param {Parts} parts
+ * @param {Row[]} rows
+ * @param {{ isAxisAlone?: boolean }} [options]
+ */
 function drawPlot(parts, rows, { isAxisAlone = false } = {}) {
   const narrow = parts.chart.clientWidth < 30 * rem();
   const most = parts.axis.most * 100;
   parts.root.classList.add("gs-plotted");
   const style = getComputedStyle(parts.chart);
+  /** @type {(name: string) => string} */
   const read = (name) => style.getPropertyValue(name).trim();
   const colours = { argmax: read("--gs-accent"), forced: read("--gs-forced"), other: read("--gs-other"), rest: read("--gs-rest") };
   const trace = {
@@ -171,8 +193,11 @@ function drawPlot(parts, rows, { isAxisAlone = false } = {}) {
   window.Plotly.react(parts.plot, [trace], layout, { displayModeBar: false, staticPlot: true }).then(() => unclip(parts.plot));
 }
 
-// Plotly names what clips the bars by the page's address. Once that changes, as it does with each run, Chrome takes the clip for
-// another document's, and fetches the whole page for it in the middle of the run. Bars on a fixed axis need none.
+/**
+ * Plotly names what clips the bars by the page's address. Once that changes, as it does with each run, Chrome takes the clip for
+ * another document's, and fetches the whole page for it in the middle of the run. Bars on a fixed axis need none.
+ * @param {HTMLElement} plot
+ */
 function unclip(plot) {
   for (const clipped of plot.querySelectorAll("[clip-path]")) clipped.removeAttribute("clip-path");
 }

@@ -16,6 +16,10 @@ export async function copy(text, button) {
   setTimeout(() => { button.textContent = texts.translate(button.dataset.text ?? ""); }, 2000);
 }
 
+/**
+ * @param {string} text
+ * @param {HTMLElement} button
+ */
 function offer(text, button) {
   document.querySelector(".gs-offered")?.remove();
   const box = make("p", "gs-offered");
@@ -24,7 +28,7 @@ function offer(text, button) {
   title.append(field);
   box.append(title);
   button.closest(".gs-head, section").after(box);
-  field.addEventListener("keydown", ({ key }) => {
+  field.addEventListener("keydown", (/** @type {KeyboardEvent} */ { key }) => {
     if (key !== "Escape") return;
     box.remove();
     button.focus();
@@ -33,6 +37,11 @@ function offer(text, button) {
   field.select();
 }
 
+/**
+ * @param {string} text
+ * @param {HTMLElement} button
+ * @returns {boolean}
+ */
 function copySelected(text, button) {
   const field = document.createElement("textarea");
   field.value = text;

@@ -24,7 +24,7 @@ export function addShare(line, row) {
 }
 
 /**
- * @param {any} root
+ * @param {HTMLElement} root
  * @param {Run} run
  * @param {Step | undefined} step
  */

@@ -54,7 +54,7 @@ export function forkDescription({ kind, parent, leftAt, run }) {
  * A finger cannot point before it presses, so its first tap on a candidate asks, where it tapped; the answer is a second tap.
  * @param {Parts} parts
  * @param {State} state
- * @param {any} event
+ * @param {PageEvent<MouseEvent>} event
  * @returns {boolean}
  */
 export function confirmsTap(parts, state, event) {
@@ -73,7 +73,10 @@ export function confirmsTap(parts, state, event) {
   return true;
 }
 
-// Browsers differ in what a click says of its pointer; a key's click has no detail.
+/**
+ * Browsers differ in what a click says of its pointer; a key's click has no detail.
+ * @param {{ pointerType?: string, detail: number }} event
+ */
 function isTap({ pointerType = "", detail }) {
   return pointerType === "touch" || (detail > 0 && pointerType !== "mouse" && hasOnlyTouch());
 }

@@ -8,7 +8,7 @@ import { factorOf, sameNumbers } from "../core/verdict.js";
 import { action, make, own } from "./elements.js";
 import { forkDescription } from "./fork_note.js";
 
-/** @import { History } from "../core/history.js" */
+/** @import { Entry, History } from "../core/history.js" */
 /** @import { Parts } from "./parts.js" */
 
 const MOST_FORKS = 5;
@@ -39,20 +39,37 @@ export function drawForkTree(parts, history, isHidden) {
   list.replaceChildren(...family.map((entry) => forkRow(history, root, entry, best)));
 }
 
-// The run on screen, what it left, and all that left these: a run stands above those that left it. Of many, the newest.
+/**
+ * The run on screen, what it left, and all that left these: a run stands above those that left it. Of many, the newest.
+ * @param {History} history
+ * @returns {Entry[]}
+ */
 function familyOf(history) {
-  const kept = ({ parent }) => (history.entries.includes(parent) ? parent : null);
-  const rootOf = (entry) => (kept(entry) && entry.kind === "branch" ? rootOf(kept(entry)) : entry);
+  /** @type {(entry: Entry) => Entry | null} */
+  const kept = ({ parent }) => (parent && history.entries.includes(parent) ? parent : null);
+  /** @type {(entry: Entry) => Entry} */
+  const rootOf = (entry) => {
+    const parent = kept(entry);
+    return parent && entry.kind === "branch" ? rootOf(parent) : entry;
+  };
   const root = rootOf(history.shown);
+  /** @type {(entry: Entry) => Entry[]} */
   const below = (entry) => history.entries.filter((each) => each.kind === "branch" && each.parent === entry).flatMap((each) => [each, ...below(each)]);
   const branches = below(root);
   const shown = new Set([...branches.toSorted((a, b) => b.number - a.number).slice(0, MOST_FORKS - 2), history.shown]);
   return [root, ...branches.filter((entry) => shown.has(entry))];
 }
 
+/**
+ * @param {Entry[]} family
+ * @param {Entry} entry
+ * @param {number} place
+ * @param {number} most
+ * @param {boolean} isShown
+ */
 function branchLine(family, entry, place, most, isShown) {
-  const from = place === 0 ? 0 : (100 * entry.leftAt) / most;
-  const above = Math.max(0, family.indexOf(entry.parent));
+  const from = place === 0 ? 0 : (100 * Number(entry.leftAt)) / most;
+  const above = Math.max(0, family.indexOf(/** @type {Entry} */ (entry.parent)));
   const way = place === 0 ? "M 0 0.5 H 100" : `M ${from} ${above + 0.5} V ${place + 0.5} H 100`;
   const line = document.createElementNS("http://www.w3.org/2000/svg", "path");
   line.setAttribute("d", way);
@@ -60,6 +77,12 @@ function branchLine(family, entry, place, most, isShown) {
   return line;
 }
 
+/**
+ * @param {History} history
+ * @param {Entry} root
+ * @param {Entry} entry
+ * @param {number | null} best the most probable text's logarithm, where it can be said
+ */
 function forkRow(history, root, entry, best) {
   const item = make("li", "");
   const button = action("gs-fork", "", "show", history.entries.indexOf(entry));

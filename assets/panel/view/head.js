@@ -51,6 +51,7 @@ export function drawHead(parts, state, { run, from }, { status, isHere }) {
   parts.root.setAttribute("aria-busy", !run.end || state.waiting);
 }
 
+/** @param {Run} run */
 function stateOf(run) {
   const done = run.steps.length;
   if (!run.end && done === 0) return texts.translate("state.reading", { count: run.header.prompt_tokens.length });
@@ -60,13 +61,21 @@ function stateOf(run) {
   return [texts.translate("state.done", { count: done, why: texts.translate(`ended.${run.end.stop_reason}`) }), ...sums].join(" · ");
 }
 
-// Nothing has come for a while.
+/**
+ * Nothing has come for a while.
+ * @param {State} state
+ * @param {Run} run
+ */
 function silenceOf(state, run) {
   if (state.request || run.end || run.steps.length === 0) return texts.translate("state.waiting");
   return texts.translate("state.silent", { step: run.steps.length, steps: run.header.max_new_tokens });
 }
 
-// Why a run broke off is a sentence, and has a line of its own.
+/**
+ * Why a run broke off is a sentence, and has a line of its own.
+ * @param {Parts} parts
+ * @param {Run} run
+ */
 function drawMessage(parts, run) {
   const message = recordSentence(run.end?.message ?? "");
   parts.message.hidden = message === "";

@@ -1,5 +1,7 @@
 // The elements of panel.html that the scripts read and write, found once. Knows no run.
 
+/** @import { Step } from "../core/run.js" */
+
 /** @typedef {ReturnType<typeof findParts>} Parts */
 
 /** @param {Element} element */
@@ -29,7 +31,10 @@ export function findParts(element) {
     axis: { word: one(".gs-axis"), zoom: one(".gs-zoom"), most: 1 },
     chart: one(".gs-chart"),
     plot: one(".gs-plot"),
+    plotted: /** @type {{ step: Step, looks: string } | null} */ (null), // by Plotly
+    resting: /** @type {number | undefined} */ (undefined), // the timer after which Plotly draws
     bars: one(".gs-bars"),
+    listed: /** @type {Step | null} */ (null), // the step whose bars are in the list
     numbers: one(".gs-numbers"),
     strip: one(".gs-strip"),
     table: one("#gs-page-table table"),

@@ -10,6 +10,7 @@ import { textBefore } from "../core/run.js";
 import { texts } from "../core/texts.js";
 import { lettersOf, oneLine } from "../core/visible.js";
 
+/** @import { Row } from "../core/bar_rows.js" */
 /** @import { Run } from "../core/run.js" */
 
 export const SLIDE = { width: 1920, height: 1080, margin: 96 };
@@ -42,6 +43,11 @@ export function stepImage(run, chosen) {
   return new XMLSerializer().serializeToString(root);
 }
 
+/**
+ * @param {Run} run
+ * @param {number} chosen
+ * @returns {string[]}
+ */
 function captionOf(run, chosen) {
   const { prompt, model } = run.header;
   const exact = model.dtype === "float32" ? texts.translate("head.exact") : "";
@@ -64,6 +70,11 @@ function axis() {
   });
 }
 
+/**
+ * @param {Row} row
+ * @param {number} place
+ * @param {Row[]} rows
+ */
 function barOf(row, place, rows) {
   const { left, right, top, bottom } = CHART;
   const slot = Math.min(96, (bottom - top) / rows.length);
@@ -90,19 +101,38 @@ function hatching() {
   return pattern;
 }
 
+/**
+ * @param {string} name
+ * @param {Record<string, string | number>} attributes
+ * @param {string} [text]
+ * @returns {SVGElement}
+ */
 export function shape(name, attributes, text = "") {
   const node = document.createElementNS(SVG, name);
-  for (const [key, value] of Object.entries(attributes)) if (key !== "xmlns") node.setAttribute(key, value);
+  for (const [key, value] of Object.entries(attributes)) if (key !== "xmlns") node.setAttribute(key, String(value));
   if (text) node.append(text);
   return node;
 }
 
+/**
+ * @param {string} text
+ * @param {number} x
+ * @param {number} y
+ * @param {number} size
+ * @param {{ anchor?: string, family?: string, weight?: string, fill?: string }} style
+ */
 export function line(text, x, y, size, { anchor = "start", family = SANS, weight = "400", fill = INK.text }) {
   const style = "white-space: pre; unicode-bidi: isolate";
   const font = { "font-size": size, "font-family": family, "font-weight": weight };
   return shape("text", { x, y, "text-anchor": anchor, fill, style, ...font }, text);
 }
 
+/**
+ * @param {string} text
+ * @param {number} size
+ * @param {string} family
+ * @param {string} [weight]
+ */
 function widthOf(text, size, family, weight = "400") {
   pen.font = `${weight} ${size}px ${family}`;
   return pen.measureText(text).width;
@@ -123,9 +153,16 @@ export function fit(text, size, family, room, weight = "400") {
   return `${letters.slice(0, most(letters.length, (n) => widthOf(`${letters.slice(0, n).join("")}…`, size, family, weight) <= room)).join("")}…`;
 }
 
-// The last two lines of a text, broken at a space where there is one.
+/**
+ * The last two lines of a text, broken at a space where there is one.
+ * @param {string} text
+ * @param {number} size
+ * @param {number} room
+ * @returns {string[]}
+ */
 function lastLines(text, size, room) {
   const letters = lettersOf(text.slice(-2000).toWellFormed());
+  /** @type {(from: string[]) => number} */
   const taken = (from) => most(from.length, (n) => widthOf(from.slice(from.length - n).join(""), size, SANS) <= room);
   const lines = [];
   let left = letters;
@@ -140,7 +177,12 @@ function lastLines(text, size, room) {
   return lines;
 }
 
-// The largest number up to `end` for which a thing holds that holds for all smaller ones; at least 1.
+/**
+ * The largest number up to `end` for which a thing holds that holds for all smaller ones; at least 1.
+ * @param {number} end
+ * @param {(count: number) => boolean} holds
+ * @returns {number}
+ */
 function most(end, holds) {
   let [low, high] = [1, Math.max(1, end)];
   while (low < high) {

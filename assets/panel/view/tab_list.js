@@ -29,14 +29,15 @@ export function openTabOf(parts) {
  * @param {Panel} panel
  */
 export function listenToTabs(parts, panel) {
+  /** @type {(tab: HTMLElement) => void} */
   const open = (tab) => {
     openTab(parts, tab.id.replace("gs-tab-", ""));
     panel.schedule();
   };
   for (const tab of parts.tabs) {
     tab.addEventListener("click", () => open(tab));
-    tab.addEventListener("keydown", (event) => {
-      const move = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    tab.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
+      const move = /** @type {Record<string, number | undefined>} */ ({ ArrowLeft: -1, ArrowRight: 1 })[event.key];
       if (!move) return;
       const tabs = parts.tabs.filter(({ disabled }) => !disabled);
       const next = tabs.at((tabs.indexOf(tab) + move) % tabs.length);

@@ -13,8 +13,9 @@ import { labelOf } from "../core/tokens.js";
 
 /** @param {HTMLElement} root */
 export function findTemperature(root) {
+  /** @type {(selector: string) => ReturnType<ParentNode["querySelector"]>} */
   const one = (selector) => root.querySelector(selector);
-  return { box: one(".gs-temperature"), slider: one(".gs-heat"), value: one(".gs-heat-value"), word: one(".gs-heat-word"), power: 1, of: /** @type {any} */ (null) };
+  return { box: one(".gs-temperature"), slider: one(".gs-heat"), value: one(".gs-heat-value"), word: one(".gs-heat-word"), power: 1, of: /** @type {Step | null} */ (null) };
 }
 
 /**
@@ -45,7 +46,8 @@ export function stepAtTemperature(temperature, step) {
  */
 export function listenToTemperature(temperature, panel) {
   temperature.slider.addEventListener("input", () => {
-    temperature.power = temperaturesOf(temperature.of)[Number(temperature.slider.value)] ?? 1;
+    const { of, slider } = temperature;
+    temperature.power = of ? (temperaturesOf(of)[Number(slider.value)] ?? 1) : 1;
     panel.schedule();
   });
 }

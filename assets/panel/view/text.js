@@ -7,7 +7,7 @@ import { idLabel, labelOf } from "../core/tokens.js";
 import { FRAMES, visible } from "../core/visible.js";
 import { label, make } from "./elements.js";
 
-/** @import { Run } from "../core/run.js" */
+/** @import { PromptScore, Run, Step } from "../core/run.js" */
 /** @import { Parts } from "./parts.js" */
 
 const MOST_CHIPS = 2000; // of a message's prompt; a longer one is text
@@ -30,6 +30,10 @@ export function drawText(parts, run, drawn) {
   }
 }
 
+/**
+ * @param {Run} run
+ * @returns {HTMLElement[]}
+ */
 function promptNodes(run) {
   if (run.promptScores.length || (run.header.as_message && run.header.prompt_tokens.length <= MOST_CHIPS)) return [promptChips(run)];
   const prompt = make("span", "gs-prompt", promptText(run).replace(FRAMES, visible).replaceAll("\n", "↵\n"));
@@ -38,8 +42,12 @@ function promptNodes(run) {
   return [prompt, Object.assign(make("span", "gs-aside", ` ${texts.translate("text.empty")} `), { translate: true })];
 }
 
-// A prompt that has been scored, or that a chat template made: a chip a token, coloured as what is written is where it has a score. The
-// template's special tokens have a frame, and lines are broken where it breaks them.
+/**
+ * A prompt that has been scored, or that a chat template made: a chip a token, coloured as what is written is where it has a score. The
+ * template's special tokens have a frame, and lines are broken where it breaks them.
+ * @param {Run} run
+ * @returns {HTMLElement}
+ */
 function promptChips(run) {
   const prompt = make("span", "gs-prompt gs-scored");
   const isMessage = Boolean(run.header.as_message);
@@ -57,17 +65,26 @@ function promptChips(run) {
   return prompt;
 }
 
+/** @param {PromptScore} score */
 function wordsOfScore({ logprob, rank, entropy }) {
   return { probability: percent(Math.exp(logprob ?? -Infinity)), rank: rank + 1, entropy: number(entropy, 2) };
 }
 
-// What a chip's shade is made of: the probability, the rank, or the entropy, as chosen.
+/**
+ * What a chip's shade is made of: the probability, the rank, or the entropy, as chosen.
+ * @param {HTMLElement} node
+ * @param {{ probability: number, rank: number, entropy: number | null }} score
+ */
 function shade(node, { probability, rank, entropy }) {
-  node.style.setProperty("--p", probability);
-  node.style.setProperty("--r", 1 / (1 + Math.log2(1 + rank)));
-  node.style.setProperty("--e", Math.min(1, (entropy ?? 0) / MOST_NATS));
+  node.style.setProperty("--p", String(probability));
+  node.style.setProperty("--r", String(1 / (1 + Math.log2(1 + rank))));
+  node.style.setProperty("--e", String(Math.min(1, (entropy ?? 0) / MOST_NATS)));
 }
 
+/**
+ * @param {Parts} parts
+ * @param {Run} run
+ */
 function drawPromptTokens(parts, run) {
   const tokens = run.header.prompt_tokens;
   const [summary, list, ask] = parts.promptTokens.children;
@@ -80,7 +97,11 @@ function drawPromptTokens(parts, run) {
   draw();
 }
 
-// A prompt of thousands of tokens would make a page of thousands of elements.
+/**
+ * A prompt of thousands of tokens would make a page of thousands of elements.
+ * @param {Run} run
+ * @returns {HTMLLIElement[]}
+ */
 function promptItems(run) {
   const { prompt_tokens: tokens } = run.header;
   const items = tokens.slice(0, 400).map((token, place) => {
@@ -94,6 +115,10 @@ function promptItems(run) {
   return items;
 }
 
+/**
+ * @param {Step} step
+ * @returns {HTMLButtonElement}
+ */
 function chip(step) {
   const { picked, index } = step;
   const button = make("button", "gs-chip");

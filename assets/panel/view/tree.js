@@ -3,42 +3,69 @@
 
 import { label, make, rem } from "./elements.js";
 
-/** @import { Tree, TreeNode } from "../core/beam_tree.js" */
+/** @import { Tree, TreeEnd, TreeNode } from "../core/beam_tree.js" */
 
+/** @type {Record<string, string | undefined>} of a box's kinds */
 const NODE_SIGNS = { winner: "★", greedy: "◆", dropped: "✕", ended: "■", forced: "✎", drawn: "⚄" };
 const NODE_REM = [5.5, 3]; // a box's column and its row, in rem
 const NODE_PART = [0.864, 0.4375]; // of these, the box's width, and the middle of its height: see onpage.css
 const COLUMNS_AROUND = 6; // drawn on either side of what is in sight
 
 /**
+ * @typedef {object} TreeState what a tree's element keeps, once it is drawn
+ * @property {string} drawn by which key
+ * @property {Tree} tree
+ * @property {Map<number, HTMLButtonElement>} buttons those that are there, by the numbers of their nodes
+ * @property {string} range
+ * @property {number} stop the node that the Tab key reaches
+ * @property {number} current the last node of the text on screen; -1 where there is none
+ * @property {Set<number>} here the nodes of the text on screen
+ */
+
+/** @typedef {HTMLElement & TreeState} TreeBox */
+
+/**
+ * What is in a tree's element: panel.html.
+ * @param {TreeBox} box
+ * @returns {{ picture: HTMLElement, sheet: HTMLElement, lines: SVGElement, boxes: HTMLElement, list: HTMLDetailsElement }}
+ */
+function treeElements(box) {
+  const [picture, list] = box.querySelectorAll(":scope > *");
+  const sheet = picture.firstElementChild;
+  const [lines, boxes] = sheet.children;
+  return { picture, sheet, lines, boxes, list };
+}
+
+/**
  * Drawn anew only with another key: a button that is replaced loses the keyboard.
- * @param {any} box
+ * @param {TreeBox} box
  * @param {Tree} tree
  * @param {string} key
  */
 export function drawTree(box, tree, key) {
   Object.assign(box, { drawn: key, tree, buttons: new Map(), range: "", stop: 0, current: -1, here: new Set() });
-  const [picture, list] = box.children;
-  const [lines, boxes] = picture.firstElementChild.children;
+  const { sheet, lines, boxes, list } = treeElements(box);
   const { columns, rows } = tree;
   const hasEnds = tree.ends.length > 0;
-  Object.assign(picture.firstElementChild.style, { width: `${(columns + (hasEnds ? 1.5 : 0)) * NODE_REM[0]}rem`, height: `${rows * NODE_REM[1]}rem` });
+  Object.assign(sheet.style, { width: `${(columns + (hasEnds ? 1.5 : 0)) * NODE_REM[0]}rem`, height: `${rows * NODE_REM[1]}rem` });
   lines.setAttribute("viewBox", `0 0 ${columns} ${rows}`);
   lines.style.width = `${columns * NODE_REM[0]}rem`;
   boxes.replaceChildren(...tree.ends.map((end) => endButton(end)));
   drawColumns(box);
-  const draw = () => { if (list.open) list.lastElementChild.replaceChildren(...treeItems(tree)); };
-  list.lastElementChild.replaceChildren();
+  const draw = () => { if (list.open) list.lastElementChild?.replaceChildren(...treeItems(tree)); };
+  list.lastElementChild?.replaceChildren();
   list.ontoggle = draw; // a closed list is not drawn
   draw();
 }
 
-// The columns in sight and a few around them: 256 steps of 8 beams would be eight thousand elements. The stop of the Tab key is always
-// there, and so is what has the keyboard. A button that stays is not moved.
+/**
+ * The columns in sight and a few around them: 256 steps of 8 beams would be eight thousand elements. The stop of the Tab key is always
+ * there, and so is what has the keyboard. A button that stays is not moved.
+ * @param {TreeBox} box
+ */
 function drawColumns(box) {
   const { tree, buttons } = box;
-  const [picture] = box.children;
-  const [lines, boxes] = picture.firstElementChild.children;
+  const { picture, lines, boxes } = treeElements(box);
   const wide = NODE_REM[0] * rem() * COLUMNS_AROUND;
   const from = (Math.floor(picture.scrollLeft / wide) - 1) * COLUMNS_AROUND;
   const to = (Math.ceil((picture.scrollLeft + picture.clientWidth) / wide) + 1) * COLUMNS_AROUND;
@@ -46,6 +73,7 @@ function drawColumns(box) {
   const range = [from, to, box.stop, focused].join();
   if (box.range !== range) {
     box.range = range;
+    /** @type {(node: TreeNode, number: number) => boolean} */
     const isSeen = ({ step }, number) => (step >= from && step <= to) || number === box.stop || number === focused;
     for (const [number, button] of buttons) {
       if (isSeen(tree.nodes[number], number)) continue;
@@ -55,15 +83,16 @@ function drawColumns(box) {
     let at = boxes.firstElementChild;
     const seen = [...tree.nodes.entries()].filter(([number, node]) => isSeen(node, number));
     for (const [number, node] of seen) {
-      if (buttons.has(number)) {
-        at = buttons.get(number).nextElementSibling;
+      const there = buttons.get(number);
+      if (there) {
+        at = there.nextElementSibling;
       } else {
         const button = nodeButton(node, number);
         buttons.set(number, button);
         boxes.insertBefore(button, at);
       }
     }
-    lines.replaceChildren(...seen.map(([, node]) => treeLine(tree, node)).filter(Boolean));
+    lines.replaceChildren(...seen.map(([, node]) => treeLine(tree, node)).filter((line) => line !== null));
   }
   for (const [number, button] of buttons) {
     button.classList.toggle("gs-node-here", box.here.has(number));
@@ -73,7 +102,12 @@ function drawColumns(box) {
   }
 }
 
-// The line from a node's parent to it. At its left end it leaves a box, at its right end it meets one.
+/**
+ * The line from a node's parent to it. At its left end it leaves a box, at its right end it meets one.
+ * @param {Tree} tree
+ * @param {TreeNode} node
+ * @returns {SVGPathElement | null}
+ */
 function treeLine(tree, node) {
   if (node.parent < 0 && node.step === 0) return null;
   const parent = tree.nodes[node.parent];
@@ -85,6 +119,11 @@ function treeLine(tree, node) {
   return line;
 }
 
+/**
+ * @param {TreeNode} node
+ * @param {number} number
+ * @returns {HTMLButtonElement}
+ */
 function nodeButton(node, number) {
   const button = make("button", ["gs-node", ...[...node.kinds].map((kind) => `gs-node-${kind}`)].join(" "));
   button.type = "button";
@@ -99,6 +138,10 @@ function nodeButton(node, number) {
   return button;
 }
 
+/**
+ * @param {TreeEnd} end
+ * @returns {HTMLButtonElement}
+ */
 function endButton(end) {
   const button = make("button", "gs-node gs-node-end", end.text);
   button.type = "button";
@@ -109,11 +152,21 @@ function endButton(end) {
   return button;
 }
 
+/**
+ * @param {HTMLElement} button
+ * @param {number} step
+ * @param {number} row
+ */
 function placeNode(button, step, row) {
   Object.assign(button.style, { left: `${step * NODE_REM[0]}rem`, top: `${row * NODE_REM[1]}rem` });
 }
 
+/**
+ * @param {Tree} tree
+ * @returns {HTMLLIElement[]}
+ */
 function treeItems(tree) {
+  /** @type {(title: string, name: "node" | "end", number: number) => HTMLLIElement} */
   const item = (title, name, number) => {
     const one = make("li", "");
     const button = make("button", "gs-link", title);
@@ -130,7 +183,7 @@ function treeItems(tree) {
 
 /**
  * The boxes of the text on screen, up to the chosen step; the last of them is the stop of the Tab key, and is in sight.
- * @param {any} box
+ * @param {TreeBox} box
  * @param {(node: TreeNode) => boolean} isOnScreen
  */
 export function markNodes(box, isOnScreen) {
@@ -143,9 +196,13 @@ export function markNodes(box, isOnScreen) {
   drawColumns(box);
 }
 
-// Scrolls the picture's own box, never the page.
+/**
+ * Scrolls the picture's own box, never the page.
+ * @param {TreeBox} box
+ * @param {number} step
+ */
 function scrollToColumn(box, step) {
-  const [picture] = box.children;
+  const { picture } = treeElements(box);
   const [left, right] = [step, step + NODE_PART[0]].map((column) => column * NODE_REM[0] * rem());
   if (left < picture.scrollLeft) picture.scrollLeft = left - 16;
   else if (right > picture.scrollLeft + picture.clientWidth) picture.scrollLeft = right - picture.clientWidth + 16;
@@ -153,7 +210,7 @@ function scrollToColumn(box, step) {
 
 /**
  * A click goes to a box's step. Arrows walk: left to where a box comes from, right to the first that comes of it, up and down in a step.
- * @param {any} box
+ * @param {TreeBox} box
  */
 export function listenToTree(box) {
   box.addEventListener("click", ({ target }) => {
@@ -170,15 +227,23 @@ export function listenToTree(box) {
     box.stop = next;
     scrollToColumn(box, box.tree.nodes[next].step);
     drawColumns(box);
-    box.buttons.get(next).focus();
+    box.buttons.get(next)?.focus();
   });
   const draw = () => { if (box.tree) drawColumns(box); };
-  box.firstElementChild.addEventListener("scroll", draw, { passive: true });
-  new ResizeObserver(draw).observe(box.firstElementChild);
+  const { picture } = treeElements(box);
+  picture.addEventListener("scroll", draw, { passive: true });
+  new ResizeObserver(draw).observe(picture);
 }
 
+/**
+ * @param {Tree} tree
+ * @param {number} number
+ * @param {string} key
+ * @returns {number | null}
+ */
 function nodeBeside(tree, number, key) {
   const { step, row, parent } = tree.nodes[number];
+  /** @type {(test: (node: TreeNode) => boolean) => number} */
   const found = (test) => {
     const place = tree.nodes.findIndex(test);
     return place < 0 ? number : place;
@@ -186,6 +251,6 @@ function nodeBeside(tree, number, key) {
   if (key === "ArrowLeft") return parent < 0 ? number : parent;
   if (key === "ArrowRight") return found((node) => node.parent === number);
   const column = tree.nodes.filter((node) => node.step === step).map((node) => node.row).toSorted((a, b) => a - b);
-  const place = column.indexOf(row) + { ArrowUp: -1, ArrowDown: 1 }[key];
+  const place = column.indexOf(row) + /** @type {Record<string, number>} */ ({ ArrowUp: -1, ArrowDown: 1 })[key];
   return Number.isNaN(place) ? null : found((node) => node.step === step && node.row === column[place]);
 }

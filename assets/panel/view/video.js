@@ -45,6 +45,7 @@ export async function recordRun(run, { rate, type, signal, onStep }) {
   });
   const steps = run.steps.map((_, step) => stepImage.bind(null, run, step));
   let next = imageOf(steps[0]());
+  /** @type {(picture: HTMLImageElement) => void} */
   const show = (picture) => {
     pen.drawImage(picture, 0, 0, VIDEO.width, VIDEO.height);
     track.requestFrame();
@@ -67,7 +68,12 @@ export async function recordRun(run, { rate, type, signal, onStep }) {
   return signal.aborted ? null : new Blob(parts, { type });
 }
 
-// Resolves after `milliseconds` during which the page was visible, or when it is cancelled.
+/**
+ * Resolves after `milliseconds` during which the page was visible, or when it is cancelled.
+ * @param {number} milliseconds
+ * @param {MediaRecorder} recorder
+ * @param {AbortSignal} signal
+ */
 async function seenFor(milliseconds, recorder, signal) {
   let left = milliseconds;
   while (left > 0 && !signal.aborted) {
@@ -83,7 +89,13 @@ async function seenFor(milliseconds, recorder, signal) {
   }
 }
 
-// The first of some events of the document, the cancelling, or the end of a time.
+/**
+ * The first of some events of the document, the cancelling, or the end of a time.
+ * @param {string[]} events
+ * @param {AbortSignal} signal
+ * @param {number} [milliseconds]
+ * @returns {Promise<null>}
+ */
 function first(events, signal, milliseconds = Infinity) {
   return new Promise((done) => {
     const controller = new AbortController();

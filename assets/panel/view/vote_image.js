@@ -7,7 +7,7 @@ import { texts } from "../core/texts.js";
 import { fit, INK, line, MONO, SANS, shape, SLIDE, SVG } from "./step_image.js";
 import { wholePercent } from "./vote_view.js";
 
-/** @import { VoteResult } from "../core/class_score.js" */
+/** @import { MeanScore, VoteResult } from "../core/class_score.js" */
 
 const STEPS = { left: 200, right: 1824, top: 470, bottom: 900 };
 const COLUMNS = [96, 900, 1200, 1500];
@@ -32,6 +32,7 @@ export function votesImage(results) {
   return root;
 }
 
+/** @param {Record<"answers" | "choice" | "model", MeanScore>} scores */
 function scoreRows(scores) {
   const heads = ["vote.summary.top", "predict.score.rank", "predict.score.bits"].map((key, n) => line(texts.translate(key), COLUMNS[n + 1], 190, 32, { fill: INK.muted }));
   const rows = Object.entries(scores).flatMap(([name, { right, rank, bits, isBound }], n) => {
@@ -43,11 +44,15 @@ function scoreRows(scores) {
   return [...heads, ...rows];
 }
 
-// For each step two bars on one axis, and the token under them.
+/**
+ * For each step two bars on one axis, and the token under them.
+ * @param {VoteResult[]} results
+ */
 function stepBars(results) {
   const { left, right, top, bottom } = STEPS;
   const slot = Math.min(160, (right - left) / results.length);
   const wide = slot * 0.36;
+  /** @type {(share: number) => number} */
   const high = (share) => (bottom - top) * share;
   const lines = [0, 25, 50, 75, 100].flatMap((share) => {
     const y = bottom - high(share / 100);

@@ -102,7 +102,12 @@ export function drawVotes(parts, slots, result, step) {
   return had !== Boolean(result);
 }
 
-// The rows of the chart are the step's candidates, and everything else as the last one.
+/**
+ * The rows of the chart are the step's candidates, and everything else as the last one.
+ * @param {Parts} parts
+ * @param {VoteResult} result
+ * @param {Step} step
+ */
 function addVotes(parts, { options, other_votes, score }, step) {
   const votes = new Map(options.map((option) => [option.rank, option.votes]));
   const ranks = optionsOf(step).map(({ rank }) => rank);
@@ -111,13 +116,22 @@ function addVotes(parts, { options, other_votes, score }, step) {
   }
 }
 
+/**
+ * @param {HTMLElement} line
+ * @param {number} votes
+ * @param {number} all
+ */
 function addVoteBar(line, votes, all) {
   const share = all ? votes / all : 0;
-  line.style.setProperty("--share", share);
+  line.style.setProperty("--share", String(share));
   if (!votes) return;
   line.append(make("span", "gs-vote-bar"), make("span", "gs-vote-value", `▨ ${texts.translate("vote.votes", { votes, share: wholePercent(share) })}`));
 }
 
+/**
+ * @param {VoteResult} result
+ * @returns {string}
+ */
 function sentencesOf(result) {
   const { options, picked, score } = result;
   const token = { token: options[picked].label, picked: percent(options[picked].probability) };
@@ -127,7 +141,11 @@ function sentencesOf(result) {
   return choice?.isAlone ? `${said} ${texts.translate("vote.choice", { answer: visible(choice.label), share: wholePercent(choice.votes / score.answers) })}` : said;
 }
 
-// What students typed stays folded: the teacher looks first.
+/**
+ * What students typed stays folded: the teacher looks first.
+ * @param {HTMLElement} details
+ * @param {VoteResult} result
+ */
 function drawOthers(details, { others, other_votes }) {
   const said = others.map(([word, votes]) => `“${oneLine(word)}” ${votes}`).join(" · ");
   writeOnce(details.querySelector("p"), said);
@@ -139,6 +157,10 @@ export function wholePercent(share) {
   return `${(share * 100).toFixed(0)} %`;
 }
 
+/**
+ * @param {HTMLElement} node
+ * @param {string} text
+ */
 function writeOnce(node, text) {
   if (node.textContent !== text) node.textContent = text; // spoken once
 }
