@@ -6,6 +6,8 @@ import { refusalOf } from "../panel/core/limits.js";
 import { followTheme } from "../panel/view/theme.js";
 import { startPanel } from "../panel/app/panel.js";
 
+/** @typedef {Parameters<typeof provide>[0]} Given */
+
 const standalone = document.querySelector("#panel");
 
 followTheme();
@@ -21,18 +23,26 @@ standalone.querySelector(".gs-whole").remove();
 standalone.querySelector(".gs-bars").dataset.textLabel = "standalone.bars";
 
 // Before the panel hears of it: a candidate is no question here, and a cell of the table is a part of its row.
-standalone.addEventListener("click", (event) => {
-  const cell = /** @type {Element} */ (event.target).closest("td[data-candidate]");
+standalone.addEventListener("click", (/** @type {PageEvent<MouseEvent>} */ event) => {
+  const cell = event.target.closest("td[data-candidate]");
   if (cell) delete cell.dataset.candidate;
-  if (/** @type {Element} */ (event.target).closest("[data-candidate], [data-fork], [data-ask]")) event.stopPropagation();
+  if (event.target.closest("[data-candidate], [data-fork], [data-ask]")) event.stopPropagation();
 }, { capture: true });
 
-// The words of every language are packed, since after the run they are most of the file.
+/**
+ * The words of every language are packed, since after the run they are most of the file.
+ * @param {string} packed
+ * @returns {Promise<Given["texts"]>}
+ */
 async function unpack(packed) {
   const bytes = Uint8Array.from(atob(packed), (letter) => letter.charCodeAt(0));
   return JSON.parse(await new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"))).text());
 }
 
+/**
+ * @param {string} packed
+ * @param {Omit<Given, "texts">} given
+ */
 export async function startFile(packed, given) {
   provide({ ...given, texts: await unpack(packed) });
   const run = document.querySelector("#run").textContent;

@@ -24,7 +24,7 @@ def checked(command: list[str], **variables: str) -> None:
     assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
 
 
-@pytest.mark.parametrize("project", ["tsconfig.json", "panel/core/tsconfig.json"])
+@pytest.mark.parametrize("project", ["tsconfig.json", "browser/tsconfig.json"])
 def test_types(project: str, packages: Path) -> None:
     checked([node.program("node"), str(packages / "typescript" / "bin" / "tsc"), "-p", project])
 
