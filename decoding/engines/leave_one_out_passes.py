@@ -1,12 +1,13 @@
 """Leave one out: the passes over one text with a part of it left out, for many parts.
 
-Owns which texts share a pass and what is read once. A part near the beginning: several whole texts share a pass. A part
-further on: the beginning before it is read once, where the network's cache can be cropped, and what follows the part
-takes a pass. An engine with a method `scores_without` does it elsewhere, and any other without a network here scores
-each text by itself. Knows ids alone.
+Owns which texts share a pass and what is read once. A part near the beginning: several texts share a pass, which reads
+once what they begin with. A part further on: the beginning before it is read once, where the network's cache can be
+cropped, and what follows the part takes a pass. An engine with a method `scores_without` does it elsewhere, and any
+other without a network here scores each text by itself. Knows ids alone.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import Any
 
 from decoding.cancellation import raise_if_cancelled
@@ -14,8 +15,8 @@ from decoding.engines import Engine
 from decoding.engines.local import pieces
 from decoding.record.step import StepScores
 
-MAX_LOGITS_ROWS = 64
-"""Rows of logits that a pass over several texts returns: one for each text and length."""
+PLACES = 2
+"""The texts of a pass have at most this many times the ids of a pass: each text has a cache of its own."""
 Span = tuple[int, int]
 """The first position of a part that is left out, counted from 0, and how many ids it has."""
 
@@ -34,9 +35,10 @@ def scores_without(
         return
     network = getattr(engine, "network", None)
     if network is not None:
-        together, rows = _shared_passes(network, token_ids, spans)
-        yield from _several_in_a_pass(network, token_ids, spans[:together], wanted_ids, rows)
-        yield from _after_the_beginning(network, token_ids, spans[together:], wanted_ids)
+        while several := _sharing_a_pass(network, token_ids, spans):
+            yield from _several_in_a_pass(network, token_ids, several, wanted_ids)
+            spans = spans[len(several) :]
+        yield from _after_the_beginning(network, token_ids, spans, wanted_ids)
         return
     for span in spans:
         raise_if_cancelled()
@@ -48,31 +50,26 @@ def _without(token_ids: Sequence[int], span: Span) -> list[int]:
     return [*token_ids[: span[0]], *token_ids[sum(span) :]]
 
 
-def _shared_passes(network: Any, token_ids: Sequence[int], spans: Sequence[Span]) -> tuple[int, int]:
-    """How many texts, the first ones, share passes, and how many a pass reads. A pass over several texts saves all
-    passes but one, and reads the beginning of each text again.
+def _sharing_a_pass(network: Any, token_ids: Sequence[int], spans: Sequence[Span]) -> Sequence[Span]:
+    """The first of these spans whose texts share a pass; none if a pass for each is faster: a shared one saves all
+    passes but one, and reads again what comes before the first span.
     """
-    texts = sum(first < network.max_reread for first, _ in spans)
-    if texts < 2:
-        return 0, 1
-    lengths = {len(token_ids) - count for _, count in spans[:texts]}
-    rows = min(texts, network.max_read // max(lengths), MAX_LOGITS_ROWS // len(lengths))
-    if rows < 2:
-        return 0, 1
-    worth_it = network.max_reread * (rows - 1) // rows
-    return sum(first < worth_it for first, _ in spans), rows
+    if not network.max_reread or not spans:
+        return ()
+    behind = accumulate(len(token_ids) - sum(span) for span in spans)  # ids that come after the first spans, in all
+    most = sum(first + ids <= network.max_read for (first, _), ids in zip(spans, behind, strict=True))
+    most = min(most, PLACES * network.max_read // len(token_ids))
+    return spans[:most] if spans[0][0] < network.max_reread * (most - 1) else ()
 
 
 def _several_in_a_pass(
-    network: Any, token_ids: Sequence[int], spans: Sequence[Span], wanted_ids: Sequence[int], rows: int
+    network: Any, token_ids: Sequence[int], spans: Sequence[Span], wanted_ids: Sequence[int]
 ) -> Iterator[tuple[StepScores, ...]]:
-    texts = [_without(token_ids, span) for span in spans]
-    for start in range(0, len(texts), rows):
-        raise_if_cancelled()
-        several, _ = network.read_texts(texts[start : start + rows])
-        for logits in several:
-            raise_if_cancelled()  # between two readouts, too
-            yield tuple(network.scores(logits, 1, wanted) for wanted in wanted_ids)
+    raise_if_cancelled()
+    several, _ = network.read_texts([_without(token_ids, span) for span in spans])
+    for logits in several:
+        raise_if_cancelled()  # between two readouts, too
+        yield tuple(network.scores(logits, 1, wanted) for wanted in wanted_ids)
 
 
 def _after_the_beginning(

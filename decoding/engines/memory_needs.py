@@ -8,7 +8,7 @@ visitor.
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from decoding.engines.leave_one_out_passes import MAX_LOGITS_ROWS
+from decoding.engines.leave_one_out_passes import PLACES
 from decoding.engines.local import SCORED_NUMBERS
 
 Kind = Literal["run", "score", "beam", "proof", "lens", "leave_one_out"]
@@ -53,13 +53,13 @@ def bytes_needed(engine: Any, work: Work) -> int:
     piece = min(tokens, getattr(network, "max_read", None) or tokens)
     at_once = {"proof": work.prompt_tokens, "score": tokens, "lens": piece, "leave_one_out": piece}
     in_one_pass = at_once.get(work.kind, min(PIECE, work.prompt_tokens))
-    texts = min(tokens, getattr(network, "max_reread", 0)) if work.kind == "leave_one_out" else 0
-    shared = min(network.max_read, texts * tokens) if texts else 0  # ids of a pass over them, each with a cache
-    in_one_pass = max(in_one_pass, shared)
+    shares = work.kind == "leave_one_out" and getattr(network, "max_reread", 0) > 0
+    texts = min(tokens, PLACES * network.max_read // tokens) if shares else 0  # in one pass, each with a cache
+    in_one_pass = max(in_one_pass, texts * tokens)
     scored = min(work.steps, max(1, SCORED_NUMBERS // engine.vocabulary_size))  # at once
     rows_of_logits = {"run": 4, "beam": 4 * work.rows, "score": 3 * scored, "proof": work.steps + 4}
-    rows_of_logits |= {"lens": 3 * work.rows, "leave_one_out": 4 + min(MAX_LOGITS_ROWS, texts * texts)}
-    cache = (2 * sequences * tokens + shared) * _cache_of_a_token(network)  # and its copy
+    rows_of_logits |= {"lens": 3 * work.rows, "leave_one_out": 4 + texts}
+    cache = (2 * sequences * tokens + texts * tokens) * _cache_of_a_token(network)  # and its copy
     logits = rows_of_logits[work.kind] * engine.vocabulary_size * FLOAT
     return record + int(_SPARE * (cache + in_one_pass * _pass_of_a_token(network) + logits))
 

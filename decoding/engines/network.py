@@ -51,11 +51,10 @@ class Network(Protocol):
 
     @property
     def max_reread(self) -> int:
-        """A beginning of fewer ids than this costs less than a pass does: texts that share only so much are read whole,
-        several in one pass. 0: this network has no method `read_texts`.
+        """As many ids more in a pass take as long as another pass does. 0: this network has no method `read_texts`.
 
-        `read_texts(texts)` reads texts of any lengths, and returns the logits after each, shape (texts, vocabulary),
-        and the cache of each with all its ids in it.
+        `read_texts(texts)` reads texts of any lengths in one pass, what they begin with once, and returns the logits
+        after each, shape (texts, vocabulary), and the cache of each with all its ids in it.
         """
         ...
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from decoding.engines.onnx.graph_cache import ensure_graph
-from decoding.engines.onnx.graph_files import GRAPH_FILE, WEIGHTS_FILE
+from decoding.engines.onnx.graph_files import WEIGHTS_FILE
 from decoding.engines.onnx.network import MIN_READ, READ_MULTIPLICATIONS, multiplications
-from decoding.engines.onnx.unpacking import unpacked_graph
+from decoding.engines.onnx.unpacking import packed_graph, unpacked_graph
 from decoding.errors import ModelError
 from decoding.messages import Message
 from decoding.models.checked_tokenizer import gguf_tokenizer
@@ -89,7 +89,7 @@ def write_model(name: str, site: Path, runtime: bytes, report: Report) -> dict[s
         "headWidth": spec.head_width,
         "maxRead": max(MIN_READ, READ_MULTIPLICATIONS // multiplications(spec)),
         "weights": {"name": WEIGHTS_FILE, "pieces": pieces},
-        "packed": files.add("packed.onnx", (graph.folder / GRAPH_FILE).read_bytes()),
+        "packed": files.add("packed.onnx", packed_graph(graph)),
         "unpacked": files.add("unpacked.onnx", unpacked),
         "recipes": files.add("recipes.json", _json(recipes)),
         "tokenizer": files.add("tokenizer.json", _json(json.loads(tokenizer.to_json()))),

@@ -18,7 +18,7 @@ from decoding.engines.model_facts import ModelFacts
 from decoding.engines.network import Network
 from decoding.engines.onnx.float32_session import CROWD_ROWS
 from decoding.engines.onnx.graph_cache import ensure_graph
-from decoding.engines.onnx.network import OnnxNetwork
+from decoding.engines.onnx.network import MAX_REREAD, OnnxNetwork, with_shared_beginnings
 from decoding.engines.torch.engine import load
 from decoding.record.step import StepScores
 from decoding.record.tokens import Vocabulary
@@ -99,10 +99,10 @@ def test_the_starter(starter: LocalEngine) -> None:
 
 
 class Counting:
-    """A network that notes the ids of each pass, row by row, and reads at most `max_read` of them."""
+    """A network that notes the ids of each pass, text by text, and reads at most `max_read` of them."""
 
-    def __init__(self, inner: Any, *, max_read: int) -> None:
-        self.inner, self.max_read = inner, max_read
+    def __init__(self, inner: Any, *, max_read: int, max_reread: int = MAX_REREAD) -> None:
+        self.inner, self.max_read, self.max_reread = inner, max_read, max_reread
         self.passes: list[list[int]] = []
 
     def __getattr__(self, name: str) -> Any:
@@ -114,6 +114,7 @@ class Counting:
 
     def read_texts(self, texts: Sequence[Sequence[int]]) -> Any:
         self.passes.append([len(text) for text in texts])
+        assert with_shared_beginnings(texts)[0].size <= self.max_read
         return self.inner.read_texts(texts)
 
 
@@ -121,12 +122,12 @@ class Counting:
 def test_texts_that_share_a_short_beginning_share_passes(engines: Engines, case: str) -> None:
     """By words, in groups; a long beginning is read once. Gemma's window of 8 slides over most of the text."""
     inner = engines(case).network
-    network: Any = Counting(inner, max_read=200)
+    network: Any = Counting(inner, max_read=200, max_reread=10)
     words = [(first, 1 + first % 3) for first in (0, 1, 3, 6, 7, 9, 12, 19, 23, 24, 30, 36, 43)]
     engine = BatchedEngine(local(network))
     found = list(scores_without(engine, ids(45), words, [5]))
-    assert network.passes[:3] == [[44, 43, 44, 44], [43, 44, 44, 43], [42]]
-    assert network.passes[3:] == [[42], [20], [14], [8], [1]]  # the beginning, and what comes after each part
+    assert network.passes[:2] == [[44, 43, 44, 44], [43, 44, 44, 43, 42, 44]]  # 171 and 187 different ids
+    assert network.passes[2:] == [[42], [14], [8], [1]]  # the beginning, and what comes after each part
     for span, [scores] in zip(words, found, strict=True):
         alone = fresh(engine, shorter(ids(45), span), 5)
         assert scores.picked
@@ -135,8 +136,14 @@ def test_texts_that_share_a_short_beginning_share_passes(engines: Engines, case:
         assert scores.token_ids == alone.token_ids[:1]
 
 
+def test_thirty_texts_of_thirty_ids_share_one_pass(engines: Engines) -> None:
+    network: Any = Counting(engines("llama").network, max_read=508)  # as the starter has
+    assert len(list(scores_without(local(network), ids(30), [(n, 1) for n in range(30)], [5]))) == 30
+    assert network.passes == [[29] * 30]
+
+
 def test_a_long_text_is_not_read_again_for_each_part(engines: Engines) -> None:
-    network: Any = Counting(engines("llama").network, max_read=50)  # two texts of 29 ids are too many for a pass
+    network: Any = Counting(engines("llama").network, max_read=28)  # fewer than a text has
     found = list(scores_without(local(network), ids(30), [(n, 1) for n in range(10, 30)], [5]))
     assert len(found) == 20
     assert network.passes == [[28], *[[29 - n] for n in range(10, 29)], [1]]

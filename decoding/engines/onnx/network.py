@@ -7,12 +7,13 @@ that share passes in `running_batch`, float32 weights for many rows in `float32_
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from decoding.engines.onnx.cache import OnnxCache, padded_width, resized
 from decoding.engines.onnx.float32_session import CROWD_ROWS, Float32Session, Float32Weights
 from decoding.engines.onnx.graph_files import GraphFiles
 from decoding.engines.onnx.running_batch import OnnxBatch
-from decoding.engines.onnx.session import BoundPass, Floats, Session, Threads, default_threads
+from decoding.engines.onnx.session import BoundPass, Floats, Session, Texts, Threads, default_threads
 from decoding.models.spec import ModelSpec
 from decoding.record.step import StepScores
 from decoding.softmax import read_scores
@@ -49,20 +50,15 @@ class OnnxNetwork:
         return self._pass(token_ids, cache, range(len(token_ids) - last, len(token_ids)))  # (last, vocabulary)
 
     def read_texts(self, texts: Sequence[Sequence[int]]) -> tuple[Floats, list[OnnxCache]]:
-        # Shorter texts are filled up on the right, where causal attention does not look.
-        lasts = [len(text) - 1 for text in texts]
-        ids = np.zeros((len(texts), max(lasts) + 1), np.int64)
-        for row, text in enumerate(texts):
-            ids[row, : len(text)] = text
-        buffers, positions = self.session.new_buffers(*ids.shape), sorted(set(lasts))
+        ids, shared, lasts = with_shared_beginnings(texts)
+        buffers = self.session.new_buffers(*shared.at.shape[:2])
         rows = min(len(texts), CROWD_ROWS - 1)  # float32 weights that are there are used; one question is no crowd
         session = self.float32_session.session(rows) if self.float32_session else None
-        shared = BoundPass(session or self.session, buffers)
-        logits = shared.run(ids, [0] * len(texts), positions)  # (texts, positions, vocabulary)
-        found: Floats = logits[range(len(texts)), [positions.index(last) for last in lasts]]
+        bound = BoundPass(session or self.session, buffers)
+        (logits,) = bound.run(ids, [0] * len(texts), lasts, texts=shared)  # (texts, vocabulary)
         # Views as wide as they are long: a pass over one of them copies it first.
-        views = [(buffers[:, row : row + 1, :, : last + 1], last + 1) for row, last in enumerate(lasts)]
-        return found, [OnnxCache(self.session, view, length) for view, length in views]
+        views = [(buffers[:, row : row + 1, :, : len(text)], len(text)) for row, text in enumerate(texts)]
+        return logits, [OnnxCache(self.session, view, length) for view, length in views]
 
     def read_layers(self, token_ids: Sequence[int], cache: OnnxCache | None) -> Floats:
         last = len(token_ids) - 1
@@ -97,6 +93,25 @@ class OnnxNetwork:
 
     def new_batch(self, max_rows: int) -> OnnxBatch:
         return OnnxBatch(self, max_rows)
+
+
+def with_shared_beginnings(texts: Sequence[Sequence[int]]) -> tuple[NDArray[np.int64], Texts, list[int]]:
+    """The ids of all texts in one row, each beginning that texts have in common once; where the texts are among them;
+    and where each text's last id is.
+    """
+    numbers: dict[tuple[int, int], int] = {}  # of an id in that row, by its number before it in a text, and the id
+    texts_at = np.zeros((len(texts), max(map(len, texts)), 2), np.int64)  # shorter texts are filled up on the right,
+    ids_at, lasts = list[tuple[int, int]](), []  # where causal attention does not look
+    for row, text in enumerate(texts):
+        number = -1
+        for place, token_id in enumerate(text):
+            number = numbers.setdefault((number, token_id), len(numbers))
+            texts_at[row, place, 1] = number
+            if number == len(ids_at):
+                ids_at.append((row, place))
+        lasts.append(number)
+    ids = np.array([[token_id for _, token_id in numbers]], np.int64)  # (1, ids)
+    return ids, Texts(texts_at, np.array([ids_at], np.int64)), lasts
 
 
 def multiplications(spec: ModelSpec) -> int:

@@ -144,7 +144,8 @@ class _Reader:
             feeds |= {"input_ids": np.array([ids[begin:end]], np.int64), "total_length": np.array(end, np.int32)}
             first = max(0, len(ids) - LAST - begin)
             feeds |= {"seqlens_k": np.array([end - 1], np.int32), "positions": np.arange(min(first, length), length)}
-            feeds["layers_at"] = np.zeros(0, np.int64)
+            here = np.moveaxis(np.indices((1, length)), 0, -1)
+            feeds |= {"layers_at": np.zeros(0, np.int64), "texts_at": here, "ids_at": here}
             logits, *new = self._session.run(None, feeds)
             cache, begin = dict(zip(names, new, strict=True)), end
             found.append(logits[0])

@@ -72,6 +72,22 @@ class Session:
         return len(self.names) * self.spec.kv_heads * self.spec.head_width * 4
 
 
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """Where the texts of a pass are in the ids that it reads; see `architecture.layers` (`declare_inputs`)."""
+
+    at: NDArray[np.int64]
+    """The row and column of each id of each text.  (texts, width, 2)"""
+    ids_at: NDArray[np.int64]
+    """A text, and a place in it, that has the id.  (rows, ids, 2)"""
+
+
+def rows_as_texts(ids: NDArray[np.int64]) -> Texts:
+    """Each row of ids, shape (rows, ids), as a text of its own."""
+    here: NDArray[np.int64] = np.ascontiguousarray(np.moveaxis(np.indices(ids.shape), 0, -1))
+    return Texts(here, here)
+
+
 class BoundPass:
     """Passes of one session over the same buffers, those of one sequence or of a batch. Not thread-safe."""
 
@@ -90,17 +106,22 @@ class BoundPass:
         positions: Sequence[int],
         *,
         layers_at: Sequence[int] = (),
+        texts: Texts | None = None,
     ) -> Floats:
-        """Read `ids`, shape (rows, ids), after the first `lengths[row]` positions of each row.
+        """Read `ids`, shape (rows, ids), after the first `lengths[text]` positions of each text: of each row, or of
+        `texts`.
 
         Returns the logits after the ids at `positions`, shape (rows, positions, vocabulary), float32, and behind them
         those of every layer at `layers_at`. Raises MemoryError if memory runs out.
         """
-        rows, count = ids.shape
-        binding, ends = self._binding, np.asarray(lengths, np.int32) + np.int32(count)
+        rows, _ = ids.shape
+        texts = texts or rows_as_texts(ids)
+        binding, ends = self._binding, np.asarray(lengths, np.int32) + np.int32(texts.at.shape[1])
         said = len(positions) + self._session.spec.layers * len(layers_at)
         logits = np.empty((rows, said, self._session.vocabulary_size), np.float32)
         binding.bind_cpu_input("input_ids", ids)
+        binding.bind_cpu_input("texts_at", texts.at)
+        binding.bind_cpu_input("ids_at", texts.ids_at)
         binding.bind_cpu_input("seqlens_k", ends - np.int32(1))
         binding.bind_cpu_input("total_length", np.array(ends.max(), np.int32))
         binding.bind_cpu_input("positions", np.asarray(positions, np.int64))

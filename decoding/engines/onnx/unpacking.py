@@ -1,10 +1,11 @@
-"""A second graph of a GGUF model, for a runtime without a kernel for four bits: its matrices are float32, which whoever
-opens it makes of the first graph's weights.
+"""The graphs of a GGUF model for a browser, over the weights of the first graph. Each row of a pass is one text there.
 
-Owns that graph and the recipes: which bytes of the first graph's file of weights make which matrix. All else is read
-from that file as the first graph reads it. Knows no browser.
+Owns both: one computes the weights as they are stored; the other is for a runtime without a kernel for four bits. Its
+matrices are float32, which whoever opens it makes by recipes: which bytes of the file of weights make which matrix. All
+else is read from that file as the first graph reads it. Knows no browser.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -50,20 +51,31 @@ class Recipe:
     """(blocks, outputs) float32"""
 
 
+def packed_graph(files: GraphFiles) -> bytes:
+    """The graph over the weights as they are stored."""
+    return _write(files, Products)[0]
+
+
 def unpacked_graph(files: GraphFiles) -> tuple[bytes, list[dict[str, Any]]]:
-    """The graph, and the recipes of its matrices as JSON has them."""
+    """The graph over float32, and the recipes of its matrices as JSON has them."""
+    graph, products = _write(files, _UnpackedProducts)
+    assert isinstance(products, _UnpackedProducts)
+    return graph, [asdict(recipe) for recipe in products.recipes.values()]
+
+
+def _write(files: GraphFiles, products_of: Callable[["_SameWeights"], Products]) -> tuple[bytes, Products]:
     file, module = read_gguf(files.source), ARCHITECTURES[files.spec.family]
     is_interleaved = file.metadata["general.architecture"] in getattr(module, "GGUF_INTERLEAVED", ())
     weights = GgufWeights(file, files.spec, module.GGUF, is_interleaved=is_interleaved)
     with TemporaryDirectory() as folder:
         graph = _SameWeights(Path(folder), onnx.load(files.folder / GRAPH_FILE, load_external_data=False))
-        products = _UnpackedProducts(graph)
+        products = products_of(graph)
         try:
-            module.write(LayerWriter(graph, products, weights, files.spec, is_gguf=True))
+            module.write(LayerWriter(graph, products, weights, files.spec, is_gguf=True, shares_beginnings=False))
             graph.save(files.spec.family, {"greedyscope.spec": files.spec.to_json()})
         finally:
             graph.close()
-        return (Path(folder) / GRAPH_FILE).read_bytes(), [asdict(recipe) for recipe in products.recipes.values()]
+        return (Path(folder) / GRAPH_FILE).read_bytes(), products
 
 
 class _SameWeights(GraphBuilder):

@@ -49,7 +49,8 @@ class Runner:
                 "total_length": np.array(total, np.int32),
                 "positions": np.array([len(ids) - 1] if positions is None else positions, np.int64),
                 "layers_at": np.array(layers_at, np.int64),
-            },
+            }
+            | self._rows_as_texts(1, len(ids)),
         )
         return logits[0], dict(zip(self.names, new, strict=True))
 
@@ -73,9 +74,17 @@ class Runner:
         binding.bind_cpu_input("total_length", np.array(ends.max(), np.int32))
         binding.bind_cpu_input("positions", np.array(positions, np.int64))
         binding.bind_cpu_input("layers_at", np.zeros(0, np.int64))
+        for name, where in self._rows_as_texts(len(ids), len(ids[0])).items():
+            binding.bind_cpu_input(name, where)
         for name in self.names:
             value = onnxruntime.OrtValue.ortvalue_from_numpy(buffers[name])
             binding.bind_ortvalue_input(f"past_{name}", value)
             binding.bind_ortvalue_output(f"new_{name}", value)
         self.session.run_with_iobinding(binding)
         return binding.get_outputs()[0].numpy()
+
+    def _rows_as_texts(self, rows: int, ids: int) -> dict[str, Any]:
+        """Each row is a text; a browser's graph knows no other way."""
+        here = np.array([[(row, column) for column in range(ids)] for row in range(rows)], np.int64)
+        inputs = {one.name for one in self.session.get_inputs()}
+        return {name: here for name in ("texts_at", "ids_at") if name in inputs}

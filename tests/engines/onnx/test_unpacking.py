@@ -1,4 +1,4 @@
-"""The graph for a runtime without a four-bit kernel: its matrices made by the recipes, it says what the first says."""
+"""The graphs for a browser say what the first says; the one without a four-bit kernel by matrices that recipes make."""
 
 import json
 import shutil
@@ -10,7 +10,7 @@ import pytest
 
 from decoding.engines.onnx.graph_cache import ensure_graph
 from decoding.engines.onnx.graph_files import GRAPH_FILE, OUTSIDE_FILE, WEIGHTS_FILE, GraphFiles
-from decoding.engines.onnx.unpacking import unpacked_graph
+from decoding.engines.onnx.unpacking import packed_graph, unpacked_graph
 from tests import gguf_files
 from tests.engines.onnx.runner import Runner
 from tests.engines.onnx.test_families import assert_same, ids
@@ -35,15 +35,15 @@ def made(recipe: dict[str, Any], weights: bytes) -> Any:
 
 
 @pytest.mark.parametrize("family", ["llama", "qwen2", "gemma3_text"])
-def test_both_graphs_say_the_same_over_the_same_weights(tmp_path: Path, family: str) -> None:
+def test_all_graphs_say_the_same_over_the_same_weights(tmp_path: Path, family: str) -> None:
     source = gguf_files.write(tmp_path / "m.gguf", network(family), ALL)
     packed = ensure_graph(source, folder=tmp_path / "graphs", proof=None)
     graph, recipes = unpacked_graph(packed)
-    folder, matrices = tmp_path / "unpacked", tmp_path / "matrices"
-    folder.mkdir()
+    folder, plain, matrices = (tmp_path / name for name in ("unpacked", "plain", "matrices"))
+    for made_here, said in ((folder, graph), (plain, packed_graph(packed))):
+        shutil.copytree(packed.folder, made_here)
+        (made_here / GRAPH_FILE).write_bytes(said)
     matrices.mkdir()
-    shutil.copy(packed.folder / WEIGHTS_FILE, folder)
-    (folder / GRAPH_FILE).write_bytes(graph)
     weights = (folder / WEIGHTS_FILE).read_bytes()
     outside = {}
     for recipe in recipes:
@@ -56,6 +56,7 @@ def test_both_graphs_say_the_same_over_the_same_weights(tmp_path: Path, family: 
     text = ids(24)
     said = [
         Runner(files).read(text, positions=range(24))[0]
-        for files in (packed, GraphFiles(folder, packed.spec, matrices))
+        for files in (packed, GraphFiles(folder, packed.spec, matrices), GraphFiles(plain, packed.spec, source))
     ]
     assert_same(said[1], said[0])
+    assert_same(said[2], said[0])

@@ -29,6 +29,8 @@ class LayerWriter:
     is_gguf: bool
     norms_less_one: bool = False
     """Whether norm weights are stored minus one."""
+    shares_beginnings: bool = True
+    """Whether a pass over several texts can read once what they begin with."""
     states: list[str] = field(default_factory=list)
     """The state before each layer, at `layers_at` alone.  (rows, layers_at, width)"""
 
@@ -38,22 +40,29 @@ class LayerWriter:
         """Declare inputs and outputs, and look up the embedding.  (rows, ids) → (rows, ids, width)
 
         - `input_ids` (rows, ids), `positions` (said,): whose logits are wanted
+        - `texts_at` (texts, width, 2): the row and column of each text's ids in `input_ids`; `ids_at` (rows, ids, 2): a
+          text that has the id, and its place there. Attention is over texts, all else over ids. Where each row is a
+          text, both say where they are themselves. Without `shares_beginnings` there is neither, and each row is one
         - `layers_at` (watched,): the positions whose every layer is wanted, too; none but for a lens
-        - `seqlens_k` (rows,): filled positions after this pass, less one; `total_length` (): the largest of them
-        - `past_k0`, `past_v0`, … (rows, kv heads, past, head width), `new_k0`, … (rows, kv heads, total, head width)
+        - `seqlens_k` (texts,): filled positions after this pass, less one; `total_length` (): the largest of them
+        - `past_k0`, `past_v0`, … (texts, kv heads, past, head width), `new_k0`, … (texts, kv heads, total, head width)
         - `logits` (rows, said + layers · watched, vocabulary): after the ids at `positions`; then as the last norm and
           the head read the state before each layer, layer by layer
         """
         graph, spec = self.graph, self.spec
         ids = graph.input("input_ids", TensorProto.INT64, ["rows", "ids"])
-        graph.input("seqlens_k", TensorProto.INT32, ["rows"])
+        texts = "texts" if self.shares_beginnings else "rows"
+        if self.shares_beginnings:
+            graph.input("texts_at", TensorProto.INT64, [texts, "width", 2])
+            graph.input("ids_at", TensorProto.INT64, ["rows", "ids", 2])
+        graph.input("seqlens_k", TensorProto.INT32, [texts])
         graph.input("total_length", TensorProto.INT32, [])
         graph.input("positions", TensorProto.INT64, ["said"])
         graph.input("layers_at", TensorProto.INT64, ["watched"])
         graph.output("logits", TensorProto.FLOAT, ["rows", "all_said", spec.vocabulary_size])
         for layer in range(spec.layers):
             for kind in "kv":
-                past, new = (["rows", spec.kv_heads, length, spec.head_width] for length in ("past", "total"))
+                past, new = ([texts, spec.kv_heads, length, spec.head_width] for length in ("past", "total"))
                 graph.input(f"past_{kind}{layer}", TensorProto.FLOAT, past)
                 graph.output(f"new_{kind}{layer}", TensorProto.FLOAT, new)
         for number, rope in enumerate(spec.ropes):
@@ -142,17 +151,18 @@ class LayerWriter:
     def learned_positions(self) -> str:
         """The embedding of each id's position.  (rows, ids, width)
 
-        A row's first position in this pass is seqlens_k + 1 − ids; in a first pass over rows of different lengths that
-        is below zero for the shorter ones, which begin at 0 and whose last ids are padding.
+        A text's first position in this pass is seqlens_k + 1 − width; in a first pass over texts of different lengths
+        that is below zero for the shorter ones, which begin at 0 and whose last places are padding.
         """
         graph = self.graph
-        ids = graph.node("Shape", ["input_ids"], start=1, end=2)  # (1,)
+        width = graph.node("Shape", ["texts_at" if self.shares_beginnings else "input_ids"], start=1, end=2)  # (1,)
         read = graph.node("Add", [graph.node("Cast", ["seqlens_k"], to=TensorProto.INT64), graph.ints(1)])
-        first = graph.node("Max", [graph.node("Sub", [read, ids]), graph.ints(0)])  # (rows,)
-        count = graph.node("Squeeze", [ids])
+        first = graph.node("Max", [graph.node("Sub", [read, width]), graph.ints(0)])  # (texts,)
+        count = graph.node("Squeeze", [width])
         zero, one = (graph.constant(f"int_{n}", np.array(n, np.int64)) for n in (0, 1))
-        steps = graph.node("Range", [zero, count, one])  # (ids,)
-        positions = graph.node("Add", [graph.node("Unsqueeze", [first, graph.ints(-1)]), steps])  # (rows, ids)
+        steps = graph.node("Range", [zero, count, one])  # (width,)
+        positions = graph.node("Add", [graph.node("Unsqueeze", [first, graph.ints(-1)]), steps])  # (texts, width)
+        positions = self._at(positions, "ids_at")  # (rows, ids)
         return self.products.rows(positions, self.weights.matrix("position_embedding"), "position_embedding")
 
     def head_norms_qkv(self, x: str, layer: int) -> list[str]:
@@ -174,7 +184,7 @@ class LayerWriter:
         (rows, ids, (heads + 2 · kv heads) · head width) → (rows, ids, heads · head width)
         """
         spec, cache = self.spec, [f"k{layer}", f"v{layer}"]
-        tables = []
+        qkv, tables = [self._at(part, "texts_at") for part in qkv], []  # (texts, width, …)
         if spec.ropes:
             number = spec.rope_of_layer[layer]
             tables = [f"cos{number}", f"sin{number}"]
@@ -196,7 +206,10 @@ class LayerWriter:
             rotary_interleaved=0,
             local_window_size=spec.window(layer) or -1,
         )
-        return f"attention.{layer}"
+        return self._at(f"attention.{layer}", "ids_at")
+
+    def _at(self, x: str, places: str) -> str:
+        return self.graph.node("GatherND", [x, places]) if self.shares_beginnings else x
 
 
 def rope_angles(rope: Rope, context: int) -> Floats:
