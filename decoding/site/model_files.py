@@ -8,6 +8,7 @@ import hashlib
 import json
 from base64 import b64encode
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,19 @@ NO_SITE = "{model} cannot be computed in a browser here: {reason}. Choose a GGUF
 PIECE_BYTES = 4 * 2**20
 """Of the weights. A browser shows what it has after each piece; file hosts take files of 50 MB and more."""
 
+CHECKED_TEXT = "Once upon a time, there was a"
+"""After this, WebGPU has to say what WebAssembly says, or it is not used: assets/browser/engine/gpu_check.js."""
+
 # What a run in a browser says of itself. The names in braces are filled in there.
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """onnxruntime-web's files that a visitor fetches with a model. The last two are for a browser with a GPU alone."""
+
+    wasm: bytes
+    webgpu_wasm: bytes
+    webgpu_script: bytes
 
 
 class ModelFiles:
@@ -51,7 +64,7 @@ class ModelFiles:
         return [self.add(f"{stem}-{number:03}.{ending}", piece) for number, piece in enumerate(pieces)]
 
 
-def write_model(name: str, site: Path, runtime: bytes, report: Report) -> dict[str, Any]:
+def write_model(name: str, site: Path, runtime: Runtime, report: Report) -> dict[str, Any]:
     """Write the files of a model, and those of its runtime, and return what a browser has to know. Raises ModelError
     for a model that no browser computes here.
     """
@@ -94,7 +107,12 @@ def write_model(name: str, site: Path, runtime: bytes, report: Report) -> dict[s
         "recipes": files.add("recipes.json", _json(recipes)),
         "tokenizer": files.add("tokenizer.json", _json(json.loads(tokenizer.to_json()))),
         "vocabulary": files.add("vocabulary.json", _json(_table(Vocabulary(tokenizer), spec.vocabulary_size))),
-        "runtime": files.add("onnxruntime.wasm", runtime),
+        "runtime": files.add("onnxruntime.wasm", runtime.wasm),
+        "webgpu": {
+            "runtime": files.add("webgpu.wasm", runtime.webgpu_wasm),
+            "library": files.add("webgpu.js", runtime.webgpu_script),
+        },
+        "checkedIds": Vocabulary(tokenizer).encode(CHECKED_TEXT),
     }
 
 
