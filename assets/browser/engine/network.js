@@ -6,8 +6,9 @@ import { unpack } from "./unpack.js";
 const MOST_THREADS = 4; // a step is a matter of the memory, which few cores fill
 const SCORED_LOGITS = 2 ** 22; // the most logits that one pass returns of a given text
 
+// Threads need memory that is shared, which WebKitGTK has not even where a page is kept apart from others.
 export function threadsHere() {
-  return self.crossOriginIsolated ? Math.min(MOST_THREADS, navigator.hardwareConcurrency ?? 1) : 1;
+  return self.crossOriginIsolated && self.SharedArrayBuffer ? Math.min(MOST_THREADS, navigator.hardwareConcurrency ?? 1) : 1;
 }
 
 export class Network {

@@ -121,10 +121,11 @@ async function openNetwork(files, facts, way) {
 }
 
 // What the header of a run says of where it was written.
-function saysOf({ device, unpacks }, facts, fault, difference = 0) {
-  if (device) return { device: say("server.browser.device_gpu"), why: say("server.browser.gpu", { difference: difference.toExponential(1) }) };
+function saysOf({ device: gpu, unpacks }, facts, fault, difference = 0) {
+  if (gpu) return { device: say("server.browser.device_gpu"), why: say("server.browser.gpu", { difference: difference.toExponential(1) }) };
   const why = [unpacks ? facts.why.unpacked : facts.why.packed, fault && say(FAULTS[fault.reason], fault.values)];
-  return { device: facts.model.device.replace("{threads}", threadsHere()), why: why.filter(Boolean).join("; ") };
+  const device = threadsHere() === 1 ? say("server.browser.device_one") : facts.model.device.replace("{threads}", threadsHere());
+  return { device, why: why.filter(Boolean).join("; ") };
 }
 
 // What WebAssembly says, and how long a step takes it; where WebGPU is asked for, that does not matter.
