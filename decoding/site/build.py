@@ -18,7 +18,7 @@ from decoding.i18n import translate
 from decoding.limits import MAX_CHOICES, MAX_STEPS
 from decoding.models.catalogue import format_bytes
 from decoding.models.starter import Report, no_report
-from decoding.site.model_files import Runtime, write_model
+from decoding.site.model_files import WITH_MODEL, write_model
 from decoding.site.npm_packages import ONNX_RUNTIME, TOKENIZERS, files_of
 
 NOT_EMPTY = "{folder} holds something else than a site that was written before. Name a folder that is empty or new."
@@ -75,12 +75,7 @@ def build_site(folder: Path, *, model: str = "starter", report: Report = no_repo
 
 def _write(site: Path, model: str, report: Report) -> None:
     libraries = {name: data for package in (ONNX_RUNTIME, TOKENIZERS) for name, data in files_of(package).items()}
-    runtime = Runtime(
-        libraries.pop("ort-wasm-simd-threaded.wasm"),
-        libraries.pop("ort-wasm-simd-threaded.asyncify.wasm"),
-        libraries.pop("ort.webgpu.bundle.min.mjs"),
-    )
-    facts = write_model(model, site, runtime, report)
+    facts = write_model(model, site, libraries, report)
     shell = _shell(facts, libraries)
     version = hashlib.sha256()
     for name, data in sorted(shell.items()):
@@ -117,7 +112,11 @@ def _shell(facts: dict[str, Any], libraries: dict[str, bytes]) -> dict[str, byte
         ).encode(),
         **engine,
         # Some servers do not know what a .mjs is, and no browser runs a script that is sent as something else.
-        **{f"engine/lib/{name.replace('.mjs', '.js')}": data for name, data in libraries.items()},
+        **{
+            f"engine/lib/{name.replace('.mjs', '.js')}": data
+            for name, data in libraries.items()
+            if name not in WITH_MODEL
+        },
     }
 
 

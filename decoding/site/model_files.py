@@ -7,8 +7,7 @@ the browser has to know of the model. Knows no page.
 import hashlib
 import json
 from base64 import b64encode
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,11 @@ from decoding.record.tokens import Token, Vocabulary
 from decoding.site.npm_packages import ONNX_RUNTIME
 
 NO_SITE = "{model} cannot be computed in a browser here: {reason}. Choose a GGUF file of a small model, or the starter."
+RUNTIME = "ort-wasm-simd-threaded.wasm"
+GPU_RUNTIME = "ort-wasm-simd-threaded.asyncify.wasm"
+GPU_SCRIPT = "ort.webgpu.bundle.min.mjs"
+WITH_MODEL = (RUNTIME, GPU_RUNTIME, GPU_SCRIPT)
+"""The libraries' files that a browser fetches with the model's. The last two are for one with a GPU alone."""
 PIECE_BYTES = 4 * 2**20
 """Of the weights. A browser shows what it has after each piece; file hosts take files of 50 MB and more."""
 
@@ -33,15 +37,6 @@ CHECKED_TEXT = "Once upon a time, there was a"
 """After this, WebGPU has to say what WebAssembly says, or it is not used: assets/browser/engine/gpu_check.js."""
 
 # What a run in a browser says of itself. The names in braces are filled in there.
-
-
-@dataclass(frozen=True, slots=True)
-class Runtime:
-    """onnxruntime-web's files that a visitor fetches with a model. The last two are for a browser with a GPU alone."""
-
-    wasm: bytes
-    webgpu_wasm: bytes
-    webgpu_script: bytes
 
 
 class ModelFiles:
@@ -64,7 +59,7 @@ class ModelFiles:
         return [self.add(f"{stem}-{number:03}.{ending}", piece) for number, piece in enumerate(pieces)]
 
 
-def write_model(name: str, site: Path, runtime: Runtime, report: Report) -> dict[str, Any]:
+def write_model(name: str, site: Path, libraries: Mapping[str, bytes], report: Report) -> dict[str, Any]:
     """Write the files of a model, and those of its runtime, and return what a browser has to know. Raises ModelError
     for a model that no browser computes here.
     """
@@ -107,10 +102,10 @@ def write_model(name: str, site: Path, runtime: Runtime, report: Report) -> dict
         "recipes": files.add("recipes.json", _json(recipes)),
         "tokenizer": files.add("tokenizer.json", _json(json.loads(tokenizer.to_json()))),
         "vocabulary": files.add("vocabulary.json", _json(_table(Vocabulary(tokenizer), spec.vocabulary_size))),
-        "runtime": files.add("onnxruntime.wasm", runtime.wasm),
+        "runtime": files.add("onnxruntime.wasm", libraries[RUNTIME]),
         "webgpu": {
-            "runtime": files.add("webgpu.wasm", runtime.webgpu_wasm),
-            "library": files.add("webgpu.js", runtime.webgpu_script),
+            "runtime": files.add("webgpu.wasm", libraries[GPU_RUNTIME]),
+            "library": files.add("webgpu.js", libraries[GPU_SCRIPT]),
         },
         "checkedIds": Vocabulary(tokenizer).encode(CHECKED_TEXT),
     }
