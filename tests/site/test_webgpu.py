@@ -11,7 +11,6 @@ from playwright.sync_api import Browser, Page, Playwright, Worker, expect
 
 import decoding
 from decoding.engines.local import LocalEngine
-from decoding.questions import analysis
 from decoding.record.trace import Trace
 from decoding.record.why import LeaveOneOut
 from decoding.requests.run_request import check_request
@@ -140,7 +139,7 @@ def test_a_fork_beams_and_why_go_on_from_what_the_gpu_has_read(page: Page, engin
     page.locator(".gs-chart .gs-bar").nth(1).click()
     wait_idle(page)
     other = first.steps[2].candidates[1].token_id
-    assert differences(kept(page), analysis.branch(engine, first, 2, other, max_new_tokens=5)) == []
+    assert differences(kept(page), decoding.branch(engine, first, 2, other, max_new_tokens=5)) == []
     page.click("#gs-tab-why")
     page.click('[data-ask="why"]')
     wait_idle(page)
@@ -155,7 +154,7 @@ def test_a_fork_beams_and_why_go_on_from_what_the_gpu_has_read(page: Page, engin
     page.fill(".gs-beams", "3")
     page.click('[data-ask="beam"]')
     wait_idle(page)
-    beams = analysis.beam_search(engine, "The cat", max_new_tokens=5, num_beams=3, top_k=4)
+    beams = decoding.beam_search(engine, "The cat", max_new_tokens=5, num_beams=3, top_k=4)
     assert differences(kept(page), beams) == []
 
 
