@@ -41,6 +41,7 @@ export function startDownloadLine({ load, pause }) {
       show("download.progress", "download.pause");
     },
     unpacking: () => show("download.unpacking"),
+    checking: () => show("download.checking"),
     ready: () => {
       said = null;
       draw();

@@ -100,9 +100,10 @@ const hears = {
   why: ({ text }) => set("words", JSON.stringify({ ...clear, why: text })),
   done: () => finish("error", ""),
   refused: ({ field: place, said }) => refuse(place, said),
-  broken: () => {
-    notice(message("server.browser.broken"));
-    finish("error", english("server.browser.broken", {}));
+  broken: ({ isOnGpu }) => {
+    const key = isOnGpu ? "server.browser.broken_gpu" : "server.browser.broken";
+    notice(message(key));
+    finish("error", english(key, {}));
   },
 };
 

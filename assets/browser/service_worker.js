@@ -39,7 +39,8 @@ async function takeOver() {
 async function answer(request) {
   const isPage = request.mode === "navigate" && new URL(request.url).pathname === new URL(self.registration.scope).pathname;
   const cache = await caches.open(NAME);
-  const kept = await cache.match(isPage ? "index.html" : request);
+  // A script of the engine's is kept by it. (What the engine fetches itself it has looked up before.)
+  const kept = (await cache.match(isPage ? "index.html" : request)) ?? (request.destination === "" ? undefined : await caches.match(request));
   return apart(kept ?? (await fetch(request)));
 }
 

@@ -18,7 +18,7 @@ from decoding.i18n import translate
 from decoding.limits import MAX_CHOICES, MAX_STEPS
 from decoding.models.catalogue import format_bytes
 from decoding.models.starter import Report, no_report
-from decoding.site.model_files import write_model
+from decoding.site.model_files import WITH_MODEL, write_model
 from decoding.site.npm_packages import ONNX_RUNTIME, TOKENIZERS, files_of
 
 NOT_EMPTY = "{folder} holds something else than a site that was written before. Name a folder that is empty or new."
@@ -48,8 +48,9 @@ custom_headers:
 # Greedyscope, a static site
 
 Greedy decoding of {model} ({revision}), step by step, computed by the visitor's own browser. Any server that sends
-files can serve this folder, under any path: `python -m http.server -d FOLDER`. A first visit fetches {size}; from the
-second on it works without a network, where the browser keeps what it fetched (over https, and on 127.0.0.1).
+files can serve this folder, under any path: `python -m http.server -d FOLDER`. A first visit fetches {size}, and with
+a GPU {more} more; from the second on it works without a network, where the browser keeps what it fetched (over https,
+and on 127.0.0.1).
 
 Written by `python -m decoding.site`. Beside Greedyscope's own files there are {libraries}.
 """
@@ -74,8 +75,7 @@ def build_site(folder: Path, *, model: str = "starter", report: Report = no_repo
 
 def _write(site: Path, model: str, report: Report) -> None:
     libraries = {name: data for package in (ONNX_RUNTIME, TOKENIZERS) for name, data in files_of(package).items()}
-    runtime = libraries.pop("ort-wasm-simd-threaded.wasm")
-    facts = write_model(model, site, runtime, report)
+    facts = write_model(model, site, libraries, report)
     shell = _shell(facts, libraries)
     version = hashlib.sha256()
     for name, data in sorted(shell.items()):
@@ -112,7 +112,11 @@ def _shell(facts: dict[str, Any], libraries: dict[str, bytes]) -> dict[str, byte
         ).encode(),
         **engine,
         # Some servers do not know what a .mjs is, and no browser runs a script that is sent as something else.
-        **{f"engine/lib/{name.replace('.mjs', '.js')}": data for name, data in libraries.items()},
+        **{
+            f"engine/lib/{name.replace('.mjs', '.js')}": data
+            for name, data in libraries.items()
+            if name not in WITH_MODEL
+        },
     }
 
 
@@ -134,9 +138,14 @@ def _script_json(value: Any) -> str:
 
 
 def _readme(facts: dict[str, Any], shell: dict[str, bytes], site: Path) -> str:
-    fetched = sum(map(len, shell.values())) + sum(path.stat().st_size for path in (site / "model").iterdir())
+    for_gpu = sum(file["bytes"] for file in facts["webgpu"].values())
+    whole = sum(map(len, shell.values())) + sum(path.stat().st_size for path in (site / "model").iterdir())
     libraries = " and ".join(f"{package.spec} ({package.licence})" for package in (ONNX_RUNTIME, TOKENIZERS))
     model = facts["model"]
     return _README.format(
-        model=model["id"], revision=model["revision"], size=format_bytes(fetched), libraries=libraries
+        model=model["id"],
+        revision=model["revision"],
+        size=format_bytes(whole - for_gpu),
+        more=format_bytes(for_gpu),
+        libraries=libraries,
     )

@@ -7,7 +7,7 @@ the browser has to know of the model. Knows no page.
 import hashlib
 import json
 from base64 import b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,16 @@ from decoding.record.tokens import Token, Vocabulary
 from decoding.site.npm_packages import ONNX_RUNTIME
 
 NO_SITE = "{model} cannot be computed in a browser here: {reason}. Choose a GGUF file of a small model, or the starter."
+RUNTIME = "ort-wasm-simd-threaded.wasm"
+GPU_RUNTIME = "ort-wasm-simd-threaded.asyncify.wasm"
+GPU_SCRIPT = "ort.webgpu.bundle.min.mjs"
+WITH_MODEL = (RUNTIME, GPU_RUNTIME, GPU_SCRIPT)
+"""The libraries' files that a browser fetches with the model's. The last two are for one with a GPU alone."""
 PIECE_BYTES = 4 * 2**20
 """Of the weights. A browser shows what it has after each piece; file hosts take files of 50 MB and more."""
+
+CHECKED_TEXT = "Once upon a time, there was a"
+"""After this, WebGPU has to say what WebAssembly says, or it is not used: assets/browser/engine/gpu_check.js."""
 
 # What a run in a browser says of itself. The names in braces are filled in there.
 
@@ -51,7 +59,7 @@ class ModelFiles:
         return [self.add(f"{stem}-{number:03}.{ending}", piece) for number, piece in enumerate(pieces)]
 
 
-def write_model(name: str, site: Path, runtime: bytes, report: Report) -> dict[str, Any]:
+def write_model(name: str, site: Path, libraries: Mapping[str, bytes], report: Report) -> dict[str, Any]:
     """Write the files of a model, and those of its runtime, and return what a browser has to know. Raises ModelError
     for a model that no browser computes here.
     """
@@ -94,7 +102,12 @@ def write_model(name: str, site: Path, runtime: bytes, report: Report) -> dict[s
         "recipes": files.add("recipes.json", _json(recipes)),
         "tokenizer": files.add("tokenizer.json", _json(json.loads(tokenizer.to_json()))),
         "vocabulary": files.add("vocabulary.json", _json(_table(Vocabulary(tokenizer), spec.vocabulary_size))),
-        "runtime": files.add("onnxruntime.wasm", runtime),
+        "runtime": files.add("onnxruntime.wasm", libraries[RUNTIME]),
+        "webgpu": {
+            "runtime": files.add("webgpu.wasm", libraries[GPU_RUNTIME]),
+            "library": files.add("webgpu.js", libraries[GPU_SCRIPT]),
+        },
+        "checkedIds": Vocabulary(tokenizer).encode(CHECKED_TEXT),
     }
 
 

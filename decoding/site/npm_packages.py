@@ -47,7 +47,12 @@ ONNX_RUNTIME = NpmPackage(
     "1.30.0",
     "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ==",
     "MIT",
-    ("dist/ort.wasm.bundle.min.mjs", "dist/ort-wasm-simd-threaded.wasm"),
+    (
+        "dist/ort.wasm.bundle.min.mjs",
+        "dist/ort-wasm-simd-threaded.wasm",
+        "dist/ort.webgpu.bundle.min.mjs",
+        "dist/ort-wasm-simd-threaded.asyncify.wasm",
+    ),
 )
 TOKENIZERS = NpmPackage(
     "@huggingface/tokenizers",

@@ -36,6 +36,7 @@ def test_the_pieces_are_the_graphs_weights_and_every_sum_holds(site_folder: Path
     for file in [
         *pieces,
         *(told[name] for name in ("packed", "unpacked", "recipes", "tokenizer", "vocabulary", "runtime")),
+        *told["webgpu"].values(),
     ]:
         data = (site_folder / file["path"]).read_bytes()
         assert len(data) == file["bytes"] < 50_000_000

@@ -43,6 +43,7 @@ def test_a_second_visit_needs_no_network_and_a_link_opens_there(browser: Browser
         assert page.evaluate("window.crossOriginIsolated")
         first_visit = server.sent
         assert first_visit < 140_000_000
+        assert not [path for path in server.paths if "webgpu" in path]
         run(page, "The dog ran", 5, 3)
         expect(page).to_have_url(re.compile(r"[?]run=1"))
         address, before = page.url, Trace.from_jsonl(kept(page))

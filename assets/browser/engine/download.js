@@ -72,7 +72,9 @@ async function oneFile(file, address, cache, signal) {
   const before = kept ? await kept.arrayBuffer() : null;
   if (before?.byteLength === file.bytes) return before;
   const content = await fetched(file, address, signal);
-  await cache?.put(address, new Response(content)).catch(() => {}); // without room it is fetched again next time
+  // Without room it is fetched again next time. A script is run only where it says that it is one.
+  const headers = file.path.endsWith(".js") ? { "content-type": "text/javascript" } : {};
+  await cache?.put(address, new Response(content, { headers })).catch(() => {});
   return content;
 }
 

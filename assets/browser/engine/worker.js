@@ -3,16 +3,26 @@
 
 import { search } from "./beam.js";
 import { DownloadError, download, forgetOthers, joined, keptBytes } from "./download.js";
+import { comparison, rowsOf, stepTime } from "./gpu_check.js";
+import { GpuNetwork, findAdapter } from "./gpu_network.js";
 import { Network, threadsHere } from "./network.js";
 import { PrefixCache } from "./prefix_cache.js";
 import { Stopped, decode, score } from "./run.js";
 import { scorePrompt } from "./prompt_scores.js";
-import { Refusal, takeTexts } from "./sentences.js";
+import { Refusal, say, takeTexts } from "./sentences.js";
 import { Vocabulary } from "./tokens.js";
 import { why } from "./why.js";
 
 const BASE = new URL("../", import.meta.url).href;
 const SMALL = 4; // GB: a device with no more keeps its weights packed
+// Why WebAssembly computes where WebGPU was tried, as a run's header says it.
+const FAULTS = {
+  none: "server.browser.gpu_none",
+  failed: "server.browser.gpu_failed",
+  differs: "server.browser.gpu_differs",
+  slower: "server.browser.gpu_slower",
+  lost: "server.browser.gpu_lost",
+};
 const WRITERS = { run: decode, score, beam: search, prompt: scorePrompt, why };
 
 let engine = null;
@@ -22,23 +32,25 @@ let ended = Promise.resolve(); // of the run before, which hears of its end at i
 
 const post = (kind, more = {}) => self.postMessage({ kind, ...more });
 
+const inTurn = (work) => { ended = ended.then(work); };
+
 const hears = {
   look: async ({ facts }) => {
     const files = filesOf(facts, packs());
     const total = files.reduce((sum, { bytes }) => sum + bytes, 0);
     post("looked", { here: await keptBytes(files, BASE), total, isSmall: packs() });
   },
-  load: async ({ facts, limits, words }) => {
-    takeTexts(words);
-    if (!engine && !downloading) await load(facts, limits);
+  load: async (message) => {
+    takeTexts(message.words);
+    if (!engine && !downloading) await load(message);
   },
   pause: () => downloading?.abort(),
-  run: (message) => { ended = ended.then(() => write(message)); },
-  score: (message) => { ended = ended.then(() => write(message)); },
-  prompt: (message) => { ended = ended.then(() => write(message)); },
-  beam: (message) => { ended = ended.then(() => write(message)); },
-  why: (message) => { ended = ended.then(() => write(message)); },
+  ...Object.fromEntries(Object.keys(WRITERS).map((kind) => [kind, (message) => inTurn(() => write(message))])),
   stop: ({ id }) => { stopped = id; },
+  // What WebGPU has to say too, and whether it does: see assets/browser/gpu_trial.js.
+  answer: (message) => inTurn(() => answer(message)),
+  compare: (message) => inTurn(() => compare(message)),
+  fault: ({ fault }) => { engine.says = saysOf(engine.network, engine.facts, fault); },
 };
 
 self.addEventListener("message", ({ data }) => hears[data.kind](data));
@@ -54,17 +66,25 @@ function filesOf(facts, isPacked) {
   return [facts.runtime, facts.tokenizer, facts.vocabulary, ...graphs, ...facts.weights.pieces];
 }
 
-async function load(facts, limits) {
+function filesOnGpu({ webgpu, tokenizer, vocabulary, packed, weights }) {
+  return [webgpu.runtime, webgpu.library, tokenizer, vocabulary, packed, ...weights.pieces];
+}
+
+// `fault` is why WebGPU does not compute, where it was tried: { reason, values }.
+async function load({ facts, limits, device, isForced, fault }) {
+  const isOnGpu = device === "webgpu";
   downloading = new AbortController();
   try {
+    const adapter = isOnGpu ? await findAdapter() : null;
+    if (isOnGpu && !(adapter && (isForced || !adapter.isSoftware))) return post("unfit", { reason: "none", values: {} });
     const isPacked = packs();
-    const listed = filesOf(facts, isPacked);
+    const listed = isOnGpu ? filesOnGpu(facts) : filesOf(facts, isPacked);
     const total = listed.reduce((sum, { bytes }) => sum + bytes, 0);
     const tell = (here) => post("progress", { here, total });
     const contents = await download(listed, BASE, { tell, controller: downloading });
-    await forgetOthers(listed, BASE);
+    await forgetOthers([...listed, ...filesOf(facts, isPacked), ...filesOnGpu(facts)], BASE);
     post("unpacking");
-    engine = await open(facts, limits, listed, contents, isPacked);
+    engine = await open({ facts, limits, fault }, listed, contents, isOnGpu ? "webgpu" : isPacked ? "packed" : "unpacked");
     post("ready", { device: engine.says.device });
   } catch (error) {
     if (error instanceof DownloadError) post("failed", { reason: error.reason, file: error.file });
@@ -74,23 +94,63 @@ async function load(facts, limits) {
   }
 }
 
-async function open(facts, limits, listed, contents, isPacked) {
+async function open({ facts, limits, fault }, listed, contents, way) {
   const content = (file) => contents[listed.indexOf(file)];
   const text = (file) => JSON.parse(new TextDecoder().decode(content(file)));
   const vocabulary = new Vocabulary(text(facts.tokenizer), text(facts.vocabulary), facts.firstIds);
   const files = {
-    runtime: content(facts.runtime),
+    runtime: content(way === "webgpu" ? facts.webgpu.runtime : facts.runtime),
     packed: content(facts.packed),
     unpacked: content(facts.unpacked),
     recipes: content(facts.recipes),
     weights: joined(facts.weights.pieces.map(content)),
   };
+  const network = await openNetwork(files, facts, way);
+  return { network, vocabulary, facts, limits, says: saysOf(network, facts, fault), prefixCache: new PrefixCache() };
+}
+
+async function openNetwork(files, facts, way) {
+  if (way === "webgpu") {
+    const network = await GpuNetwork.openOnGpu(files, facts, new URL(facts.webgpu.library.path, BASE).href);
+    network.device.lost.then(() => post("lost"));
+    return network;
+  }
   const packed = () => Network.open(files, facts, { unpacks: false });
   // Where there is no memory for float32 after all, there may be for the weights as they are.
-  const network = isPacked ? await packed() : await Network.open(files, facts, { unpacks: true }).catch(packed);
-  const device = facts.model.device.replace("{threads}", threadsHere());
-  const says = { device, why: network.unpacks ? facts.why.unpacked : facts.why.packed };
-  return { network, vocabulary, facts, limits, says, prefixCache: new PrefixCache() };
+  return way === "packed" ? packed() : Network.open(files, facts, { unpacks: true }).catch(packed);
+}
+
+// What the header of a run says of where it was written.
+function saysOf({ device: gpu, unpacks }, facts, fault, difference = 0) {
+  if (gpu) return { device: say("server.browser.device_gpu"), why: say("server.browser.gpu", { difference: difference.toExponential(1) }) };
+  const why = [unpacks ? facts.why.unpacked : facts.why.packed, fault && say(FAULTS[fault.reason], fault.values)];
+  const device = threadsHere() === 1 ? say("server.browser.device_one") : facts.model.device.replace("{threads}", threadsHere());
+  return { device, why: why.filter(Boolean).join("; ") };
+}
+
+// What WebAssembly says, and how long a step takes it; where WebGPU is asked for, that does not matter.
+async function answer({ isForced }) {
+  try {
+    const rows = await rowsOf(engine.network, engine.facts.checkedIds);
+    post("answered", { rows, milliseconds: isForced ? Infinity : await stepTime(engine.network, engine.facts.checkedIds) });
+  } catch (error) {
+    post("broken", { id: -1, said: String(error) });
+  }
+}
+
+async function compare({ rows, milliseconds }) {
+  const { network, facts } = engine;
+  try {
+    const { difference, isTrusted } = comparison(await rowsOf(network, facts.checkedIds), rows);
+    if (!isTrusted) return post("unfit", { reason: "differs", values: { difference: difference.toExponential(1) } });
+    const ours = milliseconds === Infinity ? 0 : await stepTime(network, facts.checkedIds);
+    const [gpu, wasm] = [ours, milliseconds].map((each) => each.toFixed(1));
+    if (ours > milliseconds) return post("unfit", { reason: "slower", values: { gpu, wasm } });
+    engine.says = saysOf(network, facts, null, difference);
+    post("trusted");
+  } catch (error) {
+    post("unfit", { reason: "failed", values: {}, said: String(error) });
+  }
 }
 
 // Each step goes out as it is. Between two, and between two pieces of a prompt, the worker hears whether to stop.
