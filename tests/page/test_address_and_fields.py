@@ -163,6 +163,25 @@ def test_the_fields_follow_the_run_that_comes_on_screen(go: Callable[[Page], Non
     expect(page.locator(".gs-old")).to_be_hidden()
 
 
+RELOAD_WHEN_STORED = """
+setInterval(() => { if (sessionStorage.getItem("greedyscope.kept.run.3")) location.reload(); }, 1)
+"""
+
+
+def test_a_reload_at_the_moment_a_run_ends_asks_for_it_no_second_time(url: str, visit: Visit) -> None:
+    page = visit(url)
+    run(page, "first")
+    page.wait_for_function("history.state.number === 2")
+    fill(page, "second")
+    page.evaluate(RELOAD_WHEN_STORED)
+    page.click("#run")
+    page.wait_for_function("history.state.number > 2")
+    expect(page.locator(".gs-prompt")).to_have_text("second")
+    assert page.evaluate("history.state.number") == 3
+    undone(page)
+    expect(page.locator(".gs-prompt")).to_have_text("first")
+
+
 def test_what_is_typed_while_a_run_begins_stays(url: str, visit: Visit, held: threading.Event) -> None:
     page = visit(url)
     fill(page, "asked")

@@ -10,7 +10,10 @@ import { nameOfTab } from "./stored_runs.js";
 /** @import { Panel, Question, State } from "../core/state.js" */
 /** @import { Parts } from "../view/parts.js" */
 
-/** @typedef {{ page: string, number: number, step: number }} Place in the browser's history: a run of this tab, and a step of it */
+/**
+ * A place in the browser's history: a run of this tab, and a step of it; or what was asked, until its run has come.
+ * @typedef {{ page: string, number?: number, step?: number, request?: string }} Place
+ */
 
 const ADDRESS_MILLISECONDS = 250;
 
@@ -84,16 +87,18 @@ export function startAddressBar(parts, history, state, panel) {
   }
 
   /**
-   * The run that a place in the history names, where it is kept here.
+   * The run that a place in the history names, where it is kept here; or what it was asked for with, a moment after its end.
    * @param {Place | null} place
    * @returns {boolean}
    */
   function reopen(place) {
-    const entry = place?.page === page ? history.entries.find(({ number: each }) => each === place.number) : null;
+    /** @param {Entry} entry */
+    const isNamed = (entry) => (place?.request ? entry.request?.id === place.request : entry.number === place?.number);
+    const entry = place?.page === page ? history.entries.find(isNamed) : null;
     if (!place || !entry) return false;
     [written, before] = [entry, null];
     panel.show(entry);
-    panel.choose(place.step);
+    panel.choose(place.step ?? entry.run.steps.length - 1);
     return true;
   }
 

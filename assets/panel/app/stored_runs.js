@@ -76,8 +76,9 @@ function writeRuns(whole) {
  * As it was written, so that it is known again; what was asked since stands beside it.
  * @param {Entry} entry
  */
-function storedText({ number, parent, leftAt, kind, from, run }) {
-  return JSON.stringify({ number, parent: parent?.number ?? null, leftAt, kind, from, text: linesAsWritten(run), scores: run.more.trimEnd(), why: [...run.why.values()] });
+function storedText({ number, parent, leftAt, kind, from, request, run }) {
+  const id = request?.id; // by which the address knows it, where it was named and the run not yet
+  return JSON.stringify({ number, parent: parent?.number ?? null, leftAt, kind, from, request: id ? { id } : null, text: linesAsWritten(run), scores: run.more.trimEnd(), why: [...run.why.values()] });
 }
 
 /**
