@@ -46,7 +46,7 @@ export function startVote(parts, state, history, panel, predict) {
   const slots = findVoteParts(parts);
   parts.root.querySelector(".gs-predict").after(slots.box);
   parts.root.append(slots.join, slots.summary);
-  const opener = action("gs-button", "", "vote", /** @type {any} */ ("open"));
+  const opener = action("gs-button", "", "vote", "open");
   opener.dataset.text = "vote.start";
   parts.root.querySelector('.gs-lesson-start [data-predict="start"]').after(opener);
   /** @type {Vote} */

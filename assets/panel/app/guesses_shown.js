@@ -44,7 +44,7 @@ export function optionItem(option, place, hands, count) {
   const button = make("button", "gs-button");
   button.append(label(option));
   button.type = "button";
-  button.dataset.guess = place;
+  button.dataset.guess = String(place);
   item.append(button);
   if (hands === null) return item;
   const field = make("input", "");

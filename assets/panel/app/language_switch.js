@@ -51,7 +51,7 @@ function languageButton(code, name) {
   const button = make("button", "language", name);
   button.type = "button";
   button.lang = button.dataset.language = code;
-  button.setAttribute("aria-pressed", code === texts.language());
+  button.setAttribute("aria-pressed", String(code === texts.language()));
   button.addEventListener("click", () => texts.choose(code, { lasting: true }));
   return button;
 }

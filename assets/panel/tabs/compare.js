@@ -100,7 +100,7 @@ function pair(parts, history) {
     for (const select of [left, right]) {
       select.replaceChildren(...history.entries.map((entry) => {
         const option = make("option", "", manyPrompts(history) ? `${nameOf(entry)} · ${shortened(entry.run.header.prompt, 24)}` : nameOf(entry));
-        option.value = entry.number;
+        option.value = String(entry.number);
         return option;
       }));
     }

@@ -101,7 +101,7 @@ function drawSide(side, entry, index) {
 /** @param {Row} row */
 function plainRow(row) {
   const item = make("li", `gs-bar gs-${row.kind}`);
-  item.style.setProperty("--p", row.probability);
+  item.style.setProperty("--p", String(row.probability));
   item.append(rowLabel(row), make("span", "gs-bar-track"), make("span", "gs-bar-value", percent(row.probability)));
   return item;
 }
@@ -146,7 +146,7 @@ function alignedChip(history, entry, side, index, place) {
   const chip = make("button", "gs-chip");
   chip.type = "button";
   Object.assign(chip.dataset, { side, token: index, of: history.entries.indexOf(entry) });
-  chip.style.setProperty("--p", picked.probability);
+  chip.style.setProperty("--p", String(picked.probability));
   chip.title = texts.translate("models.chip", { step: index + 1, token: labelOf(picked), probability: percent(picked.probability), id: idLabel(picked) });
   const at = place - startOf(run, index);
   const text = at >= 0 && at < piece.length ? make("span", "gs-chip-text") : label(picked);

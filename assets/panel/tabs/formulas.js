@@ -105,7 +105,7 @@ function logitRow(step, candidate, isChosen, known) {
   const choose = make("button", "gs-link");
   choose.append(label(candidate, "gs-chip-text", mark));
   choose.type = "button";
-  choose.dataset.formula = candidate.rank;
+  choose.dataset.formula = String(candidate.rank);
   if (isChosen) row.setAttribute("aria-current", "true");
   row.cells[0].append(choose);
   if (candidate.rank === 0) row.cells[0].dataset.part = "argmax";
@@ -194,9 +194,9 @@ function growingRow(index, picked, sum) {
   const token = make("td", "gs-chip-text");
   token.append(label(picked));
   const cells = [percent(picked.probability), fromLog(sum), number(picked.logprob, 3), number(sum, 3), number(Math.exp(-sum / (index + 1)), 2)];
-  row.dataset.step = index;
+  row.dataset.step = String(index);
   row.append(headCell(String(index + 1), "row"), token, ...cells.map((text) => make("td", "", text)));
-  for (const [place, part] of [[3, "product"], [5, "logs"], [6, "perplexity"]]) row.cells[place].dataset.part = part;
+  for (const [place, part] of /** @type {[number, string][]} */ ([[3, "product"], [5, "logs"], [6, "perplexity"]])) row.cells[place].dataset.part = part;
   return row;
 }
 

@@ -140,7 +140,7 @@ function showDraws(box, found) {
  */
 function nextRow(token, count, isGreedy) {
   const item = make("li", `gs-bar gs-${isGreedy ? "argmax" : "other"}`);
-  item.style.setProperty("--p", token.count / count);
+  item.style.setProperty("--p", String(token.count / count));
   const value = make("span", "gs-bar-value", texts.translate("draws.times", { count: token.count, share: percent(token.probability) }));
   item.append(label(token, "gs-bar-label", isGreedy ? "▸ " : ""), make("span", "gs-bar-track"), value);
   return item;
@@ -180,7 +180,7 @@ function textRow({ seed, text, logprob, token_ids: ids }) {
   const item = make("li", "");
   const button = make("button", "gs-link");
   button.type = "button";
-  button.dataset.seed = seed;
+  button.dataset.seed = String(seed);
   button.textContent = seed === "" ? texts.translate("draws.greedy") : texts.translate("draws.seed", { seed });
   button.title = texts.translate("draws.open");
   const words = make("span", "gs-draw-text", oneLine(text));
@@ -199,7 +199,7 @@ function showNamed(box, { tokens, probability, logprob, remarks }) {
   const list = make("ol", "gs-repeats gs-draw-next");
   list.append(...tokens.map((token) => {
     const item = make("li", "gs-bar gs-other");
-    item.style.setProperty("--p", token.probability);
+    item.style.setProperty("--p", String(token.probability));
     const value = make("span", "gs-bar-value", texts.translate("named.token", { probability: percent(token.probability), rank: (token.rank + 1).toLocaleString("en") }));
     item.append(label(token, "gs-bar-label"), make("span", "gs-bar-track"), value);
     return item;

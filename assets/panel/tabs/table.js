@@ -73,8 +73,8 @@ function drawRows(parts) {
  */
 function tableRow(run, step) {
   const row = make("tr", "");
-  row.dataset.step = step.index;
-  row.setAttribute("aria-rowindex", step.index + 2);
+  row.dataset.step = String(step.index);
+  row.setAttribute("aria-rowindex", String(step.index + 2));
   const before = textBefore(run, step.index);
   const head = headCell("", "row", "auto");
   const last = lettersOf(endOf(before).replaceAll("\n", "↵")).slice(-LAST_LETTERS).join("");

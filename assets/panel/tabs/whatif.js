@@ -77,7 +77,7 @@ function repeatBars(run, { start, period, repeats }) {
     const steps = run.steps.slice(start + n * period, start + (n + 1) * period);
     const mean = steps.reduce((sum, step) => sum + step.picked.probability, 0) / steps.length;
     const item = make("li", "gs-bar gs-argmax");
-    item.style.setProperty("--p", mean);
+    item.style.setProperty("--p", String(mean));
     item.append(make("span", "gs-bar-label", texts.translate("loops.time", { number: n + 1 })), make("span", "gs-bar-track"), make("span", "gs-bar-value", percent(mean)));
     list.append(item);
   }

@@ -62,7 +62,7 @@ function layerRow({ tokens, layers }, { leader, logprobs, ranks }, number) {
   tokens.forEach((token, n) => {
     const share = probabilityOf(logprobs[n]);
     const cell = make("td", `gs-heat-cell${ranks[n] === 0 ? " gs-first" : ""}`, share >= SHOWN_SHARE ? `${Math.round(100 * share)} %` : "");
-    cell.style.setProperty("--shade", shadeOf(share));
+    cell.style.setProperty("--shade", String(shadeOf(share)));
     cell.title = texts.translate("why.lens.cell", { layer: number, token: labelOf(token), probability: percent(share), rank: ranks[n] + 1 });
     row.append(cell);
   });

@@ -88,7 +88,7 @@ function partChip(tokens, found, part, largest, say) {
   const change = changeOf(found, part);
   const chip = make("button", `gs-chip gs-part-of-text ${change < 0 ? "gs-for" : "gs-against"}`);
   chip.type = "button";
-  chip.style.setProperty("--shade", Math.min(1, Math.abs(change) / largest) || 0);
+  chip.style.setProperty("--shade", String(Math.min(1, Math.abs(change) / largest) || 0));
   chip.append(make("span", "gs-chip-text", partLabel(tokens, part)), make("span", "gs-change", signed(change)));
   chip.title = withoutSentence(tokens, found, part);
   chip.setAttribute("aria-label", chip.title);

@@ -131,13 +131,13 @@ export function candidateButtons(parts) {
 function listRow(row) {
   const item = make("li", "");
   const line = make(row.kind === "rest" ? "div" : "button", `gs-bar gs-${row.kind}`);
-  if (row.kind !== "rest") {
+  if (line instanceof HTMLButtonElement) {
     line.type = "button";
-    line.dataset.candidate = row.tokenId;
+    line.dataset.candidate = String(row.tokenId);
     line.disabled = Number(row.tokenId) < 0;
     line.title = line.disabled ? "" : texts.translate("bars.ask");
   }
-  line.style.setProperty("--p", row.probability);
+  line.style.setProperty("--p", String(row.probability));
   if (!line.title) line.title = row.label;
   const value = make("span", "gs-bar-value", `${percent(row.probability)} `);
   value.append(make("span", "gs-id", row.id));

@@ -5,10 +5,11 @@ import { labelParts } from "../core/tokens.js";
 /** @import { Token } from "../core/tokens.js" */
 
 /**
- * @param {string} tag
+ * @template {keyof HTMLElementTagNameMap} K
+ * @param {K} tag
  * @param {string} className
  * @param {string} [text]
- * @returns {any}
+ * @returns {HTMLElementTagNameMap[K]}
  */
 export function make(tag, className, text = "") {
   const node = document.createElement(tag);
@@ -21,7 +22,7 @@ export function make(tag, className, text = "") {
  * Somebody's own words, a person's or the model's: no browser translates them, and they run the way that their letters run.
  * @param {string} className
  * @param {string} text
- * @returns {any}
+ * @returns {HTMLSpanElement}
  */
 export function own(className, text) {
   const node = make("span", className, text);
@@ -61,13 +62,13 @@ export function headCell(text, scope, dir = "") {
  * @param {string} className
  * @param {string} text
  * @param {string} name
- * @param {number} place
+ * @param {number | string} value
  * @returns {HTMLButtonElement}
  */
-export function action(className, text, name, place) {
+export function action(className, text, name, value) {
   const button = make("button", className, text);
   button.type = "button";
-  button.dataset[name] = place;
+  button.dataset[name] = String(value);
   return button;
 }
 

@@ -124,7 +124,7 @@ function chip(step) {
   const button = make("button", "gs-chip");
   button.type = "button";
   button.tabIndex = -1; // one of them is a stop of the Tab key: markChip
-  button.dataset.step = index;
+  button.dataset.step = String(index);
   shade(button, { ...picked, entropy: step.entropy });
   button.append(label(picked), make("span", "gs-id", idLabel(picked)));
   button.classList.toggle("gs-forced", step.forced);

@@ -17,7 +17,7 @@ export function drawTimeline(parts, run, drawn) {
   if (drawn === 0) parts.strip.replaceChildren();
   for (const step of run.steps.slice(drawn)) {
     const bar = make("span", "gs-strip-bar");
-    bar.style.setProperty("--p", step.picked.probability);
+    bar.style.setProperty("--p", String(step.picked.probability));
     bar.classList.toggle("gs-forced", step.forced);
     parts.strip.append(bar);
   }

@@ -127,7 +127,7 @@ function treeLine(tree, node) {
 function nodeButton(node, number) {
   const button = make("button", ["gs-node", ...[...node.kinds].map((kind) => `gs-node-${kind}`)].join(" "));
   button.type = "button";
-  button.dataset.node = number;
+  button.dataset.node = String(number);
   placeNode(button, node.step, node.row);
   const signs = [...node.kinds].map((kind) => NODE_SIGNS[kind] ?? "").join("");
   const token = label(node.token, "gs-node-token");
@@ -147,7 +147,7 @@ function endButton(end) {
   button.type = "button";
   button.tabIndex = -1;
   button.title = end.title;
-  button.dataset.end = end.row;
+  button.dataset.end = String(end.row);
   placeNode(button, end.step, end.row);
   return button;
 }
@@ -171,7 +171,7 @@ function treeItems(tree) {
     const one = make("li", "");
     const button = make("button", "gs-link", title);
     button.type = "button";
-    button.dataset[name] = number;
+    button.dataset[name] = String(number);
     one.append(button);
     return one;
   };

@@ -45,7 +45,7 @@ export function drawTimes(slots) {
   const { value } = slots.time;
   slots.time.replaceChildren(...["", ...TIMES].map((seconds) => {
     const option = make("option", "", seconds ? texts.translate("vote.time.seconds", { seconds }) : texts.translate("vote.time.none"));
-    option.value = seconds;
+    option.value = String(seconds);
     return option;
   }));
   slots.time.value = value;
