@@ -14,7 +14,8 @@ _IMPORT = re.compile(r'^import \{([^}]*)\} from "(\.{1,2}/[^"]+)";\n', re.MULTIL
 _EXPORT = re.compile(r"^export (?=(?:async )?(?:function|const|let|class)\b)", re.MULTILINE)
 _DEFINED = re.compile(r"^(export )?(?:async )?(?:function\*?|const|let|class) +(\w+)", re.MULTILINE)
 _OTHER = re.compile(r"^(?:import|export)\b.*", re.MULTILINE)
-_COMMENT = re.compile(r"^[ \t]*(?://.*|/\*\*(?:[^*]|\*(?!/))*\*/)\n", re.MULTILINE)
+_COMMENT = re.compile(r"^[ \t]*(?://.*|/\*\*(?:[^*]|\*(?!/))*\*/)\n|/\*\* @(?:[^*\n]|\*(?!/))*\*/ ?", re.MULTILINE)
+"""Lines of comments, and the types within a line."""
 
 
 class BundleError(ValueError):

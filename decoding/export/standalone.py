@@ -92,10 +92,11 @@ def _compressed(text: str) -> str:
 
 
 def _minified_script(code: str) -> str:
-    """A script without comments and indentation. No text in it spans lines, and
-    none has two slashes between spaces.
+    """A script without comments, indentation and the line ends that say nothing: after what opens or separates, and
+    before what closes. No text in it spans lines, and none has two slashes between spaces.
     """
-    return re.sub(r"^[ \t]*(?://.*)?\n|^[ \t]+|[ \t]+// .*$", "", code, flags=re.MULTILINE)
+    plain = re.sub(r"^[ \t]*(?://.*)?\n|^[ \t]+|[ \t]+// .*$", "", code, flags=re.MULTILINE)
+    return re.sub(r"(?<=[{(\[;,])\n|\n(?=[})\]])", "", plain)
 
 
 def _minified_css(style: str) -> str:
