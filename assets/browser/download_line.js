@@ -56,3 +56,9 @@ export function startDownloadLine({ load, pause }) {
 
   return { hear, refuse: (key) => show(key) };
 }
+
+// A download that costs money, or much of a small device's room, is asked for first.
+export function beginsByItself({ here, total, isSmall }) {
+  const { saveData = false, type = "" } = navigator.connection ?? {};
+  return here === total || !(saveData || type === "cellular" || isSmall);
+}

@@ -6,8 +6,9 @@ import { canTryGpu, deviceAsked, startGpuTrial } from "./gpu_trial.js";
 
 const ENDS = ["done", "refused", "broken"];
 
-// `hear` is told { kind, … }: looked, progress, unpacking, checking, ready, failed, line, refused, done, broken.
-export function startEngine(facts, hear) {
+// `hear` is told { kind, … }: looked, progress, unpacking, checking, ready, failed, line, refused, done, broken. `base`: where the
+// engine's files are.
+export function startEngine(facts, hear, base = "") {
   const words = Object.fromEntries(Object.entries(TEXTS.en).filter(([key]) => key.startsWith("server.")));
   const asked = deviceAsked();
   const isForced = asked === "webgpu";
@@ -22,7 +23,7 @@ export function startEngine(facts, hear) {
   let worker = open();
 
   function open() {
-    const opened = new Worker(trusted("engine/worker.js"), { type: "module" });
+    const opened = new Worker(trusted(`${base}engine/worker.js`), { type: "module" });
     const said = (data) => {
       if (opened === worker) heard(data);
       else if (opened === trial?.worker) trial.hear(data);

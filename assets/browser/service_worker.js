@@ -1,8 +1,9 @@
 // What makes the site work without a network from its second visit on, and with threads on a server that sends no headers. Owns the
 // page's own files in the browser's cache; the model's are the engine's (assets/browser/engine/download.js). `{version}` is the sum of
-// those files, so that another site has another cache.
+// those files, so that another version has another cache. One host may have several sites, each below a path of its own.
 
-const NAME = "greedyscope-page-{version}";
+const SITE = `greedyscope-page-${new URL(self.registration.scope).pathname}-`;
+const NAME = `${SITE}{version}`;
 const SHELL = JSON.parse('{shell}');
 // A page may only use several threads where it is kept apart from others (cross-origin isolation).
 const APART = {
@@ -31,7 +32,7 @@ async function keep() {
 }
 
 async function takeOver() {
-  const left = (await caches.keys()).filter((name) => name.startsWith("greedyscope-page-") && name !== NAME);
+  const left = (await caches.keys()).filter((name) => name.startsWith(SITE) && name !== NAME);
   await Promise.all(left.map((name) => caches.delete(name)));
   await self.clients.claim();
 }

@@ -18,6 +18,7 @@ from decoding.errors import BusyError, GreedyscopeError
 from decoding.messages import Message, to_json
 from decoding.models.resources import is_out_of_memory
 from decoding.page.actions import ACTIONS, LONG_ACTIONS, branch, engine_limits, read_link
+from decoding.page.browser_offer import BrowserOffer, switch_buttons
 from decoding.page.gradio_compat.liveness import connection_check, visitor_of
 from decoding.page.http.metrics import Health
 from decoding.page.layout import FIELDS, PROBLEM_FIELDS, Widgets
@@ -57,7 +58,9 @@ def _ended_js(reason: str, message: str) -> str:
     }}"""
 
 
-def connect(page: gr.Blocks, w: Widgets, registry: ModelRegistry, health: Health) -> None:
+def connect(
+    page: gr.Blocks, w: Widgets, registry: ModelRegistry, health: Health, browser: BrowserOffer | None = None
+) -> None:
     """Connect the widgets to their events. Everything that needs the model goes through `health`."""
 
     async def run(
@@ -122,7 +125,9 @@ def connect(page: gr.Blocks, w: Widgets, registry: ModelRegistry, health: Health
         except GreedyscopeError as error:
             yield _panel_value({"notice": "", "model": error.message})  # where a run would show it too
 
-    connect_model_picker(page, w, registry)
+    connect_model_picker(page, w, registry, browser)
+    if browser:
+        switch_buttons(w.panel, w.run, w.stop)
     page.load(loading, None, [w.panel], show_progress="hidden", api_visibility="private", concurrency_limit=None)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import gradio as gr
 
+from decoding.page.browser_offer import CHOICE, BrowserOffer
 from decoding.page.panel import ASSETS, panel, slot
 from decoding.serving.model_registry import ModelRegistry
 
@@ -39,8 +40,10 @@ class Widgets:
     """Labels without a component of their own, by the last part of their key."""
 
 
-def build_layout(registry: ModelRegistry) -> Widgets:
+def build_layout(registry: ModelRegistry, browser: BrowserOffer | None = None) -> Widgets:
     """Create the components inside the open Blocks."""
+    first, *others = registry.names
+    names: list[str | tuple[str, str]] = [first, *([(browser.label, CHOICE)] if browser else []), *others]
     examples = json.loads((ASSETS / "examples.json").read_text("utf-8"))
     recorded = {name: (ASSETS / "recorded" / f"{name}.jsonl").read_text("utf-8") for name in RECORDED}
     switch = '<div data-languages role="group" data-text-label="page.language"></div>'
@@ -56,7 +59,7 @@ def build_layout(registry: ModelRegistry) -> Widgets:
         with gr.Column(scale=0, min_width=100, elem_id="switches"):
             past_end = gr.Checkbox(False, container=False, elem_id="past-end")
             as_message = gr.Checkbox(False, container=False, elem_id="as-message")  # only where there is a template
-        model = gr.Dropdown(list(registry.names), value=registry.names[0], min_width=120, scale=1, elem_id="model")
+        model = gr.Dropdown(names, value=registry.names[0], min_width=120, scale=1, elem_id="model")
         gr.HTML(f"{settings}{switch}", elem_id="language")
     with gr.Column(elem_id="said"):  # messages lie over the examples, so that nothing moves
         for field in PROBLEM_FIELDS:
@@ -67,7 +70,7 @@ def build_layout(registry: ModelRegistry) -> Widgets:
         example_buttons = [(gr.Button(size="sm", elem_id=f"example-{e['name']}"), e) for e in examples]
         recorded_label = gr.HTML(elem_classes="chips-label")
         recorded_buttons = [(gr.Button(size="sm", elem_classes="recorded"), text) for text in recorded.values()]
-    shown = panel(recorded["starter"], registry.names)
+    shown = panel(recorded["starter"], registry.names, browser)
     lead = gr.HTML(elem_id="lead")
     slot("facts", role="status", kind="notice")
     return Widgets(

@@ -14,8 +14,9 @@ import gradio as gr
 
 from decoding.messages import to_json
 from decoding.models.catalogue import CATALOGUE, Entry, describe_models
+from decoding.page.browser_offer import CHOICE, BrowserOffer
 from decoding.page.layout import Widgets
-from decoding.serving.model_registry import ModelRegistry
+from decoding.serving.model_registry import ModelOffer, ModelRegistry
 
 _OFFER_JS = """(offers) => {
     const { sentenceOf } = document.querySelector("#panel .gs");
@@ -40,17 +41,21 @@ _FORGET_JS = """() => {
 }"""
 
 
-def connect_model_picker(page: gr.Blocks, w: Widgets, registry: ModelRegistry) -> None:
+def connect_model_picker(
+    page: gr.Blocks, w: Widgets, registry: ModelRegistry, browser: BrowserOffer | None = None
+) -> None:
     """Keep the list and the facts of the chosen model up to date."""
 
     executor = ThreadPoolExecutor(1, "look")  # reading disk and network may take seconds
     listing: asyncio.Future[str] | None = None
 
     def offers_now() -> str:
+        first, *others = registry.offers()
+        offers = [first, *([ModelOffer(CHOICE, browser.label)] if browser else []), *others]
         return json.dumps(
             [
                 {"label": to_json(offer.label), "name": offer.name, "has_chat_template": offer.has_chat_template}
-                for offer in registry.offers()
+                for offer in offers
             ]
         )
 
@@ -71,6 +76,7 @@ def connect_model_picker(page: gr.Blocks, w: Widgets, registry: ModelRegistry) -
     # Clears the message about the previous model.
     w.model.input(None, None, None, js=_FORGET_JS, api_visibility="private")
     described = describe_models([CATALOGUE.get(name) or Entry(name) for name in registry.names])
-    lines = json.dumps({name: [to_json(fact) for fact in facts] for name, facts in described.items()})
+    facts = {name: [to_json(fact) for fact in facts] for name, facts in described.items()}
+    lines = json.dumps(facts | ({CHOICE: facts.get(browser.model, [])} if browser else {}))
     for event in (page.load, w.model.change):
         event(None, [w.model], None, js=f"(name) => ({_FACTS_JS})({lines}[name] ?? [])")

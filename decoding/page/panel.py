@@ -10,6 +10,7 @@ import gradio as gr
 
 from decoding import assets
 from decoding.assets import ASSETS
+from decoding.page.browser_offer import BrowserOffer
 
 __all__ = ["ASSETS", "page_css", "page_head", "page_theme", "panel", "slot"]
 
@@ -48,12 +49,15 @@ def page_theme() -> gr.themes.Base:
     )
 
 
-def panel(value: str, models: Sequence[str]) -> gr.HTML:
+def panel(value: str, models: Sequence[str], browser: BrowserOffer | None = None) -> gr.HTML:
     """The panel, fed with the growing JSON Lines of one run. `models` are those that can be compared."""
+    script = assets.page_script_with_engine() if browser else assets.page_script()
+    data = assets.page_data(browser=browser.data()) if browser else assets.page_data()
+    download = assets.read("browser/download.html") if browser else ""
     return gr.HTML(
         value,
-        html_template=assets.panel_html(page=True) + assets.read("panel/vote.html"),
-        js_on_load=f"{assets.page_script()}\nstartPage(element, props, watch, trigger, {assets.page_data()});",
+        html_template=download + assets.panel_html(page=True) + assets.read("panel/vote.html"),
+        js_on_load=f"{script}\nstartPage(element, props, watch, trigger, {data});",
         elem_id="panel",
         words="",
         models=json.dumps(list(models)),
@@ -68,10 +72,9 @@ def slot(name: str, *, role: str, kind: str) -> gr.HTML:
     return gr.HTML(f'<p role="{role}"></p>', elem_id=name, elem_classes=kind)
 
 
-def page_css() -> str:
-    return "\n".join(
-        [assets.read("page.css"), assets.panel_css(), *map(assets.read, ("panel/onpage.css", "panel/vote.css"))]
-    )
+def page_css(*, browser: bool = False) -> str:
+    names = ("panel/onpage.css", "panel/vote.css", *(("browser/in_page.css",) if browser else ()))
+    return "\n".join([assets.read("page.css"), assets.panel_css(), *map(assets.read, names)])
 
 
 def page_head() -> str:

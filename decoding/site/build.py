@@ -17,11 +17,13 @@ from decoding.errors import RequestError
 from decoding.i18n import translate
 from decoding.limits import MAX_CHOICES, MAX_STEPS
 from decoding.models.catalogue import format_bytes
+from decoding.models.model_paths import entry_of
 from decoding.models.starter import Report, no_report
 from decoding.site.model_files import WITH_MODEL, write_model
 from decoding.site.npm_packages import ONNX_RUNTIME, TOKENIZERS, files_of
 
 NOT_EMPTY = "{folder} holds something else than a site that was written before. Name a folder that is empty or new."
+LIBRARIES = (ONNX_RUNTIME, TOKENIZERS)
 RECORDED = ("starter", "gpt2_xl_notebook_table")
 POLICY = (
     "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'; "
@@ -74,8 +76,8 @@ def build_site(folder: Path, *, model: str = "starter", report: Report = no_repo
 
 
 def _write(site: Path, model: str, report: Report) -> None:
-    libraries = {name: data for package in (ONNX_RUNTIME, TOKENIZERS) for name, data in files_of(package).items()}
-    facts = write_model(model, site, libraries, report)
+    libraries = library_files()
+    facts = write_model(entry_of(model), site, libraries, report)
     shell = _shell(facts, libraries)
     version = hashlib.sha256()
     for name, data in sorted(shell.items()):
@@ -86,6 +88,22 @@ def _write(site: Path, model: str, report: Report) -> None:
     for name, data in shell.items():
         (site / name).parent.mkdir(exist_ok=True)
         (site / name).write_bytes(data)
+
+
+def library_files() -> dict[str, bytes]:
+    """The libraries' files by name. Raises ModelError where they are not in the cache and cannot be fetched."""
+    return {name: data for package in LIBRARIES for name, data in files_of(package).items()}
+
+
+def engine_files(libraries: dict[str, bytes]) -> dict[str, bytes]:
+    """The scripts of the engine's worker, by their place beside the page."""
+    # Some servers do not know what a .mjs is, and no browser runs a script that is sent as something else.
+    theirs = {name.replace(".mjs", ".js"): data for name, data in libraries.items() if name not in WITH_MODEL}
+    return own_engine_files() | {f"engine/lib/{name}": data for name, data in theirs.items()}
+
+
+def own_engine_files() -> dict[str, bytes]:
+    return {f"engine/{path.name}": path.read_bytes() for path in (assets.ASSETS / "browser/engine").glob("*.js")}
 
 
 def _shell(facts: dict[str, Any], libraries: dict[str, bytes]) -> dict[str, bytes]:
@@ -103,20 +121,13 @@ def _shell(facts: dict[str, Any], libraries: dict[str, bytes]) -> dict[str, byte
         "steps": str(MAX_STEPS),
         "choices": str(MAX_CHOICES),
     }
-    engine = {f"engine/{path.name}": path.read_bytes() for path in (assets.ASSETS / "browser/engine").glob("*.js")}
     return {
         "index.html": _filled(assets.read("browser/page.html"), page).encode(),
         "page.js": f"(() => {{\n{assets.site_script()}\nstartSite({_script_json(data)});\n}})();\n".encode(),
         "page.css": "\n".join(
             [*map(assets.read, STYLES), assets.panel_css(), assets.read("panel/onpage.css")]
         ).encode(),
-        **engine,
-        # Some servers do not know what a .mjs is, and no browser runs a script that is sent as something else.
-        **{
-            f"engine/lib/{name.replace('.mjs', '.js')}": data
-            for name, data in libraries.items()
-            if name not in WITH_MODEL
-        },
+        **engine_files(libraries),
     }
 
 

@@ -17,8 +17,9 @@ from decoding.engines.onnx.network import MIN_READ, READ_MULTIPLICATIONS, multip
 from decoding.engines.onnx.unpacking import packed_graph, unpacked_graph
 from decoding.errors import ModelError
 from decoding.messages import Message
+from decoding.models.catalogue import Entry
 from decoding.models.checked_tokenizer import gguf_tokenizer
-from decoding.models.model_paths import entry_of, find_source, is_gguf, revision_of
+from decoding.models.model_paths import find_source, is_gguf, revision_of
 from decoding.models.spec import NoGraphError
 from decoding.models.starter import Report
 from decoding.record.tokens import Token, Vocabulary
@@ -30,6 +31,7 @@ GPU_RUNTIME = "ort-wasm-simd-threaded.asyncify.wasm"
 GPU_SCRIPT = "ort.webgpu.bundle.min.mjs"
 WITH_MODEL = (RUNTIME, GPU_RUNTIME, GPU_SCRIPT)
 """The libraries' files that a browser fetches with the model's. The last two are for one with a GPU alone."""
+NO_GGUF = "its weights are not a GGUF file"
 PIECE_BYTES = 4 * 2**20
 """Of the weights. A browser shows what it has after each piece; file hosts take files of 50 MB and more."""
 
@@ -59,14 +61,13 @@ class ModelFiles:
         return [self.add(f"{stem}-{number:03}.{ending}", piece) for number, piece in enumerate(pieces)]
 
 
-def write_model(name: str, site: Path, libraries: Mapping[str, bytes], report: Report) -> dict[str, Any]:
+def write_model(entry: Entry, site: Path, libraries: Mapping[str, bytes], report: Report) -> dict[str, Any]:
     """Write the files of a model, and those of its runtime, and return what a browser has to know. Raises ModelError
     for a model that no browser computes here.
     """
-    entry = entry_of(name)
-    source = find_source(entry, report)
+    name, source = entry.name, find_source(entry, report)
     if not is_gguf(source):
-        raise ModelError(NO_SITE.format(model=name, reason="its weights are not a GGUF file"))
+        raise ModelError(NO_SITE.format(model=name, reason=NO_GGUF))
     try:
         graph = ensure_graph(source, report=report)
         unpacked, recipes = unpacked_graph(graph)

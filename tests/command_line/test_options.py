@@ -33,6 +33,7 @@ REFUSED = {
     "runs": ["0", "1001", "x"],
     "waiting": ["-1", "many"],
     "seconds": ["0", "inf", "nan", "86401"],
+    "browser": ["yes", "1", "webgpu", ""],
     "metrics": ["yes", "1", "true", "ON", ""],
     "mcp": ["yes", ""],
 }
@@ -48,6 +49,7 @@ TAKEN = {
     "runs": ["1"],
     "waiting": ["0"],
     "seconds": ["1"],
+    "browser": ["on", "off"],
     "metrics": ["on", "off"],
     "mcp": ["on", "off"],
 }

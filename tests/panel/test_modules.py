@@ -10,7 +10,7 @@ from decoding.script_bundle import BundleError, bundle, modules_of
 
 FOLDERS = ("panel/core", "panel/view", "panel/tabs", "panel/app", "standalone", "browser", "vote")
 """In this order: a module imports from its own folder and those before it."""
-ENTRIES = ("panel/app/page.js", "standalone/page.js", "browser/page.js", "vote/page.js")
+ENTRIES = ("panel/app/page.js", "standalone/page.js", "browser/page.js", "browser/in_page.js", "vote/page.js")
 NEEDS_A_SERVER = {
     "page_features",
     "address_bar",

@@ -34,12 +34,21 @@ def without_model(browser: Browser, server: Server, **options: object) -> Page:
     return page
 
 
-def test_a_second_visit_needs_no_network_and_a_link_opens_there(browser: Browser, site_folder: Path) -> None:
-    """On a server that sends no headers, as most do: the page has its threads all the same."""
-    with serving(site_folder) as server, opened(browser) as (page, complaints):
+def test_a_second_visit_needs_no_network_and_a_link_opens_there(
+    browser: Browser, site_folder: Path, tmp_path: Path
+) -> None:
+    """Below a path, on a server that sends no headers, as most do: the page has its threads all the same."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "b").symlink_to(site_folder)
+    (tmp_path / "a" / "index.html").write_text("<link rel=icon href=data:,>", "utf-8")
+    with serving(tmp_path) as server, opened(browser) as (page, complaints):
         server.headers = {}
-        page.goto(server.url)
+        page.goto(f"{server.url}a/")
+        page.evaluate("caches.open('greedyscope-page-/a/c/-0')")  # of another site of this host
+        server.paths.clear()
+        page.goto(f"{server.url}a/b/")
         wait_ready(page)
+        assert [path for path in server.paths if not path.startswith("a/b/")] == []
         assert page.evaluate("window.crossOriginIsolated")
         first_visit = server.sent
         assert first_visit < 140_000_000
@@ -63,6 +72,7 @@ def test_a_second_visit_needs_no_network_and_a_link_opens_there(browser: Browser
         page.goto(f"{address.split('run=')[0]}run={to_link(replace(asked, how={'as_message': True}))}")
         expect(page.locator("#problem-forced p")).to_contain_text("picks by argmax alone")
         expect(page.locator("#run")).to_be_enabled()
+        assert page.evaluate("caches.has('greedyscope-page-/a/c/-0')")
         assert not complaints, complaints
         print(f"first visit {first_visit} bytes")
 

@@ -14,12 +14,14 @@ from starlette.types import Message, Send
 MAX_REQUESTS = 8
 """The most requests of an address that are processed at once, until their responses begin."""
 MAX_FILES = 32
-"""The most files being sent to one address at once, because each piece is compressed."""
+"""The most files being sent to one address at once: each piece of plotly.js is compressed, and of a model there are
+many.
+"""
 PROXY_FACTOR = 8
 """The limits are this many times as high for an address that everybody shares."""
 
 UNLIMITED_PATHS = ("/keep/", "/vote/", "/healthz", "/readyz", "/metrics", "/mcp")
-FILE = "/file="
+FILES = ("/file=", "/in-browser/")
 
 
 class ConcurrencyLimits:
@@ -36,7 +38,7 @@ class ConcurrencyLimits:
         if any(part in path for part in UNLIMITED_PATHS):
             yield send
             return
-        is_file = FILE in path
+        is_file = any(part in path for part in FILES)
         key = (address, is_file)
         semaphore, users = self._semaphores.get(key) or (self._new(address, is_file), 0)
         self._semaphores[key] = semaphore, users + 1

@@ -18,8 +18,10 @@ import app as application
 import decoding
 from decoding import limits
 from decoding.assets import plotly_js
+from decoding.page.browser_offer import BrowserOffer
 from decoding.page.gradio_compat import connections, sessions
 from decoding.page.http import (
+    browser_routes,
     concurrency,
     export_routes,
     pool,
@@ -29,6 +31,7 @@ from decoding.page.http import (
     vote_waiting,
 )
 from decoding.serving import admission
+from decoding.site.model_files import PIECE_BYTES
 from tests.browser import served
 from tests.fakes import ScriptedEngine
 from tests.serving.test_class_vote import MAX_SESSION_BYTES
@@ -44,8 +47,20 @@ MB = 2**20
 
 
 @pytest.fixture(scope="module")
-def http(browser: object) -> Iterator[httpx.Client]:
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder such as `--browser on` serves; the page is a scripted one, and its files are as large as real ones."""
+    folder = tmp_path_factory.mktemp("in-browser")
+    for place, size in (("model/weights-000.bin", PIECE_BYTES), ("engine/worker.js", 5_000), ("engine/run.js", 5_000)):
+        (folder / place).parent.mkdir(exist_ok=True)
+        (folder / place).write_bytes(b"x" * size)
+    (folder.parent / "secret").write_text("nobody may read this", "utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def http(browser: object, files: Path) -> Iterator[httpx.Client]:
     page = application.build_app(lambda name, report: ScriptedEngine(), ["scripted"])
+    page.browser = BrowserOffer(files, {"model": {"id": "scripted"}})  # type: ignore[attr-defined]
     transport = httpx.HTTPTransport(local_address=STRANGER)
     with served(page) as url, httpx.Client(base_url=url, transport=transport, timeout=300) as client:
         client.headers["x-run"] = str(events(client)["submit"])
@@ -163,6 +178,33 @@ def a_vote(http: httpx.Client) -> None:
     assert http.get(f"{address}/state", headers=students[0]).status_code == 404
 
 
+def the_files_of_browsers(http: httpx.Client) -> None:
+    piece = "/in-browser/model/weights-000.bin"
+    whole = http.get(piece, headers={"accept-encoding": "br, gzip"})
+    assert len(whole.content) == PIECE_BYTES == int(whole.headers["content-length"])  # as it is, and not compressed
+    assert whole.headers["cache-control"] == browser_routes.FOR_EVER
+    assert http.get("/in-browser/engine/worker.js").headers["content-encoding"] == "identity"
+    for headers, status, size in (
+        ({"range": "bytes=10-29"}, 206, 20),
+        ({"range": f"bytes={PIECE_BYTES}-"}, 416, None),
+        ({"if-none-match": whole.headers["etag"]}, 304, 0),
+        ({"range": "rubbish"}, 400, None),
+    ):
+        answer = http.get(piece, headers=headers)
+        assert answer.status_code == status
+        assert size in (None, len(answer.content))
+    many = "bytes=" + ",".join(f"{n}-{n + 5}" for n in range(0, 30_000, 9))
+    assert len(http.get(piece, headers={"range": many}).content) <= PIECE_BYTES
+    room = request_filter.MAX_ADDRESS_BYTES - len("/in-browser/")
+    for path in ("x" * room, "x" * (room + 1), "..%2fsecret", "model/..%2f..%2fsecret", "%00", "", "model", "engine/"):
+        assert http.get(f"/in-browser/{path}").status_code == 404, path
+    assert http.post(piece, content=b"x").status_code == 405
+    assert http.head(piece).headers["content-length"] == str(PIECE_BYTES)
+    for _ in range(concurrency.MAX_FILES + 1):  # those that break off give their turn back
+        with http.stream("GET", piece) as answer:
+            next(answer.iter_raw())
+
+
 def health(http: httpx.Client) -> None:
     assert http.get("/healthz", headers={"x": "y" * 30_000}).text == "alive\n"
     assert http.get("/readyz").status_code in (200, 503)
@@ -191,6 +233,7 @@ WORST: dict[str, Callable[[httpx.Client], None]] = {
     "the page and its files": the_page,
     "a file to convert: `keep/…`": a_file_to_convert,
     "a class's vote: `vote/…`": a_vote,
+    "the files of `--browser on`: `in-browser/…`": the_files_of_browsers,
     "health: `healthz`, `readyz`, `metrics`": health,
     "a slow head or body": a_slow_head_or_body,
 }
@@ -243,6 +286,7 @@ def test_the_tables_numbers_are_the_programs() -> None:
         f"news after {vote_waiting.WAIT_SECONDS:.0f} s",
         f"{MAX_SESSION_BYTES // 10**6} MB a session",
         f"a head after {connections.HEAD_SECONDS:.0f} s, a body after {connections.BODY_SECONDS:.0f} s",
+        f"{concurrency.MAX_FILES} files at once",
         f"{concurrency.MAX_REQUESTS} turns, {concurrency.MAX_FILES} for plotly.js",
         f"{pool.MAX_RUNNING} threads; {pool.MAX_WAITING} that wait, {pool.MAX_PER_ADDRESS}",
     ):
