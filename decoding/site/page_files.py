@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from decoding.engines.onnx import unpacking
 from decoding.engines.onnx.graph_cache import ensure_graph
 from decoding.errors import GreedyscopeError, ModelError
 from decoding.messages import reason_of
@@ -69,7 +70,9 @@ def _key(entry: Entry, report: Report) -> str:
         name = ensure_graph(source, report=report).folder.name
     except NoGraphError as error:
         raise ModelError(model_files.NO_SITE.format(model=entry.name, reason=str(error))) from error
-    made = hashlib.sha256(Path(model_files.__file__).read_bytes())
+    made = hashlib.sha256()
+    for file in (model_files.__file__, unpacking.__file__):
+        made.update(Path(file).read_bytes())
     for place, data in sorted(own_engine_files().items()):
         made.update(f"{place} {len(data)} ".encode() + data)
     for package in LIBRARIES:
