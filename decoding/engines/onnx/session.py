@@ -8,6 +8,7 @@ output, so a pass appends those of its own ids and copies nothing.
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -82,9 +83,10 @@ class Texts:
     """A text, and a place in it, that has the id.  (rows, ids, 2)"""
 
 
-def rows_as_texts(ids: NDArray[np.int64]) -> Texts:
-    """Each row of ids, shape (rows, ids), as a text of its own."""
-    here: NDArray[np.int64] = np.ascontiguousarray(np.moveaxis(np.indices(ids.shape), 0, -1))
+@lru_cache(maxsize=64)
+def rows_as_texts(rows: int, ids: int) -> Texts:
+    """Each row of ids as a text of its own."""
+    here: NDArray[np.int64] = np.ascontiguousarray(np.moveaxis(np.indices((rows, ids)), 0, -1))
     return Texts(here, here)
 
 
@@ -94,6 +96,7 @@ class BoundPass:
     def __init__(self, session: Session, buffers: Floats) -> None:
         self._session, self._buffers = session, buffers  # the binding itself holds no reference to them
         self._binding: Any = session.runtime.io_binding()
+        self._texts: Texts | None = None  # as they are bound
         for name, buffer in zip(session.names, buffers, strict=True):
             value: Any = onnxruntime.OrtValue.ortvalue_from_numpy(buffer)
             self._binding.bind_ortvalue_input(f"past_{name}", value)
@@ -114,14 +117,16 @@ class BoundPass:
         Returns the logits after the ids at `positions`, shape (rows, positions, vocabulary), float32, and behind them
         those of every layer at `layers_at`. Raises MemoryError if memory runs out.
         """
-        rows, _ = ids.shape
-        texts = texts or rows_as_texts(ids)
+        rows, count = ids.shape
+        texts = texts or rows_as_texts(rows, count)
         binding, ends = self._binding, np.asarray(lengths, np.int32) + np.int32(texts.at.shape[1])
         said = len(positions) + self._session.spec.layers * len(layers_at)
         logits = np.empty((rows, said, self._session.vocabulary_size), np.float32)
         binding.bind_cpu_input("input_ids", ids)
-        binding.bind_cpu_input("texts_at", texts.at)
-        binding.bind_cpu_input("ids_at", texts.ids_at)
+        if texts is not self._texts:  # from one step to the next they are the same
+            self._texts = texts
+            binding.bind_cpu_input("texts_at", texts.at)
+            binding.bind_cpu_input("ids_at", texts.ids_at)
         binding.bind_cpu_input("seqlens_k", ends - np.int32(1))
         binding.bind_cpu_input("total_length", np.array(ends.max(), np.int32))
         binding.bind_cpu_input("positions", np.asarray(positions, np.int64))
