@@ -55,7 +55,7 @@ export function startEngine(facts, hear, base = "") {
     worker.terminate();
     trial?.worker.terminate();
     if (gpu === "computing") fault = { reason: "lost", values: {} };
-    [isReady, gpu, trial] = [false, "left", null];
+    [isLoading, isReady, gpu, trial] = [false, false, "left", null];
     worker = open();
     load();
   }
