@@ -23,6 +23,7 @@ from decoding.page.gradio_compat.liveness import connection_check, visitor_of
 from decoding.page.http.metrics import Health
 from decoding.page.layout import FIELDS, PROBLEM_FIELDS, Widgets
 from decoding.page.model_picker import connect_model_picker
+from decoding.page.panel_text import PanelText
 from decoding.page.why import why
 from decoding.serving.model_registry import ModelRegistry
 
@@ -178,8 +179,11 @@ async def _streamed(
         async with aclosing(
             health.stream(work, notice=_notice, heartbeat=gr.skip, explains_wait=_explains_wait, **who)
         ) as updates:
+            text = PanelText()
             async for update in updates:
-                yield update
+                yield text.update(update) if isinstance(update, str) else update
+            if (whole := text.end()) is not None:
+                yield whole
     except BusyError as error:
         yield _panel_value({"notice": error.message})
 

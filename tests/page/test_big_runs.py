@@ -10,13 +10,17 @@ import app as application
 from tests.browser import Visit, frames_later, served
 from tests.fakes import ScriptedEngine
 
-STEPS, CHOICES, MOST_ELEMENTS = 256, 50, 6_000
+STEPS, CHOICES, MOST_ELEMENTS = 256, 50, 4_500
 LINES = [(np.random.default_rng(seed).standard_normal(271) * 3).astype(np.float32) for seed in range(17)]
 
 
 @pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    engine = ScriptedEngine(LINES, context_length=None, end_ids=())
+def engine() -> ScriptedEngine:
+    return ScriptedEngine(LINES, context_length=None, end_ids=())
+
+
+@pytest.fixture(scope="module")
+def url(engine: ScriptedEngine) -> Iterator[str]:
     with served(application.build_app(lambda name, report: engine, ["scripted"])) as address:
         yield address
 
@@ -75,15 +79,35 @@ def test_what_is_out_of_sight_is_not_drawn(page: Page) -> None:
     row = page.locator(".gs-rows tbody tr").last
     expect(row.locator("td")).to_have_count(CHOICES)
     expect(row).to_have_attribute("aria-rowindex", str(STEPS + 1))
+    # A cell that was not in sight yet is its words alone, and says the same afterwards.
+    last, words = row.locator("td").last, row.locator("td").last.text_content()
+    expect(last.locator("span")).to_have_count(0)
+    page.locator(".gs-rows").evaluate("(box) => { box.scrollLeft = box.scrollWidth; }")
+    expect(last.locator(".gs-id")).to_have_count(1)
+    assert last.text_content() == words
+    page.locator(".gs-rows").evaluate("(box) => { box.scrollLeft = 0; }")
     row.locator("th").click()
     expect(page.locator(".gs-step-title")).to_contain_text(f"Step {STEPS} of {STEPS}")
 
-
-def test_on_paper_the_table_is_whole(page: Page) -> None:
+    # On paper the table is whole.
     page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
     expect(page.locator(".gs-rows tbody tr")).to_have_count(STEPS)
     page.evaluate("window.dispatchEvent(new Event('afterprint'))")
     expect(page.locator(".gs-rows tbody tr")).to_have_count(19)
+
+
+def test_the_table_shows_the_last_step_of_a_run_that_was_stopped(
+    url: str, engine: ScriptedEngine, visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "delay", 0.02)
+    page = visit(url, height=720)
+    page.fill("#steps input", str(STEPS))
+    page.click("#run")
+    expect(page.locator(".gs-chip").nth(20)).to_be_attached()
+    page.click("#stop")
+    expect(page.locator("#run")).to_be_enabled()
+    expect(page.locator(".gs-state")).to_contain_text("stopped")
+    assert page.locator(".gs-chip").count() - 1 in rows(page)
 
 
 COLUMNS = """() => {
@@ -143,24 +167,31 @@ def test_of_a_long_tree_the_columns_in_sight_are_drawn(url: str, visit: Visit) -
     expect(page.locator(".gs-step-title")).to_contain_text(f"Step {STEPS - 1} of {STEPS}")
 
 
-def test_plotly_draws_a_step_once(page: Page) -> None:
+def test_of_many_candidates_the_list_draws_the_bars_and_of_few_plotly_does_once_a_step(page: Page) -> None:
+    expect(page.locator(".gs-plot .xaxislayer-above text").first).to_be_attached()
+    assert page.locator(".gs-plot .bars path").count() == 0, "the axis alone"
+    expect(page.locator(".gs-column .gs-bar-track").first).to_have_css("visibility", "visible")
+    page.fill("#choices input", "10")
+    page.fill("#steps input", "8")
+    page.click("#run")
+    expect(page.locator(".gs-state")).to_contain_text("8 steps, done")
     # A step with longer labels than any step before it widens their column, and the axis is drawn once more for that.
-    for key, step in (("ArrowLeft", STEPS - 1), ("ArrowRight", STEPS)):
+    for key, step in (("ArrowLeft", 7), ("ArrowRight", 8)):
         page.locator(".gs-strip").press(key)
-        expect(page.locator(".gs-step-title")).to_contain_text(f"Step {step} of {STEPS}")
-        expect(page.locator(".gs.gs-plotted:not(.gs-live)")).to_be_visible()
+        expect(page.locator(".gs-step-title")).to_contain_text(f"Step {step} of 8")
+    expect(page.locator(".gs.gs-plotted:not(.gs-live)")).to_be_visible()
     page.evaluate("""() => {
         window.drawings = 0;
         const { react } = window.Plotly;
         window.Plotly.react = (...all) => { window.drawings += 1; return react(...all); };
     }""")
     page.locator(".gs-strip").press("ArrowLeft")
-    expect(page.locator(".gs-step-title")).to_contain_text(f"Step {STEPS - 1} of {STEPS}")
+    expect(page.locator(".gs-step-title")).to_contain_text("Step 7 of 8")
     page.wait_for_function("window.drawings === 1")
     left = page.evaluate("document.querySelector('.gs-chart').style.getPropertyValue('--gs-left')")
     for tab in ("lesson", "table", "whatif"):
         page.click(f"#gs-tab-{tab}")
-    page.wait_for_timeout(500)
+        frames_later(page)
     assert page.evaluate("window.drawings") == 1
     assert page.evaluate("document.querySelector('.gs-chart').style.getPropertyValue('--gs-left')") == left
 

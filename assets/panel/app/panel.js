@@ -200,6 +200,7 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
   function draw() {
     const run = predict.seen(state.whole);
     update(state, { run, chosen: Math.min(state.chosen, predict.last()) });
+    drawStep(parts, temperature, run, state.chosen); // first, because it reads the chart's size, and last what is brought into sight
     drawHead(parts, state, history.shown, { status: predict.status(), isHere: Boolean(onPage) });
     onPage?.drawStaleNote(parts, state, state.whole);
     drawExamplePoint(parts, run, predict.isOn());
@@ -211,10 +212,9 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
     drawn.text = run.steps.length;
     if (run.end && !drawn.loops) markLoops(parts, run);
     drawn.loops = Boolean(run.end);
-    markChip(parts, state.chosen);
     markTimeline(parts, run, state.chosen);
-    drawStep(parts, temperature, run, state.chosen);
     predict.draw();
+    markChip(parts, state.chosen);
     drawOpenTab();
     tour.draw();
     address?.schedule();
@@ -247,6 +247,7 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
 
   /** @type {Panel["play"]} */
   function play(on) {
+    if (!on && !state.player) return;
     clearInterval(state.player ?? undefined);
     update(state, { player: null });
     if (on && !predict.isOn()) {

@@ -2,6 +2,7 @@
 // screen, and the parts that it explains are scrolled into sight above it. This browser remembers where the reader stopped.
 
 import { texts } from "../core/texts.js";
+import { setText } from "../view/elements.js";
 import { hasOnlyTouch } from "../view/surface.js";
 import { openTabOf } from "../view/tab_list.js";
 
@@ -91,7 +92,7 @@ export function startTour(parts, context, panel) {
     const left = recalled();
     for (const open of root.querySelectorAll('[data-tour="open"]')) {
       open.hidden = tour.at !== null;
-      open.textContent = texts.translate(left ? "tour.resume" : "tour.start", { place: left + 1, total: STOPS.length });
+      setText(open, texts.translate(left ? "tour.resume" : "tour.start", { place: left + 1, total: STOPS.length }));
     }
     if (tour.at === null) return;
     const stop = STOPS[tour.at];

@@ -89,20 +89,35 @@ export function emptyRun() {
 }
 
 /**
+ * Streamed text only grows, so only what is new of it is parsed; anything else is another run.
  * @param {Run} run
  * @param {string} text
  * @returns {Run}
  */
 export function readLines(run, text) {
-  // Streamed text only grows, so only its new tail is parsed; anything else is another run.
-  if (!run.header || !text.startsWith(run.text)) run = emptyRun();
-  const end = text.lastIndexOf("\n") + 1;
-  const tail = text.slice(run.text.length, end);
-  for (const line of tail.split("\n")) {
+  const added = run.header ? newPart(run.text, text) : null;
+  if (added === null) run = emptyRun();
+  const lines = (added ?? text).slice(0, (added ?? text).lastIndexOf("\n") + 1);
+  for (const line of lines.split("\n")) {
     if (line) addLine(run, JSON.parse(line));
   }
-  run.text = text.slice(0, end);
+  run.text += lines;
   return run;
+}
+
+/**
+ * Of a long run that is being written, the newest lines come alone, the first of them once more: decoding/page/panel_text.py. Lines that do
+ * not fit wait for the whole run, which comes at its end.
+ * @param {string} known
+ * @param {string} text
+ * @returns {string | null} null where it is another run's
+ */
+function newPart(known, text) {
+  if (text.startsWith(known)) return text.slice(known.length);
+  const first = text.slice(0, text.indexOf("\n") + 1);
+  if (!first || "format" in JSON.parse(first)) return null;
+  const again = known.slice(known.lastIndexOf(`\n${first}`) + 1);
+  return text.startsWith(again) ? text.slice(again.length) : "";
 }
 
 /**

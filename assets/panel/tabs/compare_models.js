@@ -94,8 +94,9 @@ function drawSide(side, entry, index) {
   else texts.write(stepTitle, "models.no_step");
   if (bars.listed === step) return;
   bars.listed = step;
-  bars.replaceChildren(...(step ? rowsOf(step).map(plainRow) : []));
-  fitLabels(side, bars, run.header);
+  const rows = step ? rowsOf(step) : [];
+  fitLabels(side, bars, run.header, rows);
+  bars.replaceChildren(...rows.map(plainRow));
 }
 
 /** @param {Row} row */

@@ -1,10 +1,11 @@
 // The notebook's table: a row a step, one line each, Input and then the choices. Drawn only while it is in sight, and of it only the
-// rows that are: 256 steps of 50 choices would be fifty thousand elements. What is not drawn is a gap of its height.
+// rows that are: 256 steps of 50 choices would be fifty thousand elements. What is not drawn is a gap of its height. In these rows, a cell
+// that has not been in sight yet is its words alone.
 
 import { percent } from "../core/numbers.js";
 import { textBefore } from "../core/run.js";
 import { texts } from "../core/texts.js";
-import { idLabel } from "../core/tokens.js";
+import { idLabel, labelOf } from "../core/tokens.js";
 import { lettersOf } from "../core/visible.js";
 import { headCell, label, make, rem } from "../view/elements.js";
 
@@ -15,6 +16,7 @@ import { headCell, label, make, rem } from "../view/elements.js";
 const TABLE_ROW_REM = 2;
 const ROWS_DRAWN = 19; // ten are in sight: panel.css
 const ROWS_AROUND = 3;
+const CELL_REM = 12.5; // at least: panel.css
 const LAST_LETTERS = 26; // of the text so far
 
 /**
@@ -31,7 +33,8 @@ export function drawTable(parts, run, isAnew) {
     table.tHead.replaceChildren(row);
     parts.tableSteps.replaceChildren();
     table.style.setProperty("--columns", run.header.top_k);
-    Object.assign(table, { run, drawn: "" });
+    if (table.run !== run) table.brought = -1;
+    Object.assign(table, { run, drawn: "", columns: 0 });
   }
   drawRows(parts);
 }
@@ -45,10 +48,16 @@ function drawRows(parts) {
   const { run, isWhole } = table;
   if (!run) return;
   const [body, count, high] = [parts.tableSteps, run.steps.length, TABLE_ROW_REM * rem()];
-  const top = Math.floor(table.closest(".gs-rows").scrollTop / high / ROWS_AROUND - 1) * ROWS_AROUND;
+  const box = table.closest(".gs-rows");
+  const top = Math.floor(box.scrollTop / high / ROWS_AROUND - 1) * ROWS_AROUND;
   const from = isWhole ? 0 : Math.min(Math.max(0, top), Math.max(0, count - ROWS_DRAWN));
   const to = isWhole ? count : Math.min(count, from + ROWS_DRAWN);
+  const columns = isWhole ? run.header.top_k : Math.ceil((box.scrollLeft + box.clientWidth) / (CELL_REM * rem()));
   table.setAttribute("aria-rowcount", count + 1);
+  if (columns > table.columns) {
+    for (const row of body.rows) for (let n = table.columns; n < columns; n++) fillCell(row.cells[n + 1], run.steps[row.dataset.step].candidates[n]);
+    table.columns = columns;
+  }
   if (table.drawn !== [from, to].join()) {
     table.drawn = [from, to].join();
     const there = new Map([...body.querySelectorAll("[data-step]")].map((row) => [Number(row.dataset.step), row]));
@@ -57,7 +66,7 @@ function drawRows(parts) {
     for (const step of run.steps.slice(from, to)) {
       const row = there.get(step.index);
       if (row) at = row.nextElementSibling; // a row that stays is not moved, so its cells are laid out once
-      else body.insertBefore(tableRow(run, step), at);
+      else body.insertBefore(tableRow(run, step, table.columns), at);
     }
   }
   // The gaps are no rows: they would be read out. Nor is their height a property of the rows: all cells would be styled anew with it.
@@ -70,8 +79,9 @@ function drawRows(parts) {
 /**
  * @param {Run} run
  * @param {Step} step
+ * @param {number} columns that have been in sight
  */
-function tableRow(run, step) {
+function tableRow(run, step, columns) {
   const row = make("tr", "");
   row.dataset.step = String(step.index);
   row.setAttribute("aria-rowindex", String(step.index + 2));
@@ -81,20 +91,30 @@ function tableRow(run, step) {
   const box = make("span", "gs-last");
   box.append(make("span", "", last.length < before.length ? `…${last}` : last));
   head.append(box);
-  row.append(head, ...step.candidates.map((candidate) => choiceCell(step, candidate)));
+  row.append(head, ...step.candidates.map((candidate, place) => choiceCell(step, candidate, place < columns)));
   return row;
 }
 
 /**
  * @param {Step} step
  * @param {Candidate} candidate
+ * @param {boolean} isInSight
  */
-function choiceCell(step, candidate) {
+function choiceCell(step, candidate, isInSight) {
   const picked = candidate.rank === step.picked.rank;
   const cell = make("td", picked ? (step.forced ? "gs-forced" : "gs-argmax") : "");
   if (candidate.token_id >= 0) Object.assign(cell.dataset, { candidate: candidate.token_id, at: step.index });
-  cell.append(label(candidate), ` (${percent(candidate.probability)}) `, make("span", "gs-id", idLabel(candidate)));
+  if (isInSight) fillCell(cell, candidate);
+  else cell.textContent = `${labelOf(candidate)} (${percent(candidate.probability)}) ${idLabel(candidate)}`;
   return cell;
+}
+
+/**
+ * @param {HTMLTableCellElement | undefined} cell
+ * @param {Candidate} candidate
+ */
+function fillCell(cell, candidate) {
+  cell?.replaceChildren(label(candidate), ` (${percent(candidate.probability)}) `, make("span", "gs-id", idLabel(candidate)));
 }
 
 /**
@@ -105,7 +125,8 @@ function choiceCell(step, candidate) {
 export function markRow(parts, chosen) {
   const { table } = parts;
   const box = table.closest(".gs-rows");
-  if (table.chosen !== chosen && table.run?.end) {
+  if (table.brought !== chosen && table.run?.end) { // the end of a run may come after its last step
+    table.brought = chosen;
     const high = TABLE_ROW_REM * rem();
     const top = table.tBodies[0].offsetTop + chosen * high; // the gap begins where step 1 would
     const least = top + high - box.clientHeight;

@@ -1,13 +1,15 @@
 // The chosen step's candidates: Plotly draws the bars, and a list of buttons over them carries labels and numbers. So the labels
 // are text that nothing interprets, each can be reached by keyboard and screen reader, and Plotly has little to draw again at each
-// step. The list draws plain bars itself before plotly.js is there, and while text streams in: a drawing by Plotly takes ten times as
-// long, and the model waits for it where both share a machine. Then Plotly draws its axis alone.
+// step. The list draws plain bars itself before plotly.js is there, while text streams in, and of many candidates: a drawing by Plotly
+// takes ten times as long, and the model waits for it where both share a machine. Then Plotly draws its axis alone.
+// Sizes are read before anything is written: the browser would lay out what was written for each of them.
 
 import { rowsOf } from "../core/bar_rows.js";
 import { percent } from "../core/numbers.js";
 import { texts } from "../core/texts.js";
 import { addShare } from "./draw_note.js";
 import { label, make, rem } from "./elements.js";
+import { widestLabel } from "./label_width.js";
 
 /** @import { Row } from "../core/bar_rows.js" */
 /** @import { Step } from "../core/run.js" */
@@ -16,9 +18,8 @@ import { label, make, rem } from "./elements.js";
 const AXIS_REM = 1.75;
 const LABEL_GAP = 8; // pixels, as in panel.css: with more, each drawing would find its labels too narrow for their column
 
-// A chart of many bars takes Plotly longer than a key that is held down gives it: it is drawn when the reader rests at a step.
-const MANY_ROWS = 20;
-const REST_MILLISECONDS = 150;
+// A chart of more bars takes Plotly longer than a step may take.
+const MOST_PLOTTED = 20;
 
 // The axis ends at 100 %, or where it was zoomed at a round share that holds the largest candidate.
 const AXIS_ENDS = [0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001];
@@ -47,8 +48,8 @@ function fitAxis(parts, rows) {
  */
 export function drawBars(parts, step, streaming, of) {
   const rows = rowsOf(step);
+  const size = sizeOf(parts, rows, of);
   fitAxis(parts, rows);
-  if (parts.chart.clientWidth) parts.root.classList.toggle("gs-narrow", parts.chart.clientWidth < 30 * rem());
   // A button that is replaced under a pointer is not clicked, so the list is only replaced when it changes.
   if (parts.listed !== step) {
     const focused = candidateButtons(parts).indexOf(/** @type {HTMLButtonElement} */ (document.activeElement));
@@ -56,25 +57,30 @@ export function drawBars(parts, step, streaming, of) {
     candidateButtons(parts)[focused]?.focus();
     parts.listed = step;
   }
-  fitLabels(parts.chart, parts.bars, of);
-  clearTimeout(parts.resting);
-  if (!window.Plotly || !parts.chart.clientWidth) return; // what is hidden has no width to draw for
-  const { layout } = parts.plot;
-  const axisFits = layout?.height === plotHeight(rows) && layout.width === parts.chart.clientWidth && layout.margin.l === leftOf(parts) && layout.xaxis.range[1] === parts.axis.most * 100;
-  // The same step in the same colours and size is drawn already.
-  const looks = [parts.chart.clientWidth, plotHeight(rows), leftOf(parts), parts.axis.most, document.body.className, document.documentElement.className].join();
-  const isDrawn = axisFits && parts.plotted?.step === step && parts.plotted.looks === looks;
-  const isWaiting = !isDrawn && (streaming || rows.length > MANY_ROWS);
-  parts.root.classList.toggle("gs-live", isWaiting);
+  if (!window.Plotly || !size.width) return; // what is hidden has no width to draw for
+  const isLive = streaming || rows.length > MOST_PLOTTED;
+  parts.root.classList.toggle("gs-live", isLive);
+  // The same bars in the same colours and size are drawn already; while the list draws them, the axis alone counts.
+  const looks = [size.width, size.height, size.left, parts.axis.most, document.body.className, document.documentElement.className].join();
+  const isDrawn = parts.plotted?.looks === looks && (isLive || parts.plotted.step === step);
   if (isDrawn) return;
-  const plot = () => {
-    parts.plotted = { step, looks };
-    drawPlot(parts, rows);
-    parts.root.classList.remove("gs-live");
-  };
-  if (!isWaiting) return plot();
-  if (!axisFits) drawPlot(parts, rows, { isAxisAlone: true });
-  if (!streaming) parts.resting = setTimeout(plot, REST_MILLISECONDS);
+  parts.plotted = { step: isLive ? null : step, looks };
+  drawPlot(parts, rows, size, { isAxisAlone: isLive });
+}
+
+/**
+ * In pixels.
+ * @param {Parts} parts
+ * @param {Row[]} rows
+ * @param {object} of
+ */
+function sizeOf(parts, rows, of) {
+  const width = parts.chart.clientWidth;
+  const isNarrow = width < 30 * rem();
+  if (width) parts.root.classList.toggle("gs-narrow", isNarrow);
+  fitLabels(parts.chart, parts.bars, of, rows);
+  const row = parseFloat(getComputedStyle(parts.root).getPropertyValue("--gs-row"));
+  return { width, isNarrow, left: parts.bars.fitted?.left ?? 0, height: Math.round((rows.length * row + AXIS_REM) * rem()) };
 }
 
 /**
@@ -83,37 +89,28 @@ export function drawBars(parts, step, streaming, of) {
  * @param {HTMLElement} host
  * @param {any} list
  * @param {object} of
+ * @param {Row[]} rows
  */
-export function fitLabels(host, list, of) {
+export function fitLabels(host, list, of, rows) {
   const width = list.clientWidth;
   if (!width) return;
   const asked = [width, rem()].join();
   if (list.fitted?.of !== of || list.fitted.asked !== asked) {
     host.style.removeProperty("--gs-left");
-    list.fitted = { of, asked, left: parseFloat(getComputedStyle(host).getPropertyValue("--gs-left")) * rem() };
+    list.fitted = { of, asked, left: columnOf(host) };
   }
-  const widest = Math.max(0, ...[...list.querySelectorAll(".gs-bar-label")].map((node) => node.scrollWidth + LABEL_GAP));
-  const left = Math.min(widest, width / 2);
-  if (left <= list.fitted.left + 1) return; // widths that are read are whole pixels
-  list.fitted.left = left;
+  const left = Math.min(Math.ceil(widestLabel(host, rows)) + LABEL_GAP, width / 2);
+  if (left <= list.fitted.left + 1) return;
   host.style.setProperty("--gs-left", `${(left / rem()).toFixed(2)}rem`);
+  list.fitted.left = columnOf(host);
 }
 
 /**
- * @param {Row[]} rows
- * @returns {number}
+ * @param {HTMLElement} host
+ * @returns {number} pixels
  */
-function plotHeight(rows) {
-  const row = parseFloat(getComputedStyle(document.querySelector(".gs")).getPropertyValue("--gs-row"));
-  return Math.round((rows.length * row + AXIS_REM) * rem());
-}
-
-/**
- * @param {Parts} parts
- * @returns {number}
- */
-function leftOf(parts) {
-  return parseFloat(getComputedStyle(parts.chart).getPropertyValue("--gs-left")) * rem();
+function columnOf(host) {
+  return parseFloat(getComputedStyle(host).getPropertyValue("--gs-left")) * rem();
 }
 
 /**
@@ -158,10 +155,10 @@ export function rowLabel(row) {
 /**
  * @param {Parts} parts
  * @param {Row[]} rows
- * @param {{ isAxisAlone?: boolean }} [options]
+ * @param {ReturnType<typeof sizeOf>} size
+ * @param {{ isAxisAlone: boolean }} options
  */
-function drawPlot(parts, rows, { isAxisAlone = false } = {}) {
-  const narrow = parts.chart.clientWidth < 30 * rem();
+function drawPlot(parts, rows, size, { isAxisAlone }) {
   const most = parts.axis.most * 100;
   parts.root.classList.add("gs-plotted");
   const style = getComputedStyle(parts.chart);
@@ -179,14 +176,14 @@ function drawPlot(parts, rows, { isAxisAlone = false } = {}) {
   };
   // The size is always given: Plotly's own resizing measures an element whose height is Plotly's own.
   const layout = {
-    width: parts.chart.clientWidth,
-    height: plotHeight(rows),
-    margin: { l: leftOf(parts), r: parseFloat(read("--gs-right")) * rem(), t: 0, b: AXIS_REM * rem() },
+    width: size.width,
+    height: size.height,
+    margin: { l: size.left, r: parseFloat(read("--gs-right")) * rem(), t: 0, b: AXIS_REM * rem() },
     bargap: 0.28,
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
     font: { family: style.fontFamily, size: 0.75 * rem(), color: read("--gs-text") },
-    xaxis: { range: [0, most], fixedrange: true, ticksuffix: " %", dtick: most / (narrow ? 2 : 4), gridcolor: read("--gs-line"), zeroline: false },
+    xaxis: { range: [0, most], fixedrange: true, ticksuffix: " %", dtick: most / (size.isNarrow ? 2 : 4), gridcolor: read("--gs-line"), zeroline: false },
     yaxis: { range: [rows.length - 0.5, -0.5], fixedrange: true, showticklabels: false, showgrid: false, zeroline: false },
     showlegend: false,
   };

@@ -19,6 +19,15 @@ export function make(tag, className, text = "") {
 }
 
 /**
+ * A text that is written anew is laid out anew, also where it is the same.
+ * @param {Element} node
+ * @param {string} text
+ */
+export function setText(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+/**
  * Somebody's own words, a person's or the model's: no browser translates them, and they run the way that their letters run.
  * @param {string} className
  * @param {string} text

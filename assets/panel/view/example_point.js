@@ -4,6 +4,7 @@
 import { EXAMPLES } from "../core/constants.js";
 import { isForced } from "../core/run.js";
 import { texts } from "../core/texts.js";
+import { setText } from "./elements.js";
 
 /** @import { Run } from "../core/run.js" */
 /** @import { Parts } from "./parts.js" */
@@ -19,5 +20,5 @@ export function drawExamplePoint(parts, run, isHidden) {
   const { model, prompt, max_new_tokens: steps } = run.header;
   const example = EXAMPLES.find((each) => each.prompt === prompt && each.steps === steps);
   parts.point.hidden = isHidden || model.id !== EXAMPLES_MODEL || !example || isForced(run);
-  parts.point.textContent = parts.point.hidden ? "" : texts.translate(`point.${example?.name}`);
+  setText(parts.point, parts.point.hidden ? "" : texts.translate(`point.${example?.name}`));
 }

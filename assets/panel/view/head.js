@@ -8,7 +8,7 @@ import { recordSentence } from "../core/record_sentences.js";
 import { texts, withCode } from "../core/texts.js";
 import { showDirectionMarks } from "../core/visible.js";
 import { drawBars } from "./bars.js";
-import { make } from "./elements.js";
+import { make, setText } from "./elements.js";
 import { stepAtTemperature } from "./temperature.js";
 import { drawPickNote } from "./draw_note.js";
 
@@ -33,19 +33,19 @@ export function drawHead(parts, state, { run, from }, { status, isHere }) {
   const exact = { "float32": texts.translate("head.exact"), "as printed": "", "unknown dtype": "" }[model.dtype] ?? texts.translate("head.not_exact");
   parts.badge.hidden = !isRecord;
   parts.note.hidden = !isRecord && !remarks.length;
-  parts.badge.textContent = texts.translate(from ? "head.replayed" : "head.recorded");
-  parts.note.textContent = [from && texts.translate("head.file", { name: from }), recordSentence(note ?? ""), ...remarks.map((remark) => recordSentence(remark))].filter(Boolean).join(" ");
+  setText(parts.badge, texts.translate(from ? "head.replayed" : "head.recorded"));
+  setText(parts.note, [from && texts.translate("head.file", { name: from }), recordSentence(note ?? ""), ...remarks.map((remark) => recordSentence(remark))].filter(Boolean).join(" "));
   const another = run.header.note ? "" : ANOTHER.exec(model.engine)?.[0] ?? "";
   const facts = [model.id, dtypeOf(model), recordSentence(model.device), exact, recordSentence(another)].filter(Boolean).join(" · ");
-  parts.model.textContent = showDirectionMarks(facts);
+  setText(parts.model, showDirectionMarks(facts));
   // Why on this device, in this dtype: said where this page's server decided it, and of no record from elsewhere.
-  parts.why.textContent = isHere && !isRecord ? (model.why ?? "").split("; ").map((part) => recordSentence(part)).join("; ") : "";
+  setText(parts.why, isHere && !isRecord ? (model.why ?? "").split("; ").map((part) => recordSentence(part)).join("; ") : "");
   parts.model.title = [model.revision, model.engine].filter(Boolean).join(" · ");
   // What the page knows of the model that is chosen, where the run is of it: size, context, licence.
   const isChosen = isHere && document.querySelector("#model input")?.value === model.id;
-  parts.facts.textContent = isChosen ? document.querySelector("#facts p")?.textContent ?? "" : showDirectionMarks([model.revision, model.engine].filter(Boolean).join(" · "));
+  setText(parts.facts, isChosen ? document.querySelector("#facts p")?.textContent ?? "" : showDirectionMarks([model.revision, model.engine].filter(Boolean).join(" · ")));
   parts.state.setAttribute("aria-live", run.end ? "polite" : "off"); // while a run is written, its tokens are announced instead
-  parts.state.textContent = status ?? (state.silent ? silenceOf(state, run) : stateOf(run));
+  setText(parts.state, status ?? (state.silent ? silenceOf(state, run) : stateOf(run)));
   drawMessage(parts, run);
   parts.root.classList.toggle("gs-running", !run.end || state.waiting || state.silent);
   parts.root.setAttribute("aria-busy", !run.end || state.waiting);
