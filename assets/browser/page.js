@@ -8,7 +8,7 @@ import { convertHere } from "./opened_file.js";
 import { ALL_EXAMPLES, provideSite, RECORDED, SITE } from "./site_data.js";
 import { provide } from "../panel/core/constants.js";
 import { texts } from "../panel/core/texts.js";
-import { isEmbedded } from "../panel/view/surface.js";
+import { isEmbedded } from "../panel/view/environment.js";
 import { followTheme } from "../panel/view/theme.js";
 import { PAGE_FEATURES } from "../panel/app/page_features.js";
 import { startPanel } from "../panel/app/panel.js";

@@ -8,7 +8,7 @@ import { nameOfTab } from "./stored_runs.js";
 
 /** @import { Entry, History } from "../core/history.js" */
 /** @import { Panel, Question, State } from "../core/state.js" */
-/** @import { Parts } from "../view/parts.js" */
+/** @import { Parts } from "../view/panel_elements.js" */
 
 /**
  * A place in the browser's history: a run of this tab, and a step of it; or what was asked, until its run has come.

@@ -18,7 +18,7 @@ import { askVote, insistOnVote, keepVote, keptVote, listenToVote, numbersOf } fr
 /** @import { Candidate, Run, Step } from "../core/run.js" */
 /** @import { History } from "../core/history.js" */
 /** @import { Panel, State } from "../core/state.js" */
-/** @import { Parts } from "../view/parts.js" */
+/** @import { Parts } from "../view/panel_elements.js" */
 /** @import { ClassState, Kept, Question, Said } from "./vote_server.js" */
 
 /**

@@ -2,12 +2,12 @@
 // remembered.
 
 import { texts } from "../core/texts.js";
-import { isEmbedded } from "../view/surface.js";
+import { isEmbedded } from "../view/environment.js";
 import { openTab, openTabOf } from "../view/tab_list.js";
 import { isComposing } from "./keyboard.js";
 
 /** @import { Panel } from "../core/state.js" */
-/** @import { Parts } from "../view/parts.js" */
+/** @import { Parts } from "../view/panel_elements.js" */
 
 const CLASSROOM_KEY = "c";
 const CLASSROOM_REMEMBERED = "greedyscope.classroom";

@@ -14,7 +14,7 @@ import { listenToKeys } from "./keyboard.js";
 /** @import { History } from "../core/history.js" */
 /** @import { StopReason } from "../core/run.js" */
 /** @import { Panel, State } from "../core/state.js" */
-/** @import { Parts } from "../view/parts.js" */
+/** @import { Parts } from "../view/panel_elements.js" */
 
 /**
  * @param {Parts} parts

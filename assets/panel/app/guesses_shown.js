@@ -10,7 +10,7 @@ import { headCell, label, make } from "../view/elements.js";
 
 /** @import { Candidate, Run, Step } from "../core/run.js" */
 /** @import { Values } from "../core/texts.js" */
-/** @import { Parts } from "../view/parts.js" */
+/** @import { Parts } from "../view/panel_elements.js" */
 
 /**
  * @typedef {object} Guessed what was guessed at a step that is revealed

@@ -3,7 +3,7 @@
 import { candidateButtons } from "../view/bars.js";
 
 /** @import { Panel } from "../core/state.js" */
-/** @import { Parts } from "../view/parts.js" */
+/** @import { Parts } from "../view/panel_elements.js" */
 
 /** @type {Record<string, string | undefined>} */
 const KEYS = { ArrowLeft: "previous", ArrowRight: "next", Home: "first", End: "last", " ": "play" };

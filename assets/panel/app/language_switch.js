@@ -6,7 +6,7 @@ import { make } from "../view/elements.js";
 import { showMessageAgain } from "../view/messages.js";
 
 /** @import { Trigger } from "../core/state.js" */
-/** @import { Parts } from "../view/parts.js" */
+/** @import { Parts } from "../view/panel_elements.js" */
 
 /**
  * The switch has a button for each language that there is a file for, and stands wherever the page has a place for it.

@@ -11,7 +11,7 @@ import { drawExportTab, listenToExportTab } from "../tabs/export.js";
 import { drawSampling, listenToSampling } from "../tabs/sampling.js";
 import { copyAddress, startAddressBar } from "./address_bar.js";
 import { drawStaleNote, fieldsDiffer, followFields } from "./page_fields.js";
-import { startSilenceTimer } from "./silence.js";
+import { startSilenceTimer } from "./no_answer.js";
 import { restoreRuns, storeRuns } from "./stored_runs.js";
 
 /** @import { Convert } from "../core/state.js" */

@@ -9,7 +9,7 @@ import { isComposing } from "./keyboard.js";
 
 /** @import { Run } from "../core/run.js" */
 /** @import { Fields, Panel, Question, State, Trigger } from "../core/state.js" */
-/** @import { Parts } from "../view/parts.js" */
+/** @import { Parts } from "../view/panel_elements.js" */
 
 const SWITCHES = /** @type {const} */ (["past_end", "as_message"]);
 const AS_TYPED = { autocorrect: "off", autocapitalize: "off", autocomplete: "off", spellcheck: "false" };

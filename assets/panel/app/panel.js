@@ -8,7 +8,7 @@ import { texts } from "../core/texts.js";
 import { drawExamplePoint } from "../view/example_point.js";
 import { drawHead, drawStep } from "../view/head.js";
 import { showMessages } from "../view/messages.js";
-import { findParts } from "../view/parts.js";
+import { findParts } from "../view/panel_elements.js";
 import { logTokens } from "../view/screen_reader_log.js";
 import { openTab, openTabOf } from "../view/tab_list.js";
 import { findTemperature, listenToTemperature } from "../view/temperature.js";

@@ -12,7 +12,7 @@ import { isComposing, stepAlong } from "./keyboard.js";
 
 /** @import { Candidate, Run, Step } from "../core/run.js" */
 /** @import { Panel, State } from "../core/state.js" */
-/** @import { Parts } from "../view/parts.js" */
+/** @import { Parts } from "../view/panel_elements.js" */
 /** @import { Guessed } from "./guesses_shown.js" */
 
 /** @typedef {{ draw: (step: Step | undefined, isHidden: boolean) => void }} ClassVote */

@@ -3,7 +3,7 @@
 
 import { texts } from "../core/texts.js";
 import { setText } from "../view/elements.js";
-import { hasOnlyTouch } from "../view/surface.js";
+import { hasOnlyTouch } from "../view/environment.js";
 import { openTabOf } from "../view/tab_list.js";
 
 /** @import { Run } from "../core/run.js" */
@@ -12,7 +12,7 @@ import { openTabOf } from "../view/tab_list.js";
 /** @import { State } from "../core/state.js" */
 /** @import { Formulas } from "../tabs/formulas.js" */
 /** @import { Temperature } from "../view/temperature.js" */
-/** @import { Parts } from "../view/parts.js" */
+/** @import { Parts } from "../view/panel_elements.js" */
 
 const TOUR = "greedyscope.tour";
 

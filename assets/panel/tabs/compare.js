@@ -15,7 +15,7 @@ import { drawModelComparison } from "./compare_models.js";
 /** @import { Entry, History } from "../core/history.js" */
 /** @import { Step } from "../core/run.js" */
 /** @import { State } from "../core/state.js" */
-/** @import { Parts } from "../view/parts.js" */
+/** @import { Parts } from "../view/panel_elements.js" */
 
 /**
  * @param {Parts} parts

@@ -17,7 +17,7 @@ import { headCell, label, make } from "../view/elements.js";
 /** @import { Entry, History } from "../core/history.js" */
 /** @import { Step } from "../core/run.js" */
 /** @import { State } from "../core/state.js" */
-/** @import { Parts } from "../view/parts.js" */
+/** @import { Parts } from "../view/panel_elements.js" */
 
 /** @typedef {HTMLElement & { listed?: Step }} Listing and the step whose candidates it shows */
 

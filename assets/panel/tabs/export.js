@@ -10,12 +10,12 @@ import { oneLine } from "../core/visible.js";
 import { copy } from "../view/clipboard.js";
 import { drawVideo, listenToVideo } from "./video.js";
 import { fit, pngOf, stepImage } from "../view/step_image.js";
-import { isEmbedded } from "../view/surface.js";
+import { isEmbedded } from "../view/environment.js";
 import { openTab } from "../view/tab_list.js";
 
 /** @import { Run } from "../core/run.js" */
 /** @import { Convert, Panel, State } from "../core/state.js" */
-/** @import { Parts } from "../view/parts.js" */
+/** @import { Parts } from "../view/panel_elements.js" */
 
 /** @type {Record<string, string>} */
 const ENDINGS = { "html-plotly": "html" };

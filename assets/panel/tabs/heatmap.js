@@ -8,7 +8,7 @@ import { labelOf } from "../core/tokens.js";
 
 /** @import { Candidate, Run, Step } from "../core/run.js" */
 /** @import { Panel } from "../core/state.js" */
-/** @import { Parts } from "../view/parts.js" */
+/** @import { Parts } from "../view/panel_elements.js" */
 
 /** @typedef {{ columns: number, rows: number, wide: number, high: number }} Sizes of the map, and of a cell in pixels */
 /** @typedef {{ sans: string, mono: string }} Fonts */

@@ -13,7 +13,7 @@ import { label, make } from "../view/elements.js";
 /** @import { Panel, State } from "../core/state.js" */
 /** @import { Values } from "../core/texts.js" */
 /** @import { Token } from "../core/tokens.js" */
-/** @import { Parts } from "../view/parts.js" */
+/** @import { Parts } from "../view/panel_elements.js" */
 
 /** @typedef {ReturnType<typeof drawRequest> & { count: number }} AskedDraws */
 

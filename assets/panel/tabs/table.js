@@ -11,7 +11,7 @@ import { headCell, label, make, rem } from "../view/elements.js";
 
 /** @import { Candidate, Run, Step } from "../core/run.js" */
 /** @import { State } from "../core/state.js" */
-/** @import { Parts } from "../view/parts.js" */
+/** @import { Parts } from "../view/panel_elements.js" */
 
 const TABLE_ROW_REM = 2;
 const ROWS_DRAWN = 19; // ten are in sight: panel.css

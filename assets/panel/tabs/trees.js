@@ -9,7 +9,7 @@ import { drawTree, listenToTree, markNodes } from "../view/tree.js";
 
 /** @import { History } from "../core/history.js" */
 /** @import { Panel, State } from "../core/state.js" */
-/** @import { Parts } from "../view/parts.js" */
+/** @import { Parts } from "../view/panel_elements.js" */
 
 /**
  * @param {Parts} parts

@@ -9,7 +9,7 @@ import { make } from "../view/elements.js";
 
 /** @import { Loop, Run, Step } from "../core/run.js" */
 /** @import { State } from "../core/state.js" */
-/** @import { Parts } from "../view/parts.js" */
+/** @import { Parts } from "../view/panel_elements.js" */
 
 const CLOSEST = 5;
 

@@ -15,7 +15,7 @@ import { drawWithout } from "./why_text.js";
 
 /** @import { Run, Step } from "../core/run.js" */
 /** @import { Panel, State } from "../core/state.js" */
-/** @import { Parts } from "../view/parts.js" */
+/** @import { Parts } from "../view/panel_elements.js" */
 
 /**
  * @param {Parts} parts

@@ -13,7 +13,7 @@ import { widestLabel } from "./label_width.js";
 
 /** @import { Row } from "../core/bar_rows.js" */
 /** @import { Step } from "../core/run.js" */
-/** @import { Parts } from "./parts.js" */
+/** @import { Parts } from "./panel_elements.js" */
 
 const AXIS_REM = 1.75;
 const LABEL_GAP = 8; // pixels, as in panel.css: with more, each drawing would find its labels too narrow for their column

@@ -7,7 +7,7 @@ import { texts } from "../core/texts.js";
 import { setText } from "./elements.js";
 
 /** @import { Run } from "../core/run.js" */
-/** @import { Parts } from "./parts.js" */
+/** @import { Parts } from "./panel_elements.js" */
 
 const EXAMPLES_MODEL = "starter";
 

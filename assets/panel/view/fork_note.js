@@ -7,11 +7,11 @@ import { texts } from "../core/texts.js";
 import { labelOf } from "../core/tokens.js";
 import { factorOf, sameNumbers } from "../core/verdict.js";
 import { make } from "./elements.js";
-import { hasOnlyTouch } from "./surface.js";
+import { hasOnlyTouch } from "./environment.js";
 
 /** @import { Entry, History } from "../core/history.js" */
 /** @import { State } from "../core/state.js" */
-/** @import { Parts } from "./parts.js" */
+/** @import { Parts } from "./panel_elements.js" */
 
 /**
  * @param {Parts} parts

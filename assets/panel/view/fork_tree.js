@@ -9,7 +9,7 @@ import { action, make, own } from "./elements.js";
 import { forkDescription } from "./fork_note.js";
 
 /** @import { Entry, History } from "../core/history.js" */
-/** @import { Parts } from "./parts.js" */
+/** @import { Parts } from "./panel_elements.js" */
 
 const MOST_FORKS = 5;
 const FORK_REM = 1.5;

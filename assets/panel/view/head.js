@@ -15,7 +15,7 @@ import { drawPickNote } from "./draw_note.js";
 /** @import { Entry } from "../core/history.js" */
 /** @import { Run } from "../core/run.js" */
 /** @import { State } from "../core/state.js" */
-/** @import { Parts } from "./parts.js" */
+/** @import { Parts } from "./panel_elements.js" */
 /** @import { Temperature } from "./temperature.js" */
 
 // What wrote the text, where that was not greedy decoding here: decoding/questions/, or a server.

@@ -4,7 +4,7 @@ import { sentenceOf } from "../core/server_messages.js";
 import { withCode } from "../core/texts.js";
 
 /** @import { Trigger } from "../core/state.js" */
-/** @import { Parts } from "./parts.js" */
+/** @import { Parts } from "./panel_elements.js" */
 
 /**
  * A message where it belongs, to be said again when the language changes.

@@ -5,7 +5,7 @@ import { labelOf } from "../core/tokens.js";
 import { make } from "./elements.js";
 
 /** @import { Run } from "../core/run.js" */
-/** @import { Parts } from "./parts.js" */
+/** @import { Parts } from "./panel_elements.js" */
 
 const LOGGED_TOKENS = 24; // tokens that stay in the log; what leaves it is not spoken again
 

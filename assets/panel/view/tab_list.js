@@ -1,7 +1,7 @@
 // The panel's tabs: which one is open, by click and by arrow keys.
 
 /** @import { Panel } from "../core/state.js" */
-/** @import { Parts } from "./parts.js" */
+/** @import { Parts } from "./panel_elements.js" */
 
 /**
  * @param {Parts} parts

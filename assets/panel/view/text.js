@@ -8,7 +8,7 @@ import { FRAMES, visible } from "../core/visible.js";
 import { label, make } from "./elements.js";
 
 /** @import { PromptScore, Run, Step } from "../core/run.js" */
-/** @import { Parts } from "./parts.js" */
+/** @import { Parts } from "./panel_elements.js" */
 
 const MOST_CHIPS = 2000; // of a message's prompt; a longer one is text
 const SPECIAL = /^(<[^<>\s]{2,}>|\[[^[\]\s]{2,}\])$/;

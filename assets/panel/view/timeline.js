@@ -6,7 +6,7 @@ import { slotsOf } from "../core/run.js";
 import { make } from "./elements.js";
 
 /** @import { Run } from "../core/run.js" */
-/** @import { Parts } from "./parts.js" */
+/** @import { Parts } from "./panel_elements.js" */
 
 /**
  * @param {Parts} parts

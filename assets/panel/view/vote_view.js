@@ -10,7 +10,7 @@ import { make } from "./elements.js";
 
 /** @import { VoteResult } from "../core/class_score.js" */
 /** @import { Step } from "../core/run.js" */
-/** @import { Parts } from "./parts.js" */
+/** @import { Parts } from "./panel_elements.js" */
 
 const TIMES = [15, 30, 60, 120];
 const SLOTS = /** @type {const} */ (["problem", "code", "count", "said", "labels", "ask", "reveal", "next", "results", "time", "timed", "left", "others", "join", "address", "big", "joined", "local", "qr", "summary", "ended", "picture"]);
