@@ -34,11 +34,17 @@ def url(engine: ScriptedEngine) -> Iterator[str]:
 
 
 @pytest.fixture
-def held(engine: ScriptedEngine) -> Iterator[threading.Event]:
+def held(engine: ScriptedEngine) -> threading.Event:
     """Each step waits until the event is set."""
     engine.delay = 60
     engine.let_go.clear()
-    yield engine.let_go
+    return engine.let_go
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays_held(engine: ScriptedEngine) -> Iterator[None]:
+    """Whatever becomes of a test, the next one finds an engine that does not wait."""
+    yield
     engine.let_go.set()
     engine.delay = 0
 
