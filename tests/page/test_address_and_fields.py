@@ -110,7 +110,7 @@ def test_a_fork_is_named_from_its_start(url: str, browser: Browser, engine: Scri
     engine.delay = 60
     engine.let_go.clear()
     page.locator(".gs-chip").nth(1).click()
-    other = int(page.locator(".gs-bar").nth(1).get_attribute("data-candidate") or "")
+    other = int(frames_later(page).locator(".gs-bar").nth(1).get_attribute("data-candidate") or "")
     page.locator(".gs-bar").nth(1).click()
     page.wait_for_function("history.state.request")
     assert named(page) == Link("scripted", "fork of this", 4, 3, [[1, other]], 3)

@@ -80,6 +80,7 @@ def test_controls_are_as_large_in_both_languages(url: str, visit: Visit) -> None
 def test_a_token_is_whole_and_large_enough_to_press(url: str, visit: Visit, width: int) -> None:
     page = run(visit(url, width=width, height=844))
     page.locator(".gs-chip").first.click()
+    frames_later(page)
     for index in (1, 0):
         page.locator(".gs-column .gs-bar").nth(index).dispatch_event("click")
         expect(page.locator(".gs-chip-text").first).to_have_text((",", "·" + "unbreakable" * 9)[index])
