@@ -151,7 +151,7 @@ def prose(path: Path) -> list[str]:
 
 
 def test_the_table_of_rooms_matches_the_tree():
-    table = README.split("| room | what it holds |")[1].split("##")[0]
+    table = README.split("| folder | what it holds |")[1].split("##")[0]
     named = set(re.findall(r"`((?:decoding/\w+|assets|tests|decoding)/)`|`(app\.py)`", table))
     folders = {f"decoding/{path.name}/" for path in (ROOT / "decoding").iterdir() if (path / "__init__.py").exists()}
     assert {first or second for first, second in named} == {"app.py", "assets/", "tests/", "decoding/"} | folders
