@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from decoding.errors import ModelError
 from decoding.greedy import Read
 from decoding.messages import Message
+from decoding.ranking import Logits
 from decoding.record.picking import ARGMAX, Draw, PickRule, Sampling
 from decoding.record.step import ScoredToken, StepScores
-from decoding.softmax import Logits
 
 
 class Scorer(Protocol):

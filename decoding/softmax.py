@@ -1,8 +1,7 @@
-"""The softmax: from the logits of one forward pass to probabilities over the whole vocabulary, then to the top k.
+"""The softmax: from the logits of one forward pass to probabilities over the whole vocabulary, and the top k of them.
 
-Owns the softmax, the order of candidates and how a tie is broken (the lower id comes first). Uses NumPy only;
-`decoding.engines.torch.softmax` computes the same where logits are on a GPU, `assets/browser/engine/scores.js` in a
-browser. Knows no loop and no text.
+Owns the softmax; `ranking` says which tokens are the top k. Uses NumPy only; `decoding.engines.torch.softmax` computes
+the same where logits are on a GPU, `assets/browser/engine/scores.js` in a browser. Knows no loop and no text.
 """
 
 import math
@@ -15,15 +14,13 @@ from numpy.typing import NDArray
 
 from decoding.errors import ModelError
 from decoding.messages import Message
+from decoding.ranking import Logits, rank
 from decoding.record.step import LogSums, ScoredToken, StepScores
 
 INVERSE_TEMPERATURES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0)
 """Values of 1 / T. exp(logit / T) is exp(logit) to this power, so products and square roots of one exponential
 suffice.
 """
-_BLOCKS = 256
-
-Logits = NDArray[np.float32]
 
 
 class _Scratch(threading.local):
@@ -91,28 +88,6 @@ def read_tokens(logits: Logits, token_ids: Sequence[int]) -> tuple[list[float], 
         for one in token_ids
     ]
     return [float(logits[one]) - largest - log_total for one in token_ids], ahead
-
-
-def rank(logits: Logits, top_k: int) -> NDArray[np.int64]:
-    """The ids of the `top_k` largest logits, shape (vocabulary,), float32: largest first, lower id first in a tie."""
-    ids = np.arange(len(logits)) if top_k * 2 > _BLOCKS else _candidates(logits, top_k)
-    ids = ids[np.lexsort((ids, -logits[ids]))]  # by logit, then by id
-    return ids[:top_k]
-
-
-def _candidates(logits: Logits, top_k: int) -> NDArray[np.int64]:
-    """A few ids that include the `top_k` largest.
-
-    The vocabulary is divided into blocks. The k-th largest of the blocks' maxima is at most the k-th largest logit, and
-    most logits are below it.
-    """
-    whole = len(logits) // _BLOCKS * _BLOCKS
-    if not whole:
-        return np.arange(len(logits))
-    largest = logits[:whole].reshape(-1, _BLOCKS).max(axis=0)  # (blocks,)
-    bound = np.partition(largest, -top_k)[-top_k]
-    ids: NDArray[np.int64] = np.flatnonzero(logits >= bound)
-    return ids if len(ids) >= top_k else np.arange(len(logits))  # comparisons with NaN are False
 
 
 def log_partitions(weights: NDArray[np.float64], log_total: float, largest: float) -> LogSums:

@@ -24,7 +24,7 @@ ROOMS = (
     ("decoding.record",),
     ("decoding.export",),
     ("decoding.models",),
-    ("decoding.softmax", "decoding.greedy", "decoding.sampling", "decoding.beam"),
+    ("decoding.ranking", "decoding.softmax", "decoding.greedy", "decoding.sampling", "decoding.beam"),
     ("decoding.engines",),
     ("decoding.requests", "decoding.command_line"),
     ("decoding.run", "decoding.questions"),
@@ -80,7 +80,14 @@ ALLOWED = {
         "decoding.serving.availability",
     ),
     "psutil": ("decoding.models.resources", "decoding.bench"),
-    "numpy": ("decoding.softmax", "decoding.sampling", "decoding.engines", "decoding.models", "decoding.bench"),
+    "numpy": (
+        "decoding.ranking",
+        "decoding.softmax",
+        "decoding.sampling",
+        "decoding.engines",
+        "decoding.models",
+        "decoding.bench",
+    ),
     "playwright": ("decoding.bench",),
     "pandas": ("decoding.record.trace", "decoding.export"),  # trace for its types
     "pydantic": (

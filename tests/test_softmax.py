@@ -19,9 +19,10 @@ from decoding.engines.torch import softmax as on_device
 from decoding.engines.torch.transformers_greedy import network_of
 from decoding.engines.zero_gpu import ZeroGpuEngine
 from decoding.errors import ModelError
+from decoding.ranking import rank
 from decoding.record.step import ScoredToken, StepScores
 from decoding.record.trace import Trace
-from decoding.softmax import INVERSE_TEMPERATURES, rank, read_scores, read_tokens
+from decoding.softmax import INVERSE_TEMPERATURES, read_scores, read_tokens
 from tests.fakes import ScriptedEngine
 
 INF = math.inf

@@ -22,10 +22,10 @@ from decoding.limits import MAX_RUN_BYTES
 from decoding.messages import Message
 from decoding.page import actions
 from decoding.page.agreement_sentence import agreement_sentence
-from decoding.page.draw_endpoints import many_draws, single_runs
 from decoding.page.gradio_endpoints import Endpoint, add_endpoint, admitted, named_parts, with_error_messages
 from decoding.page.http.export_routes import FORMATS, read_run, write_export
 from decoding.page.http.metrics import Health
+from decoding.page.sampling_endpoints import many_draws, single_runs
 from decoding.page.text_endpoints import text_endpoints
 from decoding.page.why_endpoints import why_endpoints
 from decoding.questions.agreement import agreement as compare_with_generate

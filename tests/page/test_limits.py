@@ -16,7 +16,7 @@ from tests import node
 from tests.browser import Visit, served, tab
 from tests.fakes import ScriptedEngine
 from tests.record.test_bounds import refused
-from tests.test_patterns import LENGTH, MOST, SHORTEST, script_patterns, units
+from tests.test_regex_speed import LENGTH, MOST, SHORTEST, script_patterns, units
 
 
 @pytest.fixture(scope="module")

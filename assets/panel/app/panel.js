@@ -6,7 +6,7 @@ import { addPromptScores, breakOff, emptyRun, readLines, requestUpTo } from "../
 import { ANSWERED_HERE, emptyState, update } from "../core/state.js";
 import { texts } from "../core/texts.js";
 import { drawExamplePoint } from "../view/example_point.js";
-import { drawHead, drawStep } from "../view/head.js";
+import { drawHead, drawStep } from "../view/header_lines.js";
 import { showMessages } from "../view/messages.js";
 import { findParts } from "../view/panel_elements.js";
 import { logTokens } from "../view/screen_reader_log.js";

@@ -7,7 +7,7 @@
 import { rowsOf } from "../core/bar_rows.js";
 import { percent } from "../core/numbers.js";
 import { texts } from "../core/texts.js";
-import { addShare } from "./draw_note.js";
+import { addShare } from "./pick_note.js";
 import { label, make, rem } from "./elements.js";
 import { widestLabel } from "./label_width.js";
 

@@ -8,7 +8,7 @@ import { label, make, rem } from "./elements.js";
 /** @type {Record<string, string | undefined>} of a box's kinds */
 const NODE_SIGNS = { winner: "★", greedy: "◆", dropped: "✕", ended: "■", forced: "✎", drawn: "⚄" };
 const NODE_REM = [5.5, 3]; // a box's column and its row, in rem
-const NODE_PART = [0.864, 0.4375]; // of these, the box's width, and the middle of its height: see onpage.css
+const NODE_PART = [0.864, 0.4375]; // of these, the box's width, and the middle of its height: see on_page.css
 const COLUMNS_AROUND = 6; // drawn on either side of what is in sight
 
 /**

@@ -10,7 +10,7 @@ import { showDirectionMarks } from "../core/visible.js";
 import { drawBars } from "./bars.js";
 import { make, setText } from "./elements.js";
 import { stepAtTemperature } from "./temperature.js";
-import { drawPickNote } from "./draw_note.js";
+import { drawPickNote } from "./pick_note.js";
 
 /** @import { Entry } from "../core/history.js" */
 /** @import { Run } from "../core/run.js" */

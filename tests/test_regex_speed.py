@@ -128,7 +128,7 @@ def test_a_pattern_takes_time_in_proportion_to_the_text(pattern: str, is_whole: 
 @pytest.mark.parametrize("pattern", [r"(a+)+=", r"\s*\s*=", r"a*$", r"<.*>.*b", r"-+$"])
 def test_a_pattern_that_takes_a_square_would_be_found(pattern: str) -> None:
     """In a process of its own, since it may have no end."""
-    code = f"from tests.test_patterns import *; sys.exit(slowest({pattern!r}, length=1_000) < MOST)"
+    code = f"from tests.test_regex_speed import *; sys.exit(slowest({pattern!r}, length=1_000) < MOST)"
     try:
         done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False, timeout=3)
     except subprocess.TimeoutExpired:
