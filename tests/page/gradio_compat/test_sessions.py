@@ -77,8 +77,9 @@ def test_an_answer_that_nobody_fetches_is_dropped(there: There, monkeypatch: pyt
             ask(stranger, "export", RUN, "html")
         running = ask(stranger, "greedy", "a", 3, 2, "scripted").json()["event_id"]
         until(lambda: len(there.queue.pending_messages_per_session) == 1)  # what still runs
-        there.engine.let_go.set()
-        assert "complete" in stranger.get(f"/gradio_api/call/greedy/{running}").text
+        with stranger.stream("GET", f"/gradio_api/call/greedy/{running}") as answer:
+            there.engine.let_go.set()  # once it is listened to: half a second later the answer would be dropped, too
+            assert "complete" in answer.read().decode()
         until(lambda: not there.queue.pending_messages_per_session)
     assert not there.queue.pending_event_ids_session
     until(lambda: not there.queue.event_ids_to_events and BODY_BYTES.total == 0)
