@@ -6,6 +6,7 @@ it. The library, the terminal and the benchmark use the local engine, which has 
 
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -23,6 +24,7 @@ class BatchedEngine(EngineOfModel):
     """See `decoding.engines.Engine`. Thread-safe: any number of runs may iterate `steps` at the same time."""
 
     def __init__(self, engine: LocalEngine) -> None:
+        engine = copy(engine)  # the caller's own goes on without the lock
         super().__init__(engine)
         self._engine = engine
         self.lock = FairLock()

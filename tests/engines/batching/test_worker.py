@@ -541,3 +541,10 @@ def test_prompts_that_come_at_once_are_read_in_one_pass(
         reader.read(worker)
         assert len(reader.got) == 3
         reader.check(starter)
+
+
+def test_sharing_an_engine_leaves_it_as_it_is(starter: LocalEngine) -> None:
+    network = starter.network
+    shared = BatchedEngine(starter)
+    assert starter.network is network
+    assert shared.network is not network
