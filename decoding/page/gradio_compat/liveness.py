@@ -5,26 +5,71 @@ queue and leaves before opening the stream of events, so such a run would go on 
 """
 
 import asyncio
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
+from urllib.parse import parse_qs
 from weakref import WeakKeyDictionary
 
 import gradio as gr
+from starlette.types import Message, Send
 
 from decoding.page.http.addresses import visitors_address
 from decoding.serving.admission import Visitor
 
 ROUND_SECONDS = 0.1
 """The shortest round of the event loop that is counted."""
-PATIENCE_ROUNDS = 25
-"""A browser may take this many rounds, 2.5 s or more, to open its stream; after that it takes each message at once."""
+PATIENCE_ROUNDS = 40
+"""A browser may take this many rounds, 4 s or more, to ask for its stream. After that it takes each message at once."""
+
+
+_unanswered: Counter[str] = Counter()
+"""The sessions and events with a request that has not been answered yet. Gradio answers in worker threads, which a
+crowd on a busy machine may keep waiting for seconds.
+"""
+
+
+@contextmanager
+def unanswered(name: str, send: Send) -> Iterator[Send]:
+    """Count the visitor with this session or event as there until the response to a request begins: to the one that
+    joins the queue, without which no stream can be asked for, and to the one that asks for it. "" is nobody.
+    """
+    is_waiting = bool(name)
+
+    def answer() -> None:
+        nonlocal is_waiting
+        if is_waiting:
+            is_waiting = False
+            _unanswered[name] -= 1
+            if not _unanswered[name]:
+                del _unanswered[name]
+
+    async def sent(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            answer()
+        await send(message)
+
+    if is_waiting:
+        _unanswered[name] += 1
+    try:
+        yield sent
+    finally:
+        answer()
+
+
+def stream_asked_for(asked: str, query: bytes) -> str:
+    """The session or event whose stream is asked for with a GET of this path of Gradio's API; "" for other paths."""
+    if asked == "queue/data":
+        return parse_qs(query.decode("latin-1")).get("session_hash", [""])[0]
+    return asked.split("/")[-1] if asked.startswith("call/") else ""
 
 
 class RoundCounter:
     """Counts the rounds of the running event loop while a page has sessions.
 
-    Patience is measured in rounds, because a stream needs a few to be opened: where a crowd, a load or other work on
-    the machine makes each take a second, visitors who have asked for their stream are still waiting for it.
+    Patience is measured in rounds, because a request needs a few to arrive: where a crowd, a load or other work on the
+    machine makes each take a second, it may still be on its way.
     """
 
     def __init__(self, page: gr.Blocks) -> None:
@@ -69,7 +114,9 @@ def connection_check(page: gr.Blocks, session: str | None) -> Callable[[], bool]
             return False
         counter.start()
         first = next(iter(messages._queue), None)  # only looked at
-        if first is None or first is not oldest:
+        events = page._queue.pending_event_ids_session.get(session, ())
+        is_answered = session not in _unanswered and not any(one in _unanswered for one in events)
+        if first is None or first is not oldest or not is_answered:
             oldest, since = first, counter.rounds
             return True
         return counter.rounds - since < PATIENCE_ROUNDS

@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from decoding.page.gradio_compat.liveness import stream_asked_for, unanswered
 from decoding.page.http.addresses import visitors_address
 from decoding.page.http.concurrency import ConcurrencyLimits
 from decoding.page.http.request_body import RefusedError, body_reservation, parse_json, read_body, replay
@@ -149,19 +150,23 @@ class RequestFilter:
                 _, api, asked = scope["path"].partition(API)
                 self._check_address(scope["path"])
                 _check_query(scope["query_string"])
+                name = stream_asked_for(asked, scope["query_string"]) if scope["method"] == "GET" else ""
                 has_own_limits = not api and any(part in scope["path"] for part in OWN_LIMITS)
                 if scope["method"] not in ("GET", "HEAD", "OPTIONS") and not has_own_limits:
                     body = await read_body(
                         receive, MAX_EVENT_BYTES if asked == "queue/join" else MAX_BODY_BYTES, reservation
                     )
                     if api and scope["method"] != "DELETE":  # an MCP client's goodbye, which has no body
-                        self._check_body(asked.rstrip("/"), parse_json(body))
+                        self._check_body(asked.rstrip("/"), sent_body := parse_json(body))
+                        if asked == "queue/join":
+                            name = sent_body.get("session_hash") or ""
                     receive = replay(body, receive)
             except RefusedError as refused:
                 await PlainTextResponse(str(refused), refused.status)(scope, receive, send)
                 return
-            async with self._concurrency.slot(scope["path"], address, send) as sent:
-                await self._forward(scope, receive, sent)
+            with unanswered(name, send) as told:
+                async with self._concurrency.slot(scope["path"], address, told) as sent:
+                    await self._forward(scope, receive, sent)
 
     async def _forward(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Forward a request to Gradio. For an unknown session, Gradio reports it in the first event of a stream and

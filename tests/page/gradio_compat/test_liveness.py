@@ -124,3 +124,47 @@ def test_nothing_is_counted_when_nobody_is_there() -> None:
 
     with ThreadPoolExecutor(1) as elsewhere:  # this thread has a browser's event loop
         elsewhere.submit(asyncio.run, test()).result(120)
+
+
+@pytest.mark.parametrize(
+    ("asked", "query", "name"),
+    [
+        ("queue/data", b"session_hash=one", "one"),
+        ("call/greedy/an-event", b"", "an-event"),
+        ("call/v2/greedy/an-event", b"", "an-event"),
+        ("queue/data", b"", ""),
+        ("heartbeat/one", b"", ""),
+    ],
+)
+def test_a_stream_is_asked_for_by_session_or_event(asked: str, query: bytes, name: str) -> None:
+    assert liveness.stream_asked_for(asked, query) == name
+
+
+@pytest.mark.parametrize(("name", "is_theirs"), [("one", True), ("an-event", True), ("other", False), ("", False)])
+def test_who_waits_for_a_response_is_there(monkeypatch: pytest.MonkeyPatch, name: str, is_theirs: bool) -> None:
+    """Without the answer to the first request a browser cannot send the second."""
+    monkeypatch.setattr(liveness, "PATIENCE_ROUNDS", 0)
+    sent: list[str] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message["type"])
+
+    async def test() -> None:
+        page = Listened()
+        page._queue.pending_event_ids_session["one"] = {"an-event"}
+        is_connected = page.connection_check()
+        assert is_connected()
+        assert not is_connected()
+        with liveness.unanswered(name, send) as told:
+            assert is_connected() is is_theirs
+            await told({"type": "http.response.start"})
+            assert not is_connected()
+            await told({"type": "http.response.body"})
+        assert sent == ["http.response.start", "http.response.body"]
+        with liveness.unanswered(name, send):
+            assert is_connected() is is_theirs
+        assert not is_connected()
+        assert not liveness._unanswered
+
+    with ThreadPoolExecutor(1) as elsewhere:  # this thread has a browser's event loop
+        elsewhere.submit(asyncio.run, test()).result(120)
