@@ -70,7 +70,7 @@ def test_a_flood_of_checks_ends_nobody_elses_run(there: There, monkeypatch: pyte
 
 
 def test_an_answer_that_nobody_fetches_is_dropped(there: There, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions, "UNREAD_SECONDS", 0.5)
+    monkeypatch.setattr(sessions, "UNREAD_SECONDS", 3.0)  # a busy machine may take one to pass an answer on
     monkeypatch.setattr(sessions, "SWEEP_SECONDS", 0.1)
     with there.visitor("127.0.0.9") as stranger:
         for _ in range(5):
@@ -78,7 +78,7 @@ def test_an_answer_that_nobody_fetches_is_dropped(there: There, monkeypatch: pyt
         running = ask(stranger, "greedy", "a", 3, 2, "scripted").json()["event_id"]
         until(lambda: len(there.queue.pending_messages_per_session) == 1)  # what still runs
         with stranger.stream("GET", f"/gradio_api/call/greedy/{running}") as answer:
-            there.engine.let_go.set()  # once it is listened to: half a second later the answer would be dropped, too
+            there.engine.let_go.set()  # once it is listened to
             assert "complete" in answer.read().decode()
         until(lambda: not there.queue.pending_messages_per_session)
     assert not there.queue.pending_event_ids_session
