@@ -93,8 +93,8 @@ def settings(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def memory_budget(chosen: argparse.Namespace) -> MemoryBudget:
-    """The memory budget of models and requests, less a part for what nobody reserves: messages, connections, and what
-    allocators keep. Exits with a sentence if it is smaller than what the process takes already.
+    """The memory budget of models and requests. A twentieth of --memory stays outside it, for messages, connections and
+    the allocator. Exits with a sentence if the budget is smaller than what the process takes already.
     """
     process, total = resident_bytes(), chosen.memory
     if total == "auto":
@@ -122,7 +122,7 @@ def build(registry: ModelRegistry, in_browser: Entry | None = None, **limits: fl
         from decoding.page import AdmissionQueue, BrowserOffer, build_page
     files = None
     if in_browser is not None:
-        from decoding.site.page_files import files_to_offer  # imported here: nobody else needs it
+        from decoding.site.page_files import files_to_offer  # imported only for --browser on
 
         files = files_to_offer(in_browser)
     return build_page(registry, AdmissionQueue(**limits), BrowserOffer(*files) if files else None)  # type: ignore[arg-type]

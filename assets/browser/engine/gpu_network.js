@@ -72,7 +72,7 @@ export class GpuNetwork extends Network {
     return Object.fromEntries(copies);
   }
 
-  // WebGPU computes on after an error, with whatever is in its buffers: each pass has to say that it had none.
+  // After an error WebGPU goes on and returns whatever its buffers hold, so each pass asks whether there was one.
   async #checked(work) {
     for (const kind of ERRORS) this.device.pushErrorScope(kind);
     const done = await work();
