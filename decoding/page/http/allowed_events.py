@@ -1,0 +1,138 @@
+"""Allowed events: which events and endpoints Gradio may be asked for, and which bodies they may have.
+
+Owns the shape of each event's input, taken from the finished page. Gradio answers an unknown event with 500 and logs
+what it cannot parse, including a visitor's text. Knows no path but those of events, and not what an event means.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from inspect import signature
+from typing import Any
+
+from gradio import EventData
+from gradio.utils import get_function_params
+
+from decoding.page.http.request_body import RefusedError
+
+UNQUEUED_PATH = "run/predict"
+"""The path of events that skip the queue."""
+
+MAX_NAME_CHARACTERS = 128
+STOP_FIELDS = {"cancel": ("session_hash", "fn_index", "event_id"), "reset": ("event_id",)}
+"""The fields of a request that ends a run: `fn_index` is a whole number, the others are names."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventSpec:
+    """The input of an event or endpoint."""
+
+    values: int
+    names: frozenset[str] = frozenset()
+    required: frozenset[str] = frozenset()
+    panel: bool = False
+    """Whether it also sends the panel's message, which is an object."""
+    lists: bool = False
+    """Whether a value may be a list, or a list of lists, as a branch's picks are."""
+    choices: Mapping[int, frozenset[str]] = field(default_factory=dict)
+    """The allowed values of a dropdown, by position. Gradio would log any other value."""
+
+
+@dataclass(slots=True)
+class AllowedEvents:
+    """The existing events by number and endpoints by name, and the files that anybody may read."""
+
+    events: Mapping[int, EventSpec] = field(default_factory=dict)
+    endpoints: Mapping[str, EventSpec] = field(default_factory=dict)
+    unqueued: frozenset[int] = frozenset()
+    """The events that skip the queue."""
+    files: frozenset[str] = frozenset()
+
+    def check_body(self, asked: str, body: Any) -> None:
+        """Check the body of a request for the path `asked` below Gradio's API. Raises RefusedError."""
+        if asked.startswith((UNQUEUED_PATH, "queue/", "call/")):
+            self._check_event(asked, body)
+        elif asked in STOP_FIELDS:
+            _check_stop(STOP_FIELDS[asked], body)
+
+    def _check_event(self, asked: str, event: Any) -> None:
+        if not isinstance(event, dict):
+            raise RefusedError(422, "An event has to be a JSON object.")
+        if asked in (UNQUEUED_PATH, "queue/join"):
+            number = event.get("fn_index")
+            spec = self.events.get(number) if type(number) is int else None
+            if spec is not None and asked == UNQUEUED_PATH and number not in self.unqueued:
+                spec = None
+        else:
+            spec = self.endpoints.get(asked.split("/")[-1])
+        if spec is None:
+            raise RefusedError(404, "There is no such event here.")
+        if asked.startswith("call/v2/"):
+            if not spec.required <= event.keys() <= spec.names:
+                raise RefusedError(422, f"This endpoint takes these parameters: {', '.join(sorted(spec.names))}.")
+            _check_values([*event.values()], spec)
+            return
+        session = event.get("session_hash", "")
+        if session is not None and not _is_name(session):
+            raise RefusedError(422, f"A session is named by at most {MAX_NAME_CHARACTERS} characters.")
+        values = event.get("data")
+        if not isinstance(values, list) or len(values) != spec.values:
+            raise RefusedError(422, f"This event takes {spec.values} values in a list.")
+        _check_values(values, spec)
+        if spec.panel and not isinstance(event.get("event_data"), dict):
+            raise RefusedError(422, "This event says what is asked as an object.")
+        if any(values[at] is not None and values[at] not in names for at, names in spec.choices.items()):
+            raise RefusedError(422, "There is no such choice on the page's list.")
+
+
+def allowed_events(page: Any, files: frozenset[str]) -> AllowedEvents:
+    """The allowed events of a finished page."""
+    functions = {number: function for number, function in page.fns.items() if function.fn is not None}
+    allowed = {number: _event_spec(function) for number, function in functions.items()}
+    return AllowedEvents(
+        events=allowed,
+        endpoints={
+            str(function.api_name): allowed[number]
+            for number, function in functions.items()
+            if function.api_visibility == "public"
+        },
+        unqueued=frozenset(number for number, function in functions.items() if function.queue is False),
+        files=files,
+    )
+
+
+def _event_spec(function: Any) -> EventSpec:
+    parameters = get_function_params(function.fn)
+    return EventSpec(
+        values=len(function.inputs),
+        names=frozenset(name for name, *_ in parameters),
+        required=frozenset(name for name, has_default, *_ in parameters if not has_default),
+        panel=any(one.annotation is EventData for one in signature(function.fn).parameters.values()),
+        choices={
+            at: frozenset(str(value) for _, value in component.choices)
+            for at, component in enumerate(function.inputs)
+            if getattr(component, "choices", None)
+        },
+        lists=any(value.api_info().get("type") == "array" for value in function.inputs),
+    )
+
+
+def _check_stop(names: tuple[str, ...], body: Any) -> None:
+    given = {name: body.get(name) for name in names} if isinstance(body, dict) else {}
+    fit = [type(value) is int if name == "fn_index" else _is_name(value) for name, value in given.items()]
+    if not (fit and all(fit)):
+        raise RefusedError(422, f"What ends a run is an object that says which: {', '.join(names)}.")
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= MAX_NAME_CHARACTERS and value.isprintable()
+
+
+def _check_values(values: list[Any], spec: EventSpec) -> None:
+    if any(isinstance(value, list | dict) and not (spec.lists and _is_flat(value)) for value in values):
+        also = ", and lists of them, not" if spec.lists else ", not lists or"
+        raise RefusedError(422, f"An event's values are text and numbers{also} objects.")
+
+
+def _is_flat(value: list[Any] | dict[str, Any]) -> bool:
+    parts = [part for item in value for part in (item if isinstance(item, list) else [item])]
+    return isinstance(value, list) and not any(isinstance(part, list | dict) for part in parts)
