@@ -63,7 +63,7 @@ def check(network: Any, name: str, *, beams: bool = True) -> str:
     )
     if beams:
         check_beams(engine, name)
-    return f"same, {len(set(ids))} different ids, {engine.network.reader.mode.value}, context {engine.context_length}"
+    return f"same, {len(set(ids))} different ids, {engine.network.cached.mode.value}, context {engine.context_length}"
 
 
 def check_beams(engine: LocalEngine, name: str) -> None:

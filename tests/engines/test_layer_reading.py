@@ -8,8 +8,8 @@ import torch
 
 from decoding.engines.onnx.graph_cache import ensure_graph
 from decoding.engines.onnx.network import OnnxNetwork
+from decoding.engines.torch.cached_network import CachedNetwork, CacheMode
 from decoding.engines.torch.layer_reading import read_layers
-from decoding.engines.torch.reader import Reader, ReadMode
 from decoding.errors import RequestError
 from tests import tiny_models
 from tests.engines.onnx.runner import probabilities
@@ -69,23 +69,23 @@ def test_the_network(architecture: str) -> None:
     model = tiny_models.network(architecture).eval()
     text = ids(30)
     wanted = by_hidden_states(model, text)
-    reader = Reader(model, ReadMode.WHOLE)
-    before, watched = reader.read(text)[0], hooks(model)
-    assert_same(read_layers(reader, text, None, model="tiny"), wanted)
-    assert torch.equal(reader.read(text)[0], before), "the network was changed"
+    cached = CachedNetwork(model, CacheMode.WHOLE)
+    before, watched = cached.read(text)[0], hooks(model)
+    assert_same(read_layers(cached, text, None, model="tiny"), wanted)
+    assert torch.equal(cached.read(text)[0], before), "the network was changed"
     assert hooks(model) == watched
 
 
 def test_after_a_cache() -> None:
     model, text = tiny_models.network("llama").eval(), ids(30)
-    reader = Reader(model)
+    cached = CachedNetwork(model)
     with torch.inference_mode():
-        _, cache = reader.read(text[:-1])
-    assert_same(read_layers(reader, text[-1:], cache, model="tiny"), by_hidden_states(model, text))
+        _, cache = cached.read(text[:-1])
+    assert_same(read_layers(cached, text[-1:], cache, model="tiny"), by_hidden_states(model, text))
 
 
 @pytest.mark.parametrize("architecture", WITHOUT)
 def test_a_family_whose_layers_cannot_be_read_says_so(architecture: str) -> None:
     model = tiny_models.network(architecture).eval()
     with pytest.raises(RequestError, match=r"^The layers of tiny cannot be read one by one, so it has no lens"):
-        read_layers(Reader(model, ReadMode.WHOLE), ids(9), None, model="tiny")
+        read_layers(CachedNetwork(model, CacheMode.WHOLE), ids(9), None, model="tiny")

@@ -17,7 +17,8 @@ import transformers
 
 from decoding.bench.report import machine as hardware
 from decoding.models.devices import disable_tf32
-from tests.gpu import correct, faults, speed
+from tests.gpu import correctness as correct
+from tests.gpu import faults, speed
 from tests.gpu.check import Check, Found
 
 SECONDS = 330.0

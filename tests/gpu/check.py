@@ -18,10 +18,10 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from decoding.bench import measured_models as subject
 from decoding.engines.local import LocalEngine
 from decoding.engines.prefix_cache import PrefixCache
+from decoding.engines.torch.cached_network import CachedNetwork
 from decoding.engines.torch.cuda_graph_decoder import CudaGraphDecoder
 from decoding.engines.torch.engine import engine_of
 from decoding.engines.torch.network import TorchNetwork
-from decoding.engines.torch.reader import Reader
 from decoding.models.devices import disable_tf32
 from decoding.models.loading import describe_model
 from decoding.record.step import StepScores
@@ -123,7 +123,7 @@ def engines(network: Any, ends: frozenset[int] = frozenset()) -> tuple[LocalEngi
     """The plain engine, and one that decodes by CUDA graphs."""
     loaded = replace(describe_model(network, tiny_models.tokenizer(), model="check"), end_ids=ends)
     plain, ours = engine_of(loaded), engine_of(loaded)
-    plain.network, ours.network = [TorchNetwork(Reader(network), model="check") for _ in range(2)]
+    plain.network, ours.network = [TorchNetwork(CachedNetwork(network), model="check") for _ in range(2)]
     ours.network = CudaGraphDecoder(network, ours.network)
     ours.prefix_cache = PrefixCache(ours.network)
     return plain, ours

@@ -14,7 +14,7 @@ from decoding.engines.torch import softmax
 from decoding.engines.torch.captured_step import MAX_TOP_K, CapturedSteps
 from decoding.record.step import StepScores
 from tests.gpu.check import Check, Found, all_ok, compare, decoder_of, engines, prompt, steps
-from tests.gpu.correct import oracle, together
+from tests.gpu.correctness import oracle, together
 
 
 def bandwidth(check: Check) -> Found:

@@ -9,9 +9,9 @@ from decoding.engines.local import LocalEngine
 from decoding.engines.model_facts import ModelFacts
 from decoding.engines.network import Network
 from decoding.engines.torch import cuda_graph_decoder
+from decoding.engines.torch.cache_mode_proof import prove, unproved
 from decoding.engines.torch.gguf_network import load_gguf
 from decoding.engines.torch.network import TorchNetwork
-from decoding.engines.torch.reader_proof import prove, unproved
 from decoding.messages import Message
 from decoding.models.catalogue import Entry
 from decoding.models.devices import is_zero_gpu
@@ -42,9 +42,9 @@ def engine_of(loaded: LoadedModel) -> LocalEngine:
     """
     is_here = not is_zero_gpu()  # ZeroGPU has no GPU yet: the first run tries the network
     proved = prove(loaded.network, model=loaded.info.id) if is_here else unproved(loaded.network)
-    network: Network = TorchNetwork(proved.reader, model=loaded.info.id, is_proved=is_here)
+    network: Network = TorchNetwork(proved.cached, model=loaded.info.id, is_proved=is_here)
     ways, notes = [loaded.info.engine], [loaded.info.why, *proved.notes]
-    if loaded.network.device.type == cuda_graph_decoder.DEVICE and proved.reader.is_plain:
+    if loaded.network.device.type == cuda_graph_decoder.DEVICE and proved.cached.is_plain:
         network, why_not = cuda_graph_decoder.decoder_or_plain(loaded.network, network)
         (notes if why_not else ways).append(why_not or cuda_graph_decoder.NAME)
     facts = ModelFacts(

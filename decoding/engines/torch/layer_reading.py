@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from decoding.engines.torch.reader import Reader
+from decoding.engines.torch.cached_network import CachedNetwork
 from decoding.errors import RequestError
 from decoding.messages import Message
 
@@ -46,13 +46,13 @@ class _Watch:
 
 
 @torch.inference_mode()
-def read_layers(reader: Reader, token_ids: Sequence[int], cache: Any, *, model: str) -> NDArray[np.float32]:
+def read_layers(cached: CachedNetwork, token_ids: Sequence[int], cache: Any, *, model: str) -> NDArray[np.float32]:
     """The logits after the last id as each layer's state gives them: of the embedding, then after each layer. Shape
     (layers + 1, vocabulary). The cache must not be used again. Raises RequestError for a network without such layers.
     """
-    network, layers = reader.network, layer_count(reader.network)
+    network, layers = cached.network, layer_count(cached.network)
     with _watching(network) as watch:
-        own, _ = reader.with_states().read(token_ids, cache)  # (1, vocabulary)
+        own, _ = cached.with_states().read(token_ids, cache)  # (1, vocabulary)
     found, states = watch.last_norm(), [*(getattr(watch.output, "hidden_states", None) or ())]
     # Some networks return no state of the embedding, and the last one twice.
     if found is None or watch.base is None or len(states) != layers + 1 or states[-2] is found[1]:

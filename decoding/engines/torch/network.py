@@ -1,6 +1,6 @@
 """A transformers network: see `decoding.engines.network.Network`.
 
-Owns what the scheduler and the prefix cache need of it: chunks, copies, rows. `decoding.engines.torch.reader` owns how
+Owns what the scheduler and the prefix cache need of it: chunks, copies, rows. `cached_network` owns how
 it is given ids. Knows no loop and no run.
 """
 
@@ -16,9 +16,9 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from decoding.engines.torch.batched_cache import can_share_passes
+from decoding.engines.torch.cache_mode_proof import prove
+from decoding.engines.torch.cached_network import CachedNetwork, measure_cache_bytes_per_token
 from decoding.engines.torch.layer_reading import layer_count, read_layers
-from decoding.engines.torch.reader import Reader, measure_cache_bytes_per_token
-from decoding.engines.torch.reader_proof import prove
 from decoding.engines.torch.running_batch import TorchBatch
 from decoding.engines.torch.softmax import read_scores, to_numpy
 from decoding.record.step import StepScores
@@ -37,15 +37,15 @@ class TorchNetwork:
     fewest_rows = 2
     max_reread = 0
 
-    def __init__(self, reader: Reader, *, model: str, is_proved: bool = True) -> None:
-        self.network, self.reader = reader.network, reader
+    def __init__(self, cached: CachedNetwork, *, model: str, is_proved: bool = True) -> None:
+        self.network, self.cached = cached.network, cached
         self._model, self._is_proved = model, is_proved
         if is_proved:
             _ = self.cache_bytes_per_token  # measured now, so that no visitor waits for it
 
     @property
     def max_read(self) -> int | None:
-        return MAX_READ if self.reader.can_read_several else None
+        return MAX_READ if self.cached.can_read_several else None
 
     @cached_property
     def cache_bytes_per_token(self) -> int:
@@ -54,21 +54,21 @@ class TorchNetwork:
     @torch.inference_mode()
     def read(self, token_ids: Sequence[int], cache: Any, *, last: int = 1) -> tuple[Any, Any]:
         if not self._is_proved:
-            self.reader, self._is_proved = prove(self.network, model=self._model).reader, True
+            self.cached, self._is_proved = prove(self.network, model=self._model).cached, True
         before = len(token_ids) - last
-        if last > 1 and (end := self.reader.ids_until_switch(cache)) is not None and before < end < len(token_ids):
+        if last > 1 and (end := self.cached.ids_until_switch(cache)) is not None and before < end < len(token_ids):
             # The logits before the switch come from the text as it was, the others from the text read again.
-            first, cache = self.reader.read(token_ids[:end], cache, last=end - before)
-            rest, cache = self.reader.read(token_ids[end:], cache, last=len(token_ids) - end)
+            first, cache = self.cached.read(token_ids[:end], cache, last=end - before)
+            rest, cache = self.cached.read(token_ids[end:], cache, last=len(token_ids) - end)
             return torch.cat([first, rest]), cache
-        return self.reader.read(token_ids, cache, last=last)
+        return self.cached.read(token_ids, cache, last=last)
 
     @property
     def layers(self) -> int:
         return layer_count(self.network)
 
     def read_layers(self, token_ids: Sequence[int], cache: Any) -> Any:
-        return read_layers(self.reader, token_ids, cache, model=self._model)
+        return read_layers(self.cached, token_ids, cache, model=self._model)
 
     def can_crop(self, cache: Any) -> bool:
         return can_crop(cache)
@@ -91,7 +91,7 @@ class TorchNetwork:
         return to_numpy(logits)
 
     def new_batch(self, max_rows: int) -> TorchBatch | None:
-        if not (self._is_proved and self.reader.is_plain and can_share_passes(self.network)):
+        if not (self._is_proved and self.cached.is_plain and can_share_passes(self.network)):
             return None
         return TorchBatch(self.network, self.read, cache_bytes_per_token=self.cache_bytes_per_token)
 

@@ -15,10 +15,10 @@ from decoding.cancellation import WorkCancelledError, bind
 from decoding.engines import local
 from decoding.engines.batching.engine import BatchedEngine
 from decoding.engines.local import LocalEngine
+from decoding.engines.torch import cached_network
 from decoding.engines.torch import engine as torch_engine
-from decoding.engines.torch import reader
 from decoding.engines.torch.cache_argument import cache_argument
-from decoding.engines.torch.reader import ReadMode
+from decoding.engines.torch.cached_network import CacheMode
 from decoding.errors import ModelError, RequestError
 from decoding.models.loading import describe_model
 from tests import all_architectures as sweep
@@ -186,7 +186,7 @@ def test_a_cache_that_says_something_else_is_not_used(monkeypatch: pytest.Monkey
     )
     network.forward.__signature__ = inspect.signature(forward)
     engine = engine_of(network)
-    assert engine.network.reader.mode is ReadMode.WHOLE
+    assert engine.network.cached.mode is CacheMode.WHOLE
     anew = "the whole text is read again at each step, because this network keeps no cache that gives the same scores"
     assert engine.info.why == anew
     trace = decoding.trace(engine, "Transformers", max_new_tokens=8, top_k=3)
@@ -266,7 +266,7 @@ def test_a_prompt_without_logits_to_keep_is_read_in_pieces(monkeypatch: pytest.M
     network = tiny_models.network("llama")
     engine = engine_of(network)
     expected = [s.token_ids for s in engine.steps(list(range(20)), max_new_tokens=5, top_k=3)]
-    engine.network.reader.can_skip_logits = False
+    engine.network.cached.can_skip_logits = False
     lengths, forward = [], network.forward
 
     def counting(*, input_ids: torch.Tensor, **options: Any) -> Any:
@@ -274,12 +274,12 @@ def test_a_prompt_without_logits_to_keep_is_read_in_pieces(monkeypatch: pytest.M
         return forward(input_ids=input_ids, **options)
 
     monkeypatch.setattr(network, "forward", counting)
-    monkeypatch.setattr(reader, "CHUNK_BYTES", 8 * tiny_models.VOCABULARY * 4)
+    monkeypatch.setattr(cached_network, "CHUNK_BYTES", 8 * tiny_models.VOCABULARY * 4)
     assert [s.token_ids for s in engine.steps(list(range(20)), max_new_tokens=5, top_k=3)] == expected
     assert lengths == [8, 8, 4, 1, 1, 1, 1]
-    monkeypatch.setattr(reader, "free_bytes_on", lambda _: 1000)
-    monkeypatch.setattr(reader, "format_bytes", lambda count: f"{count} B")
-    engine.network.reader.mode, engine.network.reader.can_read_several = ReadMode.WHOLE, False
+    monkeypatch.setattr(cached_network, "free_bytes_on", lambda _: 1000)
+    monkeypatch.setattr(cached_network, "format_bytes", lambda count: f"{count} B")
+    engine.network.cached.mode, engine.network.cached.can_read_several = CacheMode.WHOLE, False
     with pytest.raises(RequestError) as refused:
         next(engine.steps(list(range(20)), max_new_tokens=5, top_k=3))
     assert str(refused.value) == (

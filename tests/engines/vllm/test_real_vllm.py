@@ -25,7 +25,7 @@ from tests.browser import Visit
 from tests.engines.test_reference import RUNS
 from tests.engines.vllm.test_proxy import behind_haproxy
 from tests.page.http.test_proxy import proxied
-from tests.page.test_engine import launched
+from tests.page.test_remote_engine import launched
 from tests.real_vllm import Vllm, served
 
 PROMPT = "Transformers are the"

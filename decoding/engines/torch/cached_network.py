@@ -1,8 +1,7 @@
-"""Reading: how a network is given ids, and what it keeps of a text between two forward passes.
+"""A network with its KV cache: how it is given ids, and what it keeps of a text between two forward passes.
 
-Owns the three read modes, the lengths at which a text must be read again, and the chunks in which logits are computed
-if all at once would take too much memory. `decoding.engines.torch.reader_proof` finds out which mode a network needs.
-Knows ids alone.
+Owns the three cache modes, the lengths at which a text must be read again, and the chunks in which logits are computed
+if all at once would take too much memory. `cache_mode_proof` finds out which mode a network needs. Knows ids alone.
 """
 
 import copy
@@ -26,7 +25,7 @@ CHUNK_BYTES = 64 * 2**20
 """Bytes of logits that are computed at once: 64 positions of a vocabulary of 262,144."""
 
 
-class ReadMode(Enum):
+class CacheMode(Enum):
     """How a network continues a text."""
 
     CACHE = "cache"
@@ -45,7 +44,7 @@ class CacheWithIds:
     cache: Any = None
 
 
-class Reader:
+class CachedNetwork:
     """One network, read in one mode. Not thread-safe.
 
     A text of more than `switch` ids is read again from its beginning there, because it changes all positions. The cache
@@ -53,30 +52,32 @@ class Reader:
     a `CacheWithIds`.
     """
 
-    def __init__(self, network: PreTrainedModel, mode: ReadMode = ReadMode.CACHE, *, switch: int | None = None) -> None:
+    def __init__(
+        self, network: PreTrainedModel, mode: CacheMode = CacheMode.CACHE, *, switch: int | None = None
+    ) -> None:
         taken = inspect.signature(network.forward).parameters
         self.network, self.switch = network, switch
         self.cache_argument = cache_argument(network)
-        self.mode = mode if self.cache_argument else ReadMode.WHOLE
+        self.mode = mode if self.cache_argument else CacheMode.WHOLE
         self.can_skip_logits = "logits_to_keep" in taken
-        self.generates_with_cache = self.mode is not ReadMode.WHOLE
+        self.generates_with_cache = self.mode is not CacheMode.WHOLE
         """Whether transformers' `generate` gives the same with its cache as without."""
-        self.can_read_several = self.mode is not ReadMode.WHOLE
+        self.can_read_several = self.mode is not CacheMode.WHOLE
         """Whether it can continue with several ids at once; some networks start again with those."""
         self._taken = taken
-        self._options: dict[str, Any] = {"use_cache": self.mode is not ReadMode.WHOLE} if "use_cache" in taken else {}
+        self._options: dict[str, Any] = {"use_cache": self.mode is not CacheMode.WHOLE} if "use_cache" in taken else {}
         self._vocabulary: int = network.config.get_text_config(decoder=True).vocab_size
 
-    def with_states(self) -> "Reader":
-        """A reader of the same kind whose passes also return the state after each layer."""
-        reader = copy.copy(self)
-        reader._options = self._options | {"output_hidden_states": True}
-        return reader
+    def with_states(self) -> "CachedNetwork":
+        """A network of the same mode whose passes also return the state after each layer."""
+        cached = copy.copy(self)
+        cached._options = self._options | {"output_hidden_states": True}
+        return cached
 
     @property
     def is_plain(self) -> bool:
         """Whether it needs nothing but ids and the network's own cache."""
-        return self.mode is ReadMode.CACHE and self.switch is None
+        return self.mode is CacheMode.CACHE and self.switch is None
 
     @torch.inference_mode()
     def read(self, unread: Sequence[int], cache: Any = None, *, last: int = 1) -> tuple[torch.Tensor, Any]:
@@ -86,7 +87,7 @@ class Reader:
         """
         before, inner = (cache.token_ids, cache.cache) if isinstance(cache, CacheWithIds) else ((), cache)
         whole = (*before, *unread)
-        if self.mode is ReadMode.WHOLE or (self.switch is not None and len(before) <= self.switch < len(whole)):
+        if self.mode is CacheMode.WHOLE or (self.switch is not None and len(before) <= self.switch < len(whole)):
             unread, inner, before = whole, None, ()
         for piece in self._chunks(unread, last):
             logits, inner = self._pass(before, piece, inner, last=last)
@@ -131,14 +132,14 @@ class Reader:
         options = dict(self._options)
         if self.can_skip_logits:
             options["logits_to_keep"] = last
-        if self.mode is ReadMode.POSITIONS:
+        if self.mode is CacheMode.POSITIONS:
             options |= self._mask_and_positions(len(before), len(ids))
             cache = DynamicCache(config=self.network.config) if cache is None else cache
         if cache is not None:
             options[str(self.cache_argument)] = cache
         input_ids = torch.tensor([list(ids)], device=self.network.device)  # (1, unread)
         output = self.network(input_ids=input_ids, **options)
-        left = None if self.mode is ReadMode.WHOLE else getattr(output, str(self.cache_argument), None)
+        left = None if self.mode is CacheMode.WHOLE else getattr(output, str(self.cache_argument), None)
         return output.logits[0, -last:], left
 
     def _mask_and_positions(self, before: int, count: int) -> dict[str, torch.Tensor]:
@@ -156,10 +157,10 @@ def measure_cache_bytes_per_token(network: PreTrainedModel) -> int:
     """The bytes of a network's cache per id, measured, because layers may differ in ways that no configuration
     states.
     """
-    reader = Reader(network)
-    if reader.mode is ReadMode.WHOLE:
+    cached = CachedNetwork(network)
+    if cached.mode is CacheMode.WHOLE:
         return 0
-    sizes = [_bytes_of(reader.read([0] * count)[1]) for count in (1, 2)]
+    sizes = [_bytes_of(cached.read([0] * count)[1]) for count in (1, 2)]
     return max(0, sizes[1] - sizes[0])
 
 

@@ -1,4 +1,4 @@
-"""Whether a network can be read, and in which mode; tried on the network with a few ids.
+"""Whether a network can be read, and in which cache mode; tried on the network with a few ids.
 
 Owns the trials and the sentences that refuse. Knows no run and no text. A configuration may state anything, and only a
 family's code knows what it needs beside ids and a cache, so everything is tried: a later id must not change earlier
@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from decoding.engines.torch.cached_network import CachedNetwork, CacheMode
 from decoding.engines.torch.generate import generate, prepares_own_inputs
-from decoding.engines.torch.reader import Reader, ReadMode
 from decoding.errors import ModelError, RoomError
 from decoding.messages import Message
 from decoding.models.context_length import context_of_network, rope_switch
@@ -29,23 +29,23 @@ AFFORDABLE_WORK = 300_000_000  # parameters times ids that are read at load to t
 DEFAULT_LENGTH = 512  # ids that are tried if nothing states the context length
 
 _NOTES = {
-    ReadMode.POSITIONS: Message("why.positions"),
-    ReadMode.WHOLE: Message("why.whole"),
+    CacheMode.POSITIONS: Message("why.positions"),
+    CacheMode.WHOLE: Message("why.whole"),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class ProofResult:
-    """A network's reader, its context length, and notes about both for the page's header."""
+    """A network in its cache mode, its context length, and notes about both for the page's header."""
 
-    reader: Reader
+    cached: CachedNetwork
     context_length: int | None
     notes: tuple[str, ...] = ()
 
 
 def unproved(network: PreTrainedModel) -> ProofResult:
     """The result by configuration alone, for a network that cannot be tried yet."""
-    return ProofResult(Reader(network), context_of_network(network, _text_config(network)))
+    return ProofResult(CachedNetwork(network), context_of_network(network, _text_config(network)))
 
 
 @torch.inference_mode()
@@ -55,9 +55,9 @@ def prove(network: PreTrainedModel, *, model: str) -> ProofResult:
     try:
         length = proof.context_length()
         if length is not None and length < 2:
-            return ProofResult(Reader(network), length)
-        reader, notes = proof.reader(length)
-        return proof.handle_switch(reader, length, notes)
+            return ProofResult(CachedNetwork(network), length)
+        cached, notes = proof.with_right_mode(length)
+        return proof.handle_switch(cached, length, notes)
     except ModelError:
         raise
     except Exception as error:  # the message of the network says what it needs
@@ -75,7 +75,7 @@ class _Trials:
         self.config = _text_config(network)
         self.kind = network.config.model_type
         self.parameters = sum(weights.numel() for weights in network.parameters())
-        self.whole = Reader(network, ReadMode.WHOLE)
+        self.whole = CachedNetwork(network, CacheMode.WHOLE)
         self.tolerance = TOLERANCE if network.dtype == torch.float32 else COARSE_TOLERANCE
 
     # ---- its length
@@ -109,25 +109,25 @@ class _Trials:
 
     # ---- its mode
 
-    def reader(self, length: int | None) -> tuple[Reader, tuple[str, ...]]:
+    def with_right_mode(self, length: int | None) -> tuple[CachedNetwork, tuple[str, ...]]:
         count = MANY_IDS if self.parameters <= SMALL_NETWORK else FEW_IDS
         ids = self.ids(count if length is None else min(count, length))
         rows = self._check_causal(ids)  # (ids, vocabulary)
         if not rows.isfinite().all():
-            return Reader(self.network), ()  # the first step reports it
+            return CachedNetwork(self.network), ()  # the first step reports it
         first = max(1, len(ids) // 2 if len(ids) > FEW_IDS else len(ids) - 3)
-        reader = self._first_right_reader(ids, first, rows)
-        if reader.mode is not ReadMode.CACHE or prepares_own_inputs(self.network):
-            self._check_generate(reader, ids[:first])
-        return reader, (_NOTES[reader.mode],) if reader.mode in _NOTES and reader.cache_argument else ()
+        cached = self._first_right_mode(ids, first, rows)
+        if cached.mode is not CacheMode.CACHE or prepares_own_inputs(self.network):
+            self._check_generate(cached, ids[:first])
+        return cached, (_NOTES[cached.mode],) if cached.mode in _NOTES and cached.cache_argument else ()
 
-    def _first_right_reader(self, ids: Sequence[int], first: int, rows: torch.Tensor) -> Reader:
-        """The first reader whose mode is right step by step. Raises ModelError if there is none."""
-        for mode in ReadMode:
-            reader = Reader(self.network, mode)
-            if reader.mode is mode and self._is_right_stepwise(reader, ids, first, rows):
-                reader.can_read_several = reader.can_read_several and self._reads_several(reader, ids, first, rows)
-                return reader
+    def _first_right_mode(self, ids: Sequence[int], first: int, rows: torch.Tensor) -> CachedNetwork:
+        """The network in the first mode that is right step by step. Raises ModelError if there is none."""
+        for mode in CacheMode:
+            cached = CachedNetwork(self.network, mode)
+            if cached.mode is mode and self._is_right_stepwise(cached, ids, first, rows):
+                cached.can_read_several = cached.can_read_several and self._reads_several(cached, ids, first, rows)
+                return cached
         raise ModelError(Message("model.moves", model=self.model, kind=self.kind))
 
     def _check_causal(self, ids: Sequence[int]) -> torch.Tensor:
@@ -143,13 +143,13 @@ class _Trials:
                 raise ModelError(Message("model.sees", model=self.model, kind=self.kind))
         return rows[0]
 
-    def _is_right_stepwise(self, reader: Reader, ids: Sequence[int], first: int, rows: torch.Tensor) -> bool:
+    def _is_right_stepwise(self, cached: CachedNetwork, ids: Sequence[int], first: int, rows: torch.Tensor) -> bool:
         """Whether a text read step by step gives the logits of the whole text, `rows`."""
         try:
             cache, unread = None, list(ids[:first])
             for place in range(first, len(ids) + 1):
-                logits, cache = reader.read(unread, cache)
-                if reader.mode is not ReadMode.WHOLE and getattr(cache, "cache", cache) is None:
+                logits, cache = cached.read(unread, cache)
+                if cached.mode is not CacheMode.WHOLE and getattr(cache, "cache", cache) is None:
                     return False  # it takes a cache and returns none
                 if not self._same(logits[-1], rows[place - 1]):
                     return False
@@ -160,25 +160,27 @@ class _Trials:
             return False
         return True
 
-    def _reads_several(self, reader: Reader, ids: Sequence[int], first: int, rows: torch.Tensor) -> bool:
-        _, cache = reader.read(ids[:first])
+    def _reads_several(self, cached: CachedNetwork, ids: Sequence[int], first: int, rows: torch.Tensor) -> bool:
+        _, cache = cached.read(ids[:first])
         try:
-            logits, _ = reader.read(ids[first:], cache, last=len(ids) - first)
+            logits, _ = cached.read(ids[first:], cache, last=len(ids) - first)
         except (RuntimeError, ValueError, IndexError, AssertionError):
             return False
         return self._same(logits, rows[first:])
 
     # ---- beside generate
 
-    def _check_generate(self, reader: Reader, ids: Sequence[int]) -> None:
+    def _check_generate(self, cached: CachedNetwork, ids: Sequence[int]) -> None:
         """Raises ModelError if `generate` gives other logits than the network that reads the same text."""
-        if reader.mode is not ReadMode.WHOLE and self._agrees_with_generate(reader, ids, use_cache=True):
+        if cached.mode is not CacheMode.WHOLE and self._agrees_with_generate(cached, ids, use_cache=True):
             return
-        reader.generates_with_cache = False
-        if not self._agrees_with_generate(reader, ids, use_cache=False):
+        cached.generates_with_cache = False
+        if not self._agrees_with_generate(cached, ids, use_cache=False):
             raise ModelError(Message("model.not_proved", model=self.model, kind=self.kind))
 
-    def _agrees_with_generate(self, reader: Reader, ids: Sequence[int], *, use_cache: bool, steps: int = 4) -> bool:
+    def _agrees_with_generate(
+        self, cached: CachedNetwork, ids: Sequence[int], *, use_cache: bool, steps: int = 4
+    ) -> bool:
         room = context_of_network(self.network, self.config)
         steps = steps if room is None else min(steps, room - len(ids))
         try:
@@ -191,7 +193,7 @@ class _Trials:
             return False
         picked, cache, unread = output.sequences[0, len(ids) :].tolist(), None, list(ids)
         for theirs, token_id in zip(output.logits, picked, strict=True):
-            ours, cache = reader.read(unread, cache)
+            ours, cache = cached.read(unread, cache)
             if not self._same(theirs[0], ours[-1]):
                 return False
             unread = [token_id]
@@ -199,23 +201,23 @@ class _Trials:
 
     # ---- where rotary embeddings change
 
-    def handle_switch(self, reader: Reader, length: int | None, notes: tuple[str, ...]) -> ProofResult:
+    def handle_switch(self, cached: CachedNetwork, length: int | None, notes: tuple[str, ...]) -> ProofResult:
         """Handle rotary embeddings that change at a length, where the cache of a shorter text is stale.
 
-        If `generate` reads the text again there, so does the reader; else the context ends there.
+        If `generate` reads the text again there, so do we; else the context ends there.
         """
         switch = rope_switch(self.config)
-        if switch is None or reader.mode is ReadMode.WHOLE or (length is not None and length <= switch):
-            return ProofResult(reader, length, notes)
-        anew = Reader(self.network, reader.mode, switch=switch)
-        anew.generates_with_cache, anew.can_read_several = reader.generates_with_cache, reader.can_read_several
+        if switch is None or cached.mode is CacheMode.WHOLE or (length is not None and length <= switch):
+            return ProofResult(cached, length, notes)
+        anew = CachedNetwork(self.network, cached.mode, switch=switch)
+        anew.generates_with_cache, anew.can_read_several = cached.generates_with_cache, cached.can_read_several
         if self.parameters * switch <= AFFORDABLE_WORK:
             does = self._agrees_with_generate(anew, self.ids(max(1, switch - 2)), use_cache=True, steps=6)
         else:  # judged by its code: a family that drops the cache does it there
             does = prepares_own_inputs(self.network) and hasattr(self.config, "original_max_position_embeddings")
         if does:
             return ProofResult(anew, length, (*notes, Message("why.anew", switch=f"{switch:,}")))
-        return ProofResult(reader, switch, (*notes, Message("why.cut", switch=f"{switch:,}")))
+        return ProofResult(cached, switch, (*notes, Message("why.cut", switch=f"{switch:,}")))
 
     def _same(self, ours: torch.Tensor, theirs: torch.Tensor) -> bool:
         ours, theirs = ours.float(), theirs.float()
