@@ -8,6 +8,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 from urllib.parse import parse_qs
 from weakref import WeakKeyDictionary
@@ -30,32 +31,57 @@ crowd on a busy machine may keep waiting for seconds.
 """
 
 
-@contextmanager
-def unanswered(name: str, send: Send) -> Iterator[Send]:
-    """Count the visitor with this session or event as there until the response to a request begins: to the one that
-    joins the queue, without which no stream can be asked for, and to the one that asks for it. "" is nobody.
+class UnansweredRequest:
+    """A request from its arrival until its response begins. Until then its visitor is there: without the response to
+    the request that adds an event, no stream can be asked for.
     """
-    is_waiting = bool(name)
 
-    def answer() -> None:
-        nonlocal is_waiting
-        if is_waiting:
-            is_waiting = False
+    def __init__(self) -> None:
+        self._names: list[str] = []
+        self._is_answered = False
+
+    def count(self, name: str) -> None:
+        """Count the visitor with this session or event as there. "" is nobody."""
+        if name and not self._is_answered:
+            self._names.append(name)
+            _unanswered[name] += 1
+
+    def answered(self) -> None:
+        self._is_answered = True
+        for name in self._names:
             _unanswered[name] -= 1
             if not _unanswered[name]:
                 del _unanswered[name]
+        self._names.clear()
+
+
+_request: ContextVar[UnansweredRequest | None] = ContextVar("request", default=None)
+
+
+@contextmanager
+def unanswered(name: str, send: Send) -> Iterator[Send]:
+    """Count the visitor with this session or event as there until the response begins, and with it whoever
+    `waits_for_answer` names meanwhile. Yields the `send` to use.
+    """
+    request = UnansweredRequest()
+    request.count(name)
+    _request.set(request)
 
     async def sent(message: Message) -> None:
         if message["type"] == "http.response.start":
-            answer()
+            request.answered()
         await send(message)
 
-    if is_waiting:
-        _unanswered[name] += 1
     try:
         yield sent
     finally:
-        answer()
+        request.answered()
+
+
+def waits_for_answer(event: str) -> None:
+    """Count the visitor with this event as there until the response to the current request begins."""
+    if request := _request.get():
+        request.count(event)
 
 
 def stream_asked_for(asked: str, query: bytes) -> str:

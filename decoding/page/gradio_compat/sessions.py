@@ -16,6 +16,7 @@ import gradio as gr
 from gradio.state_holder import SessionState
 
 from decoding.messages import Message
+from decoding.page.gradio_compat.liveness import waits_for_answer
 from decoding.page.http.addresses import visitors_address
 from decoding.page.http.request_body import BodyReservation, RefusedError
 
@@ -204,6 +205,7 @@ async def _push(
         is_in, event, state = await push(body=body, request=request, username=username)
         if is_in and event in events:
             events.reservations[event] = reservation
+            waits_for_answer(event)
         return is_in, event, state
     finally:
         if not is_in or event not in events:

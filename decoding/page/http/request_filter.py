@@ -88,9 +88,7 @@ class RequestFilter:
                         receive, MAX_EVENT_BYTES if asked == "queue/join" else MAX_BODY_BYTES, reservation
                     )
                     if api and scope["method"] != "DELETE":  # an MCP client's goodbye, which has no body
-                        self._allowed.check_body(asked.rstrip("/"), sent_body := parse_json(body))
-                        if asked == "queue/join":
-                            name = sent_body.get("session_hash") or ""
+                        self._allowed.check_body(asked.rstrip("/"), parse_json(body))
                     receive = replay(body, receive)
             except RefusedError as refused:
                 await PlainTextResponse(str(refused), refused.status)(scope, receive, send)

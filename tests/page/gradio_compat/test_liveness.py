@@ -22,9 +22,29 @@ from tests.fakes import ScriptedEngine
 pytestmark = pytest.mark.usefixtures("browser")
 
 
-def test_a_run_that_nobody_ever_listens_to_ends_within_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """What each look found on a page that waits for one round only: from one to the next are 0.01 s or more, and a
+    round takes 0.1 s.
+    """
     monkeypatch.setattr(stream, "HEARTBEAT_SECONDS", 0.01)
     monkeypatch.setattr(liveness, "PATIENCE_ROUNDS", 1)
+    found: list[bool] = []
+
+    def connection_check(*of: Any) -> Callable[[], bool]:
+        is_connected = liveness.connection_check(*of)
+
+        def noted() -> bool:
+            found.append(is_connected())
+            return found[-1]
+
+        return noted
+
+    monkeypatch.setattr(adapter, "connection_check", connection_check)
+    return found
+
+
+def test_a_run_that_nobody_ever_listens_to_ends_within_a_step(looks: list[bool]) -> None:
     engine = ScriptedEngine(delay=600)
     gone = threading.Event()
     honest = engine.steps
@@ -38,19 +58,6 @@ def test_a_run_that_nobody_ever_listens_to_ends_within_a_step(monkeypatch: pytes
     engine.steps = steps  # type: ignore[method-assign, assignment]
     page = application.build_app(lambda name, report: engine, ["scripted"])
     health = page.health  # type: ignore[attr-defined]
-    looks = 0
-
-    def connection_check(*of: Any) -> Callable[[], bool]:
-        is_connected = liveness.connection_check(*of)
-
-        def counted() -> bool:
-            nonlocal looks
-            looks += 1
-            return is_connected()
-
-        return counted
-
-    monkeypatch.setattr(adapter, "connection_check", connection_check)
     with served(page) as url:
         try:
             body = {"data": ["a", 50, 2, "scripted"]}
@@ -58,13 +65,41 @@ def test_a_run_that_nobody_ever_listens_to_ends_within_a_step(monkeypatch: pytes
             assert engine.began.wait(300)
             # until it is given up, and nothing more is sent
             while not health.registry.get_sample_value("greedyscope_runs_total", {"outcome": "left"}):
-                # From one look to the next are 0.01 s at the least, and a round takes 0.1 s.
-                assert looks < 300, "it goes on, and nobody listens"
+                assert len(looks) < 300, "it goes on, and nobody listens"
                 threading.Event().wait(0.01)
         finally:
             engine.let_go.set()
         assert gone.wait(300)
         assert engine.begun <= 2
+
+
+@pytest.mark.parametrize("session", ["", "a-session"])
+def test_a_late_answer_to_who_began_a_run_does_not_end_it(looks: list[bool], session: str) -> None:
+    """Whoever names no session learns from the answer alone which stream to ask for."""
+    engine = ScriptedEngine(delay=600)
+    page = application.build_app(lambda name, report: engine, ["scripted"])
+    health = page.health  # type: ignore[attr-defined]
+    queue: Any = page._queue
+    push = queue.push
+
+    async def late(**options: Any) -> Any:
+        pushed = await push(**options)
+        while len(looks) < 60:
+            await asyncio.sleep(0.01)
+        return pushed
+
+    queue.push = late
+    with served(page) as url:
+        try:
+            body = {"data": ["a", 4, 2, "scripted"], **({"session_hash": session} if session else {})}
+            begun = httpx.post(f"{url}gradio_api/call/greedy", json=body, timeout=300).raise_for_status()
+            assert looks == [True] * len(looks)
+            engine.let_go.set()
+            answer = httpx.get(f"{url}gradio_api/call/greedy/{begun.json()['event_id']}", timeout=300)
+            assert "event: complete" in answer.text
+        finally:
+            engine.let_go.set()
+    assert health.registry.get_sample_value("greedyscope_runs_total", {"outcome": "left"}) in (None, 0)
 
 
 class Listened:
