@@ -62,7 +62,7 @@ OPTIONS: tuple[tuple[str, str, options.Check, str], ...] = (
         "memory",
         "auto",
         options.byte_size,
-        "the memory that the process may take, as 1.5GB; auto: what is free, less a tenth",
+        "the memory that the process may take, as 1.5GB; auto: what is free. A tenth of it is for what no run reserves",
     ),
     (
         "browser",
@@ -93,15 +93,15 @@ def settings(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def memory_budget(chosen: argparse.Namespace) -> MemoryBudget:
-    """The memory budget of models and requests. A twentieth of --memory stays outside it, for messages, connections and
-    the allocator. Exits with a sentence if the budget is smaller than what the process takes already.
+    """The memory budget of models and requests. A tenth stays outside it, for messages, connections and the allocator.
+    Exits with a sentence if the budget is smaller than what the process takes already.
     """
     process, total = resident_bytes(), chosen.memory
     if total == "auto":
         return MemoryBudget(process + free_memory() * 9 // 10, process=process)
-    reserved = total * 19 // 20
+    reserved = total * 9 // 10
     if reserved <= process:
-        least, taken = process * 20 // 19 // 10**6 + 1, process // 10**6
+        least, taken = process * 10 // 9 // 10**6 + 1, process // 10**6
         raise SystemExit(f"--memory has to be at least {least} MB: the process takes {taken} MB already.")
     limit_memory(total)
     return MemoryBudget(reserved, process=process)

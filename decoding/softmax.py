@@ -83,11 +83,13 @@ def read_tokens(logits: Logits, token_ids: Sequence[int]) -> tuple[list[float], 
     if not math.isfinite(total):
         raise ModelError(Message("model.nan"))
     log_total = math.log(total)
-    ahead = [
-        int(np.count_nonzero(logits[:one] >= logits[one]) + np.count_nonzero(logits[one:] > logits[one]))
+    at = np.flatnonzero(logits >= min(logits[one] for one in token_ids))  # few, where the ids are among the likely ones
+    ahead = logits[at]
+    ranks = [
+        int(np.count_nonzero(ahead > logits[one]) + np.count_nonzero(ahead[: np.searchsorted(at, one)] == logits[one]))
         for one in token_ids
     ]
-    return [float(logits[one]) - largest - log_total for one in token_ids], ahead
+    return [float(logits[one]) - largest - log_total for one in token_ids], ranks
 
 
 def log_partitions(weights: NDArray[np.float64], log_total: float, largest: float) -> LogSums:

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING
 
 import httpx
@@ -187,14 +188,15 @@ async def mixed(server: "Server", minutes: float) -> bool:
         ours = decoding.trace(model, prompt, max_new_tokens=theirs.max_new_tokens, top_k=theirs.top_k)
         if ours.generated_token_ids != theirs.generated_token_ids:
             wrong.append(f"{prompt!r} was written otherwise")
-    early = [size for at, size, *_ in memory if at - begun > min(240, 30 * minutes)]
-    grown = (early[-1] - early[0]) / 2**20 if early else 0.0
+    settled = [size for at, size, *_ in memory if at - begun > min(240, 30 * minutes)]
+    first, last = settled[: len(settled) // 2], settled[len(settled) // 2 :]
+    grown = (median(last) - median(first)) / 1e6  # of the level: a single attack on memory is under the line above
     peak = max(size for _, size, *_ in memory)
     print(f"mixed use for {minutes} minutes: {done} runs, {len(told)} of them compared")
     held = [
         say("wrong answers", "; ".join(wrong)[:200] or "none", "none", not wrong),
         say("memory of its own at most", f"{peak / 1e6:,.0f} MB", MEMORY, peak <= MEMORY_BYTES),
-        say("memory after four minutes", f"{grown:+.0f} MB", "flat: under 50 MB", grown < 50),
+        say("memory after four minutes", f"{grown:+.0f} MB in its level", "flat: under 50 MB", grown < 50),
         say("threads", f"{before[0]} before, {after[0]} after", "3 more at most", after[0] <= before[0] + 3),
         say("descriptors", f"{before[1]} before, {after[1]} after", "10 more at most", after[1] <= before[1] + 10),
     ]
