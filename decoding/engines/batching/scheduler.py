@@ -6,7 +6,7 @@ the plans out.
 
 - **Prefill is chunked** while several sequences are present. The oldest prompt gets a chunk in every round, so that it
   always finishes. The rest of the round's ids goes to the shortest prompts, so that a long prompt does not delay a
-  short one.
+  short one. Two long prompts do not share a round: every step of the others would take twice as long.
 - **Whole short prompts are read together** in one pass where a network can, because a pass over a few ids costs nearly
   as much as one over many.
 - **Sequences share a pass** if there are at least `fewest_rows` of them (then one pass for all is faster than one for
@@ -26,6 +26,8 @@ PREFILL_CHUNK = 128
 prompt, however long, leaves room for a short one.
 """
 IDS_PER_ROUND = 256
+LONG_PROMPT = 512
+"""A prompt with more unread ids than this is read only when it is the oldest."""
 SHORT_PROMPT = 32
 """A prompt shorter than this counts as this many ids, because a pass over it alone costs little less."""
 
@@ -120,7 +122,8 @@ class Scheduler:
             return [(sequence, self._chunk_size(sequence, alone=True)) for sequence in waiting]
         chosen: list[tuple[TokenSequence, int]] = []
         ids = self._limits.ids_per_round
-        for sequence in [*waiting[:1], *sorted(waiting[1:], key=lambda sequence: len(sequence.unread))]:
+        shorter = [sequence for sequence in waiting[1:] if len(sequence.unread) <= LONG_PROMPT]
+        for sequence in [*waiting[:1], *sorted(shorter, key=lambda sequence: len(sequence.unread))]:
             if ids <= 0:
                 break
             chunk = self._chunk_size(sequence, alone=False)

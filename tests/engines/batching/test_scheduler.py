@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from decoding.engines.batching.scheduler import SHORT_PROMPT, Limits, Scheduler
+from decoding.engines.batching.scheduler import LONG_PROMPT, SHORT_PROMPT, Limits, Scheduler
 from decoding.engines.batching.sequence import SequenceStatus, TokenSequence
 from decoding.record.step import StepScores
 
@@ -94,8 +94,16 @@ def test_long_prompts_leave_room_for_a_short_one_that_comes_last() -> None:
     """At the product's own limits: the oldest prompt takes half of a round, and the shortest has the next turn."""
     sequences = [*(waiting(3_500) for _ in range(24)), waiting(6)]
     plan = scheduler(*sequences, limits=Limits()).plan(always)
-    assert plan.prefill[0] == (sequences[0], 128)
-    assert plan.prefill[1] == (sequences[-1], 6)
+    assert plan.prefill == ((sequences[0], 128), (sequences[-1], 6))
+
+
+def test_one_long_prompt_is_read_in_a_round() -> None:
+    """24 prompts of 2,600 words made each of another visitor's steps take 0.9 s while two were read in a round."""
+    sequences = [*(waiting(3_500) for _ in range(24)), decoding_alone(6)]
+    assert scheduler(*sequences, limits=Limits()).plan(always).prefill == ((sequences[0], 128),)
+    sequences.append(waiting(LONG_PROMPT))
+    plan = scheduler(*sequences, limits=Limits()).plan(always)
+    assert plan.prefill == ((sequences[0], 128), (sequences[-1], 128)), "one that comes to its end soon"
 
 
 def test_a_prompt_without_a_reader_is_not_read() -> None:
