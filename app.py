@@ -17,8 +17,8 @@ from decoding.command_line import options
 from decoding.command_line.startup import quick_imports, without_stubs
 from decoding.engines import is_server
 from decoding.errors import RequestError
+from decoding.models.allocator_settings import limit_arenas
 from decoding.models.catalogue import Entry, parse_model_list
-from decoding.models.malloc import limit_arenas
 from decoding.models.resources import free_memory, limit_memory, resident_bytes
 from decoding.models.starter import STARTER_ID
 from decoding.serving.memory_budget import MemoryBudget

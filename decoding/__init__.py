@@ -7,7 +7,7 @@ the starter.
 from typing import TYPE_CHECKING
 
 from decoding.errors import FormatError, GreedyscopeError, ModelError, RequestError, RoomError
-from decoding.record.picking import Draw, Sampling
+from decoding.record.pick_rule import Draw, Sampling
 from decoding.record.repetition import Loop, find_loops
 from decoding.record.trace import Candidate, ModelInfo, Step, Trace
 
@@ -27,7 +27,7 @@ from decoding.questions.sampled_runs import Draws, draws, sample  # isort: skip
 from decoding.questions.text_probability import TextProbability, probability  # isort: skip
 
 if TYPE_CHECKING:
-    from decoding.engines.local import LocalEngine
+    from decoding.engines.local_engine import LocalEngine
     from decoding.engines.vllm.engine import ServerEngine
 
 __all__ = [

@@ -10,7 +10,7 @@ from dataclasses import replace
 from decoding.engines import Engine
 from decoding.errors import GreedyscopeError, RequestError
 from decoding.messages import Message
-from decoding.record.picking import PickRule
+from decoding.record.pick_rule import PickRule
 from decoding.record.step import Step, make_step
 from decoding.record.trace import StopReason, Trace
 from decoding.requests.run_request import (

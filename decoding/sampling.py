@@ -18,12 +18,12 @@ from decoding.errors import ModelError
 from decoding.greedy import Read
 from decoding.messages import Message
 from decoding.ranking import Logits
-from decoding.record.picking import ARGMAX, Draw, PickRule, Sampling
+from decoding.record.pick_rule import ARGMAX, Draw, PickRule, Sampling
 from decoding.record.step import ScoredToken, StepScores
 
 
 class Scorer(Protocol):
-    """What is used of a network; see `decoding.engines.network.Network`."""
+    """What is used of a network; see `decoding.engines.network_protocol.Network`."""
 
     def scores(self, logits: Any, top_k: int, picked_id: int | None = None) -> StepScores: ...
     def to_numpy(self, logits: Any) -> Logits: ...

@@ -15,7 +15,7 @@ from transformers import GenerationConfig
 from transformers.utils import logging
 
 from decoding.beam import finished_beams, path_to
-from decoding.engines.local import LocalEngine
+from decoding.engines.local_engine import LocalEngine
 from decoding.engines.torch.engine import engine_of
 from decoding.engines.torch.transformers_greedy import transformers_greedy_search
 from decoding.errors import ModelError

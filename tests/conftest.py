@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import decoding
-from decoding.engines.local import LocalEngine
+from decoding.engines.local_engine import LocalEngine
 from decoding.models.starter import MODEL_FILE, ensure_starter
 from tests import tiny_models
 from tests.browser import browser, playwright, profile_of, visit

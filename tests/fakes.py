@@ -17,7 +17,7 @@ from decoding.beam import BeamStep, beam_loop
 from decoding.engines import NO_PICKS
 from decoding.greedy import greedy_loop, score_rows
 from decoding.models.chat_template import ChatTemplate
-from decoding.record.picking import ARGMAX, PickRule
+from decoding.record.pick_rule import ARGMAX, PickRule
 from decoding.record.step import StepScores
 from decoding.record.tokens import Vocabulary, piece_bytes
 from decoding.record.trace import ModelInfo

@@ -16,7 +16,7 @@ from decoding.cancellation import WorkCancelledError
 from decoding.engines import branching
 from decoding.engines.batching.engine import BatchedEngine
 from decoding.engines.branching import NetworkRows, check_beam_memory
-from decoding.engines.local import LocalEngine
+from decoding.engines.local_engine import LocalEngine
 from decoding.engines.torch.transformers_greedy import network_of
 from decoding.errors import FormatError, ModelError, RequestError
 from decoding.record.step import StepScores

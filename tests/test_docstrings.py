@@ -7,7 +7,7 @@ from types import FunctionType
 import pytest
 
 import decoding
-from decoding.engines.local import LocalEngine
+from decoding.engines.local_engine import LocalEngine
 from decoding.models.starter import STARTER_ID
 from tests.fake_vllm import FakeVllm
 

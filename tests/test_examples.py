@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import decoding
-from decoding.engines.local import LocalEngine
+from decoding.engines.local_engine import LocalEngine
 from decoding.export.labels import label
 from decoding.record.tokens import join_tokens
 

@@ -14,7 +14,7 @@ ROOMS = (
     (
         "decoding.errors",
         "decoding.cancellation",
-        "decoding.generators",
+        "decoding.generator_results",
         "decoding.limits",
         "decoding.script_bundle",
         "decoding.assets",

@@ -14,7 +14,7 @@ import pytest
 
 import decoding
 from decoding.__main__ import main
-from decoding.engines.local import LocalEngine
+from decoding.engines.local_engine import LocalEngine
 from decoding.questions.verify import recompute
 from decoding.record.trace import Trace
 from tests.fakes import NOTEBOOK, ScriptedEngine

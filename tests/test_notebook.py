@@ -14,7 +14,7 @@ import pytest
 from nbclient import NotebookClient
 
 import decoding
-from decoding.engines.local import LocalEngine
+from decoding.engines.local_engine import LocalEngine
 
 LESSON = Path(__file__).resolve().parents[1] / "assets" / "lesson.ipynb"
 

@@ -13,7 +13,7 @@ import pytest
 
 import decoding
 from decoding.engines.batching.engine import BatchedEngine
-from decoding.engines.local import LocalEngine
+from decoding.engines.local_engine import LocalEngine
 from decoding.engines.torch.generate import generate
 from decoding.engines.zero_gpu import ZeroGpuEngine
 from decoding.errors import FormatError, ModelError, RequestError

@@ -25,7 +25,7 @@ from transformers.generation.logits_process import (
 import decoding
 from decoding import Sampling, cancellation
 from decoding.engines.batching.engine import BatchedEngine
-from decoding.engines.local import LocalEngine
+from decoding.engines.local_engine import LocalEngine
 from decoding.engines.zero_gpu import ZeroGpuEngine
 from decoding.errors import FormatError, ModelError, RequestError
 from decoding.questions.sampled_runs import draw_runs

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import decoding
 from decoding.engines import Engine
 from decoding.engines.batching.engine import BatchedEngine
-from decoding.engines.local import LocalEngine
+from decoding.engines.local_engine import LocalEngine
 from decoding.engines.torch import softmax as on_device
 from decoding.engines.torch.transformers_greedy import network_of
 from decoding.engines.zero_gpu import ZeroGpuEngine

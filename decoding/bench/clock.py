@@ -6,8 +6,8 @@ from time import perf_counter
 from typing import Any
 
 from decoding.bench.loops import CHOICES, loop
-from decoding.engines.local import LocalEngine
-from decoding.engines.network import Cache, Logits, Network
+from decoding.engines.local_engine import LocalEngine
+from decoding.engines.network_protocol import Cache, Logits, Network
 from decoding.record.step import StepScores
 from decoding.run import Request, Run
 

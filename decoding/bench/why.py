@@ -12,7 +12,7 @@ from time import perf_counter
 
 from decoding.bench.loops import CHOICES
 from decoding.bench.measured_models import Subject
-from decoding.engines.local import LocalEngine
+from decoding.engines.local_engine import LocalEngine
 from decoding.errors import RequestError
 from decoding.questions.leaving_out import leave_one_out
 from decoding.questions.logit_lens import lens

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from decoding.beam import BeamStep
 from decoding.engines.model_facts import HasFacts
-from decoding.record.picking import ARGMAX, PickRule
+from decoding.record.pick_rule import ARGMAX, PickRule
 from decoding.record.step import NO_PICKS, StepScores
 
 __all__ = ["ARGMAX", "ENGINES", "NO_PICKS", "Engine", "PickRule", "is_server"]

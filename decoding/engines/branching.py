@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from decoding.cancellation import raise_if_cancelled
-from decoding.engines.network import Cache, Network, RunningBatch
+from decoding.engines.network_protocol import Cache, Network, RunningBatch
 from decoding.errors import RequestError
 from decoding.messages import Message
 from decoding.models.devices import free_bytes_on

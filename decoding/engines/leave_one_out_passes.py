@@ -12,7 +12,7 @@ from typing import Any
 
 from decoding.cancellation import raise_if_cancelled
 from decoding.engines import Engine
-from decoding.engines.local import pieces
+from decoding.engines.local_engine import pieces
 from decoding.record.step import StepScores
 
 PLACES = 2

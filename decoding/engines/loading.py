@@ -8,7 +8,7 @@ import logging
 from pathlib import Path
 
 from decoding.engines import ENGINES
-from decoding.engines.local import LocalEngine
+from decoding.engines.local_engine import LocalEngine
 from decoding.errors import RequestError
 from decoding.messages import Message
 from decoding.models.catalogue import Entry

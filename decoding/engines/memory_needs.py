@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from decoding.engines.leave_one_out_passes import PLACES
-from decoding.engines.local import SCORED_NUMBERS
+from decoding.engines.local_engine import SCORED_NUMBERS
 
 Kind = Literal["run", "score", "beam", "proof", "lens", "leave_one_out"]
 

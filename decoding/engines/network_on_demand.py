@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from decoding.models.allocator_settings import trim_memory
 from decoding.models.catalogue import Entry
-from decoding.models.malloc import trim_memory
 
 KEEP_SECONDS = 300.0
 """The network is released after this time without use."""

@@ -9,8 +9,8 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from decoding.engines.network import Cache, Network
-from decoding.record.picking import ARGMAX, PickRule
+from decoding.engines.network_protocol import Cache, Network
+from decoding.record.pick_rule import ARGMAX, PickRule
 from decoding.record.step import ScoredToken, StepScores
 
 MAX_ENTRIES = 32

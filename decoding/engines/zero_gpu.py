@@ -14,12 +14,12 @@ from decoding.beam import BeamStep
 from decoding.engines import NO_PICKS
 from decoding.engines.leave_one_out_passes import Span, scores_without
 from decoding.engines.model_facts import EngineOfModel
-from decoding.engines.network import Logits
+from decoding.engines.network_protocol import Logits
 from decoding.engines.torch.engine import LocalEngine
 from decoding.errors import GreedyscopeError, ModelError
 from decoding.messages import Message
 from decoding.models.devices import is_zero_gpu
-from decoding.record.picking import ARGMAX, PickRule
+from decoding.record.pick_rule import ARGMAX, PickRule
 from decoding.record.step import StepScores
 
 if is_zero_gpu():

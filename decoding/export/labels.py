@@ -3,7 +3,7 @@
 Owns how incomplete characters are written. Knows no table and no page.
 """
 
-from decoding.export.protocol import Record
+from decoding.export.run_protocol import Record
 from decoding.record.tokens import visible
 
 

@@ -12,7 +12,7 @@ from base64 import b64encode
 from hashlib import sha256
 
 from decoding import assets
-from decoding.export.protocol import Record
+from decoding.export.run_protocol import Record
 from decoding.i18n import translate
 from decoding.record.tokens import visible
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from decoding.export.escaping import markdown_text, spreadsheet_text
 from decoding.export.labels import incomplete_bytes, label, one_line, summary
-from decoding.export.protocol import Record
+from decoding.export.run_protocol import Record
 from decoding.export.why_tables import csv_tables, markdown_tables
 from decoding.i18n import translate
 from decoding.limits import MAX_TABLE_CHARACTERS

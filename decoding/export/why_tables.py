@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from decoding.export.escaping import markdown_text, spreadsheet_text
 from decoding.export.labels import label, one_line
-from decoding.export.protocol import Record
+from decoding.export.run_protocol import Record
 from decoding.i18n import translate
 from decoding.record.step import Candidate
 from decoding.record.tokens import Token, join_tokens

@@ -21,12 +21,12 @@ from decoding.errors import ModelError, RoomError
 from decoding.messages import Message
 from decoding.models import hub
 from decoding.models.catalogue import Entry
-from decoding.models.checked_tokenizer import gguf_tokenizer, tokenizer_of_file
 from decoding.models.config_checks import LOCAL, check_config, check_quantized, load_files
 from decoding.models.context_length import context_of_config, context_of_network
 from decoding.models.devices import Placement, disable_tf32, place
 from decoding.models.generation_settings import ids_of, read_settings
 from decoding.models.gguf import read_gguf
+from decoding.models.gguf_file_tokenizer import gguf_tokenizer, tokenizer_of_file
 from decoding.models.gguf_head import head_of
 from decoding.models.gguf_text import text_facts
 from decoding.models.model_paths import adapter_note, entry_of, find_source, holds_gguf, revision_of, verifying_source

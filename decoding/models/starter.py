@@ -103,7 +103,7 @@ def write_tokenizer(metadata: Mapping[str, Any], folder: Path) -> None:
     file's rule does.
     """
     from decoding.models.gguf_tokenizer import save_tokenizer  # imported here: a warm start needs neither
-    from decoding.models.tokenizer_check import check_tokenizer
+    from decoding.models.gguf_tokenizer_check import check_tokenizer
 
     folder.mkdir(exist_ok=True)
     check_tokenizer(save_tokenizer(metadata, folder), metadata)

@@ -17,10 +17,10 @@ from decoding.engines import Engine
 from decoding.engines.memory_needs import Kind
 from decoding.errors import FormatError, RequestError
 from decoding.export import summary
-from decoding.generators import result_of
+from decoding.generator_results import result_of
 from decoding.limits import MAX_RUN_BYTES
 from decoding.messages import Message
-from decoding.page import actions
+from decoding.page import panel_actions as actions
 from decoding.page.agreement_sentence import agreement_sentence
 from decoding.page.gradio_endpoints import Endpoint, add_endpoint, admitted, named_parts, with_error_messages
 from decoding.page.http.export_routes import FORMATS, read_run, write_export

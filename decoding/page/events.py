@@ -17,14 +17,14 @@ import gradio as gr
 from decoding.errors import BusyError, GreedyscopeError
 from decoding.messages import Message, to_json
 from decoding.models.resources import is_out_of_memory
-from decoding.page.actions import ACTIONS, LONG_ACTIONS, branch, engine_limits, read_link
 from decoding.page.browser_offer import BrowserOffer, switch_buttons
 from decoding.page.gradio_compat.liveness import connection_check, visitor_of
 from decoding.page.http.metrics import Health
 from decoding.page.layout import FIELDS, PROBLEM_FIELDS, Widgets
 from decoding.page.model_picker import connect_model_picker
+from decoding.page.panel_actions import ACTIONS, LONG_ACTIONS, branch, engine_limits, read_link
 from decoding.page.panel_text import PanelText
-from decoding.page.why import why
+from decoding.page.why_question import why
 from decoding.serving.model_registry import ModelRegistry
 
 Update = dict[str, str]

@@ -5,7 +5,7 @@ Owns these endpoints and their descriptions, which Gradio shows; `api` registers
 
 from collections.abc import Callable, Iterator
 
-from decoding.page import actions
+from decoding.page import panel_actions as actions
 from decoding.page.gradio_endpoints import Endpoint, named_parts
 from decoding.record.trace import Trace
 from decoding.serving.model_registry import ModelRegistry

@@ -5,10 +5,10 @@ Owns the two endpoints, their descriptions and examples. Knows no component.
 
 from collections.abc import Callable, Iterator
 
-from decoding.generators import result_of
+from decoding.generator_results import result_of
 from decoding.limits import LEFT_OUT
 from decoding.page.gradio_endpoints import Endpoint
-from decoding.page.why import read_lens, read_without
+from decoding.page.why_question import read_lens, read_without
 from decoding.questions.leaving_out import check_step
 from decoding.record.trace import NO_ID, Trace
 from decoding.serving.model_registry import ModelRegistry

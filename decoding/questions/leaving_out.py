@@ -10,7 +10,7 @@ from typing import cast
 
 from decoding.engines import Engine
 from decoding.errors import RequestError
-from decoding.generators import result_of
+from decoding.generator_results import result_of
 from decoding.limits import LEFT_OUT, MAX_LEFT_OUT
 from decoding.messages import Message
 from decoding.questions.same_model import check_same_model

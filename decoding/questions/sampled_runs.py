@@ -13,7 +13,7 @@ from typing import Any
 
 from decoding.cancellation import raise_if_cancelled
 from decoding.engines import Engine
-from decoding.record.picking import Sampling
+from decoding.record.pick_rule import Sampling
 from decoding.record.tokens import join_tokens
 from decoding.record.trace import Candidate, Trace
 from decoding.requests.run_request import Request, check_request

@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field, TypeAdapter
 
 from decoding import limits
 from decoding.messages import Message
-from decoding.record.contradiction import ContradictionError
+from decoding.record.contradiction_error import ContradictionError
 from decoding.record.step import NO_ID, Logprob, Step, json_line
 from decoding.record.tokens import Hex, Token
 

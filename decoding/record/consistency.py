@@ -12,9 +12,9 @@ from itertools import pairwise
 
 from decoding import limits
 from decoding.messages import Message
-from decoding.record.contradiction import ContradictionError
+from decoding.record.contradiction_error import ContradictionError
 from decoding.record.how_picked import check_how_picked
-from decoding.record.picking import Sampling
+from decoding.record.pick_rule import Sampling
 from decoding.record.prompt_text import tokens_hold, tokens_spell
 from decoding.record.step import NO_ID, Candidate, LogSums, Step
 from decoding.record.tokens import Token

@@ -24,7 +24,7 @@ from decoding.record.field_values import (
     read_text,
     read_whole,
 )
-from decoding.record.picking import Draw, Sampling
+from decoding.record.pick_rule import Draw, Sampling
 from decoding.record.repetition import Loop
 from decoding.record.step import NO_ID, Candidate, Step
 from decoding.record.tokens import Token

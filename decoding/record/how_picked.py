@@ -7,8 +7,8 @@ temperature, apart from the tokens that were cut. Knows no JSON and no model. Ra
 import math
 
 from decoding.messages import Message
-from decoding.record.contradiction import ContradictionError
-from decoding.record.picking import Draw, Sampling
+from decoding.record.contradiction_error import ContradictionError
+from decoding.record.pick_rule import Draw, Sampling
 from decoding.record.step import Step
 
 _SUM = 1e-6

@@ -15,7 +15,7 @@ from decoding.record import fields
 from decoding.record.beam_fields import Beams, read_beams
 from decoding.record.beams import BeamTree, check_tree
 from decoding.record.consistency import Consistency
-from decoding.record.contradiction import ContradictionError
+from decoding.record.contradiction_error import ContradictionError
 from decoding.record.field_values import FieldError
 from decoding.record.prompt_scores import PromptScore, check_prompt_scores, read_prompt_scores
 from decoding.record.repetition import find_loops

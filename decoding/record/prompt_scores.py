@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field, TypeAdapter
 from decoding import limits
 from decoding.messages import Message
 from decoding.record import field_values
-from decoding.record.contradiction import ContradictionError
+from decoding.record.contradiction_error import ContradictionError
 from decoding.record.step import Entropy, Logprob, json_line
 from decoding.record.tokens import Token
 

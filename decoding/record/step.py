@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, TypeAdapter
 
-from decoding.record.picking import Draw
+from decoding.record.pick_rule import Draw
 from decoding.record.tokens import Hex, Token, TokenDecoder
 
 NO_PICKS: Mapping[int, int] = MappingProxyType({})

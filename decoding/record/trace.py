@@ -16,7 +16,7 @@ from decoding import export
 from decoding.record import json_lines
 from decoding.record.beams import BeamTree
 from decoding.record.json_lines import FORMAT, VERSION
-from decoding.record.picking import Sampling
+from decoding.record.pick_rule import Sampling
 from decoding.record.prompt_scores import PromptScore, prompt_scores_line
 from decoding.record.repetition import Loop, find_loops
 from decoding.record.step import NO_ID, Candidate, ScoredToken, Step, StepScores, json_line

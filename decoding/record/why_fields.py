@@ -10,7 +10,7 @@ from typing import Any
 
 from decoding import limits
 from decoding.messages import Message
-from decoding.record.contradiction import ContradictionError
+from decoding.record.contradiction_error import ContradictionError
 from decoding.record.field_values import (
     FieldError,
     check_names,

@@ -19,7 +19,7 @@ from decoding.limits import (
     MIN_BEAMS,
 )
 from decoding.messages import Message
-from decoding.record.picking import Sampling
+from decoding.record.pick_rule import Sampling
 from decoding.record.tokens import visible
 from decoding.requests.message_request import check_as_message, message_ids
 from decoding.requests.sampling_request import check_past_end, check_sampling

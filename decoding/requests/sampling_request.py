@@ -10,7 +10,7 @@ from dataclasses import asdict, fields
 from decoding.errors import RequestError
 from decoding.limits import MAX_DRAWS, MAX_SEED, MAX_TEMPERATURE, MAX_VOCABULARY, MIN_DRAWS, MIN_TEMPERATURE
 from decoding.messages import Message
-from decoding.record.picking import Sampling
+from decoding.record.pick_rule import Sampling
 from decoding.requests.values import is_whole, json_type_of, shown
 
 

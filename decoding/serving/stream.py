@@ -21,7 +21,7 @@ from typing import Any
 from decoding import cancellation
 from decoding.errors import BusyError
 from decoding.messages import Message
-from decoding.models.malloc import trim_memory
+from decoding.models.allocator_settings import trim_memory
 from decoding.serving import memory_budget
 from decoding.serving.admission import AdmissionQueue, Visitor, sharing_message, waiting_message
 

@@ -18,7 +18,7 @@ from decoding.engines.onnx.unpacking import packed_graph, unpacked_graph
 from decoding.errors import ModelError
 from decoding.messages import Message
 from decoding.models.catalogue import Entry
-from decoding.models.checked_tokenizer import gguf_tokenizer
+from decoding.models.gguf_file_tokenizer import gguf_tokenizer
 from decoding.models.model_paths import find_source, is_gguf, revision_of
 from decoding.models.spec import NoGraphError
 from decoding.models.starter import Report

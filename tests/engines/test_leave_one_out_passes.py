@@ -13,9 +13,9 @@ from decoding import cancellation
 from decoding.cancellation import WorkCancelledError
 from decoding.engines.batching.engine import BatchedEngine
 from decoding.engines.leave_one_out_passes import scores_without
-from decoding.engines.local import LocalEngine
+from decoding.engines.local_engine import LocalEngine
 from decoding.engines.model_facts import ModelFacts
-from decoding.engines.network import Network
+from decoding.engines.network_protocol import Network
 from decoding.engines.onnx.float32_session import CROWD_ROWS
 from decoding.engines.onnx.graph_cache import ensure_graph
 from decoding.engines.onnx.network import MAX_REREAD, OnnxNetwork, with_shared_beginnings

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import decoding
-from decoding.engines.local import LocalEngine
+from decoding.engines.local_engine import LocalEngine
 from decoding.engines.onnx import engine as onnx_engine
 from decoding.engines.onnx import graph_cache
 from decoding.engines.onnx.network import OnnxNetwork

@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import DynamicCache
 
-from decoding.engines.local import LocalEngine
+from decoding.engines.local_engine import LocalEngine
 from decoding.engines.prefix_cache import PrefixCache
 from decoding.engines.torch.engine import load as load_torch
 from decoding.engines.torch.network import TorchNetwork, can_crop

@@ -8,7 +8,7 @@ import pytest
 from huggingface_hub import try_to_load_from_cache
 
 import decoding
-from decoding.engines.local import LocalEngine
+from decoding.engines.local_engine import LocalEngine
 
 REFERENCE = Path(__file__).parents[1] / "reference"
 RUNS = sorted((REFERENCE / "starter").glob("*.json"))

@@ -20,7 +20,7 @@ import decoding
 from decoding.bench import startup as bench
 from decoding.bench.page import READY
 from decoding.engines import zero_gpu
-from decoding.engines.local import LocalEngine
+from decoding.engines.local_engine import LocalEngine
 from decoding.errors import ModelError
 from decoding.record.trace import Trace
 

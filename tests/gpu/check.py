@@ -16,7 +16,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from decoding.bench import measured_models as subject
-from decoding.engines.local import LocalEngine
+from decoding.engines.local_engine import LocalEngine
 from decoding.engines.prefix_cache import PrefixCache
 from decoding.engines.torch.cached_network import CachedNetwork
 from decoding.engines.torch.cuda_graph_decoder import CudaGraphDecoder

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from decoding.engines.local import LocalEngine
+from decoding.engines.local_engine import LocalEngine
 from decoding.engines.torch.cuda_graph_decoder import CapturedBatch
 from decoding.errors import ModelError
 from decoding.record.step import StepScores

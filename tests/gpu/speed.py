@@ -9,7 +9,7 @@ import torch
 
 from decoding.bench.loops import generate, notebook
 from decoding.engines.batching.engine import BatchedEngine
-from decoding.engines.local import LocalEngine
+from decoding.engines.local_engine import LocalEngine
 from decoding.engines.torch import softmax
 from decoding.engines.torch.captured_step import MAX_TOP_K, CapturedSteps
 from decoding.record.step import StepScores

@@ -9,7 +9,7 @@ from tokenizers import processors
 from transformers import AutoTokenizer
 
 import decoding
-from decoding.engines.local import LocalEngine
+from decoding.engines.local_engine import LocalEngine
 from decoding.errors import FormatError, ModelError, RequestError
 from decoding.models.catalogue import Entry
 from decoding.models.chat_listing import has_chat_template

@@ -109,5 +109,5 @@ def test_products_in_float32_are_float32(monkeypatch: pytest.MonkeyPatch):
     assert not torch.backends.cuda.matmul.allow_tf32
 
 
-def test_a_load_says_why(machine: Any, starter: decoding.engines.local.LocalEngine):
+def test_a_load_says_why(machine: Any, starter: decoding.engines.local_engine.LocalEngine):
     assert starter.info.why.startswith("cpu was asked for; float32 ")

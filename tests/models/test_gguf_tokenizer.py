@@ -8,12 +8,12 @@ import pytest
 from tokenizers import Tokenizer
 
 from decoding.errors import ModelError
-from decoding.models import starter, tokenizer_check
+from decoding.models import gguf_tokenizer_check, starter
 from decoding.models.gguf_tokenizer import Kind, save_tokenizer, special_id, tokenizer_from_gguf
+from decoding.models.gguf_tokenizer_check import check_tokenizer, rule_of, sample_texts
 from decoding.models.pre_tokenizer_reference import CUTS, WHOLE_WORDS
 from decoding.models.pre_tokenizers import RULES
 from decoding.models.tokenizer import FileTokenizer, read_tokenizer
-from decoding.models.tokenizer_check import check_tokenizer, rule_of, sample_texts
 
 REFERENCE = Path(__file__).resolve().parents[1] / "reference" / "starter_ids_llama_cpp.json"
 Metadata = dict[str, Any]
@@ -75,7 +75,7 @@ def test_two_programs_read_alike(starters: Metadata, name: str) -> None:
 def test_the_sample_is_broad_and_always_the_same(starters: Metadata) -> None:
     texts = list(sample_texts(starters))
     assert texts == list(sample_texts(starters))
-    assert len(texts) == tokenizer_check.TEXTS
+    assert len(texts) == gguf_tokenizer_check.TEXTS
     joined = "".join(texts)
     assert all(part in joined for part in ("2024", "한", "🎉", "\n\n", "<|im_start|>", "don't", "\t", "def f"))
 

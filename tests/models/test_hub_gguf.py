@@ -12,7 +12,7 @@ from huggingface_hub import constants
 
 import decoding
 from decoding.engines.loading import load
-from decoding.engines.local import LocalEngine
+from decoding.engines.local_engine import LocalEngine
 from decoding.engines.onnx.network import OnnxNetwork
 from decoding.engines.torch.network import TorchNetwork
 from decoding.errors import ModelError, RoomError

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer
 
+from decoding.models.gguf_tokenizer_check import rule_of
 from decoding.models.slow_tokenizer import tokenizer_in
 from decoding.models.starter import ensure_starter
 from decoding.models.tokenizer import FileTokenizer, read_tokenizer
-from decoding.models.tokenizer_check import rule_of
 from decoding.record.tokens import Token, Vocabulary
 from tests import tiny_models
 from tests.fakes import NASTY

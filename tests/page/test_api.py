@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, expect
 
 import app as application
 import decoding
-from decoding.engines.local import LocalEngine
+from decoding.engines.local_engine import LocalEngine
 from decoding.export import summary
 from decoding.page import api
 from decoding.page.api import CHOICES, ONES, PROMPT, STEPS

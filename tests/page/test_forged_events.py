@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import app as application
-from decoding.page.actions import ACTIONS
+from decoding.page.panel_actions import ACTIONS
 from tests.browser import served
 from tests.fakes import ScriptedEngine
 from tests.page.http.test_forged_runs import FORGERIES, RUN, forge

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 
 import app as application
 from decoding.engines.loading import load as load_engine
-from decoding.engines.local import LocalEngine
+from decoding.engines.local_engine import LocalEngine
 from decoding.engines.onnx import graph_cache
 from decoding.models.catalogue import Entry
 from decoding.questions.branches import branch

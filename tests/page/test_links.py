@@ -7,7 +7,7 @@ from playwright.sync_api import Page, expect
 
 import app as application
 import decoding
-from decoding.engines.local import LocalEngine
+from decoding.engines.local_engine import LocalEngine
 from decoding.record.permalink import Link, from_link, to_link
 from tests import node
 from tests.browser import Visit, served

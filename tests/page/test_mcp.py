@@ -17,7 +17,7 @@ from mcp.client.streamable_http import streamable_http_client
 
 import app as application
 import decoding
-from decoding.engines.local import LocalEngine
+from decoding.engines.local_engine import LocalEngine
 from decoding.page import api
 from decoding.questions.verify import TOLERANCE, recompute
 from decoding.record.trace import Trace

@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 import app as application
 import decoding
 from decoding import Trace
-from decoding.engines.local import LocalEngine
+from decoding.engines.local_engine import LocalEngine
 from tests.browser import Visit, frames_later, served
 from tests.fakes import NASTY, ScriptedEngine
 

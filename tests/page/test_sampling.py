@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 import app as application
 import decoding
 from decoding.engines.batching.engine import BatchedEngine
-from decoding.engines.local import LocalEngine
+from decoding.engines.local_engine import LocalEngine
 from decoding.record.trace import Trace
 from tests.browser import Visit, served
 from tests.page.actions import wait_for_link

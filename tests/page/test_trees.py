@@ -7,7 +7,7 @@ from playwright.sync_api import Page, expect
 
 import app as application
 import decoding
-from decoding.engines.local import LocalEngine
+from decoding.engines.local_engine import LocalEngine
 from tests.browser import Visit, served
 from tests.page.test_accessibility import EVERY, violations
 from tests.page.test_whatif import shows

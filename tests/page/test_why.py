@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 import app as application
 import decoding
-from decoding.engines.local import LocalEngine
+from decoding.engines.local_engine import LocalEngine
 from decoding.export import to_csv_file, to_html
 from decoding.page import AdmissionQueue, build_page
 from decoding.questions.verify import parse_run

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 import decoding
-from decoding.engines.local import LocalEngine
+from decoding.engines.local_engine import LocalEngine
 from decoding.engines.memory_needs import Work, bytes_needed
 from decoding.errors import RequestError
 from decoding.limits import LEFT_OUT, MAX_LAYERS, MAX_LEFT_OUT, MAX_LENS_LOGITS
-from decoding.page.why import why
+from decoding.page.why_question import why
 from decoding.questions.logit_lens import check_lens_size
 from decoding.record.trace import Trace
 from decoding.serving.memory_budget import MemoryBudget

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import decoding
-from decoding.engines.local import LocalEngine
+from decoding.engines.local_engine import LocalEngine
 from decoding.engines.torch.transformers_greedy import network_of
 from decoding.errors import RequestError
 from tests import tiny_models

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 import decoding
-from decoding.engines.local import LocalEngine
+from decoding.engines.local_engine import LocalEngine
 from decoding.engines.prefix_cache import PrefixCache
 from decoding.errors import RequestError
 from decoding.record.trace import Trace

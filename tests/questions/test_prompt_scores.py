@@ -9,7 +9,7 @@ import torch
 
 import decoding
 from decoding.engines.batching.engine import BatchedEngine
-from decoding.engines.local import LocalEngine
+from decoding.engines.local_engine import LocalEngine
 from decoding.engines.torch.transformers_greedy import network_of
 from decoding.errors import FormatError, RequestError
 from decoding.questions import prompt_scores

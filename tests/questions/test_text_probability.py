@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import decoding
-from decoding.engines.local import LocalEngine
+from decoding.engines.local_engine import LocalEngine
 from decoding.errors import RequestError
 from decoding.questions.text_probability import probability_after
 from tests.fakes import ScriptedEngine

@@ -9,7 +9,7 @@ import pytest
 
 import decoding
 from decoding import assets
-from decoding.engines.local import LocalEngine
+from decoding.engines.local_engine import LocalEngine
 from decoding.engines.prefix_cache import PrefixCache
 from decoding.errors import FormatError, RequestError
 from decoding.limits import MAX_RUN_LINES, MAX_WHY_LINES

@@ -20,7 +20,7 @@ from decoding.errors import RequestError
 from decoding.export import to_table
 from decoding.models.loading import describe_model
 from decoding.models.tokenizer import tokenizer_of
-from decoding.page.actions import branch, score
+from decoding.page.panel_actions import branch, score
 from decoding.questions import text_scores
 from decoding.questions.beam_search import beam_search
 from decoding.questions.verify import recompute

@@ -11,7 +11,7 @@ import app as application
 from decoding import cancellation
 from decoding.cancellation import WorkCancelledError
 from decoding.command_line import options
-from decoding.engines.local import LocalEngine
+from decoding.engines.local_engine import LocalEngine
 from decoding.engines.memory_needs import Work, bytes_needed
 from decoding.errors import RequestError, RoomError
 from decoding.models import resources

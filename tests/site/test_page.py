@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from decoding.engines.local import LocalEngine
+from decoding.engines.local_engine import LocalEngine
 from decoding.record.permalink import from_link, to_link
 from decoding.record.trace import Trace
 from decoding.requests.run_request import check_request

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 
 import decoding
 from decoding.__main__ import check
-from decoding.engines.local import LocalEngine
+from decoding.engines.local_engine import LocalEngine
 from decoding.questions.beam_search import beam_search
 from decoding.questions.branches import branch
 from decoding.questions.text_scores import score

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Playwright, Worker, expect
 
 import decoding
-from decoding.engines.local import LocalEngine
+from decoding.engines.local_engine import LocalEngine
 from decoding.record.trace import Trace
 from decoding.record.why import LeaveOneOut
 from decoding.requests.run_request import check_request

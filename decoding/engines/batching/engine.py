@@ -13,10 +13,10 @@ from typing import Any
 from decoding.beam import BeamStep
 from decoding.engines.batching.fair_lock import FairLock, FairNetwork, serialize_forward
 from decoding.engines.batching.worker import Worker
-from decoding.engines.local import LocalEngine
+from decoding.engines.local_engine import LocalEngine
 from decoding.engines.model_facts import EngineOfModel
-from decoding.engines.network import Logits, Network
-from decoding.record.picking import ARGMAX, PickRule
+from decoding.engines.network_protocol import Logits, Network
+from decoding.record.pick_rule import ARGMAX, PickRule
 from decoding.record.step import NO_PICKS, StepScores
 
 
@@ -61,7 +61,7 @@ class BatchedEngine(EngineOfModel):
 
     @property
     def network(self) -> Network:
-        """See `decoding.engines.network.Network`; its passes are serialized by `lock`."""
+        """See `decoding.engines.network_protocol.Network`; its passes are serialized by `lock`."""
         return self._engine.network
 
     def _reference(self) -> Any:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from decoding.cancellation import raise_if_cancelled
-from decoding.engines.network import Cache, Logits, Network, RunningBatch
+from decoding.engines.network_protocol import Cache, Logits, Network, RunningBatch
 from decoding.record.step import StepScores
 
 

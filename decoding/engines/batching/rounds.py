@@ -14,8 +14,8 @@ from typing import Any
 
 from decoding.engines.batching.scheduler import Limits, Round, Scheduler
 from decoding.engines.batching.sequence import SequenceStatus, TokenSequence
-from decoding.engines.local import LocalEngine
-from decoding.engines.network import Logits, RunningBatch
+from decoding.engines.local_engine import LocalEngine
+from decoding.engines.network_protocol import Logits, RunningBatch
 from decoding.errors import ModelError
 from decoding.messages import Message
 from decoding.models.resources import bytes_under_limit, is_out_of_memory

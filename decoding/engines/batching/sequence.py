@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any
 
-from decoding.record.picking import ARGMAX, PickRule
+from decoding.record.pick_rule import ARGMAX, PickRule
 from decoding.record.step import StepScores
 
 

@@ -16,10 +16,10 @@ from decoding.cancellation import raise_if_cancelled
 from decoding.engines.batching.rounds import Rounds
 from decoding.engines.batching.scheduler import MAX_ROWS
 from decoding.engines.batching.sequence import SequenceStatus, TokenSequence
-from decoding.engines.local import LocalEngine
-from decoding.models.malloc import trim_memory
+from decoding.engines.local_engine import LocalEngine
+from decoding.models.allocator_settings import trim_memory
 from decoding.models.resources import free_memory
-from decoding.record.picking import ARGMAX, PickRule
+from decoding.record.pick_rule import ARGMAX, PickRule
 from decoding.record.step import StepScores
 
 _log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import onnxruntime
 
-from decoding.engines.local import LocalEngine
+from decoding.engines.local_engine import LocalEngine
 from decoding.engines.model_facts import ModelFacts
 from decoding.engines.network_on_demand import NetworkOnDemand
 from decoding.engines.onnx.float32_session import Float32Weights
@@ -18,8 +18,8 @@ from decoding.engines.onnx.graph_files import GraphFiles
 from decoding.engines.onnx.network import OnnxNetwork
 from decoding.messages import Message
 from decoding.models.catalogue import Entry, memory_of_files
-from decoding.models.checked_tokenizer import gguf_tokenizer
 from decoding.models.checksums import verifying_checksums
+from decoding.models.gguf_file_tokenizer import gguf_tokenizer
 from decoding.models.model_paths import adapter_note, is_gguf, revision_of, verifying_source
 from decoding.models.resources import check_memory, free_memory
 from decoding.models.safetensors import weight_files

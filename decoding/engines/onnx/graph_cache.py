@@ -152,7 +152,7 @@ class _Plan:
 
 
 def _plan(source: Path, unpacked: bool) -> _Plan:
-    from decoding.engines.onnx.building import (
+    from decoding.engines.onnx.model_graph import (
         build_gguf,
         build_safetensors,
     )  # imported here: a warm start needs no onnx

@@ -1,6 +1,6 @@
-"""A network that ONNX Runtime computes: see `decoding.engines.network.Network`.
+"""A network that ONNX Runtime computes: see `decoding.engines.network_protocol.Network`.
 
-Owns how many ids one pass reads, and from how many rows on a shared pass is faster. The KV cache is in `cache`, rows
+Owns how many ids one pass reads, and from how many rows on a shared pass is faster. The KV cache is in `kv_cache`, rows
 that share passes in `running_batch`, float32 weights for many rows in `float32_session`.
 """
 
@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from decoding.engines.onnx.cache import OnnxCache, padded_width, resized
 from decoding.engines.onnx.float32_session import CROWD_ROWS, Float32Session, Float32Weights
 from decoding.engines.onnx.graph_files import GraphFiles
+from decoding.engines.onnx.kv_cache import OnnxCache, padded_width, resized
 from decoding.engines.onnx.running_batch import OnnxBatch
 from decoding.engines.onnx.session import BoundPass, Floats, Session, Texts, Threads, default_threads
 from decoding.models.spec import ModelSpec
@@ -32,7 +32,7 @@ MAX_REREAD = 32
 
 
 class OnnxNetwork:
-    """See `decoding.engines.network.Network`."""
+    """See `decoding.engines.network_protocol.Network`."""
 
     def __init__(
         self, files: GraphFiles, *, threads: Threads | None = None, unpacked: Float32Weights | None = None

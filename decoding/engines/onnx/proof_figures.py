@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 
-from decoding.engines.onnx.building import ARCHITECTURES, check_all_read
+from decoding.engines.onnx.model_graph import ARCHITECTURES, check_all_read
 from decoding.engines.onnx.proof import LAST, texts, tops_of
 from decoding.engines.onnx.weight_files import GgufWeights, stored_name
 from decoding.engines.onnx.weights import UnpackedWeights

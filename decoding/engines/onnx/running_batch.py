@@ -1,4 +1,4 @@
-"""The running batch: rows that share passes, see `decoding.engines.network.RunningBatch`.
+"""The running batch: rows that share passes, see `decoding.engines.network_protocol.RunningBatch`.
 
 Owns where each row's keys and values are, and which session computes how many rows. Each row has its own length. The
 first places of the buffers are in use: the last row moves to the place of one that leaves. Knows no scheduler and no
@@ -10,8 +10,8 @@ from typing import Protocol
 
 import numpy as np
 
-from decoding.engines.onnx.cache import OnnxCache, padded_width, resized
 from decoding.engines.onnx.float32_session import Float32Session
+from decoding.engines.onnx.kv_cache import OnnxCache, padded_width, resized
 from decoding.engines.onnx.session import BoundPass, Floats, Session
 
 

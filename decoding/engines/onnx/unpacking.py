@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from decoding.engines.onnx.architecture.layers import LayerWriter
-from decoding.engines.onnx.building import ARCHITECTURES
 from decoding.engines.onnx.graph_builder import MICROSOFT, GraphBuilder
 from decoding.engines.onnx.graph_files import GRAPH_FILE, GraphFiles
 from decoding.engines.onnx.matmul_nodes import Products, offsets_of
+from decoding.engines.onnx.model_graph import ARCHITECTURES
 from decoding.engines.onnx.weight_files import GgufWeights
 from decoding.engines.onnx.weights import BlockMatrix, Matrix
 from decoding.models.gguf import read_gguf

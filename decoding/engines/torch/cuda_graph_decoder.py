@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from decoding.engines.network import Network, RunningBatch
+from decoding.engines.network_protocol import Network, RunningBatch
 from decoding.engines.torch.captured_step import MAX_TOP_K, CapturedLogits, CapturedSteps, NoMemoryForRowError, Row
 from decoding.engines.torch.softmax import read_scores, to_numpy, unpack_scores
 from decoding.engines.torch.static_cache import can_be_static
@@ -46,7 +46,7 @@ class GraphCache:
 
 
 class CudaGraphDecoder:
-    """See `decoding.engines.network.Network`; `plain` is the plain network over the same weights."""
+    """See `decoding.engines.network_protocol.Network`; `plain` is the plain network over the same weights."""
 
     def __init__(self, network: PreTrainedModel, plain: Network) -> None:
         self.steps = CapturedSteps(network, most=1)
@@ -180,7 +180,7 @@ class CudaGraphDecoder:
 
 
 class CapturedBatch:
-    """See `decoding.engines.network.RunningBatch`."""
+    """See `decoding.engines.network_protocol.RunningBatch`."""
 
     def __init__(self, decoder: CudaGraphDecoder, steps: CapturedSteps) -> None:
         self.steps = steps

@@ -5,9 +5,9 @@ Owns the way from a loaded network to an engine. Knows no run and no page.
 
 from dataclasses import replace
 
-from decoding.engines.local import LocalEngine
+from decoding.engines.local_engine import LocalEngine
 from decoding.engines.model_facts import ModelFacts
-from decoding.engines.network import Network
+from decoding.engines.network_protocol import Network
 from decoding.engines.torch import cuda_graph_decoder
 from decoding.engines.torch.cache_mode_proof import prove, unproved
 from decoding.engines.torch.gguf_network import load_gguf

@@ -13,9 +13,9 @@ from transformers import GenerationConfig
 from decoding.engines.onnx.proof_figures import network_of_gguf
 from decoding.messages import Message
 from decoding.models.catalogue import Entry
-from decoding.models.checked_tokenizer import gguf_tokenizer
 from decoding.models.devices import disable_tf32, place
 from decoding.models.gguf import read_gguf
+from decoding.models.gguf_file_tokenizer import gguf_tokenizer
 from decoding.models.loading import LoadedModel, describe_model
 from decoding.models.model_paths import find_source, revision_of, verifying_source
 from decoding.models.spec_gguf import spec_of_gguf

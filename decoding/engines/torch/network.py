@@ -1,4 +1,4 @@
-"""A transformers network: see `decoding.engines.network.Network`.
+"""A transformers network: see `decoding.engines.network_protocol.Network`.
 
 Owns what the scheduler and the prefix cache need of it: chunks, copies, rows. `cached_network` owns how
 it is given ids. Knows no loop and no run.
@@ -28,7 +28,7 @@ MAX_READ = 512
 
 
 class TorchNetwork:
-    """See `decoding.engines.network.Network`. Not thread-safe.
+    """See `decoding.engines.network_protocol.Network`. Not thread-safe.
 
     `is_proved` is False if the network could not be tried when it was loaded, because its GPU is lent per run
     (ZeroGPU); then the first read tries it.

@@ -1,4 +1,4 @@
-"""The running batch of a transformers network: see `decoding.engines.network.RunningBatch`.
+"""The running batch of a transformers network: see `decoding.engines.network_protocol.RunningBatch`.
 
 Owns which sequence is in which row, and the proof that sharing changes nothing: the first pass over rows of different
 lengths is also made for single rows. Knows no threads and no readers.
@@ -20,7 +20,7 @@ PassAlone = Callable[[Sequence[int], Any], tuple[torch.Tensor, Any]]
 
 
 class TorchBatch:
-    """See `decoding.engines.network.RunningBatch`. `read` is a pass for one sequence, see `Network.read`."""
+    """See `decoding.engines.network_protocol.RunningBatch`. `read` is a pass for one sequence, see `Network.read`."""
 
     def __init__(self, network: Any, read: PassAlone, *, cache_bytes_per_token: int) -> None:
         self._rows, self._read, self._cell_bytes = BatchedCache(network), read, cache_bytes_per_token

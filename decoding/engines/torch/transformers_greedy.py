@@ -48,8 +48,8 @@ def transformers_greedy_search(
     """
     if not steps:
         return []
-    network, reader = network_of(model), _reader_of(model)
-    use_cache = reader is None or reader.generates_with_cache
+    network, cached = network_of(model), _cached_network_of(model)
+    use_cache = cached is None or cached.generates_with_cache
     options: dict[str, Any] = {"max_new_tokens": steps, "output_logits": True, "use_cache": use_cache}
     if past_end and model.end_ids:
         options |= {"suppress_tokens": sorted(model.end_ids), "end_ids": ()}
@@ -66,9 +66,9 @@ def switched_off(model: Engine) -> tuple[str, ...]:
     return tuple(f"{name}={value}" for name, value in values.items() if value not in (None, [], NEUTRAL[name]))
 
 
-def _reader_of(model: Engine) -> Any:
-    """The reader of the model's network; None if ONNX Runtime or a CUDA graph computes it."""
-    return getattr(getattr(model, "network", None), "reader", None)
+def _cached_network_of(model: Engine) -> Any:
+    """The cached network of the model's network; None if ONNX Runtime or a CUDA graph computes it."""
+    return getattr(getattr(model, "network", None), "cached", None)
 
 
 def network_of(model: Engine) -> PreTrainedModel:

@@ -18,8 +18,8 @@ from decoding.export import to_csv_file, to_html, to_markdown
 from decoding.limits import MAX_RUN_BYTES, MAX_RUN_LINES, MAX_TABLE_CHARACTERS, MAX_TEXT_TOKENS
 from decoding.messages import Message, message_of, to_json
 from decoding.page.http.addresses import visitors_address
-from decoding.page.http.pool import WorkerPool
 from decoding.page.http.request_body import BodyReservation, RefusedError, body_reservation, read_body
+from decoding.page.http.thread_pool import WorkerPool
 from decoding.questions.verify import parse_run
 from decoding.record.trace import Trace
 

@@ -21,7 +21,7 @@ from decoding.engines.batching.engine import BatchedEngine
 from decoding.engines.batching.scheduler import Limits
 from decoding.engines.batching.sequence import SequenceStatus, TokenSequence
 from decoding.engines.batching.worker import Worker
-from decoding.engines.local import LocalEngine
+from decoding.engines.local_engine import LocalEngine
 from decoding.engines.prefix_cache import PrefixCache
 from decoding.engines.torch import batched_cache as batched_cache
 from decoding.engines.torch.engine import load as load_torch

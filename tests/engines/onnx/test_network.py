@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from decoding.engines.batching.engine import BatchedEngine
-from decoding.engines.local import LocalEngine
-from decoding.engines.onnx.cache import padded_width
+from decoding.engines.local_engine import LocalEngine
 from decoding.engines.onnx.graph_cache import ensure_graph
+from decoding.engines.onnx.kv_cache import padded_width
 from decoding.engines.onnx.network import OnnxNetwork, multiplications, with_shared_beginnings
 from decoding.engines.onnx.running_batch import OnnxBatch
 from decoding.engines.onnx.session import Threads

@@ -12,9 +12,9 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 import decoding
 from decoding.cancellation import WorkCancelledError, bind
-from decoding.engines import local
+from decoding.engines import local_engine
 from decoding.engines.batching.engine import BatchedEngine
-from decoding.engines.local import LocalEngine
+from decoding.engines.local_engine import LocalEngine
 from decoding.engines.torch import cached_network
 from decoding.engines.torch import engine as torch_engine
 from decoding.engines.torch.cache_argument import cache_argument
@@ -226,7 +226,7 @@ def test_a_text_is_scored_in_pieces(tiny_folder: Folder, monkeypatch: pytest.Mon
     engine = load(tiny_folder(architecture))
     prompt, text = [5, 6, 7], [(11 * n) % 300 for n in range(40)]
     at_once = list(engine.score(prompt, text, top_k=5))
-    monkeypatch.setattr(local, "SCORED_NUMBERS", 7 * tiny_models.VOCABULARY)
+    monkeypatch.setattr(local_engine, "SCORED_NUMBERS", 7 * tiny_models.VOCABULARY)
     asked, read = [], engine.network.read
 
     def counting(*given: Any, last: int = 1) -> Any:
@@ -243,7 +243,7 @@ def test_a_text_is_scored_in_pieces(tiny_folder: Folder, monkeypatch: pytest.Mon
 
 def test_cancellation_ends_reading_between_chunks(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = load(tiny_folder("llama"))
-    monkeypatch.setattr(local, "SCORED_NUMBERS", 7 * tiny_models.VOCABULARY)
+    monkeypatch.setattr(local_engine, "SCORED_NUMBERS", 7 * tiny_models.VOCABULARY)
     found: list[object] = []
 
     def read() -> None:

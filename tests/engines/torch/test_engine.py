@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import decoding
-from decoding.engines.local import LocalEngine
+from decoding.engines.local_engine import LocalEngine
 from decoding.engines.torch.engine import load as load_torch
 from decoding.engines.torch.transformers_greedy import network_of
 from decoding.record.trace import Trace

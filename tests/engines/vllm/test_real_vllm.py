@@ -17,7 +17,7 @@ from playwright.sync_api import expect
 
 import app as application
 import decoding
-from decoding.engines.local import LocalEngine
+from decoding.engines.local_engine import LocalEngine
 from decoding.engines.vllm.engine import ServerEngine
 from decoding.questions.verify import recompute
 from decoding.record.trace import Trace

@@ -24,9 +24,9 @@ from decoding.page.http import (
     browser_routes,
     concurrency,
     export_routes,
-    pool,
     request_body,
     request_filter,
+    thread_pool,
     vote_routes,
     vote_waiting,
 )
@@ -288,7 +288,7 @@ def test_the_tables_numbers_are_the_programs() -> None:
         f"a head after {connections.HEAD_SECONDS:.0f} s, a body after {connections.BODY_SECONDS:.0f} s",
         f"{concurrency.MAX_FILES} files at once",
         f"{concurrency.MAX_REQUESTS} turns, {concurrency.MAX_FILES} for plotly.js",
-        f"{pool.MAX_RUNNING} threads; {pool.MAX_WAITING} that wait, {pool.MAX_PER_ADDRESS}",
+        f"{thread_pool.MAX_RUNNING} threads; {thread_pool.MAX_WAITING} that wait, {thread_pool.MAX_PER_ADDRESS}",
     ):
         assert re.search(rf"(?<![\d,]){re.escape(number)}", all_of_it), number
     assert sessions.UNREAD_SECONDS == 60

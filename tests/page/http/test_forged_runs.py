@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 import app as application
 import decoding
 from decoding.errors import GreedyscopeError
-from decoding.page.actions import ACTIONS
 from decoding.page.http.export_routes import FORMATS, read_run, write_export
+from decoding.page.panel_actions import ACTIONS
 from decoding.questions.verify import recompute
 from decoding.serving.model_registry import ModelRegistry
 from tests.browser import served

@@ -12,7 +12,8 @@ import pytest
 import app as application
 import decoding
 from decoding.engines.batching.engine import BatchedEngine
-from decoding.page import JsonLines, actions
+from decoding.page import JsonLines
+from decoding.page import panel_actions as actions
 from decoding.page.http.metrics import Health
 from decoding.serving.admission import AdmissionQueue
 from decoding.serving.model_registry import ModelRegistry

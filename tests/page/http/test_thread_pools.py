@@ -14,10 +14,10 @@ from starlette.applications import Starlette
 
 import app as application
 import decoding
-from decoding.page.http import export_routes, metrics, pool
+from decoding.page.http import export_routes, metrics, thread_pool
 from decoding.page.http.metrics import Health
-from decoding.page.http.pool import WorkerPool
 from decoding.page.http.request_body import RefusedError
+from decoding.page.http.thread_pool import WorkerPool
 from decoding.serving.admission import AdmissionQueue
 from decoding.serving.model_registry import ModelOffer, ModelRegistry
 from tests.browser import served
@@ -77,12 +77,14 @@ def test_slow_exports_hold_nothing_that_others_need(slow: tuple[Slow, str]) -> N
                 return client.post(f"{url}keep/csv", content=RUN).status_code
 
         exports = [crowd.submit(export, n) for n in range(60)]
-        while sum(one.done() for one in exports) < 60 - pool.MAX_WAITING:
+        while sum(one.done() for one in exports) < 60 - thread_pool.MAX_WAITING:
             time.sleep(0.05)
         serves(url)
-        assert work.begun == pool.MAX_RUNNING
+        assert work.begun == thread_pool.MAX_RUNNING
         work.go.set()
-        assert sorted(one.result() for one in exports) == [200] * pool.MAX_WAITING + [503] * (60 - pool.MAX_WAITING)
+        assert sorted(one.result() for one in exports) == [200] * thread_pool.MAX_WAITING + [503] * (
+            60 - thread_pool.MAX_WAITING
+        )
 
 
 def test_who_leaves_before_their_turn_is_not_worked_for(slow: tuple[Slow, str]) -> None:
@@ -93,7 +95,7 @@ def test_who_leaves_before_their_turn_is_not_worked_for(slow: tuple[Slow, str]) 
         one = socket.create_connection((there.host, there.port), 60, (f"127.0.0.{n % 4 + 10}", 0))
         one.sendall(b"POST /keep/csv HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n" % len(RUN) + RUN)
         left.append(one)
-    while work.begun < pool.MAX_RUNNING:
+    while work.begun < thread_pool.MAX_RUNNING:
         time.sleep(0.02)
     for one in left:
         one.close()
@@ -101,7 +103,7 @@ def test_who_leaves_before_their_turn_is_not_worked_for(slow: tuple[Slow, str]) 
     work.go.set()
     serves(url)
     assert httpx.post(f"{url}keep/csv", content=RUN, timeout=60).status_code == 200
-    assert work.begun == pool.MAX_RUNNING + 1
+    assert work.begun == thread_pool.MAX_RUNNING + 1
 
 
 def test_a_slow_look_at_the_models_holds_nothing_that_others_need(slow: tuple[Slow, str]) -> None:
@@ -159,8 +161,8 @@ def test_not_ready_where_the_page_cannot_be_served(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_pool_has_its_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool, "MAX_WAITING", 5)
-    monkeypatch.setattr(pool, "MAX_PER_ADDRESS", 3)
+    monkeypatch.setattr(thread_pool, "MAX_WAITING", 5)
+    monkeypatch.setattr(thread_pool, "MAX_PER_ADDRESS", 3)
     go = threading.Event()
 
     async def test() -> None:

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from anyio import CapacityLimiter, create_task_group, to_thread
 
-from decoding.models.malloc import trim_memory
+from decoding.models.allocator_settings import trim_memory
 from decoding.page.http.request_body import RefusedError
 
 Done = TypeVar("Done")

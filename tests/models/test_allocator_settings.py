@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_threads_share_two_heaps() -> None:
     program = """
 import ctypes, platform, sys, threading
-from decoding.models.malloc import limit_arenas
+from decoding.models.allocator_settings import limit_arenas
 few = limit_arenas()
 assert few == (platform.libc_ver()[0] == "glibc")
 libc = ctypes.CDLL(None)
@@ -38,7 +38,7 @@ else:
 def test_free_memory_below_a_live_block_is_released() -> None:
     program = """
 import ctypes, platform, psutil
-from decoding.models.malloc import trim_memory
+from decoding.models.allocator_settings import trim_memory
 libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
 def resident():

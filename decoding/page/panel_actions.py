@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from decoding.engines import Engine
-from decoding.engines.local import LocalEngine
+from decoding.engines.local_engine import LocalEngine
 from decoding.engines.memory_needs import Kind, Work, bytes_needed
 from decoding.errors import RequestError
 from decoding.limits import MAX_CHOICES, MAX_TEXT_TOKENS

@@ -1,7 +1,7 @@
 """The local engine: the classroom loop over a network in this process.
 
 Owns one run at a time: how far it may go, the chunks in which a long prompt is read, and what is kept of it. Knows ids
-and the protocol of `decoding.engines.network`, and no library that computes.
+and the protocol of `decoding.engines.network_protocol`, and no library that computes.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,10 +11,10 @@ from decoding.beam import BeamStep, beam_loop
 from decoding.cancellation import raise_if_cancelled
 from decoding.engines.branching import NetworkRows, check_beam_memory
 from decoding.engines.model_facts import EngineOfModel, ModelFacts
-from decoding.engines.network import Cache, Logits, Network
+from decoding.engines.network_protocol import Cache, Logits, Network
 from decoding.engines.prefix_cache import PrefixCache
 from decoding.greedy import greedy_loop, score_rows
-from decoding.record.picking import ARGMAX, PickRule
+from decoding.record.pick_rule import ARGMAX, PickRule
 from decoding.record.step import NO_PICKS, StepScores
 from decoding.sampling import reader
 
