@@ -79,17 +79,18 @@ def test_a_late_answer_to_who_began_a_run_does_not_end_it(looks: list[bool], ses
     engine = ScriptedEngine(delay=600)
     page = application.build_app(lambda name, report: engine, ["scripted"])
     health = page.health  # type: ignore[attr-defined]
-    queue: Any = page._queue
-    push = queue.push
 
-    async def late(**options: Any) -> Any:
-        pushed = await push(**options)
-        while len(looks) < 60:
-            await asyncio.sleep(0.01)
-        return pushed
-
-    queue.push = late
     with served(page) as url:
+        queue: Any = page._queue  # Gradio makes a queue anew at launch
+        push = queue.push
+
+        async def late(**options: Any) -> Any:
+            pushed = await push(**options)
+            while len(looks) < 60 and all(looks):
+                await asyncio.sleep(0.01)
+            return pushed
+
+        queue.push = late
         try:
             body = {"data": ["a", 4, 2, "scripted"], **({"session_hash": session} if session else {})}
             begun = httpx.post(f"{url}gradio_api/call/greedy", json=body, timeout=300).raise_for_status()
