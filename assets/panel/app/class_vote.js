@@ -30,6 +30,7 @@ import { askVote, insistOnVote, keepVote, keptVote, listenToVote, numbersOf } fr
  * @property {Pick<ClassState, "students" | "answered"> & Partial<ClassState>} told
  * @property {{ run: Run | undefined, index: number, result: VoteResult }[]} results
  * @property {boolean} isRevealing
+ * @property {boolean} isEnding
  * @property {number | null} endsAt
  */
 
@@ -50,7 +51,7 @@ export function startVote(parts, state, history, panel, predict) {
   opener.dataset.text = "vote.start";
   parts.root.querySelector('.gs-lesson-start [data-predict="start"]').after(opener);
   /** @type {Vote} */
-  const vote = { kept: null, isBegun: false, question: null, next: 0, told: { students: 0, answered: 0 }, results: [], isRevealing: false, endsAt: null };
+  const vote = { kept: null, isBegun: false, question: null, next: 0, told: { students: 0, answered: 0 }, results: [], isRevealing: false, isEnding: false, endsAt: null };
 
   /** @type {(error: string) => void} */
   const problem = (error) => {
@@ -89,7 +90,7 @@ export function startVote(parts, state, history, panel, predict) {
 
   /** @param {Kept} kept */
   function begin(kept) {
-    Object.assign(vote, { kept, isBegun: false, question: null, next: 0, endsAt: null });
+    Object.assign(vote, { kept, isBegun: false, isEnding: false, question: null, next: 0, endsAt: null });
     keepVote(kept);
     problem("");
     slots.time.value = kept.seconds;
@@ -99,7 +100,7 @@ export function startVote(parts, state, history, panel, predict) {
       if (qr && !qr.error) drawJoining(slots, kept.code, qr);
     });
     listenToVote(kept, {
-      isWanted: () => vote.kept === kept,
+      isWanted: () => vote.kept === kept && !vote.isEnding, // the server knows nothing of a session that has ended
       told,
       failed: (error) => (error === "unknown" || error === "no_right" ? leave("vote.lost") : network(error)),
     });
@@ -107,6 +108,7 @@ export function startVote(parts, state, history, panel, predict) {
 
   // The class's answers are on this page from now on, and nowhere else.
   async function end() {
+    vote.isEnding = true;
     const ended = await insist("end", {});
     if (!ended) return;
     leave("");
