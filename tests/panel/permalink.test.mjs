@@ -3,7 +3,7 @@ import { deflateRawSync } from "node:zlib";
 import { test } from "node:test";
 import { load, runOf } from "./helpers.mjs";
 
-const { fieldsOf, linkTo, requestOf } = await load("core/permalink.js");
+const { fieldsOf, linkTo, requestIn, requestOf } = await load("core/permalink.js");
 const { LIMITS } = await load("core/constants.js");
 const { refusalOf } = await load("core/limits.js");
 
@@ -28,6 +28,19 @@ test("a few letters do not unpack to gigabytes", async () => {
   assert.ok(bomb.length <= LIMITS.linkCharacters);
   await assert.rejects(fieldsOf(bomb), RangeError);
   assert.deepEqual(await fieldsOf("x".repeat(LIMITS.linkCharacters + 1)), []);
+});
+
+test("the request of a link, and none of what holds no request", async () => {
+  const linkOf = (value) => `1${deflateRawSync(JSON.stringify(value)).toString("base64url")}`;
+  const sampling = { temperature: 2, seed: 1 };
+  assert.deepEqual(await requestIn(await linkTo(REQUEST, 3, "ko")), REQUEST);
+  assert.deepEqual(await requestIn(await linkTo({ ...REQUEST, sampling }, 3, "")), { ...REQUEST, sampling });
+  for (const value of [null, 7, "run", {}]) assert.deepEqual(await fieldsOf(linkOf(value)), []);
+  const fields = ["tiny", "a", 8, 5, [[1, 7]], 0, "", {}];
+  assert.notEqual(await requestIn(linkOf(fields)), null);
+  const wrong = { 0: 3, 1: 5, 2: "8", 3: 0.5, 4: [[1]], 5: null, 7: null };
+  for (const [place, value] of Object.entries(wrong)) assert.equal(await requestIn(linkOf(fields.with(Number(place), value))), null, place);
+  assert.equal(await requestIn("1!"), null);
 });
 
 test("a recorded run, and one without token ids, ask for nothing", () => {

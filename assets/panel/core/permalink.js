@@ -66,7 +66,21 @@ export function requestOf(run) {
  */
 export async function fieldsOf(value) {
   if (value.length > LIMITS.linkCharacters) return [];
-  return JSON.parse(await inflate(atob(value.slice(1).replaceAll("-", "+").replaceAll("_", "/")), LIMITS.linkBytes));
+  const fields = JSON.parse(await inflate(atob(value.slice(1).replaceAll("-", "+").replaceAll("_", "/")), LIMITS.linkBytes));
+  return Array.isArray(fields) ? fields : [];
+}
+
+/**
+ * The request that a link names; null for a broken link. Whether its numbers are in range is for what writes the run to check.
+ * @param {string} value
+ * @returns {Promise<Request | null>}
+ */
+export async function requestIn(value) {
+  const [model, prompt, steps, choices, forced, step, , how = {}] = await fieldsOf(value).catch(() => []);
+  const isPair = (/** @type {unknown} */ pair) => Array.isArray(pair) && pair.length === 2 && pair.every(Number.isInteger);
+  const isRequest = typeof model === "string" && typeof prompt === "string" && [steps, choices, step].every(Number.isInteger);
+  if (!isRequest || !Array.isArray(forced) || !forced.every(isPair) || how === null || typeof how !== "object") return null;
+  return { model, prompt, steps, choices, forced, ...howOf(how) };
 }
 
 /**
