@@ -165,7 +165,16 @@ def test_a_class_votes_on_three_steps(visit: Visit, url: str, phone: Any, tmp_pa
         expect(page.locator(".said")).to_have_text("The vote has ended. Nothing of it is kept on the server.")
         assert page.evaluate("Object.keys(localStorage)") == []
     with teacher.expect_download() as download:
+        teacher.click('[data-vote-file="png"]')
+    assert download.value.path().read_bytes().startswith(b"\x89PNG")
+    teacher.evaluate("() => { HTMLCanvasElement.prototype.toBlob = (done) => done(null); }")  # as where memory is short
+    teacher.click('[data-vote-file="png"]')
+    expect(teacher.locator(".gs-vote-unsaved")).to_have_text(
+        "This browser did not make a PNG. Save the picture as SVG instead."
+    )
+    with teacher.expect_download() as download:
         teacher.click('[data-vote-file="csv"]')
+    expect(teacher.locator(".gs-vote-unsaved")).to_be_empty()
     download.value.save_as(tmp_path / "vote.csv")
     table = (tmp_path / "vote.csv").read_text("utf-8-sig").splitlines()
     assert len(table) == 1 + 3 * 3 + 1

@@ -1,17 +1,15 @@
 // The class votes: the teacher's side of it, within "Predict, then reveal". Each hidden step becomes a question for the phones; "Reveal" sends
 // the model's numbers to the server and shows the class's answers beside them. Only a page with a server behind it has this module.
 
-import { votesCsv } from "../core/class_score.js";
 import { shuffled } from "../core/guesses.js";
 import { LIMITS } from "../core/constants.js";
 import { textBefore } from "../core/run.js";
 import { texts } from "../core/texts.js";
 import { labelOf } from "../core/tokens.js";
-import { pngOf } from "../view/step_image.js";
 import { votesImage } from "../view/vote_image.js";
 import { drawCounts, drawJoining, drawLabels, drawLeft, drawTimes, drawVotes, findVoteParts } from "../view/vote_view.js";
 import { action } from "../view/elements.js";
-import { save } from "../tabs/export.js";
+import { saveVotes } from "./vote_files.js";
 import { askVote, insistOnVote, keepVote, keptVote, listenToVote, numbersOf } from "./vote_server.js";
 
 /** @import { VoteResult } from "../core/class_score.js" */
@@ -258,16 +256,9 @@ export function startVote(parts, state, history, panel, predict) {
   function showResults(isEnded) {
     slots.ended.hidden = !isEnded;
     if (vote.results.length === 0) return;
+    slots.unsaved.textContent = "";
     slots.picture.replaceChildren(votesImage(vote.results.map(({ result }) => result)));
     if (!slots.summary.open) slots.summary.showModal();
-  }
-
-  /** @param {string} form */
-  async function saveAs(form) {
-    const svg = new XMLSerializer().serializeToString(slots.picture.firstElementChild);
-    /** @type {Record<string, () => Blob | Promise<Blob>>} */
-    const made = { svg: () => new Blob([svg], { type: "image/svg+xml" }), png: () => pngOf(svg), csv: () => new Blob(["\ufeff", votesCsv(vote.results.map(({ result }) => result))], { type: "text/csv" }) };
-    save(await made[form](), `greedyscope-vote.${form}`);
   }
 
   /** @type {Record<string, () => void>} */
@@ -290,7 +281,7 @@ export function startVote(parts, state, history, panel, predict) {
   parts.root.addEventListener("click", (/** @type {PageEvent<MouseEvent>} */ { target }) => {
     const { vote: move, voteFile: form } = target.closest("[data-vote], [data-vote-file]")?.dataset ?? {};
     if (move) moves[move]();
-    if (form) saveAs(form);
+    if (form) saveVotes(slots, vote.results.map(({ result }) => result), form);
   });
   slots.time.addEventListener("change", setTime);
   texts.onChange(() => drawTimes(slots));

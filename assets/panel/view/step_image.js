@@ -210,10 +210,10 @@ export async function imageOf(svg) {
  * @returns {Promise<Blob>} refused where the browser has no room for it
  */
 export async function pngOf(svg) {
-  const image = await imageOf(svg);
+  const image = await imageOf(svg).catch(() => null);
   const canvas = Object.assign(document.createElement("canvas"), { width: SLIDE.width, height: SLIDE.height });
-  canvas.getContext("2d")?.drawImage(image, 0, 0);
-  const made = await new Promise((done) => { canvas.toBlob(done, "image/png"); });
+  if (image) canvas.getContext("2d")?.drawImage(image, 0, 0);
+  const made = image && (await new Promise((done) => { canvas.toBlob(done, "image/png"); }));
   if (!made) throw new Refused(texts.translate("keep.picture.failed"));
   return made;
 }

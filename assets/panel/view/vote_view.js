@@ -13,7 +13,7 @@ import { make } from "./elements.js";
 /** @import { Parts } from "./panel_elements.js" */
 
 const TIMES = [15, 30, 60, 120];
-const SLOTS = /** @type {const} */ (["problem", "code", "count", "said", "labels", "ask", "reveal", "next", "results", "time", "timed", "left", "others", "join", "address", "big", "joined", "local", "qr", "summary", "ended", "picture"]);
+const SLOTS = /** @type {const} */ (["problem", "code", "count", "said", "labels", "ask", "reveal", "next", "results", "time", "timed", "left", "others", "join", "address", "big", "joined", "local", "qr", "summary", "ended", "picture", "unsaved"]);
 
 /** @typedef {ReturnType<typeof findVoteParts>} VoteParts */
 
