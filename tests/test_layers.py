@@ -71,6 +71,7 @@ ALLOWED = {
         "decoding.models.download",
         "decoding.engines.onnx.graph_cache",
         "decoding.engines.torch.safetensors_folder",
+        "decoding.site.version_folders",
     ),
     "huggingface_hub": (
         "decoding.models.hub",

@@ -1,14 +1,12 @@
 """What the Gradio page needs to let a visitor's browser compute: the engine's scripts and a model's files.
 
-Owns the folder in the cache that holds them, and when it is made again: for other files of the model, other libraries,
-or other scripts. Knows no page.
+Owns what a version is made of: the model's files, the libraries and the scripts. `version_folders` keeps the folder of
+each version in the cache. Knows no page.
 """
 
 import hashlib
 import json
 import logging
-import tempfile
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +20,12 @@ from decoding.models.spec import NoGraphError
 from decoding.models.starter import Report, cache_folder, no_report
 from decoding.site import model_files
 from decoding.site.build import LIBRARIES, engine_files, library_files, own_engine_files
+from decoding.site.version_folders import ensure_version
 
 NOT_WRITTEN = "The files for browsers could not be written to {cache}: {reason}."
 NO_OFFER = "--browser on: the page does not offer to compute in the browser."
 _FACTS_FILE = "facts.json"
-_KEY_FILE = "key"
+_SUM_DIGITS = 12
 
 
 def files_to_offer(entry: Entry) -> tuple[Path, dict[str, Any]] | None:
@@ -42,27 +41,24 @@ def files_to_offer(entry: Entry) -> tuple[Path, dict[str, Any]] | None:
 
 def ensure_page_files(entry: Entry, report: Report = no_report) -> tuple[Path, dict[str, Any]]:
     """The folder of a model's files and of the engine's scripts, made first if it is not in the cache, and what a
-    browser has to know. Raises ModelError for a model that no browser computes here, for libraries that could not be
-    fetched, and for a disk that is full.
+    browser has to know. The folder stays until this process ends. Raises ModelError for a model that no browser
+    computes here, for libraries that could not be fetched, and for a disk that is full.
     """
     cache = cache_folder() / "in-browser"
     key = _key(entry, report)
-    folder = cache / key.partition(" ")[0]
+    graph, made = key.partition(" ")[0], key.rpartition(" ")[2]
+    folder = cache / f"{graph}-{made[:_SUM_DIGITS]}"
     try:
-        if not _holds(folder, key):
-            cache.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=cache, prefix=".making-") as work:
-                _write(Path(work) / "new", entry, key, report)
-                with suppress(OSError):  # another process was faster, or this is the first time
-                    folder.rename(Path(work) / "old")
-                (Path(work) / "new").rename(folder)
+        ensure_version(
+            folder, key, lambda other: _model_of(other) == entry.name, lambda new: _write(new, entry, report)
+        )
         return folder, json.loads((folder / _FACTS_FILE).read_text("utf-8"))
     except OSError as error:
         raise ModelError(NOT_WRITTEN.format(cache=cache, reason=reason_of(error))) from error
 
 
 def _key(entry: Entry, report: Report) -> str:
-    """What the files are made of: the graph's name, which holds the model's sum, and a sum of all else."""
+    """What the files are made of: the graph's name, which holds the model's sum; the model's; and a sum of all else."""
     if not holds_gguf(entry):  # said before anything is fetched
         raise ModelError(model_files.NO_SITE.format(model=entry.name, reason=model_files.NO_GGUF))
     source = find_source(entry, report)
@@ -80,18 +76,14 @@ def _key(entry: Entry, report: Report) -> str:
     return f"{name} {entry.name} {made.hexdigest()}"
 
 
-def _holds(folder: Path, key: str) -> bool:
-    with suppress(OSError):
-        return (folder / _KEY_FILE).read_text("utf-8") == key
-    return False
+def _model_of(key: str) -> str:
+    return key.partition(" ")[2].rpartition(" ")[0]
 
 
-def _write(folder: Path, entry: Entry, key: str, report: Report) -> None:
-    folder.mkdir()
+def _write(folder: Path, entry: Entry, report: Report) -> None:
     libraries = library_files()
     facts = model_files.write_model(entry, folder, libraries, report)
     for name, data in engine_files(libraries).items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
     (folder / _FACTS_FILE).write_text(json.dumps(facts), "utf-8")
-    (folder / _KEY_FILE).write_text(key, "utf-8")
