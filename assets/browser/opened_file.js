@@ -5,6 +5,13 @@ import { checkRun } from "./json_lines_check.js";
 import { Refused } from "../panel/core/limits.js";
 import { texts } from "../panel/core/texts.js";
 
+const NULL_BYTES = /"bytes"\s*:\s*null/;
+
+/**
+ * @param {string} _form
+ * @param {ArrayBuffer} body
+ * @returns {Promise<Response>}
+ */
 export async function convertHere(_form, body) {
   let text;
   try {
@@ -14,5 +21,15 @@ export async function convertHere(_form, body) {
   }
   const { findLoops } = await import("./engine/repetition.js");
   checkRun(text, findLoops);
-  return new Response(text);
+  return new Response(text.split("\n").map(withoutNullBytes).join("\n"));
+}
+
+/**
+ * A token whose `bytes` are null has none, which the panel knows as a token without this field, as the library writes it.
+ * @param {string} line
+ * @returns {string}
+ */
+function withoutNullBytes(line) {
+  if (!NULL_BYTES.test(line)) return line;
+  return JSON.stringify(JSON.parse(line, (name, value) => (name === "bytes" && value === null ? undefined : value)));
 }
