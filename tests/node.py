@@ -1,7 +1,7 @@
 """Node, which runs and checks the scripts of assets/ without a browser.
 
-Owns where Node and the pinned npm packages are. The packages (type checker and linter) are installed once into the
-cache, by assets/package-lock.json.
+Owns where Node and the pinned npm packages are. The packages (type checker, linter, types of libraries) are installed
+once into the cache, by assets/package-lock.json.
 """
 
 import hashlib
@@ -48,6 +48,12 @@ def run(function: str, argument: Any = None) -> Any:
     if done.returncode:
         raise AssertionError(done.stderr.strip()[-2000:])
     return json.loads(done.stdout)
+
+
+def type_checker(packages: Path, project: str | Path) -> list[str]:
+    """The command that checks the types of a project: the path of its tsconfig.json."""
+    tsc = packages / "typescript" / "bin" / "tsc"
+    return [program("node"), str(tsc), "-p", str(project), "--typeRoots", str(packages)]
 
 
 def environment() -> dict[str, str]:

@@ -3,24 +3,40 @@
 
 import { texts } from "../panel/core/texts.js";
 
+/** @import { EngineEvent, FromWorker, Progress } from "./messages.js" */
+/** @import { Values } from "../panel/core/texts.js" */
+
+/** @typedef {"download.start" | "download.resume" | "download.pause"} Action by the text of its button */
+
+/** @typedef {{ key: string, values: Values, action: Action | "" }} Line */
+
+/** @param {number} bytes */
 const megabytes = (bytes) => Math.round(bytes / 1e6);
 
+/** @param {{ load: () => void, pause: () => void }} engine */
 export function startDownloadLine({ load, pause }) {
   const line = document.querySelector("#download");
   const [bar, words, button] = [line.querySelector("progress"), line.querySelector("p"), line.querySelector("button")];
-  let said = /** @type {any} */ (null); // { key, values, action }
-  let [here, total] = [0, 0];
+  let shown = /** @type {Line | null} */ (null);
+  /** @type {Progress} */
+  let progress = { here: 0, total: 0 };
   const actions = { "download.start": load, "download.resume": load, "download.pause": pause };
 
+  /**
+   * @param {string} key
+   * @param {Action | ""} [action]
+   * @param {Values} [values]
+   */
   function show(key, action = "", values = {}) {
-    said = { key, values, action };
+    shown = { key, values, action };
     draw();
   }
 
   function draw() {
-    line.hidden = said === null;
-    if (!said) return;
-    const { key, values, action } = said;
+    line.hidden = shown === null;
+    if (!shown) return;
+    const { key, values, action } = shown;
+    const { here, total } = progress;
     words.textContent = texts.translate(key, { done: megabytes(here), total: megabytes(total), ...values });
     bar.hidden = !["download.pause", "download.resume"].includes(action);
     Object.assign(bar, { max: Math.max(1, total), value: here });
@@ -28,36 +44,51 @@ export function startDownloadLine({ load, pause }) {
     button.textContent = action ? texts.translate(action) : "";
   }
 
-  button.addEventListener("click", () => actions[said.action]());
+  button.addEventListener("click", () => {
+    if (shown?.action) actions[shown.action]();
+  });
   texts.onChange(draw);
 
-  const hears = {
-    looked: (data) => {
-      ({ here, total } = data);
-      show("download.before", "download.start");
-    },
-    progress: (data) => {
-      ({ here, total } = data);
-      show("download.progress", "download.pause");
-    },
-    unpacking: () => show("download.unpacking"),
-    checking: () => show("download.checking"),
-    ready: () => {
-      said = null;
-      draw();
-    },
-    failed: ({ reason, file }) => show(`download.${reason}`, reason === "sum" ? "" : "download.resume", { file }),
-  };
-  function hear(data) {
-    if (!hears[data.kind]) return;
-    hears[data.kind](data);
-    line.dataset.state = data.kind;
+  /**
+   * @param {EngineEvent} event
+   * @returns {boolean} whether the line is about it
+   */
+  function showEvent(event) {
+    switch (event.kind) {
+      case "inspected":
+      case "progress":
+        progress = event;
+        show(event.kind === "progress" ? "download.progress" : "download.before", event.kind === "progress" ? "download.pause" : "download.start");
+        return true;
+      case "unpacking":
+      case "checking":
+        show(`download.${event.kind}`);
+        return true;
+      case "ready":
+        shown = null;
+        draw();
+        return true;
+      case "failed":
+        show(`download.${event.reason}`, event.reason === "sum" ? "" : "download.resume", { file: event.file });
+        return true;
+      default:
+        return false;
+    }
   }
 
-  return { hear, refuse: (key) => show(key) };
+  /** @param {EngineEvent} event */
+  function update(event) {
+    if (showEvent(event)) line.dataset.state = event.kind;
+  }
+
+  return { update, refuse: (/** @type {string} */ key) => show(key) };
 }
 
-// A download that costs money, or much of a small device's room, is asked for first.
+/**
+ * A download that costs money, or much of a small device's room, is asked for first.
+ * @param {Extract<FromWorker, { kind: "inspected" }>} event
+ * @returns {boolean}
+ */
 export function beginsByItself({ here, total, isSmall }) {
   const { saveData = false, type = "" } = navigator.connection ?? {};
   return here === total || !(saveData || type === "cellular" || isSmall);

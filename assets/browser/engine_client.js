@@ -1,123 +1,155 @@
-// The page's end of the engine (assets/browser/engine/worker.js). Owns the worker that computes: what it is told, what comes of a run,
+// The page's end of the engine (assets/browser/engine/worker.js). Owns the worker that computes: what it is asked, what comes of a run,
 // another worker where one broke, and the change to WebGPU where there is one (gpu_trial.js). Knows no element of the page.
 
 import { LIMITS, TEXTS } from "../panel/core/constants.js";
 import { canTryGpu, deviceAsked, startGpuTrial } from "./gpu_trial.js";
 
-const ENDS = ["done", "refused", "broken"];
+/** @import { GpuTrial } from "./gpu_trial.js" */
+/** @import { EngineEvent, FromWorker, GpuFault, QuestionKind, QuestionMessage, Questions, ToWorker } from "./messages.js" */
+/** @import { ModelFacts } from "./model_facts.js" */
 
-// `hear` is told { kind, … }: looked, progress, unpacking, checking, ready, failed, line, refused, done, broken. `base`: where the
-// engine's files are.
-export function startEngine(facts, hear, base = "") {
-  const words = Object.fromEntries(Object.entries(TEXTS.en).filter(([key]) => key.startsWith("server.")));
+/** @typedef {"absent" | "loading" | "ready"} ModelState */
+
+/** @typedef {"untried" | "tried" | "trusted" | "computing" | "left"} GpuState "trusted" lasts until no run is going on */
+
+/** @typedef {ReturnType<typeof startEngine>} EngineClient */
+
+/**
+ * @param {ModelFacts} facts
+ * @param {(event: EngineEvent) => void} onEvent
+ * @param {string} base where the engine's files are, from the page; "" beside it
+ */
+export function startEngine(facts, onEvent, base) {
+  const sentences = Object.fromEntries(Object.entries(TEXTS.en).filter(([key]) => key.startsWith("server.")));
   const asked = deviceAsked();
   const isForced = asked === "webgpu";
-  let isLoading = false;
-  let isReady = false;
-  let waiting = null; // a request that came before the model
+  let model = /** @type {ModelState} */ ("absent");
+  let waiting = /** @type {QuestionMessage | null} */ (null); // a question that came before the model
   let last = 0;
-  let running = 0; // the request that is being answered, or 0
-  let gpu = canTryGpu(asked) ? "untried" : "left"; // then "tried", "trusted" until no run is going on, "computing"
-  let trial = /** @type {any} */ (null);
-  let fault = /** @type {any} */ (null); // why WebGPU does not compute, for the header of a run
+  let running = 0; // the question that is being answered, or 0
+  let gpu = /** @type {GpuState} */ (canTryGpu(asked) ? "untried" : "left");
+  let trial = /** @type {GpuTrial | null} */ (null);
+  let fault = /** @type {GpuFault | null} */ (null); // why WebGPU does not compute, for the header of a run
   let worker = open();
 
+  /** @returns {Worker} */
   function open() {
-    const opened = new Worker(trusted(`${base}engine/worker.js`), { type: "module" });
-    const said = (data) => {
-      if (opened === worker) heard(data);
-      else if (opened === trial?.worker) trial.hear(data);
-    };
-    opened.addEventListener("message", ({ data }) => said(data));
-    // Memory that is short ends a worker without a word of its own.
+    const opened = new Worker(scriptAddress(`${base}engine/worker.js`), { type: "module" });
+    opened.addEventListener("message", (/** @type {MessageEvent<FromWorker>} */ { data }) => {
+      if (opened === worker) receive(data);
+      else if (opened === trial?.worker) trial.receive(data);
+    });
+    // Memory that is short ends a worker without a message of its own.
     opened.addEventListener("error", (event) => {
       event.preventDefault();
-      said({ kind: "crashed" });
+      if (opened === worker) crashed();
+      else if (opened === trial?.worker) trial.crashed();
     });
     return opened;
   }
 
-  function heard(data) {
-    if (data.kind === "answered") return trial?.compare(data);
-    if (data.kind === "ready") return loaded();
-    if (data.kind === "crashed") return heard({ kind: isReady ? "broken" : "failed", id: last, reason: "memory", file: "" });
-    if (data.kind === "lost") return heard({ kind: "broken", id: running || -1 }); // a GPU, in a run or between two
-    if (data.kind === "failed") [isLoading, isReady] = [false, false];
-    const isOnGpu = gpu === "computing";
-    if (data.kind === "broken") restart();
-    if (ENDS.includes(data.kind) && data.id === running) running = 0;
-    if (data.id === undefined || data.id === last) hear({ ...data, isOnGpu }); // what a stopped run still says is not heard
-    takeGpu();
+  /** @param {ToWorker} message */
+  const send = (message) => worker.postMessage(message);
+
+  function crashed() {
+    if (model === "ready") broke(last);
+    else receive({ kind: "failed", reason: "memory", file: "" });
+  }
+
+  /** @param {FromWorker} message */
+  function receive(message) {
+    switch (message.kind) {
+      case "reference": return trial?.compare(message);
+      case "ready": return loaded();
+      case "lost": return broke(running || -1); // a GPU, in a run or between two
+      case "broken": return broke(message.id);
+      case "trusted":
+      case "unfit": return; // of the trial's worker alone
+      case "failed": model = "absent";
+    }
+    const isEnd = message.kind === "done" || message.kind === "refused";
+    if (isEnd && message.id === running) running = 0;
+    if (!("id" in message) || message.id === last) onEvent(message); // what a stopped run still sends is left out
+    useGpu();
   }
 
   // The next run has a new worker, which finds the model in the browser's cache.
-  function restart() {
+  /** @param {number} id the question that ends with the worker; -1 where none was being answered */
+  function broke(id) {
+    const isOnGpu = gpu === "computing";
     worker.terminate();
     trial?.worker.terminate();
-    if (gpu === "computing") fault = { reason: "lost", values: {} };
-    [isLoading, isReady, gpu, trial] = [false, false, "left", null];
+    if (isOnGpu) fault = { reason: "lost", values: {} };
+    [model, gpu, trial] = ["absent", "left", null];
     worker = open();
     load();
+    if (id === running) running = 0;
+    if (id === last) onEvent({ kind: "broken", id, isOnGpu });
   }
 
   function load() {
-    if (isLoading || isReady) return;
-    isLoading = true;
-    worker.postMessage({ ...message(), device: "wasm", fault });
+    if (model !== "absent") return;
+    model = "loading";
+    send({ kind: "load", facts, limits: LIMITS, sentences, device: "wasm", fault });
   }
-
-  const message = () => ({ kind: "load", facts, limits: LIMITS, words });
 
   function loaded() {
     if (!isForced || gpu === "left") begin();
     if (gpu !== "untried") return;
-    if (isForced) hear({ kind: "checking" });
+    if (isForced) onEvent({ kind: "checking" });
     gpu = "tried";
-    const needAnswer = () => worker.postMessage({ kind: "answer", isForced });
-    trial = startGpuTrial({ worker: open(), load: message(), isForced, needAnswer, end: tried });
+    const needReference = () => send({ kind: "reference", isForced });
+    trial = startGpuTrial({ worker: open(), load: { kind: "load", facts, limits: LIMITS, sentences, device: "webgpu", isForced }, isForced, needReference, end: tried });
   }
 
+  /** @param {GpuFault | null} found */
   function tried(found) {
     gpu = found ? "left" : "trusted";
     if (found) trial = null;
     if (found && (isForced || found.reason !== "none")) {
       fault = found;
-      worker.postMessage({ kind: "fault", fault });
+      send({ kind: "fault", fault });
     }
-    takeGpu();
-    if (!isReady) begin();
+    useGpu();
+    if (model !== "ready") begin();
   }
 
-  function takeGpu() {
-    if (gpu !== "trusted" || running) return;
+  function useGpu() {
+    if (gpu !== "trusted" || running || !trial) return;
     worker.terminate();
     [worker, gpu, trial] = [trial.worker, "computing", null];
   }
 
   function begin() {
-    [isLoading, isReady] = [false, true];
-    hear({ kind: "ready" });
-    if (waiting) send(waiting);
+    model = "ready";
+    onEvent({ kind: "ready" });
+    if (waiting) put(waiting);
   }
 
-  function send(request) {
-    waiting = isReady ? null : request;
-    if (!isReady) return load();
-    running = request.id;
-    worker.postMessage(request);
+  /** @param {QuestionMessage} message */
+  function put(message) {
+    waiting = model === "ready" ? null : message;
+    if (model !== "ready") return load();
+    running = message.id;
+    send(message);
   }
 
   return {
-    look: () => worker.postMessage({ kind: "look", facts }),
+    inspect: () => send({ kind: "inspect", facts }),
     load,
-    pause: () => worker.postMessage({ kind: "pause" }),
-    isReady: () => isReady,
-    ask: (kind, request) => send({ kind, id: ++last, request }),
+    pause: () => send({ kind: "pause" }),
+    isReady: () => model === "ready",
+    /**
+     * @template {QuestionKind} Kind
+     * @param {Kind} kind
+     * @param {Questions[Kind]} question
+     */
+    ask: (kind, question) => put(/** @type {QuestionMessage} */ ({ kind, id: ++last, question })),
     stop: () => {
       waiting = null;
       running = 0;
-      worker.postMessage({ kind: "stop", id: last++ });
-      takeGpu();
+      send({ kind: "stop", id: last++ });
+      useGpu();
     },
   };
 }
@@ -125,6 +157,10 @@ export function startEngine(facts, hear, base = "") {
 // The only addresses that this page makes scripts of.
 const POLICY = self.trustedTypes?.createPolicy("greedyscope", { createScriptURL: (address) => address });
 
-export function trusted(address) {
+/**
+ * @param {string} address
+ * @returns {string}
+ */
+export function scriptAddress(address) {
   return POLICY ? POLICY.createScriptURL(address) : address;
 }

@@ -1,48 +1,75 @@
-// The trial of WebGPU: a second worker, which takes the place of the one that computes once it has said what WebAssembly says. Owns that
+// The trial of WebGPU: a second worker, which takes the place of the one that computes once it computes what WebAssembly computes. Owns that
 // worker until then. Knows no run and no element of the page.
 
-const TRIAL_MILLISECONDS = 60_000; // a driver that has not answered by then never will
-const DEVICES = ["webgpu", "wasm"];
+/** @import { FromWorker, GpuFault, LoadMessage, Reference, ToWorker } from "./messages.js" */
 
-// `?device=` of the page's address: "webgpu" also on a software adapter and where it is slower, "wasm" alone, or "" for the better one.
+/** @typedef {"webgpu" | "wasm" | ""} DeviceAsked "" leaves the choice to the page */
+
+/**
+ * @typedef {object} TrialOptions
+ * @property {Worker} worker a new one
+ * @property {LoadMessage} load what it is loaded with
+ * @property {boolean} isForced also on a software adapter, and where it is slower
+ * @property {() => void} needReference it has loaded, and waits for `compare`
+ * @property {(fault: GpuFault | null) => void} end why WebGPU is not to compute; null where it is
+ */
+
+/** @typedef {ReturnType<typeof startGpuTrial>} GpuTrial */
+
+const TRIAL_MILLISECONDS = 60_000; // a driver that has not answered by then never will
+
+/**
+ * `?device=` of the page's address: "webgpu" also on a software adapter and where it is slower, "wasm" alone, or "" for the better one.
+ * @returns {DeviceAsked}
+ */
 export function deviceAsked() {
-  const asked = new URLSearchParams(location.search).get("device") ?? "";
-  return DEVICES.includes(asked) ? asked : "";
+  const asked = new URLSearchParams(location.search).get("device");
+  return asked === "webgpu" || asked === "wasm" ? asked : "";
 }
 
-// On a line that costs money, nothing is fetched that a run can do without.
+/**
+ * On a line that costs money, nothing is fetched that a run can do without.
+ * @param {DeviceAsked} asked
+ * @returns {boolean}
+ */
 export function canTryGpu(asked) {
   const { saveData = false, type = "" } = navigator.connection ?? {};
   return asked === "webgpu" || (asked === "" && Boolean(navigator.gpu) && !saveData && type !== "cellular");
 }
 
-// `worker` is new, and `load` the message that it loads by. `needAnswer` is called when it waits for what WebAssembly says, which
-// `compare` takes; then `end` hears why WebGPU is not to compute, as { reason, values }, or null where it is.
-export function startGpuTrial({ worker, load, isForced, needAnswer, end }) {
+/** @param {TrialOptions} options */
+export function startGpuTrial({ worker, load, isForced, needReference, end }) {
   let timer = 0;
-  const leave = (reason, values = {}) => {
-    worker.terminate();
-    finish({ reason, values });
-  };
-  const hears = {
-    ready: needAnswer,
-    trusted: () => finish(null),
-    unfit: ({ reason, values }) => leave(reason, values),
-    failed: () => leave("failed"),
-    crashed: () => leave("failed"),
-    lost: () => leave("lost"),
-  };
+  /** @param {ToWorker} message */
+  const send = (message) => worker.postMessage(message);
 
+  /** @param {GpuFault | null} fault */
   function finish(fault) {
     clearTimeout(timer);
+    if (fault) worker.terminate();
     end(fault);
   }
 
-  function compare({ rows, milliseconds }) {
-    if (!isForced) timer = setTimeout(() => leave("failed"), TRIAL_MILLISECONDS);
-    worker.postMessage({ kind: "compare", rows, milliseconds });
+  /** @param {GpuFault["reason"]} reason */
+  const fail = (reason) => finish({ reason, values: {} });
+
+  /** @param {FromWorker} message */
+  function receive(message) {
+    switch (message.kind) {
+      case "ready": return needReference();
+      case "trusted": return finish(null);
+      case "unfit": return finish({ reason: message.reason, values: message.values });
+      case "failed": return fail("failed");
+      case "lost": return fail("lost");
+    }
   }
 
-  worker.postMessage({ ...load, device: "webgpu", isForced });
-  return { worker, hear: (data) => hears[data.kind]?.(data), compare };
+  /** @param {Reference} reference */
+  function compare({ rows, milliseconds }) {
+    if (!isForced) timer = setTimeout(() => fail("failed"), TRIAL_MILLISECONDS);
+    send({ kind: "compare", rows, milliseconds });
+  }
+
+  send(load);
+  return { worker, receive, compare, crashed: () => fail("failed") };
 }

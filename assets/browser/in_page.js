@@ -1,10 +1,10 @@
 // The entry of the Gradio page where it offers to compute in the visitor's browser (`python app.py --browser on`): startPage of
-// panel/app/page.js, with that offer. Owns who answers, the server or this browser. While the offer is chosen, the fields' model is to the panel
-// the model that it is, so that runs, links and forks are those of any other page; what the panel asks of that model goes to the engine, and all
-// else to Gradio.
+// panel/app/page.js, with that offer. Owns which of the two answers, the server or this browser. While the offer is chosen, the fields' model is to
+// the panel the model that it is, so that runs, links and forks are those of any other page; what the panel asks of that model goes to the engine,
+// and all else to Gradio.
 
 import { beginsByItself, startDownloadLine } from "./download_line.js";
-import { canCompute, modelAsked, startLocalRuns } from "./local_runs.js";
+import { canCompute, modelAsked, panelQuestion, startLocalRuns } from "./local_runs.js";
 import { provide, TEXTS } from "../panel/core/constants.js";
 import { isComposing } from "../panel/app/keyboard.js";
 import { startVote } from "../panel/app/class_vote.js";
@@ -12,71 +12,95 @@ import { PAGE_FEATURES } from "../panel/app/page_features.js";
 import { startPanel } from "../panel/app/panel.js";
 import { convertOnServer } from "../panel/app/server_conversion.js";
 
+/** @import { LocalRuns } from "./local_runs.js" */
+/** @import { EngineEvent } from "./messages.js" */
+/** @import { ModelFacts } from "./model_facts.js" */
+/** @import { Props } from "../panel/app/panel.js" */
+/** @import { Fields, Trigger } from "../panel/core/state.js" */
+
+/** @typedef {{ choice: string, base: string, facts: ModelFacts }} BrowserOffer of decoding/page/browser_offer.py */
+
 // What the panel says while nothing comes, of the server or of this browser.
 const WAITING = ["state.waiting", "state.silent"];
 
-const inputOf = (name) => /** @type {any} */ (document.querySelector(`#${name} :is(input, textarea)`));
-const numberIn = (name) => (inputOf(name).value === "" ? "" : Number(inputOf(name).value));
+/** @type {(name: string) => HTMLInputElement | HTMLTextAreaElement} */
+const inputOf = (name) => document.querySelector(`#${name} :is(input, textarea)`);
+const numberIn = (/** @type {string} */ name) => (inputOf(name).value === "" ? "" : Number(inputOf(name).value));
 
-// As panel/app/page.js; `given.browser` is decoding/page/browser_offer.py's: { choice, base, facts }.
+/**
+ * As panel/app/page.js, with the offer.
+ * @param {HTMLElement} element
+ * @param {Props} props
+ * @param {(name: string, changed: () => void) => void} watch
+ * @param {Trigger} trigger
+ * @param {Parameters<typeof provide>[0] & { browser: BrowserOffer }} given
+ */
 export function startPage(element, props, watch, trigger, given) {
   provide(given);
   const { choice, base, facts } = given.browser;
   const root = element.querySelector(".gs");
   const ofServer = structuredClone(TEXTS);
+  /** @type {Props} */
   const ours = {}; // values of the panel that came from here, in place of Gradio's
+  /** @type {Record<string, () => void>} */
   const watchers = {};
-  let told = /** @type {string | null} */ (null); // the value that Gradio was told last
+  let sentToGradio = /** @type {string | null | undefined} */ (null); // the last value
   let isBeginning = false; // a run was asked for of which nothing has come
   let isChosen = false;
-  let filled = /** @type {any} */ (null); // what the fields are to be set to, once
-  let runs = /** @type {any} */ (null); // from the first time that the offer is chosen
-  const tell = (name, detail) => root.dispatchEvent(new CustomEvent(name, { detail }));
+  let toFill = /** @type {unknown[] | null} */ (null); // what the fields are to be set to, once
+  let runs = /** @type {LocalRuns | null} */ (null); // from the first time that the offer is chosen
+  /** @type {(name: "asked" | "ended", detail: object) => void} */
+  const tellPanel = (name, detail) => root.dispatchEvent(new CustomEvent(name, { detail }));
 
-  // Gradio is told the value as well, when a run begins and when it ends, so that it notices when another takes its place.
-  function tellGradio() {
-    told = ours.value;
-    props.value = told;
+  // Gradio gets the value as well, when a run begins and when it ends, so that it notices when another takes its place.
+  function sendToGradio() {
+    sentToGradio = ours.value;
+    props.value = ours.value;
   }
 
+  /** @type {(name: keyof Props, value: string) => void} */
   function set(name, value) {
     const isFirst = name === "value" && isBeginning;
     ours[name] = value;
-    if (isFirst) tellGradio();
+    if (isFirst) sendToGradio();
     if (isFirst) isBeginning = false;
     watchers[name]();
   }
 
-  function takeFromGradio(name) {
-    if (name === "value" && props.value === told) return;
+  /** @param {keyof Props} name */
+  function receiveFromGradio(name) {
+    if (name === "value" && props.value === sentToGradio) return;
     delete ours[name];
     if (name === "value" && runs?.isComputing()) runs.stop("stopped");
     watchers[name]();
   }
 
-  const shown = new Proxy(props, { get: (given, name) => (name in ours ? ours[name] : given[name]) });
+  const shown = new Proxy(props, { get: (given, /** @type {keyof Props} */ name) => (name in ours ? ours[name] : given[name]) });
+  /** @type {(name: keyof Props, changed: () => void) => void} */
   const watchBoth = (name, changed) => {
     watchers[name] = changed;
-    watch(name, () => takeFromGradio(name));
+    watch(name, () => receiveFromGradio(name));
   };
 
   // ---- the offer is chosen, or another model
 
+  /** @returns {LocalRuns} */
   function start() {
-    let line = /** @type {any} */ (null);
-    const hear = (event) => {
-      line.hear(event);
-      if (event.kind === "looked" && (beginsByItself(event) || runs.isComputing())) runs.engine.load();
+    /** @param {EngineEvent} event */
+    const onEvent = (event) => {
+      line.update(event);
+      if (event.kind === "inspected" && (beginsByItself(event) || started.isComputing())) started.engine.load();
     };
-    const page = { set, hear, busy: switchButtons, ended: (detail) => tell("ended", detail), fill: (values) => fill(values) };
-    runs = startLocalRuns(facts, page, base);
-    line = startDownloadLine(runs.engine);
-    if (canCompute()) runs.engine.look();
+    const started = startLocalRuns(facts, { set, onEvent, setBusy, onEnd: (detail) => tellPanel("ended", detail), fill }, base);
+    const line = startDownloadLine(started.engine);
+    if (canCompute()) started.engine.inspect();
     else line.refuse("download.simd");
+    return started;
   }
 
+  /** @param {boolean} isOurs */
   function choose(isOurs) {
-    if (isOurs && !runs) start();
+    if (isOurs) runs ??= start();
     isChosen = isOurs;
     for (const [language, words] of Object.entries(TEXTS)) {
       for (const key of WAITING) words[key] = ofServer[language][isOurs ? `site.${key}` : key];
@@ -85,50 +109,59 @@ export function startPage(element, props, watch, trigger, given) {
   }
 
   // Before the panel hears it.
-  root.addEventListener("drafted", ({ detail }) => {
+  root.addEventListener("drafted", (/** @type {CustomEvent<Fields>} */ { detail }) => {
     choose(detail.model === choice);
     if (isChosen) Object.assign(detail, { model: facts.model.id, past_end: false, as_message: false });
   });
 
   // ---- Run and Stop
 
-  // decoding/page/browser_offer.py switches Gradio's buttons.
-  function switchButtons(isBusy) {
+  /**
+   * decoding/page/browser_offer.py switches Gradio's buttons.
+   * @param {boolean} isBusy
+   */
+  function setBusy(isBusy) {
     root.isComputing = isBusy;
     trigger("computing", {});
     isBeginning = isBusy;
-    if (!isBusy && ours.value && ours.value !== told) tellGradio();
+    if (!isBusy && ours.value && ours.value !== sentToGradio) sendToGradio();
   }
 
-  function press() {
-    if (runs.isComputing() || !document.querySelector("#run:enabled")) return;
+  function run() {
+    if (!runs || runs.isComputing() || !document.querySelector("#run:enabled")) return;
+    /** @type {Fields} */
     const fields = { prompt: inputOf("prompt").value, steps: numberIn("steps"), choices: numberIn("choices"), model: facts.model.id, past_end: false, as_message: false };
-    tell("asked", fields);
+    tellPanel("asked", fields);
     runs.begin("run", fields);
   }
 
+  /** @type {import("./local_runs.js").RunsPage["fill"]} */
   function fill({ prompt, steps, choices }) {
-    filled = [prompt, steps, choices, null, false, false];
+    toFill = [prompt, steps, choices, null, false, false];
     trigger("follow", {});
   }
 
-  // Both are Gradio's buttons: it does not hear of what is answered here.
+  /**
+   * Both are Gradio's buttons: it does not hear of what is answered here.
+   * @param {PageEvent<MouseEvent>} event
+   */
   function onClick(event) {
     if (!root.isConnected) return document.removeEventListener("click", onClick, { capture: true });
     const isStop = Boolean(event.target.closest?.("#stop")) && runs?.isComputing();
     const isRun = Boolean(event.target.closest?.("#run")) && isChosen;
     if (!isStop && !isRun) return;
     event.stopImmediatePropagation();
-    if (isStop) runs.stop("stopped");
-    else press();
+    if (isStop) runs?.stop("stopped");
+    else run();
   }
 
+  /** @param {PageEvent<KeyboardEvent>} event */
   function onKey(event) {
     if (!root.isConnected) return document.removeEventListener("keydown", onKey, { capture: true });
     if (!isChosen || event.key !== "Enter" || event.shiftKey || isComposing(event) || !event.target.closest?.("#prompt")) return;
     event.stopImmediatePropagation();
     event.preventDefault();
-    press();
+    run();
   }
 
   document.addEventListener("click", onClick, { capture: true });
@@ -136,18 +169,19 @@ export function startPage(element, props, watch, trigger, given) {
 
   // ---- what the panel asks
 
-  async function ask(kind, question) {
-    const isOurs = isChosen && kind in runs.asks && (await modelAsked(kind, question)) === facts.model.id;
-    if (isOurs) runs.asks[kind](question);
-    else trigger(kind, question);
+  /** @type {Trigger} */
+  async function ask(kind, detail) {
+    const asked = isChosen ? panelQuestion(kind, detail) : null;
+    if (asked && runs && (await modelAsked(asked)) === facts.model.id) runs.ask(asked);
+    else trigger(kind, detail);
   }
 
   startPanel(element, shown, watchBoth, ask, { ...PAGE_FEATURES, convert: convertOnServer, startVote });
 
   const { fieldsOfRun } = root;
   root.fieldsOfRun = () => {
-    const fields = filled ?? fieldsOfRun();
-    filled = null;
+    const fields = toFill ?? fieldsOfRun();
+    toFill = null;
     return isChosen && fields[3] === facts.model.id ? fields.with(3, null) : fields; // the choice stays
   };
 }

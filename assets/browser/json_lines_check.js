@@ -5,10 +5,21 @@ import { LIMITS } from "../panel/core/constants.js";
 import { lengthOf, Refused } from "../panel/core/limits.js";
 import { texts } from "../panel/core/texts.js";
 
+/** @import { Candidate, End, Header, Loop, Step } from "../panel/core/run.js" */
+/** @import { Values } from "../panel/core/texts.js" */
+
+/** @typedef {(value: unknown) => void} Check throws a Fault for a value that does not fit */
+
+/** @typedef {Record<string, Check>} FieldChecks by the names of the fields */
+
+/** @typedef {Header & { prompt_token_ids: number[] }} FileHeader */
+
+/** @typedef {(ids: number[]) => Loop[]} FindLoops */
+
 class Fault extends Error {
   /**
    * @param {string} key of its text, below "server.read.field."
-   * @param {Record<string, any>} [values]
+   * @param {Values} [values]
    * @param {(string | number)[]} [place] the names that lead to the field
    */
   constructor(key, values = {}, place = []) {
@@ -20,29 +31,43 @@ class Fault extends Error {
 }
 
 const STOP_REASONS = ["steps", "end_of_text", "context_full", "stopped", "error"];
+const BESIDE = /** @type {const} */ (["beam_step", "prompt_scores", "lens", "leave_one_out"]); // what was asked beside the steps
 const SUM = 1e-6; // by so much sums of probabilities may be off
 
 // ---- what a field may hold: each throws a Fault
 
+/** @type {(key: string, values?: Values) => never} */
 const fails = (key, values) => { throw new Fault(key, values); };
+/** @type {(most: number) => Check} */
 const text = (most) => (value) => {
   if (typeof value !== "string") fails("text");
   if (lengthOf(value, most) > most) fails("characters", { count: value.length, most });
   if (!value.isWellFormed()) fails("half");
 };
-const whole = (least, most) => (value) => { if (!Number.isInteger(value) || value < least || value > most) fails("whole", { least, most }); };
+/** @type {(least: number, most: number) => Check} */
+const whole = (least, most) => (value) => {
+  if (typeof value !== "number" || !Number.isInteger(value) || value < least || value > most) fails("whole", { least, most });
+};
+/** @type {(least: number, most: number) => Check} */
 const real = (least, most) => (value) => { if (typeof value !== "number" || value < least || value > most) fails("number", { least, most }); };
+/** @type {(check: Check) => Check} */
 const orNull = (check) => (value) => { if (value !== null) check(value); };
+/** @type {(wanted: string | number) => Check} */
 const fixed = (wanted) => (value) => { if (value !== wanted) fails("fixed", { value: wanted }); };
+/** @type {(names: unknown[]) => Check} */
 const choice = (names) => (value) => { if (!names.includes(value)) fails("choice", { names: names.join(", ") }); };
+/** @type {Check} */
 const flag = (value) => { if (typeof value !== "boolean") fails("switch"); };
+/** @type {Check} */
 const hex = (value) => { if (typeof value !== "string" || !/^([0-9a-fA-F]{2})*$/.test(value)) fails("bytes"); };
 
+/** @type {(most: number, check: Check) => Check} */
 const list = (most, check) => (value) => {
   if (!Array.isArray(value)) fails("list");
   if (value.length > most) fails("entries", { count: value.length, most });
   for (const [n, entry] of value.entries()) within(n, () => check(entry));
 };
+/** @type {(required: FieldChecks, optional?: FieldChecks) => Check} */
 const object = (required, optional = {}) => (value) => {
   if (value === null || typeof value !== "object" || Array.isArray(value)) fails("object");
   for (const name of Object.keys(required)) if (!Object.hasOwn(value, name)) within(name, () => fails("missing"));
@@ -52,6 +77,10 @@ const object = (required, optional = {}) => (value) => {
   }
 };
 
+/**
+ * @param {string | number} name of the field or the entry that is checked
+ * @param {() => void} check
+ */
 function within(name, check) {
   try {
     check();
@@ -75,6 +104,7 @@ function lineChecks() {
   const rank = whole(0, LIMITS.vocabulary - 1);
   const logprob = orNull(real(-1e9, 0));
   const token = object({ token_id: id, text: shown }, { bytes: orNull(hex) });
+  /** @type {Check} */
   const pair = (value) => { if (!Array.isArray(value) || value.length !== 2 || !value.every(Number.isFinite)) fails("pair"); };
   const sampling = object({}, { temperature: real(LIMITS.leastTemperature, LIMITS.mostTemperature), top_k: whole(0, LIMITS.vocabulary), top_p: real(0, 1), seed: whole(0, LIMITS.seed), first: whole(0, LIMITS.textTokens - 1) });
   const draw = object({ probabilities: list(LIMITS.choices, real(0, 1)), picked: real(0, 1), kept: whole(1, LIMITS.vocabulary), number: real(0, 1) });
@@ -102,11 +132,16 @@ function lineChecks() {
   };
 }
 
-// Throws Refused, with the line and what is wrong in it, for a text that is no run.
+/**
+ * Throws Refused, with the line and what is wrong in it, for a text that is no run.
+ * @param {string} given
+ * @param {FindLoops} findLoops
+ */
 export function checkRun(given, findLoops) {
   const lines = given.replace(/^\ufeff/, "").replace(/\n$/, "").split("\n");
   if (lines.length < 2) throw new Refused(texts.translate("server.read.lines", { count: lines.length }));
   const checks = lineChecks();
+  /** @type {(n: number, check: Check) => any} the line's record, as the check lets it through */
   const read = (n, check) => {
     try {
       const record = parsed(lines[n]);
@@ -118,13 +153,14 @@ export function checkRun(given, findLoops) {
       throw new Refused(texts.translate("server.read.line", { number: n + 1, place, said: texts.translate(`server.read.field.${fault.key}`, fault.values) }));
     }
   };
+  /** @type {FileHeader} */
   const header = read(0, checks.header);
   // After the steps, what was asked beside them: a search's beams, the prompt's scores, and why a step picked its token.
   const count = lines.slice(1, -1).findLastIndex((written) => "index" in fieldsOfLine(written)) + 1;
   let beamSteps = 0;
   for (let n = count + 1; n < lines.length - 1; n++) {
     const fields = fieldsOfLine(lines[n]);
-    const kind = ["beam_step", "prompt_scores", "lens", "leave_one_out"].find((name) => name in fields) ?? "step";
+    const kind = BESIDE.find((name) => name in fields) ?? "step";
     const record = read(n, checks[kind]);
     if (kind === "lens" || kind === "leave_one_out") checkWhy(record, count, n + 1);
     const { beam_step: step } = record;
@@ -133,6 +169,7 @@ export function checkRun(given, findLoops) {
       throw new Refused(texts.translate("server.read.wrong", { number: n + 1, complaint }));
     }
   }
+  /** @type {Step[]} */
   const steps = lines.slice(1, count + 1).map((_, n) => {
     const step = read(n + 1, checks.step);
     const complaint = contradictionIn(step, n, header);
@@ -143,12 +180,21 @@ export function checkRun(given, findLoops) {
   checkEnd(header, steps, end, lines.length, findLoops);
 }
 
-// A lens or what was left out belongs to a step of the run.
+/**
+ * A lens or what was left out belongs to a step of the run.
+ * @param {Record<"lens" | "leave_one_out", { step: number }>} record one of the two
+ * @param {number} count
+ * @param {number} number of the line
+ */
 function checkWhy(record, count, number) {
   const [{ step }] = Object.values(record);
   if (step >= count) throw new Refused(texts.translate("server.read.wrong", { number, complaint: texts.translate("server.read.wrong.why.step", { step }) }));
 }
 
+/**
+ * @param {string} line
+ * @returns {unknown}
+ */
 function parsed(line) {
   try {
     return JSON.parse(line);
@@ -157,6 +203,10 @@ function parsed(line) {
   }
 }
 
+/**
+ * @param {string} line
+ * @returns {object}
+ */
 function fieldsOfLine(line) {
   try {
     const record = JSON.parse(line);
@@ -168,7 +218,14 @@ function fieldsOfLine(line) {
 
 // ---- how the fields fit together
 
+/**
+ * @param {Step} step
+ * @param {number} n
+ * @param {FileHeader} header
+ * @returns {string} "" where the step fits
+ */
 function contradictionIn(step, n, header) {
+  /** @type {(key: string, values?: Values) => string} */
   const complaint = (key, values) => texts.translate(`server.read.wrong.${key}`, values);
   const { candidates, picked } = step;
   const probabilities = candidates.map(({ probability }) => probability);
@@ -186,9 +243,14 @@ function contradictionIn(step, n, header) {
   return "";
 }
 
-// How the step was picked, as decoding/record/how_picked.py has it; what a temperature gives is left to `python -m decoding check`.
+/**
+ * How the step was picked, as decoding/record/how_picked.py has it; what a temperature gives is left to `python -m decoding check`.
+ * @param {Step} step
+ * @param {FileHeader} header
+ * @returns {string} the key of what is wrong
+ */
 function complaintOfDraw({ index, forced, picked, candidates, draw, past_end: passes }, { past_end: pastEnd, sampling }) {
-  const draws = Boolean(sampling) && index >= (sampling.first ?? 0);
+  const draws = sampling !== undefined && index >= (sampling.first ?? 0);
   if (passes && !(pastEnd && forced && picked.rank > 0)) return "past_end";
   if (!draw) return draws && !forced ? "draw.not" : "";
   if (!draws) return "draw.no";
@@ -201,15 +263,28 @@ function complaintOfDraw({ index, forced, picked, candidates, draw, past_end: pa
   return draw.number >= 1 ? "draw.number" : "";
 }
 
+/** @param {Candidate} candidate */
 function agrees({ probability, logprob }) {
   return Math.abs(Math.exp(logprob ?? -Infinity) - probability) <= Math.max(SUM * probability, 1e-300);
 }
 
+/**
+ * @param {Candidate} picked
+ * @param {Candidate} candidate
+ */
 function isSame(picked, candidate) {
-  return ["token_id", "text", "probability", "bytes"].every((name) => picked[name] === candidate[name]);
+  return /** @type {const} */ (["token_id", "text", "probability", "bytes"]).every((name) => picked[name] === candidate[name]);
 }
 
+/**
+ * @param {FileHeader} header
+ * @param {Step[]} steps
+ * @param {End} end
+ * @param {number} count of the file's lines
+ * @param {FindLoops} findLoops
+ */
 function checkEnd({ prompt_token_ids: ids, prompt_tokens: tokens, max_new_tokens: most }, steps, end, count, findLoops) {
+  /** @type {(key: string, values?: Values) => Refused} */
   const wrong = (key, values) => new Refused(texts.translate("server.read.wrong.run", { complaint: texts.translate(`server.read.wrong.${key}`, values) }));
   if (ids.join() !== tokens.map(({ token_id: id }) => id).join()) throw wrong("ids");
   if (steps.length > most || (end.stop_reason === "steps" && steps.length < most)) throw wrong("count", { most, count: steps.length });
@@ -218,6 +293,7 @@ function checkEnd({ prompt_token_ids: ids, prompt_tokens: tokens, max_new_tokens
   const loops = end.loops ?? [];
   const isCutOff = ["stopped", "error"].includes(end.stop_reason) && loops.length === 0;
   const found = picked.includes(-1) ? [] : findLoops(picked);
+  /** @type {(each: Loop[]) => string} */
   const written = (each) => JSON.stringify(each.map(({ start, period, repeats }) => [start, period, repeats]));
   if (!isCutOff && written(loops) !== written(found)) throw new Refused(texts.translate("server.read.loops", { number: count }));
 }

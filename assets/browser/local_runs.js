@@ -1,113 +1,201 @@
 // Runs that this browser's engine writes, as values of the panel: what a panel asks is answered by the engine, line by line. Owns the run that
-// is going on. Knows no element of the page; `page` says what becomes of what comes:
-// - set(name, value): a new value of the panel, "value" or "words"
-// - busy(isBusy), ended({ reason, message }), fill(values): for Run and Stop, for the panel, for the fields
-// - hear(event): all that the engine tells, before anything comes of it
+// is going on. Knows no element of the page.
 
 import { startEngine } from "./engine_client.js";
 import { TEXTS } from "../panel/core/constants.js";
 import { howOf } from "../panel/core/how_picked.js";
-import { fieldsOf } from "../panel/core/permalink.js";
+import { requestIn } from "../panel/core/permalink.js";
 import { texts } from "../panel/core/texts.js";
 
-export const ASKED_FIELDS = ["prompt", "steps", "choices"];
+/** @import { BeamQuestion, EngineEvent, OwnTextQuestion, PromptQuestion, QuestionKind, Questions, TextQuestion, WhyQuestion } from "./messages.js" */
+/** @import { ModelFacts } from "./model_facts.js" */
+/** @import { Sampling } from "../panel/core/how_picked.js" */
+/** @import { StopReason } from "../panel/core/run.js" */
+/** @import { Message } from "../panel/core/server_messages.js" */
+
+/** @typedef {{ prompt: string, steps: number | "", choices: number | "" }} FieldValues */
+
+/**
+ * What becomes of what comes.
+ * @typedef {object} RunsPage
+ * @property {(name: "value" | "words", text: string) => void} set a new value of the panel
+ * @property {(isBusy: boolean) => void} setBusy for Run and Stop
+ * @property {(detail: { reason: StopReason, message: string }) => void} onEnd
+ * @property {(values: FieldValues) => void} fill
+ * @property {(event: EngineEvent) => void} onEvent all that the engine sends, before anything comes of it
+ */
+
+/** @typedef {{ model?: unknown, past_end?: boolean, sampling?: Sampling, as_message?: boolean }} Settings what a request says besides */
+
+/**
+ * What a panel may ask here, by the names that it has for it.
+ * @typedef {object} PanelQuestions
+ * @property {OwnTextQuestion & Settings} branch
+ * @property {TextQuestion & Settings} score
+ * @property {BeamQuestion & Settings} beam
+ * @property {PromptQuestion & Settings} prompt
+ * @property {WhyQuestion} why
+ * @property {{ value: string }} link
+ */
+
+/** @typedef {{ [Kind in keyof PanelQuestions]: { kind: Kind, question: PanelQuestions[Kind] } }[keyof PanelQuestions]} PanelQuestion */
+
+/** @typedef {ReturnType<typeof startLocalRuns>} LocalRuns */
+
+const KINDS = ["branch", "score", "beam", "prompt", "why", "link"];
+export const ASKED_FIELDS = /** @type {const} */ (["prompt", "steps", "choices"]);
 // With i8x16.popcnt, which came with the rest of SIMD.
 const SIMD = Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11);
 const CLEAR = Object.fromEntries(["notice", ...ASKED_FIELDS.map((name) => `problem-${name}`), "problem-model", "problem-forced"].map((place) => [place, ""]));
 
 export const canCompute = () => typeof WebAssembly === "object" && WebAssembly.validate(SIMD);
 
-// A message as decoding/messages.py writes it.
-const english = (key, values) => TEXTS.en[key].replace(/\{(\w+)\}/g, (place, name) => values[name] ?? place);
-const message = (key, parameters = {}) => ({ code: key.replace("server.", ""), parameters, text: english(key, parameters) });
-
-// The model that a question of the panel is asked of.
-export async function modelAsked(kind, question) {
-  if (kind === "link") return (await fieldsOf(question.value).catch(() => []))[0];
-  if (kind === "why") return JSON.parse(question.run.slice(0, question.run.indexOf("\n"))).model.id;
-  return question.model;
+/**
+ * A message as decoding/messages.py writes it.
+ * @param {string} key
+ * @param {Record<string, string>} [parameters]
+ * @returns {Message & { text: string }}
+ */
+function message(key, parameters = {}) {
+  const text = TEXTS.en[key].replace(/\{(\w+)\}/g, (place, name) => parameters[name] ?? place);
+  return { code: key.replace("server.", ""), parameters, text };
 }
 
-// `base`: where the engine's files are, from the page; "" beside it.
+/**
+ * A question of the panel, if it is one that the engine answers.
+ * @param {string} kind
+ * @param {object} question
+ * @returns {PanelQuestion | null}
+ */
+export const panelQuestion = (kind, question) => (KINDS.includes(kind) ? /** @type {PanelQuestion} */ ({ kind, question }) : null);
+
+/**
+ * The model that a question of the panel is asked of.
+ * @param {PanelQuestion} asked
+ * @returns {Promise<unknown>}
+ */
+export async function modelAsked({ kind, question }) {
+  if (kind === "link") return (await requestIn(question.value))?.model;
+  return kind === "why" ? modelOfRun(question.run) : question.model;
+}
+
+/**
+ * @param {string} lines a run's
+ * @returns {string}
+ */
+const modelOfRun = (lines) => JSON.parse(lines.slice(0, lines.indexOf("\n"))).model.id;
+
+/**
+ * @param {ModelFacts} facts
+ * @param {RunsPage} page
+ * @param {string} [base] where the engine's files are, from the page; "" beside it
+ */
 export function startLocalRuns(facts, page, base = "") {
   const { id: ours } = facts.model;
   let growing = "";
   let isComputing = false;
 
-  const words = (said) => page.set("words", JSON.stringify({ ...CLEAR, ...said }));
+  /** @param {Record<string, string | Message>} messages by place; the other places are cleared */
+  const setMessages = (messages) => page.set("words", JSON.stringify({ ...CLEAR, ...messages }));
 
-  function begin(kind, request) {
-    const { model } = request;
+  /**
+   * @template {QuestionKind} Kind
+   * @param {Kind} kind
+   * @param {Questions[Kind] & Settings} question
+   */
+  function begin(kind, question) {
+    const { model } = question;
     if (!canCompute()) return refuse("forced", texts.translate("download.simd"));
-    if (Object.keys(howOf(request)).length) return refuse("forced", texts.translate("download.argmax")); // never another run than was asked for
+    if (Object.keys(howOf(question)).length) return refuse("forced", texts.translate("download.argmax")); // never another run than was asked for
     if (model !== ours) return refuse("forced", message("server.model.not_offered", { model: String(model), models: ours }));
-    words({ notice: engine.isReady() ? "" : message("server.model.loading", { model: ours }) });
+    setMessages({ notice: engine.isReady() ? "" : message("server.model.loading", { model: ours }) });
     growing = "";
-    busy(true);
-    engine.ask(kind, request);
+    setBusy(true);
+    engine.ask(kind, question);
   }
 
-  function busy(isBusy) {
+  /** @param {boolean} isBusy */
+  function setBusy(isBusy) {
     isComputing = isBusy;
-    page.busy(isBusy);
+    page.setBusy(isBusy);
   }
 
-  function finish(reason, said = "") {
-    busy(false);
-    page.ended({ reason, message: said }); // changes nothing where the run has ended by itself
+  /**
+   * @param {StopReason} reason
+   * @param {string} [sentence]
+   */
+  function finish(reason, sentence = "") {
+    setBusy(false);
+    page.onEnd({ reason, message: sentence }); // changes nothing where the run has ended by itself
   }
 
-  // Nothing is waited for any more.
+  /**
+   * Nothing is waited for any more.
+   * @param {StopReason} reason
+   */
   function stop(reason) {
     engine.stop();
-    words({});
+    setMessages({});
     finish(reason);
   }
 
-  function refuse(place, said) {
-    const known = place in CLEAR ? place : `problem-${place}` in CLEAR ? `problem-${place}` : "problem-forced";
-    words({ [known]: said });
-    finish("error", said.text ?? said);
+  /**
+   * @param {string} place a field's name
+   * @param {string | Message} why
+   */
+  function refuse(place, why) {
+    const known = `problem-${place}` in CLEAR ? `problem-${place}` : "problem-forced";
+    setMessages({ [known]: why });
+    finish("error", typeof why === "string" ? why : why.text);
   }
 
-  const hears = {
-    line: ({ text }) => {
-      if (text.startsWith('{"prompt_scores"')) return words({ scores: text.trim() });
-      if (growing === "") words({});
-      growing += text;
-      page.set("value", growing);
-    },
-    why: ({ text }) => words({ why: text }),
-    done: () => finish("error", ""),
-    refused: ({ field: place, said }) => refuse(place, said),
-    failed: () => { if (isComputing) stop("error"); },
-    broken: ({ isOnGpu }) => {
-      const key = isOnGpu ? "server.browser.broken_gpu" : "server.browser.broken";
-      words({ notice: message(key) });
-      if (isComputing) finish("error", english(key, {}));
-    },
-  };
+  /** @param {string} text a line of the run */
+  function addLine(text) {
+    if (text.startsWith('{"prompt_scores"')) return setMessages({ scores: text.trim() });
+    if (growing === "") setMessages({});
+    growing += text;
+    page.set("value", growing);
+  }
+
+  /** @param {boolean} isOnGpu */
+  function broke(isOnGpu) {
+    const why = message(isOnGpu ? "server.browser.broken_gpu" : "server.browser.broken");
+    setMessages({ notice: why });
+    if (isComputing) finish("error", why.text);
+  }
 
   const engine = startEngine(facts, (event) => {
-    page.hear(event);
-    hears[event.kind]?.(event);
+    page.onEvent(event);
+    switch (event.kind) {
+      case "line": return addLine(event.text);
+      case "why": return setMessages({ why: event.text });
+      case "done": return finish("error");
+      case "refused": return refuse(event.field, event.message);
+      case "broken": return broke(event.isOnGpu);
+      case "failed":
+        if (isComputing) stop("error");
+    }
   }, base);
 
-  // What a panel may ask here.
-  const asks = {
-    branch: (question) => begin("run", question),
-    score: (question) => begin("score", question),
-    beam: (question) => begin("beam", question),
-    prompt: (question) => begin("prompt", question),
-    why: async (question) => begin("why", { ...question, model: await modelAsked("why", question) }),
-    link: async ({ value }) => {
-      const fields = await fieldsOf(value).catch(() => []);
-      if (fields.length < 6) return refuse("forced", message("server.link.broken"));
-      const [model, prompt, steps, choices, forced, , , how] = fields;
-      page.fill({ prompt, steps, choices });
-      begin("run", { model, prompt, steps, choices, forced, ...how });
-    },
-  };
+  /** @param {string} value a link's */
+  async function open(value) {
+    const request = await requestIn(value);
+    if (!request) return refuse("forced", message("server.link.broken"));
+    page.fill(request);
+    begin("run", request);
+  }
 
-  return { engine, asks, begin, stop, isComputing: () => isComputing };
+  /** @param {PanelQuestion} asked */
+  function ask({ kind, question }) {
+    switch (kind) {
+      case "branch": return begin("run", question);
+      case "why": return begin("why", { ...question, model: modelOfRun(question.run) });
+      case "link": return open(question.value);
+      case "score": return begin("score", question);
+      case "beam": return begin("beam", question);
+      case "prompt": return begin("prompt", question);
+    }
+  }
+
+  return { engine, ask, begin, stop, isComputing: () => isComputing };
 }

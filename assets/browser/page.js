@@ -2,8 +2,8 @@
 // calls `startSite` once.
 
 import { beginsByItself, startDownloadLine } from "./download_line.js";
-import { trusted } from "./engine_client.js";
-import { ASKED_FIELDS, canCompute, startLocalRuns } from "./local_runs.js";
+import { scriptAddress } from "./engine_client.js";
+import { ASKED_FIELDS, canCompute, panelQuestion, startLocalRuns } from "./local_runs.js";
 import { convertHere } from "./opened_file.js";
 import { ALL_EXAMPLES, provideSite, RECORDED, SITE } from "./site_data.js";
 import { provide } from "../panel/core/constants.js";
@@ -14,39 +14,57 @@ import { PAGE_FEATURES } from "../panel/app/page_features.js";
 import { startPanel } from "../panel/app/panel.js";
 import { withSessionStorage } from "../panel/app/stored_runs.js";
 
+/** @import { EngineEvent } from "./messages.js" */
+/** @import { FieldValues, LocalRuns } from "./local_runs.js" */
+/** @import { SiteData } from "./site_data.js" */
+/** @import { Props } from "../panel/app/panel.js" */
+/** @import { Fields } from "../panel/core/state.js" */
+
 const RELOADED = "greedyscope.reloaded";
 
 const site = document.querySelector("#panel");
+/** @type {(name: typeof ASKED_FIELDS[number]) => HTMLInputElement} or a text area */
 const field = (name) => document.querySelector(`#${name} :is(input, textarea)`);
+/** @type {{ run: HTMLButtonElement, stop: HTMLButtonElement }} */
 const buttons = { run: document.querySelector("#run"), stop: document.querySelector("#stop") };
 
 // ---- the panel's value, as Gradio would hand it over
 
+/** @type {Required<Props>} */
 const props = { value: "", words: "", models: "[]" };
+/** @type {Record<string, () => void>} */
 const watchers = {};
+/** @type {(name: keyof Props, value: string) => void} */
 const set = (name, value) => {
   props[name] = value;
   watchers[name]();
 };
-const tell = (name, detail) => site.querySelector(".gs").dispatchEvent(new CustomEvent(name, { detail }));
+/** @type {(name: "asked" | "drafted" | "ended", detail: object) => void} */
+const tellPanel = (name, detail) => site.querySelector(".gs").dispatchEvent(new CustomEvent(name, { detail }));
 
 // ---- fields
 
+/** @returns {Fields} */
 function fieldsNow() {
-  const number = (name) => (field(name).value === "" ? "" : Number(field(name).value));
+  const number = (/** @type {"steps" | "choices"} */ name) => (field(name).value === "" ? "" : Number(field(name).value));
   return { prompt: field("prompt").value, steps: number("steps"), choices: number("choices"), model: SITE.model.id };
 }
 
+/** @param {Partial<Record<keyof FieldValues, string | number | null>>} values those that are null stay as they are */
 function fill(values) {
-  for (const name of ASKED_FIELDS) if (values[name] !== null && values[name] !== undefined) field(name).value = values[name];
-  tell("drafted", fieldsNow());
+  for (const name of ASKED_FIELDS) {
+    const value = values[name] ?? null;
+    if (value !== null) field(name).value = String(value);
+  }
+  tellPanel("drafted", fieldsNow());
 }
 
 // ---- runs
 
-let runs = /** @type {any} */ (null);
+let runs = /** @type {LocalRuns} */ (/** @type {unknown} */ (null)); // until startSite
 
-function busy(isBusy) {
+/** @param {boolean} isBusy */
+function setBusy(isBusy) {
   buttons.run.disabled = isBusy;
   buttons.stop.disabled = !isBusy;
 }
@@ -56,13 +74,16 @@ function follow() {
   fill({ prompt, steps, choices });
 }
 
-function trigger(kind, question) {
+/** @type {import("../panel/core/state.js").Trigger} */
+function trigger(kind, detail) {
+  const asked = panelQuestion(kind, detail);
   if (kind === "follow") follow();
-  else runs.asks[kind]?.(question);
+  else if (asked) runs.ask(asked);
 }
 
 // ---- what is not here is absent
 
+/** @param {HTMLElement} root */
 function leaveOut(root) {
   // Another model can be asked beside a run from a file: the panel shows that question again there.
   for (const name of ["beside", "agree", "draws", "named", "pastEnd"]) root.querySelector(`[data-ask="${name}"]`).closest("section").hidden = true;
@@ -74,7 +95,7 @@ function leaveOut(root) {
 
 function listenToPage() {
   const run = () => {
-    tell("asked", fieldsNow());
+    tellPanel("asked", fieldsNow());
     runs.begin("run", fieldsNow());
   };
   buttons.run.addEventListener("click", run);
@@ -84,7 +105,7 @@ function listenToPage() {
     if (!buttons.run.disabled) run();
   });
   buttons.stop.addEventListener("click", () => runs.stop("stopped"));
-  for (const name of ASKED_FIELDS) field(name).addEventListener("input", () => tell("drafted", fieldsNow()));
+  for (const name of ASKED_FIELDS) field(name).addEventListener("input", () => tellPanel("drafted", fieldsNow()));
   for (const example of ALL_EXAMPLES) {
     exampleButton(`example.${example.name}`, () => fill(example));
   }
@@ -92,6 +113,7 @@ function listenToPage() {
   for (const name of Object.keys(RECORDED)) exampleButton(`recorded.${name}`, () => set("value", RECORDED[name]));
 }
 
+/** @param {string} key of its text */
 function chipLabel(key) {
   const label = document.createElement("span");
   label.className = "chips-label";
@@ -99,6 +121,10 @@ function chipLabel(key) {
   document.querySelector(".chips").append(label);
 }
 
+/**
+ * @param {string} key of its text
+ * @param {() => void} press
+ */
 function exampleButton(key, press) {
   const button = document.createElement("button");
   button.type = "button";
@@ -112,7 +138,7 @@ function exampleButton(key, press) {
 async function keepPage() {
   if (!navigator.serviceWorker || isEmbedded()) return;
   const before = navigator.serviceWorker.controller;
-  const registration = await navigator.serviceWorker.register(trusted("service_worker.js")).catch(() => null);
+  const registration = await navigator.serviceWorker.register(scriptAddress("service_worker.js")).catch(() => null);
   if (!registration || crossOriginIsolated || before || withSessionStorage((tab) => tab.getItem(RELOADED)) !== null) return;
   await new Promise((done) => {
     navigator.serviceWorker.addEventListener("controllerchange", done, { once: true });
@@ -124,14 +150,16 @@ async function keepPage() {
   await new Promise(() => {}); // nothing begins on a page that goes
 }
 
+/** @param {Parameters<typeof provide>[0] & SiteData} data */
 export function startSite(data) {
   provide(data);
   provideSite(data);
-  const hear = (event) => {
-    downloadLine.hear(event);
-    if (event.kind === "looked" && beginsByItself(event)) runs.engine.load();
+  /** @param {EngineEvent} event */
+  const onEvent = (event) => {
+    downloadLine.update(event);
+    if (event.kind === "inspected" && beginsByItself(event)) runs.engine.load();
   };
-  runs = startLocalRuns(SITE, { set, busy, fill, ended: (detail) => tell("ended", detail), hear });
+  runs = startLocalRuns(SITE, { set, setBusy, fill, onEnd: (detail) => tellPanel("ended", detail), onEvent });
   const downloadLine = startDownloadLine(runs.engine);
   document.documentElement.classList.toggle("embedded", isEmbedded());
   followTheme();
@@ -141,5 +169,5 @@ export function startSite(data) {
   startPanel(site, props, (name, watcher) => { watchers[name] = watcher; }, trigger, { ...PAGE_FEATURES, convert: convertHere });
   leaveOut(site);
   fill(ALL_EXAMPLES[0]);
-  keepPage().then(() => (canCompute() ? runs.engine.look() : downloadLine.refuse("download.simd")));
+  keepPage().then(() => (canCompute() ? runs.engine.inspect() : downloadLine.refuse("download.simd")));
 }

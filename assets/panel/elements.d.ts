@@ -20,7 +20,7 @@ interface HTMLElement {
 
 interface Document {
   addEventListener<K extends "click" | "keydown">(name: K, listener: (event: PageEvent<DocumentEventMap[K]>) => void, options?: AddEventListenerOptions): void;
-  removeEventListener<K extends "click" | "keydown">(name: K, listener: (event: PageEvent<DocumentEventMap[K]>) => void): void;
+  removeEventListener<K extends "click" | "keydown">(name: K, listener: (event: PageEvent<DocumentEventMap[K]>) => void, options?: EventListenerOptions): void;
 }
 
 /** A table of the panel's HTML has a head. */
@@ -31,7 +31,7 @@ type Showing<T> = HTMLElement & { drawn?: T | null; language?: string };
 
 interface Window {
   Plotly?: any; // plotly.js, once it has come
-  trustedTypes?: { createPolicy(name: string, rules: { createScriptURL(address: string): string }): any };
+  trustedTypes?: { createPolicy(name: string, rules: { createScriptURL(address: string): string }): { createScriptURL(address: string): string } };
 }
 
 interface Navigator {

@@ -1,5 +1,6 @@
 """The scripts of assets/: types, lint, and the unit tests beside this file (*.test.mjs) of what needs no element."""
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from decoding import assets
 from decoding.assets import ASSETS
+from decoding.site.npm_packages import ONNX_RUNTIME, TOKENIZERS
 from tests import node
 
 HERE = Path(__file__).parent
@@ -24,9 +26,14 @@ def checked(command: list[str], **variables: str) -> None:
     assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
 
 
-@pytest.mark.parametrize("project", ["tsconfig.json", "browser/tsconfig.json"])
-def test_types(project: str, packages: Path) -> None:
-    checked([node.program("node"), str(packages / "typescript" / "bin" / "tsc"), "-p", project])
+def test_types(packages: Path) -> None:
+    checked(node.type_checker(packages, "tsconfig.json"))
+
+
+def test_the_libraries_types_are_those_of_the_versions_that_the_site_fetches() -> None:
+    locked = json.loads((ASSETS / "package-lock.json").read_text("utf-8"))["packages"]
+    assert locked[f"node_modules/{TOKENIZERS.name}"]["integrity"] == f"sha512-{TOKENIZERS.sha512}"
+    assert locked["node_modules/onnxruntime-common"]["version"] == ONNX_RUNTIME.version
 
 
 def test_lint(packages: Path) -> None:

@@ -3,25 +3,33 @@
 import hashlib
 import json
 import re
+import subprocess
 from base64 import b64decode
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from decoding.assets import ASSETS
 from decoding.engines.onnx.graph_cache import ensure_graph
 from decoding.errors import ModelError
 from decoding.site import npm_packages
 from decoding.site.__main__ import main
+from tests import node
 from tests.site.serving import site_folder
 
 __all__ = ["site_folder"]
 
 
-def facts(folder: Path) -> dict[str, Any]:
+def start_data(folder: Path) -> str:
+    """What the page's script is started with, as JSON."""
     found = re.search(r"^startSite\((.*)\);$", (folder / "page.js").read_text("utf-8"), re.MULTILINE)
     assert found
-    told: dict[str, Any] = json.loads(found[1])["site"]
+    return found[1]
+
+
+def facts(folder: Path) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads(start_data(folder))["site"]
     return told
 
 
@@ -44,6 +52,23 @@ def test_the_pieces_are_the_graphs_weights_and_every_sum_holds(site_folder: Path
     assert sorted(path.name for path in (site_folder / "model").iterdir()) == sorted(
         Path(path).name for path in re.findall(r'"path":"([^"]+)"', json.dumps(told, separators=(",", ":")))
     )
+
+
+def test_what_python_writes_has_the_types_that_the_scripts_expect(site_folder: Path, tmp_path: Path) -> None:
+    """As literals, in which the type checker also finds a field that is unknown or missing."""
+    script, declarations = ASSETS / "browser" / "page.js", sorted(map(str, ASSETS.rglob("*.d.ts")))
+    settings = {"extends": str(ASSETS / "tsconfig.json"), "compilerOptions": {"checkJs": False}, "include": []}
+    (tmp_path / "tsconfig.json").write_text(json.dumps({**settings, "files": ["data.ts", *declarations]}), "utf-8")
+    command = node.type_checker(node.packages(), tmp_path / "tsconfig.json")
+    found = {}
+    for name, data in (
+        ("written", start_data(site_folder)),
+        ("other", start_data(site_folder).replace('"layers"', '"x"')),
+    ):
+        (tmp_path / "data.ts").write_text(f'import {{ startSite }} from "{script}";\nstartSite({data});\n', "utf-8")
+        found[name] = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    assert found["written"] == ""
+    assert "does not exist in type 'ModelFacts'" in found["other"]
 
 
 def test_the_page_runs_nothing_but_its_own_files(site_folder: Path) -> None:

@@ -121,7 +121,7 @@ def test_a_metered_line_is_asked_first(browser: Browser, site_folder: Path) -> N
     with serving(site_folder) as server, opened(browser) as (page, _):
         page.add_init_script("Object.defineProperty(navigator, 'connection', { value: { saveData: true } })")
         page.goto(server.url)
-        wait_state(page, "looked")
+        wait_state(page, "inspected")
         expect(page.locator("#download p")).to_contain_text("MB to fetch, once; 0 MB are here.")
         assert not [path for path in server.paths if path.startswith("model/")]
         expect(page.locator("#download button")).to_have_text("Fetch the model")
@@ -180,7 +180,7 @@ def test_a_small_device_keeps_its_weights_packed(browser: Browser, site_folder: 
         script = {"body": worker + small, "content_type": "text/javascript", "headers": HEADERS}
         page.route("**/engine/worker.js", lambda route: route.fulfill(**script))
         page.goto(server.url)
-        wait_state(page, "looked")
+        wait_state(page, "inspected")
         page.click("#download button")
         wait_ready(page)
         run(page, "The dog ran", 3, 3)

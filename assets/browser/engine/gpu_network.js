@@ -2,13 +2,22 @@
 // memory. Owns those keys and values: a cache is the ids that were read, and what is no longer kept of them is read again. Its numbers
 // are trusted only after gpu_check.js. Knows no loop.
 
-import { Network } from "./network.js";
+import { Network, namesOf } from "./network.js";
 
-const ERRORS = ["validation", "out-of-memory", "internal"];
+/** @import { InferenceSession } from "./lib/ort.wasm.bundle.min.js" */
+/** @import { ModelFacts } from "../model_facts.js" */
+/** @import { KvCache, NetworkFiles, OnnxRuntime, Read, Tensors } from "./network.js" */
+
+/** @typedef {{ ids: readonly number[], tensors: Tensors }} KeptText */
+
+const ERRORS = /** @type {const} */ (["validation", "out-of-memory", "internal"]);
 const MOST_TEXTS = 24; // eight beams, the eight that they come from, and some
 const MOST_BYTES = 2 ** 27; // of their keys and values; the two texts that were used last are always kept
 
-// The GPU that this browser offers, or null. A software adapter is a CPU behind WebGPU: it is slower than WebAssembly.
+/**
+ * The GPU that this browser offers, or null. A software adapter is a CPU behind WebGPU: it is slower than WebAssembly.
+ * @returns {Promise<{ isSoftware: boolean } | null>}
+ */
 export async function findAdapter() {
   const adapter = await navigator.gpu?.requestAdapter({ powerPreference: "high-performance" }).catch(() => null);
   return adapter ? { isSoftware: Boolean(adapter.info?.isFallbackAdapter ?? adapter.isFallbackAdapter) } : null;
@@ -17,46 +26,88 @@ export async function findAdapter() {
 export class GpuNetwork extends Network {
   #texts = new KeptTexts();
 
-  // `files`: the runtime, the packed graph and the weights, as ArrayBuffers; `library` is the address of onnxruntime-web's script.
+  /**
+   * @param {OnnxRuntime} ort
+   * @param {InferenceSession} session
+   * @param {ModelFacts} facts
+   * @param {GPUDevice} device
+   */
+  constructor(ort, session, facts, device) {
+    super(ort, session, facts, false);
+    this.device = device;
+  }
+
+  /**
+   * @param {NetworkFiles} files
+   * @param {ModelFacts} facts
+   * @param {string} library the address of onnxruntime-web's script
+   * @returns {Promise<GpuNetwork>}
+   */
   static async openOnGpu(files, facts, library) {
-    const ort = await import(library);
+    const ort = /** @type {OnnxRuntime} */ (await import(library));
     Object.assign(ort.env.wasm, { wasmBinary: files.runtime, numThreads: 1 });
     const externalData = [{ path: facts.weights.name, data: new Uint8Array(files.weights) }];
-    const network = new GpuNetwork(ort, null, facts, false);
-    const preferredOutputLocation = Object.fromEntries(network.names.map((name) => [`new_${name}`, "gpu-buffer"]));
+    const preferredOutputLocation = Object.fromEntries(namesOf(facts).map((name) => [`new_${name}`, /** @type {const} */ ("gpu-buffer")]));
+    /** @type {InferenceSession.SessionOptions} */
     const options = { executionProviders: ["webgpu"], externalData, preferredOutputLocation, logSeverityLevel: 3 };
-    network.session = await ort.InferenceSession.create(new Uint8Array(files.packed), options);
-    network.device = await ort.env.webgpu.device;
-    return network;
+    const session = await ort.InferenceSession.create(new Uint8Array(files.packed), options);
+    return new GpuNetwork(ort, session, facts, await ort.env.webgpu.device);
   }
 
+  /**
+   * @override
+   * @returns {KvCache}
+   */
   emptyCache() {
-    return { length: 0, ids: [] };
+    return { ids: [], tensors: {} };
   }
 
+  /**
+   * @override
+   * @param {KvCache} cache
+   * @param {number} length
+   * @returns {KvCache}
+   */
   cropped(cache, length) {
-    return { length, ids: cache.ids.slice(0, length) };
+    return { ids: cache.ids.slice(0, length), tensors: {} };
   }
 
+  /**
+   * @override
+   * @param {readonly number[]} ids
+   * @param {KvCache} cache
+   * @param {number} [count]
+   * @param {readonly number[]} [layersAt]
+   * @returns {Promise<Read>}
+   */
   async read(ids, cache, count = 1, layersAt = []) {
     const past = await this.#tensorsOf(cache.ids);
-    const { logits, tensors } = await this.#checked(() => this.run(ids, past, cache.length, count, layersAt));
+    const { logits, tensors } = await this.#checked(() => this.run(ids, past, cache.ids.length, count, layersAt));
     const read = [...cache.ids, ...ids];
-    this.#texts.keep({ ids: read, tensors });
-    return { logits, cache: { length: read.length, ids: read } };
+    this.#texts.add({ ids: read, tensors });
+    return { logits, cache: { ids: read, tensors: {} } };
   }
 
+  /**
+   * @param {readonly number[]} ids
+   * @returns {Promise<Tensors>}
+   */
   async #tensorsOf(ids) {
-    if (ids.length === 0) return super.emptyCache().tensors;
+    if (ids.length === 0) return this.emptyTensors();
     if (!this.#texts.find(ids)) await this.readAll(ids, this.emptyCache(), () => {});
-    const found = this.#texts.find(ids);
+    const found = /** @type {KeptText} */ (this.#texts.find(ids)); // the text that was read last is kept
     if (found.ids.length === ids.length) return found.tensors;
-    const tensors = await this.#checked(() => this.#crop(found, ids.length));
-    this.#texts.keep({ ids, tensors });
+    const tensors = await this.#checked(async () => this.#crop(found, ids.length));
+    this.#texts.add({ ids, tensors });
     return tensors;
   }
 
-  // Keys and values of a text's first ids, copied within the GPU.
+  /**
+   * Keys and values of a text's first ids, copied within the GPU.
+   * @param {KeptText} text
+   * @param {number} length
+   * @returns {Tensors}
+   */
   #crop({ ids, tensors }, length) {
     const { kvHeads, headWidth } = this.facts;
     const [whole, part] = [ids.length, length].map((positions) => positions * headWidth * Float32Array.BYTES_PER_ELEMENT);
@@ -72,7 +123,12 @@ export class GpuNetwork extends Network {
     return Object.fromEntries(copies);
   }
 
-  // After an error WebGPU goes on and returns whatever its buffers hold, so each pass asks whether there was one.
+  /**
+   * After an error WebGPU goes on and returns whatever its buffers hold, so each pass asks whether there was one.
+   * @template T
+   * @param {() => Promise<T>} work
+   * @returns {Promise<T>}
+   */
   async #checked(work) {
     for (const kind of ERRORS) this.device.pushErrorScope(kind);
     const done = await work();
@@ -85,10 +141,16 @@ export class GpuNetwork extends Network {
 
 // The texts whose keys and values are in the GPU's memory, the one that was used last at the end.
 class KeptTexts {
+  /** @type {KeptText[]} */
   #texts = [];
 
-  // The shortest text that begins with these ids.
+  /**
+   * The shortest text that begins with these ids.
+   * @param {readonly number[]} ids
+   * @returns {KeptText | null}
+   */
   find(ids) {
+    /** @type {KeptText | null} */
     let found = null;
     for (const text of this.#texts) {
       if (text.ids.length < ids.length || (found && found.ids.length <= text.ids.length)) continue;
@@ -98,17 +160,19 @@ class KeptTexts {
     return found;
   }
 
-  keep(text) {
+  /** @param {KeptText} text */
+  add(text) {
     this.#texts.push(text);
     let bytes = this.#texts.reduce((sum, each) => sum + bytesOf(each), 0);
     while (this.#texts.length > 2 && (this.#texts.length > MOST_TEXTS || bytes > MOST_BYTES)) {
-      const left = this.#texts.shift();
-      bytes -= bytesOf(left);
-      for (const tensor of Object.values(left.tensors)) tensor.dispose();
+      const [oldest] = this.#texts.splice(0, 1);
+      bytes -= bytesOf(oldest);
+      for (const tensor of Object.values(oldest.tensors)) tensor.dispose();
     }
   }
 }
 
+/** @param {KeptText} text */
 function bytesOf({ tensors }) {
   return Object.values(tensors).reduce((sum, { size }) => sum + size * Float32Array.BYTES_PER_ELEMENT, 0);
 }

@@ -1,9 +1,16 @@
 // Repetition in a list of ids: the loops that decoding/record/repetition.py finds. Knows ids alone.
 
+/** @import { Loop } from "../../panel/core/run.js" */
+
 const [SHORT_PERIOD, SHORT_REPEATS, LONG_REPEATS] = [2, 3, 2];
 
-// Every loop, in the order of their beginnings: a block of `period` ids that stands `repeats` times back to back.
+/**
+ * Every loop, in the order of their beginnings: a block of `period` ids that stands `repeats` times back to back.
+ * @param {number[]} ids
+ * @returns {Loop[]}
+ */
 export function findLoops(ids) {
+  /** @type {Map<string, { start: number, end: number, loop: Loop }>} */
   const spans = new Map();
   // Shorter periods first, so that of two that fill the same span the smallest stays.
   for (let period = 1; period <= Math.floor(ids.length / LONG_REPEATS); period++) {
@@ -24,7 +31,12 @@ export function findLoops(ids) {
   return loops;
 }
 
-// Start and end of each longest stretch in which every id equals the one `period` before it.
+/**
+ * Start and end of each longest stretch in which every id equals the one `period` before it.
+ * @param {number[]} ids
+ * @param {number} period
+ * @returns {Generator<[number, number]>}
+ */
 function* spansOf(ids, period) {
   let start = 0;
   for (let at = 0; at <= ids.length - period; at++) {

@@ -1,13 +1,26 @@
 // What a person asked for, checked: decoding/requests/run_request.py and decoding/reading.py, with their sentences. Knows the model's facts and its
 // vocabulary, not how it decodes.
 
-import { Refusal, message, say, withCommas } from "./sentences.js";
+import { Refusal, message, sentence, withCommas } from "./sentences.js";
 import { visible } from "./tokens.js";
+
+/** @import { LimitName, Limits } from "../../panel/core/constants.js" */
+/** @import { RunQuestion } from "../messages.js" */
+/** @import { ModelFacts } from "../model_facts.js" */
+/** @import { Vocabulary } from "./tokens.js" */
+
+/** @typedef {Map<number, number>} Picks token ids by their steps */
+
+/** @typedef {{ prompt: string, steps: number, choices: number, forced: Picks }} CheckedRequest */
 
 const SHOWN = 120;
 const LEAST_BEAMS = 2;
 
-// { prompt, steps, choices, forced } as a page, a link or a panel has them. `limits` are decoding/limits.py's.
+/**
+ * @param {RunQuestion} question as a page, a link or the panel has it
+ * @param {Limits} limits
+ * @returns {CheckedRequest}
+ */
 export function checkRequest({ prompt, steps, choices, forced = [] }, limits) {
   checkText(prompt, "prompt", "prompt", limits);
   checkWhole(steps, "steps", limits.steps);
@@ -16,6 +29,13 @@ export function checkRequest({ prompt, steps, choices, forced = [] }, limits) {
   return { prompt, steps, choices, forced: new Map(forced) };
 }
 
+/**
+ * @param {unknown} text
+ * @param {string} field
+ * @param {"prompt" | "pasted"} name by which a sentence calls it
+ * @param {Limits} limits
+ * @returns {asserts text is string}
+ */
 export function checkText(text, field, name, limits) {
   const called = message(`server.request.word.${name}`);
   if (typeof text !== "string") throw new Refusal(field, "server.request.type", { name: called, type: message("server.kind_of.else") });
@@ -30,18 +50,35 @@ export function checkText(text, field, name, limits) {
   throw new Refusal(field, "server.request.character", { position: withCommas(at + 1), name: called, what, code });
 }
 
+/**
+ * @param {unknown} value
+ * @param {LimitName} field
+ * @param {number} most
+ * @param {number} [least]
+ * @returns {asserts value is number}
+ */
 function checkWhole(value, field, most, least = 1) {
-  if (Number.isInteger(value) && value >= least && value <= most) return;
+  if (typeof value === "number" && Number.isInteger(value) && value >= least && value <= most) return;
   const values = { field: message(`server.request.word.${field}`), least, most };
   if (value === null || value === "" || value === undefined) throw new Refusal(field, "server.request.empty", values);
   throw new Refusal(field, "server.request.number", { ...values, value: typeof value === "string" ? `“${visible(value.slice(0, 40))}”` : value });
 }
 
+/**
+ * @param {unknown} value
+ * @param {Limits} limits
+ * @returns {number}
+ */
 export function checkBeams(value, limits) {
   checkWhole(value, "beams", limits.beams, LEAST_BEAMS);
   return value;
 }
 
+/**
+ * @param {unknown} forced
+ * @param {number} steps
+ * @returns {asserts forced is [number, number][]}
+ */
 function checkForced(forced, steps) {
   if (!Array.isArray(forced)) throw new Refusal("forced", "server.pick.list", { type: message("server.kind_of.else") });
   let before = -1;
@@ -57,6 +94,10 @@ function checkForced(forced, steps) {
   }
 }
 
+/**
+ * @param {CheckedRequest} request
+ * @param {ModelFacts} facts
+ */
 export function checkIds({ forced }, facts) {
   for (const [step, id] of forced) {
     if (id < facts.vocabularySize) continue;
@@ -64,16 +105,30 @@ export function checkIds({ forced }, facts) {
   }
 }
 
-// The prompt's ids; for an empty prompt, the model's beginning-of-text token.
+/**
+ * The prompt's ids; for an empty prompt, the model's beginning-of-text token.
+ * @param {string} prompt
+ * @param {Vocabulary} vocabulary
+ * @param {ModelFacts} facts
+ * @returns {number[]}
+ */
 export function promptIds(prompt, vocabulary, facts) {
   const ids = vocabulary.encode(prompt);
-  if (ids.length === 0 && facts.beginningId === null) throw new Refusal("prompt", "server.prompt.empty", { model: facts.model.id });
-  const started = ids.length ? ids : [facts.beginningId];
-  checkRows(started, "prompt", vocabulary, facts);
-  return started;
+  if (ids.length === 0) {
+    if (facts.beginningId === null) throw new Refusal("prompt", "server.prompt.empty", { model: facts.model.id });
+    ids.push(facts.beginningId);
+  }
+  checkRows(ids, "prompt", vocabulary, facts);
+  return ids;
 }
 
-// The same, where they leave room for the steps asked for.
+/**
+ * The same, where they leave room for the steps asked for.
+ * @param {CheckedRequest} request
+ * @param {Vocabulary} vocabulary
+ * @param {ModelFacts} facts
+ * @returns {number[]}
+ */
 export function startIds({ prompt, steps }, vocabulary, facts) {
   const ids = promptIds(prompt, vocabulary, facts);
   if (ids.length + steps <= facts.context) return ids;
@@ -82,10 +137,18 @@ export function startIds({ prompt, steps }, vocabulary, facts) {
   });
 }
 
-// A pasted text's ids after those of the prompt.
+/**
+ * A pasted text's ids after those of the prompt.
+ * @param {string} text
+ * @param {number[]} start
+ * @param {string} prompt
+ * @param {Vocabulary} vocabulary
+ * @param {ModelFacts} facts
+ * @param {Limits} limits
+ * @returns {number[]}
+ */
 export function continuationIds(text, start, prompt, vocabulary, facts, limits) {
   if (text === "") throw new Refusal("text", "server.text.empty");
-  checkText(text, "text", "pasted", limits);
   const ids = vocabulary.encodeContinuation(text, start, prompt);
   if (ids.length === 0) throw new Refusal("text", "server.text.no_tokens", { text: visible(text.slice(0, 40)) });
   const room = Math.min(limits.textTokens, facts.context - start.length);
@@ -98,6 +161,12 @@ export function continuationIds(text, start, prompt, vocabulary, facts, limits) 
   return ids;
 }
 
+/**
+ * @param {number[]} ids
+ * @param {"prompt" | "text"} field
+ * @param {Vocabulary} vocabulary
+ * @param {ModelFacts} facts
+ */
 function checkRows(ids, field, vocabulary, facts) {
   const id = ids.find((each) => each >= facts.vocabularySize);
   if (id === undefined) return;
@@ -105,23 +174,46 @@ function checkRows(ids, field, vocabulary, facts) {
   throw new Refusal(field, `server.tokenizer.no_row.${field}`, { token: token.slice(0, 40), id, model: facts.model.id, last: facts.vocabularySize - 1 });
 }
 
-// What should be said of a prompt's ids, in sentences; nothing where they are the prompt and no more.
+/**
+ * Sentences about how a prompt's ids differ from the prompt.
+ * @param {string} prompt
+ * @param {number[]} ids
+ * @param {Vocabulary} vocabulary
+ * @param {ModelFacts} facts
+ * @returns {string[]}
+ */
 export function promptRemarks(prompt, ids, vocabulary, facts) {
   if (prompt === "") return [];
   const plain = vocabulary.encode(prompt, { special: false });
   const [first, model] = [facts.beginningId, facts.model.id];
-  const named = (id) => ({ token: vocabulary.token(id).text, model });
+  const named = (/** @type {number} */ id) => ({ token: vocabulary.token(id).text, model });
+  /** @type {string[]} */
   const remarks = [];
   const isTwice = first !== null && ids[0] === first && ids[1] === first && !(plain[0] === first && plain[1] === first);
-  if (isTwice) remarks.push(say("server.tokenizer.begins_twice", named(first)));
-  if (plain.length && ids.at(-1) !== plain.at(-1)) remarks.push(say("server.tokenizer.behind", named(ids.at(-1))));
+  if (isTwice) remarks.push(sentence("server.tokenizer.begins_twice", named(first)));
+  const last = ids[ids.length - 1];
+  if (plain.length && last !== plain.at(-1)) remarks.push(sentence("server.tokenizer.behind", named(last)));
   return [...remarks, ...changes("prompt", prompt, vocabulary.textOf(plain), model)];
 }
 
+/**
+ * @param {string} text
+ * @param {number[]} ids
+ * @param {Vocabulary} vocabulary
+ * @param {ModelFacts} facts
+ * @returns {string[]}
+ */
 export function textRemarks(text, ids, vocabulary, facts) {
   return changes("text", text, vocabulary.textOf(ids), facts.model.id);
 }
 
+/**
+ * @param {"prompt" | "text"} field
+ * @param {string} typed
+ * @param {string} read
+ * @param {string} model
+ * @returns {string[]}
+ */
 function changes(field, typed, read, model) {
   if (typed === read) return [];
   const [a, b] = [Array.from(typed), Array.from(read)];
@@ -130,5 +222,5 @@ function changes(field, typed, read, model) {
   const start = Math.max(0, same - Math.floor(SHOWN / 3));
   const shown = b.slice(start, start + SHOWN).join("");
   const text = `${start ? "… " : ""}${shown}${start + SHOWN < b.length ? " …" : ""}`;
-  return [say(`server.tokenizer.changes.${field}`, { model, typed: withCommas(a.length), read: withCommas(b.length), text })];
+  return [sentence(`server.tokenizer.changes.${field}`, { model, typed: withCommas(a.length), read: withCommas(b.length), text })];
 }

@@ -5,8 +5,24 @@ export const INVERSE_TEMPERATURES = [0.25, 0.5, 0.75, 1, 1.5, 2, 4];
 
 export class NotANumber extends Error {}
 
-// The most probable ids with their log-probabilities in nats, and the entropy of the whole distribution; where an id is picked, its
-// log-probability and rank too. Throws NotANumber for logits that are no distribution.
+/** @typedef {{ logprob: number, rank: number }} TokenScore in nats; rank 0 is the most probable */
+
+/**
+ * @typedef {object} StepScores
+ * @property {number[]} tokenIds the most probable first
+ * @property {number[]} logprobs of these, in nats
+ * @property {number} entropy of the whole distribution, in nats
+ * @property {TokenScore & { tokenId: number } | null} picked
+ * @property {[number, number][]} logSums 1 / T, and log Σ exp(logit / T)
+ */
+
+/**
+ * The scores of the most probable ids, and of one that is picked. Throws NotANumber for logits that are no distribution.
+ * @param {Float32Array} logits
+ * @param {number} topK
+ * @param {number | null} [pickedId]
+ * @returns {StepScores}
+ */
 export function readScores(logits, topK, pickedId = null) {
   const ids = largest(logits, topK);
   const most = logits[ids[0]];
@@ -29,7 +45,7 @@ export function readScores(logits, topK, pickedId = null) {
   sums[3] = total;
   if (!Number.isFinite(total)) throw new NotANumber();
   const logTotal = Math.log(total);
-  const logprobOf = (id) => logits[id] - most - logTotal;
+  const logprobOf = (/** @type {number} */ id) => logits[id] - most - logTotal;
   return {
     tokenIds: ids,
     logprobs: ids.map(logprobOf),
@@ -39,7 +55,12 @@ export function readScores(logits, topK, pickedId = null) {
   };
 }
 
-// The log-probabilities (nats) and ranks of some ids. Throws NotANumber for logits that are no distribution.
+/**
+ * Throws NotANumber for logits that are no distribution.
+ * @param {Float32Array} logits
+ * @param {number[]} ids
+ * @returns {TokenScore[]}
+ */
 export function readTokens(logits, ids) {
   let [most, total] = [-Infinity, 0];
   for (const logit of logits) if (logit > most) most = logit;
@@ -48,8 +69,14 @@ export function readTokens(logits, ids) {
   return ids.map((id) => ({ logprob: logits[id] - most - Math.log(total), rank: rankOf(logits, id) }));
 }
 
-// The ids of the largest logits: largest first, the lower id first in a tie.
+/**
+ * The ids of the largest logits: largest first, the lower id first in a tie.
+ * @param {Float32Array} logits
+ * @param {number} count
+ * @returns {number[]}
+ */
 function largest(logits, count) {
+  /** @type {number[]} */
   const ids = [];
   let least = -Infinity; // of those that are in
   for (let id = 0; id < logits.length; id++) {
@@ -59,11 +86,16 @@ function largest(logits, count) {
     while (at > 0 && logit > logits[ids[at - 1]]) at--;
     ids.splice(at, 0, id);
     if (ids.length > count) ids.pop();
-    least = logits[ids.at(-1)];
+    least = logits[ids[ids.length - 1]];
   }
   return ids;
 }
 
+/**
+ * @param {Float32Array} logits
+ * @param {number} id
+ * @returns {number}
+ */
 function rankOf(logits, id) {
   let ahead = 0;
   for (let other = 0; other < logits.length; other++) {

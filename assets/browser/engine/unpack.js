@@ -1,9 +1,25 @@
 // A matrix of float32 made of numbers of four bits: the recipes of decoding/engines/onnx/unpacking.py.
 
-// `weights` is the whole file of weights as an ArrayBuffer. The matrix comes as bytes, rows (outputs) first.
+/** @typedef {{ numbers: number, scales: number, zero: number }} HalfRecipe four bits of each number; places are bytes in the file of weights */
+
+/**
+ * @typedef {object} Recipe
+ * @property {string} file the name under which the graph asks for the matrix
+ * @property {number} outputs
+ * @property {number} blocks of a row
+ * @property {number} block how many numbers it has
+ * @property {HalfRecipe[]} halves
+ * @property {number | null} offsets
+ */
+
+/**
+ * @param {Recipe} recipe
+ * @param {ArrayBuffer} weights the whole file of weights
+ * @returns {Uint8Array<ArrayBuffer>} the matrix, rows (outputs) first
+ */
 export function unpack({ outputs, blocks, block, halves, offsets }, weights) {
   const made = new Float32Array(outputs * blocks * block);
-  const floats = (place) => new Float32Array(weights, place, outputs * blocks);
+  const floats = (/** @type {number} */ place) => new Float32Array(weights, place, outputs * blocks);
   const moved = offsets === null ? null : floats(offsets); // (blocks, outputs)
   for (const [n, half] of halves.entries()) {
     const numbers = new Uint8Array(weights, half.numbers, made.length / 2);

@@ -4,20 +4,45 @@
 import { readTokens } from "./scores.js";
 import { Refusal } from "./sentences.js";
 
+/** @import { Candidate, Header, Step } from "../../panel/core/run.js" */
+/** @import { Token } from "../../panel/core/tokens.js" */
+/** @import { LeaveOneOut, LeftOut, Lens } from "../../panel/core/why.js" */
+/** @import { WhyQuestion } from "../messages.js" */
+/** @import { Check, KvCache } from "./network.js" */
+/** @import { Engine } from "./run.js" */
+/** @import { TokenScore } from "./scores.js" */
+/** @import { Vocabulary } from "./tokens.js" */
+
 const LEFT_OUT = 64; // tokens before the step, unless more are asked for
 
+/**
+ * @param {Engine} engine
+ * @param {WhyQuestion} asked
+ * @param {Check} check
+ * @returns {AsyncGenerator<string>}
+ */
 export async function* why(engine, asked, check) {
-  const [header, ...lines] = asked.run.trimEnd().split("\n").map((text) => JSON.parse(text));
+  const [first, ...lines] = asked.run.trimEnd().split("\n").map((text) => JSON.parse(text));
+  /** @type {Header} */
+  const header = first;
+  /** @type {Step[]} */
   const steps = lines.filter((record) => "index" in record);
   const step = steps[asked.step];
   const tokens = [...header.prompt_tokens, ...steps.slice(0, asked.step).map(({ picked }) => picked)];
   if (!step || step.picked.token_id < 0 || tokens.length === 0) throw new Refusal("forced", "server.why_token.no_ids");
   const ids = tokens.map(({ token_id: id }) => id);
   const { cache } = await engine.network.readAll(ids.slice(0, -1), engine.network.emptyCache(), check); // for both questions
-  yield line({ lens: await lensOn(engine, step, ids.at(-1), cache) });
+  yield line({ lens: await lensOn(engine, step, ids[ids.length - 1], cache) });
   for await (const answer of leaveOut(engine, step, tokens, cache, asked, check)) yield line({ leave_one_out: answer });
 }
 
+/**
+ * @param {Engine} engine
+ * @param {Step} step
+ * @param {number} last the id before the step
+ * @param {KvCache} cache of the ids before that
+ * @returns {Promise<Lens>}
+ */
 async function lensOn({ network, vocabulary }, step, last, cache) {
   const rows = await network.readLayers(last, cache);
   const leaders = rows.map(leaderOf);
@@ -29,7 +54,16 @@ async function lensOn({ network, vocabulary }, step, last, cache) {
   return { step: step.index, tokens: followed.map((id) => vocabulary.token(id)), layers };
 }
 
-// The answer as far as it has come, after each part. `whole` has read what its text shares with the whole one.
+/**
+ * The answer as far as it has come, after each part.
+ * @param {Engine} engine
+ * @param {Step} step
+ * @param {Token[]} tokens those before the step
+ * @param {KvCache} whole of all of them but the last
+ * @param {WhyQuestion} asked
+ * @param {Check} check
+ * @returns {AsyncGenerator<LeaveOneOut>}
+ */
 async function* leaveOut({ network, vocabulary, facts }, step, tokens, whole, { by, against, last = LEFT_OUT }, check) {
   const ids = tokens.map(({ token_id: id }) => id);
   const begin = ids[0] === facts.beginningId ? 1 : 0;
@@ -37,6 +71,7 @@ async function* leaveOut({ network, vocabulary, facts }, step, tokens, whole, { 
   const wanted = spans.filter(([first, count]) => first >= ids.length - last && count < ids.length);
   if (wanted.length === 0) throw new Refusal("forced", "server.why_token.nothing", { step: step.index + 1 });
   const other = step.candidates.find(({ token_id: id }) => id === against) ?? null;
+  /** @type {LeaveOneOut} */
   const answer = { step: step.index, by, picked: step.picked, parts: [], ...(other ? { against: other } : {}) };
   for (const [first, count] of wanted) {
     const after = ids.slice(first + count);
@@ -44,12 +79,14 @@ async function* leaveOut({ network, vocabulary, facts }, step, tokens, whole, { 
     const { logits } = await network.readAll([...ids.slice(start, first), ...after], network.cropped(whole, start), check);
     const leading = leaderOf(logits);
     const [pick, instead, versus] = readTokens(logits, [step.picked.token_id, leading, ...(other ? [other.token_id] : [])]);
+    /** @type {LeftOut} */
     const part = { first, count, logprob: pick.logprob, rank: pick.rank, instead: candidate(vocabulary, leading, instead) };
     answer.parts.push(other ? { ...part, against_logprob: versus.logprob } : part);
     yield answer;
   }
 }
 
+/** @param {Float32Array} logits */
 function leaderOf(logits) {
   let leader = 0;
   for (let id = 1; id < logits.length; id++) if (logits[id] > logits[leader]) leader = id;
@@ -58,34 +95,56 @@ function leaderOf(logits) {
 
 // ---- the parts of a text: decoding/record/why.py once more
 
-export function partsOf(tokens, by) {
+/**
+ * The first token of each part, and how many it has.
+ * @param {Token[]} tokens
+ * @param {"tokens" | "words"} by
+ * @returns {[number, number][]}
+ */
+function partsOf(tokens, by) {
+  /** @type {[number, number][]} */
   const parts = [];
   tokens.forEach((token, n) => {
     const before = tokens[n - 1];
-    if (before && (isWithin(token) || (by === "words" && goesOn(before, token)))) parts.at(-1)[1] += 1;
+    if (before && (isWithin(token) || (by === "words" && goesOn(before, token)))) parts[parts.length - 1][1] += 1;
     else parts.push([n, 1]);
   });
   return parts;
 }
 
-// A token that begins in the middle of a character (RFC 3629).
+/**
+ * A token that begins in the middle of a character (RFC 3629).
+ * @param {Token} token
+ */
 function isWithin({ bytes }) {
   return bytes ? parseInt(bytes.slice(0, 2), 16) >> 6 === 2 : false;
 }
 
+/**
+ * @param {Token} before
+ * @param {Token} token
+ */
 function goesOn(before, token) {
   return [Array.from(before.text).at(-1), Array.from(token.text)[0]].every((letter) => letter !== undefined && isOfAWord(letter));
 }
 
+/** @param {string} letter */
 function isOfAWord(letter) {
   return (/^[\p{L}\p{N}]$/u.test(letter) && !(letter >= "\u3040" && letter <= "\u9fff")) || letter === "'" || letter === "\u2019";
 }
 
+/**
+ * @param {Vocabulary} vocabulary
+ * @param {number} id
+ * @param {TokenScore} score
+ * @returns {Candidate}
+ */
 function candidate(vocabulary, id, { logprob, rank }) {
   const { text, bytes } = vocabulary.token(id);
   return { token_id: id, text, probability: Math.exp(logprob), logprob, rank, ...(bytes === undefined ? {} : { bytes }) };
 }
 
+/** @param {object} record */
 function line(record) {
   return JSON.stringify(record).replaceAll("<", "\\u003c");
 }

@@ -1,17 +1,22 @@
 // The engine of a page that has no server: it fetches the model, and writes runs as JSON Lines. Owns what is going on, one thing at a
-// time. The page speaks to it in messages { kind, … }: see assets/browser/engine_client.js, which is the other end.
+// time. The page speaks to it in the messages of assets/browser/messages.d.ts; assets/browser/engine_client.js is the other end.
 
 import { search } from "./beam.js";
-import { DownloadError, download, forgetOthers, joined, keptBytes } from "./download.js";
+import { DownloadError, deleteOthers, download, joined, keptBytes } from "./download.js";
 import { comparison, rowsOf, stepTime } from "./gpu_check.js";
 import { GpuNetwork, findAdapter } from "./gpu_network.js";
 import { Network, threadsHere } from "./network.js";
 import { PrefixCache } from "./prefix_cache.js";
 import { Stopped, decode, score } from "./run.js";
 import { scorePrompt } from "./prompt_scores.js";
-import { Refusal, say, takeTexts } from "./sentences.js";
+import { Refusal, sentence, setSentences } from "./sentences.js";
 import { Vocabulary } from "./tokens.js";
 import { why } from "./why.js";
+
+/** @import { FromWorker, GpuFault, LoadMessage, QuestionMessage, Reference, ToWorker } from "../messages.js" */
+/** @import { ModelFacts, ModelFile } from "../model_facts.js" */
+/** @import { Check, NetworkFiles, UnpackedFiles } from "./network.js" */
+/** @import { ComputedOn, Engine } from "./run.js" */
 
 const BASE = new URL("../", import.meta.url).href;
 const SMALL = 4; // GB: a device with no more keeps its weights packed
@@ -23,158 +28,244 @@ const FAULTS = {
   slower: "server.browser.gpu_slower",
   lost: "server.browser.gpu_lost",
 };
-const WRITERS = { run: decode, score, beam: search, prompt: scorePrompt, why };
 
-let engine = null;
-let downloading = null; // an AbortController
+let engine = /** @type {Engine | null} */ (null);
+let downloading = /** @type {AbortController | null} */ (null);
 let stopped = 0; // no run up to this id is wanted any more
-let ended = Promise.resolve(); // of the run before, which hears of its end at its next step
+let ended = Promise.resolve(); // of the run before, which learns at its next step that it is to end
 
-const post = (kind, more = {}) => self.postMessage({ kind, ...more });
+/** @param {FromWorker} message */
+const post = (message) => self.postMessage(message);
 
-const inTurn = (work) => { ended = ended.then(work); };
-
-const hears = {
-  look: async ({ facts }) => {
-    const files = filesOf(facts, packs());
-    const total = files.reduce((sum, { bytes }) => sum + bytes, 0);
-    post("looked", { here: await keptBytes(files, BASE), total, isSmall: packs() });
-  },
-  load: async (message) => {
-    takeTexts(message.words);
-    if (!engine && !downloading) await load(message);
-  },
-  pause: () => downloading?.abort(),
-  ...Object.fromEntries(Object.keys(WRITERS).map((kind) => [kind, (message) => inTurn(() => write(message))])),
-  stop: ({ id }) => { stopped = id; },
-  // What WebGPU has to say too, and whether it does: see assets/browser/gpu_trial.js.
-  answer: (message) => inTurn(() => answer(message)),
-  compare: (message) => inTurn(() => compare(message)),
-  fault: ({ fault }) => { engine.says = saysOf(engine.network, engine.facts, fault); },
-};
-
-self.addEventListener("message", ({ data }) => hears[data.kind](data));
-
-// A device that says how little memory it has, or a telephone that does not say it.
-function packs() {
-  const said = navigator.deviceMemory;
-  return said === undefined ? /iPhone|iPad|Android/.test(navigator.userAgent) : said <= SMALL;
+/** @param {(loaded: Engine) => Promise<void>} work what waits for the run before; the page asks for none until the model is loaded */
+function inTurn(work) {
+  ended = ended.then(() => (engine ? work(engine) : undefined));
 }
 
+self.addEventListener("message", ({ data }) => receive(data));
+
+/** @param {ToWorker} message */
+function receive(message) {
+  switch (message.kind) {
+    case "inspect": return inspect(message.facts);
+    case "load": return load(message);
+    case "pause": return downloading?.abort();
+    case "stop":
+      stopped = message.id;
+      return;
+    // What WebGPU has to compute too, and whether it does: see assets/browser/gpu_trial.js.
+    case "reference": return inTurn((loaded) => makeReference(loaded, message.isForced));
+    case "compare": return inTurn((loaded) => compare(loaded, message));
+    case "fault":
+      if (engine) engine.computedOn = describe(engine.network, engine.facts, message.fault);
+      return;
+    default: return inTurn((loaded) => write(loaded, message));
+  }
+}
+
+/** @param {ModelFacts} facts */
+async function inspect(facts) {
+  const isSmall = keepsPacked();
+  const files = filesOf(facts, isSmall);
+  post({ kind: "inspected", here: await keptBytes(files, BASE), total: sizeOf(files), isSmall });
+}
+
+// A device that says how little memory it has, or a telephone that does not say it.
+function keepsPacked() {
+  const memory = navigator.deviceMemory;
+  return memory === undefined ? /iPhone|iPad|Android/.test(navigator.userAgent) : memory <= SMALL;
+}
+
+/** @param {ModelFile[]} files */
+function sizeOf(files) {
+  return files.reduce((sum, { bytes }) => sum + bytes, 0);
+}
+
+/**
+ * @param {ModelFacts} facts
+ * @param {boolean} isPacked
+ * @returns {ModelFile[]}
+ */
 function filesOf(facts, isPacked) {
   const graphs = isPacked ? [facts.packed] : [facts.packed, facts.unpacked, facts.recipes];
   return [facts.runtime, facts.tokenizer, facts.vocabulary, ...graphs, ...facts.weights.pieces];
 }
 
+/**
+ * @param {ModelFacts} facts
+ * @returns {ModelFile[]}
+ */
 function filesOnGpu({ webgpu, tokenizer, vocabulary, packed, weights }) {
   return [webgpu.runtime, webgpu.library, tokenizer, vocabulary, packed, ...weights.pieces];
 }
 
-// `fault` is why WebGPU does not compute, where it was tried: { reason, values }.
-async function load({ facts, limits, device, isForced, fault }) {
-  const isOnGpu = device === "webgpu";
+/** @param {LoadMessage} message */
+async function load(message) {
+  setSentences(message.sentences);
+  if (engine || downloading) return;
+  const { facts } = message;
+  const isOnGpu = message.device === "webgpu";
   downloading = new AbortController();
   try {
     const adapter = isOnGpu ? await findAdapter() : null;
-    if (isOnGpu && !(adapter && (isForced || !adapter.isSoftware))) return post("unfit", { reason: "none", values: {} });
-    const isPacked = packs();
+    if (isOnGpu && !(adapter && (message.isForced || !adapter.isSoftware))) return post({ kind: "unfit", reason: "none", values: {} });
+    const isPacked = keepsPacked();
     const listed = isOnGpu ? filesOnGpu(facts) : filesOf(facts, isPacked);
-    const total = listed.reduce((sum, { bytes }) => sum + bytes, 0);
-    const tell = (here) => post("progress", { here, total });
-    const contents = await download(listed, BASE, { tell, controller: downloading });
-    await forgetOthers([...listed, ...filesOf(facts, isPacked), ...filesOnGpu(facts)], BASE);
-    post("unpacking");
-    engine = await open({ facts, limits, fault }, listed, contents, isOnGpu ? "webgpu" : isPacked ? "packed" : "unpacked");
-    post("ready", { device: engine.says.device });
+    const total = sizeOf(listed);
+    const onProgress = (/** @type {number} */ here) => post({ kind: "progress", here, total });
+    const contents = await download(listed, BASE, { onProgress, controller: downloading });
+    await deleteOthers([...listed, ...filesOf(facts, isPacked), ...filesOnGpu(facts)], BASE);
+    post({ kind: "unpacking" });
+    engine = await open(message, listed, contents, isOnGpu ? "webgpu" : isPacked ? "packed" : "unpacked");
+    post({ kind: "ready" });
   } catch (error) {
-    if (error instanceof DownloadError) post("failed", { reason: error.reason, file: error.file });
-    else post("failed", { reason: "memory", file: "", said: String(error) });
+    if (error instanceof DownloadError) post({ kind: "failed", reason: error.reason, file: error.file });
+    else post({ kind: "failed", reason: "memory", file: "", error: String(error) });
   } finally {
     downloading = null;
   }
 }
 
-async function open({ facts, limits, fault }, listed, contents, way) {
-  const content = (file) => contents[listed.indexOf(file)];
-  const text = (file) => JSON.parse(new TextDecoder().decode(content(file)));
-  const vocabulary = new Vocabulary(text(facts.tokenizer), text(facts.vocabulary), facts.firstIds);
+/**
+ * @param {LoadMessage} message
+ * @param {ModelFile[]} listed
+ * @param {ArrayBuffer[]} contents of these
+ * @param {"webgpu" | "packed" | "unpacked"} way
+ * @returns {Promise<Engine>}
+ */
+async function open(message, listed, contents, way) {
+  const { facts, limits } = message;
+  const content = (/** @type {ModelFile} */ file) => contents[listed.indexOf(file)];
+  const json = (/** @type {ModelFile} */ file) => JSON.parse(new TextDecoder().decode(content(file)));
+  const vocabulary = new Vocabulary(json(facts.tokenizer), json(facts.vocabulary), facts.firstIds);
   const files = {
     runtime: content(way === "webgpu" ? facts.webgpu.runtime : facts.runtime),
     packed: content(facts.packed),
-    unpacked: content(facts.unpacked),
-    recipes: content(facts.recipes),
     weights: joined(facts.weights.pieces.map(content)),
   };
-  const network = await openNetwork(files, facts, way);
-  return { network, vocabulary, facts, limits, says: saysOf(network, facts, fault), prefixCache: new PrefixCache() };
+  const unpacked = way === "unpacked" ? { unpacked: content(facts.unpacked), recipes: content(facts.recipes) } : null;
+  const network = await (way === "webgpu" ? openOnGpu(files, facts) : openNetwork(files, facts, unpacked));
+  const computedOn = describe(network, facts, message.device === "wasm" ? message.fault : null);
+  return { network, vocabulary, facts, limits, computedOn, prefixCache: new PrefixCache() };
 }
 
-async function openNetwork(files, facts, way) {
-  if (way === "webgpu") {
-    const network = await GpuNetwork.openOnGpu(files, facts, new URL(facts.webgpu.library.path, BASE).href);
-    network.device.lost.then(() => post("lost"));
-    return network;
+/**
+ * @param {NetworkFiles} files
+ * @param {ModelFacts} facts
+ * @returns {Promise<Network>}
+ */
+async function openOnGpu(files, facts) {
+  const network = await GpuNetwork.openOnGpu(files, facts, new URL(facts.webgpu.library.path, BASE).href);
+  network.device.lost.then(() => post({ kind: "lost" }));
+  return network;
+}
+
+/**
+ * Where there is no memory for float32 after all, there may be for the weights as they are.
+ * @param {NetworkFiles} files
+ * @param {ModelFacts} facts
+ * @param {UnpackedFiles | null} unpacked
+ * @returns {Promise<Network>}
+ */
+function openNetwork(files, facts, unpacked) {
+  const opened = Network.open(files, facts, unpacked);
+  return unpacked ? opened.catch(() => Network.open(files, facts, null)) : opened;
+}
+
+/**
+ * What the header of a run says of where it was written.
+ * @param {Network} network
+ * @param {ModelFacts} facts
+ * @param {GpuFault | null} fault
+ * @param {number} [difference] of WebGPU's probabilities from WebAssembly's
+ * @returns {ComputedOn}
+ */
+function describe(network, facts, fault, difference = 0) {
+  if (network instanceof GpuNetwork) {
+    return { device: sentence("server.browser.device_gpu"), why: sentence("server.browser.gpu", { difference: difference.toExponential(1) }) };
   }
-  const packed = () => Network.open(files, facts, { unpacks: false });
-  // Where there is no memory for float32 after all, there may be for the weights as they are.
-  return way === "packed" ? packed() : Network.open(files, facts, { unpacks: true }).catch(packed);
+  const reasons = [network.unpacks ? facts.why.unpacked : facts.why.packed, fault && sentence(FAULTS[fault.reason], fault.values)];
+  const threads = threadsHere();
+  const device = threads === 1 ? sentence("server.browser.device_one") : facts.model.device.replace("{threads}", String(threads));
+  return { device, why: reasons.filter(Boolean).join("; ") };
 }
 
-// What the header of a run says of where it was written.
-function saysOf({ device: gpu, unpacks }, facts, fault, difference = 0) {
-  if (gpu) return { device: say("server.browser.device_gpu"), why: say("server.browser.gpu", { difference: difference.toExponential(1) }) };
-  const why = [unpacks ? facts.why.unpacked : facts.why.packed, fault && say(FAULTS[fault.reason], fault.values)];
-  const device = threadsHere() === 1 ? say("server.browser.device_one") : facts.model.device.replace("{threads}", threadsHere());
-  return { device, why: why.filter(Boolean).join("; ") };
-}
-
-// What WebAssembly says, and how long a step takes it; where WebGPU is asked for, that does not matter.
-async function answer({ isForced }) {
+/**
+ * What WebAssembly computes, and how long a step takes it; where WebGPU is asked for, that does not matter.
+ * @param {Engine} engine
+ * @param {boolean} isForced
+ */
+async function makeReference({ network, facts }, isForced) {
   try {
-    const rows = await rowsOf(engine.network, engine.facts.checkedIds);
-    post("answered", { rows, milliseconds: isForced ? Infinity : await stepTime(engine.network, engine.facts.checkedIds) });
+    const rows = await rowsOf(network, facts.checkedIds);
+    post({ kind: "reference", rows, milliseconds: isForced ? Infinity : await stepTime(network, facts.checkedIds) });
   } catch (error) {
-    post("broken", { id: -1, said: String(error) });
+    post({ kind: "broken", id: -1, error: String(error) });
   }
 }
 
-async function compare({ rows, milliseconds }) {
-  const { network, facts } = engine;
+/**
+ * @param {Engine} loaded
+ * @param {Reference} reference
+ */
+async function compare(loaded, { rows, milliseconds }) {
+  const { network, facts } = loaded;
   try {
     const { difference, isTrusted } = comparison(await rowsOf(network, facts.checkedIds), rows);
-    if (!isTrusted) return post("unfit", { reason: "differs", values: { difference: difference.toExponential(1) } });
+    if (!isTrusted) return post({ kind: "unfit", reason: "differs", values: { difference: difference.toExponential(1) } });
     const ours = milliseconds === Infinity ? 0 : await stepTime(network, facts.checkedIds);
     const [gpu, wasm] = [ours, milliseconds].map((each) => each.toFixed(1));
-    if (ours > milliseconds) return post("unfit", { reason: "slower", values: { gpu, wasm } });
-    engine.says = saysOf(network, facts, null, difference);
-    post("trusted");
+    if (ours > milliseconds) return post({ kind: "unfit", reason: "slower", values: { gpu, wasm } });
+    loaded.computedOn = describe(network, facts, null, difference);
+    post({ kind: "trusted" });
   } catch (error) {
-    post("unfit", { reason: "failed", values: {}, said: String(error) });
+    post({ kind: "unfit", reason: "failed", values: {}, error: String(error) });
   }
 }
 
-// Each step goes out as it is. Between two, and between two pieces of a prompt, the worker hears whether to stop.
-async function write({ kind, id, request }) {
+/**
+ * Each step goes out as it is. Between two, and between two pieces of a prompt, the worker learns whether to stop.
+ * @param {Engine} loaded
+ * @param {QuestionMessage} message
+ */
+async function write(loaded, message) {
+  const { kind, id } = message;
   const check = async () => {
-    await messagesHeard();
+    await pendingMessages();
     if (id <= stopped) throw new Stopped();
   };
   try {
-    for await (const text of WRITERS[kind](engine, request, check)) post(kind === "why" ? "why" : "line", { id, text });
-    post("done", { id });
+    for await (const text of linesOf(loaded, message, check)) post({ kind: kind === "why" ? "why" : "line", id, text });
+    post({ kind: "done", id });
   } catch (error) {
-    if (error instanceof Refusal) post("refused", { id, field: error.field, said: error.said });
-    else if (error instanceof Stopped) post("done", { id }); // the page wrote the last line when Stop was pressed
-    else post("broken", { id, said: String(error) });
+    if (error instanceof Refusal) post({ kind: "refused", id, field: error.field, message: error.reason });
+    else if (error instanceof Stopped) post({ kind: "done", id }); // the page wrote the last line when Stop was pressed
+    else post({ kind: "broken", id, error: String(error) });
+  }
+}
+
+/**
+ * @param {Engine} loaded
+ * @param {QuestionMessage} message
+ * @param {Check} check
+ * @returns {AsyncGenerator<string>}
+ */
+function linesOf(loaded, message, check) {
+  switch (message.kind) {
+    case "run": return decode(loaded, message.question, check);
+    case "score": return score(loaded, message.question, check);
+    case "beam": return search(loaded, message.question, check);
+    case "prompt": return scorePrompt(loaded, message.question, check);
+    case "why": return why(loaded, message.question, check);
   }
 }
 
 // A message to oneself comes after those that came before it. (A timer would take four milliseconds a step.)
-const { port1: ear, port2: mouth } = new MessageChannel();
+const { port1: receiver, port2: sender } = new MessageChannel();
 
-function messagesHeard() {
-  return new Promise((heard) => {
-    ear.onmessage = heard;
-    mouth.postMessage(null);
+function pendingMessages() {
+  return new Promise((received) => {
+    receiver.onmessage = received;
+    sender.postMessage(null);
   });
 }

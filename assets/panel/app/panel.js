@@ -38,7 +38,7 @@ const PAUSE_ICON = "M6 5h4v14H6zM14 5h4v14h-4z";
 /**
  * @param {Element} element
  * @param {Props} props
- * @param {(name: string, changed: () => void) => void} watch
+ * @param {(name: keyof Props, changed: () => void) => void} watch
  * @param {Trigger} trigger
  * @param {PageFeatures | null} [onPage]
  */

@@ -7,11 +7,15 @@
  *   "whyLines" | "lines" | "leastTemperature" | "mostTemperature" | "seed" | "voteText" | "voteAnswer" | "voteSeconds"} LimitName
  */
 
+/** @typedef {Record<LimitName, number>} Limits */
+
+/** @typedef {Record<string, string>} Texts by key */
+
 /** @typedef {{ name: string, prompt: string, steps: number }} Example */
 
-/** @type {Record<string, Record<string, string>>} by language, then by key */
+/** @type {Record<string, Texts>} by language */
 export const TEXTS = {};
-export const LIMITS = /** @type {Record<LimitName, number>} */ ({});
+export const LIMITS = /** @type {Limits} */ ({});
 /** @type {Example[]} */
 export const EXAMPLES = [];
 /** @type {string[]} how the keys of the texts begin that a record can hold, see core/record_sentences.js */
