@@ -11,6 +11,7 @@ import { startVote } from "../panel/app/class_vote.js";
 import { PAGE_FEATURES } from "../panel/app/page_features.js";
 import { startPanel } from "../panel/app/panel.js";
 import { convertOnServer } from "../panel/app/server_conversion.js";
+import { withSessionStorage } from "../panel/app/stored_runs.js";
 
 /** @import { LocalRuns } from "./local_runs.js" */
 /** @import { EngineEvent } from "./messages.js" */
@@ -19,6 +20,8 @@ import { convertOnServer } from "../panel/app/server_conversion.js";
 /** @import { Fields, Trigger } from "../panel/core/state.js" */
 
 /** @typedef {{ choice: string, base: string, facts: ModelFacts }} BrowserOffer of decoding/page/browser_offer.py */
+
+const CHOSEN = "greedyscope.in_browser"; // the offer's place in the tab's memory, so that a reload keeps the choice
 
 // What the panel says while nothing comes, of the server or of this browser.
 const WAITING = ["state.waiting", "state.silent"];
@@ -47,6 +50,7 @@ export function startPage(element, props, watch, trigger, given) {
   let sentToGradio = /** @type {string | null | undefined} */ (null); // the last value
   let isBeginning = false; // a run was asked for of which nothing has come
   let isChosen = false;
+  let isRestoring = withSessionStorage((tab) => tab.getItem(CHOSEN)) !== null; // after a reload, until the list of models shows the offer
   let toFill = /** @type {unknown[] | null} */ (null); // what the fields are to be set to, once
   let runs = /** @type {LocalRuns | null} */ (null); // from the first time that the offer is chosen
   /** @type {(name: "asked" | "ended", detail: object) => void} */
@@ -102,15 +106,17 @@ export function startPage(element, props, watch, trigger, given) {
   function choose(isOurs) {
     if (isOurs) runs ??= start();
     isChosen = isOurs;
+    withSessionStorage((tab) => (isOurs ? tab.setItem(CHOSEN, "yes") : tab.removeItem(CHOSEN)));
     for (const [language, words] of Object.entries(TEXTS)) {
       for (const key of WAITING) words[key] = ofServer[language][isOurs ? `site.${key}` : key];
     }
-    for (const place of [element, document.querySelector("#bar")]) place.classList.toggle("in-browser", isOurs);
+    document.documentElement.classList.toggle("in-browser", isOurs); // the bar may come after the panel
   }
 
   // Before the panel hears it.
   root.addEventListener("drafted", (/** @type {CustomEvent<Fields>} */ { detail }) => {
-    choose(detail.model === choice);
+    if (detail.model !== facts.model.id) isRestoring = false;
+    choose(detail.model === choice || isRestoring);
     if (isChosen) Object.assign(detail, { model: facts.model.id, past_end: false, as_message: false });
   });
 
@@ -182,6 +188,11 @@ export function startPage(element, props, watch, trigger, given) {
   root.fieldsOfRun = () => {
     const fields = toFill ?? fieldsOfRun();
     toFill = null;
-    return isChosen && fields[3] === facts.model.id ? fields.with(3, null) : fields; // the choice stays
+    if (!isChosen || ![facts.model.id, null].includes(fields[3])) return fields;
+    return fields.with(3, isRestoring ? choice : null); // the choice stays
   };
+  if (isRestoring) {
+    choose(true); // before the panel asks for the run that the address names
+    setTimeout(() => trigger("follow", {})); // after the page has its listeners
+  }
 }

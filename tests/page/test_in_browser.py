@@ -176,6 +176,14 @@ def test_the_servers_model_works_beside_it(page: Page, url: str, model: str) -> 
     expect(page.locator(".gs-note")).to_contain_text("Recorded on")
     expect(page.locator("#run")).to_be_enabled()
     assert asked_of_server(url) == before + 1
+    # A reload keeps the choice, and what is run then is computed here too.
+    page.reload()
+    expect(page.locator("#model input")).to_have_value(re.compile("in this browser"))
+    expect(page.locator("#switches")).to_be_hidden()
+    run(page, PROMPT, 3, 3)
+    expect(page.locator(".gs-state")).to_contain_text("3 steps, done")
+    expect(page.locator(".gs-model")).to_contain_text("this browser · WebAssembly")
+    assert asked_of_server(url) == before + 1
 
 
 def test_without_the_files_the_page_does_without_the_offer(

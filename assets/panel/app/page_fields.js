@@ -46,7 +46,8 @@ export function followFields(parts, state, panel, trigger) {
 
   // In the order of the page's fields; null stays as it is.
   root.fieldsOfRun = () => {
-    const { prompt, steps, choices, model, past_end: pastEnd, as_message: asMessage } = /** @type {Fields} */ (state.following);
+    if (!state.following) return [null, null, null, null, null, null];
+    const { prompt, steps, choices, model, past_end: pastEnd, as_message: asMessage } = state.following;
     return [prompt, Number(steps) <= LIMITS.steps ? steps : null, choices, state.models.includes(model) ? model : null, pastEnd, asMessage];
   };
 
