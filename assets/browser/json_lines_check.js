@@ -1,4 +1,4 @@
-// Whether a text is a run: the fields of decoding/record/reader.py, and of decoding/record/consistency.py what a sum or a comparison
+// Whether a text is a run: the fields of decoding/record/fields.py, and of decoding/record/consistency.py what a sum or a comparison
 // finds. What only entropies and log sums give away, `python -m decoding check` finds. The sentences are the library's.
 
 import { LIMITS } from "../panel/core/constants.js";

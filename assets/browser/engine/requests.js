@@ -1,4 +1,4 @@
-// What a person asked for, checked: decoding/requests/run_request.py and decoding/reading.py, with their sentences. Knows the model's facts and its
+// What a person asked for, checked: decoding/requests/run_request.py and tokenization_remarks.py, with their sentences. Knows the model's facts and its
 // vocabulary, not how it decodes.
 
 import { Refusal, message, sentence, withCommas } from "./sentences.js";

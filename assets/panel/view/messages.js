@@ -23,7 +23,7 @@ export function showMessageAgain(slot) {
 
 /**
  * The page's messages, by where they belong: beside a field, beside Run, or beside the proof that was asked for. And the most
- * choices there may be, where the model's own limit is lower than the page's: its label says so (decoding/page/wording.py). And
+ * choices there may be, where the model's own limit is lower than the page's: its label says so (decoding/page/localize.py). And
  * whether a load is waited for: when it has ended, the list of models is looked at again.
  * @param {Parts} parts
  * @param {string} words
