@@ -79,7 +79,7 @@ export function startPage(element, props, watch, trigger, given) {
     watchers[name]();
   }
 
-  const shown = new Proxy(props, { get: (given, /** @type {keyof Props} */ name) => (name in ours ? ours[name] : given[name]) });
+  const shown = new Proxy(props, { get: (target, /** @type {keyof Props} */ name) => (name in ours ? ours[name] : target[name]) });
   /** @type {(name: keyof Props, changed: () => void) => void} */
   const watchBoth = (name, changed) => {
     watchers[name] = changed;

@@ -134,11 +134,11 @@ function lineChecks() {
 
 /**
  * Throws Refused, with the line and what is wrong in it, for a text that is no run.
- * @param {string} given
+ * @param {string} content
  * @param {FindLoops} findLoops
  */
-export function checkRun(given, findLoops) {
-  const lines = given.replace(/^\ufeff/, "").replace(/\n$/, "").split("\n");
+export function checkRun(content, findLoops) {
+  const lines = content.replace(/^\ufeff/, "").replace(/\n$/, "").split("\n");
   if (lines.length < 2) throw new Refused(texts.translate("server.read.lines", { count: lines.length }));
   const checks = lineChecks();
   /** @type {(n: number, check: Check) => any} the line's record, as the check lets it through */

@@ -18,7 +18,7 @@ import { withSessionStorage } from "../panel/app/stored_runs.js";
 /** @import { FieldValues, LocalRuns } from "./local_runs.js" */
 /** @import { SiteData } from "./site_data.js" */
 /** @import { Props } from "../panel/app/panel.js" */
-/** @import { Fields } from "../panel/core/state.js" */
+/** @import { Fields, Trigger } from "../panel/core/state.js" */
 
 const RELOADED = "greedyscope.reloaded";
 
@@ -61,8 +61,6 @@ function fill(values) {
 
 // ---- runs
 
-let runs = /** @type {LocalRuns} */ (/** @type {unknown} */ (null)); // until startSite
-
 /** @param {boolean} isBusy */
 function setBusy(isBusy) {
   buttons.run.disabled = isBusy;
@@ -72,13 +70,6 @@ function setBusy(isBusy) {
 function follow() {
   const [prompt, steps, choices] = site.querySelector(".gs").fieldsOfRun();
   fill({ prompt, steps, choices });
-}
-
-/** @type {import("../panel/core/state.js").Trigger} */
-function trigger(kind, detail) {
-  const asked = panelQuestion(kind, detail);
-  if (kind === "follow") follow();
-  else if (asked) runs.ask(asked);
 }
 
 // ---- what is not here is absent
@@ -93,7 +84,8 @@ function leaveOut(root) {
 
 // ---- the page
 
-function listenToPage() {
+/** @param {LocalRuns} runs */
+function listenToPage(runs) {
   const run = () => {
     tellPanel("asked", fieldsNow());
     runs.begin("run", fieldsNow());
@@ -159,11 +151,17 @@ export function startSite(data) {
     downloadLine.update(event);
     if (event.kind === "inspected" && beginsByItself(event)) runs.engine.load();
   };
-  runs = startLocalRuns(SITE, { set, setBusy, fill, onEnd: (detail) => tellPanel("ended", detail), onEvent });
+  const runs = startLocalRuns(SITE, { set, setBusy, fill, onEnd: (detail) => tellPanel("ended", detail), onEvent });
   const downloadLine = startDownloadLine(runs.engine);
+  /** @type {Trigger} */
+  const trigger = (kind, detail) => {
+    const asked = panelQuestion(kind, detail);
+    if (kind === "follow") follow();
+    else if (asked) runs.ask(asked);
+  };
   document.documentElement.classList.toggle("embedded", isEmbedded());
   followTheme();
-  listenToPage();
+  listenToPage(runs);
   texts.onChange(() => { document.title = texts.translate("page.title"); });
   Object.assign(props, { value: RECORDED.starter, models: JSON.stringify([SITE.model.id]) });
   startPanel(site, props, (name, watcher) => { watchers[name] = watcher; }, trigger, { ...PAGE_FEATURES, convert: convertHere });
