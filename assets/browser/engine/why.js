@@ -1,7 +1,7 @@
 // Why a step picked its token, as decoding/questions/logit_lens.py and decoding/questions/leaving_out.py answer it: a lens on the step, then each part of the
 // text before it left out in turn. Writes lines of the run's JSON Lines. Knows ids and records; no page.
 
-import { readTokens } from "./scores.js";
+import { NotANumber, readTokens } from "./scores.js";
 import { Refusal } from "./sentences.js";
 
 /** @import { Candidate, Header, Step } from "../../panel/core/run.js" */
@@ -48,7 +48,7 @@ async function lensOn({ network, vocabulary }, step, last, cache) {
   const leaders = rows.map(leaderOf);
   const followed = [...new Set([step.picked.token_id, ...leaders.toReversed()])];
   const layers = rows.map((logits, n) => {
-    const [first, ...others] = readTokens(logits, [leaders[n], ...followed]);
+    const [first, ...others] = scoresOf(logits, [leaders[n], ...followed]);
     return { leader: candidate(vocabulary, leaders[n], first), logprobs: others.map(({ logprob }) => logprob), ranks: others.map(({ rank }) => rank) };
   });
   return { step: step.index, tokens: followed.map((id) => vocabulary.token(id)), layers };
@@ -78,11 +78,25 @@ async function* leaveOut({ network, vocabulary, facts }, step, tokens, whole, { 
     const start = after.length ? first : first - 1; // something has to be read
     const { logits } = await network.readAll([...ids.slice(start, first), ...after], network.cropped(whole, start), check);
     const leading = leaderOf(logits);
-    const [pick, instead, versus] = readTokens(logits, [step.picked.token_id, leading, ...(other ? [other.token_id] : [])]);
+    const [pick, instead, versus] = scoresOf(logits, [step.picked.token_id, leading, ...(other ? [other.token_id] : [])]);
     /** @type {LeftOut} */
     const part = { first, count, logprob: pick.logprob, rank: pick.rank, instead: candidate(vocabulary, leading, instead) };
     answer.parts.push(other ? { ...part, against_logprob: versus.logprob } : part);
     yield answer;
+  }
+}
+
+/**
+ * The scores of some tokens. Throws Refusal for logits that are no distribution.
+ * @param {Float32Array} logits
+ * @param {number[]} ids
+ * @returns {TokenScore[]}
+ */
+function scoresOf(logits, ids) {
+  try {
+    return readTokens(logits, ids);
+  } catch (error) {
+    throw error instanceof NotANumber ? new Refusal("forced", "server.model.nan") : error;
   }
 }
 

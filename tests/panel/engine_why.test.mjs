@@ -1,0 +1,40 @@
+// What the engine of a browser answers to the tab "Why?", over a network made by hand.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { load, runOf, TEXTS } from "./helpers.mjs";
+
+const { why } = await load("../browser/engine/why.js");
+const { Refusal, setSentences } = await load("../browser/engine/sentences.js");
+setSentences(TEXTS.en);
+
+const LOGITS = Float32Array.of(0, 1, 3);
+const RUN = runOf([{ text: "a", id: 2 }, { text: "b", id: 1 }], { prompt_tokens: [{ token_id: 0, text: "x" }] }).text;
+
+// The logits after all ids, in each of two layers, and without a part.
+function engineWith({ layers = [LOGITS, LOGITS], without = LOGITS } = {}) {
+  const cache = { ids: [], tensors: {} };
+  const network = { emptyCache: () => cache, cropped: () => cache, readAll: async () => ({ logits: without, cache }), readLayers: async () => layers };
+  return { network, vocabulary: { token: (id) => ({ token_id: id, text: `t${id}` }) }, facts: { beginningId: null } };
+}
+
+async function answers(engine) {
+  const lines = [];
+  for await (const line of why(engine, { run: RUN, step: 1, by: "tokens" }, () => {})) lines.push(JSON.parse(line));
+  return lines;
+}
+
+test("a lens, then an answer after each part that is left out", async () => {
+  const [{ lens }, ...others] = await answers(engineWith());
+  assert.deepEqual(lens.tokens.map(({ token_id: id }) => id), [1, 2]);
+  assert.deepEqual(lens.layers.map(({ ranks }) => ranks), [[1, 0], [1, 0]]);
+  assert.deepEqual(others.map(({ leave_one_out: { parts } }) => parts.length), [1, 2]);
+  assert.deepEqual(others[1].leave_one_out.parts.map(({ first, count, rank }) => [first, count, rank]), [[0, 1, 1], [1, 1, 1]]);
+});
+
+test("logits that are no distribution are refused in the library's words, and the engine stays", async () => {
+  const wrong = Float32Array.of(0, NaN, 3);
+  for (const engine of [engineWith({ layers: [LOGITS, wrong] }), engineWith({ without: wrong })]) {
+    await assert.rejects(answers(engine), (error) => error instanceof Refusal && error.reason.code === "model.nan");
+  }
+});
