@@ -136,6 +136,11 @@ def vote_script() -> str:
     return bundle(ASSETS / "vote/page.js")
 
 
+def escape_script_end(script: str) -> str:
+    """A script that cannot end its own element. In strings and patterns, the escape means the same."""
+    return re.sub(r"<(?=/script|!--)", r"\\x3c", script, flags=re.IGNORECASE)
+
+
 def plotly_js() -> Path:
     """The path of plotly.js in the plotly package, found without importing it. Raises ModuleNotFoundError if the
     package is not installed.

@@ -114,7 +114,8 @@ class Server:
     def _read(visit: Visit) -> None:
         """A run so far, or words beside it: a place in line, a problem."""
         if isinstance(visit.value, str):
-            visit.text = visit.value
+            again = visit.text.rfind("\n", 0, -1) + 1  # the last line stands before the new ones once more
+            visit.text = visit.text[:again] + visit.value if visit.value.startswith(visit.text[again:]) else visit.value
         elif isinstance(visit.value, dict):
             words = json.loads(visit.value.get("props", {}).get("words", "{}"))  # none where only the line is held open
             visit.words = from_json(words.get("notice", visit.words))

@@ -47,7 +47,6 @@ export function startPage(element, props, watch, trigger, given) {
   const ours = {}; // values of the panel that came from here, in place of Gradio's
   /** @type {Record<string, () => void>} */
   const watchers = {};
-  let sentToGradio = /** @type {string | null | undefined} */ (null); // the last value
   let isBeginning = false; // a run was asked for of which nothing has come
   let isChosen = false;
   let isRestoring = withSessionStorage((tab) => tab.getItem(CHOSEN)) !== null; // after a reload, until the list of models shows the offer
@@ -56,24 +55,18 @@ export function startPage(element, props, watch, trigger, given) {
   /** @type {(name: "asked" | "ended", detail: object) => void} */
   const tellPanel = (name, detail) => root.dispatchEvent(new CustomEvent(name, { detail }));
 
-  // Gradio gets the value as well, when a run begins and when it ends, so that it notices when another takes its place.
-  function sendToGradio() {
-    sentToGradio = ours.value;
-    props.value = ours.value;
-  }
-
   /** @type {(name: keyof Props, value: string) => void} */
   function set(name, value) {
-    const isFirst = name === "value" && isBeginning;
     ours[name] = value;
-    if (isFirst) sendToGradio();
-    if (isFirst) isBeginning = false;
+    // Gradio's own value goes when a run begins here, so that Gradio notices when another takes its place.
+    if (name === "value" && isBeginning) props.value = "";
+    if (name === "value") isBeginning = false;
     watchers[name]();
   }
 
   /** @param {keyof Props} name */
   function receiveFromGradio(name) {
-    if (name === "value" && props.value === sentToGradio) return;
+    if (name === "value" && props.value === "") return;
     delete ours[name];
     if (name === "value" && runs?.isComputing()) runs.stop("stopped");
     watchers[name]();
@@ -130,7 +123,6 @@ export function startPage(element, props, watch, trigger, given) {
     root.isComputing = isBusy;
     trigger("computing", {});
     isBeginning = isBusy;
-    if (!isBusy && ours.value && ours.value !== sentToGradio) sendToGradio();
   }
 
   function run() {

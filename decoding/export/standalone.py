@@ -36,12 +36,12 @@ def to_html(run: Record, *, plotly: bool = False, language: str = "") -> str:
     words = _compressed(assets.texts_json(page=False, prompt=run.prompt))
     given = json.dumps(assets.data_for(run.prompt))
     code = _minified_script(assets.file_script())
-    panel = _escape_script_end(f'(() => {{\n{code}\nstartFile("{words}", {given});\n}})();')
+    panel = assets.escape_script_end(f'(() => {{\n{code}\nstartFile("{words}", {given});\n}})();')
     sheets = (assets.read("standalone/theme.css"), assets.read("standalone/page.css"), assets.panel_css())
     style = _minified_css("\n".join(sheets))
     scripts, styles, more, reserved = [panel], [_csp_hash(style)], _NO_MARKUP, ""
     if plotly:
-        library = _escape_script_end(assets.plotly_js().read_text("utf-8"))
+        library = assets.escape_script_end(assets.plotly_js().read_text("utf-8"))
         scripts = [library, panel]
         styles.append(_csp_hash(""))  # an empty element, to which plotly.js adds its rules by script
         more = f"style-src-attr 'unsafe-hashes' {' '.join(map(_csp_hash, _LABEL_STYLES))}"
@@ -104,11 +104,6 @@ def _minified_css(style: str) -> str:
     first, *others = style.split("/*")
     plain = first + "".join(part.partition("*/")[2] for part in others)
     return re.sub(r"(?<!\s)\s*([{};])\s*", r"\1", plain)
-
-
-def _escape_script_end(script: str) -> str:
-    """A script that cannot end its own element. In strings and patterns, the escape means the same."""
-    return re.sub(r"<(?=/script|!--)", r"\\x3c", script, flags=re.IGNORECASE)
 
 
 def _csp_hash(text: str) -> str:

@@ -182,8 +182,6 @@ async def _streamed(
             text = PanelText()
             async for update in updates:
                 yield text.update(update) if isinstance(update, str) else update
-            if (whole := text.end()) is not None:
-                yield whole
     except BusyError as error:
         yield _panel_value({"notice": error.message})
 

@@ -49,15 +49,33 @@ def page_theme() -> gr.themes.Base:
     )
 
 
+EVENTS = (
+    *("branch", "link", "score", "beam", "prompt", "agree", "draw", "named", "why"),
+    *("follow", "language", "loaded", "computing"),
+)
+"""What the panel tells Gradio of. Gradio takes a name for an event if `js_on_load` has it between quotes."""
+
+
 def panel(value: str, models: Sequence[str], browser: BrowserOffer | None = None) -> gr.HTML:
-    """The panel, fed with the growing JSON Lines of one run. `models` are those that can be compared."""
+    """The panel, fed with the JSON Lines of one run. `models` are those that can be compared.
+
+    At each update Gradio compiles a component's template, in the browser, and searches its `js_on_load` for names of
+    events, here. So both are short: the script, which also writes the panel's HTML, is in the head.
+    """
     script = assets.page_script_with_engine() if browser else assets.page_script()
     data = assets.page_data(browser=browser.data()) if browser else assets.page_data()
     download = assets.read("browser/download.html") if browser else ""
+    html = json.dumps(download + assets.panel_html(page=True) + assets.read("panel/vote.html"))
+    code = f"""window.startGreedyscope = (element, ...given) => {{
+        element.innerHTML = {html};
+        {script}
+        startPage(element, ...given, {data});
+    }};"""
     return gr.HTML(
         value,
-        html_template=download + assets.panel_html(page=True) + assets.read("panel/vote.html"),
-        js_on_load=f"{script}\nstartPage(element, props, watch, trigger, {data});",
+        html_template="",
+        head=f"<script>{assets.escape_script_end(code)}</script>",
+        js_on_load=f"startGreedyscope(element, props, watch, trigger); // {json.dumps(EVENTS)}",
         elem_id="panel",
         words="",
         models=json.dumps(list(models)),

@@ -20,22 +20,22 @@ test("a run that grows is parsed once, and another text is another run", () => {
   assert.equal(other.header.prompt, "b");
 });
 
-test("of a long run the newest lines go on from one that was there, and what does not fit waits for the whole", () => {
+test("new lines go on from the line before them, and none is taken where one is missing", () => {
   const { text } = runOf(["a", "b", "c", "d"]);
   const from = (place) => text.split("\n").slice(place).join("\n"); // 0 is the header
   const upTo = (place) => `${text.split("\n").slice(0, place).join("\n")}\n`;
-  const run = readLines(emptyRun(), upTo(3));
-  assert.equal(readLines(run, from(4)), run);
-  assert.deepEqual(run.pieces, ["a", "b"], "the third step is not known");
+  const run = readLines(emptyRun(), upTo(1));
+  assert.equal(readLines(run, upTo(3)), run);
+  assert.deepEqual(run.pieces, ["a", "b"]);
   assert.equal(readLines(run, from(2).slice(0, -10)), run);
   assert.deepEqual([run.pieces, run.end], [["a", "b", "c", "d"], null]);
   assert.equal(readLines(run, from(3)), run);
   assert.deepEqual([run.text, run.end.stop_reason], [text, "steps"]);
-  assert.equal(readLines(run, text), run);
-  const late = readLines(emptyRun(), upTo(2));
-  readLines(late, from(4));
-  assert.equal(readLines(late, text), late);
-  assert.deepEqual(late.pieces, run.pieces, "the whole run came at its end");
+  assert.equal(readLines(run, from(2)), run);
+  assert.deepEqual(run.text, text, "what came before comes once");
+  const broken = readLines(emptyRun(), upTo(2));
+  for (const later of [from(3), from(4), from(5)]) assert.equal(readLines(broken, later), broken);
+  assert.deepEqual([broken.text, broken.pieces, broken.end], [upTo(2), ["a"], null], "it has no end: the page says that it was lost");
 });
 
 test("a character that is split across tokens appears with the token that completes it", () => {

@@ -10,10 +10,11 @@ import { drawHead, drawStep } from "../view/header_lines.js";
 import { showMessages } from "../view/messages.js";
 import { findParts } from "../view/panel_elements.js";
 import { logTokens } from "../view/screen_reader_log.js";
+import { drawFirstSteps, drawSteps } from "../view/steps.js";
 import { openTab, openTabOf } from "../view/tab_list.js";
 import { findTemperature, listenToTemperature } from "../view/temperature.js";
-import { drawText, markChip, markLoops } from "../view/text.js";
-import { drawTimeline, markTimeline } from "../view/timeline.js";
+import { markChip } from "../view/text.js";
+import { markTimeline } from "../view/timeline.js";
 import { drawFormulas, findFormulas, listenToFormulas } from "../tabs/formulas.js";
 import { drawHeatmap, listenToHeatmap } from "../tabs/heatmap.js";
 import { drawTable, listenToTable, markRow } from "../tabs/table.js";
@@ -183,7 +184,7 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
   // In another language.
   function drawAnew() {
     Object.assign(drawn, { text: 0, table: 0, loops: false });
-    parts.bars.listed = null;
+    parts.listed = null;
     showMessages(parts, "", null);
     schedule();
   }
@@ -199,6 +200,7 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
 
   function draw() {
     const run = predict.seen(state.whole);
+    if (drawFirstSteps(parts, run, drawn)) return schedule(); // the rest of the picture waits for the text
     update(state, { run, chosen: Math.min(state.chosen, predict.last()) });
     drawStep(parts, temperature, run, state.chosen); // first, because it reads the chart's size, and last what is brought into sight
     drawHead(parts, state, history.shown, { status: predict.status(), isHere: Boolean(onPage) });
@@ -207,11 +209,7 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
     onPage?.drawForkNote(parts, history, predict.isOn());
     onPage?.drawForkTree(parts, history, predict.isOn());
     logTokens(parts, state.whole, run);
-    drawText(parts, run, drawn.text);
-    drawTimeline(parts, run, drawn.text);
-    drawn.text = run.steps.length;
-    if (run.end && !drawn.loops) markLoops(parts, run);
-    drawn.loops = Boolean(run.end);
+    drawSteps(parts, run, drawn);
     markTimeline(parts, run, state.chosen);
     predict.draw();
     markChip(parts, state.chosen);

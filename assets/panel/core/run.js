@@ -106,8 +106,8 @@ export function readLines(run, text) {
 }
 
 /**
- * Of a long run that is being written, the newest lines come alone, the first of them once more: decoding/page/panel_text.py. Lines that do
- * not fit wait for the whole run, which comes at its end.
+ * Of a run that is being written, the new lines come alone behind the last one before them: decoding/page/panel_text.py. Lines that do not fit
+ * are left out, and so is what follows them: the run then ends as one whose connection was lost.
  * @param {string} known
  * @param {string} text
  * @returns {string | null} null where it is another run's

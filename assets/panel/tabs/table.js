@@ -1,21 +1,22 @@
 // The notebook's table: a row a step, one line each, Input and then the choices. Drawn only while it is in sight, and of it only the
-// rows that are: 256 steps of 50 choices would be fifty thousand elements. What is not drawn is a gap of its height. In these rows, a cell
-// that has not been in sight yet is its words alone.
+// rows that are: 256 steps of 50 choices would be fifty thousand elements. What is not drawn is a gap of its height. Of many choices, those
+// that have not been in sight yet are not drawn either.
 
 import { percent } from "../core/numbers.js";
 import { textBefore } from "../core/run.js";
 import { texts } from "../core/texts.js";
-import { idLabel, labelOf } from "../core/tokens.js";
+import { idLabel } from "../core/tokens.js";
 import { lettersOf } from "../core/visible.js";
 import { headCell, label, make, rem } from "../view/elements.js";
 
-/** @import { Candidate, Run, Step } from "../core/run.js" */
+/** @import { Run, Step } from "../core/run.js" */
 /** @import { State } from "../core/state.js" */
 /** @import { Parts } from "../view/panel_elements.js" */
 
 const TABLE_ROW_REM = 2;
 const ROWS_DRAWN = 19; // ten are in sight: panel.css
 const ROWS_AROUND = 3;
+const COLUMNS_DRAWN = 12; // at least; paper has room for six
 const CELL_REM = 12.5; // at least: panel.css
 const LAST_LETTERS = 26; // of the text so far
 
@@ -33,8 +34,9 @@ export function drawTable(parts, run, isAnew) {
     table.tHead.replaceChildren(row);
     parts.tableSteps.replaceChildren();
     table.style.setProperty("--columns", run.header.top_k);
+    table.setAttribute("aria-colcount", run.header.top_k + 1);
     if (table.run !== run) table.brought = -1;
-    Object.assign(table, { run, drawn: "", columns: 0 });
+    Object.assign(table, { run, drawn: "", columns: COLUMNS_DRAWN });
   }
   drawRows(parts);
 }
@@ -52,10 +54,10 @@ function drawRows(parts) {
   const top = Math.floor(box.scrollTop / high / ROWS_AROUND - 1) * ROWS_AROUND;
   const from = isWhole ? 0 : Math.min(Math.max(0, top), Math.max(0, count - ROWS_DRAWN));
   const to = isWhole ? count : Math.min(count, from + ROWS_DRAWN);
-  const columns = isWhole ? run.header.top_k : Math.ceil((box.scrollLeft + box.clientWidth) / (CELL_REM * rem()));
+  const columns = Math.ceil((box.scrollLeft + box.clientWidth) / (CELL_REM * rem()));
   table.setAttribute("aria-rowcount", count + 1);
   if (columns > table.columns) {
-    for (const row of body.rows) for (let n = table.columns; n < columns; n++) fillCell(row.cells[n + 1], run.steps[row.dataset.step].candidates[n]);
+    for (const row of body.rows) row.append(...choiceCells(run.steps[row.dataset.step], table.columns, columns));
     table.columns = columns;
   }
   if (table.drawn !== [from, to].join()) {
@@ -91,30 +93,24 @@ function tableRow(run, step, columns) {
   const box = make("span", "gs-last");
   box.append(make("span", "", last.length < before.length ? `…${last}` : last));
   head.append(box);
-  row.append(head, ...step.candidates.map((candidate, place) => choiceCell(step, candidate, place < columns)));
+  row.append(head, ...choiceCells(step, 0, columns));
   return row;
 }
 
 /**
  * @param {Step} step
- * @param {Candidate} candidate
- * @param {boolean} isInSight
+ * @param {number} from
+ * @param {number} to
+ * @returns {HTMLTableCellElement[]}
  */
-function choiceCell(step, candidate, isInSight) {
-  const picked = candidate.rank === step.picked.rank;
-  const cell = make("td", picked ? (step.forced ? "gs-forced" : "gs-argmax") : "");
-  if (candidate.token_id >= 0) Object.assign(cell.dataset, { candidate: candidate.token_id, at: step.index });
-  if (isInSight) fillCell(cell, candidate);
-  else cell.textContent = `${labelOf(candidate)} (${percent(candidate.probability)}) ${idLabel(candidate)}`;
-  return cell;
-}
-
-/**
- * @param {HTMLTableCellElement | undefined} cell
- * @param {Candidate} candidate
- */
-function fillCell(cell, candidate) {
-  cell?.replaceChildren(label(candidate), ` (${percent(candidate.probability)}) `, make("span", "gs-id", idLabel(candidate)));
+function choiceCells(step, from, to) {
+  return step.candidates.slice(from, to).map((candidate) => {
+    const picked = candidate.rank === step.picked.rank;
+    const cell = make("td", picked ? (step.forced ? "gs-forced" : "gs-argmax") : "");
+    if (candidate.token_id >= 0) Object.assign(cell.dataset, { candidate: candidate.token_id, at: step.index });
+    cell.append(label(candidate), ` (${percent(candidate.probability)}) `, make("span", "gs-id", idLabel(candidate)));
+    return cell;
+  });
 }
 
 /**

@@ -50,13 +50,8 @@ export function drawBars(parts, step, streaming, of) {
   const rows = rowsOf(step);
   const size = sizeOf(parts, rows, of);
   fitAxis(parts, rows);
-  // A button that is replaced under a pointer is not clicked, so the list is only replaced when it changes.
-  if (parts.listed !== step) {
-    const focused = candidateButtons(parts).indexOf(/** @type {HTMLButtonElement} */ (document.activeElement));
-    parts.bars.replaceChildren(...rows.map(listRow));
-    candidateButtons(parts)[focused]?.focus();
-    parts.listed = step;
-  }
+  if (parts.listed !== step) listRows(parts.bars, rows);
+  parts.listed = step;
   if (!window.Plotly || !size.width) return; // what is hidden has no width to draw for
   const isLive = streaming || rows.length > MOST_PLOTTED;
   parts.root.classList.toggle("gs-live", isLive);
@@ -122,26 +117,40 @@ export function candidateButtons(parts) {
 }
 
 /**
- * @param {Row} row
- * @returns {HTMLLIElement}
+ * A line that is there is written anew and not replaced: so it is clicked, and keeps the keyboard, while steps go by.
+ * @param {HTMLElement} list
+ * @param {Row[]} rows
  */
-function listRow(row) {
-  const item = make("li", "");
-  const line = make(row.kind === "rest" ? "div" : "button", `gs-bar gs-${row.kind}`);
+function listRows(list, rows) {
+  while (list.children.length > rows.length) list.lastElementChild?.remove();
+  for (const [place, row] of rows.entries()) {
+    const tag = row.kind === "rest" ? "div" : "button";
+    const item = list.children[place] ?? list.appendChild(make("li", ""));
+    const there = /** @type {HTMLElement | null} */ (item.firstElementChild);
+    const line = there?.localName === tag ? there : make(tag, "");
+    writeLine(line, row);
+    if (line !== there || item.childElementCount > 1) item.replaceChildren(line); // nor is a fork asked for any more
+  }
+}
+
+/**
+ * @param {HTMLElement} line
+ * @param {Row} row
+ */
+function writeLine(line, row) {
+  line.className = `gs-bar gs-${row.kind}`;
+  line.title = row.label;
   if (line instanceof HTMLButtonElement) {
     line.type = "button";
     line.dataset.candidate = String(row.tokenId);
     line.disabled = Number(row.tokenId) < 0;
-    line.title = line.disabled ? "" : texts.translate("bars.ask");
+    if (!line.disabled) line.title = texts.translate("bars.ask");
   }
   line.style.setProperty("--p", String(row.probability));
-  if (!line.title) line.title = row.label;
   const value = make("span", "gs-bar-value", `${percent(row.probability)} `);
   value.append(make("span", "gs-id", row.id));
-  line.append(rowLabel(row), make("span", "gs-bar-track"), value);
+  line.replaceChildren(rowLabel(row), make("span", "gs-bar-track"), value);
   addShare(line, row);
-  item.append(line);
-  return item;
 }
 
 /**

@@ -18,13 +18,14 @@ const MOST_NATS = 8; // of an entropy: what is more has the darkest shade
  * @param {Parts} parts
  * @param {Run} run
  * @param {number} drawn
+ * @param {number} until
  */
-export function drawText(parts, run, drawn) {
+export function drawText(parts, run, drawn, until) {
   if (drawn === 0) {
     parts.text.replaceChildren(...promptNodes(run));
     drawPromptTokens(parts, run);
   }
-  for (const step of run.steps.slice(drawn)) {
+  for (const step of run.steps.slice(drawn, until)) {
     parts.text.append(chip(step));
     if (step.picked.text.includes("\n")) parts.text.append(document.createElement("br"));
   }

@@ -12,10 +12,11 @@ import { make } from "./elements.js";
  * @param {Parts} parts
  * @param {Run} run
  * @param {number} drawn
+ * @param {number} until
  */
-export function drawTimeline(parts, run, drawn) {
+export function drawTimeline(parts, run, drawn, until) {
   if (drawn === 0) parts.strip.replaceChildren();
-  for (const step of run.steps.slice(drawn)) {
+  for (const step of run.steps.slice(drawn, until)) {
     const bar = make("span", "gs-strip-bar");
     bar.style.setProperty("--p", String(step.picked.probability));
     bar.classList.toggle("gs-forced", step.forced);

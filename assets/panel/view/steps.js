@@ -1,0 +1,48 @@
+// The steps of a run, in the text and on the timeline. A run that has ended is drawn at once; of one that grows, as many steps as a frame has
+// time for. Knows no step's look.
+
+import { drawText, markLoops } from "./text.js";
+import { drawTimeline } from "./timeline.js";
+
+/** @import { Run } from "../core/run.js" */
+/** @import { Parts } from "./panel_elements.js" */
+
+/** @typedef {{ text: number, loops: boolean }} Drawn steps that are drawn already, and whether loops are marked */
+
+const MOST_STEPS = 24; // a frame
+
+/**
+ * @param {Parts} parts
+ * @param {Run} run
+ * @param {Drawn} drawn
+ * @returns {boolean} whether a frame has no time for all of them, and these were the first
+ */
+export function drawFirstSteps(parts, run, drawn) {
+  const isWhole = run.end && drawn.text === 0;
+  if (isWhole || run.steps.length - drawn.text <= MOST_STEPS) return false;
+  drawUntil(parts, run, drawn, drawn.text + MOST_STEPS);
+  return true;
+}
+
+/**
+ * @param {Parts} parts
+ * @param {Run} run
+ * @param {Drawn} drawn
+ */
+export function drawSteps(parts, run, drawn) {
+  drawUntil(parts, run, drawn, run.steps.length);
+  if (run.end && !drawn.loops) markLoops(parts, run);
+  drawn.loops = Boolean(run.end);
+}
+
+/**
+ * @param {Parts} parts
+ * @param {Run} run
+ * @param {Drawn} drawn
+ * @param {number} until
+ */
+function drawUntil(parts, run, drawn, until) {
+  drawText(parts, run, drawn.text, until);
+  drawTimeline(parts, run, drawn.text, until);
+  drawn.text = until;
+}
