@@ -32,7 +32,6 @@ PRIVATE: dict[str, tuple[Any, str]] = {
     "Queue.push": (Queue.push, "c7b4091f41b8"),
     "Queue.compute_analytics_summary": (Queue.compute_analytics_summary, "fce570ad9e7b"),
     "SessionState._update_value_in_config": (SessionState._update_value_in_config, "7e5b61f747b0"),
-    "gr.HTML.__getattr__": (gr.HTML.__getattr__, "d3736871710b"),
     "Block.get_config": (Block.get_config, "78fb4f5222ba"),
     "networking.url_ok": (networking.url_ok, "5326ae385233"),
     "HttpToolsProtocol": (HttpToolsProtocol, "18fdf324b11b"),
