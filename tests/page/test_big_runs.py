@@ -12,7 +12,7 @@ import decoding
 from tests.browser import Visit, frames_later, served
 from tests.fakes import ScriptedEngine
 
-STEPS, CHOICES, MOST_ELEMENTS = 256, 50, 4_200
+STEPS, CHOICES, MOST_ELEMENTS = 256, 50, 4_400
 LINES = [(np.random.default_rng(seed).standard_normal(271) * 3).astype(np.float32) for seed in range(17)]
 
 

@@ -17,7 +17,7 @@ import { markChip } from "../view/text.js";
 import { markTimeline } from "../view/timeline.js";
 import { drawFormulas, findFormulas, listenToFormulas } from "../tabs/formulas.js";
 import { drawHeatmap, listenToHeatmap } from "../tabs/heatmap.js";
-import { drawTable, listenToTable, markRow } from "../tabs/table.js";
+import { drawTable, listenToTable, readTable } from "../tabs/table.js";
 import { drawWhatIf } from "../tabs/whatif.js";
 import { drawWhy, listenToWhy } from "../tabs/why.js";
 import { listenToClassroom } from "./classroom_view.js";
@@ -50,7 +50,7 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
   const state = emptyState(JSON.parse(props.models ?? "[]"));
   const { history } = state;
   const drawn = { text: 0, table: 0, loops: false }; // steps that are drawn already, and whether loops are marked
-  let pending = 0; // the frame that will draw
+  const frames = { picture: 0, tab: 0 }; // that will draw
   const silence = onPage?.startSilenceTimer(state, history, () => schedule());
 
   // A value is one run as JSON Lines: the run that is streamed in goes on, or another begins.
@@ -191,9 +191,9 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
 
   // However fast steps come, one drawing a frame at most.
   function schedule() {
-    if (pending) return;
-    pending = requestAnimationFrame(() => {
-      pending = 0;
+    if (frames.picture) return;
+    frames.picture = requestAnimationFrame(() => {
+      frames.picture = 0;
       if (state.run.header) draw();
     });
   }
@@ -202,6 +202,7 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
     const run = predict.seen(state.whole);
     if (drawFirstSteps(parts, run, drawn)) return schedule(); // the rest of the picture waits for the text
     update(state, { run, chosen: Math.min(state.chosen, predict.last()) });
+    readTable(parts);
     drawStep(parts, temperature, run, state.chosen); // first, because it reads the chart's size, and last what is brought into sight
     drawHead(parts, state, history.shown, { status: predict.status(), isHere: Boolean(onPage) });
     onPage?.drawStaleNote(parts, state, state.whole);
@@ -212,9 +213,9 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
     drawSteps(parts, run, drawn);
     markTimeline(parts, run, state.chosen);
     predict.draw();
+    if (run.end) drawOpenTab();
+    else if (!frames.tab) frames.tab = requestAnimationFrame(drawOpenTab); // two short frames, and not a long one
     markChip(parts, state.chosen);
-    drawOpenTab();
-    tour.draw();
     address?.schedule();
     onPage?.storeRuns(history, state.waiting);
     const { first, previous, next, last } = parts.buttons;
@@ -223,15 +224,15 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
   }
 
   function drawOpenTab() {
+    frames.tab = 0;
     // Where no server can be asked, there is what was asked before, or nothing.
     const isUnasked = !onPage && state.whole.why.size === 0;
     Object.assign(parts.root.querySelector("#gs-tab-why"), { hidden: isUnasked, disabled: isUnasked });
     const tab = openTabOf(parts);
     if (tab === "table" && parts.tableView.value === "map") drawHeatmap(parts, state.run, state.chosen);
     else if (tab === "table") {
-      drawTable(parts, state.run, drawn.table === 0);
+      drawTable(parts, state.run, state.chosen, drawn.table === 0);
       drawn.table = state.run.steps.length;
-      markRow(parts, state.chosen);
     }
     if (tab === "why") drawWhy(parts, state);
     if (tab === "lesson") drawFormulas(formulas, state.run, state.chosen);
@@ -241,6 +242,7 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
     if (tab === "tree") onPage?.drawTrees(parts, history, state, panel);
     if (tab === "compare") onPage?.drawCompare(parts, history, state);
     if (tab === "keep") onPage?.drawExportTab(parts, state);
+    tour.draw();
   }
 
   /** @type {Panel["play"]} */

@@ -21,11 +21,23 @@ const CELL_REM = 12.5; // at least: panel.css
 const LAST_LETTERS = 26; // of the text so far
 
 /**
+ * What of the table is in sight, in pixels. Read before anything is written: the browser would lay out what was written for each of them.
+ * @param {Parts} parts
+ */
+export function readTable({ table }) {
+  const box = table.closest(".gs-rows");
+  const { scrollTop, scrollLeft, clientWidth, clientHeight } = box;
+  const steps = table.tBodies[0].offsetTop; // the gap begins where step 1 would
+  table.sight = { box, top: scrollTop, right: scrollLeft + clientWidth, height: clientHeight, head: table.tHead.offsetHeight, steps, high: TABLE_ROW_REM * rem(), cell: CELL_REM * rem() };
+}
+
+/**
  * @param {Parts} parts
  * @param {Run} run
+ * @param {number} chosen
  * @param {boolean} isAnew
  */
-export function drawTable(parts, run, isAnew) {
+export function drawTable(parts, run, chosen, isAnew) {
   const { table } = parts;
   if (isAnew || table.run !== run) {
     const titles = [texts.translate("table.input"), ...Array.from({ length: run.header.top_k }, (_, n) => texts.translate("table.choice", { number: n + 1 }))];
@@ -37,8 +49,13 @@ export function drawTable(parts, run, isAnew) {
     table.setAttribute("aria-colcount", run.header.top_k + 1);
     if (table.run !== run) table.brought = -1;
     Object.assign(table, { run, drawn: "", columns: COLUMNS_DRAWN });
+    if (!table.sight.head) readTable(parts); // it has its head only now
   }
+  const { box, top } = table.sight;
+  bringRow(table, chosen);
   drawRows(parts);
+  markRow(table, chosen);
+  if (table.sight.top !== top) box.scrollTop = table.sight.top;
 }
 
 /**
@@ -47,14 +64,12 @@ export function drawTable(parts, run, isAnew) {
  */
 function drawRows(parts) {
   const { table } = parts;
-  const { run, isWhole } = table;
-  if (!run) return;
-  const [body, count, high] = [parts.tableSteps, run.steps.length, TABLE_ROW_REM * rem()];
-  const box = table.closest(".gs-rows");
-  const top = Math.floor(box.scrollTop / high / ROWS_AROUND - 1) * ROWS_AROUND;
+  const { run, isWhole, sight: { high, ...sight } } = table;
+  const [body, count] = [parts.tableSteps, run.steps.length];
+  const top = Math.floor(sight.top / high / ROWS_AROUND - 1) * ROWS_AROUND;
   const from = isWhole ? 0 : Math.min(Math.max(0, top), Math.max(0, count - ROWS_DRAWN));
   const to = isWhole ? count : Math.min(count, from + ROWS_DRAWN);
-  const columns = Math.ceil((box.scrollLeft + box.clientWidth) / (CELL_REM * rem()));
+  const columns = Math.ceil(sight.right / sight.cell);
   table.setAttribute("aria-rowcount", count + 1);
   if (columns > table.columns) {
     for (const row of body.rows) row.append(...choiceCells(run.steps[row.dataset.step], table.columns, columns));
@@ -114,22 +129,23 @@ function choiceCells(step, from, to) {
 }
 
 /**
- * The chosen step's row, brought into the table's own sight unless it was scrolled while the same step is looked at; never by the page.
- * @param {Parts} parts
+ * The chosen step's row, in the table's own sight unless it was scrolled while the same step is looked at; never by the page.
+ * @param {any} table
  * @param {number} chosen
  */
-export function markRow(parts, chosen) {
-  const { table } = parts;
-  const box = table.closest(".gs-rows");
-  if (table.brought !== chosen && table.run?.end) { // the end of a run may come after its last step
-    table.brought = chosen;
-    const high = TABLE_ROW_REM * rem();
-    const top = table.tBodies[0].offsetTop + chosen * high; // the gap begins where step 1 would
-    const least = top + high - box.clientHeight;
-    if (box.scrollTop > top - table.tHead.offsetHeight) box.scrollTop = top - table.tHead.offsetHeight;
-    else if (box.scrollTop < least) box.scrollTop = least;
-    drawRows(parts);
-  }
+function bringRow(table, chosen) {
+  if (table.brought === chosen || !table.run.end) return; // the end of a run may come after its last step
+  table.brought = chosen;
+  const { sight } = table;
+  const top = sight.steps + chosen * sight.high;
+  sight.top = Math.max(Math.min(sight.top, top - sight.head), top + sight.high - sight.height);
+}
+
+/**
+ * @param {any} table
+ * @param {number} chosen
+ */
+function markRow(table, chosen) {
   table.chosen = chosen;
   table.querySelector('tr[aria-current="step"]')?.removeAttribute("aria-current");
   table.querySelector(`tr[data-step="${chosen}"]`)?.setAttribute("aria-current", "step");
@@ -141,16 +157,17 @@ export function markRow(parts, chosen) {
  */
 export function listenToTable(parts, state) {
   const { table } = parts;
-  const draw = () => {
+  table.closest(".gs-rows").addEventListener("scroll", () => {
+    if (!table.run) return;
+    readTable(parts);
     drawRows(parts);
-    markRow(parts, table.chosen);
-  };
-  table.closest(".gs-rows").addEventListener("scroll", draw, { passive: true });
+    markRow(table, table.chosen);
+  }, { passive: true });
   for (const [name, isWhole] of Object.entries({ beforeprint: true, afterprint: false })) {
     window.addEventListener(name, () => {
       table.isWhole = isWhole;
-      if (state.run.header) drawTable(parts, state.run, false);
-      markRow(parts, table.chosen);
+      readTable(parts);
+      if (state.run.header) drawTable(parts, state.run, state.chosen, false);
     });
   }
 }

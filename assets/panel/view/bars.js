@@ -59,8 +59,10 @@ export function drawBars(parts, step, streaming, of) {
   const looks = [size.width, size.height, size.left, parts.axis.most, document.body.className, document.documentElement.className].join();
   const isDrawn = parts.plotted?.looks === looks && (isLive || parts.plotted.step === step);
   if (isDrawn) return;
-  parts.plotted = { step: isLive ? null : step, looks };
-  drawPlot(parts, rows, size, { isAxisAlone: isLive });
+  clearTimeout(parts.plotted?.timer);
+  const draw = () => drawPlot(parts, rows, size, { isAxisAlone: isLive });
+  parts.plotted = { step: isLive ? null : step, looks, timer: isLive ? setTimeout(draw) : 0 }; // the axis in a task of its own
+  if (!isLive) draw();
 }
 
 /**

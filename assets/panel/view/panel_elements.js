@@ -31,7 +31,7 @@ export function findParts(element) {
     axis: { word: one(".gs-axis"), zoom: one(".gs-zoom"), most: 1 },
     chart: one(".gs-chart"),
     plot: one(".gs-plot"),
-    plotted: /** @type {{ step: Step | null, looks: string } | null} */ (null), // by Plotly; its axis alone, with no step
+    plotted: /** @type {{ step: Step | null, looks: string, timer: number } | null} */ (null), // by Plotly; its axis alone, with no step
     bars: one(".gs-bars"),
     listed: /** @type {Step | null} */ (null), // the step whose bars are in the list
     numbers: one(".gs-numbers"),
