@@ -60,25 +60,33 @@ function writeRuns(whole) {
     room -= entry.run.text.length + bytesOfWhy(entry.run);
     return place < MAX_KEPT_RUNS && room >= 0;
   }).toReversed();
-  withSessionStorage((tab) => {
-    const there = new Set(kept.map(({ number }) => `${STORAGE_KEY}.run.${number}`));
-    for (const name of Object.keys(tab)) if (name.startsWith(`${STORAGE_KEY}.run.`) && !there.has(name)) tab.removeItem(name);
-    for (const entry of kept) {
-      const name = `${STORAGE_KEY}.run.${entry.number}`;
-      if (tab.getItem(name) && storedAnswers.get(entry.number) === entry.run.answers) continue;
+  const there = new Map(kept.map((entry) => [`${STORAGE_KEY}.run.${entry.number}`, entry]));
+  const names = storedNames();
+  // Each in a task of its own.
+  for (const name of names) if (!there.has(name)) setTimeout(withSessionStorage, 0, (/** @type {Storage} */ tab) => tab.removeItem(name));
+  for (const [name, entry] of there) {
+    const { number, run: { answers } } = entry;
+    if (names.includes(name) && storedAnswers.get(number) === answers) continue;
+    setTimeout(withSessionStorage, 0, (/** @type {Storage} */ tab) => {
       tab.setItem(name, storedText(entry));
-      storedAnswers.set(entry.number, entry.run.answers);
-    }
-  });
+      storedAnswers.set(number, answers);
+    });
+  }
+}
+
+/** @returns {string[]} */
+function storedNames() {
+  return withSessionStorage((tab) => Object.keys(tab).filter((name) => name.startsWith(`${STORAGE_KEY}.run.`))) ?? [];
 }
 
 /**
- * As it was written, so that it is known again; what was asked since stands beside it.
+ * As it was written, so that it is known again; what belongs to it stands in a line before it.
  * @param {Entry} entry
  */
 function storedText({ number, parent, leftAt, kind, from, request, run }) {
   const id = request?.id; // by which the address knows it, where it was named and the run not yet
-  return JSON.stringify({ number, parent: parent?.number ?? null, leftAt, kind, from, request: id ? { id } : null, text: linesAsWritten(run), scores: run.more.trimEnd(), why: [...run.why.values()] });
+  const beside = { number, parent: parent?.number ?? null, leftAt, kind, from, request: id ? { id } : null, scores: run.more.trimEnd(), why: [...run.why.values()] };
+  return `${JSON.stringify(beside)}\n${linesAsWritten(run)}`;
 }
 
 /**
@@ -87,7 +95,7 @@ function storedText({ number, parent, leftAt, kind, from, request, run }) {
  * @param {Run} first
  */
 export function restoreRuns(history, first) {
-  const found = withSessionStorage((tab) => Object.keys(tab).filter((name) => name.startsWith(`${STORAGE_KEY}.run.`)).map((name) => tab.getItem(name))) ?? [];
+  const found = storedNames().map((name) => withSessionStorage((tab) => tab.getItem(name)));
   const records = found.map(readStored).filter((record) => record !== null).sort((a, b) => a.number - b.number);
   restoreEntries(history, records, first);
 }
@@ -98,8 +106,9 @@ export function restoreRuns(history, first) {
  */
 function readStored(text) {
   try {
-    const { text: lines, scores, why = [], ...entry } = JSON.parse(String(text));
-    const run = readLines(emptyRun(), lines);
+    const end = String(text).indexOf("\n");
+    const { scores, why = [], ...entry } = JSON.parse(String(text).slice(0, end));
+    const run = readLines(emptyRun(), String(text).slice(end + 1));
     if (!run.header || !run.end) return null;
     if (scores) addPromptScores(run, scores);
     for (const record of why) addWhy(run, record);

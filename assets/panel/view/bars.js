@@ -92,22 +92,16 @@ export function fitLabels(host, list, of, rows) {
   const width = list.clientWidth;
   if (!width) return;
   const asked = [width, rem()].join();
-  if (list.fitted?.of !== of || list.fitted.asked !== asked) {
+  if (list.fitted?.asked !== asked) {
     host.style.removeProperty("--gs-left");
-    list.fitted = { of, asked, left: columnOf(host) };
+    list.fitted = { asked, least: parseFloat(getComputedStyle(host).getPropertyValue("--gs-left")) }; // in rem
   }
-  const left = Math.min(Math.ceil(widestLabel(host, rows)) + LABEL_GAP, width / 2);
-  if (left <= list.fitted.left + 1) return;
-  host.style.setProperty("--gs-left", `${(left / rem()).toFixed(2)}rem`);
-  list.fitted.left = columnOf(host);
-}
-
-/**
- * @param {HTMLElement} host
- * @returns {number} pixels
- */
-function columnOf(host) {
-  return parseFloat(getComputedStyle(host).getPropertyValue("--gs-left")) * rem();
+  const { fitted } = list;
+  const before = fitted.of === of ? fitted.rem : fitted.least;
+  const needed = Math.min(Math.ceil(widestLabel(host, rows)) + LABEL_GAP, width / 2);
+  const now = needed > before * rem() + 1 ? Number((needed / rem()).toFixed(2)) : before;
+  if (now !== fitted.rem) host.style.setProperty("--gs-left", `${now}rem`);
+  Object.assign(fitted, { of, rem: now, left: now * rem() });
 }
 
 /**
