@@ -149,7 +149,7 @@ def launch(app: "gr.Blocks", *, metrics: bool = False, mcp: bool = False, **grad
     filters = filter_options(app, frozenset([plotly_js().as_posix()]))
     _, url, _ = app.launch(
         css=page_css(browser=offer is not None),
-        head=page_head(),
+        head=page_head(offer),
         theme=page_theme(),
         run_history=False,
         enable_monitoring=False,

@@ -70,7 +70,7 @@ def build_layout(registry: ModelRegistry, browser: BrowserOffer | None = None) -
         example_buttons = [(gr.Button(size="sm", elem_id=f"example-{e['name']}"), e) for e in examples]
         recorded_label = gr.HTML(elem_classes="chips-label")
         recorded_buttons = [(gr.Button(size="sm", elem_classes="recorded"), text) for text in recorded.values()]
-    shown = panel(recorded["starter"], registry.names, browser)
+    shown = panel(recorded["starter"], registry.names)
     lead = gr.HTML(elem_id="lead")
     slot("facts", role="status", kind="notice")
     return Widgets(

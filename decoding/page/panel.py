@@ -56,12 +56,24 @@ EVENTS = (
 """What the panel tells Gradio of. Gradio takes a name for an event if `js_on_load` has it between quotes."""
 
 
-def panel(value: str, models: Sequence[str], browser: BrowserOffer | None = None) -> gr.HTML:
+def panel(value: str, models: Sequence[str]) -> gr.HTML:
     """The panel, fed with the JSON Lines of one run. `models` are those that can be compared.
 
-    At each update Gradio compiles a component's template, in the browser, and searches its `js_on_load` for names of
-    events, here. So both are short: the script, which also writes the panel's HTML, is in the head.
+    At each update Gradio goes through what a component has, in the browser and here: it compiles the template, copies
+    all properties, and searches `js_on_load` for names of events. So the panel's HTML and script are in the page's
+    head.
     """
+    return gr.HTML(
+        value,
+        html_template="",
+        js_on_load=f"startGreedyscope(element, props, watch, trigger); // {json.dumps(EVENTS)}",
+        elem_id="panel",
+        words="",
+        models=json.dumps(list(models)),
+    )
+
+
+def _panel_script(browser: BrowserOffer | None) -> str:
     script = assets.page_script_with_engine() if browser else assets.page_script()
     data = assets.page_data(browser=browser.data()) if browser else assets.page_data()
     download = assets.read("browser/download.html") if browser else ""
@@ -71,15 +83,7 @@ def panel(value: str, models: Sequence[str], browser: BrowserOffer | None = None
         {script}
         startPage(element, ...given, {data});
     }};"""
-    return gr.HTML(
-        value,
-        html_template="",
-        head=f"<script>{assets.escape_script_end(code)}</script>",
-        js_on_load=f"startGreedyscope(element, props, watch, trigger); // {json.dumps(EVENTS)}",
-        elem_id="panel",
-        words="",
-        models=json.dumps(list(models)),
-    )
+    return f"<script>{assets.escape_script_end(code)}</script>"
 
 
 def slot(name: str, *, role: str, kind: str) -> gr.HTML:
@@ -95,12 +99,13 @@ def page_css(*, browser: bool = False) -> str:
     return "\n".join([assets.read("page.css"), assets.panel_css(), *map(assets.read, names)])
 
 
-def page_head() -> str:
+def page_head(browser: BrowserOffer | None = None) -> str:
     """The page's head: whether it is in a frame, known before anything is drawn; the script that outlives its server;
-    and plotly.js from the plotly package. Its URL is relative, so that it works under any path.
+    the panel's own; and plotly.js from the plotly package. Its URL is relative, so that it works under any path.
     """
     script = assets.plotly_js()
     gr.set_static_paths([script])  # only this file: everything in a served folder would be public
     outliving = f"<script>{assets.read('connection.js')}</script>"
     root = f"<style>{assets.read('panel/root.css')}{assets.read('embedded.css')}</style>"
-    return f'{_PLAIN}{_FRAMED}{root}{outliving}<script defer src="gradio_api/file={script.as_posix()}"></script>'
+    plotly = f'<script defer src="gradio_api/file={script.as_posix()}"></script>'
+    return f"{_PLAIN}{_FRAMED}{root}{outliving}{_panel_script(browser)}{plotly}"
