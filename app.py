@@ -11,7 +11,7 @@ import socket
 import sys
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from decoding.command_line import options
 from decoding.command_line.startup import quick_imports, without_stubs
@@ -29,6 +29,8 @@ if TYPE_CHECKING:  # importing gradio takes longer than everything before it
     import gradio as gr
 
     from decoding.page import BrowserOffer
+    from decoding.page.gradio_compat.connections import ConnectionLimits
+    from decoding.page.gradio_compat.sessions import SessionLimits
 
 # Set before gradio is imported, which would look up two hosts at launch.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
@@ -92,18 +94,16 @@ def settings(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def memory_budget(chosen: argparse.Namespace) -> MemoryBudget:
-    """The memory budget of models and requests. A tenth stays outside it, for messages, connections and the allocator.
-    Exits with a sentence if the budget is smaller than what the process takes already.
+def memory_budget(total: int | Literal["auto"], *, process: int) -> MemoryBudget:
+    """The memory budget for --memory `total`, of which the `process` takes some bytes already. A tenth stays out of the
+    budget, for messages, connections and the allocator. Exits with a sentence if the rest is less than is taken.
     """
-    process, total = resident_bytes(), chosen.memory
     if total == "auto":
         return MemoryBudget(process + free_memory() * 9 // 10, process=process)
     reserved = total * 9 // 10
     if reserved <= process:
         least, taken = process * 10 // 9 // 10**6 + 1, process // 10**6
         raise SystemExit(f"--memory has to be at least {least} MB: the process takes {taken} MB already.")
-    limit_memory(total)
     return MemoryBudget(reserved, process=process)
 
 
@@ -128,7 +128,15 @@ def build(registry: ModelRegistry, in_browser: Entry | None = None, **limits: fl
     return build_page(registry, AdmissionQueue(**limits), BrowserOffer(*files) if files else None)  # type: ignore[arg-type]
 
 
-def launch(app: "gr.Blocks", *, metrics: bool = False, mcp: bool = False, **gradio_options: Any) -> str:
+def launch(
+    app: "gr.Blocks",
+    *,
+    metrics: bool = False,
+    mcp: bool = False,
+    sessions: "SessionLimits | None" = None,
+    connections: "ConnectionLimits | None" = None,
+    **gradio_options: Any,
+) -> str:
     """Serve `app` with this project's settings, and return its URL. `gradio_options` are passed to Gradio."""
     from decoding.assets import plotly_js
     from decoding.page import health_routes
@@ -144,7 +152,7 @@ def launch(app: "gr.Blocks", *, metrics: bool = False, mcp: bool = False, **grad
     if mcp:
         check_mcp()
     app.queue(api_open=False, max_size=MAX_EVENTS)
-    bound_queue(app)
+    bound_queue(app, sessions)
     offer: BrowserOffer | None = app.browser  # type: ignore[attr-defined]
     filters = filter_options(app, frozenset([plotly_js().as_posix()]))
     _, url, _ = app.launch(
@@ -169,9 +177,8 @@ def launch(app: "gr.Blocks", *, metrics: bool = False, mcp: bool = False, **grad
             "middleware": [*filters["middleware"], *([isolation()] if offer else [])],
         },
         max_threads=MAX_EVENTS,
-        state_session_capacity=MAX_SESSIONS,
-        **launch_options(),
-        **gradio_options,
+        **launch_options(connections),
+        **{"state_session_capacity": MAX_SESSIONS, **gradio_options},
     )
     return url
 
@@ -211,7 +218,9 @@ def main() -> None:
     sys.setswitchinterval(SWITCH_SECONDS)
     first = next(iter(entries))
     how = EngineOptions(chosen.engine, chosen.device, chosen.dtype)
-    registry = make_registry(entries, how, memory_budget(chosen))
+    if chosen.memory != "auto":
+        limit_memory(chosen.memory)
+    registry = make_registry(entries, how, memory_budget(chosen.memory, process=resident_bytes()))
     with quick_imports():
         with without_stubs():
             import decoding.page  # noqa: F401  # its libraries are loaded before torch

@@ -5,15 +5,20 @@ import json
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from gradio_client import Client  # type: ignore[import-untyped]
+from numpy.typing import NDArray
 from playwright.sync_api import Browser, Page
 
 import app as application
-from decoding.serving import stream
+from decoding import cancellation
+from decoding.record.step import StepScores
+from decoding.serving.model_registry import ModelRegistry
 from tests.browser import drawn, served, tab
 from tests.fakes import NOTEBOOK, ScriptedEngine
 from tests.load import Server
@@ -26,17 +31,37 @@ Start = Callable[[str, Browser], Leave]
 """Begins a run at an address, and returns what leaves it."""
 
 
-@pytest.fixture
-def engine(monkeypatch: pytest.MonkeyPatch) -> ScriptedEngine:
-    monkeypatch.setattr(stream, "HEARTBEAT_SECONDS", 0.1)
-    return ScriptedEngine(delay=600)  # each pass until it is let go
+class Held(ScriptedEngine):
+    """Each pass takes until it is let go, and notices meanwhile that its visitor has left."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard_of_it, self.ended = threading.Event(), threading.Event()
+
+    def _forward(self, unread: Sequence[int], step: int | None) -> tuple[NDArray[np.float32], int]:
+        after = super()._forward(unread, step)
+        while not self.let_go.wait(0.01):
+            if cancellation.is_cancelled():
+                self.heard_of_it.set()
+        return after
+
+    def steps(self, *args: Any, **options: Any) -> Iterator[StepScores]:
+        try:
+            yield from super().steps(*args, **options)
+        finally:
+            self.ended.set()
 
 
 @pytest.fixture
-def address(engine: ScriptedEngine, browser: Browser) -> Iterator[str]:  # a browser has its event loop already
-    with served(application.build_app(lambda name, report: engine, ["scripted"])) as url:
+def engine() -> Held:
+    return Held()
+
+
+@pytest.fixture
+def address(engine: Held, browser: Browser) -> Iterator[str]:  # a browser has its event loop already
+    registry = ModelRegistry(lambda name, report: engine, ["scripted"])
+    with served(application.build(registry, heartbeat_seconds=0.1)) as url:
         yield url
-        engine.delay = 0
         engine.let_go.set()
 
 
@@ -88,24 +113,14 @@ def client_cancelled(url: str, _: Browser) -> Leave:
 
 
 @pytest.mark.parametrize("start", [tab_closed, navigation, socket_killed, client_cancelled])
-def test_leaving_stops_the_work_within_a_step(
-    address: str, browser: Browser, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch, start: Start
-) -> None:
-    heard_of_it = threading.Event()
-    check = stream.cancellation.bind
-
-    def bind(left: threading.Event) -> None:
-        threading.Thread(target=lambda: left.wait(300) and heard_of_it.set(), daemon=True).start()
-        check(left)
-
-    monkeypatch.setattr(stream.cancellation, "bind", bind)
+def test_leaving_stops_the_work_within_a_step(address: str, browser: Browser, engine: Held, start: Start) -> None:
     leave = start(address, browser)
     assert engine.began.wait(300)
     leave()
-    assert heard_of_it.wait(300)  # by the server, while the pass under way still takes its time
+    assert engine.heard_of_it.wait(300)  # by the server, while the pass under way still takes its time
     before = engine.begun
     engine.let_go.set()
-    threading.Event().wait(0.2)  # in which a run that went on would take all its steps
+    assert engine.ended.wait(300)
     assert engine.begun == before
     page = httpx.get(address, timeout=60)
     assert page.status_code == 200

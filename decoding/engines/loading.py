@@ -14,6 +14,7 @@ from decoding.messages import Message
 from decoding.models.catalogue import Entry
 from decoding.models.config_bounds import check_counts
 from decoding.models.devices import place
+from decoding.models.known_sizes import with_known_size
 from decoding.models.model_paths import entry_of, find_source, holds_gguf
 from decoding.models.resources import check_memory, count_parameters, free_memory
 from decoding.models.spec import NoGraphError
@@ -53,9 +54,7 @@ def _by_graph(entry: Entry, why: str, dtype: str, report: Report) -> LocalEngine
 
     def check_fits(half: Path, parameters: int) -> None:
         if entry.file:
-            from decoding.models import hub  # imported here: its library takes half a second
-
-            needed = hub.with_known_size(entry).memory_needed("float32")
+            needed = with_known_size(entry).memory_needed("float32")
             check_memory(entry.name, needed, free_memory(), where=Message("room.memory.cpu"), dtype="float32")
             return
         check_counts(entry.name, half)

@@ -15,7 +15,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from huggingface_hub.file_download import repo_folder_name
 from decoding.errors import ModelError
 from decoding.messages import Message, from_json
 from decoding.models.catalogue import Entry
+from decoding.models.known_sizes import record_size
 from decoding.models.starter import Report
 
 WEIGHTS, INDEX, SHARDS = "model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors"
@@ -43,18 +44,20 @@ TOKENIZER_FILES = (
 )
 """The small files, which are enough for a model that a server computes."""
 FILES = (WEIGHTS, INDEX, SHARDS, *TOKENIZER_FILES)
-SILENCE_SECONDS = 60.0  # a network that is silent for longer is given up
-QUIET_SECONDS = 5.0  # after this the progress message mentions the silence
 _TIMEOUT_SECONDS = 3.0
-
 
 CheckFits = Callable[[Path, int], None]
 """Called with the folder of config.json (an empty path for GGUF) and the number of parameters (0: unknown) before
 weights are downloaded. Raises to refuse the model.
 """
 
-_known_sizes: dict[tuple[str, str, str], tuple[int, int]] = {}
-"""Parameters and download bytes that the Hub reported, by repository, revision and file."""
+
+@dataclass(slots=True)
+class Patience:
+    """How long a silent network is waited for. It may be changed while a download runs."""
+
+    quiet_seconds: float = 5.0  # without data, until the progress message mentions the silence
+    silence_seconds: float = 60.0  # without data, until the download is given up
 
 
 def cached(entry: Entry) -> Path | None:
@@ -67,12 +70,6 @@ def cached(entry: Entry) -> Path | None:
     except (EntryNotFoundError, OSError, ValueError):
         return None
     return folder if _is_complete(folder) else None
-
-
-def with_known_size(entry: Entry) -> Entry:
-    """`entry` with figures that the Hub reported earlier; those of the catalogue take precedence."""
-    parameters, size = _known_sizes.get(_key(entry), (0, 0))
-    return replace(entry, parameters=entry.parameters or parameters, download_bytes=entry.download_bytes or size)
 
 
 def is_reachable() -> bool:
@@ -89,7 +86,9 @@ def is_reachable() -> bool:
     return True
 
 
-def fetch(entry: Entry, report: Report, check_fits: CheckFits | None = None) -> Path:
+def fetch(
+    entry: Entry, report: Report, check_fits: CheckFits | None = None, *, patience: Patience | None = None
+) -> Path:
     """The folder of a model, or its GGUF file, downloaded first if it is not complete here and `check_fits` does not
     refuse it. Raises ModelError if it cannot be downloaded.
     """
@@ -98,7 +97,7 @@ def fetch(entry: Entry, report: Report, check_fits: CheckFits | None = None) -> 
     if constants.HF_HUB_OFFLINE:
         raise ModelError(Message("fetch.out_of_reach", model=entry.name))
     report(Message("fetch.asking", model=entry.name), None)
-    _fetch(entry, report, check_fits)
+    _fetch(entry, report, check_fits, patience or Patience())
     if found := cached(entry):
         return found
     raise ModelError(Message("fetch.broke_off", model=entry.name, reason=Message("fetch.incomplete")))
@@ -143,10 +142,6 @@ def save_ref(repository: str, revision: str, commit: str) -> None:
         (refs / (revision or "main")).write_text(commit, "utf-8")
 
 
-def _key(entry: Entry) -> tuple[str, str, str]:
-    return entry.repository, entry.revision, entry.file
-
-
 def _has_tokenizer(folder: Path) -> bool:
     tokenizer = ("tokenizer.json", "vocab.json", "vocab.txt", "tokenizer.model", "spiece.model")
     return (folder / CONFIG).exists() and any((folder / name).exists() for name in tokenizer)
@@ -164,7 +159,7 @@ def _is_complete(folder: Path) -> bool:
     return all((folder / name).exists() for name in shards)
 
 
-def _fetch(entry: Entry, report: Report, check_fits: CheckFits | None) -> None:
+def _fetch(entry: Entry, report: Report, check_fits: CheckFits | None, patience: Patience) -> None:
     """Run the child process that downloads a model, and report progress. It has ended on return."""
     blobs = blobs_folder(entry.repository)
     already = _bytes_in(blobs, but=".incomplete")
@@ -176,20 +171,20 @@ def _fetch(entry: Entry, report: Report, check_fits: CheckFits | None) -> None:
     agreed = False
     last_sign = time.monotonic()
     try:
-        while child.poll() is None and time.monotonic() - last_sign < SILENCE_SECONDS:
+        while child.poll() is None and time.monotonic() - last_sign < patience.silence_seconds:
             received = _bytes_in(blobs)
             if signs != (signs := (received, len(messages), messages.get("checked", 0), messages.get("waiting", 0))):
                 last_sign = time.monotonic()
             if "total" in messages and not agreed:
-                _known_sizes[_key(entry)] = messages["parameters"], messages["total"]
+                record_size(entry, parameters=messages["parameters"], download_bytes=messages["total"])
                 if check_fits:
                     check_fits(Path(messages["folder"]), messages["parameters"])
                 agreed = True
                 _approve(child)
             if agreed and (total := messages["total"]):
-                _report_progress(
-                    entry.name, min(received - already, total), total, time.monotonic() - last_sign, report
-                )
+                quiet = time.monotonic() - last_sign
+                told = quiet if quiet >= patience.quiet_seconds else None
+                _report_progress(entry.name, min(received - already, total), total, told, report)
             with suppress(subprocess.TimeoutExpired):
                 child.wait(0.25)
     finally:
@@ -201,24 +196,24 @@ def _fetch(entry: Entry, report: Report, check_fits: CheckFits | None) -> None:
     if "refused" in messages:
         raise ModelError(from_json(messages["refused"]))
     if child.returncode:
-        reason = (
-            Message("fetch.silent", seconds=f"{SILENCE_SECONDS:.0f}") if child.returncode < 0 else Message("fetch.log")
-        )
+        silent = Message("fetch.silent", seconds=f"{patience.silence_seconds:.0f}")
+        reason = silent if child.returncode < 0 else Message("fetch.log")
         raise ModelError(Message("fetch.broke_off", model=entry.name, reason=reason))
 
 
 def _start_child(entry: Entry) -> "subprocess.Popen[bytes]":
     extra = {"HF_ENDPOINT": constants.ENDPOINT, "HF_HUB_CACHE": constants.HF_HUB_CACHE, "HF_HUB_OFFLINE": "0"}
     paths = [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH")]
-    extra |= {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-    extra |= {"HF_HUB_DISABLE_TELEMETRY": "1"}
-    command = [sys.executable, "-m", "decoding.models.download", entry.name, *_key(entry)]
+    extra |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    extra["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+    model = entry.name, entry.repository, entry.revision, entry.file
+    command = [sys.executable, "-m", "decoding.models.download", *model]
     return subprocess.Popen(command, env=os.environ | extra, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
-def _report_progress(model: str, done: int, total: int, quiet: float, report: Report) -> None:
+def _report_progress(model: str, done: int, total: int, quiet: float | None, report: Report) -> None:
     word = Message("fetch.progress", model=model, done=f"{done / 1000000.0:.0f}", total=f"{total / 1000000.0:.0f}")
-    report(word if quiet < QUIET_SECONDS else Message("fetch.quiet", word=word, seconds=f"{quiet:.0f}"), done / total)
+    report(word if quiet is None else Message("fetch.quiet", word=word, seconds=f"{quiet:.0f}"), done / total)
 
 
 def _approve(child: "subprocess.Popen[bytes]") -> None:

@@ -18,9 +18,9 @@ from decoding.questions.leaving_out import check_question, check_step, leave_out
 from decoding.questions.logit_lens import check_lens_size, lens
 from decoding.record.trace import Trace
 from decoding.record.why import LeaveOneOut, Lens
+from decoding.serving.admission import PAUSE_SECONDS
 from decoding.serving.memory_budget import Reservation
 from decoding.serving.model_registry import ModelRegistry
-from decoding.serving.stream import PAUSE_SECONDS
 
 Progress = tuple[LeaveOneOut, int]
 """An answer as far as it has come, and how many parts it will have."""

@@ -1,8 +1,8 @@
 """Admission: how many visitors the model serves at once, who waits, and who is refused.
 
-Owns the queue of tickets and the share of it that one visitor may have. Knows no run and no page. Long work (beam
-search, proofs, scored texts) has a limit of its own, so that runs overtake it. Everything runs in the server's event
-loop; only `AdmissionQueue.close` may be called from any thread.
+Owns the queue of tickets, the share of it that one visitor may have, and the limits and the pace of a visit. Knows no
+run and no page. Long work (beam search, proofs, scored texts) has a limit of its own, so that runs overtake it.
+Everything runs in the server's event loop; only `AdmissionQueue.close` may be called from any thread.
 """
 
 import asyncio
@@ -19,6 +19,10 @@ MAX_SERVED = 32
 MAX_WAITING = 64
 MAX_SECONDS = 300.0
 """The longest that one visitor is served, so that work without a listener ends."""
+PAUSE_SECONDS = 0.15
+"""The shortest time between two updates of a single visitor: more are not visible, and Gradio needs 6 ms for each."""
+HEARTBEAT_SECONDS = 1.0
+"""After this time without an update a heartbeat is sent, so that Gradio checks whether the visitor still listens."""
 MAX_PER_SESSION = 4
 """Tickets that one open page or client may hold: its run, and a few stopped ones that finish their step."""
 MAX_LONG = 2
@@ -60,11 +64,21 @@ class Ticket:
 class AdmissionQueue:
     """At most `runs` tickets are served and `waiting` wait, each for at most `seconds`.
 
-    One address may hold half of all tickets and three quarters of those that are served.
+    One address may hold half of all tickets and three quarters of those that are served. Text updates of a visit are at
+    least `pause_seconds` apart, and any updates at most `heartbeat_seconds`.
     """
 
-    def __init__(self, *, runs: int = MAX_SERVED, waiting: int = MAX_WAITING, seconds: float = MAX_SECONDS) -> None:
+    def __init__(
+        self,
+        *,
+        runs: int = MAX_SERVED,
+        waiting: int = MAX_WAITING,
+        seconds: float = MAX_SECONDS,
+        pause_seconds: float = PAUSE_SECONDS,
+        heartbeat_seconds: float = HEARTBEAT_SECONDS,
+    ) -> None:
         self.runs, self.max_waiting, self.seconds = runs, waiting, seconds
+        self.pause_seconds, self.heartbeat_seconds = pause_seconds, heartbeat_seconds
         self._served: set[Ticket] = set()
         self._waiting: deque[Ticket] = deque()
         self.ends_at = inf

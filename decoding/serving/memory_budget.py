@@ -19,7 +19,6 @@ from decoding.messages import Message
 from decoding.models.catalogue import format_bytes
 
 POLL_SECONDS = 0.2
-"""How often work that waits for memory checks whether its visitor has left."""
 
 _address: ContextVar[str | None] = ContextVar("address", default=None)
 """The address that the current thread works for."""
@@ -52,10 +51,12 @@ class Reservation:
 
 
 class MemoryBudget:
-    """`total` bytes, of which the process itself takes `process`."""
+    """`total` bytes, of which the process itself takes `process`. Work that waits checks every `poll_seconds` whether
+    its visitor has left.
+    """
 
-    def __init__(self, total: int, *, process: int = 0) -> None:
-        self.total = total
+    def __init__(self, total: int, *, process: int = 0, poll_seconds: float = POLL_SECONDS) -> None:
+        self.total, self._poll_seconds = total, poll_seconds
         self._process = process
         self._models = 0
         self._requests: Counter[str | None] = Counter()
@@ -127,7 +128,7 @@ class MemoryBudget:
                 waits = True
                 yield Message("memory.waits", needed=format_bytes(needed))
             with self._changed:
-                self._changed.wait(POLL_SECONDS)
+                self._changed.wait(self._poll_seconds)
 
     def _resize(self, part: Reservation, needed: int) -> None:
         with self._changed:

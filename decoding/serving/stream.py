@@ -25,12 +25,8 @@ from decoding.models.allocator_settings import trim_memory
 from decoding.serving import memory_budget
 from decoding.serving.admission import AdmissionQueue, Visitor, sharing_message, waiting_message
 
-PAUSE_SECONDS = 0.15
-"""The shortest time between two updates of a single visitor: more are not visible, and Gradio needs 6 ms for each."""
 PAUSE_PER_VISITOR = 0.02
-"""Added to the pause for each other visitor who is served."""
-HEARTBEAT_SECONDS = 1.0
-"""After this time without an update a heartbeat is sent, so that Gradio checks whether the visitor still listens."""
+"""Added to the queue's pause, in seconds, for each other visitor who is served."""
 
 
 async def stream_updates(
@@ -81,7 +77,7 @@ async def stream_updates(
             yield notice(waiting_message(ticket))
             if not is_connected():
                 return
-            await ticket.wait_for_advance(HEARTBEAT_SECONDS)
+            await ticket.wait_for_advance(queue.heartbeat_seconds)
             if ticket.number:
                 queue.check_open()
         started = True
@@ -114,7 +110,7 @@ class _End:
 async def _paced_updates(
     incoming: asyncio.Queue[Any], queue: AdmissionQueue, deadline: float
 ) -> AsyncGenerator[Any, None]:
-    """The items at the pace of the queue, and None when there was none for HEARTBEAT_SECONDS."""
+    """The items at the pace of the queue, and None when there was none for its `heartbeat_seconds`."""
     loop = asyncio.get_running_loop()
     sent, held_until = 0, 0.0
     item: Any = None
@@ -125,7 +121,7 @@ async def _paced_updates(
         if seconds <= 0:
             raise BusyError(Message("run.long", seconds=f"{queue.seconds:,.0f}"))
         try:
-            item = await asyncio.wait_for(incoming.get(), min(HEARTBEAT_SECONDS, seconds))
+            item = await asyncio.wait_for(incoming.get(), min(queue.heartbeat_seconds, seconds))
         except TimeoutError:
             yield None
             continue
@@ -142,7 +138,7 @@ async def _paced_updates(
             yield item
             sent += isinstance(item, str)
             # A run's header and its first step are sent at once.
-            pause = PAUSE_SECONDS + PAUSE_PER_VISITOR * max(0, queue.served - 1)
+            pause = queue.pause_seconds + PAUSE_PER_VISITOR * max(0, queue.served - 1)
             held_until = loop.time() + (pause if sent > 1 else 0.0)
     if item.error:
         raise item.error

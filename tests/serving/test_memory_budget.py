@@ -14,7 +14,6 @@ from decoding.command_line import options
 from decoding.engines.local_engine import LocalEngine
 from decoding.engines.memory_needs import Work, bytes_needed
 from decoding.errors import RequestError, RoomError
-from decoding.models import resources
 from decoding.serving import memory_budget
 from decoding.serving.memory_budget import MemoryBudget
 from decoding.serving.model_registry import ModelRegistry
@@ -42,15 +41,13 @@ def test_an_invalid_size_is_refused(written: str) -> None:
         options.byte_size(written)
 
 
-def test_a_part_of_an_operators_limit_is_for_what_nobody_reserves(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resources, "_limit", resources._UNLIMITED)  # it is changed for the whole process
-    monkeypatch.setattr(application, "resident_bytes", lambda: 200 * MB)
-    budget = application.memory_budget(argparse.Namespace(memory=1_000 * MB))
-    assert budget.total == 950 * MB
-    assert budget.bytes_for_requests == 750 * MB
-    application.memory_budget(argparse.Namespace(memory=211 * MB))
-    with pytest.raises(SystemExit, match="has to be at least 211 MB: the process takes 200 MB already"):
-        application.memory_budget(argparse.Namespace(memory=210 * MB))
+def test_a_part_of_an_operators_limit_is_for_what_nobody_reserves() -> None:
+    budget = application.memory_budget(1_000 * MB, process=200 * MB)
+    assert budget.total == 900 * MB
+    assert budget.bytes_for_requests == 700 * MB
+    application.memory_budget(223 * MB, process=200 * MB)
+    with pytest.raises(SystemExit, match="has to be at least 223 MB: the process takes 200 MB already"):
+        application.memory_budget(222 * MB, process=200 * MB)
 
 
 def test_a_reservation_is_released_once() -> None:
@@ -101,9 +98,8 @@ def test_one_address_leaves_a_quarter_to_others() -> None:
     assert budget.reserve(250)
 
 
-def test_a_request_waits_until_memory_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory_budget, "POLL_SECONDS", 600.0)  # what is given back is heard of at once
-    budget = MemoryBudget(1_000 * MB)
+def test_a_request_waits_until_memory_is_free() -> None:
+    budget = MemoryBudget(1_000 * MB, poll_seconds=600.0)  # what is given back is heard of at once
     first = budget.reserve(700 * MB)
     assert first
     waiting = budget.reserve_when_free(500 * MB)
@@ -117,9 +113,8 @@ def test_a_request_waits_until_memory_is_free(monkeypatch: pytest.MonkeyPatch) -
     assert budget.reserved == 500 * MB
 
 
-def test_leaving_while_waiting_reserves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory_budget, "POLL_SECONDS", 0.01)
-    budget, left = MemoryBudget(1_000), threading.Event()
+def test_leaving_while_waiting_reserves_nothing() -> None:
+    budget, left = MemoryBudget(1_000, poll_seconds=0.01), threading.Event()
     assert budget.reserve(700)
 
     def work() -> None:

@@ -13,7 +13,6 @@ import pytest
 
 from decoding.errors import BusyError
 from decoding.page.gradio_compat.liveness import visitor_of
-from decoding.serving import stream as module
 from decoding.serving.admission import MAX_PER_SESSION, AdmissionQueue, Visitor
 from decoding.serving.stream import stream_updates
 
@@ -113,9 +112,7 @@ def test_the_first_text_of_a_run_is_always_sent() -> None:
     run(test)
 
 
-def test_after_the_first_two_only_the_last_of_a_pause_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PAUSE_SECONDS", 60)
-
+def test_after_the_first_two_only_the_last_of_a_pause_is_sent() -> None:
     def work() -> Generator[str, None, None]:
         for length in range(1, 5):
             step.acquire()
@@ -124,7 +121,7 @@ def test_after_the_first_two_only_the_last_of_a_pause_is_sent(monkeypatch: pytes
     step = threading.Semaphore(0)
 
     async def test() -> None:
-        async with visit(AdmissionQueue(), work) as updates:
+        async with visit(AdmissionQueue(pause_seconds=60), work) as updates:
             for text in ("a", "ab"):
                 step.release()
                 assert await heard(updates) == text
@@ -134,11 +131,9 @@ def test_after_the_first_two_only_the_last_of_a_pause_is_sent(monkeypatch: pytes
     run(test)
 
 
-def test_a_slow_run_is_told_that_others_share_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.01)
-
+def test_a_slow_run_is_told_that_others_share_the_model() -> None:
     async def test() -> None:
-        queue, mine, theirs = AdmissionQueue(runs=2), Held(), Held()
+        queue, mine, theirs = AdmissionQueue(runs=2, heartbeat_seconds=0.01), Held(), Held()
         async with visit(queue, mine) as alone:
             assert await anext(alone) == "beat"
             async with visit(queue, theirs) as other:
@@ -154,9 +149,8 @@ def test_a_slow_run_is_told_that_others_share_the_model(monkeypatch: pytest.Monk
     run(test)
 
 
-def test_no_sharing_notice_after_an_update_that_explains_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_sharing_notice_after_an_update_that_explains_the_wait() -> None:
     """As while a model loads: nobody shares it yet."""
-    monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.01)
     go, then = threading.Event(), threading.Event()
 
     def work() -> Generator[str, None, None]:
@@ -166,7 +160,7 @@ def test_no_sharing_notice_after_an_update_that_explains_the_wait(monkeypatch: p
         then.wait(300)
 
     async def test() -> None:
-        queue, theirs = AdmissionQueue(runs=2), Held()
+        queue, theirs = AdmissionQueue(runs=2, heartbeat_seconds=0.01), Held()
         async with (
             visit(queue, work, explains_wait=lambda update: update == "Loading …") as mine,
             visit(queue, theirs) as other,
@@ -250,12 +244,10 @@ def test_which_address_counts(host: str, address: str | None) -> None:
     assert visitor_of(gr.Request(session_hash="s")) == Visitor("s")
 
 
-def test_a_heartbeat_is_sent_without_updates(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.01)
-
+def test_a_heartbeat_is_sent_without_updates() -> None:
     async def test() -> None:
         work = Held()
-        async with visit(AdmissionQueue(), work) as updates:
+        async with visit(AdmissionQueue(heartbeat_seconds=0.01), work) as updates:
             assert await anext(updates) == "beat"
         work.go.release()
 
@@ -297,11 +289,9 @@ def test_a_cancelled_task_leaves_too() -> None:
     run(test)
 
 
-def test_a_run_is_stopped_at_the_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.01)
-
+def test_a_run_is_stopped_at_the_time_limit() -> None:
     async def test() -> None:
-        queue, work = AdmissionQueue(seconds=0.05), Held()
+        queue, work = AdmissionQueue(seconds=0.05, heartbeat_seconds=0.01), Held()
         async with visit(queue, work) as updates:
             with pytest.raises(BusyError, match=r"This run was stopped after 0 seconds, so that others"):
                 [await anext(updates) for _ in range(100)]  # which take a second at the least
