@@ -22,7 +22,7 @@ from filelock import FileLock
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, expect, sync_playwright
 
 import app as application
-from decoding.page.gradio_compat import liveness
+from decoding.page.gradio_compat.sessions import SessionLimits
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # What Playwright leaves out, and the address bar's two popups: web pages of their own, made anew for every window, that
@@ -40,6 +40,9 @@ QUIET = (
     "--no-first-run",
     f"--disable-features={LEFT_OUT}",
 )
+
+BROWSERS_PATIENCE_ROUNDS = 600
+"""A browser that shares its cores with all of this may open its stream of events later than any visitor's would."""
 
 Visit = Callable[..., Page]
 Profile = Callable[[str], BrowserContext]
@@ -127,9 +130,10 @@ def forget(page: Page, url: str) -> None:
 
 @contextmanager
 def served(page: gr.Blocks, **options: Any) -> Iterator[str]:
-    """The page on a port that the operating system picks; its address."""
+    """The page on a port that the operating system picks; its address. `options` are those of `app.launch`."""
     host = "127.0.0.1"
     port = application.free_port(host)
+    options.setdefault("sessions", SessionLimits(patience_rounds=BROWSERS_PATIENCE_ROUNDS))
     url = application.launch(page, server_name=host, server_port=port, prevent_thread_lock=True, **options)
     try:
         yield url
@@ -173,8 +177,6 @@ def visit(browser: Browser, profile_of: Profile) -> Iterator[Visit]:
     complaints: list[str] = []
     visited: set[str] = set()
     with ExitStack() as stack:
-        # A browser that shares its cores with all of this may open its stream of events later than any visitor's would.
-        stack.enter_context(pytest.MonkeyPatch.context()).setattr(liveness, "PATIENCE_ROUNDS", 600)
 
         def open_page(
             url: str,

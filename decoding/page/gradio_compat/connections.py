@@ -9,6 +9,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from httptools import HttpParserError, HttpParserUpgrade
@@ -30,6 +31,15 @@ SPARE_FILES = 200
 """File descriptors for other uses."""
 
 
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """How long a server waits for a peer."""
+
+    head_seconds: float = HEAD_SECONDS
+    body_seconds: float = BODY_SECONDS
+    unread_seconds: float = UNREAD_SECONDS
+
+
 class Connections:
     """Counts connections, per address and in all."""
 
@@ -45,6 +55,10 @@ class Connections:
         self._by_address[address] += 1
         return True
 
+    def of_address(self, address: str | None) -> int:
+        """The number of open connections of an address."""
+        return self._by_address[address]
+
     def leave(self, address: str | None) -> None:
         self._by_address[address] -= 1
         self._by_address += Counter()  # drops the addresses whose count is 0
@@ -54,6 +68,7 @@ class BoundedConnection(HttpToolsProtocol):
     """uvicorn's connection class, with its parser in C, and limits."""
 
     open_connections = Connections()
+    limits = ConnectionLimits()
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -74,7 +89,7 @@ class BoundedConnection(HttpToolsProtocol):
         if not self._is_in:
             self.transport.abort()
             return
-        self._start_timer(HEAD_SECONDS, self._time_out)
+        self._start_timer(self.limits.head_seconds, self._time_out)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._is_in:
@@ -108,7 +123,7 @@ class BoundedConnection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._head_bytes = self._header_bytes = 0
-        self._start_timer(HEAD_SECONDS, self._time_out)
+        self._start_timer(self.limits.head_seconds, self._time_out)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         super().on_header(name, value)
@@ -119,7 +134,7 @@ class BoundedConnection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._head_bytes = None
         super().on_headers_complete()
-        self._start_timer(BODY_SECONDS, self._time_out)
+        self._start_timer(self.limits.body_seconds, self._time_out)
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
@@ -129,7 +144,7 @@ class BoundedConnection(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._unread = self._unread or self.loop.call_later(UNREAD_SECONDS, self.transport.abort)
+        self._unread = self._unread or self.loop.call_later(self.limits.unread_seconds, self.transport.abort)
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -162,7 +177,7 @@ class BoundedConnection(HttpToolsProtocol):
         self.transport.write(STATUS_LINE[status] + head % len(sentence) + sentence.encode("ascii"))
         self.transport.close()
         # Do not wait for data that the other side never takes.
-        self.loop.call_later(UNREAD_SECONDS, self.transport.abort)
+        self.loop.call_later(self.limits.unread_seconds, self.transport.abort)
 
 
 def connections_that_fit() -> int:

@@ -98,8 +98,8 @@ class RoundCounter:
     machine makes each take a second, it may still be on its way.
     """
 
-    def __init__(self, page: gr.Blocks) -> None:
-        self.rounds = 0
+    def __init__(self, page: gr.Blocks, patience_rounds: int = PATIENCE_ROUNDS) -> None:
+        self.rounds, self.patience_rounds = 0, patience_rounds
         self._sessions = page._queue.pending_messages_per_session
         self._is_counting = False
 
@@ -122,13 +122,25 @@ class RoundCounter:
 _counters: WeakKeyDictionary[gr.Blocks, RoundCounter] = WeakKeyDictionary()
 
 
+def set_patience(page: gr.Blocks, rounds: int) -> None:
+    """Give the visitors of a page this many rounds to ask for their streams; to be called before it has visitors."""
+    _counters[page] = RoundCounter(page, rounds)
+
+
+def counter_of(page: gr.Blocks) -> RoundCounter:
+    """The counter of a page."""
+    if page not in _counters:
+        set_patience(page, PATIENCE_ROUNDS)
+    return _counters[page]
+
+
 def connection_check(page: gr.Blocks, session: str | None) -> Callable[[], bool]:
     """A function that checks whether a session's messages are read; to be called now and then, in the event loop. A
     stream that was cut has no messages any more.
     """
     oldest: Any = None
     since = 0
-    counter = _counters.setdefault(page, RoundCounter(page))
+    counter = counter_of(page)
     _forget_ended(page)
 
     def is_connected() -> bool:
@@ -145,7 +157,7 @@ def connection_check(page: gr.Blocks, session: str | None) -> Callable[[], bool]
         if first is None or first is not oldest or not is_answered:
             oldest, since = first, counter.rounds
             return True
-        return counter.rounds - since < PATIENCE_ROUNDS
+        return counter.rounds - since < counter.patience_rounds
 
     return is_connected
 

@@ -8,6 +8,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -16,7 +17,7 @@ import gradio as gr
 from gradio.state_holder import SessionState
 
 from decoding.messages import Message
-from decoding.page.gradio_compat.liveness import waits_for_answer
+from decoding.page.gradio_compat.liveness import PATIENCE_ROUNDS, set_patience, waits_for_answer
 from decoding.page.http.addresses import visitors_address
 from decoding.page.http.request_body import BodyReservation, RefusedError
 
@@ -31,6 +32,20 @@ MAX_EVENTS_PER_ADDRESS = 128
 FILES = "files"
 """The `concurrency_id` of endpoints that write or check files without the model."""
 MAX_FILES_PER_ADDRESS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLimits:
+    """The limits of one page's sessions. `patience_rounds` is how long a visitor may take to listen; see
+    `decoding.page.gradio_compat.liveness`.
+    """
+
+    sessions: int = MAX_SESSIONS
+    unread_bytes: int = MAX_UNREAD_BYTES
+    unread_seconds: float = UNREAD_SECONDS
+    sweep_seconds: float = SWEEP_SECONDS
+    events_per_address: int = MAX_EVENTS_PER_ADDRESS
+    patience_rounds: int = PATIENCE_ROUNDS
 
 
 _asking: ContextVar[str | None] = ContextVar("asking", default=None)
@@ -72,14 +87,17 @@ class MessageQueue(asyncio.Queue[Any]):
 class SessionQueues(dict[str, MessageQueue]):
     """Replaces Gradio's `pending_messages_per_session`: message queues by session, oldest first."""
 
-    def __init__(self, is_busy: Callable[[str], bool], forget: Callable[[str], None]) -> None:
+    def __init__(
+        self, is_busy: Callable[[str], bool], forget: Callable[[str], None], limits: SessionLimits = SessionLimits()
+    ) -> None:
         super().__init__()
+        self.limits = limits
         self._is_busy, self._forget = is_busy, forget
         self._sweeps = False
 
     def __setitem__(self, session: str, messages: Any) -> None:
         """Add a session, with a queue of our own class."""
-        while session not in self and len(self) >= MAX_SESSIONS and (other := self._session_to_evict()):
+        while session not in self and len(self) >= self.limits.sessions and (other := self._session_to_evict()):
             self.drop(other)
         super().__setitem__(session, MessageQueue(_asking.get()))
 
@@ -94,7 +112,7 @@ class SessionQueues(dict[str, MessageQueue]):
         """Schedule sweeps in this event loop for as long as there are sessions."""
         if not self._sweeps:
             self._sweeps = True
-            asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._sweep_again)
+            asyncio.get_running_loop().call_later(self.limits.sweep_seconds, self._sweep_again)
 
     def _sweep_again(self) -> None:
         self._sweeps = False
@@ -106,9 +124,9 @@ class SessionQueues(dict[str, MessageQueue]):
         """Drop sessions that nobody reads, and the largest ones while all together exceed the limit."""
         now = monotonic()
         for session, answers in [*self._idle()]:
-            if now - answers.touched > UNREAD_SECONDS:
+            if now - answers.touched > self.limits.unread_seconds:
                 self.drop(session)
-        while sum(answers.unread for answers in self.values()) > MAX_UNREAD_BYTES:
+        while sum(answers.unread for answers in self.values()) > self.limits.unread_bytes:
             largest = max(self._idle(), key=lambda one: one[1].unread, default=None)
             if largest is None or not largest[1].unread:
                 break
@@ -151,8 +169,9 @@ class PendingEvents(dict[str, Any]):
         return [event for event in self.values() if _address(event.request) == address]
 
 
-def bound_queue(page: gr.Blocks) -> None:
-    """Limit the queue of a page."""
+def bound_queue(page: gr.Blocks, limits: SessionLimits | None = None) -> None:
+    """Limit the queue of a page, by the usual limits or by others."""
+    limits = limits or SessionLimits()
     queue: Any = page._queue
     queue.event_ids_to_events = events = PendingEvents()
     pending = queue.pending_event_ids_session
@@ -160,8 +179,9 @@ def bound_queue(page: gr.Blocks) -> None:
     def is_busy(session: str) -> bool:
         return any(event in events for event in pending.get(session, ()))
 
-    sessions = SessionQueues(is_busy, lambda session: pending.pop(session, None))
+    sessions = SessionQueues(is_busy, lambda session: pending.pop(session, None), limits)
     queue.pending_messages_per_session = sessions
+    set_patience(page, limits.patience_rounds)
     queue.push = partial(_push, queue, sessions, events, queue.push)
     # Gradio keeps the last values of each session's components for deep links, which are closed here: for 256 sessions
     # with the largest possible run, 1.3 GB.
@@ -192,7 +212,7 @@ async def _push(
         theirs = events.of_address(address)
         is_file = queue.blocks.fns[body.fn_index].concurrency_id == FILES
         files = sum(event.concurrency_id == FILES for event in theirs)
-        if len(theirs) >= MAX_EVENTS_PER_ADDRESS or (is_file and files >= MAX_FILES_PER_ADDRESS):
+        if len(theirs) >= sessions.limits.events_per_address or (is_file and files >= MAX_FILES_PER_ADDRESS):
             return False, Message("line.events"), "queue_full"
     reservation = BodyReservation(address)
     try:

@@ -21,14 +21,16 @@ _DELIVERY_SECONDS = 1.5
 _POLL_SECONDS = 0.05
 
 
-def close_page(page: gr.Blocks) -> None:
-    """Close a launched page. Returns within `LIMIT_SECONDS`."""
+def close_page(page: gr.Blocks, *, runs_seconds: float = RUNS_SECONDS) -> None:
+    """Close a launched page; running visitors have `runs_seconds` to finish. Returns within `LIMIT_SECONDS`, if those
+    are as they are by default.
+    """
     health: Health = page.health  # type: ignore[attr-defined]
     queue, server, log = health.queue, page.server, logging.getLogger(__name__)
     log.info("closing", extra={"numbers": {"running": queue.served, "waiting": queue.waiting}})
-    queue.close(RUNS_SECONDS)
+    queue.close(runs_seconds)
     server.should_exit = True  # uvicorn stops listening; open streams go on
-    _wait(lambda: not (queue.served or queue.waiting), RUNS_SECONDS + _DELIVERY_SECONDS)
+    _wait(lambda: not (queue.served or queue.waiting), runs_seconds + _DELIVERY_SECONDS)
     left = queue.served
     page.is_running = False
     page.app.stop_event.set()  # ends Gradio's heartbeats, which otherwise never end

@@ -5,29 +5,33 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
 
+import gradio as gr
 import httpx
 import pytest
 
 import app as application
 from decoding.assets import plotly_js
-from decoding.page.gradio_compat import connections
-from decoding.page.gradio_compat.connections import Connections
+from decoding.page.gradio_compat.connections import ConnectionLimits, Connections
 from decoding.page.http import request_body
 from tests.browser import served
 from tests.fakes import ScriptedEngine
+from tests.waiting import until
 
 # Gradio makes event loops and leaves them open where the thread that launches a page has none; a browser's is one.
 pytestmark = pytest.mark.usefixtures("browser")
 
 
 @pytest.fixture(scope="module")
-def port(browser: object) -> Iterator[int]:
+def page(browser: object) -> Iterator[gr.Blocks]:
     """A page that waits for a second where it waits for ten to sixty."""
     page = application.build_app(lambda name, report: ScriptedEngine(), ["scripted"])
-    with pytest.MonkeyPatch.context() as patch, served(page) as url:
-        for name in ("HEAD_SECONDS", "BODY_SECONDS", "UNREAD_SECONDS"):
-            patch.setattr(connections, name, 1.0)
-        yield int(httpx.URL(url).port or 0)
+    with served(page, connections=ConnectionLimits(1.0, 1.0, 1.0)):
+        yield page
+
+
+@pytest.fixture
+def port(page: gr.Blocks) -> int:
+    return page.server_port
 
 
 def connected(port: int, address: str = "127.0.0.2") -> socket.socket:
@@ -83,12 +87,14 @@ def test_a_second_request_on_a_connection_has_its_time_too(port: int) -> None:
     lives(port)
 
 
-def test_who_does_not_read_is_not_waited_for(port: int) -> None:
+def test_who_does_not_read_is_not_waited_for(page: gr.Blocks, port: int) -> None:
+    connections: Connections = page.server.config.http.open_connections  # type: ignore[union-attr]
     with closing(connected(port)) as there:
         there.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         there.sendall(f"GET /gradio_api/file={plotly_js().as_posix()} HTTP/1.1\r\nhost: a\r\n\r\n".encode())
         assert there.recv(1000).startswith(b"HTTP/1.1 200")
-        time.sleep(4)  # it stands still meanwhile
+        assert connections.of_address("127.0.0.2") == 1
+        until(lambda: not connections.of_address("127.0.0.2"))
         assert len(answer(there)) < 4_000_000
     lives(port)
 
@@ -167,7 +173,7 @@ def test_one_address_has_half_of_the_connections() -> None:
     assert [ledger.enter(None), ledger.enter(None)] == [True, False]  # a proxy has no share of its own
 
 
-def test_who_has_many_connections_does_not_keep_others_out(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_has_many_connections_does_not_keep_others_out(port: int) -> None:
     with ExitStack() as stack:
         held = [stack.enter_context(closing(connected(port, "127.0.0.9"))) for _ in range(600)]
         lives(port)
@@ -182,24 +188,20 @@ def test_who_has_many_connections_does_not_keep_others_out(port: int, monkeypatc
 # ---- bodies
 
 
-def test_bodies_have_a_total(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "BODY_SECONDS", 30.0)
+def test_bodies_have_a_total() -> None:
     large, before = 10 * 2**20, request_body.BODY_BYTES.total  # other tests' servers live in this process
-    with ExitStack() as stack:
+    page = application.build_app(lambda name, report: ScriptedEngine(), ["scripted"])
+    with served(page, connections=ConnectionLimits(body_seconds=30.0)) as url, ExitStack() as stack:
+        port = int(httpx.URL(url).port or 0)
         for n in range(12):  # 120 MB
             there = stack.enter_context(closing(connected(port, f"127.0.0.{10 + n}")))
             there.settimeout(30)
             with suppress(ConnectionResetError, BrokenPipeError):
                 there.sendall(POST + b"content-length: %d\r\n\r\n" % large + b"x" * (large - 10))
-        begun = time.monotonic()
-        while request_body.BODY_BYTES.total < request_body.MAX_HELD_BYTES // 2 and time.monotonic() - begun < 30:
-            time.sleep(0.05)
+        until(lambda: request_body.BODY_BYTES.total >= request_body.MAX_HELD_BYTES // 2)
         assert request_body.MAX_HELD_BYTES // 2 < request_body.BODY_BYTES.total <= request_body.MAX_HELD_BYTES
         # A small one is read all the same.
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
             event = client.post("/gradio_api/call/greedy", json={"data": ["a", 1, 2, "scripted"]})
             assert "event_id" in event.json()
-    begun = time.monotonic()
-    while request_body.BODY_BYTES.total > before and time.monotonic() - begun < 60:
-        time.sleep(0.05)
-    assert request_body.BODY_BYTES.total <= before
+    until(lambda: request_body.BODY_BYTES.total <= before)

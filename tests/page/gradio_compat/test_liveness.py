@@ -12,9 +12,9 @@ import httpx
 import pytest
 
 import app as application
-from decoding.page import gradio_endpoints as adapter
 from decoding.page.gradio_compat import liveness
-from decoding.serving import stream
+from decoding.page.gradio_compat.sessions import SessionLimits
+from decoding.serving.model_registry import ModelRegistry
 from tests.browser import served
 from tests.fakes import ScriptedEngine
 
@@ -22,29 +22,20 @@ from tests.fakes import ScriptedEngine
 pytestmark = pytest.mark.usefixtures("browser")
 
 
-@pytest.fixture
-def looks(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """What each look found on a page that waits for one round only: from one to the next are 0.01 s or more, and a
-    round takes 0.1 s.
-    """
-    monkeypatch.setattr(stream, "HEARTBEAT_SECONDS", 0.01)
-    monkeypatch.setattr(liveness, "PATIENCE_ROUNDS", 1)
-    found: list[bool] = []
-
-    def connection_check(*of: Any) -> Callable[[], bool]:
-        is_connected = liveness.connection_check(*of)
-
-        def noted() -> bool:
-            found.append(is_connected())
-            return found[-1]
-
-        return noted
-
-    monkeypatch.setattr(adapter, "connection_check", connection_check)
-    return found
+ONE_ROUND = SessionLimits(patience_rounds=1)
+"""Of 0.1 s at the least, in which there are some heartbeats of a page of `page_of`."""
 
 
-def test_a_run_that_nobody_ever_listens_to_ends_within_a_step(looks: list[bool]) -> None:
+def left(page: Any) -> float:
+    """How many runs ended because nobody listened."""
+    return page.health.registry.get_sample_value("greedyscope_runs_total", {"outcome": "left"}) or 0.0
+
+
+def page_of(engine: ScriptedEngine) -> Any:
+    return application.build(ModelRegistry(lambda name, report: engine, ["scripted"]), heartbeat_seconds=0.01)
+
+
+def test_a_run_that_nobody_ever_listens_to_ends_within_a_step() -> None:
     engine = ScriptedEngine(delay=600)
     gone = threading.Event()
     honest = engine.steps
@@ -56,16 +47,15 @@ def test_a_run_that_nobody_ever_listens_to_ends_within_a_step(looks: list[bool])
             gone.set()
 
     engine.steps = steps  # type: ignore[method-assign, assignment]
-    page = application.build_app(lambda name, report: engine, ["scripted"])
-    health = page.health  # type: ignore[attr-defined]
-    with served(page) as url:
+    page = page_of(engine)
+    with served(page, sessions=ONE_ROUND) as url:
         try:
             body = {"data": ["a", 50, 2, "scripted"]}
             httpx.post(f"{url}gradio_api/call/greedy", json=body, timeout=60).raise_for_status()
             assert engine.began.wait(300)
             # until it is given up, and nothing more is sent
-            while not health.registry.get_sample_value("greedyscope_runs_total", {"outcome": "left"}):
-                assert len(looks) < 300, "it goes on, and nobody listens"
+            while not left(page):
+                assert liveness.counter_of(page).rounds < 300, "it goes on, and nobody listens"
                 threading.Event().wait(0.01)
         finally:
             engine.let_go.set()
@@ -74,19 +64,17 @@ def test_a_run_that_nobody_ever_listens_to_ends_within_a_step(looks: list[bool])
 
 
 @pytest.mark.parametrize("session", ["", "a-session"])
-def test_a_late_answer_to_who_began_a_run_does_not_end_it(looks: list[bool], session: str) -> None:
+def test_a_late_answer_to_who_began_a_run_does_not_end_it(session: str) -> None:
     """Whoever names no session learns from the answer alone which stream to ask for."""
     engine = ScriptedEngine(delay=600)
-    page = application.build_app(lambda name, report: engine, ["scripted"])
-    health = page.health  # type: ignore[attr-defined]
-
-    with served(page) as url:
+    page = page_of(engine)
+    with served(page, sessions=ONE_ROUND) as url:
         queue: Any = page._queue  # Gradio makes a queue anew at launch
         push = queue.push
 
         async def late(**options: Any) -> Any:
             pushed = await push(**options)
-            while len(looks) < 60 and all(looks):
+            while liveness.counter_of(page).rounds < 6 and not left(page):
                 await asyncio.sleep(0.01)
             return pushed
 
@@ -94,13 +82,13 @@ def test_a_late_answer_to_who_began_a_run_does_not_end_it(looks: list[bool], ses
         try:
             body = {"data": ["a", 4, 2, "scripted"], **({"session_hash": session} if session else {})}
             begun = httpx.post(f"{url}gradio_api/call/greedy", json=body, timeout=300).raise_for_status()
-            assert looks == [True] * len(looks)
+            assert not left(page)
             engine.let_go.set()
             answer = httpx.get(f"{url}gradio_api/call/greedy/{begun.json()['event_id']}", timeout=300)
             assert "event: complete" in answer.text
         finally:
             engine.let_go.set()
-    assert health.registry.get_sample_value("greedyscope_runs_total", {"outcome": "left"}) in (None, 0)
+    assert not left(page)
 
 
 class Listened:
@@ -110,8 +98,9 @@ class Listened:
         self.messages = {"one": SimpleNamespace(_queue=["a message"])}
         self._queue = SimpleNamespace(pending_messages_per_session=self.messages, pending_event_ids_session={})
 
-    def connection_check(self) -> Callable[[], bool]:
+    def connection_check(self, patience_rounds: int = liveness.PATIENCE_ROUNDS) -> Callable[[], bool]:
         page: Any = self
+        liveness.set_patience(page, patience_rounds)
         return liveness.connection_check(page, "one")
 
 
@@ -177,9 +166,8 @@ def test_a_stream_is_asked_for_by_session_or_event(asked: str, query: bytes, nam
 
 
 @pytest.mark.parametrize(("name", "is_theirs"), [("one", True), ("an-event", True), ("other", False), ("", False)])
-def test_who_waits_for_a_response_is_there(monkeypatch: pytest.MonkeyPatch, name: str, is_theirs: bool) -> None:
+def test_who_waits_for_a_response_is_there(name: str, is_theirs: bool) -> None:
     """Without the answer to the first request a browser cannot send the second."""
-    monkeypatch.setattr(liveness, "PATIENCE_ROUNDS", 0)
     sent: list[str] = []
 
     async def send(message: Any) -> None:
@@ -188,7 +176,7 @@ def test_who_waits_for_a_response_is_there(monkeypatch: pytest.MonkeyPatch, name
     async def test() -> None:
         page = Listened()
         page._queue.pending_event_ids_session["one"] = {"an-event"}
-        is_connected = page.connection_check()
+        is_connected = page.connection_check(patience_rounds=0)
         assert is_connected()
         assert not is_connected()
         with liveness.unanswered(name, send) as told:

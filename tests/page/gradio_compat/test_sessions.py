@@ -2,9 +2,9 @@
 
 import asyncio
 import json
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import gradio as gr
@@ -13,12 +13,13 @@ import pytest
 
 import app as application
 import decoding
-from decoding.page.gradio_compat import liveness, sessions
-from decoding.page.gradio_compat.sessions import SessionQueues, size_of
+from decoding.page.gradio_compat import sessions
+from decoding.page.gradio_compat.sessions import SessionLimits, SessionQueues, size_of
 from decoding.page.http.request_body import BODY_BYTES
 from decoding.record.trace import Trace
 from tests.browser import served
 from tests.fakes import ScriptedEngine
+from tests.waiting import until
 
 # Gradio makes event loops and leaves them open where the thread that launches a page has none; a browser's is one.
 pytestmark = pytest.mark.usefixtures("browser")
@@ -37,16 +38,22 @@ class There:
         return httpx.Client(base_url=self.url, transport=httpx.HTTPTransport(local_address=address), timeout=120)
 
 
-@pytest.fixture
-def there(monkeypatch: pytest.MonkeyPatch, browser: object) -> Iterator[There]:
-    monkeypatch.setattr(liveness, "PATIENCE_ROUNDS", 6_000)
+@contextmanager
+def serving(**limits: Any) -> Iterator[There]:
+    """A page with these limits, where nobody has to listen."""
     engine = ScriptedEngine(delay=600)
     page = application.build_app(lambda name, report: engine, ["scripted"])
-    with served(page) as url:
+    with served(page, sessions=SessionLimits(patience_rounds=6_000, **limits)) as url:
         try:
             yield There(page, url, engine)
         finally:
             engine.let_go.set()
+
+
+@pytest.fixture
+def there(browser: object) -> Iterator[There]:
+    with serving() as there:
+        yield there
 
 
 def ask(client: httpx.Client, endpoint: str, *data: object, session: str | None = None) -> httpx.Response:
@@ -54,9 +61,8 @@ def ask(client: httpx.Client, endpoint: str, *data: object, session: str | None 
     return client.post(f"/gradio_api/call/{endpoint}", json=body)
 
 
-def test_a_flood_of_checks_ends_nobody_elses_run(there: There, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions, "MAX_SESSIONS", 40)
-    with there.visitor("127.0.0.2") as victim, there.visitor("127.0.0.9") as stranger:
+def test_a_flood_of_checks_ends_nobody_elses_run() -> None:
+    with serving(sessions=40) as there, there.visitor("127.0.0.2") as victim, there.visitor("127.0.0.9") as stranger:
         finished = ask(victim, "check", RUN).json()["event_id"]
         running = ask(victim, "greedy", "a", 3, 2, "scripted").json()["event_id"]
         assert there.engine.began.wait(60)
@@ -66,13 +72,12 @@ def test_a_flood_of_checks_ends_nobody_elses_run(there: There, monkeypatch: pyte
         for event, endpoint, words in ((running, "greedy", "complete"), (finished, "check", "A well-formed run")):
             answer = victim.get(f"/gradio_api/call/{endpoint}/{event}").text
             assert words in answer, answer
-    assert len(there.queue.pending_messages_per_session) <= 40
+        assert len(there.queue.pending_messages_per_session) <= 40
 
 
-def test_an_answer_that_nobody_fetches_is_dropped(there: There, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions, "UNREAD_SECONDS", 3.0)  # a busy machine may take one to pass an answer on
-    monkeypatch.setattr(sessions, "SWEEP_SECONDS", 0.1)
-    with there.visitor("127.0.0.9") as stranger:
+def test_an_answer_that_nobody_fetches_is_dropped() -> None:
+    seconds = {"unread_seconds": 3.0, "sweep_seconds": 0.1}  # a busy machine may take one to pass an answer on
+    with serving(**seconds) as there, there.visitor("127.0.0.9") as stranger:
         for _ in range(5):
             ask(stranger, "export", RUN, "html")
         running = ask(stranger, "greedy", "a", 3, 2, "scripted").json()["event_id"]
@@ -81,22 +86,22 @@ def test_an_answer_that_nobody_fetches_is_dropped(there: There, monkeypatch: pyt
             there.engine.let_go.set()  # once it is listened to
             assert "complete" in answer.read().decode()
         until(lambda: not there.queue.pending_messages_per_session)
-    assert not there.queue.pending_event_ids_session
-    until(lambda: not there.queue.event_ids_to_events and BODY_BYTES.total == 0)
+        assert not there.queue.pending_event_ids_session
+        until(lambda: not there.queue.event_ids_to_events and BODY_BYTES.total == 0)
 
 
-def test_answers_that_nobody_fetches_have_a_total(there: There, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions, "MAX_UNREAD_BYTES", 1_500_000)
-    monkeypatch.setattr(sessions, "SWEEP_SECONDS", 0.1)
-    with there.visitor("127.0.0.9") as stranger:
-        for _ in range(12):
-            assert ask(stranger, "export", RUN, "html").status_code in (200, 503)
-            unread = [answers.unread for answers in there.queue.pending_messages_per_session.values()]
-            time.sleep(0.3)
-        assert max(unread) > 100_000  # it is a page of some size
+def test_answers_that_nobody_fetches_have_a_total() -> None:
+    with serving(unread_bytes=1_500_000, sweep_seconds=0.1) as there, there.visitor("127.0.0.9") as stranger:
+        for _ in range(12):  # one address has eight under way
+            until(lambda: ask(stranger, "export", RUN, "html").status_code == 200)
         until(lambda: not there.queue.event_ids_to_events)
-        time.sleep(0.5)
-        assert sum(one.unread for one in there.queue.pending_messages_per_session.values()) <= 1_500_000
+
+        def unread() -> list[int]:
+            return [answers.unread for answers in there.queue.pending_messages_per_session.values()]
+
+        until(lambda: sum(unread()) <= 1_500_000)
+        assert 12 * max(unread()) > 1_500_000  # all together would be more
+        assert 0 < len(unread()) < 12
 
 
 def test_large_files_are_not_written_over_the_queue(there: There) -> None:
@@ -109,9 +114,12 @@ def test_large_files_are_not_written_over_the_queue(there: There) -> None:
         assert "event_id" in ask(stranger, "export", long, "csv").json()
 
 
-def test_one_address_has_a_share_of_the_queue(there: There, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions, "MAX_EVENTS_PER_ADDRESS", 3)
-    with there.visitor("127.0.0.9") as stranger, there.visitor("127.0.0.2") as other:
+def test_one_address_has_a_share_of_the_queue() -> None:
+    with (
+        serving(events_per_address=3) as there,
+        there.visitor("127.0.0.9") as stranger,
+        there.visitor("127.0.0.2") as other,
+    ):
         asked = [ask(stranger, "greedy", "a", 3, 2, "scripted") for _ in range(5)]
         assert [answer.status_code for answer in asked] == [200] * 3 + [503] * 2
         assert (
@@ -159,13 +167,12 @@ def test_gradio_keeps_no_values_of_a_session(there: There) -> None:
 # ---- the store alone
 
 
-def test_the_first_to_go_is_the_oldest_idle_one_of_whoever_has_most(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions, "MAX_SESSIONS", 6)
+def test_the_first_to_go_is_the_oldest_idle_one_of_whoever_has_most() -> None:
     dropped: list[str] = []
     busy = {"mine", "theirs 0"}
 
     async def test() -> None:
-        store = SessionQueues(busy.__contains__, dropped.append)
+        store = SessionQueues(busy.__contains__, dropped.append, SessionLimits(sessions=6))
         for session, address in [("mine", "a"), ("mine too", "a"), *((f"theirs {n}", "b") for n in range(4))]:
             sessions._asking.set(address)
             store[session] = None
@@ -185,10 +192,3 @@ def test_the_first_to_go_is_the_oldest_idle_one_of_whoever_has_most(monkeypatch:
 
 def test_the_size_of_a_message() -> None:
     assert size_of({"data": ["abc", {"value": "de"}, 1, None, [["replace", [], "f"]]]}) == 3 + 2 + 8 + 8 + 7 + 0 + 1
-
-
-def until(is_so: Any) -> None:
-    end = time.monotonic() + 60
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.05)

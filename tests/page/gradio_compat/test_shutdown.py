@@ -17,8 +17,7 @@ import pytest
 
 import app as application
 from decoding.errors import BusyError
-from decoding.page.gradio_compat import shutdown
-from decoding.page.gradio_compat.shutdown import LIMIT_SECONDS
+from decoding.page.gradio_compat.shutdown import LIMIT_SECONDS, close_page
 from decoding.record.trace import Trace
 from tests import tiny_models
 from tests.browser import served
@@ -78,9 +77,8 @@ def is_refused(url: str) -> bool:
     return True
 
 
-def test_nobody_is_let_in_while_a_run_goes_on_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_is_let_in_while_a_run_goes_on_to_its_end() -> None:
     """The model is held in mid-run for as long as it takes to be refused, so that no machine is too slow for this."""
-    monkeypatch.setattr(shutdown, "RUNS_SECONDS", 600.0)
     engine = ScriptedEngine(delay=600)
     page = application.build_app(lambda name, report: engine, ["scripted"])
     asked = {"data": ["a", 3, 2, "scripted"]}
@@ -89,7 +87,7 @@ def test_nobody_is_let_in_while_a_run_goes_on_to_its_end(monkeypatch: pytest.Mon
             event = client.post("/gradio_api/call/greedy", json=asked).json()["event_id"]
             answer = others.submit(client.get, f"/gradio_api/call/greedy/{event}")
             assert engine.began.wait(600)
-            closed = others.submit(shutdown.close_page, page)
+            closed = others.submit(close_page, page, runs_seconds=600.0)
             end = monotonic() + 120  # the server looks ten times a second whether it is to end
             while not is_refused(url) and monotonic() < end:
                 pass

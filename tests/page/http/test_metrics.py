@@ -88,10 +88,9 @@ def test_a_run_of_the_page_logs_none_of_its_text(caplog: pytest.LogCaptureFixtur
     assert SECRET not in caplog.text
 
 
-def test_sessions_are_remembered_within_bounds_and_nobody_misses_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(application, "MAX_SESSIONS", 1)
+def test_sessions_are_remembered_within_bounds_and_nobody_misses_theirs() -> None:
     page = application.build_app(lambda name, report: ScriptedEngine(), ["scripted"])
-    with served(page) as url:
+    with served(page, state_session_capacity=1) as url:
         for session in ("one", "two", "one"):
             run = {"data": ["a", 3, 2, "scripted"], "session_hash": session}
             event = httpx.post(f"{url}gradio_api/call/greedy", json=run, timeout=60).json()["event_id"]

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 import app as application
 from decoding import assets
-from decoding.page.gradio_compat import liveness
+from decoding.page.gradio_compat.sessions import SessionLimits
 from decoding.record.trace import Trace
 from decoding.serving.admission import MAX_PER_SESSION, MAX_SECONDS, MAX_SERVED, MAX_WAITING, AdmissionQueue
 from tests.browser import served
@@ -344,11 +344,11 @@ class Asking:
         assert reading.result(), f"nobody said: {sentence}"
 
 
-def test_one_session_cannot_fill_the_line_nor_one_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(liveness, "PATIENCE_ROUNDS", 6_000)  # nobody listens to them, and they keep their places
+def test_one_session_cannot_fill_the_line_nor_one_address() -> None:
     engine = ScriptedEngine(delay=600)
     page = application.build_app(lambda name, report: engine, ["scripted"])
-    with served(page) as url, httpx.Client(base_url=url, timeout=300) as client:
+    patience = SessionLimits(patience_rounds=6_000)  # nobody listens to them, and they keep their places
+    with served(page, sessions=patience) as url, httpx.Client(base_url=url, timeout=300) as client:
         they = Asking(page, client)
         try:
             for _ in range(MAX_PER_SESSION):
