@@ -23,16 +23,18 @@ from decoding.serving.admission import AdmissionQueue, Visitor
 from decoding.serving.model_registry import ModelRegistry
 from decoding.serving.stream import stream_updates
 
-_SERVED_SECONDS = 1.0
+SERVED_SECONDS = 1.0
 """A server that cannot serve its page within this time is not ready."""
 _BUCKETS = (0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60)
 
 
 class Health:
-    """The counters of one page."""
+    """The counters of one page, which is ready if it can be served within `served_seconds`."""
 
-    def __init__(self, registry: ModelRegistry, queue: AdmissionQueue) -> None:
-        self.queue = queue
+    def __init__(
+        self, registry: ModelRegistry, queue: AdmissionQueue, *, served_seconds: float = SERVED_SECONDS
+    ) -> None:
+        self.queue, self._served_seconds = queue, served_seconds
         self._model_registry = registry
         self.registry = CollectorRegistry()  # its own, so that two pages in a process do not collide
         names: Any = {"namespace": "greedyscope", "registry": self.registry}
@@ -119,7 +121,7 @@ class Health:
         if self.queue.ends_at < inf:
             return PlainTextResponse("The server is being restarted.\n", 503)
         try:
-            async with asyncio.timeout(_SERVED_SECONDS):  # in one of the threads that serve the page and its files
+            async with asyncio.timeout(self._served_seconds):  # in one of the threads that serve the page and its files
                 await to_thread.run_sync(lambda: None)
         except TimeoutError:
             return PlainTextResponse("No thread is free to serve the page.\n", 503)

@@ -21,9 +21,12 @@ MAX_PER_ADDRESS = 8
 
 
 class WorkerPool:
-    """The pool of one page. Its methods run in the event loop, the work in threads."""
+    """The pool of one page: at most `waiting` jobs, and `per_address` of one address. Its methods run in the event
+    loop, the work in threads.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, *, waiting: int = MAX_WAITING, per_address: int = MAX_PER_ADDRESS) -> None:
+        self._max_waiting, self._max_per_address = waiting, per_address
         self._threads: CapacityLimiter | None = None
         self._here: Counter[str | None] = Counter()
 
@@ -33,8 +36,8 @@ class WorkerPool:
         """Run `work` in a thread when one is free, and return its result. Raises RefusedError if too many wait, or if
         the sender has `disconnected` before.
         """
-        is_much = address is not None and self._here[address] >= MAX_PER_ADDRESS
-        if is_much or self._here.total() >= MAX_WAITING:
+        is_much = address is not None and self._here[address] >= self._max_per_address
+        if is_much or self._here.total() >= self._max_waiting:
             raise RefusedError(503, "Too many files are being written at once. Nothing of yours is lost; ask again.")
         self._threads = self._threads or CapacityLimiter(MAX_RUNNING)
         self._here[address] += 1

@@ -2,10 +2,8 @@
 
 Owns who is let through to a session, and how many bytes and requests are taken. A page asks for the state with the
 version that it has; where there is no newer one, the answer waits for it (`vote_waiting.py`). Knows no model and no
-component.
-
-An id and a secret are sent in headers of their own, which no other site's page may send without being asked first, and
-which no log of addresses holds.
+component. An id and a secret are sent in headers of their own, which no other site's page may send without being asked
+first, and which no log of addresses holds.
 """
 
 import asyncio
@@ -23,7 +21,7 @@ from decoding.page.http.addresses import visitors_address
 from decoding.page.http.qr_code import qr_code
 from decoding.page.http.request_body import RefusedError, body_reservation, parse_json, read_body
 from decoding.page.http.vote_page import vote_page
-from decoding.page.http.vote_waiting import WaitingRequests
+from decoding.page.http.vote_waiting import WAIT_SECONDS, WaitingRequests
 from decoding.requests.vote_request import (
     Refusal,
     VoteError,
@@ -56,9 +54,10 @@ _STATUS = {
 _HEADERS = {"cache-control": "no-store", "x-content-type-options": "nosniff", "referrer-policy": "no-referrer"}
 
 Handler = Callable[[Request], Awaitable[dict[str, Any]]]
+Clock = Callable[[], float]
 
 
-def vote_routes(clock: Callable[[], float] = monotonic) -> list[Route]:
+def vote_routes(clock: Clock = monotonic) -> list[Route]:
     """The routes to serve beside Gradio's."""
     return VoteRoutes(clock).routes()
 
@@ -66,11 +65,13 @@ def vote_routes(clock: Callable[[], float] = monotonic) -> list[Route]:
 class VoteRoutes:
     """The sessions of one page, over HTTP. Everything runs in its event loop."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, clock: Clock, *, requests_at_once: int = REQUESTS_AT_ONCE, wait_seconds: float = WAIT_SECONDS
+    ) -> None:
         self._clock = clock
         self.sessions = VoteSessions()
-        self._requests = RateLimit(REQUESTS_PER_SECOND, REQUESTS_AT_ONCE)
-        self._waiting = WaitingRequests()
+        self._requests = RateLimit(REQUESTS_PER_SECOND, requests_at_once)
+        self._waiting = WaitingRequests(wait_seconds)
 
     def routes(self) -> list[Route]:
         posts = {

@@ -18,7 +18,8 @@ MAX_WAITING = 2
 class WaitingRequests:
     """The requests that wait, by session and audience: "class" for the teacher, "student" for all phones."""
 
-    def __init__(self) -> None:
+    def __init__(self, wait_seconds: float = WAIT_SECONDS) -> None:
+        self._wait_seconds = wait_seconds
         self._events: dict[tuple[str, str], asyncio.Event] = {}
         self._waiting: Counter[tuple[str, str]] = Counter()
 
@@ -34,7 +35,7 @@ class WaitingRequests:
         event = self._events.setdefault((code, audience), asyncio.Event())
         self._waiting[name] += 1
         try:
-            await _first(event.wait(), _disconnected(request))
+            await _first(event.wait(), _disconnected(request), seconds=self._wait_seconds)
         finally:
             self._waiting[name] -= 1
             if not self._waiting[name]:
@@ -46,11 +47,11 @@ class WaitingRequests:
             self.wake(code, audience)
 
 
-async def _first(*waits: Awaitable[Any]) -> None:
-    """Wait for the first of these, for `WAIT_SECONDS` at most."""
+async def _first(*waits: Awaitable[Any], seconds: float) -> None:
+    """Wait for the first of these, for at most `seconds`."""
     tasks = [asyncio.ensure_future(wait) for wait in waits]
     try:
-        await asyncio.wait(tasks, timeout=WAIT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for task in tasks:
             task.cancel()

@@ -2,11 +2,11 @@
 
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import anyio
+import gradio as gr
 import httpx
 import pytest
 from anyio import to_thread
@@ -14,14 +14,15 @@ from starlette.applications import Starlette
 
 import app as application
 import decoding
-from decoding.page.http import export_routes, metrics, thread_pool
+from decoding.page.http import export_routes, thread_pool
 from decoding.page.http.metrics import Health
-from decoding.page.http.request_body import RefusedError
 from decoding.page.http.thread_pool import WorkerPool
+from decoding.page.http.request_body import BODY_BYTES, RefusedError
 from decoding.serving.admission import AdmissionQueue
 from decoding.serving.model_registry import ModelOffer, ModelRegistry
 from tests.browser import served
 from tests.fakes import ScriptedEngine
+from tests.waiting import until
 
 # Gradio makes event loops and leaves them open where the thread that launches a page has none; a browser's is one.
 pytestmark = pytest.mark.usefixtures("browser")
@@ -46,13 +47,13 @@ class Slow:
 
 
 @pytest.fixture
-def slow(monkeypatch: pytest.MonkeyPatch, browser: object) -> Iterator[tuple[Slow, str]]:
+def slow(monkeypatch: pytest.MonkeyPatch, browser: object) -> Iterator[tuple[Slow, gr.Blocks]]:
     slow = Slow()
     monkeypatch.setattr(export_routes, "read_run", slow.read_run)
     page = application.build_app(lambda name, report: ScriptedEngine(), ["scripted"], slow.look)
-    with served(page) as url:
+    with served(page):
         try:
-            yield slow, url
+            yield slow, page
         finally:
             slow.go.set()
 
@@ -67,8 +68,9 @@ def serves(url: str) -> None:
         assert client.get("/readyz").status_code == 200
 
 
-def test_slow_exports_hold_nothing_that_others_need(slow: tuple[Slow, str]) -> None:
-    work, url = slow
+def test_slow_exports_hold_nothing_that_others_need(slow: tuple[Slow, gr.Blocks]) -> None:
+    work, page = slow
+    url: str = page.local_url
     with ThreadPoolExecutor(60) as crowd:
 
         def export(n: int) -> int:
@@ -77,8 +79,7 @@ def test_slow_exports_hold_nothing_that_others_need(slow: tuple[Slow, str]) -> N
                 return client.post(f"{url}keep/csv", content=RUN).status_code
 
         exports = [crowd.submit(export, n) for n in range(60)]
-        while sum(one.done() for one in exports) < 60 - thread_pool.MAX_WAITING:
-            time.sleep(0.05)
+        until(lambda: sum(one.done() for one in exports) == 60 - thread_pool.MAX_WAITING)
         serves(url)
         assert work.begun == thread_pool.MAX_RUNNING
         work.go.set()
@@ -87,27 +88,28 @@ def test_slow_exports_hold_nothing_that_others_need(slow: tuple[Slow, str]) -> N
         )
 
 
-def test_who_leaves_before_their_turn_is_not_worked_for(slow: tuple[Slow, str]) -> None:
-    work, url = slow
+def test_who_leaves_before_their_turn_is_not_worked_for(slow: tuple[Slow, gr.Blocks]) -> None:
+    work, page = slow
+    url: str = page.local_url
     there = httpx.URL(url)
-    left = []
+    left, before = [], BODY_BYTES.total
     for n in range(20):
         one = socket.create_connection((there.host, there.port), 60, (f"127.0.0.{n % 4 + 10}", 0))
         one.sendall(b"POST /keep/csv HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n" % len(RUN) + RUN)
         left.append(one)
-    while work.begun < thread_pool.MAX_RUNNING:
-        time.sleep(0.02)
+    until(lambda: BODY_BYTES.total - before == 20 * len(RUN) and work.begun == thread_pool.MAX_RUNNING)
     for one in left:
         one.close()
-    time.sleep(1)
+    until(lambda: BODY_BYTES.total - before == pool.MAX_RUNNING * len(RUN))  # nobody else is there any more
     work.go.set()
     serves(url)
     assert httpx.post(f"{url}keep/csv", content=RUN, timeout=60).status_code == 200
     assert work.begun == thread_pool.MAX_RUNNING + 1
 
 
-def test_a_slow_look_at_the_models_holds_nothing_that_others_need(slow: tuple[Slow, str]) -> None:
-    work, url = slow
+def test_a_slow_look_at_the_models_holds_nothing_that_others_need(slow: tuple[Slow, gr.Blocks]) -> None:
+    work, page = slow
+    url: str = page.local_url
     wired = httpx.get(f"{url}config", timeout=60).json()["dependencies"]
     look = next(one["id"] for one in wired if one["backend_fn"] and not one["queue"] and len(one["outputs"]) == 1)
     looking = {thread for thread in threading.enumerate() if "look" in thread.name}  # of other tests' pages
@@ -121,7 +123,7 @@ def test_a_slow_look_at_the_models_holds_nothing_that_others_need(slow: tuple[Sl
             )
             for n in range(60)
         ]
-        time.sleep(2)
+        until(lambda: page.server.config.http.open_connections.of_address(None) >= 60)  # type: ignore[union-attr]
         before = threading.active_count()
         serves(url)
         assert sum("look" in thread.name for thread in {*threading.enumerate()} - looking) <= 2
@@ -130,10 +132,9 @@ def test_a_slow_look_at_the_models_holds_nothing_that_others_need(slow: tuple[Sl
         assert {one.result().status_code for one in asked} == {200}
 
 
-def test_not_ready_where_the_page_cannot_be_served(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metrics, "_SERVED_SECONDS", 0.1)
+def test_not_ready_where_the_page_cannot_be_served() -> None:
     registry, queue = ModelRegistry(lambda name, report: ScriptedEngine(), ["scripted"]), AdmissionQueue()
-    ready = Starlette(routes=Health(registry, queue).routes(metrics=False))
+    ready = Starlette(routes=Health(registry, queue, served_seconds=0.1).routes(metrics=False))
 
     async def asked() -> tuple[int, str]:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(ready), base_url="http://a") as client:
@@ -160,13 +161,11 @@ def test_not_ready_where_the_page_cannot_be_served(monkeypatch: pytest.MonkeyPat
         elsewhere.submit(anyio.run, test).result(120)
 
 
-def test_a_pool_has_its_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(thread_pool, "MAX_WAITING", 5)
-    monkeypatch.setattr(thread_pool, "MAX_PER_ADDRESS", 3)
+def test_a_pool_has_its_limits() -> None:
     go = threading.Event()
 
     async def test() -> None:
-        pool = WorkerPool()
+        pool = WorkerPool(waiting=5, per_address=3)
         done: list[bool] = []
 
         async def one(address: str | None) -> None:
@@ -175,11 +174,11 @@ def test_a_pool_has_its_limits(monkeypatch: pytest.MonkeyPatch) -> None:
         async with anyio.create_task_group() as group:
             for address in ("a", "a", "a", "b"):
                 group.start_soon(one, address)
-            await anyio.sleep(0.1)
+            await anyio.wait_all_tasks_blocked()
             with pytest.raises(RefusedError, match="Too many files"):
                 await pool.run(lambda: True, "a", anyio.sleep_forever)
             group.start_soon(one, None)
-            await anyio.sleep(0.1)
+            await anyio.wait_all_tasks_blocked()
             with pytest.raises(RefusedError, match="Too many files"):
                 await pool.run(lambda: True, "c", anyio.sleep_forever)
             go.set()

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
 from typing import Any
 
 import httpx
@@ -15,6 +16,7 @@ from decoding.limits import MAX_VOTE_BODY_BYTES, MAX_VOTE_SESSIONS_PER_ADDRESS
 from decoding.page.http import vote_routes, vote_waiting
 from decoding.page.http.qr_code import qr_code
 from decoding.page.http.vote_page import vote_page
+from decoding.page.http.vote_routes import VoteRoutes
 from decoding.serving.vote_sessions import SESSION_SECONDS
 
 ANN, BEN = "ann-" * 6, "ben-" * 6
@@ -176,9 +178,8 @@ def test_who_guesses_codes_is_slowed_down_and_who_is_in_is_not(room: Class, http
     assert room.study(BEN, "join", {}).status_code == 200
 
 
-def test_a_flood_from_one_address_is_cut_and_passes(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vote_routes, "REQUESTS_AT_ONCE", 20)
-    app = Starlette(routes=vote_routes.vote_routes(clock))
+def test_a_flood_from_one_address_is_cut_and_passes(clock: Clock) -> None:
+    app = Starlette(routes=VoteRoutes(clock, requests_at_once=20).routes())
     with TestClient(app, client=("10.0.0.7", 50_000)) as http:
         flood(Class(http), clock)
 
@@ -249,7 +250,7 @@ def rehearse(play: Any) -> None:
 
 
 async def rehearsed(play: Any) -> None:
-    app = Starlette(routes=vote_routes.vote_routes())
+    app = Starlette(routes=VoteRoutes(monotonic, wait_seconds=600.0).routes())  # only news ends a wait here
     transport = httpx.ASGITransport(app, client=("10.0.0.7", 50_000))
     async with httpx.AsyncClient(transport=transport, base_url="http://a") as http:
         opened = (await http.post("/vote/open", json={})).json()
@@ -272,9 +273,7 @@ async def rehearsed(play: Any) -> None:
         await play(study, teach)
 
 
-def test_phones_hear_of_a_reveal_without_asking_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vote_waiting, "WAIT_SECONDS", 600.0)  # only news ends a wait here
-
+def test_phones_hear_of_a_reveal_without_asking_again() -> None:
     async def play(study: Any, teach: Any) -> None:
         students = [f"{number:02}" * 12 for number in range(35)]
         version = {(await study(one, "join", {}))["version"] for one in students}.pop()
@@ -289,9 +288,7 @@ def test_phones_hear_of_a_reveal_without_asking_again(monkeypatch: pytest.Monkey
     rehearse(play)
 
 
-def test_a_teacher_hears_of_each_answer_and_of_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vote_waiting, "WAIT_SECONDS", 600.0)
-
+def test_a_teacher_hears_of_each_answer_and_of_nothing_else() -> None:
     async def play(study: Any, teach: Any) -> None:
         await study(ANN, "join", {})
         seen = (await teach("ask", QUESTION))["version"]
@@ -306,9 +303,7 @@ def test_a_teacher_hears_of_each_answer_and_of_nothing_else(monkeypatch: pytest.
     rehearse(play)
 
 
-def test_a_wait_has_an_end_and_a_third_one_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vote_waiting, "WAIT_SECONDS", 600.0)
-
+def test_a_wait_has_an_end_and_a_third_one_is_none() -> None:
     async def play(study: Any, teach: Any) -> None:
         version = (await study(ANN, "join", {}))["version"]
         waits = [asyncio.create_task(study(ANN, f"state?since={version}")) for _ in range(10)]
