@@ -14,6 +14,7 @@ import weakref
 from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import dataclass
 from time import monotonic, sleep
 from typing import Any, TypeVar
 
@@ -35,6 +36,17 @@ SILENCE_SECONDS = 60.0
 """The longest that a healthy server may send nothing."""
 _POLL_SECONDS = 0.1  # how often a waiting thread checks whether its visitor has left
 
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a server is waited for. By default, the wait ends within five seconds of the last sign of life."""
+
+    quiet_seconds: float = QUIET_SECONDS
+    health_seconds: float = HEALTH_SECONDS
+    retry_seconds: float = RETRY_SECONDS
+    silence_seconds: float = SILENCE_SECONDS
+
+
 T = TypeVar("T")
 MarkData = Callable[[], None]
 
@@ -46,14 +58,15 @@ class ServerClient:
     ModelError for a refusal, and WorkCancelledError if the calling thread's visitor has left.
     """
 
-    def __init__(self, url: str) -> None:
-        self._async_client = _AsyncClient(make_client(url))
+    def __init__(self, url: str, patience: Patience = Patience()) -> None:
+        self._patience = patience
+        self._async_client = _AsyncClient(make_client(url), patience)
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=_run_loop, args=(self._loop,), name="model's server", daemon=True).start()
         self.close = weakref.finalize(self, _close, self._loop, self._async_client)
 
     def new_retry_budget(self) -> "RetryBudget":
-        return RetryBudget(self)
+        return RetryBudget(self, self._patience.retry_seconds)
 
     def get(self, path: str) -> Any:
         """The JSON at a path (GET)."""
@@ -100,8 +113,8 @@ class ServerClient:
 class _AsyncClient:
     """The part that runs in the thread. It holds no reference to `ServerClient`, so that an unused one is collected."""
 
-    def __init__(self, speaker: httpx.AsyncClient) -> None:
-        self.client = speaker
+    def __init__(self, speaker: httpx.AsyncClient, patience: Patience) -> None:
+        self.client, self._patience = speaker, patience
         self._health_check: asyncio.Task[bool] | None = None
         self._asked = -1.0
 
@@ -116,6 +129,7 @@ class _AsyncClient:
         falls silent.
         """
         last_data = asked = monotonic()
+        quiet, silent = self._patience.quiet_seconds, self._patience.silence_seconds
 
         def mark_data() -> None:
             nonlocal last_data
@@ -124,12 +138,12 @@ class _AsyncClient:
         reading = asyncio.ensure_future(read(mark_data))
         try:
             while not reading.done():
-                await asyncio.wait({reading}, timeout=max(last_data, asked) + QUIET_SECONDS - monotonic())
+                await asyncio.wait({reading}, timeout=max(last_data, asked) + quiet - monotonic())
                 asked = monotonic()
-                if reading.done() or asked - last_data < QUIET_SECONDS:
+                if reading.done() or asked - last_data < quiet:
                     continue
-                is_alive = await self.is_alive(HEALTH_SECONDS)
-                if last_data < asked and not (reading.done() or (is_alive and asked - last_data < SILENCE_SECONDS)):
+                is_alive = await self.is_alive(self._patience.health_seconds)
+                if last_data < asked and not (reading.done() or (is_alive and asked - last_data < silent)):
                     raise BrokenAnswerError(Message("engine.why.quiet"), last_data=last_data)
             return reading.result()
         except BrokenAnswerError as error:
@@ -170,7 +184,8 @@ class _AsyncClient:
 
     async def is_alive(self, seconds: float) -> bool:
         """One health check at a time, shared by all who wait for one."""
-        if self._health_check is None or (self._health_check.done() and monotonic() - self._asked > QUIET_SECONDS / 2):
+        is_old = monotonic() - self._asked > self._patience.quiet_seconds / 2
+        if self._health_check is None or (self._health_check.done() and is_old):
             self._asked, self._health_check = monotonic(), asyncio.ensure_future(self._ask_health())
         with suppress(TimeoutError):
             return await asyncio.wait_for(asyncio.shield(self._health_check), seconds)
@@ -178,15 +193,15 @@ class _AsyncClient:
 
     async def _ask_health(self) -> bool:
         with suppress(httpx.HTTPError):
-            return (await self.client.get("/health", timeout=HEALTH_SECONDS)).status_code < 500
+            return (await self.client.get("/health", timeout=self._patience.health_seconds)).status_code < 500
         return False
 
 
 class RetryBudget:
-    """Limits how long an answer is retried after it broke."""
+    """Limits how long an answer is retried after it broke: for `seconds` from the last data."""
 
-    def __init__(self, client: ServerClient) -> None:
-        self._client = client
+    def __init__(self, client: ServerClient, seconds: float) -> None:
+        self._client, self._seconds = client, seconds
         self._ends: float | None = None
         self._tries = 0
 
@@ -197,7 +212,7 @@ class RetryBudget:
     def wait_or_raise(self, error: BrokenAnswerError) -> None:
         """Wait until a retry makes sense. Raises ModelError if the time is over."""
         if self._ends is None:
-            self._ends = (error.last_data or monotonic()) + RETRY_SECONDS
+            self._ends = (error.last_data or monotonic()) + self._seconds
         logging.getLogger(__name__).warning("the model's server: %s", error)
         while (left := self._ends - monotonic()) > 0:
             pause = min(left, 0.05 * 2 ** min(self._tries, 4))

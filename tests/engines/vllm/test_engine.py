@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,7 @@ from numpy.typing import NDArray
 
 import decoding
 from decoding import cancellation
-from decoding.engines.vllm import client
-from decoding.engines.vllm.client import ServerClient
+from decoding.engines.vllm.client import Patience, ServerClient
 from decoding.engines.vllm.connection import KEY
 from decoding.engines.vllm.engine import ServerEngine
 from decoding.engines.vllm.handshake import check_served, list_models
@@ -55,17 +55,27 @@ class Varied(ScriptedEngine):
         return logits
 
 
+PATIENT = Patience(retry_seconds=120.0)
+"""A busy machine is slow, not dead."""
+HASTY = Patience(retry_seconds=0.4)
+"""It does not try again for long. How soon it takes a server for dead is as ever: a busy machine's may be slow."""
+
+
 class Pair:
     """An engine, a fake server of it, and the engine of that server."""
 
-    def __init__(self, url: str, fake: FakeVllm) -> None:
+    def __init__(self, url: str, fake: FakeVllm, patience: Patience = PATIENT) -> None:
         self.url, self.fake, self.local = url, fake, fake.engine
-        self.server = engine_of(url, fake)
+        self.server = engine_of(url, fake, patience=patience)
+
+    def waiting(self, patience: Patience) -> "Pair":
+        """The same two, with an engine that waits so long, and has not heard yet that the server lives."""
+        return Pair(self.url, self.fake, patience)
 
 
-def engine_of(url: str, fake: FakeVllm, dtype: str = "auto") -> ServerEngine:
+def engine_of(url: str, fake: FakeVllm, dtype: str = "auto", patience: Patience = PATIENT) -> ServerEngine:
     """As `connect` makes it, for a model that has no files."""
-    wire, local = ServerClient(url), fake.engine
+    wire, local = ServerClient(url, patience), fake.engine
     words = ModelWithoutWeights(
         model=local.info.id,
         names=frozenset({fake.name}),
@@ -86,20 +96,13 @@ def started() -> Iterator[Pair]:
 
 
 @pytest.fixture
-def pair(started: Pair, monkeypatch: pytest.MonkeyPatch) -> Pair:
+def pair(started: Pair) -> Pair:
     fake = started.fake
     fake.faults.clear()
     fake.asked.clear()
     fake.closed.clear()
     fake.health, fake.pause, fake.chunk, fake.key, fake.context, fake.most = 200, 0.0, 1, "", 4096, 20
-    monkeypatch.setattr(client, "RETRY_SECONDS", 120.0)  # a busy machine is slow, not dead
     return started
-
-
-@pytest.fixture
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """How long is tried again, but not how soon a server is taken for dead: that would be a busy machine's."""
-    monkeypatch.setattr(client, "RETRY_SECONDS", 0.4)
 
 
 def same(theirs: Sequence[StepScores], ours: Sequence[StepScores]) -> None:
@@ -139,9 +142,7 @@ def test_the_same_tokens_and_numbers_whatever_goes_wrong(started: Pair, data: st
     ours = list(started.local.steps(ids, max_new_tokens=steps, top_k=top_k, forced=forced))
     fake.faults.clear()
     fake.faults.extend(draw(FAULTS, "faults"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(client, "RETRY_SECONDS", 120.0)
-        theirs = list(started.server.steps(ids, max_new_tokens=steps, top_k=top_k, forced=forced))
+    theirs = list(started.server.steps(ids, max_new_tokens=steps, top_k=top_k, forced=forced))
     same(theirs, ours)
 
 
@@ -163,19 +164,19 @@ def test_a_broken_stream_goes_on_by_ids(pair: Pair, kind: str) -> None:
     assert (first["max_tokens"], last["max_tokens"]) == (8, 8 - had)
 
 
-def test_one_that_falls_silent_is_left_for_one_that_lives(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "QUIET_SECONDS", 0.05)
-    monkeypatch.setattr(client, "SILENCE_SECONDS", 0.2)  # it lives, and says nothing all the same
+def test_one_that_falls_silent_is_left_for_one_that_lives(pair: Pair) -> None:
+    silent = replace(PATIENT, quiet_seconds=0.05, silence_seconds=0.2)  # it lives, and says nothing all the same
+    waiting = pair.waiting(silent)
     pair.fake.faults.append(("silent", 2))
-    both(pair)
+    both(waiting)
     assert pair.fake.closed.wait(300)
 
 
-def test_one_that_is_slow_and_lives_is_waited_for(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "QUIET_SECONDS", 0.02)
-    monkeypatch.setattr(client, "HEALTH_SECONDS", 60.0)
+def test_one_that_is_slow_and_lives_is_waited_for(pair: Pair) -> None:
+    waiting = pair.waiting(replace(PATIENT, quiet_seconds=0.02, health_seconds=60.0))
+    pair.fake.asked.clear()
     pair.fake.pause = 0.1
-    both(pair, steps=3)
+    both(waiting, steps=3)
     assert len(pair.fake.asked) == 1
 
 
@@ -317,17 +318,19 @@ def test_of_two_that_are_equal_the_servers_pick_comes_first(pair: Pair) -> None:
     assert (first.token_ids, second.token_ids) == ((best, most, only), (most, only, best))
 
 
-def test_token_texts_instead_of_ids_are_refused(pair: Pair, hasty: None) -> None:
+def test_token_texts_instead_of_ids_are_refused(pair: Pair) -> None:
+    hasty = pair.waiting(HASTY)
     pair.fake.faults.extend([("texts", 3)] * 50)
     with pytest.raises(ModelError, match="its answer cannot be read"):
-        decoding.trace(pair.server, PROMPT, max_new_tokens=3, top_k=5)
+        decoding.trace(hasty.server, PROMPT, max_new_tokens=3, top_k=5)
 
 
 # ---- nobody answers
 
 
 def test_retries_end_within_five_seconds() -> None:
-    assert client.QUIET_SECONDS + client.HEALTH_SECONDS < client.RETRY_SECONDS < 5
+    usual = Patience()
+    assert usual.quiet_seconds + usual.health_seconds < usual.retry_seconds < 5
 
 
 @pytest.mark.parametrize(
@@ -341,15 +344,14 @@ def test_retries_end_within_five_seconds() -> None:
     ],
 )
 def test_a_dead_server_ends_the_run_with_a_sentence_and_keeps_its_steps(
-    pair: Pair, hasty: None, monkeypatch: pytest.MonkeyPatch, fault: tuple[str, int], health: int, why: str
+    pair: Pair, fault: tuple[str, int], health: int, why: str
 ) -> None:
-    engine = engine_of(pair.url, pair.fake)  # one that has not just heard that the server lives
+    patience = HASTY if fault[0] == "silent" else replace(HASTY, quiet_seconds=600.0)
+    engine = pair.waiting(patience).server  # one that has not just heard that the server lives
     pair.fake.faults.extend([fault] * 50)
     lines, came = Run(engine, check_request(PROMPT, 8, 5)).lines(), []
     if fault[0] == "silent":  # it lives until then: a busy machine's may be slow to speak
         came = list(islice(lines, 3))
-    else:
-        monkeypatch.setattr(client, "QUIET_SECONDS", 600.0)
     pair.fake.health = health
     trace = decoding.Trace.from_jsonl("".join([*came, *lines]))
     assert trace.stop_reason == "error"
@@ -357,14 +359,14 @@ def test_a_dead_server_ends_the_run_with_a_sentence_and_keeps_its_steps(
     assert len(trace.steps) == (0 if health == 200 else 2)
 
 
-def test_a_server_that_is_gone(pair: Pair, hasty: None) -> None:
+def test_a_server_that_is_gone() -> None:
     fake = FakeVllm(Varied(end_ids=()))
     with fake.served() as url:
-        engine = engine_of(url, fake)
+        engine = engine_of(url, fake, patience=HASTY)
     with pytest.raises(ModelError, match=r"does not answer: no connection\. What it has written stays"):
         decoding.trace(engine, PROMPT, max_new_tokens=3, top_k=5)
     with pytest.raises(ModelError, match="does not answer: no connection"):
-        decoding.connect(url)
+        list_models(ServerClient(url, HASTY))
 
 
 def test_a_run_resumes_when_the_server_is_back(pair: Pair) -> None:
@@ -513,10 +515,13 @@ def test_a_larger_vocabulary_than_the_servers_is_refused(llama: Path, tmp_path: 
         decoding.connect(url)
 
 
-def test_a_server_that_is_no_vllm_is_refused(pair: Pair, monkeypatch: pytest.MonkeyPatch, hasty: None) -> None:
-    monkeypatch.setattr(client.ServerClient, "get", lambda self, path: {"hello": 1})
+def test_a_server_that_is_no_vllm_is_refused(pair: Pair) -> None:
+    class Other(ServerClient):
+        def get(self, path: str) -> Any:
+            return {"hello": 1}
+
     with pytest.raises(ModelError, match=r"serves no models\. It has to be a vLLM"):
-        decoding.connect(pair.url)
+        list_models(Other(pair.url))
 
 
 @pytest.mark.parametrize("url", ["", "127.0.0.1:8000", "ftp://a", "http://", "file:///etc/passwd", "\ud800"])
