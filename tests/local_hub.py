@@ -192,6 +192,20 @@ def serving() -> Iterator[Hub]:
         server.server_close()
 
 
+def take_for_the_hub(there: Hub, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have huggingface_hub, which read its settings when it was imported, take this one for the Hub, with a cache."""
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", there.url)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", there.template)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+
+
+def disconnect(monkeypatch: pytest.MonkeyPatch, *, is_told: bool = False) -> None:
+    """The network goes: nobody answers any more. With `is_told`, huggingface_hub is told so, and asks nobody."""
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", is_told)
+
+
 @contextmanager
 def as_the_hub(repositories: dict[str, Path], cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """A hub with these repositories, which huggingface_hub takes for the Hub, with a cache of its own and another one
@@ -199,9 +213,6 @@ def as_the_hub(repositories: dict[str, Path], cache: Path, monkeypatch: pytest.M
     """
     with serving() as there:
         there.repositories |= repositories
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "ENDPOINT", there.url)
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", there.template)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache / "hub"))
+        take_for_the_hub(there, cache / "hub", monkeypatch)
         monkeypatch.setenv("GREEDYSCOPE_CACHE", str(cache / "graphs"))
         yield there

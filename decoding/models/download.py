@@ -50,8 +50,7 @@ def download_model(
     commit, files = list_files(model, repository, revision, gguf)
     missing = {name: file for name, file in files.items() if not _is_cached(repository, commit, name)}
     total, blobs = sum(file.size or 0 for file in missing.values()), blobs_folder(repository)
-    partly_here = sum(_file_size(_partial_file(blobs, file.lfs)) for file in missing.values() if file.lfs)
-    check_disk(model, total - partly_here + SPARE_BYTES, Path(constants.HF_HUB_CACHE))
+    check_disk(model, bytes_to_fetch(repository, missing) + SPARE_BYTES, Path(constants.HF_HUB_CACHE))
     try:
         if gguf:
             _send(total=total, folder="", parameters=0)
@@ -65,7 +64,7 @@ def download_model(
     except HfHubHTTPError as error:
         raise ModelError(Message("fetch.refused", model=model, reason=status_words(error))) from error
     except OSError as error:
-        raise _download_error(model, error) from error
+        raise download_error(model, error) from error
     wait_for_approval()
     try:
         for name, file in missing.items():
@@ -79,7 +78,14 @@ def download_model(
     except HfHubHTTPError as error:
         raise ModelError(Message("fetch.broke_off", model=model, reason=status_words(error))) from error
     except OSError as error:
-        raise _download_error(model, error) from error
+        raise download_error(model, error) from error
+
+
+def bytes_to_fetch(repository: str, files: Mapping[str, Any]) -> int:
+    """Bytes of these `files` of a repository that are not here yet. `files` are by name, as `list_files` lists them."""
+    blobs = blobs_folder(repository)
+    partly_here = sum(_file_size(_partial_file(blobs, file.lfs)) for file in files.values() if file.lfs)
+    return sum(file.size or 0 for file in files.values()) - partly_here
 
 
 def _weight_files(folder: Path, names: Collection[str]) -> list[str]:
@@ -110,7 +116,7 @@ def _count_parameters(repository: str, commit: str, weights: Sequence[str]) -> i
         return 0
 
 
-def _download_error(model: str, error: OSError) -> ModelError:
+def download_error(model: str, error: OSError) -> ModelError:
     """The ModelError for an error of the disk or of the transport, whose own message is only logged."""
     cache = constants.HF_HUB_CACHE
     if error.errno in _FULL:

@@ -18,7 +18,8 @@ from decoding.errors import ModelError, RoomError
 from decoding.messages import Message
 from decoding.models.catalogue import format_bytes
 
-_CGROUPS = Path("/sys/fs/cgroup")
+SYSTEM = Path("/")
+"""Where Linux shows its /proc and /sys."""
 _UNLIMITED = 2**60  # version 1 reports no limit as a number like this
 _MAX_HEADER_BYTES = 100_000_000  # safetensors' own limit
 
@@ -57,9 +58,9 @@ def resident_bytes() -> int:
     return int(taken.rss - getattr(taken, "shared", 0))  # only Linux reports it
 
 
-def free_memory() -> int:
+def free_memory(system: Path = SYSTEM) -> int:
     """Bytes of memory that a model may take: what the system has available, at most what a container allows."""
-    return max(0, min([psutil.virtual_memory().available, *(most - taken for most, taken in _cgroups())]))
+    return max(0, min([psutil.virtual_memory().available, *(most - taken for most, taken in _cgroups(system))]))
 
 
 def bytes_under_limit() -> int:
@@ -67,9 +68,9 @@ def bytes_under_limit() -> int:
     return max(0, _limit - resident_bytes()) if _limit < _UNLIMITED else _UNLIMITED
 
 
-def total_memory() -> int:
+def total_memory(system: Path = SYSTEM) -> int:
     """Bytes of memory of this machine, or of the container if that allows less."""
-    return min([psutil.virtual_memory().total, *(most for most, _ in _cgroups())])
+    return min([psutil.virtual_memory().total, *(most for most, _ in _cgroups(system))])
 
 
 def free_disk(folder: Path) -> int:
@@ -136,7 +137,7 @@ def _count_in_file(file: Path, loaded: frozenset[str] | None) -> int:
     )
 
 
-def _cgroups() -> Iterator[tuple[int, int]]:
+def _cgroups(system: Path) -> Iterator[tuple[int, int]]:
     """Bytes allowed and bytes used in each control group of this process, in version 1 or 2. Memory that the kernel can
     reclaim, such as cached files, does not count as used.
     """
@@ -146,7 +147,7 @@ def _cgroups() -> Iterator[tuple[int, int]]:
         ("memory.max", "memory.current", "inactive_file"),
         ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
     )
-    for folder in _cgroup_folders():
+    for folder in _cgroup_folders(system):
         for limit, used, cache in files:
             try:
                 most = int((folder / limit).read_text())  # "max" (no limit) is no number
@@ -159,15 +160,15 @@ def _cgroups() -> Iterator[tuple[int, int]]:
                 yield most, taken - int(stat.get(cache, 0))
 
 
-def _cgroup_folders() -> Iterator[Path]:
+def _cgroup_folders(system: Path) -> Iterator[Path]:
     """The folders of this process's control group and its parents; in a container, its own is the root."""
     try:
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
+        lines = (system / "proc/self/cgroup").read_text().splitlines()
     except OSError:
         return
     for line in lines:
         _, controllers, name = line.split(":", 2)
         if controllers in ("", "memory"):
-            top = _CGROUPS / controllers
+            top = system / "sys/fs/cgroup" / controllers
             inside = top / name.lstrip("/")
             yield from (folder for folder in (inside, *inside.parents) if folder.is_relative_to(top))

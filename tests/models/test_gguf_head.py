@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from huggingface_hub import constants
 
 from decoding.errors import ModelError
 from decoding.models import hub
@@ -42,11 +41,6 @@ def net(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
         yield there
 
 
-def go_offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-
-
 def test_the_weights_are_not_waited_for_and_not_kept(net: Hub, tmp_path: Path) -> None:
     net.hold, net.hold_after = threading.Event(), HEAD  # whoever reads on would wait for ten minutes
     told: list[str] = []
@@ -76,7 +70,7 @@ def test_it_is_asked_for_once_and_is_there_without_a_network(
     asked = len(net.asked)
     assert head_of(entry) == first
     assert len(net.asked) == asked
-    go_offline(monkeypatch)
+    local_hub.disconnect(monkeypatch, is_told=True)
     assert head_of(entry) == first
     other = replace(TINY, name="org/tiny/other.gguf", file="other.gguf")
     with pytest.raises(ModelError, match="is not on this machine yet, and the Hugging Face Hub cannot be reached"):

