@@ -29,6 +29,7 @@ class LocalEngine(EngineOfModel):
         super().__init__(facts)
         self.network = network
         self.prefix_cache = PrefixCache(network)
+        self.scored_numbers = SCORED_NUMBERS
         self.reference = reference
         """Loads transformers' network of the same weights, for the proof by `generate`; None if there is none.
         """
@@ -121,13 +122,13 @@ class LocalEngine(EngineOfModel):
         """The logits before each id of the continuation, each of shape (vocabulary,), in passes of bounded size."""
         cache: Cache = None
         if self.network.max_read is None:  # each pass reads the whole text from its beginning
-            text, most = [*token_ids, *continuation_ids[:-1]], max(1, SCORED_NUMBERS // self.vocabulary_size)
+            text, most = [*token_ids, *continuation_ids[:-1]], max(1, self.scored_numbers // self.vocabulary_size)
             for end in range(len(token_ids), len(text) + 1, most):
                 last = min(most, len(text) + 1 - end)
                 logits, _ = self.network.read(text[: end + last - 1], None, last=last)
                 yield from logits
             return
-        at_once = min(self.network.max_read, max(1, SCORED_NUMBERS // self.vocabulary_size))
+        at_once = min(self.network.max_read, max(1, self.scored_numbers // self.vocabulary_size))
         for piece in pieces(token_ids[:-1], self.network.max_read):
             raise_if_cancelled()
             _, cache = self.network.read(piece, cache)

@@ -10,6 +10,7 @@ start, each alone.
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from decoding.engines.batching.scheduler import Limits, Round, Scheduler
@@ -27,14 +28,14 @@ _log = logging.getLogger(__name__)
 class Rounds:
     """Rounds on the network, with the end-of-text ids and the prefix cache of `engine`.
 
-    `changed` is the condition that is notified of each step, and whose lock guards the scheduler. `max_rows` bounds the
-    batch; `free` returns the free memory in bytes (None: unknown).
+    `changed` is the condition that is notified of each step, and whose lock guards the scheduler. `limits` bound the
+    batch and the rounds, within what the network can do; `free` returns the free memory in bytes (None: unknown).
     """
 
     def __init__(
-        self, engine: LocalEngine, changed: threading.Condition, *, max_rows: int, free: Callable[[], int | None]
+        self, engine: LocalEngine, changed: threading.Condition, *, limits: Limits, free: Callable[[], int | None]
     ) -> None:
-        self._engine, self._network, self._max_rows, self._free = engine, engine.network, max_rows, free
+        self._engine, self._network, self._limits, self._free = engine, engine.network, limits, free
         self._changed = changed
         self._batch: RunningBatch | None = None
         self.scheduler = self._new_scheduler()
@@ -74,7 +75,7 @@ class Rounds:
     def _has_room(self, lengths: Sequence[int]) -> bool:
         """Whether sequences of these lengths may join the batch: twice the memory they need has to be free."""
         if self._batch is None:
-            self._batch = self._network.new_batch(self._max_rows)
+            self._batch = self._network.new_batch(self._limits.max_rows)
         free = self._free()
         free = bytes_under_limit() if free is None else min(free, bytes_under_limit())
         return self._batch is not None and 2 * self._batch.bytes_to_insert(lengths) <= free
@@ -172,11 +173,11 @@ class Rounds:
     def _new_scheduler(self) -> Scheduler:
         network = self._network
         return Scheduler(
-            Limits(
-                max_rows=self._max_rows,
+            replace(
+                self._limits,
                 fewest_rows=max(2, network.fewest_rows),
                 max_read=network.max_read,
-                can_share=network.new_batch(self._max_rows) is not None,
+                can_share=network.new_batch(self._limits.max_rows) is not None,
                 can_read_together=network.max_reread > 0,
             )
         )

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from decoding.cancellation import raise_if_cancelled
 from decoding.engines.batching.rounds import Rounds
-from decoding.engines.batching.scheduler import MAX_ROWS
+from decoding.engines.batching.scheduler import Limits
 from decoding.engines.batching.sequence import SequenceStatus, TokenSequence
 from decoding.engines.local_engine import LocalEngine
 from decoding.models.allocator_settings import trim_memory
@@ -30,18 +30,18 @@ _CHECK_SECONDS = 0.2
 class Worker:
     """Decodes the sequences of many readers with the network, end-of-text ids and prefix cache of `engine`.
 
-    `max_rows` bounds the batch; `free` returns the free memory in bytes (None: unknown). `join`, `step` and `leave` are
-    thread-safe.
+    `limits` bound the batch and its rounds, within what the network can do; `free` returns the free memory in bytes
+    (None: unknown). `join`, `step` and `leave` are thread-safe.
     """
 
     def __init__(
-        self, engine: LocalEngine, *, max_rows: int = MAX_ROWS, free: Callable[[], int | None] = free_memory
+        self, engine: LocalEngine, *, limits: Limits | None = None, free: Callable[[], int | None] = free_memory
     ) -> None:
         self._engine = engine
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._thread: threading.Thread | None = None
-        self._rounds = Rounds(engine, self._changed, max_rows=max_rows, free=free)
+        self._rounds = Rounds(engine, self._changed, limits=limits or Limits(), free=free)
         self.reused = 0
         """Readers that were served, in whole or in part, from the steps of another run."""
 

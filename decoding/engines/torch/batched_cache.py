@@ -4,7 +4,7 @@ Owns the layout. All rows share the columns and end at the same one: the keys an
 columns before `column`, which the next pass writes. The attention mask hides the columns before a row's own, and its
 positions count from its own first token, so a row sees exactly what it would see alone; because its tokens are
 adjacent, a sliding window reaches equally far. A pass writes one column in place and copies nothing. Only `insert` may
-reallocate the tensors, with `SPARE_COLUMNS` more than needed, so many passes follow before the next time. The last row
+reallocate the tensors, with some columns more than needed, so many passes follow before the next time. The last row
 moves to the place of one that is removed.
 
 column          0 1 2 3 4 5 6 7 ...
@@ -80,8 +80,8 @@ class BatchedCacheLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]  # tr
 class BatchedCache:
     """The KV caches of a batch, see above. `lengths` are the tokens that each row has read. Not thread-safe."""
 
-    def __init__(self, network: PreTrainedModel) -> None:
-        self._network = network
+    def __init__(self, network: PreTrainedModel, *, spare_columns: int = SPARE_COLUMNS) -> None:
+        self._network, self._spare_columns = network, spare_columns
         self.lengths: list[int] = []
         self.column = 0
         self._layers: list[BatchedCacheLayer] = []
@@ -172,14 +172,14 @@ class BatchedCache:
     def _size(self, lengths: Sequence[int]) -> tuple[int, int]:
         """The rows and columns of new tensors. Rows are a power of two, so that few insertions reallocate."""
         rows, longest = len(self) + len(lengths), max([*self.lengths, *lengths])
-        return 1 << (rows - 1).bit_length(), longest + SPARE_COLUMNS
+        return 1 << (rows - 1).bit_length(), longest + self._spare_columns
 
     def _reallocate(self, caches: Sequence[DynamicCache]) -> None:
         rows, columns = self._size([cache.get_seq_length() for cache in caches])
         layers = layers_of(caches[0]) if caches else self._layers
         if not self._layers:
             self._layers = [BatchedCacheLayer(self, is_sliding=layer.is_sliding) for layer in layers]
-        end = columns - SPARE_COLUMNS
+        end = columns - self._spare_columns
         for mine, layer in zip(self._layers, layers, strict=True):
             mine.reallocate(layer.keys, layer.values, rows=rows, columns=columns, end=end)
         self._spare, self.column = rows, end

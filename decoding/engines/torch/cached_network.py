@@ -56,7 +56,7 @@ class CachedNetwork:
         self, network: PreTrainedModel, mode: CacheMode = CacheMode.CACHE, *, switch: int | None = None
     ) -> None:
         taken = inspect.signature(network.forward).parameters
-        self.network, self.switch = network, switch
+        self.network, self.switch, self.chunk_bytes = network, switch, CHUNK_BYTES
         self.cache_argument = cache_argument(network)
         self.mode = mode if self.cache_argument else CacheMode.WHOLE
         self.can_skip_logits = "logits_to_keep" in taken
@@ -110,7 +110,7 @@ class CachedNetwork:
         """The ids of each pass. A network that computes the logits of a whole prompt reads a long one in chunks, or
         needs memory for all of them.
         """
-        most = max(1, CHUNK_BYTES // self._row_bytes)
+        most = max(1, self.chunk_bytes // self._row_bytes)
         if self.can_skip_logits or len(unread) <= most:
             return [unread]
         if not self.can_read_several or last > 1:

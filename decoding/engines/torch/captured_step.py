@@ -61,12 +61,26 @@ class CapturedLogits:
 
 
 class CapturedSteps:
-    """The captured steps of one network, for at most `most` rows. Not thread-safe."""
+    """The captured steps of one network, for at most `most` rows. `free_bytes` returns the free memory of a type of
+    device (None: unknown), `clock` a time in seconds. Not thread-safe.
+    """
 
-    def __init__(self, network: PreTrainedModel, *, most: int) -> None:
+    def __init__(
+        self,
+        network: PreTrainedModel,
+        *,
+        most: int,
+        columns: int = COLUMNS,
+        columns_kept: int = COLUMNS_KEPT,
+        graphs: Graphs | None = None,
+        free_bytes: Callable[[str], int | None] = free_bytes_on,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
         self.network, self.most = network, most
+        self._fewest_columns, self._columns_kept = columns, columns_kept
+        self._free_bytes, self._clock = free_bytes, clock
         self._device = network.device
-        self._graphs = Graphs(network.device)
+        self._graphs = graphs or Graphs(network.device)
         self._replays: dict[tuple[int, int], Callable[[], None]] = {}
         self._refused_until: dict[tuple[int, int], float] = {}
         self._cache: StaticCache | None = None
@@ -112,10 +126,8 @@ class CapturedSteps:
             arrived.record()
             arrived.synchronize()
         cache.lengths = [length + 1 for length in cache.lengths]
-        return [
-            CapturedLogits(*each)
-            for each in zip(self._host[:count].tolist(), self._logits[:count].clone(), strict=True)
-        ]
+        rows = zip(self._host[:count].tolist(), self._logits[:count].clone(), strict=True)
+        return [CapturedLogits(*row) for row in rows]
 
     @torch.inference_mode()
     def copy(self, text: Row) -> Any:
@@ -131,14 +143,14 @@ class CapturedSteps:
         self.rows[text.number] = self.rows[-1]
         self.rows[text.number].number = text.number
         self.rows.pop()
-        if not self.rows and self._cache.columns > COLUMNS_KEPT:
+        if not self.rows and self._cache.columns > self._columns_kept:
             self._drop()
 
     # ---- sizes
 
     def _size(self, rows: int, columns: int) -> tuple[int, int]:
         """The size of the captured step for this many rows and columns."""
-        return _power_of_two(rows), max(COLUMNS, _power_of_two(columns))
+        return _power_of_two(rows), max(self._fewest_columns, _power_of_two(columns))
 
     def _drop(self) -> None:
         self._replays.clear()
@@ -146,16 +158,14 @@ class CapturedSteps:
         self._cache = None
 
     def bytes_to_insert(self, lengths: Sequence[int]) -> int:
-        """The bytes of a larger cache, if this many more sequences need one; else 0. It is 0 too before the first
-        sequence.
-        """
+        """The bytes of a larger cache, if this many more sequences need one; else, and before the first one, 0."""
         cache, rows, columns = self._cache, len(self.rows) + len(lengths), max(lengths, default=0) + 1
         if cache is None or (rows <= cache.rows and columns <= cache.columns):
             return 0
         return cache.bytes_for(_power_of_two(rows), self._columns_for(cache, columns))
 
     def _columns_for(self, cache: StaticCache, columns: int) -> int:
-        return max(cache.columns, 2 * COLUMNS, _power_of_two(columns))
+        return max(cache.columns, 2 * self._fewest_columns, _power_of_two(columns))
 
     def _reserve(self, cache: StaticCache, rows: int, columns: int) -> None:
         """Make room for this many rows and columns, and for as many more rows as memory allows, because growing means
@@ -164,7 +174,7 @@ class CapturedSteps:
         if rows <= cache.rows and columns <= cache.columns:
             return
         columns = self._columns_for(cache, columns)
-        free = free_bytes_on(self._device.type)
+        free = self._free_bytes(self._device.type)
         fitting = _halving(_power_of_two(self.most), _power_of_two(rows))
         if free is not None:
             fitting = (most for most in fitting if cache.bytes_for(most, columns) <= MEMORY_SHARE * free)
@@ -189,7 +199,7 @@ class CapturedSteps:
         def step() -> None:
             self._decode(*size)
 
-        if monotonic() < self._refused_until.get(size, 0):
+        if self._clock() < self._refused_until.get(size, 0):
             return step
         try:
             replay = self._graphs.capture(step)
@@ -201,7 +211,7 @@ class CapturedSteps:
                 self.compare(mine, theirs)
         except Exception as error:
             passes = error.passes if isinstance(error, NotCapturedError) else is_out_of_memory(error)
-            self._refused_until[size] = monotonic() + RETRY_SECONDS if passes else math.inf
+            self._refused_until[size] = self._clock() + RETRY_SECONDS if passes else math.inf
             logging.getLogger(__name__).warning("a step was not captured, and goes on as it is", exc_info=True)
             return step
         self._replays[size] = replay

@@ -81,7 +81,7 @@ class Graphs:
                 _reset_what_was_dropped()  # where captures follow each other closely, nobody else finds the time
                 if torch.get_default_dtype() is not torch.float32:
                     raise NotCapturedError("a model that is being loaded has changed the default dtype", passes=True)
-                return self._capture(function)
+                return self.record(function)
         except NotCapturedError:
             raise
         except Exception as error:
@@ -97,7 +97,8 @@ class Graphs:
     def __len__(self) -> int:
         return len(self._mine.graphs)
 
-    def _capture(self, function: Callable[[], None]) -> Callable[[], None]:
+    def record(self, function: Callable[[], None]) -> Callable[[], None]:
+        """Record a function's operations, which `capture` does in the right moment, and return what replays them."""
         if self._device.type != "cuda":
             with RefuseHostReads():  # type: ignore[no-untyped-call]
                 function()

@@ -46,10 +46,12 @@ class GraphCache:
 
 
 class CudaGraphDecoder:
-    """See `decoding.engines.network_protocol.Network`; `plain` is the plain network over the same weights."""
+    """See `decoding.engines.network.Network`; `plain` is the plain network over the same weights, `steps` are the
+    captured steps of a single sequence.
+    """
 
-    def __init__(self, network: PreTrainedModel, plain: Network) -> None:
-        self.steps = CapturedSteps(network, most=1)
+    def __init__(self, network: PreTrainedModel, plain: Network, steps: CapturedSteps | None = None) -> None:
+        self.steps = steps or CapturedSteps(network, most=1)
         self._network, self._plain = network, plain
         self._owner: weakref.ref[GraphCache] | None = None
         self._lock = threading.RLock()  # callers of the library may use several threads

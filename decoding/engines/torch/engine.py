@@ -36,15 +36,15 @@ def load(
     return engine_of(loaded)
 
 
-def engine_of(loaded: LoadedModel) -> LocalEngine:
-    """The engine over a loaded network, which is tried with a few ids. Raises ModelError for a network that is not
-    causal.
+def engine_of(loaded: LoadedModel, *, graphs_on: str = cuda_graph_decoder.DEVICE) -> LocalEngine:
+    """The engine over a loaded network, which is tried with a few ids. Steps are captured on devices of the type
+    `graphs_on`. Raises ModelError for a network that is not causal.
     """
     is_here = not is_zero_gpu()  # ZeroGPU has no GPU yet: the first run tries the network
     proved = prove(loaded.network, model=loaded.info.id) if is_here else unproved(loaded.network)
     network: Network = TorchNetwork(proved.cached, model=loaded.info.id, is_proved=is_here)
     ways, notes = [loaded.info.engine], [loaded.info.why, *proved.notes]
-    if loaded.network.device.type == cuda_graph_decoder.DEVICE and proved.cached.is_plain:
+    if loaded.network.device.type == graphs_on and proved.cached.is_plain:
         network, why_not = cuda_graph_decoder.decoder_or_plain(loaded.network, network)
         (notes if why_not else ways).append(why_not or cuda_graph_decoder.NAME)
     facts = ModelFacts(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from decoding.engines.torch.batched_cache import can_share_passes
+from decoding.engines.torch.batched_cache import SPARE_COLUMNS, can_share_passes
 from decoding.engines.torch.cache_mode_proof import prove
 from decoding.engines.torch.cached_network import CachedNetwork, measure_cache_bytes_per_token
 from decoding.engines.torch.layer_reading import layer_count, read_layers
@@ -39,6 +39,8 @@ class TorchNetwork:
 
     def __init__(self, cached: CachedNetwork, *, model: str, is_proved: bool = True) -> None:
         self.network, self.cached = cached.network, cached
+        self.spare_columns = SPARE_COLUMNS
+        """Of the tensors of a batch; see `decoding.engines.torch.batched_cache`."""
         self._model, self._is_proved = model, is_proved
         if is_proved:
             _ = self.cache_bytes_per_token  # measured now, so that no visitor waits for it
@@ -93,7 +95,8 @@ class TorchNetwork:
     def new_batch(self, max_rows: int) -> TorchBatch | None:
         if not (self._is_proved and self.cached.is_plain and can_share_passes(self.network)):
             return None
-        return TorchBatch(self.network, self.read, cache_bytes_per_token=self.cache_bytes_per_token)
+        sizes = {"cache_bytes_per_token": self.cache_bytes_per_token, "spare_columns": self.spare_columns}
+        return TorchBatch(self.network, self.read, **sizes)
 
 
 def can_crop(cache: Any) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from transformers import DynamicCache
 
-from decoding.engines.torch.batched_cache import BatchedCache, can_insert
+from decoding.engines.torch.batched_cache import SPARE_COLUMNS, BatchedCache, can_insert
 from decoding.errors import ModelError
 
 TOLERANCE = 1e-4
@@ -22,8 +22,11 @@ PassAlone = Callable[[Sequence[int], Any], tuple[torch.Tensor, Any]]
 class TorchBatch:
     """See `decoding.engines.network_protocol.RunningBatch`. `read` is a pass for one sequence, see `Network.read`."""
 
-    def __init__(self, network: Any, read: PassAlone, *, cache_bytes_per_token: int) -> None:
-        self._rows, self._read, self._cell_bytes = BatchedCache(network), read, cache_bytes_per_token
+    def __init__(
+        self, network: Any, read: PassAlone, *, cache_bytes_per_token: int, spare_columns: int = SPARE_COLUMNS
+    ) -> None:
+        self._rows = BatchedCache(network, spare_columns=spare_columns)
+        self._read, self._cell_bytes = read, cache_bytes_per_token
         self._order: list[int] = []  # the sequence in each row of the tensors
         self._next, self._proved = 0, False
 

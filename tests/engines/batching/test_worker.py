@@ -5,7 +5,6 @@ import threading
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +14,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import decoding
-from decoding.engines.batching import rounds as rounds_module
-from decoding.engines.batching import worker as worker_module
 from decoding.engines.batching.engine import BatchedEngine
 from decoding.engines.batching.scheduler import Limits
 from decoding.engines.batching.sequence import SequenceStatus, TokenSequence
 from decoding.engines.batching.worker import Worker
 from decoding.engines.local_engine import LocalEngine
 from decoding.engines.prefix_cache import PrefixCache
-from decoding.engines.torch import batched_cache as batched_cache
 from decoding.engines.torch.engine import load as load_torch
 from decoding.errors import ModelError
 from decoding.record.step import StepScores
 from tests import tiny_models
+from tests.engines.passes import before_each_pass, change_shared_passes
+from tests.watched import noting, watched
 
 Folder = Callable[[str], Path]
 SHARING = ("gpt2", "llama", "qwen3", "gemma3_text", "mistral", "gpt_neox")
@@ -42,11 +40,6 @@ def torch_network(engine: LocalEngine) -> Any:
     """The transformers network of an engine."""
     assert engine.reference
     return engine.reference()
-
-
-def limits(monkeypatch: pytest.MonkeyPatch, **changed: int) -> None:
-    """Have the workers that are made from here on plan with other limits."""
-    monkeypatch.setattr(rounds_module, "Limits", partial(Limits, **changed))
 
 
 def in_batch(worker: Worker) -> int:
@@ -125,12 +118,10 @@ EVENTS = st.lists(st.one_of(READERS, st.integers(-3, -1), st.integers(1, 6)), mi
 
 
 @pytest.mark.parametrize("architecture", [*SHARING, "mamba"])
-def test_runs_equal_single_runs_in_any_order_of_arrivals_and_departures(
-    tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch, architecture: str
-) -> None:
-    monkeypatch.setattr(batched_cache, "SPARE_COLUMNS", 5)  # so that the tensors are laid out often
-    limits(monkeypatch, chunk=16, ids_per_round=64)  # and prompts read in pieces
+def test_runs_equal_single_runs_in_any_order_of_arrivals_and_departures(tiny_folder: Folder, architecture: str) -> None:
     engine, alone = load(tiny_folder(architecture)), load(tiny_folder(architecture))
+    engine.network.spare_columns = 5  # type: ignore[attr-defined]  # so that the tensors are laid out often
+    pieces = Limits(max_rows=6, chunk=16, ids_per_round=64)  # and prompts read in pieces
     most = 0
 
     @settings(max_examples=12, derandomize=True)
@@ -138,7 +129,7 @@ def test_runs_equal_single_runs_in_any_order_of_arrivals_and_departures(
     def drive(events: list[Reader | int]) -> None:
         nonlocal most
         engine.prefix_cache = PrefixCache(engine.network)
-        worker = ManualWorker(engine, max_rows=6)
+        worker = ManualWorker(engine, limits=pieces)
         here: list[Reader] = []
         for event in events:
             if isinstance(event, Reader):
@@ -173,16 +164,9 @@ def test_runs_equal_single_runs_in_any_order_of_arrivals_and_departures(
 class Passes:
     """The shape of the ids that each forward pass of an engine reads."""
 
-    def __init__(self, engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, engine: LocalEngine) -> None:
         self.shapes: list[tuple[int, ...]] = []
-        forward = torch_network(engine).forward
-
-        def counting(*, input_ids: torch.Tensor, **options: Any) -> Any:
-            self.shapes.append(tuple(input_ids.shape))
-            return forward(input_ids=input_ids, **options)
-
-        counting.__signature__ = __import__("inspect").signature(forward)  # type: ignore[attr-defined]
-        monkeypatch.setattr(torch_network(engine), "forward", counting)
+        before_each_pass(torch_network(engine), self.shapes.append)
 
 
 def reader(first: int, steps: int = 6, *, length: int = 5, top_k: int = 3) -> Reader:
@@ -193,9 +177,9 @@ def join_all(worker: Worker, *readers: Reader) -> list[Reader]:
     return [each.join(worker) for each in readers]
 
 
-def test_runs_share_their_passes(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runs_share_their_passes(tiny_folder: Folder) -> None:
     engine = load(tiny_folder("llama"))
-    passes = Passes(engine, monkeypatch)
+    passes = Passes(engine)
     worker = ManualWorker(engine)
     readers = join_all(worker, reader(1), reader(50, length=3), reader(90, length=4))
     worker.run_to_end()
@@ -212,11 +196,11 @@ def test_a_run_alone_is_the_plain_run_bit_for_bit(tiny_folder: Folder) -> None:
     assert list(shared.steps(ids, max_new_tokens=20, top_k=4)) == list(engine.steps(ids, max_new_tokens=20, top_k=4))
 
 
-def test_the_last_remaining_run_leaves_the_batch(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_last_remaining_run_leaves_the_batch(tiny_folder: Folder) -> None:
     engine = load(tiny_folder("gemma3_text"))
     worker = ManualWorker(engine)
     long, short = join_all(worker, reader(1, 12), reader(50, 3))
-    passes = Passes(engine, monkeypatch)
+    passes = Passes(engine)
     worker.run_to_end()
     assert passes.shapes[-9:] == [(1, 1)] * 9
     assert in_batch(worker) == 0
@@ -225,12 +209,12 @@ def test_the_last_remaining_run_leaves_the_batch(tiny_folder: Folder, monkeypatc
         each.check(load(tiny_folder("gemma3_text")))
 
 
-def test_a_run_that_is_left_costs_no_further_pass(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_is_left_costs_no_further_pass(tiny_folder: Folder) -> None:
     engine = load(tiny_folder("llama"))
     worker = ManualWorker(engine)
     one, other = join_all(worker, reader(1, 20), reader(50, 20))
     worker.run_round()
-    passes = Passes(engine, monkeypatch)
+    passes = Passes(engine)
     one.leave(worker)
     worker.run_round()
     assert passes.shapes == [(1, 1)]  # the other's, alone
@@ -239,25 +223,23 @@ def test_a_run_that_is_left_costs_no_further_pass(tiny_folder: Folder, monkeypat
     assert len(passes.shapes) == 1
 
 
-def test_a_prompt_without_readers_is_not_read(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_prompt_without_readers_is_not_read(tiny_folder: Folder) -> None:
     engine = load(tiny_folder("llama"))
-    passes = Passes(engine, monkeypatch)
+    passes = Passes(engine)
     worker = ManualWorker(engine)
     join_all(worker, reader(1))[0].leave(worker)
     assert not worker.run_round()
     assert passes.shapes == []
 
 
-def test_a_long_prompt_is_read_in_pieces_between_the_steps_of_others(
-    tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    limits(monkeypatch, chunk=8, ids_per_round=8)
+def test_a_long_prompt_is_read_in_pieces_between_the_steps_of_others(tiny_folder: Folder) -> None:
+    pieces = Limits(chunk=8, ids_per_round=8)
     engine = load(tiny_folder("llama"))
-    worker = ManualWorker(engine)
+    worker = ManualWorker(engine, limits=pieces)
     short = reader(1, 12).join(worker)
     worker.run_round()
     long = reader(50, 2, length=30).join(worker)
-    passes = Passes(engine, monkeypatch)
+    passes = Passes(engine)
     for _ in range(5):
         worker.run_round()
     pieces = [(1, 8), (1, 1), (1, 8), (1, 1), (1, 8), (1, 1), (1, 6), (1, 1)]
@@ -271,14 +253,14 @@ def test_a_long_prompt_is_read_in_pieces_between_the_steps_of_others(
 # ---- equal requests
 
 
-def test_equal_requests_are_computed_once(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_equal_requests_are_computed_once(tiny_folder: Folder) -> None:
     engine = load(tiny_folder("llama"))
     worker = ManualWorker(engine)
     first = reader(1, 6).join(worker)
     for _ in range(3):
         worker.run_round()
     longer, shorter = join_all(worker, reader(1, 9, top_k=2), reader(1, 3))  # while it is being written
-    passes = Passes(engine, monkeypatch)
+    passes = Passes(engine)
     worker.run_to_end()
     assert passes.shapes == [(1, 1)] * 6  # two of nine were there, one of them was being read
     again, longest = join_all(worker, reader(1, 9), reader(1, 11))  # after it has ended
@@ -302,11 +284,9 @@ def test_a_request_for_more_candidates_is_another_sequence(tiny_folder: Folder) 
         each.check(load(tiny_folder("llama")))
 
 
-def test_a_run_ends_with_its_readers_when_the_longest_one_leaves(
-    tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_ends_with_its_readers_when_the_longest_one_leaves(tiny_folder: Folder) -> None:
     engine = load(tiny_folder("llama"))
-    passes = Passes(engine, monkeypatch)
+    passes = Passes(engine)
     worker = ManualWorker(engine)
     patient, hasty = join_all(worker, reader(1, 40), reader(1, 4))
     worker.run_round()
@@ -337,9 +317,9 @@ def test_context_full(tiny_folder: Folder) -> None:
 # ---- what cannot share, and what fails
 
 
-def test_in_sixteen_bits_no_pass_is_shared(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_sixteen_bits_no_pass_is_shared(tiny_folder: Folder) -> None:
     engine = load(tiny_folder("llama"), dtype="bfloat16")
-    passes = Passes(engine, monkeypatch)
+    passes = Passes(engine)
     worker = ManualWorker(engine)
     readers = join_all(worker, reader(1), reader(50, length=7))
     worker.run_to_end()
@@ -360,43 +340,37 @@ def test_a_network_that_cannot_share_decodes_runs_one_by_one(tiny_folder: Folder
 
 
 @pytest.mark.parametrize("lengths", [(5, 7), (6, 6)])
-def test_a_shared_pass_that_fails_is_not_tried_again(
-    tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch, lengths: tuple[int, int]
-) -> None:
+def test_a_shared_pass_that_fails_is_not_tried_again(tiny_folder: Folder, lengths: tuple[int, int]) -> None:
     engine = load(tiny_folder("llama"))
     worker = ManualWorker(engine)
     readers = join_all(worker, *(reader(first, 9, length=n) for first, n in zip((1, 50), lengths, strict=True)))
     worker.run_round()
-    step, tries = batched_cache.BatchedCache.step, 0
+    tries = 0
 
-    def fail(*_: Any) -> Any:
+    def fail(shape: tuple[int, ...]) -> None:
         nonlocal tries
-        tries += 1
-        raise torch.OutOfMemoryError("no room")
+        if shape[0] > 1:
+            tries += 1
+            raise torch.OutOfMemoryError("no room")
 
-    monkeypatch.setattr(batched_cache.BatchedCache, "step", fail)
+    failing = before_each_pass(torch_network(engine), fail)
     worker.run_to_end()
     assert tries == 1
     for each in readers:
         each.read(worker)
         assert len(each.got) == 9
         each.check(load(tiny_folder("llama")))
-    monkeypatch.setattr(batched_cache.BatchedCache, "step", step)
+    failing.remove()
     join_all(worker, reader(3), reader(52))
     worker.run_round()
     worker.run_round()
     assert in_batch(worker) == 2  # when all had ended, it was forgiven
 
 
-def test_a_network_whose_rows_differ_never_shares_again(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_whose_rows_differ_never_shares_again(tiny_folder: Folder) -> None:
     engine = load(tiny_folder("gpt2"))
     worker = ManualWorker(engine)
-    honest = batched_cache.BatchedCache.step
-
-    def forget(self: Any, ids: Any) -> torch.Tensor:
-        return honest(self, ids).roll(1, dims=-1)
-
-    monkeypatch.setattr(batched_cache.BatchedCache, "step", forget)
+    change_shared_passes(torch_network(engine), lambda logits: logits.roll(1, dims=-1))
     readers = join_all(worker, reader(1, 8), reader(50, 8, length=9))
     worker.run_to_end()
     assert not worker._rounds.scheduler._may_share
@@ -406,9 +380,7 @@ def test_a_network_whose_rows_differ_never_shares_again(tiny_folder: Folder, mon
 
 
 @pytest.mark.parametrize(("free", "seats"), [(0, 0), (None, 2), (2**40, 2)])
-def test_where_memory_is_short_no_rows_are_laid_out(
-    tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch, free: int | None, seats: int
-) -> None:
+def test_where_memory_is_short_no_rows_are_laid_out(tiny_folder: Folder, free: int | None, seats: int) -> None:
     worker = ManualWorker(load(tiny_folder("llama")), free=lambda: free)
     readers = join_all(worker, reader(1), reader(50))
     worker.run_round()
@@ -420,19 +392,17 @@ def test_where_memory_is_short_no_rows_are_laid_out(
         each.check(load(tiny_folder("llama")))
 
 
-def test_logits_that_are_nan_end_only_their_own_run(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_logits_that_are_nan_end_only_their_own_run(tiny_folder: Folder) -> None:
     engine = load(tiny_folder("llama"))
     worker = ManualWorker(engine)
     sick, well = join_all(worker, reader(1, 8), reader(50, 8))
     worker.run_round()
-    honest = batched_cache.BatchedCache.step
 
-    def spoil(self: Any, ids: Any) -> torch.Tensor:
-        logits = honest(self, ids)
+    def spoil(logits: torch.Tensor) -> torch.Tensor:
         logits[0] = torch.nan
         return logits
 
-    monkeypatch.setattr(batched_cache.BatchedCache, "step", spoil)
+    change_shared_passes(torch_network(engine), spoil)
     worker.run_round()
     sick.read(worker)
     assert sick.sequence
@@ -468,12 +438,8 @@ def test_many_runs_at_once_and_the_thread_ends_after_the_last(tiny_folder: Folde
     assert shared.worker._thread is None
 
 
-def test_memory_of_the_batch_is_released_when_the_last_run_ends(
-    tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_memory_of_the_batch_is_released_when_the_last_run_ends(tiny_folder: Folder) -> None:
     worker = ManualWorker(load(tiny_folder("llama")))
-    alive: list[Any] = []
-    monkeypatch.setattr(worker_module, "trim_memory", lambda: alive.append(batch_rows()))
     gc.disable()  # nobody else shall have to find them
     try:
         texts = [worker.join(ids, steps=4, top_k=2, forced={}) for ids in ([1, 2, 3], [4, 5])]
@@ -482,9 +448,10 @@ def test_memory_of_the_batch_is_released_when_the_last_run_ends(
         batch_rows = weakref.ref(worker._rounds._batch._rows)
         assert len(batch_rows()) == 2
         worker._run()
+        assert batch_rows() is None
     finally:
         gc.enable()
-    assert ([len(text.steps) for text in texts], alive) == ([4, 4], [None])
+    assert [len(text.steps) for text in texts] == [4, 4]
 
 
 def test_closing_the_iterator_removes_the_reader(tiny_folder: Folder) -> None:
@@ -519,20 +486,17 @@ def test_beam_search_and_scored_texts_run_beside_the_batch(tiny_folder: Folder) 
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_prompts_that_come_at_once_are_read_in_one_pass(
-    starter: LocalEngine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, fails: bool
+    starter: LocalEngine, caplog: pytest.LogCaptureFixture, fails: bool
 ) -> None:
-    network: Any = starter.network
-    read_texts, passes = network.read_texts, []
+    passes = []
 
-    def counted(texts: list[list[int]]) -> Any:
-        passes.append([len(text) for text in texts])
+    def note(texts: list[list[int]]) -> list[int]:
         if fails:
+            passes.append([len(text) for text in texts])
             raise RuntimeError("no memory for so many")
-        return read_texts(texts)
+        return [len(text) for text in texts]
 
-    monkeypatch.setattr(network, "read_texts", counted)
-    monkeypatch.setattr(starter, "prefix_cache", PrefixCache(network))
-    worker = ManualWorker(starter)
+    worker = ManualWorker(watched(starter, read_texts=noting(passes, note)))
     readers = [Reader([first, *range(40, 40 + more)], 3, 2, {}).join(worker) for more, first in enumerate((5, 6, 7, 8))]
     worker.run_to_end()
     assert passes == [[1, 2, 3, 4]]
@@ -540,7 +504,7 @@ def test_prompts_that_come_at_once_are_read_in_one_pass(
     for reader in readers:
         reader.read(worker)
         assert len(reader.got) == 3
-        reader.check(starter)
+        reader.check(watched(starter))
 
 
 def test_sharing_an_engine_leaves_it_as_it_is(starter: LocalEngine) -> None:

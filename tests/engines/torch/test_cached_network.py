@@ -12,17 +12,19 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 import decoding
 from decoding.cancellation import WorkCancelledError, bind
-from decoding.engines import local_engine
 from decoding.engines.batching.engine import BatchedEngine
 from decoding.engines.local_engine import LocalEngine
-from decoding.engines.torch import cached_network
 from decoding.engines.torch import engine as torch_engine
 from decoding.engines.torch.cache_argument import cache_argument
 from decoding.engines.torch.cached_network import CacheMode
 from decoding.errors import ModelError, RequestError
+from decoding.models.catalogue import format_bytes
 from decoding.models.loading import describe_model
 from tests import all_architectures as sweep
 from tests import families, tiny_models
+from tests.engines.passes import before_each_pass
+from tests.machines import give_memory
+from tests.watched import noting, watched
 
 Folder = Callable[[str], Path]
 LONG_ROPE = {
@@ -120,13 +122,13 @@ def test_an_encoder_that_its_configuration_makes_a_decoder() -> None:
     assert sweep.check(network, "bert").startswith("same")
 
 
-def test_a_network_that_needs_more_than_ids_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_that_needs_more_than_ids_is_refused() -> None:
     network = tiny_models.network("llama")
 
-    def refuse(**_: Any) -> None:
+    def refuse(_: object) -> None:
         raise ValueError("inputs_embeds cannot be None.\nMore lines.")
 
-    monkeypatch.setattr(network, "forward", refuse)
+    before_each_pass(network, refuse)
     with pytest.raises(ModelError) as refused:
         engine_of(network)
     assert str(refused.value) == (
@@ -222,28 +224,23 @@ def test_a_text_ends_where_the_network_has_no_more_room(network: Callable[[], An
 
 
 @pytest.mark.parametrize("architecture", ["llama", "mistral", "mamba", "recurrent_gemma", "phi3"])
-def test_a_text_is_scored_in_pieces(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch, architecture: str) -> None:
+def test_a_text_is_scored_in_pieces(tiny_folder: Folder, architecture: str) -> None:
     engine = load(tiny_folder(architecture))
     prompt, text = [5, 6, 7], [(11 * n) % 300 for n in range(40)]
     at_once = list(engine.score(prompt, text, top_k=5))
-    monkeypatch.setattr(local_engine, "SCORED_NUMBERS", 7 * tiny_models.VOCABULARY)
-    asked, read = [], engine.network.read
-
-    def counting(*given: Any, last: int = 1) -> Any:
-        asked.append(last)
-        return read(*given, last=last)
-
-    monkeypatch.setattr(engine.network, "read", counting)
-    pieces = list(engine.score(prompt, text, top_k=5))
+    asked: list[int] = []
+    counting = watched(engine, read=noting(asked, lambda *_, last=1: last))
+    counting.scored_numbers = 7 * tiny_models.VOCABULARY
+    pieces = list(counting.score(prompt, text, top_k=5))
     assert asked[-6:] == [7, 7, 7, 7, 7, 5]
     for piece, whole in zip(pieces, at_once, strict=True):
         assert piece.token_ids == whole.token_ids
         assert piece.logprobs == pytest.approx(whole.logprobs, abs=1e-4)
 
 
-def test_cancellation_ends_reading_between_chunks(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cancellation_ends_reading_between_chunks(tiny_folder: Folder) -> None:
     engine = load(tiny_folder("llama"))
-    monkeypatch.setattr(local_engine, "SCORED_NUMBERS", 7 * tiny_models.VOCABULARY)
+    engine.scored_numbers = 7 * tiny_models.VOCABULARY
     found: list[object] = []
 
     def read() -> None:
@@ -267,21 +264,16 @@ def test_a_prompt_without_logits_to_keep_is_read_in_pieces(monkeypatch: pytest.M
     engine = engine_of(network)
     expected = [s.token_ids for s in engine.steps(list(range(20)), max_new_tokens=5, top_k=3)]
     engine.network.cached.can_skip_logits = False
-    lengths, forward = [], network.forward
-
-    def counting(*, input_ids: torch.Tensor, **options: Any) -> Any:
-        lengths.append(input_ids.shape[1])
-        return forward(input_ids=input_ids, **options)
-
-    monkeypatch.setattr(network, "forward", counting)
-    monkeypatch.setattr(cached_network, "CHUNK_BYTES", 8 * tiny_models.VOCABULARY * 4)
+    lengths: list[int] = []
+    before_each_pass(network, lambda shape: lengths.append(shape[1]))
+    engine.network.cached.chunk_bytes = 8 * tiny_models.VOCABULARY * 4
     assert [s.token_ids for s in engine.steps(list(range(20)), max_new_tokens=5, top_k=3)] == expected
     assert lengths == [8, 8, 4, 1, 1, 1, 1]
-    monkeypatch.setattr(cached_network, "free_bytes_on", lambda _: 1000)
-    monkeypatch.setattr(cached_network, "format_bytes", lambda count: f"{count} B")
+    give_memory(monkeypatch, 1000)
     engine.network.cached.mode, engine.network.cached.can_read_several = CacheMode.WHOLE, False
     with pytest.raises(RequestError) as refused:
         next(engine.steps(list(range(20)), max_new_tokens=5, top_k=3))
     assert str(refused.value) == (
-        "The logits of 20 tokens need 25600 B of memory, and 1000 B is free. Shorten the text."
+        f"The logits of 20 tokens need {format_bytes(25600)} of memory, and {format_bytes(1000)} is free. Shorten the "
+        "text."
     )

@@ -27,6 +27,7 @@ from decoding.messages import Message
 from decoding.models.loading import describe_model, load_model
 from decoding.record.step import StepScores
 from tests import tiny_models
+from tests.engines.passes import before_each_pass
 
 Folder = Callable[[str], Path]
 IDS = list(b"Transformers are the")
@@ -38,11 +39,13 @@ CAPTURED = (
 PLAIN = ("mamba", "rwkv", "recurrent_gemma", "gpt_neo", "mamba2")
 
 
-def engines(network: Any, *, ends: frozenset[int] = frozenset()) -> tuple[Any, Any]:
-    """A plain engine, and one whose steps are the decoder's; both over one network."""
+def engines(network: Any, *, ends: frozenset[int] = frozenset(), **options: Any) -> tuple[Any, Any]:
+    """A plain engine, and one whose steps are the decoder's; both over one network. `options` are those of its captured
+    steps.
+    """
     loaded = replace(describe_model(network.eval(), tiny_models.tokenizer(), model="tiny"), end_ids=ends)
     plain, ours = engine_of(loaded), engine_of(loaded)
-    ours.network = CudaGraphDecoder(network, ours.network)
+    ours.network = CudaGraphDecoder(network, ours.network, CapturedSteps(network, most=1, **options))
     ours.prefix_cache = PrefixCache(ours.network)
     return plain, ours
 
@@ -55,11 +58,6 @@ def read_prompt(engine: Any, ids: Any) -> tuple[Any, Any]:
 @pytest.fixture
 def llama() -> tuple[Any, Any]:
     return engines(tiny_models.network("llama"))
-
-
-@pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(captured_step, "COLUMNS", 16)
 
 
 def steps(engine: Any, ids: Any = IDS, *, count: int = STEPS, top_k: int = 5, **forced: Any) -> list[StepScores]:
@@ -329,12 +327,12 @@ def test_in_16_bits_rows_are_shared_too() -> None:
     assert isinstance(ours.network.new_batch(4), CapturedBatch)
 
 
-def test_rows_are_as_many_as_the_memory_has_room_for(llama: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_are_as_many_as_the_memory_has_room_for(llama: tuple[Any, Any]) -> None:
     plain, _ = llama
-    together = CapturedSteps(plain.network.network, most=32)
     cache = read_prompt(plain, IDS)[1]
     a_row = 2 * captured_step.COLUMNS * 2 * (2 * 2 * 8 * 4)  # columns, layers, keys and values of 2 heads in float32
-    monkeypatch.setattr(captured_step, "free_bytes_on", lambda _: 9 * a_row / captured_step.MEMORY_SHARE)
+    free = int(9 * a_row / captured_step.MEMORY_SHARE)
+    together = CapturedSteps(plain.network.network, most=32, free_bytes=lambda _: free)
     assert together.bytes_to_insert([20]) == 0  # before there is a cache nobody knows
     together.insert(cache)
     assert together._cache is not None
@@ -342,7 +340,7 @@ def test_rows_are_as_many_as_the_memory_has_room_for(llama: tuple[Any, Any], mon
     assert together.bytes_to_insert([20] * 7) == 0
     assert together.bytes_to_insert([20] * 8) == 16 * a_row
     assert together.bytes_to_insert([3 * captured_step.COLUMNS]) == 2 * 2 * a_row
-    monkeypatch.setattr(captured_step, "free_bytes_on", lambda _: 0)
+    free = 0
     for _ in range(7):
         together.insert(cache)
     with pytest.raises(NoMemoryForRowError):
@@ -363,11 +361,8 @@ def test_verify_compares_rows_of_different_lengths_with_plain_passes(llama: tupl
 # ---- sizes
 
 
-@pytest.mark.usefixtures("small")
-def test_a_cache_grows_with_its_run_and_is_not_kept_too_large(
-    llama: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    plain, ours = llama
+def test_a_cache_grows_with_its_run_and_is_not_kept_too_large() -> None:
+    plain, ours = engines(tiny_models.network("llama"), columns=16, columns_kept=64)
     for length, count, captured in (
         (3, 8, [(1, 16)]),
         (3, 15, [(1, 16), (1, 32)]),
@@ -376,7 +371,6 @@ def test_a_cache_grows_with_its_run_and_is_not_kept_too_large(
     ):
         check_same(steps(ours, IDS[:length], count=count), steps(plain, IDS[:length], count=count))
         assert sizes(ours) == captured
-    monkeypatch.setattr(captured_step, "COLUMNS_KEPT", 64)
     full = tiny_models.CONTEXT - len(IDS)
     check_same(steps(ours, count=200), steps(plain, count=200))
     assert len(steps(ours, count=200)) == full
@@ -385,13 +379,12 @@ def test_a_cache_grows_with_its_run_and_is_not_kept_too_large(
     assert sizes(ours) == [(1, 32)]
 
 
-@pytest.mark.usefixtures("small")
-def test_without_memory_the_run_uses_the_plain_loop(llama: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    plain, ours = llama
-    monkeypatch.setattr(captured_step, "free_bytes_on", lambda _: 1000)
+def test_without_memory_the_run_uses_the_plain_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    free: int | None = 1000
+    plain, ours = engines(tiny_models.network("llama"), columns=16, free_bytes=lambda _: free)
     assert steps(ours) == steps(plain)
     assert sizes(ours) == []
-    monkeypatch.undo()
+    free = None
     check_same(steps(ours), steps(plain))
     assert sizes(ours)
 
@@ -407,13 +400,6 @@ def test_without_memory_the_run_uses_the_plain_loop(llama: tuple[Any, Any], monk
 # ---- what cannot be captured
 
 
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    now = [0.0]
-    monkeypatch.setattr(captured_step, "monotonic", lambda: now[0])
-    return now
-
-
 @pytest.mark.parametrize(
     ("error", "passes"),
     [
@@ -423,31 +409,30 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         (RuntimeError("CUDA error: out of memory"), True),
     ],
 )
-def test_a_capture_that_fails_is_tried_again_only_where_its_reason_passes(
-    error: Exception, passes: bool, clock: list[float], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_capture_that_fails_is_tried_again_only_where_its_reason_passes(error: Exception, passes: bool) -> None:
     tried = []
 
-    def failing(self: Graphs, function: Any) -> Any:
-        tried.append(function)
-        raise error
+    class Failing(Graphs):
+        def record(self, function: Any) -> Any:
+            tried.append(function)
+            if len(tried) == 1:
+                raise error
+            return super().record(function)
 
-    plain, ours = engines(tiny_models.network("llama"))
-    monkeypatch.setattr(Graphs, "_capture", failing)
+    now, network = 0.0, tiny_models.network("llama")
+    plain, ours = engines(network, graphs=Failing(network.device), clock=lambda: now)
     for _ in range(2):
         check_same(steps(ours), steps(plain))
     assert len(tried) == 1
     assert sizes(ours) == []
-    monkeypatch.undo()
-    monkeypatch.setattr(captured_step, "monotonic", lambda: captured_step.RETRY_SECONDS + 1.0)
+    now = captured_step.RETRY_SECONDS + 1.0
     check_same(steps(ours), steps(plain))
     assert bool(sizes(ours)) == passes
 
 
-def test_nothing_is_captured_while_a_load_has_changed_the_default_dtype(
-    llama: tuple[Any, Any], clock: list[float]
-) -> None:
-    plain, ours = llama
+def test_nothing_is_captured_while_a_load_has_changed_the_default_dtype() -> None:
+    now = 0.0
+    plain, ours = engines(tiny_models.network("llama"), clock=lambda: now)
     expected = steps(plain)
     torch.set_default_dtype(torch.bfloat16)
     try:
@@ -455,18 +440,19 @@ def test_nothing_is_captured_while_a_load_has_changed_the_default_dtype(
     finally:
         torch.set_default_dtype(torch.float32)
     assert sizes(ours) == []
-    clock[0] += captured_step.RETRY_SECONDS + 1
+    now = captured_step.RETRY_SECONDS + 1.0
     check_same(steps(ours), expected)
     assert sizes(ours)
 
 
-def test_a_replay_that_says_something_else_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    def frozen(self: Graphs, function: Any) -> Any:
-        function()
-        return lambda: None  # as if all of it had been folded into nothing
+def test_a_replay_that_says_something_else_is_not_used() -> None:
+    class Frozen(Graphs):
+        def capture(self, function: Callable[[], None]) -> Callable[[], None]:
+            function()
+            return lambda: None  # as if all of it had been folded into nothing
 
-    plain, ours = engines(tiny_models.network("llama"))
-    monkeypatch.setattr(Graphs, "capture", frozen)
+    network = tiny_models.network("llama")
+    plain, ours = engines(network, graphs=Frozen(network.device))
     assert ours.network.verify() == Message("why.loop.captured")
     check_same(steps(ours), steps(plain))
 
@@ -482,22 +468,16 @@ def test_never_on_a_cpu(tiny_folder: Folder) -> None:
 
 
 def test_the_header_says_which_way_and_why(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cuda_graph_decoder, "DEVICE", "cpu")
-
     def chosen(architecture: str) -> tuple[bool, bool, str]:
-        engine = engine_of(load_model(str(tiny_folder(architecture)), device="cpu", dtype="float32"))
+        loaded = load_model(str(tiny_folder(architecture)), device="cpu", dtype="float32")
+        engine = engine_of(loaded, graphs_on="cpu")
         assert len(steps(engine, count=3)) == 3
         reason = next((part for part in engine.info.why.split("; ") if "plain loop" in part), "")
         return isinstance(engine.network, CudaGraphDecoder), engine.info.engine.endswith(", CUDA graph"), reason
 
     assert chosen("gpt2") == (True, True, "")
     assert chosen("mamba") == (False, False, "the plain loop, because this architecture has no CUDA graph")
-
-    def failing(*_: Any) -> Any:
-        raise RuntimeError("no")
-
-    monkeypatch.setattr(Graphs, "_capture", failing)
-    assert chosen("gpt2") == (False, False, "the plain loop, because the CUDA graph could not be captured")
+    assert chosen("falcon") == (False, False, "the plain loop, because the CUDA graph could not be captured")
     monkeypatch.setenv("SPACES_ZERO_GPU", "true")
     network, plain = tiny_models.network("gpt2").eval(), object()
     assert cuda_graph_decoder.decoder_or_plain(network, plain) == (  # type: ignore[arg-type]
@@ -539,22 +519,14 @@ def crowd(engine: Any, prompts: Any, *, count: int = 16) -> list[list[StepScores
     return written
 
 
-def test_a_single_run_uses_its_own_graph_and_many_runs_share_one(
-    llama: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_single_run_uses_its_own_graph_and_many_runs_share_one(llama: tuple[Any, Any]) -> None:
     plain, ours = llama
     prompts = [IDS[n:] for n in range(7)]
     expected = [steps(plain, ids, count=16) for ids in prompts]
     shared, shared_by = BatchedEngine(ours), []
     check_same(steps(shared, count=16), expected[0])
     assert sizes(ours) == [(1, captured_step.COLUMNS)]
-    step = CapturedBatch.step
-
-    def noted(self: CapturedBatch, ids: Any) -> Any:
-        shared_by.append(len(ids))
-        return step(self, ids)
-
-    monkeypatch.setattr(CapturedBatch, "step", noted)
+    before_each_pass(plain.network.network, lambda shape: shared_by.append(shape[0]))
     for mine, theirs in zip(crowd(shared, prompts), expected, strict=True):
         check_same(mine, theirs)
     assert max(shared_by) > 2
@@ -562,20 +534,21 @@ def test_a_single_run_uses_its_own_graph_and_many_runs_share_one(
     check_same(steps(shared, count=8, forced=forced), steps(plain, count=8, forced=forced))
 
 
-def test_a_batch_that_fails_is_read_anew(llama: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_that_fails_is_read_anew(llama: tuple[Any, Any]) -> None:
     plain, ours = llama
     prompts = [IDS[n:] for n in range(4)]
     expected = [steps(plain, ids, count=16) for ids in prompts]
     shared, failed = BatchedEngine(ours), []
 
-    def failing(self: CapturedBatch, ids: Any) -> Any:
-        failed.append(len(ids))
-        raise MemoryError("no memory for a longer text in the batch")
+    def failing(shape: tuple[int, ...]) -> None:
+        if shape[0] > 1:
+            failed.append(shape[0])
+            raise MemoryError("no memory for a longer text in the batch")
 
-    with monkeypatch.context() as short:
-        short.setattr(CapturedBatch, "step", failing)
-        for mine, theirs in zip(crowd(shared, prompts), expected, strict=True):
-            check_same(mine, theirs)
+    short = before_each_pass(plain.network.network, failing)
+    for mine, theirs in zip(crowd(shared, prompts), expected, strict=True):
+        check_same(mine, theirs)
+    short.remove()
     assert failed
     for mine, theirs in zip(crowd(shared, prompts), expected, strict=True):
         check_same(mine, theirs)

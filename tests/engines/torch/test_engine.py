@@ -16,6 +16,7 @@ from decoding.engines.torch.engine import load as load_torch
 from decoding.engines.torch.transformers_greedy import network_of
 from decoding.record.trace import Trace
 from tests import tiny_models
+from tests.engines.passes import before_each_pass
 
 PROMPT = "Transformers are the"
 STEPS = 24
@@ -126,20 +127,12 @@ def test_two_runs_at_once_do_not_mix(tiny_folder: Folder, architecture: str) -> 
 
 
 @pytest.mark.parametrize(("architecture", "later"), [("gpt2", [1, 1]), ("mamba", [1, 1]), ("recurrent_gemma", [4, 5])])
-def test_each_step_reads_one_id(
-    tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch, architecture: str, later: list[int]
-) -> None:
+def test_each_step_reads_one_id(tiny_folder: Folder, architecture: str, later: list[int]) -> None:
     engine = load(tiny_folder(architecture))
-    lengths, kept = [], []
-    forward = network_of(engine).forward
-
-    def counting(*, input_ids: torch.Tensor, **options: Any) -> Any:
-        lengths.append(input_ids.shape[1])
-        output = forward(input_ids=input_ids, **options)
-        kept.append(output.logits.shape[1])
-        return output
-
-    monkeypatch.setattr(network_of(engine), "forward", counting)
+    lengths: list[int] = []
+    kept: list[int] = []
+    before_each_pass(network_of(engine), lambda shape: lengths.append(shape[1]))
+    network_of(engine).register_forward_hook(lambda _, __, output: kept.append(output.logits.shape[1]))
     list(engine.steps([5, 6, 7], max_new_tokens=3, top_k=1))
     assert lengths == [3, *later]
     assert kept == [1, 1, 1]  # the last position's logits only
