@@ -6,6 +6,7 @@ torch only then.
 
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,23 @@ from decoding.models.catalogue import Entry
 
 KEEP_SECONDS = 300.0
 """The network is released after this time without use."""
+Load = Callable[[Entry, Path], Any]
+"""Loads a model's network. Raises RoomError if it does not fit, ModelError for damaged files."""
+
+
+def _load(entry: Entry, source: Path) -> Any:
+    from decoding.engines.torch.float32_network import (
+        load_float32_network,  # imported here, because torch takes seconds
+    )
+
+    return load_float32_network(entry, source)
 
 
 class NetworkOnDemand:
     """Call it to get the network, in float32 on the CPU. Thread-safe."""
 
-    def __init__(self, entry: Entry, source: Path, *, keep_seconds: float = KEEP_SECONDS) -> None:
-        self._entry, self._source, self._keep_seconds = entry, source, keep_seconds
+    def __init__(self, entry: Entry, source: Path, *, keep_seconds: float = KEEP_SECONDS, load: Load = _load) -> None:
+        self._entry, self._source, self._keep_seconds, self._load = entry, source, keep_seconds, load
         self._lock = threading.Lock()
         self._network: Any = None
         self._last_used = 0.0
@@ -30,10 +41,7 @@ class NetworkOnDemand:
         with self._lock:
             self._last_used = time.monotonic()
             if self._network is None:
-                # Imported here, because torch takes seconds.
-                from decoding.engines.torch.float32_network import load_float32_network
-
-                self._network = load_float32_network(self._entry, self._source)
+                self._network = self._load(self._entry, self._source)
                 self._last_used = time.monotonic()
                 threading.Thread(target=self._keep, name="reference", daemon=True).start()
             return self._network

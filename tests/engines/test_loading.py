@@ -9,13 +9,12 @@ import pytest
 
 import decoding
 from decoding.engines.local_engine import LocalEngine
-from decoding.engines.onnx import engine as onnx_engine
 from decoding.engines.onnx import graph_cache
 from decoding.engines.onnx.network import OnnxNetwork
 from decoding.engines.torch.network import TorchNetwork
 from decoding.errors import ModelError, RequestError
-from decoding.models import devices
 from tests import tiny_models
+from tests.machines import give_memory
 
 PROMPT = "Transformers are the"
 
@@ -85,8 +84,7 @@ def test_what_lies_beside_the_weights_takes_no_memory(
     for name in ("consolidated.safetensors", "adapter_model.safetensors"):
         with (folder / name).open("wb") as file:
             file.truncate(10**10)  # of which nothing is written
-    for module in (onnx_engine, devices):
-        monkeypatch.setattr(module, "free_memory", lambda: 10**9)
+    give_memory(monkeypatch, 10**9)
     ours = decoding.load(str(folder), device="cpu")
     assert isinstance(ours.network, OnnxNetwork)
 

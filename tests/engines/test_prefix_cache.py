@@ -15,6 +15,7 @@ from decoding.engines.torch.engine import load as load_torch
 from decoding.engines.torch.network import TorchNetwork, can_crop
 from decoding.record.step import ScoredToken, StepScores
 from tests import tiny_models
+from tests.engines.passes import before_each_pass
 
 Folder = Callable[[str], Path]
 PROMPT = list(range(40, 52))
@@ -50,16 +51,9 @@ def check_close(some: Sequence[StepScores], others: Sequence[StepScores]) -> Non
 class Counted:
     """How many ids each forward pass of an engine reads."""
 
-    def __init__(self, engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, engine: LocalEngine) -> None:
         self.read: list[int] = []
-        network = engine.reference()
-        forward = network.forward
-
-        def counting(*, input_ids: torch.Tensor, **options: Any) -> Any:
-            self.read.append(input_ids.shape[1])
-            return forward(input_ids=input_ids, **options)
-
-        monkeypatch.setattr(network, "forward", counting)
+        before_each_pass(engine.reference(), lambda shape: self.read.append(shape[1]))
 
 
 # ---- on models
@@ -86,11 +80,9 @@ def test_warm_and_cold_are_one(tiny_folder: Folder, architecture: str, step: int
 
 
 @pytest.mark.parametrize("architecture", WHOLE)
-def test_a_branch_costs_only_its_own_steps(
-    tiny_folder: Folder, architecture: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_branch_costs_only_its_own_steps(tiny_folder: Folder, architecture: str) -> None:
     engine = load(tiny_folder(architecture))
-    counted = Counted(engine, monkeypatch)
+    counted = Counted(engine)
     parent = decode(engine)
     assert counted.read == [len(PROMPT)] + [1] * (STEPS - 1)
     for step in (0, 5, STEPS - 1):
@@ -111,9 +103,9 @@ def test_a_cache_that_forgets_is_not_kept(tiny_folder: Folder, architecture: str
     assert len(engine.prefix_cache) == 0
 
 
-def test_a_branch_of_a_branch(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_branch_of_a_branch(tiny_folder: Folder) -> None:
     engine, cold = load(tiny_folder("llama")), load(tiny_folder("llama"))
-    counted = Counted(engine, monkeypatch)
+    counted = Counted(engine)
     parent = decode(engine)
     first = {3: far(parent[3])}
     child = decode(engine, first)
@@ -130,10 +122,10 @@ def test_a_branch_of_a_branch(tiny_folder: Folder, monkeypatch: pytest.MonkeyPat
     assert counted.read == []
 
 
-def test_forcing_what_argmax_picks(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_forcing_what_argmax_picks(tiny_folder: Folder) -> None:
     engine = load(tiny_folder("llama"))
     parent = decode(engine)
-    counted = Counted(engine, monkeypatch)
+    counted = Counted(engine)
     same = decode(engine, {4: parent[4].token_ids[0]})
     assert counted.read == []
     assert same[4].picked == ScoredToken(parent[4].token_ids[0], parent[4].logprobs[0], 0)
@@ -145,7 +137,7 @@ def test_a_longer_run_continues_a_kept_one_and_a_shorter_one_stops(
 ) -> None:
     engine = load(tiny_folder("llama"))
     parent = decode(engine)
-    counted = Counted(engine, monkeypatch)
+    counted = Counted(engine)
     pick = {2: parent[2].token_ids[0]}
     assert picked(decode(engine, pick, max_new_tokens=5)) == picked(parent)[:5]
     assert counted.read == []
@@ -154,10 +146,10 @@ def test_a_longer_run_continues_a_kept_one_and_a_shorter_one_stops(
     check_close(longer, decode(load(tiny_folder("llama")), pick, max_new_tokens=STEPS + 3))
 
 
-def test_fewer_candidates_are_cut_and_more_are_computed(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fewer_candidates_are_cut_and_more_are_computed(tiny_folder: Folder) -> None:
     engine = load(tiny_folder("llama"))
     parent = decode(engine, top_k=5)
-    counted = Counted(engine, monkeypatch)
+    counted = Counted(engine)
     pick = {6: parent[6].token_ids[4]}
     few = decode(engine, pick, top_k=2)
     assert counted.read == [1] * (STEPS - 7)
@@ -173,7 +165,7 @@ def test_a_run_that_was_closed_is_remembered(
     tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch, several: int
 ) -> None:
     engine = load(tiny_folder("llama"))
-    counted = Counted(engine, monkeypatch)
+    counted = Counted(engine)
     run: Any = engine.steps(PROMPT, max_new_tokens=STEPS, top_k=3)
     seen = [next(run) for _ in range(several)]
     run.close()
@@ -198,23 +190,24 @@ def test_a_prompt_of_one_token(tiny_folder: Folder) -> None:
         check_close(list(engine.steps([7], **options)), list(load(tiny_folder("llama")).steps([7], **options)))
 
 
-def test_an_end_of_text_that_is_remembered_ends_the_run(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_end_of_text_that_is_remembered_ends_the_run(tiny_folder: Folder) -> None:
     engine = load(tiny_folder("llama"))
     parent = decode(engine)
     engine.end_ids = frozenset({parent[4].token_ids[1]})
-    counted = Counted(engine, monkeypatch)
+    counted = Counted(engine)
     assert len(decode(engine, {4: parent[4].token_ids[1]})) == 5
     assert counted.read == []
 
 
-def test_a_plain_run_never_asks(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plain_run_never_asks(tiny_folder: Folder) -> None:
     engine = load(tiny_folder("llama"))
     parent = decode(engine)
 
-    def refuse(*_: Any, **__: Any) -> None:
-        raise AssertionError("a plain run asked what is kept")
+    class Refusing(PrefixCache):
+        def recall(self, *_: Any, **__: Any) -> Any:
+            raise AssertionError("a plain run asked what is kept")
 
-    monkeypatch.setattr(engine.prefix_cache, "recall", refuse)
+    engine.prefix_cache = Refusing(engine.network)
     assert decode(engine) == parent
     with pytest.raises(AssertionError):
         decode(engine, {1: 5})

@@ -23,6 +23,7 @@ from decoding.engines import zero_gpu
 from decoding.engines.local_engine import LocalEngine
 from decoding.errors import ModelError
 from decoding.record.trace import Trace
+from tests.watched import watched
 
 ROOT = Path(__file__).resolve().parents[2]
 Folder = Callable[[str], Path]
@@ -251,9 +252,15 @@ def test_elsewhere_the_same_engine_runs_in_this_process(tiny_folder: Folder) -> 
     assert "spaces" not in sys.modules
 
 
-def test_an_unexpected_error_is_shown_without_its_message(tiny_folder: Folder, monkeypatch: Any) -> None:
-    lent = zero_gpu.ZeroGpuEngine(decoding.load(str(tiny_folder("llama")), device="cpu"))
-    monkeypatch.setattr(zero_gpu, "_LOADED", {})
+def test_an_unexpected_error_is_shown_without_its_message(tiny_folder: Folder) -> None:
+    def failing(_: Any) -> Any:
+        def fail(*_: Any, **__: Any) -> Any:
+            raise KeyError("what a visitor wrote")
+
+        return fail
+
+    engine = decoding.load(str(tiny_folder("llama")), device="cpu")
+    lent = zero_gpu.ZeroGpuEngine(watched(engine, read=failing))
     with pytest.raises(ModelError, match=r"taken back: KeyError Try again later\.$"):
         decoding.trace(lent, "abc", max_new_tokens=4, top_k=3)
 

@@ -61,10 +61,20 @@ class Float32Session:
     """A second session while there are enough rows for it. Thread-safe."""
 
     def __init__(
-        self, weights: Float32Weights, packed: Session, threads: Threads, *, keep_seconds: float = KEEP_SECONDS
+        self,
+        weights: Float32Weights,
+        packed: Session,
+        threads: Threads,
+        *,
+        keep_seconds: float = KEEP_SECONDS,
+        open_session: Callable[[GraphFiles, Threads], Session] = Session,
+        prove_same: Callable[[Session, Session], None] = prove_same,
     ) -> None:
-        """`packed` computes the same weights as they are stored: the new session has to say what it says."""
+        """`packed` computes the same weights as they are stored: `prove_same` raises if the new session, the first of
+        its two arguments, says anything else.
+        """
         self._weights, self._packed, self._threads, self._keep_seconds = weights, packed, threads, keep_seconds
+        self._open_session, self._prove_same = open_session, prove_same
         self._lock = threading.Lock()
         self._keeper: threading.Thread | None = None
         self._session: Session | None = None
@@ -118,8 +128,8 @@ class Float32Session:
         """Make the session; the graph is on disk only until the session has read it."""
         folder = Path(tempfile.mkdtemp(prefix="greedyscope-"))
         try:
-            session = Session(self._weights.make(folder), self._threads)
-            prove_same(session, self._packed)
+            session = self._open_session(self._weights.make(folder), self._threads)
+            self._prove_same(session, self._packed)
             return session
         finally:
             shutil.rmtree(folder, ignore_errors=True)

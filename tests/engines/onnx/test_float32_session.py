@@ -4,51 +4,60 @@ import logging
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from decoding.engines.onnx import float32_session
 from decoding.engines.onnx.float32_session import CROWD_ROWS, SHARED_ROWS, Float32Session, Float32Weights
-from decoding.engines.onnx.session import Threads
+from decoding.engines.onnx.session import Session, Threads
 from decoding.models.model_paths import entry_of
 from decoding.models.spec import NoGraphError
 from decoding.serving.memory_budget import MemoryBudget
 from decoding.serving.model_setup import EngineOptions, make_loader
+from tests.machines import give_memory
+from tests.waiting import until
 
 
 class Made:
-    """Sessions that were made instead of real ones, and the folders that their graphs lay in."""
+    """Sessions that were made instead of real ones, and the folders that their graphs lay in. `fails` is what making
+    one raises, `differs` what proving one does.
+    """
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self) -> None:
         self.folders: list[Path] = []
         self.proved: list[Any] = []
-        monkeypatch.setattr(float32_session, "Session", lambda files, threads: ("session", files, threads))
-        monkeypatch.setattr(float32_session, "prove_same", lambda made, packed: self.proved.append((made, packed)))
-        monkeypatch.setattr(float32_session, "free_memory", lambda: 10_000)
+        self.fails: Exception | None = None
+        self.differs: Exception | None = None
 
     def session_over(self, *, size: int = 1000, keep: float = 60.0) -> Float32Session:
-        return Float32Session(Float32Weights(size, self.make), "packed", Threads(2), keep_seconds=keep)  # type: ignore[arg-type]
+        packed, opened = cast("Session", "packed"), cast("Any", lambda *made: ("session", *made))
+        return Float32Session(
+            Float32Weights(size, self.make),
+            packed,
+            Threads(2),
+            keep_seconds=keep,
+            open_session=opened,
+            prove_same=self.prove_same,
+        )
 
     def make(self, folder: Path) -> Any:
         assert folder.is_dir()
         self.folders.append(folder)
+        if self.fails:
+            raise self.fails
         return "graph"
+
+    def prove_same(self, made: Any, packed: Any) -> None:
+        self.proved.append((made, packed))
+        if self.differs:
+            raise self.differs
 
 
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> Made:
-    return Made(monkeypatch)
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    give_memory(monkeypatch, 10_000)
+    return Made()
 
 
 def test_the_session_is_made_for_many_rows_and_also_serves_fewer(made: Made) -> None:
@@ -56,7 +65,7 @@ def test_the_session_is_made_for_many_rows_and_also_serves_fewer(made: Made) -> 
     assert [second.session(rows) for rows in (1, SHARED_ROWS, CROWD_ROWS - 1)] == [None, None, None]
     assert not made.folders
     second.session(CROWD_ROWS)
-    wait_for(lambda: second.session(CROWD_ROWS))
+    until(lambda: second.session(CROWD_ROWS))
     assert second.session(SHARED_ROWS) == ("session", "graph", Threads(2))
     assert second.session(SHARED_ROWS - 1) is None
     assert made.proved == [(("session", "graph", Threads(2)), "packed")]
@@ -64,14 +73,11 @@ def test_the_session_is_made_for_many_rows_and_also_serves_fewer(made: Made) -> 
     assert not made.folders[0].exists()
 
 
-def test_a_session_with_other_numbers_is_not_used(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
-    def differs(session: Any, packed: Any) -> None:
-        raise NoGraphError("its graph differs by 1.0e-01 from the network, on 7 ids")
-
-    monkeypatch.setattr(float32_session, "prove_same", differs)
+def test_a_session_with_other_numbers_is_not_used(made: Made) -> None:
+    made.differs = NoGraphError("its graph differs by 1.0e-01 from the network, on 7 ids")
     second = made.session_over()
     second.session(CROWD_ROWS)
-    wait_for(lambda: second._has_failed)
+    until(lambda: second._has_failed)
     assert second.session(CROWD_ROWS) is None
     assert not made.folders[0].exists()
 
@@ -79,10 +85,10 @@ def test_a_session_with_other_numbers_is_not_used(made: Made, monkeypatch: pytes
 def test_the_session_is_released_when_idle_and_made_again(made: Made) -> None:
     second = made.session_over(keep=0.05)
     second.session(CROWD_ROWS)
-    wait_for(lambda: second.session(SHARED_ROWS))
-    wait_for(lambda: second._session is None and second._keeper is None)
+    until(lambda: second.session(SHARED_ROWS))
+    until(lambda: second._session is None and second._keeper is None)
     second.session(CROWD_ROWS)
-    wait_for(lambda: len(made.folders) == 2)
+    until(lambda: len(made.folders) == 2)
 
 
 def test_no_session_is_made_without_memory(made: Made) -> None:
@@ -97,7 +103,7 @@ def test_its_memory_is_reserved_while_it_is_there(made: Made) -> None:
     second.reserve = budget.reserve_for_model
     second.session(CROWD_ROWS)
     assert budget.reserved in (1_600, 1_100)  # making it takes one and a half times the weights
-    wait_for(lambda: second.session(SHARED_ROWS))
+    until(lambda: second.session(SHARED_ROWS))
     assert budget.reserved == 1_100
 
 
@@ -105,18 +111,18 @@ def test_its_memory_is_released_with_it(made: Made) -> None:
     budget, second = MemoryBudget(2_000, process=100), made.session_over(keep=0.05)
     second.reserve = budget.reserve_for_model
     second.session(CROWD_ROWS)
-    wait_for(lambda: made.proved and budget.reserved == 100)
+    until(lambda: made.proved and budget.reserved == 100)
     with budget.reserve(500) or pytest.fail("it was released"):
         assert second.session(CROWD_ROWS) is None, "requests have reserved what it would need"
     assert len(made.folders) == 1
 
 
-def test_no_memory_stays_reserved_after_a_failure(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(made, "make", lambda folder: 1 / 0)
+def test_no_memory_stays_reserved_after_a_failure(made: Made) -> None:
+    made.fails = ZeroDivisionError()
     budget, second = MemoryBudget(2_000), made.session_over()
     second.reserve = budget.reserve_for_model
     second.session(CROWD_ROWS)
-    wait_for(lambda: second._has_failed)
+    until(lambda: second._has_failed)
     assert budget.reserved == 0
 
 
@@ -128,18 +134,12 @@ def test_a_server_reserves_it_from_its_budget() -> None:
         assert budget.reserved == 540_000_000
 
 
-def test_a_failure_is_logged_once_and_decoding_goes_on(
-    made: Made, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def fail(folder: Path) -> Any:
-        made.folders.append(folder)
-        raise OSError("no space left")
-
-    monkeypatch.setattr(made, "make", fail)
+def test_a_failure_is_logged_once_and_decoding_goes_on(made: Made, caplog: pytest.LogCaptureFixture) -> None:
+    made.fails = OSError("no space left")
     second = made.session_over()
     with caplog.at_level(logging.WARNING):
         second.session(CROWD_ROWS)
-        wait_for(lambda: second._has_failed)
+        until(lambda: second._has_failed)
     assert "no float32 weights for a crowd" in caplog.text
     assert second.session(CROWD_ROWS) is None
     assert len(made.folders) == 1

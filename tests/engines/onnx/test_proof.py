@@ -23,6 +23,7 @@ from decoding.models.spec import NoGraphError
 from decoding.models.spec_gguf import spec_of_gguf
 from tests import gguf_files
 from tests.engines.onnx import test_families, test_gguf
+from tests.machines import give_memory
 
 
 @pytest.fixture
@@ -91,7 +92,7 @@ def test_settings_that_greedy_decoding_ignores_keep_no_graph_away(
 def test_a_graph_without_memory_for_its_proof_is_logged(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(proof, "free_memory", lambda: 10**6)
+    give_memory(monkeypatch, 10**6)
     with caplog.at_level(logging.WARNING):
         ensure_graph(folder, folder=tmp_path / "graphs")
     assert "The graph of model is used unproven: its network needs 1500 MB of memory, and 1 are free." in caplog.text
