@@ -2,7 +2,9 @@
 
 import itertools
 import math
+import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,9 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 import decoding
+from decoding import cancellation
 from decoding.beam import Beam, BeamStep, beam_loop, finished_beams, next_beams, path_to
 from decoding.cancellation import WorkCancelledError
-from decoding.engines import branching
 from decoding.engines.batching.engine import BatchedEngine
 from decoding.engines.branching import NetworkRows, check_beam_memory
 from decoding.engines.local_engine import LocalEngine
@@ -24,6 +26,8 @@ from decoding.record.trace import Trace
 from tests import all_architectures as sweep
 from tests import tiny_models
 from tests.fakes import ScriptedEngine
+from tests.machines import give_memory
+from tests.watched import noting, watched
 
 Folder = Callable[[str], Path]
 PROMPTS = ("!!", '"!', '!"!', '""', '!""!')
@@ -351,41 +355,46 @@ def test_rows_part_as_single_sequences_do(tiny_folder: Folder) -> None:
                 assert scores.logprobs == pytest.approx(expected.logprobs, abs=1e-4)
 
 
-def test_a_shared_pass_that_fails_is_made_one_by_one(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shared_pass_that_fails_is_made_one_by_one(tiny_folder: Folder) -> None:
     engine = decoding.load(str(tiny_folder("llama")), device="cpu")
     right = list(engine.beams([5, 9, 3], num_beams=4, max_new_tokens=5, top_k=2))
-    new_batch, passes = engine.network.new_batch, []
+    passes: list[int] = []
 
-    def failing(max_rows: int) -> Any:
-        batch = new_batch(max_rows)
-        step = batch.step
+    def failing(new_batch: Any) -> Any:
+        def made(max_rows: int) -> Any:
+            batch = new_batch(max_rows)
+            step = batch.step
 
-        def fail_at_the_third(ids: Any) -> Any:
-            passes.append(len(ids))
-            if len(passes) == 3:
-                raise MemoryError
-            return step(ids)
+            def fail_at_the_third(ids: Any) -> Any:
+                passes.append(len(ids))
+                if len(passes) == 3:
+                    raise MemoryError
+                return step(ids)
 
-        batch.step = fail_at_the_third
-        return batch
+            batch.step = fail_at_the_third
+            return batch
 
-    monkeypatch.setattr(engine.network, "new_batch", failing)
-    found = list(engine.beams([5, 9, 3], num_beams=4, max_new_tokens=5, top_k=2))
+        return made
+
+    found = list(watched(engine, new_batch=failing).beams([5, 9, 3], num_beams=4, max_new_tokens=5, top_k=2))
     assert passes == [4, 4, 4]  # and not again
     assert texts(found) == texts(right)
 
 
-def test_a_search_ends_between_two_passes(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_search_ends_between_two_passes(tiny_folder: Folder) -> None:
     engine = decoding.load(str(tiny_folder("llama")), device="cpu")
-    search = engine.beams([5, 9, 3], num_beams=4, max_new_tokens=20, top_k=2)
-    assert [len(next(search).beams) for _ in range(3)] == [4, 4, 4]
+    left = threading.Event()
 
-    def left() -> None:
-        raise WorkCancelledError
+    def visit() -> None:
+        cancellation.bind(left)
+        search = engine.beams([5, 9, 3], num_beams=4, max_new_tokens=20, top_k=2)
+        assert [len(next(search).beams) for _ in range(3)] == [4, 4, 4]
+        left.set()
+        with pytest.raises(WorkCancelledError):
+            next(search)
 
-    monkeypatch.setattr(branching, "raise_if_cancelled", left)
-    with pytest.raises(WorkCancelledError):
-        next(search)
+    with ThreadPoolExecutor(1) as visitor:
+        visitor.submit(visit).result(300)
 
 
 def test_layers_that_differ_are_searched(tmp_path: Path) -> None:
@@ -448,15 +457,15 @@ def test_beam_search_refuses_what_a_run_refuses(scripted: ScriptedEngine) -> Non
     assert found.generated_text == " most popular toy"
 
 
-def test_logits_that_are_no_numbers_end_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = small(tmp_path, 6)
-    read = engine.network.read
+def test_logits_that_are_no_numbers_end_it(tmp_path: Path) -> None:
+    def breaking(read: Any) -> Any:
+        def broken(*given: Any, **options: Any) -> Any:
+            logits, cache = read(*given, **options)
+            return logits * math.nan, cache
 
-    def broken(*given: Any, **options: Any) -> Any:
-        logits, cache = read(*given, **options)
-        return logits * math.nan, cache
+        return broken
 
-    monkeypatch.setattr(engine.network, "read", broken)
+    engine = watched(small(tmp_path, 6), read=breaking)
     with pytest.raises(ModelError, match="not a number"):
         decoding.beam_search(engine, "!!!", max_new_tokens=4, num_beams=2, top_k=2)
 
@@ -465,13 +474,14 @@ def test_beams_that_exceed_the_memory_are_refused(tmp_path: Path, monkeypatch: p
     engine = small(tmp_path, 6)
     # 2 layers, 2 heads, 8 numbers of 4 bytes, keys and values: 256 bytes a token; 7 tokens in 2 beams and their copies.
     needed = 2 * 2 * 7 * 256 + 4 * 2 * 6 * 4
-    monkeypatch.setattr(branching, "free_bytes_on", lambda _: needed)
+    give_memory(monkeypatch, needed)
     decoding.beam_search(engine, "!!!", max_new_tokens=4, num_beams=2, top_k=2)
-    monkeypatch.setattr(branching, "free_bytes_on", lambda _: needed - 1)
-    monkeypatch.setattr(engine.network, "read", None)  # refused before it reads
+    give_memory(monkeypatch, needed - 1)
+    passes: list[Any] = []
     with pytest.raises(RequestError, match=r"need about .* of memory"):
-        decoding.beam_search(engine, "!!!", max_new_tokens=4, num_beams=2, top_k=2)
-    monkeypatch.setattr(branching, "free_bytes_on", lambda _: 2**30)
+        decoding.beam_search(watched(engine, read=noting(passes)), "!!!", max_new_tokens=4, num_beams=2, top_k=2)
+    assert passes == []  # refused before it reads
+    give_memory(monkeypatch, 2**30)
     facts: Any = {"device": "cpu", "vocabulary_size": 6, "num_beams": 8}
     with pytest.raises(RequestError) as refused:
         check_beam_memory(engine.network, tokens=1_000_000, **facts)
@@ -480,5 +490,5 @@ def test_beams_that_exceed_the_memory_are_refused(tmp_path: Path, monkeypatch: p
         "8 beams of 1,000,000 tokens need about 3.8 GiB of memory, and 1.0 GiB are free. "
         "Use fewer beams, fewer steps or a shorter prompt.",
     )
-    monkeypatch.setattr(branching, "free_bytes_on", lambda _: None)  # a system that does not say
-    check_beam_memory(engine.network, tokens=10**9, **facts)
+    monkeypatch.setenv("SPACES_ZERO_GPU", "true")  # whose GPU is not there yet
+    check_beam_memory(engine.network, tokens=10**9, **facts | {"device": "cuda"})

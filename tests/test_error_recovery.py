@@ -30,6 +30,7 @@ from decoding.serving.path_redaction import redact_paths
 from tests.browser import Visit, served
 from tests.fakes import ScriptedEngine
 from tests.models.test_full_disk import run, saved
+from tests.watched import noting, watched
 
 Folder = Callable[[str], Path]
 
@@ -121,21 +122,16 @@ def test_the_thread_that_computes_dies_and_the_next_run_has_another(
 
 
 @pytest.mark.parametrize("error", [NO_MEMORY, MemoryError()], ids=["torch", "Python"])
-def test_out_of_memory_in_mid_run_ends_that_run_with_a_sentence(
-    tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch, error: Exception
-) -> None:
-    plain = load_engine(str(tiny_folder("llama")), device="cpu")
-    read, passes = plain.network.read, 0
+def test_out_of_memory_in_mid_run_ends_that_run_with_a_sentence(tiny_folder: Folder, error: Exception) -> None:
+    passes: list[object] = []
 
-    def failing(*asked: Any, **options: Any) -> Any:
-        nonlocal passes
-        passes += 1
-        if passes == 4:
+    def fail(*_: Any, **__: Any) -> None:
+        if len(passes) == 3:
+            passes.append("the one that fails")
             raise error
-        return read(*asked, **options)
 
-    monkeypatch.setattr(plain.network, "read", failing)
-    engine = BatchedEngine(plain)
+    plain = load_engine(str(tiny_folder("llama")), device="cpu")
+    engine = BatchedEngine(watched(plain, read=noting(passes, fail)))
     run = engine.steps([5, 6], max_new_tokens=6, top_k=3)
     assert len([next(run) for _ in range(3)]) == 3
     with pytest.raises(ModelError) as refused:

@@ -32,11 +32,12 @@ class Weights:
 
     def seconds_to_read(self) -> float:
         """The seconds of one read of all the weights: the best of `READS`."""
-        fastest = min(self._read() for _ in range(READS))
+        fastest = min(self.read() for _ in range(READS))
         return fastest * self.bytes / (4 * len(self._memory))
 
     @torch.inference_mode()
-    def _read(self) -> float:
+    def read(self) -> float:
+        """Read the memory once. Returns the seconds that it took."""
         if self._memory.device.type == "cpu":
             return self._read_with_threads()
         torch.accelerator.synchronize()

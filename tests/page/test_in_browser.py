@@ -11,8 +11,8 @@ from playwright.sync_api import Browser, Page, expect
 import app as application
 from decoding.engines.loading import load as load_engine
 from decoding.engines.local_engine import LocalEngine
-from decoding.engines.onnx import graph_cache
 from decoding.models.catalogue import Entry
+from decoding.models.starter import cache_folder
 from decoding.questions.branches import branch
 from decoding.questions.text_scores import score
 from decoding.record.trace import Trace
@@ -41,8 +41,9 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What is made for this model does not stay in the user's cache."""
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
-        for module in (graph_cache, page_files):
-            patch.setattr(module, "cache_folder", lambda: folder)
+        (libraries := cache_folder() / "npm").mkdir(parents=True, exist_ok=True)
+        (folder / "npm").symlink_to(libraries)  # which are fetched once
+        patch.setenv("GREEDYSCOPE_CACHE", str(folder))
         yield
 
 
@@ -194,8 +195,7 @@ def test_without_the_files_the_page_does_without_the_offer(
     model: str,
     tmp_path: Path,
 ) -> None:
-    for module in (npm_packages, page_files):  # neither the libraries nor the files are there
-        monkeypatch.setattr(module, "cache_folder", lambda: tmp_path)
+    monkeypatch.setenv("GREEDYSCOPE_CACHE", str(tmp_path))  # where neither the libraries nor the files are
     monkeypatch.setattr(npm_packages.shutil, "which", lambda *_, **__: None)
     page = application.build(ModelRegistry(lambda name, report: scripted, ["scripted"]), Entry(model))
     said = capsys.readouterr().out

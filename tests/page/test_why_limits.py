@@ -16,6 +16,7 @@ from decoding.record.trace import Trace
 from decoding.serving.memory_budget import MemoryBudget
 from decoding.serving.model_registry import ModelRegistry
 from tests.fakes import ScriptedEngine
+from tests.watched import noting, watched
 
 
 @pytest.fixture(scope="module")
@@ -24,18 +25,17 @@ def run(starter: LocalEngine) -> Trace:
 
 
 @pytest.fixture
-def passes(starter: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
-    """Each pass over the starter: its kind, and the bytes that are reserved meanwhile in `budget`."""
-    made: list[tuple[str, int]] = []
-    for kind in ("read", "read_texts", "read_layers"):
-        inner = getattr(starter.network, kind)
+def passes() -> list[tuple[str, int]]:
+    """Each pass over `engine`: its kind, and the bytes that are reserved meanwhile in the last one of `budgets`."""
+    return []
 
-        def watched(*given: Any, kind: str = kind, inner: Any = inner, **options: Any) -> Any:
-            made.append((kind, budgets[-1].reserved))
-            return inner(*given, **options)
 
-        monkeypatch.setattr(starter.network, kind, watched)
-    return made
+@pytest.fixture
+def engine(starter: LocalEngine, passes: list[tuple[str, int]]) -> LocalEngine:
+    def note(kind: str) -> Any:
+        return noting(passes, lambda *_, **__: (kind, budgets[-1].reserved))
+
+    return watched(starter, **{kind: note(kind) for kind in ("read", "read_texts", "read_layers")})
 
 
 budgets: list[MemoryBudget] = []
@@ -50,8 +50,10 @@ def answers(engine: Any, trace: Trace, total: int, **asked: object) -> list[dict
     return said
 
 
-def test_memory_is_reserved_before_each_pass(starter: LocalEngine, run: Trace, passes: list[tuple[str, int]]) -> None:
-    said = answers(starter, run, 2**30)
+def test_memory_is_reserved_before_each_pass(
+    starter: LocalEngine, engine: LocalEngine, run: Trace, passes: list[tuple[str, int]]
+) -> None:
+    said = answers(engine, run, 2**30)
     logits = 31 * starter.vocabulary_size * 4
     assert [reserved for kind, reserved in passes if kind == "read_layers"] == [
         bytes_needed(starter, Work("lens", 5, 0, 5, rows=31))
@@ -63,10 +65,10 @@ def test_memory_is_reserved_before_each_pass(starter: LocalEngine, run: Trace, p
 
 
 def test_a_lens_that_does_not_fit_is_refused_before_any_layer_is_read(
-    starter: LocalEngine, run: Trace, passes: list[tuple[str, int]]
+    starter: LocalEngine, engine: LocalEngine, run: Trace, passes: list[tuple[str, int]]
 ) -> None:
     needed = bytes_needed(starter, Work("lens", 5, 0, 5, rows=31))
-    said = answers(starter, run, needed)  # of which one request may have three quarters
+    said = answers(engine, run, needed)  # of which one request may have three quarters
     assert {kind for kind, _ in passes} == {"read_texts"}
     (refusal,) = [one["no-lens"] for one in said if one.get("no-lens")]
     assert "memory" in refusal

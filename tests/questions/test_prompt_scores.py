@@ -12,7 +12,7 @@ from decoding.engines.batching.engine import BatchedEngine
 from decoding.engines.local_engine import LocalEngine
 from decoding.engines.torch.transformers_greedy import network_of
 from decoding.errors import FormatError, RequestError
-from decoding.questions import prompt_scores
+from decoding.limits import MAX_TEXT_TOKENS
 from decoding.record.trace import Trace
 from tests import tiny_models
 from tests.fakes import ScriptedEngine
@@ -58,14 +58,16 @@ def test_the_starter_and_shared_passes(starter: LocalEngine) -> None:
     assert decoding.score_prompt(BatchedEngine(starter), trace) == scored
 
 
-def test_of_a_long_prompt_the_last_tokens_are_scored(monkeypatch: pytest.MonkeyPatch, tiny_folder: Folder) -> None:
-    engine = decoding.load(str(tiny_folder("llama")), device="cpu")
-    trace = decoding.trace(engine, PROMPT, max_new_tokens=1, top_k=2)
-    whole = decoding.score_prompt(engine, trace).prompt_scores
-    monkeypatch.setattr(prompt_scores, "MAX_TEXT_TOKENS", 5)
+def test_of_a_long_prompt_the_last_tokens_are_scored(tmp_path: Path) -> None:
+    long = tiny_models.network("llama", max_position_embeddings=2 * MAX_TEXT_TOKENS)
+    engine = decoding.load(str(tiny_models.save(tmp_path, long)), device="cpu")
+    trace = decoding.trace(engine, "abc " * 300, max_new_tokens=1, top_k=2)
+    ids = trace.prompt_token_ids
+    assert len(ids) > MAX_TEXT_TOKENS + 1
+    whole = list(engine.score(ids[:1], ids[1:], top_k=1))
     last = decoding.score_prompt(engine, trace).prompt_scores
-    assert len(last) == 5
-    assert [score.rank for score in last] == [score.rank for score in whole[-5:]]
+    assert len(last) == MAX_TEXT_TOKENS
+    assert [score.rank for score in last] == [step.picked.rank for step in whole[-MAX_TEXT_TOKENS:] if step.picked]
 
 
 def test_what_cannot_be_scored_gets_a_sentence(scripted: ScriptedEngine) -> None:

@@ -13,6 +13,7 @@ from decoding.record.trace import Trace
 from decoding.requests.run_request import continuation_ids
 from tests import tiny_models
 from tests.fakes import NASTY, ScriptedEngine
+from tests.watched import noting, watched
 
 Folder = Callable[[str], Path]
 PROMPT = "Transformers are the"
@@ -77,17 +78,13 @@ def test_the_longest_text(scripted: ScriptedEngine) -> None:
 
 
 @pytest.mark.parametrize("architecture", tiny_models.ARCHITECTURES)
-def test_scoring_a_run_gives_its_own_numbers(
-    tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch, architecture: str
-) -> None:
+def test_scoring_a_run_gives_its_own_numbers(tiny_folder: Folder, architecture: str) -> None:
     engine = decoding.load(str(tiny_folder(architecture)), device="cpu")
     written = decoding.trace(engine, PROMPT, max_new_tokens=12, top_k=3)
-    passes = []
-    read = engine.network.read
-    monkeypatch.setattr(
-        engine.network, "read", lambda *asked, **options: (passes.append(1), read(*asked, **options))[1]
+    passes: list[object] = []
+    readouts = list(
+        watched(engine, read=noting(passes)).score(written.prompt_token_ids, written.generated_token_ids, top_k=3)
     )
-    readouts = list(engine.score(written.prompt_token_ids, written.generated_token_ids, top_k=3))
     assert len(passes) <= 2  # the prompt, and what is scored
     for step, readout in zip(written.steps, readouts, strict=True):
         assert readout.picked is not None
@@ -97,14 +94,10 @@ def test_scoring_a_run_gives_its_own_numbers(
         )
 
 
-def test_five_hundred_tokens_are_a_pass_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_five_hundred_tokens_are_a_pass_of_their_own(tmp_path: Path) -> None:
     folder = tiny_models.save(tmp_path, tiny_models.network("llama", max_position_embeddings=512))
-    engine = decoding.load(str(folder), device="cpu")
-    passes = []
-    read = engine.network.read
-    monkeypatch.setattr(
-        engine.network, "read", lambda *asked, **options: (passes.append(1), read(*asked, **options))[1]
-    )
+    passes: list[object] = []
+    engine = watched(decoding.load(str(folder), device="cpu"), read=noting(passes))
     assert len(decoding.score(engine, "a" * 12, "b" * 500, top_k=5).steps) == 500
     assert len(passes) == 2  # the prompt, and what is scored
 

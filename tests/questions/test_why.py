@@ -10,7 +10,6 @@ import pytest
 import decoding
 from decoding import assets
 from decoding.engines.local_engine import LocalEngine
-from decoding.engines.prefix_cache import PrefixCache
 from decoding.errors import FormatError, RequestError
 from decoding.limits import MAX_RUN_LINES, MAX_WHY_LINES
 from decoding.models.starter import STARTER_ID
@@ -19,6 +18,7 @@ from decoding.record.trace import Trace
 from decoding.record.why import LeaveOneOut, Lens, parts_of
 from tests.fake_vllm import FakeVllm
 from tests.fakes import BEGIN, END, ScriptedEngine
+from tests.watched import watched
 
 NOISE = 2e-5
 PROMPT = "The capital of France is"
@@ -193,18 +193,18 @@ def test_a_run_of_another_model_or_without_ids_is_refused(scripted: ScriptedEngi
             ask(scripted, printed, 0)
 
 
-def test_asking_changes_nothing(starter: LocalEngine, run: Trace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_asking_changes_nothing(starter: LocalEngine, run: Trace) -> None:
     """Not a bit of a run that is made again, nor of a branch, which goes on from the cache that was asked about."""
     other = run.steps[3].candidates[1].token_id
 
     def made(*asked: int) -> list[str]:
-        monkeypatch.setattr(starter, "prefix_cache", PrefixCache(starter.network))  # no branch is kept
-        whole = decoding.trace(starter, PROMPT, max_new_tokens=6, top_k=5)
+        engine = watched(starter)  # no branch is kept
+        whole = decoding.trace(engine, PROMPT, max_new_tokens=6, top_k=5)
         for step in asked:
-            decoding.lens(starter, run, step)
-            decoding.leave_one_out(starter, run, step, by="words")
-        branch = decoding.branch(starter, run, 3, other, max_new_tokens=6)
-        again = decoding.trace(starter, PROMPT, max_new_tokens=6, top_k=5)
+            decoding.lens(engine, run, step)
+            decoding.leave_one_out(engine, run, step, by="words")
+        branch = decoding.branch(engine, run, 3, other, max_new_tokens=6)
+        again = decoding.trace(engine, PROMPT, max_new_tokens=6, top_k=5)
         return [one.to_jsonl() for one in (whole, branch, again)]
 
     before = made()

@@ -14,6 +14,7 @@ from decoding.errors import FormatError, RequestError
 from decoding.record.trace import Trace
 from decoding.run import Run, check_request
 from tests.fakes import BEGIN, END, NOTEBOOK, ScriptedEngine
+from tests.watched import noting, watched
 
 Folder = Callable[[str], Path]
 PROMPT = "Transformers are the"
@@ -173,12 +174,11 @@ def test_a_forged_pick_is_refused(scripted: ScriptedEngine, values: dict[str, An
     assert str(refused.value) == "Line 2 of the run cannot be right: its pick contradicts its candidates."
 
 
-def test_lines_of_remembered_steps_come_one_by_one(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = decoding.load(str(tiny_folder("llama")), device="cpu")
+def test_lines_of_remembered_steps_come_one_by_one(tiny_folder: Folder) -> None:
+    passes: list[object] = []
+    engine = watched(decoding.load(str(tiny_folder("llama")), device="cpu"), read=noting(passes))
     parent = decoding.trace(engine, PROMPT, max_new_tokens=8, top_k=3)
-    passes = []
-    read = engine.network.read
-    monkeypatch.setattr(engine.network, "read", lambda *asked: (passes.append(1), read(*asked))[1])
+    passes.clear()
     made = Run(engine, check_request(PROMPT, 8, 3, [[6, parent.steps[6].candidates[1].token_id]]))
     counts = []
     for line in made.lines():

