@@ -80,7 +80,7 @@ class CapturedSteps:
         self._fewest_columns, self._columns_kept = columns, columns_kept
         self._free_bytes, self._clock = free_bytes, clock
         self._device = network.device
-        self._graphs = graphs or Graphs(network.device)
+        self._graphs = Graphs(network.device) if graphs is None else graphs
         self._replays: dict[tuple[int, int], Callable[[], None]] = {}
         self._refused_until: dict[tuple[int, int], float] = {}
         self._cache: StaticCache | None = None

@@ -146,7 +146,8 @@ def test_runs_equal_single_runs_in_any_order_of_arrivals_and_departures(tiny_fol
                 most = max(most, in_batch(worker))
                 for reader in here:
                     reader.read(worker)
-        worker.run_to_end()
+        while worker.run_round():
+            most = max(most, in_batch(worker))
         for reader in here:
             reader.read(worker)
             assert len(reader.got) == reader.steps

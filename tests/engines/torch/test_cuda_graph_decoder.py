@@ -28,6 +28,7 @@ from decoding.models.loading import describe_model, load_model
 from decoding.record.step import StepScores
 from tests import tiny_models
 from tests.engines.passes import before_each_pass
+from tests.watched import watched
 
 Folder = Callable[[str], Path]
 IDS = list(b"Transformers are the")
@@ -538,17 +539,27 @@ def test_a_batch_that_fails_is_read_anew(llama: tuple[Any, Any]) -> None:
     plain, ours = llama
     prompts = [IDS[n:] for n in range(4)]
     expected = [steps(plain, ids, count=16) for ids in prompts]
-    shared, failed = BatchedEngine(ours), []
+    failed: list[int] = []
 
-    def failing(shape: tuple[int, ...]) -> None:
-        if shape[0] > 1:
-            failed.append(shape[0])
-            raise MemoryError("no memory for a longer text in the batch")
+    def failing_at_first(new_batch: Callable[[int], Any]) -> Callable[[int], Any]:
+        def made(max_rows: int) -> Any:
+            batch = new_batch(max_rows)
+            step = batch.step
 
-    short = before_each_pass(plain.network.network, failing)
+            def fail(ids: Any) -> Any:
+                if failed:
+                    return step(ids)
+                failed.append(len(ids))
+                raise MemoryError("no memory for a longer text in the batch")
+
+            batch.step = fail
+            return batch
+
+        return made
+
+    shared = BatchedEngine(watched(ours, new_batch=failing_at_first))
     for mine, theirs in zip(crowd(shared, prompts), expected, strict=True):
         check_same(mine, theirs)
-    short.remove()
     assert failed
     for mine, theirs in zip(crowd(shared, prompts), expected, strict=True):
         check_same(mine, theirs)
