@@ -4,7 +4,7 @@ from collections.abc import Callable
 from copy import copy
 from typing import Any
 
-from decoding.engines.local import LocalEngine
+from decoding.engines.local_engine import LocalEngine
 from decoding.engines.prefix_cache import PrefixCache
 
 Instead = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -12,7 +12,7 @@ Instead = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 class WatchedNetwork:
-    """A network with other methods in place of some of its own; see `decoding.engines.network.Network`."""
+    """A network with other methods in place of some of its own; see `decoding.engines.network_protocol.Network`."""
 
     def __init__(self, network: Any, **instead: Instead) -> None:
         self._network, self._instead = network, instead

@@ -9,8 +9,8 @@ import pytest
 
 from decoding.errors import ModelError
 from decoding.models.catalogue import CATALOGUE
-from decoding.models.checked_tokenizer import gguf_tokenizer
 from decoding.models.checksums import CONTENTS_FILE, SUMS_FILE, is_complete, write_checksums
+from decoding.models.gguf_file_tokenizer import gguf_tokenizer
 from decoding.models.loading import load_without_weights
 from decoding.models.model_paths import verifying_source
 from decoding.models.starter import FOLDER_NAME, MODEL_FILE

@@ -46,8 +46,8 @@ class GraphCache:
 
 
 class CudaGraphDecoder:
-    """See `decoding.engines.network.Network`; `plain` is the plain network over the same weights, `steps` are the
-    captured steps of a single sequence.
+    """See `decoding.engines.network_protocol.Network`. `plain` is the plain network over the same weights, and `steps`
+    are the captured steps of a single sequence.
     """
 
     def __init__(self, network: PreTrainedModel, plain: Network, steps: CapturedSteps | None = None) -> None:

@@ -16,8 +16,8 @@ import app as application
 import decoding
 from decoding.page.http import export_routes, thread_pool
 from decoding.page.http.metrics import Health
-from decoding.page.http.thread_pool import WorkerPool
 from decoding.page.http.request_body import RefusedError
+from decoding.page.http.thread_pool import WorkerPool
 from decoding.serving.admission import AdmissionQueue
 from decoding.serving.model_registry import ModelOffer, ModelRegistry
 from tests.browser import served
