@@ -22,6 +22,7 @@ from tests.fakes import ScriptedEngine
 pytestmark = pytest.mark.usefixtures("browser")
 
 
+PATIENCE = SessionLimits(patience_rounds=300)
 ONE_ROUND = SessionLimits(patience_rounds=1)
 """Of 0.1 s at the least, in which there are some heartbeats of a page of `page_of`."""
 
@@ -29,6 +30,12 @@ ONE_ROUND = SessionLimits(patience_rounds=1)
 def left(page: Any) -> float:
     """How many runs ended because nobody listened."""
     return page.health.registry.get_sample_value("greedyscope_runs_total", {"outcome": "left"}) or 0.0
+
+
+async def rounds_later(counter: liveness.RoundCounter, rounds: int) -> None:
+    end = counter.rounds + rounds
+    while counter.rounds < end:
+        await asyncio.sleep(0.01)
 
 
 def page_of(engine: ScriptedEngine) -> Any:
@@ -68,14 +75,18 @@ def test_a_late_answer_to_who_began_a_run_does_not_end_it(session: str) -> None:
     """Whoever names no session learns from the answer alone which stream to ask for."""
     engine = ScriptedEngine(delay=600)
     page = page_of(engine)
-    with served(page, sessions=ONE_ROUND) as url:
+    with served(page, sessions=PATIENCE) as url:
         queue: Any = page._queue  # Gradio makes a queue anew at launch
         push = queue.push
 
         async def late(**options: Any) -> Any:
             pushed = await push(**options)
-            while liveness.counter_of(page).rounds < 6 and not left(page):
+            while not engine.began.is_set():
                 await asyncio.sleep(0.01)
+            counter = liveness.counter_of(page)
+            await rounds_later(counter, 2)
+            counter.rounds += 2 * PATIENCE.patience_rounds  # as if they had passed before the answer
+            await rounds_later(counter, 3)
             return pushed
 
         queue.push = late
