@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,8 +14,10 @@ from huggingface_hub.file_download import repo_folder_name
 
 from tests import local_hub, tiny_models
 from tests.local_hub import COMMIT, Hub, digest
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
+WEIGHTS = f"/org/tiny/resolve/{COMMIT}/model.safetensors"
 WRITTEN = 1_500_000
 """Bytes of a file that is held, at least, that are on the disk: a client keeps some in its buffers."""
 FETCH = f"""
@@ -71,10 +72,12 @@ class Fetching:
 
     def until_held(self, downloads: int) -> None:
         """Until so many have begun on the weights, and the last stands still."""
-        end = time.monotonic() + 120
-        while len(self.net.ranges) < downloads or self.bytes_here() < WRITTEN:
-            assert time.monotonic() < end, (self.net.ranges, self.bytes_here())
-            time.sleep(0.02)
+        until(lambda: len(self.net.ranges) >= downloads and self.bytes_here() >= WRITTEN)
+
+    def until_looked(self, processes: int) -> None:
+        """Until so many have looked at the weights' beginning, which each does right before it would fetch them."""
+        asked = self.net.asked
+        until(lambda: asked.count(WEIGHTS) - len(self.net.ranges) >= processes)
 
     def bytes_here(self) -> int:
         blobs = self.cache / repo_folder_name(repo_id="org/tiny", repo_type="model") / "blobs"
@@ -99,7 +102,7 @@ def test_several_processes_fetch_a_file_once(net: Hub, tmp_path: Path, count: in
         first = they.start()
         they.until_held(1)
         others = [they.start() for _ in range(count - 1)]
-        time.sleep(4)  # they ask what there is, and come to the weights
+        they.until_looked(count)
         they.all_have_it(first, *others)
     assert net.ranges == [0]
 
@@ -109,7 +112,7 @@ def test_a_waiting_process_resumes_a_killed_ones_download(net: Hub, tmp_path: Pa
         first = they.start()
         they.until_held(1)
         second, third = they.start(), they.start()
-        time.sleep(4)
+        they.until_looked(3)
         first.kill()  # its child, who fetches, ends with it
         they.until_held(2)
         they.all_have_it(second, third)
