@@ -17,13 +17,14 @@ from tests.local_hub import COMMIT, Hub, digest
 from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
-WEIGHTS = f"/org/tiny/resolve/{COMMIT}/model.safetensors"
 WRITTEN = 1_500_000
 """Bytes of a file that is held, at least, that are on the disk: a client keeps some in its buffers."""
 FETCH = f"""
+import sys
 from decoding.models.catalogue import Entry
 from decoding.models import hub
-print(hub.fetch(Entry("tiny", "org/tiny", "{COMMIT}"), lambda message, fraction: None), flush=True)
+def report(message, fraction): print(message, file=sys.stderr, flush=True)
+print(hub.fetch(Entry("tiny", "org/tiny", "{COMMIT}"), report), flush=True)
 """
 
 
@@ -47,6 +48,8 @@ class Fetching:
 
     def __init__(self, net: Hub, cache: Path) -> None:
         self.net, self.cache, self.stack = net, cache, ExitStack()
+        self.logs: list[Path] = []
+        """What each process says of its progress, four times a second, once it may fetch the weights."""
 
     def __enter__(self) -> "Fetching":
         return self
@@ -58,14 +61,16 @@ class Fetching:
 
     def start(self) -> "subprocess.Popen[str]":
         values = {"HF_ENDPOINT": self.net.url, "HF_HUB_CACHE": str(self.cache), "HF_HUB_OFFLINE": "0"}
-        process = subprocess.Popen(
-            [sys.executable, "-c", FETCH],
-            cwd=ROOT,
-            env=os.environ | values,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        self.logs.append(self.cache / f"process-{len(self.logs)}")
+        with self.logs[-1].open("w") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-c", FETCH],
+                cwd=ROOT,
+                env=os.environ | values,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
         self.stack.enter_context(process)  # whose pipes are closed in the end
         self.stack.callback(process.kill)
         return process
@@ -74,10 +79,9 @@ class Fetching:
         """Until so many have begun on the weights, and the last stands still."""
         until(lambda: len(self.net.ranges) >= downloads and self.bytes_here() >= WRITTEN)
 
-    def until_looked(self, processes: int) -> None:
-        """Until so many have looked at the weights' beginning, which each does right before it would fetch them."""
-        asked = self.net.asked
-        until(lambda: asked.count(WEIGHTS) - len(self.net.ranges) >= processes)
+    def until_all_may_fetch(self) -> None:
+        """Until each has said some times how far it is: what is not kept from fetching has begun by then."""
+        until(lambda: all(log.read_text().count("Fetching tiny") > 5 for log in self.logs))
 
     def bytes_here(self) -> int:
         blobs = self.cache / repo_folder_name(repo_id="org/tiny", repo_type="model") / "blobs"
@@ -88,8 +92,8 @@ class Fetching:
         assert self.net.hold
         self.net.hold.set()
         for process in processes:
-            out, err = process.communicate(timeout=120)
-            assert process.returncode == 0, err[-2000:]
+            out, _ = process.communicate(timeout=120)
+            assert process.returncode == 0, [log.read_text()[-2000:] for log in self.logs]
             weights = Path(out.strip()) / "model.safetensors"
             assert digest(weights) == digest(self.net.repositories["org/tiny"] / "model.safetensors")
             # Every blob is what its name says: none was written to after its sum was looked at.
@@ -102,7 +106,7 @@ def test_several_processes_fetch_a_file_once(net: Hub, tmp_path: Path, count: in
         first = they.start()
         they.until_held(1)
         others = [they.start() for _ in range(count - 1)]
-        they.until_looked(count)
+        they.until_all_may_fetch()
         they.all_have_it(first, *others)
     assert net.ranges == [0]
 
@@ -112,7 +116,7 @@ def test_a_waiting_process_resumes_a_killed_ones_download(net: Hub, tmp_path: Pa
         first = they.start()
         they.until_held(1)
         second, third = they.start(), they.start()
-        they.until_looked(3)
+        they.until_all_may_fetch()
         first.kill()  # its child, who fetches, ends with it
         they.until_held(2)
         they.all_have_it(second, third)
