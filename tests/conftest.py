@@ -35,7 +35,6 @@ SERVERS_AND_PROCESSES = {
     "command_line/test_startup",
     "engines/test_zero_gpu",
     "engines/vllm/test_proxy",
-    "models/test_download",
     "models/test_full_disk",
     "models/test_hub",
     "models/test_starter",

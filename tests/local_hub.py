@@ -16,6 +16,10 @@ from typing import Any
 import pytest
 from huggingface_hub import constants
 
+PATIENT = {"HF_HUB_DOWNLOAD_TIMEOUT": "600"}
+"""For processes that fetch. A file that is held may stand still for more than ten seconds, where a busy machine takes
+that long to start the next process; huggingface_hub would ask for it anew.
+"""
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -215,4 +219,6 @@ def as_the_hub(repositories: dict[str, Path], cache: Path, monkeypatch: pytest.M
         there.repositories |= repositories
         take_for_the_hub(there, cache / "hub", monkeypatch)
         monkeypatch.setenv("GREEDYSCOPE_CACHE", str(cache / "graphs"))
+        for name, value in PATIENT.items():
+            monkeypatch.setenv(name, value)
         yield there

@@ -61,6 +61,7 @@ class Fetching:
 
     def start(self) -> "subprocess.Popen[str]":
         values = {"HF_ENDPOINT": self.net.url, "HF_HUB_CACHE": str(self.cache), "HF_HUB_OFFLINE": "0"}
+        values |= local_hub.PATIENT
         self.logs.append(self.cache / f"process-{len(self.logs)}")
         with self.logs[-1].open("w") as log:
             process = subprocess.Popen(
