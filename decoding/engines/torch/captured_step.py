@@ -61,8 +61,8 @@ class CapturedLogits:
 
 
 class CapturedSteps:
-    """The captured steps of one network, for at most `most` rows. `free_bytes` returns the free memory of a type of
-    device (None: unknown), `clock` a time in seconds. Not thread-safe.
+    """The captured steps of one network, for at most `most` rows. `free_bytes` are those of a type of device, None if
+    unknown; `clock` tells a time in seconds. Not thread-safe.
     """
 
     def __init__(
@@ -126,8 +126,7 @@ class CapturedSteps:
             arrived.record()
             arrived.synchronize()
         cache.lengths = [length + 1 for length in cache.lengths]
-        rows = zip(self._host[:count].tolist(), self._logits[:count].clone(), strict=True)
-        return [CapturedLogits(*row) for row in rows]
+        return [*map(CapturedLogits, self._host[:count].tolist(), self._logits[:count].clone())]
 
     @torch.inference_mode()
     def copy(self, text: Row) -> Any:

@@ -54,10 +54,9 @@ _STATUS = {
 _HEADERS = {"cache-control": "no-store", "x-content-type-options": "nosniff", "referrer-policy": "no-referrer"}
 
 Handler = Callable[[Request], Awaitable[dict[str, Any]]]
-Clock = Callable[[], float]
 
 
-def vote_routes(clock: Clock = monotonic) -> list[Route]:
+def vote_routes(clock: Callable[[], float] = monotonic) -> list[Route]:
     """The routes to serve beside Gradio's."""
     return VoteRoutes(clock).routes()
 
@@ -66,11 +65,11 @@ class VoteRoutes:
     """The sessions of one page, over HTTP. Everything runs in its event loop."""
 
     def __init__(
-        self, clock: Clock, *, requests_at_once: int = REQUESTS_AT_ONCE, wait_seconds: float = WAIT_SECONDS
+        self, clock: Callable[[], float], *, burst: int = REQUESTS_AT_ONCE, wait_seconds: float = WAIT_SECONDS
     ) -> None:
         self._clock = clock
         self.sessions = VoteSessions()
-        self._requests = RateLimit(REQUESTS_PER_SECOND, requests_at_once)
+        self._requests = RateLimit(REQUESTS_PER_SECOND, burst)
         self._waiting = WaitingRequests(wait_seconds)
 
     def routes(self) -> list[Route]:

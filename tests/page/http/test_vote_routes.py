@@ -179,7 +179,7 @@ def test_who_guesses_codes_is_slowed_down_and_who_is_in_is_not(room: Class, http
 
 
 def test_a_flood_from_one_address_is_cut_and_passes(clock: Clock) -> None:
-    app = Starlette(routes=VoteRoutes(clock, requests_at_once=20).routes())
+    app = Starlette(routes=VoteRoutes(clock, burst=20).routes())
     with TestClient(app, client=("10.0.0.7", 50_000)) as http:
         flood(Class(http), clock)
 
