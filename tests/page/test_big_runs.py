@@ -74,6 +74,28 @@ def test_a_run_is_sent_once_and_written_once_in_parts(page: Page, engine: Script
     assert max(written) < 60
 
 
+def test_a_tab_that_is_busy_and_draws_no_frames_misses_no_part(visit: Visit) -> None:
+    """Each part of a run is sent once, so one that another overtakes would be missing to the end."""
+    engine = ScriptedEngine(LINES, context_length=None, end_ids=(), delay=0.03)
+    with served(application.build_app(lambda name, report: engine, ["scripted"])) as url:
+        page = visit(url)
+        page.fill("#steps input", "64")
+        page.evaluate("""() => {
+            const [draw, held] = [window.requestAnimationFrame, []];
+            window.requestAnimationFrame = (frame) => held.push(frame);
+            window.goOn = () => {
+                window.requestAnimationFrame = draw;
+                held.forEach((frame) => draw(frame));
+            };
+        }""")
+        page.click("#run")
+        for _ in range(5):  # parts come in every 0.15 s
+            page.evaluate("() => { const end = performance.now() + 500; while (performance.now() < end); }")
+        page.evaluate("goOn()")
+        expect(page.locator(".gs-state")).to_contain_text("64 steps, done")
+        expect(page.locator(".gs-chip")).to_have_count(64)
+
+
 def test_what_is_out_of_sight_is_not_drawn(page: Page) -> None:
     assert page.evaluate("document.querySelectorAll('*').length") < MOST_ELEMENTS
     assert page.locator(".gs-chip").count() == STEPS
