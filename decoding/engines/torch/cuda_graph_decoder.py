@@ -21,6 +21,7 @@ from transformers import PreTrainedModel
 
 from decoding.engines.network_protocol import Network, RunningBatch
 from decoding.engines.torch.captured_step import MAX_TOP_K, CapturedLogits, CapturedSteps, NoMemoryForRowError, Row
+from decoding.engines.torch.network import TorchNetwork
 from decoding.engines.torch.softmax import read_scores, to_numpy, unpack_scores
 from decoding.engines.torch.static_cache import can_be_static
 from decoding.messages import Message
@@ -50,7 +51,7 @@ class CudaGraphDecoder:
     are the captured steps of a single sequence.
     """
 
-    def __init__(self, network: PreTrainedModel, plain: Network, steps: CapturedSteps | None = None) -> None:
+    def __init__(self, network: PreTrainedModel, plain: TorchNetwork, steps: CapturedSteps | None = None) -> None:
         self.steps = steps or CapturedSteps(network, most=1)
         self._network, self._plain = network, plain
         self._owner: weakref.ref[GraphCache] | None = None
@@ -120,7 +121,7 @@ class CudaGraphDecoder:
             batch = CapturedBatch(self, CapturedSteps(self._network, most=max_rows))
             if self.verify(batch.steps, rows=min(max_rows, _ROWS_TO_VERIFY)) == "":
                 return batch
-        return self._plain.new_batch(max_rows)
+        return self._plain.new_batch(max_rows, plain_cache=self.plain_cache)
 
     def plain_cache(self, cache: Any) -> Any:
         """A cache for the plain network; the one that was given is used up."""
@@ -217,7 +218,7 @@ class CapturedBatch:
             raise MemoryError("no memory for a longer text in the batch") from error
 
 
-def decoder_or_plain(network: PreTrainedModel, plain: Network) -> tuple[Network, str]:
+def decoder_or_plain(network: PreTrainedModel, plain: TorchNetwork) -> tuple[Network, str]:
     """The decoder for a network on a GPU and "", or the plain network and the reason for the page's header."""
     if is_zero_gpu():
         return plain, Message("why.loop.lent")

@@ -42,10 +42,11 @@ def engine_of(loaded: LoadedModel, *, graphs_on: str = cuda_graph_decoder.DEVICE
     """
     is_here = not is_zero_gpu()  # ZeroGPU has no GPU yet: the first run tries the network
     proved = prove(loaded.network, model=loaded.info.id) if is_here else unproved(loaded.network)
-    network: Network = TorchNetwork(proved.cached, model=loaded.info.id, is_proved=is_here)
+    plain = TorchNetwork(proved.cached, model=loaded.info.id, is_proved=is_here)
+    network: Network = plain
     ways, notes = [loaded.info.engine], [loaded.info.why, *proved.notes]
     if loaded.network.device.type == graphs_on and proved.cached.is_plain:
-        network, why_not = cuda_graph_decoder.decoder_or_plain(loaded.network, network)
+        network, why_not = cuda_graph_decoder.decoder_or_plain(loaded.network, plain)
         (notes if why_not else ways).append(why_not or cuda_graph_decoder.NAME)
     facts = ModelFacts(
         info=replace(loaded.info, engine=", ".join(ways), why="; ".join(filter(None, notes))),

@@ -5,7 +5,7 @@ it is given ids. Knows no loop and no run.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -92,11 +92,12 @@ class TorchNetwork:
     def to_numpy(self, logits: torch.Tensor) -> NDArray[np.float32]:
         return to_numpy(logits)
 
-    def new_batch(self, max_rows: int) -> TorchBatch | None:
+    def new_batch(self, max_rows: int, *, plain_cache: Callable[[Any], Any] = lambda cache: cache) -> TorchBatch | None:
+        """A batch whose rows are made from the `plain_cache` of what they are inserted from."""
         if not (self._is_proved and self.cached.is_plain and can_share_passes(self.network)):
             return None
         sizes = {"cache_bytes_per_token": self.cache_bytes_per_token, "spare_columns": self.spare_columns}
-        return TorchBatch(self.network, self.read, **sizes)
+        return TorchBatch(self.network, self.read, plain_cache, **sizes)
 
 
 def can_crop(cache: Any) -> bool:

@@ -20,13 +20,21 @@ PassAlone = Callable[[Sequence[int], Any], tuple[torch.Tensor, Any]]
 
 
 class TorchBatch:
-    """See `decoding.engines.network_protocol.RunningBatch`. `read` is a pass for one sequence, see `Network.read`."""
+    """See `decoding.engines.network_protocol.RunningBatch`. `read` is a pass for one sequence, see `Network.read`;
+    `plain_cache` gives the network's own cache of what a row is inserted from.
+    """
 
     def __init__(
-        self, network: Any, read: PassAlone, *, cache_bytes_per_token: int, spare_columns: int = SPARE_COLUMNS
+        self,
+        network: Any,
+        read: PassAlone,
+        plain_cache: Callable[[Any], Any] = lambda cache: cache,
+        *,
+        cache_bytes_per_token: int,
+        spare_columns: int = SPARE_COLUMNS,
     ) -> None:
         self._rows = BatchedCache(network, spare_columns=spare_columns)
-        self._read, self._cell_bytes = read, cache_bytes_per_token
+        self._read, self._plain_cache, self._cell_bytes = read, plain_cache, cache_bytes_per_token
         self._order: list[int] = []  # the sequence in each row of the tensors
         self._next, self._proved = 0, False
 
@@ -35,6 +43,7 @@ class TorchBatch:
 
     @torch.inference_mode()
     def insert(self, cache: Any) -> int:
+        cache = self._plain_cache(cache)
         if not can_insert(cache):
             raise ModelError("a cache of this kind cannot be a row of a batch")
         try:

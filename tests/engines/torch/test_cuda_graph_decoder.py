@@ -21,6 +21,7 @@ from decoding.engines.torch.captured_step import CapturedSteps, NoMemoryForRowEr
 from decoding.engines.torch.cuda_graph import Graphs
 from decoding.engines.torch.cuda_graph_decoder import CapturedBatch, CudaGraphDecoder
 from decoding.engines.torch.engine import engine_of
+from decoding.engines.torch.running_batch import TorchBatch
 from decoding.engines.torch.softmax import read_scores
 from decoding.errors import ModelError
 from decoding.messages import Message
@@ -321,6 +322,22 @@ def test_rope_that_depends_on_the_longest_row_is_not_shared(rope: str) -> None:
     _, ours = engines(tiny_models.network("llama"))
     ours.network._network.config.rope_parameters = {"rope_type": rope, "rope_theta": 10_000.0}
     assert ours.network.new_batch(4) is None
+
+
+def test_where_captured_steps_cannot_be_shared_their_rows_go_on_in_the_plain_batch(llama: tuple[Any, Any]) -> None:
+    plain, ours = llama
+    expected = steps(plain, count=4)
+    rows, cache = read_prompt(ours, IDS)
+    first = ours.network.scores(rows, 5)
+    [logits], cache = ours.network.read([first.token_ids[0]], cache)  # a captured step, whose cache is the graph's
+    written = [first, ours.network.scores(logits, 5)]
+    ours.network.verify = lambda *_, **__: Message("why.loop.captured")
+    batch = ours.network.new_batch(4)
+    assert isinstance(batch, TorchBatch)
+    row = batch.insert(cache)
+    for _ in range(2):
+        written.append(ours.network.scores(batch.step({row: written[-1].token_ids[0]})[row], 5))
+    check_same(written, expected)
 
 
 def test_in_16_bits_rows_are_shared_too() -> None:
