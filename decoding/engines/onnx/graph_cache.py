@@ -1,8 +1,8 @@
 """The cache of graphs on disk: each in a folder of its own, with its checksums.
 
 Owns when a graph is built (once, under a lock, in a folder that is renamed into place when it is complete), when it is
-built again (other weights, another VERSION, a file that is missing or too short), and how much disk it needs. Knows no
-architecture.
+built again (other weights, another VERSION, a file that is missing or too short), when it goes (once another is built
+by a later VERSION), and how much disk it needs. Knows no architecture.
 """
 
 import errno
@@ -35,7 +35,7 @@ Proof = Callable[[GraphFiles], None]
 """Raises NoGraphError where a graph says anything else than the model does."""
 VERSION = 5
 """Raise it to distrust graphs that were made before."""
-_SPEC_FILE = "spec.json"
+_SPEC_FILE, _VERSION_FILE = "spec.json", "version"
 _WORK_PREFIX = "making-"
 _PIECE = 2**16
 _PER_BYTE = 2  # Q5_0, the worst: 22 bytes become 42
@@ -120,6 +120,7 @@ def _build_graph(source: Path, ready: Path, unpacked: bool, report: Report, proo
         graph.mkdir()
         plan.build(graph)
         (graph / _SPEC_FILE).write_text(plan.spec.to_json(), "utf-8")
+        (graph / _VERSION_FILE).write_text(str(VERSION), "utf-8")
         if proof:
             report(Message("graph.checking", model=source.name), None)
             _check_proof(proof, GraphFiles(graph, plan.spec, source), ready)
@@ -128,8 +129,22 @@ def _build_graph(source: Path, ready: Path, unpacked: bool, report: Report, proo
             ready.rename(work / "old")
         graph.rename(ready)
         sync_to_disk(ready.parent)
+        _delete_earlier(ready.parent)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _delete_earlier(cache: Path) -> None:
+    """Delete the graphs that an earlier VERSION built: they may take gigabytes, and nothing here opens them again."""
+    for folder in cache.iterdir():
+        if is_complete(folder) and _version_of(folder) < VERSION:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _version_of(folder: Path) -> int:
+    with suppress(OSError, ValueError):
+        return int((folder / _VERSION_FILE).read_text("utf-8"))
+    return 0  # before a graph held its version
 
 
 def _check_proof(proof: Proof, files: GraphFiles, ready: Path) -> None:

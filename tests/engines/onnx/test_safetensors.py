@@ -8,7 +8,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from decoding.engines.onnx.graph_cache import ensure_graph
+from decoding.engines.onnx.graph_cache import VERSION, ensure_graph
+from decoding.models.checksums import write_checksums
 from decoding.models.spec import NoGraphError
 from decoding.models.spec_config import spec_of_config
 from tests.engines.onnx import test_families
@@ -69,6 +70,20 @@ def test_a_short_file_or_other_weights_are_made_anew(tmp_path: Path) -> None:
     assert (first / "model.onnx").stat().st_size > 100
     test_families.network("llama, tied").save_pretrained(tmp_path / "m")
     assert make() != first
+
+
+def test_graphs_of_an_earlier_version_go_when_another_is_built(tmp_path: Path) -> None:
+    def folder_of(name: str) -> Path:
+        test_families.network("llama").save_pretrained(tmp_path / name)
+        return ensure_graph(tmp_path / name, folder=tmp_path / "graphs", proof=None).folder
+
+    earlier, unnumbered, later, same = map(folder_of, "abcd")
+    (earlier / "version").write_text(str(VERSION - 1))
+    (unnumbered / "version").unlink()
+    write_checksums(unnumbered)
+    (later / "version").write_text(str(VERSION + 1))
+    other = folder_of("e")
+    assert {path for path in (tmp_path / "graphs").iterdir() if path.is_dir()} == {later, same, other}
 
 
 def test_other_settings_are_another_graph(tmp_path: Path) -> None:
