@@ -13,8 +13,9 @@ from typing import Any
 import torch
 
 from decoding.bench.clock import NetworkClock
-from decoding.engines.torch import captured_step, cuda_graph
+from decoding.engines.torch import cuda_graph
 from decoding.engines.torch.captured_step import CapturedSteps
+from decoding.models.devices import free_bytes_on
 from tests.gpu.check import Check, Found, all_ok, compare, decoder_of, engines, prompt, steps
 
 IDS = list(b"Transformers are the")
@@ -175,10 +176,12 @@ def memory(check: Check) -> Found:
 def no_memory(check: Check) -> Found:
     """Where the cache finds no room the plain loop goes on, and the graph is back when there is some."""
     plain, ours = engines(check.tiny("llama"))
-    expected, real = steps(plain, IDS, 8), captured_step.free_bytes_on
-    captured_step.free_bytes_on = lambda _: 0
+    expected, decoder, is_short = steps(plain, IDS, 8), decoder_of(ours), [True]
+    decoder.steps = CapturedSteps(
+        decoder._network, most=1, free_bytes=lambda kind: 0 if is_short else free_bytes_on(kind)
+    )
     found = {"without": compare(steps(ours, IDS, 8), expected) | {"captured": decoder_of(ours).steps.sizes}}
-    captured_step.free_bytes_on = real
+    is_short.clear()
     found["with"] = compare(steps(ours, IDS, 8), expected) | {"captured": decoder_of(ours).steps.sizes}
     return all_ok(found) | {"ok": not found["without"]["captured"] and bool(found["with"]["captured"])}
 
