@@ -22,6 +22,7 @@ from tests import local_hub, tiny_models
 from tests.browser import Visit, served
 from tests.local_hub import COMMIT, Hub
 from tests.machines import give_memory
+from tests.waiting import until
 
 MEGABYTE = 1_000_000
 PARAMETERS = 2_000_000
@@ -77,10 +78,22 @@ def page(server: Served, visit: Visit) -> Page:
 
 
 def listed(page: Page, label: str) -> None:
-    """A label that begins so stands in the list, which is looked at again when it is opened."""
-    page.click("#model input")
-    expect(page.get_by_role("option", name=re.compile(f"^{re.escape(label)}"))).to_be_visible()
-    page.locator("#model input").blur()
+    """A label that begins so stands in the list. It is looked at again when it is opened, unless a look is under way,
+    perhaps since before what the test changed.
+    """
+    option = page.get_by_role("option", name=re.compile(f"^{re.escape(label)}"))
+
+    def is_shown() -> bool:
+        page.click("#model input")
+        try:
+            expect(option).to_be_visible(timeout=10_000)
+        except AssertionError:
+            return False
+        finally:
+            page.locator("#model input").blur()
+        return True
+
+    until(is_shown, f"the list never had {label!r}")
 
 
 def choose(page: Page, name: str) -> None:
