@@ -124,7 +124,7 @@ export class GpuNetwork extends Network {
   }
 
   /**
-   * After an error WebGPU goes on and returns whatever its buffers hold, so each pass asks whether there was one.
+   * WebGPU does not stop at an error: the pass then returns whatever its buffers hold. So each pass checks for errors.
    * @template T
    * @param {() => Promise<T>} work
    * @returns {Promise<T>}

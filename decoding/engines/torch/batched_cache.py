@@ -4,8 +4,8 @@ Owns the layout. All rows share the columns and end at the same one: the keys an
 columns before `column`, which the next pass writes. The attention mask hides the columns before a row's own, and its
 positions count from its own first token, so a row sees exactly what it would see alone; because its tokens are
 adjacent, a sliding window reaches equally far. A pass writes one column in place and copies nothing. Only `insert` may
-reallocate the tensors, with some columns more than needed, so many passes follow before the next time. The last row
-moves to the place of one that is removed.
+reallocate the tensors; it adds spare columns, so that the next many passes need no reallocation. The last row moves to
+the place of one that is removed.
 
 column          0 1 2 3 4 5 6 7 ...
     a long row      a b c d e f .        . the column that the next pass writes

@@ -56,8 +56,8 @@ def prove(network: PreTrainedModel, *, model: str) -> ProofResult:
         length = proof.context_length()
         if length is not None and length < 2:
             return ProofResult(CachedNetwork(network), length)
-        cached, notes = proof.with_right_mode(length)
-        return proof.handle_switch(cached, length, notes)
+        network_in_mode, notes = proof.with_right_mode(length)
+        return proof.handle_switch(network_in_mode, length, notes)
     except ModelError:
         raise
     except Exception as error:  # the message of the network says what it needs
@@ -116,18 +116,20 @@ class _Trials:
         if not rows.isfinite().all():
             return CachedNetwork(self.network), ()  # the first step reports it
         first = max(1, len(ids) // 2 if len(ids) > FEW_IDS else len(ids) - 3)
-        cached = self._first_right_mode(ids, first, rows)
-        if cached.mode is not CacheMode.CACHE or prepares_own_inputs(self.network):
-            self._check_generate(cached, ids[:first])
-        return cached, (_NOTES[cached.mode],) if cached.mode in _NOTES and cached.cache_argument else ()
+        tried = self._first_right_mode(ids, first, rows)
+        if tried.mode is not CacheMode.CACHE or prepares_own_inputs(self.network):
+            self._check_generate(tried, ids[:first])
+        return tried, (_NOTES[tried.mode],) if tried.mode in _NOTES and tried.cache_argument else ()
 
     def _first_right_mode(self, ids: Sequence[int], first: int, rows: torch.Tensor) -> CachedNetwork:
-        """The network in the first mode that is right step by step. Raises ModelError if there is none."""
+        """The network in the first cache mode whose steps give the logits of the whole text. Raises ModelError if no
+        mode does.
+        """
         for mode in CacheMode:
-            cached = CachedNetwork(self.network, mode)
-            if cached.mode is mode and self._is_right_stepwise(cached, ids, first, rows):
-                cached.can_read_several = cached.can_read_several and self._reads_several(cached, ids, first, rows)
-                return cached
+            tried = CachedNetwork(self.network, mode)
+            if tried.mode is mode and self._is_right_stepwise(tried, ids, first, rows):
+                tried.can_read_several = tried.can_read_several and self._reads_several(tried, ids, first, rows)
+                return tried
         raise ModelError(Message("model.moves", model=self.model, kind=self.kind))
 
     def _check_causal(self, ids: Sequence[int]) -> torch.Tensor:
@@ -143,13 +145,13 @@ class _Trials:
                 raise ModelError(Message("model.sees", model=self.model, kind=self.kind))
         return rows[0]
 
-    def _is_right_stepwise(self, cached: CachedNetwork, ids: Sequence[int], first: int, rows: torch.Tensor) -> bool:
+    def _is_right_stepwise(self, tried: CachedNetwork, ids: Sequence[int], first: int, rows: torch.Tensor) -> bool:
         """Whether a text read step by step gives the logits of the whole text, `rows`."""
         try:
             cache, unread = None, list(ids[:first])
             for place in range(first, len(ids) + 1):
-                logits, cache = cached.read(unread, cache)
-                if cached.mode is not CacheMode.WHOLE and getattr(cache, "cache", cache) is None:
+                logits, cache = tried.read(unread, cache)
+                if tried.mode is not CacheMode.WHOLE and getattr(cache, "cache", cache) is None:
                     return False  # it takes a cache and returns none
                 if not self._same(logits[-1], rows[place - 1]):
                     return False
@@ -160,26 +162,26 @@ class _Trials:
             return False
         return True
 
-    def _reads_several(self, cached: CachedNetwork, ids: Sequence[int], first: int, rows: torch.Tensor) -> bool:
-        _, cache = cached.read(ids[:first])
+    def _reads_several(self, tried: CachedNetwork, ids: Sequence[int], first: int, rows: torch.Tensor) -> bool:
+        _, cache = tried.read(ids[:first])
         try:
-            logits, _ = cached.read(ids[first:], cache, last=len(ids) - first)
+            logits, _ = tried.read(ids[first:], cache, last=len(ids) - first)
         except (RuntimeError, ValueError, IndexError, AssertionError):
             return False
         return self._same(logits, rows[first:])
 
     # ---- beside generate
 
-    def _check_generate(self, cached: CachedNetwork, ids: Sequence[int]) -> None:
+    def _check_generate(self, tried: CachedNetwork, ids: Sequence[int]) -> None:
         """Raises ModelError if `generate` gives other logits than the network that reads the same text."""
-        if cached.mode is not CacheMode.WHOLE and self._agrees_with_generate(cached, ids, use_cache=True):
+        if tried.mode is not CacheMode.WHOLE and self._agrees_with_generate(tried, ids, use_cache=True):
             return
-        cached.generates_with_cache = False
-        if not self._agrees_with_generate(cached, ids, use_cache=False):
+        tried.generates_with_cache = False
+        if not self._agrees_with_generate(tried, ids, use_cache=False):
             raise ModelError(Message("model.not_proved", model=self.model, kind=self.kind))
 
     def _agrees_with_generate(
-        self, cached: CachedNetwork, ids: Sequence[int], *, use_cache: bool, steps: int = 4
+        self, tried: CachedNetwork, ids: Sequence[int], *, use_cache: bool, steps: int = 4
     ) -> bool:
         room = context_of_network(self.network, self.config)
         steps = steps if room is None else min(steps, room - len(ids))
@@ -193,7 +195,7 @@ class _Trials:
             return False
         picked, cache, unread = output.sequences[0, len(ids) :].tolist(), None, list(ids)
         for theirs, token_id in zip(output.logits, picked, strict=True):
-            ours, cache = cached.read(unread, cache)
+            ours, cache = tried.read(unread, cache)
             if not self._same(theirs[0], ours[-1]):
                 return False
             unread = [token_id]
@@ -201,23 +203,23 @@ class _Trials:
 
     # ---- where rotary embeddings change
 
-    def handle_switch(self, cached: CachedNetwork, length: int | None, notes: tuple[str, ...]) -> ProofResult:
+    def handle_switch(self, tried: CachedNetwork, length: int | None, notes: tuple[str, ...]) -> ProofResult:
         """Handle rotary embeddings that change at a length, where the cache of a shorter text is stale.
 
         If `generate` reads the text again there, so do we; else the context ends there.
         """
         switch = rope_switch(self.config)
-        if switch is None or cached.mode is CacheMode.WHOLE or (length is not None and length <= switch):
-            return ProofResult(cached, length, notes)
-        anew = CachedNetwork(self.network, cached.mode, switch=switch)
-        anew.generates_with_cache, anew.can_read_several = cached.generates_with_cache, cached.can_read_several
+        if switch is None or tried.mode is CacheMode.WHOLE or (length is not None and length <= switch):
+            return ProofResult(tried, length, notes)
+        anew = CachedNetwork(self.network, tried.mode, switch=switch)
+        anew.generates_with_cache, anew.can_read_several = tried.generates_with_cache, tried.can_read_several
         if self.parameters * switch <= AFFORDABLE_WORK:
             does = self._agrees_with_generate(anew, self.ids(max(1, switch - 2)), use_cache=True, steps=6)
         else:  # judged by its code: a family that drops the cache does it there
             does = prepares_own_inputs(self.network) and hasattr(self.config, "original_max_position_embeddings")
         if does:
             return ProofResult(anew, length, (*notes, Message("why.anew", switch=f"{switch:,}")))
-        return ProofResult(cached, switch, (*notes, Message("why.cut", switch=f"{switch:,}")))
+        return ProofResult(tried, switch, (*notes, Message("why.cut", switch=f"{switch:,}")))
 
     def _same(self, ours: torch.Tensor, theirs: torch.Tensor) -> bool:
         ours, theirs = ours.float(), theirs.float()

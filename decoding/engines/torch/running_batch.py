@@ -28,7 +28,7 @@ class TorchBatch:
         self,
         network: Any,
         read: PassAlone,
-        plain_cache: Callable[[Any], Any] = lambda cache: cache,
+        plain_cache: Callable[[Any], Any],
         *,
         cache_bytes_per_token: int,
         spare_columns: int = SPARE_COLUMNS,

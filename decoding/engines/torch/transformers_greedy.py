@@ -67,7 +67,7 @@ def switched_off(model: Engine) -> tuple[str, ...]:
 
 
 def _cached_network_of(model: Engine) -> Any:
-    """The cached network of the model's network; None if ONNX Runtime or a CUDA graph computes it."""
+    """The model's network in its cache mode; None if ONNX Runtime or a CUDA graph computes it."""
     return getattr(getattr(model, "network", None), "cached", None)
 
 
