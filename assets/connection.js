@@ -4,11 +4,11 @@
 
 (() => {
   const STREAM = "/gradio_api/queue/data";
-  const SAID = [{ msg: "unexpected_error", message: "", success: false, session_not_found: false }, { msg: "close_stream" }];
-  const FAULT = SAID.map((each) => `data: ${JSON.stringify(each)}\n\n`).join("");
+  const FAULT_MESSAGES = [{ msg: "unexpected_error", message: "", success: false, session_not_found: false }, { msg: "close_stream" }];
+  const FAULT = FAULT_MESSAGES.map((each) => `data: ${JSON.stringify(each)}\n\n`).join("");
   const JOINED = { event_id: "none" }; // its stream then brings the fault
   const ANSWERS = { "/gradio_api/queue/join": [JOINED, 200], "/gradio_api/run/predict": [{ error: null }, 500] };
-  const fetched = window.fetch;
+  const originalFetch = window.fetch;
 
   // A proxy says in its own way that the server is gone.
   function isGone(answer) {
@@ -16,12 +16,12 @@
     return [502, 503, 504].includes(answer.status) && !isJson;
   }
 
-  function faulty() {
+  function faultResponse() {
     return new Response(FAULT, { headers: { "content-type": "text/event-stream" } });
   }
 
   // The same stream, and the fault at its end where it breaks off.
-  function mended(answer, isLeft) {
+  function withFaultAtBreak(answer, isLeft) {
     const reader = answer.body.getReader();
     const body = new ReadableStream({
       async pull(controller) {
@@ -38,15 +38,15 @@
   window.fetch = async (address, options) => {
     const { pathname } = new URL(address?.url ?? address, location.href);
     const known = Object.keys(ANSWERS).find((end) => pathname.endsWith(end));
-    if (!known && !pathname.endsWith(STREAM)) return fetched(address, options);
+    if (!known && !pathname.endsWith(STREAM)) return originalFetch(address, options);
     const isLeft = () => Boolean((options?.signal ?? address?.signal)?.aborted); // by the page itself
-    const answer = await fetched(address, options).catch((error) => {
+    const answer = await originalFetch(address, options).catch((error) => {
       if (isLeft()) throw error;
       return null;
     });
-    if (answer && !isGone(answer)) return known || !answer.ok ? answer : mended(answer, isLeft);
-    if (!known) return faulty();
-    const [said, status] = ANSWERS[known];
-    return Response.json(said, { status });
+    if (answer && !isGone(answer)) return known || !answer.ok ? answer : withFaultAtBreak(answer, isLeft);
+    if (!known) return faultResponse();
+    const [body, status] = ANSWERS[known];
+    return Response.json(body, { status });
   };
 })();

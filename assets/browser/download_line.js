@@ -81,7 +81,7 @@ export function startDownloadLine({ load, pause }) {
     if (showEvent(event)) line.dataset.state = event.kind;
   }
 
-  return { update, refuse: (/** @type {string} */ key) => show(key) };
+  return { update, showProblem: (/** @type {string} */ key) => show(key) };
 }
 
 /**
@@ -89,7 +89,7 @@ export function startDownloadLine({ load, pause }) {
  * @param {Extract<FromWorker, { kind: "inspected" }>} event
  * @returns {boolean}
  */
-export function beginsByItself({ here, total, isSmall }) {
+export function startsByItself({ here, total, isSmall }) {
   const { saveData = false, type = "" } = navigator.connection ?? {};
   return here === total || !(saveData || type === "cellular" || isSmall);
 }

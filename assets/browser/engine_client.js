@@ -30,10 +30,10 @@ export function startEngine(facts, onEvent, base) {
   let gpu = /** @type {GpuState} */ (canTryGpu(asked) ? "untried" : "left");
   let trial = /** @type {GpuTrial | null} */ (null);
   let fault = /** @type {GpuFault | null} */ (null); // why WebGPU does not compute, for the header of a run
-  let worker = open();
+  let worker = openWorker();
 
   /** @returns {Worker} */
-  function open() {
+  function openWorker() {
     const opened = new Worker(scriptAddress(`${base}engine/worker.js`), { type: "module" });
     opened.addEventListener("message", (/** @type {MessageEvent<FromWorker>} */ { data }) => {
       if (opened === worker) receive(data);
@@ -42,8 +42,8 @@ export function startEngine(facts, onEvent, base) {
     // Memory that is short ends a worker without a message of its own.
     opened.addEventListener("error", (event) => {
       event.preventDefault();
-      if (opened === worker) crashed();
-      else if (opened === trial?.worker) trial.crashed();
+      if (opened === worker) onCrash();
+      else if (opened === trial?.worker) trial.onCrash();
     });
     return opened;
   }
@@ -51,8 +51,8 @@ export function startEngine(facts, onEvent, base) {
   /** @param {ToWorker} message */
   const send = (message) => worker.postMessage(message);
 
-  function crashed() {
-    if (model === "ready") broke(last);
+  function onCrash() {
+    if (model === "ready") replaceWorker(last);
     else receive({ kind: "failed", reason: "memory", file: "" });
   }
 
@@ -60,9 +60,9 @@ export function startEngine(facts, onEvent, base) {
   function receive(message) {
     switch (message.kind) {
       case "reference": return trial?.compare(message);
-      case "ready": return loaded();
-      case "lost": return broke(running || -1); // a GPU, in a run or between two
-      case "broken": return broke(message.id);
+      case "ready": return onLoaded();
+      case "lost": return replaceWorker(running || -1); // a GPU, in a run or between two
+      case "broken": return replaceWorker(message.id);
       case "trusted":
       case "unfit": return; // of the trial's worker alone
       case "failed": model = "absent";
@@ -75,13 +75,13 @@ export function startEngine(facts, onEvent, base) {
 
   // The next run has a new worker, which finds the model in the browser's cache.
   /** @param {number} id the question that ends with the worker; -1 where none was being answered */
-  function broke(id) {
+  function replaceWorker(id) {
     const isOnGpu = gpu === "computing";
     worker.terminate();
     trial?.worker.terminate();
     if (isOnGpu) fault = { reason: "lost", values: {} };
     [model, gpu, trial] = ["absent", "left", null];
-    worker = open();
+    worker = openWorker();
     load();
     if (id === running) running = 0;
     if (id === last) onEvent({ kind: "broken", id, isOnGpu });
@@ -93,17 +93,17 @@ export function startEngine(facts, onEvent, base) {
     send({ kind: "load", facts, limits: LIMITS, sentences, device: "wasm", fault });
   }
 
-  function loaded() {
-    if (!isForced || gpu === "left") begin();
+  function onLoaded() {
+    if (!isForced || gpu === "left") setReady();
     if (gpu !== "untried") return;
     if (isForced) onEvent({ kind: "checking" });
     gpu = "tried";
-    const needReference = () => send({ kind: "reference", isForced });
-    trial = startGpuTrial({ worker: open(), load: { kind: "load", facts, limits: LIMITS, sentences, device: "webgpu", isForced }, isForced, needReference, end: tried });
+    const askForReference = () => send({ kind: "reference", isForced });
+    trial = startGpuTrial({ worker: openWorker(), load: { kind: "load", facts, limits: LIMITS, sentences, device: "webgpu", isForced }, isForced, onLoaded: askForReference, onEnd: onTrialEnd });
   }
 
   /** @param {GpuFault | null} found */
-  function tried(found) {
+  function onTrialEnd(found) {
     gpu = found ? "left" : "trusted";
     if (found) trial = null;
     if (found && (isForced || found.reason !== "none")) {
@@ -111,7 +111,7 @@ export function startEngine(facts, onEvent, base) {
       send({ kind: "fault", fault });
     }
     useGpu();
-    if (model !== "ready") begin();
+    if (model !== "ready") setReady();
   }
 
   function useGpu() {
@@ -120,14 +120,14 @@ export function startEngine(facts, onEvent, base) {
     [worker, gpu, trial] = [trial.worker, "computing", null];
   }
 
-  function begin() {
+  function setReady() {
     model = "ready";
     onEvent({ kind: "ready" });
-    if (waiting) put(waiting);
+    if (waiting) sendQuestion(waiting);
   }
 
   /** @param {QuestionMessage} message */
-  function put(message) {
+  function sendQuestion(message) {
     waiting = model === "ready" ? null : message;
     if (model !== "ready") return load();
     running = message.id;
@@ -144,7 +144,7 @@ export function startEngine(facts, onEvent, base) {
      * @param {Kind} kind
      * @param {Questions[Kind]} question
      */
-    ask: (kind, question) => put(/** @type {QuestionMessage} */ ({ kind, id: ++last, question })),
+    ask: (kind, question) => sendQuestion(/** @type {QuestionMessage} */ ({ kind, id: ++last, question })),
     stop: () => {
       waiting = null;
       running = 0;

@@ -10,8 +10,8 @@
  * @property {Worker} worker a new one
  * @property {LoadMessage} load what it is loaded with
  * @property {boolean} isForced also on a software adapter, and where it is slower
- * @property {() => void} needReference it has loaded, and waits for `compare`
- * @property {(fault: GpuFault | null) => void} end why WebGPU is not to compute; null where it is
+ * @property {() => void} onLoaded it has loaded, and waits for `compare`
+ * @property {(fault: GpuFault | null) => void} onEnd why WebGPU is not to compute; null where it is
  */
 
 /** @typedef {ReturnType<typeof startGpuTrial>} GpuTrial */
@@ -38,7 +38,7 @@ export function canTryGpu(asked) {
 }
 
 /** @param {TrialOptions} options */
-export function startGpuTrial({ worker, load, isForced, needReference, end }) {
+export function startGpuTrial({ worker, load, isForced, onLoaded, onEnd }) {
   let timer = 0;
   /** @param {ToWorker} message */
   const send = (message) => worker.postMessage(message);
@@ -47,7 +47,7 @@ export function startGpuTrial({ worker, load, isForced, needReference, end }) {
   function finish(fault) {
     clearTimeout(timer);
     if (fault) worker.terminate();
-    end(fault);
+    onEnd(fault);
   }
 
   /** @param {GpuFault["reason"]} reason */
@@ -56,7 +56,7 @@ export function startGpuTrial({ worker, load, isForced, needReference, end }) {
   /** @param {FromWorker} message */
   function receive(message) {
     switch (message.kind) {
-      case "ready": return needReference();
+      case "ready": return onLoaded();
       case "trusted": return finish(null);
       case "unfit": return finish({ reason: message.reason, values: message.values });
       case "failed": return fail("failed");
@@ -71,5 +71,5 @@ export function startGpuTrial({ worker, load, isForced, needReference, end }) {
   }
 
   send(load);
-  return { worker, receive, compare, crashed: () => fail("failed") };
+  return { worker, receive, compare, onCrash: () => fail("failed") };
 }

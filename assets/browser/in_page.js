@@ -3,7 +3,7 @@
 // the panel the model that it is, so that runs, links and forks are those of any other page; what the panel asks of that model goes to the engine,
 // and all else to Gradio.
 
-import { beginsByItself, startDownloadLine } from "./download_line.js";
+import { startDownloadLine, startsByItself } from "./download_line.js";
 import { canCompute, modelAsked, panelQuestion, startLocalRuns } from "./local_runs.js";
 import { provide, TEXTS } from "../panel/core/constants.js";
 import { isComposing } from "../panel/app/keyboard.js";
@@ -34,13 +34,13 @@ const numberIn = (/** @type {string} */ name) => (inputOf(name).value === "" ? "
  * As panel/app/page.js, with the offer.
  * @param {HTMLElement} element
  * @param {Props} props
- * @param {(name: string, changed: () => void) => void} watch
+ * @param {(name: string, onChange: () => void) => void} watch
  * @param {Trigger} trigger
- * @param {Parameters<typeof provide>[0] & { browser: BrowserOffer }} given
+ * @param {Parameters<typeof provide>[0] & { browser: BrowserOffer }} data
  */
-export function startPage(element, props, watch, trigger, given) {
-  provide(given);
-  const { choice, base, facts } = given.browser;
+export function startPage(element, props, watch, trigger, data) {
+  provide(data);
+  const { choice, base, facts } = data.browser;
   const root = element.querySelector(".gs");
   const ofServer = structuredClone(TEXTS);
   /** @type {Props} */
@@ -53,10 +53,10 @@ export function startPage(element, props, watch, trigger, given) {
   let toFill = /** @type {unknown[] | null} */ (null); // what the fields are to be set to, once
   let runs = /** @type {LocalRuns | null} */ (null); // from the first time that the offer is chosen
   /** @type {(name: "asked" | "ended", detail: object) => void} */
-  const tellPanel = (name, detail) => root.dispatchEvent(new CustomEvent(name, { detail }));
+  const notifyPanel = (name, detail) => root.dispatchEvent(new CustomEvent(name, { detail }));
 
   /** @type {(name: keyof Props, value: string) => void} */
-  function set(name, value) {
+  function setValue(name, value) {
     ours[name] = value;
     // Gradio's own value goes when a run begins here, so that Gradio notices when another takes its place.
     if (name === "value" && isBeginning) props.value = "";
@@ -82,22 +82,22 @@ export function startPage(element, props, watch, trigger, given) {
   // ---- the offer is chosen, or another model
 
   /** @returns {LocalRuns} */
-  function start() {
+  function startRuns() {
     /** @param {EngineEvent} event */
     const onEvent = (event) => {
       line.update(event);
-      if (event.kind === "inspected" && (beginsByItself(event) || started.isComputing())) started.engine.load();
+      if (event.kind === "inspected" && (startsByItself(event) || started.isComputing())) started.engine.load();
     };
-    const started = startLocalRuns(facts, { set, onEvent, setBusy, onEnd: (detail) => tellPanel("ended", detail), fill }, base);
+    const started = startLocalRuns(facts, { setValue, onEvent, setBusy, onEnd: (detail) => notifyPanel("ended", detail), fillFields }, base);
     const line = startDownloadLine(started.engine);
     if (canCompute()) started.engine.inspect();
-    else line.refuse("download.simd");
+    else line.showProblem("download.simd");
     return started;
   }
 
   /** @param {boolean} isOurs */
-  function choose(isOurs) {
-    if (isOurs) runs ??= start();
+  function chooseBrowser(isOurs) {
+    if (isOurs) runs ??= startRuns();
     isChosen = isOurs;
     withSessionStorage((tab) => (isOurs ? tab.setItem(CHOSEN, "yes") : tab.removeItem(CHOSEN)));
     for (const [language, words] of Object.entries(TEXTS)) {
@@ -109,7 +109,7 @@ export function startPage(element, props, watch, trigger, given) {
   // Before the panel hears it.
   root.addEventListener("drafted", (/** @type {CustomEvent<Fields>} */ { detail }) => {
     if (detail.model !== facts.model.id) isRestoring = false;
-    choose(detail.model === choice || isRestoring);
+    chooseBrowser(detail.model === choice || isRestoring);
     if (isChosen) Object.assign(detail, { model: facts.model.id, past_end: false, as_message: false });
   });
 
@@ -125,16 +125,16 @@ export function startPage(element, props, watch, trigger, given) {
     isBeginning = isBusy;
   }
 
-  function run() {
+  function startRun() {
     if (!runs || runs.isComputing() || !document.querySelector("#run:enabled")) return;
     /** @type {Fields} */
     const fields = { prompt: inputOf("prompt").value, steps: numberIn("steps"), choices: numberIn("choices"), model: facts.model.id, past_end: false, as_message: false };
-    tellPanel("asked", fields);
-    runs.begin("run", fields);
+    notifyPanel("asked", fields);
+    runs.startRun("run", fields);
   }
 
-  /** @type {import("./local_runs.js").RunsPage["fill"]} */
-  function fill({ prompt, steps, choices }) {
+  /** @type {import("./local_runs.js").RunsPage["fillFields"]} */
+  function fillFields({ prompt, steps, choices }) {
     toFill = [prompt, steps, choices, null, false, false];
     trigger("follow", {});
   }
@@ -150,7 +150,7 @@ export function startPage(element, props, watch, trigger, given) {
     if (!isStop && !isRun) return;
     event.stopImmediatePropagation();
     if (isStop) runs?.stop("stopped");
-    else run();
+    else startRun();
   }
 
   /** @param {PageEvent<KeyboardEvent>} event */
@@ -159,7 +159,7 @@ export function startPage(element, props, watch, trigger, given) {
     if (!isChosen || event.key !== "Enter" || event.shiftKey || isComposing(event) || !event.target.closest?.("#prompt")) return;
     event.stopImmediatePropagation();
     event.preventDefault();
-    run();
+    startRun();
   }
 
   document.addEventListener("click", onClick, { capture: true });
@@ -168,13 +168,13 @@ export function startPage(element, props, watch, trigger, given) {
   // ---- what the panel asks
 
   /** @type {Trigger} */
-  async function ask(kind, detail) {
+  async function askHereOrServer(kind, detail) {
     const asked = isChosen ? panelQuestion(kind, detail) : null;
     if (asked && runs && (await modelAsked(asked)) === facts.model.id) runs.ask(asked);
     else trigger(kind, detail);
   }
 
-  startPanel(element, shown, watchBoth, ask, { ...PAGE_FEATURES, convert: convertOnServer, startVote });
+  startPanel(element, shown, watchBoth, askHereOrServer, { ...PAGE_FEATURES, convert: convertOnServer, startVote });
 
   const { fieldsOfRun } = root;
   root.fieldsOfRun = () => {
@@ -184,7 +184,7 @@ export function startPage(element, props, watch, trigger, given) {
     return fields.with(3, isRestoring ? choice : null); // the choice stays
   };
   if (isRestoring) {
-    choose(true); // before the panel asks for the run that the address names
+    chooseBrowser(true); // before the panel asks for the run that the address names
     setTimeout(() => trigger("follow", {})); // after the page has its listeners
   }
 }

@@ -37,43 +37,43 @@ const SUM = 1e-6; // by so much sums of probabilities may be off
 // ---- what a field may hold: each throws a Fault
 
 /** @type {(key: string, values?: Values) => never} */
-const fails = (key, values) => { throw new Fault(key, values); };
+const fail = (key, values) => { throw new Fault(key, values); };
 /** @type {(most: number) => Check} */
 const text = (most) => (value) => {
-  if (typeof value !== "string") fails("text");
-  if (lengthOf(value, most) > most) fails("characters", { count: value.length, most });
-  if (!value.isWellFormed()) fails("half");
+  if (typeof value !== "string") fail("text");
+  if (lengthOf(value, most) > most) fail("characters", { count: value.length, most });
+  if (!value.isWellFormed()) fail("half");
 };
 /** @type {(least: number, most: number) => Check} */
 const whole = (least, most) => (value) => {
-  if (typeof value !== "number" || !Number.isInteger(value) || value < least || value > most) fails("whole", { least, most });
+  if (typeof value !== "number" || !Number.isInteger(value) || value < least || value > most) fail("whole", { least, most });
 };
 /** @type {(least: number, most: number) => Check} */
-const real = (least, most) => (value) => { if (typeof value !== "number" || value < least || value > most) fails("number", { least, most }); };
+const real = (least, most) => (value) => { if (typeof value !== "number" || value < least || value > most) fail("number", { least, most }); };
 /** @type {(check: Check) => Check} */
 const orNull = (check) => (value) => { if (value !== null) check(value); };
 /** @type {(wanted: string | number) => Check} */
-const fixed = (wanted) => (value) => { if (value !== wanted) fails("fixed", { value: wanted }); };
+const fixed = (wanted) => (value) => { if (value !== wanted) fail("fixed", { value: wanted }); };
 /** @type {(names: unknown[]) => Check} */
-const choice = (names) => (value) => { if (!names.includes(value)) fails("choice", { names: names.join(", ") }); };
+const choice = (names) => (value) => { if (!names.includes(value)) fail("choice", { names: names.join(", ") }); };
 /** @type {Check} */
-const flag = (value) => { if (typeof value !== "boolean") fails("switch"); };
+const flag = (value) => { if (typeof value !== "boolean") fail("switch"); };
 /** @type {Check} */
-const hex = (value) => { if (typeof value !== "string" || !/^([0-9a-fA-F]{2})*$/.test(value)) fails("bytes"); };
+const hex = (value) => { if (typeof value !== "string" || !/^([0-9a-fA-F]{2})*$/.test(value)) fail("bytes"); };
 
 /** @type {(most: number, check: Check) => Check} */
 const list = (most, check) => (value) => {
-  if (!Array.isArray(value)) fails("list");
-  if (value.length > most) fails("entries", { count: value.length, most });
-  for (const [n, entry] of value.entries()) within(n, () => check(entry));
+  if (!Array.isArray(value)) fail("list");
+  if (value.length > most) fail("entries", { count: value.length, most });
+  for (const [n, entry] of value.entries()) checkWithin(n, () => check(entry));
 };
 /** @type {(required: FieldChecks, optional?: FieldChecks) => Check} */
 const object = (required, optional = {}) => (value) => {
-  if (value === null || typeof value !== "object" || Array.isArray(value)) fails("object");
-  for (const name of Object.keys(required)) if (!Object.hasOwn(value, name)) within(name, () => fails("missing"));
+  if (value === null || typeof value !== "object" || Array.isArray(value)) fail("object");
+  for (const name of Object.keys(required)) if (!Object.hasOwn(value, name)) checkWithin(name, () => fail("missing"));
   for (const [name, entry] of Object.entries(value)) {
-    const check = Object.hasOwn(required, name) ? required[name] : Object.hasOwn(optional, name) ? optional[name] : () => fails("unknown");
-    within(name.slice(0, 40), () => check(entry));
+    const check = Object.hasOwn(required, name) ? required[name] : Object.hasOwn(optional, name) ? optional[name] : () => fail("unknown");
+    checkWithin(name.slice(0, 40), () => check(entry));
   }
 };
 
@@ -81,7 +81,7 @@ const object = (required, optional = {}) => (value) => {
  * @param {string | number} name of the field or the entry that is checked
  * @param {() => void} check
  */
-function within(name, check) {
+function checkWithin(name, check) {
   try {
     check();
   } catch (fault) {
@@ -105,7 +105,7 @@ function lineChecks() {
   const logprob = orNull(real(-1e9, 0));
   const token = object({ token_id: id, text: shown }, { bytes: orNull(hex) });
   /** @type {Check} */
-  const pair = (value) => { if (!Array.isArray(value) || value.length !== 2 || !value.every(Number.isFinite)) fails("pair"); };
+  const pair = (value) => { if (!Array.isArray(value) || value.length !== 2 || !value.every(Number.isFinite)) fail("pair"); };
   const sampling = object({}, { temperature: real(LIMITS.leastTemperature, LIMITS.mostTemperature), top_k: whole(0, LIMITS.vocabulary), top_p: real(0, 1), seed: whole(0, LIMITS.seed), first: whole(0, LIMITS.textTokens - 1) });
   const draw = object({ probabilities: list(LIMITS.choices, real(0, 1)), picked: real(0, 1), kept: whole(1, LIMITS.vocabulary), number: real(0, 1) });
   return {
@@ -144,7 +144,7 @@ export function checkRun(content, findLoops) {
   /** @type {(n: number, check: Check) => any} the line's record, as the check lets it through */
   const read = (n, check) => {
     try {
-      const record = parsed(lines[n]);
+      const record = parseLine(lines[n]);
       check(record);
       return record;
     } catch (fault) {
@@ -195,11 +195,11 @@ function checkWhy(record, count, number) {
  * @param {string} line
  * @returns {unknown}
  */
-function parsed(line) {
+function parseLine(line) {
   try {
     return JSON.parse(line);
   } catch {
-    return fails("json");
+    return fail("json");
   }
 }
 

@@ -18,10 +18,10 @@ import { texts } from "../panel/core/texts.js";
 /**
  * What becomes of what comes.
  * @typedef {object} RunsPage
- * @property {(name: "value" | "words", text: string) => void} set a new value of the panel
+ * @property {(name: "value" | "words", text: string) => void} setValue a new value of the panel
  * @property {(isBusy: boolean) => void} setBusy for Run and Stop
  * @property {(detail: { reason: StopReason, message: string }) => void} onEnd
- * @property {(values: FieldValues) => void} fill
+ * @property {(values: FieldValues) => void} fillFields
  * @property {(event: EngineEvent) => void} onEvent all that the engine sends, before anything comes of it
  */
 
@@ -96,14 +96,14 @@ export function startLocalRuns(facts, page, base = "") {
   let isComputing = false;
 
   /** @param {Record<string, string | Message>} messages by place; the other places are cleared */
-  const setMessages = (messages) => page.set("words", JSON.stringify({ ...CLEAR, ...messages }));
+  const setMessages = (messages) => page.setValue("words", JSON.stringify({ ...CLEAR, ...messages }));
 
   /**
    * @template {QuestionKind} Kind
    * @param {Kind} kind
    * @param {Questions[Kind] & Settings} question
    */
-  function begin(kind, question) {
+  function startRun(kind, question) {
     const { model } = question;
     if (!canCompute()) return refuse("forced", texts.translate("download.simd"));
     if (Object.keys(howOf(question)).length) return refuse("forced", texts.translate("download.argmax")); // never another run than was asked for
@@ -154,11 +154,11 @@ export function startLocalRuns(facts, page, base = "") {
     if (text.startsWith('{"prompt_scores"')) return setMessages({ scores: text.trim() });
     if (growing === "") setMessages({});
     growing += text;
-    page.set("value", growing);
+    page.setValue("value", growing);
   }
 
   /** @param {boolean} isOnGpu */
-  function broke(isOnGpu) {
+  function onBroken(isOnGpu) {
     const why = message(isOnGpu ? "server.browser.broken_gpu" : "server.browser.broken");
     setMessages({ notice: why });
     if (isComputing) finish("error", why.text);
@@ -171,31 +171,31 @@ export function startLocalRuns(facts, page, base = "") {
       case "why": return setMessages({ why: event.text });
       case "done": return finish("error");
       case "refused": return refuse(event.field, event.message);
-      case "broken": return broke(event.isOnGpu);
+      case "broken": return onBroken(event.isOnGpu);
       case "failed":
         if (isComputing) stop("error");
     }
   }, base);
 
   /** @param {string} value a link's */
-  async function open(value) {
+  async function openLink(value) {
     const request = await requestIn(value);
     if (!request) return refuse("forced", message("server.link.broken"));
-    page.fill(request);
-    begin("run", request);
+    page.fillFields(request);
+    startRun("run", request);
   }
 
   /** @param {PanelQuestion} asked */
   function ask({ kind, question }) {
     switch (kind) {
-      case "branch": return begin("run", question);
-      case "why": return begin("why", { ...question, model: modelOfRun(question.run) });
-      case "link": return open(question.value);
-      case "score": return begin("score", question);
-      case "beam": return begin("beam", question);
-      case "prompt": return begin("prompt", question);
+      case "branch": return startRun("run", question);
+      case "why": return startRun("why", { ...question, model: modelOfRun(question.run) });
+      case "link": return openLink(question.value);
+      case "score": return startRun("score", question);
+      case "beam": return startRun("beam", question);
+      case "prompt": return startRun("prompt", question);
     }
   }
 
-  return { engine, ask, begin, stop, isComputing: () => isComputing };
+  return { engine, ask, startRun, stop, isComputing: () => isComputing };
 }

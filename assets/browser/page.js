@@ -1,7 +1,7 @@
 // The static site's page: the fields, the examples, and the panel's questions, which this browser answers itself. decoding/site/build.py
 // calls `startSite` once.
 
-import { beginsByItself, startDownloadLine } from "./download_line.js";
+import { startDownloadLine, startsByItself } from "./download_line.js";
 import { scriptAddress } from "./engine_client.js";
 import { ASKED_FIELDS, canCompute, panelQuestion, startLocalRuns } from "./local_runs.js";
 import { convertHere } from "./opened_file.js";
@@ -35,28 +35,28 @@ const props = { value: "", words: "", models: "[]" };
 /** @type {Record<string, () => void>} */
 const watchers = {};
 /** @type {(name: keyof Props, value: string) => void} */
-const set = (name, value) => {
+const setValue = (name, value) => {
   props[name] = value;
   watchers[name]();
 };
 /** @type {(name: "asked" | "drafted" | "ended", detail: object) => void} */
-const tellPanel = (name, detail) => site.querySelector(".gs").dispatchEvent(new CustomEvent(name, { detail }));
+const notifyPanel = (name, detail) => site.querySelector(".gs").dispatchEvent(new CustomEvent(name, { detail }));
 
 // ---- fields
 
 /** @returns {Fields} */
-function fieldsNow() {
+function readFields() {
   const number = (/** @type {"steps" | "choices"} */ name) => (field(name).value === "" ? "" : Number(field(name).value));
   return { prompt: field("prompt").value, steps: number("steps"), choices: number("choices"), model: SITE.model.id };
 }
 
 /** @param {Partial<Record<keyof FieldValues, string | number | null>>} values those that are null stay as they are */
-function fill(values) {
+function fillFields(values) {
   for (const name of ASKED_FIELDS) {
     const value = values[name] ?? null;
     if (value !== null) field(name).value = String(value);
   }
-  tellPanel("drafted", fieldsNow());
+  notifyPanel("drafted", readFields());
 }
 
 // ---- runs
@@ -67,15 +67,15 @@ function setBusy(isBusy) {
   buttons.stop.disabled = !isBusy;
 }
 
-function follow() {
+function fillFromRun() {
   const [prompt, steps, choices] = site.querySelector(".gs").fieldsOfRun();
-  fill({ prompt, steps, choices });
+  fillFields({ prompt, steps, choices });
 }
 
 // ---- what is not here is absent
 
 /** @param {HTMLElement} root */
-function leaveOut(root) {
+function hideWhatNeedsServer(root) {
   // Another model can be asked beside a run from a file: the panel shows that question again there.
   for (const name of ["beside", "agree", "draws", "named", "pastEnd"]) root.querySelector(`[data-ask="${name}"]`).closest("section").hidden = true;
   for (const button of root.querySelectorAll('[data-file]:not([data-file="jsonl"])')) button.hidden = true;
@@ -87,8 +87,8 @@ function leaveOut(root) {
 /** @param {LocalRuns} runs */
 function listenToPage(runs) {
   const run = () => {
-    tellPanel("asked", fieldsNow());
-    runs.begin("run", fieldsNow());
+    notifyPanel("asked", readFields());
+    runs.startRun("run", readFields());
   };
   buttons.run.addEventListener("click", run);
   field("prompt").addEventListener("keydown", (event) => {
@@ -97,12 +97,12 @@ function listenToPage(runs) {
     if (!buttons.run.disabled) run();
   });
   buttons.stop.addEventListener("click", () => runs.stop("stopped"));
-  for (const name of ASKED_FIELDS) field(name).addEventListener("input", () => tellPanel("drafted", fieldsNow()));
+  for (const name of ASKED_FIELDS) field(name).addEventListener("input", () => notifyPanel("drafted", readFields()));
   for (const example of ALL_EXAMPLES) {
-    exampleButton(`example.${example.name}`, () => fill(example));
+    exampleButton(`example.${example.name}`, () => fillFields(example));
   }
   chipLabel("page.recorded");
-  for (const name of Object.keys(RECORDED)) exampleButton(`recorded.${name}`, () => set("value", RECORDED[name]));
+  for (const name of Object.keys(RECORDED)) exampleButton(`recorded.${name}`, () => setValue("value", RECORDED[name]));
 }
 
 /** @param {string} key of its text */
@@ -115,19 +115,19 @@ function chipLabel(key) {
 
 /**
  * @param {string} key of its text
- * @param {() => void} press
+ * @param {() => void} onPress
  */
-function exampleButton(key, press) {
+function exampleButton(key, onPress) {
   const button = document.createElement("button");
   button.type = "button";
   button.dataset.text = key;
-  button.addEventListener("click", press);
+  button.addEventListener("click", onPress);
   document.querySelector(".chips").append(button);
 }
 
 // The service worker keeps the page for the time without a network. Where the server sends no headers, it sends them, which the page
 // has only when it is loaded once more: at its first visit, before anything has been done.
-async function keepPage() {
+async function registerServiceWorker() {
   if (!navigator.serviceWorker || isEmbedded()) return;
   const before = navigator.serviceWorker.controller;
   const registration = await navigator.serviceWorker.register(scriptAddress("service_worker.js")).catch(() => null);
@@ -149,14 +149,14 @@ export function startSite(data) {
   /** @param {EngineEvent} event */
   const onEvent = (event) => {
     downloadLine.update(event);
-    if (event.kind === "inspected" && beginsByItself(event)) runs.engine.load();
+    if (event.kind === "inspected" && startsByItself(event)) runs.engine.load();
   };
-  const runs = startLocalRuns(SITE, { set, setBusy, fill, onEnd: (detail) => tellPanel("ended", detail), onEvent });
+  const runs = startLocalRuns(SITE, { setValue, setBusy, fillFields, onEnd: (detail) => notifyPanel("ended", detail), onEvent });
   const downloadLine = startDownloadLine(runs.engine);
   /** @type {Trigger} */
   const trigger = (kind, detail) => {
     const asked = panelQuestion(kind, detail);
-    if (kind === "follow") follow();
+    if (kind === "follow") fillFromRun();
     else if (asked) runs.ask(asked);
   };
   document.documentElement.classList.toggle("embedded", isEmbedded());
@@ -165,7 +165,7 @@ export function startSite(data) {
   texts.onChange(() => { document.title = texts.translate("page.title"); });
   Object.assign(props, { value: RECORDED.starter, models: JSON.stringify([SITE.model.id]) });
   startPanel(site, props, (name, watcher) => { watchers[name] = watcher; }, trigger, { ...PAGE_FEATURES, convert: convertHere });
-  leaveOut(site);
-  fill(ALL_EXAMPLES[0]);
-  keepPage().then(() => (canCompute() ? runs.engine.inspect() : downloadLine.refuse("download.simd")));
+  hideWhatNeedsServer(site);
+  fillFields(ALL_EXAMPLES[0]);
+  registerServiceWorker().then(() => (canCompute() ? runs.engine.inspect() : downloadLine.showProblem("download.simd")));
 }

@@ -48,14 +48,14 @@ async function answer(request) {
   const cache = await caches.open(NAME);
   // A script of the engine's is kept by it. (What the engine fetches itself it has looked up before.)
   const kept = (await cache.match(isPage ? "index.html" : request)) ?? (request.destination === "" ? undefined : await caches.match(request));
-  return isolated(kept ?? (await fetch(request)));
+  return withIsolationHeaders(kept ?? (await fetch(request)));
 }
 
 /**
  * @param {Response} response
  * @returns {Response}
  */
-function isolated(response) {
+function withIsolationHeaders(response) {
   if (response.type === "opaque" || response.status === 0) return response;
   const headers = new Headers(response.headers);
   for (const [name, value] of Object.entries(ISOLATION)) headers.set(name, value);

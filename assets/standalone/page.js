@@ -41,10 +41,10 @@ async function unpack(packed) {
 
 /**
  * @param {string} packed
- * @param {Omit<Given, "texts">} given
+ * @param {Omit<Given, "texts">} data
  */
-export async function startFile(packed, given) {
-  provide({ ...given, texts: await unpack(packed) });
+export async function startFile(packed, data) {
+  provide({ ...data, texts: await unpack(packed) });
   const run = document.querySelector("#run").textContent;
   const isTooLarge = refusalOf(run) !== "";
   startPanel(standalone, { value: isTooLarge ? "" : run }, () => {}, () => {});

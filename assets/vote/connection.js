@@ -9,9 +9,9 @@ const MOST_PAUSE = 3_000;
 
 /** @typedef {{ error: VoteRefusal, phase?: undefined }} Refusal */
 
-/** @typedef {{ place: number, text?: undefined } | { text: string, place?: undefined }} Said a student's answer: a candidate, or what was typed */
+/** @typedef {{ place: number, text?: undefined } | { text: string, place?: undefined }} Answer a student's answer: a candidate, or what was typed */
 
-/** @typedef {Said & { number: number }} NumberedAnswer with the number of its question */
+/** @typedef {Answer & { number: number }} NumberedAnswer with the number of its question */
 
 /**
  * @typedef {object} Question
@@ -22,17 +22,17 @@ const MOST_PAUSE = 3_000;
  * @property {number | null} left the seconds that are left, where the teacher set a time
  */
 
-/** @typedef {{ version: number, score: VoteScore, error?: undefined }} Standing */
+/** @typedef {{ version: number, score: VoteScore, error?: undefined }} StateBase */
 
 /** @typedef {{ rank: number, is_right: boolean, is_bound: boolean }} Worth of an answer; a bound where it is no candidate */
 
-/** @typedef {Standing & { phase: "waiting", number?: undefined, left?: undefined }} WaitingState no question was asked yet */
+/** @typedef {StateBase & { phase: "waiting", number?: undefined, left?: undefined }} WaitingState no question was asked yet */
 
-/** @typedef {Standing & Question & { phase: "open", answer: Said | null }} OpenState `answer` is the student's own */
+/** @typedef {StateBase & Question & { phase: "open", answer: Answer | null }} OpenState `answer` is the student's own */
 
-/** @typedef {{ answer: Said, worth: Worth } | { answer: null, worth: null }} Answered */
+/** @typedef {{ answer: Answer, worth: Worth } | { answer: null, worth: null }} Answered */
 
-/** @typedef {Standing & Question & Answered & { phase: "revealed", result: VoteResult }} RevealedState */
+/** @typedef {StateBase & Question & Answered & { phase: "revealed", result: VoteResult }} RevealedState */
 
 /** @typedef {WaitingState | OpenState | RevealedState} StudentState what a student sees: decoding/serving/class_vote.py */
 
@@ -41,9 +41,9 @@ const MOST_PAUSE = 3_000;
 /**
  * @param {string} code
  * @param {string} id
- * @param {{ state: (state: StudentState) => void, offline: (isOffline: boolean) => void, refused: (error: VoteRefusal) => void, ended: (error: VoteRefusal | "") => void }} on
+ * @param {{ onState: (state: StudentState) => void, onOffline: (isOffline: boolean) => void, onRefusal: (error: VoteRefusal) => void, onEnd: (error: VoteRefusal | "") => void }} handlers
  */
-export function connect(code, id, on) {
+export function connect(code, id, handlers) {
   const link = { version: /** @type {number | null} */ (null), isOver: false, answer: /** @type {NumberedAnswer | null} */ (null), isSending: false };
   let wake = () => {};
 
@@ -64,10 +64,10 @@ export function connect(code, id, on) {
    * @param {number} milliseconds
    * @returns {Promise<StudentState | EndedState | Refusal | null>}
    */
-  async function ask(path, body, milliseconds) {
-    const given = { headers: { "x-vote-id": id, ...(body && { "content-type": "application/json" }) }, signal: AbortSignal.timeout(milliseconds) };
+  async function request(path, body, milliseconds) {
+    const options = { headers: { "x-vote-id": id, ...(body && { "content-type": "application/json" }) }, signal: AbortSignal.timeout(milliseconds) };
     try {
-      const answer = await fetch(`${encodeURIComponent(code)}/${path}`, body ? { ...given, method: "POST", body: JSON.stringify(body) } : given);
+      const answer = await fetch(`${encodeURIComponent(code)}/${path}`, body ? { ...options, method: "POST", body: JSON.stringify(body) } : options);
       return await answer.json();
     } catch {
       return null;
@@ -75,16 +75,16 @@ export function connect(code, id, on) {
   }
 
   /** @param {StudentState} state */
-  function take(state) {
+  function showState(state) {
     if (link.version !== null && state.version < link.version) return; // an older answer that was overtaken
     link.version = state.version;
-    on.state(state);
+    handlers.onState(state);
   }
 
   /** @param {VoteRefusal | ""} error */
-  function stop(error) {
+  function end(error) {
     link.isOver = true;
-    on.ended(error);
+    handlers.onEnd(error);
   }
 
   // One request at a time, for as long as the page is open.
@@ -92,43 +92,43 @@ export function connect(code, id, on) {
     let failures = 0;
     while (!link.isOver) {
       const isJoining = link.version === null;
-      const state = isJoining ? await ask("join", {}, SEND_MILLISECONDS) : await ask(`state?since=${link.version}`, null, WAIT_MILLISECONDS);
+      const state = isJoining ? await request("join", {}, SEND_MILLISECONDS) : await request(`state?since=${link.version}`, null, WAIT_MILLISECONDS);
       if (link.isOver) return;
       const isFailed = state === null || state.error === "too_fast";
       failures = isFailed ? failures + 1 : 0;
-      on.offline(isFailed);
+      handlers.onOffline(isFailed);
       if (isFailed) await pause(Math.min(MOST_PAUSE, 250 * 2 ** failures) * (0.5 + Math.random()));
-      else if (state.phase === "ended") return stop("");
-      else if (!state.error) take(state);
+      else if (state.phase === "ended") return end("");
+      else if (!state.error) showState(state);
       else if (state.error === "no_right" && !isJoining) link.version = null; // joins again
-      else return stop(isJoining ? state.error : "");
+      else return end(isJoining ? state.error : "");
     }
   }
 
   // The last answer is sent; one that is overtaken by another need not arrive.
-  async function send() {
+  async function sendAnswers() {
     link.isSending = true;
     while (link.answer && !link.isOver) {
       const sent = link.answer;
-      const state = await ask("answer", sent, SEND_MILLISECONDS);
-      on.offline(state === null);
+      const state = await request("answer", sent, SEND_MILLISECONDS);
+      handlers.onOffline(state === null);
       if (state === null || state.error === "too_fast") await pause(1000 * (0.5 + Math.random()));
       else if (link.answer === sent) link.answer = null;
       if (state?.error) {
-        if (state.error !== "too_fast") on.refused(state.error);
-      } else if (state && state.phase !== "ended") take(state); // `listen` hears of the end
+        if (state.error !== "too_fast") handlers.onRefusal(state.error);
+      } else if (state && state.phase !== "ended") showState(state); // `listen` hears of the end
     }
     link.isSending = false;
   }
 
   listen();
   return {
-    /** @param {NumberedAnswer} said */
-    answer(said) {
-      link.answer = said;
-      if (!link.isSending) send();
+    /** @param {NumberedAnswer} answer */
+    submit(answer) {
+      link.answer = answer;
+      if (!link.isSending) sendAnswers();
       else wake();
     },
-    waiting: () => link.answer,
+    answerOnItsWay: () => link.answer,
   };
 }

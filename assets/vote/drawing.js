@@ -6,7 +6,7 @@ import { texts } from "../panel/core/texts.js";
 import { visible } from "../panel/core/visible.js";
 
 /** @import { VoteOption, VoteResult } from "../panel/core/class_score.js" */
-/** @import { NumberedAnswer, OpenState, RevealedState, Said, StudentState } from "./connection.js" */
+/** @import { Answer, NumberedAnswer, OpenState, RevealedState, StudentState } from "./connection.js" */
 
 const MOST_BARS = 5;
 
@@ -26,7 +26,7 @@ export function drawState(state, waiting) {
   slot(".step").dataset.number = state.number;
   for (const part of [slot(".answer"), slot(".or")]) part.hidden = !isOpen;
   slot(".key").hidden = state.phase !== "revealed";
-  if (state.phase === "waiting") say(texts.translate("vote.waiting"));
+  if (state.phase === "waiting") writeStatus(texts.translate("vote.waiting"));
   else drawStep(state, waiting);
   drawScore(state);
 }
@@ -44,22 +44,22 @@ function drawStep(state, waiting) {
     text.textContent = state.text;
     text.scrollTop = text.scrollHeight;
   }
-  const mine = waiting?.number === state.number ? waiting : state.answer;
-  drawLabels(isOpen ? state.labels : [], mine, state.number);
+  const ownAnswer = waiting?.number === state.number ? waiting : state.answer;
+  drawLabels(isOpen ? state.labels : [], ownAnswer, state.number);
   slot(".bars").replaceChildren(...(isOpen ? [] : barsOf(state.result)));
-  if (isOpen) sayOpen(state, mine, waiting);
-  else say(...resultOf(state));
+  if (isOpen) writeAnswerStatus(state, ownAnswer, waiting);
+  else writeStatus(...resultSentence(state));
 }
 
 /**
  * The buttons stay the same while a step is open: one that is replaced loses its focus, and its press.
  * @param {string[]} labels
- * @param {Said | null} mine
- * @param {number} asked
+ * @param {Answer | null} ownAnswer
+ * @param {number} questionNumber
  */
-function drawLabels(labels, mine, asked) {
+function drawLabels(labels, ownAnswer, questionNumber) {
   const list = slot(".labels");
-  const drawn = labels.length ? String(asked) : "";
+  const drawn = labels.length ? String(questionNumber) : "";
   if (list.dataset.number !== drawn) {
     list.replaceChildren(...labels.map((label, place) => {
       const button = Object.assign(document.createElement("button"), { type: "button", textContent: label });
@@ -70,25 +70,25 @@ function drawLabels(labels, mine, asked) {
     }));
   }
   list.dataset.number = drawn;
-  for (const button of list.querySelectorAll("button")) button.setAttribute("aria-pressed", Number(button.dataset.place) === mine?.place);
+  for (const button of list.querySelectorAll("button")) button.setAttribute("aria-pressed", Number(button.dataset.place) === ownAnswer?.place);
 }
 
 /**
  * @param {OpenState} state
- * @param {Said | null} mine
+ * @param {Answer | null} ownAnswer
  * @param {NumberedAnswer | null} waiting
  */
-function sayOpen(state, mine, waiting) {
-  if (!mine) say("");
-  else say(texts.translate(mine === waiting ? "vote.answer.sending" : "vote.answer.mine", { answer: nameOf(state, mine) }));
+function writeAnswerStatus(state, ownAnswer, waiting) {
+  if (!ownAnswer) writeStatus("");
+  else writeStatus(texts.translate(ownAnswer === waiting ? "vote.answer.sending" : "vote.answer.mine", { answer: answerLabel(state, ownAnswer) }));
 }
 
 /**
  * @param {Pick<OpenState, "labels">} state
- * @param {Said} answer
+ * @param {Answer} answer
  * @returns {string}
  */
-function nameOf(state, answer) {
+function answerLabel(state, answer) {
   return answer.place === undefined ? visible(answer.text.trim()) : state.labels[answer.place];
 }
 
@@ -97,22 +97,22 @@ function nameOf(state, answer) {
  * @param {RevealedState} state
  * @returns {[string, string?]}
  */
-function resultOf({ result, answer, worth, labels }) {
+function resultSentence({ result, answer, worth, labels }) {
   const { probability } = result.options[result.picked];
   const picked = { token: labels[result.picked], picked: percent(probability) };
   if (!worth) return [texts.translate("vote.none", picked)];
   const share = worth.is_bound ? result.beyond : /** @type {VoteOption} */ (result.options.find(({ rank }) => rank === worth.rank)).probability;
-  const said = { guess: nameOf({ labels }, answer), rank: worth.rank + 1, share: percent(share), ...picked };
-  return [texts.translate(worth.is_bound ? "predict.beyond" : worth.is_right ? "predict.right" : "predict.wrong", said), worth.is_right ? "✓ " : "✗ "];
+  const values = { guess: answerLabel({ labels }, answer), rank: worth.rank + 1, share: percent(share), ...picked };
+  return [texts.translate(worth.is_bound ? "predict.beyond" : worth.is_right ? "predict.right" : "predict.wrong", values), worth.is_right ? "✓ " : "✗ "];
 }
 
 /**
  * @param {string} text
  * @param {string} [mark]
  */
-function say(text, mark = "") {
-  const said = slot(".said");
-  if (said.textContent !== mark + text) said.textContent = mark + text; // spoken once
+function writeStatus(text, mark = "") {
+  const status = slot(".said");
+  if (status.textContent !== mark + text) status.textContent = mark + text; // spoken once
 }
 
 /** @param {StudentState} state */
@@ -136,11 +136,11 @@ function barsOf(result) {
   const others = result.other_votes ? [{ label: texts.translate("vote.another"), probability: null, votes: result.other_votes, isPicked: false }] : [];
   return [...shown, ...others].map((row) => {
     const item = document.createElement("li");
-    const name = part("label", (row.isPicked ? "▸ " : "") + row.label);
+    const name = makeSpan("label", (row.isPicked ? "▸ " : "") + row.label);
     name.classList.toggle("is-picked", row.isPicked);
     item.append(name);
-    if (row.probability !== null) item.append(bar(row.probability), part("number", percent(row.probability)));
-    if (all) item.append(classBar(row.votes / all), part("number", texts.translate("vote.votes", { votes: row.votes, share: `${((row.votes / all) * 100).toFixed(0)} %` })));
+    if (row.probability !== null) item.append(makeBar(row.probability), makeSpan("number", percent(row.probability)));
+    if (all) item.append(makeClassBar(row.votes / all), makeSpan("number", texts.translate("vote.votes", { votes: row.votes, share: `${((row.votes / all) * 100).toFixed(0)} %` })));
     return item;
   });
 }
@@ -149,20 +149,20 @@ function barsOf(result) {
  * @param {string} name
  * @param {string} text
  */
-function part(name, text) {
+function makeSpan(name, text) {
   return Object.assign(document.createElement("span"), { className: name, textContent: text });
 }
 
 /** @param {number} share */
-function bar(share) {
-  const node = part("bar", "");
+function makeBar(share) {
+  const node = makeSpan("bar", "");
   node.style.setProperty("--p", String(share));
   return node;
 }
 
 /** @param {number} share */
-function classBar(share) {
-  const node = bar(share);
+function makeClassBar(share) {
+  const node = makeBar(share);
   node.classList.add("of-class");
   return node;
 }

@@ -7,25 +7,25 @@ import { LIMITS, provide } from "../panel/core/constants.js";
 import { texts } from "../panel/core/texts.js";
 
 /** @import { VoteRefusal } from "../panel/core/class_score.js" */
-/** @import { OpenState, Said, StudentState } from "./connection.js" */
+/** @import { Answer, OpenState, StudentState } from "./connection.js" */
 
 const STORED = "greedyscope.vote.";
 /** @type {(selector: string) => ReturnType<ParentNode["querySelector"]>} */
 const find = (selector) => document.querySelector(selector);
 
-/** @param {Parameters<typeof provide>[0]} given */
-export function startVotePage(given) {
-  provide(given);
-  texts.speak(texts.preferred());
-  texts.fill(document);
+/** @param {Parameters<typeof provide>[0]} data */
+export function startVotePage(data) {
+  provide(data);
+  texts.setLanguage(texts.preferredLanguage());
+  texts.fillTexts(document);
   document.title = `${texts.translate("vote.title")} · Greedyscope`;
   const code = decodeURIComponent(location.pathname.split("/").at(-1) ?? "").toUpperCase();
-  if (code) attend(code);
-  else enter();
+  if (code) joinSession(code);
+  else askForCode();
 }
 
 // Without a code in the address, it is typed.
-function enter() {
+function askForCode() {
   const form = find(".enter");
   form.hidden = false;
   const input = form.querySelector("input");
@@ -38,33 +38,33 @@ function enter() {
 }
 
 /** @param {string} code */
-function attend(code) {
+function joinSession(code) {
   let state = /** @type {StudentState | null} */ (null);
   let endsAt = /** @type {number | null} */ (null);
   find(".code").textContent = code;
   find(".said").textContent = texts.translate("vote.joining");
-  const draw = () => { if (state) drawState(state, link.waiting()); };
+  const draw = () => { if (state) drawState(state, link.answerOnItsWay()); };
   /** @type {(error: VoteRefusal | "") => void} */
-  const refuse = (error) => { find(".refused").textContent = error && texts.translate(error === "late" ? "vote.answer.late" : `vote.error.${error}`); };
+  const showRefusal = (error) => { find(".refused").textContent = error && texts.translate(error === "late" ? "vote.answer.late" : `vote.error.${error}`); };
 
   const link = connect(code, idOf(code), {
-    state(told) {
-      if (told.number !== state?.number) refuse("");
-      state = told;
-      endsAt = typeof told.left === "number" ? performance.now() + told.left * 1000 : null;
+    onState(newState) {
+      if (newState.number !== state?.number) showRefusal("");
+      state = newState;
+      endsAt = typeof newState.left === "number" ? performance.now() + newState.left * 1000 : null;
       draw();
       drawTime();
     },
-    offline(isOffline) {
-      const said = isOffline ? texts.translate("vote.offline") : "";
-      if (find(".offline").textContent !== said) find(".offline").textContent = said;
+    onOffline(isOffline) {
+      const sentence = isOffline ? texts.translate("vote.offline") : "";
+      if (find(".offline").textContent !== sentence) find(".offline").textContent = sentence;
     },
-    refused(error) {
-      refuse(error);
+    onRefusal(error) {
+      showRefusal(error);
       draw();
     },
-    ended(error) {
-      forget(code);
+    onEnd(error) {
+      forgetId(code);
       endsAt = null;
       drawTime();
       for (const part of [find(".step"), find(".answer"), find(".or")]) part.hidden = true;
@@ -72,23 +72,23 @@ function attend(code) {
       find(".key").hidden = true;
       find(".offline").textContent = "";
       find(".said").textContent = error ? "" : texts.translate("vote.ended");
-      refuse(error);
-      if (error) enter();
+      showRefusal(error);
+      if (error) askForCode();
     },
   });
 
-  /** @param {Said} said */
-  function answer(said) {
-    refuse("");
+  /** @param {Answer} answer */
+  function submitAnswer(answer) {
+    showRefusal("");
     const { number } = /** @type {OpenState} */ (state); // the form is in sight only while a step is asked
-    link.answer({ number, ...said });
+    link.submit({ number, ...answer });
     draw();
   }
 
   function drawTime() {
     const left = endsAt === null ? null : Math.max(0, Math.ceil((endsAt - performance.now()) / 1000));
-    const said = left === null ? "" : left === 0 ? texts.translate("vote.over") : texts.translate("vote.left", { time: `${Math.floor(left / 60)}:${String(left % 60).padStart(2, "0")}` });
-    if (find(".left").textContent !== said) find(".left").textContent = said;
+    const sentence = left === null ? "" : left === 0 ? texts.translate("vote.over") : texts.translate("vote.left", { time: `${Math.floor(left / 60)}:${String(left % 60).padStart(2, "0")}` });
+    if (find(".left").textContent !== sentence) find(".left").textContent = sentence;
   }
   setInterval(drawTime, 250);
 
@@ -96,11 +96,11 @@ function attend(code) {
   input.maxLength = LIMITS.voteAnswer;
   find(".answer").onsubmit = (/** @type {SubmitEvent} */ event) => {
     event.preventDefault();
-    if (input.value.trim()) answer({ text: input.value });
+    if (input.value.trim()) submitAnswer({ text: input.value });
   };
   find(".labels").onclick = (/** @type {PageEvent<MouseEvent>} */ { target }) => {
     const { place } = target.closest("button")?.dataset ?? {};
-    if (place !== undefined) answer({ place: Number(place) });
+    if (place !== undefined) submitAnswer({ place: Number(place) });
   };
 }
 
@@ -112,7 +112,7 @@ function attend(code) {
  * @param {(storage: Storage) => T} use
  * @returns {T | null}
  */
-function stored(use) {
+function withLocalStorage(use) {
   try {
     return use(localStorage);
   } catch {
@@ -126,7 +126,7 @@ function stored(use) {
  */
 function idOf(code) {
   const made = btoa(String.fromCharCode(...crypto.getRandomValues(new Uint8Array(18)))).replaceAll("+", "-").replaceAll("/", "_");
-  return stored((storage) => {
+  return withLocalStorage((storage) => {
     const before = storage.getItem(STORED + code);
     for (const name of Object.keys(storage)) if (name.startsWith(STORED)) storage.removeItem(name); // of other sessions
     storage.setItem(STORED + code, before ?? made);
@@ -135,6 +135,6 @@ function idOf(code) {
 }
 
 /** @param {string} code */
-function forget(code) {
-  stored((storage) => storage.removeItem(STORED + code));
+function forgetId(code) {
+  withLocalStorage((storage) => storage.removeItem(STORED + code));
 }

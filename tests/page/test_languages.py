@@ -112,7 +112,7 @@ def test_what_is_filled_into_a_sentence_is_korean_too() -> None:
         const { texts } = await load("core/texts.js");
         const { sentenceOf } = await load("core/server_messages.js");
         globalThis.document = { documentElement: {} };
-        texts.choose("ko");
+        texts.chooseLanguage("ko");
         return messages.map((message) => sentenceOf(message));
     }"""
     assert node.run(code, [to_json(message) for message, _ in FILLED]) == [korean for _, korean in FILLED]

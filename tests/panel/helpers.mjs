@@ -7,7 +7,7 @@ export const load = (name) => import(`${process.env.PANEL}/${name}`);
 const { TEXTS, provide } = await load("core/constants.js");
 const { emptyRun, readLines } = await load("core/run.js");
 provide(JSON.parse(readFileSync(process.env.PANEL_DATA, "utf8")));
-globalThis.document ??= { documentElement: {} }; // of a page, `texts.speak` names the language
+globalThis.document ??= { documentElement: {} }; // of a page, `texts.setLanguage` names the language
 
 export { TEXTS };
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { load, runOf } from "./helpers.mjs";
 
-const { addEntry, describe, emptyHistory, expectBranch, forgetQuestion, lookedAt, nameOf, openEntry, redo, removeEntry, restoreEntries, showEntry, undo } = await load("core/history.js");
+const { addEntry, clearStepToShow, describeEntry, emptyHistory, expectBranch, forgetQuestion, nameOf, openEntry, redo, removeEntry, restoreEntries, showEntry, undo } = await load("core/history.js");
 const { emptyState, update } = await load("core/state.js");
 
 const run = (text = "a", options = {}) => runOf([text], options);
@@ -10,15 +10,15 @@ const run = (text = "a", options = {}) => runOf([text], options);
 test("a run that was asked for from another is its branch, once", () => {
   const history = emptyHistory();
   const first = addEntry(history, run());
-  expectBranch(history, { step: 0, kind: "branch", open: null, look: 3, follows: true });
+  expectBranch(history, { step: 0, kind: "branch", tabToOpen: null, stepToShow: 3, follows: true });
   const branch = addEntry(history, run("b"));
-  assert.deepEqual([branch.parent, branch.leftAt, branch.look, branch.number], [first, 0, 3, 2]);
+  assert.deepEqual([branch.parent, branch.leftAt, branch.stepToShow, branch.number], [first, 0, 3, 2]);
   assert.equal(history.shown, branch);
   assert.equal(history.streaming, branch);
-  lookedAt(history);
-  assert.equal(branch.look, null);
+  clearStepToShow(history);
+  assert.equal(branch.stepToShow, null);
   assert.equal(addEntry(history, run("c")).parent, null);
-  expectBranch(history, { step: 0, kind: "branch", open: null, look: null, follows: true });
+  expectBranch(history, { step: 0, kind: "branch", tabToOpen: null, stepToShow: null, follows: true });
   forgetQuestion(history);
   assert.equal(addEntry(history, run("d")).parent, null);
 });
@@ -47,7 +47,7 @@ test("where the run on screen goes, the one that it left comes", () => {
   const first = addEntry(history, run());
   addEntry(history, run("b"));
   showEntry(history, first);
-  expectBranch(history, { step: 0, kind: "branch", open: null, look: null, follows: true });
+  expectBranch(history, { step: 0, kind: "branch", tabToOpen: null, stepToShow: null, follows: true });
   const branch = addEntry(history, run("c"));
   removeEntry(history, branch);
   assert.equal(history.shown, first);
@@ -58,18 +58,18 @@ test("an opened file leaves alone what streams in", () => {
   const first = addEntry(history, run("a", { stop: "" }));
   const opened = openEntry(history, run("b"), "kept.jsonl");
   assert.deepEqual([history.shown, history.streaming], [opened, first]);
-  assert.match(describe(history, opened), /kept\.jsonl/);
+  assert.match(describeEntry(history, opened), /kept\.jsonl/);
 });
 
 test("an entry says where it comes from", () => {
   const history = emptyHistory();
   const first = addEntry(history, run());
-  expectBranch(history, { step: 4, kind: "branch", open: null, look: null, follows: true });
+  expectBranch(history, { step: 4, kind: "branch", tabToOpen: null, stepToShow: null, follows: true });
   const branch = addEntry(history, run("b"));
-  assert.deepEqual([nameOf(first), describe(history, first), describe(history, branch)], ["Run 1", "greedy", "left Run 1 at step 5"]);
-  assert.doesNotMatch(describe(history, first), /tiny/);
+  assert.deepEqual([nameOf(first), describeEntry(history, first), describeEntry(history, branch)], ["Run 1", "greedy", "left Run 1 at step 5"]);
+  assert.doesNotMatch(describeEntry(history, first), /tiny/);
   addEntry(history, run("c", { model: { id: "other" } }));
-  assert.match(describe(history, first), /tiny$/);
+  assert.match(describeEntry(history, first), /tiny$/);
 });
 
 test("stored runs come back under their numbers, with the page's own run among them", () => {

@@ -2,10 +2,10 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { load, runOf } from "./helpers.mjs";
 
-const { fromLog, number, percent } = await load("core/numbers.js");
+const { number, numberFromLog, percent } = await load("core/numbers.js");
 const { logSum, logitOf, optionsOf } = await load("core/softmax.js");
 const { atTemperature, temperatureLabel, temperaturesOf } = await load("core/temperature.js");
-const { mostBeyond, optionTyped, scoreOf, shuffled } = await load("core/guesses.js");
+const { matchingOption, mostBeyondCandidates, scoreOf, shuffledOptions } = await load("core/guesses.js");
 const { texts } = await load("core/texts.js");
 const { rowsOf } = await load("core/bar_rows.js");
 
@@ -21,12 +21,12 @@ test("a number has a minus sign, and what is none says so", () => {
 });
 
 test("a number is written from its logarithm, however large or small", () => {
-  assert.equal(fromLog(0), "1.000");
-  assert.equal(fromLog(Math.log(1234)), "1234");
-  assert.equal(fromLog(Math.log(3.307e7)), "3.307 × 10⁷");
-  assert.equal(fromLog(-1000), "5.076 × 10⁻⁴³⁵");
-  assert.equal(fromLog(Math.log(9.9999e7)), "1.000 × 10⁸");
-  assert.equal(fromLog(-Infinity), "0");
+  assert.equal(numberFromLog(0), "1.000");
+  assert.equal(numberFromLog(Math.log(1234)), "1234");
+  assert.equal(numberFromLog(Math.log(3.307e7)), "3.307 × 10⁷");
+  assert.equal(numberFromLog(-1000), "5.076 × 10⁻⁴³⁵");
+  assert.equal(numberFromLog(Math.log(9.9999e7)), "1.000 × 10⁸");
+  assert.equal(numberFromLog(-Infinity), "0");
 });
 
 // Three tokens with logits 2, 1 and 0 are the whole vocabulary.
@@ -69,17 +69,17 @@ test("a pick from beyond the candidates has a row of its own, and is no longer a
 
 test("what is typed is a candidate as it is, without its space, or in other capitals", () => {
   const options = [" The", "the", " cat", "dog"].map((text, rank) => ({ text, rank }));
-  assert.equal(optionTyped(options, "the").rank, 1);
-  assert.equal(optionTyped(options, "The").rank, 0);
-  assert.equal(optionTyped(options, "CAT").rank, 2);
-  assert.equal(optionTyped(options, "cow"), null);
-  assert.equal(optionTyped([{ text: "cow", bytes: "ff", rank: 0 }], "cow"), null);
+  assert.equal(matchingOption(options, "the").rank, 1);
+  assert.equal(matchingOption(options, "The").rank, 0);
+  assert.equal(matchingOption(options, "CAT").rank, 2);
+  assert.equal(matchingOption(options, "cow"), null);
+  assert.equal(matchingOption([{ text: "cow", bytes: "ff", rank: 0 }], "cow"), null);
 });
 
 test("the order of what is offered says nothing and stays", () => {
   const run = runOf(Array.from({ length: 40 }, (_, n) => `t${n}`));
-  const orders = run.steps.map((step) => shuffled(step).map(({ rank }) => rank).join());
-  assert.deepEqual(orders, run.steps.map((step) => shuffled(step).map(({ rank }) => rank).join()));
+  const orders = run.steps.map((step) => shuffledOptions(step).map(({ rank }) => rank).join());
+  assert.deepEqual(orders, run.steps.map((step) => shuffledOptions(step).map(({ rank }) => rank).join()));
   const first = orders.filter((order) => order === "0,1").length;
   assert.ok(first > 5 && first < 35, `${first} of 40`);
 });
@@ -91,6 +91,6 @@ test("a score with a bound in it is a bound", () => {
 
 test("a token that the run did not keep has what is left at most, and no more than the last candidate", () => {
   const [step] = runOf([{ text: " most", p: 0.5 }]).steps; // its candidates: 0.5 and 0.25
-  assert.equal(mostBeyond(step), 0.25);
-  assert.equal(mostBeyond({ ...step, picked: { ...step.picked, rank: 7, probability: 0.125 } }), 0.125);
+  assert.equal(mostBeyondCandidates(step), 0.25);
+  assert.equal(mostBeyondCandidates({ ...step, picked: { ...step.picked, rank: 7, probability: 0.125 } }), 0.125);
 });

@@ -7,9 +7,9 @@ const { LIMITS } = await load("core/constants.js");
 const { texts } = await load("core/texts.js");
 
 function korean(sentence) {
-  texts.choose("ko");
+  texts.chooseLanguage("ko");
   const said = recordSentence(sentence);
-  texts.choose("en");
+  texts.chooseLanguage("en");
   return said;
 }
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { load, runOf } from "./helpers.mjs";
 
-const { breakOff, closestCalls, emptyRun, firstDifference, loopAt, readLines, requestUpTo, slotsOf, textBefore, totals } = await load("core/run.js");
+const { closestCalls, emptyRun, endEarly, firstDifference, readLines, repeatAt, requestUpTo, slotsOf, textBefore, totals } = await load("core/run.js");
 const { jsonLines } = await load("core/run_lines.js");
 const { labelOf, labelParts } = await load("core/tokens.js");
 const { visible, showDirectionMarks, lettersOf } = await load("core/visible.js");
@@ -57,7 +57,7 @@ test("a run that the panel ended is whole JSON Lines", () => {
   const run = runOf([" most"], { stop: "" });
   assert.equal(slotsOf(run), 1);
   assert.deepEqual(JSON.parse(jsonLines(run).trimEnd().split("\n").at(-1)), { stop_reason: "stopped" });
-  breakOff(run, "error", "Why.");
+  endEarly(run, "error", "Why.");
   assert.deepEqual(JSON.parse(jsonLines(run).trimEnd().split("\n").at(-1)), { stop_reason: "error", message: "Why." });
   assert.equal(runOf([" most"]).text, jsonLines(runOf([" most"])));
 });
@@ -92,5 +92,5 @@ test("the closest calls come first, without picks of a person and tokens without
 test("a step of a loop belongs to one of its repeats", () => {
   const run = runOf(["a", "b", "c", "b", "c", "d"]);
   run.end.loops = [{ start: 1, period: 2, repeats: 2 }];
-  assert.deepEqual([0, 1, 2, 3, 4, 5].map((index) => loopAt(run, index)), [null, 0, 0, 1, 1, null]);
+  assert.deepEqual([0, 1, 2, 3, 4, 5].map((index) => repeatAt(run, index)), [null, 0, 0, 1, 1, null]);
 });

@@ -7,9 +7,9 @@ const { LIMITS } = await load("core/constants.js");
 const { texts } = await load("core/texts.js");
 
 function inLanguage(language, said) {
-  texts.choose(language);
+  texts.chooseLanguage(language);
   const sentence = sentenceOf(said);
-  texts.choose("en");
+  texts.chooseLanguage("en");
   return sentence;
 }
 
@@ -48,8 +48,8 @@ test("a refused file is told in the reader's language, whatever stands between t
   const asked = [];
   globalThis.document.baseURI = "http://page.test/";
   globalThis.fetch = async (_, { headers }) => { asked.push(headers.accept); return answers.shift(); };
-  texts.choose("ko");
+  texts.chooseLanguage("ko");
   for (const why of [TEXTS.ko["server.file.kind"], "Too much."]) await assert.rejects(convertOnServer("csv", "x"), { message: why });
-  texts.choose("en");
+  texts.chooseLanguage("en");
   assert.deepEqual(asked, ["application/json", "application/json"]);
 });

@@ -47,19 +47,19 @@ test("the search on screen is shown, else the newest from its prompt", () => {
 test("a click on a beam looks at a run that has it, or asks for one with the picks that argmax would not make", () => {
   const kept = history(search());
   const asked = [];
-  const panel = { look: (entry, step) => asked.push([entry.number, step]), ask: (...question) => asked.push(question) };
-  const at = (node) => beamTree(kept.entries[0].run, (path) => goToPath(panel, kept, kept.entries[0], path)).nodes[node].go();
+  const panel = { showStep: (entry, step) => asked.push([entry.number, step]), ask: (...question) => asked.push(question) };
+  const at = (node) => beamTree(kept.entries[0].run, (path) => goToPath(panel, kept, kept.entries[0], path)).nodes[node].onClick();
   at(3);
   at(6);
   assert.deepEqual(asked[0], [1, 1]);
   const request = { model: "tiny", prompt: "a", steps: 3, choices: 2, forced: [[0, 1], [1, 3], [2, 6]] };
-  assert.deepEqual(asked[1], ["branch", request, { step: 2, look: 2 }]);
+  assert.deepEqual(asked[1], ["branch", request, { step: 2, stepToShow: 2 }]);
 });
 
 test("runs share what they have in common, and runs of one text share a row", () => {
   const runs = [runOf(["a", "bb", "ccc"]), runOf(["a", "dddd", "ccc"], { forced: [1] }), runOf(["a", "bb", "ccc"]), runOf(["x"], { prompt: "b" })];
   const kept = history(...runs.slice(0, 1));
-  expectBranch(kept, { step: 1, kind: "branch", open: null, look: null, follows: true });
+  expectBranch(kept, { step: 1, kind: "branch", tabToOpen: null, stepToShow: null, follows: true });
   for (const run of runs.slice(1, 3)) addEntry(kept, run);
   const { columns, rows, nodes, ends } = runTree(runsOfTree(kept), () => {});
   assert.deepEqual([columns, rows, nodes.length], [3, 2, 5]);

@@ -6,7 +6,7 @@ import { setImmediate } from "node:timers/promises";
 import { load } from "./helpers.mjs";
 
 const { connect } = await load("../vote/connection.js");
-const { insistOnVote } = await load("app/vote_server.js");
+const { askUntilAnswered } = await load("app/vote_server.js");
 
 // The server's answers, by the last part of the path. What it does not answer stays open, as news that do not come.
 function serve(answers) {
@@ -22,23 +22,23 @@ test("an answer that came too fast is sent again, and a refusal is never taken f
   const [joined, answered] = [{ version: 1, phase: "open", number: 0 }, { version: 2, phase: "open", number: 0, answer: { place: 1 } }];
   const answers = { join: [joined], answer: [{ error: "too_fast" }, answered] };
   const { wake } = serve(answers);
-  const told = [];
-  const refused = [];
-  const link = connect("CODE", "id", { state: (state) => told.push(state), offline: () => {}, refused: (error) => refused.push(error), ended: () => {} });
+  const states = [];
+  const refusals = [];
+  const link = connect("CODE", "id", { onState: (state) => states.push(state), onOffline: () => {}, onRefusal: (error) => refusals.push(error), onEnd: () => {} });
   await setImmediate();
-  link.answer({ number: 0, place: 1 });
+  link.submit({ number: 0, place: 1 });
   while (answers.answer.length > 1) await setImmediate();
   await setImmediate();
   wake(); // the pause after "too_fast"
   while (answers.answer.length > 0) await setImmediate();
   await setImmediate();
-  assert.deepEqual([told, refused, link.waiting()], [[joined, answered], [], null]);
+  assert.deepEqual([states, refusals, link.answerOnItsWay()], [[joined, answered], [], null]);
 });
 
 test("of a session that is lost, nothing more is asked", async (t) => {
   const { fetch } = globalThis;
   t.after(() => { globalThis.fetch = fetch; });
   globalThis.fetch = () => assert.fail("the server was asked");
-  const on = { isWanted: () => true, failed: () => assert.fail("it was told that it failed") };
-  assert.equal(await insistOnVote(null, "reveal", { number: 0 }, on), null);
+  const on = { isWanted: () => true, onError: () => assert.fail("it was told that it failed") };
+  assert.equal(await askUntilAnswered(null, "reveal", { number: 0 }, on), null);
 });

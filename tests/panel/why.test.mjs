@@ -6,7 +6,7 @@ import { load, runOf } from "./helpers.mjs";
 
 const { emptyRun, readLines } = await load("core/run.js");
 const { addWhy, bytesOfWhy, jsonLines, linesAsWritten } = await load("core/run_lines.js");
-const { changeOf, leadsFrom, linesUpTo, strongest, tokensBefore } = await load("core/why.js");
+const { changeOf, leadsFrom, linesUpTo, strongestPart, tokensBefore } = await load("core/why.js");
 const { LIMITS } = await load("core/constants.js");
 
 const run = () => runOf([" most", " popular"], { prompt_tokens: [{ token_id: 7, text: "a" }] });
@@ -66,7 +66,7 @@ test("a change is in percentage points, or in nats against another candidate", (
   const picked = { probability: 0.5, logprob: Math.log(0.5) };
   const answer = { picked, parts: [part(0, Math.log(0.25)), part(1, null), part(2, Math.log(0.75))] };
   assert.deepEqual(answer.parts.map((each) => Math.round(changeOf(answer, each))), [-25, -50, 25]);
-  assert.equal(strongest(answer).first, 1);
+  assert.equal(strongestPart(answer).first, 1);
   const against = { ...answer, against: { logprob: Math.log(0.25) } };
   assert.ok(Math.abs(changeOf(against, part(0, -1, { against_logprob: -1 })) + Math.log(2)) < 1e-12);
   assert.equal(changeOf(against, part(0, null, { against_logprob: -1 })), -Infinity);

@@ -250,9 +250,9 @@ def test_a_typed_answer_is_the_candidate_that_the_panel_takes_it_for() -> None:
     texts = [" most", "most", " only", None, " 자", "e\u0301", "<b>bold</b>", "\n", " ", "Most"]
     options = tuple(Option(text, rank, 0.05) for rank, text in enumerate(texts))
     code = """async ([texts, every], load) => {
-        const { optionTyped } = await load("core/guesses.js");
+        const { matchingOption } = await load("core/guesses.js");
         const options = texts.map((text, rank) => (text === null ? { rank, text: "", bytes: "f0" } : { rank, text }));
-        return every.map((typed) => optionTyped(options, typed)?.rank ?? null);
+        return every.map((typed) => matchingOption(options, typed)?.rank ?? null);
     }"""
     found = [match_typed(options, typed) for typed in TYPED]
     assert found == node.run(code, [texts, TYPED])

@@ -46,7 +46,7 @@ export async function* search(engine, asked, check) {
   const start = requests.startIds(request, vocabulary, facts);
   const remarks = requests.promptRemarks(request.prompt, start, vocabulary, facts);
   const kind = sentence("server.kind.beam", { kind: sentence("server.kind.beam.name"), beams: most });
-  const steps = await searched(engine, start, { most, steps: request.steps, choices: Math.max(2, request.choices) }, check);
+  const steps = await searchSteps(engine, start, { most, steps: request.steps, choices: Math.max(2, request.choices) }, check);
   yield header(engine, request, start, { remarks, kind });
   if (!steps) return yield end("error", [], sentence("server.model.nan"));
   const finished = finishedBeams(steps, most, request.steps);
@@ -71,7 +71,7 @@ export async function* search(engine, asked, check) {
  * @param {Check} check
  * @returns {Promise<SearchStep[] | null>}
  */
-async function searched({ network, facts }, start, { most, steps: last, choices }, check) {
+async function searchSteps({ network, facts }, start, { most, steps: last, choices }, check) {
   const topK = Math.max(choices, Math.max(2, 1 + facts.endIds.length) * most);
   /** @type {(ids: number[], cache: KvCache) => Promise<Row | null>} */
   const read = async (ids, cache) => {

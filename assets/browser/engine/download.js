@@ -35,17 +35,17 @@ export async function download(files, base, { onProgress, controller }) {
   const contents = new Array(files.length);
   const waiting = [...files.entries()];
   let here = 0;
-  const work = async () => {
+  const fetchNext = async () => {
     for (let next = waiting.shift(); next; next = waiting.shift()) {
       const [at, file] = next;
-      contents[at] = await oneFile(file, new URL(file.path, base).href, cache, signal);
+      contents[at] = await fetchFile(file, new URL(file.path, base).href, cache, signal);
       if (signal.aborted) throw new DownloadError("stopped");
       here += file.bytes;
       onProgress(here);
     }
   };
   try {
-    await Promise.all(Array.from({ length: AT_ONCE }, work));
+    await Promise.all(Array.from({ length: AT_ONCE }, fetchNext));
   } catch (error) {
     controller.abort();
     throw error;
@@ -80,7 +80,7 @@ export async function deleteOthers(files, base) {
  * @param {ArrayBuffer[]} pieces
  * @returns {ArrayBuffer}
  */
-export function joined(pieces) {
+export function joinPieces(pieces) {
   const whole = new Uint8Array(pieces.reduce((size, piece) => size + piece.byteLength, 0));
   let at = 0;
   for (const piece of pieces) {
@@ -105,11 +105,11 @@ async function openCache() {
  * @param {AbortSignal} signal
  * @returns {Promise<ArrayBuffer>}
  */
-async function oneFile(file, address, cache, signal) {
+async function fetchFile(file, address, cache, signal) {
   const kept = await cache?.match(address);
   const before = kept ? await kept.arrayBuffer() : null;
   if (before?.byteLength === file.bytes) return before;
-  const content = await fetched(file, address, signal);
+  const content = await fetchChecked(file, address, signal);
   // Without room it is fetched again next time. A script is run only where it says that it is one.
   /** @type {Record<string, string>} */
   const headers = file.path.endsWith(".js") ? { "content-type": "text/javascript" } : {};
@@ -124,7 +124,7 @@ async function oneFile(file, address, cache, signal) {
  * @param {AbortSignal} signal
  * @returns {Promise<ArrayBuffer>}
  */
-async function fetched({ path, sha256 }, address, signal) {
+async function fetchChecked({ path, sha256 }, address, signal) {
   for (const way of /** @type {const} */ (["default", "reload"])) {
     try {
       const response = await fetch(address, { cache: way, integrity: `sha256-${sha256}`, signal });

@@ -44,7 +44,7 @@ export async function stepTime(network, ids) {
  * @param {Float32Array[]} theirs
  * @returns {{ difference: number, isTrusted: boolean }}
  */
-export function comparison(ours, theirs) {
+export function compareRows(ours, theirs) {
   const differences = ours.map((row, n) => differenceOf(probabilitiesOf(row), probabilitiesOf(theirs[n])));
   const difference = Math.max(...differences); // NaN where one is
   const steps = [0, ours.length - 2, ours.length - 1];

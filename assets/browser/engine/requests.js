@@ -193,7 +193,7 @@ export function promptRemarks(prompt, ids, vocabulary, facts) {
   if (isTwice) remarks.push(sentence("server.tokenizer.begins_twice", named(first)));
   const last = ids[ids.length - 1];
   if (plain.length && last !== plain.at(-1)) remarks.push(sentence("server.tokenizer.behind", named(last)));
-  return [...remarks, ...changes("prompt", prompt, vocabulary.textOf(plain), model)];
+  return [...remarks, ...changeRemarks("prompt", prompt, vocabulary.textOf(plain), model)];
 }
 
 /**
@@ -204,7 +204,7 @@ export function promptRemarks(prompt, ids, vocabulary, facts) {
  * @returns {string[]}
  */
 export function textRemarks(text, ids, vocabulary, facts) {
-  return changes("text", text, vocabulary.textOf(ids), facts.model.id);
+  return changeRemarks("text", text, vocabulary.textOf(ids), facts.model.id);
 }
 
 /**
@@ -214,7 +214,7 @@ export function textRemarks(text, ids, vocabulary, facts) {
  * @param {string} model
  * @returns {string[]}
  */
-function changes(field, typed, read, model) {
+function changeRemarks(field, typed, read, model) {
   if (typed === read) return [];
   const [a, b] = [Array.from(typed), Array.from(read)];
   const differs = a.findIndex((letter, n) => letter !== b[n]);

@@ -40,7 +40,7 @@ export class Stopped extends Error {}
  */
 export async function* decode(engine, asked, check) {
   const { vocabulary, facts, network } = engine;
-  const { request, remarks } = withText(engine, asked);
+  const { request, remarks } = withOwnText(engine, asked);
   requests.checkIds(request, facts);
   const start = requests.startIds(request, vocabulary, facts);
   yield header(engine, request, start, { remarks: [...requests.promptRemarks(request.prompt, start, vocabulary, facts), ...remarks] });
@@ -115,7 +115,7 @@ export function end(reason, ids, message = "") {
  * @param {OwnTextQuestion} asked
  * @returns {{ request: CheckedRequest, remarks: string[] }}
  */
-function withText({ vocabulary, facts, limits }, asked) {
+function withOwnText({ vocabulary, facts, limits }, asked) {
   const request = requests.checkRequest(asked, limits);
   const { text, at = 0 } = asked;
   if (text === undefined) return { request, remarks: [] };

@@ -2,8 +2,8 @@
 // time. The page speaks to it in the messages of assets/browser/messages.d.ts; assets/browser/engine_client.js is the other end.
 
 import { search } from "./beam.js";
-import { DownloadError, deleteOthers, download, joined, keptBytes } from "./download.js";
-import { comparison, rowsOf, stepTime } from "./gpu_check.js";
+import { DownloadError, deleteOthers, download, joinPieces, keptBytes } from "./download.js";
+import { compareRows, rowsOf, stepTime } from "./gpu_check.js";
 import { GpuNetwork, findAdapter } from "./gpu_network.js";
 import { Network, threadsHere } from "./network.js";
 import { PrefixCache } from "./prefix_cache.js";
@@ -38,7 +38,7 @@ let ended = Promise.resolve(); // of the run before, which learns at its next st
 const post = (message) => self.postMessage(message);
 
 /** @param {(loaded: Engine) => Promise<void>} work what waits for the run before; the page asks for none until the model is loaded */
-function inTurn(work) {
+function runInTurn(work) {
   ended = ended.then(() => (engine ? work(engine) : undefined));
 }
 
@@ -54,12 +54,12 @@ function receive(message) {
       stopped = message.id;
       return;
     // What WebGPU has to compute too, and whether it does: see assets/browser/gpu_trial.js.
-    case "reference": return inTurn((loaded) => makeReference(loaded, message.isForced));
-    case "compare": return inTurn((loaded) => compare(loaded, message));
+    case "reference": return runInTurn((loaded) => makeReference(loaded, message.isForced));
+    case "compare": return runInTurn((loaded) => compareWithReference(loaded, message));
     case "fault":
-      if (engine) engine.computedOn = describe(engine.network, engine.facts, message.fault);
+      if (engine) engine.computedOn = describeDevice(engine.network, engine.facts, message.fault);
       return;
-    default: return inTurn((loaded) => write(loaded, message));
+    default: return runInTurn((loaded) => answerQuestion(loaded, message));
   }
 }
 
@@ -116,7 +116,7 @@ async function load(message) {
     const contents = await download(listed, BASE, { onProgress, controller: downloading });
     await deleteOthers([...listed, ...filesOf(facts, isPacked), ...filesOnGpu(facts)], BASE);
     post({ kind: "unpacking" });
-    engine = await open(message, listed, contents, isOnGpu ? "webgpu" : isPacked ? "packed" : "unpacked");
+    engine = await openEngine(message, listed, contents, isOnGpu ? "webgpu" : isPacked ? "packed" : "unpacked");
     post({ kind: "ready" });
   } catch (error) {
     if (error instanceof DownloadError) post({ kind: "failed", reason: error.reason, file: error.file });
@@ -133,7 +133,7 @@ async function load(message) {
  * @param {"webgpu" | "packed" | "unpacked"} way
  * @returns {Promise<Engine>}
  */
-async function open(message, listed, contents, way) {
+async function openEngine(message, listed, contents, way) {
   const { facts, limits } = message;
   const content = (/** @type {ModelFile} */ file) => contents[listed.indexOf(file)];
   const json = (/** @type {ModelFile} */ file) => JSON.parse(new TextDecoder().decode(content(file)));
@@ -141,11 +141,11 @@ async function open(message, listed, contents, way) {
   const files = {
     runtime: content(way === "webgpu" ? facts.webgpu.runtime : facts.runtime),
     packed: content(facts.packed),
-    weights: joined(facts.weights.pieces.map(content)),
+    weights: joinPieces(facts.weights.pieces.map(content)),
   };
   const unpacked = way === "unpacked" ? { unpacked: content(facts.unpacked), recipes: content(facts.recipes) } : null;
   const network = await (way === "webgpu" ? openOnGpu(files, facts) : openNetwork(files, facts, unpacked));
-  const computedOn = describe(network, facts, message.device === "wasm" ? message.fault : null);
+  const computedOn = describeDevice(network, facts, message.device === "wasm" ? message.fault : null);
   return { network, vocabulary, facts, limits, computedOn, prefixCache: new PrefixCache() };
 }
 
@@ -180,7 +180,7 @@ function openNetwork(files, facts, unpacked) {
  * @param {number} [difference] of WebGPU's probabilities from WebAssembly's
  * @returns {ComputedOn}
  */
-function describe(network, facts, fault, difference = 0) {
+function describeDevice(network, facts, fault, difference = 0) {
   if (network instanceof GpuNetwork) {
     return { device: sentence("server.browser.device_gpu"), why: sentence("server.browser.gpu", { difference: difference.toExponential(1) }) };
   }
@@ -208,15 +208,15 @@ async function makeReference({ network, facts }, isForced) {
  * @param {Engine} loaded
  * @param {Reference} reference
  */
-async function compare(loaded, { rows, milliseconds }) {
+async function compareWithReference(loaded, { rows, milliseconds }) {
   const { network, facts } = loaded;
   try {
-    const { difference, isTrusted } = comparison(await rowsOf(network, facts.checkedIds), rows);
+    const { difference, isTrusted } = compareRows(await rowsOf(network, facts.checkedIds), rows);
     if (!isTrusted) return post({ kind: "unfit", reason: "differs", values: { difference: difference.toExponential(1) } });
     const ours = milliseconds === Infinity ? 0 : await stepTime(network, facts.checkedIds);
     const [gpu, wasm] = [ours, milliseconds].map((each) => each.toFixed(1));
     if (ours > milliseconds) return post({ kind: "unfit", reason: "slower", values: { gpu, wasm } });
-    loaded.computedOn = describe(network, facts, null, difference);
+    loaded.computedOn = describeDevice(network, facts, null, difference);
     post({ kind: "trusted" });
   } catch (error) {
     post({ kind: "unfit", reason: "failed", values: {}, error: String(error) });
@@ -228,7 +228,7 @@ async function compare(loaded, { rows, milliseconds }) {
  * @param {Engine} loaded
  * @param {QuestionMessage} message
  */
-async function write(loaded, message) {
+async function answerQuestion(loaded, message) {
   const { kind, id } = message;
   const check = async () => {
     await pendingMessages();

@@ -3,7 +3,7 @@
 
 import { addressOf, fieldsOf, requestOf } from "../core/permalink.js";
 import { texts } from "../core/texts.js";
-import { copy } from "../view/clipboard.js";
+import { copyText } from "../view/clipboard.js";
 import { nameOfTab } from "./stored_runs.js";
 
 /** @import { Entry, History } from "../core/history.js" */
@@ -34,10 +34,10 @@ export function startAddressBar(parts, history, state, panel) {
    * A run that is asked for is named at once, with its last step, so that a reload asks for it again.
    * @param {Question} request
    */
-  function name(request) {
+  function writeRequest(request) {
     const standing = history.shown;
     naming = addressOf(request, (request.steps ?? 1) - 1).then(({ address, link }) => {
-      if (!link || request.released) return;
+      if (!link || request.isCancelled) return;
       request.id = Math.random().toString(36).slice(2);
       const isNamed = address.href === location.href; // asked for once more
       window.history[isNamed ? "replaceState" : "pushState"]({ page, request: request.id }, "", address);
@@ -46,14 +46,14 @@ export function startAddressBar(parts, history, state, panel) {
   }
 
   // Nothing will come of it: the address is again that of the run on screen.
-  function release() {
-    if (state.request) state.request.released = true;
+  function cancelRequest() {
+    if (state.request) state.request.isCancelled = true;
     if (before) written = null;
     before = null;
-    schedule();
+    scheduleWrite();
   }
 
-  async function write() {
+  async function writeRun() {
     waiting = 0;
     await naming;
     const entry = history.shown;
@@ -75,15 +75,15 @@ export function startAddressBar(parts, history, state, panel) {
 
   // Ask for the run that the address names, if it names one; after the question that is being answered. The server reads the
   // link; only the step to look at and the language are read here.
-  async function open() {
+  async function requestNamedRun() {
     const value = new URLSearchParams(location.search).get("run");
     before = value ? history.shown : null;
     const [first] = history.entries;
     if (!value && first !== history.shown) panel.show(first); // the address that the page began with
     const { step, language } = await readAddress();
-    if (language) texts.choose(language);
-    if (!value || panel.ask("link", { value }, { kind: "run", look: step })) return;
-    setTimeout(() => { if (location.search.includes(value)) open(); }, ADDRESS_MILLISECONDS);
+    if (language) texts.chooseLanguage(language);
+    if (!value || panel.ask("link", { value }, { kind: "run", stepToShow: step })) return;
+    setTimeout(() => { if (location.search.includes(value)) requestNamedRun(); }, ADDRESS_MILLISECONDS);
   }
 
   /**
@@ -91,7 +91,7 @@ export function startAddressBar(parts, history, state, panel) {
    * @param {Place | null} place
    * @returns {boolean}
    */
-  function reopen(place) {
+  function showPlace(place) {
     /** @param {Entry} entry */
     const isNamed = (entry) => (place?.request ? entry.request?.id === place.request : entry.number === place?.number);
     const entry = place?.page === page ? history.entries.find(isNamed) : null;
@@ -103,20 +103,20 @@ export function startAddressBar(parts, history, state, panel) {
   }
 
   // When the page has come: after a reload, the runs are still here.
-  async function begin() {
-    if (!reopen(window.history.state)) return open();
+  async function start() {
+    if (!showPlace(window.history.state)) return requestNamedRun();
     const { language } = await readAddress();
-    if (language) texts.choose(language);
+    if (language) texts.chooseLanguage(language);
   }
 
   addEventListener("popstate", ({ state: place }) => {
-    if (parts.root.isConnected && place && !reopen(place)) open();
+    if (parts.root.isConnected && place && !showPlace(place)) requestNamedRun();
   });
   // Scrubbing changes the address a few times a second at most: browsers refuse more.
-  const schedule = () => {
-    if (waiting === 0) waiting = setTimeout(write, ADDRESS_MILLISECONDS);
+  const scheduleWrite = () => {
+    if (waiting === 0) waiting = setTimeout(writeRun, ADDRESS_MILLISECONDS);
   };
-  return { schedule, begin, name, release };
+  return { scheduleWrite, start, writeRequest, cancelRequest };
 }
 
 // What the address says of the page and not of the run: the step to look at, and the language.
@@ -133,5 +133,5 @@ async function readAddress() {
 export async function copyAddress(parts, state) {
   const { address } = await addressOf(requestOf(state.whole), state.chosen);
   address.searchParams.delete("embed");
-  await copy(address.href, parts.copy);
+  await copyText(address.href, parts.copy);
 }

@@ -20,25 +20,25 @@ const NOT_IN_CLASS = ["keep", "reading"]; // tabs, as in classroom.css
 export function listenToClassroom(parts, panel) {
   const button = parts.root.querySelector(".gs-classroom");
   /** @type {(on: boolean) => void} */
-  const show = (on) => {
+  const setClassroom = (on) => {
     document.documentElement.classList.toggle("classroom", on);
     button.dataset.text = on ? "classroom.leave" : "classroom.switch"; // it says what a press does
-    texts.fill(button.parentElement);
+    texts.fillTexts(button.parentElement);
     if (on && NOT_IN_CLASS.includes(openTabOf(parts))) openTab(parts, "table");
     panel.schedule();
   };
-  const turn = () => {
+  const toggleClassroom = () => {
     const on = !document.documentElement.classList.contains("classroom");
     texts.remember(CLASSROOM_REMEMBERED, on ? "on" : "");
-    show(on);
+    setClassroom(on);
   };
-  button.addEventListener("click", turn);
+  button.addEventListener("click", toggleClassroom);
   document.addEventListener("keydown", function onKey(event) {
     if (!parts.root.isConnected) return document.removeEventListener("keydown", onKey);
     // With a Korean keyboard the key writes another letter; with Latin ones its letter counts, wherever it is.
     const letter = /^[a-z]$/i.test(event.key) ? event.key.toLowerCase() : event.code.replace(/^Key/, "").toLowerCase();
     if (isComposing(event) || letter !== CLASSROOM_KEY || event.ctrlKey || event.altKey || event.metaKey) return;
-    if (!/** @type {Element} */ (event.target).closest("input, textarea, select, [contenteditable]")) turn();
+    if (!/** @type {Element} */ (event.target).closest("input, textarea, select, [contenteditable]")) toggleClassroom();
   });
-  show(Boolean(texts.remembered(CLASSROOM_REMEMBERED)) && !isEmbedded());
+  setClassroom(Boolean(texts.remembered(CLASSROOM_REMEMBERED)) && !isEmbedded());
 }

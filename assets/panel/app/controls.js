@@ -25,7 +25,7 @@ import { listenToKeys } from "./keyboard.js";
  */
 export function listenToControls(parts, state, history, panel, onPage) {
   parts.root.addEventListener("click", (/** @type {PageEvent<MouseEvent>} */ event) => {
-    if (onPage?.confirmsTap(parts, state, event)) return;
+    if (onPage?.askForConfirmation(parts, state, event)) return;
     const at = event.target.closest("[data-step], [data-go], [data-candidate], [data-fork], [data-ask], [data-show], [data-remove], [data-token]");
     const { step, go, candidate, at: place, fork, ask, show, remove, of, token } = at?.dataset ?? {};
     // What is said of a question stands below it: on a phone, the top of the page is far away.
@@ -34,41 +34,41 @@ export function listenToControls(parts, state, history, panel, onPage) {
     else if (fork !== undefined) panel.branch(Number(place), Number(fork), "compare");
     else if (step !== undefined) panel.choose(Number(step));
     else if (go) panel.moves[go]();
-    else if (ask) asks[ask]();
-    else if (token !== undefined) panel.look(history.entries[of], Number(token));
+    else if (ask) askActions[ask]();
+    else if (token !== undefined) panel.showStep(history.entries[of], Number(token));
     else if (show !== undefined) panel.show(history.entries[show]);
-    else if (remove !== undefined) keepAfter(() => removeEntry(history, history.entries[remove]));
+    else if (remove !== undefined) changeHistory(() => removeEntry(history, history.entries[remove]));
     if (step !== undefined || candidate !== undefined || (go && go !== "play")) panel.play(false);
   });
   /** @type {(move: () => void) => void} */
-  const keepAfter = (move) => {
+  const changeHistory = (move) => {
     move();
     panel.show(history.shown);
   };
   // The fork's own Undo: the run that it left, at the step where the reader is.
-  const unfork = () => {
+  const undoFork = () => {
     const { chosen } = state;
-    keepAfter(() => undo(history));
+    changeHistory(() => undo(history));
     panel.choose(chosen);
     parts.strip.focus({ preventScroll: true }); // the button is gone
   };
   const { own, beams, score, beside } = parts.questions;
-  const whole = () => requestUpTo(state.run, 0);
+  const wholeRequest = () => requestUpTo(state.run, 0);
   /** @type {Record<string, () => void>} */
-  const asks = {
-    unfork,
-    undo: () => keepAfter(() => undo(history)),
-    redo: () => keepAfter(() => redo(history)),
+  const askActions = {
+    unfork: undoFork,
+    undo: () => changeHistory(() => undo(history)),
+    redo: () => changeHistory(() => redo(history)),
     closest: () => {
       const [call] = closestCalls(state.run);
       if (call) panel.branch(call.index, call.candidates[1].token_id, "compare");
     },
     own: () => panel.ask("branch", { ...requestUpTo(state.run, state.chosen), at: state.chosen, text: own.value }, { step: state.chosen }),
-    beam: () => panel.ask("beam", { ...whole(), steps: state.run.steps.length, beams: Number(beams.value) }, { open: "tree" }),
-    score: () => panel.ask("score", { ...whole(), text: score.value }, { open: "compare" }),
+    beam: () => panel.ask("beam", { ...wholeRequest(), steps: state.run.steps.length, beams: Number(beams.value) }, { tabToOpen: "tree" }),
+    score: () => panel.ask("score", { ...wholeRequest(), text: score.value }, { tabToOpen: "compare" }),
     beside: () => {
       const { run } = state;
-      panel.ask("branch", { ...whole(), model: beside.value }, { kind: "beside", open: "compare", look: (other) => Number(onPage?.differingStep(run, other)) });
+      panel.ask("branch", { ...wholeRequest(), model: beside.value }, { kind: "beside", tabToOpen: "compare", stepToShow: (other) => Number(onPage?.differingStep(run, other)) });
     },
     prompt: () => panel.ask("prompt", { model: state.run.header.model.id, run: jsonLines(state.whole) }),
     openWhy: () => openWhy(parts, state, panel),
@@ -97,8 +97,8 @@ export function listenToControls(parts, state, history, panel, onPage) {
   parts.strip.addEventListener("pointermove", (/** @type {PointerEvent} */ event) => {
     if (event.buttons & 1) panel.choose(stepAt(parts, state.run, event.clientX));
   });
-  parts.root.addEventListener("scores", (/** @type {CustomEvent<string>} */ event) => panel.scored(event.detail));
-  parts.root.addEventListener("ended", (/** @type {CustomEvent<{ reason: StopReason, message: string }>} */ event) => panel.ended(event.detail.reason, event.detail.message));
+  parts.root.addEventListener("scores", (/** @type {CustomEvent<string>} */ event) => panel.addScores(event.detail));
+  parts.root.addEventListener("ended", (/** @type {CustomEvent<{ reason: StopReason, message: string }>} */ event) => panel.endRun(event.detail.reason, event.detail.message));
   listenToTabs(parts, panel);
   listenToKeys(parts, panel);
   listenToResize(parts, panel);

@@ -16,7 +16,7 @@ import { headCell, label, make } from "../view/elements.js";
  * @typedef {object} Guessed what was guessed at a step that is revealed
  * @property {number | null} rank null for a token that the run did not keep
  * @property {number} probability the most that it can be, for such a token
- * @property {string | null} said the guess in words
+ * @property {string | null} text the guess in words
  * @property {Record<number, number> | null} hands how many were raised for each rank; null where nobody was asked for them
  * @property {number} options how many there were
  * @property {boolean} isSkipped no guess counts
@@ -27,7 +27,7 @@ import { headCell, label, make } from "../view/elements.js";
  * @param {Parts} parts
  * @param {number} step counted from 1
  */
-export function drawAsk(parts, step) {
+export function drawQuestion(parts, step) {
   parts.stepTitle.textContent = texts.translate("predict.ask", { step });
   for (const [name, value] of [["valuemax", step], ["valuenow", step], ["valuetext", parts.stepTitle.textContent]]) parts.strip.setAttribute(`aria-${name}`, value);
 }
@@ -36,10 +36,10 @@ export function drawAsk(parts, step) {
  * @param {Candidate} option
  * @param {number} place
  * @param {number | null} hands that are raised for it; null where it is chosen alone
- * @param {(hands: number) => void} count
+ * @param {(hands: number) => void} onCount
  * @returns {HTMLLIElement}
  */
-export function optionItem(option, place, hands, count) {
+export function optionItem(option, place, hands, onCount) {
   const item = make("li", "");
   const button = make("button", "gs-button");
   button.append(label(option));
@@ -50,7 +50,7 @@ export function optionItem(option, place, hands, count) {
   const field = make("input", "");
   Object.assign(field, { type: "number", min: 0, max: 999, value: hands });
   field.setAttribute("aria-label", texts.translate("predict.hands.for", { token: labelOf(option) }));
-  field.addEventListener("input", () => count(Math.min(999, Math.max(0, Math.trunc(Number(field.value)) || 0))));
+  field.addEventListener("input", () => onCount(Math.min(999, Math.max(0, Math.trunc(Number(field.value)) || 0))));
   item.append(field, make("span", "", "✋"));
   return item;
 }
@@ -63,8 +63,8 @@ export function optionItem(option, place, hands, count) {
  */
 export function announce(slot, key, values = {}, ending = "") {
   slot.dataset.said = key;
-  const said = texts.translate(key, values) + ending;
-  if (slot.textContent === said) return; // spoken once
+  const sentence = texts.translate(key, values) + ending;
+  if (slot.textContent === sentence) return; // spoken once
   texts.write(slot, key, values);
   slot.append(ending);
 }
@@ -77,7 +77,7 @@ export function announce(slot, key, values = {}, ending = "") {
  */
 export function announceGuess(slot, guess, picked, ending) {
   const key = guess.isSkipped ? "predict.nobody" : guess.rank === null ? "predict.beyond" : guess.rank === picked.rank ? "predict.right" : "predict.wrong";
-  announce(slot, key, { guess: guess.said ?? "", rank: (guess.rank ?? guess.options) + 1, share: percent(guess.probability), token: labelOf(picked), picked: percent(picked.probability) }, ending);
+  announce(slot, key, { guess: guess.text ?? "", rank: (guess.rank ?? guess.options) + 1, share: percent(guess.probability), token: labelOf(picked), picked: percent(picked.probability) }, ending);
 }
 
 /** @param {ParentNode} bars */

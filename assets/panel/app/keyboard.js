@@ -19,14 +19,14 @@ export function listenToKeys(parts, panel) {
     if (isComposing(event)) return;
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !event.defaultPrevented) return document.querySelector("#run:enabled")?.click();
     const go = KEYS[event.key];
-    const along = stepAlong(event);
-    if ((!go && !along) || event.ctrlKey || event.altKey || event.metaKey || event.shiftKey || event.defaultPrevented) return;
+    const direction = arrowDirection(event);
+    if ((!go && !direction) || event.ctrlKey || event.altKey || event.metaKey || event.shiftKey || event.defaultPrevented) return;
     // Where a key has a meaning of its own, it keeps it.
     if (event.target.closest("input, textarea, select, [contenteditable], [role='tab'], [role='listbox'], [role='option']")) return;
     if (go === "play" && event.target.closest("button, summary, a")) return;
-    if (along && !parts.root.contains(event.target)) return; // elsewhere these keys scroll the page
+    if (direction && !parts.root.contains(event.target)) return; // elsewhere these keys scroll the page
     event.preventDefault();
-    if (along) return walkCandidates(parts, along);
+    if (direction) return focusCandidate(parts, direction);
     if (go !== "play") panel.play(false);
     if (go) panel.moves[go]();
   }
@@ -47,17 +47,17 @@ export function isComposing(event) {
  * @param {KeyboardEvent} event
  * @returns {number}
  */
-export function stepAlong({ key }) {
+export function arrowDirection({ key }) {
   return key === "ArrowUp" ? -1 : Number(key === "ArrowDown");
 }
 
 /**
  * @param {Parts} parts
- * @param {number} along
+ * @param {number} direction
  */
-function walkCandidates(parts, along) {
+function focusCandidate(parts, direction) {
   const buttons = candidateButtons(parts);
   const place = buttons.indexOf(/** @type {HTMLButtonElement} */ (document.activeElement));
-  const next = place < 0 ? 0 : Math.min(Math.max(place + along, 0), buttons.length - 1);
+  const next = place < 0 ? 0 : Math.min(Math.max(place + direction, 0), buttons.length - 1);
   buttons[next]?.focus();
 }

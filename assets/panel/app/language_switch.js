@@ -3,7 +3,7 @@
 import { sentenceOf } from "../core/server_messages.js";
 import { texts } from "../core/texts.js";
 import { make } from "../view/elements.js";
-import { showMessageAgain } from "../view/messages.js";
+import { translateMessage } from "../view/messages.js";
 
 /** @import { Trigger } from "../core/state.js" */
 /** @import { Parts } from "../view/panel_elements.js" */
@@ -11,26 +11,26 @@ import { showMessageAgain } from "../view/messages.js";
 /**
  * The switch has a button for each language that there is a file for, and stands wherever the page has a place for it.
  * @param {Parts} parts
- * @param {() => void} drawAnew
+ * @param {() => void} redraw
  * @param {Trigger} trigger
  */
-export function listenToLanguage(parts, drawAnew, trigger) {
+export function listenToLanguage(parts, redraw, trigger) {
   const { root } = parts;
   const isPage = Boolean(root.closest(".gradio-container"));
   Object.assign(root, { texts, sentenceOf }); // for the page around the panel: decoding/page/localize.py, model_picker.py
   drawSwitches(root);
   texts.onChange((language) => {
     if (!root.isConnected) return;
-    texts.fill(document);
-    for (const slot of document.querySelectorAll("[data-sentence]")) showMessageAgain(slot);
+    texts.fillTexts(document);
+    for (const slot of document.querySelectorAll("[data-sentence]")) translateMessage(slot);
     for (const button of document.querySelectorAll("[data-language]")) {
       button.setAttribute("aria-pressed", button.dataset.language === language);
     }
     if (isPage) document.title = texts.translate("page.title");
     trigger("language", {});
-    drawAnew();
+    redraw();
   });
-  texts.speak(texts.preferred());
+  texts.setLanguage(texts.preferredLanguage());
 }
 
 /**
@@ -52,6 +52,6 @@ function languageButton(code, name) {
   button.type = "button";
   button.lang = button.dataset.language = code;
   button.setAttribute("aria-pressed", String(code === texts.language()));
-  button.addEventListener("click", () => texts.choose(code, { lasting: true }));
+  button.addEventListener("click", () => texts.chooseLanguage(code, { lasting: true }));
   return button;
 }

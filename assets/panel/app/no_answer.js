@@ -19,18 +19,18 @@ export function startSilenceTimer(state, history, draw) {
   /** @param {number} milliseconds */
   function wait(milliseconds) {
     clearTimeout(timer);
-    update(state, { silent: false });
+    update(state, { isSilent: false });
     timer = setTimeout(() => {
-      update(state, { silent: true });
+      update(state, { isSilent: true });
       draw();
     }, milliseconds);
   }
 
   return {
-    begins: () => wait(BEGINNING_MILLISECONDS),
-    broken: () => {
+    start: () => wait(BEGINNING_MILLISECONDS),
+    restart: () => {
       clearTimeout(timer);
-      update(state, { silent: false });
+      update(state, { isSilent: false });
       if (history.streaming && !history.streaming.run.end) wait(STEP_MILLISECONDS);
     },
   };

@@ -1,5 +1,5 @@
-// The entry of the Gradio page: decoding/page/panel.py calls `startPage` with what Gradio gives a component, and with `given`, the data
-// that core/constants.js holds.
+// The entry of the Gradio page: decoding/page/panel.py calls `startPage` with what Gradio gives a component, and with `data`,
+// which core/constants.js holds.
 
 import { provide } from "../core/constants.js";
 import { startVote } from "./class_vote.js";
@@ -13,11 +13,11 @@ import { convertOnServer } from "./server_conversion.js";
 /**
  * @param {Element} element
  * @param {Props} props
- * @param {(name: string, changed: () => void) => void} watch
+ * @param {(name: string, onChange: () => void) => void} watch
  * @param {Trigger} trigger
- * @param {Parameters<typeof provide>[0]} given
+ * @param {Parameters<typeof provide>[0]} data
  */
-export function startPage(element, props, watch, trigger, given) {
-  provide(given);
+export function startPage(element, props, watch, trigger, data) {
+  provide(data);
   startPanel(element, props, watch, trigger, { ...PAGE_FEATURES, convert: convertOnServer, startVote });
 }

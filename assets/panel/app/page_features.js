@@ -2,7 +2,7 @@
 // module that every surface shares may import these.
 
 import { differingStep } from "../core/alignment.js";
-import { confirmsTap, drawForkNote } from "../view/fork_note.js";
+import { askForConfirmation, drawForkNote } from "../view/fork_note.js";
 import { drawForkTree } from "../view/fork_tree.js";
 import { drawCompare } from "../tabs/compare.js";
 import { drawOtherModels } from "../tabs/compare_models.js";
@@ -18,4 +18,4 @@ import { restoreRuns, storeRuns } from "./stored_runs.js";
 
 /** @typedef {typeof PAGE_FEATURES & { convert: Convert, startVote?: typeof import("./class_vote.js").startVote }} PageFeatures */
 
-export const PAGE_FEATURES = { confirmsTap, copyAddress, drawCompare, drawForkNote, drawForkTree, drawExportTab, drawStaleNote, drawOtherModels, drawSampling, drawTrees, followFields, fieldsDiffer, startAddressBar, startSilenceTimer, listenToExportTab, listenToSampling, listenToTrees, differingStep, restoreRuns, storeRuns };
+export const PAGE_FEATURES = { askForConfirmation, copyAddress, drawCompare, drawForkNote, drawForkTree, drawExportTab, drawStaleNote, drawOtherModels, drawSampling, drawTrees, followFields, fieldsDiffer, startAddressBar, startSilenceTimer, listenToExportTab, listenToSampling, listenToTrees, differingStep, restoreRuns, storeRuns };

@@ -25,23 +25,23 @@ export function followFields(parts, state, panel, trigger) {
   const { root } = parts;
   root.addEventListener("drafted", (/** @type {CustomEvent<Fields>} */ { detail }) => {
     update(state, { fields: detail });
-    leaveTextAlone();
+    turnOffTextCorrection();
     panel.schedule();
   });
   root.addEventListener("asked", (/** @type {CustomEvent<Question & Fields>} */ { detail }) => {
-    showPicture(root);
-    panel.pressed(detail);
+    bringPictureIntoSight(root);
+    panel.startRequest(detail);
   });
-  leaveTextAlone();
+  turnOffTextCorrection();
   // Enter runs; but while a word is put together, as Korean is written, it only ends the word.
   document.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && isComposing(event) && /** @type {Element} */ (event.target).closest("#prompt")) event.stopPropagation();
   }, { capture: true });
-  nameKeysOfRun();
+  labelRunButton();
   // On a phone, all but the prompt is behind one button.
   document.addEventListener("click", ({ target }) => {
     const button = /** @type {Element} */ (target).closest("[data-settings]");
-    if (button) openSettings(button.getAttribute("aria-expanded") === "false");
+    if (button) setSettingsOpen(button.getAttribute("aria-expanded") === "false");
   });
 
   // In the order of the page's fields; null stays as it is.
@@ -52,7 +52,7 @@ export function followFields(parts, state, panel, trigger) {
   };
 
   /** @param {Run} run */
-  function follow(run) {
+  function followRun(run) {
     const { prompt, max_new_tokens: steps, top_k: choices, model } = run.header;
     const switches = { past_end: Boolean(run.header.past_end), as_message: Boolean(run.header.as_message) };
     const [before, following] = [state.fields, { prompt, steps, choices, model: model.id, ...switches }];
@@ -61,11 +61,11 @@ export function followFields(parts, state, panel, trigger) {
     trigger("follow", {});
   }
 
-  return { follow };
+  return { followRun };
 }
 
 // A prompt is read as it is typed: no browser writes it otherwise, and it runs the way that its letters run.
-function leaveTextAlone() {
+function turnOffTextCorrection() {
   const field = document.querySelector("#prompt textarea");
   if (!field || field.dir === "auto") return;
   field.dir = "auto";
@@ -73,7 +73,7 @@ function leaveTextAlone() {
 }
 
 /** @param {boolean} isOpen */
-function openSettings(isOpen) {
+function setSettingsOpen(isOpen) {
   document.querySelector("#bar").classList.toggle("settings", isOpen);
   document.querySelector("[data-settings]")?.setAttribute("aria-expanded", isOpen);
 }
@@ -82,20 +82,20 @@ function openSettings(isOpen) {
  * Run was pressed: what comes of it is in sight, and a phone's settings are out of its way.
  * @param {HTMLElement} root
  */
-function showPicture(root) {
-  openSettings(false);
+function bringPictureIntoSight(root) {
+  setSettingsOpen(false);
   const { top } = root.querySelector(".gs-main").getBoundingClientRect();
   if (top < 0 || top > innerHeight / 2) root.querySelector(".gs-head").scrollIntoView({ block: "start" });
 }
 
 // Gradio draws the page part by part, so that the button may come after the panel.
-function nameKeysOfRun() {
+function labelRunButton() {
   const button = document.querySelector("#run");
-  if (!button) return setTimeout(nameKeysOfRun, 50);
+  if (!button) return setTimeout(labelRunButton, 50);
   button.dataset.textTitle = "page.run.title";
   button.setAttribute("aria-keyshortcuts", "Control+Enter");
   for (const name of SWITCHES) document.querySelector(`#${name.replace("_", "-")} label`)?.setAttribute("data-text-title", `page.${name}.title`);
-  texts.fill(button.parentElement);
+  texts.fillTexts(button.parentElement);
 }
 
 /**
@@ -105,7 +105,7 @@ function nameKeysOfRun() {
  * @param {Run} run
  */
 export function drawStaleNote(parts, state, run) {
-  const key = state.request && state.silent && !ANSWERED_HERE.includes(state.request.kind ?? "") ? "old.waiting" : fieldsDiffer(state, run) ? "old.fields" : null;
+  const key = state.request && state.isSilent && !ANSWERED_HERE.includes(state.request.kind ?? "") ? "old.waiting" : fieldsDiffer(state, run) ? "old.fields" : null;
   parts.root.classList.toggle("gs-is-old", key !== null);
   parts.old.hidden = key === null;
   if (!key) return parts.old.replaceChildren();

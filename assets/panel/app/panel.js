@@ -1,8 +1,8 @@
 // The panel: what is on screen and which step is chosen. Choosing never leaves the browser. `element`, `props` and `watch` are Gradio's: the
 // panel's element, its values, and how to learn of a new one. `onPage` is what only a page can do (page_features.js); null in a file.
 
-import { addEntry, expectBranch, forgetQuestion, lookedAt, openEntry, showEntry } from "../core/history.js";
-import { addPromptScores, breakOff, emptyRun, readLines, requestUpTo } from "../core/run.js";
+import { addEntry, clearStepToShow, expectBranch, forgetQuestion, openEntry, showEntry } from "../core/history.js";
+import { addPromptScores, emptyRun, endEarly, readLines, requestUpTo } from "../core/run.js";
 import { ANSWERED_HERE, emptyState, update } from "../core/state.js";
 import { texts } from "../core/texts.js";
 import { drawExamplePoint } from "../view/example_point.js";
@@ -39,7 +39,7 @@ const PAUSE_ICON = "M6 5h4v14H6zM14 5h4v14h-4z";
 /**
  * @param {Element} element
  * @param {Props} props
- * @param {(name: keyof Props, changed: () => void) => void} watch
+ * @param {(name: keyof Props, onChange: () => void) => void} watch
  * @param {Trigger} trigger
  * @param {PageFeatures | null} [onPage]
  */
@@ -54,16 +54,16 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
   const silence = onPage?.startSilenceTimer(state, history, () => schedule());
 
   // A value is one run as JSON Lines: the run that is streamed in goes on, or another begins.
-  function receive() {
+  function readValue() {
     const before = history.streaming?.run ?? emptyRun();
     const run = readLines(before, props.value ?? "");
     if (!run.header) return;
     if (run !== before) {
-      const open = history.asked?.open;
+      const open = history.asked?.tabToOpen;
       // The fields that Run was pressed with are the run's already, or typed in since; and the first run is the page's own.
       const follows = history.asked ? history.asked.follows : Boolean(history.shown) && (!state.request || Boolean(run.header.note));
       const entry = addEntry(history, run);
-      if (run.header.note) address?.release(); // nothing comes any more of what was asked for
+      if (run.header.note) address?.cancelRequest(); // nothing comes any more of what was asked for
       else entry.request = state.request;
       update(state, { request: null });
       show(entry, { follows });
@@ -74,12 +74,12 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
     }
     if (state.follow && run === state.whole) update(state, { chosen: run.steps.length - 1 });
     if (state.place !== null && run === state.whole) update(state, { chosen: Math.min(state.place, run.steps.length - 1) });
-    const look = history.streaming?.look ?? null;
-    if (run.end && look !== null && run === state.whole) {
-      choose(typeof look === "function" ? look(run) : look);
-      lookedAt(history);
+    const wanted = history.streaming?.stepToShow ?? null;
+    if (run.end && wanted !== null && run === state.whole) {
+      choose(typeof wanted === "function" ? wanted(run) : wanted);
+      clearStepToShow(history);
     }
-    silence?.broken();
+    silence?.restart();
     schedule();
   }
 
@@ -95,42 +95,42 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
     update(state, { run, whole: run, chosen: follow ? last : place === null ? Math.max(0, left) : Math.min(place, last), follow, place });
     Object.assign(drawn, { text: 0, table: 0, loops: false });
     showEntry(history, entry);
-    if (follows) fields?.follow(run);
+    if (follows) fields?.followRun(run);
     play(false);
     schedule();
   }
 
   // A run that was kept in a file: it is looked at, and no model is asked.
-  /** @type {Panel["open"]} */
-  function open(text, name) {
+  /** @type {Panel["openRun"]} */
+  function openRun(text, name) {
     show(openEntry(history, readLines(emptyRun(), text), name));
   }
 
   // Run was pressed: what was asked for, before anything has come of it.
-  /** @type {Panel["pressed"]} */
-  function pressed(request) {
+  /** @type {Panel["startRequest"]} */
+  function startRequest(request) {
     update(state, { fields: request });
-    begin(request);
+    waitForAnswer(request);
   }
 
   /** @param {Question} request */
-  function begin(request) {
+  function waitForAnswer(request) {
     update(state, { request });
-    address?.name(request);
-    silence?.begins();
+    address?.writeRequest(request);
+    silence?.start();
     schedule();
   }
 
   // A run that was stopped says no more, nor does one whose connection broke; the page tells the panel.
-  /** @type {Panel["ended"]} */
-  function ended(reason, message) {
+  /** @type {Panel["endRun"]} */
+  function endRun(reason, message) {
     update(state, { waiting: false });
     forgetQuestion(history);
-    if (reason === "stopped" && state.request) address?.release();
+    if (reason === "stopped" && state.request) address?.cancelRequest();
     update(state, { request: null });
     if (reason === "stopped") showMessages(parts, '{"notice": ""}', trigger); // what was waited for
-    if (history.streaming && !history.streaming.run.end) breakOff(history.streaming.run, reason, message);
-    silence?.broken();
+    if (history.streaming && !history.streaming.run.end) endEarly(history.streaming.run, reason, message);
+    silence?.restart();
     schedule();
   }
 
@@ -138,19 +138,19 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
    * Deciding is remote: the page hears of it, and answers with another run. One question at a time: false where one is open.
    * @type {Panel["ask"]}
    */
-  function ask(kind, question, { step = null, open = null, kind: made = kind, look = null } = {}) {
+  function ask(kind, question, { step = null, tabToOpen = null, kind: entryKind = kind, stepToShow = null } = {}) {
     if (state.waiting || !history.streaming?.run.end || !state.run.header) return false;
     update(state, { waiting: true });
     if (kind === "prompt") update(state, { scoring: state.whole });
-    else if (!ANSWERED_HERE.includes(kind)) expectBranch(history, { step, kind: /** @type {Kind} */ (made), open, look, follows: !onPage?.fieldsDiffer(state, state.whole) });
+    else if (!ANSWERED_HERE.includes(kind)) expectBranch(history, { step, kind: /** @type {Kind} */ (entryKind), tabToOpen, stepToShow, follows: !onPage?.fieldsDiffer(state, state.whole) });
     trigger(kind, question);
-    begin(kind === "branch" && !("text" in question) ? question : { kind });
+    waitForAnswer(kind === "branch" && !("text" in question) ? question : { kind });
     return true;
   }
 
   // The scores of a prompt's tokens, of the run that they were asked for.
-  /** @type {Panel["scored"]} */
-  function scored(line) {
+  /** @type {Panel["addScores"]} */
+  function addScores(line) {
     if (!state.scoring) return;
     addPromptScores(state.scoring, line);
     update(state, { scoring: null });
@@ -159,15 +159,15 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
   }
 
   /** @type {Panel["branch"]} */
-  function branch(step, tokenId, open) {
+  function branch(step, tokenId, tabToOpen) {
     if (predict.isOn() || state.run.steps[step].picked.token_id === tokenId) return;
     const request = requestUpTo(state.run, step);
-    ask("branch", { ...request, forced: [...request.forced, [step, tokenId]] }, { step, open });
+    ask("branch", { ...request, forced: [...request.forced, [step, tokenId]] }, { step, tabToOpen });
   }
 
   /** @type {Panel["choose"]} */
   function choose(step) {
-    const last = predict.last();
+    const last = predict.lastStep();
     if (last < 0) return;
     const chosen = Math.min(Math.max(step, 0), last);
     update(state, { chosen, place: null, follow: chosen === last && !state.whole.end && !predict.isOn() });
@@ -175,14 +175,14 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
   }
 
   // A step of one of the runs that are kept, which comes on screen with it.
-  /** @type {Panel["look"]} */
-  function look(entry, step) {
+  /** @type {Panel["showStep"]} */
+  function showStep(entry, step) {
     if (entry !== history.shown) show(entry);
     choose(step);
   }
 
   // In another language.
-  function drawAnew() {
+  function redraw() {
     Object.assign(drawn, { text: 0, table: 0, loops: false });
     parts.listed = null;
     showMessages(parts, "", null);
@@ -199,12 +199,12 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
   }
 
   function draw() {
-    const run = predict.seen(state.whole);
+    const run = predict.visiblePart(state.whole);
     if (drawFirstSteps(parts, run, drawn)) return schedule(); // the rest of the picture waits for the text
-    update(state, { run, chosen: Math.min(state.chosen, predict.last()) });
+    update(state, { run, chosen: Math.min(state.chosen, predict.lastStep()) });
     readTable(parts);
     drawStep(parts, temperature, run, state.chosen); // first, because it reads the chart's size, and last what is brought into sight
-    drawHead(parts, state, history.shown, { status: predict.status(), isHere: Boolean(onPage) });
+    drawHead(parts, state, history.shown, { status: predict.statusSentence(), isHere: Boolean(onPage) });
     onPage?.drawStaleNote(parts, state, state.whole);
     drawExamplePoint(parts, run, predict.isOn());
     onPage?.drawForkNote(parts, history, predict.isOn());
@@ -216,11 +216,11 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
     if (run.end) drawOpenTab();
     else if (!frames.tab) frames.tab = requestAnimationFrame(drawOpenTab); // two short frames, and not a long one
     markChip(parts, state.chosen);
-    address?.schedule();
+    address?.scheduleWrite();
     onPage?.storeRuns(history, state.waiting);
     const { first, previous, next, last } = parts.buttons;
     first.disabled = previous.disabled = state.chosen <= 0;
-    next.disabled = last.disabled = state.chosen >= predict.last();
+    next.disabled = last.disabled = state.chosen >= predict.lastStep();
   }
 
   function drawOpenTab() {
@@ -261,19 +261,19 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
     const { play: button } = parts.buttons;
     button.querySelector("path").setAttribute("d", on ? PAUSE_ICON : PLAY_ICON);
     Object.assign(button.dataset, { textTitle: on ? "player.pause.title" : "player.play.title", textLabel: on ? "player.pause" : "player.play" });
-    texts.fill(parts.root);
+    texts.fillTexts(parts.root);
   }
 
   const moves = {
     first: () => choose(0),
     previous: () => choose(state.chosen - 1),
     next: () => choose(state.chosen + 1),
-    last: () => choose(predict.last()),
+    last: () => choose(predict.lastStep()),
     play: () => play(!state.player),
   };
 
   /** @type {Panel} */
-  const panel = { choose, look, play, show, open, ended, scored, pressed, ask, branch, moves, schedule, drawAnew };
+  const panel = { choose, showStep, play, show, openRun, endRun, addScores, startRequest, ask, branch, moves, schedule, redraw };
   const predict = startPredicting(parts, state, panel);
   const tour = startTour(parts, { state, history, formulas, temperature, predict }, panel);
   // Only the page has an address that a server can read, and a server.
@@ -289,12 +289,12 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
   listenToClassroom(parts, panel);
   onPage?.listenToTrees(parts);
   if (onPage) onPage.listenToExportTab(parts, state, panel, onPage.convert);
-  watch("value", receive);
+  watch("value", readValue);
   watch("words", () => showMessages(parts, props.words ?? "", trigger));
-  listenToLanguage(parts, () => drawAnew(), trigger);
+  listenToLanguage(parts, () => redraw(), trigger);
   if (onPage) onPage.restoreRuns(history, readLines(emptyRun(), props.value ?? ""));
   if (history.shown) show(history.shown, { follows: false });
-  else receive();
-  if (address) setTimeout(address.begin); // after the page has its listeners
+  else readValue();
+  if (address) setTimeout(address.start); // after the page has its listeners
   onPage?.startVote?.(parts, state, history, panel, predict);
 }

@@ -1,14 +1,14 @@
 // Predict, then reveal. The panel sees the run only up to the step to be guessed, so the answer appears nowhere: not in the text, the bars,
 // the timeline or the table, and not for a screen reader. A guess, or the class's raised hands, reveals the step.
 
-import { mostBeyond, optionTyped, shuffled } from "../core/guesses.js";
+import { matchingOption, mostBeyondCandidates, shuffledOptions } from "../core/guesses.js";
 import { optionsOf } from "../core/softmax.js";
 import { update } from "../core/state.js";
 import { texts } from "../core/texts.js";
 import { labelOf } from "../core/tokens.js";
 import { visible } from "../core/visible.js";
-import { announce, announceGuess, clearMarks, drawAsk, drawTally, markGuess, optionItem } from "./guesses_shown.js";
-import { isComposing, stepAlong } from "./keyboard.js";
+import { announce, announceGuess, clearMarks, drawQuestion, drawTally, markGuess, optionItem } from "./guesses_shown.js";
+import { arrowDirection, isComposing } from "./keyboard.js";
 
 /** @import { Candidate, Run, Step } from "../core/run.js" */
 /** @import { Panel, State } from "../core/state.js" */
@@ -19,10 +19,10 @@ import { isComposing, stepAlong } from "./keyboard.js";
 
 /**
  * @typedef {object} Game
- * @property {boolean} on
+ * @property {boolean} isOn
  * @property {ClassVote | null} vote a class that votes with its phones
  * @property {Run | null} run
- * @property {Run | null} part as much of it as may be seen
+ * @property {Run | null} visibleRun as much of it as may be seen
  * @property {number} revealed
  * @property {Guessed[]} guesses
  * @property {number[]} votes raised hands, by the places of the candidates
@@ -38,11 +38,11 @@ import { isComposing, stepAlong } from "./keyboard.js";
 export function startPredicting(parts, state, panel) {
   const { root } = parts;
   /** @type {(selector: string) => ReturnType<ParentNode["querySelector"]>} */
-  const one = (selector) => root.querySelector(selector);
-  const box = one(".gs-predict");
-  const slots = { question: one(".gs-question"), form: one(".gs-question form"), guess: one(".gs-guess"), options: one(".gs-options"), hands: one(".gs-hands"), reveal: one('[data-predict="reveal"]'), next: one('[data-predict="next"]'), outcome: one(".gs-outcome"), tally: one(".gs-tally") };
+  const find = (selector) => root.querySelector(selector);
+  const box = find(".gs-predict");
+  const slots = { question: find(".gs-question"), form: find(".gs-question form"), guess: find(".gs-guess"), options: find(".gs-options"), hands: find(".gs-hands"), reveal: find('[data-predict="reveal"]'), next: find('[data-predict="next"]'), outcome: find(".gs-outcome"), tally: find(".gs-tally") };
   /** @type {Game} */
-  const game = { on: false, vote: null, run: null, part: null, revealed: 0, guesses: [], votes: [], listed: "" };
+  const game = { isOn: false, vote: null, run: null, visibleRun: null, revealed: 0, guesses: [], votes: [], listed: "" };
 
   // ---- the run, as far as it may be seen
 
@@ -50,21 +50,21 @@ export function startPredicting(parts, state, panel) {
    * @param {Run} run
    * @returns {Run}
    */
-  function seen(run) {
-    if (!game.on) return run;
-    if (game.run !== run) clear(run);
-    if (game.part?.steps.length !== game.revealed) {
-      game.part = { ...run, steps: run.steps.slice(0, game.revealed), pieces: run.pieces.slice(0, game.revealed), end: null };
+  function visiblePart(run) {
+    if (!game.isOn) return run;
+    if (game.run !== run) clearRound(run);
+    if (game.visibleRun?.steps.length !== game.revealed) {
+      game.visibleRun = { ...run, steps: run.steps.slice(0, game.revealed), pieces: run.pieces.slice(0, game.revealed), end: null };
     }
-    return game.part;
+    return game.visibleRun;
   }
 
   /**
    * Whatever a round leaves behind: guesses, hands, their marks and sums. The next one, or the run itself, begins without.
    * @param {Run | null} run
    */
-  function clear(run) {
-    Object.assign(game, { run, part: null, revealed: 0, guesses: [], votes: [], listed: "" });
+  function clearRound(run) {
+    Object.assign(game, { run, visibleRun: null, revealed: 0, guesses: [], votes: [], listed: "" });
     slots.guess.value = "";
     slots.outcome.textContent = "";
     delete slots.outcome.dataset.said;
@@ -73,25 +73,25 @@ export function startPredicting(parts, state, panel) {
   }
 
   // The last step that can be looked at: the one to be guessed, where there is another.
-  function last() {
-    const { length } = seen(state.whole).steps;
-    return game.on && (length < state.whole.steps.length || !state.whole.end) ? length : length - 1;
+  function lastStep() {
+    const { length } = visiblePart(state.whole).steps;
+    return game.isOn && (length < state.whole.steps.length || !state.whole.end) ? length : length - 1;
   }
 
   /** @returns {Step | undefined} */
-  const asked = () => (game.on && state.chosen === game.revealed ? state.whole.steps[game.revealed] : undefined);
+  const stepToGuess = () => (game.isOn && state.chosen === game.revealed ? state.whole.steps[game.revealed] : undefined);
 
   // ---- guessing
 
   function start() {
-    game.on = true;
-    clear(state.whole);
-    seen(state.whole); // at once: the next drawing would take back the guess of a reader who is faster
+    game.isOn = true;
+    clearRound(state.whole);
+    visiblePart(state.whole); // at once: the next drawing would take back the guess of a reader who is faster
     update(state, { chosen: 0, follow: false });
     panel.play(false);
     // Remove what is drawn already: until the next drawing the answer could be read, or announced again.
     for (const drawn of [parts.log, parts.tableSteps, parts.text]) drawn.replaceChildren();
-    panel.drawAnew();
+    panel.redraw();
     if (game.vote) return;
     focus(slots.guess);
     // The whole question is in sight, also what stands at its end.
@@ -99,67 +99,67 @@ export function startPredicting(parts, state, panel) {
   }
 
   function stop() {
-    game.on = false;
+    game.isOn = false;
     slots.hands.checked = false;
-    clear(null);
-    panel.drawAnew();
+    clearRound(null);
+    panel.redraw();
     root.focus({ preventScroll: true });
   }
 
   /**
    * `option` is null for a token that the run did not keep; only bounds are known for it.
    * @param {Candidate | null} option
-   * @param {string | null} said
+   * @param {string | null} guessText
    */
-  function settle(option, said, hands = /** @type {Guessed["hands"]} */ (null)) {
-    const step = asked();
+  function recordGuess(option, guessText, hands = /** @type {Guessed["hands"]} */ (null)) {
+    const step = stepToGuess();
     if (!step) return;
-    const guess = option ? { rank: option.rank, probability: option.probability } : { rank: null, probability: mostBeyond(step) };
-    game.guesses[game.revealed] = { ...guess, said, hands, options: optionsOf(step).length, isSkipped: said === null };
+    const guess = option ? { rank: option.rank, probability: option.probability } : { rank: null, probability: mostBeyondCandidates(step) };
+    game.guesses[game.revealed] = { ...guess, text: guessText, hands, options: optionsOf(step).length, isSkipped: guessText === null };
     game.revealed += 1;
     slots.guess.value = "";
     panel.schedule();
-    slots.next.disabled = last() < game.revealed;
-    if (!game.vote) focus(slots.next.disabled ? one('[data-predict="stop"]') : slots.next);
+    slots.next.disabled = lastStep() < game.revealed;
+    if (!game.vote) focus(slots.next.disabled ? find('[data-predict="stop"]') : slots.next);
   }
 
   /** @param {Step} step */
   function guessTyped(step) {
     const typed = slots.guess.value.trim();
     if (!typed) return announce(slots.outcome, "predict.empty");
-    const option = optionTyped(optionsOf(step), slots.guess.value);
-    settle(option, option ? labelOf(option) : visible(typed));
+    const option = matchingOption(optionsOf(step), slots.guess.value);
+    recordGuess(option, option ? labelOf(option) : visible(typed));
   }
 
   /**
    * One candidate is the guess, or has one more hand raised for it.
    * @param {number} place
    */
-  function take(place) {
-    const step = asked();
-    const option = step && shuffled(step)[place];
+  function chooseOption(place) {
+    const step = stepToGuess();
+    const option = step && shuffledOptions(step)[place];
     if (!option) return; // the second of two fast presses, too
-    if (!slots.hands.checked) return settle(option, labelOf(option));
+    if (!slots.hands.checked) return recordGuess(option, labelOf(option));
     game.votes[place] = Math.min(999, (game.votes[place] ?? 0) + 1);
     slots.options.querySelectorAll("input")[place].value = game.votes[place];
   }
 
   // The class's guess is the candidate with the most hands. Without a raised hand, the step is shown and no guess counts.
   function reveal() {
-    const step = asked();
+    const step = stepToGuess();
     if (!step) return;
-    const options = shuffled(step);
+    const options = shuffledOptions(step);
     const votes = options.map((_, place) => game.votes[place] ?? 0);
     const most = Math.max(...votes);
     const option = most > 0 ? options[votes.indexOf(most)] : null;
     const hands = Object.fromEntries(options.map(({ rank }, place) => [rank, votes[place]]));
-    settle(option, option ? labelOf(option) : null, hands);
+    recordGuess(option, option ? labelOf(option) : null, hands);
   }
 
   function next() {
     game.votes = [];
     panel.choose(game.revealed);
-    const step = asked();
+    const step = stepToGuess();
     if (step) drawOptions(step);
     if (!game.vote) focus(slots.hands.checked ? slots.options.querySelector("button") : slots.guess);
   }
@@ -176,20 +176,20 @@ export function startPredicting(parts, state, panel) {
   // ---- drawing
 
   function draw() {
-    root.classList.toggle("gs-predicting", game.on);
-    box.hidden = !game.on;
-    for (const tab of parts.tabs) tab.disabled = game.on && !["table", "lesson", "reading"].includes(tab.id.replace("gs-tab-", ""));
-    parts.buttons.play.disabled = game.on;
-    const step = asked();
-    const isHidden = game.on && state.chosen === game.revealed;
-    for (const part of [parts.chart, parts.numbers, one(".gs-temperature")]) part.hidden = isHidden;
-    if (!game.on) return;
+    root.classList.toggle("gs-predicting", game.isOn);
+    box.hidden = !game.isOn;
+    for (const tab of parts.tabs) tab.disabled = game.isOn && !["table", "lesson", "reading"].includes(tab.id.replace("gs-tab-", ""));
+    parts.buttons.play.disabled = game.isOn;
+    const step = stepToGuess();
+    const isHidden = game.isOn && state.chosen === game.revealed;
+    for (const part of [parts.chart, parts.numbers, find(".gs-temperature")]) part.hidden = isHidden;
+    if (!game.isOn) return;
     slots.question.hidden = !step;
-    if (isHidden) drawAsk(parts, game.revealed + 1);
+    if (isHidden) drawQuestion(parts, game.revealed + 1);
     if (step) drawOptions(step);
     slots.reveal.hidden = !slots.hands.checked;
     slots.next.hidden = isHidden;
-    slots.next.disabled = last() < game.revealed;
+    slots.next.disabled = lastStep() < game.revealed;
     drawOutcome(step, isHidden);
     drawTally(slots.tally, state.run, game.guesses);
     game.vote?.draw(step, isHidden);
@@ -200,7 +200,7 @@ export function startPredicting(parts, state, panel) {
     const drawn = [step.index, slots.hands.checked, texts.language()].join();
     if (game.listed === drawn && game.options === step) return; // a button that is replaced loses its focus
     Object.assign(game, { listed: drawn, options: step });
-    slots.options.replaceChildren(...shuffled(step).map((option, place) => (
+    slots.options.replaceChildren(...shuffledOptions(step).map((option, place) => (
       optionItem(option, place, slots.hands.checked ? (game.votes[place] ?? 0) : null, (hands) => { game.votes[place] = hands; }))));
   }
 
@@ -231,16 +231,16 @@ export function startPredicting(parts, state, panel) {
   root.addEventListener("click", (/** @type {PageEvent<MouseEvent>} */ event) => {
     const { predict, guess } = event.target.closest("[data-predict], [data-guess]")?.dataset ?? {};
     if (predict) moves[predict]();
-    if (guess !== undefined) take(Number(guess));
+    if (guess !== undefined) chooseOption(Number(guess));
   });
   slots.form.addEventListener("submit", (/** @type {SubmitEvent} */ event) => {
     event.preventDefault();
-    const step = asked();
+    const step = stepToGuess();
     if (step) guessTyped(step);
   });
   slots.hands.addEventListener("change", panel.schedule);
   slots.question.addEventListener("keydown", (/** @type {PageEvent<KeyboardEvent>} */ event) => {
-    const along = stepAlong(event);
+    const along = arrowDirection(event);
     const buttons = [...slots.options.querySelectorAll("button")];
     if (event.key === "Escape") buttons[0]?.focus(); // out of the field, where a digit is a guess
     if (!along || /** @type {HTMLInputElement} */ (event.target).type === "number") return;
@@ -252,16 +252,16 @@ export function startPredicting(parts, state, panel) {
   const onKey = (event) => {
     if (!root.isConnected) return document.removeEventListener("keydown", onKey);
     const isTyping = event.target.closest("input, textarea, select, [contenteditable], [role='listbox']");
-    if (!asked() || game.vote || isTyping || isComposing(event) || event.ctrlKey || event.altKey || event.metaKey || !/^[1-9]$/.test(event.key)) return;
+    if (!stepToGuess() || game.vote || isTyping || isComposing(event) || event.ctrlKey || event.altKey || event.metaKey || !/^[1-9]$/.test(event.key)) return;
     event.preventDefault();
-    take(Number(event.key) - 1);
+    chooseOption(Number(event.key) - 1);
   };
   document.addEventListener("keydown", onKey);
 
   // ---- a class that votes with its phones (app/class_vote.js) instead of raising its hands
 
   // The step is shown, and no guess counts here: the class's answers are counted elsewhere.
-  const skip = () => settle(null, null, {});
+  const revealWithoutGuess = () => recordGuess(null, null, {});
 
   /**
    * After a reload. `count` steps had been revealed; then the next step is asked, or the last revealed one is shown.
@@ -270,18 +270,18 @@ export function startPredicting(parts, state, panel) {
    */
   function resume(count, isAsked) {
     const revealed = Math.min(count, state.whole.steps.length);
-    game.guesses = Array.from({ length: revealed }, () => ({ rank: null, probability: 0, said: null, hands: {}, options: 0, isSkipped: true }));
-    Object.assign(game, { revealed, part: null });
-    update(state, { chosen: isAsked ? last() : Math.max(0, revealed - 1) });
-    panel.drawAnew();
+    game.guesses = Array.from({ length: revealed }, () => ({ rank: null, probability: 0, text: null, hands: {}, options: 0, isSkipped: true }));
+    Object.assign(game, { revealed, visibleRun: null });
+    update(state, { chosen: isAsked ? lastStep() : Math.max(0, revealed - 1) });
+    panel.redraw();
   }
 
   /** @param {ClassVote | null} vote */
-  function useVote(vote) {
+  function setVote(vote) {
     game.vote = vote;
     panel.schedule();
   }
 
-  const ofClass = { asked, start, stop, next, resume, useVote, reveal: skip, isOver: () => last() < game.revealed };
-  return { ...ofClass, seen, last, draw, isOn: () => game.on, guesses: () => game.guesses.length, status: () => (game.on ? texts.translate("predict.state", { step: game.revealed }) : null) };
+  const forVote = { stepToGuess, start, stop, next, resume, setVote, reveal: revealWithoutGuess, isOver: () => lastStep() < game.revealed };
+  return { ...forVote, visiblePart, lastStep, draw, isOn: () => game.isOn, countGuesses: () => game.guesses.length, statusSentence: () => (game.isOn ? texts.translate("predict.state", { step: game.revealed }) : null) };
 }

@@ -85,7 +85,7 @@ function storedNames() {
  */
 function storedText({ number, parent, leftAt, kind, from, request, run }) {
   const id = request?.id; // by which the address knows it, where it was named and the run not yet
-  const beside = { number, parent: parent?.number ?? null, leftAt, kind, from, request: id ? { id } : null, scores: run.more.trimEnd(), why: [...run.why.values()] };
+  const beside = { number, parent: parent?.number ?? null, leftAt, kind, from, request: id ? { id } : null, scores: run.scoreLines.trimEnd(), why: [...run.why.values()] };
   return `${JSON.stringify(beside)}\n${linesAsWritten(run)}`;
 }
 

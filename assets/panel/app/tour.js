@@ -18,17 +18,17 @@ const TOUR = "greedyscope.tour";
 
 /**
  * The parts that a stop talks about, those that come later last. `isDone` looks at the panel and sees whether the reader has done it.
- * @type {{ name: string, about: string[], isDone: (seen: Seen) => boolean }[]}
+ * @type {{ name: string, about: string[], isDone: (seen: TourView) => boolean }[]}
  */
 const STOPS = [
-  { name: "probabilities", about: [".gs-chart"], isDone: ({ state, begun }) => state.chosen !== begun.chosen || state.whole !== begun.run },
+  { name: "probabilities", about: [".gs-chart"], isDone: ({ state, start }) => state.chosen !== start.chosen || state.whole !== start.run },
   { name: "softmax", about: ["#gs-tab-lesson", ".gs-softmax .gs-formula", ".gs-chain"], isDone: ({ formulas }) => formulas.softmax.highlighted !== null },
   { name: "argmax", about: [".gs-chart", ".gs-temperature"], isDone: ({ temperature }) => temperature.power !== 1 },
   { name: "again", about: ['[data-go="play"]', ".gs-strip"], isDone: ({ state }) => state.player !== null },
   { name: "product", about: ["#gs-tab-lesson", ".gs-lines"], isDone: ({ state, tab }) => tab === "lesson" && state.chosen > 0 && state.chosen === state.run.steps.length - 1 },
-  { name: "fork", about: ["#gs-tab-whatif", '[data-ask="closest"]', ".gs-verdict"], isDone: ({ history, begun, tab, isFile }) => (isFile ? tab === "whatif" : history.shown.kind === "branch" && history.shown.run !== begun.run) },
+  { name: "fork", about: ["#gs-tab-whatif", '[data-ask="closest"]', ".gs-verdict"], isDone: ({ history, start, tab, isFile }) => (isFile ? tab === "whatif" : history.shown.kind === "branch" && history.shown.run !== start.run) },
   { name: "repeats", about: ["#example-repeats", "#run", ".gs-text"], isDone: ({ state, tab, isFile }) => (isFile ? tab === "whatif" : (state.run.end?.loops?.length ?? 0) > 0) },
-  { name: "predict", about: ["#gs-tab-lesson", '.gs-lesson-start [data-predict="start"]', ".gs-question"], isDone: ({ predict }) => predict.guesses() > 0 },
+  { name: "predict", about: ["#gs-tab-lesson", '.gs-lesson-start [data-predict="start"]', ".gs-question"], isDone: ({ predict }) => predict.countGuesses() > 0 },
 ];
 /**
  * @typedef {object} TourContext
@@ -36,12 +36,12 @@ const STOPS = [
  * @property {History} history
  * @property {Formulas} formulas
  * @property {Temperature} temperature
- * @property {{ guesses: () => number }} predict
+ * @property {{ countGuesses: () => number }} predict
  */
 
-/** @typedef {{ run: Run, chosen: number }} Begun where the reader was when a stop began */
+/** @typedef {{ run: Run, chosen: number }} StopStart where the reader was when a stop began */
 
-/** @typedef {TourContext & { isFile: boolean, begun: Begun, tab: string }} Seen what a stop looks at */
+/** @typedef {TourContext & { isFile: boolean, start: StopStart, tab: string }} TourView what a stop looks at */
 
 const WITHOUT_KEYS = ["probabilities", "softmax", "again", "product"]; // what they ask for is said in other words where there are none
 
@@ -53,31 +53,31 @@ const WITHOUT_KEYS = ["probabilities", "softmax", "again", "product"]; // what t
 export function startTour(parts, context, panel) {
   const { root } = parts;
   const card = root.querySelector(".gs-tour");
-  const [place, title, text, task, word] = ["place", "title", "text", "task", "said"].map((name) => card.querySelector(`.gs-tour-${name}`));
+  const [place, title, text, task, doneNote] = ["place", "title", "text", "task", "said"].map((name) => card.querySelector(`.gs-tour-${name}`));
   /** @type {(name: string) => ReturnType<ParentNode["querySelector"]>} */
   const button = (name) => card.querySelector(`[data-tour="${name}"]`);
   const isFile = !root.closest(".gradio-container");
-  const tour = { at: /** @type {number | null} */ (null), done: false, begun: /** @type {Begun | null} */ (null), seen: "" };
+  const tour = { at: /** @type {number | null} */ (null), done: false, start: /** @type {StopStart | null} */ (null), seen: "" };
 
-  /** @returns {Seen} */
-  function look() {
+  /** @returns {TourView} */
+  function tourView() {
     const { state, formulas, temperature, history, predict } = context;
-    return { state, formulas, temperature, history, predict, isFile, begun: /** @type {Begun} */ (tour.begun), tab: openTabOf(parts) };
+    return { state, formulas, temperature, history, predict, isFile, start: /** @type {StopStart} */ (tour.start), tab: openTabOf(parts) };
   }
 
   /** @param {number} at */
-  function go(at) {
-    if (at >= STOPS.length) return leave({ isOver: true });
-    Object.assign(tour, { at: Math.max(0, at), done: false, seen: "", begun: { run: context.state.whole, chosen: context.state.chosen } });
+  function goToStop(at) {
+    if (at >= STOPS.length) return closeTour({ isOver: true });
+    Object.assign(tour, { at: Math.max(0, at), done: false, seen: "", start: { run: context.state.whole, chosen: context.state.chosen } });
     context.formulas.softmax.highlighted = null; // pointing is asked for at one of the stops, and what was lit before does not count
-    remember(Number(tour.at));
+    rememberStop(Number(tour.at));
     card.hidden = false;
     panel.schedule();
     card.focus({ preventScroll: true });
   }
 
-  function leave({ isOver = false } = {}) {
-    if (isOver) remember(0);
+  function closeTour({ isOver = false } = {}) {
+    if (isOver) rememberStop(0);
     tour.at = null;
     card.hidden = true;
     makeRoom();
@@ -89,22 +89,22 @@ export function startTour(parts, context, panel) {
   }
 
   function draw() {
-    const left = recalled();
+    const left = rememberedStop();
     for (const open of root.querySelectorAll('[data-tour="open"]')) {
       open.hidden = tour.at !== null;
       setText(open, texts.translate(left ? "tour.resume" : "tour.start", { place: left + 1, total: STOPS.length }));
     }
     if (tour.at === null) return;
     const stop = STOPS[tour.at];
-    tour.done ||= Boolean(stop.isDone(look()));
+    tour.done ||= Boolean(stop.isDone(tourView()));
     const example = texts.translate(`example.${stop.name === "fork" ? "closest" : "repeats"}`);
     place.textContent = texts.translate("tour.place", { place: tour.at + 1, total: STOPS.length });
     title.textContent = texts.translate(`tour.${stop.name}`);
     text.textContent = texts.translate(`tour.${stop.name}.text`);
     const way = isFile && ["fork", "repeats"].includes(stop.name) ? "file" : hasOnlyTouch() && WITHOUT_KEYS.includes(stop.name) ? "touch" : "task";
     task.textContent = texts.translate(`tour.${stop.name}.${way}`, { example });
-    const said = tour.done ? texts.translate("tour.done") : "";
-    if (word.textContent !== said) word.textContent = said; // spoken once
+    const sentence = tour.done ? texts.translate("tour.done") : "";
+    if (doneNote.textContent !== sentence) doneNote.textContent = sentence; // spoken once
     card.classList.toggle("gs-tour-done", tour.done);
     button("back").disabled = tour.at === 0;
     button("next").textContent = texts.translate(!tour.done ? "tour.skip" : tour.at === STOPS.length - 1 ? "tour.finish" : "tour.next");
@@ -151,13 +151,13 @@ export function startTour(parts, context, panel) {
 
   root.addEventListener("click", (/** @type {PageEvent<MouseEvent>} */ event) => {
     const move = event.target.closest("[data-tour]")?.dataset.tour;
-    if (move === "open") go(recalled());
-    if (move === "back") go(Number(tour.at) - 1);
-    if (move === "next") go(Number(tour.at) + 1);
-    if (move === "leave") leave();
+    if (move === "open") goToStop(rememberedStop());
+    if (move === "back") goToStop(Number(tour.at) - 1);
+    if (move === "next") goToStop(Number(tour.at) + 1);
+    if (move === "leave") closeTour();
   });
   card.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
-    if (event.key === "Escape") leave();
+    if (event.key === "Escape") closeTour();
   });
   // Pointing at a formula draws nothing else.
   for (const name of ["pointerover", "focusin"]) root.addEventListener(name, () => { if (tour.at !== null && !tour.done) draw(); });
@@ -166,7 +166,7 @@ export function startTour(parts, context, panel) {
 }
 
 // A page in a closed frame may not remember anything; then a tour begins anew.
-function recalled() {
+function rememberedStop() {
   try {
     const at = Number(localStorage.getItem(TOUR) ?? 0);
     return Number.isInteger(at) && at > 0 && at < STOPS.length ? at : 0;
@@ -176,7 +176,7 @@ function recalled() {
 }
 
 /** @param {number} at */
-function remember(at) {
+function rememberStop(at) {
   try {
     localStorage.setItem(TOUR, String(at));
   } catch {

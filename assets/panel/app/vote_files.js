@@ -3,7 +3,7 @@
 import { votesCsv } from "../core/class_score.js";
 import { Refused } from "../core/limits.js";
 import { pngOf } from "../view/step_image.js";
-import { save } from "../tabs/export.js";
+import { saveFile } from "../tabs/export.js";
 
 /** @import { VoteResult } from "../core/class_score.js" */
 /** @import { VoteParts } from "../view/vote_view.js" */
@@ -17,7 +17,7 @@ import { save } from "../tabs/export.js";
 export async function saveVotes(slots, results, form) {
   slots.unsaved.textContent = "";
   try {
-    save(await fileOf(slots, results, form), `greedyscope-vote.${form}`);
+    saveFile(await fileOf(slots, results, form), `greedyscope-vote.${form}`);
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
     slots.unsaved.textContent = error.message;

@@ -2,7 +2,7 @@
 // Draws nothing.
 
 import { LIMITS } from "../core/constants.js";
-import { mostBeyond } from "../core/guesses.js";
+import { mostBeyondCandidates } from "../core/guesses.js";
 import { withSessionStorage } from "./stored_runs.js";
 
 /** @import { Candidate, Run, Step } from "../core/run.js" */
@@ -12,11 +12,11 @@ const PATIENCE_MILLISECONDS = 8_000;
 const LISTENING_MILLISECONDS = 25_000; // the server answers within 15 s
 const TRIES_PAUSE = 700;
 
-/** @typedef {{ code: string, secret: string, entry: number | null, steps: Record<number, number>, seconds: string }} Kept `steps` are those of the run, by the numbers of their questions */
+/** @typedef {{ code: string, secret: string, entry: number | null, steps: Record<number, number>, seconds: string }} StoredSession `steps` are those of the run, by the numbers of their questions */
 
-/** @typedef {{ number: number, step: number, text: string, labels: string[], seconds: number | null }} Said what the phones are told of a step */
+/** @typedef {{ number: number, step: number, text: string, labels: string[], seconds: number | null }} PhoneQuestion what the phones are told of a step */
 
-/** @typedef {{ run: Run, step: Step, number: number, options: Candidate[], said: Said, asked: Promise<void> }} Question */
+/** @typedef {{ run: Run, step: Step, number: number, options: Candidate[], message: PhoneQuestion, sending: Promise<void> }} Question */
 
 /**
  * @typedef {object} ClassState what the server tells of the class: decoding/serving/class_vote.py
@@ -27,14 +27,14 @@ const TRIES_PAUSE = 700;
  * @property {number | null} left the seconds that are left, where the teacher set a time
  */
 
-/** @returns {Kept | null} */
-export function keptVote() {
+/** @returns {StoredSession | null} */
+export function storedSession() {
   return withSessionStorage((tab) => JSON.parse(tab.getItem(TEACHER) ?? "null"));
 }
 
-/** @param {Kept | null} kept */
-export function keepVote(kept) {
-  withSessionStorage((tab) => (kept ? tab.setItem(TEACHER, JSON.stringify(kept)) : tab.removeItem(TEACHER)));
+/** @param {StoredSession | null} session */
+export function storeSession(session) {
+  withSessionStorage((tab) => (session ? tab.setItem(TEACHER, JSON.stringify(session)) : tab.removeItem(TEACHER)));
 }
 
 /**
@@ -46,9 +46,9 @@ export function keepVote(kept) {
  * @returns {Promise<any>}
  */
 export async function askVote(path, body, secret = "", milliseconds = PATIENCE_MILLISECONDS) {
-  const given = { headers: { "x-vote-secret": secret, "content-type": "application/json" }, signal: AbortSignal.timeout(milliseconds) };
+  const options = { headers: { "x-vote-secret": secret, "content-type": "application/json" }, signal: AbortSignal.timeout(milliseconds) };
   try {
-    const answer = await fetch(new URL(`vote/${path}`, document.baseURI), body ? { ...given, method: "POST", body: JSON.stringify(body) } : given);
+    const answer = await fetch(new URL(`vote/${path}`, document.baseURI), body ? { ...options, method: "POST", body: JSON.stringify(body) } : options);
     return await answer.json();
   } catch {
     return { error: "unreachable" };
@@ -58,17 +58,17 @@ export async function askVote(path, body, secret = "", milliseconds = PATIENCE_M
 /**
  * Repeats a request until the server answers or the caller no longer wants the answer. The server may receive the request twice,
  * so use it only where that changes nothing.
- * @param {Kept | null} kept
+ * @param {StoredSession | null} session
  * @param {string} path
  * @param {object | null} body
- * @param {{ isWanted: () => boolean, failed: (error: string) => void }} on
+ * @param {{ isWanted: () => boolean, onError: (error: string) => void }} handlers
  * @returns {Promise<any>} null where it is not wanted any more, and where there is no session
  */
-export async function insistOnVote(kept, path, body, { isWanted, failed }) {
-  while (kept && isWanted()) {
-    const answer = await askVote(`${kept.code}/${path}`, body, kept.secret);
+export async function askUntilAnswered(session, path, body, { isWanted, onError }) {
+  while (session && isWanted()) {
+    const answer = await askVote(`${session.code}/${path}`, body, session.secret);
     const isPassing = answer.error === "unreachable" || answer.error === "too_fast";
-    failed(isPassing ? answer.error : "");
+    onError(isPassing ? answer.error : "");
     if (!isPassing) return answer;
     await new Promise((done) => setTimeout(done, TRIES_PAUSE));
   }
@@ -77,20 +77,20 @@ export async function insistOnVote(kept, path, body, { isWanted, failed }) {
 
 /**
  * Hears how many have joined and answered, for as long as the vote lasts.
- * @param {Kept} kept
- * @param {{ isWanted: () => boolean, told: (state: ClassState) => void, failed: (error: string) => void }} on
+ * @param {StoredSession} session
+ * @param {{ isWanted: () => boolean, onState: (state: ClassState) => void, onError: (error: string) => void }} handlers
  */
-export async function listenToVote({ code, secret }, { isWanted, told, failed }) {
+export async function followClass({ code, secret }, { isWanted, onState, onError }) {
   let version = "";
   while (isWanted()) {
     const state = await askVote(`${code}/class?since=${version}`, null, secret, LISTENING_MILLISECONDS);
     if (!isWanted()) return;
-    failed(state.error ?? "");
+    onError(state.error ?? "");
     if (state.error === "unknown" || state.error === "no_right") return;
     if (state.error) await new Promise((done) => setTimeout(done, TRIES_PAUSE));
     else {
       ({ version } = state);
-      told(state);
+      onState(state);
       await new Promise((done) => setTimeout(done, 100)); // 35 answers within a second are ten drawings
     }
   }
@@ -106,6 +106,6 @@ export function numbersOf({ step, options }) {
   return {
     options: options.map((option) => ({ text: text(option), rank: option.rank, probability: option.probability })),
     picked: options.findIndex(({ rank }) => rank === step.picked.rank),
-    beyond: mostBeyond(step),
+    beyond: mostBeyondCandidates(step),
   };
 }

@@ -10,17 +10,17 @@ import { firstDifference } from "./run.js";
  * @param {Run} b
  * @returns {boolean}
  */
-export const otherModels = (a, b) => a.header.model.id !== b.header.model.id && a.header.prompt === b.header.prompt;
+export const areOtherModels = (a, b) => a.header.model.id !== b.header.model.id && a.header.prompt === b.header.prompt;
 /**
  * @param {Run} run
  * @returns {string}
  */
-export const generated = (run) => run.pieces.join("");
+export const generatedText = (run) => run.pieces.join("");
 /**
  * @param {string} text
  * @returns {number}
  */
-export const characters = (text) => [...text].length;
+export const countCharacters = (text) => [...text].length;
 
 /**
  * The first character that differs. -1 if the texts are the same, or one continues where the other stops.
@@ -29,7 +29,7 @@ export const characters = (text) => [...text].length;
  * @returns {number}
  */
 export function differingPosition(a, b) {
-  const [left, right] = [generated(a), generated(b)];
+  const [left, right] = [generatedText(a), generatedText(b)];
   const shorter = Math.min(left.length, right.length);
   let place = 0;
   while (place < shorter && left[place] === right[place]) place++;
@@ -72,7 +72,7 @@ export function stepHolding(run, place) {
  * @returns {number}
  */
 export function differingStep(other, run) {
-  return otherModels(other, run) ? stepHolding(run, Math.max(0, differingPosition(other, run))) : firstDifference(other, run);
+  return areOtherModels(other, run) ? stepHolding(run, Math.max(0, differingPosition(other, run))) : firstDifference(other, run);
 }
 
 /**

@@ -5,7 +5,7 @@ import { number } from "./numbers.js";
 import { requestUpTo } from "./run.js";
 import { texts } from "./texts.js";
 import { labelOf } from "./tokens.js";
-import { sameNumbers, samePrompt } from "./verdict.js";
+import { haveSameModel, haveSamePrompt } from "./verdict.js";
 
 /** @import { Entry, History } from "./history.js" */
 /** @import { Beam, Run } from "./run.js" */
@@ -23,10 +23,10 @@ import { sameNumbers, samePrompt } from "./verdict.js";
  * @property {Set<string>} kinds names of classes and of signs
  * @property {number[]} [ids] the tokens that lead to it
  * @property {Set<Entry>} [of] the runs that it is part of
- * @property {() => void} go what a click does
+ * @property {() => void} onClick what a click does
  */
 
-/** @typedef {{ row: number, step: number, text: string, title: string, go: () => void }} TreeEnd what stands at the end of a row */
+/** @typedef {{ row: number, step: number, text: string, title: string, onClick: () => void }} TreeEnd what stands at the end of a row */
 
 /** @typedef {{ columns: number, rows: number, nodes: TreeNode[], ends: TreeEnd[] }} Tree a column a step, a row a text */
 
@@ -54,7 +54,7 @@ export function searchOf(history) {
   /** @type {(entry: Entry) => boolean} */
   const isSearch = ({ run }) => run.beams.length > 0 && Boolean(run.end);
   if (isSearch(shown)) return shown;
-  return history.entries.findLast((entry) => isSearch(entry) && samePrompt(entry.run, shown.run) && sameNumbers(entry.run, shown.run)) ?? null;
+  return history.entries.findLast((entry) => isSearch(entry) && haveSamePrompt(entry.run, shown.run) && haveSameModel(entry.run, shown.run)) ?? null;
 }
 
 /**
@@ -88,10 +88,10 @@ function beamPaths(run) {
 
 /**
  * @param {Run} run
- * @param {(path: Beam[]) => void} go what a click on a beam does
+ * @param {(path: Beam[]) => void} onClick what a click on a beam does
  * @returns {Tree}
  */
-export function beamTree(run, go) {
+export function beamTree(run, onClick) {
   const steps = beamPaths(run);
   /** @type {TreeNode[]} */
   const nodes = [];
@@ -116,7 +116,7 @@ export function beamTree(run, go) {
         title: beamTitle(each, step, isDropped),
         kinds,
         ids: path.map(({ token_id: id }) => id),
-        go: () => go(path),
+        onClick: () => onClick(path),
       });
     }
   }
@@ -153,14 +153,14 @@ export function goToPath(panel, history, search, path) {
   /** @type {(entry: Entry) => boolean} */
   const isOfPath = ({ run }) => run.steps.length > step && path.every(({ token_id: id }, n) => run.steps[n].picked.token_id === id);
   const known = [history.shown, search, ...history.entries].find((entry) => (
-    samePrompt(entry.run, search.run) && sameNumbers(entry.run, search.run) && isOfPath(entry)));
-  if (known) return panel.look(known, step);
+    haveSamePrompt(entry.run, search.run) && haveSameModel(entry.run, search.run) && isOfPath(entry)));
+  if (known) return panel.showStep(known, step);
   /** @type {[number, number][]} */
   const forced = [];
   for (const [n, { token_id: id, rank }] of path.entries()) if (rank) forced.push([n, id]);
   const { steps: shown } = history.shown.run;
   const leaves = path.findIndex(({ token_id: id }, n) => shown[n]?.picked.token_id !== id);
-  panel.ask("branch", { ...requestUpTo(search.run, 0), forced }, { step: leaves, look: step });
+  panel.ask("branch", { ...requestUpTo(search.run, 0), forced }, { step: leaves, stepToShow: step });
 }
 
 /**

@@ -44,8 +44,8 @@ export function meanScores(results) {
   const answered = results.filter(({ score }) => score.answers > 0);
   if (answered.length === 0) return null;
   const all = answered.map(({ score }) => score);
-  const choices = answered.map((result) => worthOf(result, choiceOf(result)?.option ?? null));
-  const model = answered.map((result) => worthOf(result, result.options[result.picked]));
+  const choices = answered.map((result) => scoreOfOption(result, choiceOf(result)?.option ?? null));
+  const model = answered.map((result) => scoreOfOption(result, result.options[result.picked]));
   return { answers: meanOf(all), choice: meanOf(choices), model: meanOf(model) };
 }
 
@@ -54,7 +54,7 @@ export function meanScores(results) {
  * @param {VoteOption | null} option
  * @returns {VoteScore}
  */
-function worthOf({ options, picked, beyond }, option) {
+function scoreOfOption({ options, picked, beyond }, option) {
   const { rank, probability } = option ?? { rank: options.length, probability: beyond };
   return { answers: 1, right: Number(option === options[picked]), ranks: rank + 1, bits: -Math.log2(Math.max(probability, 2 ** -149)), is_bound: option === null };
 }
@@ -64,8 +64,8 @@ function worthOf({ options, picked, beyond }, option) {
  * @returns {MeanScore}
  */
 function meanOf(scores) {
-  /** @type {(of: (score: VoteScore) => number) => number} */
-  const sum = (of) => scores.reduce((total, score) => total + of(score), 0);
+  /** @type {(quantity: (score: VoteScore) => number) => number} */
+  const sum = (quantity) => scores.reduce((total, score) => total + quantity(score), 0);
   const count = sum(({ answers }) => answers);
   return { count, right: sum(({ right }) => right) / count, rank: sum(({ ranks }) => ranks) / count, bits: sum(({ bits }) => bits) / count, isBound: scores.some(({ is_bound }) => is_bound) };
 }

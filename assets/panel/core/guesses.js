@@ -12,7 +12,7 @@ import { optionsOf } from "./softmax.js";
  * @param {Step} step
  * @returns {Candidate[]}
  */
-export function shuffled(step) {
+export function shuffledOptions(step) {
   return optionsOf(step).toSorted((a, b) => hashOf(step, a) - hashOf(step, b));
 }
 
@@ -34,11 +34,11 @@ function hashOf(step, option) {
  * @param {string} typed
  * @returns {Candidate | null}
  */
-export function optionTyped(options, typed) {
+export function matchingOption(options, typed) {
   const whole = options.filter(({ bytes }) => bytes === undefined);
   /** @type {((text: string) => string)[]} */
   const ways = [(text) => text, (text) => text.trim(), (text) => text.trim().toLowerCase()];
-  return ways.map((way) => whole.find(({ text }) => way(text) !== "" && way(text) === way(typed))).find(Boolean) ?? null;
+  return ways.map((normalize) => whole.find(({ text }) => normalize(text) !== "" && normalize(text) === normalize(typed))).find(Boolean) ?? null;
 }
 
 /**
@@ -46,7 +46,7 @@ export function optionTyped(options, typed) {
  * @param {Step} step
  * @returns {number}
  */
-export function mostBeyond(step) {
+export function mostBeyondCandidates(step) {
   const rest = Math.max(0, 1 - optionsOf(step).reduce((sum, { probability }) => sum + probability, 0));
   return Math.min(rest, step.candidates[step.candidates.length - 1].probability);
 }
@@ -59,8 +59,8 @@ export function mostBeyond(step) {
  * @returns {string[]}
  */
 export function scoreOf(guesses, k) {
-  /** @type {(of: (guess: Guess) => number) => number} */
-  const mean = (of) => guesses.reduce((sum, guess) => sum + of(guess), 0) / guesses.length;
+  /** @type {(quantity: (guess: Guess) => number) => number} */
+  const mean = (quantity) => guesses.reduce((sum, guess) => sum + quantity(guess), 0) / guesses.length;
   const bound = guesses.some(({ isBound }) => isBound) ? "≥ " : "";
   const share = mean(({ rank, isBound }) => (!isBound && rank < k ? 1 : 0));
   return [bound + number(mean(({ rank }) => rank + 1), 2), `${(share * 100).toFixed(0)} %`, bound + number(mean(({ probability }) => -Math.log2(probability)), 2)];

@@ -15,7 +15,7 @@ import { texts } from "./texts.js";
  * @property {Entry | null} parent the run that it left
  * @property {number | null} leftAt the step where
  * @property {Kind} kind
- * @property {number | ((run: Run) => number) | null} look the step to look at once the run has come
+ * @property {number | ((run: Run) => number) | null} stepToShow the step to look at once the run has come
  * @property {string} [from] a file's name
  * @property {Question | null} [request] what it was asked with
  */
@@ -25,8 +25,8 @@ import { texts } from "./texts.js";
  * @property {Entry | null} parent
  * @property {number | null} step
  * @property {Kind} kind
- * @property {string | null} open the tab that opens with its run
- * @property {Entry["look"]} look
+ * @property {string | null} tabToOpen the tab that opens with its run
+ * @property {Entry["stepToShow"]} stepToShow
  * @property {boolean} follows the page's fields follow its run
  */
 
@@ -38,14 +38,14 @@ import { texts } from "./texts.js";
  * @property {Entry} shown the run on screen; null until there is one
  * @property {Pick<Entry, "run"> & Partial<Entry> | null} streaming the run that the server writes
  * @property {Asked | null} asked
- * @property {number} made
+ * @property {number} lastNumber
  * @property {Change[]} undo
  * @property {Change[]} redo
  */
 
 /** @returns {History} */
 export function emptyHistory() {
-  return /** @type {any} */ ({ entries: [], shown: null, streaming: null, asked: null, made: 0, undo: [], redo: [] });
+  return /** @type {any} */ ({ entries: [], shown: null, streaming: null, asked: null, lastNumber: 0, undo: [], redo: [] });
 }
 
 /**
@@ -55,10 +55,10 @@ export function emptyHistory() {
  * @returns {Entry}
  */
 export function addEntry(history, run) {
-  const { parent = null, step = null, kind = "run", look = null } = history.asked ?? {};
+  const { parent = null, step = null, kind = "run", stepToShow = null } = history.asked ?? {};
   history.asked = null;
-  const entry = { number: ++history.made, run, parent: kind === "run" ? null : parent, leftAt: step, kind, look };
-  change(history, { entry, at: history.entries.length, adds: true, before: history.shown });
+  const entry = { number: ++history.lastNumber, run, parent: kind === "run" ? null : parent, leftAt: step, kind, stepToShow };
+  recordChange(history, { entry, at: history.entries.length, adds: true, before: history.shown });
   history.streaming = entry;
   return entry;
 }
@@ -72,22 +72,22 @@ export function addEntry(history, run) {
  */
 export function openEntry(history, run, from) {
   /** @type {Entry} */
-  const entry = { number: ++history.made, run, parent: null, leftAt: null, kind: "file", look: null, from };
-  change(history, { entry, at: history.entries.length, adds: true, before: history.shown });
+  const entry = { number: ++history.lastNumber, run, parent: null, leftAt: null, kind: "file", stepToShow: null, from };
+  recordChange(history, { entry, at: history.entries.length, adds: true, before: history.shown });
   return entry;
 }
 
 /**
  * Runs that were stored come back under their numbers; `first` is the page's own run, which is one of them or comes beside them.
  * @param {History} history
- * @param {(Omit<Entry, "parent" | "look"> & { parent: number | null })[]} records
+ * @param {(Omit<Entry, "parent" | "stepToShow"> & { parent: number | null })[]} records
  * @param {Run} first
  */
 export function restoreEntries(history, records, first) {
   for (const { parent, ...record } of records) {
-    const entry = { ...record, parent: history.entries.find(({ number }) => number === parent) ?? null, look: null };
-    change(history, { entry, at: history.entries.length, adds: true, before: history.shown });
-    history.made = entry.number;
+    const entry = { ...record, parent: history.entries.find(({ number }) => number === parent) ?? null, stepToShow: null };
+    recordChange(history, { entry, at: history.entries.length, adds: true, before: history.shown });
+    history.lastNumber = entry.number;
   }
   if (records.length === 0) return;
   history.streaming = { run: first };
@@ -118,8 +118,8 @@ export function expectBranch(history, question) {
  * The run that streams in was looked at where its question asked for.
  * @param {History} history
  */
-export function lookedAt(history) {
-  if (history.streaming) history.streaming.look = null;
+export function clearStepToShow(history) {
+  if (history.streaming) history.streaming.stepToShow = null;
 }
 
 /**
@@ -145,15 +145,15 @@ export function nameOf(entry) {
 export function removeEntry(history, entry) {
   const at = history.entries.indexOf(entry);
   if (at < 0 || history.entries.length === 1) return;
-  change(history, { entry, at, adds: false, before: history.shown });
+  recordChange(history, { entry, at, adds: false, before: history.shown });
 }
 
 /**
  * @param {History} history
  * @param {Change} step
  */
-export function change(history, step) {
-  apply(history, step, step.adds);
+export function recordChange(history, step) {
+  applyChange(history, step, step.adds);
   history.undo.push(step);
   history.redo = [];
 }
@@ -162,7 +162,7 @@ export function change(history, step) {
 export function undo(history) {
   if (history.undo.length < 2) return; // the first run stays
   const step = /** @type {Change} */ (history.undo.pop());
-  apply(history, step, !step.adds);
+  applyChange(history, step, !step.adds);
   if (isKept(history, step.before)) history.shown = step.before;
   history.redo.push(step);
 }
@@ -171,7 +171,7 @@ export function undo(history) {
 export function redo(history) {
   const step = history.redo.pop();
   if (!step) return;
-  apply(history, step, step.adds);
+  applyChange(history, step, step.adds);
   history.undo.push(step);
 }
 
@@ -180,7 +180,7 @@ export function redo(history) {
  * @param {Change} step
  * @param {boolean} adds
  */
-function apply(history, { entry, at }, adds) {
+function applyChange(history, { entry, at }, adds) {
   if (adds) {
     history.entries.splice(at, 0, entry);
     history.shown = entry;
@@ -204,7 +204,7 @@ function isKept(history, entry) {
  * @param {Entry} entry
  * @returns {string}
  */
-export function describe(history, entry) {
+export function describeEntry(history, entry) {
   if (entry.from) return texts.translate("runs.file", { name: entry.from });
   if (entry.run.header.note) return texts.translate("runs.recorded");
   if (entry.leftAt === null) {

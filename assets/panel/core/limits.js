@@ -15,7 +15,7 @@ export function refusalOf(text) {
   for (let at = text.indexOf("\n"); at >= 0; at = text.indexOf("\n", at + 1)) count++;
   if (count > LIMITS.lines) return texts.translate("limits.steps", { steps: count - 2, most: LIMITS.textTokens });
   for (const [n, line] of text.split("\n").entries()) {
-    const found = tooLarge(line, n);
+    const found = firstTooLarge(line, n);
     if (found) return texts.translate("limits.line", { number: n + 1, place: found[0], size: found[1], most: found[2] });
   }
   return "";
@@ -27,7 +27,7 @@ export function refusalOf(text) {
  * @param {number} n
  * @returns {[string, number, number] | null}
  */
-function tooLarge(line, n) {
+function firstTooLarge(line, n) {
   if (n > 0 && line.length > LIMITS.stepCharacters) return ["line", line.length, LIMITS.stepCharacters];
   let record;
   try {

@@ -27,7 +27,7 @@ export function number(value, digits) {
  * @param {number} logarithm
  * @returns {string}
  */
-export function fromLog(logarithm) {
+export function numberFromLog(logarithm) {
   if (logarithm === -Infinity) return "0";
   if (logarithm > Math.log(1e-3) && logarithm < Math.log(1e6)) {
     const value = Math.exp(logarithm);
@@ -36,13 +36,13 @@ export function fromLog(logarithm) {
   let power = Math.floor(logarithm / Math.LN10);
   let leading = Math.exp(logarithm - power * Math.LN10).toFixed(3);
   if (leading === "10.000") [leading, power] = ["1.000", power + 1];
-  return `${leading} × 10${raised(power)}`;
+  return `${leading} × 10${superscript(power)}`;
 }
 
 /**
  * @param {number} power
  * @returns {string}
  */
-function raised(power) {
+function superscript(power) {
   return String(power).replace(/[-\d]/g, (sign) => (sign === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[Number(sign)]));
 }

@@ -91,8 +91,8 @@ export async function requestIn(value) {
  */
 export async function addressOf(request, step) {
   const address = new URL(location.href);
-  const link = await linkTo(request, step, texts.chosen());
-  const named = { run: link, language: link ? "" : texts.chosen() }; // a link names the language itself
+  const link = await linkTo(request, step, texts.chosenLanguage());
+  const named = { run: link, language: link ? "" : texts.chosenLanguage() }; // a link names the language itself
   for (const [name, value] of Object.entries(named)) {
     if (value) address.searchParams.set(name, value);
     else address.searchParams.delete(name);

@@ -56,7 +56,7 @@ export function matchParts(fixed, sentence) {
  * @returns {string}
  */
 export function recordSentence(sentence, depth = 0) {
-  return showDirectionMarks(translated(sentence, depth));
+  return showDirectionMarks(translateSentence(sentence, depth));
 }
 
 /**
@@ -64,7 +64,7 @@ export function recordSentence(sentence, depth = 0) {
  * @param {number} depth
  * @returns {string}
  */
-function translated(sentence, depth) {
+function translateSentence(sentence, depth) {
   if (texts.language() === "en" || sentence === "" || sentence.length > LIMITS.noteCharacters || depth > MOST_DEPTH) return sentence;
   patterns ??= recordPatterns(TEXTS.en);
   for (const { key, names, fixed } of patterns) {

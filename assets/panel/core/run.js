@@ -71,7 +71,7 @@ import { bytesOf, markPendingBytes, NO_BYTES } from "./tokens.js";
  * @property {Beams[]} beams the tree of the search that found the run; [] where none did
  * @property {Uint8Array[]} pendingOfBeams of each of the last step's beams
  * @property {PromptScore[]} promptScores of the prompt's last tokens, once they were asked for
- * @property {string} more lines that were asked for when the run had been written
+ * @property {string} scoreLines lines that were asked for when the run had been written
  * @property {Map<string, WhyLine>} why what was asked about its steps, by kind and step
  * @property {number} answers how often one came of what was asked when the run had been written
  * @property {End | null} end
@@ -85,7 +85,7 @@ import { bytesOf, markPendingBytes, NO_BYTES } from "./tokens.js";
 
 /** @returns {Run} */
 export function emptyRun() {
-  return /** @type {any} */ ({ text: "", header: null, steps: [], pieces: [], beams: [], pendingOfBeams: [], promptScores: [], more: "", why: new Map(), answers: 0, end: null, closed: false, decoder: new TextDecoder("utf-8"), pending: NO_BYTES });
+  return /** @type {any} */ ({ text: "", header: null, steps: [], pieces: [], beams: [], pendingOfBeams: [], promptScores: [], scoreLines: "", why: new Map(), answers: 0, end: null, closed: false, decoder: new TextDecoder("utf-8"), pending: NO_BYTES });
 }
 
 /**
@@ -95,7 +95,7 @@ export function emptyRun() {
  * @returns {Run}
  */
 export function readLines(run, text) {
-  const added = run.header ? newPart(run.text, text) : null;
+  const added = run.header ? newLines(run.text, text) : null;
   if (added === null) run = emptyRun();
   const lines = (added ?? text).slice(0, (added ?? text).lastIndexOf("\n") + 1);
   for (const line of lines.split("\n")) {
@@ -112,7 +112,7 @@ export function readLines(run, text) {
  * @param {string} text
  * @returns {string | null} null where it is another run's
  */
-function newPart(known, text) {
+function newLines(known, text) {
   if (text.startsWith(known)) return text.slice(known.length);
   const first = text.slice(0, text.indexOf("\n") + 1);
   if (!first || "format" in JSON.parse(first)) return null;
@@ -164,7 +164,7 @@ function pieceOf(run, token) {
  * @param {StopReason} stop_reason
  * @param {string} message
  */
-export function breakOff(run, stop_reason, message) {
+export function endEarly(run, stop_reason, message) {
   run.end = { stop_reason, message };
 }
 
@@ -175,7 +175,7 @@ export function breakOff(run, stop_reason, message) {
  */
 export function addPromptScores(run, line) {
   addLine(run, JSON.parse(line));
-  run.more = `${line}\n`;
+  run.scoreLines = `${line}\n`;
   run.answers += 1;
 }
 
@@ -281,7 +281,7 @@ export function closestCalls(run) {
  * @param {number} index
  * @returns {number | null}
  */
-export function loopAt(run, index) {
+export function repeatAt(run, index) {
   const loop = run.end?.loops?.find(({ start, period, repeats }) => index >= start && index < start + period * repeats);
   return loop ? Math.floor((index - loop.start) / loop.period) : null;
 }

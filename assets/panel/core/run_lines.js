@@ -13,10 +13,10 @@ import { LIMITS } from "./constants.js";
  */
 export function jsonLines(run) {
   const text = linesAsWritten(run);
-  if (run.why.size === 0 && !run.more) return text;
+  if (run.why.size === 0 && !run.scoreLines) return text;
   const lines = text.trimEnd().split("\n").filter((line) => !isWhyLine(line));
   const end = String(lines.pop());
-  return [...lines, ...(run.more ? [run.more.trimEnd()] : []), ...[...run.why.values()].map(whyText), end, ""].join("\n");
+  return [...lines, ...(run.scoreLines ? [run.scoreLines.trimEnd()] : []), ...[...run.why.values()].map(whyText), end, ""].join("\n");
 }
 
 /**

@@ -6,7 +6,7 @@ import { number, percent } from "./numbers.js";
 import { totals } from "./run.js";
 import { texts } from "./texts.js";
 import { labelOf } from "./tokens.js";
-import { sameNumbers, samePrompt } from "./verdict.js";
+import { haveSameModel, haveSamePrompt } from "./verdict.js";
 
 /** @import { Tree, TreeNode } from "./beam_tree.js" */
 /** @import { Entry, History } from "./history.js" */
@@ -18,15 +18,15 @@ import { sameNumbers, samePrompt } from "./verdict.js";
  * @returns {Entry[]}
  */
 export function runsOfTree(history) {
-  return history.entries.filter((entry) => samePrompt(entry.run, history.shown.run) && sameNumbers(entry.run, history.shown.run));
+  return history.entries.filter((entry) => haveSamePrompt(entry.run, history.shown.run) && haveSameModel(entry.run, history.shown.run));
 }
 
 /**
  * @param {Entry[]} entries
- * @param {(entry: Entry, step: number) => void} go what a click on a step of a run does
+ * @param {(entry: Entry, step: number) => void} onClick what a click on a step of a run does
  * @returns {Tree}
  */
-export function runTree(entries, go) {
+export function runTree(entries, onClick) {
   /** @type {TreeNode[]} */
   const nodes = [];
   const beginnings = new Map(); // of a node's number and an id, the number of the node that follows
@@ -39,13 +39,13 @@ export function runTree(entries, go) {
       const key = `${parent} ${step.picked.token_id}`;
       if (!beginnings.has(key)) {
         beginnings.set(key, nodes.length);
-        nodes.push(nodeOfStep(entry, step, { row, parent, go: () => go(entry, step.index) }));
+        nodes.push(nodeOfStep(entry, step, { row, parent, onClick: () => onClick(entry, step.index) }));
       }
       parent = beginnings.get(key);
       for (const each of group) nodes[parent].of?.add(each);
     }
     const last = entry.run.steps.length;
-    return { row, step: last, ...endWords(group, leads.has(entry)), go: () => go(entry, last - 1) };
+    return { row, step: last, ...endWords(group, leads.has(entry)), onClick: () => onClick(entry, last - 1) };
   });
   return { columns: Math.max(1, ...entries.map(({ run }) => run.steps.length)), rows: groups.length, nodes, ends };
 }
@@ -53,7 +53,7 @@ export function runTree(entries, go) {
 /**
  * @param {Entry} entry
  * @param {Step} step
- * @param {Pick<TreeNode, "row" | "parent" | "go">} place
+ * @param {Pick<TreeNode, "row" | "parent" | "onClick">} place
  * @returns {TreeNode}
  */
 function nodeOfStep(entry, step, place) {

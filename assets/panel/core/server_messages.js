@@ -12,21 +12,21 @@ const MOST_NESTED = 4; // a message within a message within …
 const MOST_PARTS = 16; // facts in a row, or parameters
 
 /**
- * @param {unknown} said a Message, a text, or a row of them
+ * @param {unknown} message a Message, a text, or a row of them
  * @param {number} [depth]
  * @returns {string}
  */
-export function sentenceOf(said, depth = 0) {
-  if (Array.isArray(said)) return bounded(said.slice(0, MOST_PARTS).map((each) => sentenceOf(each, depth + 1)).join(" · "));
-  if (said === null || typeof said !== "object") return showDirectionMarks(bounded(String(said ?? "")));
-  const { code, parameters = {}, text = "" } = /** @type {Message} */ (said);
+export function sentenceOf(message, depth = 0) {
+  if (Array.isArray(message)) return truncated(message.slice(0, MOST_PARTS).map((each) => sentenceOf(each, depth + 1)).join(" · "));
+  if (message === null || typeof message !== "object") return showDirectionMarks(truncated(String(message ?? "")));
+  const { code, parameters = {}, text = "" } = /** @type {Message} */ (message);
   const key = `server.${code}`;
-  if (depth > MOST_NESTED || !texts.knows(key)) return sentenceOf(String(text)); // of a server that is newer than this page
+  if (depth > MOST_NESTED || !texts.hasText(key)) return sentenceOf(String(text)); // of a server that is newer than this page
   const filled = Object.entries(parameters ?? {}).slice(0, MOST_PARTS).map(([name, value]) => [name, sentenceOf(value, depth + 1)]);
-  return bounded(texts.translate(key, Object.fromEntries(filled)));
+  return truncated(texts.translate(key, Object.fromEntries(filled)));
 }
 
 /** @param {string} text */
-function bounded(text) {
+function truncated(text) {
   return text.length > LIMITS.noteCharacters ? `${text.slice(0, LIMITS.noteCharacters)}…` : text;
 }

@@ -20,7 +20,7 @@ import { emptyRun } from "./run.js";
  * @property {import("./how_picked.js").Sampling} [sampling]
  * @property {boolean} [as_message]
  * @property {string} [id] the address that names it, where one does
- * @property {boolean} [released] no run will come of it
+ * @property {boolean} [isCancelled] no run will come of it
  */
 
 /**
@@ -45,7 +45,7 @@ import { emptyRun } from "./run.js";
  * @property {Question | null} request what was asked for and has not begun
  * @property {{ run: Run, step: number, refusal: string, opens?: boolean } | null} why the step that was asked about last, why it has no lens,
  *   and whether its tab is still to come into sight
- * @property {boolean} silent nothing has come for a while
+ * @property {boolean} isSilent nothing has come for a while
  * @property {Fields | null} fields the page's fields, once they are known
  * @property {Fields | null} following what the fields were last told to follow
  * @property {number | null} player the timer of the player, while it plays
@@ -61,18 +61,18 @@ export const ANSWERED_HERE = ["agree", "draw", "named", "why"];
 /**
  * @typedef {object} Panel What views and tabs may ask of the panel.
  * @property {(step: number) => void} choose a step to look at
- * @property {(entry: Entry, step: number) => void} look at a step of one of the runs
+ * @property {(entry: Entry, step: number) => void} showStep a step of one of the runs, which comes on screen with it
  * @property {(on: boolean) => void} play
  * @property {(entry: Entry, options?: { follows?: boolean }) => void} show a run; the page's fields follow it, or not
- * @property {(text: string, name: string) => void} open a file's run
- * @property {(reason: StopReason, message: string) => void} ended
- * @property {(line: string) => void} scored the scores of the prompt that were asked for have come
- * @property {(request: Question & Fields) => void} pressed Run was pressed
+ * @property {(text: string, name: string) => void} openRun the run of a file
+ * @property {(reason: StopReason, message: string) => void} endRun the run that is being written, where the page knows why
+ * @property {(line: string) => void} addScores of the prompt, which were asked for
+ * @property {(request: Question & Fields) => void} startRequest what Run was pressed with
  * @property {(kind: string, question: object, options?: Partial<Omit<Asked, "parent" | "follows">>) => boolean} ask the server
- * @property {(step: number, tokenId: number, open?: string) => void} branch
+ * @property {(step: number, tokenId: number, tabToOpen?: string) => void} branch
  * @property {Record<string, () => void>} moves of the player, by the names of its buttons
  * @property {() => void} schedule a drawing
- * @property {() => void} drawAnew all of it, as in another language
+ * @property {() => void} redraw all of it, as in another language
  */
 
 /** @typedef {(kind: string, detail: object) => void} Trigger tells the page (Gradio, or the static site) of a question */
@@ -94,7 +94,7 @@ export function emptyState(models) {
     scoring: null,
     request: null,
     why: null,
-    silent: false,
+    isSilent: false,
     fields: null,
     following: null,
     player: null,

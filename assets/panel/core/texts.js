@@ -1,5 +1,5 @@
 // The page's texts in every language that has a file under assets/texts/, and the current language. The element that shows a text names
-// it (`data-text`, and `data-text-title` or the like for an attribute); `fill` writes it there, and again when the
+// it (`data-text`, and `data-text-title` or the like for an attribute); `fillTexts` writes it there, and again when the
 // language changes. A text names another, as a tab's, with "{@tabs.table}", so that both always have the same name.
 
 import { TEXTS } from "./constants.js";
@@ -62,11 +62,11 @@ export const texts = (() => {
   function write(node, key, values = {}) {
     if (node.textContent === translate(key, values)) return; // a screen reader announces what is written again
     const parts = template(key, values.count).split(/\{(\w+)\}/);
-    node.replaceChildren(...parts.map((part, n) => (n % 2 ? own(showDirectionMarks(String(values[part] ?? `{${part}}`))) : part)));
+    node.replaceChildren(...parts.map((part, n) => (n % 2 ? untranslatedSpan(showDirectionMarks(String(values[part] ?? `{${part}}`))) : part)));
   }
 
   /** @param {string} text */
-  function own(text) {
+  function untranslatedSpan(text) {
     const node = document.createElement("span");
     node.translate = false;
     node.textContent = text;
@@ -85,7 +85,7 @@ export const texts = (() => {
   }
 
   /** @param {string} key */
-  function knows(key) {
+  function hasText(key) {
     return formOf(TEXTS[FALLBACK], key) !== undefined;
   }
 
@@ -99,7 +99,7 @@ export const texts = (() => {
   }
 
   /** @param {ParentNode} root */
-  function fill(root) {
+  function fillTexts(root) {
     for (const node of elements(root, "[data-text]")) fillText(node);
     for (const [name, attribute] of Object.entries(ATTRIBUTES)) {
       const selector = `[data-${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}]`;
@@ -113,7 +113,7 @@ export const texts = (() => {
    */
   function fillText(node) {
     const key = node.dataset.text ?? "";
-    if (!knows(key)) return; // an exported file leaves out what it does not show
+    if (!hasText(key)) return; // an exported file leaves out what it does not show
     const slots = new Map(elements(node, ":scope > [data-slot]").map((slot) => [slot.dataset.slot, slot]));
     if (slots.size === 0) {
       node.replaceChildren(...withCode(translate(key)));
@@ -126,16 +126,16 @@ export const texts = (() => {
    * Of the languages there are, the first that the reader wants; "ko-KR" is content with "ko".
    * @param {readonly string[]} wanted
    */
-  function known(wanted) {
+  function firstKnown(wanted) {
     const there = Object.keys(TEXTS);
     const found = wanted.map((name) => there.find((each) => [name, name.split("-")[0]].includes(each)));
     return found.find(Boolean) ?? "";
   }
 
   // As it was chosen here; in an exported file, as it was written; as the browser is set.
-  function preferred() {
+  function preferredLanguage() {
     const wanted = [remembered(LANGUAGE), document.documentElement.dataset.language, ...(navigator.languages ?? [])];
-    return known(wanted.filter((name) => typeof name === "string")) || FALLBACK;
+    return firstKnown(wanted.filter((name) => typeof name === "string")) || FALLBACK;
   }
 
   /**
@@ -163,8 +163,8 @@ export const texts = (() => {
   }
 
   /** @param {string} wanted */
-  function speak(wanted) {
-    language = known([wanted]) || FALLBACK;
+  function setLanguage(wanted) {
+    language = firstKnown([wanted]) || FALLBACK;
     document.documentElement.lang = language;
     for (const listener of listeners) listener(language);
   }
@@ -174,18 +174,18 @@ export const texts = (() => {
    * @param {string} wanted
    * @param {{ lasting?: boolean }} [options]
    */
-  function choose(wanted, { lasting = false } = {}) {
-    if (!known([wanted])) return;
-    chosen = known([wanted]);
+  function chooseLanguage(wanted, { lasting = false } = {}) {
+    if (!firstKnown([wanted])) return;
+    chosen = firstKnown([wanted]);
     if (lasting) remember(LANGUAGE, chosen);
-    speak(chosen);
+    setLanguage(chosen);
   }
 
   return {
-    translate, knows, write, fill, speak, choose, preferred, remembered, remember,
+    translate, hasText, write, fillTexts, setLanguage, chooseLanguage, preferredLanguage, remembered, remember,
     languages: () => Object.keys(TEXTS).map((code) => [code, TEXTS[code]["language.name"]]),
     language: () => language,
-    chosen: () => chosen || known([remembered(LANGUAGE) ?? ""]),
+    chosenLanguage: () => chosen || firstKnown([remembered(LANGUAGE) ?? ""]),
     /** @param {(language: string) => void} listener */
     onChange: (listener) => { listeners.add(listener); },
   };

@@ -44,7 +44,7 @@ export function markPendingBytes(token, pending) {
  * @param {number} byte
  * @returns {number}
  */
-function lengthFrom(byte) {
+function characterLength(byte) {
   if (byte < 0x80) return 1;
   return [[0xc2, 0xe0, 2], [0xe0, 0xf0, 3], [0xf0, 0xf5, 4]].find(([from, to]) => byte >= from && byte < to)?.[2] ?? 0;
 }
@@ -56,7 +56,7 @@ function lengthFrom(byte) {
 function unfinishedBytes(bytes) {
   for (let count = Math.min(3, bytes.length); count > 0; count--) {
     const tail = bytes.slice(-count);
-    if (lengthFrom(tail[0]) > count && tail.slice(1).every((byte) => byte >> 6 === 2)) return tail;
+    if (characterLength(tail[0]) > count && tail.slice(1).every((byte) => byte >> 6 === 2)) return tail;
   }
   return NO_BYTES;
 }
@@ -66,9 +66,9 @@ function unfinishedBytes(bytes) {
  * @param {MarkedToken} token
  * @returns {{ text: string, added: Uint8Array, rest: Uint8Array } | null}
  */
-function completedBy(token) {
+function completedCharacter(token) {
   const [before, bytes] = [token[PENDING_BEFORE], bytesOf(token)];
-  const count = before ? lengthFrom(before[0]) - before.length : 0;
+  const count = before ? characterLength(before[0]) - before.length : 0;
   if (!before || !bytes || !count || bytes.length < count) return null;
   try {
     const text = new TextDecoder("utf-8", { fatal: true }).decode(Uint8Array.of(...before, ...bytes.slice(0, count)));
@@ -95,7 +95,7 @@ export function labelOf(token) {
 export function labelParts(token) {
   const bytes = bytesOf(token);
   if (!bytes) return [token.text === "" ? texts.translate("token.empty") : visible(token.text), ""];
-  const completed = completedBy(token);
+  const completed = completedCharacter(token);
   if (!completed) return bytesLabel(bytes);
   const [text, hex] = completed.rest.length ? bytesLabel(completed.rest) : ["", ""];
   return [completed.text, `${hexDigits(completed.added, "+")}${text}${hex}`];

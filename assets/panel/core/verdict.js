@@ -1,8 +1,8 @@
 // What two runs allow to be said of each other, and nothing else. Probabilities compare where one model in one precision gave them to texts
 // of as many tokens after one prompt, and both are there to their end; totals and factors of any others say nothing.
 
-import { describe, nameOf } from "./history.js";
-import { fromLog, number } from "./numbers.js";
+import { describeEntry, nameOf } from "./history.js";
+import { number, numberFromLog } from "./numbers.js";
 import { firstDifference, isForced, totals } from "./run.js";
 import { recordSentence } from "./record_sentences.js";
 import { texts } from "./texts.js";
@@ -17,7 +17,7 @@ import { texts } from "./texts.js";
  * @param {Run} b
  * @returns {boolean}
  */
-export const samePrompt = (a, b) => a.header.prompt === b.header.prompt && idsOfPrompt(a) === idsOfPrompt(b);
+export const haveSamePrompt = (a, b) => a.header.prompt === b.header.prompt && idsOfPrompt(a) === idsOfPrompt(b);
 /**
  * @param {Run} run
  * @returns {string}
@@ -28,12 +28,12 @@ const idsOfPrompt = (run) => run.header.prompt_tokens.map(({ token_id: id }) => 
  * @param {Run} b
  * @returns {boolean}
  */
-export const sameNumbers = (a, b) => /** @type {const} */ (["id", "revision", "dtype"]).every((name) => a.header.model[name] === b.header.model[name]);
+export const haveSameModel = (a, b) => /** @type {const} */ (["id", "revision", "dtype"]).every((name) => a.header.model[name] === b.header.model[name]);
 /**
  * @param {History} history
  * @returns {boolean}
  */
-export const manyPrompts = (history) => new Set(history.entries.map(({ run }) => run.header.prompt)).size > 1;
+export const hasManyPrompts = (history) => new Set(history.entries.map(({ run }) => run.header.prompt)).size > 1;
 
 /**
  * @param {History} history
@@ -43,8 +43,8 @@ export const manyPrompts = (history) => new Set(history.entries.map(({ run }) =>
  */
 export function verdictOn(history, a, b) {
   const [first, second] = [a, b].map((entry) => ({ entry, count: entry.run.steps.length, ...totals(entry.run) }));
-  if (!samePrompt(a.run, b.run)) return texts.translate(a.run.header.model.id === b.run.header.model.id ? "verdict.prompts" : "verdict.models");
-  if (!sameNumbers(a.run, b.run)) return texts.translate("verdict.versions", { first: versionOf(a), second: versionOf(b) });
+  if (!haveSamePrompt(a.run, b.run)) return texts.translate(a.run.header.model.id === b.run.header.model.id ? "verdict.prompts" : "verdict.models");
+  if (!haveSameModel(a.run, b.run)) return texts.translate("verdict.versions", { first: versionOf(a), second: versionOf(b) });
   const growing = [a, b].find(({ run }) => !run.end);
   if (growing) return texts.translate("verdict.growing", { name: nameOf(growing) });
   const unknown = [first, second].find(({ logprob }) => !Number.isFinite(logprob));
@@ -57,7 +57,7 @@ export function verdictOn(history, a, b) {
   if (Math.abs(lead) < 1e-6) return texts.translate("verdict.tie", { logprob: number(first.logprob, 3), count: first.count });
   const [winner, loser] = lead > 0 ? [first, second] : [second, first];
   const sums = { winnerSum: number(winner.logprob, 3), loserSum: number(loser.logprob, 3), count: first.count };
-  return texts.translate("verdict.wins", { winner: calledBy(history, winner), loser: calledBy(history, loser), factor: factorOf(Math.abs(lead)), ...sums });
+  return texts.translate("verdict.wins", { winner: nameAndOrigin(history, winner), loser: nameAndOrigin(history, loser), factor: factorOf(Math.abs(lead)), ...sums });
 }
 
 /**
@@ -86,8 +86,8 @@ function versionOf({ run }) {
  * @param {Side} side
  * @returns {string}
  */
-function calledBy(history, { entry }) {
-  return entry.kind === "run" && !isForced(entry.run) ? nameOf(entry) : `${nameOf(entry)} (${describe(history, entry)})`;
+function nameAndOrigin(history, { entry }) {
+  return entry.kind === "run" && !isForced(entry.run) ? nameOf(entry) : `${nameOf(entry)} (${describeEntry(history, entry)})`;
 }
 
 /**
@@ -95,5 +95,5 @@ function calledBy(history, { entry }) {
  * @returns {string}
  */
 export function factorOf(lead) {
-  return lead < Math.log(1e9) ? Math.exp(lead).toLocaleString("en", { maximumSignificantDigits: 3 }) : fromLog(lead);
+  return lead < Math.log(1e9) ? Math.exp(lead).toLocaleString("en", { maximumSignificantDigits: 3 }) : numberFromLog(lead);
 }

@@ -78,7 +78,7 @@ export function changeOf(answer, part) {
  * @param {LeaveOneOut} answer
  * @returns {LeftOut | undefined}
  */
-export function strongest(answer) {
+export function strongestPart(answer) {
   const size = (/** @type {LeftOut} */ part) => Math.abs(changeOf(answer, part)) || 0;
   return answer.parts.toSorted((a, b) => size(b) - size(a))[0];
 }

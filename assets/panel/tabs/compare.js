@@ -1,15 +1,15 @@
 // The Compare tab: the list of runs, and two of them side by side.
 
 import { markOfPick } from "../core/how_picked.js";
-import { otherModels } from "../core/alignment.js";
+import { areOtherModels } from "../core/alignment.js";
 import { shortened } from "../core/descriptions.js";
-import { describe, nameOf } from "../core/history.js";
+import { describeEntry, nameOf } from "../core/history.js";
 import { number, percent } from "../core/numbers.js";
 import { firstDifference, totals } from "../core/run.js";
 import { texts } from "../core/texts.js";
 import { idLabel } from "../core/tokens.js";
-import { manyPrompts, samePrompt, verdictOn } from "../core/verdict.js";
-import { action, headCell, label, make, own } from "../view/elements.js";
+import { hasManyPrompts, haveSamePrompt, verdictOn } from "../core/verdict.js";
+import { actionButton, headCell, label, make, verbatimSpan } from "../view/elements.js";
 import { drawModelComparison } from "./compare_models.js";
 
 /** @import { Entry, History } from "../core/history.js" */
@@ -27,17 +27,17 @@ export function drawCompare(parts, history, state) {
   undoButton.disabled = history.undo.length < 2;
   redoButton.disabled = history.redo.length === 0;
   list.tBodies[0].replaceChildren(...history.entries.map((entry, place) => entryRow(history, entry, place)));
-  const [a, b] = pair(parts, history);
+  const [a, b] = comparedEntries(parts, history);
   models.root.hidden = true;
   if (!a || !b || a === b) {
     verdict.textContent = texts.translate(history.entries.length < 2 ? "compare.none" : "compare.same");
     sides.hidden = true;
     return;
   }
-  sides.hidden = otherModels(a.run, b.run);
+  sides.hidden = areOtherModels(a.run, b.run);
   models.root.hidden = !sides.hidden;
   if (sides.hidden) return drawModelComparison(parts, history, state, a, b);
-  const differs = samePrompt(a.run, b.run) ? firstDifference(a.run, b.run) : -1; // two texts with other beginnings part nowhere
+  const differs = haveSamePrompt(a.run, b.run) ? firstDifference(a.run, b.run) : -1; // two texts with other beginnings part nowhere
   verdict.textContent = [verdictOn(history, a, b), differs < 0 ? "" : texts.translate("compare.part", { step: differs + 1 })].filter(Boolean).join(" ");
   drawSides(sides, a, b, differs);
 }
@@ -52,14 +52,14 @@ function entryRow(history, entry, place) {
   const { logprob, perplexity } = totals(run);
   const row = make("tr", "");
   if (entry === history.shown) row.setAttribute("aria-current", "true");
-  const show = action("gs-link", nameOf(entry), "show", place);
-  const remove = action("gs-link", texts.translate("compare.remove"), "remove", place);
+  const show = actionButton("gs-link", nameOf(entry), "show", place);
+  const remove = actionButton("gs-link", texts.translate("compare.remove"), "remove", place);
   remove.disabled = history.entries.length === 1;
   remove.setAttribute("aria-label", texts.translate("compare.remove.label", { name: nameOf(entry) }));
   const cells = [
     show,
-    fromWhere(history, entry),
-    own("", run.pieces.join("")),
+    originCell(history, entry),
+    verbatimSpan("", run.pieces.join("")),
     String(run.steps.length),
     number(logprob, 3),
     run.steps.length ? number(logprob / run.steps.length, 3) : "",
@@ -80,9 +80,9 @@ function entryRow(history, entry, place) {
  * @param {History} history
  * @param {Entry} entry
  */
-function fromWhere(history, entry) {
-  const cell = make("span", "", describe(history, entry));
-  if (manyPrompts(history)) cell.append(" · ", own("gs-of", `“${shortened(entry.run.header.prompt)}”`));
+function originCell(history, entry) {
+  const cell = make("span", "", describeEntry(history, entry));
+  if (hasManyPrompts(history)) cell.append(" · ", verbatimSpan("gs-of", `“${shortened(entry.run.header.prompt)}”`));
   return cell;
 }
 
@@ -92,14 +92,14 @@ function fromWhere(history, entry) {
  * @param {History} history
  * @returns {(Entry | undefined)[]}
  */
-function pair(parts, history) {
+function comparedEntries(parts, history) {
   const [left, right] = [parts.compare.left, parts.compare.right];
   const names = [...history.entries.map(nameOf), texts.language()].join();
   if (left.dataset.names !== names) {
     left.dataset.names = names;
     for (const select of [left, right]) {
       select.replaceChildren(...history.entries.map((entry) => {
-        const option = make("option", "", manyPrompts(history) ? `${nameOf(entry)} · ${shortened(entry.run.header.prompt, 24)}` : nameOf(entry));
+        const option = make("option", "", hasManyPrompts(history) ? `${nameOf(entry)} · ${shortened(entry.run.header.prompt, 24)}` : nameOf(entry));
         option.value = String(entry.number);
         return option;
       }));

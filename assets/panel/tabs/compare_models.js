@@ -1,7 +1,7 @@
 // The part of the Compare tab for two models on one prompt: verdict, candidates of both at one position, and all tokens aligned by position
 // (core/alignment.js).
 
-import { alignRuns, characters, differingPosition, generated, startOf, stepHolding } from "../core/alignment.js";
+import { alignRuns, countCharacters, differingPosition, generatedText, startOf, stepHolding } from "../core/alignment.js";
 import { rowsOf } from "../core/bar_rows.js";
 import { dtypeOf } from "../core/descriptions.js";
 import { nameOf } from "../core/history.js";
@@ -55,19 +55,19 @@ export function drawModelComparison(parts, history, state, a, b) {
  * @param {number} place
  */
 function writeModelsVerdict(verdict, a, b, place) {
-  const [left, right] = [a, b].map(({ run }) => generated(run));
+  const [left, right] = [a, b].map(({ run }) => generatedText(run));
   if (place >= 0) {
     /** @type {(entry: Entry) => string} */
-    const goesOn = ({ run }) => {
+    const continuation = ({ run }) => {
       const { picked } = run.steps[stepHolding(run, place)];
       return texts.translate("models.goes_on", { model: run.header.model.id, token: labelOf(picked), probability: percent(picked.probability) });
     };
-    const ways = { first: goesOn(a), second: goesOn(b) };
+    const ways = { first: continuation(a), second: continuation(b) };
     if (place === 0) return texts.write(verdict, "models.part", ways);
-    return texts.write(verdict, "models.part.later", { count: characters(left.slice(0, place)), ...ways });
+    return texts.write(verdict, "models.part.later", { count: countCharacters(left.slice(0, place)), ...ways });
   }
   const [short, long] = left.length < right.length ? [a, b] : [b, a];
-  const count = characters(generated(short.run));
+  const count = countCharacters(generatedText(short.run));
   if (!a.run.end || !b.run.end) return texts.write(verdict, "models.so_far", { count });
   if (left === right) return texts.write(verdict, "models.same", { count });
   return texts.write(verdict, "models.shorter", { count, short: nameOf(short), long: nameOf(long) });
@@ -84,7 +84,7 @@ function drawSide(side, entry, index) {
   const { model } = run.header;
   const [title, numbers, stepTitle, bars] = /** @type {Listing[]} */ ([...side.children]);
   const { logprob } = totals(run);
-  const length = characters(generated(run));
+  const length = countCharacters(generatedText(run));
   title.textContent = showDirectionMarks(`${nameOf(entry)} · ${model.id}`);
   const sums = texts.translate("models.sums", { logprob: number(logprob, 3), each: number(length ? logprob / length : NaN, 3) });
   const lengths = texts.translate("models.lengths", { tokens: run.steps.length, characters: length });
@@ -117,12 +117,12 @@ function drawAligned(table, history, entries, place) {
   const head = make("tr", "");
   head.append(...[texts.translate("models.character"), ...entries.map((entry) => showDirectionMarks(`${nameOf(entry)} · ${entry.run.header.model.id}`))].map((title) => headCell(title, "col")));
   table.tHead.replaceChildren(head);
-  const written = entries.map(({ run }) => generated(run));
+  const written = entries.map(({ run }) => generatedText(run));
   const longer = written[0].length >= written[1].length ? written[0] : written[1];
   table.tBodies[0].replaceChildren(...alignRuns(entries[0].run, entries[1].run).map(({ from, to, steps }) => {
     const parts = place >= from && place < to;
     const row = make("tr", parts ? "gs-differs" : "");
-    const first = characters(longer.slice(0, from)) + 1;
+    const first = countCharacters(longer.slice(0, from)) + 1;
     row.append(headCell(parts ? texts.translate("compare.here", { place: first }) : String(first), "row"));
     entries.forEach((entry, side) => {
       const cell = make("td", "");

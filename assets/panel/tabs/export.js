@@ -7,9 +7,9 @@ import { addressOf, requestOf } from "../core/permalink.js";
 import { jsonLines } from "../core/run_lines.js";
 import { texts } from "../core/texts.js";
 import { oneLine } from "../core/visible.js";
-import { copy } from "../view/clipboard.js";
+import { copyText } from "../view/clipboard.js";
 import { drawVideo, listenToVideo } from "./video.js";
-import { fit, pngOf, stepImage } from "../view/step_image.js";
+import { fitText, pngOf, stepImage } from "../view/step_image.js";
 import { isEmbedded } from "../view/environment.js";
 import { openTab } from "../view/tab_list.js";
 
@@ -28,20 +28,20 @@ const FRAME_HEIGHT = 360; // at a width of 600, player and ten bars are in it: p
  * @param {Convert} convert
  */
 export function listenToExportTab(parts, state, panel, convert) {
-  const { page, said, input } = findExportTab(parts);
+  const { page, status, input } = findExportTab(parts);
   parts.root.classList.toggle("gs-embedded", isEmbedded());
   page.addEventListener("click", async (/** @type {PageEvent<MouseEvent, HTMLElement>} */ { target }) => {
     const { file, picture, copies } = target.closest("button")?.dataset ?? {};
-    if (copies) return copy(page.querySelector(".gs-frame").value, target);
+    if (copies) return copyText(page.querySelector(".gs-frame").value, target);
     if (!file && !picture) return;
     const name = fileName(state, file ?? picture, Boolean(picture));
-    said.textContent = texts.translate("keep.making", { name });
+    status.textContent = texts.translate("keep.making", { name });
     try {
-      save(file ? await runFile(state.run, file, convert) : await imageFile(state, picture), name);
-      said.textContent = texts.translate("keep.saved", { name });
+      saveFile(file ? await runFile(state.run, file, convert) : await imageFile(state, picture), name);
+      status.textContent = texts.translate("keep.saved", { name });
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
-      said.textContent = error.message;
+      status.textContent = error.message;
     }
   });
   input.addEventListener("change", () => {
@@ -51,7 +51,7 @@ export function listenToExportTab(parts, state, panel, convert) {
   listenToDrops(parts, panel, convert);
   listenToVideo(page, state, (blob, ending) => {
     const name = fileName(state, ending, false);
-    save(blob, name);
+    saveFile(blob, name);
     return name;
   });
   const whole = parts.root.querySelector(".gs-whole");
@@ -61,7 +61,7 @@ export function listenToExportTab(parts, state, panel, convert) {
 /** @param {Parts} parts */
 function findExportTab(parts) {
   const page = parts.root.querySelector("#gs-page-keep");
-  return { page, said: page.querySelector(".gs-said"), problem: page.querySelector(".gs-refused"), input: page.querySelector("[type=file]") };
+  return { page, status: page.querySelector(".gs-said"), problem: page.querySelector(".gs-refused"), input: page.querySelector("[type=file]") };
 }
 
 /**
@@ -107,7 +107,7 @@ function imageFile(state, form) {
  * @param {Blob} blob
  * @param {string} name
  */
-export function save(blob, name) {
+export function saveFile(blob, name) {
   const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: name });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
@@ -136,7 +136,7 @@ function fileName(state, form, stepOnly) {
 async function openFile(file, parts, panel, convert) {
   if (!file) return;
   const { problem } = findExportTab(parts);
-  const name = fit(oneLine(file.name), 16, "sans-serif", 480);
+  const name = fitText(oneLine(file.name), 16, "sans-serif", 480);
   problem.textContent = "";
   try {
     if (file.size > LIMITS.bytes) {
@@ -146,7 +146,7 @@ async function openFile(file, parts, panel, convert) {
     const tooLarge = refusalOf(new TextDecoder().decode(bytes));
     if (tooLarge) throw new Refused(tooLarge);
     const answer = await convert("jsonl", bytes);
-    panel.open(await answer.text(), name);
+    panel.openRun(await answer.text(), name);
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
     problem.textContent = texts.translate("keep.refused", { name, why: error.message });
@@ -163,13 +163,13 @@ async function openFile(file, parts, panel, convert) {
  */
 function listenToDrops(parts, panel, convert) {
   /** @type {(event: DragEvent) => void} */
-  const over = (event) => {
+  const onDrag = (event) => {
     if (!event.dataTransfer?.types.includes("Files") || !parts.root.isConnected) return;
     event.preventDefault();
     parts.root.classList.toggle("gs-dropping", event.type === "dragover");
     if (event.type === "drop") openFile(event.dataTransfer.files[0], parts, panel, convert);
   };
-  for (const name of /** @type {const} */ (["dragover", "dragleave", "drop"])) document.addEventListener(name, over);
+  for (const name of /** @type {const} */ (["dragover", "dragleave", "drop"])) document.addEventListener(name, onDrag);
 }
 
 /** @param {string} href */
@@ -187,7 +187,7 @@ function withoutFrame(href) {
 function frameOf(address, run) {
   address.searchParams.set("embed", "1");
   /** @type {(text: string) => string} */
-  const quoted = (text) => text.replaceAll("&", "&amp;").replaceAll('"', "&quot;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
-  const title = fit(oneLine(`Greedyscope: ${run.header.prompt}`), 16, "sans-serif", 640);
-  return `<iframe src="${quoted(address.href)}" title="${quoted(title)}" width="100%" height="${FRAME_HEIGHT}" style="border: 0" loading="lazy"></iframe>`;
+  const escapeAttribute = (text) => text.replaceAll("&", "&amp;").replaceAll('"', "&quot;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+  const title = fitText(oneLine(`Greedyscope: ${run.header.prompt}`), 16, "sans-serif", 640);
+  return `<iframe src="${escapeAttribute(address.href)}" title="${escapeAttribute(title)}" width="100%" height="${FRAME_HEIGHT}" style="border: 0" loading="lazy"></iframe>`;
 }

@@ -4,7 +4,7 @@
 
 import { markOfPick } from "../core/how_picked.js";
 import { MARKS } from "../core/bar_rows.js";
-import { fromLog, number, percent } from "../core/numbers.js";
+import { number, numberFromLog, percent } from "../core/numbers.js";
 import { logitOf, logSum, optionsOf } from "../core/softmax.js";
 import { texts } from "../core/texts.js";
 import { labelOf } from "../core/tokens.js";
@@ -30,8 +30,8 @@ const TERMS_SHOWN = 3;
 export function findFormulas(root) {
   const [softmax, soFar] = root.querySelectorAll(".gs-math");
   /** @type {(box: HTMLElement) => Section} */
-  const inside = (box) => ({ box, meaning: box.querySelector(".gs-meaning"), highlighted: null });
-  return { page: root.querySelector("#gs-page-lesson"), softmax: inside(softmax), soFar: inside(soFar), rank: /** @type {number | null} */ (null), of: /** @type {Step | null} */ (null) };
+  const makeSection = (box) => ({ box, meaning: box.querySelector(".gs-meaning"), highlighted: null });
+  return { page: root.querySelector("#gs-page-lesson"), softmax: makeSection(softmax), soFar: makeSection(soFar), rank: /** @type {number | null} */ (null), of: /** @type {Step | null} */ (null) };
 }
 
 /**
@@ -70,8 +70,8 @@ function drawSoftmax(formulas, step) {
   const numbers = {
     token: labelOf(candidate),
     logit: known ? number(logit, 4) : "–",
-    exp: known ? fromLog(logit) : "–",
-    sum: known ? fromLog(Number(logSum(step))) : "–",
+    exp: known ? numberFromLog(logit) : "–",
+    sum: known ? numberFromLog(Number(logSum(step))) : "–",
     probability: percent(candidate.probability),
     argmax: labelOf(step.candidates[0]),
   };
@@ -87,8 +87,8 @@ function drawSoftmax(formulas, step) {
   const rest = Math.max(0, 1 - options.reduce((sum, { probability }) => sum + probability, 0));
   const sum = logSum(step);
   box.querySelector("tfoot").replaceChildren(
-    formulaRow(texts.translate("math.rest"), "–", known ? fromLog(Number(sum) + Math.log(rest)) : "–", percent(rest)),
-    formulaRow(texts.translate("math.whole"), "–", known ? fromLog(Number(sum)) : "–", percent(1), "sum"),
+    formulaRow(texts.translate("math.rest"), "–", known ? numberFromLog(Number(sum) + Math.log(rest)) : "–", percent(rest)),
+    formulaRow(texts.translate("math.whole"), "–", known ? numberFromLog(Number(sum)) : "–", percent(1), "sum"),
   );
 }
 
@@ -101,7 +101,7 @@ function drawSoftmax(formulas, step) {
 function logitRow(step, candidate, isChosen, known) {
   const mark = candidate.rank === 0 ? MARKS.argmax : step.forced && candidate.rank === step.picked.rank ? markOfPick(step) : "";
   const logit = logitOf(step, candidate);
-  const row = formulaRow("", known ? number(logit, 4) : "–", known ? fromLog(logit) : "–", percent(candidate.probability));
+  const row = formulaRow("", known ? number(logit, 4) : "–", known ? numberFromLog(logit) : "–", percent(candidate.probability));
   const choose = make("button", "gs-link");
   choose.append(label(candidate, "gs-chip-text", mark));
   choose.type = "button";
@@ -146,13 +146,13 @@ function drawSoFar(formulas, steps, step) {
   const nats = step.entropy ?? NaN;
   const numbers = {
     count: n,
-    product: `${series(steps, ({ picked }) => fromLog(picked.logprob ?? -Infinity), " × ")} = ${fromLog(sum)}`,
-    logs: `${series(steps, ({ picked }) => number(picked.logprob, 3), " + ", true)} = ${number(sum, 3)}`,
+    product: `${joinTerms(steps, ({ picked }) => numberFromLog(picked.logprob ?? -Infinity), " × ")} = ${numberFromLog(sum)}`,
+    logs: `${joinTerms(steps, ({ picked }) => number(picked.logprob, 3), " + ", true)} = ${number(sum, 3)}`,
     perplexity: `exp(${number(-sum, 3)} ÷ ${n}) = ${number(Math.exp(-sum / n), 2)}`,
     entropy: Number.isFinite(nats) ? texts.translate("math.entropy.numbers", { nats: number(nats, 3), bits: number(nats / Math.LN2, 3), choices: choicesOf(nats) }) : "–",
     choices: choicesOf(nats),
     equal: number(Math.exp(-sum / n), 1),
-    total: fromLog(sum),
+    total: numberFromLog(sum),
   };
   fillFormulaParts(formulas.soFar, numbers, (part) => (part === "entropy" && !Number.isFinite(nats) ? "math.entropy.none" : `math.${part}.means`));
   const body = box.querySelector("tbody");
@@ -177,11 +177,11 @@ function choicesOf(nats) {
  * @param {string} sign
  * @param {boolean} [brackets]
  */
-function series(steps, write, sign, brackets = false) {
+function joinTerms(steps, write, sign, brackets = false) {
   /** @type {(step: Step) => string} */
-  const said = (step) => (brackets ? `(${write(step)})` : write(step));
-  if (steps.length <= TERMS_SHOWN + 1) return steps.map(said).join(sign);
-  return [said(steps[0]), "…", ...steps.slice(-TERMS_SHOWN + 1).map(said)].join(sign);
+  const term = (step) => (brackets ? `(${write(step)})` : write(step));
+  if (steps.length <= TERMS_SHOWN + 1) return steps.map(term).join(sign);
+  return [term(steps[0]), "…", ...steps.slice(-TERMS_SHOWN + 1).map(term)].join(sign);
 }
 
 /**
@@ -193,7 +193,7 @@ function growingRow(index, picked, sum) {
   const row = make("tr", "");
   const token = make("td", "gs-chip-text");
   token.append(label(picked));
-  const cells = [percent(picked.probability), fromLog(sum), number(picked.logprob, 3), number(sum, 3), number(Math.exp(-sum / (index + 1)), 2)];
+  const cells = [percent(picked.probability), numberFromLog(sum), number(picked.logprob, 3), number(sum, 3), number(Math.exp(-sum / (index + 1)), 2)];
   row.dataset.step = String(index);
   row.append(headCell(String(index + 1), "row"), token, ...cells.map((text) => make("td", "", text)));
   for (const [place, part] of /** @type {[number, string][]} */ ([[3, "product"], [5, "logs"], [6, "perplexity"]])) row.cells[place].dataset.part = part;
@@ -227,13 +227,13 @@ function highlight(section) {
 export function listenToFormulas(formulas, panel) {
   for (const section of [formulas.softmax, formulas.soFar]) {
     /** @type {(event: PageEvent) => void} */
-    const point = (event) => {
+    const onPoint = (event) => {
       const part = event.target.closest("[data-part]")?.dataset.part;
       if (!part || part === section.highlighted) return;
       section.highlighted = part;
       highlight(section);
     };
-    for (const name of ["pointerover", "focusin", "click"]) section.box.addEventListener(name, point);
+    for (const name of ["pointerover", "focusin", "click"]) section.box.addEventListener(name, onPoint);
   }
   formulas.softmax.box.addEventListener("click", (event) => {
     const rank = event.target.closest("[data-formula]")?.dataset.formula;

@@ -31,11 +31,11 @@ export const shadeOf = (probability) => Math.sqrt(probability);
 function heatmapSizes(map, run) {
   const [columns, rows] = [slotsOf(run), run.header.top_k];
   /** @type {(size: number, ends: number[]) => number} */
-  const within = (size, [least, most]) => Math.max(least, Math.min(most, Math.floor(size)));
+  const clamp = (size, [least, most]) => Math.max(least, Math.min(most, Math.floor(size)));
   return {
     columns, rows,
-    wide: within((map.parentElement.clientWidth - MAP_LEFT) / columns, CELL_WIDTH),
-    high: within((MAP_HEIGHT - MAP_BOTTOM) / rows, CELL_HEIGHT),
+    wide: clamp((map.parentElement.clientWidth - MAP_LEFT) / columns, CELL_WIDTH),
+    high: clamp((MAP_HEIGHT - MAP_BOTTOM) / rows, CELL_HEIGHT),
   };
 }
 
@@ -116,12 +116,12 @@ function drawScales(pen, { columns, rows, wide, high }, colours, fonts) {
   pen.textBaseline = "middle";
   pen.textAlign = "right";
   /** @type {(size: number, room: number) => number} */
-  const every = (size, room) => [1, 2, 5, 10, 20, 50, 100].find((count) => count * size >= room) ?? 100;
+  const interval = (size, room) => [1, 2, 5, 10, 20, 50, 100].find((count) => count * size >= room) ?? 100;
   /** @type {(n: number, count: number) => boolean} */
   const isShown = (n, count) => n === 1 || n % count === 0;
-  for (let n = 1; n <= rows; n++) if (isShown(n, every(high, 14))) pen.fillText(String(n), MAP_LEFT - 5, (n - 0.5) * high);
+  for (let n = 1; n <= rows; n++) if (isShown(n, interval(high, 14))) pen.fillText(String(n), MAP_LEFT - 5, (n - 0.5) * high);
   pen.textAlign = "center";
-  for (let n = 1; n <= columns; n++) if (isShown(n, every(wide, 28))) pen.fillText(String(n), MAP_LEFT + (n - 0.5) * wide, rows * high + MAP_BOTTOM / 2);
+  for (let n = 1; n <= columns; n++) if (isShown(n, interval(wide, 28))) pen.fillText(String(n), MAP_LEFT + (n - 0.5) * wide, rows * high + MAP_BOTTOM / 2);
 }
 
 /**
@@ -131,26 +131,26 @@ function drawScales(pen, { columns, rows, wide, high }, colours, fonts) {
 export function listenToHeatmap(parts, panel) {
   const { map } = parts;
   const box = map.closest(".gs-map-box");
-  const said = parts.root.querySelector(".gs-map-said");
+  const cellSentence = parts.root.querySelector(".gs-map-said");
   parts.tableView.value = "table"; // a browser may remember another choice
   /** @type {(event: MouseEvent) => { step: Step, candidate?: Candidate } | { step: undefined, candidate: undefined }} */
-  const at = ({ offsetX, offsetY }) => {
+  const cellAt = ({ offsetX, offsetY }) => {
     const step = map.run?.steps[Math.floor((offsetX - MAP_LEFT) / map.sizes.wide)];
     return { step, candidate: step?.candidates[Math.floor(offsetY / map.sizes.high)] };
   };
   map.addEventListener("click", (/** @type {MouseEvent} */ event) => {
-    const { step } = at(event);
+    const { step } = cellAt(event);
     if (step) panel.choose(step.index);
   });
   map.addEventListener("pointermove", (/** @type {PointerEvent} */ event) => {
-    const { step, candidate } = at(event);
-    if (candidate) texts.write(said, "map.cell", { step: step.index + 1, rank: candidate.rank + 1, token: labelOf(candidate), probability: percent(candidate.probability) });
+    const { step, candidate } = cellAt(event);
+    if (candidate) texts.write(cellSentence, "map.cell", { step: step.index + 1, rank: candidate.rank + 1, token: labelOf(candidate), probability: percent(candidate.probability) });
   });
   parts.tableView.addEventListener("change", () => {
     const isMap = parts.tableView.value === "map";
     box.hidden = !isMap;
     parts.table.closest(".gs-rows").hidden = isMap;
-    said.hidden = !isMap;
+    cellSentence.hidden = !isMap;
     panel.schedule();
   });
 }

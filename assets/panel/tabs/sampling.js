@@ -15,19 +15,19 @@ import { label, make } from "../view/elements.js";
 /** @import { Token } from "../core/tokens.js" */
 /** @import { Parts } from "../view/panel_elements.js" */
 
-/** @typedef {ReturnType<typeof drawRequest> & { count: number }} AskedDraws */
+/** @typedef {ReturnType<typeof drawRequest> & { count: number }} DrawsRequest */
 
-/** @typedef {{ text: string, token_ids: number[], logprob: number, stop_reason: StopReason }} Told a run that is no more than told of */
+/** @typedef {{ text: string, token_ids: number[], logprob: number, stop_reason: StopReason }} RunSummary a run that is no more than told of */
 
-/** @typedef {Told & { seed: number | "" }} DrawnText "" of the greedy one */
+/** @typedef {RunSummary & { seed: number | "" }} DrawnText "" of the greedy one */
 
 /** @typedef {Token & { probability: number, rank: number, count: number }} NextToken that came next in `count` draws */
 
 /**
  * @typedef {object} Draws what the server answers: decoding/questions/sampled_runs.py
  * @property {Sampling & { first: number }} sampling
- * @property {Told} greedy
- * @property {(Told & { seed: number })[]} draws
+ * @property {RunSummary} greedy
+ * @property {(RunSummary & { seed: number })[]} draws
  * @property {NextToken[]} next
  */
 
@@ -46,17 +46,17 @@ const DOTS_REM = 3;
 export function listenToSampling(parts, state, panel) {
   const { root } = parts;
   /** @type {(selector: string) => ReturnType<ParentNode["querySelector"]>} */
-  const one = (selector) => root.querySelector(selector);
-  /** @type {(name: string) => ReturnType<typeof one>} */
-  const field = (name) => one(`.gs-draw-${name}`);
+  const find = (selector) => root.querySelector(selector);
+  /** @type {(name: string) => ReturnType<typeof find>} */
+  const field = (name) => find(`.gs-draw-${name}`);
   const numbers = () => ({ temperature: field("temperature").valueAsNumber, top_k: field("top-k").valueAsNumber, top_p: field("top-p").valueAsNumber, seed: field("seed").valueAsNumber });
-  const asked = () => drawRequest(state.run, state.chosen, numbers());
-  let drawn = /** @type {{ request: AskedDraws, found: Draws } | null} */ (null); // the request of the draws that are shown, and their answer
-  let waiting = /** @type {AskedDraws | null} */ (null);
+  const requestFromFields = () => drawRequest(state.run, state.chosen, numbers());
+  let drawn = /** @type {{ request: DrawsRequest, found: Draws } | null} */ (null); // the request of the draws that are shown, and their answer
+  let waiting = /** @type {DrawsRequest | null} */ (null);
   root.addEventListener("answered", (/** @type {CustomEvent<{ place: string, answer: string }>} */ { detail: { place, answer } }) => {
-    if (place === "named") return showNamed(one(".gs-named"), JSON.parse(answer));
-    drawn = { request: /** @type {AskedDraws} */ (waiting), found: JSON.parse(answer) };
-    showDraws(one(".gs-draws"), drawn.found);
+    if (place === "named") return showNamed(find(".gs-named"), JSON.parse(answer));
+    drawn = { request: /** @type {DrawsRequest} */ (waiting), found: JSON.parse(answer) };
+    showDraws(find(".gs-draws"), drawn.found);
   });
   root.addEventListener("click", (/** @type {PageEvent<MouseEvent>} */ { target }) => {
     const at = target.closest("[data-seed]");
@@ -67,9 +67,9 @@ export function listenToSampling(parts, state, panel) {
     panel.ask("branch", seed === null ? greedy : { ...request, sampling: { ...sampling, seed } }, { step: sampling.first });
   });
   return {
-    sample: () => panel.ask("branch", asked(), { step: state.chosen }),
+    sample: () => panel.ask("branch", requestFromFields(), { step: state.chosen }),
     draws: () => {
-      const request = { ...asked(), count: DRAWS };
+      const request = { ...requestFromFields(), count: DRAWS };
       if (panel.ask("draw", request)) waiting = request;
     },
     pastEnd: () => {
@@ -79,7 +79,7 @@ export function listenToSampling(parts, state, panel) {
     },
     named: () => {
       const picked = state.run.steps.slice(0, state.chosen).map((step) => step.picked.token_id);
-      panel.ask("named", { ...requestUpTo(state.run, 0), picked, text: one(".gs-named-text").value });
+      panel.ask("named", { ...requestUpTo(state.run, 0), picked, text: find(".gs-named-text").value });
     },
   };
 }
@@ -104,9 +104,9 @@ export function drawSampling(parts, state) {
   const { header, steps } = state.run;
   root.querySelector('[data-ask="pastEnd"]').setAttribute("aria-pressed", Boolean(header.past_end));
   /** @type {(key: string) => string} */
-  const said = (key) => (steps.length ? texts.translate(key, { step: state.chosen + 1 }) : "");
-  root.querySelector(".gs-draw-from").textContent = said("whatif.draw.place");
-  root.querySelector(".gs-draw-place").textContent = said("whatif.own.place");
+  const sentence = (key) => (steps.length ? texts.translate(key, { step: state.chosen + 1 }) : "");
+  root.querySelector(".gs-draw-from").textContent = sentence("whatif.draw.place");
+  root.querySelector(".gs-draw-place").textContent = sentence("whatif.own.place");
 }
 
 /**
@@ -149,13 +149,13 @@ function nextRow(token, count, isGreedy) {
 /**
  * Each text as a dot at its log-probability; greedy's is a diamond.
  * @param {DrawnText[]} all
- * @param {Told} greedy
+ * @param {RunSummary} greedy
  */
 function dotPlot(all, greedy) {
   const values = all.map(({ logprob }) => logprob);
   const [least, most] = [Math.min(...values), Math.max(...values)];
   /** @type {(logprob: number) => number} */
-  const at = (logprob) => (most > least ? 3 + (94 * (logprob - least)) / (most - least) : 50);
+  const placeOf = (logprob) => (most > least ? 3 + (94 * (logprob - least)) / (most - least) : 50);
   const picture = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   picture.setAttribute("class", "gs-dots");
   picture.setAttribute("role", "img");
@@ -169,8 +169,8 @@ function dotPlot(all, greedy) {
     return node;
   };
   picture.append(shape("line", { x1: "0%", x2: "100%", y1: "50%", y2: "50%" }));
-  for (const { logprob, seed } of all) if (seed !== "") picture.append(shape("circle", { cx: `${at(logprob)}%`, cy: "50%", r: 5 }));
-  picture.append(shape("text", { x: `${at(greedy.logprob)}%`, y: "50%", "text-anchor": "middle", dy: "0.35em", class: "gs-dot-greedy" }, "◆"));
+  for (const { logprob, seed } of all) if (seed !== "") picture.append(shape("circle", { cx: `${placeOf(logprob)}%`, cy: "50%", r: 5 }));
+  picture.append(shape("text", { x: `${placeOf(greedy.logprob)}%`, y: "50%", "text-anchor": "middle", dy: "0.35em", class: "gs-dot-greedy" }, "◆"));
   picture.append(shape("text", { x: 0, y: "95%" }, number(least, 2)), shape("text", { x: "100%", y: "95%", "text-anchor": "end" }, number(most, 2)));
   return picture;
 }

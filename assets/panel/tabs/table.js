@@ -52,7 +52,7 @@ export function drawTable(parts, run, chosen, isAnew) {
     if (!table.sight.head) readTable(parts); // it has its head only now
   }
   const { box, top } = table.sight;
-  bringRow(table, chosen);
+  scrollToRow(table, chosen);
   drawRows(parts);
   markRow(table, chosen);
   if (table.sight.top !== top) box.scrollTop = table.sight.top;
@@ -104,7 +104,7 @@ function tableRow(run, step, columns) {
   row.setAttribute("aria-rowindex", String(step.index + 2));
   const before = textBefore(run, step.index);
   const head = headCell("", "row", "auto");
-  const last = lettersOf(endOf(before).replaceAll("\n", "↵")).slice(-LAST_LETTERS).join("");
+  const last = lettersOf(lastPart(before).replaceAll("\n", "↵")).slice(-LAST_LETTERS).join("");
   const box = make("span", "gs-last");
   box.append(make("span", "", last.length < before.length ? `…${last}` : last));
   head.append(box);
@@ -133,7 +133,7 @@ function choiceCells(step, from, to) {
  * @param {any} table
  * @param {number} chosen
  */
-function bringRow(table, chosen) {
+function scrollToRow(table, chosen) {
   if (table.brought === chosen || !table.run.end) return; // the end of a run may come after its last step
   table.brought = chosen;
   const { sight } = table;
@@ -177,6 +177,6 @@ export function listenToTable(parts, state) {
  * @param {string} text
  * @param {number} [most]
  */
-function endOf(text, most = 400) {
+function lastPart(text, most = 400) {
   return text.length > most ? text.slice(-most).toWellFormed() : text;
 }

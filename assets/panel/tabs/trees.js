@@ -4,7 +4,7 @@
 import { beamTree, goToPath, searchOf, treeKey } from "../core/beam_tree.js";
 import { runsOfTree, runTree } from "../core/run_tree.js";
 import { texts } from "../core/texts.js";
-import { sameNumbers, samePrompt, verdictOn } from "../core/verdict.js";
+import { haveSameModel, haveSamePrompt, verdictOn } from "../core/verdict.js";
 import { drawTree, listenToTree, markNodes } from "../view/tree.js";
 
 /** @import { History } from "../core/history.js" */
@@ -28,7 +28,7 @@ export function drawTrees(parts, history, state, panel) {
  */
 function treeParts(parts, name) {
   const section = parts.root.querySelector(`.gs-tree-${name}`);
-  return { said: section.querySelector(".gs-tree-said"), lead: section.querySelector(".gs-tree-lead"), box: section.querySelector(".gs-tree") };
+  return { sentence: section.querySelector(".gs-tree-said"), lead: section.querySelector(".gs-tree-lead"), box: section.querySelector(".gs-tree") };
 }
 
 /**
@@ -37,17 +37,17 @@ function treeParts(parts, name) {
  * @param {State} state
  * @param {Panel} panel
  */
-function drawBeamTree({ said, lead, box }, history, state, panel) {
+function drawBeamTree({ sentence, lead, box }, history, state, panel) {
   const search = searchOf(history);
   box.hidden = lead.hidden = !search;
-  if (!search) return texts.write(said, "tree.beams.none");
+  if (!search) return texts.write(sentence, "tree.beams.none");
   const { parent } = search;
   const compared = parent && history.entries.includes(parent) ? verdictOn(history, parent, search) : "";
-  if (said.textContent !== compared) said.textContent = compared;
+  if (sentence.textContent !== compared) sentence.textContent = compared;
   const key = treeKey([search]);
   if (box.drawn !== key) drawTree(box, beamTree(search.run, (path) => goToPath(panel, history, search, path)), key);
   const picked = state.run.steps.slice(0, state.chosen + 1).map((step) => step.picked.token_id);
-  const isOfSearch = samePrompt(search.run, state.run) && sameNumbers(search.run, state.run);
+  const isOfSearch = haveSamePrompt(search.run, state.run) && haveSameModel(search.run, state.run);
   markNodes(box, ({ ids = [] }) => isOfSearch && ids.length <= picked.length && ids.every((id, n) => id === picked[n]));
 }
 
@@ -57,11 +57,11 @@ function drawBeamTree({ said, lead, box }, history, state, panel) {
  * @param {State} state
  * @param {Panel} panel
  */
-function drawRunTree({ said, box }, history, state, panel) {
+function drawRunTree({ sentence, box }, history, state, panel) {
   const entries = runsOfTree(history);
-  texts.write(said, "tree.runs.lead");
+  texts.write(sentence, "tree.runs.lead");
   const key = treeKey(entries);
-  if (box.drawn !== key) drawTree(box, runTree(entries, panel.look), key);
+  if (box.drawn !== key) drawTree(box, runTree(entries, panel.showStep), key);
   markNodes(box, ({ step, of }) => step <= state.chosen && Boolean(of?.has(history.shown)));
 }
 

@@ -11,17 +11,17 @@ let recording = null;
 /** @param {HTMLElement} page */
 function findVideo(page) {
   /** @type {(name: string) => ReturnType<ParentNode["querySelector"]>} */
-  const one = (name) => page.querySelector(`.gs-video-${name}`);
-  return { rate: one("rate"), record: one("record"), cancel: one("cancel"), bar: one("bar"), said: one("said"), length: one("length") };
+  const find = (name) => page.querySelector(`.gs-video-${name}`);
+  return { rate: find("rate"), record: find("record"), cancel: find("cancel"), bar: find("bar"), status: find("said"), length: find("length") };
 }
 
 /**
  * @param {HTMLElement} page
  * @param {State} state
- * @param {(blob: Blob, ending: string) => string} save gives the file's name
+ * @param {(blob: Blob, ending: string) => string} saveVideo gives the file's name
  */
-export function listenToVideo(page, state, save) {
-  const { rate, record, cancel, bar, said } = findVideo(page);
+export function listenToVideo(page, state, saveVideo) {
+  const { rate, record, cancel, bar, status } = findVideo(page);
   rate.addEventListener("change", () => drawVideo(page, state));
   cancel.addEventListener("click", () => recording?.abort());
   record.addEventListener("click", async () => {
@@ -33,7 +33,7 @@ export function listenToVideo(page, state, save) {
     /** @type {(step: number) => void} */
     const onStep = (step) => {
       bar.value = step + 1;
-      said.textContent = texts.translate("keep.video.recording", { step: step + 1, steps: count });
+      status.textContent = texts.translate("keep.video.recording", { step: step + 1, steps: count });
     };
     Object.assign(bar, { max: count, value: 0 });
     drawVideo(page, state);
@@ -42,7 +42,7 @@ export function listenToVideo(page, state, save) {
     recording = null;
     drawVideo(page, state);
     record.focus();
-    said.textContent = made ? texts.translate("keep.saved", { name: save(made, form.ending) }) : texts.translate(made === null ? "keep.video.cancelled" : "keep.video.failed");
+    status.textContent = made ? texts.translate("keep.saved", { name: saveVideo(made, form.ending) }) : texts.translate(made === null ? "keep.video.cancelled" : "keep.video.failed");
   });
 }
 
@@ -51,7 +51,7 @@ export function listenToVideo(page, state, save) {
  * @param {State} state
  */
 export function drawVideo(page, state) {
-  const { rate, record, cancel, bar, said, length } = findVideo(page);
+  const { rate, record, cancel, bar, status, length } = findVideo(page);
   const count = state.run.steps.length;
   const can = videoForm() !== null;
   record.hidden = recording !== null;
@@ -59,5 +59,5 @@ export function drawVideo(page, state) {
   rate.disabled = recording !== null;
   record.disabled = !can || !state.run.end || count === 0;
   length.textContent = count ? texts.translate("keep.video.length", { seconds: (count / Number(rate.value)).toLocaleString("en", { maximumFractionDigits: 1 }) }) : "";
-  if (!can) said.textContent = texts.translate("keep.video.none");
+  if (!can) status.textContent = texts.translate("keep.video.none");
 }

@@ -29,7 +29,7 @@ export function drawWhy(parts, state) {
   const values = { step: chosen + 1, token: labelOf(step.picked), probability: percent(step.picked.probability) };
   texts.write(page.querySelector(".gs-why-step"), "why.step", values);
   const asks = page.querySelector(".gs-why-ask");
-  if (asks) drawAsks(asks, run, step);
+  if (asks) drawWhyQuestion(asks, run, step);
   drawWithout(page.querySelector(".gs-without"), run, chosen, run.why.get(`leave_one_out ${chosen}`)?.leave_one_out ?? null);
   const refusal = why && why.run === run && why.step === chosen ? why.refusal : "";
   drawLens(page.querySelector(".gs-lens"), run.why.get(`lens ${chosen}`)?.lens ?? null, refusal);
@@ -40,7 +40,7 @@ export function drawWhy(parts, state) {
  * @param {Run} run
  * @param {Step} step
  */
-function drawAsks(asks, run, step) {
+function drawWhyQuestion(asks, run, step) {
   const against = asks.querySelector(".gs-why-against");
   const more = asks.querySelector(".gs-why-more");
   asks.querySelector('[data-ask="why"]').disabled = step.picked.token_id < 0 || !run.end;

@@ -30,15 +30,15 @@ function lensSentence(lens) {
  * @param {unknown} refusal the message that says why there is no lens
  */
 export function drawLens(box, lens, refusal) {
-  const said = box.querySelector(".gs-lens-said");
+  const sentence = box.querySelector(".gs-lens-said");
   const [table, lines] = [box.querySelector("table"), box.querySelector(".gs-lens-lines")];
   for (const part of [table, lines, box.querySelector(".gs-lens-lead")]) part.toggleAttribute("hidden", !lens);
-  if (!lens && refusal) showMessage(said, refusal);
-  else if (!lens) texts.write(said, "why.lens.none");
+  if (!lens && refusal) showMessage(sentence, refusal);
+  else if (!lens) texts.write(sentence, "why.lens.none");
   if (box.drawn === lens && box.language === texts.language()) return;
   Object.assign(box, { drawn: lens, language: texts.language() });
   if (!lens) return;
-  said.textContent = lensSentence(lens);
+  sentence.textContent = lensSentence(lens);
   const head = make("tr", "");
   head.append(headCell(texts.translate("why.lens.layer"), "col"), headCell(texts.translate("why.lens.column"), "col"), ...lens.tokens.map((token) => headCell(labelOf(token), "col")));
   table.tHead.replaceChildren(head);

@@ -4,7 +4,7 @@
 import { percent } from "../core/numbers.js";
 import { texts } from "../core/texts.js";
 import { labelOf } from "../core/tokens.js";
-import { changeOf, leadOf, probabilityOf, strongest, tokensBefore } from "../core/why.js";
+import { changeOf, leadOf, probabilityOf, strongestPart, tokensBefore } from "../core/why.js";
 import { headCell, label, make } from "../view/elements.js";
 
 /** @import { Run } from "../core/run.js" */
@@ -14,7 +14,7 @@ import { headCell, label, make } from "../view/elements.js";
 const SHOWN_BEFORE = 4; // tokens in front of the first that was left out
 
 /** @param {number} change */
-function signed(change) {
+function signedNumber(change) {
   if (!Number.isFinite(change)) return Number.isNaN(change) ? texts.translate("number.none") : change < 0 ? "−∞" : "+∞";
   return `${change < 0 ? "−" : "+"}${Math.abs(change).toFixed(Math.abs(change) < 10 ? 2 : 1)}`;
 }
@@ -40,7 +40,7 @@ function withoutSentence(tokens, found, part) {
     return `${texts.translate("why.without.of", values)} ${other}`;
   }
   const before = leadOf(found);
-  const values = { part: partLabel(tokens, part), token: labelOf(picked), other: labelOf(against), before: signed(before), after: signed(before + changeOf(found, part)) };
+  const values = { part: partLabel(tokens, part), token: labelOf(picked), other: labelOf(against), before: signedNumber(before), after: signedNumber(before + changeOf(found, part)) };
   return `${texts.translate("why.without.versus", values)} ${other}`;
 }
 
@@ -51,14 +51,14 @@ function withoutSentence(tokens, found, part) {
  * @param {LeaveOneOut | null} found
  */
 export function drawWithout(box, run, step, found) {
-  const [said, text, lead, more] = ["said", "text", "lead", "more"].map((name) => box.querySelector(`.gs-without-${name}`));
+  const [sentence, text, lead, more] = ["said", "text", "lead", "more"].map((name) => box.querySelector(`.gs-without-${name}`));
   for (const part of [text, lead, more]) part.hidden = !found;
   if (box.drawn === found && box.language === texts.language()) return; // a button that is replaced loses the keyboard
   Object.assign(box, { drawn: found, language: texts.language() });
-  if (!found) return texts.write(said, "why.without.none");
+  if (!found) return texts.write(sentence, "why.without.none");
   const tokens = tokensBefore(run, step);
   /** @type {(part: LeftOut) => void} */
-  const say = (part) => { said.textContent = withoutSentence(tokens, found, part); };
+  const describePart = (part) => { sentence.textContent = withoutSentence(tokens, found, part); };
   const largest = Math.max(1e-9, ...found.parts.map((part) => Math.abs(changeOf(found, part))).filter(Number.isFinite));
   const begin = Math.max(0, (found.parts[0]?.first ?? tokens.length) - SHOWN_BEFORE);
   const ends = found.parts.map(({ first, count }) => first + count);
@@ -66,15 +66,15 @@ export function drawWithout(box, run, step, found) {
   if (begin) shown.push(make("span", "gs-aside", texts.translate("why.without.before", { count: begin })));
   for (let at = begin; at < tokens.length; at++) {
     const part = found.parts.find(({ first }) => first === at);
-    if (part) shown.push(partChip(tokens, found, part, largest, say));
+    if (part) shown.push(partChip(tokens, found, part, largest, describePart));
     else if (!found.parts.some(({ first }, n) => first < at && at < ends[n])) shown.push(label(tokens[at], "gs-without-kept"));
   }
   text.replaceChildren(...shown);
   if (found.against) texts.write(lead, "why.without.lead.against", { token: labelOf(found.picked), other: labelOf(found.against) });
   else texts.write(lead, "why.without.lead");
   more.querySelector("tbody").replaceChildren(...found.parts.map((part) => partRow(tokens, found, part)));
-  const first = strongest(found);
-  if (first) say(first); // it stands first in words; another, where it is pointed at
+  const first = strongestPart(found);
+  if (first) describePart(first); // it stands first in words; another, where it is pointed at
 }
 
 /**
@@ -82,17 +82,17 @@ export function drawWithout(box, run, step, found) {
  * @param {LeaveOneOut} found
  * @param {LeftOut} part
  * @param {number} largest
- * @param {(part: LeftOut) => void} say
+ * @param {(part: LeftOut) => void} onPoint
  */
-function partChip(tokens, found, part, largest, say) {
+function partChip(tokens, found, part, largest, onPoint) {
   const change = changeOf(found, part);
   const chip = make("button", `gs-chip gs-part-of-text ${change < 0 ? "gs-for" : "gs-against"}`);
   chip.type = "button";
   chip.style.setProperty("--shade", String(Math.min(1, Math.abs(change) / largest) || 0));
-  chip.append(make("span", "gs-chip-text", partLabel(tokens, part)), make("span", "gs-change", signed(change)));
+  chip.append(make("span", "gs-chip-text", partLabel(tokens, part)), make("span", "gs-change", signedNumber(change)));
   chip.title = withoutSentence(tokens, found, part);
   chip.setAttribute("aria-label", chip.title);
-  for (const name of ["pointerenter", "focus", "click"]) chip.addEventListener(name, () => say(part));
+  for (const name of ["pointerenter", "focus", "click"]) chip.addEventListener(name, () => onPoint(part));
   return chip;
 }
 
@@ -104,7 +104,7 @@ function partChip(tokens, found, part, largest, say) {
 function partRow(tokens, found, part) {
   const row = make("tr", "");
   const { instead } = part;
-  const cells = [percent(probabilityOf(part.logprob)), signed(changeOf(found, part)), `${labelOf(instead)} (${percent(instead.probability)})`];
+  const cells = [percent(probabilityOf(part.logprob)), signedNumber(changeOf(found, part)), `${labelOf(instead)} (${percent(instead.probability)})`];
   row.append(headCell(partLabel(tokens, part), "row"), ...cells.map((text) => make("td", "", text)));
   return row;
 }

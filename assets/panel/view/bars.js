@@ -36,19 +36,19 @@ function fitAxis(parts, rows) {
   if (most !== axis.most) parts.chart.style.setProperty("--zoom", 1 / most); // the browser styles all that is within anew
   axis.most = most;
   parts.root.classList.toggle("gs-zoomed", axis.most < 1);
-  const said = texts.translate(isZoomed ? "axis.zoomed" : "axis.whole", { end: `${axis.most * 100}` });
-  if (axis.word.textContent !== said) axis.word.textContent = said;
+  const sentence = texts.translate(isZoomed ? "axis.zoomed" : "axis.whole", { end: `${axis.most * 100}` });
+  if (axis.word.textContent !== sentence) axis.word.textContent = sentence;
 }
 
 /**
  * @param {Parts} parts
  * @param {Step} step
  * @param {boolean} streaming
- * @param {object} of
+ * @param {object} header
  */
-export function drawBars(parts, step, streaming, of) {
+export function drawBars(parts, step, streaming, header) {
   const rows = rowsOf(step);
-  const size = sizeOf(parts, rows, of);
+  const size = sizeOf(parts, rows, header);
   fitAxis(parts, rows);
   if (parts.listed !== step) listRows(parts.bars, rows);
   parts.listed = step;
@@ -69,13 +69,13 @@ export function drawBars(parts, step, streaming, of) {
  * In pixels.
  * @param {Parts} parts
  * @param {Row[]} rows
- * @param {object} of
+ * @param {object} header
  */
-function sizeOf(parts, rows, of) {
+function sizeOf(parts, rows, header) {
   const width = parts.chart.clientWidth;
   const isNarrow = width < 30 * rem();
   if (width) parts.root.classList.toggle("gs-narrow", isNarrow);
-  fitLabels(parts.chart, parts.bars, of, rows);
+  fitLabels(parts.chart, parts.bars, header, rows);
   const row = parseFloat(getComputedStyle(parts.root).getPropertyValue("--gs-row"));
   return { width, isNarrow, left: parts.bars.fitted?.left ?? 0, height: Math.round((rows.length * row + AXIS_REM) * rem()) };
 }
@@ -85,10 +85,10 @@ function sizeOf(parts, rows, of) {
  * up to half of the chart. A longer label ends in "…", and its title is whole.
  * @param {HTMLElement} host
  * @param {any} list
- * @param {object} of
+ * @param {object} header
  * @param {Row[]} rows
  */
-export function fitLabels(host, list, of, rows) {
+export function fitLabels(host, list, header, rows) {
   const width = list.clientWidth;
   if (!width) return;
   const asked = [width, rem()].join();
@@ -97,11 +97,11 @@ export function fitLabels(host, list, of, rows) {
     list.fitted = { asked, least: parseFloat(getComputedStyle(host).getPropertyValue("--gs-left")) }; // in rem
   }
   const { fitted } = list;
-  const before = fitted.of === of ? fitted.rem : fitted.least;
+  const before = fitted.header === header ? fitted.rem : fitted.least;
   const needed = Math.min(Math.ceil(widestLabel(host, rows)) + LABEL_GAP, width / 2);
   const now = needed > before * rem() + 1 ? Number((needed / rem()).toFixed(2)) : before;
   if (now !== fitted.rem) host.style.setProperty("--gs-left", `${now}rem`);
-  Object.assign(fitted, { of, rem: now, left: now * rem() });
+  Object.assign(fitted, { header, rem: now, left: now * rem() });
 }
 
 /**

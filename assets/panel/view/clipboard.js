@@ -9,9 +9,9 @@ import { make } from "./elements.js";
  * @param {string} text
  * @param {HTMLElement} button
  */
-export async function copy(text, button) {
+export async function copyText(text, button) {
   const copied = await (navigator.clipboard?.writeText(text) ?? Promise.reject()).then(() => true, () => copySelected(text, button));
-  if (!copied) return offer(text, button);
+  if (!copied) return offerForCopying(text, button);
   button.textContent = texts.translate("copy.done");
   setTimeout(() => { button.textContent = texts.translate(button.dataset.text ?? ""); }, 2000);
 }
@@ -20,7 +20,7 @@ export async function copy(text, button) {
  * @param {string} text
  * @param {HTMLElement} button
  */
-function offer(text, button) {
+function offerForCopying(text, button) {
   document.querySelector(".gs-offered")?.remove();
   const box = make("p", "gs-offered");
   const field = Object.assign(make("textarea", ""), { value: text, readOnly: true, rows: 2 });

@@ -19,7 +19,7 @@ export function make(tag, className, text = "") {
 }
 
 /**
- * A text that is written anew is laid out anew, also where it is the same.
+ * A text that is written again is laid out again, and announced again by a screen reader, even if it is the same.
  * @param {Element} node
  * @param {string} text
  */
@@ -33,7 +33,7 @@ export function setText(node, text) {
  * @param {string} text
  * @returns {HTMLSpanElement}
  */
-export function own(className, text) {
+export function verbatimSpan(className, text) {
   const node = make("span", className, text);
   node.translate = false;
   node.dir = "auto";
@@ -74,7 +74,7 @@ export function headCell(text, scope, dir = "") {
  * @param {number | string} value
  * @returns {HTMLButtonElement}
  */
-export function action(className, text, name, value) {
+export function actionButton(className, text, name, value) {
   const button = make("button", className, text);
   button.type = "button";
   button.dataset[name] = String(value);

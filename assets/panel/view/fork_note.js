@@ -5,7 +5,7 @@ import { markOfPick } from "../core/how_picked.js";
 import { totals } from "../core/run.js";
 import { texts } from "../core/texts.js";
 import { labelOf } from "../core/tokens.js";
-import { factorOf, sameNumbers } from "../core/verdict.js";
+import { factorOf, haveSameModel } from "../core/verdict.js";
 import { make } from "./elements.js";
 import { hasOnlyTouch } from "./environment.js";
 
@@ -21,10 +21,10 @@ import { hasOnlyTouch } from "./environment.js";
 export function drawForkNote(parts, history, isHidden) {
   const box = parts.root.querySelector(".gs-forked");
   const [words, undoButton] = box.children;
-  const said = isHidden ? null : forkDescription(history.shown);
-  box.hidden = !said;
-  if (!said) return;
-  texts.write(words, ...said);
+  const keyAndValues = isHidden ? null : forkDescription(history.shown);
+  box.hidden = !keyAndValues;
+  if (!keyAndValues) return;
+  texts.write(words, ...keyAndValues);
   // Undo takes back the last change, and so stands here only while that is this fork.
   const last = history.undo.at(-1);
   undoButton.hidden = last?.entry !== history.shown || !last.adds;
@@ -41,7 +41,7 @@ export function forkDescription({ kind, parent, leftAt, run }) {
   const place = run.steps.findIndex(({ picked }, n) => n >= leftAt && parent.run.steps[n] && parent.run.steps[n].picked.token_id !== picked.token_id);
   if (place < 0) return null;
   const tokens = { taken: labelOf(run.steps[place].picked), left: labelOf(parent.run.steps[place].picked), mark: markOfPick(run.steps[place]) };
-  if (!run.end || !parent.run.end || !sameNumbers(parent.run, run)) return ["forked.token", tokens];
+  if (!run.end || !parent.run.end || !haveSameModel(parent.run, run)) return ["forked.token", tokens];
   const [before, after] = [parent.run.steps.length, run.steps.length];
   if (before !== after) return ["forked.lengths", { ...tokens, before, after }];
   const lead = totals(run).logprob - totals(parent.run).logprob;
@@ -57,7 +57,7 @@ export function forkDescription({ kind, parent, leftAt, run }) {
  * @param {PageEvent<MouseEvent>} event
  * @returns {boolean}
  */
-export function confirmsTap(parts, state, event) {
+export function askForConfirmation(parts, state, event) {
   const asked = event.target.closest(".gs-fork-here");
   for (const open of parts.root.querySelectorAll(".gs-fork-here")) if (open !== asked) open.remove();
   const at = asked ? null : event.target.closest("[data-candidate]");

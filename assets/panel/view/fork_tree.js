@@ -1,11 +1,11 @@
 // The runs that left each other as a small picture beside the text: where they part, and which text is more probable as a whole. A
 // press on a line goes there. Knows the runs that are kept.
 
-import { describe, nameOf } from "../core/history.js";
+import { describeEntry, nameOf } from "../core/history.js";
 import { totals } from "../core/run.js";
 import { texts } from "../core/texts.js";
-import { factorOf, sameNumbers } from "../core/verdict.js";
-import { action, make, own } from "./elements.js";
+import { factorOf, haveSameModel } from "../core/verdict.js";
+import { actionButton, make, verbatimSpan } from "./elements.js";
 import { forkDescription } from "./fork_note.js";
 
 /** @import { Entry, History } from "../core/history.js" */
@@ -31,7 +31,7 @@ export function drawForkTree(parts, history, isHidden) {
   box.dataset.drawn = drawn;
   const [picture, list] = box.children;
   const most = Math.max(...family.map(({ run }) => run.steps.length));
-  const isSure = family.every(({ run }) => run.end && sameNumbers(root.run, run) && run.steps.length === root.run.steps.length);
+  const isSure = family.every(({ run }) => run.end && haveSameModel(root.run, run) && run.steps.length === root.run.steps.length);
   const best = isSure ? Math.max(...family.map(({ run }) => totals(run).logprob)) : null;
   picture.setAttribute("viewBox", `0 0 100 ${family.length}`);
   picture.style.height = `${family.length * FORK_REM}rem`;
@@ -46,16 +46,16 @@ export function drawForkTree(parts, history, isHidden) {
  */
 function familyOf(history) {
   /** @type {(entry: Entry) => Entry | null} */
-  const kept = ({ parent }) => (parent && history.entries.includes(parent) ? parent : null);
+  const keptParent = ({ parent }) => (parent && history.entries.includes(parent) ? parent : null);
   /** @type {(entry: Entry) => Entry} */
   const rootOf = (entry) => {
-    const parent = kept(entry);
+    const parent = keptParent(entry);
     return parent && entry.kind === "branch" ? rootOf(parent) : entry;
   };
   const root = rootOf(history.shown);
   /** @type {(entry: Entry) => Entry[]} */
-  const below = (entry) => history.entries.filter((each) => each.kind === "branch" && each.parent === entry).flatMap((each) => [each, ...below(each)]);
-  const branches = below(root);
+  const descendantsOf = (entry) => history.entries.filter((each) => each.kind === "branch" && each.parent === entry).flatMap((each) => [each, ...descendantsOf(each)]);
+  const branches = descendantsOf(root);
   const shown = new Set([...branches.toSorted((a, b) => b.number - a.number).slice(0, MOST_FORKS - 2), history.shown]);
   return [root, ...branches.filter((entry) => shown.has(entry))];
 }
@@ -85,15 +85,15 @@ function branchLine(family, entry, place, most, isShown) {
  */
 function forkRow(history, root, entry, best) {
   const item = make("li", "");
-  const button = action("gs-fork", "", "show", history.entries.indexOf(entry));
+  const button = actionButton("gs-fork", "", "show", history.entries.indexOf(entry));
   const words = forkDescription(entry);
   const token = entry === root ? texts.translate("forks.root") : words ? `${words[1].mark}${words[1].taken}` : nameOf(entry);
   const { logprob } = totals(entry.run);
   const isBest = best !== null && logprob > best - 1e-9;
   const lead = logprob - totals(root.run).logprob;
   const factor = best === null || entry === root ? "" : lead >= 0 ? `×${factorOf(lead)}` : `÷${factorOf(-lead)}`;
-  button.append(entry === root ? make("span", "gs-fork-root", token) : own("gs-fork-token", token), make("span", "gs-fork-factor", `${factor}${isBest ? " ★" : ""}`));
-  button.title = [nameOf(entry), words ? texts.translate(...words) : describe(history, entry), isBest ? texts.translate("forks.best") : ""].filter(Boolean).join(" · ");
+  button.append(entry === root ? make("span", "gs-fork-root", token) : verbatimSpan("gs-fork-token", token), make("span", "gs-fork-factor", `${factor}${isBest ? " ★" : ""}`));
+  button.title = [nameOf(entry), words ? texts.translate(...words) : describeEntry(history, entry), isBest ? texts.translate("forks.best") : ""].filter(Boolean).join(" · ");
   if (entry === history.shown) button.setAttribute("aria-current", "true");
   item.append(button);
   return item;

@@ -45,14 +45,14 @@ export function drawHead(parts, state, { run, from }, { status, isHere }) {
   const isChosen = isHere && document.querySelector("#model input")?.value === model.id;
   setText(parts.facts, isChosen ? document.querySelector("#facts p")?.textContent ?? "" : showDirectionMarks([model.revision, model.engine].filter(Boolean).join(" · ")));
   parts.state.setAttribute("aria-live", run.end ? "polite" : "off"); // while a run is written, its tokens are announced instead
-  setText(parts.state, status ?? (state.silent ? silenceOf(state, run) : stateOf(run)));
+  setText(parts.state, status ?? (state.isSilent ? silenceSentence(state, run) : stateSentence(run)));
   drawMessage(parts, run);
-  parts.root.classList.toggle("gs-running", !run.end || state.waiting || state.silent);
+  parts.root.classList.toggle("gs-running", !run.end || state.waiting || state.isSilent);
   parts.root.setAttribute("aria-busy", !run.end || state.waiting);
 }
 
 /** @param {Run} run */
-function stateOf(run) {
+function stateSentence(run) {
   const done = run.steps.length;
   if (!run.end && done === 0) return texts.translate("state.reading", { count: run.header.prompt_tokens.length });
   if (!run.end) return texts.translate("state.step", { step: done, steps: run.header.max_new_tokens });
@@ -66,7 +66,7 @@ function stateOf(run) {
  * @param {State} state
  * @param {Run} run
  */
-function silenceOf(state, run) {
+function silenceSentence(state, run) {
   if (state.request || run.end || run.steps.length === 0) return texts.translate("state.waiting");
   return texts.translate("state.silent", { step: run.steps.length, steps: run.header.max_new_tokens });
 }

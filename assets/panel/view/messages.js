@@ -9,15 +9,15 @@ import { withCode } from "../core/texts.js";
 /**
  * A message where it belongs, to be said again when the language changes.
  * @param {HTMLElement} slot
- * @param {unknown} said
+ * @param {unknown} message
  */
-export function showMessage(slot, said) {
-  slot.dataset.sentence = JSON.stringify(said);
-  slot.replaceChildren(...withCode(sentenceOf(said)));
+export function showMessage(slot, message) {
+  slot.dataset.sentence = JSON.stringify(message);
+  slot.replaceChildren(...withCode(sentenceOf(message)));
 }
 
 /** @param {HTMLElement} slot */
-export function showMessageAgain(slot) {
+export function translateMessage(slot) {
   if (slot.dataset.sentence) showMessage(slot, JSON.parse(slot.dataset.sentence));
 }
 
@@ -39,13 +39,13 @@ export function showMessages(parts, words, trigger) {
     parts.root.limits = { "page.choices": { most } };
     trigger?.("language", {});
   }
-  for (const [place, said] of Object.entries(messages)) {
+  for (const [place, message] of Object.entries(messages)) {
     if (place === "draws" || place === "named") {
-      parts.root.dispatchEvent(new CustomEvent("answered", { detail: { place, answer: said } }));
+      parts.root.dispatchEvent(new CustomEvent("answered", { detail: { place, answer: message } }));
       continue;
     }
     const slot = place === "proof" ? parts.questions.proof : document.querySelector(`#${place} p`);
-    if (slot) showMessage(slot, said);
+    if (slot) showMessage(slot, message);
   }
   // Who asks may have scrolled away from the places at the top.
   const shown = [...document.querySelectorAll("#notice p, .problem p")].map((slot) => slot.textContent);

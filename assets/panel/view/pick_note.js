@@ -19,8 +19,8 @@ export function addShare(line, row) {
   line.classList.toggle("gs-cut", row.share === 0);
   line.style.setProperty("--share", row.share);
   line.querySelector(".gs-bar-track").after(make("span", "gs-bar-share"));
-  const said = row.share === 0 ? texts.translate("drawn.cut") : texts.translate("drawn.share", { share: percent(row.share) });
-  line.querySelector(".gs-bar-value").append(" ", make("span", "gs-share-value", said));
+  const sentence = row.share === 0 ? texts.translate("drawn.cut") : texts.translate("drawn.share", { share: percent(row.share) });
+  line.querySelector(".gs-bar-value").append(" ", make("span", "gs-share-value", sentence));
 }
 
 /**
@@ -30,9 +30,9 @@ export function addShare(line, row) {
  */
 export function drawPickNote(root, run, step) {
   const words = root.querySelector(".gs-how-picked");
-  const said = step ? howPicked(run, step) : null;
-  words.hidden = !said;
-  if (!said) return;
-  texts.write(words, ...said);
+  const keyAndValues = step ? howPicked(run, step) : null;
+  words.hidden = !keyAndValues;
+  if (!keyAndValues) return;
+  texts.write(words, ...keyAndValues);
   words.title = words.textContent;
 }

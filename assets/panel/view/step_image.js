@@ -32,13 +32,13 @@ export function stepImage(run, chosen) {
   const root = shape("svg", { xmlns: SVG, viewBox: `0 0 ${width} ${height}`, width, height, role: "img" });
   const words = captionOf(run, chosen);
   root.append(shape("title", {}, words.join(" ")), shape("rect", { width, height, fill: "#ffffff" }), hatching());
-  root.append(line(fit(stepTitle(run, chosen), 56, SANS, width - 2 * margin, "600"), margin, 118, 56, { weight: "600" }));
+  root.append(textLine(fitText(stepTitle(run, chosen), 56, SANS, width - 2 * margin, "600"), margin, 118, 56, { weight: "600" }));
   for (const [n, text] of lastLines(oneLine(textBefore(run, chosen)), 36, width - 2 * margin).entries()) {
-    root.append(line(text, margin, 190 + 48 * n, 36, { fill: INK.muted }));
+    root.append(textLine(text, margin, 190 + 48 * n, 36, { fill: INK.muted }));
   }
   root.append(...axis(), ...rowsOf(step).flatMap(barOf));
   for (const [n, text] of words.entries()) {
-    root.append(line(fit(text, 28, SANS, width - 2 * margin), margin, 990 + 42 * n, 28, { fill: INK.muted }));
+    root.append(textLine(fitText(text, 28, SANS, width - 2 * margin), margin, 990 + 42 * n, 28, { fill: INK.muted }));
   }
   return new XMLSerializer().serializeToString(root);
 }
@@ -65,7 +65,7 @@ function axis() {
     const x = left + ((right - left) * share) / 100;
     return [
       shape("line", { x1: x, x2: x, y1: top, y2: bottom, stroke: INK.line, "stroke-width": 2 }),
-      line(`${share} %`, x, bottom + 38, 26, { anchor: "middle", fill: INK.muted }),
+      textLine(`${share} %`, x, bottom + 38, 26, { anchor: "middle", fill: INK.muted }),
     ];
   });
 }
@@ -88,9 +88,9 @@ function barOf(row, place, rows) {
   const value = [percent(row.probability), row.id && texts.translate("picture.id", { id: row.id })].filter(Boolean).join("  ");
   return [
     shape("rect", { x: left, y: y + (slot - high) / 2, width: long, height: high, fill }),
-    line(fit(row.label, size, family, left - SLIDE.margin - 20, bold), left - 20, base, size, { anchor: "end", family, weight: bold }),
+    textLine(fitText(row.label, size, family, left - SLIDE.margin - 20, bold), left - 20, base, size, { anchor: "end", family, weight: bold }),
     shape("rect", { x: left + long + 8, y: y + 2, width: widthOf(value, size * 0.85, SANS) + 16, height: slot - 4, fill: "#ffffff" }), // no line of the axis goes through it
-    line(value, left + long + 16, base, size * 0.85, {}),
+    textLine(value, left + long + 16, base, size * 0.85, {}),
   ];
 }
 
@@ -121,7 +121,7 @@ export function shape(name, attributes, text = "") {
  * @param {number} size
  * @param {{ anchor?: string, family?: string, weight?: string, fill?: string }} style
  */
-export function line(text, x, y, size, { anchor = "start", family = SANS, weight = "400", fill = INK.text }) {
+export function textLine(text, x, y, size, { anchor = "start", family = SANS, weight = "400", fill = INK.text }) {
   const style = "white-space: pre; unicode-bidi: isolate";
   const font = { "font-size": size, "font-family": family, "font-weight": weight };
   return shape("text", { x, y, "text-anchor": anchor, fill, style, ...font }, text);
@@ -147,10 +147,10 @@ function widthOf(text, size, family, weight = "400") {
  * @param {string} [weight]
  * @returns {string}
  */
-export function fit(text, size, family, room, weight = "400") {
+export function fitText(text, size, family, room, weight = "400") {
   if (widthOf(text, size, family, weight) <= room) return text;
   const letters = lettersOf(text.slice(0, 2000).toWellFormed());
-  return `${letters.slice(0, most(letters.length, (n) => widthOf(`${letters.slice(0, n).join("")}…`, size, family, weight) <= room)).join("")}…`;
+  return `${letters.slice(0, largestCount(letters.length, (n) => widthOf(`${letters.slice(0, n).join("")}…`, size, family, weight) <= room)).join("")}…`;
 }
 
 /**
@@ -163,11 +163,11 @@ export function fit(text, size, family, room, weight = "400") {
 function lastLines(text, size, room) {
   const letters = lettersOf(text.slice(-2000).toWellFormed());
   /** @type {(from: string[]) => number} */
-  const taken = (from) => most(from.length, (n) => widthOf(from.slice(from.length - n).join(""), size, SANS) <= room);
+  const fittingCount = (from) => largestCount(from.length, (n) => widthOf(from.slice(from.length - n).join(""), size, SANS) <= room);
   const lines = [];
   let left = letters;
   while (left.length && lines.length < 2) {
-    let count = taken(left);
+    let count = fittingCount(left);
     const space = left.indexOf(" ", left.length - count);
     if (count < left.length && space >= 0) count = left.length - space - 1 || count;
     lines.unshift(left.slice(left.length - count).join(""));
@@ -183,7 +183,7 @@ function lastLines(text, size, room) {
  * @param {(count: number) => boolean} holds
  * @returns {number}
  */
-function most(end, holds) {
+function largestCount(end, holds) {
   let [low, high] = [1, Math.max(1, end)];
   while (low < high) {
     const middle = Math.ceil((low + high) / 2);

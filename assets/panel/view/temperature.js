@@ -14,8 +14,8 @@ import { labelOf } from "../core/tokens.js";
 /** @param {HTMLElement} root */
 export function findTemperature(root) {
   /** @type {(selector: string) => ReturnType<ParentNode["querySelector"]>} */
-  const one = (selector) => root.querySelector(selector);
-  return { box: one(".gs-temperature"), slider: one(".gs-heat"), value: one(".gs-heat-value"), word: one(".gs-heat-word"), power: 1, of: /** @type {Step | null} */ (null) };
+  const find = (selector) => root.querySelector(selector);
+  return { box: find(".gs-temperature"), slider: find(".gs-heat"), value: find(".gs-heat-value"), word: find(".gs-heat-word"), power: 1, of: /** @type {Step | null} */ (null) };
 }
 
 /**

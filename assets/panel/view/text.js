@@ -1,7 +1,7 @@
 // The growing text: the prompt, then one chip per token.
 
 import { number, percent } from "../core/numbers.js";
-import { loopAt, promptScoreOf, promptText } from "../core/run.js";
+import { promptScoreOf, promptText, repeatAt } from "../core/run.js";
 import { texts } from "../core/texts.js";
 import { idLabel, labelOf } from "../core/tokens.js";
 import { FRAMES, visible } from "../core/visible.js";
@@ -60,14 +60,14 @@ function promptChips(run) {
     const nodes = isMessage && token.text.includes("\n") ? [node, document.createElement("br")] : [node];
     if (!score) return nodes;
     shade(node, { ...score, probability: Math.exp(score.logprob ?? -Infinity) });
-    node.title = texts.translate("text.prompt.chip", { place: place + 1, token: labelOf(token), ...wordsOfScore(score), id: idLabel(token) });
+    node.title = texts.translate("text.prompt.chip", { place: place + 1, token: labelOf(token), ...scoreValues(score), id: idLabel(token) });
     return nodes;
   }));
   return prompt;
 }
 
 /** @param {PromptScore} score */
-function wordsOfScore({ logprob, rank, entropy }) {
+function scoreValues({ logprob, rank, entropy }) {
   return { probability: percent(Math.exp(logprob ?? -Infinity)), rank: rank + 1, entropy: number(entropy, 2) };
 }
 
@@ -109,7 +109,7 @@ function promptItems(run) {
     const item = make("li", "gs-token");
     const score = promptScoreOf(run, place);
     item.append(label(token), make("span", "gs-id", idLabel(token)));
-    if (score) item.append(make("span", "gs-id", texts.translate("text.prompt.score", wordsOfScore(score))));
+    if (score) item.append(make("span", "gs-id", texts.translate("text.prompt.score", scoreValues(score))));
     return item;
   });
   if (tokens.length > 400) items.push(make("li", "gs-aside", texts.translate("text.more", { count: tokens.length - 400 })));
@@ -145,7 +145,7 @@ function chip(step) {
 export function markLoops(parts, run) {
   for (const button of parts.text.querySelectorAll(".gs-chip")) {
     const index = Number(button.dataset.step);
-    const repeat = loopAt(run, index);
+    const repeat = repeatAt(run, index);
     button.classList.toggle("gs-loop", repeat !== null);
     parts.strip.children[index]?.classList.toggle("gs-loop", repeat !== null);
     if (repeat !== null && !button.title.includes("↻")) button.title += ` ${texts.translate("chip.loop", { number: repeat + 1 })}`;

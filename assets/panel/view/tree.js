@@ -74,14 +74,14 @@ function drawColumns(box) {
   if (box.range !== range) {
     box.range = range;
     /** @type {(node: TreeNode, number: number) => boolean} */
-    const isSeen = ({ step }, number) => (step >= from && step <= to) || number === box.stop || number === focused;
+    const isDrawn = ({ step }, number) => (step >= from && step <= to) || number === box.stop || number === focused;
     for (const [number, button] of buttons) {
-      if (isSeen(tree.nodes[number], number)) continue;
+      if (isDrawn(tree.nodes[number], number)) continue;
       button.remove();
       buttons.delete(number);
     }
     let at = boxes.firstElementChild;
-    const seen = [...tree.nodes.entries()].filter(([number, node]) => isSeen(node, number));
+    const seen = [...tree.nodes.entries()].filter(([number, node]) => isDrawn(node, number));
     for (const [number, node] of seen) {
       const there = buttons.get(number);
       if (there) {
@@ -217,7 +217,7 @@ export function listenToTree(box) {
     const at = target.closest("[data-node], [data-end]");
     if (!at) return;
     const { node, end } = at.dataset;
-    (node === undefined ? box.tree.ends.find(({ row }) => row === Number(end)) : box.tree.nodes[node])?.go();
+    (node === undefined ? box.tree.ends.find(({ row }) => row === Number(end)) : box.tree.nodes[node])?.onClick();
   });
   box.addEventListener("keydown", (event) => {
     const at = event.target.closest(".gs-node[data-node]");
@@ -244,13 +244,13 @@ export function listenToTree(box) {
 function nodeBeside(tree, number, key) {
   const { step, row, parent } = tree.nodes[number];
   /** @type {(test: (node: TreeNode) => boolean) => number} */
-  const found = (test) => {
+  const numberOf = (test) => {
     const place = tree.nodes.findIndex(test);
     return place < 0 ? number : place;
   };
   if (key === "ArrowLeft") return parent < 0 ? number : parent;
-  if (key === "ArrowRight") return found((node) => node.parent === number);
+  if (key === "ArrowRight") return numberOf((node) => node.parent === number);
   const column = tree.nodes.filter((node) => node.step === step).map((node) => node.row).toSorted((a, b) => a - b);
   const place = column.indexOf(row) + /** @type {Record<string, number>} */ ({ ArrowUp: -1, ArrowDown: 1 })[key];
-  return Number.isNaN(place) ? null : found((node) => node.step === step && node.row === column[place]);
+  return Number.isNaN(place) ? null : numberOf((node) => node.step === step && node.row === column[place]);
 }

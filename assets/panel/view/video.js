@@ -46,7 +46,7 @@ export async function recordRun(run, { rate, type, signal, onStep }) {
   const steps = run.steps.map((_, step) => stepImage.bind(null, run, step));
   let next = imageOf(steps[0]());
   /** @type {(picture: HTMLImageElement) => void} */
-  const show = (picture) => {
+  const drawFrame = (picture) => {
     pen.drawImage(picture, 0, 0, VIDEO.width, VIDEO.height);
     track.requestFrame();
   };
@@ -54,13 +54,13 @@ export async function recordRun(run, { rate, type, signal, onStep }) {
   for (const step of steps.keys()) {
     const picture = await next;
     if (signal.aborted) break;
-    show(picture);
+    drawFrame(picture);
     onStep(step);
     if (step + 1 < steps.length) next = imageOf(steps[step + 1]());
-    await seenFor(1000 / rate, recorder, signal);
+    await waitWhileVisible(1000 / rate, recorder, signal);
     if (step + 1 < steps.length) continue;
-    show(picture); // else the last one would last no time
-    await seenFor(LAST_MILLISECONDS, recorder, signal);
+    drawFrame(picture); // else the last one would last no time
+    await waitWhileVisible(LAST_MILLISECONDS, recorder, signal);
   }
   recorder.stop();
   track.stop();
@@ -74,17 +74,17 @@ export async function recordRun(run, { rate, type, signal, onStep }) {
  * @param {MediaRecorder} recorder
  * @param {AbortSignal} signal
  */
-async function seenFor(milliseconds, recorder, signal) {
+async function waitWhileVisible(milliseconds, recorder, signal) {
   let left = milliseconds;
   while (left > 0 && !signal.aborted) {
     if (document.hidden) {
       recorder.pause();
-      await first(["visibilitychange"], signal);
+      await firstEvent(["visibilitychange"], signal);
       if (!document.hidden && !signal.aborted) recorder.resume();
       continue;
     }
     const begun = performance.now();
-    await first(["visibilitychange"], signal, left);
+    await firstEvent(["visibilitychange"], signal, left);
     left -= performance.now() - begun;
   }
 }
@@ -96,16 +96,16 @@ async function seenFor(milliseconds, recorder, signal) {
  * @param {number} [milliseconds]
  * @returns {Promise<null>}
  */
-function first(events, signal, milliseconds = Infinity) {
+function firstEvent(events, signal, milliseconds = Infinity) {
   return new Promise((done) => {
     const controller = new AbortController();
-    const timer = Number.isFinite(milliseconds) ? setTimeout(end, milliseconds) : 0;
-    function end() {
+    const timer = Number.isFinite(milliseconds) ? setTimeout(finish, milliseconds) : 0;
+    function finish() {
       clearTimeout(timer);
       controller.abort();
       done(null);
     }
-    for (const event of events) document.addEventListener(event, end, { signal: controller.signal });
-    signal.addEventListener("abort", end, { signal: controller.signal });
+    for (const event of events) document.addEventListener(event, finish, { signal: controller.signal });
+    signal.addEventListener("abort", finish, { signal: controller.signal });
   });
 }

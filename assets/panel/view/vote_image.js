@@ -4,7 +4,7 @@
 import { meanScores } from "../core/class_score.js";
 import { number } from "../core/numbers.js";
 import { texts } from "../core/texts.js";
-import { fit, INK, line, MONO, SANS, shape, SLIDE, SVG } from "./step_image.js";
+import { fitText, INK, MONO, SANS, shape, SLIDE, SVG, textLine } from "./step_image.js";
 import { wholePercent } from "./vote_view.js";
 
 /** @import { MeanScore, VoteResult } from "../core/class_score.js" */
@@ -25,21 +25,21 @@ export function votesImage(results) {
   const title = texts.translate("vote.summary");
   const answers = answered.reduce((sum, { score }) => sum + score.answers, 0);
   root.append(shape("title", {}, title), shape("rect", { width, height, fill: "#ffffff" }), classHatching());
-  root.append(line(title, margin, 118, 56, { weight: "600" }));
-  root.append(line(texts.translate("vote.summary.of", { count: answered.length, answers }), width - margin, 118, 36, { anchor: "end", fill: INK.muted }));
+  root.append(textLine(title, margin, 118, 56, { weight: "600" }));
+  root.append(textLine(texts.translate("vote.summary.of", { count: answered.length, answers }), width - margin, 118, 36, { anchor: "end", fill: INK.muted }));
   if (scores) root.append(...scoreRows(scores), ...stepBars(answered));
-  root.append(line("Greedyscope", width - margin, 1040, 28, { anchor: "end", fill: INK.muted }));
+  root.append(textLine("Greedyscope", width - margin, 1040, 28, { anchor: "end", fill: INK.muted }));
   return root;
 }
 
 /** @param {Record<"answers" | "choice" | "model", MeanScore>} scores */
 function scoreRows(scores) {
-  const heads = ["vote.summary.top", "predict.score.rank", "predict.score.bits"].map((key, n) => line(texts.translate(key), COLUMNS[n + 1], 190, 32, { fill: INK.muted }));
+  const heads = ["vote.summary.top", "predict.score.rank", "predict.score.bits"].map((key, n) => textLine(texts.translate(key), COLUMNS[n + 1], 190, 32, { fill: INK.muted }));
   const rows = Object.entries(scores).flatMap(([name, { right, rank, bits, isBound }], n) => {
     const y = 245 + 62 * n;
     const bound = isBound ? "≥ " : "";
     const cells = [texts.translate(`vote.summary.${name}`), wholePercent(right), bound + number(rank, 2), bound + number(bits, 2)];
-    return cells.map((cell, place) => line(cell, COLUMNS[place], y, 40, { weight: name === "model" ? "400" : "600", fill: name === "model" ? INK.argmax : INK.forced }));
+    return cells.map((cell, place) => textLine(cell, COLUMNS[place], y, 40, { weight: name === "model" ? "400" : "600", fill: name === "model" ? INK.argmax : INK.forced }));
   });
   return [...heads, ...rows];
 }
@@ -56,7 +56,7 @@ function stepBars(results) {
   const high = (share) => (bottom - top) * share;
   const lines = [0, 25, 50, 75, 100].flatMap((share) => {
     const y = bottom - high(share / 100);
-    return [shape("line", { x1: left, x2: right, y1: y, y2: y, stroke: INK.line, "stroke-width": 2 }), line(`${share} %`, left - 16, y + 9, 26, { anchor: "end", fill: INK.muted })];
+    return [shape("line", { x1: left, x2: right, y1: y, y2: y, stroke: INK.line, "stroke-width": 2 }), textLine(`${share} %`, left - 16, y + 9, 26, { anchor: "end", fill: INK.muted })];
   });
   const bars = results.flatMap(({ step, options, picked, score }, n) => {
     const x = left + slot * n + slot * 0.1;
@@ -64,8 +64,8 @@ function stepBars(results) {
     const { probability, label } = options[picked];
     const isNamed = n % Math.ceil(results.length / MOST_LABELS) === 0;
     const size = Math.min(26, slot * 0.3);
-    const name = line(fit(label, size, MONO, slot * 0.96), x + wide, bottom + 34, size, { anchor: "middle", family: MONO });
-    const place = line(String(step), x + wide, bottom + 68, size, { anchor: "middle", fill: INK.muted });
+    const name = textLine(fitText(label, size, MONO, slot * 0.96), x + wide, bottom + 34, size, { anchor: "middle", family: MONO });
+    const place = textLine(String(step), x + wide, bottom + 68, size, { anchor: "middle", fill: INK.muted });
     return [
       shape("rect", { x, y: bottom - high(probability), width: wide, height: high(probability), fill: INK.argmax }),
       shape("rect", { x: x + wide, y: bottom - high(share), width: wide, height: high(share), fill: "url(#class-hatching)" }),
@@ -73,8 +73,8 @@ function stepBars(results) {
     ];
   });
   const key = [
-    shape("rect", { x: left, y: top - 52, width: 28, height: 28, fill: INK.argmax }), line(texts.translate("vote.summary.of_model"), left + 40, top - 28, 28, { family: SANS }),
-    shape("rect", { x: left + 780, y: top - 52, width: 28, height: 28, fill: "url(#class-hatching)" }), line(texts.translate("vote.summary.of_class"), left + 820, top - 28, 28, { family: SANS }),
+    shape("rect", { x: left, y: top - 52, width: 28, height: 28, fill: INK.argmax }), textLine(texts.translate("vote.summary.of_model"), left + 40, top - 28, 28, { family: SANS }),
+    shape("rect", { x: left + 780, y: top - 52, width: 28, height: 28, fill: "url(#class-hatching)" }), textLine(texts.translate("vote.summary.of_class"), left + 820, top - 28, 28, { family: SANS }),
   ];
   return [...lines, ...bars, ...key];
 }

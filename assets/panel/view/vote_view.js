@@ -6,7 +6,7 @@ import { percent } from "../core/numbers.js";
 import { optionsOf } from "../core/softmax.js";
 import { texts } from "../core/texts.js";
 import { oneLine, visible } from "../core/visible.js";
-import { make } from "./elements.js";
+import { make, setText } from "./elements.js";
 
 /** @import { VoteResult } from "../core/class_score.js" */
 /** @import { Step } from "../core/run.js" */
@@ -21,8 +21,8 @@ const SLOTS = /** @type {const} */ (["problem", "code", "count", "said", "labels
 export function findVoteParts({ root }) {
   const box = root.parentElement.querySelector(".gs-vote");
   /** @type {(name: string) => any} */
-  const one = (name) => box.querySelector(`.gs-vote-${name}`);
-  return { box, .../** @type {Record<typeof SLOTS[number], ReturnType<typeof one>>} */ (Object.fromEntries(SLOTS.map((name) => [name, one(name)]))) };
+  const find = (name) => box.querySelector(`.gs-vote-${name}`);
+  return { box, .../** @type {Record<typeof SLOTS[number], ReturnType<typeof find>>} */ (Object.fromEntries(SLOTS.map((name) => [name, find(name)]))) };
 }
 
 /**
@@ -58,8 +58,8 @@ export function drawTimes(slots) {
  */
 export function drawCounts(slots, { students, answered }, isOpen) {
   const joined = texts.translate("vote.students", { count: students });
-  writeOnce(slots.joined, joined);
-  writeOnce(slots.count, isOpen ? texts.translate("vote.answered", { answered, students }) : "");
+  setText(slots.joined, joined);
+  setText(slots.count, isOpen ? texts.translate("vote.answered", { answered, students }) : "");
 }
 
 /**
@@ -68,7 +68,7 @@ export function drawCounts(slots, { students, answered }, isOpen) {
  */
 export function drawLeft(slots, left) {
   const seconds = left === null ? null : Math.ceil(left);
-  writeOnce(slots.left, seconds === null ? "" : seconds === 0 ? texts.translate("vote.over") : `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`);
+  setText(slots.left, seconds === null ? "" : seconds === 0 ? texts.translate("vote.over") : `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`);
 }
 
 /**
@@ -96,7 +96,7 @@ export function drawVotes(parts, slots, result, step) {
   const had = parts.root.classList.contains("gs-voted");
   parts.root.classList.toggle("gs-voted", Boolean(result));
   slots.others.hidden = !result?.other_votes;
-  writeOnce(slots.said, result ? sentencesOf(result) : "");
+  setText(slots.said, result ? sentencesOf(result) : "");
   if (result && step) addVotes(parts, result, step);
   if (result) drawOthers(slots.others, result);
   return had !== Boolean(result);
@@ -137,8 +137,8 @@ function sentencesOf(result) {
   const token = { token: options[picked].label, picked: percent(options[picked].probability) };
   if (score.answers === 0) return texts.translate("predict.nobody", token);
   const choice = choiceOf(result);
-  const said = texts.translate("vote.revealed", { ...token, right: score.right, answers: score.answers });
-  return choice?.isAlone ? `${said} ${texts.translate("vote.choice", { answer: visible(choice.label), share: wholePercent(choice.votes / score.answers) })}` : said;
+  const sentence = texts.translate("vote.revealed", { ...token, right: score.right, answers: score.answers });
+  return choice?.isAlone ? `${sentence} ${texts.translate("vote.choice", { answer: visible(choice.label), share: wholePercent(choice.votes / score.answers) })}` : sentence;
 }
 
 /**
@@ -147,20 +147,12 @@ function sentencesOf(result) {
  * @param {VoteResult} result
  */
 function drawOthers(details, { others, other_votes }) {
-  const said = others.map(([word, votes]) => `“${oneLine(word)}” ${votes}`).join(" · ");
-  writeOnce(details.querySelector("p"), said);
-  writeOnce(details.querySelector("summary"), texts.translate("vote.others", { count: other_votes }));
+  const list = others.map(([word, votes]) => `“${oneLine(word)}” ${votes}`).join(" · ");
+  setText(details.querySelector("p"), list);
+  setText(details.querySelector("summary"), texts.translate("vote.others", { count: other_votes }));
 }
 
 /** @param {number} share */
 export function wholePercent(share) {
   return `${(share * 100).toFixed(0)} %`;
-}
-
-/**
- * @param {HTMLElement} node
- * @param {string} text
- */
-function writeOnce(node, text) {
-  if (node.textContent !== text) node.textContent = text; // spoken once
 }
