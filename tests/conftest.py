@@ -29,49 +29,37 @@ settings.register_profile(
 settings.register_profile("explore", settings.get_profile("patient"), derandomize=False, print_blob=True)
 settings.load_profile("patient")
 
-# Modules whose tests need more than this process: a server that listens, a process that is started and ended.
-SERVERS_AND_PROCESSES = {
-    "bench/test_server",
-    "command_line/test_startup",
-    "engines/test_zero_gpu",
-    "engines/vllm/test_proxy",
-    "models/test_full_disk",
-    "models/test_hub",
-    "models/test_starter",
-    "page/gradio_compat/test_liveness",
-    "page/gradio_compat/test_shutdown",
-    "page/gradio_compat/test_startup",
-    "page/http/test_refused_requests",
-    "page/http/test_metrics",
-    "page/http/test_proxy",
-    "page/test_api",
-    "page/test_forged_events",
-    "page/test_mcp",
-    "test_error_recovery",
-    "test_cancellation",
-    "test_load",
-    "test_notebook",
+SECOND_CHANCE = {
+    "playwright": "a browser: `browser`, `profile_of` and `visit` start one through it",
+    "drives_server": "a server that the test or its fixture starts, asked over sockets while it works",
+    "drives_process": "a process that the test or its fixture starts, and acts on while it runs",
 }
+"""The fixtures whose tests are run once more if they fail: what they drive is slow on a busy machine, and not wrong."""
 
 
-def module_of(path: Path) -> str:
-    """A test module's name: its path below this folder, without the ending."""
-    return path.relative_to(Path(__file__).parent).with_suffix("").as_posix()
-
-
-def has_a_second_chance(module: str, fixtures: Collection[str]) -> bool:
-    """Whether a test drives a browser, a server or a process. Never so for numbers, formats and engines."""
-    return "browser" in fixtures or module in SERVERS_AND_PROCESSES
+def has_a_second_chance(fixtures: Collection[str]) -> bool:
+    """Whether a test that uses these fixtures, itself or through others, is run once more if it fails."""
+    return not SECOND_CHANCE.keys().isdisjoint(fixtures)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Function]) -> None:
     for item in items:
         # A debugger and a second chance exclude each other.
-        if has_a_second_chance(module_of(item.path), item.fixturenames) and not config.getoption("usepdb"):
+        if has_a_second_chance(item.fixturenames) and not config.getoption("usepdb"):
             item.add_marker(pytest.mark.flaky(reruns=1))
     # What takes longest goes first, so that no file of slow tests is left at the end for one process alone.
-    slow = {item.path for item in items if has_a_second_chance(module_of(item.path), item.fixturenames)}
+    slow = {item.path for item in items if has_a_second_chance(item.fixturenames)}
     items.sort(key=lambda item: (item.path not in slow, "engines" not in item.path.parts))
+
+
+@pytest.fixture(scope="session")
+def drives_server() -> None:
+    """Named by tests and fixtures that start a server; it does nothing but give them a second chance."""
+
+
+@pytest.fixture(scope="session")
+def drives_process() -> None:
+    """Named by tests and fixtures that start a process; it does nothing but give them a second chance."""
 
 
 @pytest.fixture(scope="session")

@@ -58,7 +58,7 @@ def engine() -> Held:
 
 
 @pytest.fixture
-def address(engine: Held, browser: Browser) -> Iterator[str]:  # a browser has its event loop already
+def address(engine: Held) -> Iterator[str]:
     registry = ModelRegistry(lambda name, report: engine, ["scripted"])
     with served(application.build(registry, heartbeat_seconds=0.1)) as url:
         yield url
@@ -126,7 +126,8 @@ def test_leaving_stops_the_work_within_a_step(address: str, browser: Browser, en
     assert page.status_code == 200
 
 
-def test_a_class_that_presses_run_at_once_is_served(browser: Browser) -> None:
+@pytest.mark.usefixtures("drives_server")
+def test_a_class_that_presses_run_at_once_is_served() -> None:
     """The page dropped 27 of 30 once, for as long as five minutes."""
     engine = ScriptedEngine(NOTEBOOK)
 

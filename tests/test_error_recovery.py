@@ -173,7 +173,7 @@ DAMAGED = ("missing", "cut", "garbled")
 
 
 @pytest.fixture(scope="module")
-def url(browser: object, tiny_folder: Folder, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def url(drives_server: None, tiny_folder: Folder, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("bad")
     for name in DAMAGED:
         weights = Path(shutil.copytree(tiny_folder("gpt2"), folder / name)) / "model.safetensors"

@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from decoding.engines.torch.engine import LocalEngine
 from tests.attacks import ATTACKS
 
@@ -17,6 +19,7 @@ HOLDS_ON_ANY_MACHINE = (
 )
 
 
+@pytest.mark.usefixtures("drives_process")
 def test_a_visitor_is_served_under_attack(starter: LocalEngine) -> None:  # which is prepared by then
     command = [sys.executable, "-m", "tests.load", "--hostile", "--seconds=0.5", f"--only={','.join(REHEARSED)}"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=540)

@@ -20,7 +20,7 @@ LESSON = Path(__file__).resolve().parents[1] / "assets" / "lesson.ipynb"
 
 
 @pytest.fixture(scope="module")
-def cells() -> dict[str, Any]:
+def cells(drives_process: None) -> dict[str, Any]:
     """The cells of code by name, after they were run."""
     lesson = nbformat.read(LESSON, as_version=4)
     client = NotebookClient(lesson, timeout=300, resources={"metadata": {"path": str(LESSON.parent)}})

@@ -12,6 +12,7 @@ from tests.fake_vllm import FakeVllm
 from tests.fakes import ScriptedEngine
 
 
+@pytest.mark.usefixtures("drives_server")
 def test_a_crowd_over_both_engines(
     tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -18,6 +18,7 @@ from decoding.errors import ModelError
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.usefixtures("drives_process")
 def test_the_page_answers_with_its_recorded_run_and_computes_without_torch(tmp_path: Path) -> None:
     """Python runs a file of this name at every start; here it forbids what a CPU does not need."""
     (tmp_path / "sitecustomize.py").write_text(

@@ -128,6 +128,7 @@ def assert_same_reasons(found: Any, plain: LocalEngine, here: Trace) -> None:
     assert len(parts) > 4
 
 
+@pytest.mark.usefixtures("drives_process")
 def test_runs_in_a_fork_are_the_runs_of_this_process(tiny_folder: Folder, tmp_path: Path) -> None:
     plain = decoding.load(str(tiny_folder("llama")), device="cpu")
     here = decoding.trace(plain, "abc", max_new_tokens=6, top_k=3)
@@ -174,6 +175,7 @@ os._exit(0)
 )
 
 
+@pytest.mark.usefixtures("drives_process")
 def test_leaving_a_run_releases_the_gpu(tiny_folder: Folder, tmp_path: Path) -> None:
     assert said(LEFT, tmp_path / "log", str(tiny_folder("llama"))) == 0
     assert [call["durationSeconds"] for call in calls(tmp_path / "log", "schedule")] == [
@@ -200,6 +202,7 @@ thread.join()
 """
 
 
+@pytest.mark.usefixtures("drives_process")
 def test_no_other_thread_can_load(tiny_folder: Folder, tmp_path: Path) -> None:
     """What `ZeroGpuEngine` says of itself. Where this fails, `spaces` has become kinder."""
     done = run(ELSEWHERE, tmp_path / "log", str(tiny_folder("llama")))
@@ -209,6 +212,7 @@ def test_no_other_thread_can_load(tiny_folder: Folder, tmp_path: Path) -> None:
 APP = "import sys, app; sys.argv[0] = 'app.py'; app.main()"
 
 
+@pytest.mark.usefixtures("drives_process")
 def test_the_same_app_serves_there_and_leaves_no_process(tiny_folder: Folder, tmp_path: Path) -> None:
     folder, log = str(tiny_folder("llama")), tmp_path / "log"
     command = [sys.executable, "-W", "ignore", "-c", f"import tests.zero_gpu_space\n{APP}"]
@@ -233,6 +237,7 @@ def test_the_same_app_serves_there_and_leaves_no_process(tiny_folder: Folder, tm
             process.kill()
 
 
+@pytest.mark.usefixtures("drives_process")
 def test_a_model_that_cannot_be_loaded_there_ends_the_start(tiny_folder: Folder, tmp_path: Path) -> None:
     folder = tmp_path / "broken"
     folder.mkdir()

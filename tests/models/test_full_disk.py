@@ -107,7 +107,9 @@ def test_a_cache_that_is_read_only(small_disk: Path, caplog: pytest.LogCaptureFi
 
 
 @pytest.fixture
-def net(tiny_folder: Callable[[str], Path], small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+def net(
+    drives_server: None, tiny_folder: Callable[[str], Path], small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Hub]:
     """A Hub that is there, and a cache on the small disk."""
     with local_hub.serving() as there:
         there.repositories["org/tiny"] = tiny_folder("gpt2")

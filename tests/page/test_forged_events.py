@@ -76,7 +76,7 @@ class Page:
 
 
 @pytest.fixture(scope="module")
-def page() -> Iterator[Page]:
+def page(drives_server: None) -> Iterator[Page]:
     built = application.build_app(lambda name, report: ScriptedEngine(), ["scripted"])
     with served(built) as url, httpx.Client(base_url=url, timeout=300) as client:
         yield Page(client)

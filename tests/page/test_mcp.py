@@ -28,7 +28,7 @@ ASKED = {"prompt": "Transformers are the", "steps": 3, "choices": 2}
 
 
 @pytest.fixture(scope="module")
-def address() -> Iterator[str]:
+def address(drives_process: None) -> Iterator[str]:
     """The MCP server of the program itself, as it prints it."""
     # In this process, Gradio's MCP server would leave a loop and its sockets open at the end.
     command = [sys.executable, "app.py", "--model", "starter", "--device", "cpu", "--port", "0"]

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
+import pytest
 
 import decoding
 from tests.engines.vllm.test_engine import Varied, engine_of
@@ -23,6 +24,7 @@ def behind_haproxy(urls: Sequence[str]) -> str:
     return written.replace("8090", "8080")  # which `proxied` looks for
 
 
+@pytest.mark.usefixtures("drives_process")
 def test_losing_one_of_two_replicas_changes_no_run(tmp_path: Path) -> None:
     fakes = [FakeVllm(Varied(end_ids=())) for _ in range(2)]
     with ExitStack() as stack:

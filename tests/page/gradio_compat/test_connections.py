@@ -17,12 +17,9 @@ from tests.browser import served
 from tests.fakes import ScriptedEngine
 from tests.waiting import until
 
-# Gradio makes event loops and leaves them open where the thread that launches a page has none; a browser's is one.
-pytestmark = pytest.mark.usefixtures("browser")
-
 
 @pytest.fixture(scope="module")
-def page(browser: object) -> Iterator[gr.Blocks]:
+def page(drives_server: None) -> Iterator[gr.Blocks]:
     """A page that waits for a second where it waits for ten to sixty."""
     page = application.build_app(lambda name, report: ScriptedEngine(), ["scripted"])
     with served(page, connections=ConnectionLimits(1.0, 1.0, 1.0)):
@@ -188,6 +185,7 @@ def test_who_has_many_connections_does_not_keep_others_out(port: int) -> None:
 # ---- bodies
 
 
+@pytest.mark.usefixtures("drives_server")
 def test_bodies_have_a_total() -> None:
     large, before = 10 * 2**20, request_body.BODY_BYTES.total  # other tests' servers live in this process
     page = application.build_app(lambda name, report: ScriptedEngine(), ["scripted"])

@@ -18,10 +18,6 @@ from decoding.serving.model_registry import ModelRegistry
 from tests.browser import served
 from tests.fakes import ScriptedEngine
 
-# Gradio makes event loops and leaves them open where the thread that launches a page has none; a browser's is one.
-pytestmark = pytest.mark.usefixtures("browser")
-
-
 PATIENCE = SessionLimits(patience_rounds=300)
 ONE_ROUND = SessionLimits(patience_rounds=1)
 """Of 0.1 s at the least, in which there are some heartbeats of a page of `page_of`."""
@@ -42,6 +38,7 @@ def page_of(engine: ScriptedEngine) -> Any:
     return application.build(ModelRegistry(lambda name, report: engine, ["scripted"]), heartbeat_seconds=0.01)
 
 
+@pytest.mark.usefixtures("drives_server")
 def test_a_run_that_nobody_ever_listens_to_ends_within_a_step() -> None:
     engine = ScriptedEngine(delay=600)
     gone = threading.Event()
@@ -70,6 +67,7 @@ def test_a_run_that_nobody_ever_listens_to_ends_within_a_step() -> None:
         assert engine.begun <= 2
 
 
+@pytest.mark.usefixtures("drives_server")
 @pytest.mark.parametrize("session", ["", "a-session"])
 def test_a_late_answer_to_who_began_a_run_does_not_end_it(session: str) -> None:
     """Whoever names no session learns from the answer alone which stream to ask for."""
@@ -140,7 +138,7 @@ def test_patience_is_counted_in_rounds_of_the_event_loop() -> None:
         del page.messages["one"]
         assert not is_connected()
 
-    with ThreadPoolExecutor(1) as elsewhere:  # this thread has a browser's event loop
+    with ThreadPoolExecutor(1) as elsewhere:  # this thread may have a browser's event loop
         elsewhere.submit(asyncio.run, test()).result(120)
 
 
@@ -158,7 +156,7 @@ def test_nothing_is_counted_when_nobody_is_there() -> None:
         await asyncio.sleep(5 * liveness.ROUND_SECONDS)
         assert counter.rounds > 1
 
-    with ThreadPoolExecutor(1) as elsewhere:  # this thread has a browser's event loop
+    with ThreadPoolExecutor(1) as elsewhere:  # this thread may have a browser's event loop
         elsewhere.submit(asyncio.run, test()).result(120)
 
 
@@ -201,5 +199,5 @@ def test_who_waits_for_a_response_is_there(name: str, is_theirs: bool) -> None:
         assert not is_connected()
         assert not liveness._unanswered
 
-    with ThreadPoolExecutor(1) as elsewhere:  # this thread has a browser's event loop
+    with ThreadPoolExecutor(1) as elsewhere:  # this thread may have a browser's event loop
         elsewhere.submit(asyncio.run, test()).result(120)

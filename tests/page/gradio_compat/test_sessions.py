@@ -21,9 +21,6 @@ from tests.browser import served
 from tests.fakes import ScriptedEngine
 from tests.waiting import until
 
-# Gradio makes event loops and leaves them open where the thread that launches a page has none; a browser's is one.
-pytestmark = pytest.mark.usefixtures("browser")
-
 RUN = decoding.trace(ScriptedEngine(), "a", max_new_tokens=3, top_k=2).to_jsonl()
 
 
@@ -51,7 +48,7 @@ def serving(**limits: Any) -> Iterator[There]:
 
 
 @pytest.fixture
-def there(browser: object) -> Iterator[There]:
+def there(drives_server: None) -> Iterator[There]:
     with serving() as there:
         yield there
 
@@ -61,6 +58,7 @@ def ask(client: httpx.Client, endpoint: str, *data: object, session: str | None 
     return client.post(f"/gradio_api/call/{endpoint}", json=body)
 
 
+@pytest.mark.usefixtures("drives_server")
 def test_a_flood_of_checks_ends_nobody_elses_run() -> None:
     with serving(sessions=40) as there, there.visitor("127.0.0.2") as victim, there.visitor("127.0.0.9") as stranger:
         finished = ask(victim, "check", RUN).json()["event_id"]
@@ -75,6 +73,7 @@ def test_a_flood_of_checks_ends_nobody_elses_run() -> None:
         assert len(there.queue.pending_messages_per_session) <= 40
 
 
+@pytest.mark.usefixtures("drives_server")
 def test_an_answer_that_nobody_fetches_is_dropped() -> None:
     seconds = {"unread_seconds": 3.0, "sweep_seconds": 0.1}  # a busy machine may take one to pass an answer on
     with serving(**seconds) as there, there.visitor("127.0.0.9") as stranger:
@@ -90,6 +89,7 @@ def test_an_answer_that_nobody_fetches_is_dropped() -> None:
         until(lambda: not there.queue.event_ids_to_events and BODY_BYTES.total == 0)
 
 
+@pytest.mark.usefixtures("drives_server")
 def test_answers_that_nobody_fetches_have_a_total() -> None:
     with serving(unread_bytes=1_500_000, sweep_seconds=0.1) as there, there.visitor("127.0.0.9") as stranger:
         for _ in range(12):  # one address has eight under way
@@ -114,6 +114,7 @@ def test_large_files_are_not_written_over_the_queue(there: There) -> None:
         assert "event_id" in ask(stranger, "export", long, "csv").json()
 
 
+@pytest.mark.usefixtures("drives_server")
 def test_one_address_has_a_share_of_the_queue() -> None:
     with (
         serving(events_per_address=3) as there,
@@ -186,7 +187,7 @@ def test_the_first_to_go_is_the_oldest_idle_one_of_whoever_has_most() -> None:
         reading.cancel()
         del store["nobody's"]  # a stream that ends after its session was dropped
 
-    with ThreadPoolExecutor(1) as elsewhere:  # this thread has a browser's event loop
+    with ThreadPoolExecutor(1) as elsewhere:  # this thread may have a browser's event loop
         elsewhere.submit(asyncio.run, test()).result(60)
 
 

@@ -28,7 +28,7 @@ STEPS = 20  # enough to be in the middle of, and few enough for a busy machine i
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
+def server(drives_process: None, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
     """The app in a process of its own over a small model, 10 ms a step: the process, its address, the model."""
     network = tiny_models.network("llama", hidden_size=512, intermediate_size=2048, num_hidden_layers=8)
     model = str(tiny_models.save(tmp_path / "model", network))
@@ -77,6 +77,7 @@ def is_refused(url: str) -> bool:
     return True
 
 
+@pytest.mark.usefixtures("drives_server")
 def test_nobody_is_let_in_while_a_run_goes_on_to_its_end() -> None:
     """The model is held in mid-run for as long as it takes to be refused, so that no machine is too slow for this."""
     engine = ScriptedEngine(delay=600)

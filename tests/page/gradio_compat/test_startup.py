@@ -15,10 +15,8 @@ from decoding.page.gradio_compat.startup import start_server
 from tests.browser import served
 from tests.fakes import ScriptedEngine
 
-# Gradio makes event loops and leaves them open where the thread that launches a page has none; a browser's is one.
-pytestmark = pytest.mark.usefixtures("browser")
 
-
+@pytest.mark.usefixtures("drives_server")
 def test_a_page_opens_though_it_takes_long_to_begin_and_to_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     hurried = SimpleNamespace(time=count(step=60).__next__, sleep=time.sleep)  # a minute from one look to the next
     monkeypatch.setattr(http_server, "time", hurried)

@@ -36,9 +36,6 @@ from tests.browser import served
 from tests.fakes import ScriptedEngine
 from tests.serving.test_class_vote import MAX_SESSION_BYTES
 
-# Gradio makes event loops and leaves them open where the thread that launches a page has none; a browser's is one.
-pytestmark = pytest.mark.usefixtures("browser")
-
 README = Path(request_filter.__file__).parent / "README.md"
 RUN = decoding.trace(ScriptedEngine(), "a", max_new_tokens=3, top_k=2).to_jsonl()
 STRANGER = "127.0.0.9"
@@ -58,7 +55,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def http(browser: object, files: Path) -> Iterator[httpx.Client]:
+def http(drives_server: None, files: Path) -> Iterator[httpx.Client]:
     page = application.build_app(lambda name, report: ScriptedEngine(), ["scripted"])
     page.browser = BrowserOffer(files, {"model": {"id": "scripted"}})  # type: ignore[attr-defined]
     transport = httpx.HTTPTransport(local_address=STRANGER)

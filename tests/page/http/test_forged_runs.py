@@ -98,7 +98,8 @@ def test_a_forged_question_is_answered_or_gets_a_sentence(name: str, asked: dict
             assert all(isinstance(value, str) for value in answer.values())
 
 
-def test_nothing_grows(browser: object) -> None:
+@pytest.mark.usefixtures("drives_server")
+def test_nothing_grows() -> None:
     """Threads, open files and sessions are where they were after many requests, refused ones among them."""
     page = application.build_app(lambda name, report: ScriptedEngine(), ["scripted"])
     with served(page) as url, httpx.Client(base_url=url, timeout=60) as client:

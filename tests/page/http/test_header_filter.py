@@ -15,12 +15,9 @@ from decoding.page.http.header_filter import allowed_headers, is_host, is_origin
 from tests.browser import served
 from tests.fakes import ScriptedEngine
 
-# Gradio makes event loops and leaves them open where the thread that launches a page has none; a browser's is one.
-pytestmark = pytest.mark.usefixtures("browser")
-
 
 @pytest.fixture(scope="module")
-def port(browser: object) -> Iterator[int]:
+def port(drives_server: None) -> Iterator[int]:
     page = application.build_app(lambda name, report: ScriptedEngine(), ["scripted"])
     with served(page) as url:
         yield int(httpx.URL(url).port or 0)

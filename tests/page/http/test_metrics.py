@@ -20,14 +20,11 @@ from decoding.serving.model_registry import ModelRegistry
 from tests.browser import served
 from tests.fakes import ScriptedEngine
 
-# Gradio makes event loops and leaves them open where the thread that launches a page has none; a browser's is one.
-pytestmark = pytest.mark.usefixtures("browser")
-
 SECRET = "nobody may read this"
 
 
 @pytest.fixture(scope="module")
-def url(browser: object) -> Iterator[str]:
+def url(drives_server: None) -> Iterator[str]:
     page = application.build_app(lambda name, report: ScriptedEngine(), ["scripted"])
     host = "127.0.0.1"
     port = application.free_port(host)
@@ -46,6 +43,7 @@ def numbers(url: str) -> dict[str, float]:
     return {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in lines if line[0] != "#"}
 
 
+@pytest.mark.usefixtures("drives_server")
 def test_ready_is_said_when_a_model_is_there() -> None:
     ready = threading.Event()
 
@@ -88,6 +86,7 @@ def test_a_run_of_the_page_logs_none_of_its_text(caplog: pytest.LogCaptureFixtur
     assert SECRET not in caplog.text
 
 
+@pytest.mark.usefixtures("drives_server")
 def test_sessions_are_remembered_within_bounds_and_nobody_misses_theirs() -> None:
     page = application.build_app(lambda name, report: ScriptedEngine(), ["scripted"])
     with served(page, state_session_capacity=1) as url:

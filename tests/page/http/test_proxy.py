@@ -21,9 +21,6 @@ from tests.readmes import block
 
 ASKED = {"data": ["a", 1, 2, "scripted"]}
 
-# Gradio makes event loops and leaves them open where the thread that launches a page has none; a browser's is one.
-pytestmark = pytest.mark.usefixtures("browser")
-
 
 def haproxy() -> str:
     """Its path, installed first where there is none."""
@@ -63,7 +60,7 @@ def configuration() -> str:
 
 
 @pytest.fixture
-def proxy(tmp_path: Path) -> Iterator[tuple[str, list[ScriptedEngine]]]:
+def proxy(drives_process: None, tmp_path: Path) -> Iterator[tuple[str, list[ScriptedEngine]]]:
     written, engines = configuration(), [ScriptedEngine(), ScriptedEngine()]
     with ExitStack() as stack:
         for engine, port in zip(engines, ("7861", "7862"), strict=True):

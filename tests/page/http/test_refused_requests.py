@@ -36,7 +36,7 @@ JSON = {"content-type": "application/json"}
 
 
 @pytest.fixture(scope="module")
-def client() -> Iterator[httpx.Client]:
+def client(drives_server: None) -> Iterator[httpx.Client]:
     page = application.build_app(lambda name, report: ScriptedEngine(), ["scripted"])
     with served(page) as url, httpx.Client(base_url=url, timeout=300) as client:
         yield client
@@ -344,6 +344,7 @@ class Asking:
         assert reading.result(), f"nobody said: {sentence}"
 
 
+@pytest.mark.usefixtures("drives_server")
 def test_one_session_cannot_fill_the_line_nor_one_address() -> None:
     engine = ScriptedEngine(delay=600)
     page = application.build_app(lambda name, report: engine, ["scripted"])

@@ -24,9 +24,6 @@ from tests.browser import served
 from tests.fakes import ScriptedEngine
 from tests.waiting import until
 
-# Gradio makes event loops and leaves them open where the thread that launches a page has none; a browser's is one.
-pytestmark = pytest.mark.usefixtures("browser")
-
 RUN = decoding.trace(ScriptedEngine(), "a", max_new_tokens=3, top_k=2).to_jsonl().encode()
 
 
@@ -47,7 +44,7 @@ class Slow:
 
 
 @pytest.fixture
-def slow(monkeypatch: pytest.MonkeyPatch, browser: object) -> Iterator[tuple[Slow, gr.Blocks]]:
+def slow(drives_server: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Slow, gr.Blocks]]:
     slow = Slow()
     monkeypatch.setattr(export_routes, "read_run", slow.read_run)
     page = application.build_app(lambda name, report: ScriptedEngine(), ["scripted"], slow.look)
@@ -158,7 +155,7 @@ def test_not_ready_where_the_page_cannot_be_served() -> None:
         queue.close(0)
         assert await asked() == (503, "The server is being restarted.\n")
 
-    with ThreadPoolExecutor(1) as elsewhere:  # this thread has a browser's event loop
+    with ThreadPoolExecutor(1) as elsewhere:  # this thread may have a browser's event loop
         elsewhere.submit(anyio.run, test).result(120)
 
 
@@ -186,5 +183,5 @@ def test_a_pool_has_its_limits() -> None:
         assert done == [True] * 5
         assert await pool.run(lambda: 7, "a", anyio.sleep_forever) == 7
 
-    with ThreadPoolExecutor(1) as elsewhere:  # this thread has a browser's event loop
+    with ThreadPoolExecutor(1) as elsewhere:  # this thread may have a browser's event loop
         elsewhere.submit(anyio.run, test).result(120)
