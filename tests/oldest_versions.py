@@ -17,8 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TESTS = (
     "tests/engines/torch/test_engine.py",
     "tests/engines/onnx/test_network.py",
-    "tests/engines/batching/test_scheduler.py",
-    "tests/engines/batching/test_worker.py",
+    "tests/engines/batching",
     "tests/models/test_loading.py",
     "tests/record/test_trace.py",
     "tests/export/test_tables.py",

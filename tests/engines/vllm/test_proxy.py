@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 import decoding
-from tests.engines.vllm.test_engine import Varied, engine_of
+from tests.engines.vllm.engine_pair import Varied, engine_of
 from tests.fake_vllm import FakeVllm
 from tests.page.http.test_proxy import proxied
 from tests.readmes import block
