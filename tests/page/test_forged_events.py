@@ -17,8 +17,8 @@ import app as application
 from decoding.page.panel_actions import ACTIONS
 from tests.browser import served
 from tests.fakes import ScriptedEngine
+from tests.page.http.strangers import JSON, json_values
 from tests.page.http.test_forged_runs import FORGERIES, RUN, forge
-from tests.page.http.test_refused_requests import JSON, json_values
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:unclosed:ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"

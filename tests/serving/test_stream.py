@@ -1,84 +1,21 @@
-"""Visitors attended to: the line, the pauses, leaving, and the budget; no page and no model."""
+"""What a visitor is sent while a run goes on: updates, pauses, beats, errors; and what ends it. No page, no model."""
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Generator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing, suppress
-from types import SimpleNamespace
+from collections.abc import Callable, Generator
 from typing import Any
 
-import gradio as gr
 import pytest
 
 from decoding.errors import BusyError
-from decoding.page.gradio_compat.liveness import visitor_of
-from decoding.serving.admission import MAX_PER_SESSION, AdmissionQueue, Visitor
+from decoding.serving.admission import AdmissionQueue
 from decoding.serving.stream import stream_updates
-
-NOBODY = Visitor()
-
-
-def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    with ThreadPoolExecutor(1) as elsewhere:  # this thread's event loop is a browser's, where one is open
-        elsewhere.submit(asyncio.run, asyncio.wait_for(test(), 300)).result()
-
-
-def visit(
-    queue: AdmissionQueue, work: Callable[[], Generator[Any, None, None]], visitor: Visitor = NOBODY, **options: Any
-) -> Any:
-    notice: Any = lambda word: {"said": word}  # noqa: E731
-    return aclosing(stream_updates(queue, work, notice=notice, heartbeat=lambda: "beat", visitor=visitor, **options))
-
-
-async def heard(updates: Any) -> Any:
-    """The next update that says something: on a busy machine a beat may come before it. But where no thread is at work
-    any more, all that it said is there, and at most one beat was about to be sent.
-    """
-    beats = 0
-    while beats < 2:
-        is_at_work = any(thread.name == "run" for thread in threading.enumerate())
-        if (update := await anext(updates)) != "beat":
-            return update
-        beats += not is_at_work
-    pytest.fail("the work has ended, and nobody was told")
-
-
-async def to_the_end(updates: Any) -> list[Any]:
-    """All updates that say something."""
-    said = []
-    with suppress(StopAsyncIteration):
-        while True:
-            said.append(await heard(updates))
-    return said
+from tests.serving.visits import NOBODY, Held, heard, quick, run, to_the_end, visit
 
 
 async def until(condition: Callable[[], bool]) -> None:
     while not condition():
         await asyncio.sleep(0.001)
-
-
-def quick() -> Generator[Any, None, None]:
-    yield {"notice": ""}
-    yield "a"
-    yield "ab"
-    yield {"notice": "done"}
-
-
-class Held:
-    """Work that takes a step whenever it is told to."""
-
-    def __init__(self) -> None:
-        self.go = threading.Semaphore(0)
-        self.steps, self.closed = 0, threading.Event()
-
-    def __call__(self) -> Generator[Any, None, None]:
-        try:
-            while self.go.acquire():
-                self.steps += 1
-                yield "x" * self.steps
-        finally:
-            self.closed.set()
 
 
 def test_updates_come_in_order_and_the_ticket_is_returned() -> None:
@@ -175,73 +112,6 @@ def test_no_sharing_notice_after_an_update_that_explains_the_wait() -> None:
             theirs.go.release(50)
 
     run(test)
-
-
-def test_waiting_visitors_see_their_position_and_move_up() -> None:
-    async def test() -> None:
-        queue, first = AdmissionQueue(runs=1, waiting=2), Held()
-        async with visit(queue, first) as served, visit(queue, quick) as next_one, visit(queue, quick) as last:
-            first.go.release()
-            assert await heard(served) == "x"
-            assert "You are next" in (await anext(next_one))["said"]
-            assert "number 2 in line, 1 before you" in (await anext(last))["said"]
-            with pytest.raises(BusyError, match="The server is full: it serves 1 at once and lets 2 wait"):
-                await anext(stream_updates(queue, quick, notice=str, heartbeat=str, visitor=NOBODY))
-            await next_one.aclose()
-            assert "You are next" in (await anext(last))["said"]
-            await served.aclose()
-            first.go.release()
-            assert (await to_the_end(last))[-1] == {"notice": "done"}
-
-    run(test)
-
-
-def test_a_session_has_a_few_tickets_and_an_address_half() -> None:
-    queue = AdmissionQueue(runs=2, waiting=10)
-    mine = [queue.enter(Visitor("mine", "8.8.8.8")) for _ in range(MAX_PER_SESSION)]
-    with pytest.raises(BusyError, match="This page has 4 runs under way or waiting, and no page may have more"):
-        queue.enter(Visitor("mine", "8.8.8.8"))
-    queue.enter(Visitor("a classmate's", "8.8.8.8"))
-    queue.enter(Visitor(None, "8.8.8.8"))
-    with pytest.raises(
-        BusyError, match="6 runs from your network's address are under way or waiting, which is half of what"
-    ):
-        queue.enter(Visitor("another classmate's", "8.8.8.8"))
-    for place in mine[:2]:
-        queue.leave(place)
-    queue.enter(Visitor("mine", "8.8.8.8"))
-    for n in range(7):  # to the last place: whoever cannot be told apart has no share
-        queue.enter(Visitor(f"behind a proxy {n}"))
-    with pytest.raises(BusyError, match="The server is full"):
-        queue.enter(Visitor("new", "9.9.9.9"))
-
-
-def test_forty_visitors_behind_one_address_are_admitted() -> None:
-    queue = AdmissionQueue()
-    for pupil in range(40):
-        queue.enter(Visitor(f"pupil {pupil}", "8.8.8.8"))
-    assert queue.served + queue.waiting == 40
-
-
-@pytest.mark.parametrize(
-    ("host", "address"),
-    [
-        ("8.8.8.8", "8.8.8.8"),
-        ("::ffff:8.8.8.8", "8.8.8.8"),
-        ("2001:4860:4860:1:2:3:4:5", "2001:4860:4860:0001"),  # one customer's network
-        ("127.0.0.1", None),  # where a proxy may be, with everybody behind it
-        ("::1", None),
-        ("127.0.0.2", "127.0.0.2"),
-        ("10.1.2.3", "10.1.2.3"),
-        ("fe80::1%eth0", "fe80:0000:0000:0000"),
-        ("testclient", None),
-        ("", None),
-    ],
-)
-def test_which_address_counts(host: str, address: str | None) -> None:
-    request = gr.Request(session_hash="s", client=SimpleNamespace(host=host))
-    assert visitor_of(request) == Visitor("s", address)
-    assert visitor_of(gr.Request(session_hash="s")) == Visitor("s")
 
 
 def test_a_heartbeat_is_sent_without_updates() -> None:
@@ -351,33 +221,3 @@ def test_a_disconnected_visitors_run_ends() -> None:
         assert work.closed.is_set()
 
     run(test)
-
-
-def test_one_address_leaves_places_to_others_and_long_work_has_lanes() -> None:
-    queue = AdmissionQueue(runs=8, waiting=20)
-    theirs = [queue.enter(Visitor(f"they {n}", "8.8.8.8")) for n in range(8)]
-    assert [place.number for place in theirs] == [0] * 6 + [1, 2]
-    mine = queue.enter(Visitor("me", "9.9.9.9"))
-    assert mine.number == 0  # past those who have their share
-    queue.leave(theirs[0])
-    assert (theirs[6].number, theirs[7].number) == (0, 1)
-    for place in (*theirs, mine):
-        queue.leave(place)
-
-    searches = [queue.enter(Visitor(f"they {n}", "8.8.8.8"), is_long=True) for n in range(2)]
-    assert [place.number for place in searches] == [0, 1]  # one at a time for an address
-    other = queue.enter(Visitor("me", "9.9.9.9"), is_long=True)
-    third = queue.enter(Visitor("a third", "7.7.7.7"), is_long=True)
-    assert (other.number, third.number) == (0, 2)
-    assert queue.enter(Visitor("a run", "7.7.7.7")).number == 0
-    queue.leave(searches[0])
-    assert (searches[1].number, third.number) == (0, 1)
-
-
-def test_a_visitor_without_an_address_has_one_long_question_at_a_time_too() -> None:
-    queue = AdmissionQueue()
-    first, second = (queue.enter(Visitor("me"), is_long=True) for _ in range(2))
-    other = queue.enter(Visitor("another"), is_long=True)
-    assert (first.number, second.number, other.number) == (0, 1, 0)
-    queue.leave(first)
-    assert second.number == 0

@@ -34,7 +34,7 @@ from decoding.serving import admission
 from decoding.site.model_files import PIECE_BYTES
 from tests.browser import served
 from tests.fakes import ScriptedEngine
-from tests.serving.test_class_vote import MAX_SESSION_BYTES
+from tests.serving.votes import MAX_SESSION_BYTES
 
 README = Path(request_filter.__file__).parent / "README.md"
 RUN = decoding.trace(ScriptedEngine(), "a", max_new_tokens=3, top_k=2).to_jsonl()

@@ -24,7 +24,7 @@ from decoding.questions.verify import recompute
 from decoding.serving.model_registry import ModelRegistry
 from tests.browser import served
 from tests.fakes import ScriptedEngine
-from tests.page.http.test_refused_requests import json_values
+from tests.page.http.strangers import json_values
 
 ENGINE = ScriptedEngine()
 RUN = decoding.trace(ENGINE, "a <b>", max_new_tokens=3, top_k=3).to_jsonl()
