@@ -37,7 +37,7 @@ UPWARDS = {("decoding.record.trace", "decoding.export")}
 
 # Who may import what; "" is everybody.
 RUNS_MODELS = (
-    "decoding.models.config_checks",
+    "decoding.models.config_support",
     "decoding.models.context_length",
     "decoding.models.devices",
     "decoding.models.generation_settings",

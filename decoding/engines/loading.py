@@ -12,7 +12,7 @@ from decoding.engines.local_engine import LocalEngine
 from decoding.errors import RequestError
 from decoding.messages import Message
 from decoding.models.catalogue import Entry
-from decoding.models.config_bounds import check_counts
+from decoding.models.config_size_limits import check_counts
 from decoding.models.devices import place
 from decoding.models.known_sizes import with_known_size
 from decoding.models.model_paths import entry_of, find_source, holds_gguf
@@ -61,7 +61,7 @@ def _by_graph(entry: Entry, why: str, dtype: str, report: Report) -> LocalEngine
         try:
             spec_of_config(half, "float32")
         except NoGraphError:
-            from decoding.models.config_checks import check_config, check_quantized
+            from decoding.models.config_support import check_config, check_quantized
 
             check_quantized(entry.name, check_config(entry.name, half))
         _check_dtype(entry, parameters, dtype)

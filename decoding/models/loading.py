@@ -21,7 +21,7 @@ from decoding.errors import ModelError, RoomError
 from decoding.messages import Message
 from decoding.models import hub
 from decoding.models.catalogue import Entry
-from decoding.models.config_checks import LOCAL, check_config, check_quantized, load_files
+from decoding.models.config_support import LOCAL, check_config, check_quantized, load_files
 from decoding.models.context_length import context_of_config, context_of_network
 from decoding.models.devices import Placement, disable_tf32, place
 from decoding.models.generation_settings import ids_of, read_settings

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from decoding.models.config_fields import Config, rope, rope_of
+from decoding.models.config_reader import Config, rope, rope_of
 from decoding.models.spec import MAX_CONTEXT, MAX_HEAD_WIDTH, ModelSpec, NoGraphError, row_of
 
 

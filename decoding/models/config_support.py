@@ -12,7 +12,7 @@ from transformers.quantizers.auto import AutoHfQuantizer
 
 from decoding.errors import ModelError, RoomError
 from decoding.messages import Message
-from decoding.models.config_bounds import check_counts
+from decoding.models.config_size_limits import check_counts
 from decoding.models.resources import is_out_of_memory
 
 LOCAL: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
