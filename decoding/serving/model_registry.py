@@ -1,7 +1,7 @@
 """The model registry: which models are in memory, and which may be loaded.
 
 Owns loading in the background, one model at a time, its progress messages, and the cancellation of loads that nobody
-waits for. Knows no torch: it is given a loader, so tests pass a fake one. `loaded_models` evicts models.
+waits for. Knows no torch: it is given a loader, so tests pass a fake one. `model_eviction` evicts models.
 """
 
 import logging
@@ -16,9 +16,9 @@ from decoding.errors import GreedyscopeError, ModelError, RequestError, RoomErro
 from decoding.messages import Message, mapped
 from decoding.models.catalogue import format_bytes
 from decoding.models.resources import is_out_of_memory
-from decoding.serving.loaded_models import LoadedModels
 from decoding.serving.memory_budget import MemoryBudget
-from decoding.serving.model_offer import ModelOffer, OfferLister
+from decoding.serving.model_eviction import LoadedModels
+from decoding.serving.model_list import ModelOffer, OfferLister
 from decoding.serving.path_redaction import redact_paths
 
 __all__ = ["Loader", "ModelOffer", "ModelRegistry", "OfferLister", "Report"]

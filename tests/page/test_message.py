@@ -9,7 +9,7 @@ import app as application
 import decoding
 from decoding.record.permalink import Link, to_link
 from decoding.record.trace import Trace
-from decoding.serving.model_offer import ModelOffer
+from decoding.serving.model_list import ModelOffer
 from tests.browser import Visit, open_settings, served
 from tests.fakes import ScriptedEngine
 from tests.page.actions import wait_for_link

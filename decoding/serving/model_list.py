@@ -1,5 +1,5 @@
-"""One model in the list that visitors choose from. Owns its label and the reason why it is unavailable, not how either
-is found.
+"""The list of models that visitors choose from: what it says of each. Owns a model's label and the reason why it is
+unavailable, not how either is found; `availability` finds them.
 """
 
 from collections.abc import Callable, Sequence
