@@ -105,7 +105,7 @@ def page_head(browser: BrowserOffer | None = None) -> str:
     """
     script = assets.plotly_js()
     gr.set_static_paths([script])  # only this file: everything in a served folder would be public
-    outliving = f"<script>{assets.read('connection.js')}</script>"
+    outliving = f"<script>{assets.read('lost_connection.js')}</script>"
     root = f"<style>{assets.read('panel/root.css')}{assets.read('embedded.css')}</style>"
     plotly = f'<script defer src="gradio_api/file={script.as_posix()}"></script>'
     return f"{_PLAIN}{_FRAMED}{root}{outliving}{_panel_script(browser)}{plotly}"
