@@ -106,13 +106,13 @@ def data_for(prompt: str | None = None) -> dict[str, object]:
 
 
 def page_script() -> str:
-    """The page's script, which defines `startPage(element, props, watch, trigger, given)`."""
+    """The page's script, which defines `startPage(element, props, watch, trigger, data)`."""
     return bundle(ASSETS / "panel/app/page.js")
 
 
 def page_script_with_engine() -> str:
     """The same, where the page offers to compute in the visitor's browser."""
-    return bundle(ASSETS / "browser/in_page.js")
+    return bundle(ASSETS / "browser/gradio_page.js")
 
 
 def page_data(**more: object) -> str:
@@ -122,17 +122,17 @@ def page_data(**more: object) -> str:
 
 
 def file_script() -> str:
-    """The script of an exported file, which defines `startFile(packed, given)`: nothing in it needs a server."""
+    """The script of an exported file, which defines `startFile(packed, data)`: nothing in it needs a server."""
     return bundle(ASSETS / "standalone/page.js")
 
 
 def site_script() -> str:
     """The static site's script, which defines `startSite(data)`."""
-    return bundle(ASSETS / "browser/page.js")
+    return bundle(ASSETS / "browser/site_page.js")
 
 
 def vote_script() -> str:
-    """The script of the page that students vote on, which defines `startVotePage(given)`."""
+    """The script of the page that students vote on, which defines `startVotePage(data)`."""
     return bundle(ASSETS / "vote/page.js")
 
 

@@ -40,7 +40,7 @@ class BrowserOffer:
         return Message("offer.in_browser", model=self.model)
 
     def data(self) -> dict[str, object]:
-        """What assets/browser/in_page.js is given."""
+        """What assets/browser/gradio_page.js is given."""
         return {"choice": CHOICE, "base": BASE, "facts": self.facts}
 
 

@@ -31,7 +31,7 @@ POLICY = (
     "require-trusted-types-for 'script'; trusted-types greedyscope"
 )
 """WebAssembly may be compiled; all other code is in these files, and nothing is asked of another host."""
-STYLES = ("standalone/theme.css", "browser/page.css")
+STYLES = ("standalone/theme.css", "browser/site_page.css")
 _PLACE = re.compile(r"\{(\w+)\}")
 _README = """---
 title: Greedyscope
@@ -122,7 +122,7 @@ def _shell(facts: dict[str, Any], libraries: dict[str, bytes]) -> dict[str, byte
         "choices": str(MAX_CHOICES),
     }
     return {
-        "index.html": _filled(assets.read("browser/page.html"), page).encode(),
+        "index.html": _filled(assets.read("browser/site_page.html"), page).encode(),
         "page.js": f"(() => {{\n{assets.site_script()}\nstartSite({_script_json(data)});\n}})();\n".encode(),
         "page.css": "\n".join(
             [*map(assets.read, STYLES), assets.panel_css(), assets.read("panel/on_page.css")]

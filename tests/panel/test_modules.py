@@ -10,7 +10,7 @@ from decoding.script_bundle import BundleError, bundle, modules_of
 
 FOLDERS = ("panel/core", "panel/view", "panel/tabs", "panel/app", "standalone", "browser", "vote")
 """In this order: a module imports from its own folder and those before it."""
-ENTRIES = ("panel/app/page.js", "standalone/page.js", "browser/page.js", "browser/in_page.js", "vote/page.js")
+ENTRIES = ("panel/app/page.js", "standalone/page.js", "browser/site_page.js", "browser/gradio_page.js", "vote/page.js")
 NEEDS_A_SERVER = {
     "page_features",
     "address_bar",
@@ -54,7 +54,7 @@ def test_an_exported_file_holds_nothing_that_needs_a_server() -> None:
 
 def test_what_needs_our_own_server_is_on_its_page_only() -> None:
     """There is no button, not even a hidden one, where no class could vote."""
-    assert not {module.stem for module in modules_of(ASSETS / "browser/page.js")} & {"class_vote", "vote_server"}
+    assert not {module.stem for module in modules_of(ASSETS / "browser/site_page.js")} & {"class_vote", "vote_server"}
     assert not any("vote" in panel_html(page=page) for page in (True, False))
     assert "data-vote" in page_head()
 

@@ -56,7 +56,7 @@ def test_the_pieces_are_the_graphs_weights_and_every_sum_holds(site_folder: Path
 
 def test_what_python_writes_has_the_types_that_the_scripts_expect(site_folder: Path, tmp_path: Path) -> None:
     """As literals, in which the type checker also finds a field that is unknown or missing."""
-    script, declarations = ASSETS / "browser" / "page.js", sorted(map(str, ASSETS.rglob("*.d.ts")))
+    script, declarations = ASSETS / "browser" / "site_page.js", sorted(map(str, ASSETS.rglob("*.d.ts")))
     settings = {"extends": str(ASSETS / "tsconfig.json"), "compilerOptions": {"checkJs": False}, "include": []}
     (tmp_path / "tsconfig.json").write_text(json.dumps({**settings, "files": ["data.ts", *declarations]}), "utf-8")
     command = node.type_checker(node.packages(), tmp_path / "tsconfig.json")

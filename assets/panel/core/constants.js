@@ -1,5 +1,5 @@
 // What Python knows and hands over at the start: every language's texts, the limits (decoding/limits.py), the examples. They stay empty
-// until an entry (app/page.js, standalone/page.js, browser/page.js) calls `provide`; nothing may read them while modules are loaded.
+// until an entry (app/page.js, standalone/page.js, browser/site_page.js) calls `provide`; nothing may read them while modules are loaded.
 
 /**
  * @typedef {"bytes" | "steps" | "choices" | "beams" | "textTokens" | "promptCharacters" | "promptTokens" | "stepCharacters" | "tokenCharacters" |
