@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from decoding.command_line import options
-from decoding.command_line.startup import quick_imports, without_stubs
+from decoding.command_line.quick_imports import quick_imports, without_stubs
 from decoding.engines import is_server
 from decoding.errors import RequestError
 from decoding.models.allocator_settings import limit_arenas

@@ -12,7 +12,7 @@ import pytest
 
 from decoding.bench import startup as bench
 from decoding.bench.page import READY
-from decoding.command_line.startup import quick_imports, without_stubs
+from decoding.command_line.quick_imports import quick_imports, without_stubs
 from decoding.errors import ModelError
 
 ROOT = Path(__file__).resolve().parents[2]

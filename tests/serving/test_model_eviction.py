@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import decoding
-from decoding.command_line.startup import quick_imports
+from decoding.command_line.quick_imports import quick_imports
 from decoding.engines.batching.engine import BatchedEngine
 from decoding.errors import RoomError
 from decoding.serving.model_registry import ModelOffer, ModelRegistry, Report

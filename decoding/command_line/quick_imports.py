@@ -1,4 +1,4 @@
-"""A faster start: imports that cost less. Owns what is switched off while modules are imported. Knows no model, no
+"""Imports that cost less, for a faster start. Owns what is switched off while modules are imported. Knows no model, no
 page.
 """
 
