@@ -24,7 +24,7 @@ from decoding.questions.logit_lens import lens  # isort: skip
 from decoding.record.why import LeaveOneOut, LeftOut, Lens, LensLayer  # isort: skip
 from decoding.questions.prompt_scores import score_prompt  # isort: skip
 from decoding.questions.sampled_runs import Draws, draws, sample  # isort: skip
-from decoding.questions.text_probability import TextProbability, probability  # isort: skip
+from decoding.questions.continuation_probability import TextProbability, probability  # isort: skip
 
 if TYPE_CHECKING:
     from decoding.engines.local_engine import LocalEngine

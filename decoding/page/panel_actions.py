@@ -16,9 +16,9 @@ from decoding.limits import MAX_CHOICES, MAX_TEXT_TOKENS
 from decoding.messages import Message
 from decoding.page.agreement_sentence import agreement_sentence
 from decoding.questions import agreement, beam_search, text_scores
+from decoding.questions.continuation_probability import check_picked, probability_after
 from decoding.questions.prompt_scores import score_prompt
 from decoding.questions.sampled_runs import draw_runs
-from decoding.questions.text_probability import check_picked, probability_after
 from decoding.record.permalink import Link, from_link
 from decoding.record.prompt_scores import prompt_scores_line
 from decoding.record.trace import Trace

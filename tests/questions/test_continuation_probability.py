@@ -9,7 +9,7 @@ import pytest
 import decoding
 from decoding.engines.local_engine import LocalEngine
 from decoding.errors import RequestError
-from decoding.questions.text_probability import probability_after
+from decoding.questions.continuation_probability import probability_after
 from tests.fakes import ScriptedEngine
 
 PROMPT = "Transformers are the"
