@@ -14,7 +14,7 @@ test("a slider that is moved before there is a step leaves the temperature at 1"
   slider.moved();
   assert.deepEqual([temperature.power, drawings], [1, 1]);
   const [step] = runOf([" most"]).steps;
-  Object.assign(temperature, { of: { ...step, log_sums: [[1, 0], [2, 0]] } });
+  Object.assign(temperature, { step: { ...step, log_sums: [[1, 0], [2, 0]] } });
   slider.moved();
   assert.deepEqual([temperature.power, drawings], [2, 2]); // 1 / T, the coldest first
 });

@@ -65,7 +65,7 @@ test("runs share what they have in common, and runs of one text share a row", ()
   assert.deepEqual([columns, rows, nodes.length], [3, 2, 5]);
   assert.deepEqual(nodes.map(({ row, parent }) => [row, parent]), [[0, -1], [0, 0], [0, 1], [1, 0], [1, 3]]);
   assert.deepEqual([...nodes[3].kinds], ["forced"]);
-  assert.deepEqual(nodes.map(({ of }) => of.size), [3, 2, 2, 1, 1]);
+  assert.deepEqual(nodes.map(({ entries }) => entries.size), [3, 2, 2, 1, 1]);
   assert.match(ends[0].text, /^Run 1 = Run 3 · −2\.08 ★$/);
   addEntry(kept, runs[3]);
   assert.equal(runsOfTree(kept).length, 1); // of another prompt

@@ -24,7 +24,7 @@ import { askUntilAnswered, askVote, followClass, numbersOf, storedSession, store
  * @property {StoredSession | null} session while it lasts
  * @property {boolean} isBegun
  * @property {Question | null} question
- * @property {number} next the number of the next question
+ * @property {number} nextNumber the number of the next question
  * @property {Pick<ClassState, "students" | "answered"> & Partial<ClassState>} classState
  * @property {{ run: Run | undefined, index: number, result: VoteResult }[]} results
  * @property {boolean} isRevealing
@@ -49,7 +49,7 @@ export function startVote(parts, state, history, panel, predict) {
   opener.dataset.text = "vote.start";
   parts.root.querySelector('.gs-lesson-start [data-predict="start"]').after(opener);
   /** @type {Vote} */
-  const vote = { session: null, isBegun: false, question: null, next: 0, classState: { students: 0, answered: 0 }, results: [], isRevealing: false, isEnding: false, endsAt: null };
+  const vote = { session: null, isBegun: false, question: null, nextNumber: 0, classState: { students: 0, answered: 0 }, results: [], isRevealing: false, isEnding: false, endsAt: null };
 
   /** @type {(error: string) => void} */
   const showProblem = (error) => {
@@ -88,7 +88,7 @@ export function startVote(parts, state, history, panel, predict) {
 
   /** @param {StoredSession} session */
   function startSession(session) {
-    Object.assign(vote, { session, isBegun: false, isEnding: false, question: null, next: 0, endsAt: null });
+    Object.assign(vote, { session, isBegun: false, isEnding: false, question: null, nextNumber: 0, endsAt: null });
     storeSession(session);
     showProblem("");
     slots.time.value = session.seconds;
@@ -137,7 +137,7 @@ export function startVote(parts, state, history, panel, predict) {
     vote.results = results.map((/** @type {VoteResult} */ result) => ({ run: entry?.run, index: session.steps[result.number], result }));
     startSession(session);
     const isOpen = now.phase === "open" && Boolean(entry);
-    Object.assign(vote, { isBegun: now.phase !== "waiting", next: isOpen ? now.next - 1 : now.next });
+    Object.assign(vote, { isBegun: now.phase !== "waiting", nextNumber: isOpen ? now.next - 1 : now.next });
     predict.start();
     predict.resume(vote.results.filter(({ index }) => index !== undefined).length, isOpen);
     showClassState(now);
@@ -154,7 +154,7 @@ export function startVote(parts, state, history, panel, predict) {
     /** @type {(option: Candidate) => string} */
     const label = (option) => Array.from(labelOf(option).toWellFormed()).slice(0, LIMITS.voteAnswer / 2).join("");
     const seconds = Number(slots.time.value) || null;
-    const number = vote.next++;
+    const number = vote.nextNumber++;
     const message = { number, step: step.index + 1, text: textBefore(run, step.index).slice(-LIMITS.voteText).toWellFormed(), labels: options.map(label), seconds };
     vote.question = { run, step, number, options, message, sending: sendQuestion(message) };
     const entry = history.shown.number;
@@ -185,7 +185,7 @@ export function startVote(parts, state, history, panel, predict) {
   async function resynchronize() {
     const now = await askServer("class", null);
     if (!now || now.error) return;
-    Object.assign(vote, { next: now.next, question: null });
+    Object.assign(vote, { nextNumber: now.next, question: null });
     panel.schedule();
   }
 

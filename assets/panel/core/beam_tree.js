@@ -22,7 +22,7 @@ import { haveSameModel, haveSamePrompt } from "./verdict.js";
  * @property {string} title
  * @property {Set<string>} kinds names of classes and of signs
  * @property {number[]} [ids] the tokens that lead to it
- * @property {Set<Entry>} [of] the runs that it is part of
+ * @property {Set<Entry>} [entries] the runs that it is part of
  * @property {() => void} onClick what a click does
  */
 
@@ -35,7 +35,7 @@ import { haveSameModel, haveSamePrompt } from "./verdict.js";
  * @typedef {object} BeamPath
  * @property {Beam} beam
  * @property {number} place
- * @property {BeamPath | null} up
+ * @property {BeamPath | null} parentPath
  * @property {Beam[]} path
  * @property {boolean} isGreedy
  * @property {boolean} goesOn
@@ -67,18 +67,18 @@ function beamPaths(run) {
   for (const { beams } of run.beams) {
     const before = steps.at(-1);
     const made = beams.map((beam, place) => {
-      const up = before?.[beam.parent] ?? null;
-      const isGreedy = beam.rank === 0 && (up?.isGreedy ?? true);
-      return { beam, place, up, path: [...(up?.path ?? []), beam], isGreedy, goesOn: false, isFinished: false, isWinner: false, number: -1 };
+      const parentPath = before?.[beam.parent] ?? null;
+      const isGreedy = beam.rank === 0 && (parentPath?.isGreedy ?? true);
+      return { beam, place, parentPath, path: [...(parentPath?.path ?? []), beam], isGreedy, goesOn: false, isFinished: false, isWinner: false, number: -1 };
     });
-    for (const { up } of made) if (up) up.goesOn = true;
+    for (const { parentPath } of made) if (parentPath) parentPath.goesOn = true;
     steps.push(made);
   }
   const finished = run.beams.at(-1)?.finished ?? [];
   for (const [rank, [step, place]] of finished.entries()) {
     /** @type {BeamPath | null} */
     let at = steps[step]?.[place] ?? null; // a file may name one that is not there
-    for (; at; at = at.up) {
+    for (; at; at = at.parentPath) {
       at.isFinished = true;
       at.isWinner ||= rank === 0;
     }
@@ -110,7 +110,7 @@ export function beamTree(run, onClick) {
       nodes.push({
         step,
         row: each.place,
-        parent: each.up?.number ?? -1,
+        parent: each.parentPath?.number ?? -1,
         token: beam,
         value: number(beam.total, 2),
         title: beamTitle(each, step, isDropped),

@@ -42,7 +42,7 @@ export function runTree(entries, onClick) {
         nodes.push(nodeOfStep(entry, step, { row, parent, onClick: () => onClick(entry, step.index) }));
       }
       parent = beginnings.get(key);
-      for (const each of group) nodes[parent].of?.add(each);
+      for (const each of group) nodes[parent].entries?.add(each);
     }
     const last = entry.run.steps.length;
     return { row, step: last, ...endWords(group, leads.has(entry)), onClick: () => onClick(entry, last - 1) };
@@ -65,7 +65,7 @@ function nodeOfStep(entry, step, place) {
     forced ? texts.translate("tree.run.forced") : "",
     isDrawn ? texts.translate("tree.run.drawn") : "",
   ].filter(Boolean).join(" ");
-  return { step: index, token: picked, value: percent(picked.probability), title, kinds, of: new Set(), ...place };
+  return { step: index, token: picked, value: percent(picked.probability), title, kinds, entries: new Set(), ...place };
 }
 
 /**

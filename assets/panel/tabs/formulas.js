@@ -31,7 +31,7 @@ export function findFormulas(root) {
   const [softmax, soFar] = root.querySelectorAll(".gs-math");
   /** @type {(box: HTMLElement) => Section} */
   const makeSection = (box) => ({ box, meaning: box.querySelector(".gs-meaning"), highlighted: null });
-  return { page: root.querySelector("#gs-page-lesson"), softmax: makeSection(softmax), soFar: makeSection(soFar), rank: /** @type {number | null} */ (null), of: /** @type {Step | null} */ (null) };
+  return { page: root.querySelector("#gs-page-lesson"), softmax: makeSection(softmax), soFar: makeSection(soFar), rank: /** @type {number | null} */ (null), step: /** @type {Step | null} */ (null) };
 }
 
 /**
@@ -46,7 +46,7 @@ export function drawFormulas(formulas, run, chosen) {
     for (const part of formulas.page.querySelectorAll("tbody, tfoot, b, .gs-chain-of, .gs-meaning")) part.replaceChildren();
     return;
   }
-  if (formulas.of !== step) Object.assign(formulas, { of: step, rank: step.picked.rank });
+  if (formulas.step !== step) Object.assign(formulas, { step, rank: step.picked.rank });
   drawSoftmax(formulas, step);
   drawSoFar(formulas, run.steps.slice(0, chosen + 1), step);
   for (const section of [formulas.softmax, formulas.soFar]) highlight(section);

@@ -62,7 +62,7 @@ function drawRunTree({ sentence, box }, history, state, panel) {
   texts.write(sentence, "tree.runs.lead");
   const key = treeKey(entries);
   if (box.drawn !== key) drawTree(box, runTree(entries, panel.showStep), key);
-  markNodes(box, ({ step, of }) => step <= state.chosen && Boolean(of?.has(history.shown)));
+  markNodes(box, (node) => node.step <= state.chosen && Boolean(node.entries?.has(history.shown)));
 }
 
 /** @param {Parts} parts */

@@ -17,8 +17,8 @@ const LOGGED_TOKENS = 24; // tokens that stay in the log; what leaves it is not 
  */
 export function logTokens(parts, whole, run) {
   if (whole.header.note || whole.logged === undefined) return; // a run of the past is looked at, not written
-  if (parts.log.of !== whole) parts.log.replaceChildren();
-  parts.log.of = whole;
+  if (parts.log.run !== whole) parts.log.replaceChildren();
+  parts.log.run = whole;
   for (let index = whole.logged; index < run.steps.length; index++) {
     const text = whole.pieces[index].trim();
     parts.log.append(make("span", "", text === "" ? labelOf(run.steps[index].picked) : text), " ");

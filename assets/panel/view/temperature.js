@@ -15,7 +15,7 @@ import { labelOf } from "../core/tokens.js";
 export function findTemperature(root) {
   /** @type {(selector: string) => ReturnType<ParentNode["querySelector"]>} */
   const find = (selector) => root.querySelector(selector);
-  return { box: find(".gs-temperature"), slider: find(".gs-heat"), value: find(".gs-heat-value"), word: find(".gs-heat-word"), power: 1, of: /** @type {Step | null} */ (null) };
+  return { box: find(".gs-temperature"), slider: find(".gs-heat"), value: find(".gs-heat-value"), word: find(".gs-heat-word"), power: 1, step: /** @type {Step | null} */ (null) };
 }
 
 /**
@@ -25,7 +25,7 @@ export function findTemperature(root) {
  * @returns {Step}
  */
 export function stepAtTemperature(temperature, step) {
-  if (temperature.of !== step) Object.assign(temperature, { of: step, power: 1 }); // another step: as the model has it
+  if (temperature.step !== step) Object.assign(temperature, { step, power: 1 }); // another step: as the model has it
   const powers = temperaturesOf(step);
   const isKnown = powers.length > 1;
   temperature.slider.disabled = !isKnown;
@@ -46,8 +46,8 @@ export function stepAtTemperature(temperature, step) {
  */
 export function listenToTemperature(temperature, panel) {
   temperature.slider.addEventListener("input", () => {
-    const { of, slider } = temperature;
-    temperature.power = of ? (temperaturesOf(of)[Number(slider.value)] ?? 1) : 1;
+    const { step, slider } = temperature;
+    temperature.power = step ? (temperaturesOf(step)[Number(slider.value)] ?? 1) : 1;
     panel.schedule();
   });
 }

@@ -17,7 +17,7 @@ const COLUMNS_AROUND = 6; // drawn on either side of what is in sight
  * @property {Tree} tree
  * @property {Map<number, HTMLButtonElement>} buttons those that are there, by the numbers of their nodes
  * @property {string} range
- * @property {number} stop the node that the Tab key reaches
+ * @property {number} tabStop the node that the Tab key reaches
  * @property {number} current the last node of the text on screen; -1 where there is none
  * @property {Set<number>} here the nodes of the text on screen
  */
@@ -43,7 +43,7 @@ function treeElements(box) {
  * @param {string} key
  */
 export function drawTree(box, tree, key) {
-  Object.assign(box, { drawn: key, tree, buttons: new Map(), range: "", stop: 0, current: -1, here: new Set() });
+  Object.assign(box, { drawn: key, tree, buttons: new Map(), range: "", tabStop: 0, current: -1, here: new Set() });
   const { sheet, lines, boxes, list } = treeElements(box);
   const { columns, rows } = tree;
   const hasEnds = tree.ends.length > 0;
@@ -70,11 +70,11 @@ function drawColumns(box) {
   const from = (Math.floor(picture.scrollLeft / wide) - 1) * COLUMNS_AROUND;
   const to = (Math.ceil((picture.scrollLeft + picture.clientWidth) / wide) + 1) * COLUMNS_AROUND;
   const focused = boxes.contains(document.activeElement) ? Number(document.activeElement?.getAttribute("data-node") ?? -1) : -1;
-  const range = [from, to, box.stop, focused].join();
+  const range = [from, to, box.tabStop, focused].join();
   if (box.range !== range) {
     box.range = range;
     /** @type {(node: TreeNode, number: number) => boolean} */
-    const isDrawn = ({ step }, number) => (step >= from && step <= to) || number === box.stop || number === focused;
+    const isDrawn = ({ step }, number) => (step >= from && step <= to) || number === box.tabStop || number === focused;
     for (const [number, button] of buttons) {
       if (isDrawn(tree.nodes[number], number)) continue;
       button.remove();
@@ -96,7 +96,7 @@ function drawColumns(box) {
   }
   for (const [number, button] of buttons) {
     button.classList.toggle("gs-node-here", box.here.has(number));
-    button.tabIndex = number === box.stop ? 0 : -1;
+    button.tabIndex = number === box.tabStop ? 0 : -1;
     if (number !== box.current) button.removeAttribute("aria-current");
     else if (!button.hasAttribute("aria-current")) button.setAttribute("aria-current", "step");
   }
@@ -190,7 +190,7 @@ export function markNodes(box, isOnScreen) {
   const { nodes } = box.tree;
   box.here = new Set([...nodes.keys()].filter((number) => isOnScreen(nodes[number])));
   const last = [...box.here].at(-1) ?? -1;
-  if (last >= 0) box.stop = last;
+  if (last >= 0) box.tabStop = last;
   if (last >= 0 && last !== box.current) scrollToColumn(box, nodes[last].step);
   box.current = last;
   drawColumns(box);
@@ -224,7 +224,7 @@ export function listenToTree(box) {
     const next = at && nodeBeside(box.tree, Number(at.dataset.node), event.key);
     if (next === null || next === undefined) return;
     event.preventDefault();
-    box.stop = next;
+    box.tabStop = next;
     scrollToColumn(box, box.tree.nodes[next].step);
     drawColumns(box);
     box.buttons.get(next)?.focus();
