@@ -10,7 +10,7 @@ const run = (text = "a", options = {}) => runOf([text], options);
 test("a run that was asked for from another is its branch, once", () => {
   const history = emptyHistory();
   const first = addEntry(history, run());
-  expectBranch(history, { step: 0, kind: "branch", tabToOpen: null, stepToShow: 3, follows: true });
+  expectBranch(history, { step: 0, kind: "branch", tabToOpen: null, stepToShow: 3, fieldsFollow: true });
   const branch = addEntry(history, run("b"));
   assert.deepEqual([branch.parent, branch.leftAt, branch.stepToShow, branch.number], [first, 0, 3, 2]);
   assert.equal(history.shown, branch);
@@ -18,7 +18,7 @@ test("a run that was asked for from another is its branch, once", () => {
   clearStepToShow(history);
   assert.equal(branch.stepToShow, null);
   assert.equal(addEntry(history, run("c")).parent, null);
-  expectBranch(history, { step: 0, kind: "branch", tabToOpen: null, stepToShow: null, follows: true });
+  expectBranch(history, { step: 0, kind: "branch", tabToOpen: null, stepToShow: null, fieldsFollow: true });
   forgetQuestion(history);
   assert.equal(addEntry(history, run("d")).parent, null);
 });
@@ -47,7 +47,7 @@ test("where the run on screen goes, the one that it left comes", () => {
   const first = addEntry(history, run());
   addEntry(history, run("b"));
   showEntry(history, first);
-  expectBranch(history, { step: 0, kind: "branch", tabToOpen: null, stepToShow: null, follows: true });
+  expectBranch(history, { step: 0, kind: "branch", tabToOpen: null, stepToShow: null, fieldsFollow: true });
   const branch = addEntry(history, run("c"));
   removeEntry(history, branch);
   assert.equal(history.shown, first);
@@ -64,7 +64,7 @@ test("an opened file leaves alone what streams in", () => {
 test("an entry says where it comes from", () => {
   const history = emptyHistory();
   const first = addEntry(history, run());
-  expectBranch(history, { step: 4, kind: "branch", tabToOpen: null, stepToShow: null, follows: true });
+  expectBranch(history, { step: 4, kind: "branch", tabToOpen: null, stepToShow: null, fieldsFollow: true });
   const branch = addEntry(history, run("b"));
   assert.deepEqual([nameOf(first), describeEntry(history, first), describeEntry(history, branch)], ["Run 1", "greedy", "left Run 1 at step 5"]);
   assert.doesNotMatch(describeEntry(history, first), /tiny/);
@@ -87,6 +87,6 @@ test("stored runs come back under their numbers, with the page's own run among t
 
 test("the state changes by update", () => {
   const state = emptyState(["tiny"]);
-  update(state, { chosen: 2, silent: true });
-  assert.deepEqual([state.chosen, state.silent, state.follow, state.models], [2, true, true, ["tiny"]]);
+  update(state, { chosen: 2, isSilent: true });
+  assert.deepEqual([state.chosen, state.isSilent, state.followsLast, state.models], [2, true, true, ["tiny"]]);
 });

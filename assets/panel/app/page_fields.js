@@ -46,8 +46,8 @@ export function followFields(parts, state, panel, trigger) {
 
   // In the order of the page's fields; null stays as it is.
   root.fieldsOfRun = () => {
-    if (!state.following) return [null, null, null, null, null, null];
-    const { prompt, steps, choices, model, past_end: pastEnd, as_message: asMessage } = state.following;
+    if (!state.followedFields) return [null, null, null, null, null, null];
+    const { prompt, steps, choices, model, past_end: pastEnd, as_message: asMessage } = state.followedFields;
     return [prompt, Number(steps) <= LIMITS.steps ? steps : null, choices, state.models.includes(model) ? model : null, pastEnd, asMessage];
   };
 
@@ -55,9 +55,9 @@ export function followFields(parts, state, panel, trigger) {
   function followRun(run) {
     const { prompt, max_new_tokens: steps, top_k: choices, model } = run.header;
     const switches = { past_end: Boolean(run.header.past_end), as_message: Boolean(run.header.as_message) };
-    const [before, following] = [state.fields, { prompt, steps, choices, model: model.id, ...switches }];
-    if (before && /** @type {(keyof typeof following)[]} */ (Object.keys(following)).every((name) => before[name] === following[name])) return;
-    update(state, { following, fields: before && { ...before, ...following } });
+    const [before, followedFields] = [state.fields, { prompt, steps, choices, model: model.id, ...switches }];
+    if (before && /** @type {(keyof typeof followedFields)[]} */ (Object.keys(followedFields)).every((name) => before[name] === followedFields[name])) return;
+    update(state, { followedFields, fields: before && { ...before, ...followedFields } });
     trigger("follow", {});
   }
 

@@ -61,19 +61,19 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
     if (run !== before) {
       const open = history.asked?.tabToOpen;
       // The fields that Run was pressed with are the run's already, or typed in since; and the first run is the page's own.
-      const follows = history.asked ? history.asked.follows : Boolean(history.shown) && (!state.request || Boolean(run.header.note));
+      const fieldsFollow = history.asked ? history.asked.fieldsFollow : Boolean(history.shown) && (!state.request || Boolean(run.header.note));
       const entry = addEntry(history, run);
       if (run.header.note) address?.cancelRequest(); // nothing comes any more of what was asked for
       else entry.request = state.request;
       update(state, { request: null });
-      show(entry, { follows });
-      run.logged = 0;
+      show(entry, { fieldsFollow });
+      run.loggedTokens = 0;
       // Greedy decoding is followed to its last step, also where all of it came at once; a run in a file was there before.
       if (address && !run.header.note && entry.kind === "run") update(state, { chosen: run.steps.length - 1 });
       if (open) openTab(parts, open);
     }
-    if (state.follow && run === state.whole) update(state, { chosen: run.steps.length - 1 });
-    if (state.place !== null && run === state.whole) update(state, { chosen: Math.min(state.place, run.steps.length - 1) });
+    if (state.followsLast && run === state.whole) update(state, { chosen: run.steps.length - 1 });
+    if (state.forkStep !== null && run === state.whole) update(state, { chosen: Math.min(state.forkStep, run.steps.length - 1) });
     const wanted = history.streaming?.stepToShow ?? null;
     if (run.end && wanted !== null && run === state.whole) {
       choose(typeof wanted === "function" ? wanted(run) : wanted);
@@ -86,16 +86,16 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
   // A run that comes whole is read from its first step, or from where it leaves another; one that grows is followed, but for a fork:
   // it stays at the step where it was made. The fields follow it.
   /** @type {Panel["show"]} */
-  function show(entry, { follows = true } = {}) {
+  function show(entry, { fieldsFollow = true } = {}) {
     const { run, parent } = entry;
     const left = parent ? Number(onPage?.differingStep(parent.run, run)) : 0; // only the page asks for another run
-    const place = !run.end && entry.kind === "branch" ? entry.leftAt : null;
-    const follow = !run.end && place === null;
+    const forkStep = !run.end && entry.kind === "branch" ? entry.leftAt : null;
+    const followsLast = !run.end && forkStep === null;
     const last = run.steps.length - 1;
-    update(state, { run, whole: run, chosen: follow ? last : place === null ? Math.max(0, left) : Math.min(place, last), follow, place });
+    update(state, { run, whole: run, chosen: followsLast ? last : forkStep === null ? Math.max(0, left) : Math.min(forkStep, last), followsLast, forkStep });
     Object.assign(drawn, { text: 0, table: 0, loops: false });
     showEntry(history, entry);
-    if (follows) fields?.followRun(run);
+    if (fieldsFollow) fields?.followRun(run);
     play(false);
     schedule();
   }
@@ -124,7 +124,7 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
   // A run that was stopped says no more, nor does one whose connection broke; the page tells the panel.
   /** @type {Panel["endRun"]} */
   function endRun(reason, message) {
-    update(state, { waiting: false });
+    update(state, { isWaiting: false });
     forgetQuestion(history);
     if (reason === "stopped" && state.request) address?.cancelRequest();
     update(state, { request: null });
@@ -139,10 +139,10 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
    * @type {Panel["ask"]}
    */
   function ask(kind, question, { step = null, tabToOpen = null, kind: entryKind = kind, stepToShow = null } = {}) {
-    if (state.waiting || !history.streaming?.run.end || !state.run.header) return false;
-    update(state, { waiting: true });
+    if (state.isWaiting || !history.streaming?.run.end || !state.run.header) return false;
+    update(state, { isWaiting: true });
     if (kind === "prompt") update(state, { scoring: state.whole });
-    else if (!ANSWERED_HERE.includes(kind)) expectBranch(history, { step, kind: /** @type {Kind} */ (entryKind), tabToOpen, stepToShow, follows: !onPage?.fieldsDiffer(state, state.whole) });
+    else if (!ANSWERED_HERE.includes(kind)) expectBranch(history, { step, kind: /** @type {Kind} */ (entryKind), tabToOpen, stepToShow, fieldsFollow: !onPage?.fieldsDiffer(state, state.whole) });
     trigger(kind, question);
     waitForAnswer(kind === "branch" && !("text" in question) ? question : { kind });
     return true;
@@ -170,7 +170,7 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
     const last = predict.lastStep();
     if (last < 0) return;
     const chosen = Math.min(Math.max(step, 0), last);
-    update(state, { chosen, place: null, follow: chosen === last && !state.whole.end && !predict.isOn() });
+    update(state, { chosen, forkStep: null, followsLast: chosen === last && !state.whole.end && !predict.isOn() });
     schedule();
   }
 
@@ -217,7 +217,7 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
     else if (!frames.tab) frames.tab = requestAnimationFrame(drawOpenTab); // two short frames, and not a long one
     markChip(parts, state.chosen);
     address?.scheduleWrite();
-    onPage?.storeRuns(history, state.waiting);
+    onPage?.storeRuns(history, state.isWaiting);
     const { first, previous, next, last } = parts.buttons;
     first.disabled = previous.disabled = state.chosen <= 0;
     next.disabled = last.disabled = state.chosen >= predict.lastStep();
@@ -293,7 +293,7 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
   watch("words", () => showMessages(parts, props.words ?? "", trigger));
   listenToLanguage(parts, () => redraw(), trigger);
   if (onPage) onPage.restoreRuns(history, readLines(emptyRun(), props.value ?? ""));
-  if (history.shown) show(history.shown, { follows: false });
+  if (history.shown) show(history.shown, { fieldsFollow: false });
   else readValue();
   if (address) setTimeout(address.start); // after the page has its listeners
   onPage?.startVote?.(parts, state, history, panel, predict);

@@ -87,7 +87,7 @@ export function startPredicting(parts, state, panel) {
     game.isOn = true;
     clearRound(state.whole);
     visiblePart(state.whole); // at once: the next drawing would take back the guess of a reader who is faster
-    update(state, { chosen: 0, follow: false });
+    update(state, { chosen: 0, followsLast: false });
     panel.play(false);
     // Remove what is drawn already: until the next drawing the answer could be read, or announced again.
     for (const drawn of [parts.log, parts.tableSteps, parts.text]) drawn.replaceChildren();

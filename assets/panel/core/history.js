@@ -27,7 +27,7 @@ import { texts } from "./texts.js";
  * @property {Kind} kind
  * @property {string | null} tabToOpen the tab that opens with its run
  * @property {Entry["stepToShow"]} stepToShow
- * @property {boolean} follows the page's fields follow its run
+ * @property {boolean} fieldsFollow the page's fields follow its run
  */
 
 /** @typedef {{ entry: Entry, at: number, adds: boolean, before: Entry | null }} Change one that can be undone */

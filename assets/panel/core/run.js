@@ -78,7 +78,7 @@ import { bytesOf, markPendingBytes, NO_BYTES } from "./tokens.js";
  * @property {boolean} closed its last line has come: it was not ended by the panel
  * @property {TextDecoder} decoder
  * @property {Uint8Array} pending bytes of a character that no token has completed yet
- * @property {number} [logged] tokens that a screen reader has been given; only where the run is written now
+ * @property {number} [loggedTokens] tokens that a screen reader has been given; only where the run is written now
  */
 
 /** @typedef {{ model: string, prompt: string, steps: number, choices: number, forced: [number, number][], past_end?: boolean, sampling?: Sampling, as_message?: boolean }} Request */

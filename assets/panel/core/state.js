@@ -38,16 +38,16 @@ import { emptyRun } from "./run.js";
  * @property {Run} whole the run on screen
  * @property {Run} run as much of it as may be seen: less only while the reader predicts
  * @property {number} chosen the step that is looked at; -1 before there is one
- * @property {boolean} follow the last step is chosen whenever one comes
- * @property {number | null} place the step of a fork that is being written, at which the reader stays
- * @property {boolean} waiting a question is open
+ * @property {boolean} followsLast the last step is chosen whenever one comes
+ * @property {number | null} forkStep the step of a fork that is being written, at which the reader stays
+ * @property {boolean} isWaiting a question is open
  * @property {Run | null} scoring the run of whose prompt the scores were asked for
  * @property {Question | null} request what was asked for and has not begun
  * @property {{ run: Run, step: number, refusal: string, opens?: boolean } | null} why the step that was asked about last, why it has no lens,
  *   and whether its tab is still to come into sight
  * @property {boolean} isSilent nothing has come for a while
  * @property {Fields | null} fields the page's fields, once they are known
- * @property {Fields | null} following what the fields were last told to follow
+ * @property {Fields | null} followedFields what the fields were last told to follow
  * @property {number | null} player the timer of the player, while it plays
  * @property {readonly string[]} models those that can be asked here
  * @property {History} history the runs that are kept
@@ -63,12 +63,12 @@ export const ANSWERED_HERE = ["agree", "draw", "named", "why"];
  * @property {(step: number) => void} choose a step to look at
  * @property {(entry: Entry, step: number) => void} showStep a step of one of the runs, which comes on screen with it
  * @property {(on: boolean) => void} play
- * @property {(entry: Entry, options?: { follows?: boolean }) => void} show a run; the page's fields follow it, or not
+ * @property {(entry: Entry, options?: { fieldsFollow?: boolean }) => void} show a run; the page's fields follow it, or not
  * @property {(text: string, name: string) => void} openRun the run of a file
  * @property {(reason: StopReason, message: string) => void} endRun the run that is being written, where the page knows why
  * @property {(line: string) => void} addScores of the prompt, which were asked for
  * @property {(request: Question & Fields) => void} startRequest what Run was pressed with
- * @property {(kind: string, question: object, options?: Partial<Omit<Asked, "parent" | "follows">>) => boolean} ask the server
+ * @property {(kind: string, question: object, options?: Partial<Omit<Asked, "parent" | "fieldsFollow">>) => boolean} ask the server
  * @property {(step: number, tokenId: number, tabToOpen?: string) => void} branch
  * @property {Record<string, () => void>} moves of the player, by the names of its buttons
  * @property {() => void} schedule a drawing
@@ -88,15 +88,15 @@ export function emptyState(models) {
     whole: emptyRun(),
     run: emptyRun(),
     chosen: -1,
-    follow: true,
-    place: null,
-    waiting: false,
+    followsLast: true,
+    forkStep: null,
+    isWaiting: false,
     scoring: null,
     request: null,
     why: null,
     isSilent: false,
     fields: null,
-    following: null,
+    followedFields: null,
     player: null,
     models,
     history: emptyHistory(),

@@ -90,7 +90,7 @@ export function openWhy(parts, state, panel) {
   panel.schedule();
   if (run.why.has(`leave_one_out ${chosen}`) || parts.whyTab.querySelector('[data-ask="why"]').disabled) return;
   askWhy(parts, state, panel);
-  if (state.waiting && state.why) update(state, { why: { ...state.why, opens: true } });
+  if (state.isWaiting && state.why) update(state, { why: { ...state.why, opens: true } });
 }
 
 /** @param {Parts} parts */

@@ -47,8 +47,8 @@ export function drawHead(parts, state, { run, from }, { status, isHere }) {
   parts.state.setAttribute("aria-live", run.end ? "polite" : "off"); // while a run is written, its tokens are announced instead
   setText(parts.state, status ?? (state.isSilent ? silenceSentence(state, run) : stateSentence(run)));
   drawMessage(parts, run);
-  parts.root.classList.toggle("gs-running", !run.end || state.waiting || state.isSilent);
-  parts.root.setAttribute("aria-busy", !run.end || state.waiting);
+  parts.root.classList.toggle("gs-running", !run.end || state.isWaiting || state.isSilent);
+  parts.root.setAttribute("aria-busy", !run.end || state.isWaiting);
 }
 
 /** @param {Run} run */

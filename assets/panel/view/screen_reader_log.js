@@ -16,13 +16,13 @@ const LOGGED_TOKENS = 24; // tokens that stay in the log; what leaves it is not 
  * @param {Run} run
  */
 export function logTokens(parts, whole, run) {
-  if (whole.header.note || whole.logged === undefined) return; // a run of the past is looked at, not written
+  if (whole.header.note || whole.loggedTokens === undefined) return; // a run of the past is looked at, not written
   if (parts.log.run !== whole) parts.log.replaceChildren();
   parts.log.run = whole;
-  for (let index = whole.logged; index < run.steps.length; index++) {
+  for (let index = whole.loggedTokens; index < run.steps.length; index++) {
     const text = whole.pieces[index].trim();
     parts.log.append(make("span", "", text === "" ? labelOf(run.steps[index].picked) : text), " ");
   }
-  whole.logged = Math.max(whole.logged, run.steps.length);
+  whole.loggedTokens = Math.max(whole.loggedTokens, run.steps.length);
   while (parts.log.childElementCount > LOGGED_TOKENS) parts.log.firstElementChild.remove();
 }
