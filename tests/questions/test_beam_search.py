@@ -93,9 +93,9 @@ def test_narrower_beams_never_beat_the_best(tmp_path: Path) -> None:
             found = decoding.beam_search(engine, prompt, max_new_tokens=4, num_beams=num_beams, top_k=3)
             assert len(found.steps) == 4
             assert found.logprob == pytest.approx(every[found.generated_token_ids], abs=1e-5)
-            assert found.logprob <= every[best] + 1e-6
+            assert found.logprob <= every[best] + 1e-5
         gaps.append(every[best] - greedy.logprob)
-    assert min(gaps) >= -1e-6
+    assert min(gaps) >= -1e-5
     assert max(gaps) > 0.01  # or greed costs nothing here, and the test shows nothing
 
 
