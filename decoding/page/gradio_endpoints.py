@@ -18,7 +18,7 @@ from gradio.utils import get_function_description
 from decoding.errors import GreedyscopeError
 from decoding.messages import Message
 from decoding.models.resources import is_out_of_memory
-from decoding.page.gradio_compat.liveness import connection_check, visitor_of
+from decoding.page.gradio_compat.liveness import connection_check, listening_check, visitor_of
 from decoding.page.http.metrics import Health
 
 VISITOR = "visitor"
@@ -48,6 +48,7 @@ def admitted(
         who: Any = {
             "visitor": visitor_of(visitor),
             "is_connected": connection_check(page, visitor.session_hash),
+            "is_listening": listening_check(page, visitor.session_hash),
             "is_long": is_long,
         }
         try:

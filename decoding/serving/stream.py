@@ -27,6 +27,8 @@ from decoding.serving.admission import AdmissionQueue, Visitor, sharing_message,
 
 PAUSE_PER_VISITOR = 0.02
 """Added to the queue's pause, in seconds, for each other visitor who is served."""
+LISTENING_SECONDS = 0.02
+"""How often it is checked whether a visitor listens by now."""
 
 
 async def stream_updates(
@@ -37,10 +39,12 @@ async def stream_updates(
     heartbeat: Callable[[], Any],
     visitor: Visitor,
     is_connected: Callable[[], bool] = lambda: True,
+    is_listening: Callable[[], bool] = lambda: True,
     explains_wait: Callable[[Any], bool] = lambda update: False,
     is_long: bool = False,
 ) -> AsyncGenerator[Any, None]:
     """Yield `notice` updates while the `visitor` waits in `queue`, then what `work` yields in a thread of its own.
+    Where others are served, the work begins when `is_listening` is True: what nobody hears costs nobody else.
 
     Of text updates (str) that follow each other closely only the last is passed on, since each contains the ones before
     it; the first is always sent, because it tells the panel that a new run begins. Other updates are sent one by one.
@@ -80,6 +84,10 @@ async def stream_updates(
             await ticket.wait_for_advance(queue.heartbeat_seconds)
             if ticket.number:
                 queue.check_open()
+        while (is_there := is_connected()) and queue.served > 1 and not is_listening():
+            await asyncio.sleep(LISTENING_SECONDS)
+        if not is_there:
+            return
         started = True
         threading.Thread(target=copy_context().run, args=(run_work,), name="run", daemon=True).start()
         async with aclosing(_paced_updates(incoming, queue, monotonic() + queue.seconds)) as updates:

@@ -9,7 +9,7 @@ import pytest
 
 from decoding.errors import BusyError
 from decoding.serving.admission import AdmissionQueue
-from decoding.serving.stream import stream_updates
+from decoding.serving.stream import LISTENING_SECONDS, stream_updates
 from tests.serving.visits import NOBODY, Held, heard, quick, run, to_the_end, visit
 
 
@@ -212,12 +212,49 @@ def test_an_error_of_the_work_comes_after_its_updates() -> None:
 def test_a_disconnected_visitors_run_ends() -> None:
     async def test() -> None:
         queue, work = AdmissionQueue(runs=1), Held()
-        answers = iter([True, False])
+        answers = iter([True, True, False])
         options: Any = {"notice": str, "heartbeat": str, "visitor": NOBODY, "is_connected": lambda: next(answers)}
         work.go.release(2)
         assert len([update async for update in stream_updates(queue, work, **options)]) == 2
         work.go.release()
         await until(lambda: not queue.served)
         assert work.closed.is_set()
+
+    run(test)
+
+
+def test_beside_others_the_work_of_who_does_not_listen_yet_has_not_begun() -> None:
+    async def test() -> None:
+        queue, theirs, mine, listens = AdmissionQueue(), Held(), Held(), asyncio.Event()
+        mine.go.release()
+        async with visit(queue, theirs) as other:
+            first = asyncio.ensure_future(anext(other))
+            await until(lambda: bool(queue.served))
+            async with visit(queue, mine, is_listening=listens.is_set) as updates:
+                heard_first = asyncio.ensure_future(heard(updates))
+                await asyncio.sleep(3 * LISTENING_SECONDS)
+                assert (queue.served, mine.steps) == (2, 0)
+                listens.set()
+                assert await heard_first == "x"
+            theirs.go.release()
+            assert await first
+
+    run(test)
+
+
+def test_alone_the_work_begins_before_anybody_listens() -> None:
+    async def test() -> None:
+        async with visit(AdmissionQueue(), quick, is_listening=lambda: False) as updates:
+            assert await anext(updates) == {"notice": ""}
+
+    run(test)
+
+
+def test_the_work_of_who_left_before_it_began_never_begins() -> None:
+    async def test() -> None:
+        queue, work = AdmissionQueue(), Held()
+        async with visit(queue, work, is_connected=lambda: False) as updates:
+            assert [update async for update in updates] == []
+        assert (queue.served, work.closed.is_set()) == (0, False)
 
     run(test)

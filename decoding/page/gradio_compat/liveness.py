@@ -162,6 +162,19 @@ def connection_check(page: gr.Blocks, session: str | None) -> Callable[[], bool]
     return is_connected
 
 
+def listening_check(page: gr.Blocks, session: str | None) -> Callable[[], bool]:
+    """A function that checks whether a session's messages have been read since now. Gradio adds one before it calls an
+    event's function; whoever joins its queue asks for the stream only after that.
+    """
+
+    def oldest() -> Any:
+        return next(iter(queues[session]._queue), None) if session in queues else None
+
+    queues = page._queue.pending_messages_per_session
+    first = oldest()
+    return lambda: first is None or oldest() is not first
+
+
 def _forget_ended(page: gr.Blocks) -> None:
     """Drop the sets of events that Gradio keeps for every session there ever was, if nothing is in them or can come."""
     queue = page._queue

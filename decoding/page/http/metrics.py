@@ -53,6 +53,7 @@ class Health:
         heartbeat: Callable[[], Any],
         visitor: Visitor,
         is_connected: Callable[[], bool] = lambda: True,
+        is_listening: Callable[[], bool] = lambda: True,
         explains_wait: Callable[[Any], bool] = lambda update: False,
         is_long: bool = False,
     ) -> AsyncGenerator[Any, None]:
@@ -71,6 +72,7 @@ class Health:
             heartbeat=heartbeat,
             visitor=visitor,
             is_connected=check_connection,
+            is_listening=is_listening,
             explains_wait=explains_wait,
             is_long=is_long,
         )

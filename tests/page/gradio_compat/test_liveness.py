@@ -113,6 +113,21 @@ class Listened:
         return liveness.connection_check(page, "one")
 
 
+def test_who_listens_has_taken_a_message_since() -> None:
+    page: Any = Listened()
+    queue = page.messages["one"]._queue
+    is_listening, of_nobody = liveness.listening_check(page, "one"), liveness.listening_check(page, None)
+    assert (is_listening(), of_nobody()) == (False, True)
+    queue.append("another message")
+    assert not is_listening()
+    queue.pop(0)
+    assert is_listening()
+    assert not liveness.listening_check(page, "one")()  # of a later event
+    queue.clear()
+    assert is_listening()
+    assert liveness.listening_check(page, "one")()
+
+
 def test_patience_is_counted_in_rounds_of_the_event_loop() -> None:
     """A loop that is busy opens no stream. On a server that had just begun, 59 of 96 visitors who had asked for theirs
     lost their places after seven seconds.
