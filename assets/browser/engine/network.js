@@ -143,7 +143,7 @@ export class Network {
     const past = Object.fromEntries(this.names.map((name) => [`past_${name}`, tensors[name]]));
     const found = /** @type {Tensors} */ (await this.session.run({
       ...past,
-      input_ids: new Tensor("int64", BigInt64Array.from(ids, BigInt), [1, ids.length]),
+      input_ids: new Tensor("int64", BigInt64Array.from(ids, BigInt), [ids.length]),
       seqlens_k: new Tensor("int32", Int32Array.of(length - 1), [1]),
       total_length: new Tensor("int32", Int32Array.of(length), []),
       positions: new Tensor("int64", BigInt64Array.from(positions), [count]),

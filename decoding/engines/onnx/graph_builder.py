@@ -83,7 +83,9 @@ class GraphBuilder:
 
     def ints(self, *values: int) -> str:
         """A small constant of int64, for a shape or an axis."""
-        return self.constant("ints_" + "_".join(map(str, values)), np.array(values, np.int64))
+        name = "ints_" + "_".join(map(str, values))
+        self._constants[name] = numpy_helper.from_array(np.array(values, np.int64), name)
+        return name
 
     # 2. Nodes
 
@@ -104,7 +106,7 @@ class GraphBuilder:
         return self.nodes("Split", [x, self.ints(*sizes)], outputs, axis=-1)
 
     def block_sums(self, x: str, blocks: int, block: int) -> str:
-        """The sum of each block of x, as a product with ones and zeros, which is added once.  (rows, ids, blocks)"""
+        """The sum of each block of x, as a product with ones and zeros, which is added once.  (ids, blocks)"""
         if (x, block) not in self._block_sums:
             name = f"block_sums_{blocks}_{block}"
             if name not in self._constants:

@@ -51,11 +51,11 @@ class OnnxNetwork:
 
     def read_texts(self, texts: Sequence[Sequence[int]]) -> tuple[Floats, list[OnnxCache]]:
         ids, shared, lasts = with_shared_beginnings(texts)
-        buffers = self.session.new_buffers(*shared.at.shape[:2])
+        buffers = self.session.new_buffers(*shared.at.shape)
         rows = min(len(texts), CROWD_ROWS - 1)  # float32 weights that are there are used; one question is no crowd
         session = self.float32_session.session(rows) if self.float32_session else None
         bound = BoundPass(session or self.session, buffers)
-        (logits,) = bound.run(ids, [0] * len(texts), lasts, texts=shared)  # (texts, vocabulary)
+        logits = bound.run(ids, [0] * len(texts), lasts, texts=shared)  # (texts, vocabulary)
         # Views as wide as they are long: a pass over one of them copies it first.
         views = [(buffers[:, row : row + 1, :, : len(text)], len(text)) for row, text in enumerate(texts)]
         return logits, [OnnxCache(self.session, view, length) for view, length in views]
@@ -71,10 +71,10 @@ class OnnxNetwork:
         count = len(token_ids)
         cache = cache or OnnxCache(self.session, self.session.new_buffers(1, padded_width(count)))
         cache.reserve(cache.length + count)
-        ids = np.array([token_ids], np.int64)  # (1, ids)
-        logits = cache.bound().run(ids, [cache.length], positions, layers_at=layers_at)  # (1, said, vocabulary)
+        ids = np.asarray(token_ids, np.int64)  # (ids,)
+        logits = cache.bound().run(ids, [cache.length], positions, layers_at=layers_at)  # (said, vocabulary)
         cache.length += count
-        return logits[0], cache
+        return logits, cache
 
     def can_crop(self, cache: OnnxCache) -> bool:
         return True  # sliding windows are masks here, so the cache keeps every position
@@ -96,22 +96,22 @@ class OnnxNetwork:
 
 
 def with_shared_beginnings(texts: Sequence[Sequence[int]]) -> tuple[NDArray[np.int64], Texts, list[int]]:
-    """The ids of all texts in one row, each beginning that texts have in common once; where the texts are among them;
-    and where each text's last id is.
+    """The ids of all texts, each beginning that texts have in common once; where the texts are among them; and where
+    each text's last id is.
     """
-    numbers: dict[tuple[int, int], int] = {}  # of an id in that row, by its number before it in a text, and the id
-    texts_at = np.zeros((len(texts), max(map(len, texts)), 2), np.int64)  # shorter texts are filled up on the right,
+    numbers: dict[tuple[int, int], int] = {}  # of an id among them, by the number before it in a text, and the id
+    texts_at = np.zeros((len(texts), max(map(len, texts))), np.int64)  # shorter texts are filled up on the right,
     ids_at, lasts = list[tuple[int, int]](), []  # where causal attention does not look
     for row, text in enumerate(texts):
         number = -1
         for place, token_id in enumerate(text):
             number = numbers.setdefault((number, token_id), len(numbers))
-            texts_at[row, place, 1] = number
+            texts_at[row, place] = number
             if number == len(ids_at):
                 ids_at.append((row, place))
         lasts.append(number)
-    ids = np.array([[token_id for _, token_id in numbers]], np.int64)  # (1, ids)
-    return ids, Texts(texts_at, np.array([ids_at], np.int64)), lasts
+    ids = np.array([token_id for _, token_id in numbers], np.int64)
+    return ids, Texts(texts_at, np.array(ids_at, np.int64)), lasts
 
 
 def multiplications(spec: ModelSpec) -> int:

@@ -141,14 +141,14 @@ class _Reader:
         for length in pieces:
             end = begin + length
             feeds: dict[str, Any] = {f"past_{name}": value for name, value in cache.items()}
-            feeds |= {"input_ids": np.array([ids[begin:end]], np.int64), "total_length": np.array(end, np.int32)}
+            feeds |= {"input_ids": np.array(ids[begin:end], np.int64), "total_length": np.array(end, np.int32)}
             first = max(0, len(ids) - LAST - begin)
             feeds |= {"seqlens_k": np.array([end - 1], np.int32), "positions": np.arange(min(first, length), length)}
-            here = np.moveaxis(np.indices((1, length)), 0, -1)
-            feeds |= {"layers_at": np.zeros(0, np.int64), "texts_at": here, "ids_at": here}
+            here = np.indices((1, length))  # one text: its number, and the place of each id
+            feeds |= {"layers_at": np.zeros(0, np.int64), "texts_at": here[1], "ids_at": here[:, 0].T}
             logits, *new = self._session.run(None, feeds)
             cache, begin = dict(zip(names, new, strict=True)), end
-            found.append(logits[0])
+            found.append(logits)
         together = np.concatenate(found).astype(np.float64)
         together = np.exp(together - together.max(-1, keepdims=True))
         probabilities: Numbers = together / together.sum(-1, keepdims=True)

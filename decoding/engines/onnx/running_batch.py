@@ -62,12 +62,14 @@ class OnnxBatch:
 
     def step(self, ids: Mapping[int, int]) -> Mapping[int, Floats]:
         self._reserve(*self._needed(()))
-        unread = np.array([[ids[name]] for name in self._row_ids], np.int64)  # (rows, 1)
+        unread = np.array([ids[name] for name in self._row_ids], np.int64)  # (rows,)
         count = len(self._row_ids)
         session = self._float32_session.session(count) if self._float32_session else None
-        logits = self._pass(count, session or self._session).run(unread, self._lengths, [0])  # (rows, 1, vocabulary)
+        logits = self._pass(count, session or self._session).run(
+            unread, self._lengths, range(count)
+        )  # (rows, vocabulary)
         self._lengths = [length + 1 for length in self._lengths]
-        return dict(zip(self._row_ids, logits[:, 0], strict=True))
+        return dict(zip(self._row_ids, logits, strict=True))
 
     def _pass(self, count: int, session: Session) -> BoundPass:
         if self._shared is None or self._shared[:2] != (count, session):

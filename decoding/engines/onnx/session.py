@@ -78,16 +78,16 @@ class Texts:
     """Where the texts of a pass are in the ids that it reads; see `architecture.layers` (`declare_inputs`)."""
 
     at: NDArray[np.int64]
-    """The row and column of each id of each text.  (texts, width, 2)"""
+    """The place of each text's ids.  (texts, width)"""
     ids_at: NDArray[np.int64]
-    """A text, and a place in it, that has the id.  (rows, ids, 2)"""
+    """A text, and a place in it, that has the id.  (ids, 2)"""
 
 
 @lru_cache(maxsize=64)
-def rows_as_texts(rows: int, ids: int) -> Texts:
-    """Each row of ids as a text of its own."""
-    here: NDArray[np.int64] = np.ascontiguousarray(np.moveaxis(np.indices((rows, ids)), 0, -1))
-    return Texts(here, here)
+def texts_in_turn(count: int, width: int) -> Texts:
+    """Texts of the same width, one behind the other."""
+    places = np.arange(count * width, dtype=np.int64)
+    return Texts(places.reshape(count, width), np.stack(np.divmod(places, width), axis=-1))
 
 
 class BoundPass:
@@ -111,17 +111,16 @@ class BoundPass:
         layers_at: Sequence[int] = (),
         texts: Texts | None = None,
     ) -> Floats:
-        """Read `ids`, shape (rows, ids), after the first `lengths[text]` positions of each text: of each row, or of
-        `texts`.
+        """Read `ids`, shape (ids,), after the first `lengths[text]` positions of each text. Without `texts`, the texts
+        follow each other and have the same width.
 
-        Returns the logits after the ids at `positions`, shape (rows, positions, vocabulary), float32, and behind them
-        those of every layer at `layers_at`. Raises MemoryError if memory runs out.
+        Returns the logits after the ids at `positions`, shape (positions, vocabulary), float32, and behind them those
+        of every layer at `layers_at`. Raises MemoryError if memory runs out.
         """
-        rows, count = ids.shape
-        texts = texts or rows_as_texts(rows, count)
+        texts = texts or texts_in_turn(len(lengths), len(ids) // len(lengths))
         binding, ends = self._binding, np.asarray(lengths, np.int32) + np.int32(texts.at.shape[1])
         said = len(positions) + self._session.spec.layers * len(layers_at)
-        logits = np.empty((rows, said, self._session.vocabulary_size), np.float32)
+        logits = np.empty((said, self._session.vocabulary_size), np.float32)
         binding.bind_cpu_input("input_ids", ids)
         if texts is not self._texts:  # from one step to the next they are the same
             self._texts = texts

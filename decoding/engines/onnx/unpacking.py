@@ -1,4 +1,4 @@
-"""The graphs of a GGUF model for a browser, over the weights of the first graph. Each row of a pass is one text there.
+"""The graphs of a GGUF model for a browser, over the weights of the first graph. A pass reads one text there.
 
 Owns both: one computes the weights as they are stored; the other is for a runtime without a kernel for four bits. Its
 matrices are float32, which whoever opens it makes by recipes: which bytes of the file of weights make which matrix. All
@@ -21,9 +21,8 @@ from decoding.engines.onnx.graph_files import GRAPH_FILE, GraphFiles
 from decoding.engines.onnx.matmul_nodes import Products, offsets_of
 from decoding.engines.onnx.model_graph import ARCHITECTURES
 from decoding.engines.onnx.weight_files import GgufWeights
-from decoding.engines.onnx.weights import BlockMatrix, Matrix
+from decoding.engines.onnx.weights import BlockMatrix
 from decoding.models.gguf import read_gguf
-from decoding.models.gguf_blocks import Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +101,8 @@ class _UnpackedProducts(Products):
         self._same = graph
         self.recipes: dict[str, Recipe] = {}
 
-    def linear(self, x: str, matrix: Matrix, name: str, *, bias: Floats | None = None, out: str = "") -> str:
-        if not isinstance(matrix, BlockMatrix):
-            return super().linear(x, matrix, name, bias=bias, out=out)
-        graph, last = self._graph, out if bias is None else ""
-        product = graph.node("FusedMatMul", [x, self._made(matrix, name)], out=last, domain=MICROSOFT, transB=1)
-        return product if bias is None else graph.node("Add", [product, graph.constant(f"{name}.bias", bias)], out=out)
+    def _block_product(self, x: str, matrix: BlockMatrix, name: str, out: str) -> str:
+        return self._graph.node("FusedMatMul", [x, self._made(matrix, name)], out=out, domain=MICROSOFT, transB=1)
 
     def _made(self, matrix: BlockMatrix, name: str) -> str:
         """A matrix that is not in the file of weights.  (outputs, inputs)"""

@@ -44,15 +44,15 @@ class Runner:
             None,
             {f"past_{name}": past[name] for name in self.names}
             | {
-                "input_ids": np.array([ids], np.int64),
+                "input_ids": np.array(ids, np.int64),
                 "seqlens_k": np.array([total - 1], np.int32),
                 "total_length": np.array(total, np.int32),
                 "positions": np.array([len(ids) - 1] if positions is None else positions, np.int64),
                 "layers_at": np.array(layers_at, np.int64),
             }
-            | self._rows_as_texts(1, len(ids)),
+            | self._texts_in_turn(1, len(ids)),
         )
-        return logits[0], dict(zip(self.names, new, strict=True))
+        return logits, dict(zip(self.names, new, strict=True))
 
     def read_rows(
         self,
@@ -63,28 +63,32 @@ class Runner:
         lengths: Any = None,
         positions: Sequence[int] = (0,),
     ) -> Any:
-        """Read ids of several rows into buffers that are input and output at once. `before` are the ids that each row
-        has read; `lengths`, how many of these ids are its own, where the rest is padding.
+        """Read ids of several rows, of one width, into buffers that are input and output at once. `before` are the ids
+        that each row has read; `lengths`, how many of these ids are its own, where the rest is padding.
+
+        Returns the logits after the ids at `positions` of each row.  (rows, positions, vocabulary)
         """
         ends = before + np.int32(len(ids[0])) if lengths is None else before + lengths
         binding = self.session.io_binding()
         binding.bind_output("logits", "cpu")
-        binding.bind_cpu_input("input_ids", np.array(ids, np.int64))
+        binding.bind_cpu_input("input_ids", np.ravel(np.array(ids, np.int64)))
         binding.bind_cpu_input("seqlens_k", ends - np.int32(1))
         binding.bind_cpu_input("total_length", np.array(ends.max(), np.int32))
-        binding.bind_cpu_input("positions", np.array(positions, np.int64))
+        places = np.array([[row * len(ids[0]) + place for place in positions] for row in range(len(ids))], np.int64)
+        binding.bind_cpu_input("positions", places.ravel())
         binding.bind_cpu_input("layers_at", np.zeros(0, np.int64))
-        for name, where in self._rows_as_texts(len(ids), len(ids[0])).items():
+        for name, where in self._texts_in_turn(len(ids), len(ids[0])).items():
             binding.bind_cpu_input(name, where)
         for name in self.names:
             value = onnxruntime.OrtValue.ortvalue_from_numpy(buffers[name])
             binding.bind_ortvalue_input(f"past_{name}", value)
             binding.bind_ortvalue_output(f"new_{name}", value)
         self.session.run_with_iobinding(binding)
-        return binding.get_outputs()[0].numpy()
+        return binding.get_outputs()[0].numpy().reshape(*places.shape, -1)
 
-    def _rows_as_texts(self, rows: int, ids: int) -> dict[str, Any]:
-        """Each row is a text; a browser's graph knows no other way."""
-        here = np.array([[(row, column) for column in range(ids)] for row in range(rows)], np.int64)
+    def _texts_in_turn(self, rows: int, ids: int) -> dict[str, Any]:
+        """Each row is a text; a browser's graph knows one text alone, and has no such inputs."""
+        places = np.array([[row * ids + column for column in range(ids)] for row in range(rows)], np.int64)
+        ids_at = np.array([(row, column) for row in range(rows) for column in range(ids)], np.int64)
         inputs = {one.name for one in self.session.get_inputs()}
-        return {name: here for name in ("texts_at", "ids_at") if name in inputs}
+        return {name: where for name, where in (("texts_at", places), ("ids_at", ids_at)) if name in inputs}

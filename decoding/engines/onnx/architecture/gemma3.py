@@ -52,14 +52,14 @@ NORMS_LESS_ONE = True
 def write(layers: LayerWriter) -> None:
     graph, spec = layers.graph, layers.spec
     scale = graph.constant("embedding_scale", np.array([spec.embedding_scale], np.float32))
-    x = graph.node("Mul", [layers.declare_inputs(), scale])  # (rows, ids, width)
+    x = graph.node("Mul", [layers.declare_inputs(), scale])  # (ids, width)
     normed = layers.rms_norm(x, "attention_norm", 0)
     for layer in range(spec.layers):
         layers.watch(x)
-        # 1. qkv, norms of heads, rotary, attention  (rows, ids, heads · head width)
+        # 1. qkv, norms of heads, rotary, attention  (ids, heads · head width)
         attention = layers.attention(layers.head_norms_qkv(normed, layer), layer)
         written = layers.rms_norm(layers.linear(attention, "output", layer), "after_attention_norm", layer)
-        # 2. mlp  (rows, ids, width)
+        # 2. mlp  (ids, width)
         x, normed = layers.add_then_rms_norm(x, written, "mlp_norm", layer)
         more = layers.rms_norm(layers.gated_mlp(normed, layer), "after_mlp_norm", layer)
         # 3. the next layer's norm, or the last

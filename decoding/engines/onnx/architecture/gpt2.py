@@ -36,14 +36,14 @@ IS_TRANSPOSED = True
 
 def write(layers: LayerWriter) -> None:
     graph, spec = layers.graph, layers.spec
-    x = graph.node("Add", [layers.declare_inputs(), layers.learned_positions()])  # (rows, ids, width)
+    x = graph.node("Add", [layers.declare_inputs(), layers.learned_positions()])  # (ids, width)
     normed = layers.layer_norm(x, "attention_norm", 0)
     for layer in range(spec.layers):
         layers.watch(x)
-        # 1. qkv, attention  (rows, ids, heads · head width)
+        # 1. qkv, attention  (ids, heads · head width)
         qkv = layers.linear(normed, "qkv", layer, bias=spec.qkv_bias)
         written = layers.linear(layers.attention([qkv], layer), "output", layer, bias=spec.output_bias)
-        # 2. mlp  (rows, ids, width)
+        # 2. mlp  (ids, width)
         x, normed = layers.add_then_layer_norm(x, written, "mlp_norm", layer)
         inner = layers.activation(layers.linear(normed, "up", layer, bias=spec.mlp_bias))
         more = layers.linear(inner, "down", layer, bias=spec.mlp_bias)

@@ -32,14 +32,14 @@ GGUF = {
 
 def write(layers: LayerWriter) -> None:
     graph, spec = layers.graph, layers.spec
-    x = layers.declare_inputs()  # (rows, ids, width)
+    x = layers.declare_inputs()  # (ids, width)
     normed = layers.layer_norm(x, "attention_norm", 0)
     for layer in range(spec.layers):
         layers.watch(x)
-        # 1. qkv, rotary, attention  (rows, ids, heads · head width)
+        # 1. qkv, rotary, attention  (ids, heads · head width)
         qkv = _qkv(layers, normed, layer)
         written = layers.linear(layers.attention([qkv], layer), "output", layer, bias=spec.output_bias)
-        # 2. mlp  (rows, ids, width)
+        # 2. mlp  (ids, width)
         if spec.parallel_residual:
             normed, both = layers.layer_norm(x, "mlp_norm", layer), graph.node("Add", [x, written])
         else:
@@ -55,12 +55,12 @@ def write(layers: LayerWriter) -> None:
 def _qkv(layers: LayerWriter, x: str, layer: int) -> str:
     """Queries, keys and values, one after the other. Its safetensors have them head by head.
 
-    (rows, ids, heads · 3 · head width) → (rows, ids, 3 · heads · head width)
+    (ids, heads · 3 · head width) → (ids, 3 · heads · head width)
     """
     graph, spec = layers.graph, layers.spec
     qkv = layers.linear(x, "qkv", layer, bias=spec.qkv_bias)
     if layers.is_gguf:
         return qkv
-    by_heads = graph.node("Reshape", [qkv, graph.ints(0, 0, spec.heads, 3, spec.head_width)])
-    by_kinds = graph.node("Transpose", [by_heads], perm=[0, 1, 3, 2, 4])
-    return graph.node("Reshape", [by_kinds, graph.ints(0, 0, -1)])
+    by_heads = graph.node("Reshape", [qkv, graph.ints(0, spec.heads, 3, spec.head_width)])
+    by_kinds = graph.node("Transpose", [by_heads], perm=[0, 2, 1, 3])
+    return graph.node("Reshape", [by_kinds, graph.ints(0, -1)])

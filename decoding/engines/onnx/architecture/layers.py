@@ -32,34 +32,34 @@ class LayerWriter:
     shares_beginnings: bool = True
     """Whether a pass over several texts can read once what they begin with."""
     states: list[str] = field(default_factory=list)
-    """The state before each layer, at `layers_at` alone.  (rows, layers_at, width)"""
+    """The state before each layer, at `layers_at` alone.  (layers_at, width)"""
 
     # 1. Ends
 
     def declare_inputs(self) -> str:
-        """Declare inputs and outputs, and look up the embedding.  (rows, ids) → (rows, ids, width)
+        """Declare inputs and outputs, and look up the embedding.  (ids,) → (ids, width)
 
-        - `input_ids` (rows, ids), `positions` (said,): whose logits are wanted
-        - `texts_at` (texts, width, 2): the row and column of each text's ids in `input_ids`; `ids_at` (rows, ids, 2): a
-          text that has the id, and its place there. Attention is over texts, all else over ids. Where each row is a
-          text, both say where they are themselves. Without `shares_beginnings` there is neither, and each row is one
-        - `layers_at` (watched,): the positions whose every layer is wanted, too; none but for a lens
+        - `input_ids` (ids,): those of every text of the pass; `positions` (said,): the places whose logits are wanted
+        - `texts_at` (texts, width): the place of each text's ids in `input_ids`; `ids_at` (ids, 2): a text that has the
+          id, and its place there. Attention is over texts, all else over ids. Without `shares_beginnings` there is
+          neither, and the ids are one text
+        - `layers_at` (watched,): the places whose every layer is wanted, too; none but for a lens
         - `seqlens_k` (texts,): filled positions after this pass, less one; `total_length` (): the largest of them
         - `past_k0`, `past_v0`, … (texts, kv heads, past, head width), `new_k0`, … (texts, kv heads, total, head width)
-        - `logits` (rows, said + layers · watched, vocabulary): after the ids at `positions`; then as the last norm and
-          the head read the state before each layer, layer by layer
+        - `logits` (said + layers · watched, vocabulary): after the ids at `positions`; then as the last norm and the
+          head read the state before each layer, layer by layer
         """
         graph, spec = self.graph, self.spec
-        ids = graph.input("input_ids", TensorProto.INT64, ["rows", "ids"])
-        texts = "texts" if self.shares_beginnings else "rows"
+        ids = graph.input("input_ids", TensorProto.INT64, ["ids"])
+        texts = "texts" if self.shares_beginnings else 1
         if self.shares_beginnings:
-            graph.input("texts_at", TensorProto.INT64, [texts, "width", 2])
-            graph.input("ids_at", TensorProto.INT64, ["rows", "ids", 2])
+            graph.input("texts_at", TensorProto.INT64, [texts, "width"])
+            graph.input("ids_at", TensorProto.INT64, ["ids", 2])
         graph.input("seqlens_k", TensorProto.INT32, [texts])
         graph.input("total_length", TensorProto.INT32, [])
         graph.input("positions", TensorProto.INT64, ["said"])
         graph.input("layers_at", TensorProto.INT64, ["watched"])
-        graph.output("logits", TensorProto.FLOAT, ["rows", "all_said", spec.vocabulary_size])
+        graph.output("logits", TensorProto.FLOAT, ["all_said", spec.vocabulary_size])
         for layer in range(spec.layers):
             for kind in "kv":
                 past, new = ([texts, spec.kv_heads, length, spec.head_width] for length in ("past", "total"))
@@ -73,15 +73,15 @@ class LayerWriter:
 
     def watch(self, x: str) -> None:
         """Keep the state before a layer at `layers_at`. Where that is empty, nothing is copied or computed."""
-        self.states.append(self.graph.node("Gather", [x, "layers_at"], axis=1))  # (rows, watched, width)
+        self.states.append(self.graph.node("Gather", [x, "layers_at"]))  # (watched, width)
 
     def write_logits(self, normed: str, norm: Callable[[str, str], str]) -> None:
         """Compute the logits after the ids at `positions`, and of the states that `watch` kept. `norm` writes the last
-        norm.  (rows, ids, width) → (rows, said + layers · watched, vocabulary)
+        norm.  (ids, width) → (said + layers · watched, vocabulary)
         """
         graph = self.graph
-        states = norm(graph.node("Concat", self.states, axis=1), "last_norm")  # (rows, layers · watched, width)
-        said = graph.node("Concat", [graph.node("Gather", [normed, "positions"], axis=1), states], axis=1)
+        states = norm(graph.node("Concat", self.states, axis=0), "last_norm")  # (layers · watched, width)
+        said = graph.node("Concat", [graph.node("Gather", [normed, "positions"]), states], axis=0)
         name = "embedding" if self.spec.tied_head else "head"
         self.products.linear(said, self.weights.matrix(name), name, out="logits")
 
@@ -133,36 +133,37 @@ class LayerWriter:
         return [self.products.linear(x, together, _named("_".join(names), layer), bias=values)]
 
     def activation(self, x: str) -> str:
-        """silu, gelu (with erf) or gelu_tanh.  (rows, ids, …), the same shape"""
+        """silu, gelu (with erf) or gelu_tanh.  (ids, …), the same shape"""
         kind = self.spec.activation
         if kind == "silu":
             return self.graph.node("QuickGelu", [x], domain=MICROSOFT, alpha=1.0)  # x · sigmoid(x)
         return self.graph.node("FastGelu" if kind == "gelu_tanh" else "Gelu", [x], domain=MICROSOFT)
 
     def gated_mlp(self, x: str, layer: int) -> str:
-        """down(activation(gate) · up).  (rows, ids, width), the same shape"""
+        """down(activation(gate) · up).  (ids, width), the same shape"""
         both = self.linears(x, ["gate", "up"], layer, bias=self.spec.mlp_bias)
         gate, up = both if len(both) == 2 else self.graph.split(both[0], [self.spec.mlp_width] * 2)
-        inner = self.graph.node("Mul", [self.activation(gate), up])  # (rows, ids, MLP's width)
+        inner = self.graph.node("Mul", [self.activation(gate), up])  # (ids, MLP's width)
         return self.linear(inner, "down", layer, bias=self.spec.mlp_bias)
 
     # 4. Attention
 
     def learned_positions(self) -> str:
-        """The embedding of each id's position.  (rows, ids, width)
+        """The embedding of each id's position.  (ids, width)
 
         A text's first position in this pass is seqlens_k + 1 − width; in a first pass over texts of different lengths
         that is below zero for the shorter ones, which begin at 0 and whose last places are padding.
         """
         graph = self.graph
-        width = graph.node("Shape", ["texts_at" if self.shares_beginnings else "input_ids"], start=1, end=2)  # (1,)
+        texts = self._by_texts("input_ids")  # (texts, width)
+        width = graph.node("Shape", [texts], start=1, end=2)  # (1,)
         read = graph.node("Add", [graph.node("Cast", ["seqlens_k"], to=TensorProto.INT64), graph.ints(1)])
         first = graph.node("Max", [graph.node("Sub", [read, width]), graph.ints(0)])  # (texts,)
         count = graph.node("Squeeze", [width])
         zero, one = (graph.constant(f"int_{n}", np.array(n, np.int64)) for n in (0, 1))
         steps = graph.node("Range", [zero, count, one])  # (width,)
         positions = graph.node("Add", [graph.node("Unsqueeze", [first, graph.ints(-1)]), steps])  # (texts, width)
-        positions = self._at(positions, "ids_at")  # (rows, ids)
+        positions = self._by_ids(positions)  # (ids,)
         return self.products.rows(positions, self.weights.matrix("position_embedding"), "position_embedding")
 
     def head_norms_qkv(self, x: str, layer: int) -> list[str]:
@@ -174,17 +175,17 @@ class LayerWriter:
             qkv = graph.split(qkv[0], sizes)
         normed = []
         for part, name in zip(qkv, ("query_norm", "key_norm"), strict=False):
-            by_heads = graph.node("Reshape", [part, graph.ints(0, 0, -1, spec.head_width)])
-            normed.append(graph.node("Reshape", [self.rms_norm(by_heads, name, layer), graph.ints(0, 0, -1)]))
+            by_heads = graph.node("Reshape", [part, graph.ints(0, -1, spec.head_width)])
+            normed.append(graph.node("Reshape", [self.rms_norm(by_heads, name, layer), graph.ints(0, -1)]))
         return [*normed, qkv[2]]
 
     def attention(self, qkv: list[str], layer: int) -> str:
         """Attention over queries, keys and values, given apart or as one. Rotates them and appends to the KV cache.
 
-        (rows, ids, (heads + 2 · kv heads) · head width) → (rows, ids, heads · head width)
+        (ids, (heads + 2 · kv heads) · head width) → (ids, heads · head width)
         """
         spec, cache = self.spec, [f"k{layer}", f"v{layer}"]
-        qkv, tables = [self._at(part, "texts_at") for part in qkv], []  # (texts, width, …)
+        qkv, tables = [self._by_texts(part) for part in qkv], []  # (texts, width, …)
         if spec.ropes:
             number = spec.rope_of_layer[layer]
             tables = [f"cos{number}", f"sin{number}"]
@@ -206,10 +207,17 @@ class LayerWriter:
             rotary_interleaved=0,
             local_window_size=spec.window(layer) or -1,
         )
-        return self._at(f"attention.{layer}", "ids_at")
+        return self._by_ids(f"attention.{layer}")
 
-    def _at(self, x: str, places: str) -> str:
-        return self.graph.node("GatherND", [x, places]) if self.shares_beginnings else x
+    def _by_texts(self, x: str) -> str:
+        """(ids, …) → (texts, width, …)"""
+        graph = self.graph
+        return graph.node(*("Gather", [x, "texts_at"]) if self.shares_beginnings else ("Unsqueeze", [x, graph.ints(0)]))
+
+    def _by_ids(self, x: str) -> str:
+        """(texts, width, …) → (ids, …)"""
+        graph = self.graph
+        return graph.node(*("GatherND", [x, "ids_at"]) if self.shares_beginnings else ("Squeeze", [x, graph.ints(0)]))
 
 
 def rope_angles(rope: Rope, context: int) -> Floats:

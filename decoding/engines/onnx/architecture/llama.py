@@ -44,17 +44,17 @@ GGUF_INTERLEAVED = ("llama",)
 
 def write(layers: LayerWriter) -> None:
     spec = layers.spec
-    x = layers.declare_inputs()  # (rows, ids, width)
+    x = layers.declare_inputs()  # (ids, width)
     normed = layers.rms_norm(x, "attention_norm", 0)
     for layer in range(spec.layers):
         layers.watch(x)
-        # 1. qkv, rotary, attention  (rows, ids, heads · head width)
+        # 1. qkv, rotary, attention  (ids, heads · head width)
         if spec.head_norms:
             qkv = layers.head_norms_qkv(normed, layer)
         else:
             qkv = layers.linears(normed, ["query", "key", "value"], layer, bias=spec.qkv_bias)
         written = layers.linear(layers.attention(qkv, layer), "output", layer, bias=spec.output_bias)
-        # 2. mlp  (rows, ids, width)
+        # 2. mlp  (ids, width)
         x, normed = layers.add_then_rms_norm(x, written, "mlp_norm", layer)
         more = layers.gated_mlp(normed, layer)
         # 3. the next layer's norm, or the last
