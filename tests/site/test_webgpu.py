@@ -242,8 +242,8 @@ def test_without_a_gpu_nothing_of_webgpu_is_fetched(gpu_browser: Browser, browse
 
 def test_what_is_not_the_same(page: Page) -> None:
     differs = """async ([ours, theirs]) => {
-        const { comparison } = await import("./engine/gpu_check.js");
-        const { difference, isTrusted } = comparison(ours, theirs);
+        const { compareRows } = await import("./engine/gpu_check.js");
+        const { difference, isTrusted } = compareRows(ours, theirs);
         return [String(difference), isTrusted];
     }"""
     row = [0.0, 1.0, 3.0]
