@@ -177,7 +177,9 @@ def test_the_servers_model_works_beside_it(page: Page, url: str, model: str) -> 
     expect(page.locator(".gs-note")).to_contain_text("Recorded on")
     expect(page.locator("#run")).to_be_enabled()
     assert asked_of_server(url) == before + 1
-    # A reload keeps the choice, and what is run then is computed here too.
+    # A reload keeps the choice, and what is run then is computed here too. The address is written a moment after the
+    # drawing; until then it names the run that was ended, and a reload would ask for that one again.
+    page.wait_for_url(lambda address: "run=" not in address)
     page.reload()
     expect(page.locator("#model input")).to_have_value(re.compile("in this browser"))
     expect(page.locator("#switches")).to_be_hidden()
