@@ -20,10 +20,6 @@ from tests.fakes import ScriptedEngine
 from tests.page.http.strangers import JSON, json_values
 from tests.page.http.test_forged_runs import FORGERIES, RUN, forge
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:unclosed:ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
-)
-
 FAULTS = ("Traceback", "Something went wrong", "Internal Server Error", 'error": null')
 
 any_text = st.text(max_size=9) | st.text(st.characters(), max_size=9)

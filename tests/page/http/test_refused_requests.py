@@ -10,11 +10,6 @@ from hypothesis import strategies as st
 
 from tests.page.http.strangers import JSON, SECRET, event, json_values, lives
 
-# Gradio leaves event loops behind it, unclosed, whenever a page is built; here enough happens that they are collected.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:unclosed:ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
-)
-
 
 @pytest.mark.parametrize(("address", "size"), [("queue/join", 12 * 2**20), ("call/greedy", 2**20), ("reset", 2**20)])
 def test_large_bodies_are_not_read(client: httpx.Client, address: str, size: int):
