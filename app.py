@@ -29,8 +29,8 @@ if TYPE_CHECKING:  # importing gradio takes longer than everything before it
     import gradio as gr
 
     from decoding.page import BrowserOffer
-    from decoding.page.gradio_compat.connections import ConnectionLimits
-    from decoding.page.gradio_compat.sessions import SessionLimits
+    from decoding.page.gradio_compat.connection_limits import ConnectionLimits
+    from decoding.page.gradio_compat.session_limits import SessionLimits
 
 # Set before gradio is imported, which would look up two hosts at launch.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
@@ -141,7 +141,7 @@ def launch(
     from decoding.assets import plotly_js
     from decoding.page import health_routes
     from decoding.page.api import check_mcp
-    from decoding.page.gradio_compat.sessions import bound_queue
+    from decoding.page.gradio_compat.session_limits import bound_queue
     from decoding.page.gradio_compat.startup import launch_options
     from decoding.page.http.browser_routes import browser_routes, isolation
     from decoding.page.http.export_routes import export_routes

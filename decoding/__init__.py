@@ -19,7 +19,7 @@ from decoding.questions.branches import branch  # isort: skip
 from decoding.questions.closest_calls import closest_calls  # isort: skip
 from decoding.questions.text_scores import score  # isort: skip
 from decoding.questions.comparison import compare_totals  # isort: skip
-from decoding.questions.leaving_out import leave_one_out  # isort: skip
+from decoding.questions.leave_one_out import leave_one_out  # isort: skip
 from decoding.questions.logit_lens import lens  # isort: skip
 from decoding.record.why import LeaveOneOut, LeftOut, Lens, LensLayer  # isort: skip
 from decoding.questions.prompt_scores import score_prompt  # isort: skip

@@ -15,7 +15,7 @@ from decoding.script_bundle import bundle
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 
-_STYLES = ("panel", "sampling", "lesson", "why", "classroom", "media", "root")
+_STYLES = ("panel", "sampling", "lesson", "why", "classroom", "forced_colours_and_print", "root")
 _PAGE_TEXTS = (
     *(
         "example.",

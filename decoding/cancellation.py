@@ -1,7 +1,8 @@
 """Cancellation: how work ends when the visitor who asked for it has left.
 
 Owns the event that a thread carries and the exception that ends its work. Knows no run, no model and no page: the page
-binds an event to the thread it starts for a visitor, and long work checks the event between two steps.
+binds an event to the thread it starts for a visitor (`decoding.serving.stream`), and long work checks the event between
+two steps. `decoding.page.gradio_compat.liveness` finds out that a visitor has left.
 """
 
 import threading

@@ -1,8 +1,9 @@
 """Sampling, and going on past the end of a text: how a step's token is picked from its logits under a `PickRule`.
 
 Owns the filters (temperature, top-k, top-p, in transformers' own order and with its edge cases), the draw, and the
-random number of each step. Uses NumPy only. Knows no network, no run and no text; the recorded probabilities stay those
-of `decoding.softmax`, at temperature 1 over the whole vocabulary.
+random number of each step. Uses NumPy only. Knows no network, no run and no text. The candidates that a step
+shows are cut in `decoding.ranking`, and their probabilities stay those of `decoding.softmax`, at temperature 1 over the
+whole vocabulary.
 """
 
 import itertools

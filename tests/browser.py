@@ -22,7 +22,7 @@ from filelock import FileLock
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, expect, sync_playwright
 
 import app as application
-from decoding.page.gradio_compat.sessions import SessionLimits
+from decoding.page.gradio_compat.session_limits import SessionLimits
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # What Playwright leaves out, and the address bar's two popups: web pages of their own, made anew for every window, that

@@ -39,7 +39,7 @@ def program(name: str) -> str:
 
 
 def run(function: str, argument: Any = None) -> Any:
-    """What a JavaScript function of `(argument, load)` returns, or resolves to. `load("core/limits.js")` resolves to
+    """What a JavaScript function of `(argument, load)` returns, or resolves to. `load("core/too_large.js")` resolves to
     a module of the panel, which has the page's texts, limits and examples.
     """
     given = json.dumps({"data": json.loads(assets.page_data()), "argument": argument})

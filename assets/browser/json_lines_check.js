@@ -2,7 +2,7 @@
 // finds. What only entropies and log sums give away, `python -m decoding check` finds. The sentences are the library's.
 
 import { LIMITS } from "../panel/core/constants.js";
-import { lengthOf, Refused } from "../panel/core/limits.js";
+import { lengthOf, Refused } from "../panel/core/too_large.js";
 import { texts } from "../panel/core/texts.js";
 
 /** @import { Candidate, End, Header, Loop, Step } from "../panel/core/run.js" */

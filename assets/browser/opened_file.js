@@ -2,7 +2,7 @@
 // assets/panel/app/server_conversion.js). JSON Lines is the one form that the site has.
 
 import { checkRun } from "./json_lines_check.js";
-import { Refused } from "../panel/core/limits.js";
+import { Refused } from "../panel/core/too_large.js";
 import { texts } from "../panel/core/texts.js";
 
 const NULL_BYTES = /"bytes"\s*:\s*null/;

@@ -2,7 +2,7 @@
 // `startFile` once.
 
 import { provide } from "../panel/core/constants.js";
-import { refusalOf } from "../panel/core/limits.js";
+import { refusalOf } from "../panel/core/too_large.js";
 import { followTheme } from "../panel/view/theme.js";
 import { startPanel } from "../panel/app/panel.js";
 

@@ -20,16 +20,16 @@ import torch
 from decoding.bench.clock import bare_loop, measure_first_step, measure_outside
 from decoding.bench.contenders import Measured, measure_rows
 from decoding.bench.crowd import Crowd, measure_crowd, measure_here
-from decoding.bench.limit import weight_bytes
 from decoding.bench.llama import NAME as LLAMA
 from decoding.bench.llama import load_llama
 from decoding.bench.loops import CHOICES, generate, loop
 from decoding.bench.measured_models import Subject, load_subject
 from decoding.bench.memory import ResidentBytes, measure_resident
-from decoding.bench.page import PageTimes, measure_page
+from decoding.bench.memory_bandwidth import weight_bytes
+from decoding.bench.page_times import PageTimes, measure_page
 from decoding.bench.report import Memory, Result, aims, machine, page_aims, table
 from decoding.bench.startup import StartupTimes, measure_startup
-from decoding.bench.why import measure_why
+from decoding.bench.why_times import measure_why
 from decoding.command_line.options import Parser, whole_number, whole_numbers
 from decoding.engines.batching.engine import BatchedEngine
 from decoding.errors import GreedyscopeError, ModelError, RequestError

@@ -10,9 +10,9 @@ from operator import truediv
 from statistics import median
 from time import perf_counter
 
-from decoding.bench.limit import Weights
 from decoding.bench.loops import Contender, Decoded, first_other_pick, generate, loop, max_difference, notebook
 from decoding.bench.measured_models import Subject
+from decoding.bench.memory_bandwidth import Weights
 
 WARM_UP_STEPS = 8
 NOTEBOOK_TOKENS = 3_000

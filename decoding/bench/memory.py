@@ -12,7 +12,7 @@ from urllib.request import Request, urlopen
 
 import psutil
 
-from decoding.bench.page import app_process
+from decoding.bench.page_times import app_process
 
 RUNS_ALONE, CLASS, STEPS = 10, 30, 64
 LATER_SECONDS = 300.0

@@ -14,10 +14,10 @@ import torch
 from decoding.bench.contenders import Measured, Row
 from decoding.bench.crowd import Crowd
 from decoding.bench.memory import ResidentBytes
-from decoding.bench.page import PageTimes
+from decoding.bench.page_times import PageTimes
 from decoding.bench.startup import AIMS as STARTUP_AIMS
 from decoding.bench.startup import StartupTimes
-from decoding.bench.why import LENS_STEPS, WITHOUT_SECONDS, WhyTimes
+from decoding.bench.why_times import LENS_STEPS, WITHOUT_SECONDS, WhyTimes
 from decoding.record.trace import ModelInfo
 
 CROWD_AIMS = {8: 330, 30: 600, 100: 650}

@@ -14,7 +14,7 @@ from statistics import median
 from time import perf_counter
 from urllib.request import Request, urlopen
 
-from decoding.bench.page import ROOT, served_app
+from decoding.bench.page_times import ROOT, served_app
 from decoding.errors import ModelError
 from decoding.models.starter import STARTER_ID
 

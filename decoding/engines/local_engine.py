@@ -9,7 +9,7 @@ from typing import Any
 
 from decoding.beam import BeamStep, beam_loop
 from decoding.cancellation import raise_if_cancelled
-from decoding.engines.branching import NetworkRows, check_beam_memory
+from decoding.engines.branching_caches import NetworkRows, check_beam_memory
 from decoding.engines.model_facts import EngineOfModel, ModelFacts
 from decoding.engines.network_protocol import Cache, Logits, Network
 from decoding.engines.prefix_cache import PrefixCache

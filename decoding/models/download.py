@@ -1,4 +1,5 @@
-"""Downloads one model; the child process of `decoding.models.hub`. Prints JSON, one line per message.
+"""Downloads one model; the child process of `decoding.models.hub`, which decides what is downloaded and trusted. Prints
+JSON, one line per message.
 
 First it reports `total`, the bytes to download, `folder`, where the config.json is, and `parameters`, their number (0
 for a GGUF file). It downloads the weights only after it has read a byte from its input. `checked` reports the bytes

@@ -6,7 +6,7 @@ from pathlib import Path
 from decoding.models.catalogue import Entry
 from decoding.models.chat_template import ChatTemplate, make_chat_template
 from decoding.models.gguf import GgufFile, read_gguf
-from decoding.models.gguf_tokenizer import SPECIAL_TOKENS, Metadata, special_id, tokenizer_from_gguf, tokens_of
+from decoding.models.gguf_tokenizer_builder import SPECIAL_TOKENS, Metadata, special_id, tokenizer_from_gguf, tokens_of
 from decoding.models.gguf_tokenizer_check import can_check, check_tokenizer
 from decoding.models.starter import STARTER_ID
 from decoding.models.tokenizer import FileTokenizer, read_tokenizer

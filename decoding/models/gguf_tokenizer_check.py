@@ -1,8 +1,8 @@
 """Checks a converted tokenizer: an independent program encodes a few hundred texts by the same rule.
 
 Owns that program, in plain Python: words are cut letter by letter and merged pair by pair, over the GGUF file's own
-tokens. It shares no code and no pattern with `decoding.models.gguf_tokenizer`, so that the two do not share errors. It
-is slow, and runs once, when a model is converted.
+tokens. It shares no code and no pattern with `decoding.models.gguf_tokenizer_builder`, so that the two do not share
+errors. It is slow, and runs once, when a model is converted.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 
 from decoding.errors import ModelError
 from decoding.messages import Message
-from decoding.models.gguf_tokenizer import (
+from decoding.models.gguf_tokenizer_builder import (
     SPACE,
     Kind,
     Metadata,

@@ -68,7 +68,7 @@ def write_tokenizer(file: Path, folder: Path) -> None:
     file's rule does.
     """
     from decoding.models.gguf import read_gguf  # imported here: a warm start needs none of the three
-    from decoding.models.gguf_tokenizer import save_tokenizer
+    from decoding.models.gguf_tokenizer_builder import save_tokenizer
     from decoding.models.gguf_tokenizer_check import check_tokenizer
 
     metadata = read_gguf(file).metadata

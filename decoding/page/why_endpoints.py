@@ -9,7 +9,7 @@ from decoding.generator_results import result_of
 from decoding.limits import LEFT_OUT
 from decoding.page.gradio_endpoints import Endpoint
 from decoding.page.why_question import read_lens, read_without
-from decoding.questions.leaving_out import check_step
+from decoding.questions.leave_one_out import check_step
 from decoding.record.trace import NO_ID, Trace
 from decoding.serving.model_registry import ModelRegistry
 

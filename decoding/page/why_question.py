@@ -14,7 +14,7 @@ from decoding.errors import ModelError, RequestError
 from decoding.limits import LEFT_OUT
 from decoding.messages import Message
 from decoding.page.panel_actions import Parameters, Updates, reserve_memory, wait_for_engine
-from decoding.questions.leaving_out import check_question, check_step, leave_out
+from decoding.questions.leave_one_out import check_question, check_step, leave_out
 from decoding.questions.logit_lens import check_lens_size, lens
 from decoding.record.trace import Trace
 from decoding.record.why import LeaveOneOut, Lens

@@ -10,7 +10,7 @@ from decoding.engines import Engine
 from decoding.errors import RequestError
 from decoding.limits import MAX_FOLLOWED, MAX_LAYERS, MAX_LENS_LOGITS, MAX_LENS_NUMBERS, MAX_LENS_TOKENS
 from decoding.messages import Message
-from decoding.questions.leaving_out import check_step
+from decoding.questions.leave_one_out import check_step
 from decoding.questions.same_model import check_same_model
 from decoding.record.step import ScoredToken, make_candidate
 from decoding.record.trace import Trace

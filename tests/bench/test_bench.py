@@ -15,9 +15,9 @@ from decoding.bench import __main__ as bench
 from decoding.bench import contenders
 from decoding.bench.clock import NetworkClock
 from decoding.bench.contenders import measured_steps
-from decoding.bench.limit import Weights, weight_bytes
 from decoding.bench.loops import Decoded, first_other_pick, generate, loop, max_difference, notebook
 from decoding.bench.measured_models import SHAPES, load_endless, load_subject, reference_of
+from decoding.bench.memory_bandwidth import Weights, weight_bytes
 from decoding.bench.startup import StartupTimes
 from decoding.errors import ModelError
 from decoding.models.catalogue import CATALOGUE

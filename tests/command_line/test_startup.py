@@ -11,7 +11,7 @@ from urllib.request import urlopen
 import pytest
 
 from decoding.bench import startup as bench
-from decoding.bench.page import READY
+from decoding.bench.page_times import READY
 from decoding.command_line.quick_imports import quick_imports, without_stubs
 from decoding.errors import ModelError
 

@@ -18,7 +18,7 @@ import pytest
 import app as application
 import decoding
 from decoding.bench import startup as bench
-from decoding.bench.page import READY
+from decoding.bench.page_times import READY
 from decoding.engines import zero_gpu
 from decoding.engines.local_engine import LocalEngine
 from decoding.errors import ModelError

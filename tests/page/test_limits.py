@@ -71,7 +71,7 @@ def large(lines: list[dict[str, Any]]) -> dict[str, str]:
 def refusals(texts: list[str]) -> list[str]:
     """Why the panel would not draw a text: "" for each that it draws."""
     code = """async (texts, load) => {
-        const { refusalOf } = await load("core/limits.js");
+        const { refusalOf } = await load("core/too_large.js");
         return texts.map(refusalOf);
     }"""
     found: list[str] = node.run(code, texts)

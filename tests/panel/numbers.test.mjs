@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { load, runOf } from "./helpers.mjs";
 
 const { number, numberFromLog, percent } = await load("core/numbers.js");
-const { logSum, logitOf, optionsOf } = await load("core/softmax.js");
+const { logSum, logitOf, optionsOf } = await load("core/log_sums.js");
 const { atTemperature, temperatureLabel, temperaturesOf } = await load("core/temperature.js");
 const { matchingOption, mostBeyondCandidates, scoreOf, shuffledOptions } = await load("core/guesses.js");
 const { texts } = await load("core/texts.js");

@@ -5,7 +5,7 @@ import { load, runOf } from "./helpers.mjs";
 
 const { fieldsOf, linkTo, requestIn, requestOf } = await load("core/permalink.js");
 const { LIMITS } = await load("core/constants.js");
-const { refusalOf } = await load("core/limits.js");
+const { refusalOf } = await load("core/too_large.js");
 
 const REQUEST = { model: "tiny", prompt: "Ünïcode 한국어 😀", steps: 8, choices: 5, forced: [[1, 7]] };
 

@@ -10,6 +10,6 @@ test("a picture that the browser does not make is refused with a sentence, and n
   globalThis.document = { ...document, createElement: () => ({ getContext: () => null, toBlob: (done) => done(null) }) };
   globalThis.Image = class { decode() {} };
   const { pngOf } = await load("view/step_image.js");
-  const { Refused } = await load("core/limits.js");
+  const { Refused } = await load("core/too_large.js");
   await assert.rejects(pngOf("<svg/>"), (error) => error instanceof Refused && error.message === TEXTS.en["keep.picture.failed"]);
 });

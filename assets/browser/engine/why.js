@@ -1,4 +1,4 @@
-// Why a step picked its token, as decoding/questions/logit_lens.py and decoding/questions/leaving_out.py answer it: a lens on the step, then each part of the
+// Why a step picked its token, as decoding/questions/logit_lens.py and decoding/questions/leave_one_out.py answer it: a lens on the step, then each part of the
 // text before it left out in turn. Writes lines of the run's JSON Lines. Knows ids and records; no page.
 
 import { NotANumber, readTokens } from "./scores.js";

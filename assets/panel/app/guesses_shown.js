@@ -3,7 +3,7 @@
 
 import { scoreOf } from "../core/guesses.js";
 import { percent } from "../core/numbers.js";
-import { optionsOf } from "../core/softmax.js";
+import { optionsOf } from "../core/log_sums.js";
 import { texts } from "../core/texts.js";
 import { labelOf } from "../core/tokens.js";
 import { headCell, label, make } from "../view/elements.js";

@@ -2,7 +2,7 @@
 // the timeline or the table, and not for a screen reader. A guess, or the class's raised hands, reveals the step.
 
 import { matchingOption, mostBeyondCandidates, shuffledOptions } from "../core/guesses.js";
-import { optionsOf } from "../core/softmax.js";
+import { optionsOf } from "../core/log_sums.js";
 import { update } from "../core/state.js";
 import { texts } from "../core/texts.js";
 import { labelOf } from "../core/tokens.js";

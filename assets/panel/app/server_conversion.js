@@ -1,7 +1,7 @@
 // Converts a run to another form, and checks a file: the library's work, so the server is asked. The static site, which has no server,
 // has a function of its own: assets/browser/opened_file.js.
 
-import { Refused } from "../core/limits.js";
+import { Refused } from "../core/too_large.js";
 import { sentenceOf } from "../core/server_messages.js";
 import { texts } from "../core/texts.js";
 

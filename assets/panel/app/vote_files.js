@@ -1,7 +1,7 @@
 // Saves what came of a class vote: as a picture, SVG or PNG, and as CSV. Knows no server.
 
 import { votesCsv } from "../core/class_score.js";
-import { Refused } from "../core/limits.js";
+import { Refused } from "../core/too_large.js";
 import { pngOf } from "../view/step_image.js";
 import { saveFile } from "../tabs/export.js";
 

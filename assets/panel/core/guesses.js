@@ -1,7 +1,7 @@
 // Guesses of "Predict, then reveal": the order in which candidates are offered, what was typed, and the score.
 
 import { number } from "./numbers.js";
-import { optionsOf } from "./softmax.js";
+import { optionsOf } from "./log_sums.js";
 
 /** @import { Candidate, Step } from "./run.js" */
 

@@ -1,7 +1,7 @@
 // A step's probabilities at another temperature: what sampling would see. A run keeps the exact sums over the whole vocabulary at a few
 // temperatures, so that no number is estimated, everything else included.
 
-import { logitOf, logSum } from "./softmax.js";
+import { logitOf, logSum } from "./log_sums.js";
 
 /** @import { Candidate, Step } from "./run.js" */
 

@@ -2,7 +2,7 @@
 // here already. Every other form, and the check of a file, is the library's work: `convert` asks for it, and no model runs.
 
 import { LIMITS } from "../core/constants.js";
-import { refusalOf, Refused } from "../core/limits.js";
+import { refusalOf, Refused } from "../core/too_large.js";
 import { addressOf, requestOf } from "../core/permalink.js";
 import { jsonLines } from "../core/run_lines.js";
 import { texts } from "../core/texts.js";

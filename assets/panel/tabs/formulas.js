@@ -5,7 +5,7 @@
 import { markOfPick } from "../core/how_picked.js";
 import { MARKS } from "../core/bar_rows.js";
 import { number, numberFromLog, percent } from "../core/numbers.js";
-import { logitOf, logSum, optionsOf } from "../core/softmax.js";
+import { logitOf, logSum, optionsOf } from "../core/log_sums.js";
 import { texts } from "../core/texts.js";
 import { labelOf } from "../core/tokens.js";
 import { headCell, label, make } from "../view/elements.js";

@@ -4,7 +4,7 @@
 import { keyOfMarks } from "../core/how_picked.js";
 import { rowsOf } from "../core/bar_rows.js";
 import { dtypeOf, stepTitle } from "../core/descriptions.js";
-import { Refused } from "../core/limits.js";
+import { Refused } from "../core/too_large.js";
 import { percent } from "../core/numbers.js";
 import { textBefore } from "../core/run.js";
 import { texts } from "../core/texts.js";

@@ -3,7 +3,7 @@
 
 import { choiceOf } from "../core/class_score.js";
 import { percent } from "../core/numbers.js";
-import { optionsOf } from "../core/softmax.js";
+import { optionsOf } from "../core/log_sums.js";
 import { texts } from "../core/texts.js";
 import { oneLine, visible } from "../core/visible.js";
 import { make, setText } from "./elements.js";

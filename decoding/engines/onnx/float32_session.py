@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Protocol
 
 from decoding.engines.onnx.graph_files import GraphFiles
-from decoding.engines.onnx.proof import prove_same
+from decoding.engines.onnx.graph_proof import prove_same
 from decoding.engines.onnx.session import Session, Threads
 from decoding.models.allocator_settings import trim_memory
 from decoding.models.resources import free_memory

@@ -19,7 +19,7 @@ from math import prod
 from pathlib import Path
 
 from decoding.engines.onnx.graph_files import GraphFiles
-from decoding.engines.onnx.proof import NotProvenError, prove
+from decoding.engines.onnx.graph_proof import NotProvenError, prove
 from decoding.errors import ModelError
 from decoding.messages import Message, reason_of
 from decoding.models.checksums import is_complete, sync_to_disk, write_checksums

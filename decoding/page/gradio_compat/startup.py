@@ -12,7 +12,7 @@ from typing import Any
 from gradio.exceptions import ServerFailedToStartError
 from gradio.http_server import Server
 
-from decoding.page.gradio_compat.connections import (
+from decoding.page.gradio_compat.connection_limits import (
     BoundedConnection,
     ConnectionLimits,
     Connections,

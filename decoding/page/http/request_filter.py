@@ -1,4 +1,6 @@
-"""The request filter: which paths and bodies are let through to Gradio. `allowed_events` says which events.
+"""The request filter: which paths and bodies are let through to Gradio. `allowed_events` says which events. Too many
+visitors are refused by `decoding.serving.admission`, heads and bodies that are large or slow by
+`decoding.page.gradio_compat.connection_limits`.
 
 Owns what is refused before Gradio sees it: Gradio accepts uploads from anybody, and holds a developer's stream open for
 anybody. Knows no model, and not what an event means.

@@ -13,7 +13,7 @@ import pytest
 
 import app as application
 from decoding.page.gradio_compat import liveness
-from decoding.page.gradio_compat.sessions import SessionLimits
+from decoding.page.gradio_compat.session_limits import SessionLimits
 from decoding.serving.model_registry import ModelRegistry
 from tests.browser import served
 from tests.fakes import ScriptedEngine

@@ -19,7 +19,7 @@ import decoding
 from decoding import limits
 from decoding.assets import plotly_js
 from decoding.page.browser_offer import BrowserOffer
-from decoding.page.gradio_compat import connections, sessions
+from decoding.page.gradio_compat import connection_limits, session_limits
 from decoding.page.http import (
     browser_routes,
     concurrency,
@@ -126,9 +126,12 @@ def a_stream(http: httpx.Client) -> None:
 
 
 def the_page(http: httpx.Client) -> None:
-    most = {f"x-{n}": "y" * 250 for n in range(connections.MAX_HEADERS - 10)}
+    most = {f"x-{n}": "y" * 250 for n in range(connection_limits.MAX_HEADERS - 10)}
     assert http.get("/", headers=most).status_code == 200
-    for head in ({"x": "y" * connections.MAX_HEAD_BYTES}, {f"x-{n}": "y" for n in range(connections.MAX_HEADERS)}):
+    for head in (
+        {"x": "y" * connection_limits.MAX_HEAD_BYTES},
+        {f"x-{n}": "y" for n in range(connection_limits.MAX_HEADERS)},
+    ):
         with suppress(httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError):
             assert http.get("/", headers=head).status_code in (400, 431)
     for _ in range(concurrency.MAX_REQUESTS + concurrency.MAX_FILES):  # those that break off give their turn back
@@ -265,27 +268,27 @@ def test_the_tables_numbers_are_the_programs() -> None:
         f"{export_routes.MAX_RUN_BYTES // MB} MB",
         f"{request_body.MAX_STRUCTURE_BYTES // 1000} kB outside",
         f"{request_body.MAX_HELD_BYTES // MB} MB for all",
-        f"{sessions.MAX_UNREAD_BYTES // MB} MB for all, for a minute",
-        f"{sessions.MAX_SESSIONS:,} sessions",
-        f"{application.MAX_EVENTS} events, {sessions.MAX_EVENTS_PER_ADDRESS}",
+        f"{session_limits.MAX_UNREAD_BYTES // MB} MB for all, for a minute",
+        f"{session_limits.MAX_SESSIONS:,} sessions",
+        f"{application.MAX_EVENTS} events, {session_limits.MAX_EVENTS_PER_ADDRESS}",
         f"{tickets} places in line, {tickets // 2}",
         f"served {admission.MAX_SERVED * 3 // 4} of {admission.MAX_SERVED}",
         f"{admission.MAX_LONG} long ones",
-        f"and {sessions.MAX_FILES_PER_ADDRESS} events of an address",
+        f"and {session_limits.MAX_FILES_PER_ADDRESS} events of an address",
         f"an address of {request_filter.MAX_ADDRESS_BYTES} bytes",
-        f"{connections.MAX_CONNECTIONS:,} connections, {connections.MAX_CONNECTIONS // 2}",
-        f"a head of {connections.MAX_HEAD_BYTES // 1024} kB and {connections.MAX_HEADERS} headers",
-        f"{connections.UNREAD_SECONDS:.0f} s after nobody reads",
+        f"{connection_limits.MAX_CONNECTIONS:,} connections, {connection_limits.MAX_CONNECTIONS // 2}",
+        f"a head of {connection_limits.MAX_HEAD_BYTES // 1024} kB and {connection_limits.MAX_HEADERS} headers",
+        f"{connection_limits.UNREAD_SECONDS:.0f} s after nobody reads",
         f"{limits.MAX_VOTE_BODY_BYTES // 1024} kB",
         f"{limits.MAX_VOTE_SESSIONS} sessions, {limits.MAX_VOTE_SESSIONS_PER_ADDRESS}",
         f"{limits.MAX_VOTE_STUDENTS} students in each",
         f"{vote_routes.REQUESTS_PER_SECOND} requests a second",
         f"news after {vote_waiting.WAIT_SECONDS:.0f} s",
         f"{MAX_SESSION_BYTES // 10**6} MB a session",
-        f"a head after {connections.HEAD_SECONDS:.0f} s, a body after {connections.BODY_SECONDS:.0f} s",
+        f"a head after {connection_limits.HEAD_SECONDS:.0f} s, a body after {connection_limits.BODY_SECONDS:.0f} s",
         f"{concurrency.MAX_FILES} files at once",
         f"{concurrency.MAX_REQUESTS} turns, {concurrency.MAX_FILES} for plotly.js",
         f"{thread_pool.MAX_RUNNING} threads; {thread_pool.MAX_WAITING} that wait, {thread_pool.MAX_PER_ADDRESS}",
     ):
         assert re.search(rf"(?<![\d,]){re.escape(number)}", all_of_it), number
-    assert sessions.UNREAD_SECONDS == 60
+    assert session_limits.UNREAD_SECONDS == 60

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 import app as application
-from decoding.page.gradio_compat.sessions import SessionLimits
+from decoding.page.gradio_compat.session_limits import SessionLimits
 from decoding.serving.admission import MAX_PER_SESSION, MAX_SECONDS, MAX_SERVED, MAX_WAITING, AdmissionQueue
 from tests.browser import served
 from tests.fakes import ScriptedEngine

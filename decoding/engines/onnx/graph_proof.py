@@ -172,7 +172,13 @@ def _from_network(files: GraphFiles) -> list[Text]:
     variables |= {"HF_HUB_OFFLINE": "1"}
     with tempfile.TemporaryDirectory() as work:
         out = Path(work, "texts.json")
-        command = [sys.executable, "-m", "decoding.engines.onnx.proof_figures", str(files.source.absolute()), str(out)]
+        command = [
+            sys.executable,
+            "-m",
+            "decoding.engines.onnx.graph_proof_figures",
+            str(files.source.absolute()),
+            str(out),
+        ]
         try:
             done = subprocess.run(command, env=variables, capture_output=True, timeout=_SECONDS, check=False, cwd=work)
             said = json.loads(out.read_text("utf-8")) if done.returncode == 0 else None

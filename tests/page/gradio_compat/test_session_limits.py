@@ -13,8 +13,8 @@ import pytest
 
 import app as application
 import decoding
-from decoding.page.gradio_compat import sessions
-from decoding.page.gradio_compat.sessions import SessionLimits, SessionQueues, size_of
+from decoding.page.gradio_compat import session_limits
+from decoding.page.gradio_compat.session_limits import SessionLimits, SessionQueues, size_of
 from decoding.page.http.request_body import BODY_BYTES
 from decoding.record.trace import Trace
 from tests.browser import served
@@ -175,9 +175,9 @@ def test_the_first_to_go_is_the_oldest_idle_one_of_whoever_has_most() -> None:
     async def test() -> None:
         store = SessionQueues(busy.__contains__, dropped.append, SessionLimits(sessions=6))
         for session, address in [("mine", "a"), ("mine too", "a"), *((f"theirs {n}", "b") for n in range(4))]:
-            sessions._asking.set(address)
+            session_limits._asking.set(address)
             store[session] = None
-        sessions._asking.set("c")
+        session_limits._asking.set("c")
         store["a third's"] = None
         assert dropped == ["theirs 1"]
         reading = asyncio.create_task(store["theirs 2"].get())

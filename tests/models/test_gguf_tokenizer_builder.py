@@ -9,7 +9,7 @@ from tokenizers import Tokenizer
 
 from decoding.errors import ModelError
 from decoding.models import gguf_tokenizer_check, starter
-from decoding.models.gguf_tokenizer import Kind, save_tokenizer, special_id, tokenizer_from_gguf
+from decoding.models.gguf_tokenizer_builder import Kind, save_tokenizer, special_id, tokenizer_from_gguf
 from decoding.models.gguf_tokenizer_check import check_tokenizer, rule_of, sample_texts
 from decoding.models.pre_tokenizer_reference import CUTS, WHOLE_WORDS
 from decoding.models.pre_tokenizers import RULES

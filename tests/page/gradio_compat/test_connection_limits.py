@@ -11,7 +11,7 @@ import pytest
 
 import app as application
 from decoding.assets import plotly_js
-from decoding.page.gradio_compat.connections import ConnectionLimits, Connections
+from decoding.page.gradio_compat.connection_limits import ConnectionLimits, Connections
 from decoding.page.http import request_body
 from tests.browser import served
 from tests.fakes import ScriptedEngine

@@ -14,7 +14,7 @@ from decoding.bench.loops import CHOICES
 from decoding.bench.measured_models import Subject
 from decoding.engines.local_engine import LocalEngine
 from decoding.errors import RequestError
-from decoding.questions.leaving_out import leave_one_out
+from decoding.questions.leave_one_out import leave_one_out
 from decoding.questions.logit_lens import lens
 from decoding.record.trace import Trace
 from decoding.run import trace

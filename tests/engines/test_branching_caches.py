@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 import decoding
 from decoding import cancellation
 from decoding.cancellation import WorkCancelledError
-from decoding.engines.branching import NetworkRows, check_beam_memory
+from decoding.engines.branching_caches import NetworkRows, check_beam_memory
 from decoding.errors import RequestError
 from tests import all_architectures as sweep
 from tests import tiny_models

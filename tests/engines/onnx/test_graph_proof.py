@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import decoding
-from decoding.engines.onnx import proof, proof_figures
+from decoding.engines.onnx import graph_proof, graph_proof_figures
 from decoding.engines.onnx.graph_cache import ensure_graph
 from decoding.engines.onnx.graph_files import GraphFiles
 from decoding.engines.onnx.session import Session, Threads
@@ -36,7 +36,7 @@ def test_a_graph_is_held_against_the_network_once(folder: Path, tmp_path: Path) 
     proven: list[GraphFiles] = []
 
     def watched(files: GraphFiles) -> None:
-        proof.prove(files)
+        graph_proof.prove(files)
         proven.append(files)
 
     for _ in range(2):
@@ -50,7 +50,7 @@ def test_another_graph_is_refused_and_stays_refused(
     def altered(files: GraphFiles) -> None:
         weights = np.fromfile(files.folder / "weights.bin", np.float32)  # the tables of angles lie here
         (weights * np.float32(1.02)).tofile(files.folder / "weights.bin")
-        proof.prove(files)
+        graph_proof.prove(files)
 
     with caplog.at_level(logging.WARNING), pytest.raises(NoGraphError, match="its graph differs by"):
         ensure_graph(folder, folder=tmp_path / "graphs", proof=altered)
@@ -66,18 +66,18 @@ def test_float32_weights_are_held_to_the_same_weights_as_they_are_stored(tmp_pat
         ensure_graph(path, unpacked=unpacked, folder=tmp_path / "graphs", proof=None) for unpacked in (False, True)
     )
     packed = Session(stored, Threads(1))
-    proof.prove_same(Session(unpacked, Threads(1)), packed)
+    graph_proof.prove_same(Session(unpacked, Threads(1)), packed)
     weights = np.fromfile(unpacked.folder / "weights.bin", np.float32)
     (weights * np.float32(1.02)).tofile(unpacked.folder / "weights.bin")
     with pytest.raises(NoGraphError, match="differs by"):
-        proof.prove_same(Session(unpacked, Threads(1)), packed)
+        graph_proof.prove_same(Session(unpacked, Threads(1)), packed)
 
 
 def test_texts_are_short_and_long_and_cross_each_window(folder: Path, tmp_path: Path) -> None:
     spec = ensure_graph(folder, folder=tmp_path / "graphs", proof=None).spec
-    lengths = [len(ids) for ids in proof.texts(replace(spec, windows=(0, 512), context_length=4096))]
+    lengths = [len(ids) for ids in graph_proof.texts(replace(spec, windows=(0, 512), context_length=4096))]
     assert lengths == [1, 7, 24, 400, 536]
-    assert [len(ids) for ids in proof.texts(spec)] == [1, 7, 24, 32, 96]
+    assert [len(ids) for ids in graph_proof.texts(spec)] == [1, 7, 24, 32, 96]
 
 
 @pytest.mark.parametrize("said", [{"num_return_sequences": 4}, {"eos_token_id": [7, -1]}], ids=str)
@@ -102,7 +102,7 @@ def test_a_graph_without_memory_for_its_proof_is_logged(
 def test_the_network_of_a_gguf_is_the_one_it_was_written_from(tmp_path: Path, family: str) -> None:
     model = test_gguf.network(family)
     file = read_gguf(gguf_files.write(tmp_path / "m.gguf", model, ["Q8_0", "Q4_1"]))
-    theirs: Any = proof_figures.network_of_gguf(file, spec_of_gguf(file)).eval()
+    theirs: Any = graph_proof_figures.network_of_gguf(file, spec_of_gguf(file)).eval()
     text = test_families.ids(40)
     wanted = test_families.expected(model, text)
     np.testing.assert_allclose(test_families.expected(theirs, text), wanted, atol=2e-3)
@@ -126,7 +126,7 @@ def test_making_the_starters_graph_imports_no_torch(starter_gguf: Path, tmp_path
 
 
 def test_the_starters_figures_are_those_of_the_references() -> None:
-    found = proof.starter_texts()
+    found = graph_proof.starter_texts()
     assert len(found) == 5
     assert sum(len(text.following) for text in found) == 8 + 12 + 12 + 24 + 24
 

@@ -1,6 +1,6 @@
 """Computes the figures of a proof with transformers' network; a program of its own, because it imports torch.
 
-    python -m decoding.engines.onnx.proof_figures SOURCE OUT
+    python -m decoding.engines.onnx.graph_proof_figures SOURCE OUT
 
 Owns the way from a GGUF file's weights to transformers' network of its family. Knows no graph.
 """
@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 
+from decoding.engines.onnx.graph_proof import LAST, texts, tops_of
 from decoding.engines.onnx.model_graph import ARCHITECTURES, check_all_read
-from decoding.engines.onnx.proof import LAST, texts, tops_of
 from decoding.engines.onnx.weight_files import GgufWeights, stored_name
 from decoding.engines.onnx.weights import UnpackedWeights
 from decoding.models.gguf import GgufFile, read_gguf
