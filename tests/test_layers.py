@@ -59,7 +59,12 @@ ALLOWED = {
     "segno": ("decoding.page.http.qr_code",),
     "torch": RUNS_MODELS,
     "transformers": RUNS_MODELS,
-    "tokenizers": (*RUNS_MODELS, "decoding.models.tokenizer", "decoding.models.gguf_tokenizer_builder"),
+    "tokenizers": (
+        *RUNS_MODELS,
+        "decoding.models.tokenizer",
+        "decoding.models.gguf_tokenizer_builder",
+        "decoding.models.gguf_tokenizer_check",
+    ),
     "llama_cpp": ("decoding.bench",),  # on request, where it is installed
     "jinja2": ("decoding.models.chat_renderer",),
     "spaces": ("decoding.engines",),

@@ -211,7 +211,7 @@ def health(http: httpx.Client) -> None:
 
 
 def a_slow_head_or_body(http: httpx.Client) -> None:
-    """Many at once, each with as much as is read of it; the times are `test_connections`'."""
+    """Many at once, each with as much as is read of it; the times are `test_connection_limits`'."""
     port = http.base_url.port or 80
     many = [socket.create_connection(("127.0.0.1", port), 60, (STRANGER, 0)) for _ in range(200)]
     for there in many:
