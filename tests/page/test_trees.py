@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 import app as application
 import decoding
 from decoding.engines.local_engine import LocalEngine
-from tests.browser import Visit, served
+from tests.browser import Visit, frames_later, served
 from tests.page.test_accessibility import EVERY, violations
 from tests.page.test_whatif import shows
 
@@ -116,4 +116,4 @@ def int_of(page: Page) -> int:
 
 def chips_of(page: Page, row: object) -> list[int]:
     row.click()  # type: ignore[attr-defined]
-    return chips(page)
+    return chips(frames_later(page))

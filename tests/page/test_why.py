@@ -4,6 +4,7 @@ import math
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -22,6 +23,7 @@ from decoding.serving.model_registry import ModelRegistry
 from tests.browser import Visit, served
 from tests.fakes import ScriptedEngine
 from tests.page.test_accessibility import COLOURS, EVERY, violations
+from tests.waiting import until
 
 PROMPT = "The capital of France is"
 SHARE = 5e-4
@@ -184,11 +186,17 @@ class Gated(ScriptedEngine):
         return found
 
 
+def has_left(blocks: Any) -> bool:
+    """Whether the server has heard that somebody does not wait for an answer any more."""
+    return bool(blocks.health.registry.get_sample_value("greedyscope_runs_total", {"outcome": "left"}))
+
+
 def test_a_model_without_layers_says_so_and_the_question_waits_its_turn_and_can_be_stopped(visit: Visit) -> None:
     engine, queue = Gated(), AdmissionQueue()
     others = [queue.enter(Visitor(f"another {n}"), is_long=True) for n in range(MAX_LONG)]
     registry = ModelRegistry(lambda name, report: engine, ["scripted"])
-    with served(build_page(registry, queue)) as address:
+    blocks = build_page(registry, queue)
+    with served(blocks) as address:
         page = visit(address)
         page.fill("#prompt textarea", "Transformers")
         page.fill("#steps input", "2")
@@ -206,6 +214,7 @@ def test_a_model_without_layers_says_so_and_the_question_waits_its_turn_and_can_
         expect(said).to_have_text("Left out 1 of 12 parts …")
         page.click("#stop")
         page.wait_for_selector(".gs[aria-busy=false] .gs-part-of-text")
+        until(lambda: has_left(blocks))  # the server hears of Stop after the page has shown it
         engine.gate.set()
         page.locator('[data-ask="why"]').click()  # the first is through with its pass, and does no other
         expect(page.locator(".gs-part-of-text")).to_have_count(12)
