@@ -167,10 +167,12 @@ def listening_check(page: gr.Blocks, session: str | None) -> Callable[[], bool]:
     event's function; whoever joins its queue asks for the stream only after that.
     """
 
-    def oldest() -> Any:
-        return next(iter(queues[session]._queue), None) if session in queues else None
+    queues: Any = page._queue.pending_messages_per_session
 
-    queues = page._queue.pending_messages_per_session
+    def oldest() -> Any:
+        messages = queues.get(session)
+        return messages and next(iter(messages._queue), None)  # only looked at
+
     first = oldest()
     return lambda: first is None or oldest() is not first
 
