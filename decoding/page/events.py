@@ -18,7 +18,7 @@ from decoding.errors import BusyError, GreedyscopeError
 from decoding.messages import Message, to_json
 from decoding.models.resources import is_out_of_memory
 from decoding.page.browser_offer import BrowserOffer, switch_buttons
-from decoding.page.gradio_compat.liveness import connection_check, listening_check, visitor_of
+from decoding.page.gradio_compat.liveness import listener_of
 from decoding.page.http.metrics import Health
 from decoding.page.layout import FIELDS, PROBLEM_FIELDS, Widgets
 from decoding.page.model_picker import connect_model_picker
@@ -170,12 +170,7 @@ async def _streamed(
     is_long: bool = False,
 ) -> AsyncGenerator[Any, None]:
     """The updates of `decoding.serving.stream`, as values of the panel."""
-    who: Any = {
-        "visitor": visitor_of(visitor),
-        "is_connected": connection_check(page, visitor.session_hash),
-        "is_listening": listening_check(page, visitor.session_hash),
-        "is_long": is_long,
-    }
+    who: Any = listener_of(page, visitor) | {"is_long": is_long}
     try:
         async with aclosing(
             health.stream(work, notice=_notice, heartbeat=gr.skip, explains_wait=_explains_wait, **who)

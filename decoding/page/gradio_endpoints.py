@@ -18,7 +18,7 @@ from gradio.utils import get_function_description
 from decoding.errors import GreedyscopeError
 from decoding.messages import Message
 from decoding.models.resources import is_out_of_memory
-from decoding.page.gradio_compat.liveness import connection_check, listening_check, visitor_of
+from decoding.page.gradio_compat.liveness import listener_of
 from decoding.page.http.metrics import Health
 
 VISITOR = "visitor"
@@ -45,12 +45,7 @@ def admitted(
             yield from endpoint(*values)
 
         text = ""  # also sent while the run waits for admission
-        who: Any = {
-            "visitor": visitor_of(visitor),
-            "is_connected": connection_check(page, visitor.session_hash),
-            "is_listening": listening_check(page, visitor.session_hash),
-            "is_long": is_long,
-        }
+        who: Any = listener_of(page, visitor) | {"is_long": is_long}
         try:
             async with aclosing(health.stream(work, notice=lambda _: text, heartbeat=lambda: text, **who)) as updates:
                 async for text in updates:

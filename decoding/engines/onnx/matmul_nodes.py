@@ -48,15 +48,15 @@ class Products:
         self._written: dict[str, tuple[_NibblePart, ...]] = {}
 
     def linear(self, x: str, matrix: Matrix, name: str, *, bias: Floats | None = None, out: str = "") -> str:
-        """matrix · x + bias.  (ids, inputs) → (ids, outputs)"""
-        graph, last = self._graph, out if bias is None else ""
+        """matrix · x + bias. `out` names the result; "" stands for any name.  (ids, inputs) → (ids, outputs)"""
+        if bias is not None:
+            product = self.linear(x, matrix, name)
+            return self._graph.node("Add", [product, self._graph.constant(f"{name}.bias", bias)], out=out)
         if isinstance(matrix, FloatMatrix):
             turned = int(not matrix.is_transposed)
             operands = [x, self._floats(matrix, name)]
-            product = graph.node("FusedMatMul", operands, out=last, domain=MICROSOFT, transB=turned)
-        else:
-            product = self._block_product(x, matrix, name, last)
-        return product if bias is None else graph.node("Add", [product, graph.constant(f"{name}.bias", bias)], out=out)
+            return self._graph.node("FusedMatMul", operands, out=out, domain=MICROSOFT, transB=turned)
+        return self._block_product(x, matrix, name, out)
 
     def rows(self, ids: str, matrix: Matrix, name: str) -> str:
         """Look up the matrix's row of each id.  (ids,) → (ids, inputs)"""
@@ -113,13 +113,16 @@ class Products:
         return _NibblePart(packed, graph.constant(f"{name}.scale", scales.astype(np.float32)), zeros, zero)
 
     def _block_product(self, x: str, matrix: BlockMatrix, name: str, out: str) -> str:
-        offsets, halves = offsets_of(matrix), self.nibbles(matrix, name)
-        last = out if offsets is None else ""
+        if (offsets := offsets_of(matrix)) is not None:
+            return self._plus_offsets(self._nibble_products(x, matrix, name, ""), x, matrix, offsets, name, out)
+        return self._nibble_products(x, matrix, name, out)
+
+    def _nibble_products(self, x: str, matrix: BlockMatrix, name: str, out: str) -> str:
+        """The product over all bits of the numbers, without offsets."""
+        halves = self.nibbles(matrix, name)
         if len(halves) == 1:
-            product = self._nibble_product(x, matrix, halves[0], last)
-        else:
-            product = self._graph.node("Add", [self._nibble_product(x, matrix, half) for half in halves], out=last)
-        return product if offsets is None else self._plus_offsets(product, x, matrix, offsets, name, out)
+            return self._nibble_product(x, matrix, halves[0], out)
+        return self._graph.node("Add", [self._nibble_product(x, matrix, half) for half in halves], out=out)
 
     def _nibble_product(self, x: str, matrix: BlockMatrix, half: _NibblePart, out: str = "") -> str:
         outputs, blocks, block = matrix.numbers.shape

@@ -2,8 +2,8 @@
 
 Owns how long a request's head and body may take, how long a response may stay unread, the size of a head, and the
 number of connections, per address and in all. uvicorn, which Gradio starts without settings, limits only the pause
-between two requests. Knows no path of the page, and nothing of what is sent. Whose work ends when a visitor leaves:
-see `decoding.cancellation`.
+between two requests. Knows no path of the page, and nothing of what is sent. The work of a visitor who leaves is
+ended through `decoding.cancellation`.
 """
 
 import asyncio

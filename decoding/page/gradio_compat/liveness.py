@@ -163,8 +163,8 @@ def connection_check(page: gr.Blocks, session: str | None) -> Callable[[], bool]
 
 
 def listening_check(page: gr.Blocks, session: str | None) -> Callable[[], bool]:
-    """A function that checks whether a session's messages have been read since now. Gradio adds one before it calls an
-    event's function; whoever joins its queue asks for the stream only after that.
+    """A function that checks whether a session's messages are read: whether its first message of now has been taken.
+    Gradio adds a message before it calls an event's function, so there is one unless a stream took it already.
     """
 
     queues: Any = page._queue.pending_messages_per_session
@@ -184,6 +184,16 @@ def _forget_ended(page: gr.Blocks) -> None:
     for session, events in [*queue.pending_event_ids_session.items()]:
         if session not in messages or not (events or messages[session].qsize()):
             del queue.pending_event_ids_session[session]
+
+
+def listener_of(page: gr.Blocks, request: gr.Request) -> dict[str, Any]:
+    """What `decoding.serving.stream.stream_updates` needs to know of the visitor of a request."""
+    session = request.session_hash
+    return {
+        "visitor": visitor_of(request),
+        "is_connected": connection_check(page, session),
+        "is_listening": listening_check(page, session),
+    }
 
 
 def visitor_of(request: gr.Request) -> Visitor:

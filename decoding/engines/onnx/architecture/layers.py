@@ -211,13 +211,15 @@ class LayerWriter:
 
     def _by_texts(self, x: str) -> str:
         """(ids, …) → (texts, width, …)"""
-        graph = self.graph
-        return graph.node(*("Gather", [x, "texts_at"]) if self.shares_beginnings else ("Unsqueeze", [x, graph.ints(0)]))
+        if self.shares_beginnings:
+            return self.graph.node("Gather", [x, "texts_at"])
+        return self.graph.node("Unsqueeze", [x, self.graph.ints(0)])
 
     def _by_ids(self, x: str) -> str:
         """(texts, width, …) → (ids, …)"""
-        graph = self.graph
-        return graph.node(*("GatherND", [x, "ids_at"]) if self.shares_beginnings else ("Squeeze", [x, graph.ints(0)]))
+        if self.shares_beginnings:
+            return self.graph.node("GatherND", [x, "ids_at"])
+        return self.graph.node("Squeeze", [x, self.graph.ints(0)])
 
 
 def rope_angles(rope: Rope, context: int) -> Floats:
