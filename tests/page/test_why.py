@@ -26,6 +26,9 @@ from tests.page.test_accessibility import COLOURS, EVERY, violations
 from tests.waiting import until
 
 PROMPT = "The capital of France is"
+BRANCH_IS_STORED = """() => Object.entries(sessionStorage).some(
+    ([name, run]) => name.startsWith("greedyscope.kept.run.") && run.split("\\n")[0].includes('"kind":"branch"')
+)"""
 SHARE = 5e-4
 """Two decimals of a percentage, and the noise of another order of sums."""
 
@@ -143,6 +146,7 @@ def test_answers_stay_with_their_own_run(url: str, visit: Visit, tmp_path: Path)
     expect(said).to_have_text("No lens on this step has been made yet.")
     expect(parts).to_have_count(0)
     expect(page.locator(".gs-state")).to_contain_text("2 steps, done")
+    page.wait_for_function(BRANCH_IS_STORED)  # in a task after the one that draws its end
     page.reload()
     expect(page.locator(".gs-step-title")).to_contain_text(" of 2: ·")
     page.locator(".gs-chip[data-step='0']").click()
