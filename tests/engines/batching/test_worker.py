@@ -95,6 +95,18 @@ def test_runs_share_their_passes(tiny_folder: Folder) -> None:
         assert len(each.got) == 6
 
 
+def test_readers_are_notified_once_a_pass(tiny_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = load(tiny_folder("llama"))
+    worker, notified = ManualWorker(engine), list[int]()
+    readers = join_all(worker, new_reader(1), new_reader(50), new_reader(90))
+    worker.run_round()
+    steps = [each.sequence.steps for each in readers if each.sequence]
+    monkeypatch.setattr(worker._changed, "notify_all", lambda: notified.append(sum(map(len, steps))))
+    worker.run_round()
+    worker.run_round()
+    assert notified == [6, 9], "all three had their step"
+
+
 def test_a_run_alone_is_the_plain_run_bit_for_bit(tiny_folder: Folder) -> None:
     engine, shared = load(tiny_folder("mistral")), BatchedEngine(load(tiny_folder("mistral")))
     ids = list(range(40, 70))
