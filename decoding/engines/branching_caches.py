@@ -75,7 +75,7 @@ class NetworkRows:
 
     def _joins_batch(self) -> bool:
         """Whether all rows share a pass from here on; then those that do not yet are inserted."""
-        if not self._may_share or len(self._rows) < max(2, self._network.fewest_rows):
+        if not self._may_share or len(self._rows) < self._network.fewest_rows:
             return False
         if self._batch is None:
             self._batch = self._network.new_batch(self._max_rows)

@@ -38,7 +38,9 @@ class Network(Protocol):
 
     @property
     def fewest_rows(self) -> int:
-        """From this many sequences on, a shared pass is faster than one pass for each; at least 2."""
+        """From this many sequences on, a shared pass is faster than one pass for each; at least 2. Asked for before
+        each pass: it may change.
+        """
         ...
 
     def read(self, token_ids: Sequence[int], cache: Cache | None, *, last: int = 1) -> tuple[Any, Cache]:

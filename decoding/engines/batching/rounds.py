@@ -48,7 +48,7 @@ class Rounds:
         if not self.scheduler.sequences:
             self._batch = None
             return None
-        return self.scheduler.plan(self._has_room)
+        return self.scheduler.plan(self._has_room, self._network.fewest_rows)
 
     def carry_out(self, plan: Round) -> None:
         """Compute a planned round. The caller does not hold the lock."""
@@ -184,7 +184,6 @@ class Rounds:
         return Scheduler(
             replace(
                 self._limits,
-                fewest_rows=max(2, network.fewest_rows),
                 max_read=network.max_read,
                 can_share=network.new_batch(self._limits.max_rows) is not None,
                 can_read_together=network.max_reread > 0,

@@ -35,7 +35,6 @@ SHORT_PROMPT = 32
 @dataclass(frozen=True, slots=True)
 class Limits:
     max_rows: int = MAX_ROWS
-    fewest_rows: int = 2
     max_read: int | None = 512
     """The most ids of a prompt that one pass reads for a single sequence; None: a prompt is always read in one pass."""
     chunk: int = PREFILL_CHUNK
@@ -91,18 +90,20 @@ class Scheduler:
     def is_sharing(self) -> bool:
         return self._may_share and self._share_again
 
-    def plan(self, has_room: Callable[[Sequence[int]], bool]) -> Round:
-        """The next round. `has_room` says whether the batch has memory for more sequences of these lengths."""
+    def plan(self, has_room: Callable[[Sequence[int]], bool], fewest_rows: int = 2) -> Round:
+        """The next round. `has_room` says whether the batch has memory for more sequences of these lengths. From
+        `fewest_rows` sequences on, a shared pass is faster; they are fewer while a network has weights for a crowd.
+        """
         rows, alone = self._with_status(SequenceStatus.IN_BATCH), self._with_status(SequenceStatus.ALONE)
         join: list[TokenSequence] = []
         leave: list[TokenSequence] = []
-        if self.is_sharing and len(rows) + len(alone) >= self._limits.fewest_rows:
+        if self.is_sharing and len(rows) + len(alone) >= fewest_rows:
             join = alone[: self._limits.max_rows - len(rows)]
             while join and not has_room([sequence.length for sequence in join]):
                 join.pop()
-            if len(rows) + len(join) < self._limits.fewest_rows:
+            if len(rows) + len(join) < fewest_rows:
                 join = []
-        if len(rows) + len(join) < self._limits.fewest_rows:
+        if len(rows) + len(join) < fewest_rows:
             leave, rows = rows, []
         alone = [sequence for sequence in alone if sequence not in join]
         prefill = self._prefill()

@@ -13,7 +13,7 @@ from decoding.engines.local_engine import LocalEngine
 from decoding.engines.model_facts import ModelFacts
 from decoding.engines.network_on_demand import NetworkOnDemand
 from decoding.engines.onnx.float32_session import Float32Weights
-from decoding.engines.onnx.graph_cache import ensure_graph
+from decoding.engines.onnx.graph_cache import build_unpacked, ensure_graph
 from decoding.engines.onnx.graph_files import GraphFiles
 from decoding.engines.onnx.network import OnnxNetwork
 from decoding.messages import Message
@@ -87,8 +87,4 @@ def _unpacked(source: Path, graph: GraphFiles) -> Float32Weights | None:
     """The same weights as float32; None if they are float32 already."""
     if not is_gguf(source) or graph.spec.description == "float32":
         return None
-
-    def make(folder: Path) -> GraphFiles:
-        return ensure_graph(source, unpacked=True, folder=folder, proof=None)
-
-    return Float32Weights(4 * graph.spec.parameters, make)
+    return Float32Weights(4 * graph.spec.parameters, partial(build_unpacked, graph))

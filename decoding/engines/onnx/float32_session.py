@@ -82,6 +82,10 @@ class Float32Session:
         self.reserve: Callable[[int], Reservation | None] = _reserve_unlimited
         """Reserves bytes of the process's memory budget, or returns None if they are not free."""
 
+    @property
+    def is_ready(self) -> bool:
+        return self._session is not None
+
     def session(self, rows: int) -> Session | None:
         """The session for a pass over `rows` rows, or None if the four-bit session is to be used.
 

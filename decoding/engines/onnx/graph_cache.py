@@ -33,7 +33,7 @@ from decoding.models.starter import Report, cache_folder, no_report
 
 Proof = Callable[[GraphFiles], None]
 """Raises NoGraphError where a graph says anything else than the model does."""
-VERSION = 6
+VERSION = 7
 """Raise it to distrust graphs that were made before."""
 _SPEC_FILE, _VERSION_FILE = "spec.json", "version"
 _WORK_PREFIX = "making-"
@@ -52,22 +52,21 @@ def graphs_folder() -> Path:
 def ensure_graph(
     source: Path,
     *,
-    unpacked: bool = False,
     folder: Path | None = None,
     report: Report = no_report,
     proof: Proof | None = prove,
 ) -> GraphFiles:
     """The graph of a GGUF file or of a folder of safetensors, built first if it is not in the cache.
 
-    `unpacked` stores a GGUF file's weights as float32, for many rows at once. `proof` checks the graph before it is
-    kept; a graph that it refused stays refused until the files or VERSION change. Raises ModelError for damaged files
-    or a full disk, NoGraphError for a model that needs transformers. Safe to call from several processes at once.
+    `proof` checks the graph before it is kept; a graph that it refused stays refused until the files or VERSION change.
+    Raises ModelError for damaged files or a full disk, NoGraphError for a model that needs transformers. Safe to call
+    from several processes at once.
     """
     cache = (folder or graphs_folder()).absolute()
     if source.is_dir() and not any(source.glob("*.safetensors")):
         raise NoGraphError("its folder holds no safetensors")
     try:
-        ready = cache / _folder_name(source, unpacked)
+        ready = cache / _folder_name(source)
         if (found := _cached_graph(source, ready)) is None:
             _check_not_refused(ready)
             import filelock  # imported here, because a warm start needs no lock
@@ -76,7 +75,7 @@ def ensure_graph(
             with filelock.FileLock(cache / f"{ready.name}.lock"):
                 if (found := _cached_graph(source, ready)) is None:
                     _check_not_refused(ready)
-                    _build_graph(source, ready, unpacked, report, proof)
+                    _build_graph(source, ready, report, proof)
                     found = _cached_graph(source, ready)
         if found is None:
             raise OSError(errno.EIO, "what was written is not there")
@@ -84,6 +83,20 @@ def ensure_graph(
         reason = reason_of(error)
         raise ModelError(Message("graph.not_kept", model=source.name, cache=cache, reason=reason)) from error
     return found
+
+
+def build_unpacked(graph: GraphFiles, folder: Path) -> GraphFiles:
+    """Write another graph over the weights of a GGUF file into an empty `folder`, with its matrices as float32.
+
+    It is read at once and not kept, so it has no checksums and no place in the cache. Raises ModelError for a damaged
+    file or a full disk.
+    """
+    from decoding.engines.onnx.model_graph import build_gguf  # imported here: a warm start needs no onnx
+
+    file, floats = read_gguf(graph.source), 4 * graph.spec.parameters
+    check_disk(graph.source.name, floats + _PER_BYTE * file.path.stat().st_size + _TABLES_BYTES, folder)
+    build_gguf(file, graph.spec, folder, unpacked=True)
+    return GraphFiles(folder, graph.spec, graph.source)
 
 
 def _cached_graph(source: Path, ready: Path) -> GraphFiles | None:
@@ -107,12 +120,12 @@ def _refusal_file(ready: Path) -> Path:
     return ready.with_name(f"{ready.name}.refused")
 
 
-def _build_graph(source: Path, ready: Path, unpacked: bool, report: Report, proof: Proof | None) -> None:
+def _build_graph(source: Path, ready: Path, report: Report, proof: Proof | None) -> None:
     """Build a graph and rename it into place. The caller holds the lock."""
     report(Message("graph.preparing", model=source.name), None)
     for left in ready.parent.glob(f"{_WORK_PREFIX}{ready.name}-*"):  # the lock was free, so their process has ended
         shutil.rmtree(left, ignore_errors=True)
-    plan = _plan(source, unpacked)
+    plan = _plan(source)
     check_disk(source.name, plan.bytes_needed, ready.parent)
     work = Path(tempfile.mkdtemp(prefix=f"{_WORK_PREFIX}{ready.name}-", dir=ready.parent))
     try:
@@ -166,7 +179,7 @@ class _Plan:
     build: Callable[[Path], None]
 
 
-def _plan(source: Path, unpacked: bool) -> _Plan:
+def _plan(source: Path) -> _Plan:
     from decoding.engines.onnx.model_graph import (
         build_gguf,
         build_safetensors,
@@ -179,8 +192,8 @@ def _plan(source: Path, unpacked: bool) -> _Plan:
         return _Plan(spec, copied + _TABLES_BYTES, partial(build_safetensors, tensors, spec))
     file = read_gguf(source)
     spec = spec_of_gguf(file)
-    weights = sum(prod(t.shape) * 4 if unpacked else _PER_BYTE * t.size for t in file.tensors.values())
-    return _Plan(spec, weights + _TABLES_BYTES, partial(build_gguf, file, spec, unpacked=unpacked))
+    weights = sum(_PER_BYTE * tensor.size for tensor in file.tensors.values())
+    return _Plan(spec, weights + _TABLES_BYTES, partial(build_gguf, file, spec))
 
 
 def _stored_tensors(folder: Path) -> dict[str, StoredTensor]:
@@ -201,9 +214,9 @@ def _most_common_dtype(tensors: dict[str, StoredTensor]) -> str:
     return _STORED[most]
 
 
-def _folder_name(source: Path, unpacked: bool) -> str:
+def _folder_name(source: Path) -> str:
     """The name of a graph's folder: the model's name, and a hash of its files as they are now and of VERSION."""
-    found = hashlib.sha256(f"{VERSION} {unpacked}".encode())
+    found = hashlib.sha256(f"{VERSION}".encode())
     files = [source / "config.json", *weight_files(source)] if source.is_dir() else [source]
     if source.is_dir() and (settings := source / "generation_config.json").exists():
         files.append(settings)  # which says where a text ends
@@ -215,4 +228,4 @@ def _folder_name(source: Path, unpacked: bool) -> str:
             opened.seek(max(0, stat.st_size - _PIECE))
             found.update(opened.read(_PIECE))
     name = _UNSAFE.sub("-", source.name if source.is_dir() else source.stem)[:60]
-    return f"{name}{'-float32' if unpacked else ''}-{found.hexdigest()[:16]}"
+    return f"{name}-{found.hexdigest()[:16]}"

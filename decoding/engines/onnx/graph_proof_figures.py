@@ -16,7 +16,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 from decoding.engines.onnx.graph_proof import LAST, texts, tops_of
 from decoding.engines.onnx.model_graph import ARCHITECTURES, check_all_read
 from decoding.engines.onnx.weight_files import GgufWeights, stored_name
-from decoding.engines.onnx.weights import UnpackedWeights
+from decoding.engines.onnx.weights import BlockMatrix
 from decoding.models.gguf import GgufFile, read_gguf
 from decoding.models.spec import ModelSpec
 from decoding.models.spec_config import spec_of_config
@@ -30,7 +30,7 @@ def network_of_gguf(file: GgufFile, spec: ModelSpec) -> Any:
     model = networks.from_config(_config(architecture, spec)).float()
     module = ARCHITECTURES[spec.family]
     interleaved = architecture in getattr(module, "GGUF_INTERLEAVED", ())
-    weights = UnpackedWeights(GgufWeights(file, spec, module.GGUF, is_interleaved=interleaved))
+    weights = GgufWeights(file, spec, module.GGUF, is_interleaved=interleaved)
     state = model.state_dict()
     for name in module.SAFETENSORS:
         if name == "head" and spec.tied_head:
@@ -46,13 +46,13 @@ def network_of_gguf(file: GgufFile, spec: ModelSpec) -> Any:
     return model
 
 
-def _values(weights: UnpackedWeights, spec: ModelSpec, name: str, layer: int | None, module: Any) -> torch.Tensor:
+def _values(weights: GgufWeights, spec: ModelSpec, name: str, layer: int | None, module: Any) -> torch.Tensor:
     if "norm" in name or name.endswith(".bias"):
         values = torch.from_numpy(weights.vector(name, layer))
         values = values - 1 if getattr(module, "NORMS_LESS_ONE", False) and "norm" in name else values
     else:
         matrix = weights.matrix(name, layer)
-        values = torch.from_numpy(matrix.values)  # type: ignore[union-attr]
+        values = torch.from_numpy(matrix.unpacked() if isinstance(matrix, BlockMatrix) else matrix.values)
         is_turned = getattr(module, "IS_TRANSPOSED", False) and "embedding" not in name and name != "head"
         values = values.T if is_turned else values
     if spec.family == "gpt_neox" and name.startswith("qkv"):  # head by head

@@ -137,6 +137,18 @@ class Products:
         return self._graph.node("Gemm", [sums, by_block, product], out=out)
 
 
+class UnpackedProducts(Products):
+    """Writes one product over each matrix as float32. Lookups read the blocks as stored, and unpack only their rows."""
+
+    def _block_product(self, x: str, matrix: BlockMatrix, name: str, out: str) -> str:
+        operands = [x, self._unpacked(matrix, f"{name}.unpacked")]
+        return self._graph.node("FusedMatMul", operands, out=out, domain=MICROSOFT, transB=1)
+
+    def _unpacked(self, matrix: BlockMatrix, name: str) -> str:
+        """Name the matrix as float32, and add it as a constant the first time.  (outputs, inputs)"""
+        return name if self._graph.has(name) else self._graph.constant(name, matrix.unpacked())
+
+
 def offsets_of(matrix: BlockMatrix) -> Floats | None:
     """The offset of each block that remains beside the four-bit products; None if there is none.  (outputs, blocks)"""
     if matrix.offsets is None or matrix.bits > 4:

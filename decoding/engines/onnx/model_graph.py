@@ -10,9 +10,9 @@ from pathlib import Path
 from decoding.engines.onnx.architecture import gemma3, gpt2, gpt_neox, llama
 from decoding.engines.onnx.architecture.layers import LayerWriter
 from decoding.engines.onnx.graph_builder import GraphBuilder
-from decoding.engines.onnx.matmul_nodes import Products
+from decoding.engines.onnx.matmul_nodes import Products, UnpackedProducts
 from decoding.engines.onnx.weight_files import GgufWeights, SafetensorsWeights
-from decoding.engines.onnx.weights import UnpackedWeights, Weights
+from decoding.engines.onnx.weights import Weights
 from decoding.errors import ModelError
 from decoding.messages import Message
 from decoding.models.gguf import GgufFile
@@ -25,15 +25,15 @@ _NO_WEIGHTS = re.compile(r"(.*\.)?(rotary_emb\.inv_freq|(attn|attention)\.(maske
 _HEADS_OF = 16  # GroupQueryAttention needs multiples of it as the head width and as the rotated width
 
 
-def build_gguf(file: GgufFile, spec: ModelSpec, folder: Path, *, unpacked: bool) -> None:
-    """Write the graph of a GGUF file into `folder`. Raises ModelError for a damaged file, NoGraphError for a model that
-    cannot be a graph.
+def build_gguf(file: GgufFile, spec: ModelSpec, folder: Path, *, unpacked: bool = False) -> None:
+    """Write the graph of a GGUF file into `folder`; if `unpacked`, over its matrices as float32. Raises ModelError for
+    a damaged file, NoGraphError for a model that cannot be a graph.
     """
     module = ARCHITECTURES[spec.family]
     is_interleaved = file.metadata["general.architecture"] in getattr(module, "GGUF_INTERLEAVED", ())
     weights = GgufWeights(file, spec, module.GGUF, is_interleaved=is_interleaved)
     try:
-        _write(spec, UnpackedWeights(weights) if unpacked else weights, folder, is_gguf=True)
+        _write(spec, weights, folder, UnpackedProducts if unpacked else Products, is_gguf=True)
     except NoGraphError:
         check_all_read(weights, spec, file.path.name)  # then transformers cannot use the tensor either
         raise
@@ -56,19 +56,18 @@ def build_safetensors(tensors: dict[str, StoredTensor], spec: ModelSpec, folder:
     """Write the graph of a folder's safetensors. Raises NoGraphError for a model that cannot be a graph."""
     module = ARCHITECTURES[spec.family]
     is_transposed = getattr(module, "IS_TRANSPOSED", False)
-    _write(
-        spec, SafetensorsWeights(tensors, spec, module.SAFETENSORS, is_transposed=is_transposed), folder, is_gguf=False
-    )
+    weights = SafetensorsWeights(tensors, spec, module.SAFETENSORS, is_transposed=is_transposed)
+    _write(spec, weights, folder, Products, is_gguf=False)
 
 
-def _write(spec: ModelSpec, weights: Weights, folder: Path, *, is_gguf: bool) -> None:
+def _write(spec: ModelSpec, weights: Weights, folder: Path, products: type[Products], *, is_gguf: bool) -> None:
     for width in (spec.head_width, *(rope.width for rope in spec.ropes)):
         if width % _HEADS_OF:
             raise NoGraphError(f"its heads are {width} wide, which ONNX Runtime's attention does not take")
     module, graph = ARCHITECTURES[spec.family], GraphBuilder(folder)
     less_one = not is_gguf and getattr(module, "NORMS_LESS_ONE", False)
     try:
-        module.write(LayerWriter(graph, Products(graph), weights, spec, is_gguf, less_one))
+        module.write(LayerWriter(graph, products(graph), weights, spec, is_gguf, less_one))
         if left := _unread(weights, spec):
             raise NoGraphError(f"its files have {left[:60]}, which is not known here")
         graph.save(spec.family, {"greedyscope.spec": spec.to_json()})

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from decoding.engines.onnx.float32_session import CROWD_ROWS, Float32Session, Float32Weights
+from decoding.engines.onnx.float32_session import CROWD_ROWS, SHARED_ROWS, Float32Session, Float32Weights
 from decoding.engines.onnx.graph_files import GraphFiles
 from decoding.engines.onnx.kv_cache import OnnxCache, padded_width, resized
 from decoding.engines.onnx.running_batch import OnnxBatch
@@ -44,7 +44,12 @@ class OnnxNetwork:
         self.cache_bytes_per_token = self.session.bytes_per_token
         self.layers, self.max_reread = files.spec.layers, MAX_REREAD
         self.max_read = max(MIN_READ, READ_MULTIPLICATIONS // multiplications(files.spec))
-        self.fewest_rows = FEWEST_FLOAT32_ROWS if unpacked is None else FEWEST_FOUR_BIT_ROWS
+
+    @property
+    def fewest_rows(self) -> int:
+        if self.float32_session is None:
+            return FEWEST_FLOAT32_ROWS
+        return SHARED_ROWS if self.float32_session.is_ready else FEWEST_FOUR_BIT_ROWS
 
     def read(self, token_ids: Sequence[int], cache: OnnxCache | None, *, last: int = 1) -> tuple[Floats, OnnxCache]:
         return self._pass(token_ids, cache, range(len(token_ids) - last, len(token_ids)))  # (last, vocabulary)

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from decoding.engines.onnx.architecture.layers import LayerWriter
-from decoding.engines.onnx.graph_builder import MICROSOFT, GraphBuilder
+from decoding.engines.onnx.graph_builder import GraphBuilder
 from decoding.engines.onnx.graph_files import GRAPH_FILE, GraphFiles
-from decoding.engines.onnx.matmul_nodes import Products, offsets_of
+from decoding.engines.onnx.matmul_nodes import Products, UnpackedProducts, offsets_of
 from decoding.engines.onnx.model_graph import ARCHITECTURES
 from decoding.engines.onnx.weight_files import GgufWeights
 from decoding.engines.onnx.weights import BlockMatrix
@@ -57,8 +57,8 @@ def packed_graph(files: GraphFiles) -> bytes:
 
 def unpacked_graph(files: GraphFiles) -> tuple[bytes, list[dict[str, Any]]]:
     """The graph over float32, and the recipes of its matrices as JSON has them."""
-    graph, products = _write(files, _UnpackedProducts)
-    assert isinstance(products, _UnpackedProducts)
+    graph, products = _write(files, _ProductsByRecipe)
+    assert isinstance(products, _ProductsByRecipe)
     return graph, [asdict(recipe) for recipe in products.recipes.values()]
 
 
@@ -93,25 +93,20 @@ class _SameWeights(GraphBuilder):
         return next(int(entry.value) for entry in self._known[name].external_data if entry.key == "offset")
 
 
-class _UnpackedProducts(Products):
-    """One product over each matrix. Look-ups are those of the first graph: they unpack no more than their rows."""
+class _ProductsByRecipe(UnpackedProducts):
+    """Writes how each matrix is unpacked, where the other class unpacks it."""
 
     def __init__(self, graph: _SameWeights) -> None:
         super().__init__(graph)
         self._same = graph
         self.recipes: dict[str, Recipe] = {}
 
-    def _block_product(self, x: str, matrix: BlockMatrix, name: str, out: str) -> str:
-        return self._graph.node("FusedMatMul", [x, self._made(matrix, name)], out=out, domain=MICROSOFT, transB=1)
-
-    def _made(self, matrix: BlockMatrix, name: str) -> str:
-        """A matrix that is not in the file of weights.  (outputs, inputs)"""
-        unpacked, place = f"{name}.unpacked", self._same.place
+    def _unpacked(self, matrix: BlockMatrix, name: str) -> str:
         if name not in self.recipes:
             outputs, blocks, block = matrix.numbers.shape
-            halves = tuple(HalfRecipe(place(h.numbers), place(h.scales), h.zero) for h in self.nibbles(matrix, name))
-            offsets = None if offsets_of(matrix) is None else place(f"{name}.offset")
-            self.recipes[name] = Recipe(unpacked, outputs, blocks, block, halves, offsets)
-            size = outputs * blocks * block * 4
-            self._graph.external(unpacked, TensorProto.FLOAT, matrix.shape, unpacked, 0, size)
-        return unpacked
+            stored, place = name.removesuffix(".unpacked"), self._same.place
+            halves = tuple(HalfRecipe(place(h.numbers), place(h.scales), h.zero) for h in self.nibbles(matrix, stored))
+            offsets = None if offsets_of(matrix) is None else place(f"{stored}.offset")
+            self.recipes[name] = Recipe(name, outputs, blocks, block, halves, offsets)
+            self._graph.external(name, TensorProto.FLOAT, matrix.shape, name, 0, outputs * blocks * block * 4)
+        return name

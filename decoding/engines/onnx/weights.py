@@ -69,13 +69,14 @@ class BlockMatrix:
         offsets = None if self.offsets is None else self.offsets[order]
         return replace(self, numbers=self.numbers[order], scales=self.scales[order], offsets=offsets)
 
-    def unpacked(self) -> FloatMatrix:
+    def unpacked(self) -> Floats:
+        """The weights.  (outputs, inputs), float32"""
         values: Floats = self.numbers.astype(np.float32)
         values -= np.float32(self.zero)
         values *= self.scales[..., None]
         if self.offsets is not None:
             values += self.offsets[..., None]
-        return FloatMatrix.of(values.reshape(self.shape))
+        return values.reshape(self.shape)
 
 
 Matrix = FloatMatrix | BlockMatrix
@@ -91,18 +92,6 @@ class Weights(Protocol):
     def unused(self) -> list[str]:
         """Names of stored tensors that have not been read."""
         ...
-
-
-class UnpackedWeights:
-    """The weights of a source, all as float32."""
-
-    def __init__(self, source: Weights) -> None:
-        self._source = source
-        self.vector, self.unused = source.vector, source.unused
-
-    def matrix(self, name: str, layer: int | None = None) -> Matrix:
-        found = self._source.matrix(name, layer)
-        return found if isinstance(found, FloatMatrix) else found.unpacked()
 
 
 def concatenated(matrices: Sequence[Matrix]) -> Matrix | None:

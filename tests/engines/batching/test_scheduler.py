@@ -12,7 +12,7 @@ from decoding.engines.batching.sequence import SequenceStatus, TokenSequence
 from decoding.record.step import StepScores
 
 STEP = StepScores((7, 8), (-0.5, -1.5), 1.0)
-LIMITS = Limits(max_rows=4, fewest_rows=2, max_read=100, chunk=10, ids_per_round=40)
+LIMITS = Limits(max_rows=4, max_read=100, chunk=10, ids_per_round=40)
 TOGETHER = replace(LIMITS, can_read_together=True)
 
 
@@ -146,13 +146,13 @@ def test_which_sequences_share_a_pass(rows: int, alone: int, join: int, leave: i
 
 @pytest.mark.parametrize(("count", "shared"), [(2, 0), (3, 0), (4, 4)])
 def test_sharing_begins_where_it_is_faster(count: int, shared: int) -> None:
-    made = scheduler(*(decoding_alone() for _ in range(count)), limits=Limits(max_rows=8, fewest_rows=4))
-    assert len(made.plan(always).rows) == shared
+    made = scheduler(*(decoding_alone() for _ in range(count)), limits=Limits(max_rows=8))
+    assert len(made.plan(always, fewest_rows=4).rows) == shared
 
 
 def test_a_batch_that_shrinks_below_the_fewest_ends() -> None:
-    made = scheduler(*(in_batch() for _ in range(3)), limits=Limits(fewest_rows=4))
-    plan = made.plan(always)
+    made = scheduler(*(in_batch() for _ in range(3)), limits=Limits())
+    plan = made.plan(always, fewest_rows=4)
     assert (len(plan.leave), len(plan.rows), len(plan.alone)) == (3, 0, 3)
 
 
@@ -198,17 +198,17 @@ def test_a_shared_pass_that_failed(changes_numbers: bool) -> None:
 def test_every_sequence_is_in_the_plan_once(
     here: list[tuple[str, int]], max_rows: int, fewest: int, room: int, together: bool
 ) -> None:
-    limits = replace(TOGETHER, max_rows=max_rows, fewest_rows=min(fewest, max_rows), can_read_together=together)
+    limits, fewest = replace(TOGETHER, max_rows=max_rows, can_read_together=together), min(fewest, max_rows)
     batch = [length for kind, length in here if kind == "batch"]
     kinds = {"waiting": waiting, "alone": decoding_alone, "batch": in_batch}
     sequences = [kinds[kind](length) for kind, length in here if kind != "batch"]
     sequences += [in_batch(length) for length in batch[:max_rows]]
-    plan = scheduler(*sequences, limits=limits).plan(lambda lengths: sum(lengths) <= room)
+    plan = scheduler(*sequences, limits=limits).plan(lambda lengths: sum(lengths) <= room, fewest)
     stepping = [*plan.rows, *plan.alone]
     assert len(stepping) == len(set(stepping))
     assert set(stepping) == {s for s in sequences if s.status is not SequenceStatus.WAITING}  # everyone has a step
     assert len(plan.rows) <= max_rows
-    assert not plan.rows or len(plan.rows) >= limits.fewest_rows
+    assert not plan.rows or len(plan.rows) >= fewest
     prompts = [s for s in sequences if s.status is SequenceStatus.WAITING]
     assert not prompts or prompts[0] in [*plan.together, *(sequence for sequence, _ in plan.prefill)], "the oldest"
     read = [(sequence, len(sequence.unread)) for sequence in plan.together] + list(plan.prefill)

@@ -4,12 +4,15 @@ import logging
 import os
 import subprocess
 import sys
+from copy import copy
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from decoding.engines.local_engine import LocalEngine
 from decoding.engines.onnx.float32_session import CROWD_ROWS, SHARED_ROWS, Float32Session, Float32Weights
+from decoding.engines.onnx.network import FEWEST_FOUR_BIT_ROWS, OnnxNetwork
 from decoding.engines.onnx.session import Session, Threads
 from decoding.models.model_paths import entry_of
 from decoding.models.spec import NoGraphError
@@ -71,6 +74,15 @@ def test_the_session_is_made_for_many_rows_and_also_serves_fewer(made: Made) -> 
     assert made.proved == [(("session", "graph", Threads(2)), "packed")]
     assert len(made.folders) == 1
     assert not made.folders[0].exists()
+
+
+def test_fewer_runs_share_a_pass_once_there_are_float32_weights(made: Made, starter: LocalEngine) -> None:
+    network = copy(starter.network)
+    assert isinstance(network, OnnxNetwork)
+    network.float32_session = made.session_over()
+    assert network.fewest_rows == FEWEST_FOUR_BIT_ROWS
+    network.float32_session.session(CROWD_ROWS)
+    until(lambda: network.fewest_rows == SHARED_ROWS < FEWEST_FOUR_BIT_ROWS)
 
 
 def test_a_session_with_other_numbers_is_not_used(made: Made) -> None:

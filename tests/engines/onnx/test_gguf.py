@@ -10,7 +10,7 @@ import pytest
 from gguf import GGUFReader
 from transformers.utils import logging
 
-from decoding.engines.onnx.graph_cache import ensure_graph
+from decoding.engines.onnx.graph_cache import build_unpacked, ensure_graph
 from decoding.engines.torch import gguf_network as gguf_network_module
 from decoding.engines.torch.gguf_network import gguf_network
 from decoding.errors import ModelError
@@ -43,7 +43,8 @@ def network(family: str, **changes: Any) -> Any:
 
 
 def check(path: Path, model: Any, *, unpacked: bool = False) -> None:
-    runner = Runner(ensure_graph(path, unpacked=unpacked, folder=path.parent / "graphs", proof=None))
+    stored = ensure_graph(path, folder=path.parent / "graphs", proof=None)
+    runner = Runner(build_unpacked(stored, path.parent) if unpacked else stored)
     text = ids(48)
     found, cache = runner.read(text[:30], positions=range(30))
     after = []

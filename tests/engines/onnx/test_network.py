@@ -11,7 +11,7 @@ import pytest
 
 from decoding.engines.batching.engine import BatchedEngine
 from decoding.engines.local_engine import LocalEngine
-from decoding.engines.onnx.graph_cache import ensure_graph
+from decoding.engines.onnx.graph_cache import build_unpacked, ensure_graph
 from decoding.engines.onnx.kv_cache import padded_width
 from decoding.engines.onnx.network import OnnxNetwork, multiplications, with_shared_beginnings
 from decoding.engines.onnx.running_batch import OnnxBatch
@@ -36,7 +36,7 @@ def network(starter: LocalEngine) -> OnnxNetwork:
 @pytest.fixture(scope="module")
 def unpacked(starter_gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> OnnxNetwork:
     folder = tmp_path_factory.mktemp("unpacked")
-    return OnnxNetwork(ensure_graph(starter_gguf, unpacked=True, folder=folder, proof=None), threads=Threads(1))
+    return OnnxNetwork(build_unpacked(ensure_graph(starter_gguf), folder), threads=Threads(1))
 
 
 def check(steps: Sequence[StepScores], reference: Reference, *, first: int = 0) -> None:
