@@ -112,6 +112,7 @@ class Float32Session:
             with self._lock:
                 self._has_failed, self._keeper = True, None
             return
+        trim_memory()
         memory.resize(self._weights.size)
         with self._lock:
             self._session, self._last_used = made, time.monotonic()

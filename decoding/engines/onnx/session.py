@@ -5,10 +5,12 @@ Owns session options, threads, the names of inputs and outputs, and their bindin
 output, so a pass appends those of its own ids and copies nothing.
 """
 
+import mmap
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,11 @@ SPIN_MICROSECONDS = 100
 two steps the thread sleeps and leaves the core to others. README.md has the figures.
 """
 _QUIET = 3  # log errors only
+_NUMPYS_HUGE_PAGES = 4 * 2**20
+"""From this size on, NumPy asks for pages of 2 MiB, and each is in memory once any of its bytes is written: buffers for
+32 rows would take 189 MB when 24 are filled.
+"""
+_PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if os.name == "posix" else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +70,15 @@ class Session:
         self.vocabulary_size = files.spec.vocabulary_size
 
     def new_buffers(self, rows: int, width: int) -> Floats:
-        """Zeroed buffers for keys and values.  (2 · layers, rows, kv heads, width, head width), float32"""
+        """Zeroed buffers for keys and values.  (2 · layers, rows, kv heads, width, head width), float32
+
+        Pages that are never written take no memory. Raises MemoryError or OSError (ENOMEM).
+        """
         shape = (len(self.names), rows, self.spec.kv_heads, width, self.spec.head_width)
-        return np.zeros(shape, np.float32)
+        size = 4 * prod(shape)
+        if size < _NUMPYS_HUGE_PAGES:
+            return np.zeros(shape, np.float32)
+        return np.frombuffer(mmap.mmap(-1, size, **_PRIVATE), np.float32).reshape(shape)
 
     @property
     def bytes_per_token(self) -> int:

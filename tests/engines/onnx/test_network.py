@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from decoding.engines.batching.engine import BatchedEngine
@@ -193,6 +194,15 @@ def test_buffers_have_room_to_spare_and_are_copied_seldom(network: OnnxNetwork) 
     assert cache.buffers is not first
     assert (cache.length, cache.buffers.shape[3]) == (240, padded_width(240))
     assert all(padded_width(length) >= length + max(64, length // 4) for length in (1, 63, 64, 1000))
+
+
+def test_buffers_take_memory_only_where_they_are_written(network: OnnxNetwork) -> None:
+    before = psutil.Process().memory_info().rss
+    buffers = network.session.new_buffers(32, 128)
+    buffers[..., :8, :] = 1
+    assert not buffers[..., 8:9, :].any()
+    assert buffers.nbytes > 180e6
+    assert psutil.Process().memory_info().rss - before < 60e6
 
 
 def test_a_batch_reports_the_bytes_it_needs_and_releases_them(network: OnnxNetwork) -> None:

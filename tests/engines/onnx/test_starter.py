@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from decoding.engines.onnx.graph_cache import ensure_graph
+from decoding.engines.onnx.graph_cache import build_unpacked, ensure_graph
 from tests.engines.onnx.runner import Runner, probabilities
 
 REFERENCES = sorted((Path(__file__).parents[2] / "reference" / "starter").glob("*.json"))
@@ -15,7 +15,9 @@ NOISE = 2e-5
 
 @pytest.fixture(scope="module", params=[False, True], ids=["four bits", "unpacked"])
 def runner(request: pytest.FixtureRequest, starter_gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> Runner:
-    return Runner(ensure_graph(starter_gguf, unpacked=request.param, folder=tmp_path_factory.mktemp("graphs")))
+    folder = tmp_path_factory.mktemp("graphs")
+    graph = ensure_graph(starter_gguf, folder=folder)
+    return Runner(build_unpacked(graph, folder) if request.param else graph)
 
 
 @pytest.mark.parametrize("path", REFERENCES, ids=lambda path: path.stem)
