@@ -8,7 +8,7 @@ import { rowsOf } from "../core/bar_rows.js";
 import { percent } from "../core/numbers.js";
 import { texts } from "../core/texts.js";
 import { addShare } from "./pick_note.js";
-import { label, make, rem } from "./elements.js";
+import { label, make, rem, rewrite } from "./elements.js";
 import { widestLabel } from "./label_width.js";
 
 /** @import { Row } from "../core/bar_rows.js" */
@@ -113,28 +113,26 @@ export function candidateButtons(parts) {
 }
 
 /**
- * A line that is there is written anew and not replaced: so it is clicked, and keeps the keyboard, while steps go by.
+ * A line that is there is rewritten and not replaced: so it is clicked, and keeps the keyboard, while steps go by.
  * @param {HTMLElement} list
  * @param {Row[]} rows
  */
 function listRows(list, rows) {
   while (list.children.length > rows.length) list.lastElementChild?.remove();
   for (const [place, row] of rows.entries()) {
-    const tag = row.kind === "rest" ? "div" : "button";
-    const item = list.children[place] ?? list.appendChild(make("li", ""));
-    const there = /** @type {HTMLElement | null} */ (item.firstElementChild);
-    const line = there?.localName === tag ? there : make(tag, "");
-    writeLine(line, row);
-    if (line !== there || item.childElementCount > 1) item.replaceChildren(line); // nor is a fork asked for any more
+    const item = make("li", "");
+    item.append(lineOf(row));
+    if (list.children[place]) rewrite(list.children[place], item); // nor is a fork asked for any more
+    else list.append(item);
   }
 }
 
 /**
- * @param {HTMLElement} line
  * @param {Row} row
+ * @returns {HTMLElement}
  */
-function writeLine(line, row) {
-  line.className = `gs-bar gs-${row.kind}`;
+function lineOf(row) {
+  const line = make(row.kind === "rest" ? "div" : "button", `gs-bar gs-${row.kind}`);
   line.title = row.label;
   if (line instanceof HTMLButtonElement) {
     line.type = "button";
@@ -142,11 +140,12 @@ function writeLine(line, row) {
     line.disabled = Number(row.tokenId) < 0;
     if (!line.disabled) line.title = texts.translate("bars.ask");
   }
-  line.style.setProperty("--p", String(row.probability));
-  const value = make("span", "gs-bar-value", `${percent(row.probability)} `);
+  const [track, value] = [make("span", "gs-bar-track"), make("span", "gs-bar-value", `${percent(row.probability)} `)];
   value.append(make("span", "gs-id", row.id));
-  line.replaceChildren(rowLabel(row), make("span", "gs-bar-track"), value);
+  for (const part of [track, value]) part.style.setProperty("--p", String(row.probability)); // on the line, all within would be styled anew
+  line.append(rowLabel(row), track, value);
   addShare(line, row);
+  return line;
 }
 
 /**

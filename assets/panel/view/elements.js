@@ -28,6 +28,26 @@ export function setText(node, text) {
 }
 
 /**
+ * Make a node say what another one says, or replace it by that one if they are of different kinds. A node that stays keeps the keyboard,
+ * and the browser styles it anew only where an attribute has changed.
+ * @param {Node} there
+ * @param {Node} fresh
+ */
+export function rewrite(there, fresh) {
+  if (there instanceof HTMLElement && fresh instanceof HTMLElement && there.localName === fresh.localName) {
+    // A style as a property: a file's Content Security Policy refuses the attribute.
+    if (there.style.cssText !== fresh.style.cssText) there.style.cssText = fresh.style.cssText;
+    for (const { name, value } of fresh.attributes) if (name !== "style" && there.getAttribute(name) !== value) there.setAttribute(name, value);
+    for (const name of there.getAttributeNames()) if (!fresh.hasAttribute(name)) there.removeAttribute(name);
+    const children = [...fresh.childNodes];
+    if (there.childNodes.length !== children.length) there.replaceChildren(...children);
+    else for (const [place, child] of [...there.childNodes].entries()) rewrite(child, children[place]);
+  } else if (there instanceof Text && fresh instanceof Text) {
+    if (there.data !== fresh.data) there.data = fresh.data;
+  } else there.parentNode?.replaceChild(fresh, there);
+}
+
+/**
  * Somebody's own words, a person's or the model's: no browser translates them, and they run the way that their letters run.
  * @param {string} className
  * @param {string} text
