@@ -65,10 +65,10 @@ def prove_same(unpacked: Session, packed: Session) -> None:
     """Raises NoGraphError if a session over float32 weights gives other numbers than the one over the same weights as
     they are stored.
 
-    Short texts suffice, and take a tenth of the time: each goes through every matrix, and all else is the same graph.
+    One short text suffices, in a tenth of the time: it goes through every matrix, and all else is the same graph.
     """
     reference = _Reader(packed.runtime, packed.spec)
-    wanted = [Text(ids, reference.following(ids)) for ids in _random_texts(packed.spec, _LENGTHS)]
+    wanted = [Text(ids, reference.following(ids)) for ids in _random_texts(packed.spec, [LAST])]
     _check(_Reader(unpacked.runtime, unpacked.spec), wanted, NOISE)
 
 
