@@ -248,6 +248,31 @@ def test_kept_runs_are_there_after_a_reload_and_nothing_is_computed(
     expect(page.locator(".gs-list tr[aria-current] td").first).to_have_text("Run 4")
 
 
+HOLD_WRITES_BACK = """
+const set = window.setTimeout;
+window.setTimeout = (call, after, ...values) =>
+  set(call, String(call).includes("writes.shift") ? 600_000 : after, ...values);
+"""
+
+
+def test_a_run_is_kept_when_the_page_is_left_before_it_is_written(
+    url: str, visit: Visit, engine: ScriptedEngine
+) -> None:
+    page = visit(url)
+    page.evaluate(HOLD_WRITES_BACK)
+    run(page, "first", "2", "2")
+    page.wait_for_function("history.state.number === 2")
+    page.locator(".gs-bar").nth(1).click()
+    expect(page.locator(".gs-chip.gs-forced")).to_have_count(1)
+    page.wait_for_function("history.state.number === 3")
+    begun = engine.begun
+    page.reload()
+    drawn(page)
+    page.click("#gs-tab-compare")
+    expect(page.locator(".gs-list tbody tr").nth(2).locator("td").nth(1)).to_contain_text("left Run 2 at step 2")
+    assert engine.begun == begun
+
+
 def test_what_is_kept_has_bounds(url: str, visit: Visit) -> None:
     page = visit(url)
     page.evaluate("""() => { sessionStorage.setItem("mine", "x".repeat(4_900_000)); }""")  # a tab's memory is full

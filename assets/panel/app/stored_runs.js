@@ -40,6 +40,7 @@ export function nameOfTab() {
 
 let stored = /** @type {string | null} */ (null); // the runs that were stored last, and how many answers to what was asked about each
 const storedAnswers = new Map(); // of each run that is stored, by its number
+const writes = /** @type {(() => void)[]} */ ([]);
 
 /**
  * @param {History} history
@@ -50,7 +51,16 @@ export function storeRuns(history, isGrowing) {
   const names = whole.map(({ number, run }) => `${number} ${isGrowing ? storedAnswers.get(number) ?? 0 : run.answers}`).join();
   if (stored === names) return;
   stored = names;
-  setTimeout(writeRuns, 0, whole); // a run may be megabytes: not in the task that draws its end
+  writeLater(() => writeRuns(whole));
+}
+
+/**
+ * A run may be megabytes: each write has a task of its own, after the one that draws the run's end, or is made when the page is left.
+ * @param {() => void} write
+ */
+function writeLater(write) {
+  writes.push(write);
+  setTimeout(() => writes.shift()?.());
 }
 
 /** @param {Entry[]} whole */
@@ -62,15 +72,14 @@ function writeRuns(whole) {
   }).toReversed();
   const there = new Map(kept.map((entry) => [`${STORAGE_KEY}.run.${entry.number}`, entry]));
   const names = storedNames();
-  // Each in a task of its own.
-  for (const name of names) if (!there.has(name)) setTimeout(withSessionStorage, 0, (/** @type {Storage} */ tab) => tab.removeItem(name));
+  for (const name of names) if (!there.has(name)) writeLater(() => withSessionStorage((tab) => tab.removeItem(name)));
   for (const [name, entry] of there) {
     const { number, run: { answers } } = entry;
     if (names.includes(name) && storedAnswers.get(number) === answers) continue;
-    setTimeout(withSessionStorage, 0, (/** @type {Storage} */ tab) => {
+    writeLater(() => withSessionStorage((tab) => {
       tab.setItem(name, storedText(entry));
       storedAnswers.set(number, answers);
-    });
+    }));
   }
 }
 
@@ -90,11 +99,15 @@ function storedText({ number, parent, leftAt, kind, from, request, run }) {
 }
 
 /**
- * What the tab remembers becomes the runs that are kept; `first` is the page's own run, which then is no new one.
+ * What the tab remembers becomes the runs that are kept; `first` is the page's own run, which then is no new one. Whatever is still to be
+ * written when the page is left is written then.
  * @param {History} history
  * @param {Run} first
  */
 export function restoreRuns(history, first) {
+  addEventListener("pagehide", () => {
+    while (writes.length > 0) writes.shift()?.();
+  });
   const found = storedNames().map((name) => withSessionStorage((tab) => tab.getItem(name)));
   const records = found.map(readStored).filter((record) => record !== null).sort((a, b) => a.number - b.number);
   restoreEntries(history, records, first);
