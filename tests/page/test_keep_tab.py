@@ -69,14 +69,14 @@ def saved(page: Page, button: str, folder: Path) -> Path:
 
 def test_each_file_is_what_the_library_writes(page: Page, trace: decoding.Trace, tmp_path: Path):
     for button, name, content in (
-        ("JSON Lines", "jsonl", trace.to_jsonl().encode()),
-        ("CSV", "csv", to_csv_file(trace)),
-        ("Markdown", "md", trace.to_markdown().encode()),
-        ("HTML", "html", trace.to_html().encode()),
-        ("HTML with Plotly (5 MB)", "html", trace.to_html(plotly=True).encode()),
+        ("JSON Lines", ".jsonl", trace.to_jsonl().encode()),
+        ("CSV", ".csv", to_csv_file(trace)),
+        ("Markdown", ".md", trace.to_markdown().encode()),
+        ("HTML", ".html", trace.to_html().encode()),
+        ("HTML with Plotly (5 MB)", "-plotly.html", trace.to_html(plotly=True).encode()),
     ):
         path = saved(page, button, tmp_path)
-        assert path.name == f"greedyscope-img-src-x-onerror-window-hit-1-한국-amp.{name}"
+        assert path.name == f"greedyscope-img-src-x-onerror-window-hit-1-한국-amp{name}"
         assert path.read_bytes() == content, button
 
 

@@ -122,7 +122,8 @@ export function saveFile(blob, name) {
 function fileName(state, form, stepOnly) {
   // Cut first: to put a long run of marks in order takes the square of its length.
   const words = state.run.header.prompt.slice(0, 400).normalize().split(/[^\p{L}\p{N}]/u).filter(Boolean).join("-");
-  const parts = ["greedyscope", Array.from(words).slice(0, 40).join("").replace(/-$/, "").toLowerCase(), stepOnly ? `step-${state.chosen + 1}` : ""];
+  const kind = stepOnly ? `step-${state.chosen + 1}` : form === "html-plotly" ? "plotly" : "";
+  const parts = ["greedyscope", Array.from(words).slice(0, 40).join("").replace(/-$/, "").toLowerCase(), kind];
   return `${parts.filter(Boolean).join("-")}.${ENDINGS[form] ?? form}`;
 }
 
