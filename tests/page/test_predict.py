@@ -84,6 +84,35 @@ def test_a_round_by_keyboard_with_its_score(url: str, visit: Visit) -> None:
     expect(page.locator("#gs-tab-compare")).to_be_enabled()
 
 
+BARS = """() => {
+    const tracks = [...document.querySelectorAll(".gs-bars .gs-bar-track")].slice(0, 3);
+    const isListed = tracks.every((track) => getComputedStyle(track).visibility === "visible");
+    const isPlotted = getComputedStyle(document.querySelector(".gs-plot .bars")).visibility === "visible";
+    const listed = tracks.map((track) => 100 * Number(getComputedStyle(track).getPropertyValue("--p")));
+    const plotted = document.querySelector(".gs-plot").data[0].x.slice(0, 3);
+    return [isListed ? listed : null, isPlotted ? plotted : null].filter(Boolean)
+        .map((bars) => bars.map((percent) => Number(percent.toFixed(2))));
+}"""
+
+
+def check_bars(page: Page) -> None:
+    """The bars on screen, which the list or Plotly draws, are as long as the numbers beside them say."""
+    said = [float(text.split(" %")[0]) for text in page.locator(".gs-bar-value").all_inner_texts()[:3]]
+    assert page.evaluate(BARS) == [said]
+
+
+def test_the_bars_are_those_of_the_step_that_is_revealed(url: str, visit: Visit) -> None:
+    page = predicting(visit, url)
+    for title in ("Step 1: ·most", "Step 2: ·popular"):
+        guess(page, "only")
+        expect(page.locator(".gs-step-title")).to_have_text(title)
+        check_bars(page)
+        page.keyboard.press("Enter")
+    page.click('[data-predict="stop"]')  # with a step that is hidden
+    expect(page.locator(".gs-state")).to_contain_text("3 steps, done")
+    check_bars(page)
+
+
 def test_who_is_faster_than_the_drawing_has_guessed(url: str, visit: Visit) -> None:
     page = visit(url)
     page.fill("#steps input", "3")
@@ -139,6 +168,7 @@ def test_what_comes_is_nowhere(url: str, visit: Visit) -> None:
 def test_a_class_that_raises_its_hands(url: str, visit: Visit) -> None:
     page = predicting(visit, url, width=390, height=844)
     page.check(".gs-hands")
+    expect(page.locator(".gs-hands")).to_have_css("appearance", "auto")  # the tick is drawn over no background of ours
     page.locator("[data-guess]", has_text="·best").dblclick()
     page.get_by_label("Hands for “·most”").fill("7")
     page.get_by_label("Hands for “·only”").fill("9")
@@ -151,5 +181,12 @@ def test_a_class_that_raises_its_hands(url: str, visit: Visit) -> None:
     expect(page.locator("[data-guess]").first).to_be_focused()
     page.click('[data-predict="reveal"]')  # nobody raised a hand
     expect(page.locator(".gs-outcome")).to_have_text("Nobody guessed. The text continues with “·popular”, 75.00 %.")
+    assert tally(page)[0] == ["2.00", "100 %", "2.00"]
+    page.keyboard.press("Enter")
+    for token in ("·toy", "·line"):
+        page.get_by_label(f"Hands for “{token}”").fill("3")
+    page.click('[data-predict="reveal"]')
+    tied = "Two candidates have the most hands, so no guess counts. The text continues with “·toy”, 40.00 %."
+    expect(page.locator(".gs-outcome")).to_contain_text(tied)
     assert tally(page)[0] == ["2.00", "100 %", "2.00"]
     assert page.evaluate("document.documentElement.scrollWidth") <= 390

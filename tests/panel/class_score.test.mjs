@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { load } from "./helpers.mjs";
 
-const { choiceOf, meanScores, votesCsv } = await load("core/class_score.js");
+const { meanScores, mostFrequent, votesCsv } = await load("core/class_score.js");
 
 const OPTIONS = [["·only", 1, 0.25], ["·most", 0, 0.5], ["·best", 2, 0.125]];
 
@@ -28,11 +28,18 @@ test("all answers, the most frequent ones and the model are scored over the same
   assert.equal(meanScores([]), null);
 });
 
-test("the most frequent answer may be a typed one, and equals are no choice", () => {
-  assert.deepEqual([choiceOf(result([0, 1, 0], [["toy", 2]])).label, choiceOf(result([0, 1, 0], [["toy", 2]])).option], ["toy", null]);
-  assert.equal(choiceOf(result([2, 1, 0])).isAlone, true);
-  assert.equal(choiceOf(result([1, 1, 0])).isAlone, false);
-  assert.equal(choiceOf(result([0, 0, 0])), null);
+test("the most frequent answer may be a typed one, or several in a tie", () => {
+  const labels = (...given) => mostFrequent(result(...given)).map(({ label, option }) => [label, option === null]);
+  assert.deepEqual(labels([0, 1, 0], [["toy", 2]]), [["toy", true]]);
+  assert.deepEqual(labels([2, 1, 0]), [["·only", false]]);
+  assert.deepEqual(labels([1, 1, 0], [["toy", 1]]), [["·only", false], ["·most", false], ["toy", true]]);
+  assert.deepEqual(labels([0, 0, 0]), []);
+});
+
+test("a tie is worth the mean of its answers, in whatever order they are offered", () => {
+  const { choice } = meanScores([result([1, 1, 0]), result([0, 3, 0], [], 1)]);
+  assert.deepEqual(choice, { count: 2, right: 1.5 / 2, rank: (1.5 + 1) / 2, bits: (1.5 + 1) / 2, isBound: false });
+  assert.equal(meanScores([result([1, 0, 0], [["toy", 1]])]).choice.rank, 3); // ranks 2 and 4
 });
 
 test("a table names no person, and no cell of it is a formula", () => {

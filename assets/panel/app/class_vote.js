@@ -247,15 +247,17 @@ export function startVote(parts, state, history, panel, predict) {
     drawCounts(slots, vote.classState, vote.classState.phase === "open");
     const result = isHidden ? null : resultAt(state.whole, state.chosen);
     if (drawVotes(parts, slots, result, result && state.run.steps[state.chosen])) panel.schedule();
-    slots.results.hidden = vote.results.length === 0;
+    slots.results.hidden = !isAnswered();
   }
+
+  const isAnswered = () => vote.results.some(({ result }) => result.score.answers > 0);
 
   // ---- afterwards
 
   /** @param {boolean} isEnded */
   function showResults(isEnded) {
     slots.ended.hidden = !isEnded;
-    if (vote.results.length === 0) return;
+    if (!isAnswered()) return;
     slots.unsaved.textContent = "";
     slots.picture.replaceChildren(votesImage(vote.results.map(({ result }) => result)));
     if (!slots.summary.open) slots.summary.showModal();

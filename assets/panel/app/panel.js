@@ -203,6 +203,7 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
     if (drawFirstSteps(parts, run, drawn)) return schedule(); // the rest of the picture waits for the text
     update(state, { run, chosen: Math.min(state.chosen, predict.lastStep()) });
     readTable(parts);
+    predict.hideStep();
     drawStep(parts, temperature, run, state.chosen); // first, because it reads the chart's size, and last what is brought into sight
     drawHead(parts, state, history.shown, { status: predict.statusSentence(), isHere: Boolean(onPage) });
     onPage?.drawStaleNote(parts, state, state.whole);

@@ -144,14 +144,15 @@ export function startPredicting(parts, state, panel) {
     slots.options.querySelectorAll("input")[place].value = game.votes[place];
   }
 
-  // The class's guess is the candidate with the most hands. Without a raised hand, the step is shown and no guess counts.
+  // The class's guess is the candidate with the most hands. Without a raised hand, or where two have as many, the step is shown and no
+  // guess counts.
   function reveal() {
     const step = stepToGuess();
     if (!step) return;
     const options = shuffledOptions(step);
     const votes = options.map((_, place) => game.votes[place] ?? 0);
     const most = Math.max(...votes);
-    const option = most > 0 ? options[votes.indexOf(most)] : null;
+    const option = most > 0 && votes.indexOf(most) === votes.lastIndexOf(most) ? options[votes.indexOf(most)] : null;
     const hands = Object.fromEntries(options.map(({ rank }, place) => [rank, votes[place]]));
     recordGuess(option, option ? labelOf(option) : null, hands);
   }
@@ -175,24 +176,29 @@ export function startPredicting(parts, state, panel) {
 
   // ---- drawing
 
+  const isHidden = () => game.isOn && state.chosen === game.revealed;
+
+  // Before the bars are drawn: what is hidden has no width to draw for.
+  function hideStep() {
+    for (const part of [parts.chart, parts.numbers, find(".gs-temperature")]) part.hidden = isHidden();
+  }
+
   function draw() {
     root.classList.toggle("gs-predicting", game.isOn);
     box.hidden = !game.isOn;
     for (const tab of parts.tabs) tab.disabled = game.isOn && !["table", "lesson", "reading"].includes(tab.id.replace("gs-tab-", ""));
     parts.buttons.play.disabled = game.isOn;
     const step = stepToGuess();
-    const isHidden = game.isOn && state.chosen === game.revealed;
-    for (const part of [parts.chart, parts.numbers, find(".gs-temperature")]) part.hidden = isHidden;
     if (!game.isOn) return;
     slots.question.hidden = !step;
-    if (isHidden) drawQuestion(parts, game.revealed + 1);
+    if (isHidden()) drawQuestion(parts, game.revealed + 1);
     if (step) drawOptions(step);
     slots.reveal.hidden = !slots.hands.checked;
-    slots.next.hidden = isHidden;
+    slots.next.hidden = isHidden();
     slots.next.disabled = lastStep() < game.revealed;
-    drawOutcome(step, isHidden);
+    drawOutcome(step);
     drawTally(slots.tally, state.run, game.guesses);
-    game.vote?.draw(step, isHidden);
+    game.vote?.draw(step, isHidden());
   }
 
   /** @param {Step} step */
@@ -204,14 +210,11 @@ export function startPredicting(parts, state, panel) {
       optionItem(option, place, slots.hands.checked ? (game.votes[place] ?? 0) : null, (hands) => { game.votes[place] = hands; }))));
   }
 
-  /**
-   * @param {Step | undefined} step
-   * @param {boolean} isHidden
-   */
-  function drawOutcome(step, isHidden) {
+  /** @param {Step | undefined} step */
+  function drawOutcome(step) {
     const guess = game.guesses[state.chosen];
     clearMarks(parts.bars);
-    if (isHidden) {
+    if (isHidden()) {
       if (!step) announce(slots.outcome, "predict.waiting");
       else if (slots.outcome.dataset.said !== "predict.empty") announce(slots.outcome, "predict.open");
       return;
@@ -283,5 +286,5 @@ export function startPredicting(parts, state, panel) {
   }
 
   const forVote = { stepToGuess, start, stop, next, resume, setVote, reveal: revealWithoutGuess, isOver: () => lastStep() < game.revealed };
-  return { ...forVote, visiblePart, lastStep, draw, isOn: () => game.isOn, countGuesses: () => game.guesses.length, statusSentence: () => (game.isOn ? texts.translate("predict.state", { step: game.revealed }) : null) };
+  return { ...forVote, visiblePart, lastStep, hideStep, draw, isOn: () => game.isOn, countGuesses: () => game.guesses.length, statusSentence: () => (game.isOn ? texts.translate("predict.state", { step: game.revealed }) : null) };
 }

@@ -22,21 +22,23 @@ import { texts } from "./texts.js";
  */
 /** @typedef {{ count: number, right: number, rank: number, bits: number, isBound: boolean }} MeanScore */
 
+/** @typedef {{ option: VoteOption | null, label: string, votes: number }} VoteAnswer a candidate, or null for another word that was typed */
+
 /**
- * The most frequent answer of a step: a candidate, or null where more typed the same other word. Of equals, the candidate that is offered
- * first; they are no choice of the class, which `isAlone` says.
+ * The answers of a step that have the most votes: one, several in a tie, or none where there was no answer.
  * @param {VoteResult} result
- * @returns {{ option: VoteOption | null, label: string, votes: number, isAlone: boolean } | null} null where there was no answer
+ * @returns {VoteAnswer[]}
  */
-export function choiceOf({ options, others }) {
+export function mostFrequent({ options, others }) {
   const candidates = options.map((option) => ({ option, label: option.label, votes: option.votes }));
   const all = [...candidates, ...others.map(([label, votes]) => ({ option: null, label, votes }))];
-  const [first, second] = all.toSorted((a, b) => b.votes - a.votes);
-  return first.votes ? { ...first, isAlone: first.votes > (second?.votes ?? 0) } : null;
+  const most = Math.max(...all.map(({ votes }) => votes));
+  return most > 0 ? all.filter(({ votes }) => votes === most) : [];
 }
 
 /**
- * Of the steps that were answered: what all answers, the most frequent ones and the model's tokens are worth.
+ * Of the steps that were answered: what all answers, the most frequent ones and the model's tokens are worth. A tie is worth the mean of its
+ * answers.
  * @param {VoteResult[]} results
  * @returns {{ answers: MeanScore, choice: MeanScore, model: MeanScore } | null}
  */
@@ -44,7 +46,10 @@ export function meanScores(results) {
   const answered = results.filter(({ score }) => score.answers > 0);
   if (answered.length === 0) return null;
   const all = answered.map(({ score }) => score);
-  const choices = answered.map((result) => scoreOfOption(result, choiceOf(result)?.option ?? null));
+  const choices = answered.flatMap((result) => {
+    const tied = mostFrequent(result);
+    return tied.map(({ option }) => scoreOfOption(result, option, 1 / tied.length));
+  });
   const model = answered.map((result) => scoreOfOption(result, result.options[result.picked]));
   return { answers: meanOf(all), choice: meanOf(choices), model: meanOf(model) };
 }
@@ -52,11 +57,13 @@ export function meanScores(results) {
 /**
  * @param {VoteResult} result
  * @param {VoteOption | null} option
+ * @param {number} [weight] as how many answers it counts
  * @returns {VoteScore}
  */
-function scoreOfOption({ options, picked, beyond }, option) {
+function scoreOfOption({ options, picked, beyond }, option, weight = 1) {
   const { rank, probability } = option ?? { rank: options.length, probability: beyond };
-  return { answers: 1, right: Number(option === options[picked]), ranks: rank + 1, bits: -Math.log2(Math.max(probability, 2 ** -149)), is_bound: option === null };
+  const bits = -Math.log2(Math.max(probability, 2 ** -149));
+  return { answers: weight, right: weight * Number(option === options[picked]), ranks: weight * (rank + 1), bits: weight * bits, is_bound: option === null };
 }
 
 /**

@@ -1,7 +1,7 @@
 // What the teacher's page shows of a class that votes: how to join, how many have answered, and the class's bars under the model's. Every
 // text is a text node. Knows no server.
 
-import { choiceOf } from "../core/class_score.js";
+import { mostFrequent } from "../core/class_score.js";
 import { percent } from "../core/numbers.js";
 import { optionsOf } from "../core/log_sums.js";
 import { texts } from "../core/texts.js";
@@ -136,9 +136,9 @@ function sentencesOf(result) {
   const { options, picked, score } = result;
   const token = { token: options[picked].label, picked: percent(options[picked].probability) };
   if (score.answers === 0) return texts.translate("predict.nobody", token);
-  const choice = choiceOf(result);
+  const [choice, ...tied] = mostFrequent(result);
   const sentence = texts.translate("vote.revealed", { ...token, right: score.right, answers: score.answers });
-  return choice?.isAlone ? `${sentence} ${texts.translate("vote.choice", { answer: visible(choice.label), share: wholePercent(choice.votes / score.answers) })}` : sentence;
+  return choice && tied.length === 0 ? `${sentence} ${texts.translate("vote.choice", { answer: visible(choice.label), share: wholePercent(choice.votes / score.answers) })}` : sentence;
 }
 
 /**
