@@ -130,7 +130,9 @@ def test_the_page_over_a_real_vllm(servers: Servers, starter: LocalEngine, visit
         expect(page.locator(".gs-chip.gs-forced")).to_have_count(1)
 
 
-def test_one_of_two_replicas_is_killed_and_every_run_is_the_same(servers: Servers, starter: LocalEngine) -> None:
+def test_one_of_two_replicas_is_killed_and_every_run_is_the_same(
+    servers: Servers, starter: LocalEngine, caplog: pytest.LogCaptureFixture
+) -> None:
     engine = decoding.connect(servers.front, dtype="float32")
     prompts = [PROMPT, "In a shocking finding,", "def fibonacci(n):", "트랜스포머는"]
     written: dict[str, list[decoding.Step]] = {prompt: [] for prompt in prompts}
@@ -146,14 +148,13 @@ def test_one_of_two_replicas_is_killed_and_every_run_is_the_same(servers: Server
     threads = [threading.Thread(target=visit, args=(prompt,)) for prompt in prompts]
     for thread in threads:
         thread.start()
-    while not errors and min(map(len, written.values())) < 6:
+    while not errors and not all(written.values()):  # all have begun; one replica may be far ahead of the other
         threading.Event().wait(0.02)
-    under_way = [len(steps) for steps in written.values()]
     servers.replicas[0].kill()
     for thread in threads:
         thread.join(300)
     assert not errors
-    assert max(under_way) < 48
+    assert "the connection was cut" in caplog.text
     for prompt in prompts:
         ours = decoding.trace(starter, prompt, max_new_tokens=48, top_k=5)
         assert [step.picked.token_id for step in written[prompt]] == list(ours.generated_token_ids)
