@@ -219,9 +219,8 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
     markChip(parts, state.chosen);
     address?.scheduleWrite();
     onPage?.storeRuns(history, state.isWaiting);
-    const { first, previous, next, last } = parts.buttons;
-    first.disabled = previous.disabled = state.chosen <= 0;
-    next.disabled = last.disabled = state.chosen >= predict.lastStep();
+    parts.buttons.first.disabled = parts.buttons.previous.disabled = state.chosen <= 0;
+    parts.buttons.next.disabled = parts.buttons.last.disabled = state.chosen >= predict.lastStep();
   }
 
   function drawOpenTab() {
