@@ -141,12 +141,14 @@ class UnpackedProducts(Products):
     """Writes one product over each matrix as float32. Lookups read the blocks as stored, and unpack only their rows."""
 
     def _block_product(self, x: str, matrix: BlockMatrix, name: str, out: str) -> str:
-        operands = [x, self._unpacked(matrix, f"{name}.unpacked")]
-        return self._graph.node("FusedMatMul", operands, out=out, domain=MICROSOFT, transB=1)
+        unpacked = f"{name}.unpacked"
+        if not self._graph.has(unpacked):
+            self._add_unpacked(matrix, name, unpacked)
+        return self._graph.node("FusedMatMul", [x, unpacked], out=out, domain=MICROSOFT, transB=1)
 
-    def _unpacked(self, matrix: BlockMatrix, name: str) -> str:
-        """Name the matrix as float32, and add it as a constant the first time.  (outputs, inputs)"""
-        return name if self._graph.has(name) else self._graph.constant(name, matrix.unpacked())
+    def _add_unpacked(self, matrix: BlockMatrix, name: str, unpacked: str) -> None:
+        """Add the matrix `name` as float32, as the constant `unpacked`.  (outputs, inputs)"""
+        self._graph.constant(unpacked, matrix.unpacked())
 
 
 def offsets_of(matrix: BlockMatrix) -> Floats | None:

@@ -94,19 +94,17 @@ class _SameWeights(GraphBuilder):
 
 
 class _ProductsByRecipe(UnpackedProducts):
-    """Writes how each matrix is unpacked, where the other class unpacks it."""
+    """Writes a recipe for each matrix instead of the matrix: whoever opens the graph makes it."""
 
     def __init__(self, graph: _SameWeights) -> None:
         super().__init__(graph)
         self._same = graph
         self.recipes: dict[str, Recipe] = {}
 
-    def _unpacked(self, matrix: BlockMatrix, name: str) -> str:
-        if name not in self.recipes:
-            outputs, blocks, block = matrix.numbers.shape
-            stored, place = name.removesuffix(".unpacked"), self._same.place
-            halves = tuple(HalfRecipe(place(h.numbers), place(h.scales), h.zero) for h in self.nibbles(matrix, stored))
-            offsets = None if offsets_of(matrix) is None else place(f"{stored}.offset")
-            self.recipes[name] = Recipe(name, outputs, blocks, block, halves, offsets)
-            self._graph.external(name, TensorProto.FLOAT, matrix.shape, name, 0, outputs * blocks * block * 4)
-        return name
+    def _add_unpacked(self, matrix: BlockMatrix, name: str, unpacked: str) -> None:
+        outputs, blocks, block = matrix.numbers.shape
+        place = self._same.place
+        halves = tuple(HalfRecipe(place(h.numbers), place(h.scales), h.zero) for h in self.nibbles(matrix, name))
+        offsets = None if offsets_of(matrix) is None else place(f"{name}.offset")
+        self.recipes[name] = Recipe(unpacked, outputs, blocks, block, halves, offsets)
+        self._graph.external(unpacked, TensorProto.FLOAT, matrix.shape, unpacked, 0, outputs * blocks * block * 4)
