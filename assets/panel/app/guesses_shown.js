@@ -76,8 +76,8 @@ export function announce(slot, key, values = {}, ending = "") {
  * @param {string} ending
  */
 export function announceGuess(slot, guess, picked, ending) {
-  const skipped = Object.values(guess.hands ?? {}).some((hands) => hands > 0) ? "predict.tied" : "predict.nobody";
-  const key = guess.isSkipped ? skipped : guess.rank === null ? "predict.beyond" : guess.rank === picked.rank ? "predict.right" : "predict.wrong";
+  const hasHands = Object.values(guess.hands ?? {}).some((hands) => hands > 0); // then two candidates had the most
+  const key = guess.isSkipped ? (hasHands ? "predict.tied" : "predict.nobody") : guess.rank === null ? "predict.beyond" : guess.rank === picked.rank ? "predict.right" : "predict.wrong";
   announce(slot, key, { guess: guess.text ?? "", rank: (guess.rank ?? guess.options) + 1, share: percent(guess.probability), token: labelOf(picked), picked: percent(picked.probability) }, ending);
 }
 

@@ -99,8 +99,8 @@ function storedText({ number, parent, leftAt, kind, from, request, run }) {
 }
 
 /**
- * What the tab remembers becomes the runs that are kept; `first` is the page's own run, which then is no new one. Whatever is still to be
- * written when the page is left is written then.
+ * What the tab remembers becomes the runs that are kept; `first` is the page's own run, which then is no new one. Writes that
+ * still wait are made when the page is left.
  * @param {History} history
  * @param {Run} first
  */
