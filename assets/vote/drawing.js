@@ -3,7 +3,7 @@
 
 import { number, percent } from "../panel/core/numbers.js";
 import { texts } from "../panel/core/texts.js";
-import { visible } from "../panel/core/visible.js";
+import { oneLine } from "../panel/core/visible.js";
 
 /** @import { VoteOption, VoteResult } from "../panel/core/class_score.js" */
 /** @import { Answer, NumberedAnswer, OpenState, RevealedState, StudentState } from "./connection.js" */
@@ -89,7 +89,7 @@ function writeAnswerStatus(state, ownAnswer, waiting) {
  * @returns {string}
  */
 function answerLabel(state, answer) {
-  return answer.place === undefined ? visible(answer.text.trim()) : state.labels[answer.place];
+  return answer.place === undefined ? oneLine(answer.text.trim()) : state.labels[answer.place];
 }
 
 /**

@@ -243,6 +243,65 @@ def test_of_many_candidates_the_list_draws_the_bars_and_of_few_plotly_does_once_
     assert page.evaluate("document.querySelector('.gs-chart').style.getPropertyValue('--gs-left')") == left
 
 
+LINES_IN_SIGHT = """() => {
+    const box = document.querySelector(".gs-column .gs-chart").getBoundingClientRect();
+    const isSeen = ({ top, bottom }) => bottom > box.top && top < box.bottom;
+    const lines = [...document.querySelectorAll(".gs-column .gs-bars .gs-bar-value")];
+    const seen = lines.map((line) => isSeen(line.getBoundingClientRect()));
+    const step = Number(/Step ([0-9]+)/.exec(document.querySelector(".gs-step-title").textContent)[1]) - 1;
+    const numbers = lines.filter((_, place) => seen[place]).map((line) => line.textContent);
+    return { step, first: seen.indexOf(true), numbers };
+}"""
+
+
+def assert_lines_in_sight_say(page: Page, record: decoding.Trace) -> int:
+    """Each line in sight says a candidate of the step that is shown, which is returned."""
+    there = frames_later(page).evaluate(LINES_IN_SIGHT)
+    assert len(there["numbers"]) >= 5
+    candidates = record.steps[there["step"]].candidates[there["first"] :]
+    for number, candidate in zip(there["numbers"], candidates, strict=False):
+        assert number == f"{100 * candidate.probability:.2f} % {candidate.token_id}"
+    return there["step"]
+
+
+def test_while_steps_stream_in_the_lines_in_sight_are_rewritten_and_no_others(visit: Visit) -> None:
+    engine = ScriptedEngine(LINES, context_length=None, end_ids=(), delay=0.05)
+    with served(application.build_app(lambda name, report: engine, ["scripted"])) as url:
+        page = visit(url, height=720)
+        prompt, chart = page.locator("#prompt textarea").input_value(), page.locator(".gs-column .gs-chart")
+        page.fill("#steps input", "100")
+        page.fill("#choices input", str(CHOICES))
+        page.click("#run")
+        expect(page.locator(".gs-chip").nth(2)).to_be_attached()
+        page.evaluate("""() => {
+            window.changed = new Set();
+            for (const [place, line] of [...document.querySelectorAll(".gs-column .gs-bars li")].entries()) {
+                const look = new MutationObserver(() => window.changed.add(place));
+                look.observe(line, { subtree: true, childList: true, characterData: true });
+            }
+        }""")
+        expect(page.locator(".gs-chip").nth(15)).to_be_attached()
+        changed = page.evaluate("[...window.changed]")
+        assert min(changed) == 0
+        assert 5 <= max(changed) < 20
+
+        engine.delay = 60.0  # nothing comes any more, so nothing else draws
+        frames_later(page).wait_for_timeout(300)
+        record = decoding.trace(ScriptedEngine(LINES, end_ids=()), prompt, max_new_tokens=100, top_k=CHOICES)
+        for place in (0.5, 1.0, 0.0):
+            chart.evaluate("(chart, place) => { chart.scrollTop = chart.scrollHeight * place; }", place)
+            assert assert_lines_in_sight_say(page, record) < 99, "while it is written"
+        page.locator(".gs-strip").press("ArrowLeft")
+        chart.evaluate("(chart) => { chart.scrollTop = chart.scrollHeight / 2; }")
+        assert assert_lines_in_sight_say(page, record) < 99, "an earlier step, chosen while the run is written"
+        page.locator(".gs-strip").press("End")
+        engine.let_go.set()
+        expect(page.locator(".gs-state")).to_contain_text("100 steps, done")
+        expect(page.locator("#run")).to_be_enabled()
+        numbers = frames_later(page).locator(".gs-column .gs-bars button .gs-id").all_text_contents()
+        assert numbers == [str(candidate.token_id) for candidate in record.steps[99].candidates]
+
+
 def test_the_prompts_tokens_are_drawn_when_they_are_asked_for(url: str, visit: Visit) -> None:
     page = visit(url)
     page.fill("#prompt textarea", "a" * 300)

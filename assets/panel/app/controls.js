@@ -84,6 +84,7 @@ export function listenToControls(parts, state, history, panel, onPage) {
     zoom.setAttribute("aria-pressed", zoom.getAttribute("aria-pressed") !== "true");
     panel.schedule();
   });
+  parts.chart.addEventListener("scroll", () => { if (!state.run.end) panel.schedule(); }, { passive: true }); // to lines not yet rewritten
   // What is said of the model lies over the text, and goes with a click elsewhere or Escape.
   document.addEventListener("click", ({ target }) => { if (!parts.about.contains(target)) parts.about.open = false; });
   parts.about.addEventListener("keydown", (/** @type {KeyboardEvent} */ { key }) => { if (key === "Escape") parts.about.open = false; });

@@ -184,7 +184,7 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
   // In another language.
   function redraw() {
     Object.assign(drawn, { text: 0, table: 0, loops: false });
-    parts.listed = null;
+    parts.listed.length = 0;
     showMessages(parts, "", null);
     schedule();
   }

@@ -3,6 +3,7 @@
 // step. The list draws plain bars itself before plotly.js is there, while text streams in, and of many candidates: a drawing by Plotly
 // takes ten times as long, and the model waits for it where both share a machine. Then Plotly draws its axis alone.
 // Sizes are read before anything is written: the browser would lay out what was written for each of them.
+// While steps stream in, only the lines in sight are rewritten, and the others once they are scrolled to or the run rests.
 
 import { rowsOf } from "../core/bar_rows.js";
 import { percent } from "../core/numbers.js";
@@ -50,8 +51,7 @@ export function drawBars(parts, step, streaming, header) {
   const rows = rowsOf(step);
   const size = sizeOf(parts, rows, header);
   fitAxis(parts, rows);
-  if (parts.listed !== step) listRows(parts.bars, rows);
-  parts.listed = step;
+  listRows(parts, step, rows, streaming ? size.inSight : [0, rows.length]);
   if (!window.Plotly || !size.width) return; // what is hidden has no width to draw for
   const isLive = streaming || rows.length > MOST_PLOTTED;
   parts.root.classList.toggle("gs-live", isLive);
@@ -76,8 +76,10 @@ function sizeOf(parts, rows, header) {
   const isNarrow = width < 30 * rem();
   if (width) parts.root.classList.toggle("gs-narrow", isNarrow);
   fitLabels(parts.chart, parts.bars, header, rows);
-  const row = parseFloat(getComputedStyle(parts.root).getPropertyValue("--gs-row"));
-  return { width, isNarrow, left: parts.bars.fitted?.left ?? 0, height: Math.round((rows.length * row + AXIS_REM) * rem()) };
+  const row = parseFloat(getComputedStyle(parts.root).getPropertyValue("--gs-row")) * rem();
+  const { scrollTop, clientHeight } = parts.chart;
+  const inSight = [Math.floor(scrollTop / row), Math.ceil((scrollTop + clientHeight) / row)];
+  return { width, isNarrow, inSight, left: parts.bars.fitted?.left ?? 0, height: Math.round(rows.length * row + AXIS_REM * rem()) };
 }
 
 /**
@@ -114,17 +116,23 @@ export function candidateButtons(parts) {
 
 /**
  * A line that is there is rewritten and not replaced: so it is clicked, and keeps the keyboard, while steps go by.
- * @param {HTMLElement} list
+ * @param {Parts} parts
+ * @param {Step} step
  * @param {Row[]} rows
+ * @param {number[]} wanted the first row that is needed, and the one after the last; a row that has no line yet gets one
  */
-function listRows(list, rows) {
-  while (list.children.length > rows.length) list.lastElementChild?.remove();
+function listRows({ bars, listed }, step, rows, [first, end]) {
+  while (bars.children.length > rows.length) bars.lastElementChild?.remove();
   for (const [place, row] of rows.entries()) {
+    const line = bars.children[place];
+    if (line && (listed[place] === step || place < first || place >= end)) continue;
     const item = make("li", "");
     item.append(lineOf(row));
-    if (list.children[place]) rewrite(list.children[place], item); // nor is a fork asked for any more
-    else list.append(item);
+    if (line) rewrite(line, item); // nor is a fork asked for any more
+    else bars.append(item);
+    listed[place] = step;
   }
+  listed.length = rows.length;
 }
 
 /**

@@ -33,7 +33,7 @@ export function findParts(element) {
     plot: find(".gs-plot"),
     plotted: /** @type {{ step: Step | null, looks: string, timer: number } | null} */ (null), // by Plotly; its axis alone, with no step
     bars: find(".gs-bars"),
-    listed: /** @type {Step | null} */ (null), // the step whose bars are in the list
+    listed: /** @type {Step[]} */ ([]), // the step that each line of the list is of
     numbers: find(".gs-numbers"),
     strip: find(".gs-strip"),
     table: find("#gs-page-table table"),
