@@ -46,6 +46,25 @@ def test_player_and_ten_bars_are_in_the_frame(url: str, visit: Visit, language: 
     expect(page.locator(".gs-strip")).to_have_attribute("aria-valuenow", "5")
 
 
+@pytest.mark.parametrize("size", [(600, 360), (800, 450), (1280, 720), (480, 360)])
+def test_plotlys_bars_lie_on_the_lists(url: str, visit: Visit, size: tuple[int, int]) -> None:
+    """A label wider than the frame's column of labels widens that column, for both."""
+    link = to_link(Link("scripted", "Transformers are the", 3, 5, [], 0, "en"))
+    page = visit(f"{url}?run={link}&embed=1", width=size[0], height=size[1])
+    page.wait_for_selector(".gs-plotted:not(.gs-live)")
+    there = frames_later(page).evaluate("""() => {
+        const boxes = (name) => [...document.querySelectorAll(name)].map((node) => node.getBoundingClientRect());
+        const [track] = boxes(".gs-argmax .gs-bar-track"), [value] = boxes(".gs-argmax .gs-bar-value");
+        const [bar, another] = boxes(".gs-plot .bars path");
+        const share = document.querySelector(".gs-argmax .gs-bar-track").style.getPropertyValue("--p");
+        return { track: track.left, bars: [bar.left, another.left], value: value.left, end: bar.right,
+            drawn: bar.width / track.width, share: Number(share) };
+    }""")
+    assert there["bars"] == pytest.approx([there["track"]] * 2, abs=1.5)
+    assert there["drawn"] == pytest.approx(there["share"], abs=0.02)
+    assert there["value"] >= there["end"] - 1.5, "no number lies on its bar"
+
+
 def test_the_snippet_is_as_high_as_that(url: str, browser: Browser) -> None:
     page = tab(browser)
     page.goto(url)
