@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from decoding.command_line import options
+from decoding.command_line.program import run_program
 from decoding.command_line.quick_imports import quick_imports, without_stubs
 from decoding.engines import is_server
 from decoding.errors import RequestError
@@ -246,4 +247,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import decoding
 from decoding.command_line.options import Parser, engine
+from decoding.command_line.program import STOPPED, run_program, set_file_encoding, write
 from decoding.command_line.run_options import add_picking_options, requested
 from decoding.engines import Engine, is_server
 from decoding.errors import FormatError, GreedyscopeError
@@ -23,7 +24,7 @@ from decoding.run import Run
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Decode one prompt and print it, or check a file. Returns the exit code: 0, or 2 after an error, whose sentence is
-    on standard error; `check` may also return 1.
+    on standard error; `check` may also return 1. Ctrl+C ends the run at the step that it has reached.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["check"]:
@@ -33,16 +34,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
         request = requested(options)
         model = _model(options, options.model, options.dtype)
         run = Run(model, request)
+        if options.format != "table":
+            set_file_encoding()
         if options.format == "jsonl":
-            for line in run.lines():
-                print(line, end="", flush=True)
+            _write_lines(run)
             return 2 if run.trace.stop_reason == "error" else 0
-        for _ in run:
-            pass
-        print(to_csv(run.trace) if options.format == "csv" else to_table(run.trace), end="")
+        code = _finish(run)
+        write(to_csv(run.trace) if options.format == "csv" else to_table(run.trace))
+        return code
     except GreedyscopeError as error:
         print(error, file=sys.stderr)
         return 2
+
+
+def _write_lines(run: Run) -> None:
+    lines = run.lines()
+    try:
+        for line in lines:
+            write(line)
+    except KeyboardInterrupt as stop:
+        write(lines.throw(stop))  # Ctrl+C while a line was written; raises again where the run has written its end
+        raise
+
+
+def _finish(run: Run) -> int:
+    """Decode to the end, or until Ctrl+C. Returns the exit code."""
+    try:
+        for _ in run:
+            pass
+    except KeyboardInterrupt:
+        return STOPPED
     return 0
 
 
@@ -121,4 +142,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

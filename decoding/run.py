@@ -86,7 +86,7 @@ class Run:
 
     def lines(self) -> Generator[str, None, None]:
         """Yield the run as JSON Lines while it grows, each line with its newline. A GreedyscopeError ends the run, and
-        its sentence is in the last line.
+        its sentence is in the last line. After Ctrl+C the last line says "stopped", and KeyboardInterrupt is raised.
         """
         yield self._start.header_line() + "\n"
         try:
@@ -94,6 +94,9 @@ class Run:
                 yield step.to_json() + "\n"
         except GreedyscopeError:
             pass  # the last line holds its message
+        except KeyboardInterrupt:
+            yield self.trace.end_line() + "\n"
+            raise
         yield self.trace.end_line() + "\n"
 
     def _check_picked(self) -> None:

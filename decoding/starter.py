@@ -5,12 +5,31 @@ With `--safetensors` it also writes transformers' files, for a vLLM server. Owns
 """
 
 import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
-from decoding.models.starter import main
+from decoding.command_line.options import Parser
+from decoding.command_line.program import run_program
+from decoding.errors import ModelError
+from decoding.models.starter import Report, ensure_starter
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the starter's folder to standard output, and everything else to standard error. Returns the exit code."""
+    parser = Parser("python -m decoding.starter", "Fetch the starter model into the cache, and print its folder.")
+    parser.add_argument("--safetensors", action="store_true", help="write its files for transformers and vLLM, too")
+    prepare: Callable[[Report], Path] = ensure_starter
+    if parser.parse_args(arguments).safetensors:
+        from decoding.engines.torch.safetensors_folder import starter_safetensors  # here: torch takes seconds
+
+        prepare = starter_safetensors
+    try:
+        print(prepare(lambda message, _: print(f"\r{message:<70}", end="", file=sys.stderr, flush=True)))
+    except ModelError as error:
+        print("", getattr(error.__cause__, "output", ""), error, sep="\n", file=sys.stderr)
+        return 1
+    return 0
+
 
 if __name__ == "__main__":
-    if "--safetensors" in sys.argv[1:]:
-        from decoding.engines.torch.safetensors_folder import starter_safetensors  # imported here: torch takes seconds
-
-        sys.exit(main(starter_safetensors))
-    sys.exit(main())
+    run_program(main)

@@ -166,6 +166,6 @@ def test_an_error_in_mid_run(engine: ScriptedEngine, capsys: pytest.CaptureFixtu
 
 def test_json_lines_are_printed_as_they_come(engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     begun = []
-    monkeypatch.setattr("builtins.print", lambda *_, **__: begun.append(engine.begun))
+    monkeypatch.setattr("decoding.__main__.write", lambda _: begun.append(engine.begun))
     assert main(["a", "--steps", "3", "--format", "jsonl"]) == 0
     assert begun == [0, 1, 2, 3, 3]

@@ -1,1 +1,1 @@
-"""The options of the programs, and what makes their start faster. Knows no model."""
+"""The options of the programs, how they print and exit, and what makes their start faster. Knows no model."""

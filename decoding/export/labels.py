@@ -68,9 +68,9 @@ def summary(run: Record) -> str:
         "stopped": "stopped",
         "error": "ended by an error",
     }
-    m = run.model
+    m, count = run.model, len(run.steps)
     return one_line(
-        f"{len(run.steps)} steps ({ends[run.stop_reason]}); log-probability {run.logprob:.4f}, "
+        f"{count} {'step' if count == 1 else 'steps'} ({ends[run.stop_reason]}); log-probability {run.logprob:.4f}, "
         f"perplexity {run.perplexity:.4f}; {m.id}, {m.dtype}, {m.device}"
         + (f". {run.message.rstrip('.')}" if run.message else "")
     )

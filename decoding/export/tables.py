@@ -112,15 +112,21 @@ def to_markdown(run: Record, language: str = "en") -> str:
 
 
 def to_table(run: Record) -> str:
-    """The notebook's table as lines of text, then the run's totals and remarks. The table is left out if it would
-    repeat the text to many MB.
+    """The notebook's table as lines of text, then the run's totals and remarks. A table that would repeat the text to
+    many MB is left out, and a line says so.
     """
     import pandas as pd  # imported here, as above
 
     text = "\n".join(map(one_line, run.text.split("\n")))
     end = "".join(f"{line}\n" for line in (summary(run), *map(one_line, run.remarks)))
-    if not run.steps or len(run.steps) * len(run.text) > MAX_TABLE_CHARACTERS:
+    if not run.steps:
         return f"{text}\n\n{end}"
+    if (repeated := len(run.steps) * len(run.text)) > MAX_TABLE_CHARACTERS:
+        left_out = (
+            f"The table is left out: it repeats the text at every step, {repeated:,} characters in all, and at most "
+            f"{MAX_TABLE_CHARACTERS:,} are printed. CSV and JSON Lines have every number."
+        )
+        return f"{text}\n\n{left_out}\n{end}"
     frame = to_frame(run)
     frame["Input"] = [one_line(text) for text in frame["Input"]]
     with pd.option_context("display.unicode.east_asian_width", True, "display.max_colwidth", None):

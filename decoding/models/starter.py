@@ -211,19 +211,3 @@ def _run_child(
         failure = next((message for words, message in known.items() if words in said), failure)
         cause = subprocess.CalledProcessError(child.returncode, command, said)
         raise ModelError(failure) from cause
-
-
-def main(prepare: Callable[[Report], Path] = ensure_starter) -> int:
-    """Prepare the starter from a terminal: print its folder to stdout, everything else to stderr. Returns the exit
-    code.
-    """
-    try:
-        print(prepare(lambda message, _: print(f"\r{message:<70}", end="", file=sys.stderr, flush=True)))
-    except ModelError as error:
-        print("", getattr(error.__cause__, "output", ""), error, sep="\n", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

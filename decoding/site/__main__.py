@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from decoding.command_line.options import Parser
+from decoding.command_line.program import run_program
 from decoding.errors import GreedyscopeError
+from decoding.messages import reason_of
 from decoding.models.catalogue import format_bytes
 from decoding.site.build import build_site
 
@@ -21,9 +23,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except GreedyscopeError as error:
         print(error, file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"{options.folder} cannot be written: {reason_of(error)}. Choose another folder.", file=sys.stderr)
+        return 2
     print(f"{options.folder} is a site of {format_bytes(written)}: python -m http.server -d {options.folder}")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

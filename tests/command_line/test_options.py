@@ -18,6 +18,7 @@ from decoding import __main__ as terminal
 from decoding.bench import server as bench_server
 from decoding.bench.__main__ import main as bench
 from decoding.command_line import options
+from decoding.starter import main as prepare
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -130,6 +131,7 @@ def test_an_unknown_option_is_refused_in_one_sentence(arguments: list[str], caps
         (bench_server.main, ["--engine", "http://127.0.0.1:1", "--runs", "1,a"]),
         (bench_server.main, ["--engine", "http://127.0.0.1:1", "--steps", "0"]),
         (bench_server.main, []),
+        (prepare, ["bogus"]),
     ],
 )
 def test_the_other_programs_refuse_alike(

@@ -191,13 +191,22 @@ def test_long_texts_are_not_cut() -> None:
     assert prompt in to_table(saying("x", prompt=prompt)).splitlines()[1]
 
 
+def test_a_table_that_is_too_long_is_left_out_and_a_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("decoding.export.tables.MAX_TABLE_CHARACTERS", 10)
+    text, _, left_out, totals = to_table(saying(" world", prompt="hello")).splitlines()
+    assert text == "hello world"
+    assert left_out.startswith("The table is left out: ")
+    assert " 11 characters in all, and at most 10 are printed." in left_out
+    assert totals.startswith("1 step ")
+
+
 @pytest.mark.parametrize(
     ("trace", "words"),
     [
-        (saying("x"), "1 steps (the step count was reached); log-probability -0.6931, perplexity 2.0000; scripted"),
-        (replace(saying("x"), stop_reason="stopped"), "1 steps (stopped); "),
-        (replace(saying("x"), stop_reason="context_full"), "1 steps (the context is full); "),
-        (replace(saying("x"), stop_reason="error", message="It broke."), "1 steps (ended by an error); "),
+        (saying("x"), "1 step (the step count was reached); log-probability -0.6931, perplexity 2.0000; scripted"),
+        (replace(saying("x"), stop_reason="stopped"), "1 step (stopped); "),
+        (replace(saying("x"), stop_reason="context_full"), "1 step (the context is full); "),
+        (replace(saying("x"), stop_reason="error", message="It broke."), "1 step (ended by an error); "),
         (
             replace(saying("x"), steps=()),
             "0 steps (the step count was reached); log-probability 0.0000, perplexity nan",
@@ -210,5 +219,5 @@ def test_summary(trace: Trace, words: str) -> None:
 
 def test_the_summary_names_the_end_of_text() -> None:
     trace = decoding.trace(ScriptedEngine([{END: 0.5}]), "a", max_new_tokens=9, top_k=1)
-    assert summary(trace).startswith("1 steps (the model ended the text); ")
+    assert summary(trace).startswith("1 step (the model ended the text); ")
     assert to_table(trace).endswith("; scripted, float32, cpu\n")

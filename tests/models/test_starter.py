@@ -320,7 +320,7 @@ def test_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def terminal(cache: Path) -> subprocess.CompletedProcess[str]:
     variables = os.environ | {"GREEDYSCOPE_CACHE": str(cache)}
-    command = [sys.executable, "-m", "decoding.models.starter"]
+    command = [sys.executable, "-m", "decoding.starter"]
     return subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
 
 

@@ -90,7 +90,7 @@ def test_the_pages_own_view_shows_examples_that_run(url: str, browser: Browser, 
     assert json.loads(answers["recompute"])["same"] is True
     assert json.loads(answers["lens"])["lens"]["layers"][30]["leader"]["text"] == " most"
     assert len(json.loads(answers["leave_one_out"])["leave_one_out"]["parts"]) == len(greedy.prompt_tokens)
-    assert answers["check"].startswith("A well-formed run: 1 steps (the step count was reached); log-probability -2.49")
+    assert answers["check"].startswith("A well-formed run: 1 step (the step count was reached); log-probability -2.49")
     assert answers["export"].startswith("step,rank,token_id,text,bytes,probability")
 
 

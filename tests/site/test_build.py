@@ -88,6 +88,16 @@ def test_a_folder_with_something_else_in_it_stays(tmp_path: Path, capsys: pytest
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
+def test_a_folder_that_cannot_be_one_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "thesis.txt"
+    file.write_text("years", "utf-8")
+    for folder in (file, file / "site"):
+        assert main([str(folder)]) == 2
+        said = capsys.readouterr().err
+        assert said.splitlines()[-1].startswith(f"{folder} cannot be written: ")
+    assert file.read_text("utf-8") == "years"
+
+
 def test_a_model_that_no_browser_computes_is_refused(
     tmp_path: Path, tiny_folder: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,0 +1,51 @@
+"""How a program prints and exits: in any encoding, and without a traceback where somebody stops it or reads no further.
+
+Owns exit codes and standard output. Knows no option and no model.
+"""
+
+import io
+import os
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+STOPPED = 130
+"""The exit code after Ctrl+C and, below, after a reader has closed the pipe: 128 and the signal, as in a shell."""
+CLOSED = 141
+
+
+def run_program(main: Callable[[], int | None]) -> NoReturn:
+    """Run `main` and exit with the code that it returns.
+
+    Ctrl+C ends the program with STOPPED. A character that the terminal's encoding lacks is printed as an escape.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(STOPPED)
+    finally:
+        write("")
+
+
+def write(text: str) -> None:
+    """Print `text` to standard output at once. Exits where nobody reads it any more, or where it cannot be written; the
+    sentence is then on standard error.
+    """
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python would fail once more as it exits
+        if isinstance(error, BrokenPipeError):
+            sys.exit(CLOSED)
+        print(f"The output cannot be written: {error.strerror or error}.", file=sys.stderr)
+        sys.exit(2)
+
+
+def set_file_encoding() -> None:
+    """Print UTF-8 from here on: the output is one of this project's files, which have that encoding everywhere."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")
