@@ -4,6 +4,7 @@ Owns the public names. Knows no page. Importing it loads no model and no torch; 
 the starter.
 """
 
+from os import PathLike, fspath
 from typing import TYPE_CHECKING
 
 from decoding.errors import FormatError, GreedyscopeError, ModelError, RequestError, RoomError
@@ -70,14 +71,16 @@ __all__ = [
 ]
 
 
-def load(model: str, *, device: str = "auto", dtype: str = "auto", engine: str = "auto") -> "LocalEngine":
+def load(
+    model: str | PathLike[str], *, device: str = "auto", dtype: str = "auto", engine: str = "auto"
+) -> "LocalEngine":
     """Load a model and make it ready to decode. The first call may download and convert it.
 
-    `model` is "starter", another name of the catalogue, a GGUF file, or a local folder; `device` is "auto", "cuda",
-    "mps" or "cpu"; `dtype` is "auto" (float32 if it fits comfortably, else bfloat16), "float32", "bfloat16" or
-    "float16"; `engine` is "auto" (ONNX Runtime on a CPU, torch on a GPU) or "torch". Raises RequestError for a name,
-    device, dtype or engine that does not exist, ModelError for a model that cannot be fetched or loaded, RoomError for
-    one that does not fit.
+    `model` is "starter", another name of the catalogue, a GGUF file, a local folder, or "hub:owner/name"; `device` is
+    "auto", "cuda", "mps" or "cpu"; `dtype` is "auto" (float32 if it fits comfortably, else bfloat16), "float32",
+    "bfloat16" or "float16"; `engine` is "auto" (ONNX Runtime on a CPU, torch on a GPU) or "torch". Raises RequestError
+    for a name, device, dtype or engine that does not exist, ModelError for a model that cannot be fetched or loaded,
+    RoomError for one that does not fit.
 
     The engine serves one run at a time: it is not thread-safe.
 
@@ -87,7 +90,7 @@ def load(model: str, *, device: str = "auto", dtype: str = "auto", engine: str =
     """
     from decoding.engines.loading import load as load_engine  # here: the libraries of models take a while to import
 
-    return load_engine(model, device=device, dtype=dtype, engine=engine)
+    return load_engine(fspath(model), device=device, dtype=dtype, engine=engine)
 
 
 def connect(url: str, *, model: str = "", dtype: str = "auto") -> "ServerEngine":

@@ -15,6 +15,7 @@ import pytest
 import decoding
 from decoding.__main__ import main
 from decoding.engines.local_engine import LocalEngine
+from decoding.messages import Message
 from decoding.questions.verify import recompute
 from decoding.record.trace import Trace
 from tests.fakes import NOTEBOOK, ScriptedEngine
@@ -155,7 +156,7 @@ def test_models_and_machines_that_do_not_exist(capsys: pytest.CaptureFixture[str
 
 def test_an_error_in_mid_run(engine: ScriptedEngine, capsys: pytest.CaptureFixture[str]) -> None:
     engine.script = [NOTEBOOK[0], np.full(engine.size, math.nan, np.float32)]
-    sentence = "The model's output is not a number (NaN or infinite), so there is no probability to show."
+    sentence = str(Message("model.nan"))
     assert main(["a"]) == 2
     assert capsys.readouterr() == ("", sentence + "\n")
     assert main(["a", "--format", "jsonl"]) == 2

@@ -13,7 +13,10 @@ from decoding.record.trace import Trace
 from decoding.run import Run, check_request
 from tests.fakes import BEGIN, END, NASTY, NOTEBOOK, ScriptedEngine
 
-NO_NUMBER = "The model's output is not a number (NaN or infinite), so there is no probability to show."
+NO_NUMBER = (
+    "The model's output is not a number (NaN or infinite), so there is no probability to show. "
+    "Its files may be damaged: download them again, or choose another model."
+)
 
 
 def refusal(engine: ScriptedEngine, prompt: Any, steps: Any = 2, choices: Any = 3) -> tuple[str | None, str]:

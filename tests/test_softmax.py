@@ -15,7 +15,10 @@ from decoding.record.step import ScoredToken
 from decoding.softmax import read_scores, read_tokens
 from tests.score_readers import INF, READERS
 
-NO_NUMBER = "The model's output is not a number (NaN or infinite), so there is no probability to show."
+NO_NUMBER = (
+    "The model's output is not a number (NaN or infinite), so there is no probability to show. "
+    "Its files may be damaged: download them again, or choose another model."
+)
 
 
 def exact(logits: Sequence[float]) -> tuple[Any, Any, float]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from decoding.errors import ModelError, RequestError
 from decoding.messages import Message
-from decoding.models.catalogue import CATALOGUE, Entry
+from decoding.models.catalogue import CATALOGUE, Entry, parse_model_list
 from decoding.models.checksums import verifying_checksums
 from decoding.models.starter import MODEL_FILE, STARTER_ID, Report, ensure_starter, no_report
 
@@ -23,17 +23,28 @@ CheckFits = Callable[[Path, int], None]
 
 
 def entry_of(model: str) -> Entry:
-    """The entry of a name of the catalogue, a local folder or a GGUF file. Raises RequestError for any other name."""
+    """The entry of a name of the catalogue, a local folder or a GGUF file, or of hub:owner/name, as `parse_model_list`
+    has it. Raises RequestError for any other name.
+    """
     if entry := CATALOGUE.get(model):
         return entry
+    if model.startswith("hub:"):
+        return parse_model_list(model)[0]
     path = os.path.expanduser(model)  # unlike those of Path, these functions never raise
     holds_model = any(os.path.isfile(os.path.join(path, name)) for name in ("config.json", ADAPTER))
     if holds_model or (is_gguf(path) and os.path.isfile(path)):
         return Entry(model)
-    raise RequestError(
-        Message("model.unknown", model=model, models=", ".join(CATALOGUE)),
-        field="model",
-    )
+    raise RequestError(_why_no_model(model, path), field="model")
+
+
+def _why_no_model(model: str, path: str) -> Message:
+    if os.path.isdir(path):
+        return Message("model.no_config", model=model)
+    if os.path.exists(path):
+        return Message("model.no_gguf", model=model)
+    if is_gguf(path) or os.path.dirname(path):
+        return Message("model.no_file", model=model)
+    return Message("model.unknown", model=model, models=", ".join(CATALOGUE))
 
 
 def find_source(entry: Entry, report: Report = no_report, check_fits: CheckFits | None = None) -> Path:

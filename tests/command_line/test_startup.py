@@ -82,5 +82,5 @@ def test_garbage_is_collected_again_after_an_import_that_fails() -> None:
 
 
 def test_a_terminal_that_fails_says_why(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"(?s)before its first step: .*is not a model to choose from"):
+    with pytest.raises(ModelError, match=r"(?s)before its first step: .*holds no config.json, so it is no model"):
         bench._terminal([f"--model={tmp_path}"])

@@ -42,9 +42,7 @@ def refusal(folder: Path) -> str:
 # ---- what is asked
 
 
-@pytest.mark.parametrize(
-    "name", ["nope", "", "/", "~nobody-of-this-name/x", "a" * 5000, "\0", "../..", "<b>", "org/evil"]
-)
+@pytest.mark.parametrize("name", ["nope", "", "a" * 5000, "\0", "<b>"])
 def test_a_name_that_is_not_offered(name: str) -> None:
     with pytest.raises(RequestError) as refused:
         decoding.load(name)
@@ -53,6 +51,30 @@ def test_a_name_that_is_not_offered(name: str) -> None:
         f'"{name}" is not a model to choose from: choose one of {", ".join(CATALOGUE)}, '
         "a GGUF file, or a folder that holds a config.json."
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("/", "The folder / holds no config.json, so it is no model."),
+        ("../..", "The folder ../.. holds no config.json, so it is no model."),
+        ("README.md", "The file README.md does not end in .gguf."),
+        ("missing.gguf", "There is no file or folder missing.gguf. Check its path; a model of the Hub is written hub:"),
+        ("~nobody-of-this-name/x", "There is no file or folder ~nobody-of-this-name/x."),
+        ("org/evil", "There is no file or folder org/evil."),
+        ("hub:org", '"hub:org" is no repository: write hub:owner/name, or hub:owner/name@revision.'),
+    ],
+)
+def test_what_is_wrong_with_a_path_is_said(name: str, sentence: str) -> None:
+    with pytest.raises(RequestError) as refused:
+        decoding.load(name)
+    assert str(refused.value).startswith(sentence)
+
+
+def test_a_dangling_link_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "model.gguf").symlink_to(tmp_path / "gone")
+    with pytest.raises(RequestError, match="There is no file or folder"):
+        decoding.load(tmp_path / "model.gguf")
 
 
 # ---- what is found

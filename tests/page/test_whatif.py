@@ -193,7 +193,7 @@ def test_loops_are_marked(page: Page, starter: LocalEngine):
 @pytest.mark.parametrize(
     ("fields", "ask", "sentence"),
     [
-        ({".gs-score": ""}, "score", "The pasted text is empty, so there is nothing to read. Paste something."),
+        ({".gs-score": ""}, "score", "The text is empty, so there is nothing to read. Write or paste one."),
         ({".gs-own": ""}, "own", "There is no text to continue with. Type some; a space counts."),
         (
             {".gs-own": " one two three four five six seven eight nine"},
@@ -201,6 +201,7 @@ def test_loops_are_marked(page: Page, starter: LocalEngine):
             "Shorten it, continue from an earlier step",
         ),
         ({".gs-beams": "9"}, "beam", "from 2 to 8"),
+        ({".gs-beams": ""}, "beam", "The number of beams is empty."),
     ],
 )
 def test_what_cannot_be_answered_gets_a_sentence(page: Page, fields: dict[str, str], ask: str, sentence: str):

@@ -134,7 +134,8 @@ def test_why_a_run_broke_off_is_a_sentence_of_its_own(url: str, visit: Visit) ->
     run(page, model="broken")
     expect(page.locator(".gs-state")).to_contain_text("2 steps, ended by an error · log-probability")
     expect(page.locator(".gs-message")).to_have_text(
-        "The model's output is not a number (NaN or infinite), so there is no probability to show."
+        "The model's output is not a number (NaN or infinite), so there is no probability to show. Its files may be "
+        "damaged: download them again, or choose another model."
     )
     run(page)
     expect(page.locator(".gs-message")).to_be_hidden()
@@ -218,7 +219,8 @@ HELD = {
         'The tokenizer of m changes the pasted text before the model reads it: it turns 9 characters into 3, "한국어".',
     ],
     "message": [
-        "The model's output is not a number (NaN or infinite), so there is no probability to show.",
+        "The model's output is not a number (NaN or infinite), so there is no probability to show. Its files may be "
+        "damaged: download them again, or choose another model.",
         "The text ended after 3 steps, before the pick forced at step 9. Undo that pick, or one before it.",
         "This run was stopped after 300 seconds, so that others have their turn. Use fewer steps.",
         "The model ran out of memory. Use a shorter prompt or fewer steps, or wait a little.",

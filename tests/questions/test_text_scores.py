@@ -47,7 +47,7 @@ def test_a_text_that_ends(scripted: ScriptedEngine) -> None:
 
 TOO_LONG = "The pasted text is 1,001 tokens long; at most 1,000 are read. Shorten it."
 TEXTS: dict[str, tuple[Any, dict[str, Any], str]] = {
-    "empty": ("", {}, "The pasted text is empty, so there is nothing to read. Paste something."),
+    "empty": ("", {}, "The text is empty, so there is nothing to read. Write or paste one."),
     "None": (None, {}, "The pasted text has to be text, not nothing."),
     "NUL": ("ab\0", {}, "Character 3 of the pasted text is a NUL (U+0000): that is not text. Delete it."),
     "characters": ("x" * 50_001, {}, "The pasted text has 50,001 characters; at most 50,000 are read. Shorten it."),

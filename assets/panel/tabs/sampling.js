@@ -79,6 +79,7 @@ export function listenToSampling(parts, state, panel) {
     },
     named: () => {
       const picked = state.run.steps.slice(0, state.chosen).map((step) => step.picked.token_id);
+      find(".gs-named").replaceChildren(); // the answer about another text
       panel.ask("named", { ...requestUpTo(state.run, 0), picked, text: find(".gs-named-text").value });
     },
   };
