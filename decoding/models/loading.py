@@ -139,6 +139,7 @@ def load_network(model: str, folder: Path, placement: Placement) -> tuple[PreTra
     fit.
     """
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # `report` shows the progress
+    transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # what is wrong is raised below
     config = check_config(model, folder)
     check_quantized(model, config)
     settings = load_files(model, lambda: read_settings(folder, config))

@@ -44,9 +44,10 @@ def weight_files(folder: Path) -> list[Path]:
     """The file of a folder's weights, or the shards that its index names. Raises ValueError for names outside the
     folder.
     """
-    if (single := folder / "model.safetensors").exists():
+    single, shards = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    if single.exists() or not shards.exists():
         return [single]
-    index = json.loads((folder / "model.safetensors.index.json").read_text("utf-8"))
+    index = json.loads(shards.read_text("utf-8"))
     names = sorted(set(index["weight_map"].values()))
     if any("/" in name or "\\" in name or name.startswith(".") for name in names):
         raise ValueError("its index names files elsewhere")

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from tests import tiny_models
 from tests.machines import give_memory
 
 Folder = Callable[[str], Path]
+ROOT = Path(__file__).resolve().parents[2]
 FILES = "could not be loaded. Its files may be missing or damaged, or they are not a causal language model "
 
 
@@ -111,6 +114,22 @@ def test_whole_pickled_weights_are_not_opened_either(llama: Path) -> None:
     assert FILES in refusal(llama)
 
 
+@pytest.mark.parametrize("other", ["a link to nowhere", "a folder"])
+def test_weights_that_cannot_be_opened(llama: Path, other: str) -> None:
+    weights = llama / "model.safetensors"
+    weights.unlink()
+    if other == "a folder":
+        weights.mkdir()
+    else:
+        weights.symlink_to(llama / "blobs" / "gone")
+    with pytest.raises(ModelError) as refused:
+        decoding.load(llama, device="cpu")
+    reason = {"a folder": "Is a directory"}.get(other, "No such file or directory")
+    assert str(refused.value) == (
+        f"The files of llama cannot be read (model.safetensors: {reason}). Download it again, or choose another model."
+    )
+
+
 def test_a_weight_is_missing(llama: Path) -> None:
     weights = load_file(llama / "model.safetensors")
     del weights["model.layers.1.mlp.up_proj.weight"]
@@ -118,6 +137,10 @@ def test_a_weight_is_missing(llama: Path) -> None:
     assert refusal(llama) == (
         "could not be loaded: its files lack weights, for example model.layers.1.mlp.up_proj.weight."
     )
+    command = [sys.executable, "-m", "decoding", "x", "--model", str(llama)]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stderr
+    assert said.startswith(str(llama))
+    assert said.count("\n") == 1, "transformers' own table of weights would come first"
 
 
 def test_a_weight_has_another_shape(llama: Path) -> None:

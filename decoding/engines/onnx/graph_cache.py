@@ -67,6 +67,10 @@ def ensure_graph(
         raise NoGraphError("its folder holds no safetensors")
     try:
         ready = cache / _folder_name(source)
+    except OSError as error:
+        reason = f"{Path(error.filename or source).name}: {reason_of(error)}"
+        raise ModelError(Message("model.unread", model=source.name, reason=reason)) from error
+    try:
         if (found := _cached_graph(source, ready)) is None:
             _check_not_refused(ready)
             import filelock  # imported here, because a warm start needs no lock

@@ -18,7 +18,9 @@ from decoding.models.spec import ModelSpec, NoGraphError
 
 
 class GgufWeights:
-    """Weights of a GGUF file. Raises ModelError for a tensor that is missing or has the wrong shape."""
+    """Weights of a GGUF file. Raises ModelError for a tensor that is missing, has the wrong shape, or holds NaN or an
+    infinity.
+    """
 
     def __init__(self, file: GgufFile, spec: ModelSpec, names: Mapping[str, str], *, is_interleaved: bool) -> None:
         self._file, self._spec, self._names = file, spec, names
@@ -28,19 +30,23 @@ class GgufWeights:
     def matrix(self, name: str, layer: int | None = None) -> Matrix:
         tensor, raw = self._read(name, layer)
         if tensor.kind.read:
-            blocks = tensor.kind.read(raw.reshape(-1, tensor.kind.block_bytes))
+            with np.errstate(invalid="ignore"):
+                blocks = tensor.kind.read(raw.reshape(-1, tensor.kind.block_bytes))
+            self._check_finite(tensor, blocks.scales, blocks.offsets)
             outputs, block = tensor.shape[0], blocks.numbers.shape[1]
             offsets = None if blocks.offsets is None else blocks.offsets.reshape(outputs, -1)
             numbers, scales = blocks.numbers.reshape(outputs, -1, block), blocks.scales.reshape(outputs, -1)
             made = BlockMatrix(numbers, scales, offsets, blocks.zero, blocks.bits)
             return made.reordered(order) if (order := self._order(name, outputs)) is not None else made
         values = floats(tensor.kind, raw).reshape(tensor.shape)
+        self._check_finite(tensor, values)
         order = self._order(name, len(values))
         return FloatMatrix.of(values if order is None else values[order])
 
     def vector(self, name: str, layer: int | None = None) -> Floats:
         tensor, raw = self._read(name, layer)
         values = floats(tensor.kind, raw)
+        self._check_finite(tensor, values)
         order = self._order(name.removesuffix(".bias"), len(values)) if name.endswith(".bias") else None
         return values if order is None else values[order]
 
@@ -50,6 +56,11 @@ class GgufWeights:
     def _order(self, name: str, rows: int) -> Order | None:
         heads = self._interleaved.get(name)
         return deinterleaved_rows(rows, heads) if heads else None
+
+    def _check_finite(self, tensor: GgufTensor, *values: Floats | None) -> None:
+        if not all(np.isfinite(one).all() for one in values if one is not None):
+            what = f"{tensor.name} is NaN or infinite somewhere"
+            raise ModelError(Message("gguf.damaged", file=self._file.path.name, what=what))
 
     def _read(self, name: str, layer: int | None) -> tuple[GgufTensor, Bytes]:
         stored = stored_name(self._names, name, layer)

@@ -109,6 +109,18 @@ def test_a_missing_tensor_is_named(tmp_path: Path) -> None:
     assert not [one for one in tmp_path.iterdir() if one.is_dir()], "something half-made was left"
 
 
+@pytest.mark.parametrize("kind", ALL)
+def test_weights_that_are_no_numbers_are_a_damaged_file(tmp_path: Path, kind: str) -> None:
+    path = gguf_files.write(tmp_path / "m.gguf", network("llama", tie_word_embeddings=True), [kind])
+    for name in ("blk.1.ffn_down.weight", "blk.1.attn_norm.weight"):
+        tensor = next(one for one in GGUFReader(path).tensors if one.name == name)
+        place, before = int(tensor.data_offset), path.read_bytes()
+        path.write_bytes(before[:place] + b"\xff" * 256 + before[place + 256 :])
+        with pytest.raises(ModelError, match=f"m.gguf is cut short or damaged: {name} is NaN or infinite somewhere"):
+            ensure_graph(path, folder=tmp_path / "graphs")
+        path.write_bytes(before)
+
+
 def test_a_shape_that_the_facts_do_not_have(tmp_path: Path) -> None:
     path = gguf_files.write(tmp_path / "m.gguf", network("llama"), ["Q8_0"], **{"llama.feed_forward_length": 512})
     with pytest.raises(ModelError, match=r"m\.gguf has blk\.0\.ffn_\w+\.weight in the shape .256, 256., and its model"):
