@@ -1,6 +1,7 @@
 """The proof by `generate`: which runs agree with transformers, and where one first differs."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -113,3 +114,20 @@ def test_forged_runs_are_not_compared(tiny_folder: Folder) -> None:
     ):
         with pytest.raises(RequestError):
             decoding.agreement(engine, forgery)
+
+
+def test_texts_that_the_ids_do_not_have_are_refused() -> None:
+    """Equal ids would be called identical, whatever text the page shows for them."""
+    engine = ScriptedEngine()
+    trace = decoding.trace(engine, "a", max_new_tokens=3, top_k=3)
+    lines = trace.to_jsonl()
+    assert " popular" in lines
+    changed = decoding.Trace.from_jsonl(lines.replace(" popular", " populus"))
+    said = "Token 3 of this run reads “·populus”, and scripted writes “·popular” there: the run was altered."
+    for ask in (
+        lambda: decoding.agreement(engine, changed),
+        lambda: decoding.leave_one_out(engine, changed, 1),
+        lambda: decoding.branch(engine, changed, 0, changed.steps[0].candidates[1].token_id, max_new_tokens=3),
+    ):
+        with pytest.raises(RequestError, match=re.escape(said)):
+            ask()
