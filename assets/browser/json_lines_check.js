@@ -138,7 +138,7 @@ function lineChecks() {
  * @param {FindLoops} findLoops
  */
 export function checkRun(content, findLoops) {
-  const lines = content.replace(/^\ufeff/, "").replace(/\n$/, "").split("\n");
+  const lines = content.replace(/^\ufeff/, "").replace(/[\r\n]+$/, "").split("\n");
   if (lines.length < 2) throw new Refused(texts.translate("server.read.lines", { count: lines.length }));
   const checks = lineChecks();
   /** @type {(n: number, check: Check) => any} the line's record, as the check lets it through */
@@ -176,6 +176,7 @@ export function checkRun(content, findLoops) {
     if (complaint) throw new Refused(texts.translate("server.read.wrong", { number: n + 2, complaint }));
     return step;
   });
+  if (!lines.at(-1)?.includes('"stop_reason"')) throw new Refused(texts.translate("server.read.cut"));
   const end = read(lines.length - 1, checks.end);
   checkEnd(header, steps, end, lines.length, findLoops);
 }

@@ -40,7 +40,7 @@ def read_run(path: Path) -> Trace:
 def parse_run(data: bytes) -> Trace:
     """Parse the bytes of a file of JSON Lines. Raises FormatError if they are not a run."""
     try:
-        return Trace.from_jsonl(data.decode("utf-8-sig"))
+        return Trace.from_jsonl(data.decode())
     except UnicodeDecodeError as error:
         raise FormatError(Message("read.utf8", position=f"{error.start + 1:,}")) from None
 

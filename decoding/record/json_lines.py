@@ -57,6 +57,8 @@ def read_fields(text: str) -> dict[str, Any]:
         else:
             _checked_line(partial(check_prompt_scores, found, header["prompt_tokens"]), number)
             prompt_scores = found
+    if '"stop_reason"' not in last:
+        raise FormatError(Message("read.cut"))
     end = _read(fields.read_end, last, len(middle) + 2)
     _checked_line(partial(fits.end, end["stop_reason"], end["message"]))
     tree = BeamTree(tuple(level.beams for level in levels), levels[-1].finished) if levels else None
@@ -90,15 +92,18 @@ def _check_order(found: object, steps: int, why: int, number: int) -> None:
 
 
 def _split_lines(text: str) -> tuple[str, list[str], str]:
-    """The first line, the lines between, and the last line. Lines are counted before they are split."""
+    """The first line, the lines between, and the last line. Lines are counted before they are split. A byte order mark
+    and empty lines at the end, which editors add, are no part of the run.
+    """
     if len(text) > limits.MAX_RUN_BYTES:
         raise FormatError(Message("file.large", most=limits.MAX_RUN_BYTES // 2**20))
-    count = text.count("\n") + (not text.endswith("\n") and text != "")
+    text = text.removeprefix("\ufeff").rstrip("\r\n")
+    count = text.count("\n") + (text != "")
     if count < 2:
         raise FormatError(Message("read.lines", count=count))
     if count > limits.MAX_RUN_LINES:
         raise FormatError(Message("read.steps", most=f"{limits.MAX_TEXT_TOKENS:,}", count=f"{count - 2:,}"))
-    first, *middle, last = text.removesuffix("\n").split("\n")
+    first, *middle, last = text.split("\n")
     return first, middle, last
 
 

@@ -75,7 +75,8 @@ def test_a_file_that_is_no_run_is_refused(check: Check, content: str | bytes, se
 
 def test_a_file_that_is_cut_altered_or_of_another_version(check: Check, engine: ScriptedEngine) -> None:
     text = made(engine).to_jsonl()
-    for broken in (text[:-30], text.replace('"version":1', '"version":2'), text.replace('"index":1', '"index":2')):
+    assert check(text[:-30])[2].startswith("FILE is no well-formed run. The run is cut short: ")
+    for broken in (text.replace('"version":1', '"version":2'), text.replace('"index":1', '"index":2')):
         code, out, err = check(broken)
         assert (code, out) == (1, "")
         assert re.fullmatch(r"FILE is no well-formed run\. Line \d .+\n", err)

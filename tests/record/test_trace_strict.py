@@ -155,7 +155,7 @@ def test_the_order_of_candidates_is_checked(run: Trace) -> None:
 NO_RUNS: dict[str, tuple[str, str]] = {
     "nothing": ("", "A run has a first and a last line at least; this text has 0."),
     "one line": ("{}\n", "A run has a first and a last line at least; this text has 1."),
-    "blank lines": ("\n\n", "Line 1 of the run cannot be read: the line: it is not JSON."),
+    "blank lines": ("\n\n", "A run has a first and a last line at least; this text has 0."),
     "a page": ("<html>\n<p>\n", "Line 1 of the run cannot be read: the line: it is not JSON."),
     "lists": ("[]\n[]\n", "Line 1 of the run cannot be read: the line: it has to be an object."),
     "deep": ("[" * 100_000 + "\n{}\n", "Line 1 of the run cannot be read: the line: it is not JSON."),
@@ -184,8 +184,18 @@ def test_a_cut_run_is_refused_wherever_it_is_cut(run: Trace) -> None:
 
 
 def test_no_end_line(run: Trace) -> None:
-    with pytest.raises(FormatError, match=r"^Line 4 of the run cannot be read: stop_reason: it is missing\.$"):
-        Trace.from_jsonl("".join(run.to_jsonl().splitlines(keepends=True)[:-1]))
+    lines = run.to_jsonl().splitlines(keepends=True)
+    for cut in ("".join(lines[:-1]), "".join(lines[:-1])[:-40], "".join(lines)[:-20]):
+        with pytest.raises(
+            FormatError, match=r"^The run is cut short: its last line, which says why it ended, is missing"
+        ):
+            Trace.from_jsonl(cut)
+
+
+def test_what_an_editor_adds_is_no_part_of_the_run(run: Trace) -> None:
+    text = run.to_jsonl()
+    for edited in (f"\ufeff{text}", text + "\n\n", text.replace("\n", "\r\n") + "\r\n", text.rstrip("\n")):
+        assert Trace.from_jsonl(edited) == run
 
 
 def test_a_missing_step(run: Trace) -> None:

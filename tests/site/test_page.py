@@ -159,6 +159,11 @@ def test_files_are_opened_and_what_is_no_run_is_refused(browser: Browser, site_f
             expect(page.locator(".gs-refused")).to_contain_text(sentence)
         give("no run")
         expect(page.locator(".gs-refused")).to_contain_text("this text has 1")
+        give("\n".join(lines[:-1]))
+        expect(page.locator(".gs-refused")).to_contain_text("The run is cut short: its last line")
+        give("\r\n".join(["\ufeff" + lines[0], *lines[1:], "", ""]))  # as an editor may save it
+        expect(page.locator(".gs-refused")).to_be_hidden()
+        expect(page.locator(".gs-note")).to_contain_text("r.jsonl")
         page.close()
 
 
