@@ -77,13 +77,12 @@ def check(arguments: Sequence[str]) -> int:
     try:
         trace = read_run(file)
         print(one_line(f"{file} is a well-formed run: {summary(trace)}."))
-        if options.recompute:
+        if options.recompute or options.model:
             name = options.model or trace.model.id
             said = f"{name} does not give these numbers."
             worst = recompute(_model(options, name, _dtype(trace)), trace)
-            print(
-                f"{name} still gives its tokens, and its probabilities to within {TOLERANCE} (at most {worst:.0e} off)."
-            )
+            off = f"at most {worst:.0e} off" if worst else "no difference at all"
+            print(f"{name} still gives its tokens, and its probabilities to within {TOLERANCE} ({off}).")
     except FormatError as error:
         print(one_line(f"{said} {error}"), file=sys.stderr)
         return 1
@@ -116,7 +115,7 @@ def _check_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("file", metavar="FILE", type=Path, help="a run as JSON Lines")
     parser.add_argument("--recompute", action="store_true", help="have the model write the run again, and compare")
-    parser.add_argument("--model", metavar="ID", help="the model to compare with (the one that the file names)")
+    parser.add_argument("--model", metavar="ID", help="the model that writes it again (the one that the file names)")
     parser.add_argument("--engine", type=engine, default="auto", help=_ENGINE)
     return parser
 

@@ -66,13 +66,18 @@ def _csv_row(step: Step, c: Candidate) -> list[object]:
 def _rows(run: Record, language: str = "en") -> list[list[str]]:
     """The notebook's table with its header: Input, then Choice 1 … Choice k as "most (8.53%)".
 
-    The space in front of a word is omitted, as in the notebook, unless two choices of a row differ in nothing else.
+    Where a pick was forced or drawn, and is not Choice 1, there is a column for the picks before the choices. The space
+    in front of a word is omitted, as in the notebook, unless two choices of a row differ in nothing else.
     """
     inputs = (run.prompt_text + join_tokens([s.picked.token for s in run.steps[:n]]) for n in range(len(run.steps)))
     rows = [[text, *_cells(step, before)] for text, step, before in zip(inputs, run.steps, _before(run), strict=True)]
     # As many columns as there are choices, whatever the run says was requested.
     choices = max((len(row) - 1 for row in rows), default=0)
     columns = [translate("table.choice", language, number=n) for n in range(1, choices + 1)]
+    if any(step.picked.rank > 0 for step in run.steps):
+        columns.insert(0, translate("table.picked", language))
+        for row, step, before in zip(rows, run.steps, _before(run), strict=True):
+            row.insert(1, _cell(label(step.picked.text, step.picked.bytes, before), step.picked))
     return [[translate("table.input", language), *columns], *rows]
 
 
@@ -89,7 +94,11 @@ def _cells(step: Step, before: bytes) -> list[str]:
     plain = [label(c.text.removeprefix(" "), c.bytes, before) for c in step.candidates]
     full = [label(c.text, c.bytes, before) for c in step.candidates]
     named = [p if p and plain.count(p) == 1 else f for p, f in zip(plain, full, strict=True)]
-    return [f"{name} ({c.probability:.2%})" for name, c in zip(named, step.candidates, strict=True)]
+    return [_cell(name, c) for name, c in zip(named, step.candidates, strict=True)]
+
+
+def _cell(name: str, c: Candidate) -> str:
+    return f"{name} ({c.probability:.2%})"
 
 
 def to_frame(run: Record) -> "pd.DataFrame":

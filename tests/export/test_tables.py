@@ -10,7 +10,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 import decoding
-from decoding.export import summary, to_csv, to_csv_file, to_markdown, to_table
+from decoding.export import summary, to_csv, to_csv_file, to_frame, to_markdown, to_table
 from decoding.export.labels import label
 from decoding.record.tokens import visible
 from decoding.record.trace import Candidate, Trace
@@ -189,6 +189,19 @@ def test_the_table_of_a_run_of_no_steps_is_its_text_and_totals() -> None:
 def test_long_texts_are_not_cut() -> None:
     prompt = "word " * 100 + "end"
     assert prompt in to_table(saying("x", prompt=prompt)).splitlines()[1]
+
+
+def test_a_pick_that_is_not_the_first_choice_is_in_the_table() -> None:
+    """A forced or drawn pick may be beyond the choices, and would then be in no cell of its row."""
+    engine = ScriptedEngine([{" a": 0.5, " b": 0.25, " c": 0.125}], words=(" a", " b", " c"))
+    parent = decoding.trace(engine, "x", max_new_tokens=2, top_k=1)
+    branch = decoding.branch(engine, parent, 0, parent.steps[0].candidates[0].token_id + 2, max_new_tokens=2)
+    assert to_frame(parent).columns.tolist() == ["Input", "Choice 1"]
+    frame = to_frame(branch)
+    assert frame.columns.tolist() == ["Input", "Picked", "Choice 1"]
+    assert frame["Picked"].tolist() == ["·c (12.50%)", "·a (50.00%)"]
+    assert "Picked" in to_table(branch).splitlines()[0]
+    assert to_markdown(branch, "ko").startswith("| 입력 | 선택한 토큰 | 후보 1 |\n")
 
 
 def test_a_table_that_is_too_long_is_left_out_and_a_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

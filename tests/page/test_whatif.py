@@ -190,6 +190,20 @@ def test_loops_are_marked(page: Page, starter: LocalEngine):
     expect(page.locator(".gs-repeats li")).to_have_count(sum(loop.repeats for loop in trace.loops))
 
 
+@pytest.mark.parametrize("field", ["own", "beams", "named-text", "draw-seed"])
+def test_enter_in_a_field_asks(page: Page, field: str) -> None:
+    page.click("#gs-tab-whatif")
+    page.fill(f".gs-{field}", {"own": " big", "named-text": " big"}.get(field, "3"))
+    page.press(f".gs-{field}", "Enter")
+    if field == "named-text":
+        expect(page.locator(".gs-named li")).to_have_count(1)
+    elif field == "beams":
+        expect(page.locator(".gs-tree-beams .gs-node").first).to_be_attached()
+    else:
+        shows(page, "Run 3")
+    expect(page.locator("#run")).to_be_enabled()
+
+
 @pytest.mark.parametrize(
     ("fields", "ask", "sentence"),
     [

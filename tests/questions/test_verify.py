@@ -123,7 +123,7 @@ def test_the_same_numbers(check: Check, engine: ScriptedEngine, forced: tuple[tu
     code, out, err = check(made(engine, *forced), "--recompute")
     assert (code, err) == (0, "")
     assert out.splitlines()[1] == (
-        "scripted still gives its tokens, and its probabilities to within 0.0001 (at most 0e+00 off)."
+        "scripted still gives its tokens, and its probabilities to within 0.0001 (no difference at all)."
     )
 
 

@@ -18,6 +18,7 @@ export function listenToKeys(parts, panel) {
     if (!parts.root.isConnected) return document.removeEventListener("keydown", onKey);
     if (isComposing(event)) return;
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !event.defaultPrevented) return document.querySelector("#run:enabled")?.click();
+    if (event.key === "Enter" && event.target.matches(".gs-questions input")) return event.target.closest("section").querySelector("[data-ask]").click();
     const go = KEYS[event.key];
     const direction = arrowDirection(event);
     if ((!go && !direction) || event.ctrlKey || event.altKey || event.metaKey || event.shiftKey || event.defaultPrevented) return;
