@@ -3,8 +3,10 @@
 Owns how incomplete characters are written. Knows no table and no page.
 """
 
+from collections.abc import Sequence
+
 from decoding.export.run_protocol import Record
-from decoding.record.tokens import visible
+from decoding.record.tokens import Token, visible
 
 
 def one_line(text: str) -> str:
@@ -46,6 +48,16 @@ def incomplete_bytes(before: bytes, data: bytes | None) -> bytes:
         if _utf8_length(tail[0]) > count and all(byte >> 6 == 0b10 for byte in tail[1:]):
             return tail
     return b""
+
+
+def bytes_before(tokens: Sequence[Token]) -> bytes:
+    """The bytes of a character that a text has begun and not completed. There are three at most, so they lie within its
+    last three tokens.
+    """
+    before = b""
+    for token in tokens[-3:]:
+        before = incomplete_bytes(before, token.bytes)
+    return before
 
 
 def _utf8_length(first: int) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from decoding.export.escaping import markdown_text, spreadsheet_text
-from decoding.export.labels import incomplete_bytes, label, one_line, summary
+from decoding.export.labels import bytes_before, incomplete_bytes, label, one_line, summary
 from decoding.export.run_protocol import Record
 from decoding.export.why_tables import csv_tables, markdown_tables
 from decoding.i18n import translate
@@ -82,8 +82,8 @@ def _rows(run: Record, language: str = "en") -> list[list[str]]:
 
 
 def _before(run: Record) -> Iterator[bytes]:
-    """For each step, the bytes of a character that the picks before it have begun and not completed."""
-    before = b""
+    """For each step, the bytes of a character that the text before it has begun and not completed."""
+    before = bytes_before(run.prompt_tokens)
     for step in run.steps:
         yield before
         before = incomplete_bytes(before, step.picked.bytes)

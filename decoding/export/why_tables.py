@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator
 
 from decoding.export.escaping import markdown_text, spreadsheet_text
-from decoding.export.labels import label, one_line
+from decoding.export.labels import bytes_before, incomplete_bytes, label, one_line
 from decoding.export.run_protocol import Record
 from decoding.i18n import translate
 from decoding.record.step import Candidate
@@ -37,11 +37,13 @@ def csv_tables(run: Record, language: str = "en") -> Iterator[list[object]]:
         yield []
         yield [translate(f"csv.{name}", language) for name in LEFT_OUT_COLUMNS]
         for answer in left_out:
-            yield from (_left_out_row(run, answer, part) for part in answer.parts)
+            text = _text_before(run, answer.step)
+            yield from (_left_out_row(text, answer, part) for part in answer.parts)
     for lens in _in_order(run):
         if isinstance(lens, Lens):
             yield []
-            names = [spreadsheet_text(f"{_name(token)} ({token.token_id})") for token in lens.tokens]
+            before = bytes_before(_text_before(run, lens.step))
+            names = [spreadsheet_text(f"{_name(token, before)} ({token.token_id})") for token in lens.tokens]
             yield [*(translate(f"csv.{name}", language) for name in LENS_COLUMNS), *names]
             for number, layer in enumerate(lens.layers):
                 yield [lens.step + 1, number, *_named(layer.leader), layer.leader.probability, *_shares(layer.logprobs)]
@@ -49,16 +51,18 @@ def csv_tables(run: Record, language: str = "en") -> Iterator[list[object]]:
 
 def markdown_tables(run: Record, language: str = "en") -> str:
     """The answers as a section a step, with the sentence that names the layer; "" for a run without answers."""
-    sections, before = [], -1
+    sections, section_of = [], -1
     for found in _in_order(run):
-        if found.step != before:
-            before, picked = found.step, run.steps[found.step].picked
-            values = {"token": _cell(_name(picked.token)), "probability": f"{picked.probability:.2%}"}
-            sections.append(f"\n## {translate('why.step', language, step=found.step + 1, **values)}\n")
+        text = _text_before(run, found.step)
+        if found.step != section_of:
+            section_of, picked = found.step, run.steps[found.step].picked
+            name, probability = _cell(_name(picked.token, bytes_before(text))), f"{picked.probability:.2%}"
+            values = {"step": found.step + 1, "token": name, "probability": probability}
+            sections.append(f"\n## {translate('why.step', language, **values)}\n")
         if isinstance(found, Lens):
-            sections.append(_lens_section(found, language))
+            sections.append(_lens_section(found, bytes_before(text), language))
         else:
-            sections.append(_left_out_section(run, found, language))
+            sections.append(_left_out_section(text, found, language))
     return "".join(sections)
 
 
@@ -66,43 +70,46 @@ def _in_order(run: Record) -> list[Lens | LeaveOneOut]:
     return sorted(run.why, key=lambda found: found.step)  # stable: the answers to one step keep their order
 
 
-def _left_out_row(run: Record, answer: LeaveOneOut, part: LeftOut) -> list[object]:
+def _left_out_row(text: list[Token], answer: LeaveOneOut, part: LeftOut) -> list[object]:
     pick, other = answer.picked, answer.against
-    text = spreadsheet_text(join_tokens(_tokens(run, answer, part)))
+    left_out = spreadsheet_text(join_tokens(_tokens(text, part)))
     numbers = (pick.probability, part.probability, _finite(part.logprob), part.rank + 1, _finite(answer.change(part)))
     against: list[object] = ["", "", ""]
     if other is not None and part.against_logprob is not None:
         against = [*_named(other), _finite(part.against_logprob)]
     instead = (*_named(part.instead), part.instead.probability)
-    return [answer.step + 1, answer.by, part.first + 1, text, *_named(pick), *numbers, *instead, *against]
+    named = (part.first + 1, left_out, *_named(pick))
+    return [answer.step + 1, answer.by, *named, *numbers, *instead, *against]
 
 
-def _left_out_section(run: Record, answer: LeaveOneOut, language: str) -> str:
-    change = "table.change.points"
-    values = {"token": _cell(_name(answer.picked.token))}
+def _left_out_section(text: list[Token], answer: LeaveOneOut, language: str) -> str:
+    change, before = "table.change.points", bytes_before(text)
+    values = {"token": _cell(_name(answer.picked.token, before))}
     if answer.against is not None:
-        change, values["other"] = "table.change.lead", _cell(_name(answer.against.token))
+        change, values["other"] = "table.change.lead", _cell(_name(answer.against.token, before))
     head = [translate(f"why.without.{name}", language) for name in ("part", "after")]
     head += [translate(change, language, **values), translate("why.without.instead", language)]
     rows = []
     for part in answer.parts:
-        labelled = "".join(map(_name, _tokens(run, answer, part)))
         moved = answer.change(part) * (1 if answer.against else 100)
-        instead = f"{_name(part.instead.token)} ({part.instead.probability:.2%})"
-        rows.append([_cell(labelled), f"{part.probability:.2%}", f"{moved:+.2f}", _cell(instead)])
+        end = part.first + part.count
+        before = bytes_before([*text[max(0, part.first - 3) : part.first], *text[max(end, len(text) - 3) :]])
+        instead = f"{_name(part.instead.token, before)} ({part.instead.probability:.2%})"
+        rows.append([_cell(_part_name(text, part)), f"{part.probability:.2%}", f"{moved:+.2f}", _cell(instead)])
     return _table(head, rows)
 
 
-def _lens_section(lens: Lens, language: str) -> str:
+def _lens_section(lens: Lens, before: bytes, language: str) -> str:
     start, last = lens.leads_from, len(lens.layers) - 1
     key = "why.lens.never" if start is None else "why.lens.leads"
-    sentence = translate(key, language, token=_cell(_name(lens.tokens[0])), layer=start, count=last)
+    followed = [_cell(_name(token, before)) for token in lens.tokens]
+    sentence = translate(key, language, token=followed[0], layer=start, count=last)
     head = [translate(f"why.lens.{name}", language) for name in ("layer", "column")]
     rows = []
     for number, layer in reversed([*enumerate(lens.layers)]):
-        leads = f"{_name(layer.leader.token)} ({layer.leader.probability:.2%})"
+        leads = f"{_name(layer.leader.token, before)} ({layer.leader.probability:.2%})"
         rows.append([str(number), _cell(leads), *(f"{share:.2%}" for share in _shares(layer.logprobs))])
-    return f"\n{sentence}\n{_table([*head, *(_cell(_name(token)) for token in lens.tokens)], rows)}"
+    return f"\n{sentence}\n{_table([*head, *followed], rows)}"
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:
@@ -110,15 +117,26 @@ def _table(head: list[str], rows: list[list[str]]) -> str:
     return f"\n{lines}"
 
 
-def _tokens(run: Record, answer: LeaveOneOut, part: LeftOut) -> list[Token]:
-    """The part's tokens, from the prompt and the picks; no more than are written."""
-    prompt, end = run.prompt_tokens, part.first + min(part.count, _SHOWN_TOKENS)
-    picks = run.steps[max(0, part.first - len(prompt)) : max(0, end - len(prompt))]
-    return [*prompt[part.first : end], *(step.picked.token for step in picks)]
+def _text_before(run: Record, step: int) -> list[Token]:
+    """The tokens of the prompt and of the picks before a step."""
+    return [*run.prompt_tokens, *(one.picked.token for one in run.steps[:step])]
 
 
-def _name(token: Token) -> str:
-    return label(token.text, token.bytes)
+def _tokens(text: list[Token], part: LeftOut) -> list[Token]:
+    """The part's tokens, no more than are written."""
+    return text[part.first : part.first + min(part.count, _SHOWN_TOKENS)]
+
+
+def _part_name(text: list[Token], part: LeftOut) -> str:
+    name, before = "", bytes_before(text[max(0, part.first - 3) : part.first])
+    for token in _tokens(text, part):
+        name += _name(token, before)
+        before = incomplete_bytes(before, token.bytes)
+    return name
+
+
+def _name(token: Token, before: bytes) -> str:
+    return label(token.text, token.bytes, before)
 
 
 def _named(candidate: Candidate) -> tuple[int, str]:

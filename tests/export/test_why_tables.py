@@ -137,6 +137,32 @@ def test_each_language_has_its_headings_and_the_same_numbers(asked: Trace) -> No
     assert translate("why.without.after", "ko") in to_markdown(asked, "ko")
 
 
+def test_a_token_that_ends_a_character_has_one_name() -> None:
+    """As in the run's own table and on the page."""
+    first, second, last = (2 + byte for byte in "한".encode())  # the bytes come after two specials
+    engine = ScriptedEngine([{first: 0.5}, {second: 0.5}, {last: 0.5, "a": 0.25}])
+    trace = decoding.trace(engine, "ab", max_new_tokens=4, top_k=2)
+    assert trace.text.startswith("ab한")
+    pick = trace.steps[2].picked
+    leader = LensLayer(pick, (pick.logprob,), (0,))
+    part = LeftOut(0, 1, pick.logprob, 0, pick, -1.0)
+    rest = LeftOut(1, 3, pick.logprob, 0, pick, -1.0)
+    answer = LeaveOneOut(2, "tokens", pick, (part, rest), pick)
+    later = LeaveOneOut(3, "tokens", trace.steps[3].picked, (LeftOut(2, 3, -1.0, 0, trace.steps[0].picked),))
+    text = to_markdown(replace(trace, why=(answer, Lens(2, (pick.token,), (leader,)), later)))
+    _, title, without, sentence, layers, _, whole = parsed(text)
+    name, share = "한⟨+9C⟩", f"{pick.probability:.2%}"
+    assert f"{name} ({share})" in parsed(text)[0][3][1]
+    assert title == f"Step 3: why {name} ({share})?"
+    assert without[0][2] == f"Change of ln p({name}) − ln p({name})"
+    assert [row[3] for row in without[1:]] == [f"{name} ({share})", f"⟨9C⟩ ({share})"]  # no bytes before it
+    assert sentence.startswith(f"{name} is in the lead")
+    assert layers == [["Layer", "Leads", name], ["0", f"{name} ({share})", share]]
+    assert whole[1][0] == f"⟨ED⟩⟨95⟩{name}"
+    head, _ = tables(to_csv(replace(trace, why=(Lens(2, (pick.token,), (leader,)),))))[-1]
+    assert head[5:] == [f"{name} ({pick.token_id})"]
+
+
 @pytest.mark.parametrize("text", [*NASTY.values(), *MARKUP])
 def test_nothing_in_an_answer_is_interpreted(text: str) -> None:
     engine = ScriptedEngine([{text: 0.5, "other": 0.2}], words=(text, "other"))

@@ -6,6 +6,7 @@ import { load, runOf } from "./helpers.mjs";
 
 const { emptyRun, readLines } = await load("core/run.js");
 const { addWhy, bytesOfWhy, jsonLines, linesAsWritten } = await load("core/run_lines.js");
+const { labelOf } = await load("core/tokens.js");
 const { changeOf, leadsFrom, linesUpTo, strongestPart, tokensBefore } = await load("core/why.js");
 const { LIMITS } = await load("core/constants.js");
 
@@ -17,7 +18,7 @@ test("an answer stands between the last step and the end, and a later one takes 
   const asked = run();
   const before = jsonLines(asked).split("\n");
   addWhy(asked, lensOn(0, [1, 5]));
-  addWhy(asked, { leave_one_out: { step: 0, parts: [] } });
+  addWhy(asked, { leave_one_out: { step: 0, picked: {}, parts: [] } });
   addWhy(asked, lensOn(0, [5]));
   const text = jsonLines(asked);
   const lines = text.split("\n");
@@ -78,4 +79,24 @@ test("a model is sent the run up to the step alone", () => {
   const sent = readLines(emptyRun(), linesUpTo(asked, asked.steps[0]));
   assert.equal(sent.steps.length, 1);
   assert.equal(sent.end.stop_reason, "stopped");
+});
+
+test("a token that ends a character has one name in the run and in its answers", () => {
+  const end = { text: "\ufffd", bytes: "8e89", id: 6 };
+  const prompt_tokens = [{ token_id: 1, text: "a" }, { token_id: 2, text: "\ufffd", bytes: "f09f" }];
+  const asked = runOf([end, "b"], { prompt_tokens });
+  const name = labelOf(asked.steps[0].picked);
+  assert.equal(name, "🎉⟨+8E 89⟩");
+  const token = () => ({ token_id: 6, text: "\ufffd", bytes: "8e89" });
+  const lens = { step: 0, tokens: [token()], layers: [{ leader: token(), logprobs: [-1], ranks: [0] }] };
+  const parts = [part(0, -1, { instead: token() }), part(1, -1, { instead: token() })];
+  const answer = { step: 0, by: "tokens", picked: token(), against: token(), parts };
+  const again = readLines(emptyRun(), jsonLines(asked));
+  for (const each of [asked, again]) {
+    addWhy(each, JSON.parse(JSON.stringify({ lens })));
+    addWhy(each, JSON.parse(JSON.stringify({ leave_one_out: answer })));
+    const [{ lens: layers }, { leave_one_out: left }] = each.why.values();
+    assert.deepEqual([layers.tokens[0], layers.layers[0].leader, left.picked, left.against].map(labelOf), Array(4).fill(name));
+    assert.deepEqual(left.parts.map(({ instead }) => labelOf(instead)), [name, "⟨8E 89⟩"]); // without the part that begins it
+  }
 });

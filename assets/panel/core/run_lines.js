@@ -2,6 +2,7 @@
 // no element of the page, and not how a line is read.
 
 import { LIMITS } from "./constants.js";
+import { markAnswer } from "./why.js";
 
 /** @import { Run } from "./run.js" */
 /** @import { WhyLine } from "./why.js" */
@@ -66,6 +67,7 @@ export const isWhyLine = (line) => /^\s*\{\s*"(lens|leave_one_out)"/.test(line);
  */
 export function addWhy(run, record) {
   const name = record.lens ? `lens ${record.lens.step}` : `leave_one_out ${record.leave_one_out?.step}`;
+  markAnswer(run, record);
   run.why.delete(name);
   run.why.set(name, record);
   run.answers += 1;

@@ -34,9 +34,29 @@ export const NO_BYTES = new Uint8Array();
  */
 export function markPendingBytes(token, pending) {
   const bytes = bytesOf(token);
-  if (!bytes) return NO_BYTES;
-  if (pending.length) token[PENDING_BEFORE] = pending;
-  return unfinishedBytes(Uint8Array.of(...pending, ...bytes));
+  if (bytes && pending.length) token[PENDING_BEFORE] = pending;
+  return pendingWith(token, pending);
+}
+
+/**
+ * @param {Token} token
+ * @param {Uint8Array} pending
+ * @returns {Uint8Array}
+ */
+function pendingWith(token, pending) {
+  const bytes = bytesOf(token);
+  return bytes ? unfinishedBytes(Uint8Array.of(...pending, ...bytes)) : NO_BYTES;
+}
+
+/**
+ * What is left over after a text. An unfinished character has three bytes at most, so it lies within the last three tokens.
+ * @param {Token[]} tokens
+ * @returns {Uint8Array}
+ */
+export function pendingAfter(tokens) {
+  let pending = /** @type {Uint8Array} */ (NO_BYTES);
+  for (const token of tokens.slice(-3)) pending = pendingWith(token, pending);
+  return pending;
 }
 
 /**

@@ -1,6 +1,8 @@
 // What was asked about a step: a lens on its layers, and what the text says without a part of it; and what can be computed from both. Knows
 // no element of the page, and not how they are asked for. decoding/record/why.py has the same records.
 
+import { markPendingBytes, pendingAfter } from "./tokens.js";
+
 /** @import { Candidate, Run, Step } from "./run.js" */
 /** @import { Token } from "./tokens.js" */
 
@@ -47,6 +49,22 @@
  */
 export function tokensBefore(run, step) {
   return [...run.header.prompt_tokens, ...run.steps.slice(0, step).map(({ picked }) => picked)];
+}
+
+/**
+ * Tell the tokens of an answer which bytes stand before them, so that each has the label that it has in the run.
+ * @param {Run} run
+ * @param {WhyLine} record
+ */
+export function markAnswer(run, { lens, leave_one_out: answer }) {
+  const tokens = tokensBefore(run, lens?.step ?? answer?.step ?? 0);
+  const pending = pendingAfter(tokens);
+  const ofLens = lens ? [...lens.tokens, ...lens.layers.map(({ leader }) => leader)] : [];
+  const compared = answer ? [answer.picked, answer.against] : [];
+  for (const token of [...ofLens, ...compared]) if (token) markPendingBytes(token, pending);
+  for (const { first, count, instead } of answer?.parts ?? []) {
+    markPendingBytes(instead, pendingAfter([...tokens.slice(Math.max(0, first - 3), first), ...tokens.slice(Math.max(first + count, tokens.length - 3))]));
+  }
 }
 
 /**
