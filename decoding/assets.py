@@ -39,7 +39,8 @@ _PAGE_TEXTS = (
         "download.",
     ),
     *(f"whatif.{name}." for name in ("own", "beam", "score", "beside", "proof", "draw", "named", "past_end")),
-    *("state.waiting", "state.silent", "tabs.tree", "why.ask", "why.by", "why.against", "why.open", "table.change."),
+    *("state.waiting", "state.silent", "tabs.tree", "why.ask", "why.open", "table.change."),
+    *("why.without.again", "why.without.growing"),
     *(
         f"page.{name}"
         for name in ("choices", "examples", "lead", "model", "prompt", "recorded", "run", "settings", "st", "title")

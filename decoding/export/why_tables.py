@@ -18,7 +18,7 @@ from decoding.record.why import LeaveOneOut, LeftOut, Lens
 LEFT_OUT_COLUMNS = (
     "step", "left_out", "position", "part", "pick_id", "pick", "probability", "probability_without",
     "logprob_without", "rank_without", "change", "instead_id", "instead", "instead_probability", "against_id",
-    "against", "against_logprob_without",
+    "against", "against_logprob_without", "tokens_tried", "tokens_asked",
 )  # fmt: skip
 LENS_COLUMNS = ("step", "layer", "leader_id", "leader", "leader_probability")
 _SHOWN_TOKENS = 64
@@ -29,7 +29,8 @@ def csv_tables(run: Record, language: str = "en") -> Iterator[list[object]]:
     """The rows of the answers' tables, each with its header after an empty row; none for a run without answers.
 
     Everything that was left out is one table, in which `change` is that of the pick's probability, or of the lead in
-    log-probabilities (nats) over the other candidate. Each lens is a table of its own: a row a layer, where 0 is the
+    log-probabilities (nats) over the other candidate. `tokens_tried` is less than `tokens_asked` in an answer that was
+    stopped. Each lens is a table of its own: a row a layer, where 0 is the
     embedding, and a column for each token that it follows, with its probability in that layer. Steps, positions and
     ranks count from 1.
     """
@@ -79,7 +80,7 @@ def _left_out_row(text: list[Token], answer: LeaveOneOut, part: LeftOut) -> list
         against = [*_named(other), _finite(part.against_logprob)]
     instead = (*_named(part.instead), part.instead.probability)
     named = (part.first + 1, left_out, *_named(pick))
-    return [answer.step + 1, answer.by, *named, *numbers, *instead, *against]
+    return [answer.step + 1, answer.by, *named, *numbers, *instead, *against, *answer.progress(len(text))]
 
 
 def _left_out_section(text: list[Token], answer: LeaveOneOut, language: str) -> str:
@@ -96,7 +97,9 @@ def _left_out_section(text: list[Token], answer: LeaveOneOut, language: str) -> 
         before = bytes_before([*text[max(0, part.first - 3) : part.first], *text[max(end, len(text) - 3) :]])
         instead = f"{_name(part.instead.token, before)} ({part.instead.probability:.2%})"
         rows.append([_cell(_part_name(text, part)), f"{part.probability:.2%}", f"{moved:+.2f}", _cell(instead)])
-    return _table(head, rows)
+    tried, asked = answer.progress(len(text))
+    stopped = f"\n{translate('why.without.stopped', language, number=tried, most=asked)}\n" if tried < asked else ""
+    return stopped + _table(head, rows)
 
 
 def _lens_section(lens: Lens, before: bytes, language: str) -> str:

@@ -111,6 +111,16 @@ class LeaveOneOut:
         whole = self.picked.logprob - self.against.logprob
         return (part.logprob - part.against_logprob) - whole
 
+    def progress(self, before: int) -> tuple[int, int]:
+        """How many tokens were left out, and how many were to be: fewer in an answer that was stopped.
+
+        `before` is how many tokens the text before the step has. The last part of a finished answer ends that text.
+        """
+        if not self.parts:
+            return 0, before
+        first, last = self.parts[0].first, self.parts[-1]
+        return last.first + last.count - first, before - first
+
     def to_json(self) -> str:
         """The answer as one line of JSON Lines, without the newline."""
         return json_line(_LEAVE_ONE_OUT_LINE, _LeaveOneOutLine(self))

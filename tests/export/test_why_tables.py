@@ -137,6 +137,20 @@ def test_each_language_has_its_headings_and_the_same_numbers(asked: Trace) -> No
     assert translate("why.without.after", "ko") in to_markdown(asked, "ko")
 
 
+def test_an_answer_that_was_stopped_says_so() -> None:
+    answer = decoding.leave_one_out(ScriptedEngine(), RUN, 1)
+    stopped = replace(answer, parts=answer.parts[1:2])
+    for language in ("en", "ko"):
+        sentence = translate("why.without.stopped", language, number=1, most=3)
+        assert sentence in to_markdown(replace(RUN, why=(stopped,)), language)
+        assert sentence not in to_markdown(replace(RUN, why=(answer,)), language)
+    assert parsed(to_markdown(replace(RUN, why=(stopped,))))[2] == "Stopped after 1 of 3 tokens."
+    for found, progress in ((answer, ["4", "4"]), (stopped, ["1", "3"])):
+        _, (head, *rows) = tables(to_csv(replace(RUN, why=(found,))))
+        assert head[-2:] == ["tokens_tried", "tokens_asked"]
+        assert [row[-2:] for row in rows] == [progress] * len(found.parts)
+
+
 def test_a_token_that_ends_a_character_has_one_name() -> None:
     """As in the run's own table and on the page."""
     first, second, last = (2 + byte for byte in "한".encode())  # the bytes come after two specials

@@ -7,7 +7,7 @@ import { load, runOf } from "./helpers.mjs";
 const { emptyRun, readLines } = await load("core/run.js");
 const { addWhy, bytesOfWhy, jsonLines, linesAsWritten } = await load("core/run_lines.js");
 const { labelOf } = await load("core/tokens.js");
-const { changeOf, leadsFrom, linesUpTo, strongestPart, tokensBefore } = await load("core/why.js");
+const { changeOf, isFinished, leadsFrom, linesUpTo, progressOf, strongestPart, tokensBefore } = await load("core/why.js");
 const { LIMITS } = await load("core/constants.js");
 
 const run = () => runOf([" most", " popular"], { prompt_tokens: [{ token_id: 7, text: "a" }] });
@@ -79,6 +79,46 @@ test("a model is sent the run up to the step alone", () => {
   const sent = readLines(emptyRun(), linesUpTo(asked, asked.steps[0]));
   assert.equal(sent.steps.length, 1);
   assert.equal(sent.end.stop_reason, "stopped");
+});
+
+// An answer to the run's step 2, before which there are three tokens: a part is a token each, from `first` on.
+const without = (parts, { first = 0, by = "tokens" } = {}) => ({ leave_one_out: { step: 2, by, picked: {}, parts: Array.from({ length: parts }, (_, n) => part(first + n, -1)) } });
+const longer = () => runOf([" most", " popular", " toy"], { prompt_tokens: [{ token_id: 7, text: "a" }] });
+
+test("how far an answer has come is told by the part that it ends with", () => {
+  const asked = longer();
+  assert.deepEqual(progressOf(asked, without(1, { first: 1 }).leave_one_out), { tried: 1, asked: 2 });
+  assert.equal(isFinished(asked, without(1, { first: 1 }).leave_one_out), false);
+  assert.equal(isFinished(asked, without(2, { first: 1 }).leave_one_out), true);
+  assert.equal(isFinished(asked, without(0).leave_one_out), false);
+});
+
+test("a finished answer stays until another is finished", () => {
+  const asked = longer();
+  const kept = () => asked.why.get("leave_one_out 2").leave_one_out;
+  const finished = without(2, { first: 1 });
+  addWhy(asked, finished);
+  const { answers } = asked;
+  addWhy(asked, without(1));
+  addWhy(asked, without(2));
+  assert.equal(kept(), finished.leave_one_out);
+  assert.equal(asked.answers, answers); // nothing new to store
+  const larger = without(3);
+  addWhy(asked, larger);
+  assert.equal(kept(), larger.leave_one_out);
+  addWhy(asked, without(1, { first: 2, by: "words" }));
+  assert.equal(kept().by, "words");
+});
+
+test("an answer that was stopped stays until another has come as far", () => {
+  const asked = longer();
+  const parts = () => asked.why.get("leave_one_out 2").leave_one_out.parts.length;
+  addWhy(asked, without(2));
+  addWhy(asked, without(1));
+  assert.equal(parts(), 2);
+  addWhy(asked, without(2));
+  addWhy(asked, without(3));
+  assert.equal(parts(), 3);
 });
 
 test("a token that ends a character has one name in the run and in its answers", () => {

@@ -29,7 +29,8 @@ export function listenToControls(parts, state, history, panel, onPage) {
     const at = event.target.closest("[data-step], [data-go], [data-candidate], [data-fork], [data-ask], [data-show], [data-remove], [data-token]");
     const { step, go, candidate, at: place, fork, ask, show, remove, of, token } = at?.dataset ?? {};
     // What is said of a question stands below it: on a phone, the top of the page is far away.
-    if (ask || fork !== undefined) at.closest(".gs-questions > section, .gs-why-ask")?.append(parts.questions.word);
+    const asks = ask || fork !== undefined ? at.closest(".gs-questions > section, .gs-why-ask") : null;
+    (asks?.querySelector(".gs-why-word") ?? asks)?.append(parts.questions.word);
     if (candidate !== undefined) panel.branch(Number(place ?? state.chosen), Number(candidate));
     else if (fork !== undefined) panel.branch(Number(place), Number(fork), "compare");
     else if (step !== undefined) panel.choose(Number(step));

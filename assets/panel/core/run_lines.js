@@ -2,7 +2,7 @@
 // no element of the page, and not how a line is read.
 
 import { LIMITS } from "./constants.js";
-import { markAnswer } from "./why.js";
+import { markAnswer, takesPlaceOf } from "./why.js";
 
 /** @import { Run } from "./run.js" */
 /** @import { WhyLine } from "./why.js" */
@@ -60,13 +60,14 @@ export function bytesOfWhy(run) {
 export const isWhyLine = (line) => /^\s*\{\s*"(lens|leave_one_out)"/.test(line);
 
 /**
- * Add a lens, or what was left out: one of each a step, of which the newest stays. Of many, the newest: as many as a file of the run
- * may hold.
+ * Add a lens, or what was left out: one of each a step, of which the newest stays, but no finished one goes for one that is not. Of many, the
+ * newest: as many as a file of the run may hold.
  * @param {Run} run
  * @param {WhyLine} record
  */
 export function addWhy(run, record) {
   const name = record.lens ? `lens ${record.lens.step}` : `leave_one_out ${record.leave_one_out?.step}`;
+  if (!takesPlaceOf(run, record.leave_one_out, run.why.get(name)?.leave_one_out)) return;
   markAnswer(run, record);
   run.why.delete(name);
   run.why.set(name, record);

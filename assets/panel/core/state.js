@@ -6,6 +6,7 @@ import { emptyRun } from "./run.js";
 
 /** @import { Asked, Entry, History } from "./history.js" */
 /** @import { Run, StopReason } from "./run.js" */
+/** @import { LeaveOneOut } from "./why.js" */
 
 /**
  * A question to the server or the engine, from when it is asked until a run begins or it fails.
@@ -43,8 +44,8 @@ import { emptyRun } from "./run.js";
  * @property {boolean} isWaiting a question is open
  * @property {Run | null} scoring the run of whose prompt the scores were asked for
  * @property {Question | null} request what was asked for and has not begun
- * @property {{ run: Run, step: number, refusal: string, opens?: boolean } | null} why the step that was asked about last, why it has no lens,
- *   and whether its tab is still to come into sight
+ * @property {{ run: Run, step: number, refusal: string, opens?: boolean, growing?: LeaveOneOut | null } | null} why the step that was asked about
+ *   last, why it has no lens, whether its tab is still to come into sight, and what has come of leaving out
  * @property {boolean} isSilent nothing has come for a while
  * @property {Fields | null} fields the page's fields, once they are known
  * @property {Fields | null} followedFields what the fields were last told to follow

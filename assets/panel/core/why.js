@@ -68,6 +68,40 @@ export function markAnswer(run, { lens, leave_one_out: answer }) {
 }
 
 /**
+ * How many tokens were to be left out, and how many were. The parts stand in the order of the text and the last of them ends it, so an answer
+ * that was stopped ends before the step.
+ * @param {Run} run
+ * @param {LeaveOneOut} answer
+ * @returns {{ tried: number, asked: number }}
+ */
+export function progressOf(run, { step, parts }) {
+  const first = parts[0]?.first ?? 0;
+  const last = parts.at(-1);
+  return { tried: last ? last.first + last.count - first : 0, asked: run.header.prompt_tokens.length + step - first };
+}
+
+/**
+ * @param {Run} run
+ * @param {LeaveOneOut} answer
+ */
+export function isFinished(run, answer) {
+  const { tried, asked } = progressOf(run, answer);
+  return tried >= asked;
+}
+
+/**
+ * Whether an answer takes the place of the one before. A finished one stays until another is finished; one that was stopped, until another has
+ * as many parts.
+ * @param {Run} run
+ * @param {LeaveOneOut | undefined} answer
+ * @param {LeaveOneOut | undefined} before
+ */
+export function takesPlaceOf(run, answer, before) {
+  if (!answer || !before || isFinished(run, answer)) return true;
+  return !isFinished(run, before) && answer.parts.length >= before.parts.length;
+}
+
+/**
  * @param {number | null | undefined} logprob null where the probability is 0
  * @returns {number}
  */

@@ -11,10 +11,11 @@ import { linesUpTo, tokensBefore } from "../core/why.js";
 import { make } from "../view/elements.js";
 import { openTab } from "../view/tab_list.js";
 import { drawLens } from "./why_lens.js";
-import { drawWithout } from "./why_text.js";
+import { drawAsked, drawWithout } from "./why_text.js";
 
 /** @import { Run, Step } from "../core/run.js" */
 /** @import { Panel, State } from "../core/state.js" */
+/** @import { LeaveOneOut } from "../core/why.js" */
 /** @import { Parts } from "../view/panel_elements.js" */
 
 /**
@@ -28,33 +29,53 @@ export function drawWhy(parts, state) {
   if (!step) return;
   const values = { step: chosen + 1, token: labelOf(step.picked), probability: percent(step.picked.probability) };
   texts.write(page.querySelector(".gs-why-step"), "why.step", values);
+  const found = run.why.get(`leave_one_out ${chosen}`)?.leave_one_out ?? null;
   const asks = page.querySelector(".gs-why-ask");
-  if (asks) drawWhyQuestion(asks, run, step);
-  drawWithout(page.querySelector(".gs-without"), run, chosen, run.why.get(`leave_one_out ${chosen}`)?.leave_one_out ?? null);
-  const refusal = why && why.run === run && why.step === chosen ? why.refusal : "";
-  drawLens(page.querySelector(".gs-lens"), run.why.get(`lens ${chosen}`)?.lens ?? null, refusal);
+  if (asks) drawWhyQuestion(asks, run, step, found);
+  const box = page.querySelector(".gs-without");
+  drawWithout(box, run, chosen, found);
+  const question = why && why.run === run && why.step === chosen ? why : null;
+  const isOpen = Boolean(question) && state.request?.kind === "why";
+  // Our own server says beside the question how far it has come; the engine of a browser says nothing.
+  const growing = isOpen && !parts.questions.word.textContent ? question?.growing ?? null : null;
+  const isAnotherChoice = Boolean(asks && found) && !state.isWaiting && isAnotherQuestion(asks, found);
+  drawAsked(box, run, found, { isOpen, growing, isAnotherChoice });
+  drawLens(page.querySelector(".gs-lens"), run.why.get(`lens ${chosen}`)?.lens ?? null, question?.refusal ?? "");
 }
 
 /**
  * @param {Element} asks
  * @param {Run} run
  * @param {Step} step
+ * @param {LeaveOneOut | null} found
  */
-function drawWhyQuestion(asks, run, step) {
+function drawWhyQuestion(asks, run, step, found) {
   const against = asks.querySelector(".gs-why-against");
   const more = asks.querySelector(".gs-why-more");
   asks.querySelector('[data-ask="why"]').disabled = step.picked.token_id < 0 || !run.end;
   if (against.step !== step || against.language !== texts.language()) {
+    const wanted = against.step === step ? against.value : found?.against?.token_id ?? ""; // as the step was asked, until another is chosen
     Object.assign(against, { step, language: texts.language() });
     const others = step.candidates.filter(({ token_id: id }) => id !== step.picked.token_id && id >= 0);
     /** @type {(text: string, value: string | number) => HTMLOptionElement} */
     const option = (text, value) => Object.assign(make("option", "", text), { value });
     against.replaceChildren(option(texts.translate("why.against.none"), ""), ...others.map((each) => option(labelOf(each), each.token_id)));
+    against.value = String(wanted);
   }
-  const first = run.why.get(`leave_one_out ${step.index}`)?.leave_one_out?.parts[0]?.first ?? 0;
+  const first = found?.parts[0]?.first ?? 0;
   const count = tokensBefore(run, step.index).length - first;
   more.hidden = first < 2 || count >= LIMITS.leftOut; // the first may be one that a model needs
   more.textContent = texts.translate("why.ask.more", { most: LIMITS.leftOut });
+}
+
+/**
+ * Whether the fields ask for something else than the answer tells.
+ * @param {Element} asks
+ * @param {LeaveOneOut | null} found
+ */
+function isAnotherQuestion(asks, found) {
+  const [by, against] = ["by", "against"].map((name) => asks.querySelector(`.gs-why-${name}`).value);
+  return by !== found?.by || against !== String(found?.against?.token_id ?? "");
 }
 
 /**
@@ -83,7 +104,7 @@ export function askWhy(parts, state, panel, last) {
 export function openWhy(parts, state, panel) {
   const { run, chosen } = state;
   openTab(parts, "why");
-  parts.whyTab.querySelector(".gs-why-ask").append(parts.questions.word); // what is said of the question
+  parts.whyTab.querySelector(".gs-why-word").append(parts.questions.word); // what is said of the question
   drawWhy(parts, state);
   parts.root.querySelector("#gs-tab-why").focus({ preventScroll: true });
   bringIntoSight(parts);
@@ -105,9 +126,14 @@ function bringIntoSight(parts) {
  * @param {Panel} panel
  */
 export function listenToWhy(parts, state, panel) {
+  parts.whyTab.querySelector(".gs-why-ask")?.addEventListener("change", panel.schedule);
   parts.root.addEventListener("why", (/** @type {CustomEvent<{ line?: string, refusal?: string }>} */ { detail: { line, refusal } }) => {
     if (!state.why) return;
-    if (line) addWhy(state.why.run, JSON.parse(line));
+    if (line) {
+      const record = JSON.parse(line);
+      addWhy(state.why.run, record);
+      update(state, { why: { ...state.why, growing: record.leave_one_out ?? null } });
+    }
     if (refusal !== undefined) update(state, { why: { ...state.why, refusal } });
     panel.schedule();
     if (!state.why.opens) return;

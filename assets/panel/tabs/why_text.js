@@ -4,8 +4,8 @@
 import { percent } from "../core/numbers.js";
 import { texts } from "../core/texts.js";
 import { labelOf } from "../core/tokens.js";
-import { changeOf, leadOf, probabilityOf, strongestPart, tokensBefore } from "../core/why.js";
-import { headCell, label, make } from "../view/elements.js";
+import { changeOf, isFinished, leadOf, probabilityOf, progressOf, strongestPart, tokensBefore } from "../core/why.js";
+import { headCell, label, make, setText } from "../view/elements.js";
 
 /** @import { Run } from "../core/run.js" */
 /** @import { Token } from "../core/tokens.js" */
@@ -55,15 +55,15 @@ export function drawWithout(box, run, step, found) {
   for (const part of [text, lead, more]) part.hidden = !found;
   if (box.drawn === found && box.language === texts.language()) return; // a button that is replaced loses the keyboard
   Object.assign(box, { drawn: found, language: texts.language() });
-  if (!found) return texts.write(sentence, "why.without.none");
   const tokens = tokensBefore(run, step);
+  if (!found) return texts.write(sentence, tokens.length < 2 ? "why.without.nothing" : "why.without.none");
   /** @type {(part: LeftOut) => void} */
   const describePart = (part) => { sentence.textContent = withoutSentence(tokens, found, part); };
   const largest = Math.max(1e-9, ...found.parts.map((part) => Math.abs(changeOf(found, part))).filter(Number.isFinite));
   const begin = Math.max(0, (found.parts[0]?.first ?? tokens.length) - SHOWN_BEFORE);
   const ends = found.parts.map(({ first, count }) => first + count);
   const shown = [];
-  if (begin) shown.push(make("span", "gs-aside", texts.translate("why.without.before", { count: begin })));
+  if (begin) shown.push(make("span", "gs-aside gs-without-before", texts.translate("why.without.before", { count: begin })));
   for (let at = begin; at < tokens.length; at++) {
     const part = found.parts.find(({ first }) => first === at);
     if (part) shown.push(partChip(tokens, found, part, largest, describePart));
@@ -75,6 +75,26 @@ export function drawWithout(box, run, step, found) {
   more.querySelector("tbody").replaceChildren(...found.parts.map((part) => partRow(tokens, found, part)));
   const first = strongestPart(found);
   if (first) describePart(first); // it stands first in words; another, where it is pointed at
+}
+
+/**
+ * How far the answer has come, and what it was asked with; and that the fields ask for something else by now.
+ * @param {Element} box
+ * @param {Run} run
+ * @param {LeaveOneOut | null} found
+ * @param {{ isOpen: boolean, growing: LeaveOneOut | null, isAnotherChoice: boolean }} question `growing`: what has come of it, where it is still open
+ */
+export function drawAsked(box, run, found, { isOpen, growing, isAnotherChoice }) {
+  const line = box.querySelector(".gs-without-asked");
+  line.hidden = !found;
+  if (!found) return;
+  const [progress, asked, again] = line.children;
+  const { tried, asked: most } = progressOf(run, growing ?? found);
+  const isStopped = !isOpen && !isFinished(run, found);
+  setText(progress, growing || isStopped ? texts.translate(growing ? "why.without.growing" : "why.without.stopped", { number: tried, most }) : "");
+  const against = found.against ? labelOf(found.against) : texts.translate("why.against.none");
+  texts.write(asked, "why.without.asked", { by: texts.translate(`why.by.${found.by}`), against });
+  setText(again, isAnotherChoice ? texts.translate("why.without.again") : "");
 }
 
 /**
