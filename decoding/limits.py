@@ -88,6 +88,7 @@ def for_browser() -> Mapping[str, float]:
         "choices": MAX_CHOICES,
         "beams": MAX_BEAMS,
         "textTokens": MAX_TEXT_TOKENS,
+        "usuallyLeftOut": LEFT_OUT,
         "leftOut": MAX_LEFT_OUT,
         "lensTokens": MAX_LENS_TOKENS,
         "layers": MAX_LAYERS,

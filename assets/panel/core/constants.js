@@ -3,8 +3,8 @@
 
 /**
  * @typedef {"bytes" | "steps" | "choices" | "beams" | "textTokens" | "promptCharacters" | "promptTokens" | "stepCharacters" | "tokenCharacters" |
- *   "noteCharacters" | "remarks" | "vocabulary" | "logSums" | "linkCharacters" | "linkBytes" | "leftOut" | "lensTokens" | "layers" |
- *   "whyLines" | "lines" | "leastTemperature" | "mostTemperature" | "seed" | "voteText" | "voteAnswer" | "voteSeconds"} LimitName
+ *   "noteCharacters" | "remarks" | "vocabulary" | "logSums" | "linkCharacters" | "linkBytes" | "usuallyLeftOut" | "leftOut" | "lensTokens" |
+ *   "layers" | "whyLines" | "lines" | "leastTemperature" | "mostTemperature" | "seed" | "voteText" | "voteAnswer" | "voteSeconds"} LimitName
  */
 
 /** @typedef {Record<LimitName, number>} Limits */

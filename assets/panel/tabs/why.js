@@ -7,7 +7,7 @@ import { addWhy } from "../core/run_lines.js";
 import { update } from "../core/state.js";
 import { texts } from "../core/texts.js";
 import { labelOf } from "../core/tokens.js";
-import { linesUpTo, tokensBefore } from "../core/why.js";
+import { isFinished, linesUpTo, tokensBefore } from "../core/why.js";
 import { make } from "../view/elements.js";
 import { openTab } from "../view/tab_list.js";
 import { drawLens } from "./why_lens.js";
@@ -52,7 +52,8 @@ export function drawWhy(parts, state) {
 function drawWhyQuestion(asks, run, step, found) {
   const against = asks.querySelector(".gs-why-against");
   const more = asks.querySelector(".gs-why-more");
-  asks.querySelector('[data-ask="why"]').disabled = step.picked.token_id < 0 || !run.end;
+  const isUnanswerable = step.picked.token_id < 0 || !run.end;
+  asks.querySelector('[data-ask="why"]').disabled = isUnanswerable;
   if (against.step !== step || against.language !== texts.language()) {
     const wanted = against.step === step ? against.value : found?.against?.token_id ?? ""; // as the step was asked, until another is chosen
     Object.assign(against, { step, language: texts.language() });
@@ -62,9 +63,10 @@ function drawWhyQuestion(asks, run, step, found) {
     against.replaceChildren(option(texts.translate("why.against.none"), ""), ...others.map((each) => option(labelOf(each), each.token_id)));
     against.value = String(wanted);
   }
-  const first = found?.parts[0]?.first ?? 0;
-  const count = tokensBefore(run, step.index).length - first;
-  more.hidden = first < 2 || count >= LIMITS.leftOut; // the first may be one that a model needs
+  const count = tokensBefore(run, step.index).length;
+  const first = (found && isFinished(run, found) ? found.parts[0]?.first : null) ?? count;
+  more.hidden = count - LIMITS.usuallyLeftOut < 2; // the first may be one that a model needs
+  more.disabled = isUnanswerable || first < 2 || count - first >= LIMITS.leftOut; // it stays, so that nothing moves
   more.textContent = texts.translate("why.ask.more", { most: LIMITS.leftOut });
 }
 
