@@ -53,10 +53,11 @@ function withoutSentence(tokens, found, part) {
 export function drawWithout(box, run, step, found) {
   const [sentence, text, lead, more] = ["said", "text", "lead", "more"].map((name) => box.querySelector(`.gs-without-${name}`));
   for (const part of [text, lead, more]) part.hidden = !found;
+  const tokens = tokensBefore(run, step);
+  if (!found) texts.write(sentence, tokens.length < 2 ? "why.without.nothing" : "why.without.none");
   if (box.drawn === found && box.language === texts.language()) return; // a button that is replaced loses the keyboard
   Object.assign(box, { drawn: found, language: texts.language() });
-  const tokens = tokensBefore(run, step);
-  if (!found) return texts.write(sentence, tokens.length < 2 ? "why.without.nothing" : "why.without.none");
+  if (!found) return;
   /** @type {(part: LeftOut) => void} */
   const describePart = (part) => { sentence.textContent = withoutSentence(tokens, found, part); };
   const largest = Math.max(1e-9, ...found.parts.map((part) => Math.abs(changeOf(found, part))).filter(Number.isFinite));
