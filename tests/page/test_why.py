@@ -1,5 +1,6 @@
 """Why this token, on the page over the real starter: the question of every class, in the engine's own numbers."""
 
+import html
 import math
 import threading
 from collections.abc import Iterator, Sequence
@@ -174,6 +175,28 @@ def saved(page: Page, form: str, folder: Path) -> Path:
         page.locator(f'[data-file="{form}"]').click()
     download.value.save_as(folder / f"run.{form}")
     return folder / f"run.{form}"
+
+
+def test_a_token_that_ends_an_emoji_has_one_name(url: str, visit: Visit, tmp_path: Path) -> None:
+    page = visit(f"{url}?language=en")
+    page.fill("#prompt textarea", "한국의 수도는 🎉")
+    page.fill("#steps input", "3")
+    page.click("#run")
+    expect(page.locator(".gs-state")).to_contain_text("3 steps, done")
+    page.locator(".gs-chip[data-step='2']").click()
+    page.locator('[data-ask="openWhy"]').click()
+    page.wait_for_selector(".gs[aria-busy=false] .gs-lens-map tbody tr")
+    name = "🎭⟨+AD⟩"
+    expect(page.locator(".gs-why-step")).to_contain_text(f"why {name} (")
+    expect(page.locator(".gs-lens-said")).to_contain_text(f"{name} is in the lead")
+    expect(page.locator(".gs-lens-lines span.gs-pick")).to_have_text(name)
+    expect(page.locator(".gs-lens-map thead th").nth(2)).to_have_text(name)
+    expect(page.locator(".gs-lens-map tbody td").first).to_contain_text(name)
+    page.locator("#gs-tab-keep").press("Enter")
+    answers = html.unescape(saved(page, "md", tmp_path).read_text("utf-8")).split("\n## ")[1]
+    assert answers.count(name) == 4  # heading, sentence, column and last row
+    assert "⟨AD⟩" not in answers
+    assert "⟨ED 95⟩한⟨+9C⟩" in answers
 
 
 class Gated(ScriptedEngine):
