@@ -155,6 +155,23 @@ def test_beams_are_the_librarys(page: Page, starter: LocalEngine) -> None:
     expect(page.locator("#problem-forced")).to_contain_text("has to be a whole number from 2 to 8, not 9.")
 
 
+def test_a_larger_question_says_how_far_it_has_come_and_leaves_the_finished_answer(page: Page) -> None:
+    run(page, "one two three four five " * 16, 1, 5)
+    page.click('.gs-chip[data-step="0"]')
+    page.click("#gs-tab-why")
+    page.select_option(".gs-why-by", "tokens")
+    page.click('[data-ask="why"]')
+    wait_idle(page)
+    expect(page.locator(".gs-part-of-text")).to_have_count(64)
+    page.click(".gs-why-more")
+    progress = page.locator(".gs-without-asked strong").first
+    expect(progress).to_contain_text("tokens …")
+    page.click("#stop")
+    wait_idle(page)
+    expect(progress).to_have_text("")
+    expect(page.locator(".gs-part-of-text")).to_have_count(64)
+
+
 def test_why_a_step_picked_its_token(page: Page, starter: LocalEngine) -> None:
     run(page, "The capital of France is", 2, 5)
     page.click('.gs-chip[data-step="1"]')
