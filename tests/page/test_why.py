@@ -120,6 +120,14 @@ def test_why_paris(url: str, visit: Visit, starter: LocalEngine, greedy: Trace, 
     page.emulate_media(color_scheme="dark", reduced_motion="reduce")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert violations(page, COLOURS) == []
+    # A long name at the end of its line is whole, within the picture.
+    there = page.evaluate("""() => {
+        const box = document.querySelector(".gs-lens-lines"), pick = box.querySelector(".gs-pick:not(polyline)");
+        pick.textContent = "·followed_by";
+        const [inner, outer] = [pick, box].map((node) => node.getBoundingClientRect());
+        return [inner.left - outer.left, outer.right - inner.right];
+    }""")
+    assert min(there) >= 0
 
 
 def test_answers_stay_with_their_own_run(url: str, visit: Visit, tmp_path: Path) -> None:

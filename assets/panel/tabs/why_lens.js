@@ -108,11 +108,11 @@ function nameAt(token, places, isPick, taken) {
   const name = make("span", isPick ? "gs-pick" : "", labelOf(token));
   const [x, y] = places.reduce((highest, place) => (place[1] < highest[1] ? place : highest));
   const { width, height } = LINES;
-  const left = Math.min(0.92, Math.max(0.08, x / width));
+  const left = x / width; // of the box, and of the name: so it is within
   let top = Math.min(0.6, y / height);
   while (taken.some((other) => Math.abs(other.left - left) < NAME.width && Math.abs(other.top - top) < NAME.height)) top += NAME.height;
   taken.push({ left, top });
-  name.style.setProperty("left", `${left * 100}%`);
+  name.style.setProperty("--at", String(left));
   name.style.setProperty("top", `${top * 100}%`);
   return name;
 }
