@@ -30,6 +30,8 @@ def branch(model: Engine, trace: Trace, step: int, token_id: int, *, max_new_tok
             Message("altered.step", last=len(trace.steps) - 1, step=shown(step)),
             field="forced",
         )
+    if max_new_tokens in range(1, step + 1):
+        raise RequestError(Message("altered.steps", least=step + 1, steps=max_new_tokens), field="steps")
     check_same_model(model, trace)
     forced = [(s.index, s.picked.token_id) for s in trace.steps[:step] if s.chosen]
     request = check_request(trace.prompt, max_new_tokens, trace.top_k, [*forced, (step, token_id)], **trace.how)

@@ -63,10 +63,10 @@ def _finite(number: float) -> float | None:
 
 
 def probability(model: Engine, trace: Trace, step: int, text: str) -> TextProbability:
-    """The probability of `text` at `step` of a run (from 0), after the picks before it: of each token, and of all.
+    """The probability of `text` at `step` of a run, after the picks before it: of each token, and of all.
 
-    Raises RequestError for a step that does not exist, for an empty text, and for one that is too long or that the
-    model cannot read.
+    Steps are counted from 0; the one after the last is the place where the run has ended. Raises RequestError for a
+    step that does not exist, for an empty text, and for one that is too long or that the model cannot read.
 
     >>> run = decoding.trace(model, "Transformers are the", max_new_tokens=3, top_k=2)
     >>> named = decoding.probability(model, run, 1, " popular")

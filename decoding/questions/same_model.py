@@ -23,8 +23,16 @@ def check_same_model(model: Engine, trace: Trace) -> None:
     written = model.vocabulary.tokens([token.token_id for token in given])
     for number, (theirs, ours) in enumerate(zip(given, written, strict=True), 1):
         if theirs != ours:
-            said = {"theirs": _quoted(theirs), "ours": _quoted(ours), "number": f"{number:,}"}
-            raise RequestError(Message("altered.text", model=model.info.id, **said), field="forced")
+            raise RequestError(
+                Message(
+                    "altered.text",
+                    number=f"{number:,}",
+                    theirs=_quoted(theirs),
+                    model=model.info.id,
+                    ours=_quoted(ours),
+                ),
+                field="forced",
+            )
     if context is not None and length > context:
         raise RequestError(
             Message("altered.context", count=f"{length:,}", model=model.info.id, context=f"{context:,}"),

@@ -14,8 +14,16 @@ ROOT = Path(__file__).resolve().parents[2]
 PROMPT = "안녕 🎉"
 
 
+STARTED_BY_A_PERSON = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("decoding", run_name="__main__", alter_sys=True)
+"""
+"""A shell lets what it starts in the background ignore Ctrl+C, and these tests may be such a program."""
+
+
 def started(*arguments: str, encoding: str = "utf-8", **streams: object) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "decoding", *arguments]
+    command = [sys.executable, "-c", STARTED_BY_A_PERSON, *arguments]
     environment = os.environ | {"PYTHONIOENCODING": encoding}
     return subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, **streams)  # type: ignore[call-overload, no-any-return]
 

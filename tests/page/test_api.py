@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from gradio_client import Client
-from gradio_client.exceptions import AppError
+from gradio_client.exceptions import AppError, ValidationError
 from playwright.sync_api import Browser, expect
 
 import app as application
@@ -208,6 +208,12 @@ def test_programs_that_name_their_values_may_leave_some_out(url: str):
     assert "The file is not text: its byte 3 is not UTF-8." in asked(url, "check", {"run": '{"\ud800'})
     refused = httpx.post(f"{url}gradio_api/call/v2/check", json={}, timeout=60)
     assert refused.text == "This endpoint takes these parameters: run."
+
+
+def test_a_clients_wrong_values_are_said(client: Client):
+    for values in (("a", 2, 2, "scripted", False, None, "more"), (["a"], 2, 2), ({"a": 1}, 2, 2)):
+        with pytest.raises(ValidationError, match=r"- request: (An event's values are|This event takes)"):
+            client.predict(*values, api_name="/greedy")
 
 
 def test_only_these_endpoints_are_told_and_each_is_explained(client: Client):

@@ -65,7 +65,7 @@ def test_a_step_that_does_not_exist(scripted: ScriptedEngine, step: Any, said: s
     [
         ({"token_id": 271}, "The token id 271, forced at step 4, does not exist: scripted has the ids 0 to 270."),
         ({"token_id": -1}, "Forced pick 1 has the token id -1: no id is below 0."),
-        ({"max_new_tokens": 3}, "Forced pick 1 is at step 4, but this run has the steps 1 to 3."),
+        ({"max_new_tokens": 3}, "The branch begins at step 4, so it has to have 4 steps or more, not 3."),
         ({"max_new_tokens": 257}, "The number of steps has to be a whole number from 1 to 256, not 257."),
     ],
 )

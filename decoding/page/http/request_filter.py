@@ -13,7 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from decoding.page.gradio_compat.liveness import stream_asked_for, unanswered
@@ -67,6 +67,16 @@ async def _unreadable(request: Request, error: Exception) -> Response:
     return PlainTextResponse("The request's fields are not what this address takes.", 422)
 
 
+def _answer(refused: RefusedError, *, is_client: bool) -> Response:
+    """A sentence; where it goes to gradio_client, in the one form that it shows: it reads a 422 as JSON, and fails over
+    anything else.
+    """
+    if not (is_client and refused.status == 422):
+        return PlainTextResponse(str(refused), refused.status)
+    wrong = {"__type__": "validate", "is_valid": False, "parameter_name": "request", "message": str(refused)}
+    return JSONResponse({"detail": [wrong]}, 422)
+
+
 class RequestFilter:
     """ASGI middleware. `OWN_LIMITS` pass; a path of Gradio's that only contains one of them does not."""
 
@@ -93,7 +103,7 @@ class RequestFilter:
                         self._allowed.check_body(asked.rstrip("/"), parse_json(body))
                     receive = replay(body, receive)
             except RefusedError as refused:
-                await PlainTextResponse(str(refused), refused.status)(scope, receive, send)
+                await _answer(refused, is_client=asked == "queue/join")(scope, receive, send)
                 return
             with unanswered(name, send) as told:
                 async with self._concurrency.slot(scope["path"], address, told) as sent:
