@@ -28,7 +28,7 @@ def covered(page: Page) -> list[str]:
     screen. It talks about one thing at least.
     """
     expect(page.locator(".gs-tour")).to_be_visible()
-    return page.evaluate(
+    return frames_later(page).evaluate(
         """() => {
             const card = document.querySelector(".gs-tour").getBoundingClientRect();
             const parts = [...document.querySelectorAll(".gs-toured")].filter((part) => part.checkVisibility());
