@@ -43,6 +43,7 @@ def page(url: str, visit: Visit, received: list[int]) -> Page:
         const count = (all) => window.written.push(all.reduce((sum, { addedNodes }) => sum + addedNodes.length, 0));
         new MutationObserver(count).observe(document.querySelector(".gs-text"), { childList: true });
     }""")
+    there.wait_for_function("window.Plotly")  # five MB that are not the run's
     session = there.context.new_cdp_session(there)
     session.send("Network.enable")
     session.on("Network.dataReceived", lambda part: received.append(part["dataLength"]))

@@ -219,3 +219,35 @@ def test_an_address_that_changes_fetches_nothing_anew(url: str, visit: Visit):
     page.wait_for_function("document.querySelector('#panel .main-svg')")
     assert any("/queue/join" in address for address in asked)
     assert [address for address in asked if "/gradio_api/" not in address and "favicon" not in address] == []
+
+
+def test_a_run_that_ends_before_it_is_named_is_known_after_a_reload(url: str, visit: Visit):
+    """It was asked for once more, as a run of its own."""
+    page = visit(url)
+    page.fill("#steps input", "2")
+    page.click("#run")
+    until_named(page, Link("starter", PROMPT, 2, 5, [], 1))
+    expect(page.locator("#run")).to_be_enabled()
+    page.evaluate("""() => {
+        const Packing = CompressionStream;
+        window.held = [];
+        window.CompressionStream = function (kind) {
+            const goes = new Promise((done) => { window.held.push(done); });
+            const held = new TransformStream({ transform: (chunk, out) => goes.then(() => out.enqueue(chunk)) });
+            return { writable: held.writable, readable: held.readable.pipeThrough(new Packing(kind)) };
+        };
+    }""")
+    page.locator("button.gs-bar").nth(1).click()
+    rows = page.locator("#gs-page-compare .gs-list tbody tr")
+    page.locator("#gs-tab-compare").press("Enter")
+    expect(rows).to_have_count(3)
+    expect(page.locator("#run")).to_be_enabled()
+    stored = "Object.keys(sessionStorage).filter((name) => name.includes('.kept.run.'))"
+    page.wait_for_function(f"() => {stored}.length === 3")
+    page.evaluate("held[0]()")  # what names the branch; what would name it by its number stays held
+    page.wait_for_function("history.state.request")
+    page.reload()
+    expect(page.locator(".gs-step-title")).to_contain_text(" of 2: ·")
+    page.locator("#gs-tab-compare").press("Enter")
+    page.wait_for_timeout(1000)  # in which a run that is asked for comes
+    expect(rows).to_have_count(3)

@@ -36,9 +36,9 @@ export function startAddressBar(parts, history, state, panel) {
    */
   function writeRequest(request) {
     const standing = history.shown;
+    request.id = Math.random().toString(36).slice(2); // at once: its run may be here, and stored, before it is named
     naming = addressOf(request, (request.steps ?? 1) - 1).then(({ address, link }) => {
       if (!link || request.isCancelled) return;
-      request.id = Math.random().toString(36).slice(2);
       const isNamed = address.href === location.href; // asked for once more
       window.history[isNamed ? "replaceState" : "pushState"]({ page, request: request.id }, "", address);
       if (history.shown === standing) before = standing;
