@@ -396,8 +396,8 @@ def test_the_keys_that_are_offered_work(url: str, visit: Visit) -> None:
     page.click("#gs-tab-lesson")
     page.click('.gs-lesson-start [data-predict="start"]')
     expect(page.locator(".gs-keys")).to_have_text("By keyboard: ↑ ↓ and Enter, or Esc and then a candidate's number.")
-    page.keyboard.press("Escape")
-    page.keyboard.press("2")
+    frames_later(page).keyboard.press("Escape")
+    frames_later(page).keyboard.press("2")
     expect(page.locator(".gs-tally")).to_be_visible()
     expect(page.locator(".gs-chip")).to_have_count(1)
 
