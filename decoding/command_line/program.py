@@ -1,4 +1,4 @@
-"""How a program prints and exits: in any encoding, and without a traceback where somebody stops it or reads no further.
+"""How a program prints and exits: in any encoding, and without a traceback after Ctrl+C or a closed pipe.
 
 Owns exit codes and standard output. Knows no option and no model.
 """
@@ -10,8 +10,9 @@ from collections.abc import Callable
 from typing import NoReturn
 
 STOPPED = 130
-"""The exit code after Ctrl+C and, below, after a reader has closed the pipe: 128 and the signal, as in a shell."""
+"""The exit code after Ctrl+C: 128 and the number of the signal, as in a shell."""
 CLOSED = 141
+"""The exit code after whatever reads the output has closed the pipe."""
 
 
 def run_program(main: Callable[[], int | None]) -> NoReturn:
@@ -31,8 +32,8 @@ def run_program(main: Callable[[], int | None]) -> NoReturn:
 
 
 def write(text: str) -> None:
-    """Print `text` to standard output at once. Exits where nobody reads it any more, or where it cannot be written; the
-    sentence is then on standard error.
+    """Print `text` to standard output at once. Exits if the reader has closed the pipe, or if the output cannot be
+    written, with a sentence on standard error.
     """
     try:
         sys.stdout.write(text)

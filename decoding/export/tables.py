@@ -6,7 +6,7 @@ Owns the columns. Knows no model and no page.
 import csv
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from decoding.export.escaping import markdown_text, spreadsheet_text
@@ -70,14 +70,18 @@ def _rows(run: Record, language: str = "en") -> list[list[str]]:
     in front of a word is omitted, as in the notebook, unless two choices of a row differ in nothing else.
     """
     inputs = (run.prompt_text + join_tokens([s.picked.token for s in run.steps[:n]]) for n in range(len(run.steps)))
-    rows = [[text, *_cells(step, before)] for text, step, before in zip(inputs, run.steps, _before(run), strict=True)]
+    rows = [
+        [text, *_cells(step.candidates, before)]
+        for text, step, before in zip(inputs, run.steps, _before(run), strict=True)
+    ]
     # As many columns as there are choices, whatever the run says was requested.
     choices = max((len(row) - 1 for row in rows), default=0)
     columns = [translate("table.choice", language, number=n) for n in range(1, choices + 1)]
     if any(step.picked.rank > 0 for step in run.steps):
         columns.insert(0, translate("table.picked", language))
         for row, step, before in zip(rows, run.steps, _before(run), strict=True):
-            row.insert(1, _cell(label(step.picked.text, step.picked.bytes, before), step.picked))
+            picked, is_choice = step.picked, step.picked.rank < len(step.candidates)
+            row.insert(1, row[1 + picked.rank] if is_choice else _cells([*step.candidates, picked], before)[-1])
     return [[translate("table.input", language), *columns], *rows]
 
 
@@ -89,16 +93,12 @@ def _before(run: Record) -> Iterator[bytes]:
         before = incomplete_bytes(before, step.picked.bytes)
 
 
-def _cells(step: Step, before: bytes) -> list[str]:
+def _cells(candidates: Sequence[Candidate], before: bytes) -> list[str]:
     """The candidates of a step as the notebook prints them."""
-    plain = [label(c.text.removeprefix(" "), c.bytes, before) for c in step.candidates]
-    full = [label(c.text, c.bytes, before) for c in step.candidates]
+    plain = [label(c.text.removeprefix(" "), c.bytes, before) for c in candidates]
+    full = [label(c.text, c.bytes, before) for c in candidates]
     named = [p if p and plain.count(p) == 1 else f for p, f in zip(plain, full, strict=True)]
-    return [_cell(name, c) for name, c in zip(named, step.candidates, strict=True)]
-
-
-def _cell(name: str, c: Candidate) -> str:
-    return f"{name} ({c.probability:.2%})"
+    return [f"{name} ({c.probability:.2%})" for name, c in zip(named, candidates, strict=True)]
 
 
 def to_frame(run: Record) -> "pd.DataFrame":

@@ -30,9 +30,8 @@ def csv_tables(run: Record, language: str = "en") -> Iterator[list[object]]:
 
     Everything that was left out is one table, in which `change` is that of the pick's probability, or of the lead in
     log-probabilities (nats) over the other candidate. `tokens_tried` is less than `tokens_asked` in an answer that was
-    stopped. Each lens is a table of its own: a row a layer, where 0 is the
-    embedding, and a column for each token that it follows, with its probability in that layer. Steps, positions and
-    ranks count from 1.
+    stopped. Each lens is a table of its own: a row a layer, where 0 is the embedding, and a column for each token that
+    it follows, with its probability in that layer. Steps, positions and ranks count from 1.
     """
     if left_out := [one for one in _in_order(run) if isinstance(one, LeaveOneOut)]:
         yield []

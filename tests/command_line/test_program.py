@@ -1,4 +1,4 @@
-"""How the programs print and exit: in any encoding, after Ctrl+C, where nobody reads on, on a full disk."""
+"""How the programs print and exit: in any encoding, after Ctrl+C, into a closed pipe, on a full disk."""
 
 import os
 import signal

@@ -199,7 +199,7 @@ def test_a_pick_that_is_not_the_first_choice_is_in_the_table() -> None:
     assert to_frame(parent).columns.tolist() == ["Input", "Choice 1"]
     frame = to_frame(branch)
     assert frame.columns.tolist() == ["Input", "Picked", "Choice 1"]
-    assert frame["Picked"].tolist() == ["·c (12.50%)", "·a (50.00%)"]
+    assert frame["Picked"].tolist() == ["c (12.50%)", "a (50.00%)"]
     assert "Picked" in to_table(branch).splitlines()[0]
     assert to_markdown(branch, "ko").startswith("| 입력 | 선택한 토큰 | 후보 1 |\n")
 

@@ -76,9 +76,21 @@ export function announce(slot, key, values = {}, ending = "") {
  * @param {string} ending
  */
 export function announceGuess(slot, guess, picked, ending) {
-  const hasHands = Object.values(guess.hands ?? {}).some((hands) => hands > 0); // then two candidates had the most
-  const key = guess.isSkipped ? (hasHands ? "predict.tied" : "predict.nobody") : guess.rank === null ? "predict.beyond" : guess.rank === picked.rank ? "predict.right" : "predict.wrong";
-  announce(slot, key, { guess: guess.text ?? "", rank: (guess.rank ?? guess.options) + 1, share: percent(guess.probability), token: labelOf(picked), picked: percent(picked.probability) }, ending);
+  announce(slot, keyOfGuess(guess, picked), { guess: guess.text ?? "", rank: (guess.rank ?? guess.options) + 1, share: percent(guess.probability), token: labelOf(picked), picked: percent(picked.probability) }, ending);
+}
+
+/**
+ * @param {Guessed} guess
+ * @param {Candidate} picked
+ * @returns {string} of the sentence
+ */
+function keyOfGuess(guess, picked) {
+  if (guess.isSkipped) {
+    const hasHands = Object.values(guess.hands ?? {}).some((hands) => hands > 0); // then two candidates had the most
+    return hasHands ? "predict.tied" : "predict.nobody";
+  }
+  if (guess.rank === null) return "predict.beyond";
+  return guess.rank === picked.rank ? "predict.right" : "predict.wrong";
 }
 
 /** @param {ParentNode} bars */
