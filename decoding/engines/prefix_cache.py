@@ -67,11 +67,12 @@ class PrefixCache:
         rule: PickRule = ARGMAX,
     ) -> Prefix | None:
         """The longest kept beginning of the run from `token_ids` with these `forced` picks and this `rule`, at most
-        `max_new_tokens` steps; None if there is none. No draw is kept: where a run draws, its beginning ends.
+        `max_new_tokens` steps; None if there is none. Of equally long ones it is the latest: a branch shows the numbers
+        of the run that it was made from, to the bit. No draw is kept: where a run draws, its beginning ends.
         """
         known, entry = -1, None
         with self._lock:
-            for key, each in self._entries.items():
+            for key, each in reversed(self._entries.items()):
                 if (
                     key[0] == tuple(token_ids)
                     and key[2] >= top_k

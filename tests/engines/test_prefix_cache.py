@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -211,6 +212,18 @@ def test_a_plain_run_never_asks(tiny_folder: Folder) -> None:
     assert decode(engine) == parent
     with pytest.raises(AssertionError):
         decode(engine, {1: 5})
+
+
+def test_a_branch_has_the_numbers_of_the_latest_run(tiny_folder: Folder) -> None:
+    engine = load(tiny_folder("llama"))
+    parent = decode(engine)
+    (entry,) = engine.prefix_cache._entries.values()
+    # The same run with more choices, computed beside others: its last digits differ.
+    in_a_batch = [replace(step, entropy=step.entropy + 1e-6) for step in parent]
+    engine.prefix_cache.keep(PROMPT, in_a_batch, entry.cache, top_k=9)
+    assert decode(engine, {5: parent[5].token_ids[1]})[:5] == in_a_batch[:5]
+    assert decode(engine) == parent
+    assert decode(engine, {5: parent[5].token_ids[2]})[:5] == parent[:5]
 
 
 def test_a_branch_does_not_change_the_kept_cache(tiny_folder: Folder) -> None:
