@@ -98,6 +98,7 @@ def test_altered_traces_are_refused(scripted: ScriptedEngine) -> None:
 
 
 def test_on_the_real_starter(starter: LocalEngine) -> None:
+    starter.prefix_cache = PrefixCache(starter.network)  # nothing that other tests computed beside others
     parent = decoding.trace(starter, PROMPT, max_new_tokens=8, top_k=5)
     token_id = parent.steps[3].candidates[2].token_id
     child = decoding.branch(starter, parent, 3, token_id, max_new_tokens=8)
