@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 import app as application
 import decoding
@@ -251,3 +251,31 @@ def test_a_run_that_ends_before_it_is_named_is_known_after_a_reload(url: str, vi
     page.locator("#gs-tab-compare").press("Enter")
     page.wait_for_timeout(1000)  # in which a run that is asked for comes
     expect(rows).to_have_count(3)
+
+
+def test_an_address_that_is_written_while_a_reload_waits_is_known_after_it(url: str, visit: Visit):
+    """The browser forgets such a page's place, and the run was asked for once more."""
+    page = visit(url)
+    page.fill("#steps input", "2")
+    page.click("#run")
+    until_named(page, Link("starter", PROMPT, 2, 5, [], 1))
+    expect(page.locator("#run")).to_be_enabled()
+
+    waiting: list[Route] = []
+
+    def answer_both(written: Route) -> None:
+        written.fulfill(status=204)
+        if waiting:
+            waiting.pop().continue_()
+
+    page.route(lambda address: "run=" in address, lambda document: waiting.append(document), times=1)
+    page.route("**/written", answer_both)
+    page.evaluate("""() => addEventListener("beforeunload", () => {
+        document.querySelector(".gs-chip[data-step='0']").click();
+        setInterval(() => { if (history.state.step === 0) fetch("/written"); }, 10);
+    })""")
+    page.reload()
+    expect(page.locator(".gs-step-title")).to_contain_text("1 of 2: ·")
+    page.locator("#gs-tab-compare").press("Enter")
+    page.wait_for_timeout(1000)  # in which a run that is asked for comes
+    expect(page.locator("#gs-page-compare .gs-list tbody tr")).to_have_count(2)

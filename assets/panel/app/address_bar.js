@@ -4,7 +4,7 @@
 import { addressOf, fieldsOf, requestOf } from "../core/permalink.js";
 import { texts } from "../core/texts.js";
 import { copyText } from "../view/clipboard.js";
-import { nameOfTab } from "./stored_runs.js";
+import { nameOfTab, withSessionStorage } from "./stored_runs.js";
 
 /** @import { Entry, History } from "../core/history.js" */
 /** @import { Panel, Question, State } from "../core/state.js" */
@@ -16,6 +16,7 @@ import { nameOfTab } from "./stored_runs.js";
  */
 
 const ADDRESS_MILLISECONDS = 250;
+const LEFT_KEY = "greedyscope.left"; // the place where the page was left
 
 /**
  * @param {Parts} parts
@@ -104,11 +105,14 @@ export function startAddressBar(parts, history, state, panel) {
 
   // When the page has come: after a reload, the runs are still here.
   async function start() {
-    if (!showPlace(window.history.state)) return requestNamedRun();
+    if (!showPlace(placeOfPage())) return requestNamedRun();
     const { language } = await readAddress();
     if (language) texts.chooseLanguage(language);
   }
 
+  addEventListener("pagehide", () => {
+    withSessionStorage((tab) => tab.setItem(LEFT_KEY, JSON.stringify(window.history.state)));
+  });
   addEventListener("popstate", ({ state: place }) => {
     if (parts.root.isConnected && place && !showPlace(place)) requestNamedRun();
   });
@@ -117,6 +121,16 @@ export function startAddressBar(parts, history, state, panel) {
     if (waiting === 0) waiting = setTimeout(writeRun, ADDRESS_MILLISECONDS);
   };
   return { scheduleWrite, start, writeRequest, cancelRequest };
+}
+
+/**
+ * Browsers forget the place of a page whose address is written while its reload waits for the server.
+ * @returns {Place | null}
+ */
+function placeOfPage() {
+  const [visit] = /** @type {PerformanceNavigationTiming[]} */ (performance.getEntriesByType("navigation"));
+  if (window.history.state || visit?.type !== "reload") return window.history.state;
+  return JSON.parse(withSessionStorage((tab) => tab.getItem(LEFT_KEY)) ?? "null");
 }
 
 // What the address says of the page and not of the run: the step to look at, and the language.
