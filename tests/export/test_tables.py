@@ -201,7 +201,7 @@ def test_a_pick_that_is_not_the_first_choice_is_in_the_table() -> None:
     assert frame.columns.tolist() == ["Input", "Picked", "Choice 1"]
     assert frame["Picked"].tolist() == ["c (12.50%)", "a (50.00%)"]
     assert "Picked" in to_table(branch).splitlines()[0]
-    assert to_markdown(branch, "ko").startswith("| 입력 | 선택한 토큰 | 후보 1 |\n")
+    assert to_markdown(branch, "ko").startswith("| 입력 | 고른 토큰 | 후보 1 |\n")
 
 
 def test_a_table_that_is_too_long_is_left_out_and_a_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The runs that left each other as a picture beside the text, and the run as a heat map."""
+"""The runs that part from each other as a picture beside the text, and the run as a heat map."""
 
 from collections.abc import Iterator
 

@@ -369,5 +369,5 @@ def test_an_answer_says_what_it_was_asked_with(visit: Visit) -> None:
         page.select_option(".gs-why-against", "")
         page.locator('[data-language="ko"]').first.press("Enter")
         expect(said).to_contain_text(f"‘토큰 하나씩’, ‘{name}’ 조건으로 물은 답입니다.")
-        expect(said).to_contain_text("지금 고른 대로 물으려면 ‘이유 묻기’ 버튼을 누르세요.")
+        expect(said).to_contain_text("지금 고른 대로 물으려면 ‘이유 묻기’ 단추를 누르세요.")
         expect(other).to_have_value("")

@@ -87,7 +87,7 @@ def test_altered_traces_are_refused(scripted: ScriptedEngine) -> None:
         ids: replace(parent, prompt="b"),
         f"{ids} ": replace(parent, steps=(*parent.steps[:2], replace(parent.steps[2], picked=strange))),
         f"At step 2 this run has the token id {wrong}, and scripted picks {parent.steps[1].picked.token_id}: "
-        "the run was altered, or made with other numbers. Run the prompt again.": altered(parent, 1, 1),
+        "the run was altered, or made in another precision. Run the prompt again.": altered(parent, 1, 1),
     }
     for sentence, trace in cases.items():
         with pytest.raises(RequestError) as refused:

@@ -1,4 +1,4 @@
-// The runs that left each other as a small picture beside the text: where they part, and which text is more probable as a whole. A
+// The runs that part from each other as a small picture beside the text: where they part, and which text is more probable as a whole. A
 // press on a line goes there. Knows the runs that are kept.
 
 import { describeEntry, nameOf } from "../core/history.js";
