@@ -22,6 +22,7 @@ import { drawWhatIf } from "../tabs/whatif.js";
 import { drawWhy, listenToWhy } from "../tabs/why.js";
 import { listenToClassroom } from "./classroom_view.js";
 import { listenToControls } from "./controls.js";
+import { startDrawing } from "./drawing_pace.js";
 import { listenToLanguage } from "./language_switch.js";
 import { startPredicting } from "./predict.js";
 import { startTour } from "./tour.js";
@@ -50,7 +51,7 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
   const state = emptyState(JSON.parse(props.models ?? "[]"));
   const { history } = state;
   const drawn = { text: 0, table: 0, loops: false }; // steps that are drawn already, and whether loops are marked
-  const frames = { picture: 0, tab: 0 }; // that will draw
+  const { schedule, scheduleTab, scheduleGrowth } = startDrawing(() => state.run.header && draw(), drawOpenTab);
   const silence = onPage?.startSilenceTimer(state, history, () => schedule());
 
   // A value is one run as JSON Lines: the run that is streamed in goes on, or another begins.
@@ -80,7 +81,8 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
       clearStepToShow(history);
     }
     silence?.restart();
-    schedule();
+    if (run.end) schedule();
+    else scheduleGrowth();
   }
 
   // A run that comes whole is read from its first step, or from where it leaves another; one that grows is followed, but for a fork:
@@ -189,15 +191,6 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
     schedule();
   }
 
-  // However fast steps come, one drawing a frame at most.
-  function schedule() {
-    if (frames.picture) return;
-    frames.picture = requestAnimationFrame(() => {
-      frames.picture = 0;
-      if (state.run.header) draw();
-    });
-  }
-
   function draw() {
     const run = predict.visiblePart(state.whole);
     if (drawFirstSteps(parts, run, drawn)) return schedule(); // the rest of the picture waits for the text
@@ -215,7 +208,7 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
     markTimeline(parts, run, state.chosen);
     predict.draw();
     if (run.end) drawOpenTab();
-    else if (!frames.tab) frames.tab = requestAnimationFrame(drawOpenTab); // two short frames, and not a long one
+    else scheduleTab();
     markChip(parts, state.chosen);
     address?.scheduleWrite();
     onPage?.storeRuns(history, state.isWaiting);
@@ -224,7 +217,6 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
   }
 
   function drawOpenTab() {
-    frames.tab = 0;
     // Where no server can be asked, there is what was asked before, or nothing.
     const isUnasked = !onPage && state.whole.why.size === 0;
     Object.assign(parts.root.querySelector("#gs-tab-why"), { hidden: isUnasked, disabled: isUnasked });
