@@ -142,6 +142,7 @@ def launch(
     from decoding.assets import plotly_js
     from decoding.page import health_routes
     from decoding.page.api import check_mcp
+    from decoding.page.gradio_compat.loader_frames import no_loader_frames
     from decoding.page.gradio_compat.session_limits import bound_queue
     from decoding.page.gradio_compat.startup import launch_options
     from decoding.page.http.browser_routes import browser_routes, isolation
@@ -175,7 +176,7 @@ def launch(
                 *(browser_routes(offer.folder) if offer else []),
             ],
             **filters,
-            "middleware": [*filters["middleware"], *([isolation()] if offer else [])],
+            "middleware": [*filters["middleware"], no_loader_frames(), *([isolation()] if offer else [])],
         },
         max_threads=MAX_EVENTS,
         **launch_options(connections),
