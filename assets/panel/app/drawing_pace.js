@@ -8,38 +8,27 @@ const MOST_MILLISECONDS = 1000; // and is seen to grow all the same
  * @param {() => void} drawTab
  */
 export function startDrawing(drawPicture, drawTab) {
-  const frames = { picture: 0, tab: 0 }; // that will draw
-  let growth = 0; // the timer of steps that wait
+  const waiting = { picture: 0, tab: 0, growth: 0 };
   let restsUntil = 0;
 
-  /**
-   * @param {keyof typeof frames} part
-   * @param {() => void} draw
-   */
-  function drawInFrame(part, draw) {
-    if (frames[part]) return; // however fast steps come, one drawing a frame
-    frames[part] = requestAnimationFrame(() => {
+  /** @type {(part: "picture" | "tab", draw: () => void) => void} */
+  const drawInFrame = (part, draw) => {
+    waiting[part] ||= requestAnimationFrame(() => {
       const began = performance.now();
-      frames[part] = 0;
+      waiting[part] = 0;
       draw();
-      setTimeout(() => rest(performance.now() - began)); // after the frame's layout and paint
+      setTimeout(() => { // after the frame's layout and paint
+        const now = performance.now();
+        restsUntil = Math.min(Math.max(now, restsUntil) + REST * (now - began), now + MOST_MILLISECONDS);
+      });
     });
-  }
-
-  /** @param {number} took */
-  function rest(took) {
-    const now = performance.now();
-    restsUntil = Math.min(Math.max(now, restsUntil) + REST * took, now + MOST_MILLISECONDS);
-  }
-
+  };
   const schedule = () => drawInFrame("picture", drawPicture);
-  // A second short frame, and not a long one.
-  const scheduleTab = () => drawInFrame("tab", drawTab);
+  const scheduleTab = () => drawInFrame("tab", drawTab); // a second short frame, and not a long one
 
   function scheduleGrowth() {
-    if (growth || frames.picture) return;
-    growth = setTimeout(() => {
-      growth = 0;
+    waiting.growth ||= setTimeout(() => {
+      waiting.growth = 0;
       if (performance.now() < restsUntil) scheduleGrowth(); // a drawing came between
       else schedule();
     }, restsUntil - performance.now());

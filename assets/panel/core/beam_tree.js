@@ -1,6 +1,6 @@
 // The beams of a search as a tree: which texts were kept at each step, where each was dropped, which won. Knows no element of the page.
 
-import { nameOf } from "./history.js";
+import { nameOf } from "./entry_names.js";
 import { number } from "./numbers.js";
 import { requestUpTo } from "./run.js";
 import { texts } from "./texts.js";

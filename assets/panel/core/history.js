@@ -1,8 +1,5 @@
 // The history of runs in this browser: each with the run that it branched from and the step, undo and redo.
 
-import { isChosen } from "./how_picked.js";
-import { texts } from "./texts.js";
-
 /** @import { Run } from "./run.js" */
 /** @import { Question } from "./state.js" */
 
@@ -131,14 +128,6 @@ export function forgetQuestion(history) {
 }
 
 /**
- * @param {Pick<Entry, "number">} entry
- * @returns {string}
- */
-export function nameOf(entry) {
-  return texts.translate("runs.name", { number: entry.number });
-}
-
-/**
  * @param {History} history
  * @param {Entry} entry
  */
@@ -195,27 +184,6 @@ function applyChange(history, { entry, at }, adds) {
  * @param {Entry | null} entry
  * @returns {entry is Entry}
  */
-function isKept(history, entry) {
+export function isKept(history, entry) {
   return entry !== null && history.entries.includes(entry);
-}
-
-/**
- * @param {History} history
- * @param {Entry} entry
- * @returns {string}
- */
-export function describeEntry(history, entry) {
-  if (entry.from) return texts.translate("runs.file", { name: entry.from });
-  if (entry.run.header.note) return texts.translate("runs.recorded");
-  if (entry.leftAt === null) {
-    const { sampling } = entry.run.header;
-    if (sampling) return texts.translate("runs.kind.drawn", { seed: sampling.seed ?? 0 });
-    const picks = entry.run.steps.filter(isChosen).length;
-    const isGreedy = !["beam", "score"].includes(entry.kind);
-    const kind = isGreedy && picks ? texts.translate("runs.kind.forced", { count: picks }) : texts.translate(`runs.kind.${entry.kind}`);
-    const models = new Set(history.entries.map(({ run }) => run.header.model.id));
-    return models.size > 1 ? `${kind} · ${entry.run.header.model.id}` : kind;
-  }
-  const name = isKept(history, entry.parent) ? nameOf(entry.parent) : texts.translate("runs.removed");
-  return texts.translate("runs.left", { name, step: entry.leftAt + 1 });
 }

@@ -1,7 +1,7 @@
 // The runs that are kept as one tree: what two runs have in common is one line of boxes, and where they part the line forks. Knows no
 // element of the page.
 
-import { nameOf } from "./history.js";
+import { nameOf } from "./entry_names.js";
 import { number, percent } from "./numbers.js";
 import { totals } from "./run.js";
 import { texts } from "./texts.js";

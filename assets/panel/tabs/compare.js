@@ -3,7 +3,7 @@
 import { markOfPick } from "../core/how_picked.js";
 import { areOtherModels } from "../core/alignment.js";
 import { shortened } from "../core/descriptions.js";
-import { describeEntry, nameOf } from "../core/history.js";
+import { describeEntry, nameOf } from "../core/entry_names.js";
 import { number, percent } from "../core/numbers.js";
 import { firstDifference, totals } from "../core/run.js";
 import { texts } from "../core/texts.js";

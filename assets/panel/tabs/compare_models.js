@@ -4,7 +4,7 @@
 import { alignRuns, countCharacters, differingPosition, generatedText, startOf, stepHolding } from "../core/alignment.js";
 import { rowsOf } from "../core/bar_rows.js";
 import { dtypeOf } from "../core/descriptions.js";
-import { nameOf } from "../core/history.js";
+import { nameOf } from "../core/entry_names.js";
 import { number, percent } from "../core/numbers.js";
 import { totals } from "../core/run.js";
 import { texts } from "../core/texts.js";

@@ -1,7 +1,7 @@
 // The runs that part from each other as a small picture beside the text: where they part, and which text is more probable as a whole. A
 // press on a line goes there. Knows the runs that are kept.
 
-import { describeEntry, nameOf } from "../core/history.js";
+import { describeEntry, nameOf } from "../core/entry_names.js";
 import { totals } from "../core/run.js";
 import { texts } from "../core/texts.js";
 import { factorOf, haveSameModel } from "../core/verdict.js";
