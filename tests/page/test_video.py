@@ -14,6 +14,7 @@ STEPS, RATE = 4, 4
 # Plays the file: its size, its length, how much two steps differ, and how much one picture does within its step.
 PLAYED = """async ([bytes, type, steps, rate]) => {
     const video = Object.assign(document.createElement("video"), { muted: true });
+    document.body.append(video);
     const file = new Blob([Uint8Array.from(atob(bytes), (letter) => letter.charCodeAt(0))], { type });
     video.src = URL.createObjectURL(file);
     await new Promise((onloadeddata, failed) => {
@@ -27,8 +28,9 @@ PLAYED = """async ([bytes, type, steps, rate]) => {
     const canvas = Object.assign(document.createElement("canvas"), { width, height });
     const pen = canvas.getContext("2d", { willReadFrequently: true });
     const at = async (seconds) => {
+        const shown = new Promise((done) => { video.requestVideoFrameCallback(done); }); // "seeked" comes before it
         video.currentTime = seconds;
-        await new Promise((done) => { video.onseeked = done; });
+        await shown;
         pen.drawImage(video, 0, 0);
         return pen.getImageData(0, 0, canvas.width, canvas.height).data;
     };

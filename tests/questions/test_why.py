@@ -112,7 +112,7 @@ def test_every_part_but_the_beginning_of_text(starter: LocalEngine, run: Trace, 
     begun = decoding.trace(engine, "", max_new_tokens=3, top_k=2)
     assert begun.prompt_token_ids == (BEGIN,)
     assert [part.first for part in decoding.leave_one_out(engine, begun, 2).parts] == [1, 2]
-    with pytest.raises(RequestError, match=r"^Nothing can be left out before step 1: a text of one token is left"):
+    with pytest.raises(RequestError, match=r"^Nothing can be left out before step 1: the text has one token there"):
         decoding.leave_one_out(engine, begun, 0)
 
 
@@ -265,7 +265,7 @@ def test_infinite_numbers_too() -> None:
     [
         (("lens", "step"), 6, "Line 8 of the run cannot be right: it is about step 6, and the run has no such step."),
         (("lens", "step"), 1, "Line 8 of the run cannot be right: its pick is not the step's."),
-        (("lens", "tokens"), [], "Line 8 of the run cannot be read: lens.layers.0: it has numbers for other tokens"),
+        (("lens", "tokens"), [], "Line 8 of the run cannot be read: lens.layers.0: it has not one number for"),
         (("lens", "layers", 30, "logprobs", 0), -9.0, "Line 8 of the run cannot be right: a rank of its layers contra"),
         (
             ("lens", "layers", 3, "ranks", 0),

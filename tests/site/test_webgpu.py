@@ -124,7 +124,7 @@ def test_the_librarys_lines_but_for_the_header(page: Page, engine: LocalEngine) 
     assert differences(written, library_run(engine, "The dog ran", 8, 4)) == []
     model = Trace.from_jsonl(written).model
     assert model.device == "this browser · WebGPU"
-    assert re.fullmatch(r"WebGPU computes over .* WebAssembly's \(probabilities within \d\.\de-\d+\)", model.why)
+    assert re.fullmatch(r"WebGPU computes over .*matched WebAssembly's \(probabilities within \d\.\de-\d+\)", model.why)
     expect(page.locator(".gs-model")).to_contain_text("this browser · WebGPU · exact")
     page.click('[data-language="ko"]')
     expect(page.locator(".gs-model")).to_contain_text("이 브라우저 · WebGPU")
@@ -206,7 +206,8 @@ def test_webgpu_that_says_something_else_is_not_used(
         assert differences(written, library_run(engine, "The dog ran", 8, 4)) == []
         model = Trace.from_jsonl(written).model
         assert model.device.startswith("this browser · WebAssembly (")
-        assert re.search(r"; WebGPU is not used, since its first steps were not WebAssembly's \(a pro.*\)$", model.why)
+        reason = r"; WebGPU is not used, since its first steps did not match WebAssembly's \(a pro.*\)$"
+        assert re.search(reason, model.why)
         assert not complaints, complaints
 
 
