@@ -281,6 +281,7 @@ def test_while_steps_stream_in_the_lines_in_sight_are_rewritten_and_no_others(vi
                 look.observe(line, { subtree: true, childList: true, characterData: true });
             }
         }""")
+        page.wait_for_function("window.changed.size > 0")  # a slow browser draws many steps at once
         expect(page.locator(".gs-chip").nth(15)).to_be_attached()
         changed = page.evaluate("[...window.changed]")
         assert min(changed) == 0
