@@ -101,3 +101,12 @@ def test_a_reason_of_the_operating_system() -> None:
     assert to_json(reason_of(PermissionError(errno.EACCES, "Permission denied"))) != "Permission denied"
     assert reason_of(OSError(errno.EIO, "Input/output error")) == "Input/output error"
     assert reason_of(OSError()) == "OSError"
+
+
+@pytest.mark.parametrize("language", ["en", "ko"])
+def test_a_reason_can_be_joined_to_others(language: str) -> None:
+    """A run's record joins its reasons by "; ", and the page parts them there to say each in the reader's language."""
+    texts = assets.texts()[language]
+    reasons = [key for key in texts if key.startswith(("server.why.", "server.browser.", "server.engine.why_unknown"))]
+    assert len(reasons) > 20
+    assert [key for key in reasons if "; " in texts[key] and not texts[key].endswith(".")] == []
