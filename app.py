@@ -42,9 +42,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 MAX_EVENTS = 256
 """The most events that Gradio handles at once, including waiting visitors; the admission queue is shorter."""
 MAX_SESSIONS = 256
-"""The most visitors whose component values Gradio remembers, the last run of each included. Nothing here needs them: a
-request carries everything. Gradio's default of 10,000 would take hundreds of MB.
-"""
+"""The most visitors whose values Gradio remembers. Nothing needs them, and its own 10,000 would take hundreds of MB."""
 SWITCH_SECONDS = 0.0005
 """How long a thread of Python may keep another one waiting. A step enters Python about a hundred times, between one
 product and the next, and with Python's default of 0.005 it would wait each time while the page is busy.

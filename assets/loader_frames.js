@@ -1,4 +1,4 @@
-// Gradio's loader asks for frames from its own file. See decoding/page/gradio_compat/loader_frames.py.
+// Refuses the animation frames that Gradio's loader requests; decoding/page/gradio_compat/loader_frames.py says why.
 
 (() => {
   const { requestAnimationFrame } = window;

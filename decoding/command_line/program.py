@@ -12,7 +12,7 @@ from typing import NoReturn
 STOPPED = 130
 """The exit code after Ctrl+C: 128 and the number of the signal, as in a shell."""
 CLOSED = 141
-"""The exit code after whatever reads the output has closed the pipe."""
+"""The exit code if the program that reads the output, such as `head`, has closed the pipe."""
 
 
 def run_program(main: Callable[[], int | None]) -> NoReturn:

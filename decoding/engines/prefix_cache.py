@@ -67,8 +67,8 @@ class PrefixCache:
         rule: PickRule = ARGMAX,
     ) -> Prefix | None:
         """The longest kept beginning of the run from `token_ids` with these `forced` picks and this `rule`, at most
-        `max_new_tokens` steps; None if there is none. Of equally long ones it is the latest: a branch shows the numbers
-        of the run that it was made from, to the bit. No draw is kept: where a run draws, its beginning ends.
+        `max_new_tokens` steps; None if there is none. Of several that are as long, the one kept or used last, so that
+        a branch shows its parent's numbers to the bit. No draw is kept: where a run draws, its beginning ends.
         """
         known, entry = -1, None
         with self._lock:

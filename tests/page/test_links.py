@@ -221,13 +221,17 @@ def test_an_address_that_changes_fetches_nothing_anew(url: str, visit: Visit):
     assert [address for address in asked if "/gradio_api/" not in address and "favicon" not in address] == []
 
 
-def test_a_run_that_ends_before_it_is_named_is_known_after_a_reload(url: str, visit: Visit):
-    """It was asked for once more, as a run of its own."""
-    page = visit(url)
+def run_of_two_steps(page: Page) -> Page:
     page.fill("#steps input", "2")
     page.click("#run")
     until_named(page, Link("starter", PROMPT, 2, 5, [], 1))
     expect(page.locator("#run")).to_be_enabled()
+    return page
+
+
+def test_a_run_that_ends_before_it_is_named_is_known_after_a_reload(url: str, visit: Visit):
+    """It was asked for once more, as a run of its own."""
+    page = run_of_two_steps(visit(url))
     page.evaluate("""() => {
         const Packing = CompressionStream;
         window.held = [];
@@ -255,12 +259,7 @@ def test_a_run_that_ends_before_it_is_named_is_known_after_a_reload(url: str, vi
 
 def test_an_address_that_is_written_while_a_reload_waits_is_known_after_it(url: str, visit: Visit):
     """The browser forgets such a page's place, and the run was asked for once more."""
-    page = visit(url)
-    page.fill("#steps input", "2")
-    page.click("#run")
-    until_named(page, Link("starter", PROMPT, 2, 5, [], 1))
-    expect(page.locator("#run")).to_be_enabled()
-
+    page = run_of_two_steps(visit(url))
     waiting: list[Route] = []
 
     def answer_both(written: Route) -> None:

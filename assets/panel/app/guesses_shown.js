@@ -86,7 +86,7 @@ export function announceGuess(slot, guess, picked, ending) {
  */
 function keyOfGuess(guess, picked) {
   if (guess.isSkipped) {
-    const hasHands = Object.values(guess.hands ?? {}).some((hands) => hands > 0); // then two candidates had the most
+    const hasHands = Object.values(guess.hands ?? {}).some((hands) => hands > 0); // then it was a tie
     return hasHands ? "predict.tied" : "predict.nobody";
   }
   if (guess.rank === null) return "predict.beyond";

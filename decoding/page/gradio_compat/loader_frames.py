@@ -1,8 +1,8 @@
-"""A page at rest draws nothing: Gradio's loader is given no frames.
+"""Stops Gradio's loader, which counts seconds in every frame until the page is closed, though it is removed early.
 
-The loader counts its seconds in every frame, and goes on for as long as the page lives, though it has gone when the
-page has come. No seconds are shown here. Its file keeps the function that it finds when it begins, and what Gradio
-takes as `head` comes after that, so the script is written into the page as it is sent.
+This page shows no seconds, so a script refuses the loader's frames. The loader's file reads `requestAnimationFrame`
+once, when it is loaded. Gradio adds its own `head` to the page after that, so the script is added here, to the HTML as
+it is sent.
 """
 
 from starlette.datastructures import MutableHeaders
@@ -10,6 +10,7 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from decoding import assets
+from decoding.page.http.header_filter import is_page
 
 _HEAD = b"<head>"
 
@@ -24,8 +25,7 @@ class _PageWithScript:
         self._script = b"<script>%s</script>" % assets.read("loader_frames.js").encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        is_page = scope["type"] == "http" and scope["path"].removeprefix(scope.get("root_path", "")) in ("", "/")
-        waiting: Message | None = None  # the headers, until it is known how long the page is
+        waiting: Message | None = None  # the headers, until the length of the page is known
 
         async def sent(message: Message) -> None:
             nonlocal waiting
@@ -41,4 +41,4 @@ class _PageWithScript:
                 waiting = None
             await send(message)
 
-        await self._app(scope, receive, sent if is_page else send)
+        await self._app(scope, receive, sent if is_page(scope) else send)

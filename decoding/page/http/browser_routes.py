@@ -15,6 +15,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from decoding.page.browser_offer import BASE
+from decoding.page.http.header_filter import is_page
 
 ISOLATION = {"cross-origin-opener-policy": "same-origin", "cross-origin-embedder-policy": "require-corp"}
 """Kept apart from other sites, a page may share memory between threads. Browsers heed this over https and on this
@@ -54,11 +55,9 @@ class IsolatedPage:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        is_page = scope["type"] == "http" and scope["path"].removeprefix(scope.get("root_path", "")) in ("", "/")
-
         async def sent(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(ISOLATION)
             await send(message)
 
-        await self._app(scope, receive, sent if is_page else send)
+        await self._app(scope, receive, sent if is_page(scope) else send)

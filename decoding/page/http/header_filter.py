@@ -54,6 +54,16 @@ def _is_allowed(name: bytes, value: bytes, from_proxy: bool) -> bool:
     return name != b"x-forwarded-host" or is_host(value.split(b",")[0].strip())
 
 
+def path_of(scope: Scope) -> str:
+    """The path of an HTTP request, without the prefix under which the page is served."""
+    return str(scope["path"]).removeprefix(scope.get("root_path", ""))
+
+
+def is_page(scope: Scope) -> bool:
+    """Whether a request is for the page itself."""
+    return scope["type"] == "http" and path_of(scope) in ("", "/")
+
+
 class HeaderFilter:
     """ASGI middleware around everything else of the page."""
 
@@ -72,7 +82,7 @@ class HeaderFilter:
         elif len(hosts) != 1 or not is_host(hosts[0]):
             await PlainTextResponse(Message("line.no_host"), 400, {"connection": "close"})(scope, receive, send)
             return
-        is_kept = scope["path"].removeprefix(scope.get("root_path", "")).startswith(CACHEABLE_PATHS)
+        is_kept = path_of(scope).startswith(CACHEABLE_PATHS)
         await self._app(scope | {"headers": headers}, receive, send if is_kept else _forbid_caching(send))  # type: ignore
 
 

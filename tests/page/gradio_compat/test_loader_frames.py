@@ -1,4 +1,4 @@
-"""A page that nobody touches asks its browser for no frame."""
+"""The page requests no animation frames while nothing on it changes."""
 
 from playwright.sync_api import expect
 
