@@ -113,6 +113,25 @@ def test_the_bars_are_those_of_the_step_that_is_revealed(url: str, visit: Visit)
     check_bars(page)
 
 
+def test_all_bars_of_a_step_are_there_at_once_however_many_are_in_sight(url: str, visit: Visit) -> None:
+    """The question leaves the chart little height, which it gets back with the answer."""
+    page = visit(url, height=720)
+    page.fill("#choices input", "10")
+    page.click("#run")
+    expect(page.locator(".gs-state")).to_contain_text("8 steps, done")
+    page.click("#gs-tab-lesson")
+    page.click('[data-predict="start"]')
+    page.keyboard.press("Escape")  # out of the field
+    page.keyboard.press("c")
+    expect(page.locator(".gs-classroom")).to_be_visible()
+    for title in ("Step 1: ·most", "Step 2: ·popular", "Step 3: ·toy"):
+        page.click('[data-guess="0"]')
+        expect(page.locator(".gs-step-title")).to_have_text(title)
+        labels = page.locator(".gs-bar-label").all_text_contents()
+        assert title.endswith(labels[0].removeprefix("▸ ")) and len(set(labels)) == len(labels)
+        page.click('[data-predict="next"]')
+
+
 def test_who_is_faster_than_the_drawing_has_guessed(url: str, visit: Visit) -> None:
     page = visit(url)
     page.fill("#steps input", "3")

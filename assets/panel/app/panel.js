@@ -197,7 +197,7 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
     update(state, { run, chosen: Math.min(state.chosen, predict.lastStep()) });
     readTable(parts);
     predict.hideStep();
-    drawStep(parts, temperature, run, state.chosen); // first, because it reads the chart's size, and last what is brought into sight
+    drawStep(parts, temperature, run, state.chosen, state.followsLast && !state.whole.end); // first, because it reads the chart's size, and last what is brought into sight
     drawHead(parts, state, history.shown, { status: predict.statusSentence(), isHere: Boolean(onPage) });
     onPage?.drawStaleNote(parts, state, state.whole);
     drawExamplePoint(parts, run, predict.isOn());
@@ -207,8 +207,7 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
     drawSteps(parts, run, drawn);
     markTimeline(parts, run, state.chosen);
     predict.draw();
-    if (run.end) drawOpenTab();
-    else scheduleTab();
+    scheduleTab();
     markChip(parts, state.chosen);
     address?.scheduleWrite();
     onPage?.storeRuns(history, state.isWaiting);

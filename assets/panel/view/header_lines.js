@@ -87,14 +87,15 @@ function drawMessage(parts, run) {
  * @param {Temperature} temperature
  * @param {Run} run
  * @param {number} chosen
+ * @param {boolean} isFollowed it is the last one of a run that grows, and gives way to the next
  */
-export function drawStep(parts, temperature, run, chosen) {
+export function drawStep(parts, temperature, run, chosen, isFollowed) {
   const step = run.steps[chosen];
   drawPickNote(parts.root, run, step);
   parts.root.classList.toggle("gs-empty", !step);
   if (!step) return texts.write(parts.stepTitle, "step.first");
   texts.write(parts.stepTitle, "step.title", titleValues(run, chosen));
-  drawBars(parts, stepAtTemperature(temperature, step), !run.end && chosen === run.steps.length - 1, run.header);
+  drawBars(parts, stepAtTemperature(temperature, step), isFollowed, run.header);
   const numbers = [
     texts.translate("step.logprob", { value: number(step.picked.logprob, 4) }),
     texts.translate(step.entropy === null ? "step.entropy.none" : "step.entropy", { value: number(step.entropy, 3) }),
