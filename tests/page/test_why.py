@@ -178,6 +178,20 @@ def test_answers_stay_with_their_own_run(url: str, visit: Visit, tmp_path: Path)
     expect(parts).to_have_count(5)
 
 
+def test_a_pick_that_argmax_did_not_make_is_not_picked_still(url: str, visit: Visit, starter: LocalEngine) -> None:
+    page = visit(f"{url}?language=en")
+    page.fill("#prompt textarea", PROMPT)
+    page.fill("#steps input", "2")
+    page.click("#run")
+    expect(page.locator(".gs-state")).to_contain_text("2 steps, done")
+    page.locator(".gs-chip[data-step='0']").click()
+    page.locator(".gs-bars button", has_text="·the").click()
+    expect(page.locator(".gs-forked")).to_contain_text("·the instead of ·Paris")
+    asked(page)
+    page.locator(".gs-part-of-text", has_text="of").focus()
+    expect(page.locator(".gs-without-said")).to_contain_text("%. Argmax would then pick ·the.")
+
+
 def saved(page: Page, form: str, folder: Path) -> Path:
     with page.expect_download() as download:
         page.locator(f'[data-file="{form}"]').click()

@@ -26,13 +26,15 @@ export function showDirectionMarks(words) {
   return words.replace(TURNS, visible);
 }
 
+const EMOJI_JOINER = /(?<=[\p{Extended_Pictographic}\p{Emoji_Modifier}\ufe0f])\u200d(?=\p{Extended_Pictographic})/u;
+
 /**
- * A text as one line in which only its spaces are invisible.
+ * A text as one line in which only its spaces are invisible, and what joins several emoji to one.
  * @param {string} text
  * @returns {string}
  */
 export function oneLine(text) {
-  return text.split(" ").map(visible).join(" ");
+  return text.split(EMOJI_JOINER).map((part) => part.split(" ").map(visible).join(" ")).join("\u200d");
 }
 
 /**

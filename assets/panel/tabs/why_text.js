@@ -34,7 +34,8 @@ function partLabel(tokens, part) {
  */
 function withoutSentence(tokens, found, part) {
   const { picked, against } = found;
-  const other = part.instead.token_id === picked.token_id ? texts.translate("why.without.same") : texts.translate("why.without.else", { token: labelOf(part.instead), probability: percent(part.instead.probability) });
+  const same = picked.rank === 0 ? "why.without.same" : "why.without.now"; // argmax had picked another token
+  const other = part.instead.token_id === picked.token_id ? texts.translate(same, { token: labelOf(picked) }) : texts.translate("why.without.else", { token: labelOf(part.instead), probability: percent(part.instead.probability) });
   if (!against) {
     const values = { part: partLabel(tokens, part), before: percent(picked.probability), after: percent(probabilityOf(part.logprob)) };
     return `${texts.translate("why.without.of", values)} ${other}`;
