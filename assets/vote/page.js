@@ -97,6 +97,7 @@ function joinSession(code) {
   find(".answer").onsubmit = (/** @type {SubmitEvent} */ event) => {
     event.preventDefault();
     if (input.value.trim()) submitAnswer({ text: input.value });
+    else find(".refused").textContent = texts.translate("vote.answer.empty");
   };
   find(".labels").onclick = (/** @type {PageEvent<MouseEvent>} */ { target }) => {
     const { place } = target.closest("button")?.dataset ?? {};

@@ -97,6 +97,8 @@ def test_a_class_votes_on_three_steps(visit: Visit, url: str, phone: Any, tmp_pa
     press(ann, "·most")
     expect(ann.locator("button[aria-pressed=true]")).to_have_text("·most")
     expect(ann.locator(".said")).to_contain_text("Your answer: “·most”. You can change it")
+    type_in(ben, " ")
+    expect(ben.locator(".refused")).to_have_text("Type an answer first, or choose one of the candidates.")
     type_in(ben, MARKUP)
     expect(teacher.locator(".gs-vote-count")).to_have_text("2 of 2 have answered")
     assert "onerror" not in teacher.content()  # nor is anything of it on the teacher's page

@@ -186,3 +186,53 @@ def test_on_a_phone_run_brings_the_picture_into_sight(url: str, visit: Visit) ->
     page.locator(".gs-strip").press("Control+Enter")
     page.wait_for_function("document.querySelector('.gs-head').getBoundingClientRect().top >= -1")
     assert page.evaluate("document.querySelector('.gs-head').getBoundingClientRect().top") < 200
+
+
+CUT = """() => {
+    const width = document.documentElement.clientWidth;
+    const seen = [...document.querySelectorAll("#bar *, .gs-step-head *, .gs-temperature *")].filter(
+        (node) => node.checkVisibility({ visibilityProperty: true }));
+    const numbers = document.querySelector(".gs-numbers");
+    const names = seen.filter((node) => node.getBoundingClientRect().right > width + 1).map((node) => node.outerHTML);
+    return [...names, ...(numbers.scrollWidth > numbers.clientWidth ? [numbers.textContent] : [])];
+}"""
+
+
+@pytest.mark.parametrize("locale", ["en-US", "ko-KR"])
+def test_no_field_is_cut_off_between_a_phone_and_a_projector(url: str, visit: Visit, locale: str) -> None:
+    """The page does not scroll sideways, so what stands beyond its edge could not be reached."""
+    page = visit(url, width=800, height=600, locale=locale)
+    for _ in ("page", "classroom"):
+        for width in (761, 800, 900, 1023, 1024, 1100, 1161, 1280):
+            page.set_viewport_size({"width": width, "height": 600})
+            assert frames_later(page).evaluate(CUT) == [], width
+        page.locator("#panel .gs").focus()
+        page.keyboard.press("c")
+    page.set_viewport_size({"width": 800, "height": 600})
+    page.click("[data-settings]")
+    expect(page.locator("[data-language='ko']").first).to_be_in_viewport()
+    assert page.evaluate(CUT) == []
+
+
+def test_a_row_of_the_table_is_cut_where_it_can_be_missed(url: str, visit: Visit) -> None:
+    """In front, after a sign, where the text so far is long; in the token and its id, but never in a probability."""
+    page = visit(url)
+    page.fill("#prompt textarea", "Internationalization, characteristically, of wwwwwwwwwwwwwwww")
+    run(page)
+    edges = page.evaluate("""() => {
+        const row = document.querySelector(".gs-table tbody tr[data-step]"), last = row.querySelector(".gs-last");
+        row.querySelector("td .gs-chip-text").textContent = "·" + "w".repeat(60);
+        const range = document.createRange();
+        const share = [...row.querySelector("td").childNodes].find((node) => node.nodeType === 3);
+        range.selectNodeContents(share);
+        const ofText = document.createRange();
+        ofText.selectNodeContents(last.firstChild);
+        const [cell, shown, whole] = [row.querySelector("td"), last, ofText].map((one) => one.getBoundingClientRect());
+        return [cell.right - range.getBoundingClientRect().right, shown.left - whole.left, shown.right - whole.right,
+            getComputedStyle(last).textOverflow];
+    }""")
+    beyond_probability, hidden_in_front, hidden_behind, sign = edges
+    assert beyond_probability > 0
+    assert hidden_in_front > 0
+    assert abs(hidden_behind) < 1
+    assert sign == "ellipsis"

@@ -220,6 +220,22 @@ def test_stop_ends_the_run_within_a_step(page_over: Served, visit: Visit):
     expect(page.locator(".gs-state")).to_contain_text("2 steps, done")
 
 
+def test_no_bar_of_another_run_is_seen_where_none_has_come(page_over: Served, visit: Visit):
+    page = visit(page_over.url)
+    run(page, steps="2")
+    expect(page.locator(".gs-state")).to_contain_text("2 steps, done")
+    page_over.engine.delay = 30
+    run(page, prompt="Something else", steps="2")
+    expect(page.locator(".gs-empty")).to_be_attached()
+    page.click("#stop")
+    page_over.engine.let_go.set()
+    expect(page.locator(".gs-state")).to_contain_text("0 steps, stopped")
+    seen = page.locator(".gs-chart *").evaluate_all(
+        "nodes => nodes.filter((node) => node.checkVisibility({ visibilityProperty: true })).length"
+    )
+    assert seen == 0
+
+
 def test_a_reload_in_mid_run_stops_it_and_begins_it_again(page_over: Served, browser: Browser):
     page_over.engine.delay = 0.5
     page_over.engine.context_length = None

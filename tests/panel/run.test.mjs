@@ -5,7 +5,7 @@ import { load, runOf } from "./helpers.mjs";
 const { closestCalls, emptyRun, endEarly, firstDifference, readLines, repeatAt, requestUpTo, slotsOf, textBefore, totals } = await load("core/run.js");
 const { jsonLines } = await load("core/run_lines.js");
 const { labelOf, labelParts } = await load("core/tokens.js");
-const { visible, showDirectionMarks, lettersOf } = await load("core/visible.js");
+const { visible, oneLine, showDirectionMarks, lettersOf } = await load("core/visible.js");
 
 test("a run that grows is parsed once, and another text is another run", () => {
   const lines = runOf([" most", " popular"]).text;
@@ -49,6 +49,7 @@ test("a character that is split across tokens appears with the token that comple
 test("nothing in a label is invisible or turns what stands beside it", () => {
   assert.equal(visible(" a\n\t\u200b\u202e"), "·a↵⇥\\u200b\\u202e");
   assert.equal(visible("\u{e0001}"), "\\ue0001");
+  assert.equal(oneLine("👩‍👩‍👧 ❤️‍🔥\n👋🏽 a\u200db"), "👩‍👩‍👧 ❤️‍🔥↵👋🏽 a\\u200db");
   assert.equal(showDirectionMarks("a b\u202e"), "a b\\u202e");
   assert.deepEqual(lettersOf("e\u0301👩‍👩‍👧x"), ["e\u0301", "👩‍👩‍👧", "x"]);
 });

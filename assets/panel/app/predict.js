@@ -94,7 +94,11 @@ export function startPredicting(parts, state, panel) {
     panel.redraw();
     if (game.vote) return;
     focus(slots.guess);
-    // The whole question is in sight, also what stands at its end.
+    bringIntoSight();
+  }
+
+  // The whole question, also what stands at its end; or the answer, in whose place a longer question stood.
+  function bringIntoSight() {
     requestAnimationFrame(() => requestAnimationFrame(() => box.scrollIntoView({ block: "nearest" })));
   }
 
@@ -120,7 +124,9 @@ export function startPredicting(parts, state, panel) {
     slots.guess.value = "";
     panel.schedule();
     slots.next.disabled = lastStep() < game.revealed;
-    if (!game.vote) focus(slots.next.disabled ? find('[data-predict="stop"]') : slots.next);
+    if (game.vote) return;
+    focus(slots.next.disabled ? find('[data-predict="stop"]') : slots.next);
+    bringIntoSight();
   }
 
   /** @param {Step} step */
@@ -162,7 +168,9 @@ export function startPredicting(parts, state, panel) {
     panel.choose(game.revealed);
     const step = stepToGuess();
     if (step) drawOptions(step);
-    if (!game.vote) focus(slots.hands.checked ? slots.options.querySelector("button") : slots.guess);
+    if (game.vote) return;
+    focus(slots.hands.checked ? slots.options.querySelector("button") : slots.guess);
+    bringIntoSight();
   }
 
   /**

@@ -26,7 +26,7 @@ export function showDirectionMarks(words) {
   return words.replace(TURNS, visible);
 }
 
-const EMOJI_JOINER = /(?<=[\p{Extended_Pictographic}\p{Emoji_Modifier}\ufe0f])\u200d(?=\p{Extended_Pictographic})/u;
+const EMOJI_JOINER = /(?<=\p{Extended_Pictographic}|\p{Emoji_Modifier}|\ufe0f)\u200d(?=\p{Extended_Pictographic})/u;
 
 /**
  * A text as one line in which only its spaces are invisible, and what joins several emoji to one.

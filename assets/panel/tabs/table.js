@@ -17,7 +17,7 @@ const TABLE_ROW_REM = 2;
 const ROWS_DRAWN = 19; // ten are in sight: panel.css
 const ROWS_AROUND = 3;
 const COLUMNS_DRAWN = 12; // at least; paper has room for six
-const CELL_REM = 12.5; // at least: panel.css
+const CELL_REM = 13; // at least: panel.css
 const LAST_LETTERS = 26; // of the text so far
 
 /**

@@ -31,7 +31,7 @@ export function stepImage(run, chosen) {
   const step = run.steps[chosen];
   const root = shape("svg", { xmlns: SVG, viewBox: `0 0 ${width} ${height}`, width, height, role: "img" });
   const words = captionOf(run, chosen);
-  root.append(shape("title", {}, words.join(" ")), shape("rect", { width, height, fill: "#ffffff" }), hatching());
+  root.append(shape("title", {}, words.join(" · ")), shape("rect", { width, height, fill: "#ffffff" }), hatching());
   root.append(textLine(fitText(stepTitle(run, chosen), 56, SANS, width - 2 * margin, "600"), margin, 118, 56, { weight: "600" }));
   for (const [n, text] of lastLines(oneLine(textBefore(run, chosen)), 36, width - 2 * margin).entries()) {
     root.append(textLine(text, margin, 190 + 48 * n, 36, { fill: INK.muted }));
