@@ -79,9 +79,14 @@ def test_at_twice_the_size_nothing_is_lost(url: str, visit: Visit, width: int, h
     assert box["y"] + box["height"] <= player["y"] + 1, "no bar lies under the player"
 
 
-@pytest.mark.parametrize("width", [1280, 390])
-def test_what_is_known_of_the_model_is_one_click_away(url: str, visit: Visit, width: int) -> None:
-    page = run(visit(url, width=width, height=844), "2")
+@pytest.mark.parametrize(("width", "is_recorded"), [(1280, False), (390, False), (390, True)])
+def test_what_is_known_of_the_model_is_one_click_away(url: str, visit: Visit, width: int, is_recorded: bool) -> None:
+    page = visit(url, width=width, height=844)
+    if not is_recorded:  # the badge of a recorded run stands before it
+        run(page, "2")
+    state = page.locator(".gs-state").bounding_box()
+    assert state
+    assert state["width"] > 100  # its number of steps can be read
     page.locator("#facts p").evaluate("(line) => { line.textContent = '135 M parameters'; }")
     about = page.locator(".gs-about > div")
     expect(about).to_be_hidden()
