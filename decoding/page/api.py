@@ -23,7 +23,7 @@ from decoding.messages import Message
 from decoding.page import panel_actions as actions
 from decoding.page.agreement_sentence import agreement_sentence
 from decoding.page.gradio_endpoints import Endpoint, add_endpoint, admitted, named_parts, with_error_messages
-from decoding.page.http.export_routes import FORMATS, read_run, write_export
+from decoding.page.http.export_routes import FORMATS, read_run, unknown_form, write_export
 from decoding.page.http.metrics import Health
 from decoding.page.sampling_endpoints import many_draws, single_runs
 from decoding.page.text_endpoints import text_endpoints
@@ -39,6 +39,8 @@ from decoding.serving.model_registry import ModelRegistry
 PROMPT, STEPS, CHOICES = "Transformers are the", 8, 5
 MAX_ANSWER_BYTES = 2**20
 """The largest file that Gradio's queue returns, because the queue keeps it until it is fetched."""
+SENT_FORMS = [form for form, how in FORMATS.items() if not how.is_large]
+"""The formats that `/export` writes; a list, because what a caller asks for may have no hash."""
 ONES = [[0, 2911]]
 """The starter's id of " ones", the second candidate of the first step."""
 
@@ -149,8 +151,9 @@ def _files() -> list[Callable[..., str]]:
             run: A run as JSON Lines, at most 8 MB.
             form: "csv", "md" (a table), "html" (plays offline) or "jsonl", up to 1 MB; POST /keep/html writes any size.
         """
-        if form in FORMATS and FORMATS[form].is_large:
-            raise RequestError(Message("keep.by_post", form=form))
+        if form not in SENT_FORMS:
+            is_large = form in list(FORMATS)
+            raise RequestError(Message("keep.by_post", form=form) if is_large else unknown_form(form, SENT_FORMS))
         content = write_export(form, _read(run))
         if len(content) > MAX_ANSWER_BYTES:
             raise RequestError(

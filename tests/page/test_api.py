@@ -180,14 +180,32 @@ def test_what_cannot_be_answered_is_refused_in_a_sentence(
     assert str(refused.value).startswith(sentence)
 
 
-def test_a_run_of_a_model_that_is_not_here_and_a_form_that_does_not_exist(client: Client, greedy: Trace):
+def test_a_run_of_a_model_that_is_not_here(client: Client, greedy: Trace):
     run = greedy.to_jsonl()
     with pytest.raises(AppError, match='The model "gpt2" is not offered here'):
         client.predict(run.replace('"id":"starter"', '"id":"gpt2"'), api_name="/agreement")
-    with pytest.raises(
-        AppError, match=r"There is no such format\. Ask for one of: jsonl, csv, md, html, html-plotly\."
-    ):
-        client.predict(run, "docx", api_name="/export")
+
+
+UNKNOWN = "There is no such format: {}. Ask for one of: jsonl, csv, md, html."
+
+
+@pytest.mark.parametrize(
+    ("form", "sentence"),
+    [
+        ("docx", UNKNOWN.format("“docx”")),
+        ("", UNKNOWN.format("“”")),
+        ("x" * 999, UNKNOWN.format(f"“{'x' * 40}”")),
+        (7, UNKNOWN.format("7")),
+        (None, UNKNOWN.format("nothing")),
+        ("html-plotly", "A file with plotly.js in it is not sent here: POST the run to /keep/html-plotly."),
+    ],
+)
+def test_a_format_that_is_not_sent_is_named_with_those_that_are(client: Client, form: Any, sentence: str):
+    with pytest.raises(AppError) as refused:
+        client.predict(RUN, form, api_name="/export")
+    assert str(refused.value) == sentence
+    for other in sentence.partition("Ask for one of: ")[2].rstrip(".").split(", "):
+        assert not other or client.predict(RUN, other, api_name="/export")
 
 
 def asked(url: str, endpoint: str, values: dict[str, Any]) -> str:

@@ -4,7 +4,7 @@ Owns the formats, the limits of what may come in, and the threads that write fil
 keeps nothing, and needs no session, so any replica can answer.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from starlette.requests import Request
@@ -22,6 +22,7 @@ from decoding.page.http.request_body import BodyReservation, RefusedError, body_
 from decoding.page.http.thread_pool import WorkerPool
 from decoding.questions.verify import parse_run
 from decoding.record.trace import Trace
+from decoding.requests.values import shown
 
 CHUNK_BYTES = 2**16
 """A response is sent in chunks of this many bytes, each of which must be taken within the connection's time limit."""
@@ -71,7 +72,7 @@ def export_routes() -> list[Route]:
 async def _export(request: Request, pool: WorkerPool, address: str | None, reservation: BodyReservation) -> Response:
     form = request.path_params["form"]
     if form not in FORMATS:
-        return _refusal(request, Message("file.form", forms=", ".join(FORMATS)), 404)
+        return _refusal(request, unknown_form(form, FORMATS), 404)
     language = request.query_params.get("language", "")
 
     def work() -> bytes:
@@ -129,6 +130,11 @@ def read_run(data: bytes) -> Trace:
     return parse_run(data)
 
 
+def unknown_form(form: object, forms: Iterable[str]) -> Message:
+    """What is said of a format that is none of `forms`."""
+    return Message("file.form", form=shown(form), forms=", ".join(forms))
+
+
 def write_export(form: str, trace: Trace, language: str = "") -> str | bytes:
     """Write a run in a format of `FORMATS`, with headings in a language such as "ko"; "" is English, and in HTML the
     reader's own.
@@ -136,5 +142,5 @@ def write_export(form: str, trace: Trace, language: str = "") -> str | bytes:
     Raises RequestError for an unknown format, and for a table of too many MB.
     """
     if form not in FORMATS:
-        raise RequestError(Message("file.form", forms=", ".join(FORMATS)))
+        raise RequestError(unknown_form(form, FORMATS))
     return FORMATS[form].write(trace, language if language in texts() else "")

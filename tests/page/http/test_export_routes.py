@@ -104,7 +104,7 @@ def test_a_table_of_hundreds_of_megabytes_is_not_begun(http: TestClient) -> None
 def test_a_form_that_does_not_exist(http: TestClient) -> None:
     answer = http.post("/keep/docx", content=b"")
     assert answer.status_code == 404
-    assert answer.text == "There is no such format. Ask for one of: jsonl, csv, md, html, html-plotly."
+    assert answer.text == "There is no such format: “docx”. Ask for one of: jsonl, csv, md, html, html-plotly."
     assert http.get("/keep/csv").status_code == 405
 
 
