@@ -141,6 +141,7 @@ def launch(
     from decoding.page import health_routes
     from decoding.page.api import check_mcp
     from decoding.page.gradio_compat.loader_frames import no_loader_frames
+    from decoding.page.gradio_compat.mcp_tools import tool_calls
     from decoding.page.gradio_compat.session_limits import bound_queue
     from decoding.page.gradio_compat.startup import launch_options
     from decoding.page.http.browser_routes import browser_routes, isolation
@@ -173,6 +174,7 @@ def launch(
                 *health_routes(app, metrics=metrics),
                 *(browser_routes(offer.folder) if offer else []),
             ],
+            **({"lifespan": tool_calls(app)} if mcp else {}),
             **filters,
             "middleware": [*filters["middleware"], no_loader_frames(), *([isolation()] if offer else [])],
         },

@@ -5,8 +5,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def address(drives_process: None) -> Iterator[str]:
     """The MCP server of the program itself, as it prints it."""
     # In this process, Gradio's MCP server would leave a loop and its sockets open at the end.
     command = [sys.executable, "app.py", "--model", "starter", "--device", "cpu", "--port", "0"]
-    environment = os.environ | {"GREEDYSCOPE_MCP": "on"}
+    environment = os.environ | {"GREEDYSCOPE_MCP": "on", "GREEDYSCOPE_METRICS": "on"}
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment) as server:
         assert server.stdout
         try:
@@ -41,10 +42,23 @@ def address(drives_process: None) -> Iterator[str]:
             server.kill()
 
 
-async def visit(address: str) -> tuple[list[Any], list[Any]]:
-    """A client's visit: the tools, and what some calls return."""
+@asynccontextmanager
+async def client(address: str) -> AsyncIterator[ClientSession]:
+    """A client that has introduced itself."""
     async with streamable_http_client(address) as (read, write, _), ClientSession(read, write) as session:
         await session.initialize()
+        yield session
+
+
+def answer_of(visit: Coroutine[Any, Any, Any]) -> Any:
+    """What a visit returns, in a thread of its own: this one may hold Playwright's loop."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, visit).result()
+
+
+async def visit(address: str) -> tuple[list[Any], list[Any]]:
+    """A client's visit: the tools, and what some calls return."""
+    async with client(address) as session:
         tools = (await session.list_tools()).tools
         run = await session.call_tool("greedy", ASKED)
         branch = await session.call_tool("branch", ASKED | {"forced": [[0, 2911]]})
@@ -60,8 +74,7 @@ async def visit(address: str) -> tuple[list[Any], list[Any]]:
 
 
 def test_a_client_finds_the_tools_and_gets_the_run(address: str, starter: LocalEngine):
-    with ThreadPoolExecutor(1) as thread:  # this one may hold Playwright's loop
-        tools, answers = thread.submit(asyncio.run, visit(address)).result()
+    tools, answers = answer_of(visit(address))
     assert [tool.name for tool in tools] == ENDPOINTS
     for tool in tools:
         assert tool.description.endswith(".")
@@ -88,6 +101,59 @@ def test_a_client_finds_the_tools_and_gets_the_run(address: str, starter: LocalE
     assert Trace.from_jsonl(message).generated_token_ids == hello.generated_token_ids
     assert json.loads(named)["probability"] == pytest.approx(run.steps[0].candidates[0].probability, abs=TOLERANCE)
     assert len(Trace.from_jsonl(scored).prompt_scores) == len(run.prompt_tokens) - 1
+
+
+SEARCH = {"prompt": "Once upon a time", "steps": 256, "beams": 8, "choices": 50}
+"""A search of about a minute."""
+
+
+async def is_served(address: str, number: int) -> bool:
+    """Whether the server comes to serve this number of visitors within five seconds."""
+    async with httpx.AsyncClient(base_url=address.removesuffix("gradio_api/mcp/"), timeout=60) as http:
+        for _ in range(50):
+            if f"greedyscope_running {number}.0" in (await http.get("/metrics")).text:
+                return True
+            await asyncio.sleep(0.1)
+    return False
+
+
+async def by_closing_the_session(address: str) -> None:
+    async with client(address) as session:
+        search = asyncio.create_task(session.call_tool("beam_search", SEARCH))
+        assert await is_served(address, 1)
+        search.cancel()
+
+
+async def by_closing_the_connection(address: str) -> None:
+    asked = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "beam_search", "arguments": SEARCH}}
+    accept = {"accept": "application/json, text/event-stream"}
+    async with httpx.AsyncClient() as http, http.stream("POST", address, json=asked, headers=accept):
+        assert await is_served(address, 1)
+
+
+async def by_closing_the_connection_of_a_call_with_progress(address: str) -> None:
+    told: list[float] = []
+
+    async def progress(done: float, total: float | None, message: str | None) -> None:
+        told.append(done)
+
+    async with client(address) as session:
+        search = asyncio.create_task(session.call_tool("beam_search", SEARCH, progress_callback=progress))
+        assert await is_served(address, 1)
+        while len(told) < 3:
+            await asyncio.sleep(0.1)
+        search.cancel()
+    assert told == sorted(set(told))
+
+
+LEAVE = (by_closing_the_session, by_closing_the_connection, by_closing_the_connection_of_a_call_with_progress)
+
+
+@pytest.mark.parametrize("leave", LEAVE)
+def test_a_search_ends_when_its_caller_leaves(address: str, leave: Callable[[str], Coroutine[Any, Any, None]]):
+    assert answer_of(is_served(address, 0))
+    answer_of(leave(address))
+    assert answer_of(is_served(address, 0))
 
 
 def test_a_stranger_can_hold_no_stream_open_there(address: str):

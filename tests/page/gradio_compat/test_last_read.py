@@ -14,9 +14,11 @@ from gradio import networking
 from gradio.blocks import Block
 from gradio.components.api_component import Api
 from gradio.http_server import Server
+from gradio.mcp import GradioMCPServer
 from gradio.queueing import Queue
 from gradio.state_holder import SessionState
 from gradio.utils import get_function_description, get_function_params
+from mcp.server import Server as McpServer
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 import app as application
@@ -34,6 +36,16 @@ PRIVATE: dict[str, tuple[Any, str]] = {
     "SessionState._update_value_in_config": (SessionState._update_value_in_config, "7e5b61f747b0"),
     "Block.get_config": (Block.get_config, "78fb4f5222ba"),
     "networking.url_ok": (networking.url_ok, "5326ae385233"),
+    "GradioMCPServer.create_mcp_server": (GradioMCPServer.create_mcp_server, "333c469eb0d8"),
+    "GradioMCPServer.get_selected_tools_from_request": (
+        GradioMCPServer.get_selected_tools_from_request,
+        "6d7c31603cbf",
+    ),
+    "GradioMCPServer.get_block_fn_from_endpoint_name": (
+        GradioMCPServer.get_block_fn_from_endpoint_name,
+        "c41a0edf8e47",
+    ),
+    "GradioMCPServer.get_tool_to_endpoint": (GradioMCPServer.get_tool_to_endpoint, "767857a8053c"),
     "HttpToolsProtocol": (HttpToolsProtocol, "18fdf324b11b"),
     "Api": (Api, "6fd143c8629a"),
     "gr.EventData": (gr.EventData, "c4703de66f6c"),
@@ -75,6 +87,9 @@ def test_the_attributes_that_are_read_and_set_are_there() -> None:
     assert queue.ANALYTICS_MAX_EVENTS > 0
     assert page.is_running is False
     assert "_frontend" in inspect.signature(gr.Blocks.launch).parameters
+    tools = GradioMCPServer(page)
+    assert set(tools.tool_to_endpoint) == {one.removeprefix("/") for one in tools.tool_to_endpoint.values()}
+    assert isinstance(tools.mcp_server, McpServer)
     settings = uvicorn.Config(lambda: None)
     assert all(hasattr(settings, name) for name in ("app", "http", "ws", "proxy_headers"))
     server = uvicorn.Server(settings)
