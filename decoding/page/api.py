@@ -177,7 +177,7 @@ def _read(run: object) -> Trace:
     if not isinstance(run, str):
         raise RequestError(Message("read.text", type=json_type_of(run)))
     if len(data := run.encode("utf-8", "surrogatepass")) > MAX_RUN_BYTES:
-        raise RequestError(Message("file.large", most=MAX_RUN_BYTES // 2**20))
+        raise RequestError(Message("file.bytes", count=f"{len(data):,}", most=f"{MAX_RUN_BYTES:,}"))
     return read_run(data)
 
 

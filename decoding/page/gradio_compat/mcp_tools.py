@@ -16,6 +16,7 @@ import gradio as gr
 from decoding.page.gradio_endpoints import VISITOR
 from decoding.page.http.addresses import visitors_address
 from decoding.page.http.request_body import RefusedError
+from decoding.page.http.request_filter import MAX_EVENT_BYTES
 from decoding.page.http.thread_pool import WorkerPool
 
 
@@ -31,8 +32,10 @@ def tool_calls(page: gr.Blocks) -> Callable[[Any], AbstractAsyncContextManager[N
 
 
 def _answer_calls(page: gr.Blocks) -> None:
-    """Replace the function with which Gradio answers calls."""
+    """Replace the function with which Gradio answers calls, and the limit of the package mcp of 4 MB."""
     gradios: Any = page.mcp_server_obj
+    if limited := getattr(gradios.manager, "asgi_app", None):  # older versions of mcp have no limit
+        limited.max_body_size = MAX_EVENT_BYTES
     files = WorkerPool()
 
     # The endpoints check their own values, and say more than a schema can.

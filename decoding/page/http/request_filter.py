@@ -49,9 +49,11 @@ MAX_ADDRESS_BYTES = 200
 """Gradio looks for any file that is named, and fails for a name that is invalid on the disk."""
 
 MAX_EVENT_BYTES = 12 * 2**20
-"""The action `agree` sends a run of up to 8 MB as a string within JSON."""
+"""A body with a run of up to 8 MB as a string within JSON."""
 MAX_BODY_BYTES = 2**20
-"""Every other body; a prompt of 50,000 characters takes at most 600 kB."""
+"""Every other body."""
+_WITH_RUNS = ("queue/join", "call/", "mcp")
+"""The beginnings of the paths below `API` whose bodies may hold a run."""
 
 
 def filter_options(page: Any, files: frozenset[str]) -> dict[str, Any]:
@@ -96,9 +98,8 @@ class RequestFilter:
                 name = stream_asked_for(asked, scope["query_string"]) if scope["method"] == "GET" else ""
                 has_own_limits = not api and any(part in scope["path"] for part in OWN_LIMITS)
                 if scope["method"] not in ("GET", "HEAD", "OPTIONS") and not has_own_limits:
-                    body = await read_body(
-                        receive, MAX_EVENT_BYTES if asked == "queue/join" else MAX_BODY_BYTES, reservation
-                    )
+                    most = MAX_EVENT_BYTES if asked.startswith(_WITH_RUNS) else MAX_BODY_BYTES
+                    body = await read_body(receive, most, reservation, too_large=_too_large(scope, most))
                     if api and scope["method"] != "DELETE":  # an MCP client's goodbye, which has no body
                         self._allowed.check_body(asked.rstrip("/"), parse_json(body))
                     receive = replay(body, receive)
@@ -131,6 +132,14 @@ class RequestFilter:
             allowed = is_short and not path.rstrip("/").endswith(UNUSED)
         if not allowed:
             raise RefusedError(404, "There is nothing at this address.")
+
+
+def _too_large(scope: Scope, most: int) -> str:
+    """What is said of a body of more than `most` bytes: its size, if its head gives that; "" otherwise."""
+    size = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
+    if not (size.isdigit() and len(size) < 20):
+        return ""
+    return f"The request has {int(size):,} bytes; no more than {most:,} are read here."
 
 
 def _check_query(query: bytes) -> None:

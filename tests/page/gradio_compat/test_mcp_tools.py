@@ -1,16 +1,20 @@
 """Calls of the MCP server's tools with wrong values and arguments. tests/page/test_mcp.py has those that run."""
 
 import asyncio
+import json
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import httpx
 import pytest
 from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 
 import app as application
 import decoding
+from decoding.limits import MAX_RUN_BYTES
+from decoding.page.http.request_filter import MAX_EVENT_BYTES
 from tests.browser import served
 from tests.fakes import ScriptedEngine
 
@@ -95,3 +99,31 @@ def test_an_address_may_choose_tools(address: str):
     asked = answer_of(answers(chosen, ("check", {"run": RUN}), ("greedy", {"prompt": "a"})))
     assert [is_refused for is_refused, _ in asked] == [True, False]
     assert asked[0][1] == 'There is no tool "check" here.'
+
+
+def padded(size: int) -> str:
+    """A run of exactly so many bytes."""
+    header, rest = RUN.split("\n", 1)
+    return f"{header}{' ' * (size - len(RUN))}\n{rest}"
+
+
+def test_the_largest_run_is_read_and_a_larger_one_is_refused_with_its_size(address: str):
+    read, refused, after = answer_of(
+        answers(
+            address,
+            ("check", {"run": padded(MAX_RUN_BYTES)}),
+            ("export", {"run": padded(MAX_RUN_BYTES + 1)}),
+            ("check", {"run": RUN}),
+        )
+    )
+    assert (read, after) == ((False, after[1]), (False, read[1]))
+    sentence = "The run has 8,388,609 bytes; at most 8,388,608 are read here. Make one of fewer steps or choices."
+    assert refused == (True, sentence)
+
+
+def test_a_request_that_no_run_needs_is_not_read(address: str):
+    called = {"name": "check", "arguments": {"run": padded(MAX_EVENT_BYTES)}}
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": called}).encode()
+    answer = httpx.post(address, content=body, timeout=60)
+    assert answer.status_code == 413
+    assert answer.text == f"The request has {len(body):,} bytes; no more than 12,582,912 are read here."

@@ -59,7 +59,7 @@ def http(drives_server: None, files: Path) -> Iterator[httpx.Client]:
     page = application.build_app(lambda name, report: ScriptedEngine(), ["scripted"])
     page.browser = BrowserOffer(files, {"model": {"id": "scripted"}})  # type: ignore[attr-defined]
     transport = httpx.HTTPTransport(local_address=STRANGER)
-    with served(page) as url, httpx.Client(base_url=url, transport=transport, timeout=300) as client:
+    with served(page, mcp=True) as url, httpx.Client(base_url=url, transport=transport, timeout=300) as client:
         client.headers["x-run"] = str(events(client)["submit"])
         yield client
 
@@ -96,9 +96,21 @@ def an_event(http: httpx.Client) -> None:
 
 def an_endpoint(http: httpx.Client) -> None:
     asked: dict[str, object] = {"data": ["rubbish"]}
-    assert posted(http, "/gradio_api/call/check", padded(asked, request_filter.MAX_BODY_BYTES)) == 200
-    assert posted(http, "/gradio_api/call/check", padded(asked, request_filter.MAX_BODY_BYTES + 1)) == 413
+    assert posted(http, "/gradio_api/call/check", padded(asked, request_filter.MAX_EVENT_BYTES)) == 200
+    assert posted(http, "/gradio_api/call/check", padded(asked, request_filter.MAX_EVENT_BYTES + 1)) == 413
     assert posted(http, "/gradio_api/call/check", b'{"data": [' + b"0," * 30_000 + b"0]}") in (413, 422)
+
+
+def a_tool(http: httpx.Client) -> None:
+    called: dict[str, object] = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "check"}}
+    accepted = {"accept": "application/json, text/event-stream"}
+    most = request_filter.MAX_EVENT_BYTES
+    for size, status in ((most, 200), (most + 1, 413)):
+        answer = http.post("/gradio_api/mcp/", content=padded(called, size, "more"), headers=JSON | accepted)
+        assert answer.status_code == status
+    assert posted(http, "/gradio_api/mcp/", b'{"params": [' + b"[]," * 3_900_000 + b"[]]}") == 413
+    assert posted(http, "/gradio_api/mcp/messages", b"{}") == 404
+    assert request_body.BODY_BYTES.total < MB
 
 
 def an_event_without_the_queue(http: httpx.Client) -> None:
@@ -227,6 +239,7 @@ def a_slow_head_or_body(http: httpx.Client) -> None:
 WORST: dict[str, Callable[[httpx.Client], None]] = {
     "an event of the page: `queue/join`": an_event,
     "an endpoint: `call/…`": an_endpoint,
+    "a tool of `--mcp on`: `mcp`": a_tool,
     "an event without the queue: `run/predict`": an_event_without_the_queue,
     "an end: `cancel`, `reset`": an_end,
     "a stream: `queue/data`, `call/…/id`, `heartbeat`": a_stream,

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from tests.page.http.strangers import JSON, SECRET, event, json_values, lives
 
 
-@pytest.mark.parametrize(("address", "size"), [("queue/join", 12 * 2**20), ("call/greedy", 2**20), ("reset", 2**20)])
+@pytest.mark.parametrize(
+    ("address", "size"), [("queue/join", 12 * 2**20), ("call/check", 12 * 2**20), ("reset", 2**20)]
+)
 def test_large_bodies_are_not_read(client: httpx.Client, address: str, size: int):
     def slowly() -> Iterator[bytes]:
         for _ in range(size // 2**16 + 1):
@@ -20,6 +22,11 @@ def test_large_bodies_are_not_read(client: httpx.Client, address: str, size: int
     answer = client.post(f"/gradio_api/{address}", content=slowly())
     assert answer.status_code == 413
     assert answer.text == f"The request is larger than {size:,} bytes; no larger one is read here."
+    told = client.post(f"/gradio_api/{address}", content=b" " * (size + 1))
+    assert (told.status_code, told.text) == (
+        413,
+        f"The request has {size + 1:,} bytes; no more than {size:,} are read here.",
+    )
     lives(client)
 
 
