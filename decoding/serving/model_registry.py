@@ -16,6 +16,7 @@ from decoding.errors import GreedyscopeError, ModelError, RequestError, RoomErro
 from decoding.messages import Message, mapped
 from decoding.models.catalogue import format_bytes
 from decoding.models.resources import is_out_of_memory
+from decoding.requests.values import json_type_of
 from decoding.serving.memory_budget import MemoryBudget
 from decoding.serving.model_eviction import LoadedModels
 from decoding.serving.model_list import ModelOffer, OfferLister
@@ -132,12 +133,11 @@ class ModelRegistry:
 
     def _join_load(self, name: object) -> _Load:
         """The load of a model, counting the caller as waiting for it. Starts one if there is none yet."""
-        if not isinstance(name, str) or name not in self.names:
-            named = name[:80] if isinstance(name, str) else ""
-            raise RequestError(
-                Message("model.not_offered", model=named, models=", ".join(self.names)),
-                field="model",
-            )
+        models = ", ".join(self.names)
+        if not isinstance(name, str):
+            raise RequestError(Message("model.no_text", type=json_type_of(name), models=models), field="model")
+        if name not in self.names:
+            raise RequestError(Message("model.not_offered", model=name[:80], models=models), field="model")
         with self._lock:
             if engine := self._models.get(name):
                 load = _Load(Future(), "")

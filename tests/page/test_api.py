@@ -140,6 +140,8 @@ NO_PAIR = "Forced pick 1 is not a pair of whole numbers [step, token id]."
 REFUSED: list[tuple[str, list[Any], str]] = [
     ("/greedy", ["a", 300, 5, "starter"], "The number of steps has to be a whole number from 1 to 256, not 300."),
     ("/greedy", ["a", 3, 5, "gpt5"], 'The model "gpt5" is not offered here. Choose one of: starter.'),
+    ("/greedy", ["a", 3, 5, 7], "The model's name has to be text, not a number. Choose one of: starter."),
+    ("/greedy", ["a", 3, 5, None], "The model's name has to be text, not nothing. Choose one of: starter."),
     ("/branch", ["a", [[0]], 3, 5, "starter"], NO_PAIR),
     ("/branch", ["a", [["the", 1]], 3, 5, "starter"], NO_PAIR),
     ("/branch", ["a", [[3, 1]], 3, 5, "starter"], "Forced pick 1 is at step 4, but this run has the steps 1 to 3."),
@@ -222,15 +224,20 @@ def test_programs_that_name_their_values_may_leave_some_out(url: str):
     for body in ({"promt": "a"}, {"visitor": "a"}):
         refused = httpx.post(address, json=body, timeout=60)
         assert refused.status_code == 422
-        assert refused.text == "This endpoint takes these parameters: choices, forced, model, prompt, steps."
+        named = "It takes: prompt, forced, steps, choices, model."
+        assert refused.text == f"This endpoint does not take “{next(iter(body))}”. {named}"
     assert "The file is not text: its byte 3 is not UTF-8." in asked(url, "check", {"run": '{"\ud800'})
     refused = httpx.post(f"{url}gradio_api/call/v2/check", json={}, timeout=60)
-    assert refused.text == "This endpoint takes these parameters: run."
+    assert refused.text == "This endpoint needs “run”. It takes: run."
 
 
 def test_a_clients_wrong_values_are_said(client: Client):
-    for values in (("a", 2, 2, "scripted", False, None, "more"), (["a"], 2, 2), ({"a": 1}, 2, 2)):
-        with pytest.raises(ValidationError, match=r"- request: (An event's values are|This event takes)"):
+    for values, told in (
+        (("a", 2, 2, "scripted", False, None, "more"), "This event takes 4 values in a list, not 7: prompt, "),
+        ((["a"], 2, 2), "An event's values are text and numbers: prompt is a list."),
+        (({"a": 1}, 2, 2), "An event's values are text and numbers: prompt is an object."),
+    ):
+        with pytest.raises(ValidationError, match=f"- request: {told}"):
             client.predict(*values, api_name="/greedy")
 
 

@@ -223,12 +223,22 @@ def test_an_unexpected_error_becomes_a_sentence(caplog: pytest.LogCaptureFixture
 
 
 @pytest.mark.parametrize(
+    ("name", "kind"),
+    [(None, "nothing"), (["one"], "a list"), (7, "a number"), (True, "true or false"), ({}, "an object")],
+)
+def test_a_name_that_is_no_text(name: Any, kind: str) -> None:
+    registry = ModelRegistry(Loader(), ["one", "two"])
+    with pytest.raises(RequestError) as refused:
+        registry.request(name)
+    assert str(refused.value) == f"The model's name has to be text, not {kind}. Choose one of: one, two."
+    assert refused.value.field == "model"
+
+
+@pytest.mark.parametrize(
     ("name", "shown"),
     [
         ("three", "three"),
         ("", ""),
-        (None, ""),
-        (["one"], ""),
         ("<b>", "<b>"),
         ("x" * 999, "x" * 80),
         ("ONE", "ONE"),

@@ -15,9 +15,11 @@ import gradio as gr
 
 from decoding.page.gradio_endpoints import VISITOR
 from decoding.page.http.addresses import visitors_address
+from decoding.page.http.allowed_events import check_names
 from decoding.page.http.request_body import RefusedError
 from decoding.page.http.request_filter import MAX_EVENT_BYTES
 from decoding.page.http.thread_pool import WorkerPool
+from decoding.requests.values import shown
 
 
 def tool_calls(page: gr.Blocks) -> Callable[[Any], AbstractAsyncContextManager[None]]:
@@ -42,7 +44,7 @@ def _answer_calls(page: gr.Blocks) -> None:
     @gradios.mcp_server.call_tool(validate_input=False)  # type: ignore[untyped-decorator]
     async def call(name: str, arguments: dict[str, Any]) -> list[Any]:
         function = _function_of(gradios, name)
-        values = values_of(name, function, arguments)
+        values = _values(name, function, arguments)
         context = gradios.mcp_server.request_context
         try:
             if inspect.isasyncgenfunction(function):
@@ -61,26 +63,18 @@ def _function_of(gradios: Any, name: str) -> Callable[..., Any]:
     """The endpoint of a tool. Raises RefusedError if there is none, or the client's address chooses other tools."""
     chosen = gradios.get_selected_tools_from_request()
     if name not in gradios.tool_to_endpoint or (chosen is not None and name not in chosen):
-        raise RefusedError(404, f'There is no tool "{name[:80]}" here.')
+        raise RefusedError(404, f"There is no tool {shown(name)} here.")
     function: Callable[..., Any] = gradios.get_block_fn_from_endpoint_name(gradios.tool_to_endpoint[name]).fn
     return function
 
 
-def values_of(name: str, function: Callable[..., Any], arguments: dict[str, Any]) -> list[Any]:
-    """The values of a call in the order of the endpoint's parameters. Raises RefusedError, which names the tool's
-    arguments, if one is unknown or missing.
+def _values(name: str, function: Callable[..., Any], arguments: dict[str, Any]) -> list[Any]:
+    """The values of a call in the order of the endpoint's parameters. Raises RefusedError for arguments that are
+    unknown or missing.
     """
     taken = {key: one.default for key, one in inspect.signature(function).parameters.items() if key != VISITOR}
-    for wrong, those in (
-        ("does not take", [key[:80] for key in arguments if key not in taken]),
-        (
-            "needs",
-            [key for key, default in taken.items() if default is inspect.Parameter.empty and key not in arguments],
-        ),
-    ):
-        if those:
-            named = ", ".join(f'"{key}"' for key in those[:5])
-            raise RefusedError(422, f"The tool {name} {wrong} {named}. Its arguments are: {', '.join(taken)}.")
+    required = [key for key, default in taken.items() if default is inspect.Parameter.empty]
+    check_names(arguments, taken, required, whose=f"The tool {name}")
     return [*(taken | arguments).values()]
 
 

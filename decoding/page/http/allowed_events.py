@@ -1,10 +1,11 @@
 """Allowed events: which events and endpoints Gradio may be asked for, and which bodies they may have.
 
 Owns the shape of each event's input, taken from the finished page. Gradio answers an unknown event with 500 and logs
-what it cannot parse, including a visitor's text. Knows no path but those of events, and not what an event means.
+what it cannot parse, including a visitor's text. Knows no path but those of events, and not what an event means. A
+refusal names what came.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from inspect import signature
 from typing import Any
@@ -13,6 +14,7 @@ from gradio import EventData
 from gradio.utils import get_function_params
 
 from decoding.page.http.request_body import RefusedError
+from decoding.requests.values import json_type_of, shown
 
 UNQUEUED_PATH = "run/predict"
 """The path of events that skip the queue."""
@@ -27,7 +29,8 @@ class EventSpec:
     """The input of an event or endpoint."""
 
     values: int
-    names: frozenset[str] = frozenset()
+    names: tuple[str, ...] = ()
+    """The names of an endpoint's values, in order; an event of the page has none that a caller knows."""
     required: frozenset[str] = frozenset()
     panel: bool = False
     """Whether it also sends the panel's message, which is an object."""
@@ -56,32 +59,32 @@ class AllowedEvents:
 
     def _check_event(self, asked: str, event: Any) -> None:
         if not isinstance(event, dict):
-            raise RefusedError(422, "An event has to be a JSON object.")
+            raise RefusedError(422, f"An event has to be a JSON object, not {json_type_of(event)}.")
         if asked in (UNQUEUED_PATH, "queue/join"):
             number = event.get("fn_index")
             spec = self.events.get(number) if type(number) is int else None
             if spec is not None and asked == UNQUEUED_PATH and number not in self.unqueued:
                 spec = None
         else:
-            spec = self.endpoints.get(asked.split("/")[-1])
+            name = asked.split("/")[-1]
+            spec = self.endpoints.get(name)
+            if spec is None:
+                raise RefusedError(404, f"There is no endpoint {shown(name)} here.")
         if spec is None:
-            raise RefusedError(404, "There is no such event here.")
+            raise RefusedError(404, f"There is no such event here: its fn_index is {shown(number)}.")
         if asked.startswith("call/v2/"):
-            if not spec.required <= event.keys() <= spec.names:
-                raise RefusedError(422, f"This endpoint takes these parameters: {', '.join(sorted(spec.names))}.")
-            _check_values([*event.values()], spec)
+            check_names(event, spec.names, spec.required, whose="This endpoint")
+            _check_values(event, spec)
             return
-        session = event.get("session_hash", "")
-        if session is not None and not _is_name(session):
-            raise RefusedError(422, f"A session is named by at most {MAX_NAME_CHARACTERS} characters.")
-        values = event.get("data")
-        if not isinstance(values, list) or len(values) != spec.values:
-            raise RefusedError(422, f"This event takes {spec.values} values in a list.")
-        _check_values(values, spec)
-        if spec.panel and not isinstance(event.get("event_data"), dict):
-            raise RefusedError(422, "This event says what is asked as an object.")
-        if any(values[at] is not None and values[at] not in names for at, names in spec.choices.items()):
-            raise RefusedError(422, "There is no such choice on the page's list.")
+        _check_session(event.get("session_hash", ""))
+        values = _checked_count(event.get("data"), spec)
+        names = spec.names or [f"value {number}" for number in range(1, spec.values + 1)]
+        _check_values(dict(zip(names, values, strict=True)), spec)
+        if spec.panel and not isinstance(said := event.get("event_data"), dict):
+            raise RefusedError(422, f"This event says what is asked as an object, not as {json_type_of(said)}.")
+        for at, choices in spec.choices.items():
+            if values[at] is not None and values[at] not in choices:
+                raise RefusedError(422, f"The page's list has no choice {shown(values[at])}.")
 
 
 def allowed_events(page: Any, files: frozenset[str]) -> AllowedEvents:
@@ -104,7 +107,7 @@ def _event_spec(function: Any) -> EventSpec:
     parameters = get_function_params(function.fn)
     return EventSpec(
         values=len(function.inputs),
-        names=frozenset(name for name, *_ in parameters),
+        names=tuple(name for name, *_ in parameters) if function.api_visibility == "public" else (),
         required=frozenset(name for name, has_default, *_ in parameters if not has_default),
         panel=any(one.annotation is EventData for one in signature(function.fn).parameters.values()),
         choices={
@@ -127,10 +130,43 @@ def _is_name(value: Any) -> bool:
     return isinstance(value, str) and len(value) <= MAX_NAME_CHARACTERS and value.isprintable()
 
 
-def _check_values(values: list[Any], spec: EventSpec) -> None:
-    if any(isinstance(value, list | dict) and not (spec.lists and _is_flat(value)) for value in values):
-        also = ", and lists of them, not" if spec.lists else ", not lists or"
-        raise RefusedError(422, f"An event's values are text and numbers{also} objects.")
+def check_names(given: Collection[str], taken: Collection[str], required: Collection[str], *, whose: str) -> None:
+    """Raises RefusedError, with the names that are `taken`, for a given one that is not, or a required one not given.
+    `whose` begins the sentence.
+    """
+    unknown = [name for name in given if name not in taken]
+    missing = [name for name in taken if name in required and name not in given]
+    if unknown or missing:
+        wrong = "does not take" if unknown else "needs"
+        named = ", ".join(shown(name) for name in (unknown or missing)[:5])
+        raise RefusedError(422, f"{whose} {wrong} {named}. It takes: {', '.join(taken)}.")
+
+
+def _check_session(session: Any) -> None:
+    if session is not None and not _is_name(session):
+        came = f"{len(session):,}" if isinstance(session, str) else json_type_of(session)
+        most = f"at most {MAX_NAME_CHARACTERS} characters that can be printed"
+        raise RefusedError(422, f"A session is named by {most}, not by {came}.")
+
+
+def _checked_count(values: Any, spec: EventSpec) -> list[Any]:
+    """The values, which are as many as the event takes. Raises RefusedError."""
+    takes = f"This event takes {spec.values} value{'' if spec.values == 1 else 's'} in a list"
+    if not isinstance(values, list):
+        raise RefusedError(422, f'{takes} as its "data", not {json_type_of(values)}.')
+    if len(values) != spec.values:
+        named = f": {', '.join(spec.names)}" if spec.names else ""
+        raise RefusedError(422, f"{takes}, not {len(values)}{named}.")
+    return values
+
+
+def _check_values(values: Mapping[str, Any], spec: EventSpec) -> None:
+    for name, value in values.items():
+        if isinstance(value, list | dict) and not (spec.lists and _is_flat(value)):
+            also = ", lists of them, and lists of such lists" if spec.lists else ""
+            is_deep = spec.lists and isinstance(value, list)
+            came = "a list that is nested deeper" if is_deep else json_type_of(value)
+            raise RefusedError(422, f"An event's values are text and numbers{also}: {name} is {came}.")
 
 
 def _is_flat(value: list[Any] | dict[str, Any]) -> bool:

@@ -72,17 +72,13 @@ def test_a_value_of_a_wrong_type_is_refused_in_a_sentence_of_ours(address: str):
         (
             "greedy",
             {"promt": "a", "x" * 999: 1},
-            f'The tool greedy does not take "promt", "{"x" * 80}". Its arguments are: prompt, steps, choices, model.',
+            f"The tool greedy does not take “promt”, “{'x' * 40}”. It takes: prompt, steps, choices, model.",
         ),
-        ("greedy", {"visitor": "a"}, 'The tool greedy does not take "visitor".'),
-        ("check", {}, 'The tool check needs "run". Its arguments are: run.'),
-        ("lens", {"step": 0}, 'The tool lens needs "run". Its arguments are: run, step.'),
-        (
-            "export",
-            {"run": RUN, "format": "csv"},
-            'The tool export does not take "format". Its arguments are: run, form.',
-        ),
-        ("gredy", {}, 'There is no tool "gredy" here.'),
+        ("greedy", {"visitor": "a"}, "The tool greedy does not take “visitor”."),
+        ("check", {}, "The tool check needs “run”. It takes: run."),
+        ("lens", {"step": 0}, "The tool lens needs “run”. It takes: run, step."),
+        ("export", {"run": RUN, "format": "csv"}, "The tool export does not take “format”. It takes: run, form."),
+        ("gredy", {}, "There is no tool “gredy” here."),
     ],
 )
 def test_arguments_that_a_tool_does_not_have_are_named_with_those_that_it_has(
@@ -98,7 +94,7 @@ def test_an_address_may_choose_tools(address: str):
     assert [*answer_of(arguments_of_all_tools(chosen))] == ["greedy"]
     asked = answer_of(answers(chosen, ("check", {"run": RUN}), ("greedy", {"prompt": "a"})))
     assert [is_refused for is_refused, _ in asked] == [True, False]
-    assert asked[0][1] == 'There is no tool "check" here.'
+    assert asked[0][1] == "There is no tool “check” here."
 
 
 def padded(size: int) -> str:

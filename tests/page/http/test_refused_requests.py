@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from urllib.parse import unquote
 
 import httpx
 import pytest
@@ -107,9 +108,64 @@ def test_an_event_number_of_any_type_is_refused(client: httpx.Client):
 
 
 def test_an_endpoint_that_is_none_is_refused(client: httpx.Client):
-    for name in ("nope", "run", "ask", "v2/nope", "keep/"):  # the last is no file to keep
+    for name in ("nope", "run", "ask", "v2/nope", "keep/", "%F0%9F%8E%89"):  # the fifth is no file to keep
         answer = client.post(f"/gradio_api/call/{name}", json={"data": []})
-        assert (answer.status_code, answer.text) == (404, "There is no such event here.")
+        named = unquote(name).rstrip("/").split("/")[-1]
+        assert (answer.status_code, answer.text) == (404, f"There is no endpoint “{named}” here.")
+
+
+FLAT = "An event's values are text and numbers: {}."
+DEEP = "An event's values are text and numbers, lists of them, and lists of such lists: {}."
+SENT: list[tuple[str, object, str]] = [
+    ("call/greedy", [], "An event has to be a JSON object, not a list."),
+    ("call/greedy", {}, 'This event takes 4 values in a list as its "data", not nothing.'),
+    ("call/greedy", {"data": "Hi"}, 'This event takes 4 values in a list as its "data", not a text.'),
+    ("call/greedy", {"data": ["Hi"]}, "This event takes 4 values in a list, not 1: prompt, steps, choices, model."),
+    ("call/check", {"data": ["a", 1]}, "This event takes 1 value in a list, not 2: run."),
+    ("call/greedy", {"data": [["a"], 3, 2, "scripted"]}, FLAT.format("prompt is a list")),
+    ("call/greedy", {"data": ["a", 3, {"a": 1}, "scripted"]}, FLAT.format("choices is an object")),
+    ("call/branch", {"data": ["a", [[[0]]], 3, 2, "scripted"]}, DEEP.format("forced is a list that is nested deeper")),
+    ("call/branch", {"data": ["a", [[{}]], 3, 2, "scripted"]}, DEEP.format("forced is a list that is nested deeper")),
+    ("call/branch", {"data": ["a", {}, 3, 2, "scripted"]}, DEEP.format("forced is an object")),
+    ("call/v2/greedy", {"prompt": "a", "steps": [3]}, FLAT.format("steps is a list")),
+    ("call/v2/greedy", {"promt": "a"}, "This endpoint does not take “promt”. It takes: prompt, steps, choices, model."),
+    (
+        "call/v2/greedy",
+        {"\ud800": "a"},
+        "This endpoint does not take “\\ud800”. It takes: prompt, steps, choices, model.",
+    ),
+    ("call/v2/lens", {"step": 0}, "This endpoint needs “run”. It takes: run, step."),
+    ("run/predict", {"fn_index": 9999}, "There is no such event here: its fn_index is 9999."),
+    ("run/predict", {"fn_index": "1"}, "There is no such event here: its fn_index is “1”."),
+    (
+        "call/greedy",
+        {"session_hash": 7},
+        "A session is named by at most 128 characters that can be printed, not by a number.",
+    ),
+    (
+        "call/greedy",
+        {"session_hash": "a" * 200},
+        "A session is named by at most 128 characters that can be printed, not by 200.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("address", "sent", "sentence"), SENT)
+def test_a_refused_event_is_told_what_came_with_it(client: httpx.Client, address: str, sent: object, sentence: str):
+    answer = client.post(f"/gradio_api/{address}", content=json.dumps(sent), headers=JSON)
+    assert answer.text == sentence
+
+
+def test_values_of_the_pages_own_events_are_counted(client: httpx.Client):
+    """They have no names that anybody knows."""
+
+    def told(**changes: object) -> str:
+        answer = client.post("/gradio_api/queue/join", json=event(**changes))
+        return str(answer.json()["detail"][0]["message"])
+
+    assert told(data=["a"]) == "This event takes 6 values in a list, not 1."
+    assert told(data=["a", {}, 2, "scripted", False, False]) == FLAT.format("value 2 is an object")
+    assert told(data=["a", 3, 2, "gpt5", False, False]) == "The page's list has no choice “gpt5”."
 
 
 def test_what_needs_the_model_cannot_skip_the_queue(client: httpx.Client):
