@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
-from mcp import ClientSession
+from mcp import ClientSession, types
 from mcp.client.streamable_http import streamable_http_client
 
 import app as application
@@ -146,7 +146,31 @@ async def by_closing_the_connection_of_a_call_with_progress(address: str) -> Non
     assert told == sorted(set(told))
 
 
-LEAVE = (by_closing_the_session, by_closing_the_connection, by_closing_the_connection_of_a_call_with_progress)
+async def by_cancelling_the_call(address: str) -> None:
+    """Another client's call, which has the same number, goes on."""
+    async with client(address) as other, client(address) as session:
+        theirs = asyncio.create_task(other.call_tool("beam_search", SEARCH))
+        assert await is_served(address, 1)
+        ours = asyncio.create_task(session.call_tool("beam_search", SEARCH))
+        assert await is_served(address, 2)
+        number = session._request_id - 1
+        assert number == other._request_id - 1
+        cancelled = types.CancelledNotification(params=types.CancelledNotificationParams(requestId=number))
+        await session.send_notification(types.ClientNotification(cancelled))
+        answer = await asyncio.wait_for(ours, 5)
+        assert (answer.isError, answer.content[0].text) == (True, "The call was cancelled.")
+        assert await is_served(address, 1)
+        await session.call_tool("check", {"run": ""})
+        assert await is_served(address, 1)
+        theirs.cancel()
+
+
+LEAVE = (
+    by_cancelling_the_call,
+    by_closing_the_session,
+    by_closing_the_connection,
+    by_closing_the_connection_of_a_call_with_progress,
+)
 
 
 @pytest.mark.parametrize("leave", LEAVE)
@@ -178,6 +202,8 @@ def test_a_stranger_can_hold_no_stream_open_there(address: str):
     for path in ("sse", "messages/", "http", "x"):
         answer = httpx.get(address + path, timeout=60)
         assert (answer.status_code, answer.text) == (404, "There is nothing at this address.")
+    answer = httpx.get(address, headers={"accept": "text/event-stream"}, timeout=5)
+    assert (answer.status_code, answer.text) == (405, "This server sends nothing that was not asked for: send a POST.")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The tools of the MCP server: a call runs for as long as its caller is connected.
+"""The tools of the MCP server: a call runs for as long as its caller is connected and does not cancel it.
 
 Owns how a tool's call becomes a call of an endpoint. Gradio would ask its own HTTP API, as one client for all callers,
 and wait in a thread: that run goes on when the caller has left. Knows no run.
@@ -16,6 +16,7 @@ import gradio as gr
 from decoding.page.gradio_endpoints import VISITOR
 from decoding.page.http.addresses import visitors_address
 from decoding.page.http.allowed_events import check_names
+from decoding.page.http.mcp_cancellation import CLIENT, CancellableCalls
 from decoding.page.http.request_body import RefusedError
 from decoding.page.http.request_filter import MAX_EVENT_BYTES
 from decoding.page.http.thread_pool import WorkerPool
@@ -34,11 +35,22 @@ def tool_calls(page: gr.Blocks) -> Callable[[Any], AbstractAsyncContextManager[N
 
 
 def _answer_calls(page: gr.Blocks) -> None:
-    """Replace the function with which Gradio answers calls, and the limit of the package mcp of 4 MB."""
+    """Replace the function with which Gradio answers calls, and the limit of the package mcp of 4 MB; let calls be
+    cancelled.
+    """
     gradios: Any = page.mcp_server_obj
     if limited := getattr(gradios.manager, "asgi_app", None):  # older versions of mcp have no limit
         limited.max_body_size = MAX_EVENT_BYTES
+    gradios.manager.handle_request = calls = CancellableCalls(gradios.manager.handle_request)
     files = WorkerPool()
+
+    async def answer(function: Callable[..., Any], values: list[Any], context: Any) -> str:
+        if inspect.isasyncgenfunction(function):
+            return await _last(function(gr.Request(context.request), *values), context)
+        client = context.request.client
+        address = visitors_address(client.host) if client else None
+        # A closed connection cancels this, so nothing else has to say that the caller has left.
+        return await files.run(partial(function, *values), address, asyncio.Event().wait)
 
     # The endpoints check their own values, and say more than a schema can.
     @gradios.mcp_server.call_tool(validate_input=False)  # type: ignore[untyped-decorator]
@@ -47,16 +59,12 @@ def _answer_calls(page: gr.Blocks) -> None:
         values = _values(name, function, arguments)
         context = gradios.mcp_server.request_context
         try:
-            if inspect.isasyncgenfunction(function):
-                answer = await _last(function(gr.Request(context.request), *values), context)
-            else:
-                client = context.request.client
-                address = visitors_address(client.host) if client else None
-                # A closed connection cancels this, so nothing else has to say that the caller has left.
-                answer = await files.run(partial(function, *values), address, asyncio.Event().wait)
+            with calls.running(context.request.headers.get(CLIENT, ""), str(context.request_id)):
+                text = await answer(function, values, context)
+                return [gradios.types.TextContent(type="text", text=text)]
         except gr.Error as error:
             raise RefusedError(422, error.message) from error
-        return [gradios.types.TextContent(type="text", text=answer)]
+        raise RefusedError(499, "The call was cancelled.")
 
 
 def _function_of(gradios: Any, name: str) -> Callable[..., Any]:

@@ -90,6 +90,8 @@ def test_the_attributes_that_are_read_and_set_are_there() -> None:
     tools = GradioMCPServer(page)
     assert set(tools.tool_to_endpoint) == {one.removeprefix("/") for one in tools.tool_to_endpoint.values()}
     assert isinstance(tools.mcp_server, McpServer)
+    assert tools.manager.asgi_app.max_body_size > 0
+    assert callable(tools.manager.handle_request)
     settings = uvicorn.Config(lambda: None)
     assert all(hasattr(settings, name) for name in ("app", "http", "ws", "proxy_headers"))
     server = uvicorn.Server(settings)

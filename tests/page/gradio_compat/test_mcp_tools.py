@@ -123,3 +123,17 @@ def test_a_request_that_no_run_needs_is_not_read(address: str):
     answer = httpx.post(address, content=body, timeout=60)
     assert answer.status_code == 413
     assert answer.text == f"The request has {len(body):,} bytes; no more than 12,582,912 are read here."
+
+
+@pytest.mark.parametrize("params", [None, [], "a", {}, {"requestId": []}, {"requestId": 7}, {"requestId": "\ud800"}])
+@pytest.mark.parametrize("client", ["", "somebody else"])
+def test_a_cancellation_of_no_call_is_accepted(address: str, params: object, client: str):
+    notice = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params}
+    headers = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
+    answer = httpx.post(address, content=json.dumps(notice), headers=headers | {"mcp-session-id": client}, timeout=60)
+    assert answer.status_code in (202, 400)
+    assert answer.status_code == 202 or "Validation error" in answer.text
+
+
+def test_a_goodbye_with_rubbish_in_it_is_refused(address: str):
+    assert httpx.request("DELETE", address, content=b"{", timeout=60).status_code == 405
