@@ -6,12 +6,13 @@ Owns the options, what is printed, and the exit codes. Knows no page.
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import decoding
 from decoding.command_line.options import Parser, engine
-from decoding.command_line.program import STOPPED, run_program, set_file_encoding, write
+from decoding.command_line.program import run_program, set_file_encoding, write
 from decoding.command_line.run_options import add_picking_options, requested
 from decoding.engines import Engine, is_server
 from decoding.errors import FormatError, GreedyscopeError
@@ -24,7 +25,8 @@ from decoding.run import Run
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Decode one prompt and print it, or check a file. Returns the exit code: 0, or 2 after an error, whose sentence is
-    on standard error; `check` may also return 1. Ctrl+C ends the run at the step that it has reached.
+    on standard error; `check` may also return 1. After an error in mid-run, and after Ctrl+C, which raises
+    KeyboardInterrupt, the steps that are there are printed.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments[:1] == ["check"]:
@@ -38,16 +40,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             set_file_encoding()
         if options.format == "jsonl":
             _write_lines(run)
-            return 2 if run.trace.stop_reason == "error" else 0
-        code = _finish(run)
-        write(to_csv(run.trace) if options.format == "csv" else to_table(run.trace))
-        return code
+        else:
+            _write_whole(run, to_csv if options.format == "csv" else to_table)
     except GreedyscopeError as error:
         print(error, file=sys.stderr)
         return 2
+    return 0
 
 
 def _write_lines(run: Run) -> None:
+    """Print the run as JSON Lines while it grows. Raises what ended it, after its last line."""
     lines = run.lines()
     try:
         for line in lines:
@@ -55,16 +57,23 @@ def _write_lines(run: Run) -> None:
     except KeyboardInterrupt as stop:
         write(lines.throw(stop))  # Ctrl+C while a line was written; raises again where the run has written its end
         raise
+    if run.trace.stop_reason == "error":
+        raise GreedyscopeError(run.trace.message)
 
 
-def _finish(run: Run) -> int:
-    """Decode to the end, or until Ctrl+C. Returns the exit code."""
+def _write_whole(run: Run, form: Callable[[decoding.Trace], str]) -> None:
+    """Decode to the end, or until Ctrl+C or an error, and print the steps that are there. Raises what ended the run."""
     try:
         for _ in run:
             pass
+    except GreedyscopeError:
+        if run.trace.steps:
+            write(form(replace(run.trace, message="")))  # the sentence follows, on standard error
+        raise
     except KeyboardInterrupt:
-        return STOPPED
-    return 0
+        write(form(run.trace))
+        raise
+    write(form(run.trace))
 
 
 def check(arguments: Sequence[str]) -> int:

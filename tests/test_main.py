@@ -158,11 +158,28 @@ def test_an_error_in_mid_run(engine: ScriptedEngine, capsys: pytest.CaptureFixtu
     engine.script = [NOTEBOOK[0], np.full(engine.size, math.nan, np.float32)]
     sentence = str(Message("model.nan"))
     assert main(["a"]) == 2
-    assert capsys.readouterr() == ("", sentence + "\n")
+    out, err = capsys.readouterr()
+    assert err == sentence + "\n"
+    assert "most (" in out
+    assert "1 step (ended by an error); " in out
+    assert main(["a", "--format", "csv"]) == 2
+    out, err = capsys.readouterr()
+    assert err == sentence + "\n"
+    assert {row["step"] for row in csv.DictReader(io.StringIO(out, newline=""))} == {"1"}
     assert main(["a", "--format", "jsonl"]) == 2
-    out, _ = capsys.readouterr()
+    out, err = capsys.readouterr()
+    assert err == sentence + "\n"
     assert json.loads(out.splitlines()[-1]) == {"stop_reason": "error", "message": sentence}
     assert Trace.from_jsonl(out).generated_text == " most"
+
+
+def test_an_error_before_the_first_step_is_its_sentence_alone(
+    engine: ScriptedEngine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine.script = [np.full(engine.size, math.nan, np.float32)]
+    for form in ("table", "csv"):
+        assert main(["a", "--format", form]) == 2
+        assert capsys.readouterr() == ("", str(Message("model.nan")) + "\n")
 
 
 def test_json_lines_are_printed_as_they_come(engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch) -> None:
