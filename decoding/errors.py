@@ -6,6 +6,7 @@ Any other exception is a bug, and surfaces as one.
     GreedyscopeError
     ├── RequestError
     ├── ModelError
+    │   ├── AddressError
     │   └── RoomError
     ├── FormatError
     └── BusyError
@@ -38,6 +39,12 @@ class ModelError(GreedyscopeError):
 
     def __init__(self, message: str, *, field: Field | None = "model") -> None:
         super().__init__(message, field=field)
+
+
+class AddressError(ModelError):
+    """An address that the operator gave, at which no vLLM server answers. The sentence names the address, so it is for
+    the operator: a terminal, a caller of the library, the server's log. A page shows another one.
+    """
 
 
 class RoomError(ModelError):

@@ -52,7 +52,7 @@ MarkData = Callable[[], None]
 
 
 class ServerClient:
-    """A client of one server, with the thread that runs its connections. Thread-safe.
+    """A client of the server at `address`, with the thread that runs its connections. Thread-safe.
 
     Raises RequestError for an invalid URL or key. Its methods raise BrokenAnswerError for an answer that broke,
     ModelError for a refusal, and WorkCancelledError if the calling thread's visitor has left.
@@ -61,6 +61,7 @@ class ServerClient:
     def __init__(self, url: str, patience: Patience = Patience()) -> None:
         self._patience = patience
         self._async_client = _AsyncClient(make_client(url), patience)
+        self.address = str(self._async_client.client.base_url).rstrip("/")
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=_run_loop, args=(self._loop,), name="model's server", daemon=True).start()
         self.close = weakref.finalize(self, _close, self._loop, self._async_client)
@@ -213,7 +214,7 @@ class RetryBudget:
         """Wait until a retry makes sense. Raises ModelError if the time is over."""
         if self._ends is None:
             self._ends = (error.last_data or monotonic()) + self._seconds
-        logging.getLogger(__name__).warning("the model's server: %s", error)
+        logging.getLogger(__name__).info("the model's server: %s", error)
         while (left := self._ends - monotonic()) > 0:
             pause = min(left, 0.05 * 2 ** min(self._tries, 4))
             self._tries += 1

@@ -5,6 +5,7 @@ thread.
 """
 
 import os
+import socket
 import ssl
 from contextlib import suppress
 from typing import Any, NoReturn
@@ -48,16 +49,32 @@ def make_client(url: str) -> httpx.AsyncClient:
 def to_broken_answer(error: Exception) -> BrokenAnswerError:
     """The BrokenAnswerError that a transport error means."""
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
-        return BrokenAnswerError(Message("engine.why.connection"))
+        return BrokenAnswerError(_why_no_connection(error))
     if isinstance(error, httpx.HTTPError):
         return BrokenAnswerError(Message("engine.why.cut"))
     return BrokenAnswerError(Message("engine.why.garbled"))
 
 
+def _why_no_connection(error: BaseException) -> Message:
+    """The reason in a few words. httpx keeps the operating system's error at the end of the chain of causes."""
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__ or error
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return Message("engine.why.certificate")
+    if isinstance(error, ssl.SSLError):
+        return Message("engine.why.tls")
+    if isinstance(error, socket.gaierror | UnicodeError):  # a name with an empty part cannot be encoded
+        return Message("engine.why.host")
+    if isinstance(error, ConnectionRefusedError):
+        return Message("engine.why.refused")
+    return Message("engine.why.connection")
+
+
 def check_response(response: httpx.Response) -> None:
     """Raises the error that a response with another status than 200 means; see `raise_refusal`."""
     if response.status_code != 200:
-        said = response.text
+        is_page = "html" in response.headers.get("Content-Type", "")
+        said = response.reason_phrase if is_page else response.text
         with suppress(ValueError, AttributeError, KeyError, TypeError):
             said = str(response.json()["error"]["message"])
         raise_refusal(response.status_code, said, response.request.headers)

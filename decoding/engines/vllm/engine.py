@@ -15,7 +15,15 @@ from decoding.engines import NO_PICKS
 from decoding.engines.model_facts import EngineOfModel, ModelFacts
 from decoding.engines.vllm.beam_rows import ServedRows
 from decoding.engines.vllm.client import ServerClient
-from decoding.engines.vllm.handshake import GREEDY, ServedModel, check_served, list_models, local_name, with_retries
+from decoding.engines.vllm.handshake import (
+    GREEDY,
+    ServedModel,
+    check_may_serve,
+    check_served,
+    list_models,
+    local_name,
+    with_retries,
+)
 from decoding.engines.vllm.responses import BrokenAnswerError, ResponseParser, with_pick
 from decoding.errors import ModelError, RequestError
 from decoding.messages import Message
@@ -40,6 +48,7 @@ def connect(url: str, *, model: str | Entry = "", dtype: str = "auto", report: R
         report(Message("engine.asking"), None)
         models = list_models(client)
         entry = model if isinstance(model, Entry) else entry_of(model or local_name(models))
+        check_may_serve(models, entry)
         model_facts = load_without_weights(entry, report)
         return ServerEngine(client, model_facts, check_served(client, models, model_facts), dtype=dtype)
     except BaseException:

@@ -11,15 +11,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from decoding.engines.vllm.client import ServerClient
+from decoding.engines.vllm.refused_address import address_error
 from decoding.engines.vllm.responses import BrokenAnswerError, ResponseParser
 from decoding.errors import ModelError, RequestError
 from decoding.messages import Message
-from decoding.models.catalogue import CATALOGUE
+from decoding.models.catalogue import CATALOGUE, Entry, parse_model_list
 from decoding.models.loading import ModelWithoutWeights
-from decoding.models.starter import SAFETENSORS_NAME, STARTER_ID
+from decoding.models.starter import MODEL_FILE, SAFETENSORS_NAME, STARTER_ID
 
 MAX_CHOICES_ASKED = 50
 """More candidates are never requested, so a higher limit is none."""
+_MOST_NAMED = 5  # of a server's models, in a sentence
 GREEDY = {
     "temperature": 0,
     "top_p": 1,
@@ -62,11 +64,16 @@ def with_retries(client: ServerClient, ask: Callable[[], T]) -> T:
 
 
 def list_models(client: ServerClient) -> list[Mapping[str, Any]]:
-    """A server's models, its default first. Raises ModelError if it has none."""
-    answer = with_retries(client, lambda: client.get("/v1/models"))
-    models = answer.get("data") if isinstance(answer, dict) else None
-    if not isinstance(models, list) or not models or not all(isinstance(m, dict) and "id" in m for m in models):
-        raise ModelError(Message("engine.none"))
+    """A server's models, its default first. Raises AddressError if no vLLM server answers, ModelError if it refuses the
+    key.
+    """
+    try:
+        answer = with_retries(client, lambda: client.get("/v1/models"))
+        models = answer.get("data") if isinstance(answer, dict) else None
+        if not isinstance(models, list) or not models or not all(isinstance(m, dict) and "id" in m for m in models):
+            raise ModelError(Message("engine.none"))
+    except ModelError as error:
+        raise address_error(client.address, error) from None
     return models
 
 
@@ -87,6 +94,35 @@ def local_name(models: list[Mapping[str, Any]]) -> str:
     )
 
 
+def check_may_serve(models: list[Mapping[str, Any]], entry: Entry) -> None:
+    """Raises ModelError if none of a server's models can be that of `entry`, whose files are perhaps not here yet.
+
+    Without its files the name of a model's folder is unknown, except in the Hub's cache; `check_served` looks closer.
+    """
+    if not entry.repository and entry.name != STARTER_ID:
+        return  # its files are here
+    paths = {entry.name, entry.repository, entry.file, entry.revision, MODEL_FILE if not entry.repository else ""}
+    ours = {*paths, *(Path(path).name for path in paths)} - {""}
+    in_cache = f"models--{entry.repository.replace('/', '--')}"
+    for served in models:
+        names = _possible_names(served)
+        if names & ours or any(in_cache in Path(name).parts for name in names):
+            return
+    raise _other_model(models, entry.name)
+
+
+def _other_model(models: list[Mapping[str, Any]], ours: str) -> ModelError:
+    """The error that a server has no model `ours`, with what to write for one that it has."""
+    theirs = ", ".join(f'"{str(served["id"])[:80]}"' for served in models[:_MOST_NAMED])
+    with suppress(RequestError):
+        return ModelError(Message("engine.other", theirs=theirs, ours=ours, model=local_name(models)))
+    for served in models:
+        with suppress(RequestError):
+            repository = parse_model_list(f"hub:{served['id']}")[0].name
+            return ModelError(Message("engine.other", theirs=theirs, ours=ours, model=f"hub:{repository}"))
+    return ModelError(Message("engine.other.folder", theirs=theirs, ours=ours))
+
+
 def check_served(
     client: ServerClient, models: list[Mapping[str, Any]], model_facts: ModelWithoutWeights
 ) -> ServedModel:
@@ -95,9 +131,7 @@ def check_served(
     """
     served = next((m for m in models if _possible_names(m) & model_facts.names), None)
     if served is None:
-        raise ModelError(
-            Message("engine.other", theirs=str(models[0]["id"])[:80], ours=model_facts.model, name=model_facts.model)
-        )
+        raise _other_model(models, model_facts.model)
     name = str(served["id"])
 
     def probe(prompt: str | list[int], top_k: int = 2) -> Any:

@@ -22,4 +22,5 @@ def pair(started: Pair) -> Pair:
     fake.asked.clear()
     fake.closed.clear()
     fake.health, fake.pause, fake.chunk, fake.key, fake.context, fake.most = 200, 0.0, 1, "", 4096, 20
+    fake.name = fake.root = "served"
     return started
