@@ -3,9 +3,10 @@ JSON, one line per message.
 
 First it reports `total`, the bytes to download, `folder`, where the config.json is, and `parameters`, their number (0
 for a GGUF file). It downloads the weights only after it has read a byte from its input. `checked` reports the bytes
-that were hashed, `refused` a message for people. Owns resuming: a large file continues where it broke off, and enters
-the cache only when it is complete and has the sha256 that the Hub names. If several processes want one file, one
-downloads it, and the others wait for the lock, which the system releases however that process ends.
+that were hashed, `refused` a message for people, `cause` the error behind it for the log. Owns resuming: a large file
+continues where it broke off, and enters the cache only when it is complete and has the sha256 that the Hub names. If
+several processes want one file, one downloads it, and the others wait for the lock, which the system releases however
+that process ends.
 """
 
 import errno
@@ -212,7 +213,7 @@ def _main() -> int:
         download_model(model, repository, revision, approved.wait, gguf=gguf)
     except ModelError as error:
         if error.__cause__:
-            print(repr(error.__cause__), file=sys.stderr)
+            _send(cause=repr(error.__cause__))
         _send(refused=to_json(error.message))
         return 1
     return 0

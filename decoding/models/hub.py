@@ -6,6 +6,7 @@ downloads, because it can be killed.
 """
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from typing import Any
 from huggingface_hub import constants, snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import EntryNotFoundError
 from huggingface_hub.file_download import repo_folder_name
+from huggingface_hub.utils.logging import set_verbosity_error
 
 from decoding.errors import ModelError
 from decoding.messages import Message, from_json
@@ -110,7 +112,7 @@ def fetch_tokenizer(entry: Entry, report: Report) -> Path:
             folder = download(entry.repository, entry.revision, local_files_only=is_local, files=TOKENIZER_FILES)
             if _has_tokenizer(folder):
                 return folder
-        if constants.HF_HUB_OFFLINE:
+        if not is_reachable():
             break
         report(Message("fetch.asking", model=entry.name), None)
     raise ModelError(Message("fetch.out_of_reach", model=entry.name))
@@ -118,11 +120,11 @@ def fetch_tokenizer(entry: Entry, report: Report) -> Path:
 
 def download(repository: str, revision: str, *, local_files_only: bool = False, files: Sequence[str] = FILES) -> Path:
     """Download a commit's files that match `files`; returns their folder. Raises what huggingface_hub raises."""
-    cache = constants.HF_HUB_CACHE
+    set_verbosity_error()  # type: ignore[no-untyped-call]  # what fails is raised, and said in our own words
     kept: Any = snapshot_download(
         repository,
         revision=revision or None,
-        cache_dir=cache,
+        cache_dir=constants.HF_HUB_CACHE,
         allow_patterns=list(files),
         local_files_only=local_files_only,
         max_workers=2,
@@ -193,6 +195,8 @@ def _fetch(entry: Entry, report: Report, check_fits: CheckFits | None, patience:
         listener.join()
         if child.stdin:
             child.stdin.close()
+    if "cause" in messages:
+        logging.getLogger(__name__).info("fetching %s: %s", entry.name, messages["cause"])
     if "refused" in messages:
         raise ModelError(from_json(messages["refused"]))
     if child.returncode:

@@ -6,6 +6,7 @@ import re
 import shutil
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -231,6 +232,19 @@ def test_no_network(net: Hub, monkeypatch: pytest.MonkeyPatch):
         "tiny is not on this machine yet, and the Hugging Face Hub cannot be reached. Go online once to fetch it, or "
         "choose another model."
     )
+
+
+def test_no_network_is_one_sentence_without_the_librarys_lines(
+    net: Hub, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+):
+    local_hub.disconnect(monkeypatch)
+    began = time.monotonic()
+    assert refusal().startswith("tiny is not on this machine yet")
+    with pytest.raises(ModelError, match="tiny is not on this machine yet"):
+        hub.fetch_tokenizer(TINY, no_report)
+    assert time.monotonic() - began < 20
+    assert capfd.readouterr() == ("", "")
+    assert [record for record in caplog.records if record.name.startswith("huggingface_hub")] == []
 
 
 def test_offline_mode_makes_no_requests(net: Hub, monkeypatch: pytest.MonkeyPatch):

@@ -112,7 +112,7 @@ def site() -> Iterator[str]:
             self.end_headers()
             self.wfile.write(data)
 
-        do_POST = do_GET
+        do_POST = do_GET  # noqa: N815
 
         def log_message(self, *_: object) -> None:
             pass
@@ -144,11 +144,12 @@ def test_an_address_where_nobody_answers_is_named_with_the_cause(pair: Pair) -> 
         gone = f"http://127.0.0.1:{taken.getsockname()[1]}"
     encrypted = pair.url.replace("http:", "https:")
     said = {
-        gone: f"Nothing listens at {gone}: the connection was refused. Start the vLLM server there, or correct the host "
-        "or the port.",
+        gone: f"Nothing listens at {gone}: the connection was refused. Start the vLLM server there, or correct the "
+        "host or the port.",
         "http://no-such-host.invalid:8000": "The host of http://no-such-host.invalid:8000 is not known. Correct its "
         "name, or check that this machine can look names up.",
-        encrypted: f"The server at {encrypted} does not speak TLS. Write http:// instead of https://, or correct the port.",
+        encrypted: f"The server at {encrypted} does not speak TLS. Write http:// instead of https://, or correct the "
+        "port.",
     }
     for address, sentence in said.items():
         with pytest.raises(AddressError) as caught:
