@@ -11,7 +11,7 @@ import socket
 import sys
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from decoding.command_line import options
 from decoding.command_line.program import run_program
@@ -20,11 +20,11 @@ from decoding.engines import is_server
 from decoding.errors import RequestError
 from decoding.models.allocator_settings import limit_arenas
 from decoding.models.catalogue import Entry, parse_model_list
-from decoding.models.resources import free_memory, limit_memory, resident_bytes
+from decoding.models.resources import limit_memory, resident_bytes
 from decoding.models.starter import STARTER_ID
-from decoding.serving.memory_budget import MemoryBudget
+from decoding.serving.memory_option import memory_budget
 from decoding.serving.model_registry import Loader, ModelRegistry, OfferLister
-from decoding.serving.model_setup import EngineOptions, make_registry
+from decoding.serving.model_setup import EngineOptions, make_registry, model_bytes
 
 if TYPE_CHECKING:  # importing gradio takes longer than everything before it
     import gradio as gr
@@ -91,19 +91,6 @@ def settings(arguments: Sequence[str] | None = None) -> argparse.Namespace:
             variable = "GRADIO_SERVER_NAME"  # a Space sets it
         parser.add(name, default, check, text, environment=variable)
     return parser.parse_args(arguments)
-
-
-def memory_budget(total: int | Literal["auto"], *, process: int) -> MemoryBudget:
-    """The memory budget for --memory `total`, of which the `process` takes some bytes already. A tenth stays out of the
-    budget, for messages, connections and the allocator. Exits with a sentence if the rest is less than is taken.
-    """
-    if total == "auto":
-        return MemoryBudget(process + free_memory() * 9 // 10, process=process)
-    reserved = total * 9 // 10
-    if reserved <= process:
-        least, taken = process * 10 // 9 // 10**6 + 1, process // 10**6
-        raise SystemExit(f"--memory has to be at least {least} MB: the process takes {taken} MB already.")
-    return MemoryBudget(reserved, process=process)
 
 
 def build_app(loader: Loader, models: Sequence[str], list_offers: OfferLister | None = None) -> "gr.Blocks":
@@ -222,7 +209,9 @@ def main() -> None:
     how = EngineOptions(chosen.engine, chosen.device, chosen.dtype)
     if chosen.memory != "auto":
         limit_memory(chosen.memory)
-    registry = make_registry(entries, how, memory_budget(chosen.memory, process=resident_bytes()))
+    needed = model_bytes(entries[first], how)
+    memory = memory_budget(chosen.memory, process=resident_bytes(), model=first, needed=needed)
+    registry = make_registry(entries, how, memory)
     with quick_imports():
         with without_stubs():
             import decoding.page  # noqa: F401  # its libraries are loaded before torch

@@ -12,7 +12,6 @@ import re
 import socket
 from collections.abc import Callable
 from ipaddress import ip_address
-from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
 
@@ -27,6 +26,12 @@ _PREFIX = re.compile(r"(/[A-Za-z0-9._~%-]+)+/?")
 Check = Callable[[str], object]
 
 
+class _Variable(str):
+    """The value of an environment variable, which is an option's default: argparse checks it as any other."""
+
+    __slots__ = ()
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser that refuses in one sentence and accepts no abbreviations."""
 
@@ -34,19 +39,27 @@ class Parser(argparse.ArgumentParser):
         super().__init__(prog=prog, description=description, epilog=epilog, allow_abbrev=False)
 
     def add(self, name: str, default: str, check: Check, text: str, *, environment: str = "") -> None:
-        """Add an option whose default is a string, or the value of an environment variable if that is set."""
+        """Add an option whose default is a string, or the value of an environment variable if that is set. The variable
+        is checked where the option is not given: help is printed whatever it says.
+        """
         given = os.environ.get(environment) if environment else None
-        if given is not None:
+        used = default if given is None else _Variable(given)
+
+        def checked(value: str) -> object:
             try:
-                check(given)
+                return check(str(value))
             except argparse.ArgumentTypeError as error:
-                self.error(f"argument {environment}: {error}")
-        used = default if given is None else given
-        self.add_argument(f"--{name}", default=used, type=check, help=f"{text} ({used})".replace("%", "%%"))
+                if isinstance(value, _Variable):
+                    self.error(f"argument {environment}: {error}")
+                raise
+
+        self.add_argument(f"--{name}", default=used, type=checked, help=f"{text} ({used})".replace("%", "%%"))
 
     def error(self, message: str) -> NoReturn:
         if message.startswith("argument "):
             name, _, said = message.removeprefix("argument ").partition(": ")
+            if said == "expected one argument":
+                said = f"needs a value after it; write {name}=VALUE if it begins with a dash"
             message = f"{name} {said}"
         self.exit(2, f"{message[:1].upper()}{message[1:].rstrip('.')}. See {self.prog} --help.\n")
 
@@ -76,15 +89,19 @@ def whole_numbers(least: int, most: int) -> Callable[[str], list[int]]:
 
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+_LEAST_BYTES = 10**6  # a smaller number without a unit is no number of bytes that a person means
 _AMOUNT = re.compile(r"([0-9]{1,12}(?:[.][0-9]{1,6})?) ?([kmgt]?)i?b?", re.IGNORECASE)
 
 
 def byte_size(given: str) -> int | str:
-    """A number of bytes, as "1.5GB", "800 MB" or "123456"; or "auto"."""
+    """A number of bytes, as "1.5GB", "800 MB" or "123456789"; or "auto"."""
     if given == "auto":
         return given
     if found := _AMOUNT.fullmatch(given):
-        return int(float(found[1]) * _UNITS[found[2].lower()])
+        size = int(float(found[1]) * _UNITS[found[2].lower()])
+        if size < _LEAST_BYTES and not found[2]:
+            raise _refused(f"has to have a unit, as {given}GB", given)
+        return size
     raise _refused("has to be a size, as 1.5GB, or auto", given)
 
 
@@ -144,12 +161,23 @@ def models(given: str) -> str:
     except RequestError as error:
         raise argparse.ArgumentTypeError(f"cannot be used: {error}") from None
     for entry in entries:
-        if not entry.repository and entry.name not in CATALOGUE and not _is_here(entry.name):
-            raise _refused(
-                "has to name models of the catalogue, folders, GGUF files, hub:owner/name or hub:owner/name/file.gguf",
-                entry.name,
-            )
+        if not entry.repository and entry.name not in CATALOGUE:
+            _check_path(entry.name)
     return given
+
+
+def _check_path(name: str) -> None:
+    from decoding.models.model_paths import entry_of  # imported here: it takes a third of a second
+
+    try:
+        entry_of(name)
+    except RequestError as error:
+        path = os.path.expanduser(name)
+        if os.path.exists(path) or os.path.dirname(path):
+            raise argparse.ArgumentTypeError(f"cannot be used: {error}") from None
+        raise _refused(
+            "has to name models of the catalogue, folders, GGUF files, hub:owner/name or hub:owner/name/file.gguf", name
+        ) from None
 
 
 def check_can_listen(host: str, port: int) -> None:
@@ -160,7 +188,7 @@ def check_can_listen(host: str, port: int) -> None:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
             probe.listen(1)
-    except socket.gaierror:
+    except (socket.gaierror, UnicodeError):  # a name that nobody knows, and one that no network can ask for
         raise SystemExit(f"--host {host} is no address of this machine: its name is not known.") from None
     except PermissionError:
         raise SystemExit(f"--port {port} may not be used by this user. Choose one from 1024 on.") from None
@@ -173,15 +201,6 @@ def check_can_listen(host: str, port: int) -> None:
 def bracket_ipv6(host: str) -> str:
     """A host as part of a URL: an IPv6 address in brackets."""
     return f"[{host}]" if ":" in host else host
-
-
-def _is_here(name: str) -> bool:
-    """Whether a name is a folder or a GGUF file on this machine."""
-    path = Path(os.path.expanduser(name))  # unlike that of Path, it never raises
-    try:
-        return path.is_dir() or (path.suffix.lower() == ".gguf" and path.is_file())
-    except (OSError, ValueError):  # a name that is invalid on this disk
-        return False
 
 
 def _is_taken(error: OSError) -> bool:

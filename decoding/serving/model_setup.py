@@ -28,6 +28,13 @@ class EngineOptions:
     dtype: str
 
 
+def model_bytes(entry: Entry, chosen: EngineOptions) -> int:
+    """An estimate of the bytes of memory that a model takes in this process; 0 where nobody knows."""
+    if is_server(chosen.engine):
+        return 0
+    return entry.memory_needed("bfloat16" if chosen.dtype == "auto" else chosen.dtype)
+
+
 def make_loader(entries: Mapping[str, Entry], chosen: EngineOptions, memory: MemoryBudget | None = None) -> Loader:
     """A loader of models by name, into this process or from a server. It raises what the engines raise.
 
@@ -75,17 +82,12 @@ def make_registry(entries: Mapping[str, Entry], chosen: EngineOptions, memory: M
             return availability.remote_offers([*entries.values()])
         return availability.local_offers([*entries.values()], dtype=chosen.dtype)
 
-    def bytes_needed(name: str) -> int:
-        if is_server(chosen.engine):
-            return 0
-        return entries[name].memory_needed("bfloat16" if chosen.dtype == "auto" else chosen.dtype)
-
     registry = ModelRegistry(
         make_loader(entries, chosen, memory),
         [*entries],
         lambda ready: offer_lister()(ready),
         memory=memory,
-        bytes_needed=bytes_needed,
+        bytes_needed=lambda name: model_bytes(entries[name], chosen),
         resident_bytes=resident_bytes,
     )
     if is_zero_gpu():  # its processes are forks of this one, and `spaces` replaces CUDA in this thread alone

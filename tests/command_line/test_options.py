@@ -7,6 +7,7 @@ import sys
 from argparse import ArgumentTypeError
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ from decoding.starter import main as prepare
 ROOT = Path(__file__).resolve().parents[2]
 
 REFUSED = {
-    "memory": ["", "many", "-1GB", "1e9"],
+    "memory": ["", "many", "-1GB", "1e9", "1.5", "12"],
     "engine": ["localhost:8000", "ftp://a", "http://", "http://a:99999", "http://a:b"],
     "model": ["nope", "", ",", "hub:", "hub:a b/c", "hub:a/b/../c.gguf", "hub:a/b/c.bin", "starter,nope"],
     "device": ["tpu", "", "CPU"],
@@ -41,7 +42,7 @@ REFUSED = {
 TAKEN = {
     "memory": ["auto", "1.5GB", "800MB"],
     "engine": ["", "auto", "torch", "http://127.0.0.1:8000", "https://models.example/v1", "http://[::1]:8000"],
-    "model": ["+", "starter", "starter,gpt2", "hub:owner/name@v1", "hub:owner/name/Q8/file.gguf@v1", "+./assets"],
+    "model": ["+", "starter", "starter,gpt2", "hub:owner/name@v1", "hub:owner/name/Q8/file.gguf@v1"],
     "device": ["auto", "cuda", "mps", "cpu"],
     "dtype": ["auto", "float32", "bfloat16", "float16"],
     "host": ["::", "::1", "[::1]", "0.0.0.0", "localhost", "my-host.example"],
@@ -89,11 +90,62 @@ def test_an_invalid_value_is_refused_in_one_sentence(
     assert said.startswith((f"{VARIABLES[name]} has to ", f"{VARIABLES[name]} cannot be used: "))
 
 
+@pytest.mark.parametrize("value", ["1.5", "2", "64"])
+def test_a_size_without_its_unit_is_told_so(value: str, capsys: pytest.CaptureFixture[str]):
+    said = refusal(lambda: application.settings([f"--memory={value}"]), capsys)
+    assert said == f'--memory has to have a unit, as {value}GB, not "{value}". See python app.py --help.\n'
+
+
+@pytest.mark.parametrize("arguments", [["--port"], ["--port", "--metrics", "on"], ["--port", "-5GB"]])
+def test_an_option_without_its_value_is_told_so(arguments: list[str], capsys: pytest.CaptureFixture[str]):
+    assert refusal(lambda: application.settings(arguments), capsys) == (
+        "--port needs a value after it; write --port=VALUE if it begins with a dash. See python app.py --help.\n"
+    )
+
+
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name in TAKEN for value in TAKEN[name]])
 def test_a_valid_value_is_accepted(name: str, value: str, monkeypatch: pytest.MonkeyPatch):
     chosen = application.settings([f"--{name}={value}"])
     monkeypatch.setenv(VARIABLES[name], value)
     assert vars(application.settings([])) == vars(chosen)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_bad_variable_hides_no_help_and_an_option_that_is_given_wins(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv(VARIABLES[name], REFUSED[name][-1])
+    with pytest.raises(SystemExit) as left:
+        application.settings(["--help"])
+    out, err = capsys.readouterr()
+    assert (left.value.code, err) == (0, "")
+    assert f"--{name}" in out
+    given = [f"--{name}={TAKEN[name][-1]}"]
+    chosen = application.settings(given)
+    monkeypatch.delenv(VARIABLES[name])
+    assert vars(chosen) == vars(application.settings(given))
+
+
+def test_a_folder_or_file_that_is_no_model_is_refused_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    empty, text = tmp_path / "empty", tmp_path / "notes.txt"
+    empty.mkdir()
+    text.write_text("no model")
+    for path, why in {
+        empty: "holds no config.json, so it is no model. Choose the folder that holds one, or the GGUF file in it",
+        text: "does not end in .gguf. Choose a GGUF file, or the folder that holds a config.json",
+        tmp_path / "none": "Check its path; a model of the Hub is written hub:owner/name",
+    }.items():
+        said = refusal(partial(application.settings, [f"--model=+{path}"]), capsys)
+        assert said.startswith("--model cannot be used: ")
+        assert f"{path}" in said
+        assert f"{why}. See python app.py --help." in said
+        monkeypatch.setenv("GREEDYSCOPE_MODEL", str(path))
+        assert refusal(partial(application.settings, []), capsys).startswith("GREEDYSCOPE_MODEL cannot be used: ")
+        monkeypatch.delenv("GREEDYSCOPE_MODEL")
+    (empty / "config.json").write_text("{}")
+    assert application.settings([f"--model=+{empty}"]).model == f"+{empty}"
 
 
 CHECKS = {
@@ -154,7 +206,7 @@ def test_a_port_in_use_is_refused_in_one_sentence():
     )
 
 
-@pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid", "2001:db8::1"])
+@pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid", "2001:db8::1", "bad..host", "a" * 70])
 def test_an_address_that_is_not_this_machines_is_one_sentence(host: str):
     with pytest.raises(SystemExit) as left:
         options.check_can_listen(host, 0)

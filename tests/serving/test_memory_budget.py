@@ -14,9 +14,11 @@ from decoding.command_line import options
 from decoding.engines.local_engine import LocalEngine
 from decoding.engines.memory_needs import Work, bytes_needed
 from decoding.errors import RequestError, RoomError
+from decoding.models.catalogue import CATALOGUE
 from decoding.serving import memory_budget
 from decoding.serving.memory_budget import MemoryBudget
 from decoding.serving.model_registry import ModelRegistry
+from decoding.serving.model_setup import EngineOptions, model_bytes
 from tests.fakes import ScriptedEngine
 
 MB = 10**6
@@ -29,10 +31,17 @@ def an_address_that_nobody_knows() -> None:
 
 @pytest.mark.parametrize(
     ("written", "size"),
-    [("1.5GB", 1_500_000_000), ("1.5 gb", 1_500_000_000), ("800M", 800_000_000), ("123456", 123_456), ("auto", "auto")],
+    [
+        ("1.5GB", 1_500_000_000),
+        ("1.5 gb", 1_500_000_000),
+        ("800M", 800_000_000),
+        ("1234567", 1_234_567),
+        ("auto", "auto"),
+    ],
 )
 def test_a_size_as_an_operator_writes_it(written: str, size: object) -> None:
     assert options.byte_size(written) == size
+    assert options.byte_size("auto") == "auto"
 
 
 @pytest.mark.parametrize("written", ["", "much", "-1GB", "1e9", "1.5.2GB", "9" * 40, "\u0661GB"])
@@ -48,6 +57,23 @@ def test_a_part_of_an_operators_limit_is_for_what_nobody_reserves() -> None:
     application.memory_budget(223 * MB, process=200 * MB)
     with pytest.raises(SystemExit, match="has to be at least 223 MB: the process takes 200 MB already"):
         application.memory_budget(222 * MB, process=200 * MB)
+
+
+def test_a_limit_has_room_for_the_first_model() -> None:
+    starter = CATALOGUE["starter"]
+    needed = model_bytes(starter, EngineOptions("auto", "cpu", "auto"))
+    assert needed > 300 * MB
+    least = (100 * MB + needed) * 10 // 9 // MB + 1
+    said = (
+        f"--memory has to be at least {least} MB: the process takes 100 MB already, and starter needs "
+        f"{needed // MB} MB. A tenth is kept for what no run reserves."
+    )
+    with pytest.raises(SystemExit) as left:
+        application.memory_budget(300 * MB, process=100 * MB, model="starter", needed=needed)
+    assert str(left.value.code) == said
+    budget = application.memory_budget(least * MB, process=100 * MB, model="starter", needed=needed)
+    assert budget.reserve_for_model(needed)
+    assert model_bytes(starter, EngineOptions("http://127.0.0.1:1", "cpu", "auto")) == 0
 
 
 def test_a_reservation_is_released_once() -> None:
