@@ -19,7 +19,7 @@ from decoding.errors import FormatError, GreedyscopeError
 from decoding.export import one_line, summary, to_csv, to_table
 from decoding.limits import MAX_CHOICES, MAX_STEPS
 from decoding.messages import Message
-from decoding.questions.verify import TOLERANCE, read_run, recompute
+from decoding.questions.verify import TOLERANCE, check_repeatable, read_run, recompute
 from decoding.run import Run
 
 
@@ -87,6 +87,7 @@ def check(arguments: Sequence[str]) -> int:
         trace = read_run(file)
         print(one_line(f"{file} is a well-formed run: {summary(trace)}."))
         if options.recompute or options.model:
+            check_repeatable(trace)
             name = options.model or trace.model.id
             said = f"{name} does not give these numbers."
             worst = recompute(_model(options, name, _dtype(trace)), trace)

@@ -80,9 +80,9 @@ def summary(run: Record) -> str:
         "stopped": "stopped",
         "error": "ended by an error",
     }
-    m, count = run.model, len(run.steps)
+    model, count = run.model, len(run.steps)
+    made_by = ", ".join(filter(None, (model.id, model.dtype, model.device)))  # a printed table has no device
     return one_line(
         f"{count} {'step' if count == 1 else 'steps'} ({ends[run.stop_reason]}); log-probability {run.logprob:.4f}, "
-        f"perplexity {run.perplexity:.4f}; {m.id}, {m.dtype}, {m.device}"
-        + (f". {run.message.rstrip('.')}" if run.message else "")
+        f"perplexity {run.perplexity:.4f}; {made_by}" + (f". {run.message.rstrip('.')}" if run.message else "")
     )

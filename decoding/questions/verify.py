@@ -45,18 +45,25 @@ def parse_run(data: bytes) -> Trace:
         raise FormatError(Message("read.utf8", position=f"{error.start + 1:,}")) from None
 
 
+def check_repeatable(trace: Trace) -> None:
+    """Raises RequestError for a run that no model can repeat."""
+    ids = [token.token_id for token in trace.prompt_tokens]
+    ids += [c.token_id for step in trace.steps for c in step.candidates]
+    if NO_ID in ids:
+        raise RequestError(
+            "This run was taken from a printed table, without token ids, so it cannot be computed again."
+        )
+    if not trace.steps:
+        raise RequestError("The run has no steps, so there is nothing to compute again.")
+
+
 def recompute(model: Engine, trace: Trace) -> float:
     """Decode a run again with the same forced picks. Returns the largest difference between two probabilities.
 
     Raises RequestError for a run that this model cannot repeat, FormatError at the first token or number that differs
     by more than the tolerance.
     """
-    ids = [token.token_id for token in trace.prompt_tokens]
-    ids += [c.token_id for step in trace.steps for c in step.candidates]
-    if NO_ID in ids:
-        raise RequestError("The run cannot be computed again: its source printed no token ids.")
-    if not trace.steps:
-        raise RequestError("The run has no steps, so there is nothing to compute again.")
+    check_repeatable(trace)
     forced = [(step.index, step.picked.token_id) for step in trace.steps if step.chosen]
     request = check_request(trace.prompt, len(trace.steps), trace.top_k, forced, **trace.how)
     asked = trace.top_k + _SPARE

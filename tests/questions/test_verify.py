@@ -187,7 +187,7 @@ def test_logits_that_were_altered(check: Check, engine: ScriptedEngine) -> None:
 
 def test_runs_that_cannot_be_recomputed_are_refused(check: Check, engine: ScriptedEngine) -> None:
     printed = (RECORDED / "gpt2_xl_notebook_table.jsonl").read_text("utf-8")
-    sentence = "The run cannot be computed again: its source printed no token ids.\n"
+    sentence = "This run was taken from a printed table, without token ids, so it cannot be computed again.\n"
     assert check(printed, "--recompute")[::2] == (2, sentence)
     empty = replace(made(engine), steps=(), stop_reason="stopped")
     assert check(empty, "--recompute")[::2] == (2, "The run has no steps, so there is nothing to compute again.\n")
@@ -203,3 +203,15 @@ def test_a_model_that_is_not_there(check: Check) -> None:
 def test_the_recorded_run_is_the_starters(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", str(RECORDED / "starter.jsonl"), "--recompute"]) == 0
     assert "starter still gives its tokens" in capsys.readouterr().out
+
+
+def test_a_printed_table_is_refused_before_a_model_is_loaded(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(decoding, "load", lambda *_, **__: pytest.fail("a model was loaded"))
+    printed = RECORDED / "gpt2_xl_notebook_table.jsonl"
+    for options in (["--recompute"], ["--model", "starter"]):
+        assert main(["check", str(printed), *options]) == 2
+        out, err = capsys.readouterr()
+        assert out.endswith("perplexity 3.5044; gpt2-xl, as printed.\n")
+        assert err == ("This run was taken from a printed table, without token ids, so it cannot be computed again.\n")
