@@ -8,6 +8,8 @@ from os import PathLike, fspath
 from typing import TYPE_CHECKING
 
 from decoding.errors import FormatError, GreedyscopeError, ModelError, RequestError, RoomError
+from decoding.messages import Message
+from decoding.record.json_types import json_type_of
 from decoding.record.pick_rule import Draw, Sampling
 from decoding.record.repetition import Loop, find_loops
 from decoding.record.trace import Candidate, ModelInfo, Step, Trace
@@ -90,10 +92,10 @@ def load(
     """
     from decoding.engines.loading import load as load_engine  # here: the libraries of models take a while to import
 
-    return load_engine(fspath(model), device=device, dtype=dtype, engine=engine)
+    return load_engine(_name(model), device=device, dtype=dtype, engine=engine)
 
 
-def connect(url: str, *, model: str = "", dtype: str = "auto") -> "ServerEngine":
+def connect(url: str, *, model: str | PathLike[str] = "", dtype: str = "auto") -> "ServerEngine":
     """A model on a vLLM server, ready to decode; its tokenizer is read on this machine.
 
     `url` is the server's, as "http://127.0.0.1:8000"; its key, if it needs one, is in the environment variable
@@ -109,4 +111,11 @@ def connect(url: str, *, model: str = "", dtype: str = "auto") -> "ServerEngine"
     """
     from decoding.engines.vllm.engine import connect  # here: transformers takes seconds to import
 
-    return connect(url, model=model, dtype=dtype)
+    return connect(url, model=_name(model), dtype=dtype)
+
+
+def _name(model: object) -> str:
+    """The name or path of a model. Raises RequestError for anything else."""
+    if isinstance(model, str | PathLike):
+        return fspath(model)
+    raise RequestError(Message("given.name", type=json_type_of(model)), field="model")

@@ -13,6 +13,7 @@ from decoding.messages import Message
 from decoding.record.pick_rule import PickRule
 from decoding.record.step import Step, make_step
 from decoding.record.trace import StopReason, Trace
+from decoding.requests.arguments import check_model
 from decoding.requests.run_request import (
     Request,
     check_can_draw,
@@ -34,6 +35,7 @@ class Run:
     """
 
     def __init__(self, model: Engine, request: Request, *, remarks: tuple[str, ...] = ()) -> None:
+        check_model(model)
         check_forced_ids(model, request.forced)
         check_top_k(model, request.top_k)
         check_can_draw(model, request.sampling)

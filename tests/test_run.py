@@ -41,7 +41,7 @@ PROMPTS: dict[str, tuple[Any, str]] = {
     "too many": ("a" * 100_000, "The prompt has 100,000 characters; at most 50,000 are read. Shorten it."),
     "one too many": ("a" * 50_001, "The prompt has 50,001 characters; at most 50,000 are read. Shorten it."),
     "None": (None, "The prompt has to be text, not nothing."),
-    "bytes": (b"abc", "The prompt has to be text, not something else."),
+    "bytes": (b"abc", "The prompt has to be text, not a value of the type bytes."),
     "a list": (["abc"], "The prompt has to be text, not a list."),
     "a number": (7, "The prompt has to be text, not a number."),
 }  # fmt: skip

@@ -14,6 +14,7 @@ from decoding.messages import Message
 from decoding.record.beams import BeamNode, BeamTree
 from decoding.record.step import ScoredToken, Step, make_step
 from decoding.record.trace import Trace
+from decoding.requests.arguments import check_model
 from decoding.requests.run_request import Request, check_beams, check_request, check_top_k, start_ids
 from decoding.requests.tokenization_remarks import prompt_remarks
 
@@ -38,6 +39,7 @@ def beam_search(
         check_request(prompt, max_new_tokens, top_k, as_message=as_message),
         check_beams(num_beams),
     )
+    check_model(model)
     check_top_k(model, request.top_k)
     return search(model, request, num_beams, prompt_ids=start_ids(model, request))
 

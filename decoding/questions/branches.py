@@ -9,8 +9,9 @@ from decoding.messages import Message
 from decoding.questions.same_model import check_same_model
 from decoding.record.step import Step
 from decoding.record.trace import Trace
+from decoding.requests.arguments import check_trace
 from decoding.requests.run_request import check_request
-from decoding.requests.values import shown
+from decoding.requests.values import is_whole, shown
 from decoding.run import Run
 
 
@@ -25,11 +26,13 @@ def branch(model: Engine, trace: Trace, step: int, token_id: int, *, max_new_tok
     >>> decoding.branch(model, run, 0, second.token_id, max_new_tokens=8).generated_text
     ' ones that can be used to create new'
     """
-    if isinstance(step, bool) or not isinstance(step, int) or step not in range(len(trace.steps)):
+    check_trace(trace)
+    if not is_whole(step) or step not in range(len(trace.steps)):
         raise RequestError(
             Message("altered.step", last=len(trace.steps) - 1, step=shown(step)),
             field="forced",
         )
+    step = int(step)
     if max_new_tokens in range(1, step + 1):
         raise RequestError(Message("altered.steps", least=step + 1, steps=max_new_tokens), field="steps")
     check_same_model(model, trace)

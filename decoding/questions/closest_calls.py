@@ -1,6 +1,7 @@
 """Closest calls: the steps at which the second candidate was nearly picked. Knows a run alone."""
 
 from decoding.record.trace import Trace
+from decoding.requests.arguments import check_trace
 
 
 def closest_calls(trace: Trace) -> list[int]:
@@ -10,6 +11,7 @@ def closest_calls(trace: Trace) -> list[int]:
     >>> decoding.closest_calls(run)
     [0, 1, 2, 3]
     """
+    check_trace(trace)
     return [
         step.index
         for step in sorted(trace.steps, key=lambda s: (s.margin, s.index))

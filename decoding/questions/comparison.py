@@ -7,6 +7,7 @@ import math
 
 from decoding.messages import Message
 from decoding.record.trace import Trace
+from decoding.requests.arguments import check_trace
 
 
 def compare_totals(a: Trace, b: Trace, *, names: tuple[str, str] | None = None) -> str:
@@ -21,6 +22,8 @@ def compare_totals(a: Trace, b: Trace, *, names: tuple[str, str] | None = None) 
     >>> decoding.compare_totals(run, other)
     "The branch's text is 1.9 times as probable: −13.61 against −14.25 nats over 8 tokens."
     """
+    check_trace(a)
+    check_trace(b)
     if (reason := _why_not_compared(a, b)) is not None:
         return reason
     name_a, name_b = names or _default_names(a, b)

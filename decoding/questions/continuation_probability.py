@@ -16,6 +16,7 @@ from decoding.messages import Message
 from decoding.questions.same_model import check_same_model
 from decoding.record.step import make_candidate
 from decoding.record.trace import Candidate, Trace
+from decoding.requests.arguments import check_trace
 from decoding.requests.run_request import check_continuation, check_prompt, continuation_ids, prompt_ids
 from decoding.requests.tokenization_remarks import text_remarks
 from decoding.requests.values import is_whole, json_type_of, shown
@@ -73,6 +74,7 @@ def probability(model: Engine, trace: Trace, step: int, text: str) -> TextProbab
     >>> [(token.text, token.rank, f"{token.probability:.2%}") for token in named.tokens]
     [(' popular', 3, '3.72%')]
     """
+    check_trace(trace)
     if not is_whole(step) or step not in range(len(trace.steps) + 1):
         raise RequestError(Message("named.step", last=len(trace.steps), step=shown(step)), field="text")
     check_same_model(model, trace)

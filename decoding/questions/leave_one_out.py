@@ -17,8 +17,9 @@ from decoding.questions.same_model import check_same_model
 from decoding.record.step import NO_ID, Candidate, ScoredToken, Step, StepScores, make_candidate
 from decoding.record.trace import Trace
 from decoding.record.why import UNITS, LeaveOneOut, LeftOut, Unit, parts_of
+from decoding.requests.arguments import check_trace
 from decoding.requests.run_request import whole_number
-from decoding.requests.values import shown
+from decoding.requests.values import is_whole, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,8 @@ def check_question(
 
 def check_step(trace: Trace, step: object) -> Step:
     """The step of a trace that is asked about. Raises RequestError if there is none, or if it has no token ids."""
-    if isinstance(step, bool) or not isinstance(step, int | float) or step not in range(len(trace.steps)):
+    check_trace(trace)
+    if not is_whole(step) or step not in range(len(trace.steps)):
         raise RequestError(
             Message("why_token.step", last=len(trace.steps) - 1, value=shown(step)),
             field="forced",

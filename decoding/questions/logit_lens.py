@@ -15,7 +15,7 @@ from decoding.questions.same_model import check_same_model
 from decoding.record.step import ScoredToken, make_candidate
 from decoding.record.trace import Trace
 from decoding.record.why import Lens, LensLayer
-from decoding.requests.values import shown
+from decoding.requests.values import is_whole, shown
 
 
 def lens(model: Engine, trace: Trace, step: int, *, follow: Sequence[int] = ()) -> Lens:
@@ -80,9 +80,9 @@ def _check_followed(model: Engine, follow: Sequence[int]) -> list[int]:
             field="forced",
         )
     for token_id in follow:
-        if isinstance(token_id, bool) or not isinstance(token_id, int) or token_id not in range(model.vocabulary_size):
+        if not is_whole(token_id) or token_id not in range(model.vocabulary_size):
             raise RequestError(
                 Message("why_token.id", id=shown(token_id), model=model.info.id, last=model.vocabulary_size - 1),
                 field="forced",
             )
-    return list(follow)
+    return [int(token_id) for token_id in follow]

@@ -6,11 +6,14 @@ from decoding.export.labels import label
 from decoding.messages import Message
 from decoding.record.tokens import Token
 from decoding.record.trace import Trace
+from decoding.requests.arguments import check_model, check_trace
 from decoding.requests.run_request import check_prompt, prompt_ids
 
 
 def check_same_model(model: Engine, trace: Trace) -> None:
     """Raises RequestError for a trace of another model, or one whose ids or texts this model could not have written."""
+    check_model(model)
+    check_trace(trace)
     if trace.model.id != model.info.id:
         raise RequestError(Message("altered.model", theirs=trace.model.id[:80], ours=model.info.id), field="model")
     context, length = model.context_length, len(trace.prompt_tokens) + len(trace.steps)

@@ -13,6 +13,8 @@ from typing import Any
 
 from decoding.cancellation import raise_if_cancelled
 from decoding.engines import Engine
+from decoding.errors import RequestError
+from decoding.messages import Message
 from decoding.record.pick_rule import Sampling
 from decoding.record.tokens import join_tokens
 from decoding.record.trace import Candidate, Trace
@@ -99,6 +101,13 @@ def _told(run: Trace, first: int) -> dict[str, object]:
     }
 
 
+def _asked(sampling: object, max_new_tokens: int) -> Sampling:
+    """How to draw. Raises RequestError for None too."""
+    if (how := check_sampling(sampling, max_new_tokens)) is None:
+        raise RequestError(Message("draw.none"), field="sampling")
+    return how
+
+
 def sample(
     model: Engine,
     prompt: str,
@@ -121,7 +130,7 @@ def sample(
     >>> [step.draw.kept for step in run.steps]
     [40, 40, 40, 40, 40, 40, 40, 40]
     """
-    how = check_sampling(sampling, max_new_tokens)
+    how = _asked(sampling, max_new_tokens)
     asked = check_request(prompt, max_new_tokens, top_k, past_end=past_end, sampling=how, as_message=as_message)
     return _finish(model, asked)
 
@@ -145,7 +154,7 @@ def draws(
     >>> len(found.runs), len(found.texts), found.greedy.generated_text
     (4, 4, ' most efficient')
     """
-    how: Any = {"past_end": past_end, "sampling": sampling, "as_message": as_message}
+    how: Any = {"past_end": past_end, "sampling": _asked(sampling, max_new_tokens), "as_message": as_message}
     request = check_request(prompt, max_new_tokens, top_k, **how)
     return draw_runs(model, request, count=count)
 

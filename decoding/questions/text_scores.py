@@ -10,6 +10,7 @@ from decoding.engines import Engine
 from decoding.messages import Message
 from decoding.record.step import make_step
 from decoding.record.trace import Trace
+from decoding.requests.arguments import check_model
 from decoding.requests.message_request import check_as_message
 from decoding.requests.run_request import (
     check_choices,
@@ -35,6 +36,7 @@ def score(model: Engine, prompt: str, continuation: str, *, top_k: int, as_messa
     [(' robots', 386), (' in', 5), (' disguise', 640)]
     """
     prompt, continuation, top_k = check_prompt(prompt), check_continuation(continuation), check_choices(top_k)
+    check_model(model)
     check_top_k(model, top_k)
     start = prompt_ids(model, prompt, as_message=check_as_message(as_message))
     ids = continuation_ids(model, start, continuation, prompt="" if as_message else prompt)

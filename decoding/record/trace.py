@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 from pydantic import ConfigDict, Field, TypeAdapter
 
 from decoding import export
+from decoding.errors import FormatError
+from decoding.messages import Message
 from decoding.record import json_lines
 from decoding.record.beams import BeamTree
 from decoding.record.json_lines import FORMAT, VERSION
+from decoding.record.json_types import json_type_of
 from decoding.record.pick_rule import Sampling
 from decoding.record.prompt_scores import PromptScore, prompt_scores_line
 from decoding.record.repetition import Loop, find_loops
@@ -224,6 +227,8 @@ class Trace:
         Raises FormatError, naming the line, if the text is cut, altered, of another version of the format, or not a
         run.
         """
+        if not isinstance(text, str):
+            raise FormatError(Message("read.text", type=json_type_of(text)))
         fields = json_lines.read_fields(text)
         return cls(model=ModelInfo(**fields.pop("model")), **fields)
 

@@ -11,7 +11,7 @@ from decoding.errors import RequestError
 from decoding.limits import MAX_DRAWS, MAX_SEED, MAX_TEMPERATURE, MAX_VOCABULARY, MIN_DRAWS, MIN_TEMPERATURE
 from decoding.messages import Message
 from decoding.record.pick_rule import Sampling
-from decoding.requests.values import is_whole, json_type_of, shown
+from decoding.requests.values import is_real, is_whole, json_type_of, shown
 
 
 def check_past_end(past_end: object) -> bool:
@@ -59,7 +59,7 @@ def check_draws(count: object, sampling: Sampling) -> int:
 
 def _number_within(asked: Mapping[str, object], field: str, least: float, most: float) -> float:
     value, name = asked[field], Message(f"draw.word.{field}")
-    if isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most:  # false for NaN
+    if is_real(value) and least <= value <= most:  # false for NaN
         return float(value)
     raise _sampling_error(Message("draw.number", name=name, least=f"{least:g}", most=f"{most:g}", value=shown(value)))
 

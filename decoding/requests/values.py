@@ -4,33 +4,42 @@ Owns how a value is shown in a message. Knows no request.
 """
 
 import math
+import operator
+from numbers import Real
 from typing import TypeGuard
 
 from decoding.messages import Message
+from decoding.record.json_types import json_type_of
 from decoding.record.tokens import visible
+
+__all__ = ["is_real", "is_whole", "json_type_of", "shown"]
 
 
 def is_whole(value: object) -> TypeGuard[int | float]:
-    """Whether a value is a whole number; a slider may send 8.0 for 8."""
+    """Whether a value is a whole number, also one of NumPy; a slider may send 8.0 for 8."""
     if isinstance(value, float):
         return value.is_integer()
-    return isinstance(value, int) and not isinstance(value, bool)
+    try:
+        operator.index(value)  # type: ignore[arg-type]  # any type may be an integer's
+    except TypeError:
+        return False
+    return not isinstance(value, bool)
+
+
+def is_real(value: object) -> TypeGuard[int | float]:
+    """Whether a value is a real number, also one of NumPy."""
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def shown(value: object) -> str:
     """A value that was sent, within a sentence."""
     if isinstance(value, str):
         return f"“{visible(value[:40])}”"
-    if not isinstance(value, int | float) or isinstance(value, bool):
+    if is_whole(value) and not isinstance(value, float):
+        value = operator.index(value)
+    elif not is_real(value):
         return json_type_of(value)
     # Python refuses to print an int of more than 4300 digits.
     if isinstance(value, int) and abs(value) >= 10**40:
         return Message("request.digits")
     return str(value) if math.isfinite(value) else Message("request.finite")
-
-
-def json_type_of(value: object) -> str:
-    """The JSON type of a value, in words for the person who sent it."""
-    kinds = {"NoneType": "nothing", "bool": "boolean", "dict": "object", "str": "text"}
-    kinds |= dict.fromkeys(("list", "tuple"), "list") | dict.fromkeys(("int", "float"), "number")
-    return Message(f"kind_of.{kinds.get(type(value).__name__, 'else')}")

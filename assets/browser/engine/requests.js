@@ -38,7 +38,7 @@ export function checkRequest({ prompt, steps, choices, forced = [] }, limits) {
  */
 export function checkText(text, field, name, limits) {
   const called = message(`server.request.word.${name}`);
-  if (typeof text !== "string") throw new Refusal(field, "server.request.type", { name: called, type: message("server.kind_of.else") });
+  if (typeof text !== "string") throw new Refusal(field, "server.request.type", { name: called, type: message("server.type_of", { type: typeof text }) });
   const letters = Array.from(text);
   if (letters.length > limits.promptCharacters) {
     throw new Refusal(field, "server.request.long", { name: called, count: withCommas(letters.length), most: withCommas(limits.promptCharacters) });
@@ -80,7 +80,7 @@ export function checkBeams(value, limits) {
  * @returns {asserts forced is [number, number][]}
  */
 function checkForced(forced, steps) {
-  if (!Array.isArray(forced)) throw new Refusal("forced", "server.pick.list", { type: message("server.kind_of.else") });
+  if (!Array.isArray(forced)) throw new Refusal("forced", "server.pick.list", { type: message("server.type_of", { type: typeof forced }) });
   let before = -1;
   for (const [n, pair] of forced.entries()) {
     const number = n + 1;

@@ -26,7 +26,7 @@ def make_client(url: str) -> httpx.AsyncClient:
     """An HTTP client of the server at `url`. Raises RequestError for an invalid URL or key."""
     try:
         address = httpx.URL(url)
-    except (httpx.InvalidURL, ValueError):
+    except (httpx.InvalidURL, TypeError, ValueError):
         address = httpx.URL("")
     if address.scheme not in ("http", "https") or not address.host:
         raise RequestError(Message("engine.address"))
