@@ -84,8 +84,8 @@ def test_a_prompt_too_long_for_the_starter(
     assert main(["word " * 9_000]) == 2
     assert capfd.readouterr() == (
         "",
-        "The prompt is 9,001 tokens long; with 8 steps, starter has room for 8,184 (its context is 8,192). "
-        "Shorten the prompt or use fewer steps.\n",
+        "The prompt is 9,001 tokens long; if the number of steps is 8, starter has room for 8,184 (its context is "
+        "8,192). Shorten the prompt or use fewer steps.\n",
     )
 
 
@@ -110,12 +110,12 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> ScriptedEngine:
             f"The number of steps has to be a whole number from 1 to 256, not “{'9' * 40}”.",
         ),
         (["a", "--choices", "51"], "The number of choices has to be a whole number from 1 to 50, not 51."),
-        (["a", "--temperature", "0"], "The temperature has to be a number from 0.01 to 100, not 0.0."),
-        (["a", "--top-k", "x"], "The top-k has to be a whole number from 0 to 16777216, not “x”."),
-        (["a", "--seed", "-1"], "The seed has to be a whole number from 0 to 4294967295, not -1."),
+        (["a", "--temperature", "0"], "The temperature has to be a number from 0.01 to 100, not 0."),
+        (["a", "--top-k", "x"], "The top-k has to be a whole number from 0 to 16,777,216, not “x”."),
+        (["a", "--seed", "-1"], "The seed has to be a whole number from 0 to 4,294,967,295, not -1."),
         (["a" * 50_001], "The prompt has 50,001 characters; at most 50,000 are read. Shorten it."),
-        (["a" * 2_000], "The prompt is 2,000 tokens long; with 8 steps, scripted has room for 1,016 (its context is 1,0"
-                        "24). Shorten the prompt or use fewer steps."),
+        (["a" * 2_000], "The prompt is 2,000 tokens long; if the number of steps is 8, scripted has room for 1,016 ("
+                        "its context is 1,024). Shorten the prompt or use fewer steps."),
     ],
 )  # fmt: skip
 @pytest.mark.usefixtures("engine")

@@ -66,7 +66,10 @@ NUMBERS = [
     ("<b>\n", "“<b>↵”"),
     ([], "a list"),
     ({}, "an object"),
-    (10**39, str(10**39)),
+    (10**39, f"{10**39:,}"),
+    (1_000_000, "1,000,000"),
+    (1e9, "1,000,000,000"),
+    (-1234.5, "-1,234.5"),
     (10**5000, "one with so many digits"),
     (-(10**5000), "one with so many digits"),
 ]
@@ -127,14 +130,17 @@ def test_a_prompt_that_leaves_too_little_room() -> None:
     engine = ScriptedEngine(context_length=1_010)
     assert refusal(engine, "x" * 1_001, steps=10) == (
         "prompt",
-        "The prompt is 1,001 tokens long; with 10 steps, scripted has room for 1,000 (its context is 1,010). "
-        "Shorten the prompt or use fewer steps.",
+        "The prompt is 1,001 tokens long; if the number of steps is 10, scripted has room for 1,000 (its context is "
+        "1,010). Shorten the prompt or use fewer steps.",
     )
     assert len(decoding.trace(engine, "x" * 1_000, max_new_tokens=10, top_k=1).steps) == 10
 
 
 def test_more_steps_than_the_whole_context() -> None:
-    assert "with 12 steps, scripted has room for 0 (its" in refusal(ScriptedEngine(context_length=8), "x", steps=12)[1]
+    assert (
+        "if the number of steps is 12, scripted has room for 0 (its"
+        in refusal(ScriptedEngine(context_length=8), "x", steps=12)[1]
+    )
 
 
 def test_a_model_without_a_limit_takes_any_prompt() -> None:

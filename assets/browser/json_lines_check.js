@@ -149,8 +149,8 @@ export function checkRun(content, findLoops) {
       return record;
     } catch (fault) {
       if (!(fault instanceof Fault)) throw fault;
-      const place = fault.place.join(".") || texts.translate("server.read.line.whole");
-      throw new Refused(texts.translate("server.read.line", { number: n + 1, place, said: texts.translate(`server.read.field.${fault.key}`, fault.values) }));
+      const place = fault.place.join("."), said = texts.translate(`server.read.field.${fault.key}`, fault.values);
+      throw new Refused(texts.translate(place ? "server.read.line" : "server.read.line.whole", { number: n + 1, place, said }));
     }
   };
   /** @type {FileHeader} */

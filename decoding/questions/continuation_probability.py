@@ -19,7 +19,7 @@ from decoding.record.trace import Candidate, Trace
 from decoding.requests.arguments import check_trace
 from decoding.requests.run_request import check_continuation, check_prompt, continuation_ids, prompt_ids
 from decoding.requests.tokenization_remarks import text_remarks
-from decoding.requests.values import is_whole, json_type_of, shown
+from decoding.requests.values import is_whole, json_type_of, shown, shown_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ def check_picked(model: Engine, picked: object) -> Sequence[int]:
     for token_id in picked:
         if not is_whole(token_id) or not 0 <= token_id < model.vocabulary_size:
             raise RequestError(
-                Message("named.ids", id=shown(token_id), model=model.info.id, last=model.vocabulary_size - 1),
+                Message("named.ids", id=shown_id(token_id), model=model.info.id, last=model.vocabulary_size - 1),
                 field="text",
             )
     return [int(token_id) for token_id in picked]

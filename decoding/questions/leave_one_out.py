@@ -19,7 +19,7 @@ from decoding.record.trace import Trace
 from decoding.record.why import UNITS, LeaveOneOut, LeftOut, Unit, parts_of
 from decoding.requests.arguments import check_trace
 from decoding.requests.run_request import whole_number
-from decoding.requests.values import is_whole, shown
+from decoding.requests.values import is_whole, shown, shown_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ def _candidate(step: Step, token_id: object) -> Candidate:
     found = next((one for one in step.candidates if one.token_id == token_id), None)
     if found is None or found.token_id == step.picked.token_id:
         raise RequestError(
-            Message("why_token.candidate", id=shown(token_id), step=step.index + 1),
+            Message("why_token.candidate", id=shown_id(token_id), step=step.index + 1),
             field="forced",
         )
     return found

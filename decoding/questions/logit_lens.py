@@ -15,7 +15,7 @@ from decoding.questions.same_model import check_same_model
 from decoding.record.step import ScoredToken, make_candidate
 from decoding.record.trace import Trace
 from decoding.record.why import Lens, LensLayer
-from decoding.requests.values import is_whole, shown
+from decoding.requests.values import is_whole, shown_id
 
 
 def lens(model: Engine, trace: Trace, step: int, *, follow: Sequence[int] = ()) -> Lens:
@@ -82,7 +82,7 @@ def _check_followed(model: Engine, follow: Sequence[int]) -> list[int]:
     for token_id in follow:
         if not is_whole(token_id) or token_id not in range(model.vocabulary_size):
             raise RequestError(
-                Message("why_token.id", id=shown(token_id), model=model.info.id, last=model.vocabulary_size - 1),
+                Message("why_token.id", id=shown_id(token_id), model=model.info.id, last=model.vocabulary_size - 1),
                 field="forced",
             )
     return [int(token_id) for token_id in follow]

@@ -122,7 +122,9 @@ def _read(
     try:
         return read(fields.parse_line(line, most))
     except FieldError as error:
-        place = ".".join(map(str, error.place)) or Message("read.line.whole")
+        if not error.place:
+            raise FormatError(Message("read.line.whole", number=number, said=error.said)) from None
+        place = ".".join(map(str, error.place))
         raise FormatError(Message("read.line", number=number, place=place, said=error.said)) from None
 
 

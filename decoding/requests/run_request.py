@@ -24,7 +24,7 @@ from decoding.record.tokens import visible
 from decoding.requests.message_request import check_as_message, message_ids
 from decoding.requests.sampling_request import check_past_end, check_sampling
 from decoding.requests.tokenization_remarks import check_readable
-from decoding.requests.values import is_whole, json_type_of, shown
+from decoding.requests.values import is_whole, json_type_of, shown, shown_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ def check_forced(forced: object, max_new_tokens: int) -> tuple[tuple[int, int], 
         if step not in range(max_new_tokens):
             raise _forced_error(Message("pick.step", number=number, step=shown(step + 1), last=max_new_tokens))
         if token_id < 0:
-            raise _forced_error(Message("pick.negative", number=number, id=shown(token_id)))
+            raise _forced_error(Message("pick.negative", number=number, id=shown_id(token_id)))
         if picks and step <= picks[-1][0]:
             raise _forced_error(Message("pick.order", number=number, step=step + 1, before=picks[-1][0] + 1))
         picks.append((step, token_id))
@@ -120,7 +120,7 @@ def check_forced_ids(model: Engine, forced: Sequence[tuple[int, int]]) -> None:
             raise _forced_error(
                 Message(
                     "pick.unknown",
-                    id=shown(token_id),
+                    id=shown_id(token_id),
                     step=step + 1,
                     model=model.info.id,
                     last=model.vocabulary_size - 1,

@@ -53,7 +53,7 @@ def check_draws(count: object, sampling: Sampling) -> int:
             Message("request.number", field=name, least=MIN_DRAWS, most=MAX_DRAWS, value=shown(count))
         )
     if sampling.seed + int(count) - 1 > MAX_SEED:
-        raise _sampling_error(Message("draw.seeds", count=int(count), most=MAX_SEED))
+        raise _sampling_error(Message("draw.seeds", count=int(count), most=f"{MAX_SEED:,}"))
     return int(count)
 
 
@@ -68,7 +68,7 @@ def _whole_within(asked: Mapping[str, object], field: str, most: int) -> int:
     value, name = asked[field], Message(f"draw.word.{field}")
     if is_whole(value) and 0 <= value <= most:
         return int(value)
-    raise _sampling_error(Message("draw.whole", name=name, most=most, value=shown(value)))
+    raise _sampling_error(Message("draw.whole", name=name, most=f"{most:,}", value=shown(value)))
 
 
 def _sampling_error(message: str) -> RequestError:

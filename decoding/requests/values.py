@@ -12,7 +12,9 @@ from decoding.messages import Message
 from decoding.record.json_types import json_type_of
 from decoding.record.tokens import visible
 
-__all__ = ["is_real", "is_whole", "json_type_of", "shown"]
+__all__ = ["is_real", "is_whole", "json_type_of", "shown", "shown_id"]
+
+_EXACT = 2**53  # a larger float is printed with its exponent
 
 
 def is_whole(value: object) -> TypeGuard[int | float]:
@@ -32,14 +34,26 @@ def is_real(value: object) -> TypeGuard[int | float]:
 
 
 def shown(value: object) -> str:
-    """A value that was sent, within a sentence."""
+    """A value that was sent, within a sentence; a large number has separators."""
+    number = _number_or_words(value)
+    return number if isinstance(number, str) else f"{number:,}"
+
+
+def shown_id(value: object) -> str:
+    """A token id that was sent, within a sentence; ids are written without separators everywhere."""
+    number = _number_or_words(value)
+    return number if isinstance(number, str) else str(number)
+
+
+def _number_or_words(value: object) -> int | float | str:
+    """A number that can be printed, 8.0 as 8; for anything else what it is, in words."""
     if isinstance(value, str):
         return f"“{visible(value[:40])}”"
-    if is_whole(value) and not isinstance(value, float):
-        value = operator.index(value)
+    if is_whole(value) and (not isinstance(value, float) or abs(value) < _EXACT):
+        value = int(value)
     elif not is_real(value):
         return json_type_of(value)
     # Python refuses to print an int of more than 4300 digits.
     if isinstance(value, int) and abs(value) >= 10**40:
         return Message("request.digits")
-    return str(value) if math.isfinite(value) else Message("request.finite")
+    return value if math.isfinite(value) else Message("request.finite")

@@ -155,7 +155,7 @@ REFUSED: list[tuple[str, list[Any], str]] = [
     ("/sample", ["a", 0, 0, 1, 0, 0, 3], "The temperature has to be a number from 0.01 to 100, not 0."),
     ("/as_message", ["a" * 50_000], "The chat template of this model makes a prompt of more than 50,000 characters"),
     ("/draws", ["a", 21], "The number of draws has to be a whole number from 2 to 20, not 21."),
-    ("/probability", ["a", "b", [10**6]], "The picked ids have 1000000, and starter has the ids 0 to 49151."),
+    ("/probability", ["a", "b", [10**6]], "The picked ids have to be ids of starter, 0 to 49151, not 1000000."),
     ("/score", ["a", "", 5, "starter"], "The text is empty, so there is nothing to read."),
     ("/beam_search", ["a", 3, 9, 5, "starter"], "The number of beams has to be a whole number from 2 to 8, not 9."),
     ("/lens", [RUN, 9], "The step to ask about has to be one of this run's, counted from 0 to 0, not 9."),

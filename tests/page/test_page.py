@@ -262,7 +262,7 @@ def test_a_reload_in_mid_run_stops_it_and_begins_it_again(page_over: Served, bro
         (
             "prompt",
             "x" * 60,
-            "The prompt is 60 tokens long; with 6 steps, scripted has room for 58 (its context is 64).",
+            "The prompt is 60 tokens long; if the number of steps is 6, scripted has room for 58 (its context is 64).",
         ),
     ],
 )

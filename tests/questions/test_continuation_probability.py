@@ -70,8 +70,11 @@ def test_a_step_that_is_not_there_is_refused(step: object) -> None:
     ("picked", "text", "said"),
     [
         (None, "a", "The picked ids have to be a list, not nothing."),
-        ([0.5], "a", "The picked ids have 0.5, and scripted has the ids 0 to 270."),
-        ([271], "a", "The picked ids have 271, and scripted has the ids 0 to 270."),
+        ([0.5], "a", "The picked ids have to be ids of scripted, 0 to 270, not 0.5."),
+        ([[1]], "a", "The picked ids have to be ids of scripted, 0 to 270, not a list."),
+        ([None], "a", "The picked ids have to be ids of scripted, 0 to 270, not nothing."),
+        ([10**6], "a", "The picked ids have to be ids of scripted, 0 to 270, not 1000000."),
+        ([271], "a", "The picked ids have to be ids of scripted, 0 to 270, not 271."),
         ([5] * 1001, "a", "There are 1,001 picked ids, and at most 1,000 are read."),
         ([], "", "The text is empty"),
         ([], 5, "The pasted text has to be text, not a number."),

@@ -66,7 +66,7 @@ def test_a_run_is_well_formed(check: Check, engine: ScriptedEngine) -> None:
     [
         ("", "A run has a first and a last line at least; this text has 0."),
         (b"PK\x03\x04\xff", "The file is not text: its byte 5 is not UTF-8."),
-        ("no\nrun\n", "Line 1 of the run cannot be read: the line: it is not JSON."),
+        ("no\nrun\n", "Line 1 of the run cannot be read: it is not JSON."),
     ],
 )
 def test_a_file_that_is_no_run_is_refused(check: Check, content: str | bytes, sentence: str) -> None:

@@ -90,13 +90,13 @@ ALTERED: dict[str, tuple[int, dict[str, Any], str]] = {
     "NaN": (
         1,
         {"entropy": math.nan},
-        "Line 2 of the run cannot be read: the line: it is not JSON.",
+        "Line 2 of the run cannot be read: it is not JSON.",
     ),
-    "Infinity": (1, {"entropy": math.inf}, "Line 2 of the run cannot be read: the line: it is not JSON."),
+    "Infinity": (1, {"entropy": math.inf}, "Line 2 of the run cannot be read: it is not JSON."),
     "-Infinity": (
         1,
         {"picked__logprob": -math.inf},
-        "Line 2 of the run cannot be read: the line: it is not JSON.",
+        "Line 2 of the run cannot be read: it is not JSON.",
     ),
     "sums without T = 1": (1, {"log_sums": [[0.5, 3.0]]}, "Line 2 of the run cannot be right: its log_sums are not in"),
     "sums out of order": (
@@ -156,12 +156,12 @@ NO_RUNS: dict[str, tuple[str, str]] = {
     "nothing": ("", "A run has a first and a last line at least; this text has 0."),
     "one line": ("{}\n", "A run has a first and a last line at least; this text has 1."),
     "blank lines": ("\n\n", "A run has a first and a last line at least; this text has 0."),
-    "a page": ("<html>\n<p>\n", "Line 1 of the run cannot be read: the line: it is not JSON."),
-    "lists": ("[]\n[]\n", "Line 1 of the run cannot be read: the line: it has to be an object."),
-    "deep": ("[" * 100_000 + "\n{}\n", "Line 1 of the run cannot be read: the line: it is not JSON."),
+    "a page": ("<html>\n<p>\n", "Line 1 of the run cannot be read: it is not JSON."),
+    "lists": ("[]\n[]\n", "Line 1 of the run cannot be read: it has to be an object."),
+    "deep": ("[" * 100_000 + "\n{}\n", "Line 1 of the run cannot be read: it is not JSON."),
     "huge number": (
         '{"version":' + "9" * 10_000 + "}\n{}\n",
-        "Line 1 of the run cannot be read: the line: it is not JSON.",
+        "Line 1 of the run cannot be read: it is not JSON.",
     ),
     "half an escape": ('{"format":"\\ud800"}\n{}\n', "Line 1 of the run cannot be read: format: it has to be"),
 }

@@ -51,6 +51,15 @@ export function checkText(text, field, name, limits) {
 }
 
 /**
+ * A value that was sent, within a sentence.
+ * @param {unknown} value
+ */
+function asShown(value) {
+  if (typeof value === "string") return `“${visible(value.slice(0, 40))}”`;
+  return Number.isSafeInteger(value) ? withCommas(Number(value)) : value;
+}
+
+/**
  * @param {unknown} value
  * @param {LimitName} field
  * @param {number} most
@@ -61,7 +70,7 @@ function checkWhole(value, field, most, least = 1) {
   if (typeof value === "number" && Number.isInteger(value) && value >= least && value <= most) return;
   const values = { field: message(`server.request.word.${field}`), least, most };
   if (value === null || value === "" || value === undefined) throw new Refusal(field, "server.request.empty", values);
-  throw new Refusal(field, "server.request.number", { ...values, value: typeof value === "string" ? `“${visible(value.slice(0, 40))}”` : value });
+  throw new Refusal(field, "server.request.number", { ...values, value: asShown(value) });
 }
 
 /**
