@@ -46,7 +46,7 @@ def test_a_branch(scripted: ScriptedEngine) -> None:
 
 @pytest.mark.parametrize(
     ("step", "said"),
-    [(-1, "-1"), (4, "4"), (10**5, "100000"), (1.5, "1.5"), ("1", "“1”"), (None, "nothing"), (True, "true or false")],
+    [(-1, "-1"), (4, "4"), (10**5, "100,000"), (1.5, "1.5"), ("1", "“1”"), (None, "nothing"), (True, "true or false")],
     ids=repr,
 )
 def test_a_step_that_does_not_exist(scripted: ScriptedEngine, step: Any, said: str) -> None:
