@@ -49,7 +49,7 @@ def make_loader(entries: Mapping[str, Entry], chosen: EngineOptions, memory: Mem
                 return connect(chosen.engine, model=entries[model], dtype=chosen.dtype, report=report)
             except AddressError as error:  # its sentence names the address, which is not for visitors
                 logging.getLogger(__name__).warning("%s", error)
-                raise ModelError(Message("engine.away")) from None
+                raise ModelError(Message("address.away")) from None
         from decoding.engines.batching.engine import BatchedEngine
         from decoding.engines.loading import load as load_engine
 

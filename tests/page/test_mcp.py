@@ -90,7 +90,7 @@ def test_a_client_finds_the_tools_and_gets_the_run(address: str, starter: LocalE
         assert (trace.prompt, len(trace.steps), trace.top_k) == ("Transformers are the", 3, 2)
     assert [step.forced for step in run.steps] == [False] * 3
     assert branch.generated_token_ids[0] == 2911
-    assert texts[2] == "The number of steps has to be a whole number from 1 to 256, not 3000."
+    assert texts[2] == "The number of steps has to be a whole number from 1 to 256, not 3,000."
     assert texts[3].startswith("A well-formed run: 3 steps (the step count was reached); log-probability ")
     drawn, draws, past, message, named, scored = texts[4:]
     assert json.loads(draws)["draws"][0]["token_ids"] == list(Trace.from_jsonl(drawn).generated_token_ids)

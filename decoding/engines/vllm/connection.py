@@ -29,9 +29,9 @@ def make_client(url: str) -> httpx.AsyncClient:
     except (httpx.InvalidURL, TypeError, ValueError):
         address = httpx.URL("")
     if address.scheme not in ("http", "https") or not address.host:
-        raise RequestError(Message("engine.address"))
+        raise RequestError(Message("address.form"))
     if address.userinfo:
-        raise RequestError(Message("engine.key.address"))
+        raise RequestError(Message("address.key"))
     key = os.environ.get(KEY, "").strip()
     if not (key.isascii() and key.isprintable()):
         raise RequestError(Message("engine.key.odd"))

@@ -71,7 +71,7 @@ def list_models(client: ServerClient) -> list[Mapping[str, Any]]:
         answer = with_retries(client, lambda: client.get("/v1/models"))
         models = answer.get("data") if isinstance(answer, dict) else None
         if not isinstance(models, list) or not models or not all(isinstance(m, dict) and "id" in m for m in models):
-            raise ModelError(Message("engine.none"))
+            raise ModelError(Message("address.no_model"))
     except ModelError as error:
         raise address_error(client.address, error) from None
     return models
@@ -89,7 +89,7 @@ def local_name(models: list[Mapping[str, Any]]) -> str:
                 if (Path(name) / "config.json").is_file():
                     return name
     raise RequestError(
-        Message("engine.no_tokenizer", model=str(models[0]["id"])[:80]),
+        Message("address.no_tokenizer", model=str(models[0]["id"])[:80]),
         field="model",
     )
 
@@ -115,12 +115,12 @@ def _other_model(models: list[Mapping[str, Any]], ours: str) -> ModelError:
     """The error that a server has no model `ours`, with what to write for one that it has."""
     theirs = ", ".join(f'"{str(served["id"])[:80]}"' for served in models[:_MOST_NAMED])
     with suppress(RequestError):
-        return ModelError(Message("engine.other", theirs=theirs, ours=ours, model=local_name(models)))
+        return ModelError(Message("address.model", theirs=theirs, ours=ours, model=local_name(models)))
     for served in models:
         with suppress(RequestError):
             repository = parse_model_list(f"hub:{served['id']}")[0].name
-            return ModelError(Message("engine.other", theirs=theirs, ours=ours, model=f"hub:{repository}"))
-    return ModelError(Message("engine.other.folder", theirs=theirs, ours=ours))
+            return ModelError(Message("address.model", theirs=theirs, ours=ours, model=f"hub:{repository}"))
+    return ModelError(Message("address.model.folder", theirs=theirs, ours=ours))
 
 
 def check_served(
@@ -139,7 +139,7 @@ def check_served(
         answer = with_retries(client, lambda: client.complete(body))
         with suppress(KeyError, IndexError, TypeError):
             return answer["choices"][0]
-        raise ModelError(Message("engine.none"))
+        raise ModelError(Message("address.no_model"))
 
     choice = probe(_PROBE)
     with_retries(client, lambda: ResponseParser(model_facts.model, model_facts.vocabulary_size, 2).parse_stream(choice))

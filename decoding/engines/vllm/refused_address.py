@@ -7,7 +7,7 @@ from decoding.engines.vllm.responses import BrokenAnswerError
 from decoding.errors import AddressError, ModelError
 from decoding.messages import Message, message_of
 
-_OTHER_SERVER = ("engine.refused", "engine.none", "engine.why.garbled")
+_OTHER_SERVER = ("engine.refused", "address.no_model", "engine.why.garbled")
 """What the first answer of a server that is no vLLM server amounts to."""
 
 
@@ -17,13 +17,13 @@ def address_error(address: str, error: ModelError) -> ModelError:
     why = message_of(broken) if isinstance(broken, BrokenAnswerError) else error.message
     code = why.code if isinstance(why, Message) else ""
     if code in _OTHER_SERVER:
-        return AddressError(Message("engine.at.other", address=address))
+        return AddressError(Message("address.not_vllm", address=address))
     if code == "engine.why.refused":
-        return AddressError(Message("engine.at.refused", address=address))
+        return AddressError(Message("address.refused", address=address))
     if code == "engine.why.host":
-        return AddressError(Message("engine.at.host", address=address))
+        return AddressError(Message("address.host", address=address))
     if code == "engine.why.tls":
-        return AddressError(Message("engine.at.tls", address=address))
+        return AddressError(Message("address.tls", address=address))
     if why is error.message:  # the key is refused: the sentence is the operator's already
         return error
-    return AddressError(Message("engine.at.silent", address=address, why=why))
+    return AddressError(Message("address.silent", address=address, why=why))

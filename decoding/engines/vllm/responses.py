@@ -79,7 +79,7 @@ class ResponseParser:
             : self.top_k
         ]
         if len(ranked) < min(self.top_k, self.size):
-            raise ModelError(Message("engine.few", count=len(ranked), asked=self.top_k))
+            raise ModelError(Message("engine.too_few", count=len(ranked), asked=self.top_k))
         shares = [_exact(logprobs[token_id]) for token_id in ranked]
         total = math.fsum(map(math.exp, shares)) if max(shares) < 1 else math.inf
         if not total < 1 + _ROUNDING:  # false for NaN
