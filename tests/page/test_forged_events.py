@@ -110,4 +110,4 @@ def test_the_panels_words_are_an_object(page: Page, said: object) -> None:
     with_words = [event for event in page.events if event["targets"][:1] and event["targets"][0][1] in ACTIONS]
     assert len(with_words) == len(ACTIONS) + 1  # a link also fills in the fields
     for event in with_words:
-        assert "This event says what is asked as an object." in page.event(event["id"], [], said)
+        assert "This event says what is asked as an object, not as " in page.event(event["id"], [], said)

@@ -14,7 +14,7 @@ from gradio import EventData
 from gradio.utils import get_function_params
 
 from decoding.page.http.request_body import RefusedError
-from decoding.requests.values import json_type_of, shown
+from decoding.requests.values import json_type_of, shown, shown_id
 
 UNQUEUED_PATH = "run/predict"
 """The path of events that skip the queue."""
@@ -71,7 +71,7 @@ class AllowedEvents:
             if spec is None:
                 raise RefusedError(404, f"There is no endpoint {shown(name)} here.")
         if spec is None:
-            raise RefusedError(404, f"There is no such event here: its fn_index is {shown(number)}.")
+            raise RefusedError(404, f"There is no such event here: its fn_index is {shown_id(number)}.")
         if asked.startswith("call/v2/"):
             check_names(event, spec.names, spec.required, whose="This endpoint")
             _check_values(event, spec)
