@@ -185,17 +185,16 @@ async def give_back(address: str) -> list[Any]:
     async with client(address) as session:
         run = await session.call_tool("greedy", {"prompt": "Once upon a time", "steps": 256, "choices": 50})
         text = run.content[0].text
-        asked = {"check": {}, "export": {"form": "md"}, "recompute": {}}
+        asked = {"check": {}, "export": {"form": "md"}}
         return [text, *[await session.call_tool(tool, {"run": text} | more) for tool, more in asked.items()]]
 
 
 def test_the_largest_run_can_be_given_back(address: str):
     text, *answers = answer_of(give_back(address))
     assert len(text) > 1_400_000
-    check, export, recomputed = (answer.content[0].text for answer in answers)
+    check, export = (answer.content[0].text for answer in answers)
     assert check.startswith("A well-formed run: 256 steps")
     assert export == Trace.from_jsonl(text).to_markdown()
-    assert json.loads(recomputed)["same"]
 
 
 def test_a_stranger_can_hold_no_stream_open_there(address: str):
