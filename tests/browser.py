@@ -156,8 +156,11 @@ def drawn(page: Page) -> Page:
 
 
 def frames_later(page: Page) -> Page:
-    """The page, once the panel has drawn what it was asked to: it draws once a frame."""
-    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    """The page, once the panel has drawn what it was asked to: in three frames at most, the open tab in the last."""
+    page.evaluate("""new Promise((done) => {
+        const wait = (frames) => requestAnimationFrame(frames > 1 ? () => wait(frames - 1) : done);
+        wait(4);
+    })""")
     return page
 
 

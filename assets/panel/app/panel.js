@@ -10,7 +10,7 @@ import { drawHead, drawStep } from "../view/header_lines.js";
 import { showMessages } from "../view/messages.js";
 import { findParts } from "../view/panel_elements.js";
 import { logTokens } from "../view/screen_reader_log.js";
-import { drawFirstSteps, drawSteps } from "../view/steps.js";
+import { drawFirstSteps, drawLoopMarks, drawSteps } from "../view/steps.js";
 import { openTab, openTabOf } from "../view/tab_list.js";
 import { findTemperature, listenToTemperature } from "../view/temperature.js";
 import { markChip } from "../view/text.js";
@@ -51,7 +51,7 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
   const state = emptyState(JSON.parse(props.models ?? "[]"));
   const { history } = state;
   const drawn = { text: 0, table: 0, loops: false }; // steps that are drawn already, and whether loops are marked
-  const { schedule, scheduleTab, scheduleGrowth } = startDrawing(() => state.run.header && draw(), drawOpenTab);
+  const { schedule, scheduleTab, scheduleGrowth } = startDrawing(() => state.run.header && draw(), drawRest);
   const silence = onPage?.startSilenceTimer(state, history, () => schedule());
 
   // A value is one run as JSON Lines: the run that is streamed in goes on, or another begins.
@@ -213,6 +213,12 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
     onPage?.storeRuns(history, state.isWaiting);
     parts.buttons.first.disabled = parts.buttons.previous.disabled = state.chosen <= 0;
     parts.buttons.next.disabled = parts.buttons.last.disabled = state.chosen >= predict.lastStep();
+  }
+
+  // In frames of their own, each of which is short.
+  function drawRest() {
+    if (drawLoopMarks(parts, state.run, drawn)) scheduleTab();
+    else drawOpenTab();
   }
 
   function drawOpenTab() {

@@ -31,8 +31,19 @@ export function drawFirstSteps(parts, run, drawn) {
  */
 export function drawSteps(parts, run, drawn) {
   drawUntil(parts, run, drawn, run.steps.length);
-  if (run.end && !drawn.loops) markLoops(parts, run);
-  drawn.loops = Boolean(run.end);
+}
+
+/**
+ * @param {Parts} parts
+ * @param {Run} run
+ * @param {Drawn} drawn
+ * @returns {boolean} whether they were marked now: each chip of a long run is then styled anew, which takes a frame
+ */
+export function drawLoopMarks(parts, run, drawn) {
+  if (!run.end || drawn.loops) return false;
+  markLoops(parts, run);
+  drawn.loops = true;
+  return true;
 }
 
 /**
