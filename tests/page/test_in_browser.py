@@ -26,7 +26,8 @@ from tests.fakes import ScriptedEngine
 from tests.page.http.test_metrics import numbers
 from tests.site.serving import differences, kept, opened, run, wait_ready
 
-WIDE = {
+WIDE = {  # and deep: a run of 256 steps takes long enough to be stopped on a busy machine too
+    "num_hidden_layers": 12,
     "hidden_size": 256,
     "intermediate_size": 256,
     "num_attention_heads": 4,

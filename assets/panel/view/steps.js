@@ -20,7 +20,7 @@ const MOST_STEPS = 24; // a frame
 export function drawFirstSteps(parts, run, drawn) {
   const isWhole = run.end && drawn.text === 0;
   if (isWhole || run.steps.length - drawn.text <= MOST_STEPS) return false;
-  drawUntil(parts, run, drawn, drawn.text + MOST_STEPS);
+  drawSteps(parts, run, drawn, drawn.text + MOST_STEPS);
   return true;
 }
 
@@ -28,9 +28,12 @@ export function drawFirstSteps(parts, run, drawn) {
  * @param {Parts} parts
  * @param {Run} run
  * @param {Drawn} drawn
+ * @param {number} [until]
  */
-export function drawSteps(parts, run, drawn) {
-  drawUntil(parts, run, drawn, run.steps.length);
+export function drawSteps(parts, run, drawn, until = run.steps.length) {
+  drawText(parts, run, drawn.text, until);
+  drawTimeline(parts, run, drawn.text, until);
+  drawn.text = until;
 }
 
 /**
@@ -44,16 +47,4 @@ export function drawLoopMarks(parts, run, drawn) {
   markLoops(parts, run);
   drawn.loops = true;
   return true;
-}
-
-/**
- * @param {Parts} parts
- * @param {Run} run
- * @param {Drawn} drawn
- * @param {number} until
- */
-function drawUntil(parts, run, drawn, until) {
-  drawText(parts, run, drawn.text, until);
-  drawTimeline(parts, run, drawn.text, until);
-  drawn.text = until;
 }
