@@ -133,6 +133,7 @@ def test_the_page_over_a_real_vllm(servers: Servers, starter: LocalEngine, visit
 def test_one_of_two_replicas_is_killed_and_every_run_is_the_same(
     servers: Servers, starter: LocalEngine, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO")
     engine = decoding.connect(servers.front, dtype="float32")
     prompts = [PROMPT, "In a shocking finding,", "def fibonacci(n):", "트랜스포머는"]
     written: dict[str, list[decoding.Step]] = {prompt: [] for prompt in prompts}
