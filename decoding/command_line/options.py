@@ -40,7 +40,7 @@ class Parser(argparse.ArgumentParser):
 
     def add(self, name: str, default: str, check: Check, text: str, *, environment: str = "") -> None:
         """Add an option whose default is a string, or the value of an environment variable if that is set. The variable
-        is checked where the option is not given: help is printed whatever it says.
+        is checked only if the command line does not give the option, and never before --help is printed.
         """
         given = os.environ.get(environment) if environment else None
         used = default if given is None else _Variable(given)
@@ -188,7 +188,7 @@ def check_can_listen(host: str, port: int) -> None:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
             probe.listen(1)
-    except (socket.gaierror, UnicodeError):  # a name that nobody knows, and one that no network can ask for
+    except (socket.gaierror, UnicodeError):  # an unknown name, or one that cannot be encoded, as a..b
         raise SystemExit(f"--host {host} is no address of this machine: its name is not known.") from None
     except PermissionError:
         raise SystemExit(f"--port {port} may not be used by this user. Choose one from 1024 on.") from None

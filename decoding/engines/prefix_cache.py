@@ -67,8 +67,9 @@ class PrefixCache:
         rule: PickRule = ARGMAX,
     ) -> Prefix | None:
         """The longest kept beginning of the run from `token_ids` with these `forced` picks and this `rule`, at most
-        `max_new_tokens` steps; None if there is none. Of several that are as long, the one kept or used last, so that
-        a branch shows its parent's numbers to the bit. No draw is kept: where a run draws, its beginning ends.
+        `max_new_tokens` steps; None if nothing of it is kept. Among entries of the same length, the one that was kept
+        or used last is taken, so a branch shows its parent's numbers to the bit.
+        No draw is kept: where a run draws, its beginning ends.
         """
         known, entry = -1, None
         with self._lock:

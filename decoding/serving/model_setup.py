@@ -29,7 +29,9 @@ class EngineOptions:
 
 
 def model_bytes(entry: Entry, chosen: EngineOptions) -> int:
-    """An estimate of the bytes of memory that a model takes in this process; 0 where nobody knows."""
+    """An estimate of the bytes of memory that a model takes in this process; 0 if its size is unknown, or if a server
+    computes it.
+    """
     if is_server(chosen.engine):
         return 0
     return entry.memory_needed("bfloat16" if chosen.dtype == "auto" else chosen.dtype)

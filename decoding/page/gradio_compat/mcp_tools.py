@@ -68,7 +68,9 @@ def _answer_calls(page: gr.Blocks) -> None:
 
 
 def _function_of(gradios: Any, name: str) -> Callable[..., Any]:
-    """The endpoint of a tool. Raises RefusedError if there is none, or the client's address chooses other tools."""
+    """The endpoint behind a tool. Raises RefusedError for an unknown tool, and for one that the client left out: its
+    address may list the tools that it wants.
+    """
     chosen = gradios.get_selected_tools_from_request()
     if name not in gradios.tool_to_endpoint or (chosen is not None and name not in chosen):
         raise RefusedError(404, f"There is no tool {shown(name)} here.")

@@ -131,7 +131,7 @@ def read_run(data: bytes) -> Trace:
 
 
 def unknown_form(form: object, forms: Iterable[str]) -> Message:
-    """What is said of a format that is none of `forms`."""
+    """The refusal of a format that is not among `forms`."""
     return Message("file.form", form=shown(form), forms=", ".join(forms))
 
 
