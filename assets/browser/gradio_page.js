@@ -116,7 +116,7 @@ export function startPage(element, props, watch, trigger, data) {
   // ---- Run and Stop
 
   /**
-   * decoding/page/browser_offer.py switches Gradio's buttons.
+   * decoding/page/events.py switches Gradio's buttons.
    * @param {boolean} isBusy
    */
   function setBusy(isBusy) {

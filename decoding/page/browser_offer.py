@@ -1,8 +1,7 @@
 """The offer to compute in the visitor's own browser, beside the server's models: `python app.py --browser on`.
 
-Owns its name in the list of models, what the panel's script is given, and how Run and Stop follow a run that the server
-does not hear of. Knows no engine; `decoding/site/page_files.py` makes the files, and `http/browser_routes.py` serves
-them.
+Owns its name in the list of models, and what the panel's script is given. Knows no engine;
+`decoding/site/page_files.py` makes the files, and `http/browser_routes.py` serves them.
 """
 
 from collections.abc import Mapping
@@ -10,18 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import gradio as gr
-
 from decoding.messages import Message
 
 CHOICE = "in this browser"
 """Its value in the list of models. No model has this name, so the server refuses to run it."""
 BASE = "in-browser/"
 """Where its files are, from the page."""
-_BUTTONS_JS = """() => {
-    const { isComputing } = document.querySelector("#panel .gs");
-    return [!isComputing, isComputing].map((interactive) => ({ __type__: "update", interactive }));
-}"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +35,3 @@ class BrowserOffer:
     def data(self) -> dict[str, object]:
         """What assets/browser/gradio_page.js is given."""
         return {"choice": CHOICE, "base": BASE, "facts": self.facts}
-
-
-def switch_buttons(panel: gr.HTML, run: gr.Button, stop: gr.Button) -> None:
-    """Lock Run while this browser computes, and Stop while it does not."""
-    panel.computing(None, None, [run, stop], js=_BUTTONS_JS, show_progress="hidden", api_visibility="private")

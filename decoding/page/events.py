@@ -5,6 +5,7 @@ their interfaces. Every request carries all that it needs; nothing is kept betwe
 """
 
 import asyncio
+import itertools
 import json
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
@@ -17,7 +18,7 @@ import gradio as gr
 from decoding.errors import BusyError, GreedyscopeError
 from decoding.messages import Message, to_json
 from decoding.models.resources import is_out_of_memory
-from decoding.page.browser_offer import BrowserOffer, switch_buttons
+from decoding.page.browser_offer import BrowserOffer
 from decoding.page.gradio_compat.liveness import listener_of
 from decoding.page.http.metrics import Health
 from decoding.page.layout import FIELDS, PROBLEM_FIELDS, Widgets
@@ -29,34 +30,38 @@ from decoding.serving.model_registry import ModelRegistry
 
 Update = dict[str, str]
 """An update: the panel's new value under "panel", or messages by place ("notice", "proof", "no-lens", or a field's
-name); "why" is a line of the run, "most" is the most candidates of the model, "loads" says that a load is waited for.
+name); "why" is a line of the run, "most" is the most candidates of the model, "loads" says that a load is waited for,
+"begun" that the server knows of the question: a number that no other question has.
 """
 
 _POLL_SECONDS = 0.2
-_BUTTONS_JS = "(running) => [!running, running].map((interactive) => ({ __type__: 'update', interactive }))"
-_BUSY_JS = f"() => ({_BUTTONS_JS})(true)"
-
-
+_PANEL = 'document.querySelector("#panel .gs")'
+_BUTTONS = "[!isComputing, isComputing].map((interactive) => ({ __type__: 'update', interactive }))"
+_BUTTONS_JS = f"() => {{ const {{ isComputing = false }} = {_PANEL}; return {_BUTTONS}; }}"
 _FIELDS = f"({', '.join(FIELDS)})"
 _DETAIL = f"{{ detail: {{ {', '.join(FIELDS)} }} }}"
-_TELL = 'document.querySelector("#panel .gs")?.dispatchEvent(new CustomEvent'
+_TELL = f"{_PANEL}?.dispatchEvent(new CustomEvent"
+_LOCK = "{ __type__: 'update', interactive: false }"
+_ASKED_JS = f"() => {{ {_PANEL}.isStopped = false; return {_LOCK}; }}"
 _DRAFTED_JS = f"{_FIELDS} => {{ {_TELL}('drafted', {_DETAIL})); }}"
-_ASKED_JS = f"""{_FIELDS} => {{
-    {_TELL}("asked", {_DETAIL}));
-    return ({_BUSY_JS})();
+_RUN_ASKED_JS = f"{_FIELDS} => {{ {_TELL}('asked', {_DETAIL})); return ({_ASKED_JS})(); }}"
+_STOPPED = json.dumps({"reason": "stopped", "message": ""})
+_LOST = json.dumps({"reason": "error", "message": Message("run.lost")})
+_STOPPED_JS = f"""() => {{
+    Object.assign({_PANEL}, {{ isComputing: false, isStopped: true }});
+    {_TELL}("ended", {{ detail: {_STOPPED} }}));
+    return {_LOCK};
 }}"""
-_FOLLOW_JS = """() => document.querySelector("#panel .gs").fieldsOfRun().map(
-    (value) => (value === null ? { __type__: "update" } : value),
+_ENDED_JS = f"""() => {{
+    {_PANEL}.isComputing = false;
+    {_TELL}("ended", {{ detail: {_PANEL}.isStopped ? {_STOPPED} : {_LOST} }}));
+    return ({_BUTTONS_JS})();
+}}"""
+"""Tells the panel that no more updates come. It changes nothing if the run has ended by itself."""
+_FOLLOW_JS = f"""() => {_PANEL}.fieldsOfRun().map(
+    (value) => (value === null ? {{ __type__: "update" }} : value),
 )"""
-
-
-def _ended_js(reason: str, message: str) -> str:
-    """JavaScript that tells the panel that no more updates come; it changes nothing if the run has ended by itself."""
-    detail = json.dumps({"detail": {"reason": reason, "message": message}})
-    return f"""() => {{
-        document.querySelector("#panel .gs").dispatchEvent(new CustomEvent("ended", {detail}));
-        return ({_BUTTONS_JS})(false);
-    }}"""
+_QUESTIONS = itertools.count(1)
 
 
 def connect(
@@ -104,7 +109,8 @@ def connect(
 
     w.panel.link(fill, None, fields, show_progress="hidden", api_visibility="private", queue=False)
     _sync_fields(w, fields)
-    w.stop.click(None, None, [w.run, w.stop], js=_ended_js("stopped", ""), cancels=started)
+    # Run follows with the event's end: Gradio drops what is asked again before the server has answered the cancelling.
+    w.stop.click(None, None, [w.stop], js=_STOPPED_JS, cancels=started)
 
     for button, example in w.examples:
         # An example is a text to go on from, which no message is; whether it goes on past its end is the reader's.
@@ -127,8 +133,9 @@ def connect(
             yield _panel_value({"notice": "", "model": error.message})  # where a run would show it too
 
     connect_model_picker(page, w, registry, browser)
-    if browser:
-        switch_buttons(w.panel, w.run, w.stop)
+    w.panel.computing(
+        None, None, [w.run, w.stop], js=_BUTTONS_JS, show_progress="hidden", api_visibility="private"
+    )  # the panel says when a question begins, and also when its own browser computes, of which Gradio does not hear
     page.load(loading, None, [w.panel], show_progress="hidden", api_visibility="private", concurrency_limit=None)
 
 
@@ -142,11 +149,12 @@ def _sync_fields(w: Widgets, fields: list[Any]) -> None:
 
 
 def _register(w: Widgets, on: Callable[..., Any], handler: Callable[..., Any], inputs: list[Any]) -> Any:
-    """Register a handler for a listener, with the buttons locked while it runs.
+    """Register a handler for a listener, with Run locked while it runs.
 
-    The buttons are switched in the browser, so a second click finds them locked, and no failure leaves them so.
+    It is locked in the browser, so a second click finds it locked, and no failure leaves it so. Stop follows with the
+    first update: Gradio cannot cancel an event before the server has answered.
     """
-    on(None, inputs or None, [w.run, w.stop], js=_ASKED_JS if inputs else _BUSY_JS)
+    on(None, inputs or None, [w.run], js=_RUN_ASKED_JS if inputs else _ASKED_JS)
     started = on(
         handler,
         inputs,
@@ -157,7 +165,7 @@ def _register(w: Widgets, on: Callable[..., Any], handler: Callable[..., Any], i
         concurrency_limit=None,  # limited by the admission queue
     )
     for ended in (started.then, started.failure):  # Gradio's "then" is not called after a failure
-        ended(None, None, [w.run, w.stop], js=_ended_js("error", Message("run.lost")))
+        ended(None, None, [w.run, w.stop], js=_ENDED_JS)
     return started
 
 
@@ -171,6 +179,7 @@ async def _streamed(
 ) -> AsyncGenerator[Any, None]:
     """The updates of `decoding.serving.stream`, as values of the panel."""
     who: Any = listener_of(page, visitor) | {"is_long": is_long}
+    yield _panel_value({"begun": str(next(_QUESTIONS))})
     try:
         async with aclosing(
             health.stream(work, notice=_notice, heartbeat=gr.skip, explains_wait=_explains_wait, **who)

@@ -22,26 +22,31 @@ export function translateMessage(slot) {
 }
 
 /**
- * The page's messages, by where they belong: beside a field, beside Run, or beside the proof that was asked for. And the most
- * choices there may be, where the model's own limit is lower than the page's: its label says so (decoding/page/localize.py). And
- * whether a load is waited for: when it has ended, the list of models is looked at again.
+ * The page's messages, by where they belong: beside a field, beside Run, or beside the proof that was asked for; the most
+ * choices there may be, where the model's own limit is lower than the page's: its label says so (decoding/page/localize.py); whether
+ * a load is waited for: when it has ended, the list of models is looked at again; and that a question has begun, which can be stopped now.
  * @param {Parts} parts
  * @param {string} words
  * @param {Trigger | null} trigger
  */
 export function showMessages(parts, words, trigger) {
-  const { most, loads, scores, why, ...messages } = JSON.parse(words || "{}");
-  if (why || "no-lens" in messages) parts.root.dispatchEvent(new CustomEvent("why", { detail: { line: why, refusal: messages["no-lens"] } }));
-  if (trigger && parts.root.loads && !loads) trigger("loaded", {});
-  if (trigger) parts.root.loads = loads;
-  if (scores) parts.root.dispatchEvent(new CustomEvent("scores", { detail: scores }));
-  if (most && parts.root.limits?.["page.choices"].most !== most) {
-    parts.root.limits = { "page.choices": { most } };
+  const { begun, most, loads, scores, why, ...messages } = JSON.parse(words || "{}");
+  const { root } = parts;
+  if (begun) {
+    root.isComputing = true;
+    trigger?.("computing", {});
+  }
+  if (why || "no-lens" in messages) root.dispatchEvent(new CustomEvent("why", { detail: { line: why, refusal: messages["no-lens"] } }));
+  if (trigger && root.loads && !loads) trigger("loaded", {});
+  if (trigger) root.loads = loads;
+  if (scores) root.dispatchEvent(new CustomEvent("scores", { detail: scores }));
+  if (most && root.limits?.["page.choices"].most !== most) {
+    root.limits = { "page.choices": { most } };
     trigger?.("language", {});
   }
   for (const [place, message] of Object.entries(messages)) {
     if (place === "draws" || place === "named") {
-      parts.root.dispatchEvent(new CustomEvent("answered", { detail: { place, answer: message } }));
+      root.dispatchEvent(new CustomEvent("answered", { detail: { place, answer: message } }));
       continue;
     }
     const slot = place === "proof" ? parts.questions.proof : document.querySelector(`#${place} p`);
