@@ -29,9 +29,7 @@ def build_gguf(file: GgufFile, spec: ModelSpec, folder: Path, *, unpacked: bool 
     """Write the graph of a GGUF file into `folder`; if `unpacked`, over its matrices as float32. Raises ModelError for
     a damaged file, NoGraphError for a model that cannot be a graph.
     """
-    module = ARCHITECTURES[spec.family]
-    is_interleaved = file.metadata["general.architecture"] in getattr(module, "GGUF_INTERLEAVED", ())
-    weights = GgufWeights(file, spec, module.GGUF, is_interleaved=is_interleaved)
+    weights = GgufWeights(file, spec)
     try:
         _write(spec, weights, folder, UnpackedProducts if unpacked else Products, is_gguf=True)
     except NoGraphError:

@@ -63,9 +63,7 @@ def unpacked_graph(files: GraphFiles) -> tuple[bytes, list[dict[str, Any]]]:
 
 
 def _write(files: GraphFiles, products_of: Callable[["_SameWeights"], Products]) -> tuple[bytes, Products]:
-    file, module = read_gguf(files.source), ARCHITECTURES[files.spec.family]
-    is_interleaved = file.metadata["general.architecture"] in getattr(module, "GGUF_INTERLEAVED", ())
-    weights = GgufWeights(file, files.spec, module.GGUF, is_interleaved=is_interleaved)
+    module, weights = ARCHITECTURES[files.spec.family], GgufWeights(read_gguf(files.source), files.spec)
     with TemporaryDirectory() as folder:
         graph = _SameWeights(Path(folder), onnx.load(files.folder / GRAPH_FILE, load_external_data=False))
         products = products_of(graph)

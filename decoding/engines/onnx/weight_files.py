@@ -16,14 +16,39 @@ from decoding.models.gguf_blocks import Bytes, Floats, floats
 from decoding.models.safetensors import WIDTHS, StoredTensor
 from decoding.models.spec import ModelSpec, NoGraphError
 
+GGUF = {
+    "embedding": "token_embd.weight",
+    "position_embedding": "position_embd.weight",
+    "attention_norm": "blk.{layer}.attn_norm.weight",
+    "qkv": "blk.{layer}.attn_qkv.weight",
+    "query": "blk.{layer}.attn_q.weight",
+    "key": "blk.{layer}.attn_k.weight",
+    "value": "blk.{layer}.attn_v.weight",
+    "query_norm": "blk.{layer}.attn_q_norm.weight",
+    "key_norm": "blk.{layer}.attn_k_norm.weight",
+    "output": "blk.{layer}.attn_output.weight",
+    "after_attention_norm": "blk.{layer}.post_attention_norm.weight",
+    "mlp_norm": "blk.{layer}.ffn_norm.weight",
+    "gate": "blk.{layer}.ffn_gate.weight",
+    "up": "blk.{layer}.ffn_up.weight",
+    "down": "blk.{layer}.ffn_down.weight",
+    "after_mlp_norm": "blk.{layer}.post_ffw_norm.weight",
+    "last_norm": "output_norm.weight",
+    "head": "output.weight",
+}
+"""GGUF's names, which are the same for all families."""
+_INTERLEAVED = ("llama",)
+"""Architectures whose GGUF has the two halves of each query and key that turn together side by side."""
+
 
 class GgufWeights:
     """Weights of a GGUF file. Raises ModelError for a tensor that is missing, has the wrong shape, or holds NaN or an
     infinity.
     """
 
-    def __init__(self, file: GgufFile, spec: ModelSpec, names: Mapping[str, str], *, is_interleaved: bool) -> None:
-        self._file, self._spec, self._names = file, spec, names
+    def __init__(self, file: GgufFile, spec: ModelSpec) -> None:
+        self._file, self._spec = file, spec
+        is_interleaved = file.metadata["general.architecture"] in _INTERLEAVED
         self._interleaved = {"query": spec.heads, "key": spec.kv_heads} if is_interleaved else {}
         self._used: set[str] = set()
 
@@ -63,7 +88,7 @@ class GgufWeights:
             raise ModelError(Message("gguf.damaged", file=self._file.path.name, what=what))
 
     def _read(self, name: str, layer: int | None) -> tuple[GgufTensor, Bytes]:
-        stored = stored_name(self._names, name, layer)
+        stored = stored_name(GGUF, name, layer)
         tensor, file = self._file.tensors.get(stored), self._file.path.name
         if tensor is None:
             raise ModelError(Message("gguf.missing", file=file, name=stored))

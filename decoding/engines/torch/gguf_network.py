@@ -1,6 +1,6 @@
 """Loads a GGUF file as transformers' network, for a GPU, and for proofs on a CPU.
 
-Owns the device, the dtype and the memory of that network. `decoding.engines.onnx.graph_proof_figures` converts the
+Owns the device, the dtype and the memory of that network. `decoding.engines.onnx.transformers_network` converts the
 weights.
 """
 
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from transformers import GenerationConfig
 
-from decoding.engines.onnx.graph_proof_figures import network_of_gguf
+from decoding.engines.onnx.transformers_network import network_of_gguf
 from decoding.messages import Message
 from decoding.models.catalogue import Entry
 from decoding.models.devices import disable_tf32, place

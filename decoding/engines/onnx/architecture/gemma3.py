@@ -7,43 +7,13 @@ x += norm(down(gelu(gate(norm(x))) · up(norm(x))))
 
 import numpy as np
 
+from decoding.engines.onnx.architecture import llama
 from decoding.engines.onnx.architecture.layers import LayerWriter
 
-SAFETENSORS = {
-    "embedding": "model.embed_tokens.weight",
-    "attention_norm": "model.layers.{layer}.input_layernorm.weight",
-    "query": "model.layers.{layer}.self_attn.q_proj.weight",
-    "key": "model.layers.{layer}.self_attn.k_proj.weight",
-    "value": "model.layers.{layer}.self_attn.v_proj.weight",
-    "query_norm": "model.layers.{layer}.self_attn.q_norm.weight",
-    "key_norm": "model.layers.{layer}.self_attn.k_norm.weight",
-    "output": "model.layers.{layer}.self_attn.o_proj.weight",
+SAFETENSORS = llama.SAFETENSORS | {
     "after_attention_norm": "model.layers.{layer}.post_attention_layernorm.weight",
     "mlp_norm": "model.layers.{layer}.pre_feedforward_layernorm.weight",
-    "gate": "model.layers.{layer}.mlp.gate_proj.weight",
-    "up": "model.layers.{layer}.mlp.up_proj.weight",
-    "down": "model.layers.{layer}.mlp.down_proj.weight",
     "after_mlp_norm": "model.layers.{layer}.post_feedforward_layernorm.weight",
-    "last_norm": "model.norm.weight",
-    "head": "lm_head.weight",
-}
-GGUF = {
-    "embedding": "token_embd.weight",
-    "attention_norm": "blk.{layer}.attn_norm.weight",
-    "query": "blk.{layer}.attn_q.weight",
-    "key": "blk.{layer}.attn_k.weight",
-    "value": "blk.{layer}.attn_v.weight",
-    "query_norm": "blk.{layer}.attn_q_norm.weight",
-    "key_norm": "blk.{layer}.attn_k_norm.weight",
-    "output": "blk.{layer}.attn_output.weight",
-    "after_attention_norm": "blk.{layer}.post_attention_norm.weight",
-    "mlp_norm": "blk.{layer}.ffn_norm.weight",
-    "gate": "blk.{layer}.ffn_gate.weight",
-    "up": "blk.{layer}.ffn_up.weight",
-    "down": "blk.{layer}.ffn_down.weight",
-    "after_mlp_norm": "blk.{layer}.post_ffw_norm.weight",
-    "last_norm": "output_norm.weight",
-    "head": "output.weight",
 }
 NORMS_LESS_ONE = True
 """Its safetensors store every norm weight minus one."""

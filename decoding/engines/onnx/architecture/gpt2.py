@@ -18,18 +18,6 @@ SAFETENSORS = {
     "last_norm": "transformer.ln_f.weight",
     "head": "lm_head.weight",
 }
-GGUF = {
-    "embedding": "token_embd.weight",
-    "position_embedding": "position_embd.weight",
-    "attention_norm": "blk.{layer}.attn_norm.weight",
-    "qkv": "blk.{layer}.attn_qkv.weight",
-    "output": "blk.{layer}.attn_output.weight",
-    "mlp_norm": "blk.{layer}.ffn_norm.weight",
-    "up": "blk.{layer}.ffn_up.weight",
-    "down": "blk.{layer}.ffn_down.weight",
-    "last_norm": "output_norm.weight",
-    "head": "output.weight",
-}
 IS_TRANSPOSED = True
 """Its safetensors hold matrices as (inputs, outputs)."""
 

@@ -17,17 +17,6 @@ SAFETENSORS = {
     "last_norm": "gpt_neox.final_layer_norm.weight",
     "head": "embed_out.weight",
 }
-GGUF = {
-    "embedding": "token_embd.weight",
-    "attention_norm": "blk.{layer}.attn_norm.weight",
-    "qkv": "blk.{layer}.attn_qkv.weight",
-    "output": "blk.{layer}.attn_output.weight",
-    "mlp_norm": "blk.{layer}.ffn_norm.weight",
-    "up": "blk.{layer}.ffn_up.weight",
-    "down": "blk.{layer}.ffn_down.weight",
-    "last_norm": "output_norm.weight",
-    "head": "output.weight",
-}
 
 
 def write(layers: LayerWriter) -> None:

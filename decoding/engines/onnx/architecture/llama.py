@@ -22,24 +22,6 @@ SAFETENSORS = {
     "last_norm": "model.norm.weight",
     "head": "lm_head.weight",
 }
-GGUF = {
-    "embedding": "token_embd.weight",
-    "attention_norm": "blk.{layer}.attn_norm.weight",
-    "query": "blk.{layer}.attn_q.weight",
-    "key": "blk.{layer}.attn_k.weight",
-    "value": "blk.{layer}.attn_v.weight",
-    "query_norm": "blk.{layer}.attn_q_norm.weight",
-    "key_norm": "blk.{layer}.attn_k_norm.weight",
-    "output": "blk.{layer}.attn_output.weight",
-    "mlp_norm": "blk.{layer}.ffn_norm.weight",
-    "gate": "blk.{layer}.ffn_gate.weight",
-    "up": "blk.{layer}.ffn_up.weight",
-    "down": "blk.{layer}.ffn_down.weight",
-    "last_norm": "output_norm.weight",
-    "head": "output.weight",
-}
-GGUF_INTERLEAVED = ("llama",)
-"""Architectures whose GGUF has the two halves of each query and key that turn together side by side."""
 
 
 def write(layers: LayerWriter) -> None:
