@@ -5,8 +5,6 @@ torch: `decoding.models.devices` asks the GPU.
 """
 
 import errno
-import json
-import math
 import shutil
 import sys
 from collections.abc import Iterator
@@ -21,9 +19,6 @@ from decoding.models.catalogue import format_bytes
 SYSTEM = Path("/")
 """Where Linux shows its /proc and /sys."""
 _UNLIMITED = 2**60  # version 1 reports no limit as a number like this
-_MAX_HEADER_BYTES = 100_000_000  # safetensors' own limit
-
-
 _NO_MEMORY = ("allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDA error: out of memory")
 
 
@@ -100,41 +95,6 @@ def check_memory(model: str, needed: int, free: int, *, where: str, dtype: str) 
                 free=format_bytes(free),
             )
         )
-
-
-def count_parameters(folder: Path) -> int:
-    """The number of parameters in the safetensors that a folder's model is loaded from; 0 if they cannot be read.
-
-    Reads headers only. Other files (another format, an adapter) do not count.
-    """
-    try:
-        return sum(_count_in_file(path, loaded) for path, loaded in _weight_files(folder))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return 0  # the loader reports what is wrong
-
-
-def _weight_files(folder: Path) -> list[tuple[Path, frozenset[str] | None]]:
-    """The files that are loaded, each with the names of the tensors that are loaded from it (None: all)."""
-    if (whole := folder / "model.safetensors").exists():
-        return [(whole, None)]
-    if not (index := folder / "model.safetensors.index.json").exists():
-        return [(path, None) for path in folder.glob("model*.safetensors")]
-    files: dict[str, set[str]] = {}
-    for tensor, file in json.loads(index.read_text("utf-8"))["weight_map"].items():
-        files.setdefault(file, set()).add(tensor)
-    return [(folder / file, frozenset(tensors)) for file, tensors in files.items()]
-
-
-def _count_in_file(file: Path, loaded: frozenset[str] | None) -> int:
-    # A file of safetensors begins with the length of its header, and the header is JSON.
-    with file.open("rb") as opened:
-        length = int.from_bytes(opened.read(8), "little")
-        header = json.loads(opened.read(min(length, _MAX_HEADER_BYTES)))
-    return sum(
-        math.prod(tensor["shape"])
-        for name, tensor in header.items()
-        if name != "__metadata__" and (loaded is None or name in loaded)
-    )
 
 
 def _cgroups(system: Path) -> Iterator[tuple[int, int]]:

@@ -1,7 +1,7 @@
 """Reads safetensors files: which tensors they have, and where.
 
 Owns the reading of headers, whose figures are all checked against the size of the file. Knows no model family and no
-torch. Raises ValueError and OSError for every fault.
+torch.
 """
 
 import json
@@ -41,21 +41,44 @@ class StoredTensor:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The file of a folder's weights, or the shards that its index names. Raises ValueError for names outside the
-    folder.
+    """The file of a folder's weights, or the shards that its index names. Raises OSError or ValueError for an index
+    that cannot be read, or that names files outside the folder.
     """
-    single, shards = folder / "model.safetensors", folder / "model.safetensors.index.json"
-    if single.exists() or not shards.exists():
-        return [single]
-    index = json.loads(shards.read_text("utf-8"))
-    names = sorted(set(index["weight_map"].values()))
+    if (places := _indexed(folder)) is None:
+        return [folder / "model.safetensors"]
+    names = sorted(set(places.values()))
     if any("/" in name or "\\" in name or name.startswith(".") for name in names):
         raise ValueError("its index names files elsewhere")
     return [folder / name for name in names]
 
 
+def _indexed(folder: Path) -> dict[str, str] | None:
+    """The file of each tensor by the folder's index; None if all of them are in one file."""
+    index = folder / "model.safetensors.index.json"
+    if (folder / "model.safetensors").exists() or not index.exists():
+        return None
+    try:
+        places: dict[str, str] = json.loads(index.read_text("utf-8"))["weight_map"]
+        if all(type(file) is str for file in places.values()):
+            return places
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError("its index cannot be read") from error
+    raise ValueError("its index cannot be read")
+
+
+def count_parameters(folder: Path) -> int:
+    """The number of parameters that a folder's model is loaded from, by the headers of its files; 0 if they cannot be
+    read. Other files (another format, an adapter) do not count, nor what a shard holds beside the tensors of the index.
+    """
+    try:
+        stored = read_headers(weight_files(folder))
+        return sum(prod(stored[name].shape) for name in (_indexed(folder) or stored))
+    except (OSError, ValueError, KeyError):
+        return 0  # the loader reports what is wrong
+
+
 def read_headers(files: list[Path]) -> dict[str, StoredTensor]:
-    """The tensors of all files by name. Raises ValueError for a damaged header or a name that occurs twice."""
+    """The tensors of all files by name. Raises OSError or ValueError for a damaged header or a name in two of them."""
     found: dict[str, StoredTensor] = {}
     for file in files:
         header, start, size = _header(file)

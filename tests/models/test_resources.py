@@ -1,7 +1,5 @@
 """What is free: on the disk, in memory, in a container; and the sentences that refuse, with both numbers."""
 
-import json
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -99,52 +97,3 @@ def test_disk_refused_with_both_numbers(tmp_path: Path, monkeypatch: pytest.Monk
         f"gpt2 needs 648 MB on the disk of {tmp_path / 'not' / 'yet'}, where 500 MB is free. Free some, or set HF_HOME "
         "to a folder on a larger disk."
     )
-
-
-# ---- parameters
-
-
-def test_parameters_are_counted_in_the_files(tiny_folder: Callable[[str], Path]):
-    from tests import tiny_models
-
-    network = tiny_models.network("llama")
-    assert resources.count_parameters(tiny_folder("llama")) == sum(p.numel() for p in network.parameters())
-
-
-@pytest.mark.parametrize(
-    "content",
-    [b"", b"\x05", b"\xff" * 64, (2).to_bytes(8, "little") + b"[]", (9).to_bytes(8, "little") + b'{"a": 1}\n'],
-)
-def test_unreadable_files_count_no_parameters(tmp_path: Path, content: bytes):
-    (tmp_path / "model.safetensors").write_bytes(content)
-    assert resources.count_parameters(tmp_path) == 0
-    assert resources.count_parameters(tmp_path / "not here") == 0
-
-
-def test_several_files_add_up(tmp_path: Path):
-    header = json.dumps({"__metadata__": {}, "w": {"shape": [3, 4], "dtype": "F32", "data_offsets": [0, 48]}}).encode()
-    for number in (1, 2):
-        (tmp_path / f"model-{number}.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(48))
-    assert resources.count_parameters(tmp_path) == 24
-
-
-def test_only_loaded_tensors_are_counted(tmp_path: Path):
-    """Mistral's folders hold the weights a second time, others an adapter beside them; a shard may hold more than the
-    index names.
-    """
-    from safetensors.torch import load_file, save_file
-
-    from tests import tiny_models
-
-    network = tiny_models.network("mistral")
-    network.save_pretrained(tmp_path, max_shard_size="20KB")
-    (tmp_path / "original").mkdir()
-    weights = {name: tensor.contiguous().clone() for name, tensor in network.state_dict().items()}
-    for name in ("consolidated", "adapter_model", "onnx", "original/model"):
-        save_file(weights, tmp_path / f"{name}.safetensors", metadata={"format": "pt"})
-    shard = min(tmp_path.glob("model-*"))
-    save_file(load_file(shard) | {"a.classifiers.head": weights["lm_head.weight"]}, shard, metadata={"format": "pt"})
-    real = sum(p.numel() for p in network.parameters())
-    assert resources.count_parameters(tmp_path) == real
-    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})  # which is what is loaded then
-    assert resources.count_parameters(tmp_path) == real

@@ -71,7 +71,7 @@ def _files_of(source: Path) -> list[Path]:
     """What is loaded, and nothing that lies beside it: the same weights in another format, or an adapter."""
     try:
         files = weight_files(source) if source.is_dir() else [source]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError):
         return []  # whoever makes the graph says what is wrong
     return [file for file in files if file.exists()]
 

@@ -12,7 +12,8 @@ from decoding.models.catalogue import Entry, memory_needed
 from decoding.models.devices import Placement
 from decoding.models.gguf import read_gguf
 from decoding.models.loading import load_network
-from decoding.models.resources import check_memory, count_parameters, free_memory
+from decoding.models.resources import check_memory, free_memory
+from decoding.models.safetensors import count_parameters
 from decoding.models.spec_gguf import spec_of_gguf
 
 
