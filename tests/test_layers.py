@@ -101,7 +101,6 @@ ALLOWED = {
         "decoding.record.prompt_scores",
         "decoding.record.trace",
         "decoding.record.step",
-        "decoding.record.repetition",
         "decoding.record.tokens",
         "decoding.record.why",
     ),

@@ -7,14 +7,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated
 
-from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic import TypeAdapter
 
 from decoding import limits
 from decoding.messages import Message
 from decoding.record.contradiction_error import ContradictionError
-from decoding.record.step import NO_ID, Logprob, Step, json_line
+from decoding.record.step import Nats, Step, json_line
 from decoding.record.tokens import Hex, Token
 
 _NATS = 1e-4
@@ -30,14 +29,12 @@ class BeamNode:
     ends the text, so no beam goes on from it.
     """
 
-    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
-
-    parent: Annotated[int, Field(ge=0)]
-    token_id: Annotated[int, Field(ge=NO_ID)]
+    parent: int
+    token_id: int
     text: str
-    logprob: Logprob
-    rank: Annotated[int, Field(ge=0)]
-    total: Logprob
+    logprob: Nats
+    rank: int
+    total: Nats
     bytes: Hex = None
     ended: bool = False
 
@@ -48,8 +45,6 @@ class BeamNode:
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
-
     beam_step: int
     beams: tuple[BeamNode, ...]
     finished: tuple[tuple[int, int], ...] = ()

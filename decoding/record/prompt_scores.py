@@ -6,15 +6,15 @@ Owns `PromptScore`, its line of JSON Lines, and the rules that such a line from 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic import TypeAdapter
 
 from decoding import limits
 from decoding.messages import Message
 from decoding.record import field_values
 from decoding.record.contradiction_error import ContradictionError
-from decoding.record.step import Entropy, Logprob, json_line
+from decoding.record.step import Nats, json_line
 from decoding.record.tokens import Token
 
 _MOST_NATS = math.log(limits.MAX_VOCABULARY)
@@ -27,17 +27,13 @@ class PromptScore:
     written it), and the entropy of that place (nats; NaN if the engine does not know it).
     """
 
-    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
-
-    logprob: Logprob
-    rank: Annotated[int, Field(ge=0)]
-    entropy: Entropy
+    logprob: Nats
+    rank: int
+    entropy: Nats
 
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
-
     prompt_scores: tuple[PromptScore, ...]
 
 

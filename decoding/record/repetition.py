@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from itertools import groupby, islice
 from operator import eq
 
-from pydantic import ConfigDict
-
 SHORT_PERIOD, SHORT_REPEATS, LONG_REPEATS = 2, 3, 2
 """A block of one or two ids is a loop if it occurs three times in a row ("no, no" is not one); a longer block,
 twice.
@@ -21,8 +19,6 @@ class Loop:
     """A block of `period` ids that occurs `repeats` times back to back, complete each time. `start` is the index of its
     first id.
     """
-
-    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
 
     start: int
     period: int

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, TypeAdapter
+from pydantic import PlainSerializer, TypeAdapter
 
 from decoding.record.pick_rule import Draw
 from decoding.record.tokens import Hex, Token, TokenDecoder
@@ -20,25 +20,11 @@ NO_PICKS: Mapping[int, int] = MappingProxyType({})
 NO_ID = -1
 """The `token_id` in a record whose source gave no ids."""
 
-# JSON has no infinity and no NaN, so both are written as null: the log-probability of probability 0 is minus infinity,
-# and an entropy that the source did not give is NaN.
-_WRITTEN = PlainSerializer(lambda x: x if math.isfinite(x) else None, when_used="json")
-
-
-def _null_for(meaning: float) -> BeforeValidator:
-    def read(value: Any) -> Any:
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ValueError("NaN and Infinity are no JSON")
-        return meaning if value is None else value
-
-    return BeforeValidator(read)
-
-
-Probability = Annotated[float, Field(ge=0, le=1)]
-Logprob = Annotated[float, Field(le=0), _null_for(-math.inf), _WRITTEN]
-Entropy = Annotated[float, _null_for(math.nan), _WRITTEN]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-LogSums = tuple[tuple[Annotated[Finite, Field(gt=0)], Finite], ...]
+Nats = Annotated[float, PlainSerializer(lambda nats: nats if math.isfinite(nats) else None, when_used="json")]
+"""JSON has no infinity and no NaN, so both are written as null: the log-probability of probability 0 is minus infinity,
+and an entropy that the source did not give is NaN.
+"""
+LogSums = tuple[tuple[float, float], ...]
 """Pairs (1 / T, log Σ exp(logit / T) over the whole vocabulary) in nats, in ascending order of 1 / T, with T = 1 among
 them.
 
@@ -88,13 +74,11 @@ class Candidate:
     `bytes` is set if the token is not a whole character (see `decoding.record.tokens.Token`).
     """
 
-    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
-
-    token_id: Annotated[int, Field(ge=NO_ID)]
+    token_id: int
     text: str
-    probability: Probability
-    logprob: Logprob
-    rank: Annotated[int, Field(ge=0)]
+    probability: float
+    logprob: Nats
+    rank: int
     bytes: Hex = None
 
     @property
@@ -114,15 +98,13 @@ class Step:
     empty if the run's source gave no logits.
     """
 
-    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
-
-    index: Annotated[int, Field(ge=0)]
+    index: int
     picked: Candidate
     forced: bool
-    candidates: Annotated[tuple[Candidate, ...], Field(min_length=1)]
-    rest: Probability
-    entropy: Entropy
-    margin: Probability
+    candidates: tuple[Candidate, ...]
+    rest: float
+    entropy: Nats
+    margin: float
     log_sums: LogSums = ()
     draw: Draw | None = None
     past_end: bool = False

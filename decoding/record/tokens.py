@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Annotated, Any, Protocol, runtime_checkable
 
-from pydantic import BeforeValidator, ConfigDict, PlainSerializer
+from pydantic import PlainSerializer
 
 _BYTE_PIECE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
@@ -20,7 +20,6 @@ _VISIBLE = {" ": "·", "\n": "↵", "\t": "⇥", "\r": "␍"}
 # In JSON, bytes are written as hexadecimal digits.
 Hex = Annotated[
     bytes | None,
-    BeforeValidator(lambda value: bytes.fromhex(value) if isinstance(value, str) else value),
     PlainSerializer(lambda value: value.hex() if value is not None else None, when_used="json"),
 ]
 
@@ -45,8 +44,6 @@ class Token:
     `text` is the token decoded alone or in context. If it is not a whole character, `text` contains U+FFFD, and `bytes`
     holds its bytes.
     """
-
-    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
 
     token_id: int
     text: str

@@ -8,9 +8,9 @@ no page. Reading is strict, because a run may come from anybody: `decoding.recor
 import math
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic import TypeAdapter
 
 from decoding import export
 from decoding.errors import FormatError
@@ -47,8 +47,6 @@ class ModelInfo:
     `engine` is what computed its logits; `why` says in a few words why this device, dtype and engine were chosen.
     """
 
-    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
-
     id: str
     revision: str
     dtype: str
@@ -59,16 +57,14 @@ class ModelInfo:
 
 @dataclass(frozen=True, slots=True)
 class _Header:
-    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
-
     format: Literal["greedyscope"]
     version: Literal[1]
     model: ModelInfo
     prompt: str
     prompt_token_ids: tuple[int, ...]
     prompt_tokens: tuple[Token, ...]
-    max_new_tokens: Annotated[int, Field(ge=0)]
-    top_k: Annotated[int, Field(ge=1)]
+    max_new_tokens: int
+    top_k: int
     note: str = ""
     remarks: tuple[str, ...] = ()
     past_end: bool = False
@@ -78,8 +74,6 @@ class _Header:
 
 @dataclass(frozen=True, slots=True)
 class _End:
-    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
-
     stop_reason: StopReason
     message: str = ""
     loops: tuple[Loop, ...] = ()

@@ -7,11 +7,11 @@ step of one run, and are optional in its JSON Lines.
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Annotated, Literal, get_args
+from typing import Literal, get_args
 
-from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic import TypeAdapter
 
-from decoding.record.step import Candidate, Logprob, json_line
+from decoding.record.step import Candidate, Nats, json_line
 from decoding.record.tokens import Token
 
 Unit = Literal["tokens", "words"]
@@ -27,11 +27,9 @@ class LensLayer:
     the lens's `tokens`, in their order.
     """
 
-    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
-
     leader: Candidate
-    logprobs: tuple[Logprob, ...]
-    ranks: tuple[Annotated[int, Field(ge=0)], ...]
+    logprobs: tuple[Nats, ...]
+    ranks: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +40,9 @@ class Lens:
     model has layers: the embedding, then the state after each layer. The last one is the step itself.
     """
 
-    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
-
-    step: Annotated[int, Field(ge=0)]
-    tokens: Annotated[tuple[Token, ...], Field(min_length=1)]
-    layers: Annotated[tuple[LensLayer, ...], Field(min_length=1)]
+    step: int
+    tokens: tuple[Token, ...]
+    layers: tuple[LensLayer, ...]
 
     @property
     def leads_from(self) -> int | None:
@@ -70,14 +66,12 @@ class LeftOut:
     token.
     """
 
-    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
-
-    first: Annotated[int, Field(ge=0)]
-    count: Annotated[int, Field(ge=1)]
-    logprob: Logprob
-    rank: Annotated[int, Field(ge=0)]
+    first: int
+    count: int
+    logprob: Nats
+    rank: int
     instead: Candidate
-    against_logprob: Logprob | None = None
+    against_logprob: Nats | None = None
 
     @property
     def probability(self) -> float:
@@ -93,9 +87,7 @@ class LeaveOneOut:
     is. `parts` stand in the order of the text.
     """
 
-    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
-
-    step: Annotated[int, Field(ge=0)]
+    step: int
     by: Unit
     picked: Candidate
     parts: tuple[LeftOut, ...]

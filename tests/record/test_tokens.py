@@ -353,7 +353,5 @@ def test_labels_are_printable(text: str) -> None:
 def test_bytes_are_hexadecimal_in_json() -> None:
     from pydantic import TypeAdapter
 
-    adapter = TypeAdapter(Token)
     token = Token(5, "\ufffd", b"\xe2\x80")
-    assert json.loads(adapter.dump_json(token)) == {"token_id": 5, "text": "\ufffd", "bytes": "e280"}
-    assert adapter.validate_json(adapter.dump_json(token)) == token
+    assert json.loads(TypeAdapter(Token).dump_json(token)) == {"token_id": 5, "text": "\ufffd", "bytes": "e280"}
