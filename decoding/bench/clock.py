@@ -3,13 +3,15 @@
 from collections.abc import Callable, Sequence
 from statistics import median
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar
 
 from decoding.bench.loops import CHOICES, loop
 from decoding.engines.local_engine import LocalEngine
 from decoding.engines.network_protocol import Cache, Logits, Network
 from decoding.record.step import StepScores
 from decoding.run import Request, Run
+
+T = TypeVar("T")
 
 
 class NetworkClock:
@@ -36,19 +38,20 @@ class _Timed:
         return getattr(self._network, name)
 
     def read(self, token_ids: Sequence[int], cache: Cache | None, *, last: int = 1) -> tuple[Any, Cache]:
-        found: tuple[Any, Cache] = _timed(lambda: self._network.read(token_ids, cache, last=last), self._clock.passes)
+        found, seconds = timed(lambda: self._network.read(token_ids, cache, last=last))
+        self._clock.passes.append(seconds)
         return found
 
     def scores(self, logits: Logits, top_k: int, picked_id: int | None = None) -> StepScores:
-        scores: StepScores = _timed(lambda: self._network.scores(logits, top_k, picked_id), self._clock.readouts)
+        scores, seconds = timed(lambda: self._network.scores(logits, top_k, picked_id))
+        self._clock.readouts.append(seconds)
         return scores
 
 
-def _timed(run: Callable[[], Any], seconds: list[float]) -> Any:
+def timed(work: Callable[[], T]) -> tuple[T, float]:
+    """What some work gives, and its seconds."""
     started = perf_counter()
-    result = run()
-    seconds.append(perf_counter() - started)
-    return result
+    return work(), perf_counter() - started
 
 
 def measure_outside(engine: LocalEngine, prompt: str, *, steps: int, repeats: int) -> tuple[float, float]:
@@ -77,7 +80,4 @@ def bare_loop(engine: LocalEngine, token_ids: Sequence[int], steps: int) -> tupl
 
 def measure_first_step(run: Callable[[], object], *, repeats: int) -> float:
     """The seconds of a run of one step: a median."""
-    turns: list[float] = []
-    for _ in range(repeats):
-        _timed(run, turns)
-    return median(turns)
+    return median(timed(run)[1] for _ in range(repeats))

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from operator import truediv
 from statistics import median
-from time import perf_counter
 
+from decoding.bench.clock import timed
 from decoding.bench.loops import Contender, Decoded, first_other_pick, generate, loop, max_difference, notebook
 from decoding.bench.measured_models import Subject
 from decoding.bench.memory_bandwidth import Weights
@@ -82,10 +82,10 @@ def measure_rows(
     for turn in range(repeats):
         say(f"{steps} steps after {len(token_ids)} tokens, turn {turn + 1} of {repeats}")
         for name, run in contenders.items():
-            decoded[name], seconds = _timed(partial(run, token_ids, steps))
+            decoded[name], seconds = timed(partial(run, token_ids, steps))
             turns[name].append(seconds / steps)
         written = decoded["generate"].token_ids
-        decoded["notebook"], seconds = _timed(partial(notebook, subject.network, token_ids, written, places))
+        decoded["notebook"], seconds = timed(partial(notebook, subject.network, token_ids, written, places))
         turns["notebook"].append(seconds / len(places))
         turns["limit"].append(weights.seconds_to_read())
     reference = dict.fromkeys(contenders, decoded["generate"]) | {"notebook": decoded["generate"].at(places)}
@@ -101,11 +101,6 @@ def measure_rows(
         for name, seconds_each in turns.items()
     ]
     return Measured(tuple(rows), len(places), tuple(_notes(decoded, reference, rows[0], places)))
-
-
-def _timed(run: Callable[[], Decoded]) -> tuple[Decoded, float]:
-    started = perf_counter()
-    return run(), perf_counter() - started
 
 
 def _notes(

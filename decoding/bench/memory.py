@@ -3,16 +3,14 @@
 Owns the runs, asked for over bare HTTP, and the looks at the process. Knows no model.
 """
 
-import json
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.request import Request, urlopen
 
 import psutil
 
-from decoding.bench.page_times import app_process
+from decoding.bench.page_times import app_process, greedy_lines
 
 RUNS_ALONE, CLASS, STEPS = 10, 30, 64
 LATER_SECONDS = 300.0
@@ -56,10 +54,6 @@ def measure_resident(model: str, options: Sequence[str], *, wait: bool) -> Resid
 
 
 def run(url: str, model: str, prompt: str) -> None:
-    """One run over bare HTTP, read to its end."""
-    body = json.dumps({"data": [prompt, STEPS, 5, model]}).encode()
-    call = f"{url}gradio_api/call/greedy"
-    with urlopen(Request(call, body, {"Content-Type": "application/json"})) as answer:
-        event = json.load(answer)["event_id"]
-    with urlopen(f"{call}/{event}") as answer:
-        answer.read()
+    """One run, read to its end."""
+    for _ in greedy_lines(url, model, prompt, steps=STEPS):
+        pass

@@ -4,9 +4,11 @@ Owns the app's process, the API's client and the browser, each in turn with the 
 the bare loop as a function. The browser is optional, because only the tests' requirements bring one.
 """
 
+import json
 import shutil
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -15,6 +17,7 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
+from urllib.request import urlopen
 
 import psutil
 
@@ -116,15 +119,8 @@ def measure_page(
 
 
 @contextmanager
-def served_app(options: Sequence[str]) -> Iterator[str]:
-    """The app's address, while it runs."""
-    with app_process(options) as (url, _):
-        yield url
-
-
-@contextmanager
 def app_process(options: Sequence[str]) -> Iterator[tuple[str, "subprocess.Popen[str]"]]:
-    """The same, and the process itself."""
+    """The app's address while it runs, and its process."""
     command = [sys.executable, str(ROOT / "app.py"), *options, "--host=127.0.0.1", "--port=0"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -134,6 +130,17 @@ def app_process(options: Sequence[str]) -> Iterator[tuple[str, "subprocess.Popen
             yield line.removeprefix(READY).strip(), process
         finally:
             process.terminate()
+
+
+def greedy_lines(url: str, model: str, prompt: str, *, steps: int) -> Iterator[str]:
+    """A run's answer as it comes, over bare HTTP: importing the API's client takes a second."""
+    body = json.dumps({"data": [prompt, steps, 5, model]}).encode()
+    call = f"{url}gradio_api/call/greedy"
+    with urlopen(urllib.request.Request(call, body, {"Content-Type": "application/json"})) as answer:
+        event = json.load(answer)["event_id"]
+    with urlopen(f"{call}/{event}") as answer:
+        for line in answer:
+            yield line.decode().replace('\\"', '"')
 
 
 def _client(url: str) -> Any:

@@ -8,13 +8,13 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
 from time import perf_counter
-from urllib.request import Request, urlopen
+from urllib.request import urlopen
 
-from decoding.bench.page_times import ROOT, served_app
+from decoding.bench.page_times import ROOT, app_process, greedy_lines
 from decoding.errors import ModelError
 from decoding.models.starter import STARTER_ID
 
@@ -65,24 +65,13 @@ def _terminal(options: Sequence[str]) -> float:
 def _page(model: str, options: Sequence[str]) -> tuple[float, float]:
     """Seconds until the page has answered, and until the first step is there."""
     started = perf_counter()
-    with served_app(options) as url:
+    with app_process(options) as (url, _):
         with urlopen(url) as answer:
             answer.read()
         page = perf_counter() - started
-        next(line for line in _lines(url, model) if '"index"' in line)
+        if not any('"index"' in line for line in greedy_lines(url, model, PROMPT, steps=1)):
+            raise ModelError("The page answered with no step.")
         return page, perf_counter() - started
-
-
-def _lines(url: str, model: str) -> Iterator[str]:
-    """A run's answer as it comes, over bare HTTP: importing the API's client takes a second."""
-    body = json.dumps({"data": [PROMPT, 1, 5, model]}).encode()
-    call = f"{url}gradio_api/call/greedy"
-    with urlopen(Request(call, body, {"Content-Type": "application/json"})) as answer:
-        event = json.load(answer)["event_id"]
-    with urlopen(f"{call}/{event}") as answer:
-        for line in answer:
-            yield line.decode().replace('\\"', '"')
-    raise ModelError("The page answered with no step.")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

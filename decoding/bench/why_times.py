@@ -4,12 +4,11 @@ Owns both questions, and their times in steps of the same engine; steps and ques
 page.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from operator import truediv
 from statistics import median
-from time import perf_counter
 
+from decoding.bench.clock import timed
 from decoding.bench.loops import CHOICES
 from decoding.bench.measured_models import Subject
 from decoding.engines.local_engine import LocalEngine
@@ -54,15 +53,9 @@ def _turn(engine: LocalEngine, run: Trace) -> tuple[float, float, float | None]:
     """Seconds of a step, of leaving out and of a lens."""
     written = engine.steps(run.prompt_token_ids, max_new_tokens=_STEPS + 1, top_k=CHOICES)
     next(written)
-    step = _seconds(lambda: list(written)) / _STEPS
-    without = _seconds(lambda: leave_one_out(engine, run, 0, last=TOKENS))
+    _, steps = timed(lambda: list(written))
+    _, without = timed(lambda: leave_one_out(engine, run, 0, last=TOKENS))
     try:
-        return step, without, _seconds(lambda: lens(engine, run, 0))
+        return steps / _STEPS, without, timed(lambda: lens(engine, run, 0))[1]
     except RequestError:
-        return step, without, None
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    started = perf_counter()
-    work()
-    return perf_counter() - started
+        return steps / _STEPS, without, None
