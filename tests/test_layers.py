@@ -63,7 +63,6 @@ ALLOWED = {
         *RUNS_MODELS,
         "decoding.models.tokenizer",
         "decoding.models.gguf_tokenizer_builder",
-        "decoding.models.gguf_tokenizer_check",
     ),
     "llama_cpp": ("decoding.bench",),  # on request, where it is installed
     "jinja2": ("decoding.models.chat_renderer",),

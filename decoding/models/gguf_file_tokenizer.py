@@ -1,20 +1,18 @@
-"""The tokenizer that a GGUF file describes, held to the file's own rule. Knows no weights and no engine."""
+"""The tokenizer that a GGUF file describes. Knows no weights and no engine."""
 
-import logging
 from pathlib import Path
 
 from decoding.models.catalogue import Entry
 from decoding.models.chat_template import ChatTemplate, make_chat_template
 from decoding.models.gguf import GgufFile, read_gguf
 from decoding.models.gguf_tokenizer_builder import SPECIAL_TOKENS, Metadata, special_id, tokenizer_from_gguf, tokens_of
-from decoding.models.gguf_tokenizer_check import can_check, check_tokenizer
 from decoding.models.starter import STARTER_ID
 from decoding.models.tokenizer import FileTokenizer, read_tokenizer
 
 
 def gguf_tokenizer(entry: Entry, path: Path) -> FileTokenizer:
-    """The tokenizer that a GGUF file describes, checked against its rule; the starter's was checked when it was
-    fetched. Raises ModelError for a tokenizer that is not supported.
+    """The tokenizer that a GGUF file describes; the starter's was made when it was fetched. Raises ModelError for one
+    that is not supported.
     """
     if entry.name == STARTER_ID:
         return read_tokenizer(path.parent)
@@ -24,13 +22,9 @@ def gguf_tokenizer(entry: Entry, path: Path) -> FileTokenizer:
 def tokenizer_of_file(file: GgufFile) -> FileTokenizer:
     """The same, of a file whose head was read."""
     metadata = file.metadata
-    made = tokenizer_from_gguf(metadata)
-    if can_check(metadata):
-        check_tokenizer(made, metadata)
-    else:
-        said = file.path, metadata.get("tokenizer.ggml.pre")
-        logging.getLogger(__name__).warning("%s: the rule %r of its tokenizer has no second program here", *said)
-    return FileTokenizer(made, special_id(metadata, "bos"), message_template=_template_of(metadata))
+    return FileTokenizer(
+        tokenizer_from_gguf(metadata), special_id(metadata, "bos"), message_template=_template_of(metadata)
+    )
 
 
 def _template_of(metadata: Metadata) -> ChatTemplate | None:

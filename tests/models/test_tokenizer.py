@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer
 
-from decoding.models.gguf_tokenizer_check import rule_of
 from decoding.models.slow_tokenizer import tokenizer_in
 from decoding.models.starter import ensure_starter
 from decoding.models.tokenizer import FileTokenizer, read_tokenizer
 from decoding.record.tokens import Token, Vocabulary
 from tests import tiny_models
 from tests.fakes import NASTY
+from tests.models.tokenizer_rules import rule_of
 
 ROOT = Path(__file__).resolve().parents[2]
 PLAIN: dict[str, bool] = {"skip_special_tokens": False, "clean_up_tokenization_spaces": False}

@@ -1,6 +1,5 @@
-"""A reference implementation of pre-tokenizers, for checks: cuts a text into words letter by letter.
-
-Owns the rules of GPT-2, SmolLM, Llama 3 and Qwen 2 in plain Python, without a regular expression. Knows no tokenizer.
+"""The rules of GPT-2, SmolLM, Llama 3 and Qwen 2 by which a text is cut into words: letter by letter, in plain Python,
+without a regular expression.
 """
 
 import unicodedata
