@@ -79,7 +79,7 @@ def texts() -> Mapping[str, Mapping[str, str]]:
 def texts_json(*, page: bool, prompt: str = "") -> str:
     """All texts as JSON for a script, or only those that an exported file of a run of `prompt` needs."""
     points = {f"point.{each['name']}" for each in _examples(prompt)}
-    said = {
+    data = {
         language: {
             key: text
             for key, text in words.items()
@@ -90,7 +90,7 @@ def texts_json(*, page: bool, prompt: str = "") -> str:
         }
         for language, words in texts().items()
     }
-    return json.dumps(said, ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
 
 
 def _examples(prompt: str | None) -> list[dict[str, str | int]]:

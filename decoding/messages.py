@@ -54,11 +54,11 @@ def to_json(text: str) -> MessageJson:
     return {"code": text.code, "parameters": parameters, "text": str(text)}
 
 
-def from_json(said: MessageJson) -> str:
+def from_json(value: MessageJson) -> str:
     """What `to_json` wrote, as another process of ours reads it."""
-    if isinstance(said, str):
-        return said
-    code, parameters = said["code"], said["parameters"]
+    if isinstance(value, str):
+        return value
+    code, parameters = value["code"], value["parameters"]
     assert isinstance(code, str)
     assert isinstance(parameters, dict)
     return Message(code, **{name: from_json(value) for name, value in parameters.items()})

@@ -75,8 +75,8 @@ def _render(chat: ChatTemplate, message: str) -> str:
             raise ModelError(Message("chat.long", most=f"{MAX_PROMPT_CHARACTERS:,}"))
         case "memory":
             raise ModelError(Message("chat.memory", most=chat_renderer.MEMORY_BYTES // 2**20))
-    said = " ".join(answer.get("said", "").split()).rstrip(".")[:_SAID_CHARACTERS]
-    raise ModelError(Message("chat.failed", said=said or "it failed"))
+    reason = " ".join(answer.get("said", "").split()).rstrip(".")[:_SAID_CHARACTERS]
+    raise ModelError(Message("chat.failed", said=reason or "it failed"))
 
 
 def _run_child(asked: bytes) -> dict[str, str]:
@@ -91,8 +91,8 @@ def _run_child(asked: bytes) -> dict[str, str]:
     except ValueError:  # it ended without an answer
         if done.returncode < 0:  # by a signal: that of its processor time
             raise ModelError(Message("chat.slow", seconds=chat_renderer.CPU_SECONDS)) from None
-        said = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
-        if "MemoryError" in said:
+        reason = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
+        if "MemoryError" in reason:
             raise ModelError(Message("chat.memory", most=chat_renderer.MEMORY_BYTES // 2**20)) from None
-        raise ModelError(Message("chat.failed", said=said[:_SAID_CHARACTERS] or "it failed")) from None
+        raise ModelError(Message("chat.failed", said=reason[:_SAID_CHARACTERS] or "it failed")) from None
     return dict(answer)

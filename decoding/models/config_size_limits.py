@@ -22,10 +22,10 @@ def check_counts(model: str, folder: Path) -> None:
     """Raises ModelError for a count beyond its limit. What is no JSON object is left to whoever reads it."""
     path = folder / "config.json"
     try:
-        said = json.loads(path.read_text("utf-8")) if path.stat().st_size <= _LARGEST_FILE else None
+        parsed = json.loads(path.read_text("utf-8")) if path.stat().st_size <= _LARGEST_FILE else None
     except (OSError, ValueError, RecursionError):
         return
-    for name, value in _numbers(said):
+    for name, value in _numbers(parsed):
         most = next((most for part, most in MOST.items() if part in name and _counts(name)), None)
         if most is not None and value > most:
             raise ModelError(
@@ -37,11 +37,11 @@ def _counts(name: str) -> bool:
     return any(name.startswith(part) or name.endswith(part) for part in _COUNTS)
 
 
-def _numbers(said: Any, depth: int = 0) -> Iterator[tuple[str, int]]:
+def _numbers(parsed: Any, depth: int = 0) -> Iterator[tuple[str, int]]:
     """The whole numbers of a configuration and of those within it, with their names."""
-    if not isinstance(said, dict) or depth > 4:
+    if not isinstance(parsed, dict) or depth > 4:
         return
-    for name, value in said.items():
+    for name, value in parsed.items():
         if type(value) is int:
             yield name, value
         yield from _numbers(value, depth + 1)

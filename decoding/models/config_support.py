@@ -31,13 +31,13 @@ def check_quantized(model: str, config: PreTrainedConfig) -> None:
     """Refuse weights that are packed in a way that transformers does not know: it loads them as they stand, and only
     logs it.
     """
-    said = getattr(config, "quantization_config", None)
+    settings = getattr(config, "quantization_config", None)
     supports: Callable[[Any], bool] = AutoHfQuantizer.supports_quant_method
-    is_known = said is None or load_files(model, lambda: supports(said))
-    if is_known and (said := getattr(config, "compression_config", None)) is None:  # which transformers reads no more
+    is_known = settings is None or load_files(model, lambda: supports(settings))
+    if is_known and (settings := getattr(config, "compression_config", None)) is None:  # no longer read by transformers
         return
-    method = said.get("quant_method") if isinstance(said, dict) else None
-    raise ModelError(Message("model.quantized", model=model, method=str(method or said)[:40]))
+    method = settings.get("quant_method") if isinstance(settings, dict) else None
+    raise ModelError(Message("model.quantized", model=model, method=str(method or settings)[:40]))
 
 
 def _check_reads_forward(model: str, config: PreTrainedConfig) -> None:
@@ -63,7 +63,7 @@ def load_files(model: str, load: Callable[[], Any]) -> Any:
             raise ModelError(Message("model.shapes", model=model)) from error
         if "trust_remote_code" in str(error):
             raise ModelError(Message("model.own_code", model=model)) from error
-        said = " ".join(str(error).split("\n")[:2] if str(error) else [type(error).__name__]).strip()
+        reason = " ".join(str(error).split("\n")[:2] if str(error) else [type(error).__name__]).strip()
         if isinstance(error, ImportError):
-            raise ModelError(Message("model.library", model=model, said=said[:300])) from error
-        raise ModelError(Message("model.damaged", model=model, said=said[:300])) from error
+            raise ModelError(Message("model.library", model=model, said=reason[:300])) from error
+        raise ModelError(Message("model.damaged", model=model, said=reason[:300])) from error

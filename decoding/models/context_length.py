@@ -65,11 +65,11 @@ def rope_switch(config: Any) -> int | None:
     return min((int(length) for length in lengths if length), default=None)
 
 
-def _length(said: object) -> int | None:
+def _length(value: object) -> int | None:
     """A length, or None for values that mean no limit: nothing, −1, 1e30."""
-    if isinstance(said, bool) or not isinstance(said, int | float) or not math.isfinite(said):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
-    return int(said) if 0 < said <= LARGEST else None
+    return int(value) if 0 < value <= LARGEST else None
 
 
 def _rows_of_tables(network: nn.Module) -> Iterator[int]:

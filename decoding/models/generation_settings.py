@@ -24,19 +24,19 @@ def read_settings(folder: Path, config: PreTrainedConfig) -> GenerationConfig:
     try:
         return GenerationConfig.from_pretrained(folder, local_files_only=True)
     except Exception:  # an invalid value, or two that contradict each other
-        said = json.loads(file.read_text("utf-8"))
-        if not isinstance(said, dict):
+        parsed = json.loads(file.read_text("utf-8"))
+        if not isinstance(parsed, dict):
             raise ValueError(file.name) from None
     settings = GenerationConfig()  # type: ignore[no-untyped-call]
-    for name, value in said.items():
+    for name, value in parsed.items():
         if name in vars(settings):  # set one by one, values are not validated
             setattr(settings, name, value)
     return settings
 
 
-def ids_of(said: Any, rows: int) -> frozenset[int]:
+def ids_of(ids: Any, rows: int) -> frozenset[int]:
     """The ids of a setting that may be one, a list or nothing; what is no id of a network of so many `rows` is left
     out, as −1 is.
     """
-    several = said if isinstance(said, list | tuple) else [said]
+    several = ids if isinstance(ids, list | tuple) else [ids]
     return frozenset(one for each in several if (one := row_of(each, rows=rows)) is not None)

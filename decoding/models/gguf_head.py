@@ -88,8 +88,8 @@ def _place(entry: Entry) -> Path:
 
 def _kept(entry: Entry, place: Path) -> GgufFile:
     with place.open("rb", buffering=0) as opened:
-        said: dict[str, Any] = json.loads(_line(opened.read))
-        return read_head(Path(entry.file), opened.read, said["size"])
+        head: dict[str, Any] = json.loads(_line(opened.read))
+        return read_head(Path(entry.file), opened.read, head["size"])
 
 
 def _line(read: Callable[[int], bytes]) -> bytes:

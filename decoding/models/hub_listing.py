@@ -52,10 +52,10 @@ def list_files(model: str, repository: str, revision: str, gguf: str) -> tuple[s
 
 
 def status_words(error: HfHubHTTPError) -> str:
-    said = {
+    reasons = {
         401: Message("fetch.reason.account"),
         403: Message("fetch.reason.account"),
         404: Message("fetch.reason.none"),
     }
     status = error.response.status_code
-    return said.get(status, Message("engine.why.status", status=status))
+    return reasons.get(status, Message("engine.why.status", status=status))

@@ -82,12 +82,12 @@ def read_headers(files: list[Path]) -> dict[str, StoredTensor]:
     found: dict[str, StoredTensor] = {}
     for file in files:
         header, start, size = _header(file)
-        for name, said in header.items():
+        for name, fields in header.items():
             if name == "__metadata__":
                 continue
             if name in found:
                 raise ValueError(f"{name} is there twice")
-            found[name] = _stored(file, name, said, start, size)
+            found[name] = _stored(file, name, fields, start, size)
     return found
 
 
@@ -104,9 +104,9 @@ def _header(file: Path) -> tuple[dict[str, Any], int, int]:
     return header, 8 + length, size
 
 
-def _stored(file: Path, name: str, said: Any, start: int, size: int) -> StoredTensor:
+def _stored(file: Path, name: str, fields: Any, start: int, size: int) -> StoredTensor:
     try:
-        dtype, shape, (begin, end) = said["dtype"], tuple(said["shape"]), said["data_offsets"]
+        dtype, shape, (begin, end) = fields["dtype"], tuple(fields["shape"]), fields["data_offsets"]
         sizes_are_right = all(type(one) is int and one >= 0 for one in (*shape, begin, end)) and start + end <= size
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{name} is not described") from error

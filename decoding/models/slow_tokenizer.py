@@ -28,8 +28,8 @@ def tokenizer_in(model: str, folder: Path) -> Any:
         made = tokenizer_of(AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True))
         lost = _lost(made)
     except Exception as error:  # whatever four libraries say
-        said = " ".join(str(error).split())[:200] or type(error).__name__
-        raise ModelError(Message("tokenizer.not_made", model=model, files=_files(folder), said=said)) from error
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ModelError(Message("tokenizer.not_made", model=model, files=_files(folder), said=reason)) from error
     if lost:
         raise ModelError(Message("tokenizer.loses", model=model, files=_files(folder), text=lost[0], read=lost[1]))
     return made

@@ -91,27 +91,27 @@ class ModelSpec:
     @classmethod
     def from_json(cls, text: str) -> "ModelSpec":
         """Parse `to_json`'s text. Raises ValueError, KeyError or TypeError for any other text."""
-        said: dict[str, Any] = json.loads(text)
-        if said.keys() != {field.name for field in fields(cls)}:
+        parsed: dict[str, Any] = json.loads(text)
+        if parsed.keys() != {field.name for field in fields(cls)}:
             raise ValueError("another version's record")
-        tuples = {name: tuple(said[name]) for name in ("rope_of_layer", "windows")}
-        ropes = tuple(_rope(rope) for rope in said["ropes"])
-        return cls(**said | tuples | {"end_ids": frozenset(said["end_ids"]), "ropes": ropes})
+        tuples = {name: tuple(parsed[name]) for name in ("rope_of_layer", "windows")}
+        ropes = tuple(_rope(rope) for rope in parsed["ropes"])
+        return cls(**parsed | tuples | {"end_ids": frozenset(parsed["end_ids"]), "ropes": ropes})
 
 
-def _rope(said: dict[str, Any]) -> Rope:
-    return Rope(**said | {"llama3": _llama3(said["llama3"]), "divisors": tuple(said.get("divisors", ()))})
+def _rope(parsed: dict[str, Any]) -> Rope:
+    return Rope(**parsed | {"llama3": _llama3(parsed["llama3"]), "divisors": tuple(parsed.get("divisors", ()))})
 
 
-def _llama3(said: dict[str, Any] | None) -> Llama3Scaling | None:
-    return Llama3Scaling(**said) if said else None
+def _llama3(parsed: dict[str, Any] | None) -> Llama3Scaling | None:
+    return Llama3Scaling(**parsed) if parsed else None
 
 
-def row_of(*said: object, rows: int) -> int | None:
+def row_of(*ids: object, rows: int) -> int | None:
     """The first of several ids that files name for a purpose; None where none is an id that the network has a row for:
     some files say -1 or 2**32 - 1 where they mean none.
     """
-    return next((one for one in said if type(one) is int and 0 <= one < rows), None)
+    return next((one for one in ids if type(one) is int and 0 <= one < rows), None)
 
 
 class NoGraphError(Exception):

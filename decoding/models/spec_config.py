@@ -19,17 +19,17 @@ def spec_of_config(folder: Path, stored: str) -> ModelSpec:
     a model for which no graph can be written.
     """
     try:
-        said = json.loads((folder / "config.json").read_text("utf-8"))
+        parsed = json.loads((folder / "config.json").read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise NoGraphError("its config.json cannot be read") from error
-    if not isinstance(said, dict):
+    if not isinstance(parsed, dict):
         raise NoGraphError("its config.json is no object")
-    config = Config(said)
+    config = Config(parsed)
     family = config.get("model_type")
     if not isinstance(family, str) or family not in _FAMILIES:
         raise NoGraphError(f"no graph is written for the family {str(family)[:40]}")
     name, read, begins, ends = _FAMILIES[family]
-    if (architectures := said.get("architectures")) and architectures != [name]:
+    if (architectures := parsed.get("architectures")) and architectures != [name]:
         raise NoGraphError(f"it is no {name}")
     config.require(is_causal=True)
     facts = read(config) | {"vocabulary_size": config.count("vocab_size")}
@@ -38,16 +38,16 @@ def spec_of_config(folder: Path, stored: str) -> ModelSpec:
     description = "float32" if stored == "float32" else f"{stored} weights, computed in float32"
     return ModelSpec(
         **facts,
-        end_ids=_end_ids(folder, said, default=ends, rows=facts["vocabulary_size"]),
-        beginning_id=row_of(said.get("bos_token_id", begins), rows=facts["vocabulary_size"]),
+        end_ids=_end_ids(folder, parsed, default=ends, rows=facts["vocabulary_size"]),
+        beginning_id=row_of(parsed.get("bos_token_id", begins), rows=facts["vocabulary_size"]),
         stored=stored,
         description=description,
     )
 
 
-def _end_ids(folder: Path, said: dict[str, Any], *, default: int | None, rows: int) -> frozenset[int]:
+def _end_ids(folder: Path, parsed: dict[str, Any], *, default: int | None, rows: int) -> frozenset[int]:
     """What generation_config.json says, where there is one."""
-    settings = {"eos_token_id": default} | said
+    settings = {"eos_token_id": default} | parsed
     if (path := folder / "generation_config.json").exists():
         try:
             settings = json.loads(path.read_text("utf-8"))
@@ -137,8 +137,8 @@ def _qwen3(config: Config) -> dict[str, Any]:
 
 
 def _qwen_windows(config: Config, layers: int) -> tuple[int, ...]:
-    is_on, said = config.flag("use_sliding_window", False), config.get("sliding_window")
-    window = config.count("sliding_window") if is_on and said else 0
+    is_on, width = config.flag("use_sliding_window", False), config.get("sliding_window")
+    window = config.count("sliding_window") if is_on and width else 0
     first, _ = config.get("max_window_layers", 28), config.get("layer_types")
     default = ["sliding_attention" if window and n >= first else "full_attention" for n in range(layers)]
     return _windows(config, layers, window, default) if window else ()
@@ -199,7 +199,7 @@ def _gpt_neox(config: Config) -> dict[str, Any]:
     width, heads, layers = (config.count(f) for f in ("hidden_size", "num_attention_heads", "num_hidden_layers"))
     head_width, bias = _head_width(width // heads), config.flag("attention_bias", True)
     base, partial = config.positive("rotary_emb_base", 10_000.0), config.positive("rotary_pct", 0.25)
-    said = {"partial_rotary_factor": partial} | (config.get("rope_parameters") or config.get("rope_scaling") or {})
+    stated = config.get("rope_parameters") or config.get("rope_scaling") or {}
     return {
         "family": "gpt_neox",
         "layers": layers,
@@ -213,7 +213,7 @@ def _gpt_neox(config: Config) -> dict[str, Any]:
         "activation": config.activation("hidden_act", "gelu"),
         "attention_scale": head_width**-0.5,
         "tied_head": config.flag("tie_word_embeddings", False),
-        "ropes": (rope(said, base, head_width),),
+        "ropes": (rope({"partial_rotary_factor": partial} | stated, base, head_width),),
         "rope_of_layer": (0,) * layers,
         "qkv_bias": bias,
         "output_bias": bias,

@@ -200,10 +200,10 @@ def _run_child(
         child.kill()
         child.wait()
     if child.returncode:
-        said = log.read_text("utf-8", "replace")
+        output = log.read_text("utf-8", "replace")
         not_pinned = Message("starter.not_pinned", revision=STARTER_REVISION)
         full = Message("starter.full", cache=work.parent)
         known = {"DO NOT MATCH THE HASHES": not_pinned, "Hash mismatch": not_pinned, "No space left": full}
-        failure = next((message for words, message in known.items() if words in said), failure)
-        cause = subprocess.CalledProcessError(child.returncode, command, said)
+        failure = next((message for words, message in known.items() if words in output), failure)
+        cause = subprocess.CalledProcessError(child.returncode, command, output)
         raise ModelError(failure) from cause

@@ -135,19 +135,19 @@ def _declared_tokens(folder: Path, names: Mapping[str, Any]) -> "dict[int, Added
     from tokenizers import AddedToken
 
     if "added_tokens_decoder" in names:
-        said = names["added_tokens_decoder"].items()
-        return {int(n): AddedToken(**{k: v for k, v in token.items() if k != "__type"}) for n, token in said}
+        listed = names["added_tokens_decoder"].items()
+        return {int(n): AddedToken(**{k: v for k, v in token.items() if k != "__type"}) for n, token in listed}
     special = {_token_text(value) for value in names.values() if isinstance(value, str | dict)}
     legacy = _read_json(folder / "added_tokens.json").items()
     return {n: AddedToken(word, special=word in special, normalized=word not in special) for word, n in legacy}
 
 
-def _add_tokens(made: "Tokenizer", said: "Mapping[int, AddedToken]", names: Mapping[str, Any]) -> None:
+def _add_tokens(made: "Tokenizer", tokens: "Mapping[int, AddedToken]", names: Mapping[str, Any]) -> None:
     """Add what transformers would add: declared tokens that get their declared id, and all special tokens."""
     from tokenizers import AddedToken
 
     known = {token.content for token in made.get_added_tokens_decoder().values()}
-    for token_id, token in sorted(said.items()):
+    for token_id, token in sorted(tokens.items()):
         here = made.token_to_id(token.content)
         if token.content not in known and (here == token_id or (here is None and token_id == made.get_vocab_size())):
             (made.add_special_tokens if token.special else made.add_tokens)([token])
@@ -170,9 +170,9 @@ def _token_text(token: Any) -> str | None:
     return token if isinstance(token, str) else None
 
 
-def _is_on(said: object) -> bool:
+def _is_on(value: object) -> bool:
     """Whether a flag is on: some files write it as a number or as text, and then "false" is off."""
-    return said.strip().lower() == "true" if isinstance(said, str) else said is True or said == 1
+    return value.strip().lower() == "true" if isinstance(value, str) else value is True or value == 1
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -112,11 +112,11 @@ class Consistency:
         for token in tokens:
             if token.token_id == NO_ID:
                 continue
-            said = (token.text, token.bytes)
-            if (first := self._texts.setdefault(token.token_id, said)) is said:
+            spelled = (token.text, token.bytes)
+            if (first := self._texts.setdefault(token.token_id, spelled)) is spelled:
                 if token.bytes and token.text != token.bytes.decode("utf-8", "replace"):
                     raise ContradictionError(Message("read.wrong.bytes", id=token.token_id))
-            elif _word(*first) != _word(*said):
+            elif _word(*first) != _word(*spelled):
                 raise ContradictionError(Message("read.wrong.texts", id=token.token_id))
 
 

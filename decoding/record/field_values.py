@@ -15,13 +15,13 @@ Item = TypeVar("Item")
 class FieldError(ValueError):
     """A field with a value that is not allowed. `place` is the path to it, from the outermost name inwards."""
 
-    def __init__(self, said: str, *place: str | int) -> None:
-        super().__init__(said)
-        self.said, self.place = said, place
+    def __init__(self, reason: str, *place: str | int) -> None:
+        super().__init__(reason)
+        self.reason, self.place = reason, place
 
     def within(self, *place: str | int) -> "FieldError":
         """The same fault with the path seen from one level further out."""
-        return FieldError(self.said, *place, *self.place)
+        return FieldError(self.reason, *place, *self.place)
 
 
 def read_at(name: str | int, read: Callable[[Any], Item], value: Any) -> Item:

@@ -29,13 +29,13 @@ def check_sampling(sampling: object, max_new_tokens: int) -> Sampling | None:
     if sampling is None:
         return None
     names = {field.name: field.default for field in fields(Sampling)}
-    said = asdict(sampling) if isinstance(sampling, Sampling) else sampling
-    if not isinstance(said, dict):
-        raise _sampling_error(Message("draw.object", type=json_type_of(said)))
-    for name in said:
+    given = asdict(sampling) if isinstance(sampling, Sampling) else sampling
+    if not isinstance(given, dict):
+        raise _sampling_error(Message("draw.object", type=json_type_of(given)))
+    for name in given:
         if name not in names:
             raise _sampling_error(Message("draw.field", name=shown(name), names=", ".join(names)))
-    asked = names | said
+    asked = names | given
     return Sampling(
         temperature=_number_within(asked, "temperature", MIN_TEMPERATURE, MAX_TEMPERATURE),
         top_k=_whole_within(asked, "top_k", MAX_VOCABULARY),

@@ -97,67 +97,67 @@ def parse_student_id(value: Any) -> str:
     return value if isinstance(value, str) and _STUDENT_ID.fullmatch(value) else _refuse()
 
 
-def parse_question(said: Any) -> Question:
+def parse_question(fields: Any) -> Question:
     """Raises VoteError for a value that is missing, of another type or beyond its bound."""
-    labels = _items(said, "labels")
-    seconds = said.get("seconds")
+    labels = _items(fields, "labels")
+    seconds = fields.get("seconds")
     return Question(
-        number=_whole(said, "number", MAX_VOTE_QUESTIONS),
-        step=_whole(said, "step", MAX_TEXT_TOKENS, least=1),
-        text=_text(said.get("text"), MAX_VOTE_TEXT_CHARACTERS),
+        number=_whole(fields, "number", MAX_VOTE_QUESTIONS),
+        step=_whole(fields, "step", MAX_TEXT_TOKENS, least=1),
+        text=_text(fields.get("text"), MAX_VOTE_TEXT_CHARACTERS),
         labels=tuple(_text(label, MAX_VOTE_ANSWER_CHARACTERS) for label in labels),
-        seconds=None if seconds is None else _whole(said, "seconds", MAX_VOTE_SECONDS, least=1),
+        seconds=None if seconds is None else _whole(fields, "seconds", MAX_VOTE_SECONDS, least=1),
     )
 
 
-def parse_answer(said: Any) -> Answer:
+def parse_answer(fields: Any) -> Answer:
     """Raises VoteError for a value that is missing, of another type or beyond its bound."""
-    if not isinstance(said, dict) or ("place" in said) == ("text" in said):
+    if not isinstance(fields, dict) or ("place" in fields) == ("text" in fields):
         _refuse()
-    number = _whole(said, "number", MAX_VOTE_QUESTIONS)
-    if "place" in said:
-        return Answer(number, _whole(said, "place", MAX_CHOICES))
-    text = _text(said["text"], MAX_VOTE_ANSWER_CHARACTERS)
+    number = _whole(fields, "number", MAX_VOTE_QUESTIONS)
+    if "place" in fields:
+        return Answer(number, _whole(fields, "place", MAX_CHOICES))
+    text = _text(fields["text"], MAX_VOTE_ANSWER_CHARACTERS)
     return Answer(number, None, text) if text.strip() else _refuse()
 
 
-def parse_reveal(said: Any) -> Reveal:
+def parse_reveal(fields: Any) -> Reveal:
     """Raises VoteError for a value that is missing, of another type or beyond its bound."""
-    options = tuple(map(_option, _items(said, "options")))
+    options = tuple(map(_option, _items(fields, "options")))
     if len({option.rank for option in options}) < len(options):
         _refuse()
     return Reveal(
-        number=_whole(said, "number", MAX_VOTE_QUESTIONS),
+        number=_whole(fields, "number", MAX_VOTE_QUESTIONS),
         options=options,
-        picked=_whole(said, "picked", len(options) - 1),
-        beyond=_share(said, "beyond"),
+        picked=_whole(fields, "picked", len(options) - 1),
+        beyond=_share(fields, "beyond"),
     )
 
 
-def _option(said: Any) -> Option:
-    if not isinstance(said, dict):
+def _option(fields: Any) -> Option:
+    if not isinstance(fields, dict):
         _refuse()
-    text = said.get("text")
+    text = fields.get("text")
     return Option(
         text=None if text is None else _text(text, MAX_VOTE_ANSWER_CHARACTERS),
-        rank=_whole(said, "rank", MAX_VOCABULARY),
-        probability=_share(said, "probability"),
+        rank=_whole(fields, "rank", MAX_VOCABULARY),
+        probability=_share(fields, "probability"),
     )
 
 
-def _items(said: Any, name: str) -> Sequence[Any]:
+def _items(fields: Any, name: str) -> Sequence[Any]:
     """A list of 1 to `MAX_CHOICES` items, and one for a pick beyond the candidates."""
-    items = said.get(name) if isinstance(said, dict) else None
+    items = fields.get(name) if isinstance(fields, dict) else None
     return items if isinstance(items, list) and 1 <= len(items) <= MAX_CHOICES + 1 else _refuse()
 
 
-def _whole(said: Any, name: str, most: int, *, least: int = 0) -> int:
-    value = said.get(name)
+def _whole(fields: Any, name: str, most: int, *, least: int = 0) -> int:
+    value = fields.get(name)
     return value if type(value) is int and least <= value <= most else _refuse()
 
 
-def _share(said: Any, name: str) -> float:
-    value = said.get(name)
+def _share(fields: Any, name: str) -> float:
+    value = fields.get(name)
     if type(value) not in (int, float) or not isfinite(value) or not 0 <= value <= 1:
         _refuse()
     return float(value)

@@ -31,7 +31,7 @@ _SUM_DIGITS = 12
 def files_to_offer(entry: Entry) -> tuple[Path, dict[str, Any]] | None:
     """The files of a page that offers this model to browsers; None, and why on standard output, where it cannot."""
     try:
-        return ensure_page_files(entry, lambda said, _: print(said, flush=True))
+        return ensure_page_files(entry, lambda message, _: print(message, flush=True))
     except GreedyscopeError as error:
         print(f"{NO_OFFER} {error}", flush=True)
     except Exception:  # a mistake of ours, which is to be seen, and no reason to have no page

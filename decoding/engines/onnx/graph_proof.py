@@ -96,8 +96,8 @@ def _random_texts(spec: ModelSpec, lengths: Iterable[int]) -> Iterator[list[int]
 
 def starter_texts() -> list[Text]:
     """The figures of an independent program, stored beside this file."""
-    said = json.loads(_STARTER.read_text("utf-8"))
-    return [Text(one["ids"], [[(int(n), p) for n, p in tops] for tops in one["following"]]) for one in said]
+    parsed = json.loads(_STARTER.read_text("utf-8"))
+    return [Text(one["ids"], [[(int(n), p) for n, p in tops] for tops in one["following"]]) for one in parsed]
 
 
 def tops_of(probabilities: Any) -> list[tuple[int, float]]:
@@ -186,9 +186,9 @@ def _from_network(files: GraphFiles) -> list[Text]:
         ]
         try:
             done = subprocess.run(command, env=variables, capture_output=True, timeout=_SECONDS, check=False, cwd=work)
-            said = json.loads(out.read_text("utf-8")) if done.returncode == 0 else None
+            parsed = json.loads(out.read_text("utf-8")) if done.returncode == 0 else None
         except (subprocess.TimeoutExpired, OSError, ValueError):
-            said = None
-    if said is None:
+            parsed = None
+    if parsed is None:
         raise NotProvenError("its network could not be loaded to prove the graph")
-    return [Text(one["ids"], [[(int(n), p) for n, p in tops] for tops in one["following"]]) for one in said]
+    return [Text(one["ids"], [[(int(n), p) for n, p in tops] for tops in one["following"]]) for one in parsed]

@@ -63,8 +63,8 @@ def prove(network: PreTrainedModel, *, model: str) -> ProofResult:
     except Exception as error:  # the message of the network says what it needs
         if is_out_of_memory(error):
             raise RoomError(Message("memory.load", model=model)) from error
-        said = (str(error).splitlines() or [type(error).__name__])[0][:300]
-        raise ModelError(Message("model.needs_more", model=model, kind=proof.kind, said=said)) from error
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
+        raise ModelError(Message("model.needs_more", model=model, kind=proof.kind, said=reason)) from error
 
 
 class _Trials:

@@ -39,14 +39,14 @@ class LayerWriter:
     def declare_inputs(self) -> str:
         """Declare inputs and outputs, and look up the embedding.  (ids,) → (ids, width)
 
-        - `input_ids` (ids,): those of every text of the pass; `positions` (said,): the places whose logits are wanted
+        - `input_ids` (ids,): those of every text of the pass; `positions` (wanted,): the places whose logits are wanted
         - `texts_at` (texts, width): the place of each text's ids in `input_ids`; `ids_at` (ids, 2): a text that has the
           id, and its place there. Attention is over texts, all else over ids. Without `shares_beginnings` there is
           neither, and the ids are one text
         - `layers_at` (watched,): the places whose every layer is wanted, too; none but for a lens
         - `seqlens_k` (texts,): filled positions after this pass, less one; `total_length` (): the largest of them
         - `past_k0`, `past_v0`, … (texts, kv heads, past, head width), `new_k0`, … (texts, kv heads, total, head width)
-        - `logits` (said + layers · watched, vocabulary): after the ids at `positions`; then as the last norm and the
+        - `logits` (wanted + layers · watched, vocabulary): after the ids at `positions`; then as the last norm and the
           head read the state before each layer, layer by layer
         """
         graph, spec = self.graph, self.spec
@@ -57,7 +57,7 @@ class LayerWriter:
             graph.input("ids_at", TensorProto.INT64, ["ids", 2])
         graph.input("seqlens_k", TensorProto.INT32, [texts])
         graph.input("total_length", TensorProto.INT32, [])
-        graph.input("positions", TensorProto.INT64, ["said"])
+        graph.input("positions", TensorProto.INT64, ["wanted"])
         graph.input("layers_at", TensorProto.INT64, ["watched"])
         graph.output("logits", TensorProto.FLOAT, ["all_said", spec.vocabulary_size])
         for layer in range(spec.layers):
@@ -77,13 +77,13 @@ class LayerWriter:
 
     def write_logits(self, normed: str, norm: Callable[[str, str], str]) -> None:
         """Compute the logits after the ids at `positions`, and of the states that `watch` kept. `norm` writes the last
-        norm.  (ids, width) → (said + layers · watched, vocabulary)
+        norm.  (ids, width) → (wanted + layers · watched, vocabulary)
         """
         graph = self.graph
         states = norm(graph.node("Concat", self.states, axis=0), "last_norm")  # (layers · watched, width)
-        said = graph.node("Concat", [graph.node("Gather", [normed, "positions"]), states], axis=0)
+        wanted = graph.node("Concat", [graph.node("Gather", [normed, "positions"]), states], axis=0)
         name = "embedding" if self.spec.tied_head else "head"
-        self.products.linear(said, self.weights.matrix(name), name, out="logits")
+        self.products.linear(wanted, self.weights.matrix(name), name, out="logits")
 
     # 2. Norms
 
