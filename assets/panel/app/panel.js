@@ -270,7 +270,7 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
   };
 
   /** @type {Panel} */
-  const panel = { choose, showStep, play, show, openRun, endRun, addScores, startRequest, ask, branch, moves, schedule, redraw };
+  const panel = { choose, showStep, play, show, openRun, endRun, addScores, startRequest, ask, branch, moves, schedule, scheduleTab, redraw };
   const predict = startPredicting(parts, state, panel);
   const tour = startTour(parts, { state, history, formulas, temperature, predict }, panel);
   // Only the page has an address that a server can read, and a server.

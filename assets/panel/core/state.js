@@ -73,6 +73,7 @@ export const ANSWERED_HERE = ["agree", "draw", "named", "why"];
  * @property {(step: number, tokenId: number, tabToOpen?: string) => void} branch
  * @property {Record<string, () => void>} moves of the player, by the names of its buttons
  * @property {() => void} schedule a drawing
+ * @property {() => void} scheduleTab a drawing of the open tab alone
  * @property {() => void} redraw all of it, as in another language
  */
 

@@ -137,7 +137,7 @@ export function listenToWhy(parts, state, panel) {
       update(state, { why: { ...state.why, growing: record.leave_one_out ?? null } });
     }
     if (refusal !== undefined) update(state, { why: { ...state.why, refusal } });
-    panel.schedule();
+    panel.scheduleTab();
     if (!state.why.opens) return;
     requestAnimationFrame(() => requestAnimationFrame(() => bringIntoSight(parts))); // once it is as tall as its answer
     if (line?.startsWith('{"leave_one_out"')) update(state, { why: { ...state.why, opens: false } });
