@@ -6,6 +6,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -16,15 +17,19 @@ from numpy.typing import NDArray
 from playwright.sync_api import Browser, Page
 
 import app as application
+import decoding
 from decoding import cancellation
+from decoding.page import api
+from decoding.page.gradio_endpoints import admitted
 from decoding.record.step import StepScores
-from decoding.serving.model_registry import ModelRegistry
+from decoding.serving.model_registry import ModelRegistry, Report
 from tests.browser import drawn, served, tab
 from tests.fakes import NOTEBOOK, ScriptedEngine
 from tests.load import Server
 
 STEPS = 200
 CLASS = 30
+PATIENCE = 60.0
 
 Leave = Callable[[], None]
 Start = Callable[[str, Browser], Leave]
@@ -127,6 +132,45 @@ def test_leaving_stops_the_work_within_a_step(address: str, browser: Browser, en
 
 
 @pytest.mark.usefixtures("drives_server")
+@pytest.mark.parametrize("name", ["score_prompt", "agreement", "recompute", "lens", "leave_one_out"])
+def test_a_caller_who_leaves_while_a_model_loads_stops_its_load(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    left, loads, load_ended, call_ended = (threading.Event() for _ in range(4))
+
+    def loader(model: str, report: Report) -> ScriptedEngine:
+        loads.set()
+        try:
+            while not load_ended.wait(0.01):
+                report("Loading", None)  # raises once nobody waits
+        finally:
+            load_ended.set()
+        return ScriptedEngine()
+
+    endpoints: dict[str, Any] = {}
+
+    def keep(page: object, health: object, endpoint: Any, *, is_long: bool) -> Any:
+        endpoints[endpoint.__name__] = endpoint
+        return admitted(page, health, endpoint, is_long=is_long)  # type: ignore[arg-type]
+
+    def call() -> None:
+        cancellation.bind(left)
+        with suppress(cancellation.WorkCancelledError):
+            list(endpoints[name](decoding.trace(ScriptedEngine(), "a", max_new_tokens=1, top_k=2).to_jsonl()))
+        call_ended.set()
+
+    monkeypatch.setattr(api, "admitted", keep)
+    application.build(ModelRegistry(loader, [ScriptedEngine().info.id]))
+    caller = threading.Thread(target=call)
+    caller.start()
+    try:
+        assert loads.wait(PATIENCE)
+        left.set()
+        assert call_ended.wait(PATIENCE)
+        assert load_ended.wait(PATIENCE)
+    finally:
+        load_ended.set()
+        caller.join()
+
+
 def test_a_class_that_presses_run_at_once_is_served() -> None:
     """The page dropped 27 of 30 once, for as long as five minutes."""
     engine = ScriptedEngine(NOTEBOOK)

@@ -108,7 +108,7 @@ def _proofs(registry: ModelRegistry) -> list[Endpoint]:
             run: A run as JSON Lines, as the other endpoints write it, at most 8 MB.
         """
         trace = _read(run)
-        engine = registry.engine(trace.model.id)
+        engine = result_of(actions.wait_for_engine(registry, trace.model.id))
         with _reserve_memory(registry, engine, "proof", trace):
             found = compare_with_generate(engine, trace)
         told = ("identical", "first", "compared", "first_difference", "margin", "dtype", "device", "switched_off")
@@ -123,7 +123,7 @@ def _proofs(registry: ModelRegistry) -> list[Endpoint]:
             run: A run as JSON Lines, as the other endpoints write it, at most 8 MB.
         """
         trace, worst = _read(run), None
-        engine = registry.engine(trace.model.id)
+        engine = result_of(actions.wait_for_engine(registry, trace.model.id))
         try:
             with _reserve_memory(registry, engine, "run", trace):
                 worst = write_again(engine, trace)

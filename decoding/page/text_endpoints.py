@@ -5,6 +5,7 @@ Owns these endpoints and their descriptions, which Gradio shows; `api` registers
 
 from collections.abc import Callable, Iterator
 
+from decoding.generator_results import result_of
 from decoding.page import panel_actions as actions
 from decoding.page.gradio_endpoints import Endpoint, named_parts
 from decoding.record.trace import Trace
@@ -58,7 +59,8 @@ def text_endpoints(registry: ModelRegistry, read: Callable[[object], Trace]) -> 
             run: A run as JSON Lines, as the other endpoints write it, at most 8 MB.
         """
         trace = read(run)
-        yield from named_parts(actions.scored_prompt(registry, registry.engine(trace.model.id), trace))
+        engine = result_of(actions.wait_for_engine(registry, trace.model.id))
+        yield from named_parts(actions.scored_prompt(registry, engine, trace))
 
     def probability(
         prompt: str = PROMPT,

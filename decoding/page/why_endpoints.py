@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from decoding.generator_results import result_of
 from decoding.limits import LEFT_OUT
 from decoding.page.gradio_endpoints import Endpoint
+from decoding.page.panel_actions import wait_for_engine
 from decoding.page.why_question import read_lens, read_without
 from decoding.questions.leave_one_out import check_step
 from decoding.record.trace import NO_ID, Trace
@@ -27,8 +28,8 @@ def why_endpoints(registry: ModelRegistry, read: Callable[[object], Trace]) -> l
             step: Which step, counted from 0.
         """
         trace = read(run)
-        found = read_lens(registry, registry.engine(trace.model.id), trace, check_step(trace, step).index)
-        yield result_of(found).to_json()
+        engine = result_of(wait_for_engine(registry, trace.model.id))
+        yield result_of(read_lens(registry, engine, trace, check_step(trace, step).index)).to_json()
 
     def leave_one_out(
         run: str, step: int = 0, by: str = "tokens", against: int = NO_ID, last: int = LEFT_OUT
@@ -45,7 +46,7 @@ def why_endpoints(registry: ModelRegistry, read: Callable[[object], Trace]) -> l
             last: How many tokens of the text, counted from its end, are left out, 1 to 256.
         """
         trace, other = read(run), None if against == NO_ID else against
-        engine, answer = registry.engine(trace.model.id), None
+        engine, answer = result_of(wait_for_engine(registry, trace.model.id)), None
         for found in read_without(registry, engine, trace, step, by=by, against=other, last=last):
             answer = answer if isinstance(found, dict) else found[0]
         yield answer.to_json() if answer else ""
