@@ -1,8 +1,8 @@
 """Memory needs: the peak memory of a request, estimated before it begins.
 
 Owns the description of a request (`Work`) and the estimate from a model's facts: the KV cache, the pass over most ids,
-the logits, and the record. An engine with a method `bytes_needed(work)` makes its own estimate. Knows no budget and no
-visitor.
+the logits, and the record. Knows no budget and no visitor. The network that a proof loads is not counted: it outlives
+the request, and its loader checks the free memory.
 """
 
 from dataclasses import dataclass
@@ -14,14 +14,10 @@ from decoding.engines.local_engine import SCORED_NUMBERS
 Kind = Literal["run", "score", "beam", "proof", "lens", "leave_one_out"]
 
 FLOAT = 4
-PIECE = 256
-"""Ids of a prompt that one pass reads, see `decoding.engines.batching.scheduler`."""
 RECORD_BYTES = 1_000
 """Bytes of a candidate of the record: in Python, in the growing text, and in the messages to the page."""
 ELSEWHERE_BYTES = 8 * 2**20
 """Bytes of a request to a server, beside the record."""
-UNKNOWN_PASS_BYTES = 64 * 2**10
-"""Bytes per id of a pass, for a network without a configuration."""
 _SPARE = 1.25  # allocators round up and release late
 
 
@@ -40,8 +36,6 @@ class Work:
 
 def bytes_needed(engine: Any, work: Work) -> int:
     """The peak memory of the work, in bytes."""
-    if own := getattr(engine, "bytes_needed", None):
-        return int(own(work))
     nodes = work.rows * work.steps if work.kind == "beam" else 0
     record = (work.prompt_tokens + work.steps * (work.choices + 1) + nodes) * RECORD_BYTES
     network = getattr(engine, "network", None)
@@ -50,36 +44,15 @@ def bytes_needed(engine: Any, work: Work) -> int:
         return record + ELSEWHERE_BYTES + logits
     tokens = work.prompt_tokens + work.steps
     sequences = 1 if work.kind == "lens" else work.rows
-    piece = min(tokens, getattr(network, "max_read", None) or tokens)
-    at_once = {"proof": work.prompt_tokens, "score": tokens, "lens": piece, "leave_one_out": piece}
-    in_one_pass = at_once.get(work.kind, min(PIECE, work.prompt_tokens))
-    shares = work.kind == "leave_one_out" and getattr(network, "max_reread", 0) > 0
+    prompt_first = work.kind in ("run", "beam") and network.max_read is not None  # then one id a pass
+    read = work.prompt_tokens if prompt_first else tokens
+    in_one_pass = work.prompt_tokens if work.kind == "proof" else min(read, network.max_read or read)
+    shares = work.kind == "leave_one_out" and network.max_reread > 0
     texts = min(tokens, PLACES * network.max_read // tokens) if shares else 0  # in one pass, each with a cache
     in_one_pass = max(in_one_pass, texts * tokens)
     scored = min(work.steps, max(1, SCORED_NUMBERS // engine.vocabulary_size))  # at once
     rows_of_logits = {"run": 4, "beam": 4 * work.rows, "score": 3 * scored, "proof": work.steps + 4}
     rows_of_logits |= {"lens": 3 * work.rows, "leave_one_out": 4 + texts}
-    cache = (2 * sequences * tokens + texts * tokens) * _cache_of_a_token(network)  # and its copy
+    cache = (2 * sequences * tokens + texts * tokens) * network.cache_bytes_per_token  # and its copy
     logits = rows_of_logits[work.kind] * engine.vocabulary_size * FLOAT
-    return record + int(_SPARE * (cache + in_one_pass * _pass_of_a_token(network) + logits))
-
-
-def _cache_of_a_token(network: Any) -> int:
-    """The bytes of keys and values per id, from the network or its transformers configuration."""
-    if (known := getattr(network, "cache_bytes_per_token", None)) is not None:
-        return int(known)
-    config = network.config.get_text_config(decoder=True)
-    heads = getattr(config, "num_attention_heads", None) or 1
-    width = getattr(config, "head_dim", None) or config.hidden_size // heads
-    kept_heads = getattr(config, "num_key_value_heads", None) or heads
-    return int(2 * config.num_hidden_layers * kept_heads * width * network.dtype.itemsize)
-
-
-def _pass_of_a_token(network: Any) -> int:
-    """The bytes of activations per id of a pass, with its part of the attention scores."""
-    if not hasattr(network, "config"):
-        return UNKNOWN_PASS_BYTES
-    config = network.config.get_text_config(decoder=True)
-    inner = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
-    heads = getattr(config, "num_attention_heads", None) or 1
-    return int(4 * config.hidden_size + 3 * inner + heads * PIECE) * FLOAT
+    return record + int(_SPARE * (cache + in_one_pass * network.pass_bytes_per_token + logits))

@@ -12,13 +12,16 @@ from decoding import cancellation
 from decoding.cancellation import WorkCancelledError
 from decoding.command_line import options
 from decoding.engines.local_engine import LocalEngine
-from decoding.engines.memory_needs import Work, bytes_needed
+from decoding.engines.memory_needs import Kind, Work, bytes_needed
+from decoding.engines.torch.cached_network import CachedNetwork
+from decoding.engines.torch.network import TorchNetwork
 from decoding.errors import RequestError, RoomError
 from decoding.models.catalogue import CATALOGUE
 from decoding.serving import memory_budget
 from decoding.serving.memory_budget import MemoryBudget
 from decoding.serving.model_registry import ModelRegistry
 from decoding.serving.model_setup import EngineOptions, model_bytes
+from tests import tiny_models
 from tests.fakes import ScriptedEngine
 
 MB = 10**6
@@ -205,12 +208,11 @@ def test_a_failed_load_releases_its_reservation() -> None:
         (Work("run", 10, 256, 5), Work("run", 10, 256, 50)),
         (Work("run", 100, 8, 5), Work("beam", 100, 8, 5, rows=2)),
         (Work("beam", 100, 8, 5, rows=2), Work("beam", 100, 8, 5, rows=8)),
-        (Work("run", 7_000, 1, 5), Work("score", 7_000, 1, 5)),
+        (Work("score", 10, 1, 5), Work("score", 10, 1_000, 5)),
         (Work("run", 100, 256, 5), Work("proof", 100, 256, 5)),
         (Work("lens", 100, 8, 5, rows=13), Work("lens", 100, 8, 5, rows=31)),  # its rows are logits, not sequences
         (Work("lens", 100, 8, 5, rows=31), Work("beam", 100, 8, 5, rows=31)),
         (Work("leave_one_out", 100, 8, 5), Work("leave_one_out", 7_000, 8, 5)),
-        (Work("leave_one_out", 7_000, 8, 5), Work("score", 7_000, 8, 5)),
     ],
 )
 def test_more_of_anything_needs_more(starter: LocalEngine, less: Work, more: Work) -> None:
@@ -225,14 +227,37 @@ def test_a_run_needs_at_least_its_cache(starter: LocalEngine) -> None:
     assert bytes_needed(starter, Work("leave_one_out", 30, 0, 5)) > (30 + 17 * 29) * a_token  # 17 texts in a pass
 
 
-def test_an_engine_that_knows_better_is_asked_and_one_elsewhere_needs_little() -> None:
-    engine = SimpleNamespace(bytes_needed=lambda work: work.steps * 7)
-    assert bytes_needed(engine, Work("run", 10, 8, 5)) == 56
+def test_a_request_is_counted_with_the_ids_that_its_longest_pass_reads() -> None:
+    def pass_bytes(kind: Kind, prompt: int, *, max_read: int | None, **sizes: int) -> int:
+        """What a pass adds: 1,000 bytes an id, and a quarter more."""
+        facts = {"cache_bytes_per_token": 0, "max_reread": 0, "max_read": max_read}
+        with_it, without = (
+            SimpleNamespace(network=SimpleNamespace(pass_bytes_per_token=size, **facts), vocabulary_size=10)
+            for size in (1_000, 0)
+        )
+        work = Work(kind, prompt, 100, 5, **sizes)
+        return bytes_needed(with_it, work) - bytes_needed(without, work)
+
+    assert pass_bytes("run", 7_000, max_read=512) == 512 * 1_250
+    assert pass_bytes("beam", 7_000, max_read=512, rows=4) == 512 * 1_250
+    assert pass_bytes("run", 30, max_read=512) == 30 * 1_250
+    assert pass_bytes("run", 30, max_read=None) == 130 * 1_250  # each pass reads the whole text
+    assert pass_bytes("score", 7_000, max_read=512) == 512 * 1_250
+    assert pass_bytes("proof", 7_000, max_read=512) == 7_000 * 1_250  # `generate` reads a prompt in one pass
+
+
+def test_a_larger_models_pass_takes_more(starter: LocalEngine) -> None:
+    assert 60_000 < starter.network.pass_bytes_per_token < 80_000  # as measured
+    tiny = TorchNetwork(CachedNetwork(tiny_models.network("llama")), model="tiny")
+    assert tiny.pass_bytes_per_token == 8 * (32 + 64) * 4
+
+
+def test_an_engine_elsewhere_needs_little() -> None:
     assert bytes_needed(ScriptedEngine(), Work("run", 10, 8, 5)) < 20 * MB
 
 
 def test_a_given_text_is_read_in_pieces_however_many_words_a_model_has() -> None:
-    network = SimpleNamespace(cache_bytes_per_token=1_000)
+    network = SimpleNamespace(cache_bytes_per_token=1_000, pass_bytes_per_token=64_000, max_read=512, max_reread=0)
     gemma = SimpleNamespace(network=network, vocabulary_size=262_144)
     long, longer = (bytes_needed(gemma, Work("score", 10, steps, 5)) for steps in (480, 960))
     assert longer < 400 * MB

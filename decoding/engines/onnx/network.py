@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from decoding.engines.network_protocol import pass_bytes
 from decoding.engines.onnx.float32_session import CROWD_ROWS, SHARED_ROWS, Float32Session, Float32Weights
 from decoding.engines.onnx.graph_files import GraphFiles
 from decoding.engines.onnx.kv_cache import OnnxCache, padded_width, resized
@@ -42,6 +43,7 @@ class OnnxNetwork:
         self.session = Session(files, threads)
         self.float32_session = Float32Session(unpacked, self.session, threads) if unpacked else None
         self.cache_bytes_per_token = self.session.bytes_per_token
+        self.pass_bytes_per_token = pass_bytes(files.spec.width, files.spec.mlp_width, np.dtype(np.float32).itemsize)
         self.layers, self.max_reread = files.spec.layers, MAX_REREAD
         self.max_read = max(MIN_READ, READ_MULTIPLICATIONS // multiplications(files.spec))
 

@@ -62,6 +62,10 @@ class CudaGraphDecoder:
         return self._plain.cache_bytes_per_token
 
     @property
+    def pass_bytes_per_token(self) -> int:
+        return self._plain.pass_bytes_per_token
+
+    @property
     def max_read(self) -> int | None:
         return self._plain.max_read
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
+from decoding.engines.network_protocol import pass_bytes
 from decoding.engines.torch.batched_cache import SPARE_COLUMNS, can_share_passes
 from decoding.engines.torch.cache_mode_proof import prove
 from decoding.engines.torch.cached_network import CachedNetwork, measure_cache_bytes_per_token
@@ -52,6 +53,13 @@ class TorchNetwork:
     @cached_property
     def cache_bytes_per_token(self) -> int:
         return measure_cache_bytes_per_token(self.network)
+
+    @property
+    def pass_bytes_per_token(self) -> int:
+        config = self.network.config.get_text_config(decoder=True)
+        inner = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
+        widest = max(inner) if isinstance(inner, list) else inner  # some families have one for each layer
+        return pass_bytes(config.hidden_size, widest, self.network.dtype.itemsize)
 
     @torch.inference_mode()
     def read(self, token_ids: Sequence[int], cache: Any, *, last: int = 1) -> tuple[Any, Any]:
