@@ -41,9 +41,10 @@ class NetworkOnDemand:
         with self._lock:
             self._last_used = time.monotonic()
             if self._network is None:
-                self._network = self._load(self._entry, self._source)
+                network = self._load(self._entry, self._source)
                 self._last_used = time.monotonic()
                 threading.Thread(target=self._keep, name="reference", daemon=True).start()
+                self._network = network  # kept only once there is a thread that will release it
             return self._network
 
     def _keep(self) -> None:

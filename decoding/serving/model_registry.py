@@ -145,8 +145,9 @@ class ModelRegistry:
             elif name in self._loading:
                 load = self._loading[name]
             else:
-                load = self._loading[name] = _Load(Future(), Message("model.loading", model=name))
-                self._start(name, load)
+                load = _Load(Future(), Message("model.loading", model=name))
+                self._start(name, load)  # before it is listed: it raises where no thread can be started
+                self._loading[name] = load
             load.waiting += 1
             return load
 

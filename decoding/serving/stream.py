@@ -88,8 +88,8 @@ async def stream_updates(
             await asyncio.sleep(LISTENING_SECONDS)
         if not is_there:
             return
-        started = True
         threading.Thread(target=copy_context().run, args=(run_work,), name="run", daemon=True).start()
+        started = True  # only now: if no thread can be started, the ticket is given up here
         async with aclosing(_paced_updates(incoming, queue, monotonic() + queue.seconds)) as updates:
             told, explained = False, False
             async for item in updates:

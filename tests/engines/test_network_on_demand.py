@@ -8,7 +8,7 @@ import pytest
 from decoding.engines.network_on_demand import NetworkOnDemand
 from decoding.errors import RoomError
 from decoding.models.catalogue import Entry
-from tests.machines import give_memory
+from tests.machines import give_memory, refused_threads
 from tests.waiting import until
 
 ENTRY = Entry("starter")
@@ -53,3 +53,10 @@ def test_its_memory_is_asked_for(starter_gguf: Path, monkeypatch: pytest.MonkeyP
     give_memory(monkeypatch, 800_000_000)
     with pytest.raises(RoomError, match=r"^starter needs 919 MB of memory in float32, and 800 MB is free\."):
         NetworkOnDemand(ENTRY, starter_gguf)()
+
+
+def test_a_network_that_no_thread_would_release_is_not_kept() -> None:
+    reference = NetworkOnDemand(ENTRY, Path("model.gguf"), load=Loads())
+    with refused_threads("reference"), pytest.raises(RuntimeError, match="can't start new thread"):
+        reference()
+    assert reference._network is None

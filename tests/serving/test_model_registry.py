@@ -12,6 +12,7 @@ from decoding.cancellation import WorkCancelledError, bind
 from decoding.errors import ModelError, RequestError
 from decoding.serving.model_registry import ModelRegistry, Report
 from tests.fakes import ScriptedEngine
+from tests.machines import refused_threads
 
 PATIENCE = 300.0  # seconds after which a test that hangs fails
 
@@ -253,3 +254,12 @@ def test_a_name_that_is_not_on_the_list(name: Any, shown: str) -> None:
         assert str(refused.value) == f'The model "{shown}" is not offered here. Choose one of: one, two.'
         assert refused.value.field == "model"
     assert loader.asked == []
+
+
+def test_a_load_whose_thread_cannot_be_started_is_tried_again() -> None:
+    loader = Loader()
+    registry = ModelRegistry(loader, ["one"])
+    with refused_threads("load one"), pytest.raises(RuntimeError, match="can't start new thread"):
+        registry.request("one")
+    loader.go_on.release()
+    assert registry.request("one").result(PATIENCE).info.id == "one"

@@ -10,6 +10,7 @@ import pytest
 from decoding.errors import BusyError
 from decoding.serving.admission import AdmissionQueue
 from decoding.serving.stream import LISTENING_SECONDS, stream_updates
+from tests.machines import refused_threads
 from tests.serving.visits import NOBODY, Held, heard, quick, run, to_the_end, visit
 
 
@@ -135,6 +136,17 @@ def test_leaving_ends_the_work_within_a_step_and_frees_the_ticket() -> None:
         await until(lambda: not queue.served)
         assert work.closed.is_set()
         assert work.steps <= 2
+
+    run(test)
+
+
+def test_a_run_whose_thread_cannot_be_started_gives_its_place_back() -> None:
+    async def test() -> None:
+        queue = AdmissionQueue(runs=1)
+        with refused_threads("run"), pytest.raises(RuntimeError, match="can't start new thread"):
+            async with visit(queue, quick) as updates:
+                await to_the_end(updates)
+        assert queue.served == 0
 
     run(test)
 

@@ -72,8 +72,8 @@ class Worker:
             if sequence.is_done(self._engine.end_ids):
                 sequence.status = SequenceStatus.FINISHED
             else:
+                self._start()  # before the sequence is added: it raises where no thread can be started
                 self._rounds.scheduler.add(sequence)
-                self._start()
         return sequence
 
     def step(self, sequence: TokenSequence, index: int) -> StepScores | None:
@@ -108,8 +108,9 @@ class Worker:
 
     def _start(self) -> None:
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="batch", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name="batch", daemon=True)
+            thread.start()
+            self._thread = thread
 
     # ---- the worker's own thread
 

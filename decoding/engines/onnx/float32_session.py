@@ -99,27 +99,31 @@ class Float32Session:
             needed = int(PLENTY * self._weights.size)
             if is_missing and rows >= CROWD_ROWS and free_memory() > needed and (memory := self.reserve(needed)):
                 # No daemon: a process that ends would kill it inside ONNX Runtime, which then aborts the process.
-                self._keeper = threading.Thread(target=self._make_and_keep, args=[memory], name="float32 weights")
-                self._keeper.start()
+                keeper = threading.Thread(target=self._make_and_keep, args=[memory], name="float32 weights")
+                try:
+                    keeper.start()
+                    self._keeper = keeper
+                except RuntimeError:  # no thread can be started now
+                    memory.release()
             return self._session
 
     def _make_and_keep(self, memory: Reservation) -> None:
         try:
             made = self._make()
+            trim_memory()
+            memory.resize(self._weights.size)
+            with self._lock:
+                self._last_used = time.monotonic()
+                keeper = threading.Thread(
+                    target=self._release_when_unused, args=[memory], name="float32 weights", daemon=True
+                )
+                keeper.start()
+                self._session, self._keeper = made, keeper
         except Exception:
             memory.release()
             logging.getLogger(__name__).warning("no float32 weights for a crowd; it goes on without", exc_info=True)
             with self._lock:
                 self._has_failed, self._keeper = True, None
-            return
-        trim_memory()
-        memory.resize(self._weights.size)
-        with self._lock:
-            self._session, self._last_used = made, time.monotonic()
-            self._keeper = threading.Thread(
-                target=self._release_when_unused, args=[memory], name="float32 weights", daemon=True
-            )
-            self._keeper.start()
 
     def _release_when_unused(self, memory: Reservation) -> None:
         while (left := self._last_used + self._keep_seconds - time.monotonic()) > 0:

@@ -3,10 +3,13 @@
 import threading
 from typing import Any
 
+import pytest
+
 import decoding
 from decoding.engines.batching.engine import BatchedEngine
 from decoding.engines.local_engine import LocalEngine
 from tests.engines.batching.manual_worker import Folder, Reader, load, new_reader
+from tests.machines import refused_threads
 
 
 def test_context_full(tiny_folder: Folder) -> None:
@@ -34,6 +37,16 @@ def test_many_runs_at_once_and_the_thread_ends_after_the_last(tiny_folder: Folde
     if worker:
         worker.join(300)
     assert shared.worker._thread is None
+
+
+def test_a_run_whose_thread_cannot_be_started_is_refused_and_the_next_one_runs(
+    tiny_folder: Folder,
+) -> None:
+    shared = BatchedEngine(load(tiny_folder("llama")))
+    with refused_threads("batch"), pytest.raises(RuntimeError, match="can't start new thread"):
+        list(shared.steps([1, 2, 3], max_new_tokens=4, top_k=2))
+    assert shared.worker._rounds.scheduler.sequences == []
+    assert len(list(shared.steps([1, 2, 3], max_new_tokens=4, top_k=2))) == 4
 
 
 def test_closing_the_iterator_removes_the_reader(tiny_folder: Folder) -> None:

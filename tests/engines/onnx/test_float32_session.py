@@ -18,7 +18,7 @@ from decoding.models.model_paths import entry_of
 from decoding.models.spec import NoGraphError
 from decoding.serving.memory_budget import MemoryBudget
 from decoding.serving.model_setup import EngineOptions, make_loader
-from tests.machines import give_memory
+from tests.machines import give_memory, refused_threads
 from tests.waiting import until
 
 
@@ -136,6 +136,18 @@ def test_no_memory_stays_reserved_after_a_failure(made: Made) -> None:
     second.session(CROWD_ROWS)
     until(lambda: second._has_failed)
     assert budget.reserved == 0
+
+
+@pytest.mark.parametrize("started", [0, 1])
+def test_no_memory_stays_reserved_if_a_thread_cannot_be_started(made: Made, started: int) -> None:
+    """Of the thread that makes the session, and of the one that releases it."""
+    budget, second = MemoryBudget(2_000), made.session_over()
+    second.reserve = budget.reserve_for_model
+    with refused_threads("float32 weights", after=started):
+        assert second.session(CROWD_ROWS) is None
+        until(lambda: second._keeper is None)
+    assert budget.reserved == 0
+    assert second.session(SHARED_ROWS) is None
 
 
 def test_a_server_reserves_it_from_its_budget() -> None:
