@@ -126,7 +126,10 @@ class RunningBatch(Protocol):
         ...
 
     def remove(self, row: int) -> Cache:
-        """Remove a sequence and return its cache."""
+        """Remove a sequence and return its cache.
+
+        Raises MemoryError or RuntimeError if memory is too short for that cache; the sequence is removed all the same.
+        """
         ...
 
     def step(self, ids: Mapping[int, int]) -> Mapping[int, Logits]:

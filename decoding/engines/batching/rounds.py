@@ -61,8 +61,9 @@ class Rounds:
         in_batch = [sequence for sequence in plan.rows if sequence not in plan.join or self._insert(sequence)]
         if in_batch:
             self._step_batch(in_batch)
-        for sequence in (*plan.alone, *(s for s in plan.join if s.status is SequenceStatus.ALONE)):
-            self._read(sequence, len(sequence.unread))
+        for sequence in (*plan.alone, *plan.join):
+            if sequence.status is SequenceStatus.ALONE:  # those that joined or have to be read again are not
+                self._read(sequence, len(sequence.unread))
 
     def end_all(self, error: Exception) -> None:
         """End all sequences with this error, and begin anew. The caller holds the lock."""
@@ -121,8 +122,16 @@ class Rounds:
         return True
 
     def _remove(self, sequence: TokenSequence) -> None:
+        """Take a sequence out of the batch. Without memory for a cache of its own it is read again from the start."""
         assert self._batch
-        sequence.cache = self._batch.remove(sequence.row)
+        try:
+            sequence.cache = self._batch.remove(sequence.row)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            _log.warning("no memory for the cache of a run that leaves the batch")
+            sequence.restart()
+            return
         sequence.row, sequence.status = -1, SequenceStatus.ALONE
 
     def _step_batch(self, sequences: Sequence[TokenSequence]) -> None:
@@ -170,12 +179,18 @@ class Rounds:
 
     def _finish(self, sequence: TokenSequence) -> None:
         """End a sequence. The caller holds the lock, so that an equal request finds the sequence here or in the prefix
-        cache.
+        cache. Without memory nothing of it is kept.
         """
         if sequence.status is SequenceStatus.IN_BATCH:
             self._remove(sequence)
-        if sequence.error is None:
-            self._engine.prefix_cache.keep(sequence.prompt_ids, sequence.steps, sequence.cache, top_k=sequence.top_k)
+        keep = self._engine.prefix_cache.keep
+        try:
+            if sequence.error is None:
+                keep(sequence.prompt_ids, sequence.steps, sequence.cache, top_k=sequence.top_k)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            _log.warning("no memory to keep a run that has ended")
         sequence.cache = None
         self.scheduler.finish(sequence)
 

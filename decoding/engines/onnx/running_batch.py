@@ -48,13 +48,15 @@ class OnnxBatch:
         place, last = self._row_ids.index(row), len(self._row_ids) - 1
         length, here = self._lengths[place], self._buffers[:, place : place + 1]
         # Only as wide as what was read: most rows leave because they have ended, and are then kept for branches.
-        cache = OnnxCache(self._session, resized(self._session, here, length, length), length)
-        if place != last:
-            kept = self._lengths[last]
-            self._buffers[:, place, :, :kept] = self._buffers[:, last, :, :kept]
-            self._row_ids[place], self._lengths[place] = self._row_ids[last], kept
-        self._row_ids.pop()
-        self._lengths.pop()
+        try:
+            cache = OnnxCache(self._session, resized(self._session, here, length, length), length)
+        finally:
+            if place != last:
+                kept = self._lengths[last]
+                self._buffers[:, place, :, :kept] = self._buffers[:, last, :, :kept]
+                self._row_ids[place], self._lengths[place] = self._row_ids[last], kept
+            self._row_ids.pop()
+            self._lengths.pop()
         rows, width = self._needed(())
         if 4 * rows <= self._buffers.shape[1]:  # release the memory after many rows have left
             self._reallocate(_padded(rows), padded_width(width) if rows else 0)

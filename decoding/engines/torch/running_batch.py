@@ -57,11 +57,12 @@ class TorchBatch:
     @torch.inference_mode()
     def remove(self, row: int) -> DynamicCache:
         place = self._order.index(row)
-        cache = self._rows.copy_row(place)
-        self._rows.remove(place)  # the last row takes its place
-        self._order[place] = self._order[-1]
-        self._order.pop()
-        return cache
+        try:
+            return self._rows.copy_row(place)
+        finally:
+            self._rows.remove(place)  # the last row takes its place
+            self._order[place] = self._order[-1]
+            self._order.pop()
 
     @torch.inference_mode()
     def step(self, ids: Mapping[int, int]) -> Mapping[int, torch.Tensor]:

@@ -3,6 +3,9 @@
 import pytest
 import torch
 
+from decoding.engines.local_engine import LocalEngine
+from decoding.engines.onnx import running_batch
+from decoding.engines.torch.batched_cache import BatchedCache
 from decoding.errors import ModelError
 from tests.engines.batching.manual_worker import (
     Folder,
@@ -15,6 +18,7 @@ from tests.engines.batching.manual_worker import (
     torch_network,
 )
 from tests.engines.passes import before_each_pass, change_shared_passes
+from tests.watched import watched
 
 
 def test_in_sixteen_bits_no_pass_is_shared(tiny_folder: Folder) -> None:
@@ -90,6 +94,51 @@ def test_where_memory_is_short_no_rows_are_laid_out(tiny_folder: Folder, free: i
     for each in readers:
         each.read(worker)
         each.check(load(tiny_folder("llama")))
+
+
+@pytest.mark.parametrize("model", ["llama", "starter"])  # in torch, and in ONNX Runtime
+def test_a_run_that_leaves_the_batch_without_memory_ends_no_other(
+    tiny_folder: Folder,
+    starter: LocalEngine,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    model: str,
+) -> None:
+    engine = watched(starter) if model == "starter" else load(tiny_folder(model))
+    worker = ManualWorker(engine)
+    readers = join_all(worker, *(new_reader(first, steps) for first, steps in ((1, 4), (50, 7), (90, 12), (130, 12))))
+    while in_batch(worker) < 4:
+        worker.run_round()
+
+    def no_memory(*_: object) -> object:
+        raise MemoryError
+
+    monkeypatch.setattr(BatchedCache, "copy_row", no_memory)
+    monkeypatch.setattr(running_batch, "resized", no_memory)
+    while in_batch(worker) == 4:
+        worker.run_round()
+    assert len(engine.prefix_cache) == 0, "the first has ended, and nothing of it is kept"
+    worker.run_to_end()  # and the last that shared a pass are read again, each alone
+    assert "a shared pass failed" not in caplog.text, "no row was left in the batch"
+    for each in readers:
+        each.read(worker)
+        assert len(each.got) == each.steps
+        each.check(watched(starter) if model == "starter" else load(tiny_folder(model)))
+
+
+def test_a_run_that_cannot_be_kept_for_want_of_memory_has_ended_like_any_other(tiny_folder: Folder) -> None:
+    def no_memory(_: object) -> object:
+        def can_crop(cache: object) -> bool:  # copies the sequence that has the CUDA graph
+            raise MemoryError
+
+        return can_crop
+
+    worker = ManualWorker(watched(load(tiny_folder("llama")), can_crop=no_memory))
+    (reader,) = join_all(worker, new_reader(1))
+    worker.run_to_end()
+    reader.read(worker)
+    reader.check(load(tiny_folder("llama")))
+    assert len(reader.got) == 6
 
 
 def test_logits_that_are_nan_end_only_their_own_run(tiny_folder: Folder) -> None:
