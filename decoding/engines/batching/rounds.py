@@ -183,14 +183,8 @@ class Rounds:
         """
         if sequence.status is SequenceStatus.IN_BATCH:
             self._remove(sequence)
-        keep = self._engine.prefix_cache.keep
-        try:
-            if sequence.error is None:
-                keep(sequence.prompt_ids, sequence.steps, sequence.cache, top_k=sequence.top_k)
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-            _log.warning("no memory to keep a run that has ended")
+        if sequence.error is None:
+            self._engine.prefix_cache.keep(sequence.prompt_ids, sequence.steps, sequence.cache, top_k=sequence.top_k)
         sequence.cache = None
         self.scheduler.finish(sequence)
 

@@ -26,6 +26,7 @@ from decoding.engines.torch.softmax import read_scores, to_numpy, unpack_scores
 from decoding.engines.torch.static_cache import can_be_static
 from decoding.messages import Message
 from decoding.models.devices import is_zero_gpu
+from decoding.models.resources import is_out_of_memory
 from decoding.record.step import StepScores
 
 DEVICE = "cuda"
@@ -79,7 +80,10 @@ class CudaGraphDecoder:
 
     def can_crop(self, cache: Any) -> bool:
         # Called when a run has ended: the sequence gives up the graph, and its kept cache has its own size.
-        return self._plain.can_crop(self.plain_cache(cache))
+        try:
+            return self._plain.can_crop(self.plain_cache(cache))
+        except MemoryError:  # there is no cache to keep
+            return False
 
     def read(self, token_ids: Sequence[int], cache: Any, *, last: int = 1) -> tuple[Any, Any]:
         with self._lock:
@@ -102,7 +106,7 @@ class CudaGraphDecoder:
     def copy(self, cache: Any, length: int) -> Any:
         with self._lock:
             if isinstance(cache, GraphCache):
-                cache = cache.cache if cache.row is None else self.steps.copy(cache.row)
+                cache = self.plain_cache(cache) if cache.row is None else self.steps.copy(cache.row)
             return self._plain.copy(cache, length)
 
     def fork(self, cache: Any) -> Any:
@@ -128,12 +132,18 @@ class CudaGraphDecoder:
         return self._plain.new_batch(max_rows, plain_cache=self.plain_cache)
 
     def plain_cache(self, cache: Any) -> Any:
-        """A cache for the plain network; the one that was given is used up."""
+        """A cache for the plain network; the one that was given is used up.
+
+        Raises MemoryError if the sequence lost its cache, because there was no memory for one of its own when it gave
+        up the graph.
+        """
         if not isinstance(cache, GraphCache):
             return cache
         with self._lock:
             if cache.row is not None:
                 self._evict()
+            if cache.cache is None:
+                raise MemoryError("no memory for the cache of a text that gave up the CUDA graph")
             return cache.cache
 
     def _claim_graph(self, cache: Any) -> GraphCache:
@@ -146,13 +156,19 @@ class CudaGraphDecoder:
         return text
 
     def _evict(self) -> None:
-        """Copy the sequence that has the graph into a cache of its own, if it is still in use, and free the row."""
+        """Copy the sequence that has the graph into a cache of its own, if it is still in use, and free the row.
+
+        Without memory for it the cache is lost, which the sequence itself hears of at its next read.
+        """
         if not self.steps.rows:
             return
         row, owner = self.steps.rows[0], self._owner() if self._owner else None
         try:
             if owner is not None:
                 owner.cache = self.steps.copy(row)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
         finally:
             self.steps.remove(row)
             if owner is not None:

@@ -126,21 +126,6 @@ def test_a_run_that_leaves_the_batch_without_memory_ends_no_other(
         each.check(watched(starter) if model == "starter" else load(tiny_folder(model)))
 
 
-def test_a_run_that_cannot_be_kept_for_want_of_memory_has_ended_like_any_other(tiny_folder: Folder) -> None:
-    def no_memory(_: object) -> object:
-        def can_crop(cache: object) -> bool:  # copies the sequence that has the CUDA graph
-            raise MemoryError
-
-        return can_crop
-
-    worker = ManualWorker(watched(load(tiny_folder("llama")), can_crop=no_memory))
-    (reader,) = join_all(worker, new_reader(1))
-    worker.run_to_end()
-    reader.read(worker)
-    reader.check(load(tiny_folder("llama")))
-    assert len(reader.got) == 6
-
-
 def test_logits_that_are_nan_end_only_their_own_run(tiny_folder: Folder) -> None:
     engine = load(tiny_folder("llama"))
     worker = ManualWorker(engine)

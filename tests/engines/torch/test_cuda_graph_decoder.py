@@ -174,3 +174,22 @@ def test_logits_that_are_nan_end_the_run_and_free_its_row() -> None:
         steps(ours, forced={5: 200})
     assert sizes(ours)
     check_same(steps(ours, IDS[:4], count=6), steps(plain, IDS[:4], count=6))
+
+
+def test_a_run_that_gives_up_the_graph_without_memory_ends_and_the_other_goes_on(
+    llama: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_memory(_: object) -> object:
+        raise torch.OutOfMemoryError("no room")
+
+    plain, ours = llama
+    first, second = (ours.steps(ids, max_new_tokens=8, top_k=5) for ids in (IDS, IDS[4:]))
+    next(first), next(first)  # its second step is a captured one
+    got = [next(second)]
+    with monkeypatch.context() as patch:
+        patch.setattr(ours.network.steps, "copy", no_memory)
+        got.append(next(second))
+    with pytest.raises(MemoryError):
+        next(first)  # never a step over a part of its text
+    check_same([*got, *second], steps(plain, IDS[4:], count=8))
+    check_same(steps(ours), steps(plain))
