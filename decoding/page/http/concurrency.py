@@ -20,8 +20,9 @@ many.
 PROXY_FACTOR = 8
 """The limits are this many times as high for an address that everybody shares."""
 
-UNLIMITED_PATHS = ("/keep/", "/vote/", "/healthz", "/readyz", "/metrics", "/mcp")
-FILES = ("/file=", "/in-browser/")
+UNLIMITED_PATHS = ("/keep/", "/vote/", "/healthz", "/readyz", "/metrics", "/gradio_api/mcp")
+"""The beginnings of paths with limits of their own, or none."""
+FILES = ("/gradio_api/file=", "/in-browser/")
 
 
 class ConcurrencyLimits:
@@ -33,12 +34,12 @@ class ConcurrencyLimits:
     @asynccontextmanager
     async def slot(self, path: str, address: str | None, send: Send) -> AsyncIterator[Send]:
         """Wait for a slot. Yields the `send` to use, which frees the slot when the response begins, or a file has been
-        sent.
+        sent. `path` is that of the request, without the page's prefix.
         """
-        if any(part in path for part in UNLIMITED_PATHS):
+        if path.startswith(UNLIMITED_PATHS):
             yield send
             return
-        is_file = any(part in path for part in FILES)
+        is_file = path.startswith(FILES)
         key = (address, is_file)
         semaphore, users = self._semaphores.get(key) or (self._new(address, is_file), 0)
         self._semaphores[key] = semaphore, users + 1

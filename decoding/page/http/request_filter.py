@@ -20,6 +20,7 @@ from decoding.page.gradio_compat.liveness import stream_asked_for, unanswered
 from decoding.page.http.addresses import visitors_address
 from decoding.page.http.allowed_events import UNQUEUED_PATH, AllowedEvents, allowed_events
 from decoding.page.http.concurrency import ConcurrencyLimits
+from decoding.page.http.header_filter import path_of
 from decoding.page.http.request_body import RefusedError, body_reservation, parse_json, read_body, replay
 
 API = "/gradio_api/"
@@ -80,7 +81,7 @@ def _answer(refused: RefusedError, *, is_client: bool) -> Response:
 
 
 class RequestFilter:
-    """ASGI middleware. `OWN_LIMITS` pass; a path of Gradio's that only contains one of them does not."""
+    """ASGI middleware. Paths that begin with one of `OWN_LIMITS` pass; those that only contain one do not."""
 
     def __init__(self, app: ASGIApp, allowed: AllowedEvents) -> None:
         self._app, self._allowed, self._concurrency = app, allowed, ConcurrencyLimits()
@@ -96,8 +97,7 @@ class RequestFilter:
                 self._check_address(scope["path"])
                 _check_query(scope["query_string"])
                 name = stream_asked_for(asked, scope["query_string"]) if scope["method"] == "GET" else ""
-                has_own_limits = not api and any(part in scope["path"] for part in OWN_LIMITS)
-                if scope["method"] not in ("GET", "HEAD", "OPTIONS") and not has_own_limits:
+                if scope["method"] not in ("GET", "HEAD", "OPTIONS") and not path_of(scope).startswith(OWN_LIMITS):
                     most = MAX_EVENT_BYTES if asked.startswith(_WITH_RUNS) else MAX_BODY_BYTES
                     body = await read_body(receive, most, reservation, too_large=_too_large(scope, most))
                     if api and scope["method"] != "DELETE":  # an MCP client's goodbye, which has no body
@@ -107,7 +107,7 @@ class RequestFilter:
                 await _answer(refused, is_client=asked == "queue/join")(scope, receive, send)
                 return
             with unanswered(name, send) as told:
-                async with self._concurrency.slot(scope["path"], address, told) as sent:
+                async with self._concurrency.slot(path_of(scope), address, told) as sent:
                     await self._forward(scope, receive, sent)
 
     async def _forward(self, scope: Scope, receive: Receive, send: Send) -> None:
