@@ -4,6 +4,7 @@ Owns what crosses to that process: plain records, pickled both ways. That proces
 models that were loaded before, and what it changes is lost with it. Elsewhere the same calls run in this process.
 """
 
+import functools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -29,9 +30,9 @@ MOVE_SECONDS, STEP_SECONDS, READ_TOKENS_A_SECOND = 10, 0.06, 2_000
 MAX_SECONDS = 120
 
 Picks = tuple[tuple[int, int], ...]
-Records = Iterator[StepScores | BeamStep | tuple[StepScores, ...] | Logits | str]
-"""Step scores, steps of a search, or the logits of a layer; or as the last record the message of an error, because an
-exception would arrive without it.
+Records = Iterator[StepScores | BeamStep | tuple[StepScores, ...] | Logits | GreedyscopeError]
+"""Step scores, steps of a search, or the logits of a layer; the last record may be an error, which would arrive without
+its message if it was raised there.
 """
 
 _LOADED: dict[str, LocalEngine] = {}
@@ -54,10 +55,19 @@ def score_seconds(model: str, token_ids: Sequence[int], continuation_ids: Sequen
 
 
 def _on_gpu(seconds: Callable[..., int]) -> Callable[[Any], Any]:
-    """Run a generator in the process that has the GPU."""
-    if not is_zero_gpu():
-        return lambda function: function
-    return spaces.GPU(duration=seconds)  # type: ignore[no-any-return]
+    """Run a generator in the process that has the GPU. An error that visitors may read is its last record."""
+
+    def decorate(function: Callable[..., Records]) -> Any:
+        @functools.wraps(function)
+        def records(*arguments: Any) -> Records:
+            try:
+                yield from function(*arguments)
+            except GreedyscopeError as error:
+                yield error
+
+        return spaces.GPU(duration=seconds)(records) if is_zero_gpu() else records
+
+    return decorate
 
 
 @_on_gpu(steps_seconds)
@@ -65,18 +75,12 @@ def _steps(
     model: str, token_ids: Sequence[int], max_new_tokens: int, top_k: int, forced: Picks, rule: PickRule = ARGMAX
 ) -> Records:
     how: Any = {"max_new_tokens": max_new_tokens, "top_k": top_k, "forced": dict(forced), "rule": rule}
-    try:
-        yield from _LOADED[model].steps(token_ids, **how)
-    except GreedyscopeError as error:
-        yield error.message
+    yield from _LOADED[model].steps(token_ids, **how)
 
 
 @_on_gpu(score_seconds)
 def _score(model: str, token_ids: Sequence[int], continuation_ids: Sequence[int], top_k: int) -> Records:
-    try:
-        yield from _LOADED[model].score(token_ids, continuation_ids, top_k=top_k)
-    except GreedyscopeError as error:
-        yield error.message
+    yield from _LOADED[model].score(token_ids, continuation_ids, top_k=top_k)
 
 
 def beams_seconds(model: str, token_ids: Sequence[int], num_beams: int, max_new_tokens: int, top_k: int) -> int:
@@ -87,10 +91,7 @@ def beams_seconds(model: str, token_ids: Sequence[int], num_beams: int, max_new_
 @_on_gpu(beams_seconds)
 def _beams(model: str, token_ids: Sequence[int], num_beams: int, max_new_tokens: int, top_k: int) -> Records:
     options: Any = {"num_beams": num_beams, "max_new_tokens": max_new_tokens, "top_k": top_k}
-    try:
-        yield from _LOADED[model].beams(token_ids, **options)
-    except GreedyscopeError as error:
-        yield error.message
+    yield from _LOADED[model].beams(token_ids, **options)
 
 
 def layers_seconds(model: str, token_ids: Sequence[int], picked_ids: Sequence[int]) -> int:
@@ -100,10 +101,7 @@ def layers_seconds(model: str, token_ids: Sequence[int], picked_ids: Sequence[in
 
 @_on_gpu(layers_seconds)
 def _layers(model: str, token_ids: Sequence[int], picked_ids: Sequence[int]) -> Records:
-    try:
-        yield from _LOADED[model].layer_logits(token_ids, picked_ids)  # a row at a time
-    except GreedyscopeError as error:
-        yield error.message
+    yield from _LOADED[model].layer_logits(token_ids, picked_ids)  # a row at a time
 
 
 def without_seconds(model: str, token_ids: Sequence[int], spans: Sequence[Span], wanted_ids: Sequence[int]) -> int:
@@ -115,10 +113,7 @@ def without_seconds(model: str, token_ids: Sequence[int], spans: Sequence[Span],
 
 @_on_gpu(without_seconds)
 def _without(model: str, token_ids: Sequence[int], spans: Sequence[Span], wanted_ids: Sequence[int]) -> Records:
-    try:
-        yield from scores_without(_LOADED[model], token_ids, spans, wanted_ids)
-    except GreedyscopeError as error:
-        yield error.message
+    yield from scores_without(_LOADED[model], token_ids, spans, wanted_ids)
 
 
 class ZeroGpuEngine(EngineOfModel):
@@ -165,8 +160,8 @@ def _records(records: Any) -> Iterator[Any]:
     """The records that are no error. Closing it closes the records, which ends the work there after one more step."""
     try:
         for record in records:
-            if isinstance(record, str):
-                raise ModelError(record)
+            if isinstance(record, GreedyscopeError):
+                raise record
             yield record
     except GreedyscopeError:
         raise

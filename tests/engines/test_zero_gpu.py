@@ -22,6 +22,7 @@ from decoding.bench.page_times import READY
 from decoding.engines import zero_gpu
 from decoding.engines.local_engine import LocalEngine
 from decoding.errors import ModelError
+from decoding.messages import Message
 from decoding.record.trace import Trace
 from tests.watched import watched
 
@@ -66,6 +67,7 @@ from decoding.engines.zero_gpu import ZeroGpuEngine, _LOADED
 import decoding
 from decoding.page.gradio_compat.shutdown import end_children
 from decoding.errors import GreedyscopeError
+from decoding.messages import Message
 from spaces.zero import torch as spaces_torch
 
 engine = decoding.load(sys.argv[1])
@@ -85,7 +87,7 @@ def refused(do):
     try:
         do()
     except GreedyscopeError as error:
-        return str(error)
+        return type(error).__name__, str(error), error.field
 
 class Broken:
     info, end_ids, context_length = engine.info, engine.end_ids, None
@@ -107,6 +109,7 @@ print(json.dumps({
     "lens": decoding.lens(lent, runs[0], 4).to_json(), "without": decoding.leave_one_out(lent, runs[0], 4).to_json(),
     "proof": refused(lambda: decoding.agreement(lent, runs[0])),
     "ours": broken(decoding.ModelError("The model's output is not a number.")),
+    "request": broken(decoding.RequestError(Message("line.restart"), field="beams")),
     "theirs": broken(RuntimeError("secret")),
 }), flush=True)
 end_children()  # or they would keep this program's output open
@@ -148,15 +151,20 @@ def test_runs_in_a_fork_are_the_runs_of_this_process(tiny_folder: Folder, tmp_pa
     searched = decoding.beam_search(plain, "abc", max_new_tokens=4, num_beams=3, top_k=3)
     assert tuple(found["beams"]) == searched.generated_token_ids
     assert_same_reasons(found, plain, here)
-    assert "does not run in this process" in found["proof"]
-    assert found["ours"] == "The model's output is not a number."
-    assert found["theirs"].startswith("The shared GPU could not be obtained, or was taken back: ")
-    assert "RuntimeError" in found["theirs"]
-    assert "secret" not in found["theirs"]
-    # three runs, branch, score, beams, lens, without, two that failed
-    assert len(calls(tmp_path / "log", "schedule")) == 10
+    assert "does not run in this process" in found["proof"][1]
+    assert found["ours"] == ["ModelError", "The model's output is not a number.", "model"]
+    assert found["request"] == [
+        "RequestError",
+        Message("line.restart"),
+        "beams",
+    ]
+    assert found["theirs"][1].startswith("The shared GPU could not be obtained, or was taken back: ")
+    assert "RuntimeError" in found["theirs"][1]
+    assert "secret" not in found["theirs"][1]
+    # three runs, branch, score, beams, lens, without, three that failed
+    assert len(calls(tmp_path / "log", "schedule")) == 11
     pids = [call["pid"] for call in calls(tmp_path / "log", "allow")]
-    assert len(pids) == len(set(pids)) < 9  # the idle worker served more than one
+    assert len(pids) == len(set(pids)) < 10  # the idle worker served more than one
     assert str(found["pid"]) not in pids
 
 
