@@ -6,6 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
+import torch
+from transformers import BltConfig
 
 import app as application
 from decoding import cancellation
@@ -250,6 +252,8 @@ def test_a_larger_models_pass_takes_more(starter: LocalEngine) -> None:
     assert 60_000 < starter.network.pass_bytes_per_token < 80_000  # as measured
     tiny = TorchNetwork(CachedNetwork(tiny_models.network("llama")), model="tiny")
     assert tiny.pass_bytes_per_token == 8 * (32 + 64) * 4
+    unstated = SimpleNamespace(config=BltConfig(), dtype=torch.float32)
+    assert TorchNetwork.pass_bytes_per_token.fget(SimpleNamespace(network=unstated)) > 0  # type: ignore[attr-defined]
 
 
 def test_an_engine_elsewhere_needs_little() -> None:

@@ -26,6 +26,8 @@ from decoding.record.step import StepScores
 
 MAX_READ = 512
 """The most ids of one pass over a prompt: about half a second for a small model on two cores."""
+_UNSTATED_WIDTH = 4096
+"""The width of a state that is assumed where a family's configuration states none, as BLT's."""
 
 
 class TorchNetwork:
@@ -57,9 +59,10 @@ class TorchNetwork:
     @property
     def pass_bytes_per_token(self) -> int:
         config = self.network.config.get_text_config(decoder=True)
-        inner = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
+        width = getattr(config, "hidden_size", None) or _UNSTATED_WIDTH
+        inner = getattr(config, "intermediate_size", None) or 4 * width
         widest = max(inner) if isinstance(inner, list) else inner  # some families have one for each layer
-        return pass_bytes(config.hidden_size, widest, self.network.dtype.itemsize)
+        return pass_bytes(width, widest, self.network.dtype.itemsize)
 
     @torch.inference_mode()
     def read(self, token_ids: Sequence[int], cache: Any, *, last: int = 1) -> tuple[Any, Any]:
