@@ -228,7 +228,7 @@ def main() -> None:
     print(f"Greedyscope is at {url}", flush=True)
     if chosen.mcp == "on":
         print(f"Its MCP server is at {url}gradio_api/mcp/", flush=True)
-    registry.request(first)  # only now, so that the page is served first
+    registry.request_until_reachable(first)  # only now, so that the page is served first
     while not end_signal.wait(0.5):  # a timeout, so that Windows handles signals too
         pass
     close_page(app)

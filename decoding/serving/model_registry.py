@@ -6,13 +6,14 @@ waits for. Knows no torch: it is given a loader, so tests pass a fake one. `mode
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 
 from decoding.cancellation import WorkCancelledError, raise_if_cancelled
 from decoding.engines import Engine
-from decoding.errors import GreedyscopeError, ModelError, RequestError, RoomError
+from decoding.errors import AddressError, GreedyscopeError, ModelError, RequestError, RoomError
 from decoding.messages import Message, mapped
 from decoding.models.catalogue import format_bytes
 from decoding.models.resources import is_out_of_memory
@@ -27,6 +28,8 @@ __all__ = ["Loader", "ModelOffer", "ModelRegistry", "OfferLister", "Report"]
 Report = Callable[[str, float | None], None]
 Loader = Callable[[str, Report], Engine]
 
+RETRY_SECONDS = 3.0
+"""Between two attempts to reach the operator's vLLM server; an attempt itself may take five."""
 _POLL_SECONDS = 0.2
 _UNBOUNDED = 2**60
 
@@ -75,6 +78,7 @@ class ModelRegistry:
         self._one_at_a_time = threading.Lock()
         self._loading: dict[str, _Load] = {}
         self._current_load: _Load | None = None
+        self._failures: dict[str, str] = {}  # the last one of each model, so that the log has it once
 
     def offers(self) -> Sequence[ModelOffer]:
         """The list of models as it is now; may take some seconds."""
@@ -96,6 +100,16 @@ class ModelRegistry:
         load.is_wanted_anyway = True
         self._leave_load(load)
         return load.future
+
+    def request_until_reachable(self, name: str) -> None:
+        """As `request`, and again in the background for as long as no server answers at the operator's address."""
+
+        def retry(load: Future[Engine]) -> None:  # in the thread of the failed load, which ends after this
+            if isinstance(load.exception(), AddressError):
+                time.sleep(RETRY_SECONDS)
+                self.request_until_reachable(name)
+
+        self.request(name).add_done_callback(retry)
 
     def load_in_this_thread(self, name: str) -> None:
         """Load a model in the calling thread, before any visitor asks for it. Raises what the loader raises."""
@@ -191,10 +205,17 @@ class ModelRegistry:
                     raise WorkCancelledError
 
         try:
-            return self._load_evicting_others(name, report)
+            engine = self._load_evicting_others(name, report)
+            if self._failures.pop(name, ""):
+                logging.getLogger(__name__).info("loaded %s", name)
+            return engine
         except GreedyscopeError as error:
-            logging.getLogger(__name__).warning("loading %s failed: %s", name, error, exc_info=error.__cause__)
+            if self._failures.get(name) != str(error):
+                logging.getLogger(__name__).warning("loading %s failed: %s", name, error, exc_info=error.__cause__)
+            self._failures[name] = str(error)
             shown = mapped(lambda text: redact_paths(text, self.names), error.message)
+            if isinstance(error, AddressError):  # its sentence names the address, which is not for visitors
+                shown = Message("address.away")
             raise type(error)(shown, field=error.field) from error
         except Exception as error:
             logging.getLogger(__name__).exception("loading %s failed", name)

@@ -4,14 +4,11 @@ Owns the choice between a model in this process and one on a vLLM server. Knows 
 computes is imported only when a model is loaded.
 """
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
 from decoding.engines import Engine, is_server
-from decoding.errors import AddressError, ModelError
-from decoding.messages import Message
 from decoding.models.catalogue import Entry
 from decoding.models.devices import is_zero_gpu
 from decoding.models.resources import resident_bytes
@@ -47,11 +44,7 @@ def make_loader(entries: Mapping[str, Entry], chosen: EngineOptions, memory: Mem
         if is_server(chosen.engine):
             from decoding.engines.vllm.engine import connect  # imported here: what computes takes a while to import
 
-            try:
-                return connect(chosen.engine, model=entries[model], dtype=chosen.dtype, report=report)
-            except AddressError as error:  # its sentence names the address, which is not for visitors
-                logging.getLogger(__name__).warning("%s", error)
-                raise ModelError(Message("address.away")) from None
+            return connect(chosen.engine, model=entries[model], dtype=chosen.dtype, report=report)
         from decoding.engines.batching.engine import BatchedEngine
         from decoding.engines.loading import load as load_engine
 

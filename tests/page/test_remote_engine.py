@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -16,6 +17,7 @@ import decoding
 from tests import tiny_models
 from tests.browser import Visit
 from tests.fake_vllm import FakeVllm
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -120,6 +122,17 @@ def test_a_server_that_answers_no_more(fake: FakeVllm, page: Page) -> None:
     fake.faults.clear()
     page.click("#run")
     expect(page.locator(".gs-state")).to_contain_text("6 steps, done")
+
+
+def test_a_page_that_starts_before_its_server_becomes_ready_by_itself(fake: FakeVllm) -> None:
+    port = application.free_port("127.0.0.1")
+    with launched("--engine", f"http://127.0.0.1:{port}", "--model", fake.root) as url:
+        event = httpx.post(f"{url}gradio_api/call/greedy", json={"data": ["a", 1, 2, fake.root]}, timeout=60).json()
+        answer = httpx.get(f"{url}gradio_api/call/greedy/{event['event_id']}", timeout=60).text  # once the load failed
+        assert "event: error" in answer
+        assert httpx.get(f"{url}readyz", timeout=60).status_code == 503
+        with fake.served(port):
+            until(lambda: httpx.get(f"{url}readyz", timeout=60).status_code == 200)
 
 
 def test_options_that_do_not_go_together() -> None:

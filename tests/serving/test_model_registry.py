@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from decoding.cancellation import WorkCancelledError, bind
-from decoding.errors import ModelError, RequestError
+from decoding.errors import AddressError, ModelError, RequestError
+from decoding.serving import model_registry
 from decoding.serving.model_registry import ModelRegistry, Report
 from tests.fakes import ScriptedEngine
 from tests.machines import refused_threads
@@ -49,6 +50,40 @@ def test_nothing_is_loaded_before_it_is_asked_for() -> None:
     registry = ModelRegistry(loader, ["one", "two"])
     assert registry.names == ("one", "two")
     assert loader.asked == []
+
+
+def test_a_server_that_is_not_up_yet_is_asked_again_and_named_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(model_registry, "RETRY_SECONDS", 0.0)
+    caplog.set_level(logging.INFO, logger="decoding")
+    loader = Loader(*[AddressError("No vLLM server answers at http://10.0.0.7:8000.")] * 2)
+    registry = ModelRegistry(loader, ["one"])
+    registry.request_until_reachable("one")
+    began(loader)
+    waiting = registry.request("one")
+    loader.go_on.release()
+    with pytest.raises(AddressError, match=r"^The model's server cannot be reached"):  # without the address
+        waiting.result(PATIENCE)
+    for _ in range(2):
+        began(loader)
+        loader.go_on.release()
+    registry.engine("one")
+    assert len(loader.asked) == 3
+    assert [record.getMessage() for record in caplog.records] == [
+        "loading one failed: No vLLM server answers at http://10.0.0.7:8000.",
+        "loaded one",
+    ]
+
+
+def test_only_a_server_that_cannot_be_reached_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_registry, "RETRY_SECONDS", 0.0)
+    loader = Loader(ModelError("one is damaged."))
+    registry = ModelRegistry(loader, ["one"])
+    registry.request_until_reachable("one")
+    began(loader)
+    loader.go_on.release()
+    assert not loader.entered.acquire(timeout=0.2)
 
 
 def test_a_model_may_be_loaded_in_the_thread_that_asks() -> None:
