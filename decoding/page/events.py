@@ -35,6 +35,7 @@ name); "why" is a line of the run, "most" is the most candidates of the model, "
 """
 
 _POLL_SECONDS = 0.2
+_CLEAR = dict.fromkeys(["notice", *PROBLEM_FIELDS], "")
 _PANEL = 'document.querySelector("#panel .gs")'
 _BUTTONS = "[!isComputing, isComputing].map((interactive) => ({ __type__: 'update', interactive }))"
 _BUTTONS_JS = f"() => {{ const {{ isComputing = false }} = {_PANEL}; return {_BUTTONS}; }}"
@@ -74,7 +75,7 @@ def connect(
     ) -> AsyncIterator[Any]:
         asked = dict(zip(FIELDS, (prompt, steps, choices, model, past_end, as_message), strict=True))
         work = partial(branch, registry, asked | {"forced": []})
-        async with aclosing(_streamed(page, health, visitor, lambda: _panel_values(work(), "prompt"))) as updates:
+        async with aclosing(_streamed(page, health, visitor, work, "prompt")) as updates:
             async for update in updates:
                 yield update
 
@@ -86,10 +87,8 @@ def connect(
         async def ask(
             event: gr.EventData, visitor: gr.Request, question: Any = question, is_long: bool = name in LONG_ACTIONS
         ) -> AsyncIterator[Any]:
-            def work() -> Generator[Any, None, None]:
-                return _panel_values(question(registry, event._data), "forced")
-
-            async with aclosing(_streamed(page, health, visitor, work, is_long=is_long)) as updates:
+            work = partial(question, registry, event._data)
+            async with aclosing(_streamed(page, health, visitor, work, "forced", is_long=is_long)) as updates:
                 async for update in updates:
                     yield update
 
@@ -173,22 +172,33 @@ async def _streamed(
     page: gr.Blocks,
     health: Health,
     visitor: gr.Request,
-    work: Callable[[], Generator[Any, None, None]],
+    work: Callable[[], Iterator[Update]],
+    field: str,
     *,
     is_long: bool = False,
 ) -> AsyncGenerator[Any, None]:
-    """The updates of `decoding.serving.stream`, as values of the panel."""
+    """The updates of `decoding.serving.stream`, as values of the panel. An error becomes a sentence beside its field,
+    or beside `field` if it has none.
+    """
     who: Any = listener_of(page, visitor) | {"is_long": is_long}
     yield _panel_value({"begun": str(next(_QUESTIONS))})
     try:
         async with aclosing(
-            health.stream(work, notice=_notice, heartbeat=gr.skip, explains_wait=_explains_wait, **who)
+            health.stream(
+                lambda: _panel_values(work()), notice=_notice, heartbeat=gr.skip, explains_wait=_explains_wait, **who
+            )
         ) as updates:
             text = PanelText()
             async for update in updates:
                 yield text.update(update) if isinstance(update, str) else update
     except BusyError as error:
         yield _panel_value({"notice": error.message})
+    except GreedyscopeError as error:
+        place = error.field if error.field in PROBLEM_FIELDS else field
+        yield _panel_value({**_CLEAR, place: error.message})
+    except Exception as error:
+        logging.getLogger(__name__).exception("a run failed")
+        yield _panel_value({"notice": Message("memory.run") if is_out_of_memory(error) else Message("run.failed")})
 
 
 def _notice(word: str) -> Any:
@@ -200,21 +210,11 @@ def _explains_wait(update: Any) -> bool:
     return isinstance(update, dict) and bool(json.loads(update.get("words", "{}")).get("notice"))
 
 
-def _panel_values(updates: Iterator[Update], field: str) -> Generator[Any, None, None]:
-    """Updates as values of the panel. An error becomes a sentence beside its field, or beside `field` if it has
-    none.
-    """
-    clear = dict.fromkeys(["notice", *PROBLEM_FIELDS], "")
-    try:
-        yield _panel_value(clear)
-        yield from map(_panel_value, updates)
-        yield _panel_value({"notice": ""})
-    except GreedyscopeError as error:
-        place = error.field if error.field in PROBLEM_FIELDS else field
-        yield _panel_value({**clear, place: error.message})
-    except Exception as error:
-        logging.getLogger(__name__).exception("a run failed")
-        yield _panel_value({"notice": Message("memory.run") if is_out_of_memory(error) else Message("run.failed")})
+def _panel_values(updates: Iterator[Update]) -> Generator[Any, None, None]:
+    """Updates as values of the panel, without the notices and problems of before."""
+    yield _panel_value(_CLEAR)
+    yield from map(_panel_value, updates)
+    yield _panel_value({"notice": ""})
 
 
 def _panel_value(update: Update) -> Any:

@@ -235,9 +235,9 @@ class Gated(ScriptedEngine):
         return found
 
 
-def has_left(blocks: Any) -> bool:
-    """Whether the server has heard that somebody does not wait for an answer any more."""
-    return bool(blocks.health.registry.get_sample_value("greedyscope_runs_total", {"outcome": "left"}))
+def is_stopped(blocks: Any) -> bool:
+    """Whether the server has heard of Stop."""
+    return bool(blocks.health.registry.get_sample_value("greedyscope_runs_total", {"outcome": "stopped"}))
 
 
 def test_a_model_without_layers_says_so_and_the_question_waits_its_turn_and_can_be_stopped(
@@ -277,7 +277,7 @@ def test_a_model_without_layers_says_so_and_the_question_waits_its_turn_and_can_
             "Stopped after 1 of 12 tokens. Asked with “each token”"
         )
         page.locator("#gs-tab-why").press("Enter")
-        until(lambda: has_left(blocks))  # the server hears of Stop after the page has shown it
+        until(lambda: is_stopped(blocks))  # the server hears of Stop after the page has shown it
         engine.gate.set()
         page.locator('[data-ask="why"]').click()  # the first is through with its pass, and does no other
         expect(page.locator(".gs-part-of-text")).to_have_count(12)
@@ -331,7 +331,7 @@ def test_a_finished_answer_stays_until_the_larger_one_is_finished(visit: Visit) 
         expect(parts).to_have_count(64)
         page.click("#stop")
         page.wait_for_selector(".gs[aria-busy=false]")
-        until(lambda: has_left(blocks))
+        until(lambda: is_stopped(blocks))
         engine.gate.set()
         for _ in range(2):
             expect(parts).to_have_count(64)

@@ -7,7 +7,7 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from math import inf
 from time import monotonic
 from typing import Any
@@ -18,13 +18,16 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from decoding.errors import BusyError
+from decoding.errors import BusyError, FormatError, ModelError, RequestError
+from decoding.messages import Message
 from decoding.serving.admission import AdmissionQueue, Visitor
 from decoding.serving.model_registry import ModelRegistry
 from decoding.serving.stream import stream_updates
 
 SERVED_SECONDS = 1.0
 """A server that cannot serve its page within this time is not ready."""
+_ENDED = ("run.long", "line.ended")
+"""The messages of a run that this server ended."""
 _BUCKETS = (0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60)
 
 
@@ -58,51 +61,60 @@ class Health:
         is_long: bool = False,
     ) -> AsyncGenerator[Any, None]:
         """See `decoding.serving.stream.stream_updates`; counts the updates."""
-        connected = True
-
-        def check_connection() -> bool:
-            nonlocal connected
-            connected = is_connected()
-            return connected
-
         updates = stream_updates(
             self.queue,
             work,
             notice=notice,
             heartbeat=heartbeat,
             visitor=visitor,
-            is_connected=check_connection,
+            is_connected=is_connected,
             is_listening=is_listening,
             explains_wait=explains_wait,
             is_long=is_long,
         )
-        return self._watch(updates, lambda: connected)
+        return self._watch(updates, is_connected)
 
     async def _watch(
-        self, updates: AsyncGenerator[Any, None], was_connected: Callable[[], bool]
+        self, updates: AsyncGenerator[Any, None], is_connected: Callable[[], bool]
     ) -> AsyncGenerator[Any, None]:
         """The same updates, counted. Text updates are the JSON Lines of a run so far."""
-        begun, first, steps, outcome = monotonic(), None, 0, "left"
+        begun, first, steps, outcome, cause = monotonic(), None, 0, "left", ""
+        text = run = ""
         try:
             async with aclosing(updates):
                 async for update in updates:
                     if isinstance(update, str):
+                        if text and update != text:  # it grows, so it is a run of this server, not a visitor's file
+                            run = update
+                        text = update
                         steps = update.count('\n{"index":')
                         if steps and first is None:
                             first = monotonic() - begun
                             self._first_bar.observe(first)
                     yield update
-            outcome = "done" if was_connected() else "left"
-        except BusyError:
-            outcome = "refused"
+            cause = _error_in_last_line(run)
+            outcome = "error" if cause else "done" if is_connected() else "left"
+        except (asyncio.CancelledError, GeneratorExit):
+            outcome = "stopped" if is_connected() else "left"
             raise
-        except Exception:
-            outcome = "error"
+        except (BusyError, RequestError, FormatError) as error:
+            # Only the code: the sentence may quote what the visitor wrote.
+            cause = error.message.code if isinstance(error.message, Message) else type(error).__name__
+            outcome = "ended" if cause in _ENDED else "refused"
+            raise
+        except Exception as error:
+            outcome, cause = "error", str(error) if isinstance(error, ModelError) else type(error).__name__
             raise
         finally:
             self._runs.labels(outcome).inc()
             self._steps.inc(steps)
-            numbers = {"outcome": outcome, "steps": steps, "seconds": round(monotonic() - begun, 3), "first_bar": first}
+            numbers: dict[str, Any] = {
+                "outcome": outcome,
+                "steps": steps,
+                "seconds": round(monotonic() - begun, 3),
+                "first_bar": first,
+            }
+            numbers |= {"cause": cause} if cause else {}
             logging.getLogger(__name__).info("run", extra={"numbers": numbers})
 
     def routes(self, *, metrics: bool) -> list[BaseRoute]:
@@ -131,6 +143,14 @@ class Health:
 
     async def _metrics(self, _: Request) -> Response:
         return PlainTextResponse(generate_latest(self.registry).decode())
+
+
+def _error_in_last_line(lines: str) -> str:
+    """The message of a run that an error ended; "" for any other text."""
+    with suppress(ValueError):
+        last = json.loads(lines.rstrip().rpartition("\n")[2])
+        return str(last["message"]) if last.get("stop_reason") == "error" else ""
+    return ""
 
 
 class JsonLines(logging.Formatter):

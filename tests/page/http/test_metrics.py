@@ -4,7 +4,9 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -12,6 +14,7 @@ import pytest
 import app as application
 import decoding
 from decoding.engines.batching.engine import BatchedEngine
+from decoding.errors import ModelError
 from decoding.page import JsonLines
 from decoding.page import panel_actions as actions
 from decoding.page.http.metrics import Health
@@ -19,6 +22,7 @@ from decoding.serving.admission import AdmissionQueue
 from decoding.serving.model_registry import ModelRegistry
 from tests.browser import served
 from tests.fakes import ScriptedEngine
+from tests.waiting import until
 
 SECRET = "nobody may read this"
 
@@ -68,13 +72,68 @@ def test_runs_are_counted_and_logged_without_their_text(url: str, caplog: pytest
     assert "whole number from 1 to 256, not 0" in greedy(url, SECRET, 0, 2, "scripted")
     found = numbers(url)
     assert found['greedyscope_runs_total{outcome="done"}'] == 1
-    assert found['greedyscope_runs_total{outcome="error"}'] == 1
+    assert found['greedyscope_runs_total{outcome="refused"}'] == 1
     assert found["greedyscope_steps_total"] == 4
     assert found["greedyscope_first_bar_seconds_count"] == 1
     assert (found["greedyscope_running"], found["greedyscope_waiting"]) == (0, 0)
     lines = [json.loads(JsonLines().format(record)) for record in caplog.records if record.getMessage() == "run"]
-    assert [(line["outcome"], line["steps"]) for line in lines] == [("done", 4), ("error", 0)]
+    assert [(line["outcome"], line["steps"]) for line in lines] == [("done", 4), ("refused", 0)]
+    assert [line.get("cause") for line in lines] == [None, "request.number"]
     assert SECRET not in caplog.text + "".join(map(json.dumps, lines))
+
+
+class Unsteady(ScriptedEngine):
+    """Its third pass fails, if it `fails`."""
+
+    fails = False
+
+    def _forward(self, *values: Any) -> Any:
+        if self.begun == 2 and self.fails:
+            raise ModelError("the server is gone")
+        return super()._forward(*values)
+
+
+@pytest.mark.usefixtures("drives_server")
+def test_how_a_run_ended_is_told_apart(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="decoding")
+    engine = Unsteady()
+    page = application.build_app(lambda name, report: engine, ["scripted"])
+    (greedy_index,) = [index for index, each in page.fns.items() if each.api_name == "greedy"]
+
+    def last_line() -> dict[str, Any]:
+        until(lambda: caplog.records)
+        (line,) = (json.loads(JsonLines().format(record)) for record in caplog.records)
+        caplog.clear()
+        return {name: line.get(name) for name in ("outcome", "steps", "cause")}
+
+    def begin(address: str) -> str:
+        engine.began.clear()
+        asked = {"data": ["a", 200, 2, "scripted"], "fn_index": greedy_index, "session_hash": "one"}
+        return str(httpx.post(f"{address}gradio_api/queue/join", json=asked, timeout=60).json()["event_id"])
+
+    with served(page) as address, httpx.Client(timeout=60) as client:
+        stream = partial(client.stream, "GET", f"{address}gradio_api/queue/data?session_hash=one")
+        engine.fails = True
+        assert greedy(address, "a", 4, 2, "scripted").startswith("complete")  # the run says how it ended
+        assert last_line() == {"outcome": "error", "steps": 2, "cause": "the server is gone"}
+        engine.fails, engine.delay = False, 0.05
+        event = begin(address)
+        with stream() as lines:
+            events = lines.iter_lines()  # closing it would close the connection
+            assert any("index" in line for line in events)
+            body = {"session_hash": "one", "fn_index": greedy_index, "event_id": event}
+            client.post(f"{address}gradio_api/cancel", json=body)
+            del events
+        assert last_line()["outcome"] == "stopped"
+        begin(address)
+        with stream() as lines:
+            assert any("index" in line for line in lines.iter_lines())
+        assert last_line()["outcome"] == "left"
+        begin(address)
+        assert engine.began.wait(60)
+        page.health.queue.close(0.0)  # type: ignore[attr-defined]
+        ended = last_line()
+        assert (ended["outcome"], ended["cause"]) == ("ended", "line.ended")
 
 
 def test_a_run_of_the_page_logs_none_of_its_text(caplog: pytest.LogCaptureFixture) -> None:
