@@ -4,7 +4,7 @@ Owns what is refused before the first run. Knows no run. A server does not repor
 be ours, and its tokenizer and ids are tried.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, KeysView, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -152,10 +152,10 @@ def check_served(
     return ServedModel(name, _version(client), min(lengths, default=None), _most_choices(probe))
 
 
-def _possible_names(served: Mapping[str, Any]) -> set[str]:
-    """The names that a model may have: the server's, the path of its files, and the last part of each."""
-    found = {str(served["id"]), str(served.get("root") or served["id"])}
-    return found | {Path(name).name for name in found}
+def _possible_names(served: Mapping[str, Any]) -> KeysView[str]:
+    """The names that a model may have: the server's, the path of its files, and the last part of each, in order."""
+    found = [str(served["id"]), str(served.get("root") or served["id"])]
+    return dict.fromkeys([*found, *(Path(name).name for name in found)]).keys()
 
 
 def _accepts(probe: Callable[..., Any], prompt: Collection[int], top_k: int = 2) -> bool:

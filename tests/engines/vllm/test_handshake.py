@@ -222,6 +222,18 @@ def test_a_model_that_is_not_served_is_refused_before_the_hub_is_asked(
             )
 
 
+@pytest.mark.parametrize("name", ["starter", "gpt2", "distilgpt2", "gpt2-medium", "gpt2-large", "gpt2-xl"])
+def test_the_name_that_the_server_gives_is_advised_before_the_path_of_its_files(
+    pair: Pair, tmp_path: Path, name: str
+) -> None:
+    folder = tmp_path / "files"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    pair.fake.name, pair.fake.root = name, str(folder)
+    with pytest.raises(ModelError, match=f"Write --model {name}, or start"):
+        decoding.connect(pair.url, model="hub:owner/name")
+
+
 @pytest.mark.parametrize(
     ("ours", "served"),
     [
