@@ -163,11 +163,13 @@ class ServerEngine(EngineOfModel):
         """
         start = len(text)
         given = [picks[place] for place in takewhile(picks.__contains__, range(start, end))]
+        if self.context_length is not None:  # a server reads a whole text only if one more id fits
+            given = given[: max(0, self.context_length - 1 - start)]
         if len(given) > 1:
             yield from self.score(text, given, top_k=top_k)
             return
         forced = min((place for place in picks if place >= start), default=end)
-        until = forced if forced == end or forced + 1 in picks else forced + 1
+        until = forced if forced == end or (forced + 1 in picks and forced > start) else forced + 1
         with closing(self._greedy_steps(text, until - start, top_k)) as run:
             for place, scores in enumerate(run, start=start):
                 if place in picks:

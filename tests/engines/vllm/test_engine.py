@@ -7,7 +7,7 @@ import pytest
 
 import decoding
 from decoding.errors import RequestError
-from tests.engines.vllm.engine_pair import PROMPT, Pair, Varied, both, engine_of
+from tests.engines.vllm.engine_pair import PROMPT, Pair, Varied, both, engine_of, same
 from tests.fake_vllm import FakeVllm
 from tests.fakes import END, ScriptedEngine
 
@@ -110,6 +110,20 @@ def test_the_shorter_context_length_applies(pair: Pair) -> None:
         assert list(engine.steps([5] * 60, max_new_tokens=50, top_k=2)) == []
         with pytest.raises(RequestError, match=r"reads at most 59\. Shorten it"):
             decoding.score(engine, PROMPT, "a" * (60 - len(ids)), top_k=2)
+
+
+@pytest.mark.parametrize("first", [0, 1, 5, 6, 7])
+def test_picks_up_to_the_end_of_the_context(first: int) -> None:
+    fake = FakeVllm(Varied(end_ids=(), context_length=64), context=64)
+    ids = [*range(10, 66)]
+    with fake.served() as url:
+        engine = engine_of(url, fake)
+        # The last is among the candidates: another one's probability is read with the text, for which there is no room.
+        forced = {step: 200 + step for step in range(first, 7)}
+        options: Any = {"max_new_tokens": 8, "top_k": 5}
+        before = list(fake.engine.steps(ids, forced=forced, **options))
+        forced[7] = before[7].token_ids[1]
+        same(list(engine.steps(ids, forced=forced, **options)), list(fake.engine.steps(ids, forced=forced, **options)))
 
 
 def test_of_two_that_are_equal_the_servers_pick_comes_first(pair: Pair) -> None:
