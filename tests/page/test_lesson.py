@@ -165,6 +165,7 @@ def test_a_run_without_logits_says_so(url: str, visit: Visit) -> None:
     assert part(page, "logit") == part(page, "sum") == "–"
     assert part(page, "probability") == "8.53 %"
     expect(page.locator(".gs-heat")).to_be_disabled()
+    expect(page.locator(".gs-heat")).to_have_attribute("title", re.compile("^This run has no logits"))
     expect(page.locator(".gs-heat-word")).to_contain_text("another temperature cannot be computed exactly")
     page.locator('button[data-part="entropy"]').hover()
     expect(page.locator(".gs-so-far .gs-meaning")).to_contain_text("This run has no entropy for this step.")

@@ -96,6 +96,8 @@ def test_what_if_and_a_given_text(page: Page) -> None:
     page.click("#gs-tab-whatif")
     page.locator('[data-ask="agree"]').click()
     expect(page.locator("#panel")).to_contain_text("transformers' own search cannot be used")
+    page.locator('[data-ask="draws"]').click()
+    expect(page.locator("#panel")).to_contain_text("A page or program that loads the model itself can draw.")
 
 
 def test_more_choices_than_the_server_gives(page: Page) -> None:

@@ -100,7 +100,7 @@ def test_an_engine_without_a_network_cannot_be_compared(scripted: ScriptedEngine
         decoding.agreement(scripted, trace)
     assert str(refused.value) == (
         "scripted does not run in this process, so transformers' own search cannot be used. "
-        "Choose a model that is loaded here."
+        "A page or program that loads the model itself can use it."
     )
 
 

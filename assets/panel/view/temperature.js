@@ -29,6 +29,7 @@ export function stepAtTemperature(temperature, step) {
   const powers = temperaturesOf(step);
   const isKnown = powers.length > 1;
   temperature.slider.disabled = !isKnown;
+  temperature.slider.title = isKnown ? "" : texts.translate("temperature.none");
   temperature.slider.max = Math.max(0, powers.length - 1);
   temperature.slider.value = Math.max(0, powers.indexOf(temperature.power));
   const label = temperatureLabel(temperature.power);
