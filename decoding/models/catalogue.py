@@ -6,7 +6,7 @@ torch. Figures are the publishers' own; the download is the size of the files th
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from decoding.errors import RequestError
 from decoding.messages import Message
@@ -203,7 +203,12 @@ def describe_models(entries: Sequence[Entry]) -> dict[str, list[str]]:
     return {entry.name: _describe(entry) for entry in entries}
 
 
-def _describe(entry: Entry) -> list[str]:
+def describe_served(entry: Entry, context_length: int | None) -> list[str]:
+    """Facts about a model that a vLLM server computes: it decides the context, and nothing is fetched or held here."""
+    return _describe(replace(entry, context=context_length or 0), is_here=False)
+
+
+def _describe(entry: Entry, *, is_here: bool = True) -> list[str]:
     parts: list[str] = []
     if entry.parameters:
         parts.append(Message("facts.parameters", count=format_count(entry.parameters)))
@@ -211,9 +216,9 @@ def _describe(entry: Entry) -> list[str]:
         parts.append(Message("facts.context", count=f"{entry.context:,}"))
     if entry.licence:
         parts.append(entry.licence)
-    if entry.download_bytes:
+    if entry.download_bytes and is_here:
         parts.append(Message("facts.download", size=format_bytes(entry.download_bytes)))
-    if entry.parameters:
+    if entry.parameters and is_here:
         exact, half = format_bytes(entry.memory_unpacked("float32")), format_bytes(entry.memory_unpacked("bfloat16"))
         packed = format_bytes(entry.memory_needed("float32"))
         parts.append(

@@ -12,8 +12,8 @@ from typing import Any
 
 import gradio as gr
 
-from decoding.messages import to_json
-from decoding.models.catalogue import CATALOGUE, Entry, describe_models
+from decoding.messages import MessageJson, to_json
+from decoding.models.catalogue import CATALOGUE, Entry, describe_models, describe_served
 from decoding.page.browser_offer import CHOICE, BrowserOffer
 from decoding.page.layout import Widgets
 from decoding.serving.model_registry import ModelOffer, ModelRegistry
@@ -32,6 +32,7 @@ _CHAT_JS = """(offers, model, isOn) => {
 # The panel may not exist yet; later it translates elements with this attribute.
 _FACTS_JS = """(facts) => {
     const slot = document.querySelector("#facts p");
+    if (slot.dataset.sentence === JSON.stringify(facts)) return;
     slot.dataset.sentence = JSON.stringify(facts);
     slot.textContent = document.querySelector("#panel .gs")?.sentenceOf?.(facts) ?? "";
 }"""
@@ -46,15 +47,33 @@ def connect_model_picker(
 ) -> None:
     """Keep the list and the facts of the chosen model up to date."""
 
+    entries = [CATALOGUE.get(name) or Entry(name) for name in registry.names]
+
+    def facts_now() -> dict[str, list[MessageJson]]:
+        """The facts of each model. A vLLM server decides the context, which is known once it was asked."""
+        facts = here = describe_models(entries)
+        if registry.is_remote:
+            lengths = {engine.info.id: engine.context_length for engine in registry.loaded()}
+            facts = {entry.name: describe_served(entry, lengths.get(entry.name)) for entry in entries}
+        if browser:
+            facts = facts | {CHOICE: here.get(browser.model, [])}
+        return {name: [to_json(fact) for fact in parts] for name, parts in facts.items()}
+
     executor = ThreadPoolExecutor(1, "look")  # reading disk and network may take seconds
     listing: asyncio.Future[str] | None = None
 
     def offers_now() -> str:
         first, *others = registry.offers()
         offers = [first, *([ModelOffer(CHOICE, browser.label)] if browser else []), *others]
+        facts = facts_now()
         return json.dumps(
             [
-                {"label": to_json(offer.label), "name": offer.name, "has_chat_template": offer.has_chat_template}
+                {
+                    "label": to_json(offer.label),
+                    "name": offer.name,
+                    "has_chat_template": offer.has_chat_template,
+                    "facts": facts.get(offer.name),
+                }
                 for offer in offers
             ]
         )
@@ -75,8 +94,8 @@ def connect_model_picker(
         event(None, [offers], [w.model], js=_OFFER_JS, api_visibility="private")
     # Clears the message about the previous model.
     w.model.input(None, None, None, js=_FORGET_JS, api_visibility="private")
-    described = describe_models([CATALOGUE.get(name) or Entry(name) for name in registry.names])
-    facts = {name: [to_json(fact) for fact in facts] for name, facts in described.items()}
-    lines = json.dumps(facts | ({CHOICE: facts.get(browser.model, [])} if browser else {}))
-    for event in (page.load, w.model.change):
-        event(None, [w.model], None, js=f"(name) => ({_FACTS_JS})({lines}[name] ?? [])")
+    before = json.dumps(facts_now())  # until the list was read, which takes a while
+    listed = "JSON.parse(offers || '[]').find((offer) => offer.name === name)?.facts"
+    for event in (page.load, w.model.change, offers.change):
+        js = f"(offers, name) => ({_FACTS_JS})({listed} ?? {before}[name] ?? [])"
+        event(None, [offers, w.model], None, js=js, api_visibility="private")

@@ -61,11 +61,12 @@ class ModelRegistry:
         memory: MemoryBudget | None = None,
         bytes_needed: Callable[[str], int] = lambda name: 0,
         resident_bytes: Callable[[], int] | None = None,
+        is_remote: bool = False,
     ) -> None:
         """`memory` is the budget of models and requests, `bytes_needed` estimates the bytes that a model will take, and
-        `resident_bytes` measures what the process takes now.
+        `resident_bytes` measures what the process takes now. `is_remote`: a vLLM server computes the models.
         """
-        self.names = tuple(names)
+        self.names, self.is_remote = tuple(names), is_remote
         self.memory = memory or MemoryBudget(_UNBOUNDED)
         self._loader, self._list_offers, self._bytes_needed, self._resident = (
             loader,

@@ -84,6 +84,7 @@ def make_registry(entries: Mapping[str, Entry], chosen: EngineOptions, memory: M
         memory=memory,
         bytes_needed=lambda name: model_bytes(entries[name], chosen),
         resident_bytes=resident_bytes,
+        is_remote=is_server(chosen.engine),
     )
     if is_zero_gpu():  # its processes are forks of this one, and `spaces` replaces CUDA in this thread alone
         for name in registry.names:

@@ -9,6 +9,7 @@ from decoding.models.catalogue import (
     CATALOGUE,
     Entry,
     describe_models,
+    describe_served,
     format_bytes,
     format_count,
     memory_needed,
@@ -61,6 +62,12 @@ def test_a_line_about_each():
         ),
         "folder": "",
     }
+
+
+def test_a_line_about_one_that_a_server_computes():
+    starter = CATALOGUE["starter"]
+    assert " · ".join(describe_served(starter, 1024)) == "135 M parameters · context 1,024 · Apache-2.0"
+    assert " · ".join(describe_served(starter, None)) == "135 M parameters · Apache-2.0"  # not asked yet
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,12 @@ def test_a_run_by_a_server_and_what_is_not_known_of_it(fake: FakeVllm, page: Pag
     expect(page.locator(".gs-why")).to_contain_text("로짓과 엔트로피 없음")
 
 
+def test_the_line_about_the_model_has_the_servers_context_and_nothing_to_fetch(page: Page) -> None:
+    expect(page.locator("#facts")).to_have_text("context 64")
+    page.reload()
+    expect(page.locator("#facts")).to_have_text("context 64")
+
+
 def test_what_if_and_a_given_text(page: Page) -> None:
     run(page)
     expect(page.locator(".gs-state")).to_contain_text("6 steps, done")
