@@ -39,9 +39,14 @@ class LoadedModels:
             return engine
 
     def add(self, name: str, engine: Engine, reservation: Reservation | None = None) -> None:
-        """Add an engine as the most recently used one; `reservation` is released when it is evicted."""
+        """Add an engine as the most recently used one, or in place of an outdated one; `reservation` is released when
+        it goes.
+        """
         with self._lock:
             self._engines[name] = engine
+            self._engines.move_to_end(name)
+            if before := self._reservations.pop(name, None):
+                before.release()
             if reservation:
                 self._reservations[name] = reservation
 

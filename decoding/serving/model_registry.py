@@ -154,7 +154,8 @@ class ModelRegistry:
         if name not in self.names:
             raise RequestError(Message("model.not_offered", model=name[:80], models=models), field="model")
         with self._lock:
-            if engine := self._models.get(name):
+            # A vLLM server that failed may be another one now, so it is asked anew what it serves.
+            if (engine := self._models.get(name)) and not getattr(engine, "is_outdated", False):
                 load = _Load(Future(), "")
                 load.future.set_result(engine)
             elif name in self._loading:

@@ -143,6 +143,28 @@ def test_a_page_that_starts_before_its_server_becomes_ready_by_itself(fake: Fake
             until(lambda: httpx.get(f"{url}readyz", timeout=60).status_code == 200)
 
 
+def test_a_server_that_came_back_with_other_settings_is_asked_anew(fake: FakeVllm, page: Page) -> None:
+    fake.most = 10
+    try:
+        run(page, choices="15")
+        expect(page.locator(".gs-message")).to_contain_text(
+            "Perhaps it was started anew with other settings: run again"
+        )
+        page.click("#run")
+        expect(page.locator("#problem-choices")).to_contain_text("gives at most 10 choices at a step, not 15.")
+        expect(page.locator("#choices")).to_contain_text("Choices (1–10)")
+        fake.most, fake.name, root, fake.root = 20, "other", fake.root, "other"
+        run(page)
+        expect(page.locator(".gs-message")).to_contain_text("The model `")
+        page.click("#run")
+        expect(page.locator("#problem-model")).to_contain_text('The server has the model "other"')
+        fake.name, fake.root = "served", root
+        page.click("#run")
+        expect(page.locator(".gs-state")).to_contain_text("6 steps, done")
+    finally:
+        fake.most = 20
+
+
 def test_options_that_do_not_go_together() -> None:
     command = [sys.executable, "app.py", "--engine", "http://127.0.0.1:1", "--model", "gpt2,starter"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)

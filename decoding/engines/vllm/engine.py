@@ -5,7 +5,7 @@ deterministic, so any replica continues with the same tokens. Knows no HTTP and 
 """
 
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from itertools import takewhile
 from typing import Any
@@ -81,6 +81,8 @@ class ServerEngine(EngineOfModel):
         )
         super().__init__(facts)
         self._client, self._name = client, served.name
+        self.is_outdated = False
+        """Whether the server may have other settings than it said: it refused or failed, so `connect` again."""
 
     def steps(
         self,
@@ -138,7 +140,8 @@ class ServerEngine(EngineOfModel):
             _check_read(read, text)
             return self._parser(top_k).parse_prompt(said, [*continuation_ids])
 
-        return iter(with_retries(self._client, ask))
+        with self._noting_failure():
+            return iter(with_retries(self._client, ask))
 
     def beams(self, token_ids: Sequence[int], *, num_beams: int, max_new_tokens: int, top_k: int) -> Iterator[BeamStep]:
         needed = scores_needed(num_beams, self.end_ids)
@@ -185,7 +188,7 @@ class ServerEngine(EngineOfModel):
         while len(text) < end:
             body = self._body(text, max_tokens=end - len(text), logprobs=top_k, stream=True)
             try:
-                with closing(self._client.stream(body)) as events:
+                with self._noting_failure(), closing(self._client.stream(body)) as events:
                     for scores in self._read(events, text, parser):
                         budget.reset()
                         yield scores
@@ -194,7 +197,16 @@ class ServerEngine(EngineOfModel):
                             return
                 raise BrokenAnswerError(Message("engine.why.early"))
             except BrokenAnswerError as error:
-                budget.wait_or_raise(error)
+                with self._noting_failure():
+                    budget.wait_or_raise(error)
+
+    @contextmanager
+    def _noting_failure(self) -> Iterator[None]:
+        try:
+            yield
+        except ModelError:
+            self.is_outdated = True
+            raise
 
     def _read(self, events: Iterable[Any], text: Sequence[int], parser: ResponseParser) -> Iterator[StepScores]:
         """The scores of a stream that continues `text`. Raises BrokenAnswerError for an answer that cannot be read,

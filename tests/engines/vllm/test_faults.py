@@ -72,7 +72,7 @@ def test_one_that_is_slow_and_lives_is_waited_for(pair: Pair) -> None:
         (("beyond", 3), "answers with the token id 999999, and scripted has the ids 0 to 270: it serves another model"),
         (("clip", 2), "did not read the token ids that it was sent: it cuts long prompts"),
         (("short", 3), "ended the text before it was told to: it was started with a shorter context"),
-        (("400", 0), "refuses the request (400). It said: Told to answer 400"),
+        (("400", 0), "other settings: run again, or tell the server's operator. It said: Told to answer 400"),
         (("404", 0), "refuses the request (404)"),
         (("401", 0), "refuses the key. Set GREEDYSCOPE_ENGINE_KEY"),
         (("403", 0), "refuses the key"),

@@ -136,7 +136,10 @@ def test_a_server_that_is_no_vllm_is_named_and_its_page_is_not_printed(site: str
 def test_a_page_of_html_is_not_repeated(site: str) -> None:
     with pytest.raises(ModelError) as caught:
         ServerClient(site, HASTY).complete({})
-    assert str(caught.value) == "The model's server refuses the request (404). It said: Not Found"
+    assert str(caught.value) == (
+        "The model's server refuses the request (404). Perhaps it was started anew with other settings: run again, or "
+        "tell the server's operator. It said: Not Found"
+    )
 
 
 def test_an_address_where_nobody_answers_is_named_with_the_cause(pair: Pair) -> None:
