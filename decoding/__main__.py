@@ -90,7 +90,7 @@ def check(arguments: Sequence[str]) -> int:
             check_repeatable(trace)
             name = options.model or trace.model.id
             said = f"{name} does not give these numbers."
-            worst = recompute(_model(options, name, _dtype(trace)), trace)
+            worst = recompute(_model(options, name, options.dtype or _dtype(trace)), trace)
             off = f"at most {worst:.0e} off" if worst else "no difference at all"
             print(f"{name} still gives its tokens, and its probabilities to within {TOLERANCE} ({off}).")
     except FormatError as error:
@@ -121,12 +121,13 @@ def _check_parser() -> argparse.ArgumentParser:
     parser = Parser(
         "python -m decoding check",
         "Say whether a file of JSON Lines is a run. Exit code 0: it is, 1: it is not, 2: nobody can say.",
-        epilog='To go on from the word "check" itself: python -m decoding -- check',
+        epilog='To go on from the word "check" itself: python -m decoding --steps 2 -- check',
     )
     parser.add_argument("file", metavar="FILE", type=Path, help="a run as JSON Lines")
     parser.add_argument("--recompute", action="store_true", help="have the model write the run again, and compare")
     parser.add_argument("--model", metavar="ID", help="the model that writes it again (the one that the file names)")
     parser.add_argument("--engine", type=engine, default="auto", help=_ENGINE)
+    parser.add_argument("--dtype", default="", help="auto, float32, bfloat16 or float16 (the one that the file names)")
     return parser
 
 
@@ -134,7 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         "python -m decoding",
         "Decode a prompt greedily and print every step's candidates.",
-        epilog='"python -m decoding check FILE" checks a run that was kept; "-- check" goes on from that word.',
+        epilog='"python -m decoding check FILE" checks a kept run; "--steps 2 -- check" goes on from that word.',
     )
     parser.add_argument("prompt", help="the text to go on from")
     parser.add_argument("--steps", default="8", help=f"how many tokens to decode, 1 to {MAX_STEPS} (8)")

@@ -103,13 +103,13 @@ def test_a_file_that_cannot_be_read(capsys: pytest.CaptureFixture[str], tmp_path
 def test_without_a_file_it_says_how_to_decode_the_word(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         main(["check", "--help"])
-    assert "python -m decoding -- check" in capsys.readouterr().out
+    assert "python -m decoding --steps 2 -- check" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="2"):
         main(["check"])
 
 
 @pytest.mark.usefixtures("engine")
-@pytest.mark.parametrize("arguments", [["--", "check"], ["--steps", "2", "check"]])
+@pytest.mark.parametrize("arguments", [["--", "check"], ["--steps", "2", "check"], ["--steps", "2", "--", "check"]])
 def test_the_word_check_is_a_prompt_too(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
     assert main(arguments) == 0
     assert capsys.readouterr().out.splitlines()[1].split()[0] == "check"
@@ -125,6 +125,21 @@ def test_the_same_numbers(check: Check, engine: ScriptedEngine, forced: tuple[tu
     assert out.splitlines()[1] == (
         "scripted still gives its tokens, and its probabilities to within 0.0001 (no difference at all)."
     )
+
+
+def test_the_dtype_of_a_server_may_be_given(
+    check: Check, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[str] = []
+
+    def connect(url: str, *, model: str, dtype: str) -> ScriptedEngine:
+        given.append(dtype)
+        return engine
+
+    monkeypatch.setattr(decoding, "connect", connect)
+    server = ("--recompute", "--engine", "http://127.0.0.1:1")
+    assert check(made(engine), *server)[0] == check(made(engine), *server, "--dtype", "bfloat16")[0] == 0
+    assert given == ["float32", "bfloat16"]
 
 
 def test_a_run_that_was_stopped_and_one_that_ended_early(check: Check, engine: ScriptedEngine) -> None:
