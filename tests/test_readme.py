@@ -117,7 +117,7 @@ OPTIONS_THERE_ARE = (
         "tests/gpu/__main__.py",
     )
     | options_of("decoding/bench/__main__.py", "decoding/bench/server.py")
-    | {"--help", "--max-logprobs"}  # the latter is vLLM's
+    | {"--help", "--enforce-eager", "--max-logprobs", "--max-model-len"}  # all but the first are vLLM's
     | {"--force-reruns", "--hypothesis-profile=explore", "--hypothesis-seed=N"}  # of the tests
 )
 
