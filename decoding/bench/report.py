@@ -85,7 +85,7 @@ def _processor() -> str:
 
 
 def aims(result: Result, measured: Sequence[Measured], *, device: str, is_float32: bool) -> Iterator[Aim]:
-    """What the loops, the crowd, the start and the memory are held against. The figures are those of issue and README:
+    """What the loops, the crowd, the start and the memory are held against:
     four-bit weights are read in a quarter of the time of the limit's float32, so only float32 is held against it.
     """
     is_gpu = device != "cpu"

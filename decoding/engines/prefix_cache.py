@@ -1,7 +1,7 @@
 """The prefix cache: the last runs of a network, so that a branch computes only its own steps.
 
 Owns the kept KV caches and their limits. A kept cache is never handed out: a branch gets a copy, so no run can change
-another one. Only runs with forced picks ask here, so nothing kept can change a plain run.
+another one. Runs with forced picks ask here, and every run of a batch.
 """
 
 import threading

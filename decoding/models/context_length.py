@@ -1,8 +1,8 @@
 """The context length: how many positions a network has, by its configuration and its position tables.
 
 Owns the names of that length in configurations, the values that mean "no limit", the reserved rows of tables, and the
-length at which rotary embeddings change their speed. Knows no loop and no page. `engines.torch.cached_network` tries
-out lengths that no configuration states.
+length at which rotary embeddings change their speed. Knows no loop and no page. `engines.torch.cache_mode_proof`
+tries out lengths that no configuration states.
 """
 
 import math

@@ -14,7 +14,7 @@ MESSAGE = "What is a transformer?"
 
 
 def single_runs(registry: ModelRegistry) -> list[Endpoint]:
-    """The endpoints that stream one run. /greedy takes what it always did, because its callers name no parameters."""
+    """The endpoints that stream one run. /greedy takes no more parameters: its callers pass them by position."""
     first_model = registry.names[0]
 
     def sample(

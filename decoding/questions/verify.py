@@ -81,8 +81,8 @@ def recompute(model: Engine, trace: Trace) -> float:
 
 
 def _is_same(model: Engine, token: Token, again: Token) -> bool:
-    """Whether two tokens are the same. Runs from before 2027 store a token's text as it is alone, not in its
-    context.
+    """Whether two tokens are the same. A token's text in the file may be the one that it has alone, without its
+    context, as older versions wrote it.
     """
     return token in (again, model.vocabulary.token(again.token_id))
 

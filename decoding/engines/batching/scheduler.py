@@ -1,7 +1,7 @@
 """The scheduler: which sequences of one network join the batch, and which prompts are read next.
 
 Owns the order of arrival and the plan of a round: which prompts are read and how far, which sequences share the pass,
-and which have a pass of their own. It is a pure function of its state: no thread, no tensor, no clock. `worker` carries
+and which have a pass of their own. It is a pure function of its state: no thread, no tensor, no clock. `rounds` carries
 the plans out.
 
 - **Prefill is chunked** while several sequences are present. The oldest prompt gets a chunk in every round, so that it

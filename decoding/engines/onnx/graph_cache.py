@@ -161,7 +161,7 @@ def _delete_earlier(cache: Path) -> None:
 def _version_of(folder: Path) -> int:
     with suppress(OSError, ValueError):
         return int((folder / _VERSION_FILE).read_text("utf-8"))
-    return 0  # the first ones did not hold it
+    return 0  # a folder without the file is older than any with it
 
 
 def _check_proof(proof: Proof, files: GraphFiles, ready: Path) -> None:
