@@ -83,14 +83,23 @@ OPTIONS: tuple[tuple[str, str, options.Check, str], ...] = (
 
 
 def settings(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """The options, from the command line or else from the environment. Exits with a sentence for an invalid one."""
+    """The options, from the command line or else from the environment. Exits with a sentence for an invalid one, and
+    warns of a variable that is none.
+    """
+    variables = {"GREEDYSCOPE_CACHE", "GREEDYSCOPE_ENGINE_KEY"}
     parser = options.Parser("python app.py", "Greedyscope: watch a language model decode greedily.")
     for name, default, check, text in OPTIONS:
         variable = f"GREEDYSCOPE_{name.upper().replace('-', '_')}"
+        variables.add(variable)
         if name == "host" and variable not in os.environ and "GRADIO_SERVER_NAME" in os.environ:
             variable = "GRADIO_SERVER_NAME"  # a Space sets it
         parser.add(name, default, check, text, environment=variable)
-    return parser.parse_args(arguments)
+    chosen = parser.parse_args(arguments)
+    for unknown in sorted(name for name in os.environ.keys() - variables if name.startswith("GREEDYSCOPE_")):
+        print(
+            f"{unknown} is no variable of this program, and changes nothing. See python app.py --help.", file=sys.stderr
+        )
+    return chosen
 
 
 def build_app(loader: Loader, models: Sequence[str], list_offers: OfferLister | None = None) -> "gr.Blocks":

@@ -110,6 +110,16 @@ def test_a_valid_value_is_accepted(name: str, value: str, monkeypatch: pytest.Mo
     assert vars(application.settings([])) == vars(chosen)
 
 
+def test_a_misspelt_variable_is_named(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    for name in ("GREEDYSCOPE_METRICS", "GREEDYSCOPE_ENGINE_KEY", "GREEDYSCOPE_CACHE"):
+        monkeypatch.setenv(name, "on")
+    monkeypatch.setenv("GREEDYSCOPE_METRCS", "on")
+    application.settings([])
+    assert capsys.readouterr().err == (
+        "GREEDYSCOPE_METRCS is no variable of this program, and changes nothing. See python app.py --help.\n"
+    )
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_bad_variable_hides_no_help_and_an_option_that_is_given_wins(
     name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
