@@ -2,7 +2,8 @@
 
 This page shows no seconds, so a script refuses the loader's frames. The loader's file reads `requestAnimationFrame`
 once, when it is loaded. Gradio adds its own `head` to the page after that, so the script is added here, to the HTML as
-it is sent.
+it is sent. With it comes the icon's relative address: without one, a browser asks for the icon at the root of the host,
+outside of a proxy's path prefix.
 """
 
 from starlette.datastructures import MutableHeaders
@@ -13,6 +14,7 @@ from decoding import assets
 from decoding.page.http.header_filter import is_page
 
 _HEAD = b"<head>"
+_ICON = b'<link rel="icon" href="favicon.ico">'
 
 
 def no_loader_frames() -> Middleware:
@@ -22,7 +24,7 @@ def no_loader_frames() -> Middleware:
 class _PageWithScript:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._script = b"<script>%s</script>" % assets.read("loader_frames.js").encode()
+        self._script = b"%s<script>%s</script>" % (_ICON, assets.read("loader_frames.js").encode())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         waiting: Message | None = None  # the headers, until the length of the page is known

@@ -1,4 +1,4 @@
-"""Two replicas behind HAProxy, with the configuration of decoding/page/README.md: every visitor is served."""
+"""Two replicas behind HAProxy, and one behind nginx, with the configurations of decoding/page/README.md."""
 
 import os
 import re
@@ -22,27 +22,37 @@ from tests.readmes import block
 ASKED = {"data": ["a", 1, 2, "scripted"]}
 
 
-def haproxy() -> str:
-    """Its path, installed first where there is none."""
+def installed(program: str) -> str:
+    """The path of a proxy, installed first where there is none."""
     with one_installs():
-        if not (path := shutil.which("haproxy")):
+        if not (path := shutil.which(program)):
             root = "" if os.geteuid() == 0 else "sudo -n "
-            command = f"{root}apt-get update && {root}apt-get install -y haproxy"
+            command = f"{root}apt-get update && {root}apt-get install -y {program}"
             done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=600, check=False)
-            path = shutil.which("haproxy")
-            assert path, f"The proxy's test needs HAProxy, and it could not be had: {done.stderr[-300:]}"
+            path = shutil.which(program)
+            assert path, f"The proxy's test needs {program}, and it could not be had: {done.stderr[-300:]}"
     return path
+
+
+def in_nginx(server: str, folder: Path) -> str:
+    """A whole configuration of nginx, which writes nowhere but into this folder."""
+    temporary = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    paths = "".join(f"{name}_temp_path {folder}/{name};\n" for name in temporary)
+    return f"daemon off;\npid {folder}/pid;\nevents {{}}\nhttp {{\naccess_log off;\n{paths}{server}}}\n"
 
 
 @contextmanager
 def proxied(configuration: str, file: Path, *, ready: str) -> Iterator[str]:
-    """The address of an HAProxy with this configuration, once the page behind it is ready at `ready`."""
+    """The address of a proxy with this configuration, once the page behind it is ready at `ready`."""
     front = f"http://127.0.0.1:{application.free_port('127.0.0.1')}"
     file.write_text(configuration.replace("8080", front.rpartition(":")[2]))
-    process = subprocess.Popen([haproxy(), "-f", str(file), "-db"], stderr=subprocess.DEVNULL)
+    command = (
+        [installed("nginx"), "-e", "stderr", "-c"] if "nginx" in file.name else [installed("haproxy"), "-db", "-f"]
+    )
+    process = subprocess.Popen([*command, str(file)], stderr=subprocess.DEVNULL)
     try:
         for _ in range(6000):
-            assert process.poll() is None, "HAProxy refused the configuration"
+            assert process.poll() is None, "the proxy refused the configuration"
             with suppress(httpx.TransportError):
                 if httpx.get(f"{front}{ready}", timeout=60).status_code == 200:
                     break
@@ -106,7 +116,10 @@ def test_every_phone_of_a_class_finds_the_replica_of_its_vote(proxy: tuple[str, 
         assert counted.json()["students"] == 4
 
 
-def test_under_a_path_prefix_the_page_runs_and_asks_for_nothing_outside(tmp_path: Path, browser: Browser) -> None:
+@pytest.mark.parametrize("program", ["haproxy", "nginx"])
+def test_under_a_path_prefix_the_page_runs_and_asks_for_nothing_outside(
+    tmp_path: Path, browser: Browser, program: str
+) -> None:
     engine, prefix = ScriptedEngine(), "/greedyscope"
     app = application.build_app(lambda name, report: engine, ["scripted"])
     with served(app, root_path=prefix) as url, ExitStack() as stack:
@@ -119,7 +132,12 @@ def test_under_a_path_prefix_the_page_runs_and_asks_for_nothing_outside(tmp_path
         stripped = stripped.replace(
             "default_backend greedyscope", f"use_backend greedyscope if {{ path_beg {prefix} }}"
         )
-        front = stack.enter_context(proxied(stripped, tmp_path / "haproxy.cfg", ready=f"{prefix}/readyz"))
+        if program == "nginx":
+            written = block("decoding/page", "nginx", "nginx").replace("7861", str(httpx.URL(url).port))
+            stripped = in_nginx(written, tmp_path)
+        front = stack.enter_context(proxied(stripped, tmp_path / f"{program}.cfg", ready=f"{prefix}/readyz"))
+        assert '<link rel="icon" href="favicon.ico">' in httpx.get(f"{front}{prefix}/", timeout=60).text
+        assert httpx.get(f"{front}{prefix}/favicon.ico", timeout=60).status_code == 200
         context = stack.enter_context(closing(browser.new_context()))
         page, asked, bad = tab(context), [], []
         page.on("request", lambda request: asked.append(request.url))
