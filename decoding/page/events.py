@@ -181,7 +181,7 @@ async def _streamed(
     or beside `field` if it has none.
     """
     who: Any = listener_of(page, visitor) | {"is_long": is_long}
-    yield _panel_value({"begun": str(next(_QUESTIONS))})
+    yield _panel_value({**_CLEAR, "begun": str(next(_QUESTIONS))})
     try:
         async with aclosing(
             health.stream(
@@ -211,8 +211,7 @@ def _explains_wait(update: Any) -> bool:
 
 
 def _panel_values(updates: Iterator[Update]) -> Generator[Any, None, None]:
-    """Updates as values of the panel, without the notices and problems of before."""
-    yield _panel_value(_CLEAR)
+    """Updates as values of the panel; a notice goes with them."""
     yield from map(_panel_value, updates)
     yield _panel_value({"notice": ""})
 

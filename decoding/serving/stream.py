@@ -77,6 +77,7 @@ async def stream_updates(
         _call_in_loop(loop, incoming.put_nowait, end)
 
     try:
+        has_waited = bool(ticket.number)
         while ticket.number:
             yield notice(waiting_message(ticket))
             if not is_connected():
@@ -88,6 +89,8 @@ async def stream_updates(
             await asyncio.sleep(LISTENING_SECONDS)
         if not is_there:
             return
+        if has_waited:
+            yield notice("")
         threading.Thread(target=copy_context().run, args=(run_work,), name="run", daemon=True).start()
         started = True  # only now: if no thread can be started, the ticket is given up here
         async with aclosing(_paced_updates(incoming, queue, monotonic() + queue.seconds)) as updates:

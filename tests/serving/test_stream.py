@@ -69,6 +69,19 @@ def test_after_the_first_two_only_the_last_of_a_pause_is_sent() -> None:
     run(test)
 
 
+def test_who_waits_is_told_so_until_the_work_begins() -> None:
+    async def test() -> None:
+        queue, theirs = AdmissionQueue(runs=1), Held()
+        async with visit(queue, theirs) as other, visit(queue, lambda: (x for x in "x")) as mine:
+            theirs.go.release(50)
+            assert await anext(other) == "x"
+            assert "You are next" in (await anext(mine))["said"]
+            await other.aclose()
+            assert (await to_the_end(mine))[-2:] == [{"said": ""}, "x"]
+
+    run(test)
+
+
 def test_a_slow_run_is_told_that_others_share_the_model() -> None:
     async def test() -> None:
         queue, mine, theirs = AdmissionQueue(runs=2, heartbeat_seconds=0.01), Held(), Held()
