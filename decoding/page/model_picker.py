@@ -36,10 +36,7 @@ _FACTS_JS = """(facts) => {
     slot.dataset.sentence = JSON.stringify(facts);
     slot.textContent = document.querySelector("#panel .gs")?.sentenceOf?.(facts) ?? "";
 }"""
-_FORGET_JS = """() => {
-    const slot = document.querySelector("#problem-model p");
-    slot.dataset.sentence = slot.textContent = "";
-}"""
+_CLEAR_PROBLEMS_JS = '() => document.querySelector("#panel .gs")?.clearProblems()'
 
 
 def connect_model_picker(
@@ -92,8 +89,8 @@ def connect_model_picker(
         event(None, [offers, w.model, w.as_message], [w.as_message], js=_CHAT_JS, api_visibility="private")
     for event in (offers.change, w.panel.language):
         event(None, [offers], [w.model], js=_OFFER_JS, api_visibility="private")
-    # Clears the message about the previous model.
-    w.model.input(None, None, None, js=_FORGET_JS, api_visibility="private")
+    # What was said of the previous model goes; the panel hears of all other fields itself.
+    w.model.input(None, None, None, js=_CLEAR_PROBLEMS_JS, api_visibility="private")
     before = json.dumps(facts_now())  # until the list was read, which takes a while
     listed = "JSON.parse(offers || '[]').find((offer) => offer.name === name)?.facts"
     for event in (page.load, w.model.change, offers.change):

@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -152,6 +152,28 @@ def test_an_error_moves_nothing(url: str, visit: Visit) -> None:
     after = frames_later(page).evaluate(BOXES)
     assert after["text"][0] == before["text"][0]  # what is said of the run takes its room from the text's own box
     assert {**after, "text": None} == {**before, "text": None}
+
+
+@pytest.mark.parametrize(
+    "put_right",
+    [
+        lambda page: page.locator("#steps input").press_sequentially("9"),
+        lambda page: page.keyboard.press("Escape"),
+        lambda page: page.locator(".chips button").last.click(),
+        lambda page: page.click("#problem-steps p"),
+    ],
+    ids=["edited", "Escape", "example", "clicked"],
+)
+def test_a_message_beside_a_field_gets_out_of_the_way(
+    url: str, visit: Visit, put_right: Callable[[Page], None]
+) -> None:
+    page = visit(url, width=1280, height=720)
+    page.fill("#steps input", "999")
+    page.click("#run")
+    expect(page.locator("#problem-steps p")).not_to_be_empty()
+    put_right(page)
+    expect(page.locator("#problem-steps p")).to_be_empty()
+    expect(page.locator("#problem-steps")).to_be_hidden()
 
 
 @pytest.mark.parametrize("size", [SIZES[0], SIZES[3]])

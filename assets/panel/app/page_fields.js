@@ -5,6 +5,7 @@ import { LIMITS } from "../core/constants.js";
 import { shortened } from "../core/descriptions.js";
 import { ANSWERED_HERE, update } from "../core/state.js";
 import { texts } from "../core/texts.js";
+import { showMessages } from "../view/messages.js";
 import { isComposing } from "./keyboard.js";
 
 /** @import { Run } from "../core/run.js" */
@@ -38,6 +39,7 @@ export function followFields(parts, state, panel, trigger) {
     if (event.key === "Enter" && isComposing(event) && /** @type {Element} */ (event.target).closest("#prompt")) event.stopPropagation();
   }, { capture: true });
   labelRunButton();
+  listenToProblems(parts);
   // On a phone, all but the prompt is behind one button.
   document.addEventListener("click", ({ target }) => {
     const button = /** @type {Element} */ (target).closest("[data-settings]");
@@ -70,6 +72,21 @@ function turnOffTextCorrection() {
   if (!field || field.dir === "auto") return;
   field.dir = "auto";
   for (const [name, value] of Object.entries(AS_TYPED)) field.setAttribute(name, value);
+}
+
+/**
+ * A message beside a field lies over the examples: it goes once a field is edited, an example or another model is chosen, Escape is pressed, or
+ * it is clicked itself; a text selected in it may be copied first.
+ * @param {Parts} parts
+ */
+function listenToProblems(parts) {
+  const clear = () => showMessages(parts, JSON.stringify(Object.fromEntries([...document.querySelectorAll(".problem")].map(({ id }) => [id, ""]))), null);
+  parts.root.clearProblems = clear; // for Gradio's list of models: decoding/page/model_picker.py
+  document.addEventListener("input", ({ target }) => { if (/** @type {Element} */ (target).closest("#bar")) clear(); });
+  document.addEventListener("keydown", ({ key }) => { if (key === "Escape") clear(); });
+  document.addEventListener("click", ({ target }) => {
+    if (target.closest(".chips > button") || (target.closest(".problem") && !String(getSelection()))) clear();
+  });
 }
 
 /** @param {boolean} isOpen */
