@@ -64,6 +64,8 @@ def test_in_forced_colours_what_is_chosen_is_seen(url: str, visit: Visit) -> Non
     assert len({colours["page"], colours["strip"], colours["chosen"]}) == 3
     assert colours["tab"] != colours["other"]
     assert (colours["chip"], colours["bars"]) == ("solid", "visible")
+    for button in page.locator("#run, #stop, .chips button").all():  # told from text by their borders alone
+        expect(button).to_have_css("border-top-width", "1px")
 
 
 @pytest.mark.parametrize(("width", "height"), [(640, 360), (320, 640)])
