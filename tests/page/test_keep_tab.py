@@ -145,17 +145,17 @@ def chosen(page: Page, name: str, content: bytes) -> None:
     page.set_input_files(".gs [type=file]", files=[{"name": name, "mimeType": "", "buffer": content}])
 
 
-def dropped(page: Page, name: str, text: str) -> None:
+def dropped(page: Page, name: str, text: str, *others: str) -> None:
     page.evaluate(
-        """([name, text]) => {
+        """([text, ...names]) => {
             const dataTransfer = new DataTransfer();
-            dataTransfer.items.add(new File([text], name));
+            for (const name of names) dataTransfer.items.add(new File([text], name));
             for (const type of ["dragover", "drop"]) {
                 const event = new DragEvent(type, { dataTransfer, bubbles: true, cancelable: true });
                 document.querySelector("#title").dispatchEvent(event);
             }
         }""",
-        [name, text],
+        [text, name, *others],
     )
 
 
@@ -236,7 +236,8 @@ def test_what_is_no_run_gets_a_sentence_and_nothing_is_lost(alone: Page, trace: 
         ("cut.jsonl", text[:-9].encode(), "“cut.jsonl” was not opened. Line 8 of the run cannot be read"),
         ("altered.jsonl", text.replace("0.6", "0.7", 1).encode(), "was not opened. Line 2 of the run cannot be right"),
         ("next.jsonl", text.replace('"version":1', '"version":2').encode(), "has another version of the format"),
-        ("empty.jsonl", b"", "“empty.jsonl” was not opened. It is not JSON Lines"),
+        ("empty.jsonl", b"", "“empty.jsonl” was not opened. The file is empty."),
+        ("wide.jsonl", text.encode("utf-16"), "“wide.jsonl” was not opened. It is written in UTF-16."),
         ("large.jsonl", b"{" * (8 * 2**20 + 1), "“large.jsonl” was not opened. The file has 8.0 MB; at most 8 MB"),
     ):
         chosen(alone, name, content)
@@ -255,6 +256,24 @@ def test_what_is_no_run_gets_a_sentence_and_nothing_is_lost(alone: Page, trace: 
     chosen(alone, "run.jsonl", text.encode())
     expect(alone.locator(".gs-badge")).to_have_text("Replayed")
     expect(alone.locator(".gs-refused")).to_be_empty()
+    expect(alone.locator(".gs-opened")).to_have_text("“run.jsonl” is open.")
+    expect(alone.locator(".gs-said")).to_be_empty()  # it was of what went before
+
+
+def test_of_two_files_that_are_dropped_one_is_opened(page: Page):
+    kept = decoding.trace(scripted(), "kept", max_new_tokens=2, top_k=2)
+    dropped(page, "one.jsonl", kept.to_jsonl(), "two.jsonl")
+    expect(page.locator(".gs-opened")).to_contain_text("“one.jsonl” is open. One file is opened at a time")
+
+
+def test_on_a_phone_a_file_that_is_opened_comes_into_sight(url: str, visit: Visit, trace: decoding.Trace):
+    page = visit(url, width=390, height=844)
+    page.click("#gs-tab-keep")
+    page.locator(".gs-opened").evaluate("(line) => line.parentElement.scrollIntoView()")
+    chosen(page, "run.jsonl", trace.to_jsonl().encode())
+    expect(page.locator(".gs-badge")).to_have_text("Replayed")
+    expect(page.locator(".gs-head")).to_be_in_viewport()
+    assert page.locator(".gs-main").evaluate("(main) => main.getBoundingClientRect().top") >= 0
 
 
 # ---- in another page

@@ -96,10 +96,10 @@ function setSettingsOpen(isOpen) {
 }
 
 /**
- * Run was pressed: what comes of it is in sight, and a phone's settings are out of its way.
+ * Run was pressed, or a file opened: what comes of it is in sight, and a phone's settings are out of its way.
  * @param {HTMLElement} root
  */
-function bringPictureIntoSight(root) {
+export function bringPictureIntoSight(root) {
   setSettingsOpen(false);
   const { top } = root.querySelector(".gs-main").getBoundingClientRect();
   if (top < 0 || top > innerHeight / 2) root.querySelector(".gs-head").scrollIntoView({ block: "start" });

@@ -106,6 +106,7 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
   /** @type {Panel["openRun"]} */
   function openRun(text, name) {
     show(openEntry(history, readLines(emptyRun(), text), name));
+    onPage?.bringPictureIntoSight(parts.root);
   }
 
   // Run was pressed: what was asked for, before anything has come of it.

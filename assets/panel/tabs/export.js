@@ -19,6 +19,7 @@ import { openTab } from "../view/tab_list.js";
 
 /** @type {Record<string, string>} */
 const ENDINGS = { "html-plotly": "html" };
+const UTF_16_MARKS = ["255,254", "254,255"]; // a file's first two bytes
 const FRAME_HEIGHT = 360; // at a width of 600, player and ten bars are in it: page.css
 
 /**
@@ -45,7 +46,7 @@ export function listenToExportTab(parts, state, panel, convert) {
     }
   });
   input.addEventListener("change", () => {
-    openFile(input.files[0], parts, panel, convert);
+    openFile([...input.files], parts, panel, convert);
     input.value = ""; // so that the same file can be chosen again
   });
   listenToDrops(parts, panel, convert);
@@ -61,7 +62,7 @@ export function listenToExportTab(parts, state, panel, convert) {
 /** @param {Parts} parts */
 function findExportTab(parts) {
   const page = parts.root.querySelector("#gs-page-keep");
-  return { page, status: page.querySelector(".gs-said"), problem: page.querySelector(".gs-refused"), input: page.querySelector("[type=file]") };
+  return { page, status: page.querySelector(".gs-said"), problem: page.querySelector(".gs-refused"), opened: page.querySelector(".gs-opened"), input: page.querySelector("[type=file]") };
 }
 
 /**
@@ -129,25 +130,28 @@ function fileName(state, form, stepOnly) {
 
 /**
  * A file is judged by the library, not here, and comes back as the run that it is. What is on screen stays until then.
- * @param {File | undefined} file
+ * @param {File[]} files of which the first is opened
  * @param {Parts} parts
  * @param {Panel} panel
  * @param {Convert} convert
  */
-async function openFile(file, parts, panel, convert) {
+async function openFile([file, ...others], parts, panel, convert) {
   if (!file) return;
-  const { problem } = findExportTab(parts);
+  const { status, problem, opened } = findExportTab(parts);
   const name = fitText(oneLine(file.name), 16, "sans-serif", 480);
-  problem.textContent = "";
+  for (const slot of [status, problem, opened]) slot.textContent = "";
   try {
+    if (file.size === 0) throw new Refused(texts.translate("keep.empty"));
     if (file.size > LIMITS.bytes) {
       throw new Refused(texts.translate("keep.large", { size: (file.size / 2 ** 20).toFixed(1), most: LIMITS.bytes / 2 ** 20 }));
     }
     const bytes = await file.arrayBuffer().catch(() => { throw new Refused(texts.translate("keep.unreadable")); });
+    if (UTF_16_MARKS.includes(new Uint8Array(bytes).subarray(0, 2).join())) throw new Refused(texts.translate("keep.utf16"));
     const tooLarge = refusalOf(new TextDecoder().decode(bytes));
     if (tooLarge) throw new Refused(tooLarge);
     const answer = await convert("jsonl", bytes);
     panel.openRun(await answer.text(), name);
+    opened.textContent = texts.translate(others.length > 0 ? "keep.opened.first" : "keep.opened", { name });
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
     problem.textContent = texts.translate("keep.refused", { name, why: error.message });
@@ -168,7 +172,7 @@ function listenToDrops(parts, panel, convert) {
     if (!event.dataTransfer?.types.includes("Files") || !parts.root.isConnected) return;
     event.preventDefault();
     parts.root.classList.toggle("gs-dropping", event.type === "dragover");
-    if (event.type === "drop") openFile(event.dataTransfer.files[0], parts, panel, convert);
+    if (event.type === "drop") openFile([...event.dataTransfer.files], parts, panel, convert);
   };
   for (const name of /** @type {const} */ (["dragover", "dragleave", "drop"])) document.addEventListener(name, onDrag);
 }
