@@ -104,6 +104,7 @@ def test_a_class_votes_on_three_steps(visit: Visit, url: str, phone: Any, tmp_pa
     assert "onerror" not in teacher.content()  # nor is anything of it on the teacher's page
     teacher.keyboard.press("Enter")
     expect(ann.locator(".said")).to_have_text("✓ Right: “·most” is what the model writes. Rank 1, 50.00 %.")
+    assert ann.locator(".text").evaluate("(text) => getComputedStyle(text, '::after').content") == '"·most"'
     expect(ann.locator(".score")).to_have_text("Right: 1 of 1 · mean rank 1.00, 1.00 bits per token")
     expect(ben.locator(".said")).to_contain_text("is not among the candidates that the run kept: rank 4 or lower")
     expect(teacher.locator(".gs-vote-said")).to_contain_text("Right answers: 1 of 2.")
@@ -166,6 +167,9 @@ def test_a_class_votes_on_three_steps(visit: Visit, url: str, phone: Any, tmp_pa
     for page in (ann, ben, cho):
         expect(page.locator(".said")).to_have_text("The vote has ended. Nothing of it is kept on the server.")
         assert page.evaluate("Object.keys(localStorage)") == []
+    ben.reload()
+    expect(ben.locator(".said")).to_have_text("The vote has ended. Nothing of it is kept on the server.")
+    expect(ben.locator(".enter")).to_be_hidden()
     with teacher.expect_download() as download:
         teacher.click('[data-vote-file="png"]')
     assert download.value.path().read_bytes().startswith(b"\x89PNG")
@@ -192,3 +196,50 @@ def test_a_phone_that_comes_with_a_wrong_code_can_type_another(phone: Any) -> No
     expect(page.locator(".enter input")).to_be_focused()
     accessible(page)
     fits(page)
+
+
+def test_another_run_drops_the_open_question_and_says_so(visit: Visit, url: str, phone: Any) -> None:
+    teacher, code = teaching(visit, url, height=720)
+    teacher.keyboard.press("Enter")  # on "Begin"
+    expect(teacher.locator(".gs-vote-count")).to_have_text("No phone has joined yet.")
+    ann = phone(code)
+    press(ann, "·most")
+    expect(teacher.locator(".gs-vote-count")).to_have_text("1 of 1 have answered")
+    teacher.click(".gs-vote-reveal")
+    teacher.click(".gs-vote-next")
+    expect(ann.locator(".step h2")).to_have_text("Step 2: what comes next?")
+    teacher.fill("#prompt textarea", "line\n" * 60)
+    teacher.click("#run")
+    expect(teacher.locator(".gs-vote-problem")).to_contain_text("the question that was open was dropped")
+    expect(ann.locator(".step h2")).to_have_text("Step 1: what comes next?")
+    assert teacher.locator(".gs-text").evaluate("(box) => box.scrollTop + box.clientHeight >= box.scrollHeight - 1")
+    press(ann, "·most")
+    expect(teacher.locator(".gs-vote-count")).to_have_text("1 of 1 have answered")
+    teacher.click(".gs-vote-reveal")
+    expect(teacher.locator(".gs-vote-problem")).to_be_empty()
+    teacher.click('[data-vote="results"]')
+    expect(teacher.locator(".gs-vote-picture text", has_text=re.compile(r"^Text \d$"))).to_have_text(["Text 1", "Text 2"])
+    teacher.click('[data-vote="close"]')
+    asked: list[str] = []
+    teacher.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
+    teacher.close(run_before_unload=True)
+    teacher.wait_for_event("close")
+    assert asked == ["beforeunload"]  # while a class waits
+
+
+def test_reveal_is_in_sight_beside_fifty_candidates(visit: Visit, url: str) -> None:
+    teacher = visit(url, height=720)
+    teacher.fill("#choices input", "50")
+    teacher.fill("#steps input", "3")
+    teacher.click("#run")
+    expect(teacher.locator(".gs-chip")).to_have_count(3)
+    expect(teacher.locator("#run")).to_be_enabled()
+    teacher.click("#gs-tab-lesson")
+    teacher.click('[data-vote="open"]')
+    teacher.click('[data-vote="begin"]')
+    expect(teacher.locator(".gs-vote-labels li")).to_have_count(50)
+    teacher.add_style_tag(content=".gs .gs-vote-labels li { min-width: 11rem; }")  # as long as many tokens are
+    teacher.evaluate("scrollTo(0, 0)")
+    box = teacher.locator(".gs-vote-reveal").bounding_box()
+    assert box
+    assert box["y"] + box["height"] <= 720

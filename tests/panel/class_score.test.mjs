@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { load } from "./helpers.mjs";
 
-const { meanScores, mostFrequent, votesCsv } = await load("core/class_score.js");
+const { meanScores, mostFrequent, textNumbers, votesCsv } = await load("core/class_score.js");
 
 const OPTIONS = [["·only", 1, 0.25], ["·most", 0, 0.5], ["·best", 2, 0.125]];
 
@@ -53,4 +53,11 @@ test("a table names no person, and no cell of it is a formula", () => {
 test("words beyond those that the server listed are counted together", () => {
   const more = { ...result([0, 0, 0], [["a", 2]]), other_votes: 5 };
   assert.match(votesCsv([more]), /1,1,…,0,3,/);
+});
+
+test("a text begins where the steps begin anew", () => {
+  const steps = (...numbers) => textNumbers(numbers.map((step) => ({ ...result([0, 1, 0]), step })));
+  assert.deepEqual(steps(1, 2, 3), [1, 1, 1]);
+  assert.deepEqual(steps(1, 2, 1, 1, 2), [1, 1, 2, 3, 3]);
+  assert.deepEqual(steps(), []);
 });

@@ -154,6 +154,7 @@ export function startVote(parts, state, history, panel, predict) {
     /** @type {(option: Candidate) => string} */
     const label = (option) => Array.from(labelOf(option).toWellFormed()).slice(0, LIMITS.voteAnswer / 2).join("");
     const seconds = Number(slots.time.value) || null;
+    if (vote.question && vote.question.run !== run && !vote.results.some(({ result }) => result.number === vote.question?.number)) showProblem("vote.dropped");
     const number = vote.nextNumber++;
     const message = { number, step: step.index + 1, text: textBefore(run, step.index).slice(-LIMITS.voteText).toWellFormed(), labels: options.map(label), seconds };
     vote.question = { run, step, number, options, message, sending: sendQuestion(message) };
@@ -201,6 +202,7 @@ export function startVote(parts, state, history, panel, predict) {
     if (answer?.error === "late") return resynchronize();
     if (answer?.error) return showProblem(answer.error);
     if (!answer || question.step !== predict.stepToGuess()) return;
+    showProblem(""); // of a question before this one
     vote.results.push({ run: question.run, index: question.step.index, result: answer.result });
     showClassState(answer);
     predict.reveal();
@@ -292,5 +294,6 @@ export function startVote(parts, state, history, panel, predict) {
   texts.fillTexts(parts.root);
   drawTimes(slots);
   setInterval(drawTime, 250);
+  addEventListener("beforeunload", (event) => { if (vote.session) event.preventDefault(); }); // a closed tab leaves the class waiting
   setTimeout(resume); // after the panel has the runs that the tab keeps
 }

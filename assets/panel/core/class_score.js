@@ -37,6 +37,16 @@ export function mostFrequent({ options, others }) {
 }
 
 /**
+ * Each run is asked from its first step on: where the steps begin anew, the class was asked about another text.
+ * @param {VoteResult[]} results
+ * @returns {number[]} of each result its text, counted from 1
+ */
+export function textNumbers(results) {
+  let text = 1;
+  return results.map(({ step }, n) => (n > 0 && step <= results[n - 1].step ? ++text : text));
+}
+
+/**
  * Of the steps that were answered: what all answers, the most frequent ones and the model's tokens are worth. A tie is worth the mean of its
  * answers.
  * @param {VoteResult[]} results

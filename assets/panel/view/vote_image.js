@@ -1,7 +1,7 @@
 // What came of a vote as a picture of a slide's size: the share of the class that was right at each step beside the probability that the model
 // gave its token, and the scores of both. SVG, of text nodes only; light, as slides and paper are.
 
-import { meanScores } from "../core/class_score.js";
+import { meanScores, textNumbers } from "../core/class_score.js";
 import { number } from "../core/numbers.js";
 import { texts } from "../core/texts.js";
 import { fitText, INK, MONO, SANS, shape, SLIDE, SVG, textLine } from "./step_image.js";
@@ -20,7 +20,8 @@ const MOST_LABELS = 24;
 export function votesImage(results) {
   const { width, height, margin } = SLIDE;
   const scores = meanScores(results);
-  const answered = results.filter(({ score }) => score.answers > 0);
+  const numbers = textNumbers(results);
+  const answered = results.map((result, n) => ({ ...result, text: numbers[n] })).filter(({ score }) => score.answers > 0);
   const root = shape("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img" });
   const title = texts.translate("vote.summary");
   const answers = answered.reduce((sum, { score }) => sum + score.answers, 0);
@@ -45,8 +46,8 @@ function scoreRows(scores) {
 }
 
 /**
- * For each step two bars on one axis, and the token under them.
- * @param {VoteResult[]} results
+ * For each step two bars on one axis, and the token under them; where there are several texts, a line and a number begin each.
+ * @param {(VoteResult & { text: number })[]} results
  */
 function stepBars(results) {
   const { left, right, top, bottom } = STEPS;
@@ -57,6 +58,11 @@ function stepBars(results) {
   const lines = [0, 25, 50, 75, 100].flatMap((share) => {
     const y = bottom - high(share / 100);
     return [shape("line", { x1: left, x2: right, y1: y, y2: y, stroke: INK.line, "stroke-width": 2 }), textLine(`${share} %`, left - 16, y + 9, 26, { anchor: "end", fill: INK.muted })];
+  });
+  const starts = results.flatMap(({ text }, n) => {
+    if (results[0].text === results.at(-1)?.text || results[n - 1]?.text === text) return [];
+    const x = left + slot * n;
+    return [shape("line", { x1: x, x2: x, y1: top, y2: bottom + 104, stroke: INK.muted, "stroke-width": 2 }), textLine(texts.translate("vote.summary.text", { number: text }), x + 8, bottom + 104, 26, { fill: INK.muted })];
   });
   const bars = results.flatMap(({ step, options, picked, score }, n) => {
     const x = left + slot * n + slot * 0.1;
@@ -76,7 +82,7 @@ function stepBars(results) {
     shape("rect", { x: left, y: top - 52, width: 28, height: 28, fill: INK.argmax }), textLine(texts.translate("vote.summary.of_model"), left + 40, top - 28, 28, { family: SANS }),
     shape("rect", { x: left + 780, y: top - 52, width: 28, height: 28, fill: "url(#class-hatching)" }), textLine(texts.translate("vote.summary.of_class"), left + 820, top - 28, 28, { family: SANS }),
   ];
-  return [...lines, ...bars, ...key];
+  return [...lines, ...starts, ...bars, ...key];
 }
 
 // The class differs from the model by its hatching too, never by colour alone.
