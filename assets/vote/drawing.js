@@ -40,8 +40,10 @@ function drawStep(state, waiting) {
   const title = isOpen ? texts.translate("predict.ask", { step: state.step }) : texts.translate("predict.step", { step: state.step, token: state.labels[state.result.picked] });
   if (slot("h2").textContent !== title) slot("h2").textContent = title;
   const text = slot(".text");
-  if (text.textContent !== state.text) {
+  const next = isOpen ? " ▁" : state.labels[state.result.picked];
+  if (text.textContent !== state.text || text.dataset.next !== next) {
     text.textContent = state.text;
+    text.dataset.next = next;
     text.scrollTop = text.scrollHeight;
   }
   const ownAnswer = waiting?.number === state.number ? waiting : state.answer;

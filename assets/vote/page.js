@@ -10,6 +10,7 @@ import { texts } from "../panel/core/texts.js";
 /** @import { Answer, OpenState, StudentState } from "./connection.js" */
 
 const STORED = "greedyscope.vote.";
+const ENDED = "ended"; // the state of the history's entry, which a reload keeps
 /** @type {(selector: string) => ReturnType<ParentNode["querySelector"]>} */
 const find = (selector) => document.querySelector(selector);
 
@@ -43,6 +44,7 @@ function joinSession(code) {
   let endsAt = /** @type {number | null} */ (null);
   find(".code").textContent = code;
   find(".said").textContent = texts.translate("vote.joining");
+  const wasHere = history.state === ENDED || hasId(code);
   const draw = () => { if (state) drawState(state, link.answerOnItsWay()); };
   /** @type {(error: VoteRefusal | "") => void} */
   const showRefusal = (error) => { find(".refused").textContent = error && texts.translate(error === "late" ? "vote.answer.late" : `vote.error.${error}`); };
@@ -63,7 +65,9 @@ function joinSession(code) {
       showRefusal(error);
       draw();
     },
-    onEnd(error) {
+    onEnd(refusal) {
+      const error = refusal === "unknown" && wasHere ? "" : refusal; // it ended while this page was away, or before it was reloaded
+      if (!error) history.replaceState(ENDED, "");
       forgetId(code);
       endsAt = null;
       drawTime();
@@ -133,6 +137,11 @@ function idOf(code) {
     storage.setItem(STORED + code, before ?? made);
     return before;
   }) ?? made;
+}
+
+/** @param {string} code */
+function hasId(code) {
+  return Boolean(withLocalStorage((storage) => storage.getItem(STORED + code)));
 }
 
 /** @param {string} code */

@@ -163,7 +163,10 @@ export function markChip(parts, chosen) {
     before.removeAttribute("aria-current");
     before.tabIndex = -1;
   }
-  if (!chosenChip) return;
+  if (!chosenChip) { // it is to be guessed, or not there yet: what it goes on from is in sight
+    parts.text.scrollTop = parts.text.scrollHeight;
+    return;
+  }
   chosenChip.setAttribute("aria-current", "step");
   chosenChip.tabIndex = 0;
   if (parts.text.contains(document.activeElement)) chosenChip.focus({ preventScroll: true }); // the arrows move within the text

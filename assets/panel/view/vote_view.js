@@ -59,7 +59,7 @@ export function drawTimes(slots) {
 export function drawCounts(slots, { students, answered }, isOpen) {
   const joined = texts.translate("vote.students", { count: students });
   setText(slots.joined, joined);
-  setText(slots.count, isOpen ? texts.translate("vote.answered", { answered, students }) : "");
+  setText(slots.count, isOpen ? texts.translate(students ? "vote.answered" : "vote.nobody", { answered, students }) : "");
 }
 
 /**
