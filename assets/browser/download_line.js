@@ -48,6 +48,7 @@ export function startDownloadLine({ load, pause }) {
     if (shown?.action) actions[shown.action]();
   });
   texts.onChange(draw);
+  addEventListener("online", () => { if (shown?.key === "download.lost") load(); });
 
   /**
    * @param {EngineEvent} event

@@ -173,7 +173,9 @@ export function startLocalRuns(facts, page, base = "") {
       case "refused": return refuse(event.field, event.message);
       case "broken": return onBroken(event.isOnGpu);
       case "failed":
-        if (isComputing) stop("error");
+        if (!isComputing) return;
+        stop("error");
+        setMessages({ notice: message("server.browser.absent") });
     }
   }, base);
 

@@ -114,7 +114,22 @@ def test_a_site_that_is_gone_is_said_and_what_came_is_kept(browser: Browser, sit
         wait_state(page, "failed")
         expect(page.locator("#download p")).to_contain_text("The site cannot be reached.")
         expect(page.locator("#download button")).to_have_text("Go on")
+        page.click("#run")
+        expect(page.locator("#notice")).to_contain_text("The model is not in this browser yet")
+        expect(page.locator("#run")).to_be_enabled()
         page.close()
+
+
+def test_a_download_goes_on_by_itself_when_the_network_is_back(browser: Browser, site_folder: Path) -> None:
+    with serving(site_folder) as server, opened(browser) as (page, _):
+        server.let(10)
+        page.goto(server.url)
+        wait_state(page, "progress")
+        page.context.set_offline(True)
+        server.let(math.inf)
+        wait_state(page, "failed")
+        page.context.set_offline(False)
+        wait_ready(page)
 
 
 def test_a_metered_line_is_asked_first(browser: Browser, site_folder: Path) -> None:
@@ -174,6 +189,10 @@ def test_the_line_about_the_download_fits_a_phone(browser: Browser, site_folder:
         wait_state(page, "progress")
         expect(page.locator("#run")).to_have_text(label)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        page.set_viewport_size({"width": 800, "height": 720})
+        box = page.locator("#prompt").bounding_box()
+        assert box
+        assert box["width"] > 400
         page.close()
 
 
