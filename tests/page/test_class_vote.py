@@ -218,7 +218,9 @@ def test_another_run_drops_the_open_question_and_says_so(visit: Visit, url: str,
     teacher.click(".gs-vote-reveal")
     expect(teacher.locator(".gs-vote-problem")).to_be_empty()
     teacher.click('[data-vote="results"]')
-    expect(teacher.locator(".gs-vote-picture text", has_text=re.compile(r"^Text \d$"))).to_have_text(["Text 1", "Text 2"])
+    expect(teacher.locator(".gs-vote-picture text", has_text=re.compile(r"^Text \d$"))).to_have_text(
+        ["Text 1", "Text 2"]
+    )
     teacher.click('[data-vote="close"]')
     asked: list[str] = []
     teacher.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))

@@ -142,6 +142,21 @@ def test_text_bars_and_scrubber_are_seen_together(url: str, visit: Visit, engine
     assert_seen_together_everywhere(page, "after a long end message")
 
 
+@pytest.mark.parametrize("locale", ["en-US", "ko-KR"])
+def test_on_a_phone_the_text_has_the_room_that_few_bars_leave(url: str, visit: Visit, locale: str) -> None:
+    page = visit(url, width=390, height=844, locale=locale)  # the recorded run: eight tokens, five bars, and its point
+    seen = frames_later(page).evaluate("""() => {
+        const box = (name) => document.querySelector(name).getBoundingClientRect();
+        const whole = (name) => {
+            const { scrollHeight, clientHeight } = document.querySelector(name);
+            return scrollHeight <= clientHeight + 4; // the margin below the last line
+        };
+        const above = (name) => box(name).bottom <= box(".gs-player").top;
+        return [whole(".gs-text"), whole(".gs-said-of-run"), above(".gs-numbers"), above(".gs-tabs [role=tablist]")];
+    }""")
+    assert seen == [True, True, True, True]
+
+
 def test_an_error_moves_nothing(url: str, visit: Visit) -> None:
     page = visit(url, width=1280, height=720)
     run(page)
