@@ -7,7 +7,7 @@ from playwright.sync_api import Page, expect
 
 import app as application
 from tests.browser import Visit, frames_later, open_settings, served
-from tests.fakes import ScriptedEngine
+from tests.fakes import SPECIALS, ScriptedEngine
 
 SCRIPT = [{",": 0.5, " " + "unbreakable" * 9: 0.3}, {" most": 0.9}]
 WORDS = (",", " " + "unbreakable" * 9, " most")
@@ -26,6 +26,24 @@ def run(page: Page, choices: str = "3") -> Page:
     expect(page.locator("#run")).to_be_enabled()
     expect(page.locator(".gs-badge")).to_be_hidden()
     return frames_later(page)
+
+
+def test_bytes_stand_in_their_order_within_a_text_that_runs_from_right_to_left(visit: Visit) -> None:
+    first, second = (len(SPECIALS) + byte for byte in "\u060c".encode())
+    engine = ScriptedEngine([{first: 0.9}, {second: 0.9}])
+    with served(application.build_app(lambda name, report: engine, ["scripted"])) as address:
+        page = visit(address)
+        page.fill("#prompt textarea", "مرحبا")
+        page.fill("#steps input", "2")
+        page.click("#run")
+        expect(page.locator(".gs-text .gs-chip")).to_have_count(2)
+        places = page.locator(".gs-text .gs-chip .gs-adds").last.evaluate("""(small) => [..."⟨+8C⟩"].map((_, n) => {
+            const range = document.createRange();
+            range.setStart(small.firstChild, n);
+            range.setEnd(small.firstChild, n + 1);
+            return range.getBoundingClientRect().left;
+        })""")
+        assert places == sorted(places)
 
 
 def test_no_font_is_shipped_that_lacks_letters(url: str, visit: Visit) -> None:
