@@ -192,6 +192,8 @@ def test_the_link_is_copied_where_the_clipboard_is_closed(url: str, visit: Visit
 def test_a_broken_link_says_so_and_the_page_works(url: str, visit: Visit, value: str, prompt: str, sentence: str):
     page = visit(f"{url}?run={value}")
     expect(page.locator(".problem p:not(:empty)").first).to_contain_text(sentence)
+    if not prompt:
+        expect(page.locator(".gs-old")).to_have_text("Below is a recorded run, and not the one of the link.")
     if prompt:  # a link that can be read fills the fields, which is a request of its own
         expect(page.locator("#prompt textarea")).to_have_value(prompt)
     page.fill("#prompt textarea", PROMPT)

@@ -122,12 +122,21 @@ function labelRunButton() {
  * @param {Run} run
  */
 export function drawStaleNote(parts, state, run) {
-  const key = state.request && state.isSilent && !ANSWERED_HERE.includes(state.request.kind ?? "") ? "old.waiting" : fieldsDiffer(state, run) ? "old.fields" : null;
+  const key = state.request && state.isSilent && !ANSWERED_HERE.includes(state.request.kind ?? "") ? "old.waiting" : fieldsDiffer(state, run) ? "old.fields" : isInsteadOfLink(state, run) ? "old.link" : null;
   parts.root.classList.toggle("gs-is-old", key !== null);
   parts.old.hidden = key === null;
   if (!key) return parts.old.replaceChildren();
   const { prompt, max_new_tokens: steps, top_k: choices, model } = run.header;
   texts.write(parts.old, key, { prompt: shortened(prompt), steps, choices, model: model.id });
+}
+
+/**
+ * Whether the address names a run that was refused, and a recorded one is on screen.
+ * @param {State} state
+ * @param {Run} run
+ */
+function isInsteadOfLink(state, run) {
+  return !state.request && run.header.note && new URLSearchParams(location.search).has("run") && document.querySelector("#problem-forced p")?.textContent;
 }
 
 /**
