@@ -46,6 +46,13 @@ def test_bytes_stand_in_their_order_within_a_text_that_runs_from_right_to_left(v
         assert places == sorted(places)
 
 
+def test_a_prompt_of_which_nothing_would_be_seen_is_spelled(url: str, visit: Visit) -> None:
+    page = visit(url)
+    page.fill("#prompt textarea", "\u200b \u200b")
+    run(page)
+    expect(page.locator(".gs-prompt")).to_have_text("\\u200b·\\u200b")
+
+
 def test_no_font_is_shipped_that_lacks_letters(url: str, visit: Visit) -> None:
     page = run(visit(url))
     assert page.evaluate("[...document.fonts].filter((font) => /Source Sans|Plex/.test(font.family)).length") == 0

@@ -94,3 +94,8 @@ test("a token that the run did not keep has what is left at most, and no more th
   assert.equal(mostBeyondCandidates(step), 0.25);
   assert.equal(mostBeyondCandidates({ ...step, picked: { ...step.picked, rank: 7, probability: 0.125 } }), 0.125);
 });
+
+test("a count of thousands has a comma, as the server writes it", () => {
+  assert.ok(texts.translate("text.tokens", { count: 5001 }).includes("5,001"));
+  assert.ok(texts.translate("text.tokens", { count: 501 }).includes("501"));
+});

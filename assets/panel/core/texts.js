@@ -40,7 +40,17 @@ export const texts = (() => {
    * @returns {string}
    */
   function translate(key, values = {}) {
-    return template(key, values.count).replace(/\{(\w+)\}/g, (place, name) => showDirectionMarks(String(values[name] ?? place)));
+    const shown = groupedCount(values);
+    return template(key, values.count).replace(/\{(\w+)\}/g, (place, name) => showDirectionMarks(String(shown[name] ?? place)));
+  }
+
+  /**
+   * "8,192", as the server writes it.
+   * @param {Values} values
+   * @returns {Values}
+   */
+  function groupedCount(values) {
+    return typeof values.count === "number" ? { ...values, count: values.count.toLocaleString("en") } : values;
   }
 
   /**
@@ -61,8 +71,9 @@ export const texts = (() => {
    */
   function write(node, key, values = {}) {
     if (node.textContent === translate(key, values)) return; // a screen reader announces what is written again
+    const shown = groupedCount(values);
     const parts = template(key, values.count).split(/\{(\w+)\}/);
-    node.replaceChildren(...parts.map((part, n) => (n % 2 ? untranslatedSpan(showDirectionMarks(String(values[part] ?? `{${part}}`))) : part)));
+    node.replaceChildren(...parts.map((part, n) => (n % 2 ? untranslatedSpan(showDirectionMarks(String(shown[part] ?? `{${part}}`))) : part)));
   }
 
   /** @param {string} text */

@@ -38,6 +38,7 @@ export function drawText(parts, run, drawn, until) {
 function promptNodes(run) {
   if (run.promptScores.length || (run.header.as_message && run.header.prompt_tokens.length <= MOST_CHIPS)) return [promptChips(run)];
   const prompt = make("span", "gs-prompt", promptText(run).replace(FRAMES, visible).replaceAll("\n", "↵\n"));
+  if (/^[\p{Cf}\s]+$/u.test(prompt.textContent)) prompt.textContent = visible(promptText(run)); // else nothing of it would be seen
   if (prompt.textContent !== "") return [prompt];
   prompt.textContent = run.header.prompt_tokens.map(labelOf).join("");
   return [prompt, Object.assign(make("span", "gs-aside", ` ${texts.translate("text.empty")} `), { translate: true })];
