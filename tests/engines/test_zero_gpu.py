@@ -17,8 +17,7 @@ import pytest
 
 import app as application
 import decoding
-from decoding.bench import startup as bench
-from decoding.bench.page_times import READY
+from decoding.bench.page_times import READY, greedy_lines
 from decoding.engines import zero_gpu
 from decoding.engines.local_engine import LocalEngine
 from decoding.errors import ModelError
@@ -231,7 +230,7 @@ def test_the_same_app_serves_there_and_leaves_no_process(tiny_folder: Folder, tm
             line = next((line for line in process.stdout if line.startswith(READY)), "")
             url = line.removeprefix(READY).strip()
             assert url, "the page did not come up"
-            assert any('"index"' in line for line in bench._lines(url, folder))
+            assert any('"index"' in line for line in greedy_lines(url, folder, "abc", steps=1))
             workers = [int(call["pid"]) for call in calls(log, "allow")]  # it came from a fork
             assert workers
             assert all(map(psutil.pid_exists, workers))  # idle, for the next run

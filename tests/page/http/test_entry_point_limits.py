@@ -284,7 +284,7 @@ def test_the_tables_numbers_are_the_programs() -> None:
         f"{session_limits.MAX_UNREAD_BYTES // MB} MB for all, for a minute",
         f"{session_limits.MAX_SESSIONS:,} sessions",
         f"{application.MAX_EVENTS} events, {session_limits.MAX_EVENTS_PER_ADDRESS}",
-        f"{tickets} places in line, {tickets // 2}",
+        f"{tickets} places in the admission queue, {tickets // 2}",
         f"served {admission.MAX_SERVED * 3 // 4} of {admission.MAX_SERVED}",
         f"{admission.MAX_LONG} long ones",
         f"and {session_limits.MAX_FILES_PER_ADDRESS} events of an address",
