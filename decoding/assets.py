@@ -5,8 +5,10 @@ Owns the entry of each surface and the data that its scripts are given. Knows no
 
 import json
 import re
+from base64 import b64encode
 from collections.abc import Mapping
 from functools import cache
+from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -53,10 +55,20 @@ _RECORD_TEXTS = (
 )
 """How the keys of the texts begin whose sentences a record can hold: assets/panel/core/record_sentences.js."""
 
+RECORDED = ("starter", "gpt2_xl_notebook_table")
+"""The recorded runs that can be opened, as their files are named."""
+
 
 def read(name: str) -> str:
     """The text of a file of assets/."""
     return (ASSETS / name).read_text("utf-8")
+
+
+def filled(name: str, parts: Mapping[str, str]) -> str:
+    """The text of a file with its places, such as "{title}", filled in at once: nothing that is filled in is taken for
+    a place.
+    """
+    return re.sub(r"\{(\w+)\}", lambda place: parts.get(place[1], place[0]), read(name))
 
 
 def panel_html(*, page: bool) -> str:
@@ -140,6 +152,11 @@ def vote_script() -> str:
 def escape_script_end(script: str) -> str:
     """A script that cannot end its own element. In strings and patterns, the escape means the same."""
     return re.sub(r"<(?=/script|!--)", r"\\x3c", script, flags=re.IGNORECASE)
+
+
+def csp_hash(text: str) -> str:
+    """The hash of a script or style for a content security policy (CSP level 3, section 2.3.1)."""
+    return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
 
 
 def plotly_js() -> Path:

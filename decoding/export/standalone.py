@@ -9,7 +9,6 @@ import json
 import re
 import zlib
 from base64 import b64encode
-from hashlib import sha256
 
 from decoding import assets
 from decoding.export.run_protocol import Record
@@ -39,15 +38,15 @@ def to_html(run: Record, *, plotly: bool = False, language: str = "") -> str:
     panel = assets.escape_script_end(f'(() => {{\n{code}\nstartFile("{words}", {given});\n}})();')
     sheets = (assets.read("standalone/theme.css"), assets.read("standalone/page.css"), assets.panel_css())
     style = _minified_css("\n".join(sheets))
-    scripts, styles, more, reserved = [panel], [_csp_hash(style)], _NO_MARKUP, ""
+    scripts, styles, more, reserved = [panel], [assets.csp_hash(style)], _NO_MARKUP, ""
     if plotly:
         library = assets.escape_script_end(assets.plotly_js().read_text("utf-8"))
         scripts = [library, panel]
-        styles.append(_csp_hash(""))  # an empty element, to which plotly.js adds its rules by script
-        more = f"style-src-attr 'unsafe-hashes' {' '.join(map(_csp_hash, _LABEL_STYLES))}"
+        styles.append(assets.csp_hash(""))  # an empty element, to which plotly.js adds its rules by script
+        more = f"style-src-attr 'unsafe-hashes' {' '.join(map(assets.csp_hash, _LABEL_STYLES))}"
         reserved = _reserved_style_ids(library)
     parts = {
-        "policy": _POLICY.format(scripts=" ".join(map(_csp_hash, scripts)), styles=" ".join(styles), more=more),
+        "policy": _POLICY.format(scripts=" ".join(map(assets.csp_hash, scripts)), styles=" ".join(styles), more=more),
         "language": html.escape(language or "en"),
         "chosen": f' data-language="{html.escape(language)}"' if language else "",
         "noscript": html.escape(translate("standalone.script", language)),
@@ -57,8 +56,7 @@ def to_html(run: Record, *, plotly: bool = False, language: str = "") -> str:
         "run": run.to_jsonl(),  # contains no "<": see `decoding.record.step.json_line`
         "scripts": reserved + "\n".join(f"<script>{script}</script>" for script in scripts),
     }
-    # All at once, so that inserted text is never taken for a placeholder.
-    return re.sub(r"\{(\w+)\}", lambda place: parts[place[1]], assets.read("standalone/page.html"))
+    return assets.filled("standalone/page.html", parts)
 
 
 def to_frame_html(run: Record) -> str:
@@ -104,8 +102,3 @@ def _minified_css(style: str) -> str:
     first, *others = style.split("/*")
     plain = first + "".join(part.partition("*/")[2] for part in others)
     return re.sub(r"(?<!\s)\s*([{};])\s*", r"\1", plain)
-
-
-def _csp_hash(text: str) -> str:
-    """The hash of a text for a content security policy (CSP level 3, section 2.3.1)."""
-    return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"

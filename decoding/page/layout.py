@@ -8,11 +8,10 @@ from dataclasses import dataclass
 
 import gradio as gr
 
+from decoding import assets
 from decoding.page.browser_offer import CHOICE, BrowserOffer
-from decoding.page.panel import ASSETS, panel, slot
+from decoding.page.panel import panel, slot
 from decoding.serving.model_registry import ModelRegistry
-
-RECORDED = ("starter", "gpt2_xl_notebook_table")
 
 FIELDS = ("prompt", "steps", "choices", "model", "past_end", "as_message")
 """What a run is asked with, in the order in which browser and server send it."""
@@ -44,8 +43,8 @@ def build_layout(registry: ModelRegistry, browser: BrowserOffer | None = None) -
     """Create the components inside the open Blocks."""
     first, *others = registry.names
     names: list[str | tuple[str, str]] = [first, *([(browser.label, CHOICE)] if browser else []), *others]
-    examples = json.loads((ASSETS / "examples.json").read_text("utf-8"))
-    recorded = {name: (ASSETS / "recorded" / f"{name}.jsonl").read_text("utf-8") for name in RECORDED}
+    examples = json.loads(assets.read("examples.json"))
+    recorded = {name: assets.read(f"recorded/{name}.jsonl") for name in assets.RECORDED}
     switch = '<div data-languages role="group" data-text-label="page.language"></div>'
     settings = '<button type="button" data-settings aria-expanded="false" data-text-label="page.settings">⚙</button>'
     # One row for all that is asked, one for what to try; then the panel has the screen.

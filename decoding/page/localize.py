@@ -8,9 +8,10 @@ from typing import Any
 
 import gradio as gr
 
+from decoding.assets import RECORDED
 from decoding.i18n import translate
 from decoding.limits import MAX_CHOICES, MAX_STEPS
-from decoding.page.layout import RECORDED, Widgets
+from decoding.page.layout import Widgets
 
 Word = tuple[gr.blocks.Block, str, str, dict[str, int]]
 """A component, the property that holds its text, the text's key, and the values in it."""

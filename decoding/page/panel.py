@@ -9,10 +9,9 @@ from collections.abc import Sequence
 import gradio as gr
 
 from decoding import assets
-from decoding.assets import ASSETS
 from decoding.page.browser_offer import BrowserOffer
 
-__all__ = ["ASSETS", "page_css", "page_head", "page_theme", "panel", "slot"]
+__all__ = ["page_css", "page_head", "page_theme", "panel", "slot"]
 
 
 # Keeps browsers from turning token ids into telephone numbers.

@@ -6,7 +6,6 @@ All addresses are relative: the folder works under any path, on any server that 
 
 import hashlib
 import json
-import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -24,7 +23,6 @@ from decoding.site.npm_packages import ONNX_RUNTIME, TOKENIZERS, files_of
 
 NOT_EMPTY = "{folder} holds something else than a site that was written before. Name a folder that is empty or new."
 LIBRARIES = (ONNX_RUNTIME, TOKENIZERS)
-RECORDED = ("starter", "gpt2_xl_notebook_table")
 POLICY = (
     "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'; "
     "style-src 'self'; img-src 'self' blob: data:; base-uri 'none'; form-action 'none'; "
@@ -32,7 +30,6 @@ POLICY = (
 )
 """WebAssembly may be compiled; all other code is in these files, and nothing is asked of another host."""
 STYLES = ("standalone/theme.css", "browser/site_page.css")
-_PLACE = re.compile(r"\{(\w+)\}")
 _README = """---
 title: Greedyscope
 emoji: 🔎
@@ -83,7 +80,7 @@ def _write(site: Path, model: str, report: Report) -> None:
     for name, data in sorted(shell.items()):
         version.update(f"{name} {len(data)} ".encode() + data)
     worker = {"version": version.hexdigest()[:16], "shell": json.dumps(sorted(shell))}
-    shell["service_worker.js"] = _filled(assets.read("browser/service_worker.js"), worker).encode()
+    shell["service_worker.js"] = assets.filled("browser/service_worker.js", worker).encode()
     shell["README.md"] = _readme(facts, shell, site).encode()
     for name, data in shell.items():
         (site / name).parent.mkdir(exist_ok=True)
@@ -111,7 +108,7 @@ def _shell(facts: dict[str, Any], libraries: dict[str, bytes]) -> dict[str, byte
     data = assets.data_for() | {
         "texts": _texts(),
         "site": facts,
-        "recorded": {name: assets.read(f"recorded/{name}.jsonl") for name in RECORDED},
+        "recorded": {name: assets.read(f"recorded/{name}.jsonl") for name in assets.RECORDED},
         "allExamples": json.loads(assets.read("examples.json")),
     }
     page = {
@@ -122,7 +119,7 @@ def _shell(facts: dict[str, Any], libraries: dict[str, bytes]) -> dict[str, byte
         "choices": str(MAX_CHOICES),
     }
     return {
-        "index.html": _filled(assets.read("browser/site_page.html"), page).encode(),
+        "index.html": assets.filled("browser/site_page.html", page).encode(),
         "page.js": f"(() => {{\n{assets.site_script()}\nstartSite({_script_json(data)});\n}})();\n".encode(),
         "page.css": "\n".join(
             [*map(assets.read, STYLES), assets.panel_css(), assets.read("panel/on_page.css")]
@@ -137,11 +134,6 @@ def _texts() -> dict[str, dict[str, str]]:
         language: {key: words.get(f"site.{key}", text) for key, text in words.items()}
         for language, words in assets.texts().items()
     }
-
-
-def _filled(template: str, parts: dict[str, str]) -> str:
-    """At once, so that nothing that is filled in is taken for a place to fill."""
-    return _PLACE.sub(lambda place: parts.get(place[1], place[0]), template)
 
 
 def _script_json(value: Any) -> str:

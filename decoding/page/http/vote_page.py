@@ -7,11 +7,8 @@ session.
 
 import html
 import json
-import re
-from base64 import b64encode
 from dataclasses import dataclass
 from functools import cache
-from hashlib import sha256
 
 from decoding import assets
 from decoding.i18n import translate
@@ -47,17 +44,11 @@ def vote_page() -> VotePage:
         for language, texts in assets.texts().items()
     }
     given = json.dumps({"texts": words, "limits": for_browser(), "examples": []}, ensure_ascii=False)
-    script = f"(() => {{\n{assets.vote_script()}\nstartVotePage({given});\n}})();".replace("</", r"<\/")
+    script = assets.escape_script_end(f"(() => {{\n{assets.vote_script()}\nstartVotePage({given});\n}})();")
     parts = {
         "style": assets.read("vote/page.css"),
         "script": script,
         "noscript": html.escape(translate("vote.script")),
     }
-    filled = re.sub(r"\{(\w+)\}", lambda place: parts[place[1]], assets.read("vote/page.html"))
-    policy = _POLICY.format(script=_csp_hash(script), style=_csp_hash(parts["style"]))
-    return VotePage(filled.encode(), policy)
-
-
-def _csp_hash(text: str) -> str:
-    """The hash of a text for a content security policy (CSP level 3, section 2.3.1)."""
-    return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
+    policy = _POLICY.format(script=assets.csp_hash(script), style=assets.csp_hash(parts["style"]))
+    return VotePage(assets.filled("vote/page.html", parts).encode(), policy)
