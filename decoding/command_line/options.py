@@ -195,16 +195,12 @@ def check_can_listen(host: str, port: int) -> None:
     except OSError as error:
         taken = f"--port {port} is taken at {host}. Stop what listens there, or choose another port; 0 is any free one."
         wrong = f"--host {host} is no address of this machine. 0.0.0.0 is all of them, 127.0.0.1 this machine alone."
-        raise SystemExit(taken if _is_taken(error) else wrong) from None
+        raise SystemExit(taken if error.errno == errno.EADDRINUSE else wrong) from None
 
 
 def bracket_ipv6(host: str) -> str:
     """A host as part of a URL: an IPv6 address in brackets."""
     return f"[{host}]" if ":" in host else host
-
-
-def _is_taken(error: OSError) -> bool:
-    return error.errno == errno.EADDRINUSE
 
 
 def _refused(what: str, given: str) -> argparse.ArgumentTypeError:

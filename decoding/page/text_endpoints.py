@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 
 from decoding.generator_results import result_of
 from decoding.page import panel_actions as actions
-from decoding.page.gradio_endpoints import Endpoint, named_parts
+from decoding.page.gradio_endpoints import CHOICES, PROMPT, STEPS, Endpoint, named_parts
 from decoding.record.trace import Trace
 from decoding.serving.model_registry import ModelRegistry
 
-PROMPT, STEPS, CHOICES, BEAMS = "Transformers are the", 8, 5, 4
+BEAMS = 4
 NONE_PICKED: list[int] = []
 
 

@@ -13,7 +13,7 @@ from decoding.engines.memory_needs import Kind
 from decoding.errors import ModelError, RequestError
 from decoding.limits import LEFT_OUT
 from decoding.messages import Message
-from decoding.page.panel_actions import Parameters, Updates, reserve_memory, wait_for_engine
+from decoding.page.panel_actions import Parameters, Updates, reserve_memory, run_on_screen, wait_for_engine
 from decoding.questions.leave_one_out import check_question, check_step, leave_out
 from decoding.questions.logit_lens import check_lens_size, lens
 from decoding.record.trace import Trace
@@ -28,11 +28,8 @@ Progress = tuple[LeaveOneOut, int]
 
 def why(registry: ModelRegistry, parameters: Parameters) -> Updates:
     """A lens on the step, or a sentence where the model has none; then the growing answer of leaving out."""
-    run = parameters.get("run")
-    if not isinstance(run, str):
-        raise RequestError(Message("why_token.no_run"), field="forced")
-    trace, step = Trace.from_jsonl(run), parameters.get("step")
-    asked = check_step(trace, step).index
+    trace = run_on_screen(parameters)
+    asked = check_step(trace, parameters.get("step")).index
     engine = yield from wait_for_engine(registry, trace.model.id)
     options = {"against": parameters.get("against"), "by": parameters.get("by", "tokens")}
     try:

@@ -92,9 +92,9 @@ class MemoryBudget:
         """Reserve `needed` bytes for a request, or return None if they are not free now."""
         address = _address.get()
         with self._changed:
-            has_its_share = address is not None and self._requests[address] + needed > self.bytes_per_request
+            exceeds_share = address is not None and self._requests[address] + needed > self.bytes_per_request
             if (
-                has_its_share
+                exceeds_share
                 or needed > self.bytes_per_request
                 or self._requests.total() + needed > self.bytes_for_requests
             ):

@@ -20,7 +20,8 @@ import decoding
 from decoding.engines.local_engine import LocalEngine
 from decoding.export import summary
 from decoding.page import api
-from decoding.page.api import CHOICES, ONES, PROMPT, STEPS
+from decoding.page.api import ONES
+from decoding.page.gradio_endpoints import CHOICES, PROMPT, STEPS
 from decoding.questions.verify import recompute
 from decoding.record.trace import Trace
 from decoding.record.why import LeaveOneOut

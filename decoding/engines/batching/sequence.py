@@ -71,7 +71,7 @@ class TokenSequence:
         if self.status is SequenceStatus.WAITING:
             self.status = SequenceStatus.ALONE
 
-    def has_prefix_of(
+    def can_serve(
         self, prompt_ids: tuple[int, ...], forced: Mapping[int, int], top_k: int, rule: PickRule = ARGMAX
     ) -> bool:
         """Whether a request for this prompt, these picks, `top_k` and `rule` can read this sequence's steps."""

@@ -100,7 +100,7 @@ class Worker:
     ) -> TokenSequence | None:
         with self._lock:
             for sequence in self._rounds.scheduler.sequences:
-                if sequence.has_prefix_of(ids, forced, top_k, rule):
+                if sequence.can_serve(ids, forced, top_k, rule):
                     sequence.wanted_steps.append(steps)
                     self.reused += 1
                     return sequence

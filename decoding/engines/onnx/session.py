@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from decoding.engines.onnx.graph_files import GraphFiles
 
 Floats = NDArray[np.float32]
-Lengths = NDArray[np.int32]
 
 MAX_THREADS = 8
 """Decoding one row is bound by memory bandwidth, which few cores saturate; the others stay free for other work."""

@@ -29,9 +29,6 @@ from decoding.engines.torch.cache_argument import cache_argument
 SPARE_COLUMNS = 64
 """Spare columns, and so the number of passes, after each reallocation."""
 
-# Rotary embeddings whose frequencies depend on the longest sequence in the batch, not on the row's own.
-_ROPES_OF_THE_LONGEST = ("dynamic", "longrope")
-
 
 class BatchedCacheLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]  # transformers' own hook has no types
     """One layer's keys and values, shape (rows, heads, columns, width), as transformers expects them."""
@@ -195,15 +192,19 @@ def can_share_passes(network: PreTrainedModel) -> bool:
     They need float32, attention to everything before or to a window, and a network that takes positions and masks. In
     16 bits a batch rounds differently from a single sequence, which changes close calls.
     """
-    config: Any = network.config.get_text_config(decoder=True)
-    ropes = str(getattr(config, "rope_parameters", None))
     return (
         network.dtype == torch.float32
         and is_attention_only(network)
         and {"attention_mask", "position_ids"} <= inspect.signature(network.forward).parameters.keys()
         and cache_argument(network) in ("cache", "past_key_values")
-        and not any(name in ropes for name in _ROPES_OF_THE_LONGEST)
+        and not turns_by_longest_text(network)
     )
+
+
+def turns_by_longest_text(network: PreTrainedModel) -> bool:
+    """Whether the frequencies of its rotary embedding depend on the longest text of a pass, not on each row's own."""
+    ropes = str(getattr(network.config.get_text_config(decoder=True), "rope_parameters", None))
+    return "dynamic" in ropes or "longrope" in ropes
 
 
 def is_attention_only(network: PreTrainedModel) -> bool:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from decoding.engines.network_protocol import Network, RunningBatch
+from decoding.engines.torch.batched_cache import turns_by_longest_text
 from decoding.engines.torch.captured_step import MAX_TOP_K, CapturedLogits, CapturedSteps, NoMemoryForRowError, Row
 from decoding.engines.torch.network import TorchNetwork
 from decoding.engines.torch.softmax import read_scores, to_numpy, unpack_scores
@@ -32,8 +33,6 @@ from decoding.record.step import StepScores
 DEVICE = "cuda"
 NAME = "CUDA graph"
 """How a run's `model.engine` names it."""
-_DEPEND_ON_THE_LONGEST = ("dynamic", "longrope")
-"""Rotary embeddings that depend on the longest sequence of a step."""
 _ROWS_TO_VERIFY = 4
 
 
@@ -124,8 +123,7 @@ class CudaGraphDecoder:
 
     def new_batch(self, max_rows: int) -> RunningBatch | None:
         """A batch of captured steps, or the plain network's batch if they cannot be shared."""
-        ropes = str(getattr(self._network.config.get_text_config(decoder=True), "rope_parameters", None))
-        if not any(rope in ropes for rope in _DEPEND_ON_THE_LONGEST):
+        if not turns_by_longest_text(self._network):
             batch = CapturedBatch(self, CapturedSteps(self._network, most=max_rows))
             if self.verify(batch.steps, rows=min(max_rows, _ROWS_TO_VERIFY)) == "":
                 return batch

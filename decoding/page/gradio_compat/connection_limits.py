@@ -50,8 +50,8 @@ class Connections:
 
     def enter(self, address: str | None) -> bool:
         """Count one more connection. Returns False at the limit. None is an address that everybody shares."""
-        is_much = address is not None and self._by_address[address] >= self.most // 2
-        if is_much or self._by_address.total() >= self.most:
+        is_over_share = address is not None and self._by_address[address] >= self.most // 2
+        if is_over_share or self._by_address.total() >= self.most:
             return False
         self._by_address[address] += 1
         return True

@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 import gradio as gr
 from starlette.types import Message, Send
 
-from decoding.page.http.addresses import visitors_address
+from decoding.page.http.addresses import address_of
 from decoding.serving.admission import Visitor
 
 ROUND_SECONDS = 0.1
@@ -198,5 +198,4 @@ def listener_of(page: gr.Blocks, request: gr.Request) -> dict[str, Any]:
 
 def visitor_of(request: gr.Request) -> Visitor:
     """The visitor of a request."""
-    client = getattr(request, "client", None)
-    return Visitor(request.session_hash, visitors_address(client.host) if client else None)
+    return Visitor(request.session_hash, address_of(request))

@@ -14,7 +14,7 @@ from typing import Any
 import gradio as gr
 
 from decoding.page.gradio_endpoints import VISITOR
-from decoding.page.http.addresses import visitors_address
+from decoding.page.http.addresses import address_of
 from decoding.page.http.allowed_events import check_names
 from decoding.page.http.mcp_cancellation import CLIENT, CancellableCalls
 from decoding.page.http.request_body import RefusedError
@@ -47,8 +47,7 @@ def _answer_calls(page: gr.Blocks) -> None:
     async def answer(function: Callable[..., Any], values: list[Any], context: Any) -> str:
         if inspect.isasyncgenfunction(function):
             return await _last(function(gr.Request(context.request), *values), context)
-        client = context.request.client
-        address = visitors_address(client.host) if client else None
+        address = address_of(context.request)
         # A closed connection cancels this, so nothing else has to say that the caller has left.
         return await files.run(partial(function, *values), address, asyncio.Event().wait)
 

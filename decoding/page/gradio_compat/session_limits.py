@@ -18,7 +18,7 @@ from gradio.state_holder import SessionState
 
 from decoding.messages import Message
 from decoding.page.gradio_compat.liveness import PATIENCE_ROUNDS, set_patience, waits_for_answer
-from decoding.page.http.addresses import visitors_address
+from decoding.page.http.addresses import address_of
 from decoding.page.http.request_body import BodyReservation, RefusedError
 
 MAX_SESSIONS = 2_000
@@ -166,7 +166,7 @@ class PendingEvents(dict[str, Any]):
         return super().pop(event, *default)
 
     def of_address(self, address: str | None) -> list[Any]:
-        return [event for event in self.values() if _address(event.request) == address]
+        return [event for event in self.values() if address_of(event.request) == address]
 
 
 def bound_queue(page: gr.Blocks, limits: SessionLimits | None = None) -> None:
@@ -206,7 +206,7 @@ async def _push(
     username: Any,
 ) -> Any:
     """Add an event to the queue if its address may have another one. Its bytes stay reserved until it has ended."""
-    address = _address(request)
+    address = address_of(request)
     sessions.schedule_sweep()
     if address is not None:
         theirs = events.of_address(address)
@@ -230,7 +230,3 @@ async def _push(
     finally:
         if not is_in or event not in events:
             reservation.release()
-
-
-def _address(request: Any) -> str | None:
-    return visitors_address(request.client.host) if request.client else None

@@ -1,12 +1,13 @@
 """Client addresses: which visitor, network or proxy an address stands for.
 
 Owns which proxies are trusted: those of this machine and of `FORWARDED_ALLOW_IPS`; on a Space every private address
-counts as a proxy. uvicorn reads what trusted proxies report about their visitors. Knows no request.
+counts as a proxy. uvicorn reads what trusted proxies report about their visitors.
 """
 
 import os
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Any
 
 THIS_MACHINE = "127.0.0.1,::1"
 EVERYBODY = "*"
@@ -20,6 +21,12 @@ def trusted_proxies() -> str:
 def is_trusted_proxy(host: str) -> bool:
     """Whether the forwarding headers of a peer are trusted."""
     return trusted_proxies() == EVERYBODY or _is_in(host, trusted_proxies())
+
+
+def address_of(request: Any) -> str | None:
+    """`visitors_address` of a request of Gradio's or Starlette's."""
+    client = getattr(request, "client", None)
+    return visitors_address(client.host) if client else None
 
 
 def visitors_address(host: str) -> str | None:

@@ -17,7 +17,7 @@ from decoding.errors import FormatError, GreedyscopeError, RequestError
 from decoding.export import to_csv_file, to_html, to_markdown
 from decoding.limits import MAX_RUN_BYTES, MAX_RUN_LINES, MAX_TABLE_CHARACTERS, MAX_TEXT_TOKENS
 from decoding.messages import Message, message_of, to_json
-from decoding.page.http.addresses import visitors_address
+from decoding.page.http.addresses import address_of
 from decoding.page.http.request_body import BodyReservation, RefusedError, body_reservation, read_body
 from decoding.page.http.thread_pool import WorkerPool
 from decoding.questions.verify import parse_run
@@ -62,7 +62,7 @@ def export_routes() -> list[Route]:
     pool = WorkerPool()
 
     async def export(request: Request) -> Response:
-        address = visitors_address(request.client.host) if request.client else None
+        address = address_of(request)
         async with body_reservation(address) as reservation:
             return await _export(request, pool, address, reservation)
 

@@ -52,8 +52,8 @@ class ByteBudget:
     def reserve(self, count: int, address: str | None) -> bool:
         """Reserve `count` bytes, to be released later. Returns False if they are not available."""
         with self._lock:
-            is_much = address is not None and self._by_address[address] + count > self.most // 2
-            if is_much or self._by_address.total() + count > self.most:
+            is_over_share = address is not None and self._by_address[address] + count > self.most // 2
+            if is_over_share or self._by_address.total() + count > self.most:
                 return False
             self._by_address[address] += count
             return True

@@ -36,8 +36,8 @@ class WorkerPool:
         """Run `work` in a thread when one is free, and return its result. Raises RefusedError if too many wait, or if
         the sender has `disconnected` before.
         """
-        is_much = address is not None and self._here[address] >= self._max_per_address
-        if is_much or self._here.total() >= self._max_waiting:
+        is_over_share = address is not None and self._here[address] >= self._max_per_address
+        if is_over_share or self._here.total() >= self._max_waiting:
             raise RefusedError(503, "Too many files are being written at once. Nothing of yours is lost; ask again.")
         self._threads = self._threads or CapacityLimiter(MAX_RUNNING)
         self._here[address] += 1

@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from decoding.i18n import translate
 from decoding.limits import MAX_VOTE_BODY_BYTES
-from decoding.page.http.addresses import visitors_address
+from decoding.page.http.addresses import address_of
 from decoding.page.http.qr_code import qr_code
 from decoding.page.http.request_body import RefusedError, body_reservation, parse_json, read_body
 from decoding.page.http.vote_page import vote_page
@@ -109,7 +109,7 @@ class VoteRoutes:
         """Raises VoteError for a page of another site, and for an address that asks too often."""
         if request.headers.get("sec-fetch-site") == "cross-site":
             raise VoteError(Refusal.NO_RIGHT)
-        address, now = _address(request), self._clock()
+        address, now = address_of(request), self._clock()
         if not self._requests.has_room(address, now):
             raise VoteError(Refusal.TOO_FAST)
         self._requests.count(address, now)
@@ -118,12 +118,12 @@ class VoteRoutes:
 
     async def _open(self, request: Request) -> dict[str, Any]:
         await _body(request)
-        session = self.sessions.open(_address(request), self._clock())
+        session = self.sessions.open(address_of(request), self._clock())
         asyncio.get_running_loop().call_later(SESSION_SECONDS + 1, self._sweep)
         return {"code": session.code, "secret": session.secret}
 
     async def _qr(self, request: Request) -> dict[str, Any]:
-        session, said = self._taught(request), await _body(request)
+        session, said = self._teachers_session(request), await _body(request)
         address = said.get("address")
         if not isinstance(address, str) or len(address) > MAX_ADDRESS_CHARACTERS or not address.isascii():
             raise VoteError(Refusal.INVALID)
@@ -132,35 +132,35 @@ class VoteRoutes:
         return {"address": f"{address}{session.code}", **qr_code(f"{address}{session.code}")}
 
     async def _ask(self, request: Request) -> dict[str, Any]:
-        session, question = self._taught(request), parse_question(await _body(request))
+        session, question = self._teachers_session(request), parse_question(await _body(request))
         session.ask(question, self._clock())
-        return self._told(session)
+        return self._wake_all(session)
 
     async def _reveal(self, request: Request) -> dict[str, Any]:
-        session, reveal = self._taught(request), parse_reveal(await _body(request))
+        session, reveal = self._teachers_session(request), parse_reveal(await _body(request))
         result = session.reveal(reveal).as_json()
-        return self._told(session) | {"result": result}
+        return self._wake_all(session) | {"result": result}
 
     async def _end(self, request: Request) -> dict[str, Any]:
-        session = self._taught(request)
+        session = self._teachers_session(request)
         self.sessions.end(session)
-        return self._told(session)
+        return self._wake_all(session)
 
     async def _class(self, request: Request) -> dict[str, Any]:
-        session = self._taught(request)
+        session = self._teachers_session(request)
         if _has_seen(request, session.class_version):
             await self._waiting.wait(request, session.code, "the teacher", "class")
         return session.class_state(self._clock())
 
     async def _results(self, request: Request) -> dict[str, Any]:
-        return {"results": [result.as_json() for result in self._taught(request).results]}
+        return {"results": [result.as_json() for result in self._teachers_session(request).results]}
 
-    def _taught(self, request: Request) -> VoteSession:
+    def _teachers_session(self, request: Request) -> VoteSession:
         """The session of a code and its secret. Raises VoteError for any other."""
         code, now, secret = _code(request), self._clock(), request.headers.get(SECRET_HEADER, "")
         session = self.sessions.known(code, now)
         if session is None or not session.has_secret(secret):
-            self.sessions.find(code, _address(request), now)
+            self.sessions.find(code, address_of(request), now)
             raise VoteError(Refusal.NO_RIGHT)
         session.teacher_seen = now
         return session
@@ -170,38 +170,40 @@ class VoteRoutes:
     async def _join(self, request: Request) -> dict[str, Any]:
         student = parse_student_id(request.headers.get(ID_HEADER))
         await _body(request)
-        session = self._joined(request, student) or self.sessions.find(_code(request), _address(request), self._clock())
+        session = self._joined_session(request, student) or self.sessions.find(
+            _code(request), address_of(request), self._clock()
+        )
         session.join(student)
         self._waiting.wake(session.code, "class")
         return session.student_state(student, self._clock())
 
     async def _state(self, request: Request) -> dict[str, Any]:
-        session, student = self._attended(request)
+        session, student = self._students_session(request)
         if _has_seen(request, session.version):
             await self._waiting.wait(request, session.code, student, "student")
         return session.student_state(student, self._clock())
 
     async def _answer(self, request: Request) -> dict[str, Any]:
-        session, student = self._attended(request)
+        session, student = self._students_session(request)
         session.answer(student, parse_answer(await _body(request)))
         self._waiting.wake(session.code, "class")
         return session.student_state(student, self._clock())
 
-    def _attended(self, request: Request) -> tuple[VoteSession, str]:
+    def _students_session(self, request: Request) -> tuple[VoteSession, str]:
         """The session that a student has joined. Raises VoteError for anybody else."""
         student = parse_student_id(request.headers.get(ID_HEADER))
-        if session := self._joined(request, student):
+        if session := self._joined_session(request, student):
             return session, student
-        self.sessions.find(_code(request), _address(request), self._clock())
+        self.sessions.find(_code(request), address_of(request), self._clock())
         raise VoteError(Refusal.NO_RIGHT)
 
-    def _joined(self, request: Request, student: str) -> VoteSession | None:
+    def _joined_session(self, request: Request, student: str) -> VoteSession | None:
         session = self.sessions.known(_code(request), self._clock())
         return session if session and session.has(student) else None
 
     # ---- those who wait
 
-    def _told(self, session: VoteSession) -> dict[str, Any]:
+    def _wake_all(self, session: VoteSession) -> dict[str, Any]:
         """What the teacher sees, after everybody who waits was woken."""
         self._waiting.wake(session.code, "class")
         self._waiting.wake(session.code, "student")
@@ -224,7 +226,7 @@ async def _page(request: Request) -> Response:
 
 async def _body(request: Request) -> dict[str, Any]:
     """The JSON object in a request's body. Raises RefusedError and VoteError for any other body."""
-    async with body_reservation(_address(request)) as reservation:
+    async with body_reservation(address_of(request)) as reservation:
         said = parse_json(await read_body(request.receive, MAX_VOTE_BODY_BYTES, reservation) or b"{}")
     if not isinstance(said, dict):
         raise VoteError(Refusal.INVALID)
@@ -238,10 +240,6 @@ def _refused(refusal: Refusal) -> Response:
 
 def _has_seen(request: Request, version: int) -> bool:
     return request.query_params.get("since") == str(version)
-
-
-def _address(request: Request) -> str | None:
-    return visitors_address(request.client.host) if request.client else None
 
 
 def _code(request: Request) -> str:
