@@ -73,10 +73,11 @@ def test_who_waits_is_told_so_until_the_work_begins() -> None:
     async def test() -> None:
         queue, theirs = AdmissionQueue(runs=1), Held()
         async with visit(queue, theirs) as other, visit(queue, lambda: (x for x in "x")) as mine:
-            theirs.go.release(50)
-            assert await anext(other) == "x"
+            theirs.go.release()
+            assert await heard(other) == "x"
             assert "You are next" in (await anext(mine))["said"]
             await other.aclose()
+            theirs.go.release(50)
             assert (await to_the_end(mine))[-2:] == [{"said": ""}, "x"]
 
     run(test)

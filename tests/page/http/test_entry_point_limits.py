@@ -300,7 +300,7 @@ def test_the_tables_numbers_are_the_programs() -> None:
         f"{MAX_SESSION_BYTES // 10**6} MB a session",
         f"a head after {connection_limits.HEAD_SECONDS:.0f} s, a body after {connection_limits.BODY_SECONDS:.0f} s",
         f"{concurrency.MAX_FILES} files at once",
-        f"{concurrency.MAX_REQUESTS} turns, {concurrency.MAX_FILES} for plotly.js",
+        f"{concurrency.MAX_REQUESTS} requests at once, {concurrency.MAX_FILES} for plotly.js",
         f"{thread_pool.MAX_RUNNING} threads; {thread_pool.MAX_WAITING} that wait, {thread_pool.MAX_PER_ADDRESS}",
     ):
         assert re.search(rf"(?<![\d,]){re.escape(number)}", all_of_it), number
