@@ -30,8 +30,7 @@ from decoding.serving.model_registry import ModelRegistry
 
 Update = dict[str, str]
 """An update: the panel's new value under "panel", or messages by place ("notice", "proof", "no-lens", or a field's
-name); "why" is a line of the run, "most" is the most candidates of the model, "loads" says that a load is waited for,
-"begun" that the server knows of the question: a number that no other question has.
+name); "why" is a line of the run, "most" is the most candidates of the model, "loads" says that a load is waited for.
 """
 
 _POLL_SECONDS = 0.2
@@ -46,6 +45,7 @@ _LOCK = "{ __type__: 'update', interactive: false }"
 _ASKED_JS = f"() => {{ {_PANEL}.isStopped = false; return {_LOCK}; }}"
 _DRAFTED_JS = f"{_FIELDS} => {{ {_TELL}('drafted', {_DETAIL})); }}"
 _RUN_ASKED_JS = f"{_FIELDS} => {{ {_TELL}('asked', {_DETAIL})); return ({_ASKED_JS})(); }}"
+_BEGUN_JS = f"() => {{ {_PANEL}.isComputing = true; return ({_BUTTONS_JS})(); }}"
 _STOPPED = json.dumps({"reason": "stopped", "message": ""})
 _LOST = json.dumps({"reason": "error", "message": Message("run.lost")})
 _STOPPED_JS = f"""() => {{
@@ -132,9 +132,9 @@ def connect(
             yield _panel_value({"notice": "", "model": error.message})  # where a run would show it too
 
     connect_model_picker(page, w, registry, browser)
-    w.panel.computing(
-        None, None, [w.run, w.stop], js=_BUTTONS_JS, show_progress="hidden", api_visibility="private"
-    )  # the panel says when a question begins, and also when its own browser computes, of which Gradio does not hear
+    # The panel says when the server begins to answer, and when its own browser computes, of which Gradio does not hear.
+    for event, js in ((w.panel.begun, _BEGUN_JS), (w.panel.computing, _BUTTONS_JS)):
+        event(None, None, [w.run, w.stop], js=js, show_progress="hidden", api_visibility="private")
     page.load(loading, None, [w.panel], show_progress="hidden", api_visibility="private", concurrency_limit=None)
 
 
@@ -181,7 +181,7 @@ async def _streamed(
     or beside `field` if it has none.
     """
     who: Any = listener_of(page, visitor) | {"is_long": is_long}
-    yield _panel_value({**_CLEAR, "begun": str(next(_QUESTIONS))})
+    yield _panel_value(_CLEAR) | {"begun": str(next(_QUESTIONS))}
     try:
         async with aclosing(
             health.stream(

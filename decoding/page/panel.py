@@ -50,7 +50,7 @@ def page_theme() -> gr.themes.Base:
 
 EVENTS = (
     *("branch", "link", "score", "beam", "prompt", "agree", "draw", "named", "why"),
-    *("follow", "language", "loaded", "computing"),
+    *("follow", "language", "loaded", "begun", "computing"),
 )
 """What the panel tells Gradio of. Gradio takes a name for an event if `js_on_load` has it between quotes."""
 
@@ -68,6 +68,7 @@ def panel(value: str, models: Sequence[str]) -> gr.HTML:
         js_on_load=f"startGreedyscope(element, props, watch, trigger); // {json.dumps(EVENTS)}",
         elem_id="panel",
         words="",
+        begun="",
         models=json.dumps(list(models)),
     )
 

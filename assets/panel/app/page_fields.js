@@ -82,6 +82,7 @@ function turnOffTextCorrection() {
 function listenToProblems(parts) {
   const clear = () => showMessages(parts, JSON.stringify(Object.fromEntries([...document.querySelectorAll(".problem")].map(({ id }) => [id, ""]))), null);
   parts.root.clearProblems = clear; // for Gradio's list of models: decoding/page/model_picker.py
+  parts.root.addEventListener("asked", clear);
   document.addEventListener("input", ({ target }) => { if (/** @type {Element} */ (target).closest("#bar")) clear(); });
   document.addEventListener("keydown", ({ key }) => { if (key === "Escape") clear(); });
   document.addEventListener("click", ({ target }) => {

@@ -23,19 +23,15 @@ export function translateMessage(slot) {
 
 /**
  * The page's messages, by where they belong: beside a field, beside Run, or beside the proof that was asked for; the most
- * choices there may be, where the model's own limit is lower than the page's: its label says so (decoding/page/localize.py); whether
- * a load is waited for: when it has ended, the list of models is looked at again; and that a question has begun, which can be stopped now.
+ * choices there may be, where the model's own limit is lower than the page's: its label says so (decoding/page/localize.py); and
+ * whether a load is waited for: when it has ended, the list of models is looked at again.
  * @param {Parts} parts
  * @param {string} words
  * @param {Trigger | null} trigger
  */
 export function showMessages(parts, words, trigger) {
-  const { begun, most, loads, scores, why, ...messages } = JSON.parse(words || "{}");
+  const { most, loads, scores, why, ...messages } = JSON.parse(words || "{}");
   const { root } = parts;
-  if (begun) {
-    root.isComputing = true;
-    trigger?.("computing", {});
-  }
   if (why || "no-lens" in messages) root.dispatchEvent(new CustomEvent("why", { detail: { line: why, refusal: messages["no-lens"] } }));
   if (trigger && root.loads && !loads) trigger("loaded", {});
   if (trigger) root.loads = loads;
