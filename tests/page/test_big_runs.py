@@ -161,7 +161,7 @@ def test_what_is_out_of_sight_is_not_drawn(page: Page) -> None:
 def test_the_table_shows_the_last_step_of_a_run_that_was_stopped(
     url: str, engine: ScriptedEngine, visit: Visit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "delay", 0.02)
+    monkeypatch.setattr(engine, "delay", 0.1)
     page = visit(url, height=720)
     page.fill("#steps input", str(STEPS))
     page.click("#run")

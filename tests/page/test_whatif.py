@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 import app as application
 import decoding
 from decoding.engines.local_engine import LocalEngine
-from tests.browser import Visit, served
+from tests.browser import Visit, frames_later, served
 
 PROMPT = "Transformers are the"
 
@@ -39,7 +39,8 @@ def shows(page: Page, name: str) -> None:
 
 def row(page: Page, name: str) -> list[str]:
     """A run's figures in the list: tokens, log-probability, per token, perplexity."""
-    cells = page.locator(".gs-list tbody tr", has_text=re.compile(f"^{name}")).first.locator("td")
+    # The list is drawn in a frame of its own, after the text.
+    cells = frames_later(page).locator(".gs-list tbody tr", has_text=re.compile(f"^{name}")).first.locator("td")
     return [text.replace("−", "-") for text in cells.all_inner_texts()[3:7]]
 
 
