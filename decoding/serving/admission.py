@@ -55,7 +55,8 @@ class Ticket:
     async def wait_for_advance(self, seconds: float) -> None:
         """Wait until `number` has changed, for at most `seconds`."""
         try:
-            await asyncio.wait_for(self._moved.wait(), seconds)
+            async with asyncio.timeout(seconds):  # see `decoding.serving.stream` on wait_for
+                await self._moved.wait()
         except TimeoutError:
             return
         self._moved.clear()

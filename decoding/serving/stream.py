@@ -132,16 +132,21 @@ async def _paced_updates(
         if seconds <= 0:
             raise BusyError(Message("run.long", seconds=f"{queue.seconds:,.0f}"))
         try:
-            item = await asyncio.wait_for(incoming.get(), min(queue.heartbeat_seconds, seconds))
+            # In Python 3.11 a cancellation is lost in `wait_for` if an item comes at the same moment.
+            async with asyncio.timeout(min(queue.heartbeat_seconds, seconds)):
+                item = await incoming.get()
         except TimeoutError:
             yield None
             continue
         while sent and isinstance(item, str):  # a text: replaced by the next one, if that comes soon
             try:
-                wait = held_until - loop.time()
-                following = await asyncio.wait_for(incoming.get(), wait) if wait > 0 else incoming.get_nowait()
-            except (TimeoutError, asyncio.QueueEmpty):
-                break
+                following = incoming.get_nowait()
+            except asyncio.QueueEmpty:
+                try:
+                    async with asyncio.timeout_at(held_until):
+                        following = await incoming.get()
+                except TimeoutError:
+                    break
             if not isinstance(following, str):
                 yield item
             item = following

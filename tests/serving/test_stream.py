@@ -3,13 +3,14 @@
 import asyncio
 import threading
 from collections.abc import Callable, Generator
+from time import monotonic
 from typing import Any
 
 import pytest
 
 from decoding.errors import BusyError
 from decoding.serving.admission import AdmissionQueue
-from decoding.serving.stream import LISTENING_SECONDS, stream_updates
+from decoding.serving.stream import LISTENING_SECONDS, _paced_updates, stream_updates
 from tests.machines import refused_threads
 from tests.serving.visits import NOBODY, Held, heard, quick, run, to_the_end, visit
 
@@ -181,6 +182,29 @@ def test_a_cancelled_task_leaves_too() -> None:
         work.go.release(50)
         await until(lambda: not queue.served)
         assert work.steps <= 1
+
+    run(test)
+
+
+@pytest.mark.parametrize("ticks", range(6))
+@pytest.mark.parametrize("texts", [0, 2])
+def test_a_cancellation_counts_that_comes_with_an_update(ticks: int, texts: int) -> None:
+    async def test() -> None:
+        incoming = asyncio.Queue[Any]()
+        updates = _paced_updates(incoming, AdmissionQueue(pause_seconds=60.0), monotonic() + 60)
+        for _ in range(texts):  # after the second, the next is held back
+            incoming.put_nowait("x")
+            assert await anext(updates) == "x"
+        if texts:
+            incoming.put_nowait("x")
+        reader = asyncio.ensure_future(anext(updates))
+        await asyncio.sleep(0.01)
+        incoming.put_nowait("x")
+        for _ in range(ticks):
+            await asyncio.sleep(0)
+        if reader.cancel():
+            with pytest.raises(asyncio.CancelledError):
+                await reader
 
     run(test)
 

@@ -189,7 +189,8 @@ class _AsyncClient:
         if self._health_check is None or (self._health_check.done() and is_old):
             self._asked, self._health_check = monotonic(), asyncio.ensure_future(self._ask_health())
         with suppress(TimeoutError):
-            return await asyncio.wait_for(asyncio.shield(self._health_check), seconds)
+            async with asyncio.timeout(seconds):
+                return await asyncio.shield(self._health_check)
         return False
 
     async def _ask_health(self) -> bool:
