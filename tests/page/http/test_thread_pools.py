@@ -132,7 +132,7 @@ def test_a_slow_look_at_the_models_holds_nothing_that_others_need(slow: tuple[Sl
 
 def test_not_ready_where_the_page_cannot_be_served() -> None:
     registry, queue = ModelRegistry(lambda name, report: ScriptedEngine(), ["scripted"]), AdmissionQueue()
-    ready = Starlette(routes=Health(registry, queue, served_seconds=0.1).routes(metrics=False))
+    ready = Starlette(routes=Health(registry, queue, served_seconds=2.0).routes(metrics=False))
 
     async def asked() -> tuple[int, str]:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(ready), base_url="http://a") as client:
