@@ -84,7 +84,7 @@ OPTIONS: tuple[tuple[str, str, options.Check, str], ...] = (
 
 def settings(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The options, from the command line or else from the environment. Exits with a sentence for an invalid one, and
-    warns of a variable that is none.
+    warns of a GREEDYSCOPE_ variable that no option has.
     """
     variables = {"GREEDYSCOPE_CACHE", "GREEDYSCOPE_ENGINE_KEY"}
     parser = options.Parser("python app.py", "Greedyscope: watch a language model decode greedily.")

@@ -105,12 +105,11 @@ class ModelRegistry:
     def request_until_reachable(self, name: str) -> None:
         """As `request`, and again in the background for as long as no server answers at the operator's address."""
 
-        def retry(load: Future[Engine]) -> None:  # in the thread of the failed load, which ends after this
-            if isinstance(load.exception(), AddressError):
+        def attempt() -> None:
+            while isinstance(self.request(name).exception(), AddressError):
                 time.sleep(RETRY_SECONDS)
-                self.request_until_reachable(name)
 
-        self.request(name).add_done_callback(retry)
+        threading.Thread(target=attempt, name="first model", daemon=True).start()
 
     def load_in_this_thread(self, name: str) -> None:
         """Load a model in the calling thread, before any visitor asks for it. Raises what the loader raises."""
