@@ -172,6 +172,23 @@ def test_the_table_shows_the_last_step_of_a_run_that_was_stopped(
     assert page.locator(".gs-chip").count() - 1 in rows(page)
 
 
+def test_while_a_run_grows_its_table_is_drawn_only_in_sight(
+    url: str, engine: ScriptedEngine, visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "delay", 0.1)
+    page = visit(url, height=720)
+    page.fill("#steps input", str(STEPS))
+    page.click("#run")
+    chips, table = page.locator(".gs-chip"), page.locator(".gs-rows tbody tr")
+    expect(chips.nth(15)).to_be_attached()
+    assert table.count() < 8, "of a table that nobody sees"
+    page.locator(".gs-rows").scroll_into_view_if_needed()
+    expect(table.nth(15)).to_be_attached()
+    expect(page.locator(".gs-state")).to_contain_text("Step")  # it grows still
+    page.click("#stop")
+    expect(page.locator("#run")).to_be_enabled()
+
+
 COLUMNS = """() => {
     const box = document.querySelector(".gs-tree-beams .gs-tree-picture").getBoundingClientRect();
     const { nodes } = document.querySelector(".gs-tree-beams .gs-tree").tree;

@@ -1,7 +1,7 @@
 // When the picture is drawn: at once for what a reader does, and a run that grows as often as this browser can afford.
 
-const REST = 9; // times as long as a drawing took: a run that grows takes a tenth of the browser's time
-const MOST_MILLISECONDS = 1000; // and is seen to grow all the same
+const REST = 19; // times as long as a drawing took: a run that grows takes a twentieth of the browser's time
+const MOST_MILLISECONDS = 400; // and is seen to grow all the same
 
 /**
  * @param {() => void} drawPicture
@@ -9,17 +9,20 @@ const MOST_MILLISECONDS = 1000; // and is seen to grow all the same
  */
 export function startDrawing(drawPicture, drawTab) {
   const waiting = { picture: 0, tab: 0, growth: 0 };
-  let restsUntil = 0;
+  let restsUntil = 0; // of growth alone: what a reader did just before does not put off the first steps
 
-  /** @type {(part: "picture" | "tab", draw: () => void) => void} */
-  const drawInFrame = (part, draw) => {
+  /** @type {(part: "picture" | "tab", draw: () => void, grows?: boolean) => void} */
+  const drawInFrame = (part, draw, grows = false) => {
     waiting[part] ||= requestAnimationFrame(() => {
       const began = performance.now();
       waiting[part] = 0;
       draw();
+      if (!grows) return;
+      clearTimeout(waiting.growth); // of steps that are drawn now
+      waiting.growth = 0;
       setTimeout(() => { // after the frame's layout and paint
         const now = performance.now();
-        restsUntil = Math.min(Math.max(now, restsUntil) + REST * (now - began), now + MOST_MILLISECONDS);
+        restsUntil = now + Math.min(REST * (now - began), MOST_MILLISECONDS);
       });
     });
   };
@@ -30,7 +33,7 @@ export function startDrawing(drawPicture, drawTab) {
     waiting.growth ||= setTimeout(() => {
       waiting.growth = 0;
       if (performance.now() < restsUntil) scheduleGrowth(); // a drawing came between
-      else schedule();
+      else drawInFrame("picture", drawPicture, true);
     }, restsUntil - performance.now());
   }
 

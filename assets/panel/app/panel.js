@@ -17,7 +17,7 @@ import { markChip } from "../view/text.js";
 import { markTimeline } from "../view/timeline.js";
 import { drawFormulas, findFormulas, listenToFormulas } from "../tabs/formulas.js";
 import { drawHeatmap, listenToHeatmap } from "../tabs/heatmap.js";
-import { drawTable, listenToTable, readTable } from "../tabs/table.js";
+import { drawTable, isTableDue, listenToTable, readTable } from "../tabs/table.js";
 import { drawWhatIf } from "../tabs/whatif.js";
 import { drawWhy, listenToWhy } from "../tabs/why.js";
 import { listenToClassroom } from "./classroom_view.js";
@@ -228,7 +228,7 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
     Object.assign(parts.root.querySelector("#gs-tab-why"), { hidden: isUnasked, disabled: isUnasked });
     const tab = openTabOf(parts);
     if (tab === "table" && parts.tableView.value === "map") drawHeatmap(parts, state.run, state.chosen);
-    else if (tab === "table") {
+    else if (tab === "table" && (drawn.table === 0 || isTableDue(parts, state.run))) {
       drawTable(parts, state.run, state.chosen, drawn.table === 0);
       drawn.table = state.run.steps.length;
     }
@@ -281,7 +281,7 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
   listenToControls(parts, state, history, panel, onPage);
   listenToFormulas(formulas, panel);
   listenToTemperature(temperature, panel);
-  listenToTable(parts, state);
+  listenToTable(parts, state, panel);
   listenToHeatmap(parts, panel);
   listenToWhy(parts, state, panel);
   listenToClassroom(parts, panel);

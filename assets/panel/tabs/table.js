@@ -10,7 +10,7 @@ import { lettersOf } from "../core/visible.js";
 import { headCell, label, make, rem } from "../view/elements.js";
 
 /** @import { Run, Step } from "../core/run.js" */
-/** @import { State } from "../core/state.js" */
+/** @import { Panel, State } from "../core/state.js" */
 /** @import { Parts } from "../view/panel_elements.js" */
 
 const TABLE_ROW_REM = 2;
@@ -29,6 +29,16 @@ export function readTable({ table }) {
   const { scrollTop, scrollLeft, clientWidth, clientHeight } = box;
   const steps = table.tBodies[0].offsetTop; // the gap begins where step 1 would
   table.sight = { box, top: scrollTop, right: scrollLeft + clientWidth, height: clientHeight, head: table.tHead.offsetHeight, steps, high: TABLE_ROW_REM * rem(), cell: CELL_REM * rem() };
+}
+
+/**
+ * False while a run grows and its table is out of the window's sight.
+ * @param {Parts} parts
+ * @param {Run} run
+ * @returns {boolean}
+ */
+export function isTableDue({ table }, run) {
+  return Boolean(run.end) || table.isInWindow;
 }
 
 /**
@@ -154,10 +164,16 @@ function markRow(table, chosen) {
 /**
  * @param {Parts} parts
  * @param {State} state
+ * @param {Panel} panel
  */
-export function listenToTable(parts, state) {
+export function listenToTable(parts, state, panel) {
   const { table } = parts;
-  table.closest(".gs-rows").addEventListener("scroll", () => {
+  const box = table.closest(".gs-rows");
+  new IntersectionObserver((changes) => {
+    table.isInWindow = changes.at(-1)?.isIntersecting;
+    if (table.isInWindow && state.run.header) panel.schedule(); // which reads its size first
+  }).observe(box);
+  box.addEventListener("scroll", () => {
     if (!table.run) return;
     readTable(parts);
     drawRows(parts);
