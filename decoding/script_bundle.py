@@ -5,6 +5,7 @@ since all modules then share one scope. Knows two statements of JavaScript and n
 `import { a, b } from "./c.js";`, and `export` before a declaration. Renames nothing.
 """
 
+import os.path
 import re
 from collections import Counter
 from functools import cache
@@ -30,8 +31,9 @@ def bundle(entry: Path) -> str:
     exported = {path: {name for export, name in _DEFINED.findall(text) if export} for path, text in texts.items()}
     for path, text in texts.items():
         for names, where in _IMPORT.findall(text):
-            for name in filter(None, re.split(r"[\s,]+", names)):
-                if name not in exported[_resolve(path, where)]:
+            there = exported[_resolve(path, where)]
+            for name in re.findall(r"\w+", names):
+                if name not in there:
                     raise BundleError(f"{path.name} imports {name}, which {where} does not export.")
     counts = Counter(name for text in texts.values() for _, name in _DEFINED.findall(text))
     if twice := [name for name, count in counts.items() if count > 1]:
@@ -58,7 +60,7 @@ def modules_of(entry: Path) -> list[Path]:
 
 
 def _resolve(path: Path, where: str) -> Path:
-    return (path.parent / where).resolve()
+    return Path(os.path.normpath(path.parent / where))  # `resolve` would ask the disk for each folder
 
 
 def _plain(path: Path, text: str) -> str:
