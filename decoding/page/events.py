@@ -181,7 +181,7 @@ async def _streamed(
     or beside `field` if it has none.
     """
     who: Any = listener_of(page, visitor) | {"is_long": is_long}
-    yield _panel_value(_CLEAR) | {"begun": str(next(_QUESTIONS))}
+    yield _panel_value(_CLEAR) | {"question": str(next(_QUESTIONS))}
     try:
         async with aclosing(
             health.stream(

@@ -68,7 +68,7 @@ def panel(value: str, models: Sequence[str]) -> gr.HTML:
         js_on_load=f"startGreedyscope(element, props, watch, trigger); // {json.dumps(EVENTS)}",
         elem_id="panel",
         words="",
-        begun="",
+        question="",
         models=json.dumps(list(models)),
     )
 

@@ -20,7 +20,7 @@ from tests.fakes import ScriptedEngine
 from tests.page.http.strangers import JSON, json_values
 from tests.page.http.test_forged_runs import FORGERIES, RUN, forge
 
-FAULTS = ("Traceback", "Something went wrong", "Internal Server Error", 'error": null')
+FAULTS = ("Traceback", "Something went wrong", "Internal Server Error", 'error": null', " at 0x")
 
 any_text = st.text(max_size=9) | st.text(st.characters(), max_size=9)
 words = st.one_of(any_text, json_values, st.sampled_from(["scripted", "csv", "html", "jsonl", "md", "é" * 9]))
