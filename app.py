@@ -133,7 +133,6 @@ def launch(
     **gradio_options: Any,
 ) -> str:
     """Serve `app` with this project's settings, and return its URL. `gradio_options` are passed to Gradio."""
-    from decoding.assets import plotly_js
     from decoding.page import health_routes
     from decoding.page.api import check_mcp
     from decoding.page.gradio_compat.loader_frames import no_loader_frames
@@ -143,18 +142,20 @@ def launch(
     from decoding.page.http.browser_routes import browser_routes, isolation
     from decoding.page.http.export_routes import export_routes
     from decoding.page.http.request_filter import filter_options
+    from decoding.page.http.script_routes import PageScript, compression
     from decoding.page.http.vote_routes import vote_routes
-    from decoding.page.panel import page_css, page_head, page_theme
+    from decoding.page.panel import page_css, page_head, page_scripts, page_theme
 
     if mcp:
         check_mcp()
     app.queue(api_open=False, max_size=MAX_EVENTS)
     bound_queue(app, sessions)
     offer: BrowserOffer | None = app.browser  # type: ignore[attr-defined]
-    filters = filter_options(app, frozenset([plotly_js().as_posix()]))
+    filters = filter_options(app)
+    scripts = {name: PageScript(name, code) for name, code in page_scripts(offer).items()}
     _, url, _ = app.launch(
         css=page_css(browser=offer is not None),
-        head=page_head(offer),
+        head=page_head(**{name: script.address for name, script in scripts.items()}),
         theme=page_theme(),
         run_history=False,
         enable_monitoring=False,
@@ -165,6 +166,7 @@ def launch(
         mcp_server=mcp,
         app_kwargs={
             "routes": [
+                *(script.route() for script in scripts.values()),
                 *export_routes(),
                 *vote_routes(),
                 *health_routes(app, metrics=metrics),
@@ -172,7 +174,10 @@ def launch(
             ],
             **({"lifespan": tool_calls(app)} if mcp else {}),
             **filters,
-            "middleware": [*filters["middleware"], no_loader_frames(), *([isolation()] if offer else [])],
+            "middleware": [
+                *(*filters["middleware"], compression()),
+                *(no_loader_frames(), *([isolation()] if offer else [])),
+            ],
         },
         max_threads=MAX_EVENTS,
         **launch_options(connections),

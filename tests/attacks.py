@@ -174,7 +174,7 @@ ODD = (
 
 async def plotly_unread(target: Target) -> None:
     """The largest file there is, asked for and left in the wire."""
-    head = f"GET /gradio_api/file={target.plotly} HTTP/1.1\r\nhost: a\r\n\r\n".encode()
+    head = f"GET {target.plotly} HTTP/1.1\r\nhost: a\r\n\r\n".encode()
     await sending(lambda _: (piece for piece in (head, *[b""] * 60)), 100, read=1)(target)
 
 

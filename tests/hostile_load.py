@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from decoding.assets import plotly_js
 from tests.attacks import ATTACKS, Target, words
+from tests.page.http.strangers import script_address
 
 if TYPE_CHECKING:
     from tests.load import Server, Visit
@@ -46,7 +46,9 @@ def target_of(server: "Server") -> Target:
     url = httpx.URL(server.url)
     config = httpx.get(f"{server.url}config", timeout=60).json()["dependencies"]
     look = next(d["id"] for d in config if d["backend_fn"] and not d["queue"] and len(d["outputs"]) == 1)
-    return Target(url.host, url.port or 80, STRANGER, plotly_js().as_posix(), {"look": look})
+    return Target(
+        url.host, url.port or 80, STRANGER, script_address(httpx.get(server.url, timeout=60).text), {"look": look}
+    )
 
 
 async def hostile(server: "Server", *, seconds: float, only: str) -> bool:

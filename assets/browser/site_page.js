@@ -31,7 +31,7 @@ const buttons = { run: document.querySelector("#run"), stop: document.querySelec
 // ---- the panel's value, as Gradio would hand it over
 
 /** @type {Required<Props>} */
-const props = { value: "", words: "", begun: "", models: "[]" };
+const props = { value: "", words: "", begun_number: "", models: "[]" };
 /** @type {Record<string, () => void>} */
 const watchers = {};
 /** @type {(name: keyof Props, value: string) => void} */

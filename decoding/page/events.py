@@ -62,7 +62,7 @@ _ENDED_JS = f"""() => {{
 _FOLLOW_JS = f"""() => {_PANEL}.fieldsOfRun().map(
     (value) => (value === null ? {{ __type__: "update" }} : value),
 )"""
-_QUESTIONS = itertools.count(1)
+_BEGUN_NUMBERS = itertools.count(1)
 
 
 def connect(
@@ -181,7 +181,7 @@ async def _streamed(
     or beside `field` if it has none.
     """
     who: Any = listener_of(page, visitor) | {"is_long": is_long}
-    yield _panel_value(_CLEAR) | {"question": str(next(_QUESTIONS))}
+    yield _panel_value(_CLEAR) | {"begun_number": str(next(_BEGUN_NUMBERS))}
     try:
         async with aclosing(
             health.stream(

@@ -59,8 +59,7 @@ def panel(value: str, models: Sequence[str]) -> gr.HTML:
     """The panel, fed with the JSON Lines of one run. `models` are those that can be compared.
 
     At each update Gradio goes through what a component has, in the browser and here: it compiles the template, copies
-    all properties, and searches `js_on_load` for names of events. So the panel's HTML and script are in the page's
-    head.
+    all properties, and searches `js_on_load` for names of events. So the panel's HTML and script come apart from it.
     """
     return gr.HTML(
         value,
@@ -68,12 +67,13 @@ def panel(value: str, models: Sequence[str]) -> gr.HTML:
         js_on_load=f"startGreedyscope(element, props, watch, trigger); // {json.dumps(EVENTS)}",
         elem_id="panel",
         words="",
-        question="",
+        begun_number="",
         models=json.dumps(list(models)),
     )
 
 
-def _panel_script(browser: BrowserOffer | None) -> str:
+def page_scripts(browser: BrowserOffer | None = None) -> dict[str, bytes]:
+    """The page's large scripts by name: the panel's own, and plotly.js from the plotly package."""
     script = assets.page_script_with_engine() if browser else assets.page_script()
     data = assets.page_data(browser=browser.data()) if browser else assets.page_data()
     download = assets.read("browser/download.html") if browser else ""
@@ -83,7 +83,7 @@ def _panel_script(browser: BrowserOffer | None) -> str:
         {script}
         startPage(element, ...given, {data});
     }};"""
-    return f"<script>{assets.escape_script_end(code)}</script>"
+    return {"panel": code.encode(), "plotly": assets.plotly_js().read_bytes()}
 
 
 def slot(name: str, *, role: str, kind: str) -> gr.HTML:
@@ -99,13 +99,11 @@ def page_css(*, browser: bool = False) -> str:
     return "\n".join([assets.read("page.css"), assets.panel_css(), *map(assets.read, names)])
 
 
-def page_head(browser: BrowserOffer | None = None) -> str:
+def page_head(*, panel: str, plotly: str) -> str:
     """The page's head: whether it is in a frame, known before anything is drawn; the script that outlives its server;
-    the panel's own; and plotly.js from the plotly package. Its URL is relative, so that it works under any path.
+    and the large scripts at their addresses, relative to the page's, so that it works under any path.
     """
-    script = assets.plotly_js()
-    gr.set_static_paths([script])  # only this file: everything in a served folder would be public
     outliving = f"<script>{assets.read('lost_connection.js')}</script>"
     root = f"<style>{assets.read('panel/root.css')}{assets.read('embedded.css')}</style>"
-    plotly = f'<script defer src="gradio_api/file={script.as_posix()}"></script>'
-    return f"{_PLAIN}{_FRAMED}{root}{outliving}{_panel_script(browser)}{plotly}"
+    scripts = f'<script src="{panel}"></script><script defer src="{plotly}"></script>'
+    return f"{_PLAIN}{_FRAMED}{root}{outliving}{scripts}"

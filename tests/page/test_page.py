@@ -336,7 +336,7 @@ def test_on_a_phone_nothing_scrolls_sideways(page_over: Served, visit: Visit):
 
 def test_without_plotly_the_list_of_candidates_is_there(page_over: Served, browser: Browser):
     page = tab(browser)
-    page.route("**/plotly.min.js", lambda route: route.abort())
+    page.route("**/scripts/plotly-*.js", lambda route: route.abort())
     page.goto(page_over.url)
     rows = page.locator(".gs-bar")
     expect(rows).to_have_count(6)

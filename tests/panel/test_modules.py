@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from decoding.assets import ASSETS, file_script, page_script, panel_html, site_script, vote_script
-from decoding.page.panel import page_head
+from decoding.page.panel import page_scripts
 from decoding.script_bundle import BundleError, bundle, modules_of
 
 FOLDERS = ("panel/core", "panel/view", "panel/tabs", "panel/app", "standalone", "browser", "vote")
@@ -56,7 +56,7 @@ def test_what_needs_our_own_server_is_on_its_page_only() -> None:
     """There is no button, not even a hidden one, where no class could vote."""
     assert not {module.stem for module in modules_of(ASSETS / "browser/site_page.js")} & {"class_vote", "vote_server"}
     assert not any("vote" in panel_html(page=page) for page in (True, False))
-    assert "data-vote" in page_head()
+    assert b"data-vote" in page_scripts()["panel"]
 
 
 def test_each_surface_is_one_script() -> None:

@@ -31,7 +31,7 @@ import { startTour } from "./tour.js";
 /** @import { PageFeatures } from "./page_features.js" */
 /** @import { Panel, Question, Trigger } from "../core/state.js" */
 
-/** @typedef {{ value?: string, words?: string, question?: string, models?: string }} Props Gradio's: the run as JSON Lines, messages, the question under way, the models */
+/** @typedef {{ value?: string, words?: string, begun_number?: string, models?: string }} Props Gradio's: the run as JSON Lines, messages, a number that changes when the server begins to answer, the models */
 
 const PLAY_MILLISECONDS = 700;
 const PLAY_ICON = "M7 4v16l13-8z";
@@ -289,7 +289,7 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
   if (onPage) onPage.listenToExportTab(parts, state, panel, onPage.convert);
   watch("value", readValue);
   watch("words", () => showMessages(parts, props.words ?? "", trigger));
-  watch("question", () => trigger("begun", {}));
+  watch("begun_number", () => trigger("begun", {}));
   listenToLanguage(parts, () => redraw(), trigger);
   if (onPage) onPage.restoreRuns(history, readLines(emptyRun(), props.value ?? ""));
   if (history.shown) show(history.shown, { fieldsFollow: false });

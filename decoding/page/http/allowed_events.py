@@ -42,13 +42,12 @@ class EventSpec:
 
 @dataclass(slots=True)
 class AllowedEvents:
-    """The existing events by number and endpoints by name, and the files that anybody may read."""
+    """The existing events by number and endpoints by name."""
 
     events: Mapping[int, EventSpec] = field(default_factory=dict)
     endpoints: Mapping[str, EventSpec] = field(default_factory=dict)
     unqueued: frozenset[int] = frozenset()
     """The events that skip the queue."""
-    files: frozenset[str] = frozenset()
 
     def check_body(self, asked: str, body: Any) -> None:
         """Check the body of a request for the path `asked` below Gradio's API. Raises RefusedError."""
@@ -87,7 +86,7 @@ class AllowedEvents:
                 raise RefusedError(422, f"The page's list has no choice {shown(values[at])}.")
 
 
-def allowed_events(page: Any, files: frozenset[str]) -> AllowedEvents:
+def allowed_events(page: Any) -> AllowedEvents:
     """The allowed events of a finished page."""
     functions = {number: function for number, function in page.fns.items() if function.fn is not None}
     allowed = {number: _event_spec(function) for number, function in functions.items()}
@@ -99,7 +98,6 @@ def allowed_events(page: Any, files: frozenset[str]) -> AllowedEvents:
             if function.api_visibility == "public"
         },
         unqueued=frozenset(number for number, function in functions.items() if function.queue is False),
-        files=files,
     )
 
 

@@ -16,13 +16,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from decoding.page.browser_offer import BASE
 from decoding.page.http.header_filter import is_page
+from decoding.page.http.script_routes import FOR_EVER
 
 ISOLATION = {"cross-origin-opener-policy": "same-origin", "cross-origin-embedder-policy": "require-corp"}
 """Kept apart from other sites, a page may share memory between threads. Browsers heed this over https and on this
 machine only; elsewhere, and in a frame of another site, the engine has one thread.
 """
-FOR_EVER = "public, max-age=31536000, immutable"
-"""The model's files have their sums in their names."""
 
 
 class BrowserFiles(StaticFiles):

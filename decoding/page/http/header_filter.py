@@ -18,7 +18,7 @@ from decoding.page.http.addresses import is_trusted_proxy, trusted_proxies
 
 Headers = list[tuple[bytes, bytes]]
 
-CACHEABLE_PATHS = ("/assets/", "/static/", "/svelte/", "/gradio_api/file=", "/favicon.ico")
+CACHEABLE_PATHS = ("/assets/", "/static/", "/svelte/", "/scripts/", "/favicon.ico")
 """Paths whose responses do not depend on headers."""
 
 _HOST = re.compile(rb"(?:[A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::([0-9]{1,5}))?")

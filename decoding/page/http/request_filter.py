@@ -27,7 +27,7 @@ API = "/gradio_api/"
 _FOR_EVENTS = ("call", "cancel", "heartbeat", "queue", "reset")
 _FOR_STARTING = ("app_id", "config", "info", "login_check", "startup-events", "theme.css")
 OPEN = frozenset((*_FOR_EVENTS, *_FOR_STARTING))
-"""The first parts of paths below `API` that the page and `gradio_client` use. Closed are uploads, files but one,
+"""The first parts of paths below `API` that the page and `gradio_client` use. Closed are uploads, files,
 proxies, recordings, functions of components, editors, profiles, histories, and whatever a later Gradio adds.
 """
 
@@ -43,9 +43,6 @@ OWN_LIMITS = ("/keep/", "/vote/")
 UNUSED_PARAMETERS = ("page", "deep_link")
 """Refused query parameters: there is one page, and no state is kept."""
 
-FILE = "file="
-"""The prefix of a file's path below `API`. Gradio also accepts another server's URL there, and fetches it."""
-
 MAX_ADDRESS_BYTES = 200
 """Gradio looks for any file that is named, and fails for a name that is invalid on the disk."""
 
@@ -57,10 +54,10 @@ _WITH_RUNS = ("queue/join", "call/", "mcp")
 """The beginnings of the paths below `API` whose bodies may hold a run."""
 
 
-def filter_options(page: Any, files: frozenset[str]) -> dict[str, Any]:
+def filter_options(page: Any) -> dict[str, Any]:
     """Keyword arguments for a page's FastAPI: this filter, and the response to invalid fields."""
     return {
-        "middleware": [Middleware(RequestFilter, allowed_events(page, files))],
+        "middleware": [Middleware(RequestFilter, allowed_events(page))],
         "exception_handlers": {RequestValidationError: _unreadable},
     }
 
@@ -124,9 +121,7 @@ class RequestFilter:
     def _check_address(self, path: str) -> None:
         _, api, asked = path.partition(API)
         is_short = len(path.encode("utf-8", "surrogatepass")) <= MAX_ADDRESS_BYTES
-        if asked.startswith(FILE):
-            allowed = asked.removeprefix(FILE) in self._allowed.files
-        elif api:
+        if api:
             allowed = is_short and (asked.split("/")[0] in OPEN or asked == UNQUEUED_PATH or asked.rstrip("/") in MCP)
         else:
             allowed = is_short and not path.rstrip("/").endswith(UNUSED)

@@ -10,11 +10,11 @@ import httpx
 import pytest
 
 import app as application
-from decoding.assets import plotly_js
 from decoding.page.gradio_compat.connection_limits import ConnectionLimits, Connections
 from decoding.page.http import request_body
 from tests.browser import served
 from tests.fakes import ScriptedEngine
+from tests.page.http.strangers import script_address
 from tests.waiting import until
 
 
@@ -88,7 +88,8 @@ def test_who_does_not_read_is_not_waited_for(page: gr.Blocks, port: int) -> None
     connections: Connections = page.server.config.http.open_connections  # type: ignore[union-attr]
     with closing(connected(port)) as there:
         there.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
-        there.sendall(f"GET /gradio_api/file={plotly_js().as_posix()} HTTP/1.1\r\nhost: a\r\n\r\n".encode())
+        plotly = script_address(httpx.get(f"http://127.0.0.1:{port}/", timeout=60).text)
+        there.sendall(f"GET {plotly} HTTP/1.1\r\nhost: a\r\n\r\n".encode())
         assert there.recv(1000).startswith(b"HTTP/1.1 200")
         assert connections.of_address("127.0.0.2") == 1
         until(lambda: not connections.of_address("127.0.0.2"))

@@ -1,6 +1,7 @@
 """What a stranger sends to the running page, and that a run goes through after it."""
 
 import json
+import re
 
 import httpx
 from hypothesis import strategies as st
@@ -17,6 +18,11 @@ def lives(client: httpx.Client) -> None:
     answer = client.get(f"/gradio_api/call/greedy/{event['event_id']}").text
     last = next(line for line in reversed(answer.splitlines()) if line.startswith("data:") and line != "data: null")
     assert len(Trace.from_jsonl(json.loads(last[5:])[0]).steps) == 3
+
+
+def script_address(html: str, name: str = "plotly") -> str:
+    """The address of one of the page's large scripts, from the page's HTML."""
+    return "/" + re.findall(rf"scripts/{name}-\w+\.js", html)[0]
 
 
 def event(**changes: object) -> dict[str, object]:

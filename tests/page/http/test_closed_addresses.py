@@ -74,11 +74,12 @@ def test_no_upload_is_kept(client: httpx.Client):
     assert client.post("/gradio_api/upload", files={"files": ("a.txt", b"x")}).status_code == 404
 
 
-def test_of_all_files_only_the_script_is_served(client: httpx.Client):
+def test_no_file_of_the_disk_is_served(client: httpx.Client):
     script = assets.plotly_js()
-    assert client.get(f"/gradio_api/file={script.as_posix()}").status_code == 200
-    for path in (script.parent, script.parent / "__init__.py", f"{script.as_posix()}/../../__init__.py", __file__):
-        assert client.get(f"/gradio_api/file={path}").status_code in (403, 404)
+    for path in (script, script.parent, script.parent / "__init__.py", f"{script}/../../__init__.py", __file__):
+        assert client.get(f"/gradio_api/file={path}").status_code == 404
+    for path in ("/scripts/", "/scripts/plotly.js", "/scripts/..%2f..%2fapp.py", "/scripts/%2e%2e/app.py"):
+        assert client.get(path).status_code == 404
     for path in ("/assets/..%2f..%2f..%2fetc/passwd", "/svelte/%2e%2e/%2e%2e/x", "/static/..%2f..%2fetc/passwd"):
         assert client.get(path).status_code in (403, 404)
 

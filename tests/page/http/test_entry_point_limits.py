@@ -17,7 +17,6 @@ import pytest
 import app as application
 import decoding
 from decoding import limits
-from decoding.assets import plotly_js
 from decoding.page.browser_offer import BrowserOffer
 from decoding.page.gradio_compat import connection_limits, session_limits
 from decoding.page.http import (
@@ -34,6 +33,7 @@ from decoding.serving import admission
 from decoding.site.model_files import PIECE_BYTES
 from tests.browser import served
 from tests.fakes import ScriptedEngine
+from tests.page.http.strangers import script_address
 from tests.serving.votes import MAX_SESSION_BYTES
 
 README = Path(request_filter.__file__).parent / "README.md"
@@ -146,8 +146,9 @@ def the_page(http: httpx.Client) -> None:
     ):
         with suppress(httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError):
             assert http.get("/", headers=head).status_code in (400, 431)
+    script = script_address(http.get("/").text)
     for _ in range(concurrency.MAX_REQUESTS + concurrency.MAX_FILES):  # those that break off give their turn back
-        with http.stream("GET", f"/gradio_api/file={plotly_js().as_posix()}") as file:
+        with http.stream("GET", script) as file:
             next(file.iter_raw())
 
 
