@@ -144,7 +144,7 @@ def launch(
     from decoding.page.http.request_filter import filter_options
     from decoding.page.http.script_routes import PageScript, compression
     from decoding.page.http.vote_routes import vote_routes
-    from decoding.page.panel import page_css, page_head, page_scripts, page_theme
+    from decoding.page.panel import page_css, page_head, page_scripts, page_theme, script_elements
 
     if mcp:
         check_mcp()
@@ -153,9 +153,10 @@ def launch(
     offer: BrowserOffer | None = app.browser  # type: ignore[attr-defined]
     filters = filter_options(app)
     scripts = {name: PageScript(name, code) for name, code in page_scripts(offer).items()}
+    elements = script_elements(**{name: script.address for name, script in scripts.items()})
     _, url, _ = app.launch(
         css=page_css(browser=offer is not None),
-        head=page_head(**{name: script.address for name, script in scripts.items()}),
+        head=page_head(),
         theme=page_theme(),
         run_history=False,
         enable_monitoring=False,
@@ -176,7 +177,7 @@ def launch(
             **filters,
             "middleware": [
                 *(*filters["middleware"], compression()),
-                *(no_loader_frames(), *([isolation()] if offer else [])),
+                *(no_loader_frames(elements), *([isolation()] if offer else [])),
             ],
         },
         max_threads=MAX_EVENTS,

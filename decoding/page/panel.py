@@ -99,11 +99,17 @@ def page_css(*, browser: bool = False) -> str:
     return "\n".join([assets.read("page.css"), assets.panel_css(), *map(assets.read, names)])
 
 
-def page_head(*, panel: str, plotly: str) -> str:
-    """The page's head: whether it is in a frame, known before anything is drawn; the script that outlives its server;
-    and the large scripts at their addresses, relative to the page's, so that it works under any path.
+def script_elements(*, panel: str, plotly: str) -> str:
+    """The large scripts at their addresses, relative to the page's, so that it works under any path. The panel's is
+    there before Gradio draws the panel; plotly.js makes nothing wait.
+    """
+    return f'<script src="{panel}"></script><script async src="{plotly}"></script>'
+
+
+def page_head() -> str:
+    """What Gradio adds to the page's head: whether it is in a frame, known before anything is drawn; and the script
+    that outlives its server.
     """
     outliving = f"<script>{assets.read('lost_connection.js')}</script>"
     root = f"<style>{assets.read('panel/root.css')}{assets.read('embedded.css')}</style>"
-    scripts = f'<script src="{panel}"></script><script defer src="{plotly}"></script>'
-    return f"{_PLAIN}{_FRAMED}{root}{outliving}{scripts}"
+    return f"{_PLAIN}{_FRAMED}{root}{outliving}"

@@ -2,8 +2,8 @@
 
 This page shows no seconds, so a script refuses the loader's frames. The loader's file reads `requestAnimationFrame`
 once, when it is loaded. Gradio adds its own `head` to the page after that, so the script is added here, to the HTML as
-it is sent. With it comes the icon's relative address: without one, a browser asks for the icon at the root of the host,
-outside of a proxy's path prefix.
+it is sent. With it come the page's large scripts, which have to be there before Gradio draws the panel, and the icon's
+relative address: without one, a browser asks for the icon at the root of the host, outside of a proxy's path prefix.
 """
 
 from starlette.datastructures import MutableHeaders
@@ -17,14 +17,15 @@ _HEAD = b"<head>"
 _ICON = b'<link rel="icon" href="favicon.ico">'
 
 
-def no_loader_frames() -> Middleware:
-    return Middleware(_PageWithScript)
+def no_loader_frames(scripts: str) -> Middleware:
+    """`scripts` are elements, which come into the page's head too."""
+    return Middleware(_PageWithScript, scripts=scripts)
 
 
 class _PageWithScript:
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, scripts: str) -> None:
         self._app = app
-        self._script = b"%s<script>%s</script>" % (_ICON, assets.read("loader_frames.js").encode())
+        self._script = b"%s<script>%s</script>%s" % (_ICON, assets.read("loader_frames.js").encode(), scripts.encode())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         waiting: Message | None = None  # the headers, until the length of the page is known
