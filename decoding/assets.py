@@ -41,7 +41,7 @@ _PAGE_TEXTS = (
         "download.",
     ),
     *(f"whatif.{name}." for name in ("own", "beam", "score", "beside", "proof", "draw", "named", "past_end")),
-    *("state.waiting", "state.silent", "tabs.tree", "why.ask", "why.open", "table.change."),
+    *("state.waiting", "state.silent", "state.elsewhere", "tabs.tree", "why.ask", "why.open", "table.change."),
     *("why.without.again", "why.without.growing"),
     *(
         f"page.{name}"

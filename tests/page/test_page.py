@@ -220,6 +220,25 @@ def test_stop_ends_the_run_within_a_step(page_over: Served, visit: Visit):
     expect(page.locator(".gs-state")).to_contain_text("2 steps, done")
 
 
+def test_a_stopped_run_does_not_grow_where_the_server_does_not_hear_of_it(page_over: Served, visit: Visit):
+    page_over.engine.delay = 0.2
+    page = visit(page_over.url)
+    page.route("**/cancel", lambda route: route.fulfill(json={"success": True}))  # the server hears nothing of it
+    page.fill("#steps input", "40")
+    page.click("#run")
+    expect(page.locator(".gs-state")).to_contain_text(re.compile(r"Step \d+ of 40"))
+    page.click("#stop")
+    state = page.locator(".gs-state")
+    expect(state).to_contain_text(", stopped")
+    stopped, begun = state.text_content(), page_over.engine.begun
+    until(lambda: page_over.engine.begun > begun + 4)
+    page_over.engine.delay = 0
+    expect(page.locator("#run")).to_be_enabled()
+    assert state.text_content() == stopped
+    run(page, steps="2")
+    expect(state).to_contain_text("2 steps, done")
+
+
 def test_stop_ends_the_run_from_the_moment_that_it_can_be_pressed(page_over: Served, visit: Visit):
     page_over.engine.delay = 0.5
     page_over.engine.context_length = None

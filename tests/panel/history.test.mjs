@@ -65,9 +65,12 @@ test("an opened file leaves alone what streams in", () => {
 test("an entry says where it comes from", () => {
   const history = emptyHistory();
   const first = addEntry(history, run());
-  expectBranch(history, { step: 4, kind: "branch", tabToOpen: null, stepToShow: null, fieldsFollow: true });
-  const branch = addEntry(history, run("b"));
-  assert.deepEqual([nameOf(first), describeEntry(history, first), describeEntry(history, branch)], ["Run 1", "greedy", "left Run 1 at step 5"]);
+  const [branch, stopped] = [0, 4].map((step) => {
+    expectBranch(history, { step, kind: "branch", tabToOpen: null, stepToShow: null, fieldsFollow: true });
+    return addEntry(history, run(`b${step}`));
+  });
+  assert.deepEqual([nameOf(first), describeEntry(history, first), describeEntry(history, branch)], ["Run 1", "greedy", "left Run 1 at step 1"]);
+  assert.equal(describeEntry(history, stopped), "greedy", "it was stopped before the step at which it would have left");
   assert.doesNotMatch(describeEntry(history, first), /tiny/);
   addEntry(history, run("c", { model: { id: "other" } }));
   assert.match(describeEntry(history, first), /tiny$/);

@@ -63,6 +63,15 @@ test("a run that the panel ended is whole JSON Lines", () => {
   assert.equal(runOf([" most"]).text, jsonLines(runOf([" most"])));
 });
 
+test("what comes of a run that was stopped is left out, and another run is not", () => {
+  const whole = runOf([" most", " more"]).text;
+  const run = readLines(emptyRun(), whole.split("\n").slice(0, 2).join("\n") + "\n");
+  endEarly(run, "stopped", "");
+  assert.equal(readLines(run, whole), run);
+  assert.deepEqual([run.steps.length, run.end.stop_reason], [1, "stopped"]);
+  assert.equal(readLines(run, runOf([" less"]).text).steps.length, 1);
+});
+
 test("totals are the sum over the picks", () => {
   const { logprob, perplexity } = totals(runOf([{ text: "a", p: 0.5 }, { text: "b", p: 0.125 }]));
   assert.ok(Math.abs(logprob - Math.log(1 / 16)) < 1e-12);

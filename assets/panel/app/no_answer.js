@@ -16,10 +16,15 @@ const STEP_MILLISECONDS = 5000; // a large model may take seconds for a step
 export function startSilenceTimer(state, history, draw) {
   let timer = 0;
 
+  function stop() {
+    clearTimeout(timer);
+    if (state.isSilent) draw(); // what it said is over
+    update(state, { isSilent: false });
+  }
+
   /** @param {number} milliseconds */
   function wait(milliseconds) {
-    clearTimeout(timer);
-    update(state, { isSilent: false });
+    stop();
     timer = setTimeout(() => {
       update(state, { isSilent: true });
       draw();
@@ -29,8 +34,7 @@ export function startSilenceTimer(state, history, draw) {
   return {
     start: () => wait(BEGINNING_MILLISECONDS),
     restart: () => {
-      clearTimeout(timer);
-      update(state, { isSilent: false });
+      stop();
       if (history.streaming && !history.streaming.run.end) wait(STEP_MILLISECONDS);
     },
   };

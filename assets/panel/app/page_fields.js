@@ -123,7 +123,7 @@ function labelRunButton() {
  * @param {Run} run
  */
 export function drawStaleNote(parts, state, run) {
-  const key = state.request && state.isSilent && !ANSWERED_HERE.includes(state.request.kind ?? "") ? "old.waiting" : fieldsDiffer(state, run) ? "old.fields" : isInsteadOfLink(state, run) ? "old.link" : null;
+  const key = state.request && state.isSilent && !ANSWERED_HERE.includes(state.request.kind ?? "") ? "old.waiting" : run.end && fieldsDiffer(state, run) ? "old.fields" : isInsteadOfLink(state, run) ? "old.link" : null;
   parts.root.classList.toggle("gs-is-old", key !== null);
   parts.old.hidden = key === null;
   if (!key) return parts.old.replaceChildren();
@@ -137,7 +137,7 @@ export function drawStaleNote(parts, state, run) {
  * @param {Run} run
  */
 function isInsteadOfLink(state, run) {
-  return !state.request && run.header.note && new URLSearchParams(location.search).has("run") && document.querySelector("#problem-forced p")?.textContent;
+  return state.isLinkRefused && !state.request && run.header.note && new URLSearchParams(location.search).has("run");
 }
 
 /**

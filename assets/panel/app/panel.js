@@ -66,9 +66,9 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
       const entry = addEntry(history, run);
       if (run.header.note) address?.cancelRequest(); // nothing comes any more of what was asked for
       else entry.request = state.request;
-      update(state, { request: null });
+      update(state, { request: null, isLinkRefused: false });
       show(entry, { fieldsFollow });
-      run.loggedTokens = 0;
+      run.loggedTokens = entry.leftAt ?? 0; // those before a fork were read out with the run that it leaves
       // Greedy decoding is followed to its last step, also where all of it came at once; a run in a file was there before.
       if (address && !run.header.note && entry.kind === "run") update(state, { chosen: run.steps.length - 1 });
       if (open) openTab(parts, open);
@@ -81,7 +81,7 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
       clearStepToShow(history);
     }
     silence?.restart();
-    if (run.end) schedule();
+    if (run.end || run.steps.length - drawn.text <= 1) schedule(); // of a slow model, each step is seen
     else scheduleGrowth();
   }
 
@@ -127,7 +127,7 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
   // A run that was stopped says no more, nor does one whose connection broke; the page tells the panel.
   /** @type {Panel["endRun"]} */
   function endRun(reason, message) {
-    update(state, { isWaiting: false });
+    update(state, { isWaiting: false, isLinkRefused: state.isLinkRefused || state.request?.kind === "link" });
     forgetQuestion(history);
     if (reason === "stopped" && state.request) address?.cancelRequest();
     update(state, { request: null });
@@ -228,7 +228,7 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
     Object.assign(parts.root.querySelector("#gs-tab-why"), { hidden: isUnasked, disabled: isUnasked });
     const tab = openTabOf(parts);
     if (tab === "table" && parts.tableView.value === "map") drawHeatmap(parts, state.run, state.chosen);
-    else if (tab === "table" && (drawn.table === 0 || isTableDue(parts, state.run))) {
+    else if (tab === "table" && isTableDue(parts, state.run, drawn.table)) {
       drawTable(parts, state.run, state.chosen, drawn.table === 0);
       drawn.table = state.run.steps.length;
     }
@@ -288,7 +288,7 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
   onPage?.listenToTrees(parts);
   if (onPage) onPage.listenToExportTab(parts, state, panel, onPage.convert);
   watch("value", readValue);
-  watch("words", () => showMessages(parts, props.words ?? "", trigger));
+  watch("words", () => { showMessages(parts, props.words ?? "", trigger); silence?.restart(); });
   watch("begun_number", () => trigger("begun", {}));
   listenToLanguage(parts, () => redraw(), trigger);
   if (onPage) onPage.restoreRuns(history, readLines(emptyRun(), props.value ?? ""));

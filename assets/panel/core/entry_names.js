@@ -22,7 +22,7 @@ export function nameOf(entry) {
 export function describeEntry(history, entry) {
   if (entry.from) return texts.translate("runs.file", { name: entry.from });
   if (entry.run.header.note) return texts.translate("runs.recorded");
-  if (entry.leftAt === null) {
+  if (entry.leftAt === null || (entry.run.end && entry.leftAt >= entry.run.steps.length)) { // or stopped before it left
     const { sampling } = entry.run.header;
     if (sampling) return texts.translate("runs.kind.drawn", { seed: sampling.seed ?? 0 });
     const picks = entry.run.steps.filter(isChosen).length;

@@ -97,6 +97,7 @@ export function emptyRun() {
 export function readLines(run, text) {
   const added = run.header ? newLines(run.text, text) : null;
   if (added === null) run = emptyRun();
+  else if (run.end && !run.closed) return run; // it was stopped, whether the server has heard of it or not
   const lines = (added ?? text).slice(0, (added ?? text).lastIndexOf("\n") + 1);
   for (const line of lines.split("\n")) {
     if (line) addLine(run, JSON.parse(line));

@@ -44,6 +44,7 @@ import { emptyRun } from "./run.js";
  * @property {boolean} isWaiting a question is open
  * @property {Run | null} scoring the run of whose prompt the scores were asked for
  * @property {Question | null} request what was asked for and has not begun
+ * @property {boolean} isLinkRefused the run of the link that was opened cannot be had
  * @property {{ run: Run, step: number, refusal: string, opens?: boolean, growing?: LeaveOneOut | null } | null} why the step that was asked about
  *   last, why it has no lens, whether its tab is still to come into sight, and what has come of leaving out
  * @property {boolean} isSilent nothing has come for a while
@@ -95,6 +96,7 @@ export function emptyState(models) {
     isWaiting: false,
     scoring: null,
     request: null,
+    isLinkRefused: false,
     why: null,
     isSilent: false,
     fields: null,

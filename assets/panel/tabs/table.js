@@ -14,7 +14,8 @@ import { headCell, label, make, rem } from "../view/elements.js";
 /** @import { Parts } from "../view/panel_elements.js" */
 
 const TABLE_ROW_REM = 2;
-const ROWS_DRAWN = 19; // ten are in sight: panel.css
+const ROWS_IN_SIGHT = 10; // panel.css
+const ROWS_DRAWN = ROWS_IN_SIGHT + 9;
 const ROWS_AROUND = 3;
 const COLUMNS_DRAWN = 12; // at least; paper has room for six
 const CELL_REM = 13; // at least: panel.css
@@ -32,13 +33,14 @@ export function readTable({ table }) {
 }
 
 /**
- * False while a run grows and its table is out of the window's sight.
+ * False while a run grows and its table, as tall as it will be, is out of the window's sight.
  * @param {Parts} parts
  * @param {Run} run
+ * @param {number} rows that are drawn
  * @returns {boolean}
  */
-export function isTableDue({ table }, run) {
-  return Boolean(run.end) || table.isInWindow;
+export function isTableDue({ table }, run, rows) {
+  return Boolean(run.end) || rows < ROWS_IN_SIGHT || table.isInWindow;
 }
 
 /**

@@ -45,7 +45,7 @@ export function drawHead(parts, state, { run, from }, { status, isHere }) {
   const isChosen = isHere && document.querySelector("#model input")?.value === model.id;
   setText(parts.facts, isChosen ? document.querySelector("#facts p")?.textContent ?? "" : showDirectionMarks([model.revision, model.engine].filter(Boolean).join(" · ")));
   parts.state.setAttribute("aria-live", run.end ? "polite" : "off"); // while a run is written, its tokens are announced instead
-  setText(parts.state, status ?? (state.isSilent ? silenceSentence(state, run) : stateSentence(run)));
+  setText(parts.state, status ?? (state.isSilent ? silenceSentence(state, run) : [stateSentence(run), ...elsewhere(state)].join(" · ")));
   drawMessage(parts, run);
   parts.root.classList.toggle("gs-running", !run.end || state.isWaiting || state.isSilent);
   parts.root.setAttribute("aria-busy", !run.end || state.isWaiting);
@@ -59,6 +59,15 @@ function stateSentence(run) {
   const { logprob, perplexity } = totals(run);
   const sums = done ? [texts.translate("state.sums", { logprob: number(logprob, 3), perplexity: number(perplexity, 2) })] : [];
   return [texts.translate("state.done", { count: done, why: texts.translate(`ended.${run.end.stop_reason}`) }), ...sums].join(" · ");
+}
+
+/**
+ * Why nothing can be asked while another run is looked at.
+ * @param {State} state
+ * @returns {string[]}
+ */
+function elsewhere({ whole, history: { streaming } }) {
+  return !streaming || streaming.run.end || streaming.run === whole ? [] : [texts.translate("state.elsewhere", { number: streaming.number ?? 1 })];
 }
 
 /**

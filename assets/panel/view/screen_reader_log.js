@@ -7,7 +7,7 @@ import { make } from "./elements.js";
 /** @import { Run } from "../core/run.js" */
 /** @import { Parts } from "./panel_elements.js" */
 
-const LOGGED_TOKENS = 24; // tokens that stay in the log; what leaves it is not spoken again
+const LOGGED_TOKENS = 24; // tokens that stay in the log; of more that come at once, the last
 
 /**
  * `whole` is the run that the tokens belong to, and `run` as much of it as may be seen.
@@ -19,9 +19,9 @@ export function logTokens(parts, whole, run) {
   if (whole.header.note || whole.loggedTokens === undefined) return; // a run of the past is looked at, not written
   if (parts.log.run !== whole) parts.log.replaceChildren();
   parts.log.run = whole;
-  for (let index = whole.loggedTokens; index < run.steps.length; index++) {
+  for (let index = Math.max(whole.loggedTokens, run.steps.length - LOGGED_TOKENS); index < run.steps.length; index++) {
     const text = whole.pieces[index].trim();
-    parts.log.append(make("span", "", text === "" ? labelOf(run.steps[index].picked) : text), " ");
+    parts.log.append(make("span", "", `${text === "" ? labelOf(run.steps[index].picked) : text} `));
   }
   whole.loggedTokens = Math.max(whole.loggedTokens, run.steps.length);
   while (parts.log.childElementCount > LOGGED_TOKENS) parts.log.firstElementChild.remove();

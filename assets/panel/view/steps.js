@@ -1,5 +1,5 @@
 // The steps of a run, in the text and on the timeline. A run that has ended is drawn at once; of one that grows, as many steps as a frame has
-// time for. Knows no step's look.
+// time for: more than usual come at once only where a tab was hidden. Knows no step's look.
 
 import { drawText, markLoops } from "./text.js";
 import { drawTimeline } from "./timeline.js";
@@ -9,7 +9,7 @@ import { drawTimeline } from "./timeline.js";
 
 /** @typedef {{ text: number, loops: boolean }} Drawn steps that are drawn already, and whether loops are marked */
 
-const MOST_STEPS = 24; // a frame
+const MOST_STEPS = 64; // a frame
 
 /**
  * @param {Parts} parts
@@ -18,8 +18,7 @@ const MOST_STEPS = 24; // a frame
  * @returns {boolean} whether a frame has no time for all of them, and these were the first
  */
 export function drawFirstSteps(parts, run, drawn) {
-  const isWhole = run.end && drawn.text === 0;
-  if (isWhole || run.steps.length - drawn.text <= MOST_STEPS) return false;
+  if (run.end || run.steps.length - drawn.text <= MOST_STEPS) return false;
   drawSteps(parts, run, drawn, drawn.text + MOST_STEPS);
   return true;
 }
