@@ -45,7 +45,7 @@ export function drawHead(parts, state, { run, from }, { status, isHere }) {
   const isChosen = isHere && document.querySelector("#model input")?.value === model.id;
   setText(parts.facts, isChosen ? document.querySelector("#facts p")?.textContent ?? "" : showDirectionMarks([model.revision, model.engine].filter(Boolean).join(" · ")));
   parts.state.setAttribute("aria-live", run.end ? "polite" : "off"); // while a run is written, its tokens are announced instead
-  setText(parts.state, status ?? (state.isSilent ? silenceSentence(state, run) : [stateSentence(run), ...elsewhere(state)].join(" · ")));
+  setText(parts.state, status ?? (state.isSilent ? silenceSentence(state, run) : [...elsewhere(state), stateSentence(run)].join(" · ")));
   drawMessage(parts, run);
   parts.root.classList.toggle("gs-running", !run.end || state.isWaiting || state.isSilent);
   parts.root.setAttribute("aria-busy", !run.end || state.isWaiting);
