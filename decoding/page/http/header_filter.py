@@ -1,13 +1,14 @@
 """The header filter: the first check of a request; it lets only trusted and valid headers pass.
 
-Owns which forwarding headers are trusted, what a valid Host and Origin are, and that no cache keeps a response that
-contains them. Gradio trusts `X-Forwarded-Host` and `X-Gradio-Server` from everybody, writes them into the page, and
-fails for an invalid port. Knows no body and no page.
+Owns which forwarding headers are trusted, what a valid Host and Origin are, that no cache keeps a response that
+contains them, and that browsers keep Gradio's scripts. Gradio trusts `X-Forwarded-Host` and `X-Gradio-Server` from
+everybody, writes them into the page, and fails for an invalid port. Knows no body and no page.
 """
 
 import re
 from collections.abc import Iterable
 
+from starlette.datastructures import MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.types import Message as AsgiMessage
@@ -15,11 +16,16 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from decoding.messages import Message
 from decoding.page.http.addresses import is_trusted_proxy, trusted_proxies
+from decoding.page.http.script_routes import FOR_EVER
 
 Headers = list[tuple[bytes, bytes]]
 
-CACHEABLE_PATHS = ("/assets/", "/static/", "/svelte/", "/scripts/", "/favicon.ico")
-"""Paths whose responses do not depend on headers."""
+HASHED_PATH = "/assets/"
+"""Gradio's scripts and styles, each with a hash in its name. Gradio does not say how long a browser may keep them, nor
+does it answer that one has not changed.
+"""
+CACHEABLE_PATHS = ("/static/", "/svelte/", "/scripts/", "/favicon.ico")
+"""Other paths whose responses do not depend on headers."""
 
 _HOST = re.compile(rb"(?:[A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::([0-9]{1,5}))?")
 _SCHEME = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]{0,30}://")
@@ -82,8 +88,10 @@ class HeaderFilter:
         elif len(hosts) != 1 or not is_host(hosts[0]):
             await PlainTextResponse(Message("line.no_host"), 400, {"connection": "close"})(scope, receive, send)
             return
-        is_kept = path_of(scope).startswith(CACHEABLE_PATHS)
-        await self._app(scope | {"headers": headers}, receive, send if is_kept else _forbid_caching(send))  # type: ignore
+        path = path_of(scope)
+        if not path.startswith(CACHEABLE_PATHS):
+            send = _cached(send, FOR_EVER if path.startswith(HASHED_PATH) else "no-store")
+        await self._app(scope | {"headers": headers}, receive, send)  # type: ignore
 
 
 def _own_host(scope: Scope) -> bytes:
@@ -92,12 +100,13 @@ def _own_host(scope: Scope) -> bytes:
     return (f"{named}:{port}" if port else named).encode("latin-1", "replace")
 
 
-def _forbid_caching(send: Send) -> Send:
+def _cached(send: Send, control: str) -> Send:
+    """`control` for an answer that does not say how it may be cached; an error is not stored in any case."""
+
     async def sent(message: AsgiMessage) -> None:
         if message["type"] == "http.response.start":
-            headers = message.setdefault("headers", [])
-            if not any(name.lower() == b"cache-control" for name, _ in headers):
-                message["headers"] = [*headers, (b"cache-control", b"no-store")]
+            headers = MutableHeaders(scope=message)
+            headers.setdefault("cache-control", control if message["status"] == 200 else "no-store")
         await send(message)
 
     return sent

@@ -1,9 +1,12 @@
 """Headers that a stranger sets: what is let in, and that none makes a fault or stands in anybody else's page."""
 
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
+import gradio as gr
 import httpx
 import pytest
 from hypothesis import given
@@ -102,6 +105,16 @@ def test_a_strangers_host_does_not_come_into_the_page(port: int, path: str) -> N
 def test_nobody_keeps_an_answer_with_a_header_in_it(port: int, path: str) -> None:
     _, heard = asked(port, f"GET {path} HTTP/1.1\nhost: a\nconnection: close\n\n")
     assert b"cache-control: no-store" in heard.lower().split(b"\r\n\r\n")[0]
+
+
+def test_a_browser_keeps_gradios_scripts_whose_names_hold_a_hash(port: int) -> None:
+    files = [file.name for file in (Path(gr.__file__).parent / "templates/frontend/assets").iterdir()]
+    assert len(files) > 500
+    assert not [name for name in files if not re.search(r"-[\w-]{8}2?\.\w+$", name)]
+    for name, status, kept in ((files[0], 200, b"public, max-age=31536000, immutable"), ("no.js", 404, b"no-store")):
+        found, heard = asked(port, f"GET /assets/{name} HTTP/1.1\nhost: a\nconnection: close\n\n")
+        assert found == status
+        assert b"cache-control: " + kept in heard.lower().split(b"\r\n\r\n")[0].split(b"\r\n")
 
 
 @pytest.mark.parametrize(
