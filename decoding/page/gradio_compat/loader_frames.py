@@ -2,8 +2,9 @@
 
 This page shows no seconds, so a script refuses the loader's frames. The loader's file reads `requestAnimationFrame`
 once, when it is loaded. Gradio adds its own `head` to the page after that, so the script is added here, to the HTML as
-it is sent. With it come the page's large scripts, which have to be there before Gradio draws the panel, and the icon's
-relative address: without one, a browser asks for the icon at the root of the host, outside of a proxy's path prefix.
+it is sent. With it come the page's large scripts, which have to be there before Gradio draws the panel, and the
+relative addresses of the icon and the manifest: a browser would ask for both at the root of the host, outside of a
+proxy's path prefix.
 """
 
 from starlette.datastructures import MutableHeaders
@@ -15,6 +16,7 @@ from decoding.page.http.header_filter import is_page
 
 _HEAD = b"<head>"
 _ICON = b'<link rel="icon" href="favicon.ico">'
+_MANIFEST = b'<link rel="manifest" href="%smanifest.json"'
 
 
 def no_loader_frames(scripts: str) -> Middleware:
@@ -38,8 +40,9 @@ class _PageWithScript:
             if waiting:
                 headers, body = MutableHeaders(scope=waiting), message.get("body", b"")
                 if _HEAD in body and "content-length" in headers:
-                    headers["content-length"] = str(int(headers["content-length"]) + len(self._script))
-                    message = {**message, "body": body.replace(_HEAD, _HEAD + self._script, 1)}
+                    ours = body.replace(_HEAD, _HEAD + self._script, 1).replace(_MANIFEST % b"/", _MANIFEST % b"", 1)
+                    headers["content-length"] = str(int(headers["content-length"]) + len(ours) - len(body))
+                    message = {**message, "body": ours}
                 await send(waiting)
                 waiting = None
             await send(message)

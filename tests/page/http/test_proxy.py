@@ -136,8 +136,10 @@ def test_under_a_path_prefix_the_page_runs_and_asks_for_nothing_outside(
             written = block("decoding/page", "nginx", "nginx").replace("7861", str(httpx.URL(url).port))
             stripped = in_nginx(written, tmp_path)
         front = stack.enter_context(proxied(stripped, tmp_path / f"{program}.cfg", ready=f"{prefix}/readyz"))
-        assert '<link rel="icon" href="favicon.ico">' in httpx.get(f"{front}{prefix}/", timeout=60).text
-        assert httpx.get(f"{front}{prefix}/favicon.ico", timeout=60).status_code == 200
+        html = httpx.get(f"{front}{prefix}/", timeout=60).text
+        for name, file in (("icon", "favicon.ico"), ("manifest", "manifest.json")):
+            assert f'<link rel="{name}" href="{file}"' in html
+            assert httpx.get(f"{front}{prefix}/{file}", timeout=60).status_code == 200
         context = stack.enter_context(closing(browser.new_context()))
         page, asked, bad = tab(context), [], []
         page.on("request", lambda request: asked.append(request.url))
