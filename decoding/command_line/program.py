@@ -1,4 +1,4 @@
-"""How a program prints and exits: in any encoding, and without a traceback after Ctrl+C or a closed pipe.
+"""How a program prints and exits: in any encoding, and without a traceback after Ctrl+C or where the output is closed.
 
 Owns exit codes and standard output. Knows no option and no model.
 """
@@ -18,8 +18,13 @@ CLOSED = 141
 def run_program(main: Callable[[], int | None]) -> NoReturn:
     """Run `main` and exit with the code that it returns.
 
-    Ctrl+C ends the program with STOPPED. A character that the terminal's encoding lacks is printed as an escape.
+    Ctrl+C ends the program with STOPPED. A character that the terminal's encoding lacks is printed as an escape. The
+    program does not begin without standard output (`>&-`).
     """
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")  # `print(file=None)` writes to standard output
+    if sys.stdout is None:
+        _exit_unwritten("standard output is closed")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -42,8 +47,12 @@ def write(text: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python would fail once more as it exits
         if isinstance(error, BrokenPipeError):
             sys.exit(CLOSED)
-        print(f"The output cannot be written: {error.strerror or error}.", file=sys.stderr)
-        sys.exit(2)
+        _exit_unwritten(error.strerror or str(error))
+
+
+def _exit_unwritten(reason: str) -> NoReturn:
+    print(f"The output cannot be written: {reason}.", file=sys.stderr)
+    sys.exit(2)
 
 
 def set_file_encoding() -> None:

@@ -1,6 +1,7 @@
-"""How the programs print and exit: in any encoding, after Ctrl+C, into a closed pipe, on a full disk."""
+"""How the programs print and exit: in any encoding, after Ctrl+C, into a closed pipe or output, on a full disk."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -76,3 +77,19 @@ def test_a_full_disk_is_one_sentence(kind: str) -> None:
         said = run.communicate()[1].decode()
     assert run.returncode == 2
     assert said == "The output cannot be written: No space left on device.\n"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a POSIX shell closes the output")
+@pytest.mark.parametrize("program", ["-m decoding x --steps 1", "-m decoding --help", "-m decoding.starter", "app.py"])
+def test_a_closed_output_is_one_sentence(program: str) -> None:
+    for closed, said in ((">&-", "The output cannot be written: standard output is closed.\n"), (">&- 2>&-", "")):
+        command = f"exec {shlex.quote(sys.executable)} {program} {closed}"
+        done = subprocess.run(["sh", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+        assert (done.returncode, done.stderr) == (2, said)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a POSIX shell closes the errors")
+def test_a_refusal_does_not_go_into_the_output() -> None:
+    command = f"exec {shlex.quote(sys.executable)} -m decoding x --steps 0 2>&-"
+    done = subprocess.run(["sh", "-c", command], cwd=ROOT, capture_output=True, timeout=300, check=False)
+    assert (done.returncode, done.stdout) == (2, b"")
