@@ -34,7 +34,7 @@ def load(
     for a model that cannot be fetched or loaded, RoomError for one that does not fit.
     """
     if engine not in ENGINES:
-        raise RequestError(Message("model.engine", engine=engine[:80], engines=", ".join(ENGINES)), field="model")
+        raise RequestError(Message("model.engine", engine=str(engine)[:80], engines=", ".join(ENGINES)), field="model")
     entry = model if isinstance(model, Entry) else entry_of(model)
     why = Message("why.engine") if engine == "torch" else ""
     placement = place(entry.name, 0 if holds_gguf(entry) else entry.parameters, device=device, dtype=dtype)

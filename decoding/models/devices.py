@@ -76,7 +76,7 @@ def choose_device(device: str) -> tuple[str, str]:
             "mps": Message("why.mps"),
         }
         return first, found.get(first, Message("why.no_gpu"))
-    if device not in there:
+    if device not in DEVICES:
         raise RequestError(Message("device.unknown", device=device, devices=", ".join(DEVICES)), field="model")
     if not there[device]:
         raise RequestError(Message("device.missing", device=device), field="model")

@@ -5,6 +5,7 @@ Owns that sentence, and the names of texts by how they were made. Knows no model
 
 import math
 
+from decoding.errors import RequestError
 from decoding.messages import Message
 from decoding.record.trace import Trace
 from decoding.requests.arguments import check_trace
@@ -15,7 +16,7 @@ def compare_totals(a: Trace, b: Trace, *, names: tuple[str, str] | None = None) 
     as "Greedy's text".
 
     Totals can be compared if one model gave them to texts of as many tokens after one prompt; otherwise the sentence
-    says what can be compared instead.
+    says what can be compared instead. Raises RequestError for `names` that are not two texts.
 
     >>> run = decoding.trace(model, "Transformers are the", max_new_tokens=8, top_k=5)
     >>> other = decoding.branch(model, run, 0, run.steps[0].candidates[1].token_id, max_new_tokens=8)
@@ -24,9 +25,12 @@ def compare_totals(a: Trace, b: Trace, *, names: tuple[str, str] | None = None) 
     """
     check_trace(a)
     check_trace(b)
+    names = _default_names(a, b) if names is None else names
+    if not (isinstance(names, tuple | list) and len(names) == 2 and all(isinstance(name, str) for name in names)):
+        raise RequestError("The texts' names have to be a pair, as ('The first text', 'The second text').")
     if (reason := _why_not_compared(a, b)) is not None:
         return reason
-    name_a, name_b = names or _default_names(a, b)
+    name_a, name_b = names
     if a.generated_token_ids == b.generated_token_ids:
         return f"{name_a} and {_lower_first(name_b)} are the same: {_nats(a.logprob)} nats over {_tokens(a)}."
     (better, name), (worse, _) = sorted(((a, name_a), (b, name_b)), key=lambda pair: -pair[0].logprob)

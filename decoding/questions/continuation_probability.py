@@ -99,7 +99,7 @@ def probability_after(
 def check_picked(model: Engine, picked: object) -> Sequence[int]:
     """The ids that a run has picked. Raises RequestError for anything but ids of the model, and for too many."""
     if not isinstance(picked, list | tuple):
-        raise RequestError(Message("named.list", type=json_type_of(picked)), field="text")
+        raise RequestError(Message("given.ids", type=json_type_of(picked)), field="text")
     if len(picked) > MAX_TEXT_TOKENS:
         raise RequestError(Message("named.number", count=f"{len(picked):,}", most=f"{MAX_TEXT_TOKENS:,}"), field="text")
     for token_id in picked:

@@ -15,7 +15,7 @@ from decoding.questions.same_model import check_same_model
 from decoding.record.step import ScoredToken, make_candidate
 from decoding.record.trace import Trace
 from decoding.record.why import Lens, LensLayer
-from decoding.requests.values import is_whole, shown_id
+from decoding.requests.values import is_whole, json_type_of, shown_id
 
 
 def lens(model: Engine, trace: Trace, step: int, *, follow: Sequence[int] = ()) -> Lens:
@@ -74,15 +74,16 @@ def check_lens_size(model: Engine) -> int:
 
 
 def _check_followed(model: Engine, follow: Sequence[int]) -> list[int]:
-    if len(follow) > MAX_FOLLOWED:
-        raise RequestError(
-            Message("why_token.follow", count=f"{len(follow):,}", most=MAX_FOLLOWED),
-            field="forced",
-        )
-    for token_id in follow:
+    try:
+        ids = list(follow)
+    except TypeError:
+        raise RequestError(Message("given.ids", type=json_type_of(follow)), field="forced") from None
+    if len(ids) > MAX_FOLLOWED:
+        raise RequestError(Message("why_token.follow", count=f"{len(ids):,}", most=MAX_FOLLOWED), field="forced")
+    for token_id in ids:
         if not is_whole(token_id) or token_id not in range(model.vocabulary_size):
             raise RequestError(
                 Message("why_token.id", id=shown_id(token_id), model=model.info.id, last=model.vocabulary_size - 1),
                 field="forced",
             )
-    return [int(token_id) for token_id in follow]
+    return [int(token_id) for token_id in ids]

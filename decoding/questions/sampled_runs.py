@@ -19,7 +19,7 @@ from decoding.record.pick_rule import Sampling
 from decoding.record.tokens import join_tokens
 from decoding.record.trace import Candidate, Trace
 from decoding.requests.run_request import Request, check_request
-from decoding.requests.sampling_request import check_draws, check_sampling
+from decoding.requests.sampling_request import check_draws
 from decoding.run import Run
 
 
@@ -101,11 +101,11 @@ def _told(run: Trace, first: int) -> dict[str, object]:
     }
 
 
-def _asked(sampling: object, max_new_tokens: int) -> Sampling:
-    """How to draw. Raises RequestError for None too."""
-    if (how := check_sampling(sampling, max_new_tokens)) is None:
+def _given(sampling: object) -> object:
+    """How to draw, which `check_request` checks. Raises RequestError for None."""
+    if sampling is None:
         raise RequestError(Message("draw.none"), field="sampling")
-    return how
+    return sampling
 
 
 def sample(
@@ -130,9 +130,8 @@ def sample(
     >>> [step.draw.kept for step in run.steps]
     [40, 40, 40, 40, 40, 40, 40, 40]
     """
-    how = _asked(sampling, max_new_tokens)
-    asked = check_request(prompt, max_new_tokens, top_k, past_end=past_end, sampling=how, as_message=as_message)
-    return _finish(model, asked)
+    how: Any = {"past_end": past_end, "sampling": _given(sampling), "as_message": as_message}
+    return _finish(model, check_request(prompt, max_new_tokens, top_k, **how))
 
 
 def draws(
@@ -154,7 +153,7 @@ def draws(
     >>> len(found.runs), len(found.texts), found.greedy.generated_text
     (4, 4, ' most efficient')
     """
-    how: Any = {"past_end": past_end, "sampling": _asked(sampling, max_new_tokens), "as_message": as_message}
+    how: Any = {"past_end": past_end, "sampling": _given(sampling), "as_message": as_message}
     request = check_request(prompt, max_new_tokens, top_k, **how)
     return draw_runs(model, request, count=count)
 

@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from itertools import groupby, islice
 from operator import eq
 
+from decoding.errors import RequestError
+from decoding.messages import Message
+from decoding.record.json_types import json_type_of
+
 SHORT_PERIOD, SHORT_REPEATS, LONG_REPEATS = 2, 3, 2
 """A block of one or two ids is a loop if it occurs three times in a row ("no, no" is not one); a longer block,
 twice.
@@ -29,12 +33,15 @@ def find_loops(token_ids: Sequence[int]) -> list[Loop]:
     """All loops of a list of ids, in the order of their starts.
 
     Each loop has its smallest period. A loop within another one is left out, also if it is within the other's last,
-    incomplete repetition.
+    incomplete repetition. Raises RequestError for anything but ids in a list.
 
     >>> find_loops([7, 1, 2, 1, 2, 1, 2, 9])
     [Loop(start=1, period=2, repeats=3)]
     """
-    ids = list(token_ids)
+    try:
+        ids = list(token_ids)
+    except TypeError:
+        raise RequestError(Message("given.ids", type=json_type_of(token_ids))) from None
     spans: dict[tuple[int, int], Loop] = {}
     # Shorter periods first, so that a span keeps its smallest period.
     for period in range(1, len(ids) // LONG_REPEATS + 1):

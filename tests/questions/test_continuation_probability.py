@@ -69,7 +69,7 @@ def test_a_step_that_is_not_there_is_refused(step: object) -> None:
 @pytest.mark.parametrize(
     ("picked", "text", "said"),
     [
-        (None, "a", "The picked ids have to be a list, not nothing."),
+        (None, "a", "Token ids have to be a list, not nothing."),
         ([0.5], "a", "The picked ids have to be ids of scripted, 0 to 270, not 0.5."),
         ([[1]], "a", "The picked ids have to be ids of scripted, 0 to 270, not a list."),
         ([None], "a", "The picked ids have to be ids of scripted, 0 to 270, not nothing."),

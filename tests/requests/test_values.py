@@ -62,6 +62,12 @@ NO_DRAW = "There is nothing to draw from: say how, with a temperature."
 NO_NAME = "The model has to be named by a text or a path, not "
 NO_LINES = "A run has to be JSON Lines in one text, not "
 NO_ADDRESS = "That is not a server's address: write it as http://127.0.0.1:8000."
+NO_STEPS = "The number of steps is empty. It has to be a whole number from 1 to 256."
+NO_IDS = "Token ids have to be a list, not "
+NO_NAMES = "The texts' names have to be a pair, as ('The first text', 'The second text')."
+NO_DEVICE = """There is no device "['cpu']": choose one of auto, cuda, mps, cpu."""
+NO_ENGINE = 'There is no engine "None": choose one of auto, torch. For a vLLM server, call decoding.connect(address).'
+HOW = decoding.Sampling()
 SIZES: Any = {"max_new_tokens": 1, "top_k": 1}
 d: Any = decoding  # its types would refuse these calls
 CALLS: list[tuple[Callable[[Any, Any], object], str]] = [
@@ -80,6 +86,14 @@ CALLS: list[tuple[Callable[[Any, Any], object], str]] = [
     (lambda model, run: d.compare_totals(run, None), no_run("NoneType")),
     (lambda model, run: d.sample(model, "a", sampling=None, **SIZES), NO_DRAW),
     (lambda model, run: d.draws(model, "a", sampling=None, count=2, **SIZES), NO_DRAW),
+    (lambda model, run: d.sample(model, "a", sampling=HOW, max_new_tokens=None, top_k=1), NO_STEPS),
+    (lambda model, run: d.draws(model, "a", sampling=HOW, max_new_tokens=None, top_k=1), NO_STEPS),
+    (lambda model, run: d.lens(model, run, 0, follow=3), NO_IDS + "a number."),
+    (lambda model, run: d.find_loops(None), NO_IDS + "nothing."),
+    (lambda model, run: d.compare_totals(run, run, names=("A",)), NO_NAMES),
+    (lambda model, run: d.compare_totals(run, run, names=3), NO_NAMES),
+    (lambda model, run: d.load("starter", device=["cpu"]), NO_DEVICE),
+    (lambda model, run: d.load("starter", engine=None), NO_ENGINE),
     (lambda model, run: d.load(None), NO_NAME + "nothing."),
     (lambda model, run: d.load(7), NO_NAME + "a number."),
     (lambda model, run: d.connect(None), NO_ADDRESS),
