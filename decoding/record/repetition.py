@@ -30,8 +30,9 @@ class Loop:
 
 
 def find_loops(token_ids: Sequence[int]) -> list[Loop]:
-    """All loops of a list of ids, in the order of their starts.
+    """The loops of a list of ids, in the order of their starts.
 
+    One or two ids are a loop where they occur at least three times in a row, three or more ids where they occur twice.
     Each loop has its smallest period. A loop within another one is left out, also if it is within the other's last,
     incomplete repetition. Raises RequestError for anything but ids in a list.
 
