@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import decoding
-from decoding.command_line.options import Parser, engine
+from decoding.command_line.options import Parser, engine, one_of
 from decoding.command_line.program import run_program, set_file_encoding, write
 from decoding.command_line.run_options import add_picking_options, requested
 from decoding.engines import Engine, is_server
@@ -147,7 +147,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", default="auto", help="auto, cuda, mps or cpu (auto)")
     parser.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16 (auto)")
     add_picking_options(parser)
-    parser.add_argument("--format", default="table", choices=("table", "jsonl", "csv"), help="what to print (table)")
+    forms = one_of("table", "jsonl", "csv")
+    parser.add_argument("--format", default="table", type=forms, help="what to print: table, jsonl or csv (table)")
     return parser
 
 

@@ -72,9 +72,7 @@ def test_refusals_in_a_process_of_their_own() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (2, b"", sentence.encode())
     done = terminal(b"a\xff")  # no text in UTF-8
     assert (done.returncode, done.stdout) == (2, b"")
-    assert done.stderr == (
-        b"Character 2 of the prompt is half of a surrogate pair (U+DCFF): that is not text. Delete it.\n"
-    )
+    assert done.stderr == (b"The prompt holds the byte 0xFF, which is no text in utf-8.\n")
 
 
 def test_a_prompt_too_long_for_the_starter(

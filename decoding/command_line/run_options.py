@@ -4,10 +4,12 @@ Owns these options and the request that they make. Knows no model; `decoding.req
 """
 
 import argparse
+import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from decoding.errors import RequestError
 from decoding.limits import MAX_SEED, MAX_TEMPERATURE, MIN_TEMPERATURE
 from decoding.requests.run_request import Request, check_request
 
@@ -32,6 +34,11 @@ def add_picking_options(parser: argparse.ArgumentParser) -> None:
 
 def requested(options: argparse.Namespace) -> Request:
     """The request of the options. Raises RequestError for a value that cannot be used."""
+    if unread := next((letter for letter in options.prompt if "\udc80" <= letter <= "\udcff"), ""):  # see PEP 383
+        raise RequestError(
+            f"The prompt holds the byte 0x{ord(unread) - 0xDC00:X}, which is no text in {sys.getfilesystemencoding()}.",
+            field="prompt",
+        )
     steps, choices = _number(options.steps), _number(options.choices)
     said = {name: getattr(options, name) for name in ("temperature", "top_k", "top_p", "seed")}
     sampling = {name: value for name, value in said.items() if value is not None} or None

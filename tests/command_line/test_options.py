@@ -202,6 +202,11 @@ def test_the_other_programs_refuse_alike(
     assert " --help." in refusal(lambda: main(arguments), capsys)
 
 
+def test_a_format_that_does_not_exist_is_refused_as_any_other_value(capsys: pytest.CaptureFixture[str]):
+    said = refusal(lambda: terminal.main(["a", "--format", "xml"]), capsys)
+    assert said == '--format has to be table, jsonl or csv, not "xml". See python -m decoding --help.\n'
+
+
 # ---- where it listens
 
 

@@ -123,7 +123,7 @@ def test_a_graph_that_was_changed_is_refused_and_made_anew(
     data = bytearray(weights.read_bytes())
     data[len(data) // 2] ^= 1
     weights.write_bytes(data)
-    with pytest.raises(ModelError, match=r"was changed: weights\.bin is not as it was written\. Press Run to make it"):
+    with pytest.raises(ModelError, match=r"was changed: weights\.bin is not as it was written\. Try again to make it"):
         decoding.load(source, device="cpu")
     assert decoding.load(source, device="cpu").info.engine.startswith("ONNX Runtime")
     assert weights.read_bytes() != data

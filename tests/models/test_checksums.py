@@ -52,7 +52,7 @@ def test_a_changed_byte_is_found_whatever_else_it_does(folder: Path, name: str, 
     with pytest.raises(ModelError) as refused:
         load()
     assert str(refused.value) == (
-        f"The starter model on this disk was changed: {name} is not as it was written. Press Run to fetch it again."
+        f"The starter model on this disk was changed: {name} is not as it was written. Try again to fetch it anew."
     )
     assert not is_complete(folder)  # so that it is made again
 

@@ -207,7 +207,7 @@ def test_a_silent_network_is_given_up(net: Hub):
             patience.silence_seconds = 2.0
 
     assert refusal(report=impatient, patience=patience) == (
-        "The download of tiny broke off: nothing arrived for 2 seconds. What has arrived is kept; press Run to "
+        "The download of tiny broke off: nothing arrived for 2 seconds. What has arrived is kept; try again to "
         "continue from there."
     )
     assert hub.cached(TINY) is None
@@ -215,7 +215,7 @@ def test_a_silent_network_is_given_up(net: Hub):
 
 def test_a_damaged_file_is_thrown_away(net: Hub):
     net.damage = True
-    assert refusal() == ("A file of tiny did not arrive as it was sent, and was deleted. Press Run to fetch it again.")
+    assert refusal() == ("A file of tiny did not arrive as it was sent, and was deleted. Try again to fetch it anew.")
     assert hub.cached(TINY) is None
     net.damage = False
     assert hub.fetch(TINY, no_report)

@@ -150,7 +150,7 @@ def test_a_partial_download_needs_only_the_remaining_disk_space(net: Hub, folder
 def test_a_wrong_sum_is_thrown_away(net: Hub) -> None:
     net.damage = True
     assert refusal() == (
-        f"A file of {NAME} did not arrive as it was sent, and was deleted. Press Run to fetch it again."
+        f"A file of {NAME} did not arrive as it was sent, and was deleted. Try again to fetch it anew."
     )
     assert hub.cached(TINY) is None
     assert not [*hub.blobs_folder("org/tiny").iterdir()]

@@ -161,7 +161,11 @@ REFUSED: list[tuple[str, list[Any], str]] = [
     ("/beam_search", ["a", 3, 9, 5, "starter"], "The number of beams has to be a whole number from 2 to 8, not 9."),
     ("/lens", [RUN, 9], "The step to ask about has to be one of this run's, counted from 0 to 0, not 9."),
     ("/leave_one_out", [RUN, 0, "x"], "What is left out has to be tokens or words, not “x”."),
-    ("/leave_one_out", [RUN, 0, "words", 7], "The token id 7 is no other candidate of step 1. Choose one of its bars."),
+    (
+        "/leave_one_out",
+        [RUN, 0, "words", 7],
+        "The token id 7 is no other candidate of step 1. Choose one of its candidates, but not its pick.",
+    ),
     ("/leave_one_out", [RUN, 0, "words", -1, 0], "The number of tokens to leave out has to be a whole number from 1"),
     ("/agreement", ["hello"], "It is not JSON Lines: it does not begin like a run."),
     ("/recompute", [7], "A run has to be JSON Lines in one text, not a number."),

@@ -85,7 +85,7 @@ FILLED = [
     ),
     (
         Message("fetch.broke_off", model="tiny", reason=Message("engine.why.cut")),
-        "tiny 모델을 받다가 끊겼습니다: 연결이 끊어짐. 받은 데까지는 남아 있으니 ‘실행’을 누르면 이어서 받습니다.",
+        "tiny 모델을 받다가 끊겼습니다: 연결이 끊어짐. 받은 데까지는 남아 있으니 다시 시도하면 이어서 받습니다.",
     ),
     (
         Message("model.turn", model="tiny", word=Message("progress", message=FETCHING, share="25%")),

@@ -210,7 +210,7 @@ def test_interrupted_in_the_middle(page: Page, server: Served):
     expect(page.locator("#notice")).to_have_text(re.compile(r"Fetching interrupted: [56] of 7 MB"))
     server.patience.silence_seconds = 2.0  # only now: how long a process takes to start, nobody knows
     expect(page.locator("#problem-model")).to_have_text(
-        "The download of interrupted broke off: nothing arrived for 2 seconds. What has arrived is kept; press Run to "
+        "The download of interrupted broke off: nothing arrived for 2 seconds. What has arrived is kept; try again to "
         "continue from there."
     )
     server.patience.silence_seconds = 600.0

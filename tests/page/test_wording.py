@@ -216,7 +216,7 @@ HELD = {
         'The tokenizer of m puts "[SEP]" after every prompt, so the model writes what comes after that token, not '
         "what comes right after the prompt.",
         'The tokenizer of m changes the prompt before the model reads it: it turns 9 characters into 3, "한국어".',
-        'The tokenizer of m changes the pasted text before the model reads it: it turns 9 characters into 3, "한국어".',
+        'The tokenizer of m changes the given text before the model reads it: it turns 9 characters into 3, "한국어".',
     ],
     "message": [
         "The model's output is not a number (NaN or infinite), so there is no probability to show. Its files may be "

@@ -77,7 +77,7 @@ def test_a_step_that_is_not_there_is_refused(step: object) -> None:
         ([271], "a", "The picked ids have to be ids of scripted, 0 to 270, not 271."),
         ([5] * 1001, "a", "There are 1,001 picked ids, and at most 1,000 are read."),
         ([], "", "The text is empty"),
-        ([], 5, "The pasted text has to be text, not a number."),
+        ([], 5, "The given text has to be text, not a number."),
         ([], "a" * 1_200, "at most 1,000 are read"),
         ([5] * 1_000, "a" * 30, "have room after the prompt's 1,001 in scripted"),
     ],

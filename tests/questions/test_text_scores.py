@@ -45,22 +45,22 @@ def test_a_text_that_ends(scripted: ScriptedEngine) -> None:
     assert (trace.stop_reason, len(trace.steps)) == ("steps", 2)
 
 
-TOO_LONG = "The pasted text is 1,001 tokens long; at most 1,000 are read. Shorten it."
+TOO_LONG = "The given text is 1,001 tokens long; at most 1,000 are read. Shorten it."
 TEXTS: dict[str, tuple[Any, dict[str, Any], str]] = {
     "empty": ("", {}, "The text is empty, so there is nothing to read. Write or paste one."),
-    "None": (None, {}, "The pasted text has to be text, not nothing."),
-    "NUL": ("ab\0", {}, "Character 3 of the pasted text is a NUL (U+0000): that is not text. Delete it."),
-    "characters": ("x" * 50_001, {}, "The pasted text has 50,001 characters; at most 50,000 are read. Shorten it."),
+    "None": (None, {}, "The given text has to be text, not nothing."),
+    "NUL": ("ab\0", {}, "Character 3 of the given text is a NUL (U+0000): that is not text. Delete it."),
+    "characters": ("x" * 50_001, {}, "The given text has 50,001 characters; at most 50,000 are read. Shorten it."),
     "tokens": ("x" * 1_001, {"context_length": None}, TOO_LONG),
     "context": (
         "x" * 9,
         {"context_length": 10},
-        "The pasted text is 9 tokens long; at most 8 have room after the prompt's 2 in scripted. Shorten it.",
+        "The given text is 9 tokens long; at most 8 have room after the prompt's 2 in scripted. Shorten it.",
     ),
     "full": (
         "x",
         {"context_length": 1},
-        "The pasted text is 1 tokens long; at most 0 have room after the prompt's 2 in scripted. Shorten it.",
+        "The given text is 1 tokens long; at most 0 have room after the prompt's 2 in scripted. Shorten it.",
     ),
 }
 

@@ -173,7 +173,11 @@ def test_words_are_what_belongs_together() -> None:
         (True, {}, "The step to ask about has to be one of this run's, counted from 0 to 5, not true or false."),
         (0, {"by": "lines"}, "What is left out has to be tokens or words, not “lines”."),
         (0, {"last": 257}, "The number of tokens to leave out has to be a whole number from 1 to 256, not 257."),
-        (0, {"against": 5}, "The token id 5 is no other candidate of step 1. Choose one of its bars."),
+        (
+            0,
+            {"against": 5},
+            "The token id 5 is no other candidate of step 1. Choose one of its candidates, but not its pick.",
+        ),
     ],
 )
 def test_what_cannot_be_asked_is_refused(

@@ -171,7 +171,7 @@ def test_a_rewritten_pasted_text_has_a_remark(normalizer: Any, text: str, read: 
     assert run.generated_text == read
     assert len(run.remarks) == 1
     assert f'it turns {len(text)} characters into {len(read)}, "{read}".' in run.remarks[0]
-    assert "pasted text" in run.remarks[0]
+    assert "given text" in run.remarks[0]
 
 
 def test_a_long_text_is_shown_where_it_differs() -> None:
@@ -197,13 +197,13 @@ def test_scores_belong_to_the_prompt_and_the_pasted_text(
 ) -> None:
     run = text_scores.score(engine_of(speaks()), prompt, text, top_k=2)
     assert run.text == prompt + text
-    assert not any("pasted text" in said for said in run.remarks)
+    assert not any("given text" in said for said in run.remarks)
 
 
 def test_a_text_that_cannot_continue_the_prompt_has_a_remark() -> None:
     run = text_scores.score(engine_of(tiny_models.wordpiece()), "the cat", "sat", top_k=2)
     assert run.generated_text == " sat"
-    assert any('changes the pasted text before the model reads it: it turns 3 characters into 4, " sat"' in said
+    assert any('changes the given text before the model reads it: it turns 3 characters into 4, " sat"' in said
                for said in run.remarks)  # fmt: skip
 
 
