@@ -1,6 +1,9 @@
-"""The example in the docstring of each public function, run with the starter; `connect` with a fake server of it."""
+"""The example in the docstring of each public function, run with the starter; `connect` with a fake server of it.
+And its signature.
+"""
 
 import doctest
+import inspect
 from collections.abc import Iterator
 from types import FunctionType
 
@@ -24,6 +27,11 @@ def server_url(starter: LocalEngine) -> Iterator[str]:
 
 def test_every_public_function_is_tested() -> None:
     assert {"load", "trace", "connect"} <= set(FUNCTIONS)
+
+
+@pytest.mark.parametrize("name", [name for name in decoding.__all__ if not name.endswith("Error")])
+def test_the_signature_of_a_public_name_can_be_read(name: str) -> None:
+    assert "<lambda>" not in str(inspect.signature(getattr(decoding, name)))
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

@@ -14,7 +14,7 @@ from decoding.errors import RequestError
 from decoding.limits import MAX_TEXT_TOKENS
 from decoding.messages import Message
 from decoding.questions.same_model import check_same_model
-from decoding.record.step import make_candidate
+from decoding.record.step import finite_or_none, make_candidate
 from decoding.record.trace import Candidate, Trace
 from decoding.requests.arguments import check_trace
 from decoding.requests.run_request import check_continuation, check_prompt, continuation_ids, prompt_ids
@@ -50,17 +50,18 @@ class TextProbability:
                 "text": token.text,
                 **({"bytes": token.bytes.hex()} if token.bytes else {}),
                 "probability": token.probability,
-                "logprob": _finite(token.logprob),
+                "logprob": finite_or_none(token.logprob),
                 "rank": token.rank,
             }
             for token in self.tokens
         ]
-        whole = {"text": self.text, "probability": self.probability, "logprob": _finite(self.logprob), "tokens": tokens}
+        whole = {
+            "text": self.text,
+            "probability": self.probability,
+            "logprob": finite_or_none(self.logprob),
+            "tokens": tokens,
+        }
         return json.dumps(whole | {"remarks": self.remarks}, ensure_ascii=False, allow_nan=False)
-
-
-def _finite(number: float) -> float | None:
-    return number if math.isfinite(number) else None
 
 
 def probability(model: Engine, trace: Trace, step: int, text: str) -> TextProbability:

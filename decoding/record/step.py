@@ -20,7 +20,13 @@ NO_PICKS: Mapping[int, int] = MappingProxyType({})
 NO_ID = -1
 """The `token_id` in a record whose source gave no ids."""
 
-Nats = Annotated[float, PlainSerializer(lambda nats: nats if math.isfinite(nats) else None, when_used="json")]
+
+def finite_or_none(number: float) -> float | None:
+    """The number as JSON can hold it."""
+    return number if math.isfinite(number) else None
+
+
+Nats = Annotated[float, PlainSerializer(finite_or_none, when_used="json")]
 """JSON has no infinity and no NaN, so both are written as null: the log-probability of probability 0 is minus infinity,
 and an entropy that the source did not give is NaN.
 """

@@ -18,10 +18,7 @@ _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _VISIBLE = {" ": "·", "\n": "↵", "\t": "⇥", "\r": "␍"}
 
 # In JSON, bytes are written as hexadecimal digits.
-Hex = Annotated[
-    bytes | None,
-    PlainSerializer(lambda value: value.hex() if value is not None else None, when_used="json"),
-]
+Hex = Annotated[bytes | None, PlainSerializer(bytes.hex, when_used="json-unless-none")]
 
 _WINDOW = 8
 """The number of previous tokens that decide how a token is written; no decoder looks back more than one."""
