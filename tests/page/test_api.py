@@ -267,3 +267,10 @@ def test_the_readmes_client_runs(url: str):
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("0  most 8.26%\n1  efficient 12.51%\n")
     assert done.stdout.endswith("Identical in all 8 tokens (float32, cpu).\n")
+
+
+def test_the_commands_for_curl_run(url: str, greedy: Trace):
+    commands = block("decoding", "curl", "sh").replace("http://127.0.0.1:7860/", url)
+    done = subprocess.run(["bash", "-ec", commands], capture_output=True, text=True, timeout=300, check=True)
+    data = done.stdout.rsplit("event: complete\ndata: ", 1)[1]
+    assert Trace.from_jsonl(json.loads(data)[0]).generated_token_ids == greedy.generated_token_ids
