@@ -145,8 +145,16 @@ REFUSED: list[tuple[str, list[Any], str]] = [
     ("/greedy", ["a", 3, 5, None], "The model's name has to be text, not nothing. Choose one of: starter."),
     ("/branch", ["a", [[0]], 3, 5, "starter"], NO_PAIR),
     ("/branch", ["a", [["the", 1]], 3, 5, "starter"], NO_PAIR),
-    ("/branch", ["a", [[3, 1]], 3, 5, "starter"], "Forced pick 1 is at step 4, but this run has the steps 1 to 3."),
-    ("/branch", ["a", [[0, 10**6]], 3, 5, "starter"], "The token id 1000000, forced at step 1, does not exist"),
+    (
+        "/branch",
+        ["a", [[3, 1]], 3, 5, "starter"],
+        "Forced pick 1 is at step 4 (counted from 1), but this run has the steps 1 to 3.",
+    ),
+    (
+        "/branch",
+        ["a", [[0, 10**6]], 3, 5, "starter"],
+        "The token id 1000000, forced at step 1 (counted from 1), does not exist",
+    ),
     ("/branch", ["a", "1", 3, 5, "starter"], "Forced picks have to be a list of pairs [step, token id], not a text."),
     (
         "/sample",
@@ -164,7 +172,7 @@ REFUSED: list[tuple[str, list[Any], str]] = [
     (
         "/leave_one_out",
         [RUN, 0, "words", 7],
-        "The token id 7 is no other candidate of step 1. Choose one of its candidates, but not its pick.",
+        "The token id 7 is no other candidate of step 1 (counted from 1). Choose one of its candidates, but not",
     ),
     ("/leave_one_out", [RUN, 0, "words", -1, 0], "The number of tokens to leave out has to be a whole number from 1"),
     ("/agreement", ["hello"], "It is not JSON Lines: it does not begin like a run."),

@@ -185,7 +185,7 @@ def test_the_link_is_copied_where_the_clipboard_is_closed(url: str, visit: Visit
         (
             to_link(Link("starter", "a", 8, 5, [[3, 10**6]])),
             "a",
-            "The token id 1000000, forced at step 4, does not exist",
+            "The token id 1000000, forced at step 4 (counted from 1), does not exist",
         ),
     ],
 )

@@ -221,7 +221,8 @@ HELD = {
     "message": [
         "The model's output is not a number (NaN or infinite), so there is no probability to show. Its files may be "
         "damaged: download them again, or choose another model.",
-        "The text ended after 3 steps, before the pick forced at step 9. Undo that pick, or one before it.",
+        "The text ended after 3 steps, before the pick forced at step 9 (counted from 1). Undo that pick, or one "
+        "before it.",
         "This run was stopped after 300 seconds, so that others have their turn. Use fewer steps.",
         "The model ran out of memory. Use a shorter prompt or fewer steps, or wait a little.",
         "The model's server does not answer: the connection was cut. What it has written stays. Try again in a "

@@ -63,9 +63,15 @@ def test_a_step_that_does_not_exist(scripted: ScriptedEngine, step: Any, said: s
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"token_id": 271}, "The token id 271, forced at step 4, does not exist: scripted has the ids 0 to 270."),
+        (
+            {"token_id": 271},
+            "The token id 271, forced at step 4 (counted from 1), does not exist: scripted has the ids 0 to 270.",
+        ),
         ({"token_id": -1}, "Forced pick 1 has the token id -1: no id is below 0."),
-        ({"max_new_tokens": 3}, "The branch begins at step 4, so it has to have 4 steps or more, not 3."),
+        (
+            {"max_new_tokens": 3},
+            "The branch begins at step 4 (counted from 1), so it has to have 4 steps or more, not 3.",
+        ),
         ({"max_new_tokens": 257}, "The number of steps has to be a whole number from 1 to 256, not 257."),
     ],
 )
@@ -86,8 +92,9 @@ def test_altered_traces_are_refused(scripted: ScriptedEngine) -> None:
         "This run was made by gpt2, not by scripted. Choose that model.": replace(parent, model=other_info),
         ids: replace(parent, prompt="b"),
         f"{ids} ": replace(parent, steps=(*parent.steps[:2], replace(parent.steps[2], picked=strange))),
-        f"At step 2 this run has the token id {wrong}, and scripted picks {parent.steps[1].picked.token_id}: "
-        "the run was altered, or made in another precision. Run the prompt again.": altered(parent, 1, 1),
+        f"At step 2 (counted from 1) this run has the token id {wrong}, and scripted picks "
+        f"{parent.steps[1].picked.token_id}: the run was altered, or made in another precision. "
+        "Run the prompt again.": altered(parent, 1, 1),
     }
     for sentence, trace in cases.items():
         with pytest.raises(RequestError) as refused:

@@ -112,7 +112,9 @@ def test_every_part_but_the_beginning_of_text(starter: LocalEngine, run: Trace, 
     begun = decoding.trace(engine, "", max_new_tokens=3, top_k=2)
     assert begun.prompt_token_ids == (BEGIN,)
     assert [part.first for part in decoding.leave_one_out(engine, begun, 2).parts] == [1, 2]
-    with pytest.raises(RequestError, match=r"^Nothing can be left out before step 1: the text has one token there"):
+    with pytest.raises(
+        RequestError, match=r"^Nothing can be left out before step 1 \(counted from 1\): the text has one token there"
+    ):
         decoding.leave_one_out(engine, begun, 0)
 
 
@@ -176,7 +178,8 @@ def test_words_are_what_belongs_together() -> None:
         (
             0,
             {"against": 5},
-            "The token id 5 is no other candidate of step 1. Choose one of its candidates, but not its pick.",
+            "The token id 5 is no other candidate of step 1 (counted from 1). Choose one of its candidates, but not "
+            "its pick.",
         ),
     ],
 )

@@ -46,24 +46,34 @@ UNFIT: dict[str, tuple[Any, str]] = {
     "no number": ([[math.nan, 1]], "Forced pick 1 is not a pair of whole numbers [step, token id]."),
     "endless": ([[0, math.inf]], "Forced pick 1 is not a pair of whole numbers [step, token id]."),
     "nothing": ([[0, None]], "Forced pick 1 is not a pair of whole numbers [step, token id]."),
-    "beyond the steps": ([[3, 5]], "Forced pick 1 is at step 4, but this run has the steps 1 to 3."),
-    "before the steps": ([[-1, 5]], "Forced pick 1 is at step 0, but this run has the steps 1 to 3."),
+    "beyond the steps": ([[3, 5]], "Forced pick 1 is at step 4 (counted from 1), but this run has the steps 1 to 3."),
+    "before the steps": ([[-1, 5]], "Forced pick 1 is at step 0 (counted from 1), but this run has the steps 1 to 3."),
     "far beyond": (
         [[10**5000, 5]],
-        "Forced pick 1 is at step one with so many digits, but this run has the steps 1 to 3.",
+        "Forced pick 1 is at step one with so many digits (counted from 1), but this run has the steps 1 to 3.",
     ),
     "an id below 0": ([[0, 5], [1, -1]], "Forced pick 2 has the token id -1: no id is below 0."),
-    "twice": ([[1, 5], [1, 6]], "Forced pick 2 is at step 2, after one at step 2; each has to come later."),
-    "backwards": ([[2, 5], [0, 6]], "Forced pick 2 is at step 1, after one at step 3; each has to come later."),
+    "twice": (
+        [[1, 5], [1, 6]],
+        "Forced pick 2 is at step 2 (counted from 1), after one at step 2; each has to come later.",
+    ),
+    "backwards": (
+        [[2, 5], [0, 6]],
+        "Forced pick 2 is at step 1 (counted from 1), after one at step 3; each has to come later.",
+    ),
     "an id too many": (
         [[1, 271]],
-        "The token id 271, forced at step 2, does not exist: scripted has the ids 0 to 270.",
+        "The token id 271, forced at step 2 (counted from 1), does not exist: scripted has the ids 0 to 270.",
     ),
     "a huge id": (
         [[1, 10**5000]],
-        "The token id one with so many digits, forced at step 2, does not exist: scripted has the ids 0 to 270.",
+        "The token id one with so many digits, forced at step 2 (counted from 1), does not exist: scripted has the ids "
+        "0 to 270.",
     ),
-    "very many": ([[n, 5] for n in range(10**5)], "Forced pick 4 is at step 4, but this run has the steps 1 to 3."),
+    "very many": (
+        [[n, 5] for n in range(10**5)],
+        "Forced pick 4 is at step 4 (counted from 1), but this run has the steps 1 to 3.",
+    ),
 }  # fmt: skip
 
 
@@ -132,7 +142,10 @@ def test_the_end_of_text_can_be_forced_and_refused() -> None:
 def test_a_pick_after_the_end_of_text() -> None:
     made = Run(ScriptedEngine([NOTEBOOK[0], {END: 0.9}]), check_request("a", 9, 2, [[0, 5], [4, 6]]))
     lines = list(made.lines())
-    sentence = "The text ended after 2 steps, before the pick forced at step 5. Undo that pick, or one before it."
+    sentence = (
+        "The text ended after 2 steps, before the pick forced at step 5 (counted from 1). "
+        "Undo that pick, or one before it."
+    )
     assert json.loads(lines[-1]) == {"stop_reason": "error", "message": sentence}
     assert len(Trace.from_jsonl("".join(lines)).steps) == 2  # nothing lost
     with pytest.raises(RequestError) as refused:
