@@ -15,18 +15,18 @@ from typing import Any
 
 import gradio as gr
 
-from decoding.errors import BusyError, GreedyscopeError
+from decoding.errors import AddressError, BusyError, GreedyscopeError
 from decoding.messages import Message, to_json
 from decoding.models.resources import is_out_of_memory
 from decoding.page.browser_offer import BrowserOffer
-from decoding.page.gradio_compat.liveness import listener_of
+from decoding.page.gradio_compat.liveness import connection_check, listener_of
 from decoding.page.http.metrics import Health
 from decoding.page.layout import FIELDS, PROBLEM_FIELDS, Widgets
 from decoding.page.model_picker import connect_model_picker
 from decoding.page.panel_actions import ACTIONS, LONG_ACTIONS, branch, engine_limits, read_link
 from decoding.page.panel_text import PanelText
 from decoding.page.why_question import why
-from decoding.serving.model_registry import ModelRegistry
+from decoding.serving.model_registry import RETRY_SECONDS, ModelRegistry
 
 Update = dict[str, str]
 """An update: the panel's new value under "panel", or messages by place ("notice", "proof", "no-lens", or a field's
@@ -118,18 +118,33 @@ def connect(
     for button, text in w.recorded:
         button.click(None, None, [w.panel], js=f"() => {json.dumps(text)}", cancels=started)
 
-    async def loading() -> AsyncIterator[Any]:
-        """Progress messages of the first model's load for whoever opens the page meanwhile. Waits in no thread."""
-        first, said = registry.names[0], ""
-        future = registry.request(first)
-        while not future.done():
-            if (message := registry.progress(first)) != said:
-                yield _panel_value({"notice": (said := message), "loads": "yes"})
-            await asyncio.sleep(_POLL_SECONDS)
-        try:
-            yield _panel_value(engine_limits(future.result()))
-        except GreedyscopeError as error:
-            yield _panel_value({"notice": "", "model": error.message})  # where a run would show it too
+    async def loading(visitor: gr.Request) -> AsyncIterator[Any]:
+        """Progress messages of the first model's load for a visitor who opens the page meanwhile. While the operator's
+        server cannot be reached, it is asked again until it answers or the visitor leaves. Waits in no thread.
+        """
+        first, said, is_away = registry.names[0], "", False
+        is_connected = connection_check(page, visitor.session_hash)
+        while is_connected():
+            future = registry.request(first)
+            while not future.done():
+                if not is_away and (message := registry.progress(first)) != said:
+                    yield _panel_value({"notice": (said := message), "loads": "yes"})
+                await asyncio.sleep(_POLL_SECONDS)
+            try:
+                limits = engine_limits(future.result())
+            except GreedyscopeError as error:
+                if not is_away or not isinstance(error, AddressError):
+                    yield _panel_value({"notice": "", "model": error.message})  # where a run would show it too
+                if not isinstance(error, AddressError):
+                    return
+                is_away = True
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                if is_away:  # a run may have told the panel meanwhile that no load is waited for
+                    yield _panel_value({"loads": "yes"})
+                    await asyncio.sleep(_POLL_SECONDS)
+                yield _panel_value(limits | ({"model": ""} if is_away else {}))
+                return
 
     connect_model_picker(page, w, registry, browser)
     # The panel says when the server begins to answer, and when its own browser computes, of which Gradio does not hear.

@@ -143,6 +143,19 @@ def test_a_page_that_starts_before_its_server_becomes_ready_by_itself(fake: Fake
             until(lambda: httpx.get(f"{url}readyz", timeout=60).status_code == 200)
 
 
+def test_an_open_page_notices_that_its_server_has_come(fake: FakeVllm, visit: Visit) -> None:
+    port = application.free_port("127.0.0.1")
+    with launched("--engine", f"http://127.0.0.1:{port}", "--model", fake.root) as url:
+        page: Page = visit(url)
+        expect(page.locator("#problem-model")).to_contain_text("The model's server cannot be reached.")
+        run(page)  # which fails too, and ends what the panel waits for
+        expect(page.locator("#run")).to_be_enabled()
+        with fake.served(port):
+            expect(page.locator("#facts")).to_have_text("context 64")
+            expect(page.locator("#choices")).to_contain_text("Choices (1–20)")
+            expect(page.locator("#problem-model")).to_have_text("")
+
+
 def test_a_server_that_came_back_with_other_settings_is_asked_anew(fake: FakeVllm, page: Page) -> None:
     fake.most = 10
     try:

@@ -12,11 +12,14 @@ import httpx
 import pytest
 
 import app as application
+from decoding.errors import AddressError
+from decoding.page import events
 from decoding.page.gradio_compat import liveness
 from decoding.page.gradio_compat.session_limits import SessionLimits
 from decoding.serving.model_registry import ModelRegistry
 from tests.browser import served
 from tests.fakes import ScriptedEngine
+from tests.waiting import until
 
 PATIENCE = SessionLimits(patience_rounds=300)
 ONE_ROUND = SessionLimits(patience_rounds=1)
@@ -98,6 +101,25 @@ def test_a_late_answer_to_who_began_a_run_does_not_end_it(session: str) -> None:
         finally:
             engine.let_go.set()
     assert not left(page)
+
+
+@pytest.mark.usefixtures("drives_server")
+def test_a_page_that_was_closed_asks_no_more_for_a_server_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "RETRY_SECONDS", 0.01)
+    asked = []
+
+    def loader(name: str, report: object) -> ScriptedEngine:
+        asked.append(name)
+        raise AddressError("No vLLM server answers.")
+
+    page = application.build(ModelRegistry(loader, ["scripted"]))
+    (loading,) = [index for index, each in page.fns.items() if each.name == "loading"]
+    with served(page, sessions=ONE_ROUND) as url:
+        body = {"data": [], "fn_index": loading, "session_hash": "one"}
+        httpx.post(f"{url}gradio_api/queue/join", json=body, timeout=60).raise_for_status()
+        queue: Any = page._queue  # Gradio makes a queue anew at launch
+        until(lambda: asked)
+        until(lambda: not any(queue.active_jobs))
 
 
 class Listened:
