@@ -47,7 +47,7 @@ def weight_files(folder: Path) -> list[Path]:
     if (places := _indexed(folder)) is None:
         return [folder / "model.safetensors"]
     names = sorted(set(places.values()))
-    if any("/" in name or "\\" in name or name.startswith(".") for name in names):
+    if any("\\" in name or Path(name).is_absolute() or ".." in Path(name).parts for name in names):
         raise ValueError("its index names files elsewhere")
     return [folder / name for name in names]
 
@@ -68,10 +68,13 @@ def _indexed(folder: Path) -> dict[str, str] | None:
 
 def count_parameters(folder: Path) -> int:
     """The number of parameters that a folder's model is loaded from, by the headers of its files; 0 if they cannot be
-    read. Other files (another format, an adapter) do not count, nor what a shard holds beside the tensors of the index.
+    read. Other files (another format, an adapter) do not count, nor what a shard holds beside the tensors of the index;
+    a tensor that is in two shards counts once.
     """
+    stored: dict[str, StoredTensor] = {}
     try:
-        stored = read_headers(weight_files(folder))
+        for file in weight_files(folder):
+            stored |= read_headers([file])
         return sum(prod(stored[name].shape) for name in (_indexed(folder) or stored))
     except (OSError, ValueError, KeyError):
         return 0  # the loader reports what is wrong

@@ -53,3 +53,19 @@ def test_only_loaded_tensors_are_counted(tmp_path: Path):
     assert count_parameters(tmp_path) == real
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})  # which is what is loaded then
     assert count_parameters(tmp_path) == real
+
+
+def test_a_shard_in_a_subfolder_and_a_tensor_in_two_shards_are_counted_as_they_are_loaded(tmp_path: Path):
+    from safetensors.torch import load_file, save_file
+
+    from tests import tiny_models
+
+    network = tiny_models.network("llama")
+    network.save_pretrained(tmp_path, max_shard_size="20KB")
+    first, second, *_ = sorted(tmp_path.glob("model-*.safetensors"))
+    save_file(load_file(second) | load_file(first), second, metadata={"format": "pt"})
+    (tmp_path / "shards").mkdir()
+    first.rename(tmp_path / "shards" / first.name)
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(index.read_text("utf-8").replace(first.name, f"shards/{first.name}"), "utf-8")
+    assert type(network).from_pretrained(tmp_path).num_parameters() == count_parameters(tmp_path)

@@ -70,6 +70,8 @@ def ensure_graph(
     except OSError as error:
         reason = f"{Path(error.filename or source).name}: {reason_of(error)}"
         raise ModelError(Message("model.unread", model=source.name, reason=reason)) from error
+    except ValueError as error:
+        raise NoGraphError(f"its safetensors cannot be read ({error})") from error
     try:
         if (found := _cached_graph(source, ready)) is None:
             _check_not_refused(ready)

@@ -57,6 +57,14 @@ def test_unknown_configurations_are_refused_and_leave_no_files(tmp_path: Path, r
     assert not [one for one in (tmp_path / "graphs").iterdir() if one.is_dir()]
 
 
+def test_an_index_that_names_files_elsewhere_is_refused(tmp_path: Path) -> None:
+    test_families.network("llama").save_pretrained(tmp_path / "m", max_shard_size="20KB")
+    index = tmp_path / "m" / "model.safetensors.index.json"
+    index.write_text(index.read_text("utf-8").replace('"model-', '"../model-'), "utf-8")
+    with pytest.raises(NoGraphError, match="its index names files elsewhere"):
+        ensure_graph(tmp_path / "m", folder=tmp_path / "graphs", proof=None)
+
+
 def test_a_short_file_or_other_weights_are_made_anew(tmp_path: Path) -> None:
     test_families.network("llama").save_pretrained(tmp_path / "m")
 
