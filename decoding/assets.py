@@ -66,9 +66,9 @@ def read(name: str) -> str:
 
 def filled(name: str, parts: Mapping[str, str]) -> str:
     """The text of a file with its places, such as "{title}", filled in at once: nothing that is filled in is taken for
-    a place.
+    a place. A place is a word of small letters. Raises KeyError for a place that no part fills.
     """
-    return re.sub(r"\{(\w+)\}", lambda place: parts.get(place[1], place[0]), read(name))
+    return re.sub(r"\{([a-z]+)\}", lambda place: parts[place[1]], read(name))
 
 
 def panel_html(*, page: bool) -> str:

@@ -2,7 +2,7 @@
 // page's own files in the browser's cache; the model's are the engine's (assets/browser/engine/download.js). `{version}` is the sum of
 // those files, so that another version has another cache. One host may have several sites, each below a path of its own.
 
-const worker = /** @type {ServiceWorkerScope} */ (/** @type {unknown} */ (self));
+const worker = /** @type {ServiceWorkerScope} */ (/** @type {*} */ (self));
 const SITE = `greedyscope-page-${new URL(worker.registration.scope).pathname}-`;
 const NAME = `${SITE}{version}`;
 /** @type {string[]} */
