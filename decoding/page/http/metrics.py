@@ -6,6 +6,7 @@ Owns the counters and the routes. Nothing here contains a visitor's text, addres
 import asyncio
 import json
 import logging
+import re
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import aclosing, suppress
 from math import inf
@@ -18,8 +19,11 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from decoding import assets
 from decoding.errors import BusyError, FormatError, ModelError, RequestError
 from decoding.messages import Message
+from decoding.record.field_values import read_object
+from decoding.record.fields import read_end
 from decoding.serving.admission import AdmissionQueue, Visitor
 from decoding.serving.model_registry import ModelRegistry
 from decoding.serving.stream import stream_updates
@@ -84,7 +88,7 @@ class Health:
             async with aclosing(updates):
                 async for update in updates:
                     if isinstance(update, str):
-                        if text and update != text:  # it grows, so it is a run of this server, not a visitor's file
+                        if text and update != text:  # a visitor's own file comes whole, a run of this server grows
                             run = update
                         text = update
                         steps = update.count('\n{"index":')
@@ -103,7 +107,8 @@ class Health:
             outcome = "ended" if cause in _ENDED else "refused"
             raise
         except Exception as error:
-            outcome, cause = "error", str(error) if isinstance(error, ModelError) else type(error).__name__
+            outcome = "error"
+            cause = _without_quotes(str(error)) if isinstance(error, ModelError) else type(error).__name__
             raise
         finally:
             self._runs.labels(outcome).inc()
@@ -146,11 +151,25 @@ class Health:
 
 
 def _error_in_last_line(lines: str) -> str:
-    """The message of a run that an error ended; "" for any other text."""
+    """The message of a run that an error ended, without quotes; "" for any other text."""
     with suppress(ValueError):
-        last = json.loads(lines.rstrip().rpartition("\n")[2])
-        return str(last["message"]) if last.get("stop_reason") == "error" else ""
+        last = read_end(read_object(json.loads(lines.rstrip().rpartition("\n")[2])))
+        return _without_quotes(last["message"]) if last["stop_reason"] == "error" else ""
     return ""
+
+
+def _without_quotes(sentence: str) -> str:
+    """An error's sentence without what a chat template, a server or a library said: it may repeat a visitor's text."""
+    for text in assets.texts()["en"].values():
+        before, quotes, after = text.partition("{said}")
+        if quotes and (found := re.fullmatch(f"({_pattern(before)}).*({_pattern(after)})", sentence, re.DOTALL)):
+            return f"{found[1]}…{found[2]}"
+    return sentence
+
+
+def _pattern(text: str) -> str:
+    """A regular expression for a text whose places are filled in."""
+    return ".*".join(map(re.escape, re.split(r"\{\w+\}", text)))
 
 
 class JsonLines(logging.Formatter):

@@ -1,9 +1,11 @@
 """What an operator sees of a page over a scripted engine, and that no visitor's text is in it."""
 
+import asyncio
 import json
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,10 +17,11 @@ import app as application
 import decoding
 from decoding.engines.batching.engine import BatchedEngine
 from decoding.errors import ModelError
+from decoding.messages import Message
 from decoding.page import JsonLines
 from decoding.page import panel_actions as actions
 from decoding.page.http.metrics import Health
-from decoding.serving.admission import AdmissionQueue
+from decoding.serving.admission import AdmissionQueue, Visitor
 from decoding.serving.model_registry import ModelRegistry
 from tests.browser import served
 from tests.fakes import ScriptedEngine
@@ -143,6 +146,44 @@ def test_a_run_of_the_page_logs_none_of_its_text(caplog: pytest.LogCaptureFixtur
     *_, last = actions.branch(registry, asked)
     assert SECRET in last["panel"]
     assert SECRET not in caplog.text
+
+
+def watched(caplog: pytest.LogCaptureFixture, *updates: str, error: Exception | None = None) -> dict[str, Any]:
+    """What is logged of a request with these updates."""
+
+    def work() -> Any:
+        yield from updates
+        if error:
+            raise error
+
+    async def read() -> list[str]:
+        health = Health(ModelRegistry(lambda name, report: ScriptedEngine(), ["scripted"]), AdmissionQueue())
+        options: Any = {"notice": str, "heartbeat": str, "visitor": Visitor("one", "an address")}
+        return [update async for update in health.stream(work, **options) if update]
+
+    caplog.set_level(logging.INFO, logger="decoding")
+    caplog.clear()
+    with suppress(type(error) if error else ()):
+        assert asyncio.run(read())[-1] == updates[-1]
+    return dict(caplog.records[-1].numbers)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("last", ["[1]", "5", "{}", '{"stop_reason":"error","message":1}', "{"])
+def test_a_last_line_that_ends_no_run_fails_nothing(caplog: pytest.LogCaptureFixture, last: str) -> None:
+    assert watched(caplog, "a\n", f"a\n{last}\n")["outcome"] == "done"
+
+
+def test_a_cause_has_no_words_of_a_template_or_a_server(caplog: pytest.LogCaptureFixture) -> None:
+    found = watched(caplog, error=ModelError(Message("chat.failed", said=f"{SECRET}\n.")))
+    assert (found["outcome"], SECRET in str(found)) == ("error", False)
+    assert found["cause"].startswith("The chat template of this model cannot make a prompt of this message: ….")
+    refused = Message("engine.refused", status=400, said=SECRET)
+    end = json.dumps({"stop_reason": "error", "message": refused})
+    for found in (watched(caplog, error=ModelError(refused)), watched(caplog, "a\n", f"a\n{end}\n")):
+        assert (found["outcome"], SECRET in str(found)) == ("error", False)
+        assert found["cause"].startswith("The model's server refuses the request (400).")
+        assert found["cause"].endswith("It said: …")
+    assert watched(caplog, error=ModelError(Message("model.nan")))["cause"] == Message("model.nan")
 
 
 @pytest.mark.usefixtures("drives_server")
