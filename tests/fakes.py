@@ -131,6 +131,8 @@ class ScriptedEngine:
     takes so many seconds, or until `let_go` is set.
     """
 
+    is_outdated = False
+
     def __init__(
         self,
         script: Sequence[Line | NDArray[np.float32]] = NOTEBOOK,

@@ -33,6 +33,13 @@ class Engine(HasFacts, Protocol):
     `ServerEngine` may be used by many threads at once, as may `ZeroGpuEngine`. Each iterator belongs to one thread.
     """
 
+    @property
+    def is_outdated(self) -> bool:
+        """Whether the model has to be loaded again before its next run: a vLLM server that refused or failed may have
+        come back with other settings, and is asked anew what it serves.
+        """
+        ...
+
     def steps(
         self,
         token_ids: Sequence[int],

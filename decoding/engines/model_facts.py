@@ -49,6 +49,8 @@ class HasFacts(Protocol):
 class EngineOfModel:
     """What engines have in common. An engine over another one takes the facts from that."""
 
+    is_outdated = False
+
     def __init__(self, facts: HasFacts) -> None:
         self.info = facts.info
         self.vocabulary = facts.vocabulary

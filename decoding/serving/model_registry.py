@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from decoding.cancellation import WorkCancelledError, raise_if_cancelled
@@ -79,7 +80,7 @@ class ModelRegistry:
         self._one_at_a_time = threading.Lock()
         self._loading: dict[str, _Load] = {}
         self._current_load: _Load | None = None
-        self._failures: dict[str, str] = {}  # the last one of each model, so that the log has it once
+        self._failures: dict[str, str] = {}  # the last one of each model: the log has once that a server is away
 
     def offers(self) -> Sequence[ModelOffer]:
         """The list of models as it is now; may take some seconds."""
@@ -103,10 +104,15 @@ class ModelRegistry:
         return load.future
 
     def request_until_reachable(self, name: str) -> None:
-        """As `request`, and again in the background for as long as no server answers at the operator's address."""
+        """As `request`, and again in the background for as long as no server answers at the operator's address, or no
+        thread can be started.
+        """
 
         def attempt() -> None:
-            while isinstance(self.request(name).exception(), AddressError):
+            while True:
+                with suppress(RuntimeError):
+                    if not isinstance(self.request(name).exception(), AddressError):
+                        return
                 time.sleep(RETRY_SECONDS)
 
         threading.Thread(target=attempt, name="first model", daemon=True).start()
@@ -153,8 +159,7 @@ class ModelRegistry:
         if name not in self.names:
             raise RequestError(Message("model.not_offered", model=name[:80], models=models), field="model")
         with self._lock:
-            # A vLLM server that failed may be another one now, so it is asked anew what it serves.
-            if (engine := self._models.get(name)) and not getattr(engine, "is_outdated", False):
+            if (engine := self._models.get(name)) and not engine.is_outdated:
                 load = _Load(Future(), "")
                 load.future.set_result(engine)
             elif name in self._loading:
@@ -211,7 +216,7 @@ class ModelRegistry:
                 logging.getLogger(__name__).info("loaded %s", name)
             return engine
         except GreedyscopeError as error:
-            if self._failures.get(name) != str(error):
+            if not (isinstance(error, AddressError) and self._failures.get(name) == str(error)):
                 logging.getLogger(__name__).warning("loading %s failed: %s", name, error, exc_info=error.__cause__)
             self._failures[name] = str(error)
             shown = mapped(lambda text: redact_paths(text, self.names), error.message)

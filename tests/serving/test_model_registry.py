@@ -86,6 +86,30 @@ def test_only_a_server_that_cannot_be_reached_is_asked_again(monkeypatch: pytest
     assert not loader.entered.acquire(timeout=0.2)
 
 
+def test_a_server_is_asked_again_where_no_thread_could_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_registry, "RETRY_SECONDS", 0.01)
+    loader = Loader()
+    loader.go_on.release()
+    registry = ModelRegistry(loader, ["one"])
+    with refused_threads("load one"):
+        registry.request_until_reachable("one")
+        assert not loader.entered.acquire(timeout=0.2)
+    began(loader)
+    assert registry.engine("one").info.id == "one"
+
+
+def test_an_outdated_engine_is_loaded_again() -> None:
+    loader = Loader()
+    registry = ModelRegistry(loader, ["one"])
+    loader.go_on.release(2)
+    first = registry.engine("one")
+    assert registry.engine("one") is first
+    first.is_outdated = True  # type: ignore[misc]
+    second = registry.engine("one")
+    assert second is not first
+    assert registry.loaded() == (second,)
+
+
 def test_a_model_may_be_loaded_in_the_thread_that_asks() -> None:
     """Where a GPU is lent, no other thread has it."""
     threads: list[threading.Thread] = []
@@ -237,15 +261,16 @@ def test_a_cancelled_visitor_stops_waiting() -> None:
     loader.go_on.release()
 
 
-def test_a_failed_load_is_tried_again() -> None:
-    loader = Loader(ModelError("The disk is full."), None)
+def test_a_failed_load_is_tried_again_and_logged_each_time(caplog: pytest.LogCaptureFixture) -> None:
+    loader = Loader(ModelError("The disk is full."), ModelError("The disk is full."), None)
     registry = ModelRegistry(loader, ["one"])
-    loader.go_on.release()
-    with pytest.raises(ModelError, match=r"^The disk is full\.$"):
-        list(registry.wait("one"))
-    loader.go_on.release()
+    loader.go_on.release(3)
+    for count in (1, 2):
+        with pytest.raises(ModelError, match=r"^The disk is full\.$"):
+            list(registry.wait("one"))
+        assert caplog.messages == ["loading one failed: The disk is full."] * count
     assert registry.engine("one").info.id == "one"
-    assert loader.asked == ["one", "one"]
+    assert loader.asked == ["one"] * 3
 
 
 def test_an_unexpected_error_becomes_a_sentence(caplog: pytest.LogCaptureFixture) -> None:

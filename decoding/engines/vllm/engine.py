@@ -81,8 +81,6 @@ class ServerEngine(EngineOfModel):
         )
         super().__init__(facts)
         self._client, self._name = client, served.name
-        self.is_outdated = False
-        """Whether the server may have other settings than it said: it refused or failed, so `connect` again."""
 
     def steps(
         self,
