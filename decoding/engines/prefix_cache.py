@@ -1,7 +1,7 @@
 """The prefix cache: the last runs of a network, so that a branch computes only its own steps.
 
 Owns the kept KV caches and their limits. A kept cache is never handed out: a branch gets a copy, so no run can change
-another one. Runs with forced picks ask here, and every run of a batch.
+another one. It is searched by runs with forced picks, and by every run of a batch.
 """
 
 import threading

@@ -22,7 +22,7 @@ from decoding.page.gradio_compat.liveness import listener_of
 from decoding.page.http.metrics import Health
 
 PROMPT, STEPS, CHOICES = "Transformers are the", 8, 5
-"""What an endpoint does that is asked with nothing: the classroom notebook's run."""
+"""The defaults of an endpoint's parameters: the classroom notebook's run."""
 VISITOR = "visitor"
 """The parameter that Gradio fills in, not the caller."""
 

@@ -49,7 +49,7 @@ class Health:
         self._steps = Counter("steps", "Steps sent to visitors.", **names)
         self._first_bar = Histogram("first_bar_seconds", "From request to first step.", buckets=_BUCKETS, **names)
         Gauge("running", "Visitors being served.", **names).set_function(lambda: queue.served)
-        Gauge("waiting", "Visitors in line.", **names).set_function(lambda: queue.waiting)
+        Gauge("waiting", "Visitors in the admission queue.", **names).set_function(lambda: queue.waiting)
         Gauge("reused", "Runs served from what another wrote.", **names).set_function(self._reused)
 
     def stream(

@@ -59,7 +59,7 @@ class LayerWriter:
         graph.input("total_length", TensorProto.INT32, [])
         graph.input("positions", TensorProto.INT64, ["wanted"])
         graph.input("layers_at", TensorProto.INT64, ["watched"])
-        graph.output("logits", TensorProto.FLOAT, ["all_said", spec.vocabulary_size])
+        graph.output("logits", TensorProto.FLOAT, ["all_wanted", spec.vocabulary_size])
         for layer in range(spec.layers):
             for kind in "kv":
                 past, new = ([texts, spec.kv_heads, length, spec.head_width] for length in ("past", "total"))
