@@ -1,7 +1,7 @@
 """The model registry: which models are in memory, and which may be loaded.
 
 Owns loading in the background, one model at a time, its progress messages, and the cancellation of loads that nobody
-waits for. Knows no torch: it is given a loader, so tests pass a fake one. `model_eviction` evicts models.
+waits for. Knows no torch: it is given a loader, so tests pass a fake one. `model_loader` finds memory for a model.
 """
 
 import logging
@@ -14,20 +14,16 @@ from dataclasses import dataclass, replace
 
 from decoding.cancellation import WorkCancelledError, raise_if_cancelled
 from decoding.engines import Engine
-from decoding.errors import AddressError, GreedyscopeError, ModelError, RequestError, RoomError
+from decoding.errors import AddressError, GreedyscopeError, ModelError, RequestError
 from decoding.messages import Message, mapped
-from decoding.models.catalogue import format_bytes
-from decoding.models.resources import is_out_of_memory
 from decoding.requests.values import json_type_of
 from decoding.serving.memory_budget import MemoryBudget
 from decoding.serving.model_eviction import LoadedModels
 from decoding.serving.model_list import ModelOffer, OfferLister
+from decoding.serving.model_loader import Loader, ModelLoader, Report
 from decoding.serving.path_redaction import redact_paths
 
 __all__ = ["Loader", "ModelOffer", "ModelRegistry", "OfferLister", "Report"]
-
-Report = Callable[[str, float | None], None]
-Loader = Callable[[str, Report], Engine]
 
 RETRY_SECONDS = 3.0
 """Between two attempts to reach the operator's vLLM server; an attempt itself may take five."""
@@ -64,18 +60,15 @@ class ModelRegistry:
         resident_bytes: Callable[[], int] | None = None,
         is_remote: bool = False,
     ) -> None:
-        """`memory` is the budget of models and requests, `bytes_needed` estimates the bytes that a model will take, and
-        `resident_bytes` measures what the process takes now. `is_remote`: a vLLM server computes the models.
+        """`memory` is the budget of models and requests; for `bytes_needed` and `resident_bytes` see `ModelLoader`.
+        `is_remote`: a vLLM server computes the models.
         """
         self.names, self.is_remote = tuple(names), is_remote
         self.memory = memory or MemoryBudget(_UNBOUNDED)
-        self._loader, self._list_offers, self._bytes_needed, self._resident = (
-            loader,
-            list_offers,
-            bytes_needed,
-            resident_bytes,
+        self._loader, self._list_offers, self._models = loader, list_offers, LoadedModels()
+        self._model_loader = ModelLoader(
+            loader, self._models, self.memory, bytes_needed=bytes_needed, resident_bytes=resident_bytes
         )
-        self._models = LoadedModels()
         self._lock = threading.Lock()
         self._one_at_a_time = threading.Lock()
         self._loading: dict[str, _Load] = {}
@@ -211,7 +204,7 @@ class ModelRegistry:
                     raise WorkCancelledError
 
         try:
-            engine = self._load_evicting_others(name, report)
+            engine = self._model_loader.load(name, report)
             if self._failures.pop(name, ""):
                 logging.getLogger(__name__).info("loaded %s", name)
             return engine
@@ -230,43 +223,3 @@ class ModelRegistry:
             with self._lock:
                 if self._loading.get(name) is load:
                     del self._loading[name]
-
-    def _load_evicting_others(self, name: str, report: Report) -> Engine:
-        """Load a model. If it does not fit, evict others, one after another, and try again."""
-        while True:
-            try:
-                return self._load_within_budget(name, report)
-            except RoomError:
-                if not self._models.evict_one():
-                    raise
-            except Exception as error:
-                if not is_out_of_memory(error):
-                    raise
-                if not self._models.evict_one():
-                    raise RoomError(Message("memory.load", model=name)) from error
-
-    def _load_within_budget(self, name: str, report: Report) -> Engine:
-        """Load a model into memory that is reserved first. Raises RoomError if it cannot be."""
-        estimated, before = self._bytes_needed(name), self._resident() if self._resident else 0
-        reservation = self.memory.reserve_for_model(estimated)
-        if reservation is None:
-            raise RoomError(
-                Message(
-                    "memory.model",
-                    model=name,
-                    needed=format_bytes(estimated),
-                    free=format_bytes(self.memory.bytes_for_requests),
-                    total=format_bytes(self.memory.total),
-                )
-            )
-        try:
-            engine = self._loader(name, report)
-        except BaseException:
-            reservation.release()
-            raise
-        if self._resident and self.memory.is_idle:  # then the process has grown by this model alone
-            grown = max(0, self._resident() - before)
-            reservation.resize(min(grown, estimated) if estimated else grown)
-            self.memory.update_resident(self._resident())
-        self._models.add(name, engine, reservation)
-        return engine
