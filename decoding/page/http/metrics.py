@@ -9,6 +9,7 @@ import logging
 import re
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import aclosing, suppress
+from datetime import UTC, datetime
 from math import inf
 from time import monotonic
 from typing import Any
@@ -50,7 +51,7 @@ class Health:
         self._first_bar = Histogram("first_bar_seconds", "From request to first step.", buckets=_BUCKETS, **names)
         Gauge("running", "Visitors being served.", **names).set_function(lambda: queue.served)
         Gauge("waiting", "Visitors in the admission queue.", **names).set_function(lambda: queue.waiting)
-        Gauge("reused", "Runs served from what another wrote.", **names).set_function(self._reused)
+        Gauge("reused", "Times that a run took steps from an earlier one.", **names).set_function(self._reused)
 
     def stream(
         self,
@@ -117,7 +118,7 @@ class Health:
                 "outcome": outcome,
                 "steps": steps,
                 "seconds": round(monotonic() - begun, 3),
-                "first_bar": first,
+                "first_bar": None if first is None else round(first, 3),
             }
             numbers |= {"cause": cause} if cause else {}
             logging.getLogger(__name__).info("run", extra={"numbers": numbers})
@@ -176,7 +177,8 @@ class JsonLines(logging.Formatter):
     """A log record as one line of JSON, with a run's numbers if it has some."""
 
     def format(self, record: logging.LogRecord) -> str:
-        line = {"time": self.formatTime(record), "level": record.levelname, "what": record.getMessage()}
+        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        line = {"time": time, "level": record.levelname, "what": record.getMessage()}
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
         return json.dumps(line | getattr(record, "numbers", {}))

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,7 @@ def test_runs_are_counted_and_logged_without_their_text(url: str, caplog: pytest
     lines = [json.loads(JsonLines().format(record)) for record in caplog.records if record.getMessage() == "run"]
     assert [(line["outcome"], line["steps"]) for line in lines] == [("done", 4), ("refused", 0)]
     assert [line.get("cause") for line in lines] == [None, "request.number"]
+    assert all(datetime.fromisoformat(line["time"]).tzinfo for line in lines)  # a fleet's logs are put in one order
     assert SECRET not in caplog.text + "".join(map(json.dumps, lines))
 
 
