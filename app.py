@@ -135,8 +135,8 @@ def launch(
     """Serve `app` with this project's settings, and return its URL. `gradio_options` are passed to Gradio."""
     from decoding.page import health_routes
     from decoding.page.api import check_mcp
-    from decoding.page.gradio_compat.loader_frames import no_loader_frames
     from decoding.page.gradio_compat.mcp_tools import tool_calls
+    from decoding.page.gradio_compat.page_start import page_start
     from decoding.page.gradio_compat.session_limits import bound_queue
     from decoding.page.gradio_compat.startup import launch_options
     from decoding.page.http.browser_routes import browser_routes, isolation
@@ -144,7 +144,7 @@ def launch(
     from decoding.page.http.request_filter import filter_options
     from decoding.page.http.script_routes import PageScript, compression
     from decoding.page.http.vote_routes import vote_routes
-    from decoding.page.panel import page_css, page_head, page_scripts, page_theme, script_elements
+    from decoding.page.panel import page_css, page_head, page_scripts, page_theme
 
     if mcp:
         check_mcp()
@@ -152,8 +152,7 @@ def launch(
     bound_queue(app, sessions)
     offer: BrowserOffer | None = app.browser  # type: ignore[attr-defined]
     filters = filter_options(app)
-    scripts = {name: PageScript(name, code) for name, code in page_scripts(offer).items()}
-    elements = script_elements(**{name: script.address for name, script in scripts.items()})
+    scripts = [PageScript(name, code) for name, code in page_scripts(offer).items()]
     _, url, _ = app.launch(
         css=page_css(browser=offer is not None),
         head=page_head(),
@@ -167,7 +166,7 @@ def launch(
         mcp_server=mcp,
         app_kwargs={
             "routes": [
-                *(script.route() for script in scripts.values()),
+                *(script.route() for script in scripts),
                 *export_routes(),
                 *vote_routes(),
                 *health_routes(app, metrics=metrics),
@@ -176,8 +175,10 @@ def launch(
             **({"lifespan": tool_calls(app)} if mcp else {}),
             **filters,
             "middleware": [
-                *(*filters["middleware"], compression()),
-                *(no_loader_frames(elements), *([isolation()] if offer else [])),
+                *filters["middleware"],
+                compression(),
+                page_start(scripts),
+                *([isolation()] if offer else []),
             ],
         },
         max_threads=MAX_EVENTS,

@@ -1,4 +1,4 @@
-// Refuses the animation frames that Gradio's loader requests; decoding/page/gradio_compat/loader_frames.py says why.
+// Refuses the animation frames that Gradio's loader requests; decoding/page/gradio_compat/page_start.py says why.
 
 (() => {
   const { requestAnimationFrame } = window;

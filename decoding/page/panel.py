@@ -73,7 +73,9 @@ def panel(value: str, models: Sequence[str]) -> gr.HTML:
 
 
 def page_scripts(browser: BrowserOffer | None = None) -> dict[str, bytes]:
-    """The page's large scripts by name: the panel's own, and plotly.js from the plotly package."""
+    """The page's large scripts by name: the panel's own, which has to be there before Gradio draws the panel, and
+    plotly.js from the plotly package, for which nothing waits.
+    """
     script = assets.page_script_with_engine() if browser else assets.page_script()
     data = assets.page_data(browser=browser.data()) if browser else assets.page_data()
     download = assets.read("browser/download.html") if browser else ""
@@ -97,13 +99,6 @@ def slot(name: str, *, role: str, kind: str) -> gr.HTML:
 def page_css(*, browser: bool = False) -> str:
     names = ("panel/on_page.css", "panel/vote.css", *(("browser/gradio_page.css",) if browser else ()))
     return "\n".join([assets.read("page.css"), assets.panel_css(), *map(assets.read, names)])
-
-
-def script_elements(*, panel: str, plotly: str) -> str:
-    """The large scripts at their addresses, relative to the page's, so that it works under any path. The panel's is
-    there before Gradio draws the panel; plotly.js makes nothing wait.
-    """
-    return f'<script src="{panel}"></script><script async src="{plotly}"></script>'
 
 
 def page_head() -> str:

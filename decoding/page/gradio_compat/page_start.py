@@ -1,11 +1,13 @@
-"""Stops Gradio's loader, which counts seconds in every frame until the page is closed, though it is removed early.
+"""What the page's head begins with, written into the HTML as it is sent: Gradio adds its own `head` too late for it.
 
-This page shows no seconds, so a script refuses the loader's frames. The loader's file reads `requestAnimationFrame`
-once, when it is loaded. Gradio adds its own `head` to the page after that, so the script is added here, to the HTML as
-it is sent. With it come the page's large scripts, which have to be there before Gradio draws the panel, and the
-relative addresses of the icon and the manifest: a browser would ask for both at the root of the host, outside of a
-proxy's path prefix.
+- The page's large scripts. The panel's has to be there before Gradio draws the panel.
+- A script that stops Gradio's loader, which counts seconds in every frame until the page is closed, though it is
+  removed early, and this page shows no seconds. The loader's file reads `requestAnimationFrame` once, as it is loaded.
+- The relative addresses of the icon and the manifest: a browser would ask for both at the root of the host, outside of
+  a proxy's path prefix.
 """
+
+from collections.abc import Sequence
 
 from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
@@ -13,21 +15,23 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from decoding import assets
 from decoding.page.http.header_filter import is_page
+from decoding.page.http.script_routes import PageScript
 
 _HEAD = b"<head>"
 _ICON = b'<link rel="icon" href="favicon.ico">'
 _MANIFEST = b'<link rel="manifest" href="%smanifest.json"'
 
 
-def no_loader_frames(scripts: str) -> Middleware:
-    """`scripts` are elements, which come into the page's head too."""
-    return Middleware(_PageWithScript, scripts=scripts)
+def page_start(scripts: Sequence[PageScript]) -> Middleware:
+    """The page waits for the first of the `scripts`, and for none of the others."""
+    elements = [f'<script{" async" * bool(n)} src="{script.address}"></script>' for n, script in enumerate(scripts)]
+    return Middleware(_PageStart, scripts="".join(elements))
 
 
-class _PageWithScript:
+class _PageStart:
     def __init__(self, app: ASGIApp, scripts: str) -> None:
         self._app = app
-        self._script = b"%s<script>%s</script>%s" % (_ICON, assets.read("loader_frames.js").encode(), scripts.encode())
+        self._start = b"%s<script>%s</script>%s" % (_ICON, assets.read("loader_frames.js").encode(), scripts.encode())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         waiting: Message | None = None  # the headers, until the length of the page is known
@@ -40,7 +44,7 @@ class _PageWithScript:
             if waiting:
                 headers, body = MutableHeaders(scope=waiting), message.get("body", b"")
                 if _HEAD in body and "content-length" in headers:
-                    ours = body.replace(_HEAD, _HEAD + self._script, 1).replace(_MANIFEST % b"/", _MANIFEST % b"", 1)
+                    ours = body.replace(_HEAD, _HEAD + self._start, 1).replace(_MANIFEST % b"/", _MANIFEST % b"", 1)
                     headers["content-length"] = str(int(headers["content-length"]) + len(ours) - len(body))
                     message = {**message, "body": ours}
                 await send(waiting)
