@@ -104,7 +104,10 @@ def test_a_fork_reads_out_what_it_adds(page: Page) -> None:
     page.locator(".gs-chip").nth(9).click()
     page.evaluate("""() => {
         window.logged = 0;
-        const count = (changes) => { for (const { addedNodes } of changes) window.logged += addedNodes.length; };
+        const count = (changes) => {
+            for (const { addedNodes } of changes)
+                window.logged += [...addedNodes].filter(({ tagName }) => tagName).length;
+        };
         new MutationObserver(count).observe(document.querySelector('[role="log"]'), { childList: true });
     }""")
     page.locator(".gs-bar[data-candidate]").nth(1).click()

@@ -21,8 +21,11 @@ export function logTokens(parts, whole, run) {
   parts.log.run = whole;
   for (let index = Math.max(whole.loggedTokens, run.steps.length - LOGGED_TOKENS); index < run.steps.length; index++) {
     const text = whole.pieces[index].trim();
-    parts.log.append(make("span", "", `${text === "" ? labelOf(run.steps[index].picked) : text} `));
+    parts.log.append(make("span", "", text === "" ? labelOf(run.steps[index].picked) : text), " ");
   }
   whole.loggedTokens = Math.max(whole.loggedTokens, run.steps.length);
-  while (parts.log.childElementCount > LOGGED_TOKENS) parts.log.firstElementChild.remove();
+  while (parts.log.childElementCount > LOGGED_TOKENS) {
+    parts.log.firstElementChild.nextSibling.remove(); // the space
+    parts.log.firstElementChild.remove();
+  }
 }

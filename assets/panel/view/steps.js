@@ -1,6 +1,8 @@
 // The steps of a run, in the text and on the timeline. A run that has ended is drawn at once; of one that grows, as many steps as a frame has
-// time for: more than usual come at once only where a tab was hidden. Knows no step's look.
+// time for, and the state follows them. Knows no step's look.
 
+import { texts } from "../core/texts.js";
+import { setText } from "./elements.js";
 import { drawText, markLoops } from "./text.js";
 import { drawTimeline } from "./timeline.js";
 
@@ -9,7 +11,7 @@ import { drawTimeline } from "./timeline.js";
 
 /** @typedef {{ text: number, loops: boolean }} Drawn steps that are drawn already, and whether loops are marked */
 
-const MOST_STEPS = 64; // a frame
+const MOST_STEPS = 48; // a frame
 
 /**
  * @param {Parts} parts
@@ -18,8 +20,10 @@ const MOST_STEPS = 64; // a frame
  * @returns {boolean} whether a frame has no time for all of them, and these were the first
  */
 export function drawFirstSteps(parts, run, drawn) {
-  if (run.end || run.steps.length - drawn.text <= MOST_STEPS) return false;
+  const isWhole = run.end && drawn.text === 0;
+  if (isWhole || run.steps.length - drawn.text <= MOST_STEPS) return false;
   drawSteps(parts, run, drawn, drawn.text + MOST_STEPS);
+  setText(parts.state, texts.translate("state.step", { step: drawn.text, steps: run.header.max_new_tokens }));
   return true;
 }
 
