@@ -6,7 +6,6 @@ Owns the counters and the routes. Nothing here contains a visitor's text, addres
 import asyncio
 import json
 import logging
-import re
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime
@@ -162,15 +161,13 @@ def _error_in_last_line(lines: str) -> str:
 def _without_quotes(sentence: str) -> str:
     """An error's sentence without what a chat template, a server or a library said: it may repeat a visitor's text."""
     for text in assets.texts()["en"].values():
-        before, quotes, after = text.partition("{said}")
-        if quotes and (found := re.fullmatch(f"({_pattern(before)}).*({_pattern(after)})", sentence, re.DOTALL)):
-            return f"{found[1]}…{found[2]}"
+        before, _, after = text.partition("{said}")
+        mark = before.rpartition("}")[2]
+        if before != text and len(mark) > len(": "):
+            start, found, quote = sentence.partition(mark)
+            if found and quote.endswith(after):
+                return f"{start}{mark}…{after}"
     return sentence
-
-
-def _pattern(text: str) -> str:
-    """A regular expression for a text whose places are filled in."""
-    return ".*".join(map(re.escape, re.split(r"\{\w+\}", text)))
 
 
 class JsonLines(logging.Formatter):
