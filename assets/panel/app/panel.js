@@ -288,8 +288,8 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
   onPage?.listenToTrees(parts);
   if (onPage) onPage.listenToExportTab(parts, state, panel, onPage.convert);
   watch("value", readValue);
-  watch("words", () => { showMessages(parts, props.words ?? "", trigger); silence?.restart(); });
-  watch("begun_number", () => trigger("begun", {}));
+  watch("words", () => showMessages(parts, props.words ?? "", trigger));
+  watch("begun_number", () => { trigger("begun", {}); silence?.restart(); });
   listenToLanguage(parts, () => redraw(), trigger);
   if (onPage) onPage.restoreRuns(history, readLines(emptyRun(), props.value ?? ""));
   if (history.shown) show(history.shown, { fieldsFollow: false });
