@@ -153,6 +153,7 @@ def launch(
     offer: BrowserOffer | None = app.browser  # type: ignore[attr-defined]
     filters = filter_options(app)
     scripts = [PageScript(name, code) for name, code in page_scripts(offer).items()]
+    filters["middleware"] += [compression(), page_start(scripts), *([isolation()] if offer else [])]
     _, url, _ = app.launch(
         css=page_css(browser=offer is not None),
         head=page_head(),
@@ -174,16 +175,9 @@ def launch(
             ],
             **({"lifespan": tool_calls(app)} if mcp else {}),
             **filters,
-            "middleware": [
-                *filters["middleware"],
-                compression(),
-                page_start(scripts),
-                *([isolation()] if offer else []),
-            ],
         },
         max_threads=MAX_EVENTS,
-        **launch_options(connections),
-        **{"state_session_capacity": MAX_SESSIONS, **gradio_options},
+        **(launch_options(connections) | {"state_session_capacity": MAX_SESSIONS} | gradio_options),
     )
     return url
 

@@ -234,3 +234,9 @@ class ScriptedRows:
         read = [self._engine._forward(unread, self._caches[row]) for row, unread in rows]
         self._caches = [cache for _, cache in read]
         return [read_scores(logits, top_k) for logits, _ in read]
+
+
+def endless_engine(delay: float = 0.0) -> ScriptedEngine:
+    """An engine whose text never ends, with seventeen different steps over all of its tokens."""
+    lines = [(np.random.default_rng(seed).standard_normal(271) * 3).astype(np.float32) for seed in range(17)]
+    return ScriptedEngine(lines, context_length=None, end_ids=(), delay=delay)

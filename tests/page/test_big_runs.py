@@ -3,22 +3,20 @@
 import json
 from collections.abc import Iterator
 
-import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
 import app as application
 import decoding
 from tests.browser import Visit, frames_later, served
-from tests.fakes import ScriptedEngine
+from tests.fakes import ScriptedEngine, endless_engine
 
 STEPS, CHOICES, MOST_ELEMENTS = 256, 50, 4_400
-LINES = [(np.random.default_rng(seed).standard_normal(271) * 3).astype(np.float32) for seed in range(17)]
 
 
 @pytest.fixture(scope="module")
 def engine() -> ScriptedEngine:
-    return ScriptedEngine(LINES, context_length=None, end_ids=())
+    return endless_engine()
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +75,7 @@ def test_a_run_is_sent_once_and_written_once_in_parts(page: Page, engine: Script
 
 def test_a_tab_that_is_busy_and_draws_no_frames_misses_no_part(visit: Visit) -> None:
     """Each part of a run is sent once, so one that another overtakes would be missing to the end."""
-    engine = ScriptedEngine(LINES, context_length=None, end_ids=(), delay=0.03)
+    engine = endless_engine(delay=0.03)
     with served(application.build_app(lambda name, report: engine, ["scripted"])) as url:
         page = visit(url)
         page.fill("#steps input", "64")
@@ -297,7 +295,7 @@ def assert_lines_in_sight_say(page: Page, record: decoding.Trace) -> int:
 
 
 def test_while_steps_stream_in_the_lines_in_sight_are_rewritten_and_no_others(visit: Visit) -> None:
-    engine = ScriptedEngine(LINES, context_length=None, end_ids=(), delay=0.05)
+    engine = endless_engine(delay=0.05)
     with served(application.build_app(lambda name, report: engine, ["scripted"])) as url:
         page = visit(url, height=720)
         prompt, chart = page.locator("#prompt textarea").input_value(), page.locator(".gs-column .gs-chart")
@@ -320,7 +318,7 @@ def test_while_steps_stream_in_the_lines_in_sight_are_rewritten_and_no_others(vi
 
         engine.delay = 60.0  # nothing comes any more, so nothing else draws
         frames_later(page).wait_for_timeout(300)
-        record = decoding.trace(ScriptedEngine(LINES, end_ids=()), prompt, max_new_tokens=100, top_k=CHOICES)
+        record = decoding.trace(endless_engine(), prompt, max_new_tokens=100, top_k=CHOICES)
         for place in (0.5, 1.0, 0.0):
             chart.evaluate("(chart, place) => { chart.scrollTop = chart.scrollHeight * place; }", place)
             assert assert_lines_in_sight_say(page, record) < 99, "while it is written"

@@ -4,16 +4,13 @@ import re
 import time
 from collections.abc import Iterator
 
-import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
 import app as application
 from tests.browser import Visit, served
-from tests.fakes import ScriptedEngine
+from tests.fakes import ScriptedEngine, endless_engine
 from tests.waiting import until
-
-LINES = [(np.random.default_rng(seed).standard_normal(271) * 3).astype(np.float32) for seed in range(17)]
 
 # Every sentence of the state line, and the chips beside it, as they are after each change.
 WATCH_JS = """() => {
@@ -27,7 +24,7 @@ WATCH_JS = """() => {
 
 @pytest.fixture(scope="module")
 def engine() -> ScriptedEngine:
-    return ScriptedEngine(LINES, context_length=None, end_ids=())
+    return endless_engine()
 
 
 @pytest.fixture(scope="module")
