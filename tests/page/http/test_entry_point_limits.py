@@ -35,6 +35,7 @@ from tests.browser import served
 from tests.fakes import ScriptedEngine
 from tests.page.http.strangers import script_address
 from tests.serving.votes import MAX_SESSION_BYTES
+from tests.waiting import until
 
 README = Path(request_filter.__file__).parent / "README.md"
 RUN = decoding.trace(ScriptedEngine(), "a", max_new_tokens=3, top_k=2).to_jsonl()
@@ -110,7 +111,7 @@ def a_tool(http: httpx.Client) -> None:
         assert answer.status_code == status
     assert posted(http, "/gradio_api/mcp/", b'{"params": [' + b"[]," * 3_900_000 + b"[]]}") == 413
     assert posted(http, "/gradio_api/mcp/messages", b"{}") == 404
-    assert request_body.BODY_BYTES.total < MB
+    until(lambda: request_body.BODY_BYTES.total < MB)  # the last byte is here before the server's release
 
 
 def an_event_without_the_queue(http: httpx.Client) -> None:
@@ -160,7 +161,7 @@ def a_file_to_convert(http: httpx.Client) -> None:
     assert posted(http, "/keep/jsonl", largest) == 200
     assert posted(http, "/keep/jsonl", largest + b" ") == 413
     assert posted(http, "/keep/html-plotly", RUN.encode()) == 200
-    assert request_body.BODY_BYTES.total < MB
+    until(lambda: request_body.BODY_BYTES.total < MB)  # the last byte is here before the server's release
 
 
 def a_vote(http: httpx.Client) -> None:
