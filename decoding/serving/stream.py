@@ -23,7 +23,7 @@ from decoding.errors import BusyError
 from decoding.messages import Message
 from decoding.models.allocator_settings import trim_memory
 from decoding.serving import memory_budget
-from decoding.serving.admission import AdmissionQueue, Visitor, sharing_message, waiting_message
+from decoding.serving.admission import AdmissionQueue, Ticket, Visitor, sharing_message, waiting_message
 
 PAUSE_PER_VISITOR = 0.02
 """Added to the queue's pause, in seconds, for each other visitor who is served."""
@@ -55,27 +55,7 @@ async def stream_updates(
     time limit, and whatever `work` raises. Closing the generator cancels the work after the step under way.
     """
     ticket = queue.enter(visitor, is_long=is_long)
-    loop, incoming = asyncio.get_running_loop(), asyncio.Queue[Any]()
-    left, started = threading.Event(), False
-
-    def run_work() -> None:
-        cancellation.bind(left)
-        memory_budget.charge_to(visitor.address)
-        end = _End()
-        try:
-            with closing(work()) as items:
-                for item in items:
-                    _call_in_loop(loop, incoming.put_nowait, item)
-                    cancellation.raise_if_cancelled()
-        except cancellation.WorkCancelledError:
-            pass
-        except BaseException as error:
-            end = _End(error)
-        if queue.served <= 1:
-            trim_memory()  # else the process would keep the memory of a search
-        _call_in_loop(loop, queue.leave, ticket)
-        _call_in_loop(loop, incoming.put_nowait, end)
-
+    worker = _Worker(work, queue, ticket, visitor)
     try:
         has_waited = bool(ticket.number)
         while ticket.number:
@@ -91,9 +71,8 @@ async def stream_updates(
             return
         if has_waited:
             yield notice("")
-        threading.Thread(target=copy_context().run, args=(run_work,), name="run", daemon=True).start()
-        started = True  # only now: if no thread can be started, the ticket is given up here
-        async with aclosing(_paced_updates(incoming, queue, monotonic() + queue.seconds)) as updates:
+        worker.start()
+        async with aclosing(_paced_updates(worker.items, queue, monotonic() + queue.seconds)) as updates:
             told, explained = False, False
             async for item in updates:
                 if item is not None:
@@ -108,14 +87,60 @@ async def stream_updates(
                 if not is_connected():
                     return
     finally:
-        left.set()
-        if not started:
-            queue.leave(ticket)
+        worker.cancel()
 
 
 @dataclass(frozen=True, slots=True)
 class _End:
     error: BaseException | None = None
+
+
+class _Worker:
+    """A visitor's work in a thread of its own. What it yields comes into `items`, and at last an `_End`.
+
+    It has the visitor's ticket, and gives it back once the thread has ended.
+    """
+
+    def __init__(
+        self, work: Callable[[], Generator[Any, None, None]], queue: AdmissionQueue, ticket: Ticket, visitor: Visitor
+    ) -> None:
+        self.items = asyncio.Queue[Any]()
+        self._work, self._queue, self._ticket, self._visitor = work, queue, ticket, visitor
+        self._loop = asyncio.get_running_loop()
+        self._left, self._is_started = threading.Event(), False
+
+    def start(self) -> None:
+        """Start the thread. Raises RuntimeError if the machine has none."""
+        threading.Thread(target=copy_context().run, args=(self._run,), name="run", daemon=True).start()
+        self._is_started = True
+
+    def cancel(self) -> None:
+        """Cancel the work after the step under way. What was never started gives its ticket back at once."""
+        self._left.set()
+        if not self._is_started:
+            self._queue.leave(self._ticket)
+
+    def _run(self) -> None:
+        cancellation.bind(self._left)
+        memory_budget.charge_to(self._visitor.address)
+        end = _End()
+        try:
+            with closing(self._work()) as items:
+                for item in items:
+                    self._call_in_loop(self.items.put_nowait, item)
+                    cancellation.raise_if_cancelled()
+        except cancellation.WorkCancelledError:
+            pass
+        except BaseException as error:
+            end = _End(error)
+        if self._queue.served <= 1:
+            trim_memory()  # else the process would keep the memory of a search
+        self._call_in_loop(self._queue.leave, self._ticket)
+        self._call_in_loop(self.items.put_nowait, end)
+
+    def _call_in_loop(self, call: Callable[..., Any], *args: Any) -> None:
+        with suppress(RuntimeError):  # the event loop has been closed
+            self._loop.call_soon_threadsafe(call, *args)
 
 
 async def _paced_updates(
@@ -158,8 +183,3 @@ async def _paced_updates(
             held_until = loop.time() + (pause if sent > 1 else 0.0)
     if item.error:
         raise item.error
-
-
-def _call_in_loop(loop: asyncio.AbstractEventLoop, call: Callable[..., Any], *args: Any) -> None:
-    with suppress(RuntimeError):  # the event loop has been closed
-        loop.call_soon_threadsafe(call, *args)
