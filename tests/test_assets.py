@@ -1,4 +1,4 @@
-"""The files of assets/ whose places are filled in."""
+"""The files of assets/: those whose places are filled in, and the style sheets."""
 
 import pytest
 
@@ -18,3 +18,11 @@ def test_braces_of_a_script_are_no_places() -> None:
     worker = assets.filled("browser/service_worker.js", {"version": "123", "shell": "[]"})
     assert "`${SITE}123`" in worker
     assert "JSON.parse('[]')" in worker
+
+
+def test_breakpoints_follow_the_readers_font() -> None:
+    """In pixels, a browser with larger letters would keep a row of fields that no longer fits, and cut it off."""
+    sheets = list(assets.ASSETS.rglob("*.css"))
+    queries = [line for sheet in sheets for line in sheet.read_text("utf-8").splitlines() if line.startswith("@media")]
+    assert len(queries) > 20
+    assert not [query for query in queries if "px" in query]

@@ -5,8 +5,11 @@
   removed early, and this page shows no seconds. The loader's file reads `requestAnimationFrame` once, as it is loaded.
 - The relative addresses of the icon and the manifest: a browser would ask for both at the root of the host, outside of
   a proxy's path prefix.
+- A sentence for who has no JavaScript, or whose browser did not get the panel's script: the page would be blank, or
+  look alive and do nothing.
 """
 
+import json
 from collections.abc import Sequence
 
 from starlette.datastructures import MutableHeaders
@@ -17,14 +20,24 @@ from decoding import assets
 from decoding.page.http.header_filter import is_page
 from decoding.page.http.script_routes import PageScript
 
-_HEAD = b"<head>"
+_HEAD, _APP = b"<head>", b"<gradio-app"
 _ICON = b'<link rel="icon" href="favicon.ico">'
 _MANIFEST = b'<link rel="manifest" href="%smanifest.json"'
+
+_NO_SCRIPT = "".join(f'<p lang="{language}">{words["page.script"]}</p>' for language, words in assets.texts().items())
+"""In all languages: the script knows which one the reader chose, and it is missing."""
+# Under the name of the function that draws the panel, until the panel's script defines it.
+_INSTEAD = (
+    f"<script>window.startGreedyscope = (element) => {{ element.innerHTML = {json.dumps(_NO_SCRIPT)}; }};</script>"
+)
 
 
 def page_start(scripts: Sequence[PageScript]) -> Middleware:
     """The page waits for the first of the `scripts`, and for none of the others."""
-    elements = [f'<script{" async" * bool(n)} src="{script.address}"></script>' for n, script in enumerate(scripts)]
+    elements = [
+        _INSTEAD,
+        *(f'<script{" async" * bool(n)} src="{script.address}"></script>' for n, script in enumerate(scripts)),
+    ]
     return Middleware(_PageStart, scripts="".join(elements))
 
 
@@ -45,6 +58,7 @@ class _PageStart:
                 headers, body = MutableHeaders(scope=waiting), message.get("body", b"")
                 if _HEAD in body and "content-length" in headers:
                     ours = body.replace(_HEAD, _HEAD + self._start, 1).replace(_MANIFEST % b"/", _MANIFEST % b"", 1)
+                    ours = ours.replace(_APP, f"<noscript>{_NO_SCRIPT}</noscript>".encode() + _APP, 1)
                     headers["content-length"] = str(int(headers["content-length"]) + len(ours) - len(body))
                     message = {**message, "body": ours}
                 await send(waiting)
