@@ -8,6 +8,7 @@ import { canCompute, modelAsked, panelQuestion, startLocalRuns } from "./local_r
 import { provide, TEXTS } from "../panel/core/constants.js";
 import { isComposing } from "../panel/app/keyboard.js";
 import { startVote } from "../panel/app/class_vote.js";
+import { gradioEvents } from "../panel/app/gradio_events.js";
 import { PAGE_FEATURES } from "../panel/app/page_features.js";
 import { startPanel } from "../panel/app/panel.js";
 import { convertOnServer } from "../panel/app/server_conversion.js";
@@ -42,6 +43,7 @@ export function startPage(element, props, watch, trigger, data) {
   provide(data);
   const { choice, base, facts } = data.browser;
   const root = element.querySelector(".gs");
+  root.gradio = gradioEvents(root);
   const ofServer = structuredClone(TEXTS);
   /** @type {Props} */
   const ours = {}; // values of the panel that came from here, in place of Gradio's
@@ -116,11 +118,11 @@ export function startPage(element, props, watch, trigger, data) {
   // ---- Run and Stop
 
   /**
-   * decoding/page/events.py switches Gradio's buttons.
+   * Gradio's buttons follow: decoding/page/events.py.
    * @param {boolean} isBusy
    */
   function setBusy(isBusy) {
-    root.isComputing = isBusy;
+    root.gradio.setBusy(isBusy);
     trigger("computing", {});
     isBeginning = isBusy;
   }

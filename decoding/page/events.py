@@ -35,33 +35,7 @@ name); "why" is a line of the run, "most" is the most candidates of the model, "
 
 _POLL_SECONDS = 0.2
 _CLEAR = dict.fromkeys(["notice", *PROBLEM_FIELDS], "")
-_PANEL = 'document.querySelector("#panel .gs")'
-_BUTTONS = "[!isComputing, isComputing].map((interactive) => ({ __type__: 'update', interactive }))"
-_BUTTONS_JS = f"() => {{ const {{ isComputing = false }} = {_PANEL}; return {_BUTTONS}; }}"
-_FIELDS = f"({', '.join(FIELDS)})"
-_DETAIL = f"{{ detail: {{ {', '.join(FIELDS)} }} }}"
-_TELL = f"{_PANEL}?.dispatchEvent(new CustomEvent"
-_LOCK = "{ __type__: 'update', interactive: false }"
-_ASKED_JS = f"() => {{ {_PANEL}.isStopped = false; return {_LOCK}; }}"
-_DRAFTED_JS = f"{_FIELDS} => {{ {_TELL}('drafted', {_DETAIL})); }}"
-_RUN_ASKED_JS = f"{_FIELDS} => {{ {_TELL}('asked', {_DETAIL})); return ({_ASKED_JS})(); }}"
-_BEGUN_JS = f"() => {{ {_PANEL}.isComputing = true; return ({_BUTTONS_JS})(); }}"
-_STOPPED = json.dumps({"reason": "stopped", "message": ""})
-_LOST = json.dumps({"reason": "error", "message": Message("run.lost")})
-_STOPPED_JS = f"""() => {{
-    Object.assign({_PANEL}, {{ isComputing: false, isStopped: true }});
-    {_TELL}("ended", {{ detail: {_STOPPED} }}));
-    return {_LOCK};
-}}"""
-_ENDED_JS = f"""() => {{
-    {_PANEL}.isComputing = false;
-    {_TELL}("ended", {{ detail: {_PANEL}.isStopped ? {_STOPPED} : {_LOST} }}));
-    return ({_BUTTONS_JS})();
-}}"""
-"""Tells the panel that no more updates come. It changes nothing if the run has ended by itself."""
-_FOLLOW_JS = f"""() => {_PANEL}.fieldsOfRun().map(
-    (value) => (value === null ? {{ __type__: "update" }} : value),
-)"""
+_FIELDS = ", ".join(FIELDS)
 _BEGUN_NUMBERS = itertools.count(1)
 
 
@@ -108,8 +82,7 @@ def connect(
 
     w.panel.link(fill, None, fields, show_progress="hidden", api_visibility="private", queue=False)
     _sync_fields(w, fields)
-    # Run follows with the event's end: Gradio drops what is asked again before the server has answered the cancelling.
-    w.stop.click(None, None, [w.stop], js=_STOPPED_JS, cancels=started)
+    w.stop.click(None, None, [w.run, w.stop], js=_in_page("stopped()"), cancels=started)
 
     for button, example in w.examples:
         # An example is a text to go on from, which no message is; whether it goes on past its end is the reader's.
@@ -148,9 +121,16 @@ def connect(
 
     connect_model_picker(page, w, registry, browser)
     # The panel says when the server begins to answer, and when its own browser computes, of which Gradio does not hear.
-    for event, js in ((w.panel.begun, _BEGUN_JS), (w.panel.computing, _BUTTONS_JS)):
-        event(None, None, [w.run, w.stop], js=js, show_progress="hidden", api_visibility="private")
+    for event, call in ((w.panel.begun, "begun()"), (w.panel.computing, "buttons()")):
+        event(None, None, [w.run, w.stop], js=_in_page(call), show_progress="hidden", api_visibility="private")
     page.load(loading, None, [w.panel], show_progress="hidden", api_visibility="private", concurrency_limit=None)
+
+
+def _in_page(call: str) -> str:
+    """JavaScript that calls a function of assets/panel/app/gradio_events.js, with the event's fields by their names.
+    There may be no panel yet.
+    """
+    return f"({_FIELDS}) => document.querySelector('#panel .gs')?.gradio.{call}"
 
 
 def _sync_fields(w: Widgets, fields: list[Any]) -> None:
@@ -158,17 +138,17 @@ def _sync_fields(w: Widgets, fields: list[Any]) -> None:
     shown run.
     """
     options: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    gr.on([field.change for field in fields], None, fields, None, js=_DRAFTED_JS, **options)
-    w.panel.follow(None, None, fields, js=_FOLLOW_JS, **options)
+    gr.on([field.change for field in fields], None, fields, None, js=_in_page(f"drafted({{ {_FIELDS} }})"), **options)
+    w.panel.follow(None, None, fields, js=_in_page("follow()"), **options)
 
 
 def _register(w: Widgets, on: Callable[..., Any], handler: Callable[..., Any], inputs: list[Any]) -> Any:
     """Register a handler for a listener, with Run locked while it runs.
 
-    It is locked in the browser, so a second click finds it locked, and no failure leaves it so. Stop follows with the
-    first update: Gradio cannot cancel an event before the server has answered.
+    It is locked in the browser, so a second click finds it locked, and no failure leaves it so.
     """
-    on(None, inputs or None, [w.run], js=_RUN_ASKED_JS if inputs else _ASKED_JS)
+    asked = f"asked({{ {_FIELDS} }})" if inputs else "asked()"
+    on(None, inputs or None, [w.run, w.stop], js=_in_page(asked))
     started = on(
         handler,
         inputs,
@@ -179,7 +159,7 @@ def _register(w: Widgets, on: Callable[..., Any], handler: Callable[..., Any], i
         concurrency_limit=None,  # limited by the admission queue
     )
     for ended in (started.then, started.failure):  # Gradio's "then" is not called after a failure
-        ended(None, None, [w.run, w.stop], js=_ENDED_JS)
+        ended(None, None, [w.run, w.stop], js=_in_page("ended()"))
     return started
 
 

@@ -3,6 +3,7 @@
 
 import { provide } from "../core/constants.js";
 import { startVote } from "./class_vote.js";
+import { gradioEvents } from "./gradio_events.js";
 import { PAGE_FEATURES } from "./page_features.js";
 import { startPanel } from "./panel.js";
 import { convertOnServer } from "./server_conversion.js";
@@ -19,5 +20,6 @@ import { convertOnServer } from "./server_conversion.js";
  */
 export function startPage(element, props, watch, trigger, data) {
   provide(data);
+  element.querySelector(".gs").gradio = gradioEvents(element.querySelector(".gs"));
   startPanel(element, props, watch, trigger, { ...PAGE_FEATURES, convert: convertOnServer, startVote });
 }

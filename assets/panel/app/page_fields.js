@@ -16,7 +16,7 @@ const SWITCHES = /** @type {const} */ (["past_end", "as_message"]);
 const AS_TYPED = { autocorrect: "off", autocapitalize: "off", autocomplete: "off", spellcheck: "false" };
 
 /**
- * `drafted` and `asked` are what the page tells the panel: decoding/page/events.py.
+ * `drafted` and `asked` are what the page tells the panel: gradio_events.js.
  * @param {Parts} parts
  * @param {State} state
  * @param {Panel} panel
