@@ -208,3 +208,49 @@ def test_who_wants_no_motion_sees_none(url: str, browser: Browser) -> None:
     }).map((node) => node.outerHTML.slice(0, 100))"""
     assert page.evaluate(moving) == []
     context.close()
+
+
+def test_the_keyboards_focus_goes_from_run_to_stop_and_back(url: str, visit: Visit) -> None:
+    page = visit(url)
+    run_button, stop_button = page.locator("#run"), page.locator("#stop")
+    page.fill("#steps input", "8")
+    for ends in (ENGINE.let_go.set, lambda: (stop_button.press("Enter"), ENGINE.let_go.set())):
+        ENGINE.let_go.clear()
+        run_button.press("Enter")
+        expect(stop_button).to_be_focused()
+        ends()
+        expect(run_button).to_be_focused()
+
+
+def test_no_run_takes_the_focus_from_where_the_reader_is(url: str, visit: Visit) -> None:
+    page = visit(url)
+    page.fill("#steps input", "8")
+    ENGINE.let_go.clear()
+    page.locator("#run").press("Enter")
+    expect(page.locator("#stop")).to_be_focused()
+    page.locator("#gs-tab-keep").focus()
+    done(page)
+    expect(page.locator("#gs-tab-keep")).to_be_focused()
+    page.locator("#prompt textarea").press("Enter")
+    done(page)
+    expect(page.locator("#prompt textarea")).to_be_focused()
+    ENGINE.let_go.clear()
+    page.click("#run")  # of a mouse, the space key plays from now on
+    expect(page.locator("#stop")).to_be_enabled()
+    assert page.evaluate("document.activeElement === document.body")
+    done(page)
+    assert page.evaluate("document.activeElement === document.body")
+
+
+def test_a_bar_that_forks_has_the_focus_again_where_the_fork_is_read(url: str, visit: Visit) -> None:
+    page = visit(url)
+    done(page)
+    page.locator(".gs-chip").nth(4).click()
+    ENGINE.let_go.clear()
+    bar = page.locator(".gs-column .gs-bars button").nth(2)
+    bar.press("Enter")
+    expect(bar).to_be_hidden()
+    ENGINE.let_go.set()
+    expect(page.locator(".gs-chip.gs-forced")).to_have_count(1)
+    expect(page.locator("#run")).to_be_enabled()
+    expect(bar).to_be_focused()

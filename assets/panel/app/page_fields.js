@@ -6,6 +6,7 @@ import { shortened } from "../core/descriptions.js";
 import { ANSWERED_HERE, update } from "../core/state.js";
 import { texts } from "../core/texts.js";
 import { showMessages } from "../view/messages.js";
+import { keepButtonFocus } from "./button_focus.js";
 import { isComposing } from "./keyboard.js";
 
 /** @import { Run } from "../core/run.js" */
@@ -39,6 +40,7 @@ export function followFields(parts, state, panel, trigger) {
     if (event.key === "Enter" && isComposing(event) && /** @type {Element} */ (event.target).closest("#prompt")) event.stopPropagation();
   }, { capture: true });
   labelRunButton();
+  keepButtonFocus();
   listenToProblems(parts);
   // On a phone, all but the prompt is behind one button.
   document.addEventListener("click", ({ target }) => {

@@ -115,6 +115,23 @@ export function candidateButtons(parts) {
 }
 
 /**
+ * Before a run's first step there are no bars to see, and what is hidden loses the keyboard's focus: the bar of the same place gets it back,
+ * unless the reader has gone elsewhere meanwhile.
+ * @param {Parts} parts
+ * @param {boolean} areHidden
+ */
+export function hideBars(parts, areHidden) {
+  const { root, bars } = parts;
+  const buttons = candidateButtons(parts);
+  const place = buttons.indexOf(/** @type {HTMLButtonElement} */ (document.activeElement));
+  if (areHidden && place >= 0) bars.left = place;
+  root.classList.toggle("gs-empty", areHidden);
+  if (areHidden) return;
+  if (document.activeElement === document.body) buttons[bars.left]?.focus({ preventScroll: true });
+  bars.left = undefined;
+}
+
+/**
  * A line that is there is rewritten and not replaced: so it is clicked, and keeps the keyboard, while steps go by.
  * @param {Parts} parts
  * @param {Step} step

@@ -7,7 +7,7 @@ import { totals } from "../core/run.js";
 import { recordSentence } from "../core/record_sentences.js";
 import { texts, withCode } from "../core/texts.js";
 import { showDirectionMarks } from "../core/visible.js";
-import { drawBars } from "./bars.js";
+import { drawBars, hideBars } from "./bars.js";
 import { make, setText } from "./elements.js";
 import { stepAtTemperature } from "./temperature.js";
 import { drawPickNote } from "./pick_note.js";
@@ -101,7 +101,7 @@ function drawMessage(parts, run) {
 export function drawStep(parts, temperature, run, chosen, isFollowed) {
   const step = run.steps[chosen];
   drawPickNote(parts.root, run, step);
-  parts.root.classList.toggle("gs-empty", !step);
+  hideBars(parts, !step);
   if (!step) return texts.write(parts.stepTitle, "step.first");
   texts.write(parts.stepTitle, "step.title", titleValues(run, chosen));
   drawBars(parts, stepAtTemperature(temperature, step), isFollowed, run.header);

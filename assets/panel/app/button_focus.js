@@ -1,0 +1,21 @@
+// Run and Stop lock in turn, and a button that is locked loses the keyboard's focus to the top of the page. It goes to whichever of the two is
+// unlocked next, unless the reader has gone elsewhere meanwhile.
+
+const BUTTONS = "#run, #stop";
+
+export function keepButtonFocus() {
+  let isLost = false;
+  new MutationObserver((changes) => {
+    const { activeElement } = document;
+    // A press of the mouse leaves no place that the keyboard would go on from: there, the space key plays.
+    if (changes.some(({ target }) => target === activeElement) && activeElement?.matches(`:is(${BUTTONS}):disabled:focus-visible`)) isLost = true;
+    if (!isLost) return;
+    isLost = activeElement === document.body || Boolean(activeElement?.matches(":disabled"));
+    const next = isLost && document.querySelector(`:is(${BUTTONS}):enabled`);
+    if (!next) return;
+    next.focus({ preventScroll: true });
+    isLost = false;
+  }).observe(document.body, { attributeFilter: ["disabled"], subtree: true });
+  // A key that is held would press the other button.
+  document.addEventListener("keydown", (event) => { if (event.repeat && event.key === "Enter" && event.target.matches(BUTTONS)) event.preventDefault(); });
+}
