@@ -103,13 +103,19 @@ def test_a_run_outlives_its_server_and_the_page_goes_on(browser: Browser) -> Non
             expect(page.locator("#run")).to_be_enabled()
             with page.expect_event("requestfailed", lambda request: "queue/join" in request.url):
                 page.click("#run")
+            notice = page.locator("#notice")  # of this run nothing has come that could end in a sentence
+            expect(notice).to_contain_text("서버가 응답하지 않습니다.")
             expect(page.locator("#run")).to_be_enabled()
             expect(page.locator(".gs-chip")).to_have_count(3)
+            page.click("#gs-tab-why")
+            page.locator('[data-ask="why"]').click()
+            expect(page.locator(".gs-why-ask .gs-word")).to_contain_text("서버가 응답하지 않습니다.")
             expect(page.get_by_text("Attempting reconnection")).to_have_count(0)
             engine.let_go.set()
             relay.is_up = True
             page.click("#run")
             expect(state).to_contain_text("6단계, 완료")
+            expect(notice).not_to_contain_text("서버")
             page.click("#gs-tab-compare")
             for name in ("실행 2", "실행 3"):  # the run that was cut is still there
                 expect(page.get_by_role("button", name=name, exact=True)).to_be_visible()

@@ -130,6 +130,7 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
     update(state, { isWaiting: false, isLinkRefused: state.isLinkRefused || state.request?.kind === "link" });
     forgetQuestion(history);
     if (reason === "stopped" && state.request) address?.cancelRequest();
+    if (reason === "error" && state.request && !state.request.isAnswered) showMessages(parts, '{"notice": {"code": "unanswered"}}', trigger);
     update(state, { request: null });
     if (reason === "stopped") showMessages(parts, '{"notice": ""}', trigger); // what was waited for
     if (history.streaming && !history.streaming.run.end) endEarly(history.streaming.run, reason, message);
@@ -289,7 +290,7 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
   if (onPage) onPage.listenToExportTab(parts, state, panel, onPage.convert);
   watch("value", readValue);
   watch("words", () => showMessages(parts, props.words ?? "", trigger));
-  watch("begun_number", () => { trigger("begun", {}); silence?.restart(); });
+  watch("begun_number", () => { if (state.request) state.request.isAnswered = true; trigger("begun", {}); silence?.restart(); });
   listenToLanguage(parts, () => redraw(), trigger);
   if (onPage) onPage.restoreRuns(history, readLines(emptyRun(), props.value ?? ""));
   if (history.shown) show(history.shown, { fieldsFollow: false });

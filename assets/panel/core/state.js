@@ -22,6 +22,7 @@ import { emptyRun } from "./run.js";
  * @property {boolean} [as_message]
  * @property {string} [id] the address that names it, where one does
  * @property {boolean} [isCancelled] no run will come of it
+ * @property {boolean} [isAnswered] the server has begun to answer, be it with a refusal
  */
 
 /**
