@@ -10,6 +10,9 @@ import { texts } from "../panel/core/texts.js";
 
 /** @typedef {{ key: string, values: Values, action: Action | "" }} Line */
 
+const RETRIES = 5;
+const RETRY_MILLISECONDS = 1000;
+
 /** @param {number} bytes */
 const megabytes = (bytes) => Math.round(bytes / 1e6);
 
@@ -20,6 +23,7 @@ export function startDownloadLine({ load, pause }) {
   let shown = /** @type {Line | null} */ (null);
   /** @type {Progress} */
   let progress = { here: 0, total: 0 };
+  let retries = 0; // that are left since the network came back
   const actions = { "download.start": load, "download.resume": load, "download.pause": pause };
 
   /**
@@ -48,7 +52,17 @@ export function startDownloadLine({ load, pause }) {
     if (shown?.action) actions[shown.action]();
   });
   texts.onChange(draw);
-  addEventListener("online", () => { if (shown?.key === "download.lost") load(); });
+  // A network may be back before its loss was noticed, and may need some seconds before anything comes.
+  addEventListener("online", () => {
+    retries = RETRIES;
+    retry();
+  });
+
+  function retry() {
+    if (shown?.key !== "download.lost" || retries === 0) return;
+    retries--;
+    load();
+  }
 
   /**
    * @param {EngineEvent} event
@@ -71,6 +85,7 @@ export function startDownloadLine({ load, pause }) {
         return true;
       case "failed":
         show(`download.${event.reason}`, event.reason === "sum" ? "" : "download.resume", { file: event.file });
+        setTimeout(retry, RETRY_MILLISECONDS);
         return true;
       default:
         return false;

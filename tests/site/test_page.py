@@ -132,6 +132,28 @@ def test_a_download_goes_on_by_itself_when_the_network_is_back(browser: Browser,
         wait_ready(page)
 
 
+def test_a_network_that_is_back_before_its_loss_is_noticed_is_used(browser: Browser, site_folder: Path) -> None:
+    with serving(site_folder) as server, opened(browser, service_workers="block") as (page, _):
+        server.let(10)
+        page.goto(server.url)
+        wait_state(page, "progress")
+        page.route("**/model/weights*", lambda route: route.abort())
+        page.evaluate("dispatchEvent(new Event('online'))")
+        server.let(math.inf)
+        wait_state(page, "failed")
+        page.unroute("**/model/weights*")
+        wait_ready(page)
+
+
+def test_a_loss_that_ends_while_it_is_looked_into_is_no_wrong_sum(browser: Browser, site_folder: Path) -> None:
+    with serving(site_folder) as server, opened(browser, service_workers="block") as (page, _):
+        page.route("**/model/weights-003*", lambda route: route.abort(), times=2)
+        page.goto(server.url)
+        wait_state(page, "failed")
+        page.click("#download button")
+        wait_ready(page)
+
+
 def test_a_metered_line_is_asked_first(browser: Browser, site_folder: Path) -> None:
     with serving(site_folder) as server, opened(browser) as (page, _):
         page.add_init_script("Object.defineProperty(navigator, 'connection', { value: { saveData: true } })")

@@ -132,8 +132,9 @@ async function fetchChecked({ path, sha256 }, address, signal) {
     } catch {
       if (signal.aborted) throw new DownloadError("stopped");
     }
+    // The browser says in the same words that a sum is wrong and that nothing came.
+    const isThere = await fetch(address, { method: "HEAD", cache: "no-store" }).then(({ ok }) => ok, () => false);
+    if (!isThere) throw new DownloadError("lost", path);
   }
-  // The browser says in the same words that a sum is wrong and that nothing came.
-  const isThere = await fetch(address, { method: "HEAD", cache: "no-store" }).then(({ ok }) => ok, () => false);
-  throw new DownloadError(isThere ? "sum" : "lost", path);
+  throw new DownloadError("sum", path);
 }
