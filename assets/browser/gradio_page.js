@@ -171,6 +171,7 @@ export function startPage(element, props, watch, trigger, data) {
 
   /** @type {Trigger} */
   async function askHereOrServer(kind, detail) {
+    if (kind === "begun" && runs?.isComputing()) return; // Gradio's buttons know it since `setBusy`
     const asked = isChosen ? panelQuestion(kind, detail) : null;
     if (asked && runs && (await modelAsked(asked)) === facts.model.id) runs.ask(asked);
     else trigger(kind, detail);

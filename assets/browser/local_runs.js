@@ -18,7 +18,7 @@ import { texts } from "../panel/core/texts.js";
 /**
  * What becomes of what comes.
  * @typedef {object} RunsPage
- * @property {(name: "value" | "words", text: string) => void} setValue a new value of the panel
+ * @property {(name: "value" | "words" | "begun_number", text: string) => void} setValue a new value of the panel
  * @property {(isBusy: boolean) => void} setBusy for Run and Stop
  * @property {(detail: { reason: StopReason, message: string }) => void} onEnd
  * @property {(values: FieldValues) => void} fillFields
@@ -168,7 +168,9 @@ export function startLocalRuns(facts, page, base = "") {
     page.onEvent(event);
     switch (event.kind) {
       case "line": return addLine(event.text);
-      case "why": return setMessages({ why: event.text });
+      case "why":
+        page.setValue("begun_number", ""); // no run comes of it by which the panel would know
+        return setMessages({ why: event.text });
       case "done": return finish("error");
       case "refused": return refuse(event.field, event.message);
       case "broken": return onBroken(event.isOnGpu);

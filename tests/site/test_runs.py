@@ -167,6 +167,9 @@ def test_a_larger_question_says_how_far_it_has_come_and_leaves_the_finished_answ
     page.click(".gs-why-more")
     progress = page.locator(".gs-without-asked strong").first
     expect(progress).to_contain_text("tokens …")
+    page.wait_for_timeout(1500)  # the page says after one second that nothing has come
+    expect(progress).to_contain_text("tokens …")
+    assert "Waiting" not in page.inner_text(".gs-state")
     page.click("#stop")
     wait_idle(page)
     expect(progress).to_have_text("")
