@@ -294,6 +294,25 @@ def test_a_reload_in_mid_run_stops_it_and_begins_it_again(page_over: Served, bro
     page.close()
 
 
+def test_back_and_forward_after_a_reload_in_mid_run_show_the_run_that_goes_on(page_over: Served, browser: Browser):
+    page_over.engine.delay = 0.3
+    page_over.engine.context_length = None
+    page = tab(browser)
+    page.goto(page_over.url)
+    run(drawn(page), steps="256")
+    second_step(page)
+    page.reload()
+    second_step(page)
+    page.go_back()
+    expect(page.locator(".gs-state")).to_contain_text("is still being written")
+    page.go_forward()
+    page.click("#stop")
+    page.wait_for_timeout(1500)  # in which a run that is asked for once more begins
+    expect(page.locator(".gs-state")).to_contain_text("steps, stopped")
+    expect(page.locator("#run")).to_be_enabled()
+    page.close()
+
+
 @pytest.mark.parametrize(
     ("field", "value", "sentence"),
     [

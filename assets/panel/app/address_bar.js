@@ -37,7 +37,8 @@ export function startAddressBar(parts, history, state, panel) {
    */
   function writeRequest(request) {
     const standing = history.shown;
-    request.id = Math.random().toString(36).slice(2); // at once: its run may be here, and stored, before it is named
+    // At once: its run may be here, and stored, before it is named. A place that a reload asks for again stays the place of its run.
+    request.id = (request.kind === "link" && window.history.state?.request) || Math.random().toString(36).slice(2);
     naming = addressOf(request, (request.steps ?? 1) - 1).then(({ address, link }) => {
       if (!link || request.isCancelled) return;
       const isNamed = address.href === location.href; // asked for once more
