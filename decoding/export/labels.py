@@ -3,10 +3,10 @@
 Owns how incomplete characters are written. Knows no table and no page.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from decoding.export.run_protocol import Record
-from decoding.record.tokens import Token, visible
+from decoding.record.tokens import DOTTED_CIRCLE, Token, is_mark, visible
 
 
 def one_line(text: str) -> str:
@@ -38,6 +38,15 @@ def label(text: str, data: bytes | None, before: bytes = b"") -> str:
             continue
         return visible(whole) + (_hex_label(data[end:]) if data[end:] else "")
     return _hex_label(data)
+
+
+def joined_labels(labels: Iterable[str]) -> str:
+    """The labels of consecutive tokens as one; a combining mark that follows its letter needs no dotted circle."""
+    joined = ""
+    for each in labels:
+        is_attached = each.startswith(DOTTED_CIRCLE) and is_mark(each[1:2]) and joined[-1:] not in "·↵⇥␍⟩"
+        joined += each[1:] if is_attached else each
+    return joined
 
 
 def incomplete_bytes(before: bytes, data: bytes | None) -> bytes:

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator
 
 from decoding.export.escaping import markdown_text, spreadsheet_text
-from decoding.export.labels import bytes_before, incomplete_bytes, label, one_line
+from decoding.export.labels import bytes_before, incomplete_bytes, joined_labels, label, one_line
 from decoding.export.run_protocol import Record
 from decoding.i18n import translate
 from decoding.record.step import Candidate
@@ -130,11 +130,11 @@ def _tokens(text: list[Token], part: LeftOut) -> list[Token]:
 
 
 def _part_name(text: list[Token], part: LeftOut) -> str:
-    name, before = "", bytes_before(text[max(0, part.first - 3) : part.first])
+    names, before = [], bytes_before(text[max(0, part.first - 3) : part.first])
     for token in _tokens(text, part):
-        name += _name(token, before)
+        names.append(_name(token, before))
         before = incomplete_bytes(before, token.bytes)
-    return name
+    return joined_labels(names)
 
 
 def _name(token: Token, before: bytes) -> str:

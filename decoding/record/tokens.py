@@ -6,6 +6,7 @@ page. A token's id is its identity; its text is for display.
 """
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -15,7 +16,11 @@ from pydantic import PlainSerializer
 
 _BYTE_PIECE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+DOTTED_CIRCLE = "\u25cc"
 _VISIBLE = {" ": "·", "\n": "↵", "\t": "⇥", "\r": "␍"}
+_EMOJI_JOINER = re.compile(
+    "(?<=[\ufe0f\u2600-\u27bf\U0001f000-\U0001faff])\u200d(?=[\u2190-\u2bff\U0001f000-\U0001faff])"
+)
 
 # In JSON, bytes are written as hexadecimal digits.
 Hex = Annotated[bytes | None, PlainSerializer(bytes.hex, when_used="json-unless-none")]
@@ -222,8 +227,21 @@ def join_tokens(tokens: Sequence[Token]) -> str:
 
 def visible(text: str, data: bytes | None = None) -> str:
     """A label in which everything is visible: spaces and line ends as signs, other unprintable characters and single
-    bytes as escapes.
+    bytes as escapes. A joiner stays between two emoji, which are one then; a combining mark without a letter stands on
+    a dotted circle. assets/panel/core/visible.js does the same.
     """
     if data is not None:
         text = data.decode("utf-8", "backslashreplace")
-    return "".join(_VISIBLE.get(c, c if c.isprintable() else f"\\u{ord(c):04x}") for c in text)
+    base = DOTTED_CIRCLE if is_mark(text[:1]) else ""
+    parts = ("".join(map(_visible_character, part)) for part in _EMOJI_JOINER.split(text))
+    return base + "\u200d".join(parts)
+
+
+def is_mark(character: str) -> bool:
+    return unicodedata.category(character or " ").startswith("M")
+
+
+def _visible_character(c: str) -> str:
+    if c in _VISIBLE or c.isprintable():
+        return _VISIBLE.get(c, c)
+    return f"\\u{ord(c):04x}" if ord(c) < 0x10000 else f"\\u{{{ord(c):x}}}"

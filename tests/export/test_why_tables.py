@@ -11,6 +11,7 @@ from markdown_it import MarkdownIt
 
 import decoding
 from decoding.export import to_csv, to_csv_file, to_markdown
+from decoding.export.labels import joined_labels
 from decoding.i18n import translate
 from decoding.record.step import Candidate
 from decoding.record.tokens import Token, visible
@@ -203,3 +204,7 @@ def test_a_part_of_a_file_is_not_repeated_at_any_length() -> None:
     trace = replace(RUN, prompt_tokens=prompt, why=(LeaveOneOut(0, "words", pick, (part,)),))
     _, (_, row) = tables(to_csv(trace))
     assert row[3] == "word " * 64
+
+
+def test_a_mark_that_follows_its_letter_needs_no_dotted_circle() -> None:
+    assert joined_labels(["हि", "\u25ccं", "·", "\u25ccि", "\u25cc"]) == "हिं·\u25ccि\u25cc"

@@ -61,7 +61,7 @@ def current(page: Page) -> Locator:
 
 PARTED = (
     "The texts are the same for 18 characters, and then they diverge: "
-    "left continues with ·👩\\u200d👩\\u200d👧 (60.00 %), "
+    "left continues with ·👩‍👩‍👧 (60.00 %), "
     "right continues with ·👨 (50.00 %)."
 )
 
@@ -87,7 +87,7 @@ def test_both_panels_look_at_the_same_position(url: str, visit: Visit) -> None:
     expect(page.locator(".gs-aligned tr.gs-differs th")).to_have_text("18 ← they diverge")
     sides = page.locator(".gs-side")
     expect(sides.locator("h3")).to_have_text(["Run 2 · left", "Run 3 · right"])
-    expect(sides.locator("h4")).to_have_text(["Step 4: ·👩\\u200d👩\\u200d👧", "Step 5: ·👨"])
+    expect(sides.locator("h4")).to_have_text(["Step 4: ·👩‍👩‍👧", "Step 5: ·👨"])
     expect(sides.locator(".gs-argmax .gs-bar-value")).to_have_text(["60.00 %", "50.00 %"])
 
     page.locator('.gs-aligned [data-side="0"][data-token="1"]').click()  # left's second step: right's second and third

@@ -4,7 +4,7 @@ import { load, runOf } from "./helpers.mjs";
 
 const { closestCalls, emptyRun, endEarly, firstDifference, readLines, repeatAt, requestUpTo, slotsOf, textBefore, totals } = await load("core/run.js");
 const { jsonLines } = await load("core/run_lines.js");
-const { labelOf, labelParts } = await load("core/tokens.js");
+const { joinedLabels, labelOf, labelParts } = await load("core/tokens.js");
 const { visible, oneLine, showDirectionMarks, lettersOf } = await load("core/visible.js");
 
 test("a run that grows is parsed once, and another text is another run", () => {
@@ -48,10 +48,17 @@ test("a character that is split across tokens appears with the token that comple
 
 test("nothing in a label is invisible or turns what stands beside it", () => {
   assert.equal(visible(" a\n\t\u200b\u202e"), "·a↵⇥\\u200b\\u202e");
-  assert.equal(visible("\u{e0001}"), "\\ue0001");
+  assert.equal(visible("\u{e0001}"), "\\u{e0001}");
+  assert.equal(visible("👩‍👩‍👧 ❤️‍🔥 a\u200db"), "👩‍👩‍👧·❤️‍🔥·a\\u200db");
+  assert.deepEqual(["\u05b7a\u0301", "\ufe0f"].map(visible), ["\u25cc\u05b7a\u0301", "\u25cc\ufe0f"]);
   assert.equal(oneLine("👩‍👩‍👧 ❤️‍🔥\n👋🏽 a\u200db"), "👩‍👩‍👧 ❤️‍🔥↵👋🏽 a\\u200db");
   assert.equal(showDirectionMarks("a b\u202e"), "a b\\u202e");
   assert.deepEqual(lettersOf("e\u0301👩‍👩‍👧x"), ["e\u0301", "👩‍👩‍👧", "x"]);
+});
+
+test("a combining mark stands on a dotted circle only where its letter is not before it", () => {
+  const tokens = ["हि", "ं", " ", "ि"].map((text) => ({ token_id: 0, text }));
+  assert.equal(joinedLabels(tokens), "हिं·\u25ccि");
 });
 
 test("a run that the panel ended is whole JSON Lines", () => {

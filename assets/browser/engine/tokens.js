@@ -95,5 +95,8 @@ function leaveOutUnknown(model) {
  * @returns {string}
  */
 export function visible(text) {
-  return text.replace(/[\p{C}\p{Zl}\p{Zp}\p{Zs}]/gu, (letter) => SIGNS[letter] ?? `\\u${Number(letter.codePointAt(0)).toString(16).padStart(4, "0")}`);
+  return text.replace(/[\p{C}\p{Zl}\p{Zp}\p{Zs}]/gu, (letter) => {
+    const digits = Number(letter.codePointAt(0)).toString(16);
+    return SIGNS[letter] ?? (digits.length > 4 ? `\\u{${digits}}` : `\\u${digits.padStart(4, "0")}`);
+  });
 }

@@ -107,6 +107,15 @@ export function labelOf(token) {
 }
 
 /**
+ * The labels of consecutive tokens as one; a combining mark that follows its letter needs no dotted circle.
+ * @param {Token[]} tokens
+ * @returns {string}
+ */
+export function joinedLabels(tokens) {
+  return tokens.map(labelOf).join("").replace(/(?<=[^·↵⇥␍⟩])\u25cc(?=\p{M})/gu, "");
+}
+
+/**
  * A label in two parts: what is read, and the bytes in it that are no character of their own. "자" and "⟨+90⟩": with the byte 90 this
  * token completes the character. "·" and "⟨F0 9F⟩": a space, and the beginning of a character.
  * @param {Token} token

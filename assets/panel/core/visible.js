@@ -2,15 +2,19 @@
 
 /** @type {Record<string, string>} */
 const SIGNS = { " ": "·", "\n": "↵", "\t": "⇥", "\r": "␍" };
-const INVISIBLE = /[\p{C}\p{Zl}\p{Zp}\p{Zs}]/gu;
+const INVISIBLE = /(?!(?<=[\ufe0f\u2600-\u27bf\u{1f000}-\u{1faff}])\u200d[\u2190-\u2bff\u{1f000}-\u{1faff}])[\p{C}\p{Zl}\p{Zp}\p{Zs}]/gu; // but for what joins several emoji to one
 
 /**
- * A label in which nothing is invisible, and nothing can turn the direction of what stands beside it.
+ * A label in which nothing is invisible, and nothing can turn the direction of what stands beside it. A combining mark without a letter
+ * stands on a dotted circle. decoding/record/tokens.py does the same.
  * @param {string} text
  * @returns {string}
  */
 export function visible(text) {
-  return text.replace(INVISIBLE, (c) => SIGNS[c] ?? `\\u${Number(c.codePointAt(0)).toString(16).padStart(4, "0")}`);
+  return text.replace(/^\p{M}/u, "\u25cc$&").replace(INVISIBLE, (c) => {
+    const digits = Number(c.codePointAt(0)).toString(16);
+    return SIGNS[c] ?? (digits.length > 4 ? `\\u{${digits}}` : `\\u${digits.padStart(4, "0")}`);
+  });
 }
 
 // What is opened or ended here may be out of pairs, and then a frame of CSS around it does not close it, and it turns what comes after.
@@ -26,15 +30,13 @@ export function showDirectionMarks(words) {
   return words.replace(TURNS, visible);
 }
 
-const EMOJI_JOINER = /(?<=\p{Extended_Pictographic}|\p{Emoji_Modifier}|\ufe0f)\u200d(?=\p{Extended_Pictographic})/u;
-
 /**
- * A text as one line in which only its spaces are invisible, and what joins several emoji to one.
+ * A text as one line in which only its spaces are invisible.
  * @param {string} text
  * @returns {string}
  */
 export function oneLine(text) {
-  return text.split(EMOJI_JOINER).map((part) => part.split(" ").map(visible).join(" ")).join("\u200d");
+  return text.split(" ").map(visible).join(" ");
 }
 
 /**

@@ -3,7 +3,7 @@
 
 import { percent } from "../core/numbers.js";
 import { texts } from "../core/texts.js";
-import { labelOf } from "../core/tokens.js";
+import { joinedLabels, labelOf } from "../core/tokens.js";
 import { changeOf, isFinished, leadOf, probabilityOf, progressOf, strongestPart, tokensBefore } from "../core/why.js";
 import { headCell, label, make, setText } from "../view/elements.js";
 
@@ -24,7 +24,7 @@ function signedNumber(change) {
  * @param {LeftOut} part
  */
 function partLabel(tokens, part) {
-  return tokens.slice(part.first, part.first + part.count).map(labelOf).join("");
+  return joinedLabels(tokens.slice(part.first, part.first + part.count));
 }
 
 /**
