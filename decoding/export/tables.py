@@ -6,6 +6,7 @@ Owns the columns. Knows no model and no page.
 import csv
 import io
 import math
+import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -124,8 +125,6 @@ def to_table(run: Record) -> str:
     """The notebook's table as lines of text, then the run's totals and remarks. A table that would repeat the text to
     many MB is left out, and a line says so.
     """
-    import pandas as pd  # imported here, as above
-
     text = "\n".join(map(one_line, run.text.split("\n")))
     end = "".join(f"{line}\n" for line in (summary(run), *map(one_line, run.remarks)))
     if not run.steps:
@@ -136,8 +135,29 @@ def to_table(run: Record) -> str:
             f"{MAX_TABLE_CHARACTERS:,} are printed. CSV and JSON Lines have every number."
         )
         return f"{text}\n\n{left_out}\n{end}"
-    frame = to_frame(run)
-    frame["Input"] = [one_line(text) for text in frame["Input"]]
-    with pd.option_context("display.unicode.east_asian_width", True, "display.max_colwidth", None):
-        table = frame.to_string(index=False, justify="left")
-    return f"{table}\n\n{text}\n\n{end}"
+    columns, *rows = _rows(run)
+    return f"{_aligned(columns, [[one_line(row[0]), *row[1:]] for row in rows])}\n\n{text}\n\n{end}"
+
+
+def _aligned(columns: list[str], rows: list[list[str]]) -> str:
+    """The names of the columns at the left of each, and its cells at the right."""
+    table = [columns, *([*row, *[""] * (len(columns) - len(row))] for row in rows)]
+    widths = [[_width(cell) for cell in row] for row in table]
+    widest = [max(column) for column in zip(*widths, strict=True)]
+    spaces = [[" " * (most - width) for most, width in zip(widest, row, strict=True)] for row in widths]
+    head = " ".join(map(str.__add__, columns, spaces[0]))
+    lines = (" ".join(map(str.__add__, *row)) for row in zip(spaces[1:], table[1:], strict=True))
+    return "\n".join((head.rstrip(), *lines))
+
+
+def _width(text: str) -> int:
+    """How many places a terminal gives to a text: two to a wide letter (Unicode's annex 11), none to a mark or to a
+    letter that joins the one before it.
+    """
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.category(c) in {"Mn", "Me", "Cf"} or "\u1160" <= c <= "\u11ff" else
+        2 if unicodedata.east_asian_width(c) in "WF" else 1
+        for c in text
+    )  # fmt: skip

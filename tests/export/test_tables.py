@@ -180,6 +180,12 @@ def test_the_table_hides_nothing_and_stays_a_table() -> None:
     assert empty == ""
 
 
+def test_marks_take_no_place_in_a_column_and_wide_letters_take_two() -> None:
+    header, row, *_ = to_table(saying("ก็한e\u0301", "👩‍🚀", "x", prompt="हिन्दी")).splitlines()
+    assert header == "Input Choice 1      Choice 2      Choice 3"
+    assert row == "हिन्दी ก็한e\u0301 (50.00%) 👩‍🚀 (25.00%) x (12.50%)"
+
+
 def test_the_table_of_a_run_of_no_steps_is_its_text_and_totals() -> None:
     lines = to_table(replace(saying("x", prompt="a\nb\x1b[2J"), steps=(), stop_reason="stopped")).splitlines()
     assert lines == ["a", "b\\u001b[2J", "", lines[-1]]
