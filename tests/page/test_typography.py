@@ -1,6 +1,7 @@
 """Type and alignment: a word is in one font, controls are as large in every language, and large enough for a finger."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -44,6 +45,40 @@ def test_bytes_stand_in_their_order_within_a_text_that_runs_from_right_to_left(v
             return range.getBoundingClientRect().left;
         })""")
         assert places == sorted(places)
+
+
+def test_words_from_right_to_left_take_no_number_along(visit: Visit, tmp_path: Path) -> None:
+    engine = ScriptedEngine([{"ر": 0.5, "م": 0.3}, {"ب": 0.9}], words=("ر", "م", "ب"))
+    with served(application.build_app(lambda name, report: engine, ["scripted"])) as address:
+        page = visit(f"{address}?language=en")
+        page.fill("#prompt textarea", "हिन्दी مرحبا")
+        page.fill("#steps input", "2")
+        page.click("#run")
+        expect(page.locator(".gs-text .gs-chip")).to_have_count(2)
+        page.click("#gs-tab-whatif")
+        expect(page.locator("#gs-page-whatif li").first).to_contain_text(
+            "Step 1: \u2068ر\u2069 50.00 %, \u2068م\u2069 30.00 %, margin 20.00 %"
+        )
+        page.click("#gs-tab-why")
+        page.click("#gs-page-why [data-ask]")
+        change = page.locator(".gs-change").first
+        assert change.evaluate("(node) => getComputedStyle(node).direction") == "ltr"
+        page.click("#gs-tab-keep")
+        with page.expect_download() as saved:
+            page.click('[data-picture="svg"]')
+        saved.value.save_as(tmp_path / "step.svg")
+        picture = (tmp_path / "step.svg").read_text("utf-8")
+        assert "\u2068ب\u2069" in picture
+        assert 'direction="rtl"' not in picture  # its first letter is Hindi
+        page.fill("#prompt textarea", "مرحبا abc")
+        page.click("#run")
+        expect(page.locator(".gs-text .gs-prompt")).to_have_text("مرحبا abc")
+        expect(page.locator(".gs-text .gs-chip")).to_have_count(2)
+        with page.expect_download() as saved:
+            page.click('[data-picture="svg"]')
+        saved.value.save_as(tmp_path / "step.svg")
+        assert 'x="1824" y="190"' in (line := (tmp_path / "step.svg").read_text("utf-8"))
+        assert line.count('direction="rtl"') == 1
 
 
 def test_a_prompt_of_which_nothing_would_be_seen_is_spelled(url: str, visit: Visit) -> None:

@@ -3,9 +3,10 @@ import { test } from "node:test";
 import { load, runOf } from "./helpers.mjs";
 
 const { closestCalls, emptyRun, endEarly, firstDifference, readLines, repeatAt, requestUpTo, slotsOf, textBefore, totals } = await load("core/run.js");
+const { texts } = await load("core/texts.js");
 const { jsonLines } = await load("core/run_lines.js");
 const { joinedLabels, labelOf, labelParts } = await load("core/tokens.js");
-const { visible, oneLine, showDirectionMarks, lettersOf } = await load("core/visible.js");
+const { isolate, isRightToLeft, visible, oneLine, showDirectionMarks, lettersOf } = await load("core/visible.js");
 
 test("a run that grows is parsed once, and another text is another run", () => {
   const lines = runOf([" most", " popular"]).text;
@@ -54,6 +55,15 @@ test("nothing in a label is invisible or turns what stands beside it", () => {
   assert.equal(oneLine("👩‍👩‍👧 ❤️‍🔥\n👋🏽 a\u200db"), "👩‍👩‍👧 ❤️‍🔥↵👋🏽 a\\u200db");
   assert.equal(showDirectionMarks("a b\u202e"), "a b\\u202e");
   assert.deepEqual(lettersOf("e\u0301👩‍👩‍👧x"), ["e\u0301", "👩‍👩‍👧", "x"]);
+});
+
+test("a word that runs from right to left takes nothing of a sentence along, and its bytes run from left to right", () => {
+  const { translate } = texts;
+  assert.equal(translate("why.step", { step: 1, token: "ر", probability: "14.71 %" }), "Step 1: why \u2068ر\u2069 (14.71 %)?");
+  assert.equal(isolate("ي⟨+90⟩"), "\u2068ي⟨\u200e+90⟩\u2069");
+  assert.equal(isolate(`${isolate("س")} 25.25 %`), "\u2068س\u2069 25.25 %", "an isolate in a value stays, and is enough");
+  assert.deepEqual(["most", "자⟨+90⟩", "\u2068ab", "ab\u2069"].map(isolate), ["most", "자⟨+90⟩", "\\u2068ab", "ab\\u2069"]);
+  assert.deepEqual(["12 שלום a", "a שלום", "12"].map(isRightToLeft), [true, false, false]);
 });
 
 test("a combining mark stands on a dotted circle only where its letter is not before it", () => {

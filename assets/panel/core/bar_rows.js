@@ -3,6 +3,7 @@
 import { markOfPick, shareOf } from "./how_picked.js";
 import { texts } from "./texts.js";
 import { idLabel, labelOf } from "./tokens.js";
+import { isolate } from "./visible.js";
 
 /** @import { Candidate, Step } from "./run.js" */
 
@@ -38,7 +39,7 @@ export function rowsOf(step) {
   };
   const candidates = picked.rank < step.candidates.length ? step.candidates : [...step.candidates, picked];
   const rows = candidates.map((candidate) => ({
-    label: markOf(candidate) + labelOf(candidate),
+    label: markOf(candidate) + isolate(labelOf(candidate)),
     mark: markOf(candidate),
     share: shareOf(step, candidate),
     token: candidate,

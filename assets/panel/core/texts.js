@@ -3,7 +3,7 @@
 // language changes. A text names another, as a tab's, with "{@tabs.table}", so that both always have the same name.
 
 import { TEXTS } from "./constants.js";
-import { showDirectionMarks } from "./visible.js";
+import { isolate } from "./visible.js";
 
 /** @typedef {Record<string, string | number>} Values what stands in a text's places; `count` chooses its form */
 
@@ -41,7 +41,7 @@ export const texts = (() => {
    */
   function translate(key, values = {}) {
     const shown = groupedCount(values);
-    return template(key, values.count).replace(/\{(\w+)\}/g, (place, name) => showDirectionMarks(String(shown[name] ?? place)));
+    return template(key, values.count).replace(/\{(\w+)\}/g, (place, name) => isolate(String(shown[name] ?? place)));
   }
 
   /**
@@ -73,7 +73,7 @@ export const texts = (() => {
     if (node.textContent === translate(key, values)) return; // a screen reader announces what is written again
     const shown = groupedCount(values);
     const parts = template(key, values.count).split(/\{(\w+)\}/);
-    node.replaceChildren(...parts.map((part, n) => (n % 2 ? untranslatedSpan(showDirectionMarks(String(shown[part] ?? `{${part}}`))) : part)));
+    node.replaceChildren(...parts.map((part, n) => (n % 2 ? untranslatedSpan(isolate(String(shown[part] ?? `{${part}}`))) : part)));
   }
 
   /** @param {string} text */

@@ -19,15 +19,36 @@ export function visible(text) {
 
 // What is opened or ended here may be out of pairs, and then a frame of CSS around it does not close it, and it turns what comes after.
 export const FRAMES = /[\u202a-\u202e\u2066-\u2069]/gu;
-const TURNS = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu;
+const TURNS = /\u2068[^\u202a-\u202e\u2066-\u2069]*\u2069|[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu;
+const RIGHT_TO_LEFT = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\u{10800}-\u{10fff}\u{1e800}-\u{1efff}]/u;
 
 /**
- * Somebody's words within a sentence: they stay as they are, but what stands beside them is not turned around.
+ * Somebody's words: they stay as they are, but what stands beside them is not turned around. A whole isolate turns nothing.
  * @param {string} words
  * @returns {string}
  */
 export function showDirectionMarks(words) {
-  return words.replace(TURNS, visible);
+  return words.replace(TURNS, (found) => (found.length > 1 ? found : visible(found)));
+}
+
+/**
+ * A token or somebody's words, for a place beside other words and numbers: what runs from right to left in them takes nothing of what
+ * stands beside it along, and the digits of its bytes run from left to right.
+ * @param {string} words
+ * @returns {string}
+ */
+export function isolate(words) {
+  const shown = showDirectionMarks(words);
+  return RIGHT_TO_LEFT.test(shown.replace(TURNS, "")) ? `\u2068${shown.replaceAll("⟨", "⟨\u200e")}\u2069` : shown;
+}
+
+/**
+ * Whether a text is read from right to left, as `dir="auto"` decides it: by its first letter.
+ * @param {string} text
+ * @returns {boolean}
+ */
+export function isRightToLeft(text) {
+  return RIGHT_TO_LEFT.test(/\p{L}/u.exec(text)?.[0] ?? "");
 }
 
 /**

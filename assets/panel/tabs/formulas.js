@@ -8,6 +8,7 @@ import { number, numberFromLog, percent } from "../core/numbers.js";
 import { logitOf, logSum, optionsOf } from "../core/log_sums.js";
 import { texts } from "../core/texts.js";
 import { labelOf } from "../core/tokens.js";
+import { isolate } from "../core/visible.js";
 import { headCell, label, make } from "../view/elements.js";
 
 /** @import { Candidate, Run, Step } from "../core/run.js" */
@@ -65,7 +66,7 @@ function drawSoftmax(formulas, step) {
   const known = logSum(step) !== undefined;
   box.querySelector(".gs-no-logits").hidden = known;
   for (const part of box.querySelectorAll('[data-part="logit"], [data-part="exp"], [data-part="sum"]')) part.classList.toggle("gs-unknown", !known);
-  box.querySelector(".gs-chain-of").textContent = labelOf(candidate);
+  box.querySelector(".gs-chain-of").textContent = isolate(labelOf(candidate));
   const logit = logitOf(step, candidate);
   const numbers = {
     token: labelOf(candidate),

@@ -5,6 +5,7 @@ import { percent } from "../core/numbers.js";
 import { slotsOf } from "../core/run.js";
 import { texts } from "../core/texts.js";
 import { labelOf } from "../core/tokens.js";
+import { isolate } from "../core/visible.js";
 
 /** @import { Candidate, Run, Step } from "../core/run.js" */
 /** @import { Panel } from "../core/state.js" */
@@ -98,7 +99,7 @@ function drawColumn(pen, step, { wide, high }, colours, fonts) {
     pen.rect(x, candidate.rank * high, wide - 2, high);
     pen.clip();
     pen.fillStyle = shadeOf(candidate.probability) > 0.55 ? colours.surface : colours.text;
-    pen.fillText(labelOf(candidate).slice(0, 24), x + 3, candidate.rank * high + high / 2);
+    pen.fillText(isolate(labelOf(candidate).slice(0, 24)), x + 3, candidate.rank * high + high / 2);
     pen.restore();
   }
 }

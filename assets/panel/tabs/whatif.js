@@ -5,6 +5,7 @@ import { percent } from "../core/numbers.js";
 import { closestCalls } from "../core/run.js";
 import { texts } from "../core/texts.js";
 import { joinedLabels, labelOf } from "../core/tokens.js";
+import { isolate } from "../core/visible.js";
 import { make } from "../view/elements.js";
 
 /** @import { Loop, Run, Step } from "../core/run.js" */
@@ -35,7 +36,7 @@ function callItem(step) {
   texts.write(fork, "closest.take", { token: labelOf(second) });
   fork.type = "button";
   Object.assign(fork.dataset, { fork: second.token_id, at: step.index });
-  const [one, other] = [first, second].map((candidate) => `${labelOf(candidate)} ${percent(candidate.probability)}`);
+  const [one, other] = [first, second].map((candidate) => `${isolate(labelOf(candidate))} ${percent(candidate.probability)}`);
   const words = make("span", "");
   texts.write(words, "closest.call", { step: step.index + 1, first: one, second: other, margin: percent(step.margin) });
   item.append(words, " ", fork);

@@ -7,6 +7,7 @@ import { addWhy } from "../core/run_lines.js";
 import { update } from "../core/state.js";
 import { texts } from "../core/texts.js";
 import { labelOf } from "../core/tokens.js";
+import { isolate } from "../core/visible.js";
 import { isFinished, linesUpTo, tokensBefore } from "../core/why.js";
 import { make } from "../view/elements.js";
 import { openTab } from "../view/tab_list.js";
@@ -60,7 +61,7 @@ function drawWhyQuestion(asks, run, step, found) {
     const others = step.candidates.filter(({ token_id: id }) => id !== step.picked.token_id && id >= 0);
     /** @type {(text: string, value: string | number) => HTMLOptionElement} */
     const option = (text, value) => Object.assign(make("option", "", text), { value });
-    against.replaceChildren(option(texts.translate("why.against.none"), ""), ...others.map((each) => option(labelOf(each), each.token_id)));
+    against.replaceChildren(option(texts.translate("why.against.none"), ""), ...others.map((each) => option(isolate(labelOf(each)), each.token_id)));
     against.value = String(wanted);
   }
   const count = tokensBefore(run, step.index).length;

@@ -4,6 +4,7 @@
 import { percent } from "../core/numbers.js";
 import { texts } from "../core/texts.js";
 import { labelOf } from "../core/tokens.js";
+import { isolate } from "../core/visible.js";
 import { leadsFrom, probabilityOf } from "../core/why.js";
 import { headCell, label, make } from "../view/elements.js";
 import { showMessage } from "../view/messages.js";
@@ -40,7 +41,7 @@ export function drawLens(box, lens, refusal) {
   if (!lens) return;
   sentence.textContent = lensSentence(lens);
   const head = make("tr", "");
-  head.append(headCell(texts.translate("why.lens.layer"), "col"), headCell(texts.translate("why.lens.column"), "col"), ...lens.tokens.map((token) => headCell(labelOf(token), "col")));
+  head.append(headCell(texts.translate("why.lens.layer"), "col"), headCell(texts.translate("why.lens.column"), "col"), ...lens.tokens.map((token) => headCell(isolate(labelOf(token)), "col")));
   table.tHead.replaceChildren(head);
   table.tBodies[0].replaceChildren(...lens.layers.map((layer, number) => layerRow(lens, layer, number)).reverse());
   drawLines(lines, lens);
@@ -105,7 +106,7 @@ function drawLines(picture, { tokens, layers }) {
  * @param {{ left: number, top: number }[]} taken by other names
  */
 function nameAt(token, places, isPick, taken) {
-  const name = make("span", isPick ? "gs-pick" : "", labelOf(token));
+  const name = make("span", isPick ? "gs-pick" : "", isolate(labelOf(token)));
   const [x, y] = places.reduce((highest, place) => (place[1] < highest[1] ? place : highest));
   const { width, height } = LINES;
   const left = x / width; // of the box, and of the name: so it is within

@@ -4,6 +4,7 @@
 import { percent } from "../core/numbers.js";
 import { texts } from "../core/texts.js";
 import { joinedLabels, labelOf } from "../core/tokens.js";
+import { isolate } from "../core/visible.js";
 import { changeOf, isFinished, leadOf, probabilityOf, progressOf, strongestPart, tokensBefore } from "../core/why.js";
 import { headCell, label, make, setText } from "../view/elements.js";
 
@@ -24,7 +25,7 @@ function signedNumber(change) {
  * @param {LeftOut} part
  */
 function partLabel(tokens, part) {
-  return joinedLabels(tokens.slice(part.first, part.first + part.count));
+  return isolate(joinedLabels(tokens.slice(part.first, part.first + part.count)));
 }
 
 /**
@@ -126,7 +127,7 @@ function partChip(tokens, found, part, largest, onPoint) {
 function partRow(tokens, found, part) {
   const row = make("tr", "");
   const { instead } = part;
-  const cells = [percent(probabilityOf(part.logprob)), signedNumber(changeOf(found, part)), `${labelOf(instead)} (${percent(instead.probability)})`];
+  const cells = [percent(probabilityOf(part.logprob)), signedNumber(changeOf(found, part)), `${isolate(labelOf(instead))} (${percent(instead.probability)})`];
   row.append(headCell(partLabel(tokens, part), "row"), ...cells.map((text) => make("td", "", text)));
   return row;
 }

@@ -8,7 +8,7 @@ import { Refused } from "../core/too_large.js";
 import { percent } from "../core/numbers.js";
 import { textBefore } from "../core/run.js";
 import { texts } from "../core/texts.js";
-import { lettersOf, oneLine } from "../core/visible.js";
+import { isRightToLeft, lettersOf, oneLine } from "../core/visible.js";
 
 /** @import { Row } from "../core/bar_rows.js" */
 /** @import { Run } from "../core/run.js" */
@@ -33,8 +33,10 @@ export function stepImage(run, chosen) {
   const words = captionOf(run, chosen);
   root.append(shape("title", {}, words.join(" · ")), shape("rect", { width, height, fill: "#ffffff" }), hatching());
   root.append(textLine(fitText(stepTitle(run, chosen), 56, SANS, width - 2 * margin, "600"), margin, 118, 56, { weight: "600" }));
-  for (const [n, text] of lastLines(oneLine(textBefore(run, chosen)), 36, width - 2 * margin).entries()) {
-    root.append(textLine(text, margin, 190 + 48 * n, 36, { fill: INK.muted }));
+  const before = oneLine(textBefore(run, chosen));
+  const direction = isRightToLeft(before) ? "rtl" : "ltr";
+  for (const [n, text] of lastLines(before, 36, width - 2 * margin).entries()) {
+    root.append(textLine(text, direction === "rtl" ? width - margin : margin, 190 + 48 * n, 36, { fill: INK.muted, direction }));
   }
   root.append(...axis(), ...rowsOf(step).flatMap(barOf));
   for (const [n, text] of words.entries()) {
@@ -119,12 +121,12 @@ export function shape(name, attributes, text = "") {
  * @param {number} x
  * @param {number} y
  * @param {number} size
- * @param {{ anchor?: string, family?: string, weight?: string, fill?: string }} style
+ * @param {{ anchor?: string, family?: string, weight?: string, fill?: string, direction?: string }} style
  */
-export function textLine(text, x, y, size, { anchor = "start", family = SANS, weight = "400", fill = INK.text }) {
+export function textLine(text, x, y, size, { anchor = "start", family = SANS, weight = "400", fill = INK.text, direction = "ltr" }) {
   const style = "white-space: pre; unicode-bidi: isolate";
   const font = { "font-size": size, "font-family": family, "font-weight": weight };
-  return shape("text", { x, y, "text-anchor": anchor, fill, style, ...font }, text);
+  return shape("text", { x, y, "text-anchor": anchor, fill, direction, style, ...font }, text);
 }
 
 /**

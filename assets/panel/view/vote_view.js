@@ -5,7 +5,7 @@ import { mostFrequent } from "../core/class_score.js";
 import { percent } from "../core/numbers.js";
 import { optionsOf } from "../core/log_sums.js";
 import { texts } from "../core/texts.js";
-import { oneLine, visible } from "../core/visible.js";
+import { isolate, oneLine, visible } from "../core/visible.js";
 import { make, setText } from "./elements.js";
 
 /** @import { VoteResult } from "../core/class_score.js" */
@@ -147,7 +147,7 @@ function sentencesOf(result) {
  * @param {VoteResult} result
  */
 function drawOthers(details, { others, other_votes }) {
-  const list = others.map(([word, votes]) => `“${oneLine(word)}” ${votes}`).join(" · ");
+  const list = others.map(([word, votes]) => `“${isolate(oneLine(word))}” ${votes}`).join(" · ");
   setText(details.querySelector("p"), list);
   setText(details.querySelector("summary"), texts.translate("vote.others", { count: other_votes }));
 }
