@@ -66,6 +66,7 @@ def test_words_from_right_to_left_take_no_number_along(visit: Visit, tmp_path: P
         page.click("#gs-tab-keep")
         with page.expect_download() as saved:
             page.click('[data-picture="svg"]')
+        assert saved.value.suggested_filename == "greedyscope-हिन्दी-مرحبا-step-2.svg"
         saved.value.save_as(tmp_path / "step.svg")
         picture = (tmp_path / "step.svg").read_text("utf-8")
         assert "\u2068ب\u2069" in picture

@@ -115,14 +115,14 @@ export function saveFile(blob, name) {
 }
 
 /**
- * A name that every system takes: the prompt's letters and digits.
+ * A name that every system takes: the prompt's letters, their marks, and digits.
  * @param {State} state
  * @param {string} form
  * @param {boolean} stepOnly
  */
 function fileName(state, form, stepOnly) {
   // Cut first: to put a long run of marks in order takes the square of its length.
-  const words = state.run.header.prompt.slice(0, 400).normalize().split(/[^\p{L}\p{N}]/u).filter(Boolean).join("-");
+  const words = state.run.header.prompt.slice(0, 400).normalize().split(/[^\p{L}\p{M}\p{N}]/u).filter(Boolean).join("-");
   const kind = stepOnly ? `step-${state.chosen + 1}` : form === "html-plotly" ? "plotly" : "";
   const parts = ["greedyscope", Array.from(words).slice(0, 40).join("").replace(/-$/, "").toLowerCase(), kind];
   return `${parts.filter(Boolean).join("-")}.${ENDINGS[form] ?? form}`;
