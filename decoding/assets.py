@@ -45,7 +45,19 @@ _PAGE_TEXTS = (
     *("why.without.again", "why.without.growing"),
     *(
         f"page.{name}"
-        for name in ("choices", "examples", "lead", "model", "prompt", "recorded", "run", "settings", "st", "title")
+        for name in (
+            "choices",
+            "examples",
+            "lead",
+            "model",
+            "prompt",
+            "recorded",
+            "run",
+            "script",
+            "settings",
+            "st",
+            "title",
+        )
     ),
 )
 _RECORD_TEXTS = (

@@ -302,7 +302,7 @@ def test_back_and_forward_after_a_reload_in_mid_run_show_the_run_that_goes_on(pa
     run(drawn(page), steps="256")
     second_step(page)
     page.reload()
-    second_step(page)
+    expect(page.locator(".gs-state")).to_contain_text("of 256 …")  # the recorded run is there before it
     page.go_back()
     expect(page.locator(".gs-state")).to_contain_text("is still being written")
     page.go_forward()

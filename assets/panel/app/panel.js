@@ -4,7 +4,6 @@
 import { addEntry, clearStepToShow, expectBranch, forgetQuestion, openEntry, showEntry } from "../core/history.js";
 import { addPromptScores, emptyRun, endEarly, readLines, requestUpTo } from "../core/run.js";
 import { ANSWERED_HERE, emptyState, update } from "../core/state.js";
-import { texts } from "../core/texts.js";
 import { drawExamplePoint } from "../view/example_point.js";
 import { drawHead, drawStep } from "../view/header_lines.js";
 import { showMessages } from "../view/messages.js";
@@ -24,6 +23,7 @@ import { listenToClassroom } from "./classroom_view.js";
 import { listenToControls } from "./controls.js";
 import { startDrawing } from "./drawing_pace.js";
 import { listenToLanguage } from "./language_switch.js";
+import { makePlayer } from "./playback.js";
 import { startPredicting } from "./predict.js";
 import { startTour } from "./tour.js";
 
@@ -32,10 +32,6 @@ import { startTour } from "./tour.js";
 /** @import { Panel, Question, Trigger } from "../core/state.js" */
 
 /** @typedef {{ value?: string, words?: string, begun_number?: string, models?: string }} Props Gradio's: the run as JSON Lines, messages, a number that changes when the server begins to answer, the models */
-
-const PLAY_MILLISECONDS = 700;
-const PLAY_ICON = "M7 4v16l13-8z";
-const PAUSE_ICON = "M6 5h4v14H6zM14 5h4v14h-4z";
 
 /**
  * @param {Element} element
@@ -53,6 +49,7 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
   const drawn = { text: 0, table: 0, loops: false }; // steps that are drawn already, and whether loops are marked
   const { schedule, scheduleTab, scheduleGrowth } = startDrawing(() => state.run.header && draw(), drawRest);
   const silence = onPage?.startSilenceTimer(state, history, () => schedule());
+  const play = makePlayer(parts, state, { choose, canPlay: () => !predict.isOn() });
 
   // A value is one run as JSON Lines: the run that is streamed in goes on, or another begins.
   function readValue() {
@@ -64,6 +61,7 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
       // The fields that Run was pressed with are the run's already, or typed in since; and the first run is the page's own.
       const fieldsFollow = history.asked ? history.asked.fieldsFollow : Boolean(history.shown) && (!state.request || Boolean(run.header.note));
       const entry = addEntry(history, run);
+      if (state.request && !state.request.isAnswered && !run.header.note) begin();
       if (run.header.note) address?.cancelRequest(); // nothing comes any more of what was asked for
       else entry.request = state.request;
       update(state, { request: null, isLinkRefused: false });
@@ -122,6 +120,13 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
     address?.writeRequest(request);
     silence?.start();
     schedule();
+  }
+
+  // The server has begun to answer: its number says so, or the first value, where Gradio dropped the number for another that came at once.
+  function begin() {
+    if (state.request) state.request.isAnswered = true;
+    trigger("begun", {});
+    silence?.restart();
   }
 
   // A run that was stopped says no more, nor does one whose connection broke; the page tells the panel.
@@ -244,25 +249,6 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
     tour.draw();
   }
 
-  /** @type {Panel["play"]} */
-  function play(on) {
-    if (!on && !state.player) return;
-    clearInterval(state.player ?? undefined);
-    update(state, { player: null });
-    if (on && !predict.isOn()) {
-      if (state.chosen >= state.run.steps.length - 1) choose(0);
-      const player = setInterval(() => {
-        if (state.chosen >= state.run.steps.length - 1 && state.run.end) return play(false);
-        choose(state.chosen + 1);
-      }, PLAY_MILLISECONDS);
-      update(state, { player });
-    }
-    const { play: button } = parts.buttons;
-    button.querySelector("path").setAttribute("d", on ? PAUSE_ICON : PLAY_ICON);
-    Object.assign(button.dataset, { textTitle: on ? "player.pause.title" : "player.play.title", textLabel: on ? "player.pause" : "player.play" });
-    texts.fillTexts(parts.root);
-  }
-
   const moves = {
     first: () => choose(0),
     previous: () => choose(state.chosen - 1),
@@ -290,7 +276,7 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
   if (onPage) onPage.listenToExportTab(parts, state, panel, onPage.convert);
   watch("value", readValue);
   watch("words", () => showMessages(parts, props.words ?? "", trigger));
-  watch("begun_number", () => { if (state.request) state.request.isAnswered = true; trigger("begun", {}); silence?.restart(); });
+  watch("begun_number", begin);
   listenToLanguage(parts, () => redraw(), trigger);
   if (onPage) onPage.restoreRuns(history, readLines(emptyRun(), props.value ?? ""));
   if (history.shown) show(history.shown, { fieldsFollow: false });
