@@ -35,7 +35,9 @@ export function videoForm() {
 export async function recordRun(run, { rate, type, signal, onStep }) {
   const canvas = Object.assign(document.createElement("canvas"), VIDEO);
   const pen = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
-  const [track] = /** @type {any[]} */ (canvas.captureStream(0).getVideoTracks()); // a frame is taken when one is asked for
+  const stream = /** @type {any} */ (canvas.captureStream(0)); // a frame is taken when one is asked for
+  const [track] = stream.getVideoTracks();
+  const taker = track.requestFrame ? track : stream; // in Firefox the stream has the method
   const recorder = new MediaRecorder(new MediaStream([track]), { mimeType: type, videoBitsPerSecond: BITS_PER_SECOND });
   const parts = /** @type {Blob[]} */ ([]);
   recorder.addEventListener("dataavailable", ({ data }) => parts.push(data));
@@ -48,7 +50,7 @@ export async function recordRun(run, { rate, type, signal, onStep }) {
   /** @type {(picture: HTMLImageElement) => void} */
   const drawFrame = (picture) => {
     pen.drawImage(picture, 0, 0, VIDEO.width, VIDEO.height);
-    track.requestFrame();
+    taker.requestFrame();
   };
   recorder.start();
   for (const step of steps.keys()) {
@@ -65,7 +67,9 @@ export async function recordRun(run, { rate, type, signal, onStep }) {
   recorder.stop();
   track.stop();
   await ended;
-  return signal.aborted ? null : new Blob(parts, { type });
+  const video = new Blob(parts, { type });
+  if (!signal.aborted && video.size === 0) throw new Error("the recorder wrote nothing"); // WebKitGTK's may
+  return signal.aborted ? null : video;
 }
 
 /**
