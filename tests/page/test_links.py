@@ -160,6 +160,30 @@ def test_the_link_is_copied(url: str, visit: Visit):
     assert from_link(copied.split("?run=")[1]) == Link("starter", PROMPT, 2, 5, [], 1)
 
 
+def test_the_link_is_given_to_the_clipboard_within_the_click(url: str, visit: Visit):
+    """WebKit permits it no later, and the link is packed in its own time."""
+    page = run_of_two_steps(visit(url))
+    copied = page.evaluate("""() => {
+        const given = [];
+        Object.defineProperty(navigator, "clipboard", { value: { write: async (items) => given.push(...items) } });
+        document.querySelector(".gs-copy").click();
+        return given[0]?.getType("text/plain").then((blob) => blob.text());
+    }""")
+    assert from_link(copied.split("?run=")[1]) == Link("starter", PROMPT, 2, 5, [], 1)
+    expect(page.locator(".gs-copy")).to_have_text("Copied")
+
+
+def test_a_browser_that_cannot_pack_a_link_says_that_there_is_none(url: str, visit: Visit):
+    page = visit(url)
+    page.evaluate("delete window.CompressionStream")
+    page.fill("#steps input", "2")
+    page.click("#run")
+    expect(page.locator(".gs-state")).to_contain_text("2 steps, done")
+    expect(page.locator(".gs-copy")).to_be_disabled()
+    expect(page.locator(".gs-copy")).to_have_attribute("title", "This run has no link. You can save it as a file.")
+    assert named(page) is None
+
+
 def test_the_link_is_copied_where_the_clipboard_is_closed(url: str, visit: Visit):
     page = visit(url)
     page.evaluate("Object.defineProperty(navigator, 'clipboard', { value: undefined })")  # as over plain http

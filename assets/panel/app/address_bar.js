@@ -145,8 +145,9 @@ async function readAddress() {
  * @param {Parts} parts
  * @param {State} state
  */
-export async function copyAddress(parts, state) {
-  const { address } = await addressOf(requestOf(state.whole), state.chosen);
-  address.searchParams.delete("embed");
-  await copyText(address.href, parts.copy);
+export function copyAddress(parts, state) {
+  return copyText(addressOf(requestOf(state.whole), state.chosen).then(({ address }) => {
+    address.searchParams.delete("embed");
+    return address.href;
+  }), parts.copy);
 }

@@ -30,7 +30,7 @@ async function inflate(letters, most) {
 }
 
 /**
- * The address's `run`, or null for a request that no address can name.
+ * The address's `run`, or null for a request that no address can name, and in a browser that cannot pack one.
  * @param {Partial<Request>} request
  * @param {number} step
  * @param {string} language
@@ -39,7 +39,7 @@ async function inflate(letters, most) {
 export async function linkTo({ model, prompt, steps, choices, forced = [], ...rest }, step, language) {
   /** @type {(value: unknown, most: number) => boolean} */
   const isNumber = (value, most) => Number.isInteger(value) && Number(value) > 0 && Number(value) <= most;
-  if (typeof prompt !== "string" || typeof model !== "string" || !isNumber(steps, LIMITS.steps) || !isNumber(choices, LIMITS.choices)) return null;
+  if (!globalThis.CompressionStream || typeof prompt !== "string" || typeof model !== "string" || !isNumber(steps, LIMITS.steps) || !isNumber(choices, LIMITS.choices)) return null;
   const fields = [model, prompt, steps, choices, forced, Math.max(0, step)];
   const how = howOf(rest);
   const isPlain = Object.keys(how).length === 0;

@@ -6,14 +6,26 @@ import { make } from "./elements.js";
 /**
  * A page that is not served over https, or in a frame, may not use the clipboard, but may copy what is selected. Where it may not do
  * that either, the text is shown selected, for the reader to copy.
- * @param {string} text
+ * @param {string | Promise<string>} textOrPromise
  * @param {HTMLElement} button
  */
-export async function copyText(text, button) {
-  const copied = await (navigator.clipboard?.writeText(text) ?? Promise.reject()).then(() => true, () => copySelected(text, button));
-  if (!copied) return offerForCopying(text, button);
+export async function copyText(textOrPromise, button) {
+  const promise = Promise.resolve(textOrPromise);
+  const written = await writeToClipboard(promise).then(() => true, () => false);
+  const text = await promise;
+  if (!written && !copySelected(text, button)) return offerForCopying(text, button);
   button.textContent = texts.translate("copy.done");
   setTimeout(() => { button.textContent = texts.translate(button.dataset.text ?? ""); }, 2000);
+}
+
+/**
+ * WebKit permits it only within the click, when the text may not be there yet: it is given the promise.
+ * @param {Promise<string>} promise
+ */
+async function writeToClipboard(promise) {
+  if (!window.ClipboardItem) return navigator.clipboard.writeText(await promise);
+  const blob = promise.then((text) => new Blob([text], { type: "text/plain" }));
+  return navigator.clipboard.write([new ClipboardItem({ "text/plain": blob })]);
 }
 
 /**
