@@ -24,10 +24,11 @@ def run(page: Page, steps: str) -> Page:
     return frames_later(page)
 
 
-def test_on_paper_the_whole_run_is_on_white(url: str, visit: Visit) -> None:
-    page = run(visit(url, scheme="dark", height=720), "40")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_on_paper_the_whole_run_is_on_white(url: str, visit: Visit, scheme: str) -> None:
+    page = run(visit(url, scheme=scheme, height=720), "40")
     page.click("#gs-tab-whatif")
-    page.emulate_media(media="print", color_scheme="dark")
+    page.emulate_media(media="print", color_scheme=scheme)
     page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
     for gone in ("#bar", "footer", ".chips", "[role=tablist]", "#gs-page-whatif", ".gs-plot", '[data-go="play"]'):
         expect(page.locator(gone).first).to_be_hidden()
@@ -42,7 +43,12 @@ def test_on_paper_the_whole_run_is_on_white(url: str, visit: Visit) -> None:
     }""")
     assert seen == ["rgb(255, 255, 255)", "rgb(0, 0, 0)", []]
     track = page.locator(".gs-column .gs-bar-track").first
-    assert track.evaluate("(bar) => getComputedStyle(bar).visibility") == "visible"
+    expect(track).to_have_css("visibility", "visible")
+    expect(track).to_have_css("print-color-adjust", "exact")  # a printer leaves out backgrounds
+    page.set_viewport_size({"width": 740, "height": 1000})  # as wide as paper is
+    widths = page.locator(".gs-rows td .gs-chip-text").evaluate_all("(all) => all.map((each) => each.offsetWidth)")
+    assert min(widths) > 5, "the table has its tokens"
+    expect(page.locator(".gs-main")).to_have_css("min-height", "0px")
     page.evaluate("window.dispatchEvent(new Event('afterprint'))")
     page.emulate_media(media="screen")
     expect(page.locator("#gs-page-whatif")).to_be_visible()
