@@ -49,6 +49,7 @@ def test_on_paper_the_whole_run_is_on_white(url: str, visit: Visit, scheme: str)
     widths = page.locator(".gs-rows td .gs-chip-text").evaluate_all("(all) => all.map((each) => each.offsetWidth)")
     assert min(widths) > 5, "the table has its tokens"
     expect(page.locator(".gs-main")).to_have_css("min-height", "0px")
+    expect(page.locator(".gs-colour")).to_have_css("color-scheme", "light")
     page.evaluate("window.dispatchEvent(new Event('afterprint'))")
     page.emulate_media(media="screen")
     expect(page.locator("#gs-page-whatif")).to_be_visible()
@@ -109,3 +110,8 @@ def test_what_is_known_of_the_model_is_one_click_away(url: str, visit: Visit, wi
     page.locator(".gs-about summary").click()
     page.locator(".gs-step-title").click()
     expect(about).to_be_hidden()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_browsers_own_controls_follow_the_theme(url: str, visit: Visit, scheme: str) -> None:
+    expect(visit(url, scheme=scheme).locator(".gs-colour")).to_have_css("color-scheme", scheme)
