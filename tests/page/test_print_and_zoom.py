@@ -1,5 +1,6 @@
 """The page on paper, in the system's own colours, at twice its size; and what there is to say of a model."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -115,3 +116,10 @@ def test_what_is_known_of_the_model_is_one_click_away(url: str, visit: Visit, wi
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_browsers_own_controls_follow_the_theme(url: str, visit: Visit, scheme: str) -> None:
     expect(visit(url, scheme=scheme).locator(".gs-colour")).to_have_css("color-scheme", scheme)
+
+
+def test_everything_else_is_hatched_in_a_way_that_firefox_draws(url: str, visit: Visit) -> None:
+    """Firefox draws no lines of a mixed colour unless the gradient names its colour space."""
+    track = run(visit(url), "2").locator(".gs-rest .gs-bar-track").first
+    expect(track).to_have_css("background-image", re.compile("^repeating-linear-gradient.*in srgb"))
+    expect(track).to_have_css("background-color", "rgb(201, 206, 214)")
