@@ -229,6 +229,14 @@ def test_another_run_drops_the_open_question_and_says_so(visit: Visit, url: str,
     assert asked == ["beforeunload"]  # while a class waits
 
 
+def test_the_code_is_in_sight_once_the_vote_begins(visit: Visit, url: str) -> None:
+    teacher, _ = teaching(visit, url, height=900)
+    teacher.evaluate("scrollTo(0, document.body.scrollHeight)")
+    teacher.click('[data-vote="begin"]')
+    expect(teacher.locator(".gs-vote-code")).to_be_in_viewport(ratio=1)
+    expect(teacher.locator(".gs-vote-reveal")).to_be_in_viewport(ratio=1)
+
+
 def test_reveal_is_in_sight_beside_fifty_candidates(visit: Visit, url: str) -> None:
     teacher = visit(url, height=720)
     teacher.fill("#choices input", "50")

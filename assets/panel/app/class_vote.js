@@ -210,12 +210,13 @@ export function startVote(parts, state, history, panel, predict) {
   }
 
   /**
-   * At once, not with the next drawing: the button that was pressed goes.
+   * At once, not with the next drawing: the button that was pressed goes. The code and the question above it come into sight too.
    * @param {HTMLElement} button
    */
   function focusOn(button) {
     slots.ask.hidden = button.hidden = false;
     button.focus();
+    slots.code.scrollIntoView({ block: "nearest" });
   }
 
   /** @param {ClassState} now */
