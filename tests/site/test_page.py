@@ -172,6 +172,20 @@ def test_a_browser_that_cannot_compute_says_so(browser: Browser, site_folder: Pa
         expect(page.locator(".gs-chip").first).to_be_visible()
 
 
+def test_a_picture_keeps_its_styles_where_the_page_permits_none_in_markup(browser: Browser, site_folder: Path) -> None:
+    """Firefox saves an empty "style" where Chromium only complains."""
+    with serving(site_folder) as server:
+        page = without_model(browser, server)
+        complaints: list[str] = []
+        page.on("console", lambda said: complaints.append(said.text))
+        page.click("#gs-tab-keep")
+        with page.expect_download() as saved:
+            page.click('[data-picture="svg"]')
+        assert complaints == []
+        assert saved.value.path().read_text("utf-8").count("white-space: pre; unicode-bidi: isolate") > 10
+        page.close()
+
+
 def test_files_are_opened_and_what_is_no_run_is_refused(browser: Browser, site_folder: Path) -> None:
     recorded = (ROOT / "assets" / "recorded" / "gpt2_xl_notebook_table.jsonl").read_text("utf-8")
     lines = (ROOT / "assets" / "recorded" / "starter.jsonl").read_text("utf-8").splitlines()

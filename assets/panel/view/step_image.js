@@ -124,9 +124,10 @@ export function shape(name, attributes, text = "") {
  * @param {{ anchor?: string, family?: string, weight?: string, fill?: string, direction?: string }} style
  */
 export function textLine(text, x, y, size, { anchor = "start", family = SANS, weight = "400", fill = INK.text, direction = "ltr" }) {
-  const style = "white-space: pre; unicode-bidi: isolate";
   const font = { "font-size": size, "font-family": family, "font-weight": weight };
-  return shape("text", { x, y, "text-anchor": anchor, fill, direction, style, ...font }, text);
+  const node = shape("text", { x, y, "text-anchor": anchor, fill, direction, ...font }, text);
+  Object.assign(node.style, { whiteSpace: "pre", unicodeBidi: "isolate" }); // Firefox empties a "style" attribute on the static site
+  return node;
 }
 
 /**
