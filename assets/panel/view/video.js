@@ -68,7 +68,7 @@ export async function recordRun(run, { rate, type, signal, onStep }) {
   track.stop();
   await ended;
   const video = new Blob(parts, { type });
-  if (!signal.aborted && video.size === 0) throw new Error("the recorder wrote nothing"); // WebKitGTK's may
+  if (!signal.aborted && video.size === 0) throw new Error(type); // WebKitGTK's recorder may write nothing
   return signal.aborted ? null : video;
 }
 
