@@ -85,7 +85,7 @@ def test_bad_numbers(scripted: ScriptedEngine, field: str, most: int, value: Any
 @pytest.mark.parametrize("value", [None, ""])
 @pytest.mark.parametrize(("field", "most"), [("steps", 256), ("choices", 50)])
 def test_an_empty_number(scripted: ScriptedEngine, field: str, most: int, value: Any) -> None:
-    sentence = f"The number of {field} is empty. It has to be a whole number from 1 to {most}."
+    sentence = f"The number of {field} is empty or not a number. It has to be a whole number from 1 to {most}."
     assert refusal(scripted, "a", **{field: value}) == (field, sentence)
 
 

@@ -410,5 +410,5 @@ def test_an_emptied_number_is_called_empty(url: str, visit: Visit, field: str) -
     page.click("#run")
     most = 256 if field == "steps" else 50
     expect(page.locator(f"#problem-{field}")).to_have_text(
-        f"The number of {field} is empty. It has to be a whole number from 1 to {most}."
+        f"The number of {field} is empty or not a number. It has to be a whole number from 1 to {most}."
     )

@@ -125,7 +125,7 @@ OF_BEAMS = "The number of beams has to be a whole number from 2 to 8, not"
     ("num_beams", "sentence"),
     [
         *((number, f"{OF_BEAMS} {number}.") for number in (1, 0, 9, -2, 2.5)),
-        (None, "The number of beams is empty. It has to be a whole number from 2 to 8."),
+        (None, "The number of beams is empty or not a number. It has to be a whole number from 2 to 8."),
         ("4", f"{OF_BEAMS} “4”."),
         (True, f"{OF_BEAMS} true or false."),
         (math.inf, f"{OF_BEAMS} one that is not finite."),
