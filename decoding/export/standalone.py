@@ -98,8 +98,8 @@ def _minified_script(code: str) -> str:
 
 
 def _minified_css(style: str) -> str:
-    """A style sheet without comments, spaces around brackets and after colons, and a rule's last semicolon. No string in
-    it contains them.
+    """A style sheet without comments, spaces around brackets and after colons, and the last semicolon of a rule. No
+    string in it contains them.
     """
     first, *others = style.split("/*")
     plain = first + "".join(part.partition("*/")[2] for part in others)

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from decoding.page import api
 from decoding.questions.verify import TOLERANCE, recompute
 from decoding.record.trace import Trace
 from tests.page.test_api import ENDPOINTS
+from tests.waiting import answer_of
 
 ROOT = Path(__file__).resolve().parents[2]
 ASKED = {"prompt": "Transformers are the", "steps": 3, "choices": 2}
@@ -48,12 +48,6 @@ async def client(address: str) -> AsyncIterator[ClientSession]:
     async with streamable_http_client(address) as (read, write, _), ClientSession(read, write) as session:
         await session.initialize()
         yield session
-
-
-def answer_of(visit: Coroutine[Any, Any, Any]) -> Any:
-    """What a visit returns, in a thread of its own: this one may hold Playwright's loop."""
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, visit).result()
 
 
 async def visit(address: str) -> tuple[list[Any], list[Any]]:

@@ -1,9 +1,7 @@
 """Calls of the MCP server's tools with wrong values and arguments. tests/page/test_mcp.py has those that run."""
 
-import asyncio
 import json
-from collections.abc import Coroutine, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -17,6 +15,7 @@ from decoding.limits import MAX_RUN_BYTES
 from decoding.page.http.request_filter import MAX_EVENT_BYTES
 from tests.browser import served
 from tests.fakes import ScriptedEngine
+from tests.waiting import answer_of
 
 RUN = decoding.trace(ScriptedEngine(), "a", max_new_tokens=3, top_k=2).to_jsonl()
 WRONG = (None, True, 8.5, -1, "no", "", ["a"], [[["a"]]], {"a": 1})
@@ -28,12 +27,6 @@ def address(drives_server: None) -> Iterator[str]:
     page = application.build_app(lambda name, report: ScriptedEngine(), ["scripted"])
     with served(page, mcp=True) as url:
         yield f"{url}gradio_api/mcp/"
-
-
-def answer_of(visit: Coroutine[Any, Any, Any]) -> Any:
-    """What a visit returns, in a thread of its own: this one may hold Playwright's loop."""
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, visit).result()
 
 
 async def answers(address: str, *calls: tuple[str, dict[str, Any]]) -> list[tuple[bool, str]]:

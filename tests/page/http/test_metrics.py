@@ -1,6 +1,5 @@
 """What an operator sees of a page over a scripted engine, and that no visitor's text is in it."""
 
-import asyncio
 import json
 import logging
 import threading
@@ -26,7 +25,7 @@ from decoding.serving.admission import AdmissionQueue, Visitor
 from decoding.serving.model_registry import ModelRegistry
 from tests.browser import served
 from tests.fakes import ScriptedEngine
-from tests.waiting import until
+from tests.waiting import answer_of, until
 
 SECRET = "nobody may read this"
 
@@ -166,7 +165,7 @@ def watched(caplog: pytest.LogCaptureFixture, *updates: str, error: Exception | 
     caplog.set_level(logging.INFO, logger="decoding")
     caplog.clear()
     with suppress(type(error) if error else ()):
-        assert asyncio.run(read())[-1] == updates[-1]
+        assert answer_of(read())[-1] == updates[-1]
     return dict(caplog.records[-1].numbers)  # type: ignore[attr-defined]
 
 
