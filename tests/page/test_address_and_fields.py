@@ -115,9 +115,9 @@ def test_a_fork_is_named_from_its_start(url: str, browser: Browser, engine: Scri
     page.wait_for_function("history.state.request")
     assert named(page) == Link("scripted", "fork of this", 4, 3, [[1, other]], 3)
     page.reload()
-    drawn(page)
-    engine.let_go.set()
+    engine.let_go.set()  # before anything is waited for: the link's run may have begun, and have no token yet
     engine.delay = 0
+    drawn(page)
     expect(page.locator(".gs-chip.gs-forced")).to_have_count(1)
     expect(page.locator(".gs-state")).to_contain_text("4 steps, done")
     page.close()
