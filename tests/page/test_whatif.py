@@ -216,7 +216,7 @@ def test_enter_in_a_field_asks(page: Page, field: str) -> None:
             "Shorten it, continue from an earlier step",
         ),
         ({".gs-beams": "9"}, "beam", "from 2 to 8"),
-        ({".gs-beams": ""}, "beam", "The number of beams is empty."),
+        ({".gs-beams": ""}, "beam", "The number of beams is empty or not a number."),
     ],
 )
 def test_what_cannot_be_answered_gets_a_sentence(page: Page, fields: dict[str, str], ask: str, sentence: str):

@@ -219,7 +219,7 @@ def test_stop_ends_a_run_within_a_step(page: Page) -> None:
     ("values", "field", "sentence"),
     [
         ({"steps": "257"}, "steps", "has to be a whole number from 1 to 256, not 257."),
-        ({"choices": ""}, "choices", "The number of choices is empty."),
+        ({"choices": ""}, "choices", "The number of choices is empty or not a number."),
         ({"prompt": "a" * 50_001}, "prompt", "The prompt has 50,001 characters; at most 50,000 are read."),
         ({"prompt": "word " * 9_000}, "prompt", "has room for 8,188 (its context is 8,192)."),
     ],
