@@ -199,6 +199,9 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
   }
 
   function draw() {
+    // Where no server can be asked, there is what was asked before, or nothing: the tab is not seen first, and then gone.
+    const isUnasked = !onPage && state.whole.why.size === 0;
+    Object.assign(parts.root.querySelector("#gs-tab-why"), { hidden: isUnasked, disabled: isUnasked });
     const run = predict.visiblePart(state.whole);
     if (drawFirstSteps(parts, run, drawn)) return schedule(); // the rest of the picture waits for the text
     update(state, { run, chosen: Math.min(state.chosen, predict.lastStep()) });
@@ -229,9 +232,6 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
   }
 
   function drawOpenTab() {
-    // Where no server can be asked, there is what was asked before, or nothing.
-    const isUnasked = !onPage && state.whole.why.size === 0;
-    Object.assign(parts.root.querySelector("#gs-tab-why"), { hidden: isUnasked, disabled: isUnasked });
     const tab = openTabOf(parts);
     if (tab === "table" && parts.tableView.value === "map") drawHeatmap(parts, state.run, state.chosen);
     else if (tab === "table" && isTableDue(parts, state.run, drawn.table)) {
