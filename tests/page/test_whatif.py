@@ -91,7 +91,7 @@ def test_fork_twice_undo_once_and_compare(page: Page, starter: LocalEngine):
 def test_a_cell_of_the_table_forks_too(page: Page, starter: LocalEngine):
     greedy = decoding.trace(starter, PROMPT, max_new_tokens=8, top_k=5)
     page.locator("#gs-tab-table").press("Enter")  # the chart that is drawn last moves it once more
-    page.locator(".gs-table tbody tr").nth(2).locator("td").nth(4).click()
+    page.locator("tr[data-step='2'] td").nth(4).click()
     shows(page, "Run 3")
     fork = decoding.branch(starter, greedy, 2, greedy.steps[2].candidates[4].token_id, max_new_tokens=8)
     assert row(page, "Run 3") == figures(fork)
