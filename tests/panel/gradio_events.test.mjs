@@ -47,8 +47,20 @@ test("a press of Stop that comes after the end leaves Run unlocked", () => {
 
 test("what is asked in mid-run leaves Stop unlocked", () => {
   const { events } = started();
+  events.asked(FIELDS);
   events.begun();
   assert.deepEqual(unlocked(events.asked(FIELDS)), ["stop"]);
+});
+
+test("a beginning that is heard after the end, or after Stop, locks and unlocks nothing", () => {
+  const { events } = started();
+  events.asked(FIELDS);
+  events.ended();
+  assert.deepEqual(unlocked(events.begun()), ["run"]);
+  events.asked(FIELDS);
+  events.begun();
+  events.stopped();
+  assert.deepEqual(unlocked(events.begun()), []);
 });
 
 test("the browser's own engine locks and unlocks as the server does", () => {

@@ -31,7 +31,8 @@ export function gradioEvents(root) {
       if (fields) notifyPanel("asked", fields);
       return change(status === "computing" ? status : "asked");
     },
-    begun: () => change("computing"), // Gradio cannot cancel an event before the server has answered
+    // Gradio cannot cancel an event before the server has answered. A beginning may be heard after a short run's end, and locks nothing then.
+    begun: () => change(status === "asked" ? "computing" : status),
     buttons: () => change(),
     /** @type {(isBusy: boolean) => void} the browser's own engine, of which Gradio does not hear */
     setBusy: (isBusy) => { change(isBusy ? "computing" : "idle"); },
