@@ -74,7 +74,7 @@ def expect_fields(page: Page, prompt: str, steps: str, choices: str) -> None:
     expect(page.locator("#choices input")).to_have_value(choices)
 
 
-def named(page: Page) -> Link:
+def link_in_address(page: Page) -> Link:
     page.wait_for_url("**run=*")
     return from_link(page.evaluate("new URLSearchParams(location.search).get('run')"))
 
@@ -93,7 +93,7 @@ def test_a_reload_in_mid_run_asks_for_the_run_again(url: str, browser: Browser, 
     page = reloading(browser, url)
     fill(page, "asked for", "5")
     page.click("#run")
-    assert named(page) == Link("scripted", "asked for", 5, 3, [], 4)  # nothing of it has come yet
+    assert link_in_address(page) == Link("scripted", "asked for", 5, 3, [], 4)  # nothing of it has come yet
     expect(page.locator(".gs-state")).to_contain_text("Reading the prompt")
     page.reload()
     drawn(page)
@@ -113,7 +113,7 @@ def test_a_fork_is_named_from_its_start(url: str, browser: Browser, engine: Scri
     other = int(frames_later(page).locator(".gs-bar").nth(1).get_attribute("data-candidate") or "")
     page.locator(".gs-bar").nth(1).click()
     page.wait_for_function("history.state.request")
-    assert named(page) == Link("scripted", "fork of this", 4, 3, [[1, other]], 3)
+    assert link_in_address(page) == Link("scripted", "fork of this", 4, 3, [[1, other]], 3)
     page.reload()
     engine.let_go.set()  # before anything is waited for: the link's run may have begun, and have no token yet
     engine.delay = 0
@@ -130,12 +130,12 @@ def test_a_run_that_was_stopped_before_it_began_leaves_the_address_to_what_is_sh
     page.get_by_role("option", name="slow").click()
     fill(page, "never", "7")
     page.click("#run")
-    assert named(page).prompt == "never"
+    assert link_in_address(page).prompt == "never"
     page.click("#stop")
     page.wait_for_function("!history.state.request")
     page.locator(".gs-chip").first.click()
     page.wait_for_function("history.state.step === 0")
-    assert named(page).prompt == "shown"
+    assert link_in_address(page).prompt == "shown"
 
 
 # ---- the fields follow what is on screen

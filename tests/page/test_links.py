@@ -22,7 +22,7 @@ def url(starter: LocalEngine) -> Iterator[str]:
         yield address
 
 
-def named(page: Page) -> Link | None:
+def link_in_address(page: Page) -> Link | None:
     value = page.evaluate("new URLSearchParams(location.search).get('run')")
     return from_link(value) if value else None
 
@@ -30,10 +30,10 @@ def named(page: Page) -> Link | None:
 def until_named(page: Page, link: Link) -> None:
     """Wait until the address holds a run, which it does from when the run is asked for, and until it is written."""
     for _ in range(600):
-        if named(page) == link:
+        if link_in_address(page) == link:
             break
         page.wait_for_timeout(100)
-    assert named(page) == link
+    assert link_in_address(page) == link
     expect(page.locator("#run")).to_be_enabled()
 
 
@@ -50,7 +50,7 @@ def copy_link(page: Page) -> None:
 
 def test_the_address_holds_the_run_the_step_and_the_picks(url: str, visit: Visit, starter: LocalEngine):
     page = visit(url)
-    assert named(page) is None  # a recorded run is on screen
+    assert link_in_address(page) is None  # a recorded run is on screen
     page.click("#run")
     until_named(page, Link("starter", PROMPT, 8, 5, [], 7))
     page.locator(".gs-chip").nth(2).click()
@@ -181,7 +181,7 @@ def test_a_browser_that_cannot_pack_a_link_says_that_there_is_none(url: str, vis
     expect(page.locator(".gs-state")).to_contain_text("2 steps, done")
     expect(page.locator(".gs-copy")).to_be_disabled()
     expect(page.locator(".gs-copy")).to_have_attribute("title", "This run has no link. You can save it as a file.")
-    assert named(page) is None
+    assert link_in_address(page) is None
 
 
 def test_the_link_is_copied_where_the_clipboard_is_closed(url: str, visit: Visit):
