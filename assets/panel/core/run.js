@@ -65,6 +65,7 @@ import { bytesOf, markPendingBytes, NO_BYTES } from "./tokens.js";
 /**
  * @typedef {object} Run
  * @property {string} text its JSON Lines so far
+ * @property {string} lastLine of `text`, which is long: a look at its end would put all its parts together at each update
  * @property {Header} header null in a run of which nothing has come: `emptyRun`
  * @property {Step[]} steps
  * @property {string[]} pieces what each step's pick adds to the text
@@ -85,7 +86,7 @@ import { bytesOf, markPendingBytes, NO_BYTES } from "./tokens.js";
 
 /** @returns {Run} */
 export function emptyRun() {
-  return /** @type {any} */ ({ text: "", header: null, steps: [], pieces: [], beams: [], pendingOfBeams: [], promptScores: [], scoreLines: "", why: new Map(), answers: 0, end: null, closed: false, decoder: new TextDecoder("utf-8"), pending: NO_BYTES });
+  return /** @type {any} */ ({ text: "", lastLine: "", header: null, steps: [], pieces: [], beams: [], pendingOfBeams: [], promptScores: [], scoreLines: "", why: new Map(), answers: 0, end: null, closed: false, decoder: new TextDecoder("utf-8"), pending: NO_BYTES });
 }
 
 /**
@@ -95,12 +96,14 @@ export function emptyRun() {
  * @returns {Run}
  */
 export function readLines(run, text) {
-  const added = run.header ? newLines(run.text, text) : null;
+  const added = run.header ? newLines(run, text) : null;
   if (added === null) run = emptyRun();
   else if (run.end && !run.closed) return run; // it was stopped, whether the server has heard of it or not
   const lines = (added ?? text).slice(0, (added ?? text).lastIndexOf("\n") + 1);
   for (const line of lines.split("\n")) {
-    if (line) addLine(run, JSON.parse(line));
+    if (!line) continue;
+    addLine(run, JSON.parse(line));
+    run.lastLine = `${line}\n`;
   }
   run.text += lines;
   return run;
@@ -109,13 +112,14 @@ export function readLines(run, text) {
 /**
  * Of a run that is being written, the new lines come alone behind the last one before them: decoding/page/panel_text.py. Lines that do not fit
  * are left out, and so is what follows them: the run then ends as one whose connection was lost.
- * @param {string} known
+ * @param {Run} run
  * @param {string} text
  * @returns {string | null} null where it is another run's
  */
-function newLines(known, text) {
-  if (text.startsWith(known)) return text.slice(known.length);
+function newLines({ text: known, lastLine }, text) {
   const first = text.slice(0, text.indexOf("\n") + 1);
+  if (first === lastLine) return text.slice(first.length);
+  if (text.startsWith(known)) return text.slice(known.length);
   if (!first || "format" in JSON.parse(first)) return null;
   const again = known.slice(known.lastIndexOf(`\n${first}`) + 1);
   return text.startsWith(again) ? text.slice(again.length) : "";
