@@ -5,7 +5,9 @@ Owns the names that GGUF has for them. Everything stands in the file's head, so 
 and no shape of a network.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from decoding.errors import ModelError
 from decoding.messages import Message
@@ -13,7 +15,7 @@ from decoding.models.gguf import GgufFile, GgufTensor
 from decoding.models.spec import MAX_CONTEXT, row_of
 
 EMBEDDING = "token_embd.weight"
-_SENTENCEPIECE = {"bos": 1, "eos": 2}  # which a file of its kind need not say
+_SENTENCEPIECE = {"unknown": 0, "bos": 1, "eos": 2}  # which a file of its kind need not say
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ def text_facts(file: GgufFile) -> TextFacts:
     return TextFacts(
         vocabulary_size=rows,
         end_ids=end_ids(file, rows),
-        beginning_id=named_id(file, "bos", rows),
+        beginning_id=named_id(file.metadata, "bos", rows),
         context_length=min(context, MAX_CONTEXT) if type(context) is int and context > 0 else None,
     )
 
@@ -49,15 +51,17 @@ def vocabulary_size(file: GgufFile) -> int:
     return rows
 
 
-def named_id(file: GgufFile, name: str, rows: int) -> int | None:
-    """The id that the file names for a purpose; SentencePiece's own where a file of that kind does not say."""
-    found = file.metadata.get(f"tokenizer.ggml.{name}_token_id")
-    if found is None and file.metadata.get("tokenizer.ggml.model") == "llama":
+def named_id(metadata: Mapping[str, Any], name: str, rows: int) -> int | None:
+    """The id of the token for the beginning ("bos"), the end ("eos"), …; SentencePiece's own where a file of that kind
+    does not say. None if the file names none of the `rows` ids: some files say 2³² − 1 for it.
+    """
+    found = metadata.get(f"tokenizer.ggml.{name}_token_id")
+    if found is None and metadata.get("tokenizer.ggml.model") == "llama":
         found = _SENTENCEPIECE.get(name)
     return row_of(found, rows=rows)
 
 
 def end_ids(file: GgufFile, rows: int) -> frozenset[int]:
     """Where a text ends, and where a turn of a chat does."""
-    found = (named_id(file, name, rows) for name in ("eos", "eot", "eom"))
+    found = (named_id(file.metadata, name, rows) for name in ("eos", "eot", "eom"))
     return frozenset(one for one in found if one is not None)

@@ -16,8 +16,8 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 
 from decoding.errors import ModelError
 from decoding.messages import Message
+from decoding.models.gguf_text import named_id
 from decoding.models.pre_tokenizers import RULES
-from decoding.models.spec import row_of
 
 Metadata = Mapping[str, Any]
 
@@ -95,12 +95,8 @@ def kinds_of(metadata: Metadata) -> list[int]:
 
 
 def special_id(metadata: Metadata, name: str) -> int | None:
-    """The id of the token for the beginning ("bos"), the end ("eos"), …; None if the file names none."""
-    token_id = metadata.get(f"tokenizer.ggml.{name}_token_id")
-    if token_id is None:  # SentencePiece's defaults
-        token_id = {"bos": 1, "eos": 2, "unknown": 0}.get(name) if _text(metadata, "model") == "llama" else None
-    # Some files say 2³² − 1 where they mean none.
-    return row_of(token_id, rows=len(_list(metadata, "tokens", str)))
+    """`named_id`, where the rows are the tokens."""
+    return named_id(metadata, name, rows=len(_list(metadata, "tokens", str)))
 
 
 def adds_beginning(metadata: Metadata) -> bool:

@@ -91,7 +91,7 @@ def spec_of_gguf(file: GgufFile) -> ModelSpec:
         attention_scale=metadata.positive("attention.scale", scaled_by**-0.5),
         tied_head=not has("output.weight"),
         end_ids=end_ids(file, rows),
-        beginning_id=named_id(file, "bos", rows),
+        beginning_id=named_id(file.metadata, "bos", rows),
         stored=_stored(file),
         description=_description(file),
         ropes=ropes,
