@@ -58,6 +58,11 @@ MAX_LINK_CHARACTERS = 8_000
 MAX_LINK_BYTES = 300_000
 """The most bytes that a link may decompress to: a short link could be made to expand to gigabytes."""
 
+# ---- whom a limit counts for
+
+PROXY_FACTOR = 8
+"""Limits of one address are this many times as high for an address that everybody shares."""
+
 # ---- what a class that votes may send
 
 MAX_VOTE_SESSIONS, MAX_VOTE_SESSIONS_PER_ADDRESS = 32, 8

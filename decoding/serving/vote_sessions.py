@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from decoding.limits import MAX_VOTE_SESSIONS, MAX_VOTE_SESSIONS_PER_ADDRESS
+from decoding.limits import MAX_VOTE_SESSIONS, MAX_VOTE_SESSIONS_PER_ADDRESS, PROXY_FACTOR
 from decoding.requests.vote_request import Refusal, VoteError
 from decoding.serving.class_vote import VoteSession
 
@@ -19,9 +19,6 @@ CODE_CHARACTERS = 6
 SESSION_SECONDS = 2 * 3600.0
 UNATTENDED_SECONDS = 600.0
 """When all places are taken, a session whose teacher was not heard of for so long ends for a new one."""
-
-PROXY_FACTOR = 8
-"""The limits are this many times as high for an address that everybody shares."""
 
 
 class RateLimit:

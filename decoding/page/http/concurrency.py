@@ -11,12 +11,12 @@ from contextlib import asynccontextmanager
 
 from starlette.types import Message, Send
 
+from decoding.limits import PROXY_FACTOR
+
 MAX_REQUESTS = 8
 """The most requests of an address that are processed at once, until their responses begin."""
 MAX_FILES = 32
 """The most files being sent to one address at once: plotly.js is large, and of a model there are many."""
-PROXY_FACTOR = 8
-"""The limits are this many times as high for an address that everybody shares."""
 
 UNLIMITED_PATHS = ("/keep/", "/vote/", "/healthz", "/readyz", "/metrics", "/gradio_api/mcp")
 """The beginnings of paths with limits of their own, or none."""
