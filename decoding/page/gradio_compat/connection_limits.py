@@ -1,13 +1,12 @@
 """Connections to Gradio's server, limited in time and bytes before any request is read.
 
 Owns how long a request's head and body may take, how long a response may stay unread, the size of a head, and the
-number of connections, per address and in all. uvicorn, which Gradio starts without settings, limits only the pause
+number of connections. uvicorn, which Gradio starts without settings, limits only the pause
 between two requests. Knows no path of the page, and nothing of what is sent. The work of a visitor who leaves is
 ended through `decoding.cancellation`.
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any
 from httptools import HttpParserError, HttpParserUpgrade
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from decoding.page.http.address_budget import AddressBudget
 from decoding.page.http.addresses import visitors_address
 
 HEAD_SECONDS = 10.0
@@ -41,34 +41,10 @@ class ConnectionLimits:
     unread_seconds: float = UNREAD_SECONDS
 
 
-class Connections:
-    """Counts connections, per address and in all."""
-
-    def __init__(self, most: int = MAX_CONNECTIONS) -> None:
-        self.most = most
-        self._by_address: Counter[str | None] = Counter()
-
-    def enter(self, address: str | None) -> bool:
-        """Count one more connection. Returns False at the limit. None is an address that everybody shares."""
-        is_over_share = address is not None and self._by_address[address] >= self.most // 2
-        if is_over_share or self._by_address.total() >= self.most:
-            return False
-        self._by_address[address] += 1
-        return True
-
-    def of_address(self, address: str | None) -> int:
-        """The number of open connections of an address."""
-        return self._by_address[address]
-
-    def leave(self, address: str | None) -> None:
-        self._by_address[address] -= 1
-        self._by_address += Counter()  # drops the addresses whose count is 0
-
-
 class BoundedConnection(HttpToolsProtocol):
     """uvicorn's connection class, with its parser in C, and limits."""
 
-    open_connections = Connections()
+    open_connections = AddressBudget(MAX_CONNECTIONS)
     limits = ConnectionLimits()
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -86,7 +62,7 @@ class BoundedConnection(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._address = visitors_address(self.client[0]) if self.client else None
-        self._is_in = self.open_connections.enter(self._address)
+        self._is_in = self.open_connections.reserve(self._address)
         if not self._is_in:
             self.transport.abort()
             return
@@ -95,7 +71,7 @@ class BoundedConnection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._is_in:
             self._is_in = False
-            self.open_connections.leave(self._address)
+            self.open_connections.release(self._address)
         self._stop_timer()
         self.resume_writing()
         super().connection_lost(exc)

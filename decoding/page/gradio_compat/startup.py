@@ -15,9 +15,9 @@ from gradio.http_server import Server
 from decoding.page.gradio_compat.connection_limits import (
     BoundedConnection,
     ConnectionLimits,
-    Connections,
     connections_that_fit,
 )
+from decoding.page.http.address_budget import AddressBudget
 from decoding.page.http.header_filter import HeaderFilter
 
 _POLL_SECONDS = 0.001
@@ -48,7 +48,7 @@ def _configure(server: Server, limits: ConnectionLimits | None) -> None:
     """Set the options of uvicorn that Gradio does not offer."""
     settings: Any = server.config
     settings.app = HeaderFilter(settings.app)
-    bounds = {"open_connections": Connections(connections_that_fit()), "limits": limits or ConnectionLimits()}
+    bounds = {"open_connections": AddressBudget(connections_that_fit()), "limits": limits or ConnectionLimits()}
     settings.http = type("Connection", (BoundedConnection,), bounds)
     settings.ws = "none"
     settings.proxy_headers = False  # the header filter reads them if the peer is trusted

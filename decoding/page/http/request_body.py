@@ -6,14 +6,14 @@ Pydantic fails for deep nesting. Knows no address of the page and no event.
 """
 
 import json
-import threading
-from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from math import isfinite
 from typing import Any
 
 from starlette.types import Message, Receive
+
+from decoding.page.http.address_budget import AddressBudget
 
 MAX_DEPTH = 16
 """The deepest nesting of lists and objects. The page's own deepest, a branch's picks in an event, is 5."""
@@ -37,34 +37,7 @@ class RefusedError(Exception):
         self.status = status
 
 
-class ByteBudget:
-    """Counts held bytes by address; None stands for an address that everybody shares. Thread-safe."""
-
-    def __init__(self, most: int) -> None:
-        self.most = most
-        self._lock = threading.Lock()
-        self._by_address: Counter[str | None] = Counter()
-
-    @property
-    def total(self) -> int:
-        return self._by_address.total()
-
-    def reserve(self, count: int, address: str | None) -> bool:
-        """Reserve `count` bytes, to be released later. Returns False if they are not available."""
-        with self._lock:
-            is_over_share = address is not None and self._by_address[address] + count > self.most // 2
-            if is_over_share or self._by_address.total() + count > self.most:
-                return False
-            self._by_address[address] += count
-            return True
-
-    def release(self, count: int, address: str | None) -> None:
-        with self._lock:
-            self._by_address[address] -= count
-            self._by_address += Counter()  # forget who has none any more
-
-
-BODY_BYTES = ByteBudget(MAX_HELD_BYTES)
+BODY_BYTES = AddressBudget(MAX_HELD_BYTES)
 
 
 @asynccontextmanager
@@ -85,7 +58,7 @@ class BodyReservation:
 
     def add(self, count: int) -> None:
         """Reserve `count` more bytes. Raises RefusedError if they are not available."""
-        if not BODY_BYTES.reserve(count, self._address):
+        if not BODY_BYTES.reserve(self._address, count):
             raise RefusedError(
                 503, "The server holds as many bytes as it may. Nothing of yours is lost: ask again soon."
             )
@@ -98,7 +71,7 @@ class BodyReservation:
         return other
 
     def release(self) -> None:
-        BODY_BYTES.release(self._size, self._address)
+        BODY_BYTES.release(self._address, self._size)
         self._size = 0
 
 

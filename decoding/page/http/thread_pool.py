@@ -3,13 +3,13 @@
 Owns how many jobs run at once and how many may wait, per address and in all. Knows nothing of the jobs.
 """
 
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from anyio import CapacityLimiter, create_task_group, to_thread
 
 from decoding.models.allocator_settings import trim_memory
+from decoding.page.http.address_budget import AddressBudget
 from decoding.page.http.request_body import RefusedError
 
 Done = TypeVar("Done")
@@ -26,9 +26,8 @@ class WorkerPool:
     """
 
     def __init__(self, *, waiting: int = MAX_WAITING, per_address: int = MAX_PER_ADDRESS) -> None:
-        self._max_waiting, self._max_per_address = waiting, per_address
         self._threads: CapacityLimiter | None = None
-        self._here: Counter[str | None] = Counter()
+        self._jobs = AddressBudget(waiting, per_address)
 
     async def run(
         self, work: Callable[[], Done], address: str | None, disconnected: Callable[[], Awaitable[object]]
@@ -36,17 +35,14 @@ class WorkerPool:
         """Run `work` in a thread when one is free, and return its result. Raises RefusedError if too many wait, or if
         the sender has `disconnected` before.
         """
-        is_over_share = address is not None and self._here[address] >= self._max_per_address
-        if is_over_share or self._here.total() >= self._max_waiting:
+        if not self._jobs.reserve(address):
             raise RefusedError(503, "Too many files are being written at once. Nothing of yours is lost; ask again.")
         self._threads = self._threads or CapacityLimiter(MAX_RUNNING)
-        self._here[address] += 1
         try:
             return await self._run_when_free(work, self._threads, disconnected)
         finally:
-            self._here[address] -= 1
-            self._here += Counter()  # drops the addresses whose count is 0
-            if not self._here:
+            self._jobs.release(address)
+            if not self._jobs.total:
                 trim_memory()  # as Python objects, a run takes many times its bytes
 
     @staticmethod

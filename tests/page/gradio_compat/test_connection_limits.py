@@ -10,8 +10,9 @@ import httpx
 import pytest
 
 import app as application
-from decoding.page.gradio_compat.connection_limits import ConnectionLimits, Connections
+from decoding.page.gradio_compat.connection_limits import ConnectionLimits
 from decoding.page.http import request_body
+from decoding.page.http.address_budget import AddressBudget
 from tests.browser import served
 from tests.fakes import ScriptedEngine
 from tests.page.http.strangers import script_address
@@ -85,14 +86,14 @@ def test_a_second_request_on_a_connection_has_its_time_too(port: int) -> None:
 
 
 def test_who_does_not_read_is_not_waited_for(page: gr.Blocks, port: int) -> None:
-    connections: Connections = page.server.config.http.open_connections  # type: ignore[union-attr]
+    connections: AddressBudget = page.server.config.http.open_connections  # type: ignore[union-attr]
     with closing(connected(port)) as there:
         there.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         plotly = script_address(httpx.get(f"http://127.0.0.1:{port}/", timeout=60).text)
         there.sendall(f"GET {plotly} HTTP/1.1\r\nhost: a\r\n\r\n".encode())
         assert there.recv(1000).startswith(b"HTTP/1.1 200")
-        assert connections.of_address("127.0.0.2") == 1
-        until(lambda: not connections.of_address("127.0.0.2"))
+        assert connections.held_by("127.0.0.2") == 1
+        until(lambda: not connections.held_by("127.0.0.2"))
         assert len(answer(there)) < 4_000_000
     lives(port)
 
@@ -160,15 +161,6 @@ def test_a_wish_for_another_protocol_is_passed_over(port: int, caplog: pytest.Lo
         )
         assert answer(there).endswith(b"alive\n")
     assert not caplog.records
-
-
-def test_one_address_has_half_of_the_connections() -> None:
-    ledger = Connections(10)
-    assert [ledger.enter("8.8.8.8") for _ in range(6)] == [True] * 5 + [False]
-    assert [ledger.enter("9.9.9.9") for _ in range(5)] == [True] * 5
-    assert not ledger.enter(None)
-    ledger.leave("8.8.8.8")
-    assert [ledger.enter(None), ledger.enter(None)] == [True, False]  # a proxy has no share of its own
 
 
 def test_who_has_many_connections_does_not_keep_others_out(port: int) -> None:

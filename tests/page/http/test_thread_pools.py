@@ -97,7 +97,7 @@ def test_who_leaves_before_their_turn_is_not_worked_for(slow: tuple[Slow, gr.Blo
     until(lambda: work.begun == thread_pool.MAX_RUNNING)
     for one in left:
         one.close()
-    until(lambda: not any(connections.of_address(f"127.0.0.{n + 10}") for n in range(4)))
+    until(lambda: not any(connections.held_by(f"127.0.0.{n + 10}") for n in range(4)))
     assert httpx.get(f"{url}healthz", timeout=60).status_code == 200  # after the server has told each of its requests
     work.go.set()
     serves(url)
@@ -121,7 +121,7 @@ def test_a_slow_look_at_the_models_holds_nothing_that_others_need(slow: tuple[Sl
             )
             for n in range(60)
         ]
-        until(lambda: page.server.config.http.open_connections.of_address(None) >= 60)  # type: ignore[union-attr]
+        until(lambda: page.server.config.http.open_connections.held_by(None) >= 60)  # type: ignore[union-attr]
         before = threading.active_count()
         serves(url)
         assert sum("look" in thread.name for thread in {*threading.enumerate()} - looking) <= 2
