@@ -82,19 +82,19 @@ def check(arguments: Sequence[str]) -> int:
     """
     options = _check_parser().parse_args(arguments)
     file: Path = options.file
-    said = f"{file} is no well-formed run."
+    verdict = f"{file} is no well-formed run."
     try:
         trace = read_run(file)
         print(one_line(f"{file} is a well-formed run: {summary(trace)}."))
         if options.recompute or options.model:
             check_repeatable(trace)
             name = options.model or trace.model.id
-            said = f"{name} does not give these numbers."
+            verdict = f"{name} does not give these numbers."
             worst = recompute(_model(options, name, options.dtype or _dtype(trace)), trace)
             off = f"at most {worst:.0e} off" if worst else "no difference at all"
             print(f"{name} still gives its tokens, and its probabilities to within {TOLERANCE} ({off}).")
     except FormatError as error:
-        print(one_line(f"{said} {error}"), file=sys.stderr)
+        print(one_line(f"{verdict} {error}"), file=sys.stderr)
         return 1
     except GreedyscopeError as error:
         print(one_line(str(error)), file=sys.stderr)

@@ -80,7 +80,7 @@ class ChromiumPhone:
         await self._page.locator(".step h2", has_text=str(number + 1)).wait_for()
         begun = time.time()
         await buttons.nth(random.randrange(len(LABELS))).click()
-        await self._page.locator(".said", has_text="Your answer").wait_for()
+        await self._page.locator(".status", has_text="Your answer").wait_for()
         return time.time() - begun
 
     async def listen_once(self, number: int) -> None:
@@ -98,7 +98,7 @@ async def chromium_phones(url: str, count: int) -> AsyncIterator[list[ChromiumPh
             context = await browser.new_context(viewport={"width": 390, "height": 844}, locale="en-US")
             page = await context.new_page()
             await page.goto(url)
-            await page.locator(".said", has_text="You are in").wait_for()
+            await page.locator(".status", has_text="You are in").wait_for()
             phones.append(ChromiumPhone(page))
         yield phones
 

@@ -149,8 +149,8 @@ export function checkRun(content, findLoops) {
       return record;
     } catch (fault) {
       if (!(fault instanceof Fault)) throw fault;
-      const place = fault.place.join("."), said = texts.translate(`server.read.field.${fault.key}`, fault.values);
-      throw new Refused(texts.translate(place ? "server.read.line" : "server.read.line.whole", { number: n + 1, place, said }));
+      const place = fault.place.join("."), reason = texts.translate(`server.read.field.${fault.key}`, fault.values);
+      throw new Refused(texts.translate(place ? "server.read.line" : "server.read.line.whole", { number: n + 1, place, reason }));
     }
   };
   /** @type {FileHeader} */

@@ -113,7 +113,7 @@ function resultSentence({ result, answer, worth, labels }) {
  * @param {string} [mark]
  */
 function writeStatus(text, mark = "") {
-  const status = slot(".said");
+  const status = slot(".status");
   if (status.textContent !== mark + text) status.textContent = mark + text; // spoken once
 }
 

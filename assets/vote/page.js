@@ -43,7 +43,7 @@ function joinSession(code) {
   let state = /** @type {StudentState | null} */ (null);
   let endsAt = /** @type {number | null} */ (null);
   find(".code").textContent = code;
-  find(".said").textContent = texts.translate("vote.joining");
+  find(".status").textContent = texts.translate("vote.joining");
   const wasHere = history.state === ENDED || hasId(code);
   const draw = () => { if (state) drawState(state, link.answerOnItsWay()); };
   /** @type {(error: VoteRefusal | "") => void} */
@@ -75,7 +75,7 @@ function joinSession(code) {
       for (const list of [find(".labels"), find(".bars")]) list.replaceChildren();
       find(".key").hidden = true;
       find(".offline").textContent = "";
-      find(".said").textContent = error ? "" : texts.translate("vote.ended");
+      find(".status").textContent = error ? "" : texts.translate("vote.ended");
       showRefusal(error);
       if (error) askForCode();
     },

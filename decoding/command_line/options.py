@@ -57,10 +57,10 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         if message.startswith("argument "):
-            name, _, said = message.removeprefix("argument ").partition(": ")
-            if said == "expected one argument":
-                said = f"needs a value after it; write {name}=VALUE if it begins with a dash"
-            message = f"{name} {said}"
+            name, _, fault = message.removeprefix("argument ").partition(": ")
+            if fault == "expected one argument":
+                fault = f"needs a value after it; write {name}=VALUE if it begins with a dash"
+            message = f"{name} {fault}"
         self.exit(2, f"{message[:1].upper()}{message[1:].rstrip('.')}. See {self.prog} --help.\n")
 
 

@@ -40,8 +40,8 @@ def requested(options: argparse.Namespace) -> Request:
             field="prompt",
         )
     steps, choices = _number(options.steps), _number(options.choices)
-    said = {name: getattr(options, name) for name in ("temperature", "top_k", "top_p", "seed")}
-    sampling = {name: value for name, value in said.items() if value is not None} or None
+    given = {name: getattr(options, name) for name in ("temperature", "top_k", "top_p", "seed")}
+    sampling = {name: value for name, value in given.items() if value is not None} or None
     how: Any = {"past_end": options.past_end, "sampling": sampling, "as_message": options.as_message}
     return check_request(options.prompt, steps, choices, **how)
 

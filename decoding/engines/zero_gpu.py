@@ -166,7 +166,7 @@ def _records(records: Any) -> Iterator[Any]:
     except GreedyscopeError:
         raise
     except Exception as error:  # no free GPU, or the visitor's quota is used up; the message is for visitors
-        said = getattr(error, "message", None) or type(error).__name__
-        raise ModelError(Message("gpu.taken", said=said)) from error
+        reason = getattr(error, "message", None) or type(error).__name__
+        raise ModelError(Message("gpu.taken", quote=reason)) from error
     finally:
         records.close()

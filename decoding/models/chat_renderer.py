@@ -44,9 +44,9 @@ def render(asked: dict[str, Any]) -> dict[str, str]:
     except MemoryError:
         return {"failed": "memory"}
     except TemplateError as error:  # its syntax, what the sandbox forbids, and what it says itself
-        return {"failed": "error", "said": str(error)}
+        return {"failed": "error", "reason": str(error)}
     except Exception as error:  # whatever a template can do wrong with a value
-        return {"failed": "error", "said": f"{type(error).__name__}: {error}"}
+        return {"failed": "error", "reason": f"{type(error).__name__}: {error}"}
     return {"text": "".join(parts)}
 
 

@@ -24,7 +24,7 @@ TEMPLATE_FILE, CONFIG = "chat_template.jinja", "tokenizer_config.json"
 MAX_TEMPLATE_CHARACTERS = 200_000
 """Ten times the largest known ones."""
 _SECONDS = 30.0  # of the clock, on a machine whose processors are busy; the child's own limit is processor time
-_SAID_CHARACTERS = 200
+_REASON_CHARACTERS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +75,8 @@ def _render(chat: ChatTemplate, message: str) -> str:
             raise ModelError(Message("chat.long", most=f"{MAX_PROMPT_CHARACTERS:,}"))
         case "memory":
             raise ModelError(Message("chat.memory", most=chat_renderer.MEMORY_BYTES // 2**20))
-    reason = " ".join(answer.get("said", "").split()).rstrip(".")[:_SAID_CHARACTERS]
-    raise ModelError(Message("chat.failed", said=reason or "it failed"))
+    reason = " ".join(answer.get("reason", "").split()).rstrip(".")[:_REASON_CHARACTERS]
+    raise ModelError(Message("chat.failed", quote=reason or "it failed"))
 
 
 def _run_child(asked: bytes) -> dict[str, str]:
@@ -94,5 +94,5 @@ def _run_child(asked: bytes) -> dict[str, str]:
         reason = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
         if "MemoryError" in reason:
             raise ModelError(Message("chat.memory", most=chat_renderer.MEMORY_BYTES // 2**20)) from None
-        raise ModelError(Message("chat.failed", said=reason[:_SAID_CHARACTERS] or "it failed")) from None
+        raise ModelError(Message("chat.failed", quote=reason[:_REASON_CHARACTERS] or "it failed")) from None
     return dict(answer)

@@ -65,5 +65,5 @@ def load_files(model: str, load: Callable[[], Any]) -> Any:
             raise ModelError(Message("model.own_code", model=model)) from error
         reason = " ".join(str(error).split("\n")[:2] if str(error) else [type(error).__name__]).strip()
         if isinstance(error, ImportError):
-            raise ModelError(Message("model.library", model=model, said=reason[:300])) from error
-        raise ModelError(Message("model.damaged", model=model, said=reason[:300])) from error
+            raise ModelError(Message("model.library", model=model, quote=reason[:300])) from error
+        raise ModelError(Message("model.damaged", model=model, quote=reason[:300])) from error

@@ -29,7 +29,7 @@ def tokenizer_in(model: str, folder: Path) -> Any:
         lost = _lost(made)
     except Exception as error:  # whatever four libraries say
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise ModelError(Message("tokenizer.not_made", model=model, files=_files(folder), said=reason)) from error
+        raise ModelError(Message("tokenizer.not_made", model=model, files=_files(folder), quote=reason)) from error
     if lost:
         raise ModelError(Message("tokenizer.loses", model=model, files=_files(folder), text=lost[0], read=lost[1]))
     return made

@@ -95,13 +95,13 @@ def connect(
         """Progress messages of the first model's load for a visitor who opens the page meanwhile. While the operator's
         server cannot be reached, it is asked again until it answers or the visitor leaves. Waits in no thread.
         """
-        first, said, is_away = registry.names[0], "", False
+        first, shown, is_away = registry.names[0], "", False
         is_connected = connection_check(page, visitor.session_hash)
         while is_connected():
             future = registry.request(first)
             while not future.done():
-                if not is_away and (message := registry.progress(first)) != said:
-                    yield _panel_value({"notice": (said := message), "loads": "yes"})
+                if not is_away and (message := registry.progress(first)) != shown:
+                    yield _panel_value({"notice": (shown := message), "loads": "yes"})
                 await asyncio.sleep(_POLL_SECONDS)
             try:
                 limits = engine_limits(future.result())

@@ -60,7 +60,7 @@ def build_layout(registry: ModelRegistry, browser: BrowserOffer | None = None) -
             as_message = gr.Checkbox(False, container=False, elem_id="as-message")  # only where there is a template
         model = gr.Dropdown(names, value=registry.names[0], min_width=120, scale=1, elem_id="model")
         gr.HTML(f"{settings}{switch}", elem_id="language")
-    with gr.Column(elem_id="said"):  # messages lie over the examples, so that nothing moves
+    with gr.Column(elem_id="messages"):  # messages lie over the examples, so that nothing moves
         for field in PROBLEM_FIELDS:
             _problem(field)
         slot("notice", role="status", kind="notice")

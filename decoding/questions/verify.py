@@ -103,8 +103,8 @@ def _difference(model: Engine, step: Step, again: Step | None) -> float:
         pairs += [(candidate, there), (candidate, now)]
     for candidate, other in pairs:
         if abs(candidate.probability - other.probability) > TOLERANCE:
-            said = f"written again it is {other.probability:.4%}"
-            raise FormatError(f"{place} gives {_describe(candidate)} {candidate.probability:.4%}; {said}.")
+            measured = f"written again it is {other.probability:.4%}"
+            raise FormatError(f"{place} gives {_describe(candidate)} {candidate.probability:.4%}; {measured}.")
     _check_log_sums(step, again, place)
     return max(abs(candidate.probability - other.probability) for candidate, other in pairs)
 

@@ -123,9 +123,9 @@ def _read(
         return read(fields.parse_line(line, most))
     except FieldError as error:
         if not error.place:
-            raise FormatError(Message("read.line.whole", number=number, said=error.reason)) from None
+            raise FormatError(Message("read.line.whole", number=number, reason=error.reason)) from None
         place = ".".join(map(str, error.place))
-        raise FormatError(Message("read.line", number=number, place=place, said=error.reason)) from None
+        raise FormatError(Message("read.line", number=number, place=place, reason=error.reason)) from None
 
 
 def _checked_line(check: Callable[[], Item], number: int | None = None) -> Item:

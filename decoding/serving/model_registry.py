@@ -120,12 +120,12 @@ class ModelRegistry:
         A load for which nobody waits any more is cancelled at its next progress message.
         """
         load = self._join_load(name)
-        said = ""
+        shown = ""
         try:
             while not load.future.done():
                 raise_if_cancelled()
-                if (message := self._progress_message(str(name), load)) != said:
-                    yield (said := message)
+                if (message := self._progress_message(str(name), load)) != shown:
+                    yield (shown := message)
                 try:
                     load.future.exception(timeout=_POLL_SECONDS)
                 except TimeoutError:

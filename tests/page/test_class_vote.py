@@ -85,7 +85,7 @@ def test_a_class_votes_on_three_steps(visit: Visit, url: str, phone: Any, tmp_pa
     ann, ben = phone(code), phone("", bypass_csp=True, color_scheme="dark")
     ben.fill(".enter input", code.lower())
     ben.keyboard.press("Enter")
-    expect(ben.locator(".said")).to_contain_text("You are in.")
+    expect(ben.locator(".status")).to_contain_text("You are in.")
     expect(teacher.locator(".gs-vote-joined")).to_have_text("2 phones have joined")
     teacher.keyboard.press("Enter")  # on "Begin"
     expect(teacher.locator(".gs-vote-reveal")).to_be_focused()
@@ -96,18 +96,18 @@ def test_a_class_votes_on_three_steps(visit: Visit, url: str, phone: Any, tmp_pa
     press(ann, "·only")
     press(ann, "·most")
     expect(ann.locator("button[aria-pressed=true]")).to_have_text("·most")
-    expect(ann.locator(".said")).to_contain_text("Your answer: “·most”. You can change it")
+    expect(ann.locator(".status")).to_contain_text("Your answer: “·most”. You can change it")
     type_in(ben, " ")
     expect(ben.locator(".refused")).to_have_text("Type an answer first, or choose one of the candidates.")
     type_in(ben, MARKUP)
     expect(teacher.locator(".gs-vote-count")).to_have_text("2 of 2 have answered")
     assert "onerror" not in teacher.content()  # nor is anything of it on the teacher's page
     teacher.keyboard.press("Enter")
-    expect(ann.locator(".said")).to_have_text("✓ Right: “·most” is what the model writes. Rank 1, 50.00 %.")
+    expect(ann.locator(".status")).to_have_text("✓ Right: “·most” is what the model writes. Rank 1, 50.00 %.")
     assert ann.locator(".text").evaluate("(text) => getComputedStyle(text, '::after').content") == '"·most"'
     expect(ann.locator(".score")).to_have_text("Right: 1 of 1 · mean rank 1.00, 1.00 bits per token")
-    expect(ben.locator(".said")).to_contain_text("is not among the candidates that the run kept: rank 4 or lower")
-    expect(teacher.locator(".gs-vote-said")).to_contain_text("Right answers: 1 of 2.")
+    expect(ben.locator(".status")).to_contain_text("is not among the candidates that the run kept: rank 4 or lower")
+    expect(teacher.locator(".gs-vote-status")).to_contain_text("Right answers: 1 of 2.")
     expect(teacher.locator(".gs-vote-next")).to_be_focused()
     expect(teacher.locator(".gs-vote-value")).to_have_text(["▨ 1 (50 %)", "▨ 1 (50 %)"])
     expect(teacher.locator(".gs-vote-others p")).to_be_hidden()  # the teacher looks first
@@ -124,7 +124,7 @@ def test_a_class_votes_on_three_steps(visit: Visit, url: str, phone: Any, tmp_pa
     ann.context.set_offline(True)
     press(ann, "·popular")
     expect(ann.locator(".offline")).to_contain_text("No connection.")
-    expect(ann.locator(".said")).to_have_text("“·popular” is being sent …")
+    expect(ann.locator(".status")).to_have_text("“·popular” is being sent …")
     press(ben, "·popular")
     ben.reload()
     expect(ben.locator("button[aria-pressed=true]")).to_have_text("·popular")
@@ -136,15 +136,15 @@ def test_a_class_votes_on_three_steps(visit: Visit, url: str, phone: Any, tmp_pa
     cho = phone(code)
     type_in(cho, "popular")
     ann.context.set_offline(False)
-    expect(ann.locator(".said")).to_contain_text("Your answer: “·popular”.")
+    expect(ann.locator(".status")).to_contain_text("Your answer: “·popular”.")
     expect(ann.locator(".offline")).to_be_empty()
     expect(teacher.locator(".gs-vote-count")).to_have_text("3 of 3 have answered")
     teacher.click(".gs-vote-reveal")
-    expect(teacher.locator(".gs-vote-said")).to_contain_text("The class's choice: “·popular”, 100 % of the answers.")
+    expect(teacher.locator(".gs-vote-status")).to_contain_text("The class's choice: “·popular”, 100 % of the answers.")
     for page, score in ((ann, "Right: 2 of 2"), (ben, "Right: 1 of 2"), (cho, "Right: 1 of 1")):
         expect(page.locator(".score")).to_contain_text(score)
     teacher.reload()
-    expect(teacher.locator(".gs-vote-said")).to_contain_text("Right answers: 3 of 3.")
+    expect(teacher.locator(".gs-vote-status")).to_contain_text("Right answers: 3 of 3.")
     accessible(teacher)
 
     # 3. The third has a time, and is revealed when it is over.
@@ -155,8 +155,9 @@ def test_a_class_votes_on_three_steps(visit: Visit, url: str, phone: Any, tmp_pa
     press(cho, "·line")
     expect(teacher.locator(".gs-vote-count")).to_have_text("1 of 3 have answered")
     teacher.evaluate("() => { const now = performance.now(); performance.now = () => now + 17_000; }")
-    expect(cho.locator(".said")).to_have_text("✗ “·line” is rank 2, 30.00 %. The text continues with “·toy”, 40.00 %.")
-    expect(ann.locator(".said")).to_have_text("You did not answer. The text continues with “·toy”, 40.00 %.")
+    wrong = "✗ “·line” is rank 2, 30.00 %. The text continues with “·toy”, 40.00 %."
+    expect(cho.locator(".status")).to_have_text(wrong)
+    expect(ann.locator(".status")).to_have_text("You did not answer. The text continues with “·toy”, 40.00 %.")
     expect(teacher.locator(".gs-vote-next")).to_be_hidden()
 
     # 4. What came of it. Whatever the page asked of the session after its end would be an error in its console.
@@ -165,10 +166,10 @@ def test_a_class_votes_on_three_steps(visit: Visit, url: str, phone: Any, tmp_pa
     expect(teacher.locator(".gs-vote-picture title")).to_have_text("The class against the model")
     accessible(teacher)
     for page in (ann, ben, cho):
-        expect(page.locator(".said")).to_have_text("The vote has ended. Nothing of it is kept on the server.")
+        expect(page.locator(".status")).to_have_text("The vote has ended. Nothing of it is kept on the server.")
         assert page.evaluate("Object.keys(localStorage)") == []
     ben.reload()
-    expect(ben.locator(".said")).to_have_text("The vote has ended. Nothing of it is kept on the server.")
+    expect(ben.locator(".status")).to_have_text("The vote has ended. Nothing of it is kept on the server.")
     expect(ben.locator(".enter")).to_be_hidden()
     with teacher.expect_download() as download:
         teacher.click('[data-vote-file="png"]')

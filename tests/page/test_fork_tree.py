@@ -85,7 +85,7 @@ def test_the_table_is_a_heat_map_by_choice(url: str, visit: Visit) -> None:
     place = page.evaluate("28 + 2.5 * document.querySelector('.gs-map').sizes.wide")
     page.locator(".gs-map").click(position={"x": place, "y": 30})
     expect(page.locator(".gs-step-title")).to_contain_text("Step 3 of 8")
-    expect(page.locator(".gs-map-said")).to_have_text(
+    expect(page.locator(".gs-map-status")).to_have_text(
         translate("map.cell", step=3, rank=2, token="·line", probability="30.00 %")
     )
     page.select_option(".gs-view", "table")

@@ -63,7 +63,7 @@ def saved(page: Page, button: str, folder: Path) -> Path:
         page.get_by_role("button", name=button, exact=True).click()
     path = folder / download.value.suggested_filename
     download.value.save_as(path)
-    expect(page.locator(".gs-said")).to_have_text(f"{path.name} is in your downloads.")
+    expect(page.locator(".gs-status")).to_have_text(f"{path.name} is in your downloads.")
     return path
 
 
@@ -251,13 +251,13 @@ def test_what_is_no_run_gets_a_sentence_and_nothing_is_lost(alone: Page, trace: 
     chosen(alone, "run.jsonl", text.encode())
     expect(alone.locator(".gs-refused")).to_contain_text("The server cannot be reached.")
     alone.get_by_role("button", name="CSV").click()
-    expect(alone.locator(".gs-said")).to_contain_text("The server cannot be reached.")
+    expect(alone.locator(".gs-status")).to_contain_text("The server cannot be reached.")
     alone.unroute("**/keep/**")
     chosen(alone, "run.jsonl", text.encode())
     expect(alone.locator(".gs-badge")).to_have_text("Replayed")
     expect(alone.locator(".gs-refused")).to_be_empty()
     expect(alone.locator(".gs-opened")).to_have_text("“run.jsonl” is open.")
-    expect(alone.locator(".gs-said")).to_be_empty()  # it was of what went before
+    expect(alone.locator(".gs-status")).to_be_empty()  # it was of what went before
 
 
 def test_of_two_files_that_are_dropped_one_is_opened(page: Page):

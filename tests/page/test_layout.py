@@ -152,7 +152,7 @@ def test_on_a_phone_the_text_has_the_room_that_few_bars_leave(url: str, visit: V
             return scrollHeight <= clientHeight + 4; // the margin below the last line
         };
         const above = (name) => box(name).bottom <= box(".gs-player").top;
-        return [whole(".gs-text"), whole(".gs-said-of-run"), above(".gs-numbers"), above(".gs-tabs [role=tablist]")];
+        return [whole(".gs-text"), whole(".gs-messages"), above(".gs-numbers"), above(".gs-tabs [role=tablist]")];
     }""")
     assert seen == [True, True, True, True]
 

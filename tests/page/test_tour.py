@@ -61,7 +61,7 @@ class Student:
         assert covered(self.page) == []
 
     def go_on(self) -> None:
-        expect(self.page.locator(".gs-tour-said")).to_have_text(self.translate("tour.done"))
+        expect(self.page.locator(".gs-tour-status")).to_have_text(self.translate("tour.done"))
         assert covered(self.page) == []
         self.page.locator('[data-tour="next"]').press("Enter")
 

@@ -33,14 +33,14 @@ def test_beams_and_runs_are_trees(url: str, visit: Visit, starter: LocalEngine) 
     page.click("#run")
     shows(page, "Run 2")
     page.click("#gs-tab-tree")
-    expect(page.locator(".gs-tree-beams .gs-tree-said")).to_contain_text("No beam search has been made")
+    expect(page.locator(".gs-tree-beams .gs-tree-status")).to_contain_text("No beam search has been made")
     page.click("#gs-tab-whatif")
     page.click('[data-ask="beam"]')
 
     # The tree stands on screen when the search has ended, with its verdict, and with every beam.
     beams = page.locator(".gs-tree-beams .gs-node")
     expect(beams).to_have_count(32)
-    expect(page.locator(".gs-tree-beams .gs-tree-said")).to_contain_text("7.69 times as probable")
+    expect(page.locator(".gs-tree-beams .gs-tree-status")).to_contain_text("7.69 times as probable")
     shown = [text.replace("−", "-").split()[-1] for text in beams.locator(".gs-node-value").all_inner_texts()]
     assert shown == [f"{beam.total:.2f}" for step in tree.steps for beam in step]
     places = [(step, place) for step in range(8) for place in range(4)]

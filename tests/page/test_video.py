@@ -75,22 +75,22 @@ def test_a_video_has_the_picture_of_each_step(url: str, visit: Visit, taker: str
     page = open_keep_tab(visit(url))
     if FRAME_TAKERS[taker]:
         page.evaluate(FRAME_TAKERS[taker])
-    record, cancel, said = (page.locator(f".gs-video-{name}") for name in ("record", "cancel", "said"))
+    record, cancel, status = (page.locator(f".gs-video-{name}") for name in ("record", "cancel", "status"))
     expect(page.locator(".gs-video-length")).to_have_text("4 s")
 
     # Cancelled, nothing is saved, and it can be begun again.
     page.select_option(".gs-video-rate", "0.5")
     expect(page.locator(".gs-video-length")).to_have_text("8 s")
     record.press("Enter")
-    expect(said).to_have_text("Step 1 of 4 …")
+    expect(status).to_have_text("Step 1 of 4 …")
     cancel.press("Enter")
-    expect(said).to_have_text("Nothing was saved.")
+    expect(status).to_have_text("Nothing was saved.")
     expect(cancel).to_be_hidden()
 
     page.select_option(".gs-video-rate", str(RATE))
     with page.expect_download() as saved:
         record.press("Enter")
-    expect(said).to_have_text(f"{saved.value.suggested_filename} is in your downloads.")
+    expect(status).to_have_text(f"{saved.value.suggested_filename} is in your downloads.")
     name, _, ending = saved.value.suggested_filename.rpartition(".")
     assert (name, ending in ("mp4", "webm")) == ("greedyscope-a-video", True)
     data = base64.b64encode(saved.value.path().read_bytes()).decode()
@@ -114,5 +114,5 @@ def test_a_video_of_no_bytes_is_not_saved(url: str, visit: Visit) -> None:
     page.on("download", lambda saved: downloads.append(saved))
     page.select_option(".gs-video-rate", str(RATE))
     page.locator(".gs-video-record").press("Enter")
-    expect(page.locator(".gs-video-said")).to_contain_text("This browser did not make the video.")
+    expect(page.locator(".gs-video-status")).to_contain_text("This browser did not make the video.")
     assert downloads == []

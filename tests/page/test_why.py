@@ -51,7 +51,7 @@ def asked(page: Page) -> Page:
     page.locator('[data-ask="openWhy"]').click()
     page.wait_for_selector(".gs[aria-busy=false] .gs-lens-map tbody tr")
     expect(page.locator(".gs-part-of-text")).to_have_count(5)
-    for seen in (".gs-part-of-text:has-text('France')", ".gs-lens-said"):
+    for seen in (".gs-part-of-text:has-text('France')", ".gs-lens-status"):
         expect(page.locator(seen)).to_be_in_viewport()
     return page
 
@@ -76,11 +76,11 @@ def test_why_paris(url: str, visit: Visit, starter: LocalEngine, greedy: Trace, 
     assert after == pytest.approx([part.probability for part in left_out.parts], abs=SHARE)
     france = page.locator(".gs-part-of-text", has_text="France")
     france.focus()
-    expect(page.locator(".gs-without-said")).to_contain_text("Without ·France: 77.25 % → 0.18 %.")
-    expect(page.locator(".gs-without-said")).to_contain_text("would be picked instead.")
+    expect(page.locator(".gs-without-status")).to_contain_text("Without ·France: 77.25 % → 0.18 %.")
+    expect(page.locator(".gs-without-status")).to_contain_text("would be picked instead.")
     # 2. Every layer, the last first.
     lens = decoding.lens(starter, greedy, 0)
-    expect(page.locator(".gs-lens-said")).to_have_text("·Paris is in the lead from layer 30 of 30 on.")
+    expect(page.locator(".gs-lens-status")).to_have_text("·Paris is in the lead from layer 30 of 30 on.")
     leaders = page.locator(".gs-lens-map tbody td:nth-of-type(1)").all_inner_texts()
     assert shares([text.rsplit(" ", 2)[-2] + " %" for text in leaders]) == pytest.approx(
         [layer.leader.probability for layer in reversed(lens.layers)], abs=SHARE
@@ -91,7 +91,7 @@ def test_why_paris(url: str, visit: Visit, starter: LocalEngine, greedy: Trace, 
     page.locator('[data-ask="why"]').click()
     page.wait_for_selector(".gs[aria-busy=false] .gs-without-lead:has-text('ln p(·Paris) − ln p(·London)')")
     page.locator(".gs-strip").press("ArrowRight")
-    expect(page.locator(".gs-without-said")).to_have_text("Nothing has been left out before this step yet.")
+    expect(page.locator(".gs-without-status")).to_have_text("Nothing has been left out before this step yet.")
     page.locator(".gs-strip").press("ArrowLeft")
     expect(page.locator(".gs-part-of-text")).to_have_count(5)
     # 4. Kept with the run, and shown by a file that has no server.
@@ -108,13 +108,13 @@ def test_why_paris(url: str, visit: Visit, starter: LocalEngine, greedy: Trace, 
     shown = visit(file.as_uri())
     shown.locator("#gs-tab-why").press("Enter")
     shown.locator(".gs-strip").press("Home")
-    expect(shown.locator(".gs-lens-said")).to_have_text("·Paris is in the lead from layer 30 of 30 on.")
+    expect(shown.locator(".gs-lens-status")).to_have_text("·Paris is in the lead from layer 30 of 30 on.")
     expect(shown.locator(".gs-part-of-text")).to_have_count(5)
     expect(shown.locator('[data-ask="why"]')).to_have_count(0)
     # 5. In Korean, on a phone, in the dark.
     page.locator("#gs-tab-why").press("Enter")
     page.locator('[data-language="ko"]').first.press("Enter")
-    expect(page.locator(".gs-lens-said")).to_have_text("전체 30개 층 가운데 30층부터 ·Paris 토큰이 앞섭니다.")
+    expect(page.locator(".gs-lens-status")).to_have_text("전체 30개 층 가운데 30층부터 ·Paris 토큰이 앞섭니다.")
     assert violations(page, EVERY) == []
     page.set_viewport_size({"width": 390, "height": 844})
     page.emulate_media(color_scheme="dark", reduced_motion="reduce")
@@ -138,7 +138,7 @@ def test_answers_stay_with_their_own_run(url: str, visit: Visit, tmp_path: Path)
     expect(page.locator(".gs-state")).to_contain_text("2 steps, done")
     asked(page)
     leads = "·Paris is in the lead from layer 30 of 30 on."
-    parts, said = page.locator(".gs-part-of-text:visible"), page.locator(".gs-lens-said")
+    parts, said = page.locator(".gs-part-of-text:visible"), page.locator(".gs-lens-status")
     # 1. Every file has both tables.
     page.locator("#gs-tab-keep").press("Enter")
     files = {form: saved(page, form, tmp_path) for form in ("jsonl", "csv", "md")}
@@ -189,7 +189,7 @@ def test_a_pick_that_argmax_did_not_make_is_not_picked_still(url: str, visit: Vi
     expect(page.locator(".gs-forked")).to_contain_text("·the instead of ·Paris")
     asked(page)
     page.locator(".gs-part-of-text", has_text="of").focus()
-    expect(page.locator(".gs-without-said")).to_contain_text("%. Argmax would then pick ·the.")
+    expect(page.locator(".gs-without-status")).to_contain_text("%. Argmax would then pick ·the.")
 
 
 def saved(page: Page, form: str, folder: Path) -> Path:
@@ -210,7 +210,7 @@ def test_a_token_that_ends_an_emoji_has_one_name(url: str, visit: Visit, tmp_pat
     page.wait_for_selector(".gs[aria-busy=false] .gs-lens-map tbody tr")
     name = "🎭⟨+AD⟩"
     expect(page.locator(".gs-why-step")).to_contain_text(f"why {name} (")
-    expect(page.locator(".gs-lens-said")).to_contain_text(f"{name} is in the lead")
+    expect(page.locator(".gs-lens-status")).to_contain_text(f"{name} is in the lead")
     expect(page.locator(".gs-lens-lines span.gs-pick")).to_have_text(name)
     expect(page.locator(".gs-lens-map thead th").nth(2)).to_have_text(name)
     expect(page.locator(".gs-lens-map tbody td").first).to_contain_text(name)
@@ -261,7 +261,7 @@ def test_a_model_without_layers_says_so_and_the_question_waits_its_turn_and_can_
         expect(said).to_have_text("You are next: your run begins as soon as another ends.")
         assert (queue.served, queue.waiting, engine.read) == (MAX_LONG, 1, [])
         queue.leave(others[0])
-        expect(page.locator(".gs-lens-said")).to_contain_text("scripted does not run in this process")
+        expect(page.locator(".gs-lens-status")).to_contain_text("scripted does not run in this process")
         expect(said).to_have_text("Left out 1 of 12 parts …")
         expect(page.locator(".gs-without-asked")).to_be_visible()
         expect(stopped).to_have_text("")  # the line above says it already
@@ -322,7 +322,7 @@ def test_a_finished_answer_stays_until_the_larger_one_is_finished(visit: Visit) 
         assert boxes[1]
         assert boxes[1]["x"] - boxes[0]["x"] - boxes[0]["width"] > 6
         # 2. While the larger one grows, and after Stop and a reload, the finished one is there; nothing has moved.
-        verdict = page.locator(".gs-without-said").inner_text()
+        verdict = page.locator(".gs-without-status").inner_text()
         engine.gate.clear()
         engine.read.clear()
         more.click()
@@ -335,7 +335,7 @@ def test_a_finished_answer_stays_until_the_larger_one_is_finished(visit: Visit) 
         engine.gate.set()
         for _ in range(2):
             expect(parts).to_have_count(64)
-            expect(page.locator(".gs-without-said")).to_have_text(verdict)
+            expect(page.locator(".gs-without-status")).to_have_text(verdict)
             expect(page.locator(".gs-without-asked")).to_have_text("Asked with “each token” and “no other candidate”.")
             expect(more).to_be_enabled()
             assert top_of(page, ".gs-why-two") == top
@@ -360,9 +360,9 @@ def test_an_answer_says_what_it_was_asked_with(visit: Visit) -> None:
         page.locator(".gs-chip[data-step='0']").click()
         page.locator("#gs-tab-why").press("Enter")
         nothing = "Nothing can be left out before this step: the text has one token."
-        expect(page.locator(".gs-without-said")).to_have_text(nothing)
+        expect(page.locator(".gs-without-status")).to_have_text(nothing)
         page.locator(".gs-strip").press("ArrowRight")
-        expect(page.locator(".gs-without-said")).to_have_text("Nothing has been left out before this step yet.")
+        expect(page.locator(".gs-without-status")).to_have_text("Nothing has been left out before this step yet.")
         other = page.locator(".gs-why-against")
         other.select_option(index=1)
         name = other.locator("option:checked").inner_text()

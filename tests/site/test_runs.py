@@ -183,7 +183,7 @@ def test_why_a_step_picked_its_token(page: Page, starter: LocalEngine) -> None:
     page.select_option(".gs-why-by", "words")
     page.click('[data-ask="why"]')
     wait_idle(page)
-    expect(page.locator(".gs-lens-said")).to_contain_text("is in the lead from layer")
+    expect(page.locator(".gs-lens-status")).to_contain_text("is in the lead from layer")
     found = Trace.from_jsonl(kept(page)).why  # the library's reader takes it
     trace = decoding.trace(starter, "The capital of France is", max_new_tokens=2, top_k=5)
     lens, left_out = decoding.lens(starter, trace, 1), decoding.leave_one_out(starter, trace, 1, by="words")

@@ -62,7 +62,7 @@ export function optionItem(option, place, hands, onCount) {
  * @param {string} [ending]
  */
 export function announce(slot, key, values = {}, ending = "") {
-  slot.dataset.said = key;
+  slot.dataset.key = key;
   const sentence = texts.translate(key, values) + ending;
   if (slot.textContent === sentence) return; // spoken once
   texts.write(slot, key, values);

@@ -67,7 +67,7 @@ export function startPredicting(parts, state, panel) {
     Object.assign(game, { run, visibleRun: null, revealed: 0, guesses: [], votes: [], listed: "" });
     slots.guess.value = "";
     slots.outcome.textContent = "";
-    delete slots.outcome.dataset.said;
+    delete slots.outcome.dataset.key;
     slots.tally.hidden = true;
     clearMarks(parts.bars);
   }
@@ -224,7 +224,7 @@ export function startPredicting(parts, state, panel) {
     clearMarks(parts.bars);
     if (isHidden()) {
       if (!step) announce(slots.outcome, "predict.waiting");
-      else if (slots.outcome.dataset.said !== "predict.empty") announce(slots.outcome, "predict.open");
+      else if (slots.outcome.dataset.key !== "predict.empty") announce(slots.outcome, "predict.open");
       return;
     }
     if (!guess) return;

@@ -53,7 +53,7 @@ const WITHOUT_KEYS = ["probabilities", "softmax", "again", "product"]; // what t
 export function startTour(parts, context, panel) {
   const { root } = parts;
   const card = root.querySelector(".gs-tour");
-  const [place, title, text, task, doneNote] = ["place", "title", "text", "task", "said"].map((name) => card.querySelector(`.gs-tour-${name}`));
+  const [place, title, text, task, doneNote] = ["place", "title", "text", "task", "status"].map((name) => card.querySelector(`.gs-tour-${name}`));
   /** @type {(name: string) => ReturnType<ParentNode["querySelector"]>} */
   const button = (name) => card.querySelector(`[data-tour="${name}"]`);
   const isFile = !root.closest(".gradio-container");

@@ -62,7 +62,7 @@ export function listenToExportTab(parts, state, panel, convert) {
 /** @param {Parts} parts */
 function findExportTab(parts) {
   const page = parts.root.querySelector("#gs-page-keep");
-  return { page, status: page.querySelector(".gs-said"), problem: page.querySelector(".gs-refused"), opened: page.querySelector(".gs-opened"), input: page.querySelector("[type=file]") };
+  return { page, status: page.querySelector(".gs-status"), problem: page.querySelector(".gs-refused"), opened: page.querySelector(".gs-opened"), input: page.querySelector("[type=file]") };
 }
 
 /**

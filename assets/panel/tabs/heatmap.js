@@ -51,7 +51,7 @@ export function drawHeatmap(parts, run, chosen) {
   const sizes = heatmapSizes(map, run);
   const drawn = [Object.values(sizes), run.steps.length, chosen, texts.language(), document.body.className, document.documentElement.className, devicePixelRatio].join();
   if (map.run === run && map.drawn === drawn) return;
-  if (map.language !== texts.language()) texts.write(parts.root.querySelector(".gs-map-said"), "map.lead");
+  if (map.language !== texts.language()) texts.write(parts.root.querySelector(".gs-map-status"), "map.lead");
   Object.assign(map, { run, drawn, sizes, language: texts.language() });
   const [width, height] = [MAP_LEFT + sizes.columns * sizes.wide, sizes.rows * sizes.high + MAP_BOTTOM];
   Object.assign(map, { width: width * devicePixelRatio, height: height * devicePixelRatio });
@@ -132,7 +132,7 @@ function drawScales(pen, { columns, rows, wide, high }, colours, fonts) {
 export function listenToHeatmap(parts, panel) {
   const { map } = parts;
   const box = map.closest(".gs-map-box");
-  const cellSentence = parts.root.querySelector(".gs-map-said");
+  const cellSentence = parts.root.querySelector(".gs-map-status");
   parts.tableView.value = "table"; // a browser may remember another choice
   /** @type {(event: MouseEvent) => { step: Step, candidate?: Candidate } | { step: undefined, candidate: undefined }} */
   const cellAt = ({ offsetX, offsetY }) => {

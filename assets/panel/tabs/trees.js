@@ -28,7 +28,7 @@ export function drawTrees(parts, history, state, panel) {
  */
 function treeParts(parts, name) {
   const section = parts.root.querySelector(`.gs-tree-${name}`);
-  return { sentence: section.querySelector(".gs-tree-said"), lead: section.querySelector(".gs-tree-lead"), box: section.querySelector(".gs-tree") };
+  return { sentence: section.querySelector(".gs-tree-status"), lead: section.querySelector(".gs-tree-lead"), box: section.querySelector(".gs-tree") };
 }
 
 /**

@@ -12,7 +12,7 @@ let recording = null;
 function findVideo(page) {
   /** @type {(name: string) => ReturnType<ParentNode["querySelector"]>} */
   const find = (name) => page.querySelector(`.gs-video-${name}`);
-  return { rate: find("rate"), record: find("record"), cancel: find("cancel"), bar: find("bar"), status: find("said"), length: find("length") };
+  return { rate: find("rate"), record: find("record"), cancel: find("cancel"), bar: find("bar"), status: find("status"), length: find("length") };
 }
 
 /**

@@ -31,7 +31,7 @@ function lensSentence(lens) {
  * @param {unknown} refusal the message that says why there is no lens
  */
 export function drawLens(box, lens, refusal) {
-  const sentence = box.querySelector(".gs-lens-said");
+  const sentence = box.querySelector(".gs-lens-status");
   const [table, lines] = [box.querySelector("table"), box.querySelector(".gs-lens-lines")];
   for (const part of [table, lines, box.querySelector(".gs-lens-lead")]) part.toggleAttribute("hidden", !lens);
   if (!lens && refusal) showMessage(sentence, refusal);

@@ -53,7 +53,7 @@ function withoutSentence(tokens, found, part) {
  * @param {LeaveOneOut | null} found
  */
 export function drawWithout(box, run, step, found) {
-  const [sentence, text, lead, more] = ["said", "text", "lead", "more"].map((name) => box.querySelector(`.gs-without-${name}`));
+  const [sentence, text, lead, more] = ["status", "text", "lead", "more"].map((name) => box.querySelector(`.gs-without-${name}`));
   for (const part of [text, lead, more]) part.hidden = !found;
   const tokens = tokensBefore(run, step);
   if (!found) texts.write(sentence, tokens.length < 2 ? "why.without.nothing" : "why.without.none");

@@ -13,7 +13,7 @@ import { make, setText } from "./elements.js";
 /** @import { Parts } from "./panel_elements.js" */
 
 const TIMES = [15, 30, 60, 120];
-const SLOTS = /** @type {const} */ (["problem", "code", "count", "said", "labels", "ask", "reveal", "next", "results", "time", "timed", "left", "others", "join", "address", "big", "joined", "local", "qr", "summary", "ended", "picture", "unsaved"]);
+const SLOTS = /** @type {const} */ (["problem", "code", "count", "status", "labels", "ask", "reveal", "next", "results", "time", "timed", "left", "others", "join", "address", "big", "joined", "local", "qr", "summary", "ended", "picture", "unsaved"]);
 
 /** @typedef {ReturnType<typeof findVoteParts>} VoteParts */
 
@@ -96,7 +96,7 @@ export function drawVotes(parts, slots, result, step) {
   const had = parts.root.classList.contains("gs-voted");
   parts.root.classList.toggle("gs-voted", Boolean(result));
   slots.others.hidden = !result?.other_votes;
-  setText(slots.said, result ? sentencesOf(result) : "");
+  setText(slots.status, result ? sentencesOf(result) : "");
   if (result && step) addVotes(parts, result, step);
   if (result) drawOthers(slots.others, result);
   return had !== Boolean(result);

@@ -79,7 +79,7 @@ class OnnxNetwork:
         cache = cache or OnnxCache(self.session, self.session.new_buffers(1, padded_width(count)))
         cache.reserve(cache.length + count)
         ids = np.asarray(token_ids, np.int64)  # (ids,)
-        logits = cache.bound().run(ids, [cache.length], positions, layers_at=layers_at)  # (said, vocabulary)
+        logits = cache.bound().run(ids, [cache.length], positions, layers_at=layers_at)  # (rows, vocabulary)
         cache.length += count
         return logits, cache
 

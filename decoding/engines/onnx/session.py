@@ -131,8 +131,8 @@ class BoundPass:
         """
         texts = texts or texts_in_turn(len(lengths), len(ids) // len(lengths))
         binding, ends = self._binding, np.asarray(lengths, np.int32) + np.int32(texts.at.shape[1])
-        said = len(positions) + self._session.spec.layers * len(layers_at)
-        logits = np.empty((said, self._session.vocabulary_size), np.float32)
+        rows = len(positions) + self._session.spec.layers * len(layers_at)
+        logits = np.empty((rows, self._session.vocabulary_size), np.float32)
         binding.bind_cpu_input("input_ids", ids)
         if texts is not self._texts:  # from one step to the next they are the same
             self._texts = texts

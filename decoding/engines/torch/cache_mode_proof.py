@@ -64,7 +64,7 @@ def prove(network: PreTrainedModel, *, model: str) -> ProofResult:
         if is_out_of_memory(error):
             raise RoomError(Message("memory.load", model=model)) from error
         reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
-        raise ModelError(Message("model.needs_more", model=model, kind=proof.kind, said=reason)) from error
+        raise ModelError(Message("model.needs_more", model=model, kind=proof.kind, quote=reason)) from error
 
 
 class _Trials:

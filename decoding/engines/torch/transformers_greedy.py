@@ -87,4 +87,4 @@ def _generate(model: Engine, network: PreTrainedModel, token_ids: Sequence[int],
         return generate(network, token_ids, **({"end_ids": model.end_ids} | options))
     except Exception as error:  # a hundred architectures raise a hundred kinds of errors
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ModelError(Message("search.failed", model=model.info.id, said=reason[:300])) from error
+        raise ModelError(Message("search.failed", model=model.info.id, quote=reason[:300])) from error

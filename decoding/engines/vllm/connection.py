@@ -74,13 +74,13 @@ def check_response(response: httpx.Response) -> None:
     """Raises the error that a response with another status than 200 means; see `raise_refusal`."""
     if response.status_code != 200:
         is_page = "html" in response.headers.get("Content-Type", "")
-        said = response.reason_phrase if is_page else response.text
+        reason = response.reason_phrase if is_page else response.text
         with suppress(ValueError, AttributeError, KeyError, TypeError):
-            said = str(response.json()["error"]["message"])
-        raise_refusal(response.status_code, said, response.request.headers)
+            reason = str(response.json()["error"]["message"])
+        raise_refusal(response.status_code, reason, response.request.headers)
 
 
-def raise_refusal(status: Any, said: str, headers: httpx.Headers) -> NoReturn:
+def raise_refusal(status: Any, reason: str, headers: httpx.Headers) -> NoReturn:
     """Raises the error that a server's `status` and message mean: BrokenAnswerError if another replica may answer, else
     ModelError. `headers` are those of the request; the key in them is removed from the message.
     """
@@ -89,5 +89,5 @@ def raise_refusal(status: Any, said: str, headers: httpx.Headers) -> NoReturn:
     if not isinstance(status, int) or status >= 500 or status in (408, 425, 429):
         raise BrokenAnswerError(Message("engine.why.status", status=str(status)[:40]))
     if key := headers.get("Authorization", "").removeprefix(_BEARER):
-        said = said.replace(key, "…")
-    raise ModelError(Message("engine.refused", status=status, said=said[:300]))
+        reason = reason.replace(key, "…")
+    raise ModelError(Message("engine.refused", status=status, quote=reason[:300]))

@@ -132,11 +132,11 @@ class ServerEngine(EngineOfModel):
             answer = self._client.complete(body)
             try:
                 choice = answer["choices"][0]
-                read, said = choice["prompt_token_ids"], choice["prompt_logprobs"]
+                read, scores = choice["prompt_token_ids"], choice["prompt_logprobs"]
             except (KeyError, IndexError, TypeError) as error:
                 raise BrokenAnswerError(Message("engine.why.garbled")) from error
             _check_read(read, text)
-            return self._parser(top_k).parse_prompt(said, [*continuation_ids])
+            return self._parser(top_k).parse_prompt(scores, [*continuation_ids])
 
         with self._noting_failure():
             return iter(with_retries(self._client, ask))

@@ -44,9 +44,9 @@ class ResponseParser:
         parsed, ModelError if it cannot be right.
         """
         try:
-            said = choice["logprobs"] or {"tokens": [], "top_logprobs": []}
-            picked = [_token_id(token) for token in said["tokens"]]
-            tops = [{_token_id(token): float(x) for token, x in top.items()} for top in said["top_logprobs"]]
+            logprobs = choice["logprobs"] or {"tokens": [], "top_logprobs": []}
+            picked = [_token_id(token) for token in logprobs["tokens"]]
+            tops = [{_token_id(token): float(x) for token, x in top.items()} for top in logprobs["top_logprobs"]]
             pairs = list(zip(picked, tops, strict=True))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise BrokenAnswerError(Message("engine.why.garbled")) from error
@@ -105,7 +105,7 @@ def _with_rest(scores: StepScores, token_id: int, logprob: float, rank: int) -> 
 
 
 def _row(row: Any) -> dict[int, tuple[float, int]]:
-    return {int(token): (float(said["logprob"]), int(said["rank"])) for token, said in row.items()}
+    return {int(token): (float(score["logprob"]), int(score["rank"])) for token, score in row.items()}
 
 
 def _token_id(token: str) -> int:

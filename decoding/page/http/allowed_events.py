@@ -79,8 +79,8 @@ class AllowedEvents:
         values = _checked_count(event.get("data"), spec)
         names = spec.names or [f"value {number}" for number in range(1, spec.values + 1)]
         _check_values(dict(zip(names, values, strict=True)), spec)
-        if spec.panel and not isinstance(said := event.get("event_data"), dict):
-            raise RefusedError(422, f"This event says what is asked as an object, not as {json_type_of(said)}.")
+        if spec.panel and not isinstance(data := event.get("event_data"), dict):
+            raise RefusedError(422, f"This event says what is asked as an object, not as {json_type_of(data)}.")
         for at, choices in spec.choices.items():
             if values[at] is not None and values[at] not in choices:
                 raise RefusedError(422, f"The page's list has no choice {shown(values[at])}.")

@@ -161,7 +161,7 @@ def _error_in_last_line(lines: str) -> str:
 def _without_quotes(sentence: str) -> str:
     """An error's sentence without what a chat template, a server or a library said: it may repeat a visitor's text."""
     for text in assets.texts()["en"].values():
-        before, _, after = text.partition("{said}")
+        before, _, after = text.partition("{quote}")
         mark = before.rpartition("}")[2]
         if before != text and len(mark) > len(": "):
             start, found, quote = sentence.partition(mark)

@@ -115,15 +115,15 @@ def parse_json(body: bytes) -> Any:
     if len(body) > SMALL_BYTES and _structure(body) > MAX_STRUCTURE_BYTES:
         raise RefusedError(413, f"The request has more than {MAX_STRUCTURE_BYTES:,} bytes beside its texts.")
     try:
-        said = json.loads(body, parse_constant=_no_number, parse_float=_number)
+        value = json.loads(body, parse_constant=_no_number, parse_float=_number)
     except (ValueError, RecursionError) as error:
         raise RefusedError(400, "The request is no JSON that can be read.") from error
-    level, depth = [said], 0
+    level, depth = [value], 0
     while level := [inner for value in level for inner in _inside(value)]:
         depth += 1
         if depth > MAX_DEPTH:
             raise RefusedError(400, f"The request's JSON is nested more than {MAX_DEPTH} deep.")
-    return said
+    return value
 
 
 def _structure(body: bytes) -> int:

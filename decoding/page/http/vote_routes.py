@@ -123,8 +123,8 @@ class VoteRoutes:
         return {"code": session.code, "secret": session.secret}
 
     async def _qr(self, request: Request) -> dict[str, Any]:
-        session, said = self._teachers_session(request), await _body(request)
-        address = said.get("address")
+        session, body = self._teachers_session(request), await _body(request)
+        address = body.get("address")
         if not isinstance(address, str) or len(address) > MAX_ADDRESS_CHARACTERS or not address.isascii():
             raise VoteError(Refusal.INVALID)
         if not address.startswith(("http://", "https://")):
@@ -227,10 +227,10 @@ async def _page(request: Request) -> Response:
 async def _body(request: Request) -> dict[str, Any]:
     """The JSON object in a request's body. Raises RefusedError and VoteError for any other body."""
     async with body_reservation(address_of(request)) as reservation:
-        said = parse_json(await read_body(request.receive, MAX_VOTE_BODY_BYTES, reservation) or b"{}")
-    if not isinstance(said, dict):
+        body = parse_json(await read_body(request.receive, MAX_VOTE_BODY_BYTES, reservation) or b"{}")
+    if not isinstance(body, dict):
         raise VoteError(Refusal.INVALID)
-    return said
+    return body
 
 
 def _refused(refusal: Refusal) -> Response:

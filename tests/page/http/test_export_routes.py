@@ -87,7 +87,7 @@ def test_a_caller_that_accepts_json_gets_the_message_with_its_code(http: TestCli
     asked = {"content": b'{"format": "greedyscope"}\n{}\n', "headers": {"accept": "application/json"}}
     answer = http.post("/keep/csv", **asked).json()
     assert answer["code"] == "read.line"
-    assert answer["parameters"]["said"]["code"] == "read.field.missing"
+    assert answer["parameters"]["reason"]["code"] == "read.field.missing"
     assert answer["text"] == http.post("/keep/csv", content=asked["content"]).text
     assert http.post("/keep/doc", **asked).json()["code"] == "file.form"
 

@@ -175,10 +175,10 @@ def test_a_last_line_that_ends_no_run_fails_nothing(caplog: pytest.LogCaptureFix
 
 
 def test_a_cause_has_no_words_of_a_template_or_a_server(caplog: pytest.LogCaptureFixture) -> None:
-    found = watched(caplog, error=ModelError(Message("chat.failed", said=f"{SECRET}\n.")))
+    found = watched(caplog, error=ModelError(Message("chat.failed", quote=f"{SECRET}\n.")))
     assert (found["outcome"], SECRET in str(found)) == ("error", False)
     assert found["cause"].startswith("The chat template of this model cannot make a prompt of this message: ….")
-    refused = Message("engine.refused", status=400, said=SECRET)
+    refused = Message("engine.refused", status=400, quote=SECRET)
     end = json.dumps({"stop_reason": "error", "message": refused})
     for found in (watched(caplog, error=ModelError(refused)), watched(caplog, "a\n", f"a\n{end}\n")):
         assert (found["outcome"], SECRET in str(found)) == ("error", False)
