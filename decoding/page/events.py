@@ -92,38 +92,46 @@ def connect(
         button.click(None, None, [w.panel], js=f"() => {json.dumps(text)}", cancels=started)
 
     async def loading(visitor: gr.Request) -> AsyncIterator[Any]:
-        """Progress messages of the first model's load for a visitor who opens the page meanwhile. While the operator's
-        server cannot be reached, it is asked again until it answers or the visitor leaves. Waits in no thread.
-        """
-        first, shown, is_away = registry.names[0], "", False
-        is_connected = connection_check(page, visitor.session_hash)
-        while is_connected():
-            future = registry.request(first)
-            while not future.done():
-                if not is_away and (message := registry.progress(first)) != shown:
-                    yield _panel_value({"notice": (shown := message), "loads": "yes"})
-                await asyncio.sleep(_POLL_SECONDS)
-            try:
-                limits = engine_limits(future.result())
-            except GreedyscopeError as error:
-                if not is_away or not isinstance(error, AddressError):
-                    yield _panel_value({"notice": "", "model": error.message})  # where a run would show it too
-                if not isinstance(error, AddressError):
-                    return
-                is_away = True
-                await asyncio.sleep(RETRY_SECONDS)
-            else:
-                if is_away:  # a run may have told the panel meanwhile that no load is waited for
-                    yield _panel_value({"loads": "yes"})
-                    await asyncio.sleep(_POLL_SECONDS)
-                yield _panel_value(limits | ({"model": ""} if is_away else {}))
-                return
+        async with aclosing(_first_models_load(page, visitor, registry)) as updates:
+            async for update in updates:
+                yield update
 
     connect_model_picker(page, w, registry, browser)
     # The panel says when the server begins to answer, and when its own browser computes, of which Gradio does not hear.
     for event, call in ((w.panel.begun, "begun()"), (w.panel.computing, "buttons()")):
         event(None, None, [w.run, w.stop], js=_in_page(call), show_progress="hidden", api_visibility="private")
     page.load(loading, None, [w.panel], show_progress="hidden", api_visibility="private", concurrency_limit=None)
+
+
+async def _first_models_load(
+    page: gr.Blocks, visitor: gr.Request, registry: ModelRegistry
+) -> AsyncGenerator[Any, None]:
+    """Progress messages of the first model's load for a visitor who opens the page meanwhile. While the operator's
+    server cannot be reached, it is asked again until it answers or the visitor leaves. Waits in no thread.
+    """
+    first, shown, is_away = registry.names[0], "", False
+    is_connected = connection_check(page, visitor.session_hash)
+    while is_connected():
+        future = registry.request(first)
+        while not future.done():
+            if not is_away and (message := registry.progress(first)) != shown:
+                yield _panel_value({"notice": (shown := message), "loads": "yes"})
+            await asyncio.sleep(_POLL_SECONDS)
+        try:
+            limits = engine_limits(future.result())
+        except GreedyscopeError as error:
+            if not is_away or not isinstance(error, AddressError):
+                yield _panel_value({"notice": "", "model": error.message})  # where a run would show it too
+            if not isinstance(error, AddressError):
+                return
+            is_away = True
+            await asyncio.sleep(RETRY_SECONDS)
+        else:
+            if is_away:  # a run may have told the panel meanwhile that no load is waited for
+                yield _panel_value({"loads": "yes"})
+                await asyncio.sleep(_POLL_SECONDS)
+            yield _panel_value(limits | ({"model": ""} if is_away else {}))
+            return
 
 
 def _in_page(call: str) -> str:
