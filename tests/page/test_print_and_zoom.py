@@ -56,6 +56,24 @@ def test_on_paper_the_whole_run_is_on_white(url: str, visit: Visit, scheme: str)
     expect(page.locator("#gs-page-whatif")).to_be_visible()
 
 
+@pytest.mark.parametrize(("choices", "is_cut"), [("5", False), ("6", True)])
+def test_paper_says_which_model_it_was_and_that_choices_are_left_out(
+    url: str, visit: Visit, choices: str, is_cut: bool
+) -> None:
+    page = open_settings(visit(url, width=390, height=844))
+    page.fill("#choices input", choices)
+    run(page, "2")
+    expect(page.locator(".gs-on-paper")).to_be_hidden()
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 718, "height": 1000})
+    expect(page.locator(".gs-model")).to_be_visible()
+    model, state = (page.locator(name).bounding_box() for name in (".gs-model", ".gs-state"))
+    assert model
+    assert state
+    assert model["y"] + model["height"] <= state["y"] + 1
+    expect(page.locator(".gs-on-paper")).to_be_visible(visible=is_cut)
+
+
 def test_in_forced_colours_what_is_chosen_is_seen(url: str, visit: Visit) -> None:
     page = run(visit(url), "8")
     page.emulate_media(forced_colors="active")
