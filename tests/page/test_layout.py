@@ -11,6 +11,7 @@ from playwright.sync_api import Page, expect
 
 import app as application
 import decoding
+from decoding import assets
 from tests.browser import Visit, frames_later, open_settings, served
 from tests.fakes import ScriptedEngine
 
@@ -140,6 +141,18 @@ def test_text_bars_and_scrubber_are_seen_together(url: str, visit: Visit, engine
     page.set_input_files("#gs-page-keep input[type=file]", file)
     expect(page.locator(".gs-message")).to_be_visible()
     assert_seen_together_everywhere(page, "after a long end message")
+
+
+@pytest.mark.parametrize("locale", ["en-US", "ko-KR"])
+def test_the_first_screen_says_what_the_page_is_for(url: str, visit: Visit, locale: str) -> None:
+    page = visit(url, height=720, locale=locale)
+    note = page.locator(".gs-note")
+    expect(note).to_contain_text(assets.texts()[locale[:2]]["page.lead"])
+    box = note.bounding_box()
+    assert box
+    assert box["y"] + box["height"] < 720
+    run(page, "2")
+    expect(note).to_be_hidden()
 
 
 @pytest.mark.parametrize("locale", ["en-US", "ko-KR"])

@@ -34,7 +34,8 @@ export function drawHead(parts, state, { run, from }, { status, isHere }) {
   parts.badge.hidden = !isRecord;
   parts.note.hidden = !isRecord && !remarks.length;
   setText(parts.badge, texts.translate(from ? "head.replayed" : "head.recorded"));
-  setText(parts.note, [from && texts.translate("head.file", { name: from }), recordSentence(note ?? ""), ...remarks.map((remark) => recordSentence(remark))].filter(Boolean).join(" "));
+  const lead = isHere && note && !from ? texts.translate("page.lead") : ""; // the first screen says what the page is for
+  setText(parts.note, [lead, from && texts.translate("head.file", { name: from }), recordSentence(note ?? ""), ...remarks.map((remark) => recordSentence(remark))].filter(Boolean).join(" "));
   const another = run.header.note ? "" : ANOTHER.exec(model.engine)?.[0] ?? "";
   const facts = [model.id, dtypeOf(model), recordSentence(model.device), exact, recordSentence(another)].filter(Boolean).join(" · ");
   setText(parts.model, showDirectionMarks(facts));
