@@ -263,6 +263,21 @@ def test_no_field_is_cut_off_between_a_phone_and_a_projector(url: str, visit: Vi
     assert page.evaluate(CUT) == []
 
 
+@pytest.mark.parametrize("locale", ["en-US", "ko-KR"])
+def test_in_the_classroom_view_the_prompt_has_room_and_no_label_is_cut(url: str, visit: Visit, locale: str) -> None:
+    page = visit(url, height=720, locale=locale)
+    page.locator("#panel .gs").focus()
+    page.keyboard.press("c")
+    cut = frames_later(page).evaluate("""() => [...document.querySelectorAll("#bar label")].filter((label) => {
+        const { width, right } = label.querySelector("span")?.getBoundingClientRect() ?? {};
+        return width && right > label.closest(".block").getBoundingClientRect().right;
+    }).map((label) => label.textContent)""")
+    assert cut == []
+    prompt = page.locator("#prompt").bounding_box()
+    assert prompt
+    assert prompt["width"] > 200
+
+
 def test_a_row_of_the_table_is_cut_where_it_can_be_missed(url: str, visit: Visit) -> None:
     """In front, after a sign, where the text so far is long; in the token and its id, but never in a probability."""
     page = visit(url)
