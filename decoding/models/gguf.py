@@ -81,14 +81,14 @@ def read_head(path: Path, read: Callable[[int], bytes], size: int) -> GgufFile:
     for _ in range(pairs):
         name = cursor.name()
         if name in metadata:
-            raise cursor.damaged(f"it says {_shown(name)} twice")
+            raise cursor.damaged(f"it says {shown(name)} twice")
         metadata[name] = cursor.value(cursor.number("I"), name)
     described = [_read_tensor_info(cursor) for _ in range(tensors)]
     start = _data_start(cursor, metadata)
     found: dict[str, GgufTensor] = {}
     for name, kind, shape, offset in described:
         if name in found:
-            raise cursor.damaged(f"it has {_shown(name)} twice")
+            raise cursor.damaged(f"it has {shown(name)} twice")
         found[name] = _locate_tensor(cursor, name, kind, shape, start + offset)
     _check_no_overlap(cursor, list(found.values()))
     return GgufFile(path, metadata, found)
@@ -97,13 +97,13 @@ def read_head(path: Path, read: Callable[[int], bytes], size: int) -> GgufFile:
 def _read_tensor_info(cursor: "_Cursor") -> tuple[str, BlockType, tuple[int, ...], int]:
     name, dimensions = cursor.name(), cursor.number("I")
     if not 1 <= dimensions <= _MAX_DIMENSIONS:
-        raise cursor.damaged(f"{_shown(name)} has {dimensions} dimensions")
+        raise cursor.damaged(f"{shown(name)} has {dimensions} dimensions")
     shape = tuple(cursor.number("Q") for _ in range(dimensions))[::-1]
     number, offset = cursor.number("I"), cursor.number("Q")
     if number not in BLOCK_TYPES:
         types = ", ".join(kind.name for kind in BLOCK_TYPES.values())
         unread = UNREAD_TYPES.get(number, f"type {number}")
-        raise ModelError(Message("gguf.type", file=cursor.path.name, tensor=_shown(name), type=unread, types=types))
+        raise ModelError(Message("gguf.type", file=cursor.path.name, tensor=shown(name), type=unread, types=types))
     return name, BLOCK_TYPES[number], shape, offset
 
 
@@ -111,17 +111,17 @@ def _data_start(cursor: "_Cursor", metadata: dict[str, Any]) -> int:
     """The offset of the first tensor, after the header has been read."""
     alignment = metadata.get("general.alignment", 32)
     if type(alignment) is not int or alignment < 1 or alignment & (alignment - 1) or alignment > 2**20:
-        raise cursor.damaged(f"its alignment is {_shown(alignment)}")
+        raise cursor.damaged(f"its alignment is {shown(alignment)}")
     return -(-cursor.position // alignment) * alignment
 
 
 def _locate_tensor(cursor: "_Cursor", name: str, kind: BlockType, shape: tuple[int, ...], offset: int) -> GgufTensor:
     values = prod(shape)
     if not values or shape[-1] % kind.block:
-        raise cursor.damaged(f"{_shown(name)} has rows of {shape[-1]} values, and {kind.name} blocks of {kind.block}")
+        raise cursor.damaged(f"{shown(name)} has rows of {shape[-1]} values, and {kind.name} blocks of {kind.block}")
     size = values // kind.block * kind.block_bytes
     if offset + size > cursor.size:
-        raise cursor.damaged(f"{_shown(name)} lies beyond its end")
+        raise cursor.damaged(f"{shown(name)} lies beyond its end")
     return GgufTensor(name, kind, shape, offset, size)
 
 
@@ -130,7 +130,7 @@ def _check_no_overlap(cursor: "_Cursor", tensors: list[GgufTensor]) -> None:
     end = 0
     for tensor in sorted(tensors, key=lambda one: one.offset):
         if tensor.offset < end:
-            raise cursor.damaged(f"{_shown(tensor.name)} lies within another tensor")
+            raise cursor.damaged(f"{shown(tensor.name)} lies within another tensor")
         end = tensor.offset + tensor.size
 
 
@@ -191,15 +191,15 @@ class _Cursor:
         if kind == _ARRAY:
             return self._array(name)
         if kind not in _SCALARS:
-            raise self.damaged(f"{_shown(name)} is of a kind that is unknown ({kind})")
+            raise self.damaged(f"{shown(name)} is of a kind that is unknown ({kind})")
         return self.number(_SCALARS[kind])
 
     def _array(self, name: str) -> list[Any]:
         kind = self.number("I")
         if kind == _ARRAY or (kind != _STRING and kind not in _SCALARS):
-            raise self.damaged(f"{_shown(name)} is a list of a kind that is not read ({kind})")
+            raise self.damaged(f"{shown(name)} is a list of a kind that is not read ({kind})")
         width = 8 if kind == _STRING else struct.calcsize("<" + _SCALARS[kind])
-        count = self.count("Q", width, f"items of {_shown(name)}")
+        count = self.count("Q", width, f"items of {shown(name)}")
         self._items -= count
         if self._items < 0:
             raise self.damaged(f"its lists have more than {_MAX_ITEMS} items")
@@ -238,7 +238,7 @@ def _damaged(path: Path, what: str) -> ModelError:
     return ModelError(Message("gguf.damaged", file=path.name, what=what))
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
     """A value of the file, shortened for an error message."""
     text = str(value)
     return text if len(text) <= 60 and text.isprintable() else ascii(text[:60])[1:-1] + "…"

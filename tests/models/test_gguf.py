@@ -224,6 +224,11 @@ def test_a_context_beyond_what_is_ever_read_is_prepared_no_further(tmp_path: Pat
         ("expert_count", 4, struct.pack("<I", 8), "expert_count = 8"),
         ("logit_scale", 6, struct.pack("<f", 2), "logit_scale = 2.0"),
         ("final_logit_softcapping", 6, struct.pack("<f", 30), "final_logit_softcapping = 30.0"),
+        ("attention.sliding_window_pattern", 4, struct.pack("<I", 2), "attention.sliding_window_pattern = 2"),
+        ("attention.shared_kv_layers", 4, struct.pack("<I", 1), "attention.shared_kv_layers = 1"),
+        ("rope.global.freq_base", 6, struct.pack("<f", 1e6), "rope.global.freq_base = 1000000.0"),
+        ("rope.scaling.alpha", 6, struct.pack("<f", 2), "rope.scaling.alpha = 2.0"),
+        ("a key of tomorrow", 8, text("<b>\n"), r"a key of tomorrow = <b>\n…"),
     ],
 )
 def test_metadata_that_needs_another_computation_is_refused(
@@ -233,9 +238,40 @@ def test_metadata_that_needs_another_computation_is_refused(
     assert described(tmp_path, raw).startswith(f"m.gguf says {said}, and such a model is not computed here.")
 
 
+@pytest.mark.parametrize(
+    ("name", "kind", "value"),
+    [
+        ("vocab_size", 4, struct.pack("<I", 2)),
+        ("rope.scaling.original_context_length", 4, struct.pack("<I", 8)),
+        ("expert_used_count", 4, struct.pack("<I", 0)),
+        ("a key of tomorrow", 7, b"\0"),
+        ("rope.scaling.attn_factor", 6, struct.pack("<f", 1)),
+        ("rope.scaling.factor", 6, struct.pack("<f", 0)),
+    ],
+)
+def test_metadata_that_changes_nothing_is_read_over(tmp_path: Path, name: str, kind: int, value: bytes) -> None:
+    raw = whole([ARCHITECTURE, TOKENS, *FACTS, pair(f"llama.{name}", kind, value)], [tensor("token_embd.weight", 8, 2)])
+    (tmp_path / "m.gguf").write_bytes(raw)
+    assert spec_of_gguf(read_gguf(tmp_path / "m.gguf")).ropes[0].linear_factor == 1
+
+
+def test_a_list_says_nothing_of_every_how_many_layers_see_all(tmp_path: Path) -> None:
+    facts = [pair("general.architecture", 8, text("gemma3")), TOKENS]
+    facts += [pair(n.replace("llama", "gemma3"), 4, struct.pack("<I", v)) for n, v in SAID.items()]
+    facts += [pair("gemma3.attention.layer_norm_rms_epsilon", 6, struct.pack("<f", 1e-5))]
+    facts += [pair("gemma3.attention.sliding_window", 4, struct.pack("<I", 8))]
+    listed = pair("gemma3.attention.sliding_window_pattern", 9, struct.pack("<IQI", 4, 1, 1))
+    said = described(tmp_path, whole([*facts, listed], [tensor("token_embd.weight", 8, 2)]))
+    assert "attention.sliding_window_pattern is missing or makes no sense." in said
+
+
 def test_another_family_another_vocabulary_and_no_embedding(tmp_path: Path) -> None:
     mamba = whole([pair("general.architecture", 8, text("mamba")), *FACTS], [])
     assert "m.gguf holds a model of the family mamba, which is not read" in described(tmp_path, mamba)
+    hostile = described(tmp_path, whole([pair("general.architecture", 8, text("\x1b[31m\n" + "x" * 2**20))], []))
+    assert r"a model of the family \x1b[31m\nxxx" in hostile
+    assert len(hostile) < 300
+    assert hostile.isprintable()
     other = whole([ARCHITECTURE, TOKENS, *FACTS], [tensor("token_embd.weight", 8, 2**0)])
     assert "m.gguf has 2 tokens and an embedding of 1 rows" in described(tmp_path, other)
     none = whole([ARCHITECTURE, *FACTS], [])

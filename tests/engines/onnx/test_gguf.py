@@ -83,6 +83,36 @@ def test_llama_3_stretches_its_context_by_divisors(tmp_path: Path) -> None:
     np.testing.assert_allclose(expected(theirs, ids(48)), expected(model, ids(48)), atol=2e-3)
 
 
+LINEAR = {"rope_parameters": {"rope_theta": 10_000.0, "rope_type": "linear", "factor": 4.0}}
+
+
+@pytest.mark.parametrize(
+    "stretched",
+    [
+        {"rope.scaling.type": "linear", "rope.scaling.factor": 4.0},
+        {"rope.scaling.factor": 4.0},
+        {"rope.scale_linear": 4.0},
+    ],
+    ids=str,
+)
+def test_a_stretched_context_by_each_of_its_names(tmp_path: Path, stretched: dict[str, Any]) -> None:
+    model = network("llama", **LINEAR)
+    facts = {f"llama.{name}": value for name, value in stretched.items()}
+    check(gguf_files.write(tmp_path / "m.gguf", model, ["F32"], **facts), model)
+
+
+def test_a_factor_that_the_file_says_not_to_use(tmp_path: Path) -> None:
+    facts = {"llama.rope.scaling.type": "none", "llama.rope.scaling.factor": 4.0}
+    check(gguf_files.write(tmp_path / "m.gguf", (model := network("llama")), ["F32"], **facts), model)
+
+
+def test_which_layers_of_gemma_see_a_window_is_the_files_to_say(tmp_path: Path) -> None:
+    kinds = ["sliding_attention", "full_attention"]
+    model = network("gemma3_text", layer_types=[kinds[layer % 2] for layer in range(7)])
+    pattern = {"gemma3.attention.sliding_window_pattern": 2}
+    check(gguf_files.write(tmp_path / "m.gguf", model, ["F32"], **pattern), model)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_torch_rotates_by_the_same_angles_in_16_bits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str
