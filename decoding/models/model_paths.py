@@ -59,7 +59,10 @@ def find_source(entry: Entry, report: Report = no_report, check_fits: CheckFits 
         from decoding.models import hub  # imported here: its library takes half a second
 
         return hub.fetch(entry, report, check_fits)
-    path = Path(os.path.expanduser(entry.name)).resolve()
+    path = Path(os.path.expanduser(entry.name))
+    if path.is_file():  # the name stays: a link of the Hub's cache leads to a file that is named by its hash
+        return path.parent.resolve() / path.name
+    path = path.resolve()
     if (path / ADAPTER).exists() and not any((path / name).exists() for name in _WEIGHTS):
         raise ModelError(Message("model.adapter", model=entry.name, file=ADAPTER))
     return path

@@ -19,7 +19,7 @@ from decoding.errors import ModelError
 from decoding.messages import Message
 from decoding.models.catalogue import Entry
 from decoding.models.gguf_file_tokenizer import gguf_tokenizer
-from decoding.models.model_paths import find_source, is_gguf, revision_of
+from decoding.models.model_paths import find_source, revision_of
 from decoding.models.spec import NoGraphError
 from decoding.models.starter import Report
 from decoding.record.tokens import Token, Vocabulary
@@ -66,7 +66,7 @@ def write_model(entry: Entry, site: Path, libraries: Mapping[str, bytes], report
     for a model that no browser computes here.
     """
     name, source = entry.name, find_source(entry, report)
-    if not is_gguf(source):
+    if source.is_dir():
         raise ModelError(NO_SITE.format(model=name, reason=NO_GGUF))
     try:
         graph = ensure_graph(source, report=report)

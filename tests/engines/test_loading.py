@@ -5,6 +5,7 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,17 +15,28 @@ from decoding.engines.onnx import graph_cache
 from decoding.engines.onnx.network import OnnxNetwork
 from decoding.engines.torch.network import TorchNetwork
 from decoding.errors import ModelError, RequestError
-from tests import tiny_models
+from tests import gguf_files, tiny_models
 from tests.machines import give_memory
+from tests.tiny_models import VOCABULARY
 
 PROMPT = "Transformers are the"
 
 
+def wide_network() -> Any:
+    """A tiny network whose heads ONNX Runtime takes."""
+    return tiny_models.network("llama", hidden_size=64, intermediate_size=96, head_dim=16)
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same kind of model as a GGUF file."""
+    path = tmp_path_factory.mktemp("packed") / "packed.gguf"
+    return gguf_files.write(path, wide_network(), ["Q8_0"], **gguf_files.byte_tokenizer(VOCABULARY))
+
+
 @pytest.fixture(scope="module")
 def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny model whose heads ONNX Runtime takes."""
-    network = tiny_models.network("llama", hidden_size=64, intermediate_size=96, head_dim=16)
-    return tiny_models.save(tmp_path_factory.mktemp("wide"), network)
+    return tiny_models.save(tmp_path_factory.mktemp("wide"), wide_network())
 
 
 def same(ours: LocalEngine, theirs: LocalEngine, noise: float) -> None:
@@ -66,6 +78,24 @@ def test_a_gguf_file_is_a_model(starter: LocalEngine, starter_gguf: Path, tmp_pa
     for text in (PROMPT, "<|im_start|>user\n안녕", ""):
         assert ours.vocabulary.encode(text) == starter.vocabulary.encode(text)
     same(ours, starter, 0)
+
+
+@pytest.mark.parametrize("away", ["as it lies in the Hub's cache", "by its folder"])
+def test_a_link_to_a_gguf_file_is_the_file(packed: Path, tmp_path: Path, away: str) -> None:
+    blob, link = tmp_path / "blobs" / "0123abcd", tmp_path / "snapshots" / "model.gguf"
+    for place in (blob, link):
+        place.parent.mkdir()
+    shutil.copy(packed, blob if away.startswith("as") else blob.with_name("model.gguf"))
+    if away.startswith("as"):
+        link.symlink_to("../blobs/0123abcd")
+    else:
+        link.parent.rmdir()
+        link.parent.symlink_to(blob.parent)
+    ours = decoding.load(str(link), device="cpu")
+    assert isinstance(ours.network, OnnxNetwork)
+    assert (ours.info.id, ours.info.why) == (str(link), "cpu was asked for; float32 is exact")
+    same(ours, decoding.load(str(packed), device="cpu"), 0)
+    assert decoding.agreement(ours, decoding.trace(ours, PROMPT, max_new_tokens=4, top_k=3)).identical
 
 
 def test_float32_safetensors_go_to_onnx_runtime(wide: Path) -> None:
@@ -116,8 +146,8 @@ def test_a_graph_that_was_changed_is_refused_and_made_anew(
     wide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GREEDYSCOPE_CACHE", str(tmp_path))
-    network = tiny_models.network("llama", hidden_size=64, intermediate_size=96, head_dim=16).bfloat16()
-    source = str(tiny_models.save(tmp_path / "model", network))  # so that there are weights of the graph's own
+    network = wide_network().bfloat16()  # so that there are weights of the graph's own
+    source = str(tiny_models.save(tmp_path / "model", network))
     decoding.load(source, device="cpu")
     (weights,) = graph_cache.graphs_folder().rglob("weights.bin")
     data = bytearray(weights.read_bytes())
