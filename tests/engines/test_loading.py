@@ -98,6 +98,22 @@ def test_a_link_to_a_gguf_file_is_the_file(packed: Path, tmp_path: Path, away: s
     assert decoding.agreement(ours, decoding.trace(ours, PROMPT, max_new_tokens=4, top_k=3)).identical
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [{"model": "of tomorrow"}, {"pre": "of tomorrow"}, {"tokens": ["a"] * VOCABULARY}, {"merges": ["no merge"]}],
+    ids=lambda wrong: next(iter(wrong)),
+)
+def test_a_tokenizer_is_read_before_a_graph_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: dict[str, Any]
+) -> None:
+    monkeypatch.setenv("GREEDYSCOPE_CACHE", str(tmp_path / "cache"))
+    facts = gguf_files.byte_tokenizer(VOCABULARY) | {f"tokenizer.ggml.{name}": value for name, value in wrong.items()}
+    path = gguf_files.write(tmp_path / "m.gguf", wide_network(), ["F32"], **facts)
+    with pytest.raises(ModelError, match="token"):
+        decoding.load(str(path), device="cpu")
+    assert not (tmp_path / "cache").exists()
+
+
 def test_float32_safetensors_go_to_onnx_runtime(wide: Path) -> None:
     ours, theirs = decoding.load(str(wide), device="cpu"), decoding.load(str(wide), device="cpu", engine="torch")
     assert isinstance(ours.network, OnnxNetwork)

@@ -20,7 +20,7 @@ from decoding.messages import Message
 from decoding.models.catalogue import Entry, memory_of_files
 from decoding.models.checksums import verifying_checksums
 from decoding.models.gguf_file_tokenizer import gguf_tokenizer
-from decoding.models.model_paths import adapter_note, is_gguf, revision_of, verifying_source
+from decoding.models.model_paths import adapter_note, revision_of, verifying_source
 from decoding.models.resources import check_memory, free_memory
 from decoding.models.safetensors import weight_files
 from decoding.models.spec import NoGraphError, row_of
@@ -38,16 +38,13 @@ def load_graph(entry: Entry, source: Path, *, why: str, report: Report) -> Local
     """
     needed = memory_of_files(sum(file.stat().st_size for file in _files_of(source)))
     check_memory(entry.name, needed, free_memory(), where=Message("room.memory.cpu"), dtype="float32")
-    if source.is_dir():
-        _tokenizer_in(source)  # raises before a graph is made; the tokenizer is cached
-    graph = ensure_graph(source, report=report)
-    report(Message("model.loading", model=entry.name), None)
-    with (
-        verifying_source(entry, source),
-        verifying_checksums(graph.folder, partial(Message, "graph.changed", model=entry.name)),
-    ):
-        network = OnnxNetwork(graph, unpacked=_unpacked(source, graph))
-        tokenizer = gguf_tokenizer(entry, source) if is_gguf(source) else _tokenizer_in(source)
+    with verifying_source(entry, source):
+        # Read first: a model without a tokenizer leaves no graph behind.
+        tokenizer = _tokenizer_in(source) if source.is_dir() else gguf_tokenizer(entry, source)
+        graph = ensure_graph(source, report=report)
+        report(Message("model.loading", model=entry.name), None)
+        with verifying_checksums(graph.folder, partial(Message, "graph.changed", model=entry.name)):
+            network = OnnxNetwork(graph, unpacked=_unpacked(graph))
     spec = graph.spec
     facts = ModelFacts(
         info=ModelInfo(
@@ -83,8 +80,8 @@ def _tokenizer_in(folder: Path) -> FileTokenizer:
         raise NoGraphError(f"its tokenizer.json cannot be read ({str(error)[:80]})") from error
 
 
-def _unpacked(source: Path, graph: GraphFiles) -> Float32Weights | None:
+def _unpacked(graph: GraphFiles) -> Float32Weights | None:
     """The same weights as float32; None if they are float32 already."""
-    if not is_gguf(source) or graph.spec.description == "float32":
+    if graph.source.is_dir() or graph.spec.description == "float32":
         return None
     return Float32Weights(4 * graph.spec.parameters, partial(build_unpacked, graph))
