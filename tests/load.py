@@ -63,7 +63,7 @@ class Server:
         self.run = next(
             d["id"]
             for d in config["dependencies"]
-            if d["backend_fn"] and len(d["inputs"]) == 6 and any(event == "submit" for _, event in d["targets"])
+            if d["backend_fn"] and len(d["inputs"]) == 6
         )
         self.limits = httpx.Limits(max_connections=1000)
 

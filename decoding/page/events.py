@@ -53,9 +53,10 @@ def connect(
             async for update in updates:
                 yield update
 
-    pressed = partial(gr.on, [w.run.click, w.prompt.submit])
     fields: list[Any] = [getattr(w, name) for name in FIELDS]
-    started = [_register(w, pressed, run, fields)]
+    started = [_register(w, w.run.click, run, fields)]
+    # Enter presses Run, so that it does nothing where a click does nothing.
+    w.prompt.submit(None, None, None, js=_in_page("press()"), show_progress="hidden", api_visibility="private")
     for name, question in (ACTIONS | {"why": why}).items():
         # Gradio passes the panel's message to a parameter of this type.
         async def ask(

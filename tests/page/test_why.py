@@ -385,3 +385,32 @@ def test_an_answer_says_what_it_was_asked_with(visit: Visit) -> None:
         expect(said).to_contain_text(f"‘토큰 하나씩’, ‘{name}’ 조건으로 물은 답입니다.")
         expect(said).to_contain_text("지금 고른 대로 물으려면 ‘이유 묻기’ 단추를 누르세요.")
         expect(other).to_have_value("")
+
+
+def test_enter_does_nothing_while_run_is_locked(visit: Visit) -> None:
+    """As a click on the greyed button: the answer that is waited for would land in the other run."""
+    engine = Gated()
+    blocks = build_page(ModelRegistry(lambda name, report: engine, ["scripted"]), AdmissionQueue())
+    with served(blocks) as address:
+        page = visit(address)
+        page.fill("#prompt textarea", "Transformers")
+        page.fill("#steps input", "2")
+        page.locator("#prompt textarea").press("Enter")  # while nothing is open, it runs
+        expect(page.locator(".gs-state")).to_contain_text("2 steps, done")
+        page.locator(".gs-chip[data-step='0']").click()
+        engine.read.clear()
+        page.locator('[data-ask="openWhy"]').click()
+        expect(page.locator(".gs-why-ask .gs-word")).to_have_text("Left out 1 of 12 parts …")
+        page.fill("#prompt textarea", "Once")
+        for key in ("Enter", "Control+Enter"):
+            page.locator("#prompt textarea").press(key)
+        page.wait_for_timeout(500)  # nothing comes of it
+        expect(page.locator(".gs[aria-busy=true]")).to_have_count(1)
+        expect(page.locator("#run")).to_be_disabled()
+        expect(page.locator("#stop")).to_be_enabled()
+        expect(page.locator(".gs-prompt")).to_have_text("Transformers")
+        engine.gate.set()
+        page.wait_for_selector(".gs[aria-busy=false]")
+        expect(page.locator(".gs-part-of-text")).to_have_count(12)
+        page.locator("#prompt textarea").press("Enter")
+        expect(page.locator(".gs-prompt")).to_have_text("Once")

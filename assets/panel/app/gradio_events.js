@@ -24,6 +24,8 @@ export function gradioEvents(root) {
   }
 
   return {
+    // Enter in the prompt. Gradio greys the button a little later than this knows it.
+    press: () => { if (status === "idle") document.querySelector("#run:enabled")?.click(); },
     /** @type {(fields: Fields) => void} */
     drafted: (fields) => notifyPanel("drafted", fields),
     /** @type {(fields?: Fields) => object[]} Run was pressed with these fields, or the panel asks. In mid-run Gradio ignores it, and Stop stays. */

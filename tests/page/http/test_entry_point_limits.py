@@ -29,6 +29,7 @@ from decoding.page.http import (
     vote_routes,
     vote_waiting,
 )
+from decoding.page.layout import FIELDS
 from decoding.serving import admission
 from decoding.site.model_files import PIECE_BYTES
 from tests.browser import served
@@ -61,14 +62,14 @@ def http(drives_server: None, files: Path) -> Iterator[httpx.Client]:
     page.browser = BrowserOffer(files, {"model": {"id": "scripted"}})  # type: ignore[attr-defined]
     transport = httpx.HTTPTransport(local_address=STRANGER)
     with served(page, mcp=True) as url, httpx.Client(base_url=url, transport=transport, timeout=300) as client:
-        client.headers["x-run"] = str(events(client)["submit"])
+        client.headers["x-run"] = str(events(client)["run"])
         yield client
 
 
 def events(http: httpx.Client) -> dict[str, int]:
     wired = [one for one in http.get("/config").json()["dependencies"] if one["backend_fn"]]
     return {
-        "submit": next(one["id"] for one in wired if "submit" in str(one["targets"])),
+        "run": next(one["id"] for one in wired if len(one["inputs"]) == len(FIELDS)),
         "look": next(one["id"] for one in wired if not one["queue"] and len(one["outputs"]) == 1),
     }
 
@@ -86,7 +87,7 @@ def posted(http: httpx.Client, path: str, body: bytes) -> int:
 
 
 def an_event(http: httpx.Client) -> None:
-    run = {"fn_index": events(http)["submit"], "session_hash": "s", "data": ["a", 1, 2, "scripted", False, False]}
+    run = {"fn_index": events(http)["run"], "session_hash": "s", "data": ["a", 1, 2, "scripted", False, False]}
     assert posted(http, "/gradio_api/queue/join", padded(run, request_filter.MAX_EVENT_BYTES)) == 200
     assert posted(http, "/gradio_api/queue/join", padded(run, request_filter.MAX_EVENT_BYTES + 1)) == 413
     # As many values as there could be in so many bytes, which were 250 MB and a second of the event loop.

@@ -12,6 +12,7 @@ import pytest
 
 import app as application
 from decoding.page.gradio_compat.session_limits import SessionLimits
+from decoding.page.layout import FIELDS
 from decoding.serving.admission import MAX_PER_SESSION, MAX_SECONDS, MAX_SERVED, MAX_WAITING, AdmissionQueue
 from tests.browser import served
 from tests.fakes import ScriptedEngine
@@ -61,7 +62,7 @@ def test_one_session_cannot_fill_the_line_nor_one_address() -> None:
                 "This page has 4 runs under way or waiting, and no page", f"call/greedy/{fifth}", most=MAX_PER_SESSION
             )
             wired = client.get("/config").json()["dependencies"]
-            run = next(one["id"] for one in wired if one["backend_fn"] and "submit" in str(one["targets"]))
+            run = next(one["id"] for one in wired if one["backend_fn"] and len(one["inputs"]) == len(FIELDS))
             for _ in range(MAX_PER_SESSION + 1):  # the page's own Run, again and again
                 body = {"data": ["a", 3, 2, "scripted", False, False], "fn_index": run, "session_hash": "two"}
                 client.post("/gradio_api/queue/join", json=body).raise_for_status()
