@@ -60,11 +60,7 @@ class Server:
         self.url, self.pid, self._log = url, pid, log
         config = httpx.get(f"{url}config", timeout=60).json()
         # What the page's own Run asks: the answer has the words for people as well.
-        self.run = next(
-            d["id"]
-            for d in config["dependencies"]
-            if d["backend_fn"] and len(d["inputs"]) == 6
-        )
+        self.run = next(d["id"] for d in config["dependencies"] if d["backend_fn"] and len(d["inputs"]) == 6)
         self.limits = httpx.Limits(max_connections=1000)
 
     def client(self, address: str = "127.0.0.1") -> httpx.AsyncClient:

@@ -93,6 +93,7 @@ const modelOfRun = (lines) => JSON.parse(lines.slice(0, lines.indexOf("\n"))).mo
 export function startLocalRuns(facts, page, base = "") {
   const { id: ours } = facts.model;
   let growing = "";
+  let whyNumber = ""; // of the question that was asked last
   let isComputing = false;
 
   /** @param {Record<string, string | Message>} messages by place; the other places are cleared */
@@ -170,7 +171,7 @@ export function startLocalRuns(facts, page, base = "") {
       case "line": return addLine(event.text);
       case "why":
         page.setValue("begun_number", ""); // no run comes of it by which the panel would know
-        return setMessages({ why: event.text });
+        return setMessages({ why: event.text, number: whyNumber });
       case "done": return finish("error");
       case "refused": return refuse(event.field, event.message);
       case "broken": return onBroken(event.isOnGpu);
@@ -193,7 +194,9 @@ export function startLocalRuns(facts, page, base = "") {
   function ask({ kind, question }) {
     switch (kind) {
       case "branch": return startRun("run", question);
-      case "why": return startRun("why", { ...question, model: modelOfRun(question.run) });
+      case "why":
+        whyNumber = question.number;
+        return startRun("why", { ...question, model: modelOfRun(question.run) });
       case "link": return openLink(question.value);
       case "score": return startRun("score", question);
       case "beam": return startRun("beam", question);

@@ -32,6 +32,8 @@ export interface PromptQuestion {
 
 /** `run`: its lines up to `step`. `against` is the id of another candidate; of the tokens before the step, the `last` ones are left out. */
 export interface WhyQuestion {
+  /** Which question of the page it is: its answer's lines bear it. */
+  number: string;
   run: string;
   step: number;
   by: "tokens" | "words";

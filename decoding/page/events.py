@@ -30,7 +30,8 @@ from decoding.serving.model_registry import RETRY_SECONDS, ModelRegistry
 
 Update = dict[str, str]
 """An update: the panel's new value under "panel", or messages by place ("notice", "proof", "no-lens", or a field's
-name); "why" is a line of the run, "most" is the most candidates of the model, "loads" says that a load is waited for.
+name); "why" is a line of the run, "number" its question's, "most" is the most candidates of the model, "loads" says
+that a load is waited for.
 """
 
 _POLL_SECONDS = 0.2

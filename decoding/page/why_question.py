@@ -25,18 +25,24 @@ from decoding.serving.model_registry import ModelRegistry
 Progress = tuple[LeaveOneOut, int]
 """An answer as far as it has come, and how many parts it will have."""
 
+_MOST_DIGITS = 16
+
 
 def why(registry: ModelRegistry, parameters: Parameters) -> Updates:
-    """A lens on the step, or a sentence where the model has none; then the growing answer of leaving out."""
+    """A lens on the step, or a sentence where the model has none; then the growing answer of leaving out. Each update
+    bears the question's number, by which the page knows whose answer it is.
+    """
     trace = run_on_screen(parameters)
     asked = check_step(trace, parameters.get("step")).index
     engine = yield from wait_for_engine(registry, trace.model.id)
+    number = parameters.get("number")
+    its_own = {"number": number[:_MOST_DIGITS] if isinstance(number, str) else ""}
     options = {"against": parameters.get("against"), "by": parameters.get("by", "tokens")}
     try:
         layers = yield from read_lens(registry, engine, trace, asked)
-        yield {"why": layers.to_json(), "no-lens": ""}
+        yield {"why": layers.to_json(), "no-lens": ""} | its_own
     except (RequestError, ModelError) as error:  # the other question may have an answer
-        yield {"no-lens": error.message}
+        yield {"no-lens": error.message} | its_own
     last = parameters.get("last", LEFT_OUT)
     with closing(read_without(registry, engine, trace, asked, last=last, **options)) as answers:
         newest: Progress | None = None
@@ -47,10 +53,10 @@ def why(registry: ModelRegistry, parameters: Parameters) -> Updates:
                 continue
             newest = found
             if monotonic() >= due:
-                yield _update(newest)
+                yield _update(newest) | its_own
                 newest, due = None, monotonic() + PAUSE_SECONDS
         if newest:
-            yield _update(newest)
+            yield _update(newest) | its_own
 
 
 def _update(progress: Progress) -> dict[str, str]:

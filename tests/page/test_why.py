@@ -414,3 +414,31 @@ def test_enter_does_nothing_while_run_is_locked(visit: Visit) -> None:
         expect(page.locator(".gs-part-of-text")).to_have_count(12)
         page.locator("#prompt textarea").press("Enter")
         expect(page.locator(".gs-prompt")).to_have_text("Once")
+
+
+def test_a_line_of_another_question_is_dropped(visit: Visit) -> None:
+    blocks = build_page(ModelRegistry(lambda name, report: ScriptedEngine(), ["scripted"]), AdmissionQueue())
+    with served(blocks) as address:
+        page = visit(address)
+        page.fill("#prompt textarea", "abc")
+        page.fill("#steps input", "2")
+        page.click("#run")
+        expect(page.locator(".gs-state")).to_contain_text("2 steps, done")
+        page.locator(".gs-chip[data-step='0']").click()
+        page.locator('[data-ask="openWhy"]').click()
+        page.wait_for_selector(".gs[aria-busy=false] .gs-part-of-text")
+        expect(page.locator(".gs-part-of-text")).to_have_count(3)
+        page.locator(".gs-chip[data-step='1']").click()
+        page.locator('[data-ask="why"]').click()
+        expect(page.locator(".gs-part-of-text")).to_have_count(4)
+        page.wait_for_selector(".gs[aria-busy=false]")
+        page.evaluate("""() => {
+            const picked = { token_id: 1, text: "x", probability: 1, logprob: 0, rank: 0 };
+            const parts = [{ first: 0, count: 4, logprob: -1, rank: 0, instead: picked }];
+            const line = JSON.stringify({ leave_one_out: { step: 1, by: "tokens", picked, parts } });
+            const answer = (number) => new CustomEvent("why", { detail: { line, number } });
+            for (const number of ["1", undefined]) document.querySelector(".gs").dispatchEvent(answer(number));
+        }""")
+        page.locator(".gs-strip").press("ArrowLeft")
+        page.locator(".gs-strip").press("ArrowRight")
+        expect(page.locator(".gs-part-of-text")).to_have_count(4)

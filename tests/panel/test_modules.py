@@ -21,6 +21,7 @@ NEEDS_A_SERVER = {
     "vote_server",
     "export",
     "compare",
+    "why_question",
 }
 
 

@@ -1,11 +1,9 @@
 // Clicks, drags and changed fields become moves of the panel. Listeners are delegated, so that nothing has to be attached again when a
 // drawing is replaced.
 
-import { LIMITS } from "../core/constants.js";
 import { redo, removeEntry, undo } from "../core/history.js";
 import { closestCalls, requestUpTo } from "../core/run.js";
 import { jsonLines } from "../core/run_lines.js";
-import { askWhy, openWhy } from "../tabs/why.js";
 import { listenToTabs } from "../view/tab_list.js";
 import { stepAt } from "../view/timeline.js";
 import { listenToKeys } from "./keyboard.js";
@@ -72,11 +70,9 @@ export function listenToControls(parts, state, history, panel, onPage) {
       panel.ask("branch", { ...wholeRequest(), model: beside.value }, { kind: "beside", tabToOpen: "compare", stepToShow: (other) => Number(onPage?.differingStep(run, other)) });
     },
     prompt: () => panel.ask("prompt", { model: state.run.header.model.id, run: jsonLines(state.whole) }),
-    openWhy: () => openWhy(parts, state, panel),
-    why: () => askWhy(parts, state, panel),
-    whyMore: () => askWhy(parts, state, panel, LIMITS.leftOut),
     agree: () => panel.ask("agree", { model: state.run.header.model.id, run: jsonLines(state.run) }),
     ...onPage?.listenToSampling(parts, state, panel),
+    ...onPage?.listenToWhy(parts, state, panel),
   };
   parts.copy.addEventListener("click", () => onPage?.copyAddress(parts, state));
   for (const select of [parts.compare.left, parts.compare.right]) select.addEventListener("change", panel.schedule);

@@ -18,7 +18,7 @@ import { drawFormulas, findFormulas, listenToFormulas } from "../tabs/formulas.j
 import { drawHeatmap, listenToHeatmap } from "../tabs/heatmap.js";
 import { drawTable, isTableDue, listenToTable, readTable } from "../tabs/table.js";
 import { drawWhatIf } from "../tabs/whatif.js";
-import { drawWhy, listenToWhy } from "../tabs/why.js";
+import { drawWhy } from "../tabs/why.js";
 import { listenToClassroom } from "./classroom_view.js";
 import { listenToControls } from "./controls.js";
 import { startDrawing } from "./drawing_pace.js";
@@ -238,7 +238,7 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
       drawTable(parts, state.run, state.chosen, drawn.table === 0);
       drawn.table = state.run.steps.length;
     }
-    if (tab === "why") drawWhy(parts, state);
+    if (tab === "why") drawWhy(parts, state, onPage?.drawWhyQuestion);
     if (tab === "lesson") drawFormulas(formulas, state.run, state.chosen);
     if (tab === "whatif") drawWhatIf(parts, state);
     if (tab === "whatif") onPage?.drawOtherModels(parts, state);
@@ -270,7 +270,6 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
   listenToTemperature(temperature, panel);
   listenToTable(parts, state, panel);
   listenToHeatmap(parts, panel);
-  listenToWhy(parts, state, panel);
   listenToClassroom(parts, panel);
   onPage?.listenToTrees(parts);
   if (onPage) onPage.listenToExportTab(parts, state, panel, onPage.convert);

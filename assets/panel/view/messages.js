@@ -30,9 +30,9 @@ export function translateMessage(slot) {
  * @param {Trigger | null} trigger
  */
 export function showMessages(parts, words, trigger) {
-  const { most, loads, scores, why, ...messages } = JSON.parse(words || "{}");
+  const { most, loads, scores, why, number, ...messages } = JSON.parse(words || "{}");
   const { root } = parts;
-  if (why || "no-lens" in messages) root.dispatchEvent(new CustomEvent("why", { detail: { line: why, refusal: messages["no-lens"] } }));
+  if (why || "no-lens" in messages) root.dispatchEvent(new CustomEvent("why", { detail: { line: why, number, refusal: messages["no-lens"] } }));
   if (trigger && root.loads && !loads) trigger("loaded", {});
   if (trigger) root.loads = loads;
   if (scores) root.dispatchEvent(new CustomEvent("scores", { detail: scores }));
