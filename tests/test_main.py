@@ -63,7 +63,7 @@ def test_the_notebooks_prompt_as_a_table() -> None:
     assert len(lines) == 1 + 8 + 1 + 1 + 1 + 1
     assert lines[10] == "Transformers are the most efficient way to create a new object"
     assert lines[12].startswith("8 steps (the step count was reached); log-probability -14.2454, perplexity 5.9")
-    assert "; starter, float32, " in lines[12]
+    assert "; starter, four-bit weights, computed in float32, " in lines[12]
 
 
 def test_refusals_in_a_process_of_their_own() -> None:

@@ -3,10 +3,14 @@
 Owns how incomplete characters are written. Knows no table and no page.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 
 from decoding.export.run_protocol import Record
 from decoding.record.tokens import DOTTED_CIRCLE, Token, is_mark, visible
+
+_STORED_AS = re.compile(r"(?:^|, )([\w -]+ weights, computed in \w+)(?:,|$)")
+"""How an engine says that the weights are stored otherwise than they are computed; see core/descriptions.js too."""
 
 
 def one_line(text: str) -> str:
@@ -90,7 +94,10 @@ def summary(run: Record) -> str:
         "error": "ended by an error",
     }
     model, count = run.model, len(run.steps)
-    made_by = ", ".join(filter(None, (model.id, model.dtype, model.device)))  # a printed table has no device
+    stored = _STORED_AS.search(model.engine)
+    made_by = ", ".join(
+        filter(None, (model.id, stored[1] if stored else model.dtype, model.device))
+    )  # a printed table has no device
     return one_line(
         f"{count} {'step' if count == 1 else 'steps'} ({ends[run.stop_reason]}); log-probability {run.logprob:.4f}, "
         f"perplexity {run.perplexity:.4f}; {made_by}" + (f". {run.message.rstrip('.')}" if run.message else "")

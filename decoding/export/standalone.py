@@ -33,7 +33,7 @@ def to_html(run: Record, *, plotly: bool = False, language: str = "") -> str:
     numbers. `language` is a code such as "ko"; "" stands for the reader's own.
     """
     words = _compressed(assets.texts_json(page=False, prompt=run.prompt))
-    given = json.dumps(assets.data_for(run.prompt))
+    given = json.dumps(assets.data_for(run.prompt), separators=(",", ":"))
     code = _minified_script(assets.file_script())
     panel = assets.escape_script_end(f'(() => {{\n{code}\nstartFile("{words}", {given});\n}})();')
     sheets = (assets.read("standalone/theme.css"), assets.read("standalone/page.css"), assets.panel_css())

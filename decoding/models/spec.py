@@ -79,6 +79,11 @@ class ModelSpec:
         return self.windows[layer] if self.windows else 0
 
     @property
+    def is_quantized(self) -> bool:
+        """Whether some matrix has fewer bits a weight than 16."""
+        return any(kind.startswith("Q") for kind in self.stored.split(", "))
+
+    @property
     def parameters(self) -> int:
         """The number of parameters, without norms and biases."""
         attention = self.head_width * (2 * self.heads + 2 * self.kv_heads)

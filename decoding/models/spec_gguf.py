@@ -25,7 +25,9 @@ FAMILIES = {
 """GGUF's name of an architecture, and the module that writes its graph."""
 _GEMMA_PATTERN, _GEMMA_LOCAL_BASE = 6, 10_000.0  # which a Gemma 3 file need not say
 _GEMMA_27B_LAYERS = 62  # the one size whose scores are scaled by its width, which its file does not say either
-_WORDS = {"F32": "float32", "F16": "float16", "BF16": "bfloat16", "Q4": "four-bit", "Q5": "five-bit", "Q6": "six-bit"}
+_WORDS = {"Q4": "four-bit", "Q5": "five-bit", "Q6": "six-bit", "Q8": "eight-bit"}
+_WORDS |= {"F16": "float16", "BF16": "bfloat16", "F32": "float32"}
+_NOTABLE = 1 / 4  # of the weights: a smaller share is not named, such as the starter's embedding
 
 
 def spec_of_gguf(file: GgufFile) -> ModelSpec:
@@ -58,6 +60,7 @@ def spec_of_gguf(file: GgufFile) -> ModelSpec:
         raise metadata.wrong("attention.head_count_kv")
     is_gemma = architecture == "gemma3"
     scaled_by = width // heads if is_gemma and layers == _GEMMA_27B_LAYERS else head_width
+    kinds = _counts(file)
     ropes, rope_of_layer, windows = _positions(metadata, architecture, layers, head_width)
     activation: Activation = (
         "gelu_tanh" if is_gemma or architecture == "gpt2" else "gelu" if architecture == "gptneox" else "silu"
@@ -79,8 +82,8 @@ def spec_of_gguf(file: GgufFile) -> ModelSpec:
         tied_head=not has("output.weight"),
         end_ids=end_ids(file, rows),
         beginning_id=named_id(file.metadata, "bos", rows),
-        stored=_stored(file),
-        description=_description(file),
+        stored=", ".join(kinds),
+        description=_description(kinds),
         ropes=ropes,
         rope_of_layer=rope_of_layer,
         windows=windows,
@@ -145,20 +148,25 @@ def _divisors(metadata: ArchitectureMetadata, turned: int) -> tuple[float, ...]:
     return tuple(found)
 
 
-def _sizes(file: GgufFile) -> dict[str, int]:
-    """The bytes of all matrices by type, the largest first."""
+def _counts(file: GgufFile) -> dict[str, int]:
+    """The weights of all matrices by type, the most common first."""
     found: dict[str, int] = {}
     for tensor in file.tensors.values():
         if len(tensor.shape) > 1:
-            found[tensor.kind.name] = found.get(tensor.kind.name, 0) + tensor.size
+            found[tensor.kind.name] = found.get(tensor.kind.name, 0) + math.prod(tensor.shape)
     return dict(sorted(found.items(), key=lambda one: -one[1]))
 
 
-def _stored(file: GgufFile) -> str:
-    return ", ".join(_sizes(file))
-
-
-def _description(file: GgufFile) -> str:
-    most = next(iter(_sizes(file)), "F32")
-    word = _WORDS.get(most) or _WORDS.get(most[:2], "eight-bit")
-    return f"{word} weights, computed in float32" if word != "float32" else "float32"
+def _description(kinds: dict[str, int]) -> str:
+    """How most weights are stored, or the two ways that say it; what is quantized is never left out."""
+    shares: dict[str, float] = {}
+    for kind, count in kinds.items():
+        word = _WORDS.get(kind) or _WORDS[kind[:2]]
+        shares[word] = shares.get(word, 0) + count / sum(kinds.values())
+    most, *others = sorted(shares, key=lambda word: -shares[word])
+    quantized = [word for word in others if word.endswith("bit")]
+    second = [word for word in others if shares[word] >= _NOTABLE]
+    if not most.endswith("bit"):
+        second = quantized or second
+    named = sorted([most, *second[:1]], key=list(_WORDS.values()).index)
+    return most if named == ["float32"] else f"{' and '.join(named)} weights, computed in float32"

@@ -114,6 +114,14 @@ def test_a_tokenizer_is_read_before_a_graph_is_made(
     assert not (tmp_path / "cache").exists()
 
 
+@pytest.mark.parametrize(("kinds", "has"), [(["F16"], False), (["BF16", "F32"], False), (["F32", "Q8_0"], True)])
+def test_only_what_is_quantized_has_float32_weights_for_a_crowd(tmp_path: Path, kinds: list[str], has: bool) -> None:
+    path = gguf_files.write(tmp_path / "m.gguf", wide_network(), kinds, **gguf_files.byte_tokenizer(VOCABULARY))
+    network = decoding.load(str(path), device="cpu").network
+    assert isinstance(network, OnnxNetwork)
+    assert (network.float32_session is not None) == has
+
+
 def test_float32_safetensors_go_to_onnx_runtime(wide: Path) -> None:
     ours, theirs = decoding.load(str(wide), device="cpu"), decoding.load(str(wide), device="cpu", engine="torch")
     assert isinstance(ours.network, OnnxNetwork)

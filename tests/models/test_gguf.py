@@ -278,6 +278,35 @@ def test_another_family_another_vocabulary_and_no_embedding(tmp_path: Path) -> N
     assert "m.gguf lacks the tensor token_embd.weight" in described(tmp_path, none)
 
 
+F32, F16, BF16, Q8_0, Q4_K, Q6_K = 0, 1, 30, 8, 12, 14
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ({F32: 4}, "float32"),
+        ({F16: 9, F32: 1}, "float16 weights, computed in float32"),
+        ({BF16: 1}, "bfloat16 weights, computed in float32"),
+        ({BF16: 1, F16: 1}, "float16 and bfloat16 weights, computed in float32"),
+        ({Q4_K: 4, Q8_0: 1}, "four-bit weights, computed in float32"),  # the starter's mix
+        ({Q4_K: 4, Q6_K: 2}, "four-bit and six-bit weights, computed in float32"),
+        ({Q4_K: 2, Q8_0: 3}, "four-bit and eight-bit weights, computed in float32"),  # Gemma 3 270M's embedding
+        ({Q4_K: 2, F16: 3}, "four-bit and float16 weights, computed in float32"),
+        ({Q4_K: 1, F32: 9}, "four-bit and float32 weights, computed in float32"),
+        ({Q4_K: 1, F32: 4, F16: 4}, "four-bit and float32 weights, computed in float32"),
+    ],
+    ids=str,
+)
+def test_how_a_mix_of_weights_is_called(tmp_path: Path, rows: dict[int, int], words: str) -> None:
+    sizes = {F32: 1024, F16: 512, BF16: 512, Q8_0: 272, Q4_K: 144, Q6_K: 210}
+    tensors, at = [tensor("token_embd.weight", 8, 2)], 64
+    for kind, count in rows.items():
+        tensors.append(tensor(f"m.{kind}", 256, count, kind=kind, offset=at))
+        at += -(-sizes[kind] * count // 32) * 32
+    (tmp_path / "m.gguf").write_bytes(whole([ARCHITECTURE, TOKENS, *FACTS], tensors, at))
+    assert spec_of_gguf(read_gguf(tmp_path / "m.gguf")).description == words
+
+
 @given(st.binary(max_size=300), st.data())
 def test_no_bytes_raise_anything_else(tmp_path_factory: Any, noise: bytes, data: st.DataObject) -> None:
     raw = bytearray(data.draw(st.sampled_from([GOOD, COMPLETE, b"GGUF\3\0\0\0" + noise])))

@@ -158,6 +158,14 @@ NUMBERS = {
         "four-bit weights, computed in float32",
         "4-bit 가중치를 float32 정밀도로 계산",
     ),
+    "ONNX Runtime 1.32.0, four-bit and eight-bit weights, computed in float32": (
+        "four-bit and eight-bit weights, computed in float32",
+        "4-bit·8-bit 가중치를 float32 정밀도로 계산",
+    ),
+    "ONNX Runtime 1.32.0, six-bit and float16 weights, computed in float32": (
+        "six-bit and float16 weights, computed in float32",
+        "6-bit·float16 가중치를 float32 정밀도로 계산",
+    ),
     "ONNX Runtime 1.32.0, bfloat16 weights, computed in float32": (
         "bfloat16 weights, computed in float32",
         "bfloat16 가중치를 float32 정밀도로 계산",

@@ -8,7 +8,7 @@ import { lettersOf, oneLine } from "./visible.js";
 /** @import { Model, Run } from "./run.js" */
 
 // How the weights are stored, where they are not what is computed with: decoding/models/spec_gguf.py, spec_config.py.
-const STORED_AS = /(?:^|, )([\w-]+ weights, computed in \w+)(?:,|$)/;
+const STORED_AS = /(?:^|, )([\w -]+ weights, computed in \w+)(?:,|$)/;
 /**
  * @param {Model} model
  * @returns {string}

@@ -81,7 +81,6 @@ def _tokenizer_in(folder: Path) -> FileTokenizer:
 
 
 def _unpacked(graph: GraphFiles) -> Float32Weights | None:
-    """The same weights as float32; None if they are float32 already."""
-    if graph.source.is_dir() or graph.spec.description == "float32":
-        return None
-    return Float32Weights(4 * graph.spec.parameters, partial(build_unpacked, graph))
+    """The same weights as float32; None if the graph has them as float32 already."""
+    spec = graph.spec
+    return Float32Weights(4 * spec.parameters, partial(build_unpacked, graph)) if spec.is_quantized else None

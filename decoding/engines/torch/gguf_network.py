@@ -38,7 +38,7 @@ def load_gguf(entry: Entry, *, device: str, dtype: str, report: Report) -> Loade
     made = describe_model(network, tokenizer, model=entry.name, revision=revision_of(entry, path), why=placement.why)
     if spec.description == placement.dtype:
         return made
-    packed = Message("stored", stored=spec.description.split()[0], dtype=placement.dtype)
+    packed = Message("stored", stored=spec.description.partition(" weights")[0], dtype=placement.dtype)
     return replace(made, info=replace(made.info, engine=f"{made.info.engine}, {packed}"))
 
 
