@@ -76,8 +76,17 @@ def test_why_paris(url: str, visit: Visit, starter: LocalEngine, greedy: Trace, 
     assert after == pytest.approx([part.probability for part in left_out.parts], abs=SHARE)
     france = page.locator(".gs-part-of-text", has_text="France")
     france.focus()
-    expect(page.locator(".gs-without-status")).to_contain_text("Without ·France: 77.25 % → 0.18 %.")
+    expect(page.locator(".gs-without-status")).to_contain_text("Without ·France: 77.25 % → 0.18 % (÷ 4")
     expect(page.locator(".gs-without-status")).to_contain_text("would be picked instead.")
+    # The darker, the more times the probability falls: what the pick cannot do without can be told apart.
+    shades = {
+        chip.locator(".gs-chip-text").inner_text(): float(
+            chip.evaluate("chip => chip.style.getPropertyValue('--shade')")
+        )
+        for chip in page.locator(".gs-part-of-text").all()
+    }
+    assert shades["·France"] > 1.5 * max(shades["The"], shades["·of"])
+    expect(france.locator(".gs-change")).to_have_text("0.18 %")
     # 2. Every layer, the last first.
     lens = decoding.lens(starter, greedy, 0)
     expect(page.locator(".gs-lens-status")).to_have_text("·Paris is in the lead from layer 30 of 30 on.")

@@ -63,10 +63,10 @@ test("the pick leads from a layer on where no other leads after it", () => {
   assert.equal(leadsFrom(lensOn(0, [5, 1]).lens), null);
 });
 
-test("a change is in percentage points, or in nats against another candidate", () => {
+test("a change is that of the log-probability, or of the lead over another candidate", () => {
   const picked = { probability: 0.5, logprob: Math.log(0.5) };
   const answer = { picked, parts: [part(0, Math.log(0.25)), part(1, null), part(2, Math.log(0.75))] };
-  assert.deepEqual(answer.parts.map((each) => Math.round(changeOf(answer, each))), [-25, -50, 25]);
+  assert.deepEqual(answer.parts.map((each) => Math.round(100 * changeOf(answer, each))), [-69, -Infinity, 41]);
   assert.equal(strongestPart(answer).first, 1);
   const against = { ...answer, against: { logprob: Math.log(0.25) } };
   assert.ok(Math.abs(changeOf(against, part(0, -1, { against_logprob: -1 })) + Math.log(2)) < 1e-12);

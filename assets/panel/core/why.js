@@ -115,13 +115,14 @@ export const probabilityOf = (logprob) => Math.exp(logprob ?? -Infinity);
 export const leadOf = ({ picked, against }) => (picked.logprob ?? -Infinity) - (against?.logprob ?? -Infinity);
 
 /**
- * In percentage points, or in nats where the pick is compared with another candidate: below 0, the part speaks for the pick.
+ * Of the pick's log-probability, or of its lead over another candidate, in nats: below 0, the part speaks for the pick. A change of the probability
+ * itself would tell no two parts apart without which hardly anything is left of it.
  * @param {LeaveOneOut} answer
  * @param {LeftOut} part
  * @returns {number}
  */
 export function changeOf(answer, part) {
-  if (!answer.against) return 100 * (probabilityOf(part.logprob) - answer.picked.probability);
+  if (!answer.against) return (part.logprob ?? -Infinity) - (answer.picked.logprob ?? -Infinity);
   return (part.logprob ?? -Infinity) - (part.against_logprob ?? -Infinity) - leadOf(answer);
 }
 

@@ -21,6 +21,16 @@ function signedNumber(change) {
 }
 
 /**
+ * How many times more or less probable.
+ * @param {number} change in nats
+ */
+function factor(change) {
+  const times = Math.exp(Math.abs(change));
+  if (!(times > 1)) return "× 1";
+  return `${change < 0 ? "÷" : "×"} ${times < 100 ? times.toPrecision(3) : Number.isFinite(times) ? Math.round(times).toLocaleString("en") : "∞"}`;
+}
+
+/**
  * @param {Token[]} tokens
  * @param {LeftOut} part
  */
@@ -38,7 +48,7 @@ function withoutSentence(tokens, found, part) {
   const same = picked.rank === 0 ? "why.without.same" : "why.without.now"; // argmax had picked another token
   const other = part.instead.token_id === picked.token_id ? texts.translate(same, { token: labelOf(picked) }) : texts.translate("why.without.else", { token: labelOf(part.instead), probability: percent(part.instead.probability) });
   if (!against) {
-    const values = { part: partLabel(tokens, part), before: percent(picked.probability), after: percent(probabilityOf(part.logprob)) };
+    const values = { part: partLabel(tokens, part), before: percent(picked.probability), after: percent(probabilityOf(part.logprob)), factor: factor(changeOf(found, part)) };
     return `${texts.translate("why.without.of", values)} ${other}`;
   }
   const before = leadOf(found);
@@ -112,7 +122,7 @@ function partChip(tokens, found, part, largest, onPoint) {
   const chip = make("button", `gs-chip gs-part-of-text ${change < 0 ? "gs-for" : "gs-against"}`);
   chip.type = "button";
   chip.style.setProperty("--shade", String(Math.min(1, Math.abs(change) / largest) || 0));
-  chip.append(make("span", "gs-chip-text", partLabel(tokens, part)), make("span", "gs-change", signedNumber(change)));
+  chip.append(make("span", "gs-chip-text", partLabel(tokens, part)), make("span", "gs-change", found.against ? signedNumber(change) : percent(probabilityOf(part.logprob))));
   chip.title = withoutSentence(tokens, found, part);
   chip.setAttribute("aria-label", chip.title);
   for (const name of ["pointerenter", "focus", "click"]) chip.addEventListener(name, () => onPoint(part));
@@ -127,7 +137,8 @@ function partChip(tokens, found, part, largest, onPoint) {
 function partRow(tokens, found, part) {
   const row = make("tr", "");
   const { instead } = part;
-  const cells = [percent(probabilityOf(part.logprob)), signedNumber(changeOf(found, part)), `${isolate(labelOf(instead))} (${percent(instead.probability)})`];
+  const after = probabilityOf(part.logprob);
+  const cells = [percent(after), signedNumber(found.against ? changeOf(found, part) : 100 * (after - found.picked.probability)), `${isolate(labelOf(instead))} (${percent(instead.probability)})`];
   row.append(headCell(partLabel(tokens, part), "row"), ...cells.map((text) => make("td", "", text)));
   return row;
 }
