@@ -43,7 +43,7 @@ def why_endpoints(registry: ModelRegistry, read: Callable[[object], Trace]) -> l
             step: Which step, counted from 0.
             by: What is left out at a time, "tokens" or "words".
             against: The token id of another candidate, whose log-probability is told too; -1 for none.
-            last: How many tokens of the text, counted from its end, are left out, 1 to 256.
+            last: How many tokens of the text, counted from its end, a part that is left out may end in, 1 to 256.
         """
         trace, other = read(run), None if against == NO_ID else against
         engine, answer = result_of(wait_for_engine(registry, trace.model.id)), None

@@ -40,8 +40,8 @@ def leave_one_out(
 ) -> LeaveOneOut:
     """Leave out each part of the text before `step` (counted from 0) in turn, and ask the model again.
 
-    A part is a token or a word, as `by` says ("tokens" or "words"). Only the last `last` tokens of the text are left
-    out, 1 to 256 of them, and a beginning-of-text token never is. With `against`, the id of another of the step's
+    A part is a token or a word, as `by` says ("tokens" or "words"). A part counts if it ends within the last
+    `last` tokens of the text, 1 to 256; a beginning-of-text token is never left out. With `against`, the id of another of the step's
     candidates, the answer also has that token's log-probability without each part. The model reads at most the whole
     text again for each part. Raises RequestError for an invalid value, for a trace of another model and for a text of
     which nothing can be left out; and what `Engine.score` raises.
@@ -89,12 +89,11 @@ def check_question(
     unit = cast(Unit, by)
     first = 1 if ids[0] == model.beginning_id else 0
     parts = [(at + first, size) for at, size in parts_of(tokens[first:], unit)]
-    parts = [part for part in parts if part[0] >= len(ids) - count and part[1] < len(ids)]
+    parts = [(at, size) for at, size in parts if at + size > len(ids) - count and size < len(ids)]
     if not parts:
-        raise RequestError(
-            Message("why_token.nothing", step=asked.index + 1),
-            field="forced",
-        )
+        if unit == "words" and len(ids) > 1:
+            raise RequestError(Message("why_token.one_word", step=asked.index + 1), field="forced")
+        raise RequestError(Message("why_token.nothing", step=asked.index + 1), field="forced")
     return Question(asked, ids, unit, tuple(parts), other)
 
 

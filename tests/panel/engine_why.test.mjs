@@ -18,9 +18,9 @@ function engineWith({ layers = [LOGITS, LOGITS], without = LOGITS } = {}) {
   return { network, vocabulary: { token: (id) => ({ token_id: id, text: `t${id}` }) }, facts: { beginningId: null } };
 }
 
-async function answers(engine) {
+async function answers(engine, { run = RUN, ...options } = {}) {
   const lines = [];
-  for await (const line of why(engine, { run: RUN, step: 1, by: "tokens" }, () => {})) lines.push(JSON.parse(line));
+  for await (const line of why(engine, { run, step: 1, by: "tokens", ...options }, () => {})) lines.push(JSON.parse(line));
   return lines;
 }
 
@@ -37,4 +37,12 @@ test("logits that are no distribution are refused in the library's words, and th
   for (const engine of [engineWith({ layers: [LOGITS, wrong] }), engineWith({ without: wrong })]) {
     await assert.rejects(answers(engine), (error) => error instanceof Refusal && error.reason.code === "model.nan");
   }
+});
+
+test("a word counts where it ends within the last tokens, and a text of one word is refused as that", async () => {
+  const runAfter = (...texts) => runOf(["b"], { prompt_tokens: texts.map((text, n) => ({ token_id: n % 3, text })) }).text;
+  const [, { leave_one_out: { parts } }, ...more] = await answers(engineWith(), { run: runAfter("a", " b", "c", "d"), step: 0, by: "words", last: 2 });
+  assert.deepEqual([parts.map(({ first, count }) => [first, count]), more], [[[1, 3]], []]);
+  const asked = answers(engineWith(), { run: runAfter("a", "b"), step: 0, by: "words" });
+  await assert.rejects(asked, (error) => error instanceof Refusal && error.reason.code === "why_token.one_word");
 });

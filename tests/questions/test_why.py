@@ -118,6 +118,22 @@ def test_every_part_but_the_beginning_of_text(starter: LocalEngine, run: Trace, 
         decoding.leave_one_out(engine, begun, 0)
 
 
+def test_a_word_counts_where_it_ends_within_the_last_tokens() -> None:
+    engine = ScriptedEngine()
+    one = decoding.trace(engine, "abcdef", max_new_tokens=1, top_k=2)
+    with pytest.raises(RequestError) as refused:
+        decoding.leave_one_out(engine, one, 0, by="words")
+    assert str(refused.value) == (
+        "Nothing can be left out before step 1 (counted from 1): the text is one word there. Leave out each token, or "
+        "choose a later step."
+    )
+    for text, last in (("a " + "b" * 70, 64), ("a bcd", 2)):
+        long = decoding.trace(engine, text, max_new_tokens=1, top_k=2)
+        answer = decoding.leave_one_out(engine, long, 0, by="words", last=last)
+        assert [(part.first, part.count) for part in answer.parts] == [(2, len(text) - 2)]
+        assert answer.progress(len(text)) == (len(text) - 2, len(text) - 2)
+
+
 def test_each_answer_is_a_run_of_the_shorter_text(starter: LocalEngine, run: Trace, asked: Trace) -> None:
     for answer in left_out(asked):
         ids = [*run.prompt_token_ids, *run.generated_token_ids[: answer.step]]

@@ -68,8 +68,9 @@ async function* leaveOut({ network, vocabulary, facts }, step, tokens, whole, { 
   const ids = tokens.map(({ token_id: id }) => id);
   const begin = ids[0] === facts.beginningId ? 1 : 0;
   const spans = partsOf(tokens.slice(begin), by).map(([first, count]) => [first + begin, count]);
-  const wanted = spans.filter(([first, count]) => first >= ids.length - last && count < ids.length);
-  if (wanted.length === 0) throw new Refusal("forced", "server.why_token.nothing", { step: step.index + 1 });
+  const wanted = spans.filter(([first, count]) => first + count > ids.length - last && count < ids.length);
+  const reason = by === "words" && ids.length > 1 ? "one_word" : "nothing";
+  if (wanted.length === 0) throw new Refusal("forced", `server.why_token.${reason}`, { step: step.index + 1 });
   const other = step.candidates.find(({ token_id: id }) => id === against) ?? null;
   /** @type {LeaveOneOut} */
   const answer = { step: step.index, by, picked: step.picked, parts: [], ...(other ? { against: other } : {}) };
