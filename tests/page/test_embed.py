@@ -46,6 +46,24 @@ def test_player_and_ten_bars_are_in_the_frame(url: str, visit: Visit, language: 
     expect(page.locator(".gs-strip")).to_have_attribute("aria-valuenow", "5")
 
 
+@pytest.mark.parametrize("language", ["en", "ko"])
+def test_a_fork_can_be_undone_in_the_frame(url: str, visit: Visit, language: str) -> None:
+    link = to_link(Link("scripted", "Transformers are the", 12, 10, [], 3, language))
+    page = visit(f"{url}?run={link}&embed=1", width=600, height=360)
+    expect(page.locator(".gs-chip")).to_have_count(12)
+    expect(page.locator(".gs")).to_have_attribute("aria-busy", "false")
+    page.locator(".gs-column .gs-bar").nth(1).click()
+    expect(page.locator(".gs-chip.gs-forced")).to_have_count(1)
+    expect(page.locator(".gs")).to_have_attribute("aria-busy", "false")
+    undo = frames_later(page).locator('.gs-forked [data-ask="unfork"]')
+    expect(undo).to_be_in_viewport(ratio=1)
+    box = page.locator(".gs-messages")
+    assert box.evaluate("(box) => box.scrollHeight <= box.clientHeight + 1"), "nothing of it is cut"
+    assert page.evaluate(IN_SIGHT)["text"]["height"] >= 90
+    undo.click()
+    expect(page.locator(".gs-chip.gs-forced")).to_have_count(0)
+
+
 @pytest.mark.parametrize("size", [(600, 360), (800, 450), (1280, 720), (480, 360)])
 def test_plotlys_bars_lie_on_the_lists(url: str, visit: Visit, size: tuple[int, int]) -> None:
     """A label wider than the frame's column of labels widens that column, for both."""

@@ -45,6 +45,29 @@ def test_a_fork_stays_at_its_step_and_says_what_it_changed(url: str, visit: Visi
     expect(page.locator(".gs-step-title")).to_have_text("Step 4 of 8: ·most")
 
 
+@pytest.mark.parametrize("locale", ["en-US", "ko-KR"])
+def test_its_one_line_holds_undo_in_the_classroom_view_too(url: str, visit: Visit, locale: str) -> None:
+    page = visit(url, height=720, locale=locale)
+    page.click("#run")
+    expect(page.locator("#run")).to_be_enabled()
+    page.locator(".gs-strip").press("c")
+    page.locator(".gs-chip").nth(4).click()
+    page.locator(".gs-bar").nth(1).click()
+    expect(page.locator(".gs-forked")).to_be_visible()
+    expect(page.locator("#run")).to_be_enabled()
+    lines = (
+        frames_later(page)
+        .locator(".gs-forked")
+        .evaluate("""(note) => {
+        const high = parseFloat(getComputedStyle(note).lineHeight);
+        const words = document.createRange();
+        words.selectNodeContents(note);
+        return words.getBoundingClientRect().height / high;
+    }""")
+    )
+    assert lines < 1.5
+
+
 def test_undo_stands_there_and_keeps_the_place_too(url: str, visit: Visit) -> None:
     page = visit(url, locale="ko-KR")
     page.click("#run")

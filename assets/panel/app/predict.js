@@ -179,7 +179,7 @@ export function startPredicting(parts, state, panel) {
    */
   function focus(part) {
     for (let node = part; node !== root; node = /** @type {HTMLElement} */ (node.parentElement)) node.hidden = false;
-    part.focus();
+    part.focus({ preventScroll: true }); // bringIntoSight scrolls
   }
 
   // ---- drawing

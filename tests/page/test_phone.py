@@ -1,0 +1,121 @@
+"""On a phone, where the picture takes the whole screen: the text keeps its place in a prediction, beside ten bars and a
+point, and beside a fork.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+import app as application
+from tests.browser import drawn, frames_later, open_settings, served, tab
+from tests.fakes import ScriptedEngine
+
+WORDS = ("beautiful", "continuing", "of", "neighbours", "to", "something", "a", "transformers", "in", "well")
+# What stands at the end of the text's own box, and where the screen's lower edge or the fixed player begins.
+SEEN = """() => {
+    const box = (name) => document.querySelector(name).getBoundingClientRect();
+    const text = document.querySelector(".gs-text");
+    const tops = [...text.querySelectorAll(".gs-chip")].map((chip) => chip.getBoundingClientRect());
+    const whole = tops.filter((chip) => chip.top >= box(".gs-text").top - 1 && chip.bottom <= box(".gs-text").bottom + 1);
+    return { text: box(".gs-text").toJSON(), rows: new Set(whole.map((chip) => Math.round(chip.top))).size,
+        left: text.scrollHeight - text.clientHeight - text.scrollTop, player: box(".gs-player").top,
+        tabs: box("[role=tablist]").bottom, bars: box(".gs-chart").bottom, numbers: box(".gs-numbers").bottom };
+}"""
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    words = [f" {word}" for word in WORDS]
+    script = [{word: 0.5 if place == step else 0.04 for place, word in enumerate(words)} for step in range(len(words))]
+    engine = ScriptedEngine(script, words=words, name="starter")
+    with served(application.build_app(lambda name, report: engine, ["starter"])) as address:
+        yield address
+
+
+@pytest.fixture(params=["en-US", "ko-KR"])
+def phone(browser: Browser, url: str, request: pytest.FixtureRequest) -> Iterator[Page]:
+    size = {"width": 390, "height": 844}
+    context: BrowserContext = browser.new_context(viewport=size, has_touch=True, is_mobile=True, locale=request.param)  # type: ignore[arg-type]
+    page = tab(context)
+    page.goto(url)
+    yield drawn(page)
+    context.close()
+
+
+def run(page: Page, steps: str, choices: str) -> Page:
+    open_settings(page).fill("#steps input", steps)
+    page.fill("#choices input", choices)
+    page.tap("#run")
+    expect(page.locator(".gs-badge")).to_be_hidden()
+    expect(page.locator(".gs-chip")).to_have_count(int(steps))
+    expect(page.locator("#run")).to_be_enabled()
+    return frames_later(page)
+
+
+def assert_text_is_in_sight(page: Page) -> None:
+    """Its end at least: two rows of it."""
+    seen = frames_later(page).evaluate(SEEN)
+    assert seen["text"]["top"] >= 0
+    assert seen["text"]["bottom"] <= seen["player"]
+    assert seen["text"]["height"] >= 100
+    assert seen["left"] <= 8, "what is to be continued is its end"
+
+
+@pytest.mark.parametrize("choices", ["5", "10"])
+def test_a_prediction_keeps_the_text_in_sight(phone: Page, choices: str) -> None:
+    page = run(phone, "12", choices)
+    page.locator("#gs-tab-lesson").tap()
+    page.locator('.gs-lesson-start [data-predict="start"]').tap()
+    for step in range(12):
+        expect(page.locator(".gs-guess")).to_be_focused()
+        expect(page.locator(".gs-chip")).to_have_count(step)
+        assert_text_is_in_sight(page)
+        box, text = page.locator(".gs-guess").bounding_box(), page.locator(".gs-text").bounding_box()
+        assert box
+        assert text
+        assert box["y"] >= text["y"] + text["height"], "the text lies on no question"
+        assert box["y"] + box["height"] <= page.evaluate(SEEN)["player"]
+        page.locator('[data-guess="0"]').tap()
+        expect(page.locator(".gs-chip")).to_have_count(step + 1)
+        assert_text_is_in_sight(page)
+        expect(page.locator(".gs-outcome")).to_be_in_viewport(ratio=1)
+        if step < 11:
+            page.locator('[data-predict="next"]').tap()
+
+
+def test_ten_bars_and_a_point_leave_two_rows_of_the_text(phone: Page) -> None:
+    page = run(phone, "8", "10")
+    point = page.locator(".gs-point")
+    expect(point).to_be_visible()
+    seen = page.evaluate(SEEN)
+    assert seen["rows"] >= 2
+    assert seen["bars"] < seen["numbers"] < seen["player"]
+    assert seen["tabs"] <= seen["player"], "the tabs' names are not behind the player"
+    is_whole = "(line) => line.scrollWidth <= line.clientWidth && line.scrollHeight <= line.clientHeight"
+    assert point.evaluate("(line) => line.clientHeight / parseFloat(getComputedStyle(line).lineHeight)") < 2, "one line"
+    assert not point.evaluate(is_whole)
+    point.tap()
+    assert frames_later(page).locator(".gs-point").evaluate(is_whole), "a tap opens it"
+    assert page.locator(".gs-messages").evaluate("(box) => box.scrollHeight <= box.clientHeight + 1")
+    page.locator(".gs-step-title").tap()
+    assert not point.evaluate(is_whole)
+
+
+@pytest.mark.parametrize("choices", ["5", "10"])
+def test_a_fork_is_a_picture_below_the_text(phone: Page, choices: str) -> None:
+    page = run(phone, "8", choices)
+    expect(page.locator(".gs-forks")).to_be_hidden()
+    page.locator(".gs-chip").nth(6).tap()
+    page.locator(".gs-column .gs-bar").nth(1).tap()
+    page.locator(".gs-fork-here").tap()
+    expect(page.locator(".gs-fork")).to_have_count(2)
+    expect(page.locator("#run")).to_be_enabled()
+    expect(page.locator(".gs-forked")).to_be_visible()
+    expect(page.locator(".gs-fork").nth(1)).to_be_in_viewport(ratio=1)
+    seen = frames_later(page).evaluate(SEEN)
+    assert seen["rows"] >= 2
+    assert seen["bars"] <= seen["player"]
+    assert page.locator(".gs-messages").evaluate("(box) => box.scrollHeight <= box.clientHeight"), "the note is whole"
+    page.locator(".gs-fork").first.tap()
+    expect(page.locator(".gs-chip.gs-forced")).to_have_count(0)
