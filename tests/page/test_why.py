@@ -78,7 +78,7 @@ def test_why_paris(url: str, visit: Visit, starter: LocalEngine, greedy: Trace, 
     france.focus()
     expect(page.locator(".gs-without-status")).to_contain_text("Without ·France: 77.25 % → 0.18 % (÷ 4")
     expect(page.locator(".gs-without-status")).to_contain_text("would be picked instead.")
-    # The darker, the more times the probability falls: what the pick cannot do without can be told apart.
+    # The stronger the colour, the more times the probability falls: what the pick cannot do without can be told apart.
     shades = {
         chip.locator(".gs-chip-text").inner_text(): float(
             chip.evaluate("chip => chip.style.getPropertyValue('--shade')")
