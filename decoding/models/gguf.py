@@ -83,6 +83,8 @@ def read_head(path: Path, read: Callable[[int], bytes], size: int) -> GgufFile:
         if name in metadata:
             raise cursor.damaged(f"it says {shown(name)} twice")
         metadata[name] = cursor.value(cursor.number("I"), name)
+    if metadata.get("split.count", 1) not in (0, 1):
+        raise ModelError(Message("gguf.part", file=path.name))
     described = [_read_tensor_info(cursor) for _ in range(tensors)]
     start = _data_start(cursor, metadata)
     found: dict[str, GgufTensor] = {}

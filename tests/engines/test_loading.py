@@ -156,7 +156,7 @@ def test_a_family_without_a_graph_goes_through_transformers_and_the_header_says_
     ours = decoding.load(str(tiny_folder("mamba")), device="cpu")
     assert isinstance(ours.network, TorchNetwork)
     assert ours.info.why == (
-        "cpu was asked for; float32 fits; transformers computes it, because ONNX Runtime has no graph of it here"
+        "cpu was asked for; float32 fits; transformers computes it, because ONNX Runtime has no proven graph of it"
     )
 
 

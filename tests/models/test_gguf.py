@@ -118,6 +118,14 @@ def test_one_sentence_for_each_fault(tmp_path: Path, fault: str) -> None:
     assert found.isprintable()
 
 
+def test_a_part_of_a_split_file_is_said_to_be_one(tmp_path: Path) -> None:
+    count = pair("split.count", 2, struct.pack("<H", 3))
+    said = "m.gguf is no whole GGUF file: it is one of several parts. Name a file that is whole."
+    assert refusal(tmp_path, whole([ARCHITECTURE, count], [])) == said
+    (tmp_path / "m.gguf").write_bytes(whole([ARCHITECTURE, pair("split.count", 2, struct.pack("<H", 1))], []))
+    assert read_gguf(tmp_path / "m.gguf").metadata["split.count"] == 1
+
+
 def test_more_items_than_any_vocabulary(tmp_path: Path) -> None:
     count = 2**23 + 1
     raw = whole([pair("a", 9, struct.pack("<IQ", 0, count) + bytes(count))], [])

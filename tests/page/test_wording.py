@@ -200,7 +200,7 @@ def test_every_reason_for_a_device_is_said_in_the_readers_language(visit: Visit)
         "float32 fits",
         "the adapter beside it (adapter_config.json) is not applied",
         "its tokenizer was made by transformers from vocab.txt, because it has no tokenizer.json to be held against",
-        "transformers computes it, because ONNX Runtime has no graph of it here",
+        "transformers computes it, because ONNX Runtime has no proven graph of it",
         "positions and a mask are given with each id",
         "torch was asked for",
     ]
