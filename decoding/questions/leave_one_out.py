@@ -40,8 +40,8 @@ def leave_one_out(
 ) -> LeaveOneOut:
     """Leave out each part of the text before `step` (counted from 0) in turn, and ask the model again.
 
-    A part is a token or a word, as `by` says ("tokens" or "words"). A part counts if it ends within the last
-    `last` tokens of the text, 1 to 256; a beginning-of-text token is never left out. With `against`, the id of another of the step's
+    A part is a token or a word, as `by` says ("tokens" or "words"). It counts if it ends within the last `last` tokens
+    of the text, 1 to 256; a beginning-of-text token is never left out. With `against`, the id of another of the step's
     candidates, the answer also has that token's log-probability without each part. The model reads at most the whole
     text again for each part. Raises RequestError for an invalid value, for a trace of another model and for a text of
     which nothing can be left out; and what `Engine.score` raises.

@@ -5,8 +5,11 @@ step of one run, and are optional in its JSON Lines.
 """
 
 import math
+import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Literal, get_args
 
 from pydantic import TypeAdapter
@@ -133,19 +136,20 @@ _LEAVE_ONE_OUT_LINE = TypeAdapter(_LeaveOneOutLine)
 
 
 def parts_of(tokens: Iterable[Token], by: Unit) -> list[tuple[int, int]]:
-    """The parts of a text, as pairs (first position, number of tokens) in order. A word is what belongs together
-    without a space or a sign between; bytes of one character are never parted.
+    """The parts of a text, as pairs (first position, number of tokens) in order. Bytes of one character are never
+    parted. A word is what belongs together without a space or a sign between, in the text that the tokens make.
     """
     parts: list[tuple[int, int]] = []
-    before: Token | None = None
+    written: list[bytes] = []
     for position, token in enumerate(tokens):
-        if before is not None and (_is_within(token) or (by == "words" and _continues(before, token))):
-            first, count = parts[-1]
-            parts[-1] = (first, count + 1)
+        data = token.text.encode("utf-8", "replace") if token.bytes is None else token.bytes
+        if parts and _is_within(token):
+            parts[-1] = (parts[-1][0], parts[-1][1] + 1)
+            written[-1] += data
         else:
             parts.append((position, 1))
-        before = token
-    return parts
+            written.append(data)
+    return parts if by == "tokens" else _words(parts, [data.decode("utf-8", "replace") for data in written])
 
 
 def _is_within(token: Token) -> bool:
@@ -153,10 +157,35 @@ def _is_within(token: Token) -> bool:
     return token.bytes is not None and token.bytes[:1] >= b"\x80" and token.bytes[:1] < b"\xc0"
 
 
-def _continues(before: Token, token: Token) -> bool:
-    return all(_is_of_a_word(edge) for edge in (before.text[-1:], token.text[:1]))
+def _words(parts: list[tuple[int, int]], texts: list[str]) -> list[tuple[int, int]]:
+    """The parts, joined where one word goes on from each to the next. `texts` are theirs."""
+    kinds = "".join(map(_kind, "".join(texts)))
+    inside = {at for word in _WORD.finditer(kinds) for at in range(word.start() + 1, word.end())}
+    words: list[tuple[int, int]] = []
+    begin = 0
+    for (first, count), end in zip(parts, accumulate(map(len, texts)), strict=True):
+        if words and begin in inside:
+            words[-1] = (words[-1][0], words[-1][1] + count)
+        else:
+            words.append((first, count))
+        begin = end
+    return words
 
 
-def _is_of_a_word(letter: str) -> bool:
-    """Whether a word goes on over this letter. Chinese characters and kana are words of their own."""
-    return (letter.isalnum() and not "\u3040" <= letter <= "\u9fff") or letter in ("'", "\u2019")
+_WORD = re.compile("(?:[a1]m*|(?<=1)[.](?=1))+|[^s]m+")
+"""A word in kinds of characters: letters and digits with their marks, and the sign within a number."""
+
+
+def _kind(character: str) -> str:
+    """ "a" for a letter, "1" for a digit, "m" for a mark, "." for a sign that stands in numbers, "s" for a space. Each
+    Chinese character or kana is a word of its own; letters of Hangul alone stand between them in Unicode.
+    """
+    if unicodedata.category(character)[0] == "M" or character in "\u200c\u200d":
+        return "m"
+    if "\u3040" <= character <= "\u9fff" and not "\u3131" <= character <= "\u318e":
+        return "-"
+    if character in ".,":
+        return "."
+    if character.isspace():
+        return "s"
+    return "1" if character.isdecimal() else "a" if character.isalnum() or character in "'\u2019" else "-"

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { load, runOf, TEXTS } from "./helpers.mjs";
 
-const { why } = await load("../browser/engine/why.js");
+const { partsOf, why } = await load("../browser/engine/why.js");
 const { Refusal, setSentences } = await load("../browser/engine/sentences.js");
 setSentences(TEXTS.en);
 
@@ -45,4 +45,16 @@ test("a word counts where it ends within the last tokens, and a text of one word
   assert.deepEqual([parts.map(({ first, count }) => [first, count]), more], [[[1, 3]], []]);
   const asked = answers(engineWith(), { run: runAfter("a", "b"), step: 0, by: "words" });
   await assert.rejects(asked, (error) => error instanceof Refusal && error.reason.code === "why_token.one_word");
+});
+
+test("words are what belongs together in the text that the tokens make, as the library has them", () => {
+  const words = (...texts) => partsOf(texts.map((text, n) => ({ token_id: n, ...(Array.isArray(text) ? { text: "\ufffd", bytes: text[0] } : { text }) })), "words").map(([, count]) => count);
+  assert.deepEqual(words("The", " cap", "ital", ",", " don", "'t", "\n", "x"), [1, 2, 1, 2, 1, 1]);
+  assert.deepEqual(words("日", "本", "語", " 한", "국"), [1, 1, 1, 2]);
+  assert.deepEqual(words(["ed95"], ["9c"], "국", "의", ["20ec"], ["88"], ["98"], "도", "는", " ", ["f09f"], ["8e89"]), [4, 5, 1, 2]);
+  assert.deepEqual(words("नमस", "्", "त", "े", " द"), [4, 1]);
+  assert.deepEqual(words("เท", "ี", "่", "ยว"), [4]);
+  assert.deepEqual(words("م", "\u064f", "ح"), [3]);
+  assert.deepEqual(words(" ", "3", ".", "14", ".", " 1", ",", "000"), [1, 3, 1, 3]);
+  assert.deepEqual(words("ㅋ", "ㅋㅋ", "か", "\u3099", "き"), [2, 2, 1]);
 });

@@ -179,7 +179,14 @@ def test_words_are_what_belongs_together() -> None:
 
     assert words("The", " cap", "ital", ",", " don", "'t", "\n", "x") == [1, 2, 1, 2, 1, 1]
     assert words("日", "本", "語", " 한", "국") == [1, 1, 1, 2]
-    assert words(" ", b"\xed\x8a", b"\xb8", "x") == [1, 2, 1]
+    assert words(" ", b"\xed\x8a", b"\xb8", "x") == [1, 3]
+    korean = (b"\xed\x95", b"\x9c", "국", "의", b" \xec", b"\x88", b"\x98", "도", "는", " ", b"\xf0\x9f", b"\x8e\x89")
+    assert words(*korean) == [4, 5, 1, 2]
+    assert words("नमस", "्", "त", "े", " द") == [4, 1]
+    assert words("เท", "ี", "่", "ยว") == [4]
+    assert words("م", "\u064f", "ح") == [3]
+    assert words(" ", "3", ".", "14", ".", " 1", ",", "000") == [1, 3, 1, 3]
+    assert words("ㅋ", "ㅋㅋ", "か", "\u3099", "き") == [2, 2, 1]
     assert parts_of([Token(0, "\ufffd", b"\xf0\x9f"), Token(1, "\ufffd", b"\x8e\x89")], "tokens") == [(0, 2)]
     assert parts_of([], "words") == []
 

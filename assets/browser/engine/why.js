@@ -110,42 +110,43 @@ function leaderOf(logits) {
 
 // ---- the parts of a text: decoding/record/why.py once more
 
+// Letters and digits with their marks, and the sign within a number. Each Chinese character or kana is a word of its own; letters of Hangul alone
+// stand between them in Unicode.
+const WORD = /(?:(?:(?![\u3040-\u3130\u318f-\u9fff])[\p{L}\p{N}'\u2019])[\p{M}\u200c\u200d]*|(?<=\p{Nd})[.,](?=\p{Nd}))+|\S[\p{M}\u200c\u200d]+/gu;
+
 /**
  * The first token of each part, and how many it has.
  * @param {Token[]} tokens
  * @param {"tokens" | "words"} by
  * @returns {[number, number][]}
  */
-function partsOf(tokens, by) {
-  /** @type {[number, number][]} */
+export function partsOf(tokens, by) {
+  /** @type {{ part: [number, number], bytes: number[] }[]} */
   const parts = [];
   tokens.forEach((token, n) => {
-    const before = tokens[n - 1];
-    if (before && (isWithin(token) || (by === "words" && goesOn(before, token)))) parts[parts.length - 1][1] += 1;
-    else parts.push([n, 1]);
+    const bytes = token.bytes?.match(/../g)?.map((digits) => parseInt(digits, 16)) ?? [...new TextEncoder().encode(token.text)];
+    const before = parts.at(-1);
+    // One that begins in the middle of a character (RFC 3629).
+    if (before && token.bytes && bytes[0] >> 6 === 2) {
+      before.part[1] += 1;
+      before.bytes.push(...bytes);
+    } else parts.push({ part: [n, 1], bytes });
   });
-  return parts;
-}
-
-/**
- * A token that begins in the middle of a character (RFC 3629).
- * @param {Token} token
- */
-function isWithin({ bytes }) {
-  return bytes ? parseInt(bytes.slice(0, 2), 16) >> 6 === 2 : false;
-}
-
-/**
- * @param {Token} before
- * @param {Token} token
- */
-function goesOn(before, token) {
-  return [Array.from(before.text).at(-1), Array.from(token.text)[0]].every((letter) => letter !== undefined && isOfAWord(letter));
-}
-
-/** @param {string} letter */
-function isOfAWord(letter) {
-  return (/^[\p{L}\p{N}]$/u.test(letter) && !(letter >= "\u3040" && letter <= "\u9fff")) || letter === "'" || letter === "\u2019";
+  if (by === "tokens") return parts.map(({ part }) => part);
+  const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+  const texts = parts.map(({ bytes }) => decoder.decode(Uint8Array.from(bytes)));
+  const spans = Array.from(texts.join("").matchAll(WORD), ({ index, 0: { length } }) => [index, index + length]);
+  /** @type {[number, number][]} */
+  const words = [];
+  let begin = 0;
+  parts.forEach(({ part }, n) => {
+    const last = words.at(-1);
+    while (spans.length && spans[0][1] <= begin) spans.shift();
+    if (last && spans.length && spans[0][0] < begin) last[1] += part[1];
+    else words.push(part);
+    begin += texts[n].length;
+  });
+  return words;
 }
 
 /**
