@@ -23,7 +23,7 @@ from decoding.serving.memory_budget import Reservation
 from decoding.serving.model_registry import ModelRegistry
 
 Progress = tuple[LeaveOneOut, int]
-"""An answer as far as it has come, and how many parts it will have."""
+"""An answer as far as it has come, and how many tokens stand before its step."""
 
 _MOST_DIGITS = 16
 
@@ -60,8 +60,8 @@ def why(registry: ModelRegistry, parameters: Parameters) -> Updates:
 
 
 def _update(progress: Progress) -> dict[str, str]:
-    answer, count = progress
-    number = len(answer.parts)
+    answer, before = progress
+    number, count = answer.progress(before)
     return {
         "why": answer.to_json(),
         "notice": Message("why_token.progress", number=number, count=count) if number < count else "",
@@ -83,9 +83,8 @@ def read_without(
     """The answer of leaving out as far as it has come, once its memory is reserved; yields what is waited for."""
     question = check_question(engine, trace, step, **options)
     with (yield from _reserve(registry, engine, "leave_one_out", trace, question.step.index)):
-        count = len(question.parts)
         for answer in leave_out(engine, question):
-            yield answer, count
+            yield answer, len(question.token_ids)
 
 
 def _reserve(

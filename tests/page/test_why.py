@@ -111,6 +111,7 @@ def test_why_paris(url: str, visit: Visit, starter: LocalEngine, greedy: Trace, 
     assert [type(one).__name__ for one in kept.why] == ["Lens", "LeaveOneOut"]
     assert kept.generated_token_ids == greedy.generated_token_ids
     assert isinstance(kept.why[0], Lens)
+    assert kept.why[0].tokens[1].text == " London"  # what it was compared with
     assert math.exp(kept.why[0].layers[-1].logprobs[0]) == pytest.approx(greedy.steps[0].picked.probability, abs=2e-5)
     file = tmp_path / "run.html"
     file.write_text(to_html(kept), "utf-8")
@@ -198,7 +199,7 @@ def test_a_pick_that_argmax_did_not_make_is_not_picked_still(url: str, visit: Vi
     expect(page.locator(".gs-forked")).to_contain_text("·the instead of ·Paris")
     asked(page)
     page.locator(".gs-part-of-text", has_text="of").focus()
-    expect(page.locator(".gs-without-status")).to_contain_text("%. Argmax would then pick ·the.")
+    expect(page.locator(".gs-without-status")).to_contain_text("% (× 2.63). Argmax would then pick ·the.")
 
 
 def saved(page: Page, form: str, folder: Path) -> Path:
@@ -244,6 +245,36 @@ class Gated(ScriptedEngine):
         return found
 
 
+class Slow(ScriptedEngine):
+    """After its first step it waits at a gate."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = threading.Event()
+
+    def steps(self, *args: Any, **options: Any) -> Iterator[Any]:
+        for number, step in enumerate(super().steps(*args, **options)):
+            if number:
+                self.gate.wait(60)
+            yield step
+
+
+def test_while_a_run_is_written_it_says_when_a_model_can_be_asked(visit: Visit) -> None:
+    engine = Slow()
+    blocks = build_page(ModelRegistry(lambda name, report: engine, ["scripted"]), AdmissionQueue())
+    with served(blocks) as address:
+        page = visit(f"{address}?language=en")
+        page.fill("#prompt textarea", "abc")
+        page.fill("#steps input", "2")
+        page.click("#run")
+        expect(page.locator(".gs-prompt")).to_have_text("abc")
+        page.locator('[data-ask="openWhy"]').click()
+        status = page.locator(".gs-without-status")
+        expect(status).to_have_text("A model can be asked once the run has been written, or stopped.")
+        engine.gate.set()
+        expect(status).to_have_text("Nothing has been left out before this step yet.")
+
+
 def is_stopped(blocks: Any) -> bool:
     """Whether the server has heard of Stop."""
     return bool(blocks.health.registry.get_sample_value("greedyscope_runs_total", {"outcome": "stopped"}))
@@ -271,7 +302,7 @@ def test_a_model_without_layers_says_so_and_the_question_waits_its_turn_and_can_
         assert (queue.served, queue.waiting, engine.read) == (MAX_LONG, 1, [])
         queue.leave(others[0])
         expect(page.locator(".gs-lens-status")).to_contain_text("scripted does not run in this process")
-        expect(said).to_have_text("Left out 1 of 12 parts …")
+        expect(said).to_have_text("Left out 1 of 12 tokens …")
         expect(page.locator(".gs-without-asked")).to_be_visible()
         expect(stopped).to_have_text("")  # the line above says it already
         page.click("#stop")
@@ -335,8 +366,9 @@ def test_a_finished_answer_stays_until_the_larger_one_is_finished(visit: Visit) 
         engine.gate.clear()
         engine.read.clear()
         more.click()
-        expect(page.locator(".gs-why-ask .gs-word")).to_have_text("Left out 1 of 100 parts …")
+        expect(page.locator(".gs-why-ask .gs-word")).to_have_text("Left out 1 of 100 tokens …")
         assert top_of(page, ".gs-why-two") == top
+        expect(more).to_be_disabled()  # one question at a time
         expect(parts).to_have_count(64)
         page.click("#stop")
         page.wait_for_selector(".gs[aria-busy=false]")
@@ -409,7 +441,7 @@ def test_enter_does_nothing_while_run_is_locked(visit: Visit) -> None:
         page.locator(".gs-chip[data-step='0']").click()
         engine.read.clear()
         page.locator('[data-ask="openWhy"]').click()
-        expect(page.locator(".gs-why-ask .gs-word")).to_have_text("Left out 1 of 12 parts …")
+        expect(page.locator(".gs-why-ask .gs-word")).to_have_text("Left out 1 of 12 tokens …")
         page.fill("#prompt textarea", "Once")
         for key in ("Enter", "Control+Enter"):
             page.locator("#prompt textarea").press(key)

@@ -44,7 +44,7 @@ export function drawWhyQuestion(parts, state, step, found) {
  * @param {Step} step
  * @param {LeaveOneOut | null} found
  */
-function drawFields(asks, { run }, step, found) {
+function drawFields(asks, { run, isWaiting }, step, found) {
   const against = asks.querySelector(".gs-why-against");
   const more = asks.querySelector(".gs-why-more");
   const isUnanswerable = step.picked.token_id < 0 || !run.end;
@@ -61,7 +61,7 @@ function drawFields(asks, { run }, step, found) {
   const count = tokensBefore(run, step.index).length;
   const first = (found && isFinished(run, found) ? found.parts[0]?.first : null) ?? count;
   more.hidden = count - LIMITS.usuallyLeftOut < 2; // the first may be one that a model needs
-  more.disabled = isUnanswerable || first < 2 || count - first >= LIMITS.leftOut; // it stays, so that nothing moves
+  more.disabled = isWaiting || isUnanswerable || first < 2 || count - first >= LIMITS.leftOut; // it stays, so that nothing moves
   more.textContent = texts.translate("why.ask.more", { most: LIMITS.leftOut });
 }
 
