@@ -9,6 +9,7 @@ from decoding.generator_results import result_of
 from decoding.limits import LEFT_OUT
 from decoding.page.gradio_endpoints import Endpoint
 from decoding.page.panel_actions import wait_for_engine
+from decoding.page.text_endpoints import NONE_PICKED
 from decoding.page.why_question import read_lens, read_without
 from decoding.questions.leave_one_out import check_step
 from decoding.record.trace import NO_ID, Trace
@@ -18,7 +19,7 @@ from decoding.serving.model_registry import ModelRegistry
 def why_endpoints(registry: ModelRegistry, read: Callable[[object], Trace]) -> list[Endpoint]:
     """The endpoints; `read` makes a run of the text that a caller sent. Their docstrings are for callers."""
 
-    def lens(run: str, step: int = 0) -> Iterator[str]:
+    def lens(run: str, step: int = 0, follow: list[int] = NONE_PICKED) -> Iterator[str]:
         """Logit lens: what each layer would say at a step, if the last norm and the head read its state. The answer is
         a line of the run's JSON Lines, {"lens": …}: the tokens that are followed, and for each layer its leading token,
         and the log-probabilities (nats) and ranks of those tokens.
@@ -26,10 +27,11 @@ def why_endpoints(registry: ModelRegistry, read: Callable[[object], Trace]) -> l
         Parameters:
             run: A run as JSON Lines, as the other endpoints write it, at most 8 MB.
             step: Which step, counted from 0.
+            follow: The ids of tokens to follow, at most 16, beside the step's pick and those that lead at some layer.
         """
         trace = read(run)
         engine = result_of(wait_for_engine(registry, trace.model.id))
-        yield result_of(read_lens(registry, engine, trace, check_step(trace, step).index)).to_json()
+        yield result_of(read_lens(registry, engine, trace, check_step(trace, step).index, follow)).to_json()
 
     def leave_one_out(
         run: str, step: int = 0, by: str = "tokens", against: int = NO_ID, last: int = LEFT_OUT

@@ -4,7 +4,7 @@ Owns what the question needs and how its answer grows. Its parameters come from 
 component. Raises GreedyscopeError for what it refuses.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from time import monotonic
 
@@ -39,7 +39,9 @@ def why(registry: ModelRegistry, parameters: Parameters) -> Updates:
     its_own = {"number": number[:_MOST_DIGITS] if isinstance(number, str) else ""}
     options = {"against": parameters.get("against"), "by": parameters.get("by", "tokens")}
     try:
-        layers = yield from read_lens(registry, engine, trace, asked)
+        other = options["against"]
+        followed = [one.token_id for one in trace.steps[asked].candidates if one.token_id == other]
+        layers = yield from read_lens(registry, engine, trace, asked, followed)
         yield {"why": layers.to_json(), "no-lens": ""} | its_own
     except (RequestError, ModelError) as error:  # the other question may have an answer
         yield {"no-lens": error.message} | its_own
@@ -69,12 +71,12 @@ def _update(progress: Progress) -> dict[str, str]:
 
 
 def read_lens(
-    registry: ModelRegistry, engine: Engine, trace: Trace, step: int
+    registry: ModelRegistry, engine: Engine, trace: Trace, step: int, follow: Sequence[int] = ()
 ) -> Generator[dict[str, str], None, Lens]:
     """A lens on a step, once its memory is reserved; yields what is waited for."""
     rows = check_lens_size(engine)
     with (yield from _reserve(registry, engine, "lens", trace, step, rows=rows)):
-        return lens(engine, trace, step)
+        return lens(engine, trace, step, follow=follow)
 
 
 def read_without(

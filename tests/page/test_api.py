@@ -118,7 +118,8 @@ def test_a_run_goes_from_one_endpoint_to_the_next(client: Client):
 
 def test_why_a_step_picked_its_token(client: Client, starter: LocalEngine, greedy: Trace):
     run, other = greedy.to_jsonl(), greedy.steps[2].candidates[1].token_id
-    lens = client.predict(run, 2, api_name="/lens")
+    lens = client.predict(run, 2, [other], api_name="/lens")
+    assert json.loads(lens)["lens"]["tokens"][1]["token_id"] == other
     left_out = client.predict(run, 2, "words", other, 4, api_name="/leave_one_out")
     *lines, end = run.splitlines()
     kept = Trace.from_jsonl("\n".join([*lines, lens, left_out, end]))
@@ -168,6 +169,7 @@ REFUSED: list[tuple[str, list[Any], str]] = [
     ("/score", ["a", "", 5, "starter"], "The text is empty, so there is nothing to read."),
     ("/beam_search", ["a", 3, 9, 5, "starter"], "The number of beams has to be a whole number from 2 to 8, not 9."),
     ("/lens", [RUN, 9], "The step to ask about has to be one of this run's, counted from 0 to 0, not 9."),
+    ("/lens", [RUN, 0, [10**6]], "The token id 1000000 does not exist: starter has the ids 0 to 49151."),
     ("/leave_one_out", [RUN, 0, "x"], "What is left out has to be tokens or words, not “x”."),
     (
         "/leave_one_out",

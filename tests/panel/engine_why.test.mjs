@@ -58,3 +58,9 @@ test("words are what belongs together in the text that the tokens make, as the l
   assert.deepEqual(words(" ", "3", ".", "14", ".", " 1", ",", "000"), [1, 3, 1, 3]);
   assert.deepEqual(words("ㅋ", "ㅋㅋ", "か", "\u3099", "き"), [2, 2, 1]);
 });
+
+test("the lens follows the token that the pick is compared with", async () => {
+  const run = RUN.replaceAll('"token_id":99', '"token_id":0');
+  const [{ lens }] = await answers(engineWith(), { run, against: 0 });
+  assert.deepEqual(lens.tokens.map(({ token_id: id }) => id), [1, 0, 2]);
+});

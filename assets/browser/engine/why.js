@@ -32,7 +32,7 @@ export async function* why(engine, asked, check) {
   if (!step || step.picked.token_id < 0 || tokens.length === 0) throw new Refusal("forced", "server.why_token.no_ids");
   const ids = tokens.map(({ token_id: id }) => id);
   const { cache } = await engine.network.readAll(ids.slice(0, -1), engine.network.emptyCache(), check); // for both questions
-  yield line({ lens: await lensOn(engine, step, ids[ids.length - 1], cache) });
+  yield line({ lens: await lensOn(engine, step, ids[ids.length - 1], cache, asked) });
   for await (const answer of leaveOut(engine, step, tokens, cache, asked, check)) yield line({ leave_one_out: answer });
 }
 
@@ -41,12 +41,14 @@ export async function* why(engine, asked, check) {
  * @param {Step} step
  * @param {number} last the id before the step
  * @param {KvCache} cache of the ids before that
+ * @param {WhyQuestion} asked
  * @returns {Promise<Lens>}
  */
-async function lensOn({ network, vocabulary }, step, last, cache) {
+async function lensOn({ network, vocabulary }, step, last, cache, { against }) {
   const rows = await network.readLayers(last, cache);
   const leaders = rows.map(leaderOf);
-  const followed = [...new Set([step.picked.token_id, ...leaders.toReversed()])];
+  const compared = step.candidates.map(({ token_id: id }) => id).filter((id) => id === against);
+  const followed = [...new Set([step.picked.token_id, ...compared, ...leaders.toReversed()])];
   const layers = rows.map((logits, n) => {
     const [first, ...others] = scoresOf(logits, [leaders[n], ...followed]);
     return { leader: candidate(vocabulary, leaders[n], first), logprobs: others.map(({ logprob }) => logprob), ranks: others.map(({ rank }) => rank) };
