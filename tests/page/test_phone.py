@@ -16,8 +16,9 @@ WORDS = ("beautiful", "continuing", "of", "neighbours", "to", "something", "a", 
 SEEN = """() => {
     const box = (name) => document.querySelector(name).getBoundingClientRect();
     const text = document.querySelector(".gs-text");
-    const tops = [...text.querySelectorAll(".gs-chip")].map((chip) => chip.getBoundingClientRect());
-    const whole = tops.filter((chip) => chip.top >= box(".gs-text").top - 1 && chip.bottom <= box(".gs-text").bottom + 1);
+    const chips = [...text.querySelectorAll(".gs-chip")].map((chip) => chip.getBoundingClientRect());
+    const { top: upper, bottom: lower } = box(".gs-text");
+    const whole = chips.filter(({ top, bottom }) => top >= upper - 1 && bottom <= lower + 1);
     return { text: box(".gs-text").toJSON(), rows: new Set(whole.map((chip) => Math.round(chip.top))).size,
         left: text.scrollHeight - text.clientHeight - text.scrollTop, player: box(".gs-player").top,
         tabs: box("[role=tablist]").bottom, bars: box(".gs-chart").bottom, numbers: box(".gs-numbers").bottom };

@@ -44,6 +44,19 @@ def covered(page: Page) -> list[str]:
     )
 
 
+IN_SIGHT = """() => {
+    const box = (node) => node.getBoundingClientRect();
+    const seen = (node, least) => {
+        const { top, bottom } = box(node);
+        const edge = Math.min(innerHeight, box(document.querySelector(".gs-tour")).top);
+        return Math.min(bottom, edge) - Math.max(top, 0) >= Math.min(least, bottom - top) - 1;
+    };
+    return { text: seen(document.querySelector(".gs-text"), 60),
+        all: [...document.querySelectorAll(".gs-toured")].filter((part) => !seen(part, 300))
+            .map((part) => part.id || part.className) };
+}"""
+
+
 class Student:
     """Takes the tour on a page, in a language."""
 
@@ -165,3 +178,54 @@ def test_where_there_are_no_keys_it_names_none(url: str, browser: Browser) -> No
     assert keys == []
     assert "→" in translate("tour.probabilities.task"), "elsewhere it names them"
     context.close()
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "view"),
+    [(1280, 720, ""), (1280, 720, "classroom"), (1440, 900, ""), (1440, 900, "classroom"), (390, 844, "")],
+)
+def test_the_text_is_in_sight_at_every_stop(url: str, visit: Visit, width: int, height: int, view: str) -> None:
+    """Where the text cannot be whole above the card, its last lines."""
+    page = visit(url, width=width, height=height)
+    open_settings(page).fill("#choices input", "10")
+    student = Student(page, "en")
+    student.run(40)
+    if view:
+        page.locator(".gs-strip").press("c")
+    page.locator('.gs-head [data-tour="open"]').press("Enter")
+    tabs = {"softmax": "lesson", "product": "lesson", "fork": "whatif", "predict": "lesson"}
+    for name in ("probabilities", "softmax", "argmax", "again", "product", "fork", "repeats", "predict"):
+        expect(page.locator(".gs-tour-title")).to_have_text(translate(f"tour.{name}"))
+        for _ in range(2):
+            assert frames_later(page).evaluate(IN_SIGHT)["text"], name
+            assert covered(page) == [], name
+            if name in tabs and page.locator(f"#gs-tab-{tabs[name]}").get_attribute("aria-selected") == "false":
+                page.locator(f"#gs-tab-{tabs[name]}").press("Enter")
+        if name == "repeats":  # the text may be seen in part
+            assert page.evaluate(IN_SIGHT)["all"] == [], "the example and Run are there to be pressed"
+        if name == "predict":
+            page.locator('.gs-lesson-start [data-predict="start"]').press("Enter")
+            assert frames_later(page).evaluate(IN_SIGHT)["text"]
+            expect(page.locator(".gs-guess")).to_be_in_viewport(ratio=1)
+            page.locator('[data-guess="0"]').press("Enter")
+            assert frames_later(page).evaluate(IN_SIGHT)["text"]
+        page.locator('[data-tour="next"]').press("Enter")
+    expect(page.locator(".gs-band")).to_have_count(0)
+
+
+def test_a_stop_is_not_done_by_the_one_before(url: str, visit: Visit) -> None:
+    """Play may have gone to the last step already, which the stop about the product asks for."""
+    page = visit(url, height=720)
+    student = Student(page, "en")
+    student.run(3)
+    page.click("#gs-tab-lesson")
+    page.locator('.gs-head [data-tour="open"]').click()
+    for _ in range(3):
+        page.click('[data-tour="next"]')
+    page.locator(".gs-strip").press("Home")
+    page.keyboard.press(" ")
+    expect(page.locator(".gs-strip")).to_have_attribute("aria-valuenow", "3")
+    student.go_on()
+    student.at(5, "product")
+    page.keyboard.press("End")
+    expect(page.locator(".gs-tour-status")).to_have_text(translate("tour.done"))

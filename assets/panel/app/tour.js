@@ -17,17 +17,17 @@ import { openTabOf } from "../view/tab_list.js";
 const TOUR = "greedyscope.tour";
 
 /**
- * The parts that a stop talks about, those that come later last. `isDone` looks at the panel and sees whether the reader has done it.
- * @type {{ name: string, about: string[], isDone: (seen: TourView) => boolean }[]}
+ * The parts that a stop talks about, those that come later last. One that asks for the last step starts at the first. `isDone` looks at the panel and sees whether the reader has done it.
+ * @type {{ name: string, about: string[], startsAtFirst?: boolean, isDone: (seen: TourView) => boolean }[]}
  */
 const STOPS = [
   { name: "probabilities", about: [".gs-chart"], isDone: ({ state, start }) => state.chosen !== start.chosen || state.whole !== start.run },
   { name: "softmax", about: ["#gs-tab-lesson", ".gs-softmax .gs-formula", ".gs-chain"], isDone: ({ formulas }) => formulas.softmax.highlighted !== null },
   { name: "argmax", about: [".gs-chart", ".gs-temperature"], isDone: ({ temperature }) => temperature.power !== 1 },
   { name: "again", about: ['[data-go="play"]', ".gs-strip"], isDone: ({ state }) => state.player !== null },
-  { name: "product", about: ["#gs-tab-lesson", ".gs-lines"], isDone: ({ state, tab }) => tab === "lesson" && state.chosen > 0 && state.chosen === state.run.steps.length - 1 },
+  { name: "product", about: ["#gs-tab-lesson", ".gs-lines"], startsAtFirst: true, isDone: ({ state, tab }) => tab === "lesson" && state.chosen > 0 && state.chosen === state.run.steps.length - 1 },
   { name: "fork", about: ["#gs-tab-whatif", '[data-ask="closest"]', ".gs-verdict"], isDone: ({ history, start, tab, isFile }) => (isFile ? tab === "whatif" : history.shown.kind === "branch" && history.shown.run !== start.run) },
-  { name: "repeats", about: ["#example-repeats", "#run", ".gs-text"], isDone: ({ state, tab, isFile }) => (isFile ? tab === "whatif" : (state.run.end?.loops?.length ?? 0) > 0) },
+  { name: "repeats", about: ["#example-repeats", "#run"], isDone: ({ state, tab, isFile }) => (isFile ? tab === "whatif" : (state.run.end?.loops?.length ?? 0) > 0) },
   { name: "predict", about: ["#gs-tab-lesson", '.gs-lesson-start [data-predict="start"]', ".gs-question"], isDone: ({ predict }) => predict.countGuesses() > 0 },
 ];
 /**
@@ -71,6 +71,10 @@ export function startTour(parts, context, panel) {
     Object.assign(tour, { at: Math.max(0, at), done: false, seen: "", start: { run: context.state.whole, chosen: context.state.chosen } });
     context.formulas.softmax.highlighted = null; // pointing is asked for at one of the stops, and what was lit before does not count
     rememberStop(Number(tour.at));
+    if (STOPS[Number(tour.at)].startsAtFirst) {
+      panel.play(false);
+      panel.choose(0);
+    }
     card.hidden = false;
     panel.schedule();
     card.focus({ preventScroll: true });
@@ -80,6 +84,7 @@ export function startTour(parts, context, panel) {
     if (isOver) rememberStop(0);
     tour.at = null;
     card.hidden = true;
+    root.classList.remove("gs-band");
     makeRoom();
     for (const part of document.querySelectorAll(".gs-toured")) part.classList.remove("gs-toured");
     panel.schedule();
@@ -130,23 +135,40 @@ export function startTour(parts, context, panel) {
   }
 
   /**
-   * All parts together where there is room for them, or else the one that came last.
-   * @param {HTMLElement[]} parts
+   * The text and all parts together where there is room for them, or else those that came last. Over parts of a tab, the text becomes a band
+   * at the screen's upper edge.
+   * @param {HTMLElement[]} shown
    */
-  function bringIntoSight(parts) {
+  function bringIntoSight(shown) {
     const [room, gap] = [makeRoom(), 8];
-    for (const part of parts) { // on a phone, a row of buttons is wider than the screen
+    for (const part of shown) { // on a phone, a row of buttons is wider than the screen
       const row = part.closest(".chips, [role='tablist']");
       if (row) row.scrollLeft += part.getBoundingClientRect().left - row.getBoundingClientRect().left - gap;
     }
-    const boxes = parts.filter((part) => getComputedStyle(part.closest(".gs-player") ?? part).position !== "fixed").map((part) => part.getBoundingClientRect());
-    if (boxes.length === 0) return;
-    /** @type {(some: DOMRect[]) => [number, number]} */
-    const edges = (some) => [Math.min(...some.map(({ top }) => top)) - gap, Math.max(...some.map(({ bottom }) => bottom)) + gap];
-    let [top, bottom] = edges(boxes);
-    if (bottom - top > room) [top, bottom] = edges(boxes.slice(-1));
-    if (bottom > room) scrollBy(0, Math.min(top, bottom - room));
-    else if (top < 0) scrollBy(0, top);
+    /** @type {HTMLElement} */
+    const column = parts.text.closest(".gs-column");
+    root.classList.remove("gs-band");
+    const isHeld = () => getComputedStyle(column).position !== "static"; // by the window, in a prediction too
+    const moving = shown.filter((part) => getComputedStyle(part.closest(".gs-player") ?? part).position !== "fixed" && part !== parts.text);
+    if (!isHeld()) moving.unshift(parts.text);
+    /** @type {() => [number, number]} */
+    const edges = () => {
+      const boxes = moving.map((part) => part.getBoundingClientRect());
+      return [Math.min(...boxes.map(({ top }) => top)) - gap, Math.max(...boxes.map(({ bottom }) => bottom)) + gap];
+    };
+    const upper = () => (isHeld() ? column.offsetHeight : 0);
+    const isTooHigh = () => edges()[1] - edges()[0] > room - upper();
+    if (isTooHigh() && shown.every((part) => part.closest(".gs-tabs"))) {
+      moving.shift();
+      root.classList.add("gs-band");
+    }
+    const count = moving.length;
+    while (moving.length > 1 && isTooHigh()) moving.shift();
+    if (isTooHigh()) root.classList.remove("gs-band"); // what the tour speaks of goes before
+    const [top, bottom] = edges();
+    const down = Math.min(top - upper(), bottom - room);
+    if (bottom > room || moving.length < count) scrollBy(0, down); // as much of the others as there is room for
+    else if (top < upper()) scrollBy(0, top - upper());
   }
 
   root.addEventListener("click", (/** @type {PageEvent<MouseEvent>} */ event) => {
