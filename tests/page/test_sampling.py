@@ -73,6 +73,9 @@ def test_draw_look_up_and_go_on_past_the_end(url: str, visit: Visit, starter: Lo
     how = {"temperature": 1.2, "top_k": 4, "top_p": 1, "seed": best.sampling.seed, "first": 1}
     wait_for_link(page, sampling=how)
     ready(page)
+    begins = "".join(step.picked.text.replace(" ", "·") for step in best.steps[1:])
+    expect(page.locator(".gs-draw-status")).to_contain_text(f"from step 2 on with seed {best.sampling.seed}.")
+    expect(page.locator(".gs-draw-status")).to_contain_text(begins[:12])
     page.locator(".gs-chip").nth(1).click()
     expect(page.locator(".gs-how-picked")).to_contain_text("T = 1.2, top-k 4, top-p 1")
     first = best.steps[1]

@@ -95,7 +95,7 @@ function drawSide(side, entry, index) {
   if (bars.listed === step) return;
   bars.listed = step;
   const rows = step ? rowsOf(step) : [];
-  fitLabels(side, bars, run.header, rows);
+  fitLabels(side, bars, rows);
   bars.replaceChildren(...rows.map(plainRow));
 }
 

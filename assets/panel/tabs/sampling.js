@@ -5,8 +5,9 @@ import { number, percent } from "../core/numbers.js";
 import { requestUpTo } from "../core/run.js";
 import { recordSentence } from "../core/record_sentences.js";
 import { texts } from "../core/texts.js";
+import { joinedLabels } from "../core/tokens.js";
 import { oneLine } from "../core/visible.js";
-import { label, make } from "../view/elements.js";
+import { label, make, setText } from "../view/elements.js";
 
 /** @import { Sampling } from "../core/how_picked.js" */
 /** @import { Candidate, Run, StopReason } from "../core/run.js" */
@@ -35,6 +36,7 @@ import { label, make } from "../view/elements.js";
 
 const DRAWS = 20;
 const DOTS_REM = 3;
+const TOKENS_SAID = 8;
 
 /**
  * What the tab's buttons ask, by the name in `data-ask`; and what becomes of the answers.
@@ -108,6 +110,10 @@ export function drawSampling(parts, state) {
   const sentence = (key) => (steps.length ? texts.translate(key, { step: state.chosen + 1 }) : "");
   root.querySelector(".gs-draw-from").textContent = sentence("whatif.draw.place");
   root.querySelector(".gs-draw-place").textContent = sentence("whatif.own.place");
+  // The text itself may be out of sight.
+  const { sampling } = header;
+  const after = steps.slice(sampling?.first ?? 0).map(({ picked }) => picked);
+  setText(root.querySelector(".gs-draw-status"), sampling && after.length ? texts.translate("whatif.draw.drawn", { step: (sampling.first ?? 0) + 1, seed: sampling.seed ?? 0, tokens: joinedLabels(after.slice(0, TOKENS_SAID)) }) : "");
 }
 
 /**

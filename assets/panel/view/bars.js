@@ -45,11 +45,10 @@ function fitAxis(parts, rows) {
  * @param {Parts} parts
  * @param {Step} step
  * @param {boolean} streaming
- * @param {object} header
  */
-export function drawBars(parts, step, streaming, header) {
+export function drawBars(parts, step, streaming) {
   const rows = rowsOf(step);
-  const size = sizeOf(parts, rows, header);
+  const size = sizeOf(parts, rows, streaming ? [] : rows);
   fitAxis(parts, rows);
   listRows(parts, step, rows, streaming ? size.inSight : [0, rows.length]);
   if (!window.Plotly || !size.width) return; // what is hidden has no width to draw for
@@ -69,13 +68,13 @@ export function drawBars(parts, step, streaming, header) {
  * In pixels.
  * @param {Parts} parts
  * @param {Row[]} rows
- * @param {object} header
+ * @param {Row[]} fitted whose labels are to be whole: none while a run grows, and nothing moves sideways
  */
-function sizeOf(parts, rows, header) {
+function sizeOf(parts, rows, fitted) {
   const width = parts.chart.clientWidth;
   const isNarrow = width < 30 * rem();
   if (width) parts.root.classList.toggle("gs-narrow", isNarrow);
-  fitLabels(parts.chart, parts.bars, header, rows);
+  fitLabels(parts.chart, parts.bars, fitted);
   const row = parseFloat(getComputedStyle(parts.root).getPropertyValue("--gs-row")) * rem();
   const { scrollTop, clientHeight } = parts.chart;
   const inSight = [Math.floor(scrollTop / row), Math.ceil((scrollTop + clientHeight) / row)];
@@ -83,14 +82,13 @@ function sizeOf(parts, rows, header) {
 }
 
 /**
- * The labels' column is as wide as the longest label that a run has shown so far, so that each is whole and the bars begin at one place;
+ * The labels' column is as wide as the longest label that it has shown so far, so that each is whole and the bars begin at one place;
  * up to half of the chart. A longer label ends in "…", and its title is whole.
  * @param {HTMLElement} host
  * @param {any} list
- * @param {object} header
  * @param {Row[]} rows
  */
-export function fitLabels(host, list, header, rows) {
+export function fitLabels(host, list, rows) {
   const width = list.clientWidth;
   if (!width) return;
   const asked = [width, rem()].join();
@@ -99,11 +97,11 @@ export function fitLabels(host, list, header, rows) {
     list.fitted = { asked, least: parseFloat(getComputedStyle(host).getPropertyValue("--gs-left")) }; // in rem
   }
   const { fitted } = list;
-  const before = fitted.header === header ? fitted.rem : fitted.least;
+  const before = fitted.rem ?? fitted.least;
   const needed = Math.min(Math.ceil(widestLabel(host, rows)) + LABEL_GAP, width / 2);
   const now = needed > before * rem() + 1 ? Number((needed / rem()).toFixed(2)) : before;
   if (now !== fitted.rem) host.style.setProperty("--gs-left", `${now}rem`);
-  Object.assign(fitted, { header, rem: now, left: now * rem() });
+  Object.assign(fitted, { rem: now, left: now * rem() });
 }
 
 /**

@@ -105,7 +105,7 @@ export function drawStep(parts, temperature, run, chosen, isFollowed) {
   hideBars(parts, !step);
   if (!step) return texts.write(parts.stepTitle, "step.first");
   texts.write(parts.stepTitle, "step.title", titleValues(run, chosen));
-  drawBars(parts, stepAtTemperature(temperature, step), isFollowed, run.header);
+  drawBars(parts, stepAtTemperature(temperature, step), isFollowed);
   const numbers = [
     texts.translate("step.logprob", { value: number(step.picked.logprob, 4) }),
     texts.translate(step.entropy === null ? "step.entropy.none" : "step.entropy", { value: number(step.entropy, 3) }),
