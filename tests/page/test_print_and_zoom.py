@@ -72,6 +72,10 @@ def test_paper_says_which_model_it_was_and_that_choices_are_left_out(
     assert state
     assert model["y"] + model["height"] <= state["y"] + 1
     expect(page.locator(".gs-on-paper")).to_be_visible(visible=is_cut)
+    table, rows = (page.locator(name).bounding_box() for name in (".gs-rows table", ".gs-rows"))
+    assert table
+    assert rows
+    assert rows["height"] < table["height"] + 4  # no empty paper, and nothing over the table's end
 
 
 def test_in_forced_colours_what_is_chosen_is_seen(url: str, visit: Visit) -> None:

@@ -17,7 +17,8 @@ import { openTabOf } from "../view/tab_list.js";
 const TOUR = "greedyscope.tour";
 
 /**
- * The parts that a stop talks about, those that come later last. One that asks for the last step starts at the first. `isDone` looks at the panel and sees whether the reader has done it.
+ * The parts that a stop talks about, those that come later last. One that asks for the last step starts at the first. `isDone` looks at the
+ * panel and sees whether the reader has done it.
  * @type {{ name: string, about: string[], startsAtFirst?: boolean, isDone: (seen: TourView) => boolean }[]}
  */
 const STOPS = [

@@ -36,7 +36,7 @@ import { label, make, setText } from "../view/elements.js";
 
 const DRAWS = 20;
 const DOTS_REM = 3;
-const TOKENS_SAID = 8;
+const MOST_DRAWN = 8;
 
 /**
  * What the tab's buttons ask, by the name in `data-ask`; and what becomes of the answers.
@@ -113,7 +113,7 @@ export function drawSampling(parts, state) {
   // The text itself may be out of sight.
   const { sampling } = header;
   const after = steps.slice(sampling?.first ?? 0).map(({ picked }) => picked);
-  setText(root.querySelector(".gs-draw-status"), sampling && after.length ? texts.translate("whatif.draw.drawn", { step: (sampling.first ?? 0) + 1, seed: sampling.seed ?? 0, tokens: joinedLabels(after.slice(0, TOKENS_SAID)) }) : "");
+  setText(root.querySelector(".gs-draw-status"), sampling && after.length ? texts.translate("whatif.draw.drawn", { step: (sampling.first ?? 0) + 1, seed: sampling.seed ?? 0, tokens: joinedLabels(after.slice(0, MOST_DRAWN)) }) : "");
 }
 
 /**
