@@ -69,7 +69,7 @@ def test_a_value_of_a_wrong_type_is_refused_in_a_sentence_of_ours(address: str):
         ),
         ("greedy", {"visitor": "a"}, "The tool greedy does not take “visitor”."),
         ("check", {}, "The tool check needs “run”. It takes: run."),
-        ("lens", {"step": 0}, "The tool lens needs “run”. It takes: run, step."),
+        ("lens", {"step": 0}, "The tool lens needs “run”. It takes: run, step, follow."),
         ("export", {"run": RUN, "format": "csv"}, "The tool export does not take “format”. It takes: run, form."),
         ("gredy", {}, "There is no tool “gredy” here."),
     ],

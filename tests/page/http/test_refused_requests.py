@@ -134,7 +134,7 @@ SENT: list[tuple[str, object, str]] = [
         {"\ud800": "a"},
         "This endpoint does not take “\\ud800”. It takes: prompt, steps, choices, model.",
     ),
-    ("call/v2/lens", {"step": 0}, "This endpoint needs “run”. It takes: run, step."),
+    ("call/v2/lens", {"step": 0}, "This endpoint needs “run”. It takes: run, step, follow."),
     ("run/predict", {"fn_index": 9999}, "There is no such event here: its fn_index is 9999."),
     ("run/predict", {"fn_index": "1"}, "There is no such event here: its fn_index is “1”."),
     (
