@@ -56,7 +56,9 @@ export function drawTable(parts, run, chosen, isAnew) {
     const row = make("tr", "");
     row.append(...titles.map((title) => headCell(title, "col")));
     table.tHead.replaceChildren(row);
-    parts.tableSteps.replaceChildren();
+    const before = parts.tableSteps;
+    parts.tableSteps = before.cloneNode(false); // not the same one emptied: the browser would see rows jump
+    before.replaceWith(parts.tableSteps);
     table.style.setProperty("--columns", run.header.top_k);
     table.setAttribute("aria-colcount", run.header.top_k + 1);
     if (table.run !== run) table.brought = -1;
