@@ -172,6 +172,11 @@ export function startTour(parts, context, panel) {
     else if (top < upper()) scrollBy(0, top - upper());
   }
 
+  const main = root.querySelector(".gs-main");
+  addEventListener("scroll", () => { // up to the fields: the text is there, and a band would lie over them
+    if (main.getBoundingClientRect().top > 0) root.classList.remove("gs-band");
+  }, { passive: true });
+
   root.addEventListener("click", (/** @type {PageEvent<MouseEvent>} */ event) => {
     const move = event.target.closest("[data-tour]")?.dataset.tour;
     if (move === "open") goToStop(rememberedStop());
