@@ -100,7 +100,7 @@ FILLED = [
         "실행의 3번째 줄이 맞지 않습니다: 단계 번호가 7인데 1일 자리입니다.",
     ),
     (
-        Message("read.line", number=1, place="format", said=Message("read.field.missing")),
+        Message("read.line", number=1, place="format", reason=Message("read.field.missing")),
         "실행의 1번째 줄을 읽을 수 없습니다: format: 빠져 있습니다.",
     ),
 ]
