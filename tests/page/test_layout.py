@@ -233,8 +233,7 @@ SHIFTS_OUTSIDE_BARS = """() => {
 }"""
 
 
-@pytest.mark.parametrize("view", ["", "classroom"])
-@pytest.mark.parametrize("size", [SIZES[0], SIZES[2], SIZES[3]])
+@pytest.mark.parametrize(("size", "view"), [(SIZES[0], "classroom"), (SIZES[2], ""), (SIZES[3], "")])
 def test_nothing_jumps_while_a_slow_model_writes(visit: Visit, size: tuple[int, int], view: str) -> None:
     """Slower than the half second for which Chrome puts every move down to the click; the steps' rows differ. The
     numbers at the bars' ends go along with the bars, which is the picture itself.
