@@ -95,9 +95,8 @@ def summary(run: Record) -> str:
     }
     model, count = run.model, len(run.steps)
     stored = _STORED_AS.search(model.engine)
-    made_by = ", ".join(
-        filter(None, (model.id, stored[1] if stored else model.dtype, model.device))
-    )  # a printed table has no device
+    facts = model.id, stored[1] if stored else model.dtype, model.device  # a printed table has no device
+    made_by = ", ".join(filter(None, facts))
     return one_line(
         f"{count} {'step' if count == 1 else 'steps'} ({ends[run.stop_reason]}); log-probability {run.logprob:.4f}, "
         f"perplexity {run.perplexity:.4f}; {made_by}" + (f". {run.message.rstrip('.')}" if run.message else "")

@@ -126,7 +126,9 @@ def _positions(
 
 
 def _linear_factor(metadata: ArchitectureMetadata) -> float:
-    """What positions are divided by. As in llama.cpp, a factor without a type is linear, and 0 is none."""
+    """The number that all positions are divided by. llama.cpp takes a factor without a type for a linear one, and a
+    factor of 0 for no scaling; so does this.
+    """
     kind = metadata.get("rope.scaling.type", "linear")
     if kind not in ("none", "linear"):
         raise ModelError(Message("gguf.rope", file=metadata.file.path.name, kind=shown(kind)))

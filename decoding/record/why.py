@@ -178,7 +178,8 @@ _WORD = re.compile("(?:[a1]m*|(?<=1)[.](?=1))+|[^s]m+")
 
 def _kind(character: str) -> str:
     """ "a" for a letter, "1" for a digit, "m" for a mark, "." for a sign that stands in numbers, "s" for a space. Each
-    Chinese character or kana is a word of its own; letters of Hangul alone stand between them in Unicode.
+    Chinese character or kana is a word of its own. A single Hangul letter is not, though its number in Unicode lies
+    between those of kana and of Chinese characters.
     """
     if unicodedata.category(character)[0] == "M" or character in "\u200c\u200d":
         return "m"

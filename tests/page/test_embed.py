@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Page, expect
 
 import app as application
 from decoding.record.permalink import Link, to_link
@@ -29,12 +29,18 @@ def url() -> Iterator[str]:
         yield address
 
 
-@pytest.mark.parametrize("language", ["en", "ko"])
-def test_player_and_ten_bars_are_in_the_frame(url: str, visit: Visit, language: str) -> None:
+def framed(url: str, visit: Visit, language: str) -> Page:
+    """The run of a link as a frame of a course page shows it."""
     link = to_link(Link("scripted", "Transformers are the", 12, 10, [], 3, language))
     page = visit(f"{url}?run={link}&embed=1", width=600, height=360)
     expect(page.locator(".gs-chip")).to_have_count(12)
     expect(page.locator(".gs")).to_have_attribute("aria-busy", "false")
+    return page
+
+
+@pytest.mark.parametrize("language", ["en", "ko"])
+def test_player_and_ten_bars_are_in_the_frame(url: str, visit: Visit, language: str) -> None:
+    page = framed(url, visit, language)
     page.wait_for_selector(".gs-plotted")
     there = frames_later(page).evaluate(IN_SIGHT)
     assert (there["tall"], there["wide"]) == (360, 600)
@@ -48,10 +54,7 @@ def test_player_and_ten_bars_are_in_the_frame(url: str, visit: Visit, language: 
 
 @pytest.mark.parametrize("language", ["en", "ko"])
 def test_a_fork_can_be_undone_in_the_frame(url: str, visit: Visit, language: str) -> None:
-    link = to_link(Link("scripted", "Transformers are the", 12, 10, [], 3, language))
-    page = visit(f"{url}?run={link}&embed=1", width=600, height=360)
-    expect(page.locator(".gs-chip")).to_have_count(12)
-    expect(page.locator(".gs")).to_have_attribute("aria-busy", "false")
+    page = framed(url, visit, language)
     page.locator(".gs-column .gs-bar").nth(1).click()
     expect(page.locator(".gs-chip.gs-forced")).to_have_count(1)
     expect(page.locator(".gs")).to_have_attribute("aria-busy", "false")

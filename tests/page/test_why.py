@@ -45,6 +45,12 @@ def greedy(starter: LocalEngine) -> Trace:
     return decoding.trace(starter, PROMPT, max_new_tokens=2, top_k=5)
 
 
+def press_run(page: Page, prompt: str, steps: str) -> None:
+    page.fill("#prompt textarea", prompt)
+    page.fill("#steps input", steps)
+    page.click("#run")
+
+
 def asked(page: Page) -> Page:
     """The run on screen, asked about at its first step in two clicks, after which both answers are in sight."""
     page.locator(".gs-chip[data-step='0']").click()
@@ -62,9 +68,7 @@ def shares(texts: list[str]) -> list[float]:
 
 def test_why_paris(url: str, visit: Visit, starter: LocalEngine, greedy: Trace, tmp_path: Path) -> None:
     page = visit(f"{url}?language=en")
-    page.fill("#prompt textarea", PROMPT)
-    page.fill("#steps input", "2")
-    page.click("#run")
+    press_run(page, PROMPT, "2")
     expect(page.locator(".gs-state")).to_contain_text("2 steps, done")
     asked(page)
     # 1. Without each part, in the library's numbers; what changes most stands in words.
@@ -78,7 +82,7 @@ def test_why_paris(url: str, visit: Visit, starter: LocalEngine, greedy: Trace, 
     france.focus()
     expect(page.locator(".gs-without-status")).to_contain_text("Without ·France: 77.25 % → 0.18 % (÷ 4")
     expect(page.locator(".gs-without-status")).to_contain_text("would be picked instead.")
-    # The stronger the colour, the more times the probability falls: what the pick cannot do without can be told apart.
+    # The parts have different colours: the stronger, the more times the probability falls without the part.
     shades = {
         chip.locator(".gs-chip-text").inner_text(): float(
             chip.evaluate("chip => chip.style.getPropertyValue('--shade')")
@@ -142,9 +146,7 @@ def test_why_paris(url: str, visit: Visit, starter: LocalEngine, greedy: Trace, 
 
 def test_answers_stay_with_their_own_run(url: str, visit: Visit, tmp_path: Path) -> None:
     page = visit(url)
-    page.fill("#prompt textarea", PROMPT)
-    page.fill("#steps input", "2")
-    page.click("#run")
+    press_run(page, PROMPT, "2")
     expect(page.locator(".gs-state")).to_contain_text("2 steps, done")
     asked(page)
     leads = "·Paris is in the lead from layer 30 of 30 on."
@@ -190,9 +192,7 @@ def test_answers_stay_with_their_own_run(url: str, visit: Visit, tmp_path: Path)
 
 def test_a_pick_that_argmax_did_not_make_is_not_picked_still(url: str, visit: Visit, starter: LocalEngine) -> None:
     page = visit(f"{url}?language=en")
-    page.fill("#prompt textarea", PROMPT)
-    page.fill("#steps input", "2")
-    page.click("#run")
+    press_run(page, PROMPT, "2")
     expect(page.locator(".gs-state")).to_contain_text("2 steps, done")
     page.locator(".gs-chip[data-step='0']").click()
     page.locator(".gs-bars button", has_text="·the").click()
@@ -211,9 +211,7 @@ def saved(page: Page, form: str, folder: Path) -> Path:
 
 def test_a_token_that_ends_an_emoji_has_one_name(url: str, visit: Visit, tmp_path: Path) -> None:
     page = visit(f"{url}?language=en")
-    page.fill("#prompt textarea", "한국의 수도는 🎉")
-    page.fill("#steps input", "3")
-    page.click("#run")
+    press_run(page, "한국의 수도는 🎉", "3")
     expect(page.locator(".gs-state")).to_contain_text("3 steps, done")
     page.locator(".gs-chip[data-step='2']").click()
     page.locator('[data-ask="openWhy"]').click()
@@ -264,9 +262,7 @@ def test_while_a_run_is_written_it_says_when_a_model_can_be_asked(visit: Visit) 
     blocks = build_page(ModelRegistry(lambda name, report: engine, ["scripted"]), AdmissionQueue())
     with served(blocks) as address:
         page = visit(f"{address}?language=en")
-        page.fill("#prompt textarea", "abc")
-        page.fill("#steps input", "2")
-        page.click("#run")
+        press_run(page, "abc", "2")
         expect(page.locator(".gs-prompt")).to_have_text("abc")
         page.locator('[data-ask="openWhy"]').click()
         status = page.locator(".gs-without-status")
@@ -289,9 +285,7 @@ def test_a_model_without_layers_says_so_and_the_question_waits_its_turn_and_can_
     blocks = build_page(registry, queue)
     with served(blocks) as address:
         page = visit(address)
-        page.fill("#prompt textarea", "Transformers")
-        page.fill("#steps input", "2")
-        page.click("#run")
+        press_run(page, "Transformers", "2")
         expect(page.locator(".gs-state")).to_contain_text("2 steps, done")
         page.locator(".gs-chip[data-step='0']").click()
         page.locator("#gs-tab-why").press("Enter")
@@ -343,9 +337,7 @@ def test_a_finished_answer_stays_until_the_larger_one_is_finished(visit: Visit) 
     blocks = build_page(ModelRegistry(lambda name, report: engine, ["scripted"]), AdmissionQueue())
     with served(blocks) as address:
         page = visit(address)
-        page.fill("#prompt textarea", "ab" * 50)
-        page.fill("#steps input", "2")
-        page.click("#run")
+        press_run(page, "ab" * 50, "2")
         expect(page.locator(".gs-state")).to_contain_text("2 steps, done")
         page.locator(".gs-chip[data-step='0']").click()
         page.locator("#gs-tab-why").press("Enter")
@@ -394,9 +386,7 @@ def test_an_answer_says_what_it_was_asked_with(visit: Visit) -> None:
     blocks = build_page(ModelRegistry(lambda name, report: ScriptedEngine(), ["scripted"]), AdmissionQueue())
     with served(blocks) as address:
         page = visit(f"{address}?language=en")
-        page.fill("#prompt textarea", "a")
-        page.fill("#steps input", "2")
-        page.click("#run")
+        press_run(page, "a", "2")
         expect(page.locator(".gs-state")).to_contain_text("2 steps, done")
         page.locator(".gs-chip[data-step='0']").click()
         page.locator("#gs-tab-why").press("Enter")
@@ -461,9 +451,7 @@ def test_a_line_of_another_question_is_dropped(visit: Visit) -> None:
     blocks = build_page(ModelRegistry(lambda name, report: ScriptedEngine(), ["scripted"]), AdmissionQueue())
     with served(blocks) as address:
         page = visit(address)
-        page.fill("#prompt textarea", "abc")
-        page.fill("#steps input", "2")
-        page.click("#run")
+        press_run(page, "abc", "2")
         expect(page.locator(".gs-state")).to_contain_text("2 steps, done")
         page.locator(".gs-chip[data-step='0']").click()
         page.locator('[data-ask="openWhy"]').click()

@@ -112,8 +112,8 @@ function leaderOf(logits) {
 
 // ---- the parts of a text: decoding/record/why.py once more
 
-// Letters and digits with their marks, and the sign within a number. Each Chinese character or kana is a word of its own; letters of Hangul alone
-// stand between them in Unicode.
+// Letters and digits with their marks, and the sign within a number. Each Chinese character or kana is a word of its own. A single Hangul letter
+// is not, though its number in Unicode lies between those of kana and of Chinese characters.
 const WORD = /(?:(?:(?![\u3040-\u3130\u318f-\u9fff])[\p{L}\p{N}'\u2019])[\p{M}\u200c\u200d]*|(?<=\p{Nd})[.,](?=\p{Nd}))+|\S[\p{M}\u200c\u200d]+/gu;
 
 /**
