@@ -24,10 +24,13 @@ TOLERANCE, COARSE_TOLERANCE = 1e-5, 5e-2
 
 
 class _Watch:
-    """Keeps what a pass goes through: each norm's input and output, the base model's output, the network's output."""
+    """Keeps what a pass goes through: each norm's input and output, and what the embedding, the base model and the
+    network give.
+    """
 
     def __init__(self) -> None:
         self.norms: list[tuple[Any, torch.Tensor, torch.Tensor]] = []
+        self.embedded: torch.Tensor | None = None
         self.base: tuple[Any, Any] | None = None
         self.output: Any = None
         self.head_input: torch.Tensor | None = None
@@ -54,10 +57,12 @@ def read_layers(cached: CachedNetwork, token_ids: Sequence[int], cache: Any, *, 
     with _watching(network) as watch:
         own, _ = cached.with_states().read(token_ids, cache)  # (1, vocabulary)
     found, states = watch.last_norm(), [*(getattr(watch.output, "hidden_states", None) or ())]
-    # Some networks return no state of the embedding, and the last one twice.
-    if found is None or watch.base is None or len(states) != layers + 1 or states[-2] is found[1]:
+    if found is None or watch.base is None or len(states) != layers + 1:
         raise RequestError(Message("why_token.layers", model=model), field="model")
     norm, last = found
+    # The recurrent families return no state of the embedding, which they read as it is, and the last one twice.
+    if states[-2] is last:
+        states = [watch.embedded, *states[:-1]]
     before = torch.stack([*(state[0, -1] for state in states[:-1]), last[0, -1]])[None]  # (1, layers + 1, width)
     logits = _logits_of(network, *watch.base, norm(before), token_ids[-1])  # (layers + 1, vocabulary)
     difference = (logits[-1].float().softmax(-1) - own[0].float().softmax(-1)).abs().max().item()
@@ -76,6 +81,9 @@ def layer_count(network: Any) -> int:
 def _watching(network: Any) -> Iterator[_Watch]:
     watch = _Watch()
 
+    def keep_embedded(module: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
+        watch.embedded = output
+
     def keep_base(module: Any, inputs: tuple[Any, ...], output: Any) -> None:
         if "last_hidden_state" in output:
             watch.base = module, output
@@ -88,6 +96,7 @@ def _watching(network: Any) -> Iterator[_Watch]:
 
     norms = [one for one in network.modules() if _is_norm(one)]
     handles = [one.register_forward_hook(watch.norm) for one in norms]
+    handles.append(network.get_input_embeddings().register_forward_hook(keep_embedded))
     handles.append(network.get_output_embeddings().register_forward_pre_hook(keep_head_input))
     decoder = getattr(network, "get_decoder", lambda: network.base_model)()
     handles += [one.register_forward_hook(keep_base) for one in {network.base_model, decoder} - {network}]
