@@ -91,9 +91,10 @@ def check_question(
     parts = [(at + first, size) for at, size in parts_of(tokens[first:], unit)]
     parts = [(at, size) for at, size in parts if at + size > len(ids) - count and size < len(ids)]
     if not parts:
-        if unit == "words" and len(ids) > 1:
-            raise RequestError(Message("why_token.one_word", step=asked.index + 1), field="forced")
-        raise RequestError(Message("why_token.nothing", step=asked.index + 1), field="forced")
+        if len(ids) == 1:
+            raise RequestError(Message("why_token.nothing", step=asked.index + 1), field="forced")
+        one = "character" if len(parts_of(tokens, "tokens")) == 1 else "word"
+        raise RequestError(Message(f"why_token.one_{one}", step=asked.index + 1), field="forced")
     return Question(asked, ids, unit, tuple(parts), other)
 
 

@@ -40,11 +40,16 @@ test("logits that are no distribution are refused in the library's words, and th
 });
 
 test("a word counts where it ends within the last tokens, and a text of one word is refused as that", async () => {
-  const runAfter = (...texts) => runOf(["b"], { prompt_tokens: texts.map((text, n) => ({ token_id: n % 3, text })) }).text;
+  const afterTokens = (...tokens) => runOf(["b"], { prompt_tokens: tokens.map((token, n) => ({ token_id: n % 3, ...token })) }).text;
+  const runAfter = (...texts) => afterTokens(...texts.map((text) => ({ text })));
   const [, { leave_one_out: { parts } }, ...more] = await answers(engineWith(), { run: runAfter("a", " b", "c", "d"), step: 0, by: "words", last: 2 });
   assert.deepEqual([parts.map(({ first, count }) => [first, count]), more], [[[1, 3]], []]);
   const asked = answers(engineWith(), { run: runAfter("a", "b"), step: 0, by: "words" });
   await assert.rejects(asked, (error) => error instanceof Refusal && error.reason.code === "why_token.one_word");
+  for (const by of ["tokens", "words"]) {
+    const character = answers(engineWith(), { run: afterTokens({ text: "\ufffd", bytes: "ed95" }, { text: "\ufffd", bytes: "9c" }), step: 0, by });
+    await assert.rejects(character, (error) => error instanceof Refusal && error.reason.code === "why_token.one_character");
+  }
 });
 
 test("words are what belongs together in the text that the tokens make, as the library has them", () => {

@@ -127,6 +127,11 @@ def test_a_word_counts_where_it_ends_within_the_last_tokens() -> None:
         "Nothing can be left out before step 1 (counted from 1): the text is one word there. Leave out each token, or "
         "choose a later step."
     )
+    for by in ("tokens", "words"):
+        character = decoding.trace(engine, "한", max_new_tokens=1, top_k=2)
+        assert len(character.prompt_token_ids) == 3
+        with pytest.raises(RequestError, match=r"the text is one character there, of several tokens\. Choose a later"):
+            decoding.leave_one_out(engine, character, 0, by=by)
     for text, last in (("a " + "b" * 70, 64), ("a bcd", 2)):
         long = decoding.trace(engine, text, max_new_tokens=1, top_k=2)
         answer = decoding.leave_one_out(engine, long, 0, by="words", last=last)
