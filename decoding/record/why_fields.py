@@ -21,7 +21,7 @@ from decoding.record.field_values import (
     read_whole,
 )
 from decoding.record.fields import read_candidate, read_token
-from decoding.record.step import Step
+from decoding.record.step import Candidate, Step
 from decoding.record.why import UNITS, LeaveOneOut, LeftOut, Lens, LensLayer
 
 _NATS = 0.01
@@ -46,29 +46,47 @@ def check_why(found: Lens | LeaveOneOut, steps: Sequence[Step], prompt_tokens: i
     """Raises ContradictionError for a lens or a leave-one-out that does not belong to the run of these steps."""
     if found.step >= len(steps):
         raise ContradictionError(Message("read.wrong.why.step", step=found.step))
-    step = steps[found.step]
-    pick = found.tokens[0] if isinstance(found, Lens) else found.picked.token
-    if pick != step.picked.token:
-        raise ContradictionError(Message("read.wrong.why.pick"))
     if isinstance(found, Lens):
-        _check_lens(found, step)
-        return
-    length, end = prompt_tokens + found.step, 0
-    for part in found.parts:
+        _check_lens(found, steps[found.step])
+    else:
+        _check_leave_one_out(found, steps[found.step], prompt_tokens + found.step)
+
+
+def _check_leave_one_out(answer: LeaveOneOut, step: Step, length: int) -> None:
+    """`length` is the number of tokens before the step."""
+    if answer.picked != step.picked:
+        raise ContradictionError(Message("read.wrong.why.pick"))
+    if answer.against and (answer.against not in step.candidates or answer.against == step.picked):
+        raise ContradictionError(Message("read.wrong.why.against"))
+    end = 0
+    for part in answer.parts:
         if part.first < end or part.first + part.count > length:
             raise ContradictionError(Message("read.wrong.why.parts"))
-        if (part.against_logprob is None) != (found.against is None):
+        if (part.against_logprob is None) != (answer.against is None):
             raise ContradictionError(Message("read.wrong.why.versus"))
+        if not _fits(answer.picked.token_id, part.logprob, part.rank, part.instead):
+            raise ContradictionError(Message("read.wrong.why.instead"))
         end = part.first + part.count
 
 
 def _check_lens(lens: Lens, step: Step) -> None:
+    if lens.tokens[0] != step.picked.token:
+        raise ContradictionError(Message("read.wrong.why.pick"))
     for layer in lens.layers:
-        for logprob, rank in zip(layer.logprobs, layer.ranks, strict=True):
-            if logprob > layer.leader.logprob + _NATS or (rank == 0) != (logprob >= layer.leader.logprob):
+        for token, logprob, rank in zip(lens.tokens, layer.logprobs, layer.ranks, strict=True):
+            if not _fits(token.token_id, logprob, rank, layer.leader):
                 raise ContradictionError(Message("read.wrong.why.lens"))
-    if abs(math.exp(lens.layers[-1].logprobs[0]) - step.picked.probability) > _NATS:
-        raise ContradictionError(Message("read.wrong.why.last"))
+    probabilities = {one.token_id: one.probability for one in (*step.candidates, step.picked)}
+    for token, logprob in zip(lens.tokens, lens.layers[-1].logprobs, strict=True):
+        if abs(math.exp(logprob) - probabilities.get(token.token_id, math.exp(logprob))) > _NATS:
+            raise ContradictionError(Message("read.wrong.why.last"))
+
+
+def _fits(token_id: int, logprob: float, rank: int, leader: Candidate) -> bool:
+    """Whether a token's rank and log-probability fit to the most probable token; two may be equally probable."""
+    equal = abs(logprob - leader.logprob) <= _NATS
+    first = equal if rank == 0 else token_id != leader.token_id
+    return leader.rank == 0 and first and logprob <= leader.logprob + _NATS
 
 
 def _lens(value: Any) -> Lens:

@@ -328,6 +328,12 @@ def test_infinite_numbers_too() -> None:
             -1,
             "Line 14 of the run cannot be right: a part is compared",
         ),
+        (("lens", "layers", 30, "logprobs", 1), -0.1, "Line 8 of the run cannot be right: a rank of its layers contra"),
+        (("lens", "layers", 3, "leader", "rank"), 2, "Line 8 of the run cannot be right: a rank of its layers contra"),
+        (("leave_one_out", "picked", "rank"), 1, "Line 14 of the run cannot be right: its pick is not the step's."),
+        (("leave_one_out", "parts", 0, "rank"), 0, "Line 14 of the run cannot be right: a part contradicts the token"),
+        (("leave_one_out", "parts", 0, "logprob"), 0, "Line 14 of the run cannot be right: a part contradicts the tok"),
+        (("leave_one_out", "parts", 0, "instead", "rank"), 7, "Line 14 of the run cannot be right: a part contradicts"),
     ],
 )
 def test_an_altered_line_is_refused(asked: Trace, place: tuple[str | int, ...], value: Any, sentence: str) -> None:
@@ -341,6 +347,14 @@ def test_an_altered_line_is_refused(asked: Trace, place: tuple[str | int, ...], 
     with pytest.raises(FormatError) as refused:
         Trace.from_jsonl("\n".join([*lines[:at], json.dumps(record), *lines[at + 1 :]]))
     assert str(refused.value).startswith(sentence)
+
+
+def test_a_last_layer_that_is_not_the_step_is_refused(asked: Trace) -> None:
+    lens = asked.why[0]
+    assert isinstance(lens, Lens)
+    altered = replace(lens, layers=(*lens.layers[:-1], lens.layers[3]), tokens=lens.tokens)
+    with pytest.raises(FormatError, match="Line 8 of the run cannot be right: its last layer is not the step"):
+        Trace.from_jsonl(replace(asked, why=(altered,)).to_jsonl())
 
 
 def test_order_and_number_are_bounded(asked: Trace) -> None:
