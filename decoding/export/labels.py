@@ -44,10 +44,20 @@ def label(text: str, data: bytes | None, before: bytes = b"") -> str:
     return _hex_label(data)
 
 
-def joined_labels(labels: Iterable[str]) -> str:
-    """The labels of consecutive tokens as one; a combining mark that follows its letter needs no dotted circle."""
+def joined_label(tokens: Iterable[Token], before: bytes = b"") -> str:
+    """The label of consecutive tokens; `before` holds the bytes of an incomplete character before them. A character
+    whose bytes are all there is written as that, and a combining mark that follows its letter needs no dotted circle.
+    """
+    labelled: list[tuple[str, bytes | None, bytes]] = []
+    for token in tokens:
+        if labelled and before and token.bytes and token.bytes[0] >> 6 == 0b10:
+            text, data, earlier = labelled[-1]
+            labelled[-1] = (text, (data or b"") + token.bytes, earlier)
+        else:
+            labelled.append((token.text, token.bytes, before))
+        before = incomplete_bytes(before, token.bytes)
     joined = ""
-    for each in labels:
+    for each in (label(*parts) for parts in labelled):
         is_attached = each.startswith(DOTTED_CIRCLE) and is_mark(each[1:2]) and joined[-1:] not in "·↵⇥␍⟩"
         joined += each[1:] if is_attached else each
     return joined

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator
 
 from decoding.export.escaping import markdown_text, spreadsheet_text
-from decoding.export.labels import bytes_before, incomplete_bytes, joined_labels, label, one_line
+from decoding.export.labels import bytes_before, joined_label, label, one_line
 from decoding.export.run_protocol import Record
 from decoding.i18n import translate
 from decoding.record.step import Candidate
@@ -56,7 +56,7 @@ def markdown_tables(run: Record, language: str = "en") -> str:
         text = _text_before(run, found.step)
         if found.step != section_of:
             section_of, picked = found.step, run.steps[found.step].picked
-            name, probability = _cell(_name(picked.token, bytes_before(text))), f"{picked.probability:.2%}"
+            name, probability = _cell(_name(picked.token, bytes_before(text))), _percent(picked.probability)
             values = {"step": found.step + 1, "token": name, "probability": probability}
             sections.append(f"\n## {translate('why.step', language, **values)}\n")
         if isinstance(found, Lens):
@@ -94,11 +94,11 @@ def _left_out_section(text: list[Token], answer: LeaveOneOut, language: str) -> 
         moved = answer.change(part) * (1 if answer.against else 100)
         end = part.first + part.count
         before = bytes_before([*text[max(0, part.first - 3) : part.first], *text[max(end, len(text) - 3) :]])
-        instead = f"{_name(part.instead.token, before)} ({part.instead.probability:.2%})"
-        rows.append([_cell(_part_name(text, part)), f"{part.probability:.2%}", f"{moved:+.2f}", _cell(instead)])
+        instead = f"{_name(part.instead.token, before)} ({_percent(part.instead.probability)})"
+        rows.append([_cell(_part_name(text, part)), _percent(part.probability), f"{moved:+.2f}", _cell(instead)])
     tried, asked = answer.progress(len(text))
     stopped = f"\n{translate('why.without.stopped', language, number=tried, most=asked)}\n" if tried < asked else ""
-    return stopped + _table(head, rows)
+    return _title("without", language) + stopped + _table(head, rows)
 
 
 def _lens_section(lens: Lens, before: bytes, language: str) -> str:
@@ -109,9 +109,14 @@ def _lens_section(lens: Lens, before: bytes, language: str) -> str:
     head = [translate(f"why.lens.{name}", language) for name in ("layer", "column")]
     rows = []
     for number, layer in reversed([*enumerate(lens.layers)]):
-        leads = f"{_name(layer.leader.token, before)} ({layer.leader.probability:.2%})"
-        rows.append([str(number), _cell(leads), *(f"{share:.2%}" for share in _shares(layer.logprobs))])
-    return f"\n{sentence}\n{_table([*head, *followed], rows)}"
+        leads = f"{_name(layer.leader.token, before)} ({_percent(layer.leader.probability)})"
+        rows.append([str(number), _cell(leads), *map(_percent, _shares(layer.logprobs))])
+    lead = translate("why.lens.lead", language)
+    return f"{_title('lens', language)}\n{sentence} {lead}\n{_table([*head, *followed], rows)}"
+
+
+def _title(part: str, language: str) -> str:
+    return f"\n### {translate(f'why.{part}.title', language)}\n"
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:
@@ -130,11 +135,7 @@ def _tokens(text: list[Token], part: LeftOut) -> list[Token]:
 
 
 def _part_name(text: list[Token], part: LeftOut) -> str:
-    names, before = [], bytes_before(text[max(0, part.first - 3) : part.first])
-    for token in _tokens(text, part):
-        names.append(_name(token, before))
-        before = incomplete_bytes(before, token.bytes)
-    return joined_labels(names)
+    return joined_label(_tokens(text, part), bytes_before(text[max(0, part.first - 3) : part.first]))
 
 
 def _name(token: Token, before: bytes) -> str:
@@ -147,6 +148,11 @@ def _named(candidate: Candidate) -> tuple[int, str]:
 
 def _shares(logprobs: tuple[float, ...]) -> list[float]:
     return [math.exp(logprob) for logprob in logprobs]
+
+
+def _percent(probability: float) -> str:
+    """With two digits after the point, or as many as show a small one, as on the page."""
+    return f"{probability:.2%}" if probability == 0 or probability >= 1e-4 else f"{100 * probability:.2g}%"
 
 
 def _finite(number: float) -> object:

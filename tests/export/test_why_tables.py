@@ -11,7 +11,7 @@ from markdown_it import MarkdownIt
 
 import decoding
 from decoding.export import to_csv, to_csv_file, to_markdown
-from decoding.export.labels import joined_labels
+from decoding.export.labels import joined_label
 from decoding.i18n import translate
 from decoding.record.step import Candidate
 from decoding.record.tokens import Token, visible
@@ -115,13 +115,15 @@ def parsed(text: str) -> list[Any]:
 
 
 def test_markdown_has_a_section_a_step(asked: Trace) -> None:
-    _, first, without, sentence, layers, second, versus = parsed(to_markdown(asked))
+    _, first, title, without, lens_title, sentence, layers, second, _, versus = parsed(to_markdown(asked))
     assert (first, second) == ("Step 1: why ·most (50.00%)?", "Step 2: why ·popular (75.00%)?")
+    assert (title, lens_title) == ("Without this part (leave one out)", "Layer by layer (logit lens)")
     assert without[0] == ["Part", "Without it", "Change (percentage points)", "Picked instead"]
     answer = next(one for one in asked.why if isinstance(one, LeaveOneOut) and one.step == 0)
     part = answer.parts[0]
     assert without[1][:3] == ["a", f"{part.probability:.2%}", f"{100 * answer.change(part):+.2f}"]
-    assert sentence == "·most is in the lead from layer 2 of 2 on."
+    assert sentence.startswith("·most is in the lead from layer 2 of 2 on. The last norm and the head read the state ")
+    assert "raw" in sentence
     assert layers[0] == ["Layer", "Leads", "·most", "·x"]
     assert layers[1:] == [
         ["2", "·most (50.00%)", "50.00%", "0.07%"], ["1", "·x (62.50%)", "0.00%", "62.50%"],
@@ -145,7 +147,7 @@ def test_an_answer_that_was_stopped_says_so() -> None:
         sentence = translate("why.without.stopped", language, number=1, most=3)
         assert sentence in to_markdown(replace(RUN, why=(stopped,)), language)
         assert sentence not in to_markdown(replace(RUN, why=(answer,)), language)
-    assert parsed(to_markdown(replace(RUN, why=(stopped,))))[2] == "Stopped after 1 of 3 tokens."
+    assert parsed(to_markdown(replace(RUN, why=(stopped,))))[3] == "Stopped after 1 of 3 tokens."
     for found, progress in ((answer, ["4", "4"]), (stopped, ["1", "3"])):
         _, (head, *rows) = tables(to_csv(replace(RUN, why=(found,))))
         assert head[-2:] == ["tokens_tried", "tokens_asked"]
@@ -165,7 +167,7 @@ def test_a_token_that_ends_a_character_has_one_name() -> None:
     answer = LeaveOneOut(2, "tokens", pick, (part, rest), pick)
     later = LeaveOneOut(3, "tokens", trace.steps[3].picked, (LeftOut(2, 3, -1.0, 0, trace.steps[0].picked),))
     text = to_markdown(replace(trace, why=(answer, Lens(2, (pick.token,), (leader,)), later)))
-    _, title, without, sentence, layers, _, whole = parsed(text)
+    _, title, _, without, _, sentence, layers, _, _, whole = parsed(text)
     name, share = "한⟨+9C⟩", f"{pick.probability:.2%}"
     assert f"{name} ({share})" in parsed(text)[0][3][1]
     assert title == f"Step 3: why {name} ({share})?"
@@ -173,7 +175,7 @@ def test_a_token_that_ends_a_character_has_one_name() -> None:
     assert [row[3] for row in without[1:]] == [f"{name} ({share})", f"⟨9C⟩ ({share})"]  # no bytes before it
     assert sentence.startswith(f"{name} is in the lead")
     assert layers == [["Layer", "Leads", name], ["0", f"{name} ({share})", share]]
-    assert whole[1][0] == f"⟨ED⟩⟨95⟩{name}"
+    assert whole[1][0] == "한"
     head, _ = tables(to_csv(replace(trace, why=(Lens(2, (pick.token,), (leader,)),))))[-1]
     assert head[5:] == [f"{name} ({pick.token_id})"]
 
@@ -184,7 +186,7 @@ def test_nothing_in_an_answer_is_interpreted(text: str) -> None:
     trace = decoding.trace(engine, "ab", max_new_tokens=2, top_k=2)
     left_out = decoding.leave_one_out(engine, trace, 1, against=trace.steps[1].candidates[1].token_id)
     trace = replace(trace, why=(left_out, lens(trace, 1, other=text)))
-    _, title, without, _, layers = parsed(to_markdown(trace))
+    _, title, _, without, _, _, layers = parsed(to_markdown(trace))
     shown = visible(text)
     assert title == f"Step 2: why {shown} (50.00%)?"
     assert without[3][0] == shown
@@ -207,4 +209,14 @@ def test_a_part_of_a_file_is_not_repeated_at_any_length() -> None:
 
 
 def test_a_mark_that_follows_its_letter_needs_no_dotted_circle() -> None:
-    assert joined_labels(["हि", "\u25ccं", "·", "\u25ccि", "\u25cc"]) == "हिं·\u25ccि\u25cc"
+    tokens = [Token(n, text) for n, text in enumerate(("हि", "ं", " ", "ि", "\u25cc"))]
+    assert joined_label(tokens) == "हिं·\u25ccि\u25cc"
+
+
+def test_a_character_whose_bytes_are_all_there_is_written_as_that() -> None:
+    def joined(*parts: str, before: str = "") -> str:
+        return joined_label([Token(0, "\ufffd", bytes.fromhex(part)) for part in parts], bytes.fromhex(before))
+
+    assert joined("ed95", "9c", "20ec", "88", "98") == "한·수"
+    assert joined("ed95", "ed", "959c", "9c", "f09f") == "⟨ED 95⟩한⟨9C⟩⟨F0 9F⟩"
+    assert joined("9c", "20", before="ed95") == "한⟨+9C⟩·"

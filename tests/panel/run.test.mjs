@@ -71,6 +71,13 @@ test("a combining mark stands on a dotted circle only where its letter is not be
   assert.equal(joinedLabels(tokens), "हिं·\u25ccि");
 });
 
+test("a character whose bytes are all there is written as that in the label of several tokens", () => {
+  const bytes = (...tokens) => tokens.map((each) => ({ token_id: 0, text: "\ufffd", bytes: each }));
+  assert.equal(joinedLabels(bytes("ed95", "9c", "20ec", "88", "98")), "한·수");
+  assert.equal(joinedLabels(bytes("ed95", "ed", "959c", "9c", "f09f")), "⟨ED 95⟩한⟨9C⟩⟨F0 9F⟩");
+  assert.equal(joinedLabels([...bytes("ed95"), { token_id: 0, text: "a" }]), "⟨ED 95⟩a");
+});
+
 test("a run that the panel ended is whole JSON Lines", () => {
   const run = runOf([" most"], { stop: "" });
   assert.equal(slotsOf(run), 1);

@@ -107,12 +107,21 @@ export function labelOf(token) {
 }
 
 /**
- * The labels of consecutive tokens as one; a combining mark that follows its letter needs no dotted circle.
+ * The labels of consecutive tokens as one. A character whose bytes are all there is written as that, and a combining mark that follows its
+ * letter needs no dotted circle.
  * @param {Token[]} tokens
  * @returns {string}
  */
 export function joinedLabels(tokens) {
-  return tokens.map(labelOf).join("").replace(/(?<=[^·↵⇥␍⟩])\u25cc(?=\p{M})/gu, "");
+  /** @type {MarkedToken[]} */
+  const whole = [];
+  for (const token of tokens) {
+    const last = whole.at(-1);
+    const goesOn = last && pendingWith(last, last[PENDING_BEFORE] ?? NO_BYTES).length && /^[89ab]/i.test(token.bytes ?? "");
+    if (goesOn) whole[whole.length - 1] = { ...last, bytes: `${last.bytes}${token.bytes}` };
+    else whole.push(token);
+  }
+  return whole.map(labelOf).join("").replace(/(?<=[^·↵⇥␍⟩])\u25cc(?=\p{M})/gu, "");
 }
 
 /**
