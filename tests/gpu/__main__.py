@@ -64,6 +64,8 @@ def main() -> None:
     parser.add_argument("--scenario", default="", help=argparse.SUPPRESS)
     options = parser.parse_args()
     device = "cpu" if options.rehearse else options.device
+    if options.rehearse:
+        torch.set_num_threads(1)  # networks this small take six times as long where two threads wait for each other
     if device == "cuda" and not torch.cuda.is_available():
         raise SystemExit("This machine has no CUDA GPU. `python -m tests.gpu --rehearse` runs every part on a CPU.")
     check = Check(device, options.rehearse, options.seconds, options.out)
