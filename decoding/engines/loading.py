@@ -57,6 +57,9 @@ def _by_graph(entry: Entry, why: str, dtype: str, report: Report) -> LocalEngine
         if entry.file:
             needed = with_known_size(entry).memory_needed("float32")
             check_memory(entry.name, needed, free_memory(), where=Message("room.memory.cpu"), dtype="float32")
+            from decoding.models.gguf_head import check_head  # imported here: its library takes half a second
+
+            check_head(entry, report)
             return
         check_counts(entry.name, half)
         try:

@@ -1,5 +1,5 @@
 """The head of a GGUF file of the Hub: its metadata and the list of its tensors. A model that a server computes needs no
-more of it.
+more of it, and any other is judged by it before the file is fetched.
 
 Owns how no more than the head is fetched, and how it is kept for a day without a network. Knows no engine.
 """
@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,25 @@ from decoding.messages import Message
 from decoding.models import hub
 from decoding.models.catalogue import Entry
 from decoding.models.gguf import GgufFile, read_gguf, read_head
+from decoding.models.gguf_file_tokenizer import tokenizer_of_file
 from decoding.models.hub_listing import list_files, status_words
+from decoding.models.spec import ModelSpec
+from decoding.models.spec_gguf import DIVISORS, spec_of_gguf
 from decoding.models.starter import Report, cache_folder, no_report
 
 _PIECE = 2**18
 _MOST_BYTES = 2**28
 """Of a head; `decoding.models.gguf` refuses a longer one."""
+
+
+def check_head(entry: Entry, report: Report = no_report) -> ModelSpec:
+    """The facts of a GGUF file of the Hub, from its head. Raises ModelError if its family, a type of its tensors or its
+    tokenizer is not supported: it need not be fetched to say so.
+    """
+    head = head_of(entry, report)
+    tokenizer_of_file(head)
+    tensors = {name: tensor for name, tensor in head.tensors.items() if name != DIVISORS}  # its values are not here
+    return spec_of_gguf(replace(head, tensors=tensors))
 
 
 def head_of(entry: Entry, report: Report = no_report) -> GgufFile:

@@ -48,7 +48,7 @@ TOKENIZER_FILES = (
 FILES = (WEIGHTS, INDEX, SHARDS, *TOKENIZER_FILES)
 _TIMEOUT_SECONDS = 3.0
 
-CheckFits = Callable[[Path, int], None]
+CheckFits = Callable[[Path, int], object]
 """Called with the folder of config.json (an empty path for GGUF) and the number of parameters (0: unknown) before
 weights are downloaded. Raises to refuse the model.
 """
@@ -181,7 +181,7 @@ def _fetch(entry: Entry, report: Report, check_fits: CheckFits | None, patience:
                 record_size(entry, parameters=messages["parameters"], download_bytes=messages["total"])
                 if check_fits:
                     check_fits(Path(messages["folder"]), messages["parameters"])
-                agreed = True
+                agreed, last_sign = True, time.monotonic()  # the check may have used the network itself
                 _approve(child)
             if agreed and (total := messages["total"]):
                 quiet = time.monotonic() - last_sign

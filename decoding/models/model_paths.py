@@ -18,7 +18,7 @@ from decoding.models.starter import MODEL_FILE, STARTER_ID, Report, ensure_start
 GGUF = ".gguf"
 ADAPTER = "adapter_config.json"
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
-CheckFits = Callable[[Path, int], None]
+CheckFits = Callable[[Path, int], object]
 """See `decoding.models.hub.CheckFits`."""
 
 

@@ -23,6 +23,8 @@ FAMILIES = {
     "gemma3": "gemma3",
 }
 """GGUF's name of an architecture, and the module that writes its graph."""
+DIVISORS = "rope_freqs.weight"
+"""The one tensor whose values are facts: of Llama 3's scaling, one divisor for each frequency."""
 _GEMMA_PATTERN, _GEMMA_LOCAL_BASE = 6, 10_000.0  # which a Gemma 3 file need not say
 _GEMMA_27B_LAYERS = 62  # the one size whose scores are scaled by its width, which its file does not say either
 _WORDS = {"Q4": "four-bit", "Q5": "five-bit", "Q6": "six-bit", "Q8": "eight-bit"}
@@ -139,7 +141,7 @@ def _linear_factor(metadata: ArchitectureMetadata) -> float:
 
 def _divisors(metadata: ArchitectureMetadata, turned: int) -> tuple[float, ...]:
     """Llama 3's context scaling, which GGUF stores as a tensor of divisors of the frequencies; () if there is none."""
-    tensor = metadata.file.tensors.get("rope_freqs.weight")
+    tensor = metadata.file.tensors.get(DIVISORS)
     if tensor is None or FAMILIES[metadata.family] != "llama":
         return ()
     if tensor.shape != (turned // 2,):

@@ -19,6 +19,7 @@ from decoding.errors import ModelError
 from decoding.messages import Message
 from decoding.models.catalogue import Entry
 from decoding.models.gguf_file_tokenizer import gguf_tokenizer
+from decoding.models.gguf_head import check_head
 from decoding.models.model_paths import find_source, revision_of
 from decoding.models.spec import NoGraphError
 from decoding.models.starter import Report
@@ -65,7 +66,7 @@ def write_model(entry: Entry, site: Path, libraries: Mapping[str, bytes], report
     """Write the files of a model, and those of its runtime, and return what a browser has to know. Raises ModelError
     for a model that no browser computes here.
     """
-    name, source = entry.name, find_source(entry, report)
+    name, source = entry.name, find_source(entry, report, lambda *_: check_head(entry, report))
     if source.is_dir():
         raise ModelError(NO_SITE.format(model=name, reason=NO_GGUF))
     try:

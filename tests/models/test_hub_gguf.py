@@ -3,7 +3,7 @@ sum, and decoded by every way that computes.
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,12 +17,14 @@ from decoding.engines.torch.network import TorchNetwork
 from decoding.errors import ModelError, RoomError
 from decoding.models import download, hub
 from decoding.models.catalogue import Entry, memory_of_files, parse_model_list
+from decoding.models.gguf_head import check_head
 from decoding.models.hub_listing import list_files
 from decoding.models.known_sizes import with_known_size
 from decoding.models.loading import load_without_weights
 from decoding.models.model_paths import find_source, holds_gguf
 from decoding.models.starter import Report, no_report
 from decoding.serving.availability import local_offers
+from decoding.site.model_files import write_model
 from tests import gguf_files, local_hub, tiny_models
 from tests.local_hub import COMMIT, Hub
 from tests.machines import give_memory
@@ -204,6 +206,54 @@ def test_too_large_for_the_memory_before_it_is_fetched(net: Hub, folder: Path, m
         load(TINY, device="cpu", dtype="float32")
     assert net.ranges == []
     assert label(TINY).startswith(f"{NAME} — needs 30")
+
+
+TYPE = b"blk.0.ffn_up.weight" + (2).to_bytes(4, "little") + (256).to_bytes(8, "little") * 2
+"""What stands in the file before the type of that tensor."""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (b"llama", b"mamba", r"^bad\.gguf holds a model of the family mamba, which is not read"),
+        (b"gpt-2", b"gpt-9", r'tokenizer.*"gpt-9"'),
+        (TYPE + b"\x08", TYPE + b"\x14", r"^bad\.gguf stores blk\.0\.ffn_up\.weight as IQ4_NL, which is not read"),
+    ],
+    ids=["family", "tokenizer", "type"],
+)
+def test_a_file_that_is_not_read_is_refused_before_it_is_fetched(
+    net: Hub, folder: Path, tmp_path: Path, old: bytes, new: bytes, words: str
+) -> None:
+    raw = (folder / FILE).read_bytes()
+    assert old in raw
+    (there := tmp_path / "there").mkdir()
+    (there / "bad.gguf").write_bytes(raw.replace(old, new))
+    net.repositories["org/bad"] = there
+    (entry,) = parse_model_list("hub:org/bad/bad.gguf")
+    ways: list[Callable[[], object]] = [
+        lambda: load(entry, device="cpu"),
+        lambda: load(entry, device="cpu", engine="torch"),
+        lambda: write_model(entry, tmp_path / "site", {}, no_report),
+    ]
+    for ask in ways:
+        with pytest.raises(ModelError, match=words):
+            ask()
+        blobs = hub.blobs_folder("org/bad")
+        assert not blobs.exists() or not [*blobs.iterdir()]
+
+
+def test_a_head_is_judged_without_the_divisors_that_its_file_stores(net: Hub, tmp_path: Path) -> None:
+    model = tiny_models.network("llama", head_dim=64, initializer_range=0.1)
+    (there := tmp_path / "there").mkdir()
+    facts = gguf_files.byte_tokenizer(tiny_models.VOCABULARY)
+    gguf_files.write(
+        there / "three.gguf", model, ["Q8_0"], extra={"rope_freqs.weight": [1.0] * 16 + [8.0] * 16}, **facts
+    )
+    net.repositories["org/three"] = there
+    (entry,) = parse_model_list("hub:org/three/three.gguf")
+    assert check_head(entry).vocabulary_size == tiny_models.VOCABULARY
+    hub.fetch(entry, no_report)
+    assert len(steps_of(load(entry, device="cpu"))) > 1
 
 
 # ---- in the list

@@ -17,6 +17,7 @@ from decoding.models.catalogue import Entry
 from decoding.models.devices import disable_tf32, place
 from decoding.models.gguf import read_gguf
 from decoding.models.gguf_file_tokenizer import gguf_tokenizer
+from decoding.models.gguf_head import check_head
 from decoding.models.loading import LoadedModel, describe_model
 from decoding.models.model_paths import find_source, revision_of, verifying_source
 from decoding.models.spec_gguf import spec_of_gguf
@@ -25,7 +26,11 @@ from decoding.models.starter import Report
 
 def load_gguf(entry: Entry, *, device: str, dtype: str, report: Report) -> LoadedModel:
     """Load a GGUF file's model; see `decoding.models.loading.load_model`."""
-    path = find_source(entry, report)
+
+    def check_fits(_half: Path, _parameters: int) -> None:
+        place(entry.name, check_head(entry, report).parameters, device=device, dtype=dtype)
+
+    path = find_source(entry, report, check_fits)
     spec = spec_of_gguf(read_gguf(path))
     placement = place(entry.name, spec.parameters, device=device, dtype=dtype)
     report(Message("model.loading", model=entry.name), None)
