@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from decoding.errors import FormatError, GreedyscopeError, ModelError, RequestError, RoomError
 from decoding.messages import Message
+from decoding.models.starter import Report, no_report
 from decoding.record.json_types import json_type_of
 from decoding.record.pick_rule import Draw, Sampling
 from decoding.record.repetition import Loop, find_loops
@@ -74,15 +75,21 @@ __all__ = [
 
 
 def load(
-    model: str | PathLike[str], *, device: str = "auto", dtype: str = "auto", engine: str = "auto"
+    model: str | PathLike[str],
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    engine: str = "auto",
+    report: Report = no_report,
 ) -> "LocalEngine":
     """Load a model and make it ready to decode. The first call may download and convert it.
 
     `model` is "starter", another name of the catalogue, a GGUF file, a local folder, or "hub:owner/name"; `device` is
     "auto", "cuda", "mps" or "cpu"; `dtype` is "auto" (float32 if it fits comfortably, else bfloat16), "float32",
-    "bfloat16" or "float16"; `engine` is "auto" (ONNX Runtime on a CPU, torch on a GPU) or "torch". Raises RequestError
-    for a name, device, dtype or engine that does not exist, ModelError for a model that cannot be fetched or loaded,
-    RoomError for one that does not fit.
+    "bfloat16" or "float16"; `engine` is "auto" (ONNX Runtime on a CPU, torch on a GPU) or "torch"; `report` is called
+    with a sentence about each stage, such as "Fetching …", and the fraction of it that is done (None: unknown). Raises
+    RequestError for a name, device, dtype or engine that does not exist, ModelError for a model that cannot be fetched
+    or loaded, RoomError for one that does not fit.
 
     The engine serves one run at a time: it is not thread-safe.
 
@@ -92,16 +99,19 @@ def load(
     """
     from decoding.engines.loading import load as load_engine  # here: the libraries of models take a while to import
 
-    return load_engine(_name(model), device=device, dtype=dtype, engine=engine)
+    return load_engine(_name(model), device=device, dtype=dtype, engine=engine, report=report)
 
 
-def connect(url: str, *, model: str | PathLike[str] = "", dtype: str = "auto") -> "ServerEngine":
+def connect(
+    url: str, *, model: str | PathLike[str] = "", dtype: str = "auto", report: Report = no_report
+) -> "ServerEngine":
     """A model on a vLLM server, ready to decode; its tokenizer is read on this machine.
 
     `url` is the server's, as "http://127.0.0.1:8000"; its key, if it needs one, is in the environment variable
     GREEDYSCOPE_ENGINE_KEY. `model` is a name of the catalogue or a local folder, and may be omitted if the server uses
-    that name; `dtype` is what the server was started with, because it does not report it. Raises RequestError for an
-    invalid URL, name or dtype, ModelError for a server that does not answer or has another model.
+    that name; `dtype` is what the server was started with, because it does not report it; `report` is that of `load`.
+    Raises RequestError for an invalid URL, name or dtype, ModelError for a server that does not answer or has another
+    model.
 
     The engine is thread-safe. Its steps have no entropy (NaN), because a server reports only the top candidates.
 
@@ -111,7 +121,7 @@ def connect(url: str, *, model: str | PathLike[str] = "", dtype: str = "auto") -
     """
     from decoding.engines.vllm.engine import connect  # here: transformers takes seconds to import
 
-    return connect(url, model=_name(model), dtype=dtype)
+    return connect(url, model=_name(model), dtype=dtype, report=report)
 
 
 def _name(model: object) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 import decoding
 from decoding.command_line.options import Parser, engine, one_of
 from decoding.command_line.program import run_program, set_file_encoding, write
+from decoding.command_line.progress_line import progress_line
 from decoding.command_line.run_options import add_picking_options, requested
 from decoding.engines import Engine, is_server
 from decoding.errors import FormatError, GreedyscopeError
@@ -104,9 +105,11 @@ def check(arguments: Sequence[str]) -> int:
 
 def _model(options: argparse.Namespace, name: str, dtype: str) -> Engine:
     """The model of the options, in this process or on a server."""
-    if is_server(options.engine):
-        return decoding.connect(options.engine, model=name, dtype=dtype)
-    return decoding.load(name, device=getattr(options, "device", "auto"), dtype=dtype, engine=options.engine)
+    device = getattr(options, "device", "auto")
+    with progress_line() as report:
+        if is_server(options.engine):
+            return decoding.connect(options.engine, model=name, dtype=dtype, report=report)
+        return decoding.load(name, device=device, dtype=dtype, engine=options.engine, report=report)
 
 
 def _dtype(trace: decoding.Trace) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from decoding.command_line.options import Parser
 from decoding.command_line.program import run_program
+from decoding.command_line.progress_line import progress_line
 from decoding.errors import ModelError
 from decoding.models.starter import Report, ensure_starter
 
@@ -24,10 +25,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         prepare = starter_safetensors
     try:
-        print(prepare(lambda message, _: print(f"\r{message:<70}", end="", file=sys.stderr, flush=True)))
+        with progress_line() as report:
+            folder = prepare(report)
     except ModelError as error:
-        print("", getattr(error.__cause__, "output", ""), error, sep="\n", file=sys.stderr)
+        print(getattr(error.__cause__, "output", ""), error, sep="\n", file=sys.stderr)
         return 1
+    print(folder)
     return 0
 
 

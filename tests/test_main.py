@@ -15,7 +15,9 @@ import pytest
 import decoding
 from decoding.__main__ import main
 from decoding.engines.local_engine import LocalEngine
+from decoding.errors import ModelError
 from decoding.messages import Message
+from decoding.models.starter import Report
 from decoding.questions.verify import recompute
 from decoding.record.trace import Trace
 from tests.fakes import NOTEBOOK, ScriptedEngine
@@ -85,6 +87,60 @@ def test_a_prompt_too_long_for_the_starter(
         "The prompt is 9,001 tokens long; if the number of steps is 8, starter has room for 8,184 (its context is "
         "8,192). Shorten the prompt or use fewer steps.\n",
     )
+
+
+# ---- while the user waits
+
+
+class Screen(io.StringIO):
+    """A terminal, and what stands on its lines."""
+
+    def isatty(self) -> bool:
+        return True
+
+    def lines(self) -> list[str]:
+        """Each state of the line, without what erases it."""
+        return [line for line in self.getvalue().split("\r") if line.strip()]
+
+
+def slow_load(model: str, *, report: Report, **_: object) -> ScriptedEngine:
+    for share in (0.0, 0.5):
+        report(f"Fetching {model} {share}", share)
+    report("Checking " + "x" * 500, None)
+    return ScriptedEngine()
+
+
+def test_a_line_of_the_terminal_says_what_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(decoding, "load", slow_load)
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["a", "--format", "csv"]) == 0
+    plain = capsys.readouterr()
+    assert plain.err == ""  # no terminal: a pipe, a file
+    monkeypatch.setattr(sys, "stderr", screen := Screen())
+    assert main(["a", "--format", "csv"]) == 0
+    assert capsys.readouterr().out == plain.out
+    assert screen.lines() == ["Fetching starter 0.0", "Fetching starter 0.5", ("Checking " + "x" * 500)[:79]]
+    assert "\n" not in screen.getvalue()
+    assert screen.getvalue().endswith("\r" + " " * 79 + "\r\r")  # nothing is left of it
+
+
+def test_the_line_is_gone_before_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(model: str, *, report: Report, **_: object) -> ScriptedEngine:
+        report("Checking it", None)
+        raise ModelError("It is damaged.")
+
+    monkeypatch.setattr(decoding, "load", fail)
+    monkeypatch.setattr(sys, "stderr", screen := Screen())
+    assert main(["a"]) == 2
+    assert screen.lines() == ["Checking it", "It is damaged.\n"]
+
+
+def test_the_library_says_it_to_a_caller_who_asks() -> None:
+    told: list[tuple[str, float | None]] = []
+    decoding.load("starter", device="cpu", report=lambda word, done: told.append((word, done)))
+    assert told[-1] == ("Loading starter …", None)
 
 
 # ---- with a model written by hand

@@ -11,6 +11,7 @@ import pytest
 
 import decoding
 from decoding.__main__ import main
+from decoding.models.starter import Report
 from decoding.record.trace import Trace
 from decoding.run import Run, check_request
 from tests.fakes import NOTEBOOK, ScriptedEngine
@@ -132,7 +133,7 @@ def test_the_dtype_of_a_server_may_be_given(
 ) -> None:
     given: list[str] = []
 
-    def connect(url: str, *, model: str, dtype: str) -> ScriptedEngine:
+    def connect(url: str, *, model: str, dtype: str, report: Report) -> ScriptedEngine:
         given.append(dtype)
         return engine
 
