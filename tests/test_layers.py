@@ -74,6 +74,7 @@ ALLOWED = {
         "decoding.models.starter",
         "decoding.models.download",
         "decoding.engines.onnx.graph_cache",
+        "decoding.engines.onnx.stale_graphs",
         "decoding.engines.torch.safetensors_folder",
         "decoding.site.version_folders",
     ),

@@ -301,6 +301,19 @@ def test_a_cache_that_cannot_be_written(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.usefixtures("wheel")
+def test_the_weights_of_an_earlier_version_go_and_its_other_files_stay(cache: Path) -> None:
+    for name in ("starter-0.1.2-float32-2", "starter-0.1.2-safetensors-1", "graphs"):
+        (cache / name).mkdir(parents=True)
+        (cache / name / "kept").touch()
+    folder = fetched(cache)
+    assert {path.name for path in cache.iterdir() if path.is_dir()} == {
+        "starter-0.1.2-safetensors-1",
+        "graphs",
+        folder.name,
+    }
+
+
 # ---- where, and from the terminal
 
 

@@ -1,8 +1,8 @@
 """The cache of graphs on disk: each in a folder of its own, with its checksums.
 
 Owns when a graph is built (once, under a lock, in a folder that is renamed into place when it is complete), when it is
-built again (other weights, another VERSION, a file that is missing or too short), when it goes (once another is built
-by a later VERSION), and how much disk it needs. Knows no architecture.
+built again (other weights, another VERSION, a file that is missing or too short), and how much disk it needs.
+`stale_graphs` deletes those that nothing needs, when another is built. Knows no architecture.
 """
 
 import errno
@@ -20,6 +20,7 @@ from pathlib import Path
 
 from decoding.engines.onnx.graph_files import GraphFiles
 from decoding.engines.onnx.graph_proof import NotProvenError, prove
+from decoding.engines.onnx.stale_graphs import LOCK, REFUSED, VERSION_FILE, WORK_PREFIX, delete_stale, record_source
 from decoding.errors import ModelError
 from decoding.messages import Message, reason_of
 from decoding.models.checksums import is_complete, sync_to_disk, write_checksums
@@ -35,8 +36,7 @@ Proof = Callable[[GraphFiles], None]
 """Raises NoGraphError where a graph says anything else than the model does."""
 VERSION = 8
 """Raise it to distrust graphs that were made before."""
-_SPEC_FILE, _VERSION_FILE = "spec.json", "version"
-_WORK_PREFIX = "making-"
+_SPEC_FILE = "spec.json"
 _PIECE = 2**16
 _PER_BYTE = 2  # Q5_0, the worst: 22 bytes become 42
 _TABLES_BYTES = 100_000_000  # of rotary embeddings, and some to spare
@@ -78,13 +78,14 @@ def ensure_graph(
             import filelock  # imported here, because a warm start needs no lock
 
             cache.mkdir(parents=True, exist_ok=True)
-            with filelock.FileLock(cache / f"{ready.name}.lock"):
+            with filelock.FileLock(cache / f"{ready.name}{LOCK}"):
                 if (found := _cached_graph(source, ready)) is None:
                     _check_not_refused(ready)
                     _build_graph(source, ready, report, proof)
                     found = _cached_graph(source, ready)
         if found is None:
             raise OSError(errno.EIO, "what was written is not there")
+        record_source(ready, source)
     except OSError as error:
         reason = reason_of(error)
         raise ModelError(Message("graph.not_kept", model=source.name, cache=cache, reason=reason)) from error
@@ -123,23 +124,24 @@ def _check_not_refused(ready: Path) -> None:
 
 def _refusal_file(ready: Path) -> Path:
     """The file, beside the graph's folder, that says why the proof refused the graph."""
-    return ready.with_name(f"{ready.name}.refused")
+    return ready.with_name(f"{ready.name}{REFUSED}")
 
 
 def _build_graph(source: Path, ready: Path, report: Report, proof: Proof | None) -> None:
     """Build a graph and rename it into place. The caller holds the lock."""
     report(Message("graph.preparing", model=source.name), None)
-    for left in ready.parent.glob(f"{_WORK_PREFIX}{ready.name}-*"):  # the lock was free, so their process has ended
+    for left in ready.parent.glob(f"{WORK_PREFIX}{ready.name}-*"):  # the lock was free, so their process has ended
         shutil.rmtree(left, ignore_errors=True)
     plan = _plan(source)
     check_disk(source.name, plan.bytes_needed, ready.parent)
-    work = Path(tempfile.mkdtemp(prefix=f"{_WORK_PREFIX}{ready.name}-", dir=ready.parent))
+    record_source(ready, source)
+    work = Path(tempfile.mkdtemp(prefix=f"{WORK_PREFIX}{ready.name}-", dir=ready.parent))
     try:
         graph = work / "graph"
         graph.mkdir()
         plan.build(graph)
         (graph / _SPEC_FILE).write_text(plan.spec.to_json(), "utf-8")
-        (graph / _VERSION_FILE).write_text(str(VERSION), "utf-8")
+        (graph / VERSION_FILE).write_text(str(VERSION), "utf-8")
         if proof:
             report(Message("graph.checking", model=source.name), None)
             _check_proof(proof, GraphFiles(graph, plan.spec, source), ready)
@@ -148,22 +150,9 @@ def _build_graph(source: Path, ready: Path, report: Report, proof: Proof | None)
             ready.rename(work / "old")
         graph.rename(ready)
         sync_to_disk(ready.parent)
-        _delete_earlier(ready.parent)
+        delete_stale(ready.parent, _folder_name, version=VERSION, kept=ready.name)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-
-
-def _delete_earlier(cache: Path) -> None:
-    """Delete the graphs that an earlier VERSION built: they may take gigabytes, and nothing here opens them again."""
-    for folder in cache.iterdir():
-        if is_complete(folder) and _version_of(folder) < VERSION:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _version_of(folder: Path) -> int:
-    with suppress(OSError, ValueError):
-        return int((folder / _VERSION_FILE).read_text("utf-8"))
-    return 0  # a folder without the file is older than any with it
 
 
 def _check_proof(proof: Proof, files: GraphFiles, ready: Path) -> None:

@@ -1,0 +1,119 @@
+"""What goes from the cache of graphs when another is made, and what stays."""
+
+import os
+import platform
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import filelock
+import pytest
+
+from decoding.engines.onnx.graph_cache import ensure_graph
+from decoding.engines.onnx.network import OnnxNetwork
+from decoding.engines.onnx.session import Threads
+from tests import gguf_files
+from tests.engines.onnx import test_gguf
+
+Make = Callable[[str], Path]
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "graphs"
+
+
+@pytest.fixture
+def make(tmp_path: Path, cache: Path) -> Make:
+    """Writes a model of that name, if it is not there, and makes its graph."""
+
+    def made(name: str) -> Path:
+        if not (path := tmp_path / name).exists():
+            path.parent.mkdir(exist_ok=True)
+            gguf_files.write(path, test_gguf.network("llama"), ["Q8_0"])
+        return ensure_graph(path, folder=cache, proof=None).folder
+
+    return made
+
+
+def names(cache: Path) -> set[str]:
+    """The graphs of which something is there."""
+    return {re.sub(r"-[0-9a-f]{16}.*", "", path.name.removeprefix("making-")) for path in cache.iterdir()}
+
+
+def test_the_graph_of_a_deleted_model_goes_and_of_another_stays(make: Make, tmp_path: Path, cache: Path) -> None:
+    graph = make("gone.gguf")
+    graph.with_name(f"{graph.name}.refused").write_text("its graph differs")
+    make("here.gguf")
+    (tmp_path / "gone.gguf").unlink()
+    assert names(cache) == {"gone", "here"}
+    make("other.gguf")
+    assert names(cache) == {"here", "other"}
+
+
+def test_the_graph_of_a_changed_model_goes(make: Make, tmp_path: Path, cache: Path) -> None:
+    first = make("m.gguf")
+    os.utime(tmp_path / "m.gguf", (1, 1))
+    second = make("m.gguf")
+    assert second != first
+    assert {path.name.partition(".")[0] for path in cache.iterdir()} == {second.name}
+
+
+def test_a_process_that_has_the_graph_open_goes_on(make: Make, tmp_path: Path) -> None:
+    make("m.gguf")
+    network = OnnxNetwork(ensure_graph(tmp_path / "m.gguf", folder=tmp_path / "graphs"), threads=Threads(1))
+    before, _ = network.read([1, 2, 3], None)
+    (tmp_path / "m.gguf").unlink()
+    make("other.gguf")
+    after, _ = network.read([1, 2, 3], None)
+    assert (after == before).all()
+
+
+def test_a_disk_that_is_away(make: Make, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk, is_mount = tmp_path / "disk", os.path.ismount
+    monkeypatch.setattr(os.path, "ismount", lambda path: Path(path) == disk if disk.exists() else is_mount(path))
+    make("disk/m.gguf")
+    (tmp_path / "link.gguf").symlink_to(disk / "m.gguf")
+    make("link.gguf")
+    shutil.move(disk, tmp_path / "away")
+    make("other.gguf")
+    assert names(cache) == {"m", "link", "other"}
+    shutil.move(tmp_path / "away", disk)
+    (disk / "m.gguf").unlink()
+    make("another.gguf")
+    assert names(cache) == {"other", "another", "link"}  # the link is there, and may lead to a file again
+
+
+def test_what_another_machine_recorded_stays(
+    make: Make, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as there:
+        there.setattr(platform, "node", lambda: "another")
+        make("m.gguf")
+    (tmp_path / "m.gguf").unlink()
+    make("other.gguf")
+    assert names(cache) == {"m", "other"}
+
+
+def test_what_is_being_made_stays_and_what_a_killed_process_left_goes(make: Make, tmp_path: Path, cache: Path) -> None:
+    graph = make("m.gguf")
+    (tmp_path / "m.gguf").unlink()
+    (work := cache / f"making-{graph.name}-ab12_cd3").mkdir()
+    (cache / "making-killed-0123456789abcdef-ab12_cd3" / "graph").mkdir(parents=True)
+    (cache / "notes").write_text("nobody's")
+    with filelock.FileLock(cache / f"{graph.name}.lock"):
+        make("other.gguf")
+        assert work.exists()
+        assert names(cache) == {"m", "other", "notes"}
+    make("another.gguf")
+    assert names(cache) == {"other", "another", "notes"}
+
+
+def test_a_graph_without_a_record_gets_one_when_it_is_opened(make: Make, tmp_path: Path, cache: Path) -> None:
+    graph = make("m.gguf")
+    (record := graph.with_name(f"{graph.name}.source")).unlink()
+    make("other.gguf")
+    assert names(cache) == {"m", "other"}
+    make("m.gguf")
+    assert record.exists()
