@@ -4,10 +4,9 @@ Owns how a field is validated, and the refusal of a field that is unknown and no
 does.
 """
 
-import math
 from typing import Any
 
-from decoding.models.spec import Activation, Llama3Scaling, NoGraphError, Rope
+from decoding.models.spec import LEAST_FACT, MOST_FACT, Activation, Llama3Scaling, NoGraphError, Rope
 
 _IGNORED = frozenset(
     [
@@ -113,7 +112,7 @@ class Config:
 
 
 def positive(name: str, found: Any) -> float:
-    if type(found) not in (int, float) or not math.isfinite(found) or found <= 0:
+    if type(found) not in (int, float) or not LEAST_FACT <= found <= MOST_FACT:
         raise NoGraphError(f"its {name} is {str(found)[:40]}")
     return float(found)
 

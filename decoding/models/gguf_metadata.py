@@ -10,6 +10,7 @@ from typing import Any
 from decoding.errors import ModelError
 from decoding.messages import Message
 from decoding.models.gguf import GgufFile, shown
+from decoding.models.spec import LEAST_FACT, MOST_FACT
 
 _COMPUTED_AS = {
     "attention.causal": True,  # False: an encoder
@@ -77,6 +78,9 @@ class ArchitectureMetadata:
         found = self.get(name, default)
         if type(found) not in (int, float) or not math.isfinite(found) or found <= 0:
             raise self.wrong(name)
+        if not LEAST_FACT <= found <= MOST_FACT:
+            file, least, most = self.file.path.name, f"{LEAST_FACT:g}", f"{MOST_FACT:g}"
+            raise ModelError(Message("gguf.range", file=file, name=name, value=f"{found:g}", least=least, most=most))
         return float(found)
 
     def norm_epsilon(self) -> float:

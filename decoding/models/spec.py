@@ -12,6 +12,10 @@ Activation = Literal["silu", "gelu", "gelu_tanh"]
 MAX_CONTEXT = 2**18
 """No more positions are prepared, whatever a file says: the longest prompt and a run's steps need fewer."""
 MAX_HEAD_WIDTH = 1024
+LEAST_FACT, MOST_FACT = 1e-12, 1e12
+"""No number that a file states of its model, such as the base of a rotary embedding, lies beyond: float32 would
+overflow.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from decoding.models.gguf import GgufFile, shown
 from decoding.models.gguf_blocks import floats
 from decoding.models.gguf_metadata import ArchitectureMetadata
 from decoding.models.gguf_text import EMBEDDING, end_ids, named_id, tensor_of, vocabulary_size
-from decoding.models.spec import MAX_CONTEXT, MAX_HEAD_WIDTH, Activation, ModelSpec, Rope
+from decoding.models.spec import LEAST_FACT, MAX_CONTEXT, MAX_HEAD_WIDTH, MOST_FACT, Activation, ModelSpec, Rope
 
 FAMILIES = {
     "llama": "llama",
@@ -147,7 +147,7 @@ def _divisors(metadata: ArchitectureMetadata, turned: int) -> tuple[float, ...]:
     if tensor.shape != (turned // 2,):
         raise metadata.wrong(tensor.name)
     found = floats(tensor.kind, metadata.file.read(tensor)).tolist()
-    if not all(math.isfinite(one) and one > 0 for one in found):
+    if not all(LEAST_FACT <= one <= MOST_FACT for one in found):
         raise metadata.wrong(tensor.name)
     return tuple(found)
 

@@ -247,6 +247,16 @@ def test_metadata_that_needs_another_computation_is_refused(
 
 
 @pytest.mark.parametrize(
+    ("name", "value"), [("rope.freq_base", 1e-38), ("rope.freq_base", 1e13), ("attention.scale", 1e-20)]
+)
+def test_a_number_that_float32_has_no_room_for_is_refused(tmp_path: Path, name: str, value: float) -> None:
+    said = pair(f"llama.{name}", 12, struct.pack("<d", value))
+    raw = whole([ARCHITECTURE, TOKENS, *FACTS, said], [tensor("token_embd.weight", 8, 2)])
+    words = f"m.gguf says {name} = {value:g}, which has to lie between 1e-12 and 1e+12. Convert it again, or choose"
+    assert described(tmp_path, raw) == f"{words} another file."
+
+
+@pytest.mark.parametrize(
     ("name", "kind", "value"),
     [
         ("vocab_size", 4, struct.pack("<I", 2)),

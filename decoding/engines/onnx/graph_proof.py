@@ -26,6 +26,8 @@ from numpy.typing import NDArray
 
 from decoding.engines.onnx.graph_files import GraphFiles
 from decoding.engines.onnx.session import Session
+from decoding.errors import ModelError
+from decoding.messages import from_json
 from decoding.models.resources import free_memory
 from decoding.models.spec import ModelSpec, NoGraphError
 from decoding.models.starter import GGUF_SHA256
@@ -54,7 +56,7 @@ class Text:
 
 
 def prove(files: GraphFiles) -> None:
-    """Raises NoGraphError if the graph's numbers are wrong."""
+    """Raises NoGraphError if the graph's numbers are wrong, ModelError if the file is at fault."""
     if files.source.is_file() and _is_starter(files.source):
         _check(_opened(files), starter_texts(), STARTER_NOISE)
     elif found := _from_network(files):
@@ -166,7 +168,9 @@ def _is_starter(source: Path) -> bool:
 
 
 def _from_network(files: GraphFiles) -> list[Text]:
-    """The texts with the figures of transformers' network, from a child process; [] if memory is too short for it."""
+    """The texts with the figures of transformers' network, from a child process; [] if memory is too short for it.
+    Raises ModelError for a file that is no network of its family.
+    """
     needed = int(4.8 * files.spec.parameters) + 1_500_000_000
     if (free := free_memory()) < needed:
         word = "The graph of %s is used unproven: its network needs %d MB of memory, and %d are free."
@@ -191,4 +195,6 @@ def _from_network(files: GraphFiles) -> list[Text]:
             parsed = None
     if parsed is None:
         raise NotProvenError("its network could not be loaded to prove the graph")
+    if "refused" in parsed:
+        raise ModelError(from_json(parsed["refused"]))
     return [Text(one["ids"], [[(int(n), p) for n, p in tops] for tops in one["following"]]) for one in parsed]

@@ -13,6 +13,8 @@ from transformers import AutoModelForCausalLM, GenerationConfig
 
 from decoding.engines.onnx.graph_proof import LAST, texts, tops_of
 from decoding.engines.onnx.transformers_network import network_of_gguf
+from decoding.errors import ModelError
+from decoding.messages import to_json
 from decoding.models.gguf import read_gguf
 from decoding.models.spec_config import spec_of_config
 from decoding.models.spec_gguf import spec_of_gguf
@@ -29,7 +31,11 @@ def main(source: Path, out: Path) -> None:
     else:
         file = read_gguf(source)
         spec = spec_of_gguf(file)
-        model = network_of_gguf(file, spec)
+        try:
+            model = network_of_gguf(file, spec)
+        except ModelError as error:
+            out.write_text(json.dumps({"refused": to_json(error.message)}), "utf-8")
+            return
     model.eval()
     figures = []
     for ids in texts(spec):

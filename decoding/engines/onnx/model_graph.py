@@ -29,6 +29,7 @@ def build_gguf(file: GgufFile, spec: ModelSpec, folder: Path, *, unpacked: bool 
     """Write the graph of a GGUF file into `folder`; if `unpacked`, over its matrices as float32. Raises ModelError for
     a damaged file, NoGraphError for a model that cannot be a graph.
     """
+    _check_attention(spec)
     weights = GgufWeights(file, spec)
     try:
         _write(spec, weights, folder, UnpackedProducts if unpacked else Products, is_gguf=True)
@@ -52,16 +53,23 @@ def _unread(weights: Weights, spec: ModelSpec) -> str | None:
 
 def build_safetensors(tensors: dict[str, StoredTensor], spec: ModelSpec, folder: Path) -> None:
     """Write the graph of a folder's safetensors. Raises NoGraphError for a model that cannot be a graph."""
+    _check_attention(spec)
     module = ARCHITECTURES[spec.family]
     is_transposed = getattr(module, "IS_TRANSPOSED", False)
     weights = SafetensorsWeights(tensors, spec, module.SAFETENSORS, is_transposed=is_transposed)
     _write(spec, weights, folder, Products, is_gguf=False)
 
 
-def _write(spec: ModelSpec, weights: Weights, folder: Path, products: type[Products], *, is_gguf: bool) -> None:
+def _check_attention(spec: ModelSpec) -> None:
+    """Raises NoGraphError for a model whose attention ONNX Runtime does not compute, or nothing could prove."""
     for width in (spec.head_width, *(rope.width for rope in spec.ropes)):
         if width % _HEADS_OF:
             raise NoGraphError(f"its heads are {width} wide, which ONNX Runtime's attention does not take")
+    if 1 in spec.windows:  # with its cache, transformers' `generate` gives other numbers there
+        raise NoGraphError("its windows are one position long")
+
+
+def _write(spec: ModelSpec, weights: Weights, folder: Path, products: type[Products], *, is_gguf: bool) -> None:
     module, graph = ARCHITECTURES[spec.family], GraphBuilder(folder)
     less_one = not is_gguf and getattr(module, "NORMS_LESS_ONE", False)
     try:

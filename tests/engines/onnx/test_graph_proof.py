@@ -21,7 +21,7 @@ from decoding.errors import ModelError
 from decoding.models.gguf import read_gguf
 from decoding.models.spec import NoGraphError
 from decoding.models.spec_gguf import spec_of_gguf
-from tests import gguf_files
+from tests import gguf_files, tiny_models
 from tests.engines.onnx import test_families, test_gguf
 from tests.machines import give_memory
 
@@ -111,6 +111,41 @@ def test_the_network_of_a_gguf_is_the_one_it_was_written_from(tmp_path: Path, fa
 def test_a_gguf_is_proven_as_stored_and_unpacked(tmp_path: Path) -> None:
     path = gguf_files.write(tmp_path / "m.gguf", test_gguf.network("gemma3_text"), ["Q5_0", "Q6_K", "Q4_K"])
     graph_proof.prove(build_unpacked(ensure_graph(path, folder=tmp_path / "graphs"), tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said", "reason"),
+    [
+        ({}, {"qwen3.attention.sliding_window": 1}, "its windows are one position long"),
+        ({"head_dim": 24}, {}, "its heads are 24 wide"),
+    ],
+    ids=["windows", "heads"],
+)
+def test_an_attention_without_a_graph_goes_through_transformers_and_agrees(
+    tmp_path: Path, changes: dict[str, Any], said: dict[str, Any], reason: str
+) -> None:
+    """In windows of one position the cache of transformers gives other numbers: its `generate` called an exact run
+    different.
+    """
+    said |= gguf_files.byte_tokenizer(tiny_models.VOCABULARY)
+    path = gguf_files.write(tmp_path / "m.gguf", test_gguf.network("qwen3", **changes), ["Q8_0"], **said)
+    model = decoding.load(str(path), device="cpu", dtype="float32")
+    run = decoding.trace(model, "the three", max_new_tokens=8, top_k=2)
+    assert len(set(run.generated_token_ids)) > 1
+    assert decoding.agreement(model, run).identical
+    with pytest.raises(NoGraphError, match=reason):
+        ensure_graph(path, folder=tmp_path / "graphs")
+
+
+def test_a_file_of_another_family_than_it_says_is_at_fault_itself(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = gguf_files.write(tmp_path / "m.gguf", test_gguf.network("qwen3"), ["Q8_0"])
+    path.write_bytes(path.read_bytes().replace(b"qwen3", b"qwen2"))
+    with pytest.raises(ModelError, match=r"^m\.gguf (has|lacks) the tensor blk\."):
+        ensure_graph(path, folder=tmp_path / "graphs")
+    assert not caplog.text
+    assert not [one for one in (tmp_path / "graphs").iterdir() if one.is_dir()]
 
 
 def test_making_the_starters_graph_imports_no_torch(starter_gguf: Path, tmp_path: Path) -> None:

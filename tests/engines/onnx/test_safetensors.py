@@ -42,6 +42,7 @@ REFUSED: dict[str, dict[str, Any]] = {
     "is_causal is False": {"is_causal": False},  # an encoder
     "its heads have a width of 16777216": {"head_dim": 2**24},
     "family mixtral": {"model_type": "mixtral"},
+    "its rope_theta is 1e-38": {"rope_parameters": {"rope_type": "default", "rope_theta": 1e-38}},
     "lack model.layers.0.self_attn.q_proj.bias": {"attention_bias": True},
     "has the shape": {"intermediate_size": 97},
 }
