@@ -73,14 +73,24 @@ class ModelRegistry:
         self._one_at_a_time = threading.Lock()
         self._loading: dict[str, _Load] = {}
         self._current_load: _Load | None = None
+        self._damaged: set[str] = set()  # whose last load failed, and not for want of room
         self._failures: dict[str, str] = {}  # the last one of each model: the log has once that a server is away
 
     def offers(self) -> Sequence[ModelOffer]:
         """The list of models as it is now; may take some seconds."""
         listed = self._list_offers or (lambda ready: [ModelOffer(name, name) for name in self.names])
         chats = {engine.info.id for engine in self.loaded() if engine.vocabulary.message_template is not None}
-        offers = listed(self._models.names())
+        offers = [self._with_failure(offer) for offer in listed(self._models.names())]
         return [replace(offer, has_chat_template=True) if offer.name in chats else offer for offer in offers]
+
+    def _with_failure(self, offer: ModelOffer) -> ModelOffer:
+        """The offer of a model whose files are here and could not be loaded says so. It may still be chosen, and is
+        loaded again then.
+        """
+        shown = offer.label.parameters if isinstance(offer.label, Message) else {}
+        if offer.name not in self._damaged or shown.get("state") != Message("offer.on_disk"):
+            return offer
+        return replace(offer, label=Message("offer.label", model=shown["model"], state=Message("offer.failed")))
 
     def loaded(self) -> tuple[Engine, ...]:
         """The models in memory."""
@@ -205,6 +215,7 @@ class ModelRegistry:
 
         try:
             engine = self._model_loader.load(name, report)
+            self._damaged.discard(name)
             if self._failures.pop(name, ""):
                 logging.getLogger(__name__).info("loaded %s", name)
             return engine
@@ -212,6 +223,8 @@ class ModelRegistry:
             if not (isinstance(error, AddressError) and self._failures.get(name) == str(error)):
                 logging.getLogger(__name__).warning("loading %s failed: %s", name, error, exc_info=error.__cause__)
             self._failures[name] = str(error)
+            if type(error) is ModelError:
+                self._damaged.add(name)
             shown = mapped(lambda text: redact_paths(text, self.names), error.message)
             if isinstance(error, AddressError):  # its sentence names the address, which is not for visitors
                 shown = Message("address.away")

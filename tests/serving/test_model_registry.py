@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from decoding.cancellation import WorkCancelledError, bind
-from decoding.errors import AddressError, ModelError, RequestError
+from decoding.errors import AddressError, ModelError, RequestError, RoomError
+from decoding.messages import Message
 from decoding.serving import model_registry
-from decoding.serving.model_registry import ModelRegistry, Report
+from decoding.serving.model_registry import ModelOffer, ModelRegistry, Report
 from tests.fakes import ScriptedEngine
 from tests.machines import refused_threads
 
@@ -271,6 +272,28 @@ def test_a_failed_load_is_tried_again_and_logged_each_time(caplog: pytest.LogCap
         assert caplog.messages == ["loading one failed: The disk is full."] * count
     assert registry.engine("one").info.id == "one"
     assert loader.asked == ["one"] * 3
+
+
+def test_the_list_says_of_a_model_that_it_could_not_be_loaded() -> None:
+    """The first model is loaded when the server starts: a damaged one is not "on disk" until somebody presses Run."""
+    loader = Loader(RoomError("It is too large."), ModelError("It is damaged."), ModelError("It broke off."), None)
+    loader.go_on.release(4)
+    states = {"a": "offer.on_disk", "b": "offer.to_fetch", "c": "offer.on_disk"}
+    listed = [ModelOffer(n, Message("offer.label", model=f"{n} · 2 M", state=Message(s))) for n, s in states.items()]
+    registry = ModelRegistry(loader, [*states], lambda ready: listed)
+    with pytest.raises(RoomError):
+        registry.engine("a")  # there may be room later
+    assert [*registry.offers()] == listed
+    for name in ("a", "b"):
+        with pytest.raises(ModelError):
+            registry.engine(name)
+    assert [offer.label for offer in registry.offers()] == [
+        "a · 2 M · could not be loaded",
+        *(o.label for o in listed[1:]),
+    ]
+    assert not any(offer.why_not for offer in registry.offers())
+    registry.engine("a")
+    assert [*registry.offers()] == listed
 
 
 def test_an_unexpected_error_becomes_a_sentence(caplog: pytest.LogCaptureFixture) -> None:
