@@ -191,14 +191,14 @@ def free_port(host: str) -> int:
 
 def entries_of(chosen: argparse.Namespace) -> dict[str, Entry]:
     """The models to offer, by name. Raises SystemExit with a sentence for an invalid list."""
-    if not is_server(chosen.engine):
-        named = chosen.model
-    elif (named := STARTER_ID if chosen.model == "+" else chosen.model).startswith("+") or "," in named:
-        raise SystemExit(f'A server computes one model, and --model names more: "{named[:80]}". Name that one.')
+    named = STARTER_ID if is_server(chosen.engine) and chosen.model == "+" else chosen.model
     try:
-        return {entry.name: entry for entry in parse_model_list(named)}
+        entries = parse_model_list(named)
     except RequestError as error:
         raise SystemExit(str(error)) from error
+    if is_server(chosen.engine) and len(entries) > 1:
+        raise SystemExit(f'A server computes one model, and --model names more: "{named[:80]}". Name that one.')
+    return {entry.name: entry for entry in entries}
 
 
 def _end_signal() -> threading.Event:

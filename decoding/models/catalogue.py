@@ -1,9 +1,11 @@
 """The catalogue: the models to choose from, with the facts that a person wants before choosing.
 
-Owns names, figures and pinned revisions, and parses the operator's list of models. Knows no file, no network and no
-torch. Figures are the publishers' own; the download is the size of the files that are fetched, in bytes.
+Owns names, figures and pinned revisions, and parses the operator's list of models. Knows no network and no torch, and
+asks the disk only whether a list is the path of one model. Figures are the publishers' own; the download is the size of
+the files that are fetched, in bytes.
 """
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -156,13 +158,14 @@ _PART = re.compile(r"-\d{5}-of-\d{5}\.gguf$", re.IGNORECASE)
 
 
 def parse_model_list(models: str) -> tuple[Entry, ...]:
-    """Parse the operator's list of models, separated by commas.
+    """Parse the operator's list of models, separated by commas; a path that has commas stands alone.
 
     Each is a name of the catalogue, a local folder, "hub:owner/name@revision" for a repository of the Hub, or
     "hub:owner/name/folder/file.gguf@revision" for a GGUF file. A list that begins with "+" extends the catalogue, any
     other replaces it. Raises RequestError for an empty list and for a malformed repository or file.
     """
-    names = [name.strip() for name in models.removeprefix("+").split(",") if name.strip()]
+    listed = [models] if os.path.exists(os.path.expanduser(models)) else models.removeprefix("+").split(",")
+    names = [name.strip() for name in listed if name.strip()]
     entries = {name: _entry(name) for name in ([*CATALOGUE] if models.startswith("+") else []) + names}
     if not entries:
         raise RequestError(

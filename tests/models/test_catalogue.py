@@ -1,9 +1,12 @@
 """The catalogue, and the operator's list of models."""
 
 import re
+from pathlib import Path
 
 import pytest
 
+from app import entries_of, settings
+from decoding.command_line import options
 from decoding.errors import RequestError
 from decoding.models.catalogue import (
     CATALOGUE,
@@ -182,3 +185,15 @@ def test_no_repository(name: str):
     with pytest.raises(RequestError) as refused:
         parse_model_list(f"starter,{name}")
     assert str(refused.value) == f'"{name}" is no repository: write hub:owner/name, or hub:owner/name@revision.'
+
+
+def test_a_path_with_commas_is_one_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (path := tmp_path / "my model, v1.GGUF").write_bytes(b"GGUF")
+    (tmp_path / "a,b").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for named in (str(path), str(tmp_path / "a,b"), "~/my model, v1.GGUF"):
+        assert [entry.name for entry in parse_model_list(named)] == [named]
+    assert options.models(str(path)) == str(path)
+    for engine in ("auto", "http://127.0.0.1:8000"):
+        assert [*entries_of(settings(["--model", str(path), "--engine", engine]))] == [str(path)]
+    assert [entry.name for entry in parse_model_list(f"gpt2,{tmp_path / 'x'}")] == ["gpt2", str(tmp_path / "x")]
