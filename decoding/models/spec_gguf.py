@@ -23,6 +23,7 @@ FAMILIES = {
     "gemma3": "gemma3",
 }
 """GGUF's name of an architecture, and the module that writes its graph."""
+_ACTIVATIONS: dict[str, Activation] = {"gpt2": "gelu_tanh", "gemma3": "gelu_tanh", "gptneox": "gelu"}
 DIVISORS = "rope_freqs.weight"
 """The one tensor whose values are facts: of Llama 3's scaling, one divisor for each frequency."""
 _GEMMA_PATTERN, _GEMMA_LOCAL_BASE = 6, 10_000.0  # which a Gemma 3 file need not say
@@ -48,13 +49,7 @@ def spec_of_gguf(file: GgufFile) -> ModelSpec:
     if layers > len(file.tensors):  # before anything is made for each
         raise metadata.wrong("block_count")
     metadata.check_computed()
-    if width % heads and "attention.key_length" not in metadata:
-        raise metadata.wrong("attention.head_count")
-    head_width = metadata.count("attention.key_length", width // heads)
-    if head_width > MAX_HEAD_WIDTH:
-        raise metadata.wrong("attention.key_length")
-    if metadata.count("attention.value_length", head_width) != head_width:
-        raise metadata.wrong("attention.value_length")
+    head_width = _head_width(metadata, width, heads)
     if len(embedding.shape) != 2 or embedding.shape[1] != width:
         raise metadata.wrong(EMBEDDING)
     kv_heads, rows = metadata.count("attention.head_count_kv", heads), vocabulary_size(file)
@@ -64,9 +59,6 @@ def spec_of_gguf(file: GgufFile) -> ModelSpec:
     scaled_by = width // heads if is_gemma and layers == _GEMMA_27B_LAYERS else head_width
     kinds = _counts(file)
     ropes, rope_of_layer, windows = _positions(metadata, architecture, layers, head_width)
-    activation: Activation = (
-        "gelu_tanh" if is_gemma or architecture == "gpt2" else "gelu" if architecture == "gptneox" else "silu"
-    )
     has = file.tensors.__contains__
     spec = ModelSpec(
         family=FAMILIES[architecture],
@@ -79,7 +71,7 @@ def spec_of_gguf(file: GgufFile) -> ModelSpec:
         vocabulary_size=rows,
         context_length=min(metadata.count("context_length"), MAX_CONTEXT),
         norm_epsilon=metadata.norm_epsilon(),
-        activation=activation,
+        activation=_ACTIVATIONS.get(architecture, "silu"),
         attention_scale=metadata.positive("attention.scale", scaled_by**-0.5),
         tied_head=not has("output.weight"),
         end_ids=end_ids(file, rows),
@@ -98,6 +90,17 @@ def spec_of_gguf(file: GgufFile) -> ModelSpec:
     )
     metadata.check_no_unknown()
     return spec
+
+
+def _head_width(metadata: ArchitectureMetadata, width: int, heads: int) -> int:
+    if width % heads and "attention.key_length" not in metadata:
+        raise metadata.wrong("attention.head_count")
+    found = metadata.count("attention.key_length", width // heads)
+    if found > MAX_HEAD_WIDTH:
+        raise metadata.wrong("attention.key_length")
+    if metadata.count("attention.value_length", found) != found:
+        raise metadata.wrong("attention.value_length")
+    return found
 
 
 def _positions(

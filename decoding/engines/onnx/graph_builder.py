@@ -124,13 +124,12 @@ class GraphBuilder:
         self._outputs.append(helper.make_tensor_value_info(name, kind, shape))
         return name
 
-    def save(self, name: str, metadata: dict[str, str]) -> None:
+    def save(self, name: str) -> None:
         """Write the graph beside its weights."""
         self._file.close()
         graph = helper.make_graph(self._nodes, name, self._inputs, self._outputs, list(self._constants.values()))
         model = helper.make_model(graph, opset_imports=_OPSETS, producer_name="greedyscope")
         model.ir_version = _IR_VERSION
-        helper.set_model_props(model, metadata)
         onnx.save(model, self.folder / GRAPH_FILE)
         (self.folder / OUTSIDE_FILE).write_text(json.dumps(self._outside, indent=1), "utf-8")
 

@@ -13,7 +13,6 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -132,19 +131,19 @@ def _build_graph(source: Path, ready: Path, report: Report, proof: Proof | None)
     report(Message("graph.preparing", model=source.name), None)
     for left in ready.parent.glob(f"{WORK_PREFIX}{ready.name}-*"):  # the lock was free, so their process has ended
         shutil.rmtree(left, ignore_errors=True)
-    plan = _plan(source)
-    check_disk(source.name, plan.bytes_needed, ready.parent)
+    spec, bytes_needed, build = _plan(source)
+    check_disk(source.name, bytes_needed, ready.parent)
     record_source(ready, source)
     work = Path(tempfile.mkdtemp(prefix=f"{WORK_PREFIX}{ready.name}-", dir=ready.parent))
     try:
         graph = work / "graph"
         graph.mkdir()
-        plan.build(graph)
-        (graph / _SPEC_FILE).write_text(plan.spec.to_json(), "utf-8")
+        build(graph)
+        (graph / _SPEC_FILE).write_text(spec.to_json(), "utf-8")
         (graph / VERSION_FILE).write_text(str(VERSION), "utf-8")
         if proof:
             report(Message("graph.checking", model=source.name), None)
-            _check_proof(proof, GraphFiles(graph, plan.spec, source), ready)
+            _check_proof(proof, GraphFiles(graph, spec, source), ready)
         write_checksums(graph)
         if ready.exists():
             ready.rename(work / "old")
@@ -165,16 +164,8 @@ def _check_proof(proof: Proof, files: GraphFiles, ready: Path) -> None:
         raise
 
 
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """A graph that is about to be built."""
-
-    spec: ModelSpec
-    bytes_needed: int
-    build: Callable[[Path], None]
-
-
-def _plan(source: Path) -> _Plan:
+def _plan(source: Path) -> tuple[ModelSpec, int, Callable[[Path], None]]:
+    """The spec of a graph, the bytes that it needs on the disk, and what builds it into a folder."""
     from decoding.engines.onnx.model_graph import (
         build_gguf,
         build_safetensors,
@@ -184,11 +175,11 @@ def _plan(source: Path) -> _Plan:
         tensors = _stored_tensors(source)
         spec = spec_of_config(source, _most_common_dtype(tensors))
         copied = sum(4 * prod(one.shape) for one in tensors.values() if one.dtype != "F32")
-        return _Plan(spec, copied + _TABLES_BYTES, partial(build_safetensors, tensors, spec))
+        return spec, copied + _TABLES_BYTES, partial(build_safetensors, tensors, spec)
     file = read_gguf(source)
     spec = spec_of_gguf(file)
     weights = sum(_PER_BYTE * tensor.size for tensor in file.tensors.values())
-    return _Plan(spec, weights + _TABLES_BYTES, partial(build_gguf, file, spec))
+    return spec, weights + _TABLES_BYTES, partial(build_gguf, file, spec)
 
 
 def _stored_tensors(folder: Path) -> dict[str, StoredTensor]:

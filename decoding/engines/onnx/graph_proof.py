@@ -98,7 +98,10 @@ def _random_texts(spec: ModelSpec, lengths: Iterable[int]) -> Iterator[list[int]
 
 def starter_texts() -> list[Text]:
     """The figures of an independent program, stored beside this file."""
-    parsed = json.loads(_STARTER.read_text("utf-8"))
+    return _read_texts(json.loads(_STARTER.read_text("utf-8")))
+
+
+def _read_texts(parsed: Any) -> list[Text]:
     return [Text(one["ids"], [[(int(n), p) for n, p in tops] for tops in one["following"]]) for one in parsed]
 
 
@@ -180,21 +183,16 @@ def _from_network(files: GraphFiles) -> list[Text]:
     variables = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))}
     variables |= {"HF_HUB_OFFLINE": "1"}
     with tempfile.TemporaryDirectory() as work:
-        out = Path(work, "texts.json")
-        command = [
-            sys.executable,
-            "-m",
-            "decoding.engines.onnx.graph_proof_figures",
-            str(files.source.absolute()),
-            str(out),
-        ]
+        file, program = Path(work, "texts.json"), "decoding.engines.onnx.graph_proof_figures"
+        file.write_text(json.dumps([*texts(files.spec)]), "utf-8")
+        command = [sys.executable, "-m", program, str(files.source.absolute()), str(file)]
         try:
             done = subprocess.run(command, env=variables, capture_output=True, timeout=_SECONDS, check=False, cwd=work)
-            parsed = json.loads(out.read_text("utf-8")) if done.returncode == 0 else None
+            parsed = json.loads(file.read_text("utf-8")) if done.returncode == 0 else None
         except (subprocess.TimeoutExpired, OSError, ValueError):
             parsed = None
     if parsed is None:
         raise NotProvenError("its network could not be loaded to prove the graph")
     if "refused" in parsed:
         raise ModelError(from_json(parsed["refused"]))
-    return [Text(one["ids"], [[(int(n), p) for n, p in tops] for tops in one["following"]]) for one in parsed]
+    return _read_texts(parsed)

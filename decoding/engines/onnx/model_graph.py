@@ -76,6 +76,6 @@ def _write(spec: ModelSpec, weights: Weights, folder: Path, products: type[Produ
         module.write(LayerWriter(graph, products(graph), weights, spec, is_gguf, less_one))
         if left := _unread(weights, spec):
             raise NoGraphError(f"its files have {left[:60]}, which is not known here")
-        graph.save(spec.family, {"greedyscope.spec": spec.to_json()})
+        graph.save(spec.family)
     finally:
         graph.close()

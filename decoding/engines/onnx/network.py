@@ -99,7 +99,7 @@ class OnnxNetwork:
         return logits
 
     def new_batch(self, max_rows: int) -> OnnxBatch:
-        return OnnxBatch(self, max_rows)
+        return OnnxBatch(self.session, self.float32_session)
 
 
 def with_shared_beginnings(texts: Sequence[Sequence[int]]) -> tuple[NDArray[np.int64], Texts, list[int]]:

@@ -6,7 +6,6 @@ thread.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 import numpy as np
 
@@ -15,16 +14,9 @@ from decoding.engines.onnx.kv_cache import OnnxCache, padded_width, resized
 from decoding.engines.onnx.session import BoundPass, Floats, Session
 
 
-class Sessions(Protocol):
-    """What a batch needs of its network."""
-
-    session: Session
-    float32_session: Float32Session | None
-
-
 class OnnxBatch:
-    def __init__(self, network: Sessions, max_rows: int) -> None:
-        self._session, self._float32_session, self._max_rows = network.session, network.float32_session, max_rows
+    def __init__(self, session: Session, float32_session: Float32Session | None) -> None:
+        self._session, self._float32_session = session, float32_session
         self._row_ids: list[int] = []  # by place in the buffers
         self._lengths: list[int] = []  # filled positions, by place
         self._next_row_id = 0

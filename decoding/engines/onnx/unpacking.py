@@ -69,7 +69,7 @@ def _write(files: GraphFiles, products_of: Callable[["_SameWeights"], Products])
         products = products_of(graph)
         try:
             module.write(LayerWriter(graph, products, weights, files.spec, is_gguf=True, shares_beginnings=False))
-            graph.save(files.spec.family, {"greedyscope.spec": files.spec.to_json()})
+            graph.save(files.spec.family)
         finally:
             graph.close()
         return (Path(folder) / GRAPH_FILE).read_bytes(), products

@@ -1,7 +1,6 @@
 """Loads a GGUF file as transformers' network, for a GPU, and for proofs on a CPU.
 
-Owns the device, the dtype and the memory of that network. `decoding.engines.onnx.transformers_network` converts the
-weights.
+Owns the configuration of each family, where its weights go, and the device, dtype and memory of that network.
 """
 
 from dataclasses import replace
@@ -9,17 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import GenerationConfig
+from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 
-from decoding.engines.onnx.transformers_network import network_of_gguf
+from decoding.engines.onnx.model_graph import ARCHITECTURES, check_all_read
+from decoding.engines.onnx.weight_files import GgufWeights, stored_name
+from decoding.engines.onnx.weights import BlockMatrix
 from decoding.messages import Message
 from decoding.models.catalogue import Entry
 from decoding.models.devices import disable_tf32, place
-from decoding.models.gguf import read_gguf
+from decoding.models.gguf import GgufFile, read_gguf
 from decoding.models.gguf_file_tokenizer import gguf_tokenizer
 from decoding.models.gguf_head import check_head
 from decoding.models.loading import LoadedModel, describe_model
 from decoding.models.model_paths import find_source, revision_of, verifying_source
+from decoding.models.spec import ModelSpec
 from decoding.models.spec_gguf import spec_of_gguf
 from decoding.models.starter import Report
 
@@ -31,11 +33,12 @@ def load_gguf(entry: Entry, *, device: str, dtype: str, report: Report) -> Loade
         place(entry.name, check_head(entry, report).parameters, device=device, dtype=dtype)
 
     path = find_source(entry, report, check_fits)
-    spec = spec_of_gguf(read_gguf(path))
+    file = read_gguf(path)
+    spec = spec_of_gguf(file)
     placement = place(entry.name, spec.parameters, device=device, dtype=dtype)
     report(Message("model.loading", model=entry.name), None)
     with verifying_source(entry, path):
-        network, tokenizer = gguf_network(path), gguf_tokenizer(entry, path)
+        network, tokenizer = network_of_gguf(file, spec), gguf_tokenizer(entry, path)
     disable_tf32()
     for weights in network.parameters():  # but not rotary frequencies, which stay in float32
         weights.data = weights.data.to(getattr(torch, placement.dtype))
@@ -47,16 +50,82 @@ def load_gguf(entry: Entry, *, device: str, dtype: str, report: Report) -> Loade
     return replace(made, info=replace(made.info, engine=f"{made.info.engine}, {packed}"))
 
 
-@torch.no_grad()
 def gguf_network(path: Path) -> Any:
     """The network of a GGUF file in float32. Raises ModelError for a damaged file, or a family that is not
     supported.
     """
     file = read_gguf(path)
-    spec = spec_of_gguf(file)
-    network = network_of_gguf(file, spec).eval()
+    return network_of_gguf(file, spec_of_gguf(file))
+
+
+@torch.no_grad()
+def network_of_gguf(file: GgufFile, spec: ModelSpec) -> Any:
+    """The same, of a file whose head was read."""
+    architecture = file.metadata["general.architecture"]
+    networks: Any = AutoModelForCausalLM
+    model = networks.from_config(_config(architecture, spec)).float()
+    module = ARCHITECTURES[spec.family]
+    weights = GgufWeights(file, spec)
+    state = model.state_dict()
+    for name in module.SAFETENSORS:
+        if name == "head" and spec.tied_head:
+            continue
+        for layer in range(spec.layers) if "{layer}" in module.SAFETENSORS[name] else [None]:
+            for part in (name,) if name == "head" else (name, f"{name}.bias"):
+                stored = stored_name(module.SAFETENSORS, part, layer) if name != "head" else "lm_head.weight"
+                if stored in state:
+                    state[stored].copy_(_values(weights, spec, part, layer, module))
+    check_all_read(weights, spec, file.path.name)
+    for rope in (one for one in spec.ropes if one.divisors):
+        model.model.rotary_emb.inv_freq /= torch.tensor(rope.divisors)
     ends: Any = sorted(spec.end_ids) or None
-    network.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
-        bos_token_id=spec.beginning_id, eos_token_id=ends
-    )
-    return network
+    model.generation_config = GenerationConfig(bos_token_id=spec.beginning_id, eos_token_id=ends)  # type: ignore[no-untyped-call]
+    return model.eval()
+
+
+def _values(weights: GgufWeights, spec: ModelSpec, name: str, layer: int | None, module: Any) -> torch.Tensor:
+    if "norm" in name or name.endswith(".bias"):
+        values = torch.from_numpy(weights.vector(name, layer))
+        values = values - 1 if getattr(module, "NORMS_LESS_ONE", False) and "norm" in name else values
+    else:
+        matrix = weights.matrix(name, layer)
+        values = torch.from_numpy(matrix.unpacked() if isinstance(matrix, BlockMatrix) else matrix.values)
+        is_turned = getattr(module, "IS_TRANSPOSED", False) and "embedding" not in name and name != "head"
+        values = values.T if is_turned else values
+    if spec.family == "gpt_neox" and name.startswith("qkv"):  # head by head
+        shape = values.shape
+        values = values.reshape(3, spec.heads, -1, *shape[1:]).transpose(0, 1).reshape(shape)
+    return values
+
+
+def _config(architecture: str, spec: ModelSpec) -> Any:
+    """The facts of a GGUF file as transformers' configuration."""
+    fields: dict[str, Any] = {"vocab_size": spec.vocabulary_size, "tie_word_embeddings": spec.tied_head}
+    fields |= {"bos_token_id": spec.beginning_id, "eos_token_id": sorted(spec.end_ids) or None}  # else the family's own
+    if spec.family == "gpt2":
+        fields |= {"n_embd": spec.width, "n_layer": spec.layers, "n_head": spec.heads, "n_inner": spec.mlp_width}
+        fields |= {"n_positions": spec.context_length, "layer_norm_epsilon": spec.norm_epsilon}
+        return AutoConfig.for_model("gpt2", **fields)
+    fields |= {"hidden_size": spec.width, "num_hidden_layers": spec.layers, "num_attention_heads": spec.heads}
+    fields |= {"intermediate_size": spec.mlp_width, "max_position_embeddings": spec.context_length}
+    ropes = [_rope(rope.base, rope.linear_factor, rope.width / spec.head_width) for rope in spec.ropes]
+    if spec.family == "gpt_neox":
+        fields |= {"layer_norm_eps": spec.norm_epsilon, "use_parallel_residual": spec.parallel_residual}
+        return AutoConfig.for_model("gpt_neox", **fields, attention_bias=spec.qkv_bias, rope_parameters=ropes[0])
+    fields |= {"num_key_value_heads": spec.kv_heads, "head_dim": spec.head_width, "rms_norm_eps": spec.norm_epsilon}
+    if spec.family == "gemma3":
+        kinds = ["sliding_attention" if window else "full_attention" for window in spec.windows]
+        fields |= {"layer_types": kinds, "sliding_window": max(spec.windows) or 4096}
+        fields |= {"query_pre_attn_scalar": round(spec.attention_scale**-2)}
+        rope = {"full_attention": ropes[0], "sliding_attention": ropes[1]}
+        return AutoConfig.for_model("gemma3_text", **fields, rope_parameters=rope)
+    if spec.windows:
+        fields |= {"sliding_window": spec.windows[0], "use_sliding_window": True, "max_window_layers": 0}
+        architecture = "mistral" if architecture == "llama" else architecture
+    bias = {"attention_bias": spec.qkv_bias} if architecture in ("llama", "qwen3") else {}
+    return AutoConfig.for_model(architecture, **fields, **bias, rope_parameters=ropes[0])
+
+
+def _rope(base: float, factor: float, partial: float) -> dict[str, Any]:
+    stretched = {"rope_type": "linear", "factor": factor} if factor != 1 else {"rope_type": "default"}
+    return stretched | {"rope_theta": base} | ({"partial_rotary_factor": partial} if partial != 1 else {})

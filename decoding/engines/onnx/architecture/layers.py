@@ -94,11 +94,8 @@ class LayerWriter:
 
     def add_then_rms_norm(self, x: str, more: str, name: str, layer: int | None = None) -> tuple[str, str]:
         """x + more, and its norm."""
-        weight, out = self._vector(name, layer), _named(name, layer)
-        outputs = [f"{out}.normed", "", "", f"{out}.sum"]
-        epsilon, op = self.spec.norm_epsilon, "SkipSimplifiedLayerNormalization"
-        self.graph.nodes(op, [x, more, weight], outputs, domain=MICROSOFT, epsilon=epsilon)
-        return outputs[3], outputs[0]
+        weights = [self._vector(name, layer)]
+        return self._add_then("SkipSimplifiedLayerNormalization", [x, more, *weights], _named(name, layer))
 
     def layer_norm(self, x: str, name: str, layer: int | None = None) -> str:
         inputs = [x, self._vector(name, layer), self._vector(f"{name}.bias", layer)]
@@ -106,10 +103,12 @@ class LayerWriter:
 
     def add_then_layer_norm(self, x: str, more: str, name: str, layer: int | None = None) -> tuple[str, str]:
         """x + more, and its norm."""
-        weights, out = [self._vector(name, layer), self._vector(f"{name}.bias", layer)], _named(name, layer)
+        weights = [self._vector(name, layer), self._vector(f"{name}.bias", layer)]
+        return self._add_then("SkipLayerNormalization", [x, more, *weights], _named(name, layer))
+
+    def _add_then(self, op: str, inputs: list[str], out: str) -> tuple[str, str]:
         outputs = [f"{out}.normed", "", "", f"{out}.sum"]
-        epsilon, op = self.spec.norm_epsilon, "SkipLayerNormalization"
-        self.graph.nodes(op, [x, more, *weights], outputs, domain=MICROSOFT, epsilon=epsilon)
+        self.graph.nodes(op, inputs, outputs, domain=MICROSOFT, epsilon=self.spec.norm_epsilon)
         return outputs[3], outputs[0]
 
     def _vector(self, name: str, layer: int | None) -> str:
