@@ -170,7 +170,7 @@ def test_the_file_makes_no_requests(offline) -> None:
         "Table",
         "Formulas",
         "Closest calls and loops",
-        "How to read this",
+        "Help",
     ]
     page.locator("button.gs-bar").nth(1).dispatch_event("click")
     page.locator("td[data-candidate]").nth(3).dispatch_event("click")

@@ -106,7 +106,7 @@ SIZES = """() => Object.fromEntries([...document.querySelectorAll(
     '.gs [role="tab"], [data-languages] button, #run, .gs-head, .gs-step-head, .gs-title, .gs-temperature, .gs-player'
 )].map((node) => {
     const { width, height } = node.getBoundingClientRect();
-    return [node.id || node.dataset.language || node.className, [node.matches("[data-language]") ? width : 0, height]];
+    return [node.id || node.dataset.language || node.className, [node.matches("[data-language], [role='tab']") ? width : 0, height]];
 }))"""
 
 
@@ -132,9 +132,29 @@ def test_controls_are_as_large_in_both_languages(url: str, visit: Visit) -> None
         page.set_viewport_size({"width": width, "height": 720})
         assert frames_later(page).evaluate(LINES, ".gs-vote-local code") == [1, 1], "what one types is in one piece"
     assert english == korean
-    tabs = {height for name, (_, height) in english.items() if name.startswith("gs-tab")}
+    tabs = {tuple(size) for name, size in english.items() if name.startswith("gs-tab")}
     assert len(tabs) == 1
     assert english["en"] == english["ko"]
+
+
+TOO_SMALL = """() => [...document.querySelectorAll(".gs button, .gs summary")].filter((node) => {
+    const { width, height } = node.getBoundingClientRect();
+    return node.checkVisibility() && (width < 24 || height < 24);
+}).map((node) => node.outerHTML.slice(0, 90))"""
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_what_is_pressed_is_large_enough(url: str, visit: Visit, width: int) -> None:
+    page = run(visit(url, width=width, height=844))
+    page.locator(".gs-chip").first.click()
+    page.locator(".gs-column .gs-bar").nth(1).dispatch_event("click")
+    expect(page.locator(".gs-forked")).to_be_visible()
+    expect(page.locator("#run")).to_be_enabled()
+    small = {}
+    for name in ("table", "lesson", "why", "whatif", "tree", "compare", "keep", "reading"):
+        page.locator(f"#gs-tab-{name}").press("Enter")
+        small[name] = frames_later(page).evaluate(TOO_SMALL)
+    assert not any(small.values()), small
 
 
 @pytest.mark.parametrize("width", [1280, 390])
