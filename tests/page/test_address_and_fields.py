@@ -211,7 +211,7 @@ def test_fields_that_name_another_run_are_said_to(url: str, visit: Visit, change
     else:
         page.fill(f"#{change} {'textarea' if change == 'prompt' else 'input'}", "9")
     expect(old).to_have_text(
-        "Below is an earlier run: “on screen”, 3 steps, 3 choices, scripted. Press Run for the new one."
+        "This is an earlier run; press Run for the new one. It has “on screen”, 3 steps, 3 choices, scripted."
     )
     expect(page.locator(".gs-is-old")).to_have_count(1)
     page.click("#run")
@@ -296,7 +296,7 @@ def test_a_proxy_that_holds_everything_back_is_no_success(url: str, visit: Visit
         page.click("#run")
         expect(page.locator(".gs-state")).to_have_text("Waiting for the server …")
         expect(page.locator(".gs-old")).to_have_text(
-            "Below is the previous run: “before”, 3 steps, 3 choices, scripted."
+            "This is the previous run: “before”, 3 steps, 3 choices, scripted."
         )
         expect(page.locator(".gs-is-old")).to_have_count(1)
         relay.holds.clear()

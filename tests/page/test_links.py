@@ -220,7 +220,7 @@ def test_a_broken_link_says_so_and_the_page_works(url: str, visit: Visit, value:
         page.keyboard.press("Escape")  # takes the message away
         expect(page.locator(".problem p:not(:empty)")).to_have_count(0)
         page.locator(".gs-chip").first.click()
-        expect(page.locator(".gs-old")).to_have_text("Below is a recorded run, and not the one of the link.")
+        expect(page.locator(".gs-old")).to_have_text("This is a recorded run, and not the one of the link.")
     if prompt:  # a link that can be read fills the fields, which is a request of its own
         expect(page.locator("#prompt textarea")).to_have_value(prompt)
     page.fill("#prompt textarea", PROMPT)

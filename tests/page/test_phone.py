@@ -120,3 +120,56 @@ def test_a_fork_is_a_picture_below_the_text(phone: Page, choices: str) -> None:
     assert page.locator(".gs-messages").evaluate("(box) => box.scrollHeight <= box.clientHeight"), "the note is whole"
     page.locator(".gs-fork").first.tap()
     expect(page.locator(".gs-chip.gs-forced")).to_have_count(0)
+
+
+@pytest.mark.parametrize("choices", ["5", "10"])
+def test_an_error_covers_no_text_and_what_to_press_is_whole(phone: Page, choices: str) -> None:
+    page = run(phone, "12", choices)
+    page.fill("#prompt textarea", "a prompt of more tokens than there is room for " * 30)
+    page.tap("#run")
+    problem = page.locator("#problem-prompt p")
+    expect(problem).not_to_be_empty()
+    for view in ("", "classroom"):
+        page.evaluate("(name) => { document.documentElement.className = name; }", view)
+        seen = frames_later(page).evaluate(SEEN)
+        box = problem.bounding_box()
+        assert box
+        assert box["y"] + box["height"] <= seen["text"]["top"], view
+        cut = page.evaluate("""() => {
+            const [box, old] = [".gs-messages", ".gs-old"].map((name) => document.querySelector(name));
+            const words = document.createRange();
+            words.setStart(old.firstChild, 0);
+            words.setEnd(old.firstChild, old.textContent.search(/new one\\.|누르세요\\./));
+            const { bottom } = box.getBoundingClientRect();
+            return [words.getBoundingClientRect().bottom - bottom, old.getBoundingClientRect().bottom - bottom];
+        }""")
+        assert max(cut) < 1, "no line is cut, and what to press is said before the rest"
+
+
+def test_the_links_of_the_head_are_within_the_screen(phone: Page) -> None:
+    page = run(phone, "2", "5")
+    page.locator('[data-tour="open"]').first.tap()
+    page.locator('[data-tour="next"]').tap()
+    page.locator('[data-tour="leave"]').tap()  # its link is longer now
+    for view in ("", "classroom"):
+        page.evaluate("(name) => { document.documentElement.className = name; }", view)
+        for width in (390, 320, 195):
+            page.set_viewport_size({"width": width, "height": 422})
+            links = page.locator(".gs-head .gs-link:visible")
+            beyond = frames_later(page).evaluate("document.querySelector('.gs').getBoundingClientRect().right")
+            rights = links.evaluate_all("(all) => all.map((link) => link.getBoundingClientRect().right)")
+            assert max(rights) <= beyond, (view, width)
+
+
+@pytest.mark.parametrize("stop", ["softmax", "predict"])
+def test_between_the_tours_band_and_its_tab_there_is_no_empty_zone(phone: Page, stop: str) -> None:
+    page = run(phone, "12", "5")
+    page.locator('.gs-head [data-tour="open"]').tap()
+    for _ in range(["softmax", "predict"].index(stop) * 6 + 1):
+        page.locator('[data-tour="next"]').tap()
+    expect(page.locator(".gs-band")).to_have_count(1)
+    empty = frames_later(page).evaluate("""() => {
+        const [numbers, tabs] = [".gs-temperature", "[role=tablist]"].map((name) => document.querySelector(name));
+        return tabs.getBoundingClientRect().top - numbers.getBoundingClientRect().bottom;
+    }""")
+    assert empty < 60
