@@ -71,6 +71,13 @@ def test_paper_says_which_model_it_was_and_that_choices_are_left_out(
     assert model
     assert state
     assert model["y"] + model["height"] <= state["y"] + 1
+    gap = page.evaluate("""() => {
+        const name = document.createRange();
+        name.selectNodeContents(document.querySelector(".gs-temperature label").firstChild);
+        const { left } = document.querySelector(".gs-heat-value").getBoundingClientRect();
+        return left - name.getBoundingClientRect().right;
+    }""")
+    assert 0 < gap < 20, "the slider is not on paper, nor is its room"
     expect(page.locator(".gs-on-paper")).to_be_visible(visible=is_cut)
     table, rows = (page.locator(name).bounding_box() for name in (".gs-rows table", ".gs-rows"))
     assert table
