@@ -62,7 +62,7 @@ export function listenToControls(parts, state, history, panel, onPage) {
       const [call] = closestCalls(state.run);
       if (call) panel.branch(call.index, call.candidates[1].token_id, "compare");
     },
-    own: () => panel.ask("branch", { ...requestUpTo(state.run, state.chosen), at: state.chosen, text: own.value }, { step: state.chosen }),
+    own: () => panel.ask("branch", { ...requestUpTo(state.run, state.chosen), at: state.chosen, text: own.value }, { step: state.chosen, tabToOpen: "picture" }),
     beam: () => panel.ask("beam", { ...wholeRequest(), steps: state.run.steps.length, beams: beams.valueAsNumber }, { tabToOpen: "tree" }),
     score: () => panel.ask("score", { ...wholeRequest(), text: score.value }, { tabToOpen: "compare" }),
     beside: () => {

@@ -69,7 +69,8 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
       run.loggedTokens = entry.leftAt ?? 0; // those before a fork were read out with the run that it leaves
       // Greedy decoding is followed to its last step, also where all of it came at once; a run in a file was there before.
       if (address && !run.header.note && entry.kind === "run") update(state, { chosen: run.steps.length - 1 });
-      if (open) openTab(parts, open);
+      if (open === "picture") onPage?.bringPictureIntoSight(parts.root);
+      else if (open) openTab(parts, open, true);
     }
     if (state.followsLast && run === state.whole) update(state, { chosen: run.steps.length - 1 });
     if (state.forkStep !== null && run === state.whole) update(state, { chosen: Math.min(state.forkStep, run.steps.length - 1) });

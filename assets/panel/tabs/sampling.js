@@ -77,7 +77,7 @@ export function listenToSampling(parts, state, panel) {
     pastEnd: () => {
       const { run } = state;
       const request = requestUpTo(run, run.steps.length);
-      panel.ask("branch", { ...request, past_end: !run.header.past_end }, { step: Math.max(0, run.steps.length - 1) });
+      panel.ask("branch", { ...request, past_end: !run.header.past_end }, { step: Math.max(0, run.steps.length - 1), tabToOpen: "picture" });
     },
     named: () => {
       const picked = state.run.steps.slice(0, state.chosen).map((step) => step.picked.token_id);

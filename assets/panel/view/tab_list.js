@@ -6,13 +6,15 @@
 /**
  * @param {Parts} parts
  * @param {string} name
+ * @param {boolean} [comesIntoSight] it answers what was asked elsewhere
  */
-export function openTab(parts, name) {
+export function openTab(parts, name, comesIntoSight = false) {
   for (const tab of parts.tabs) {
     const chosen = tab.id === `gs-tab-${name}`;
     tab.setAttribute("aria-selected", chosen);
     tab.tabIndex = chosen ? 0 : -1;
     parts.root.querySelector(`#${tab.getAttribute("aria-controls")}`).hidden = !chosen;
+    if (chosen && comesIntoSight) tab.scrollIntoView({ block: "nearest" });
   }
 }
 
