@@ -1,4 +1,4 @@
-"""What is asked far below the picture, under "What if?", is answered where it is seen: the run, or the tab that compares."""
+"""What is asked under "What if?", far below the picture, is answered in sight: by the run, or a tab that compares."""
 
 from collections.abc import Iterator
 

@@ -106,7 +106,8 @@ SIZES = """() => Object.fromEntries([...document.querySelectorAll(
     '.gs [role="tab"], [data-languages] button, #run, .gs-head, .gs-step-head, .gs-title, .gs-temperature, .gs-player'
 )].map((node) => {
     const { width, height } = node.getBoundingClientRect();
-    return [node.id || node.dataset.language || node.className, [node.matches("[data-language], [role='tab']") ? width : 0, height]];
+    const isAsWide = node.matches("[data-language], [role='tab']");
+    return [node.id || node.dataset.language || node.className, [isAsWide ? width : 0, height]];
 }))"""
 
 
