@@ -151,6 +151,11 @@ def file_script() -> str:
     return bundle(ASSETS / "standalone/page.js")
 
 
+def plotly_file_script() -> str:
+    """The same for a file that has plotly.js, which defines `startFileWithPlotly(packed, data)`."""
+    return bundle(ASSETS / "standalone/plotly_page.js")
+
+
 def site_script() -> str:
     """The static site's script, which defines `startSite(data)`."""
     return bundle(ASSETS / "browser/site_page.js")

@@ -42,12 +42,13 @@ async function unpack(packed) {
 /**
  * @param {string} packed
  * @param {Omit<Given, "texts">} data
+ * @param {Parameters<typeof startPanel>[5]} [drawLensPicture]
  */
-export async function startFile(packed, data) {
+export async function startFile(packed, data, drawLensPicture) {
   provide({ ...data, texts: await unpack(packed) });
   const run = document.querySelector("#run").textContent;
   const isTooLarge = refusalOf(run) !== "";
-  startPanel(standalone, { value: isTooLarge ? "" : run }, () => {}, () => {});
+  startPanel(standalone, { value: isTooLarge ? "" : run }, () => {}, () => {}, null, drawLensPicture);
   const kept = document.querySelector(".kept");
   if (isTooLarge) delete kept.dataset.text; // so that no language writes over it
   if (isTooLarge) kept.textContent = refusalOf(run);

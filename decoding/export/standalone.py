@@ -29,13 +29,14 @@ _LABEL_STYLES = ("font-weight:bold", "font-style:italic", "font-size:.8em")
 def to_html(run: Record, *, plotly: bool = False, language: str = "") -> str:
     """The run as one HTML file.
 
-    With `plotly`, plotly.js (4.8 MB) is embedded and draws the bars; without it, the panel's own bars show the same
-    numbers. `language` is a code such as "ko"; "" stands for the reader's own.
+    With `plotly`, plotly.js (4.8 MB) is embedded and draws the bars and a lens; without it, the panel's own bars and
+    table show the same numbers. `language` is a code such as "ko"; "" stands for the reader's own.
     """
     words = _compressed(assets.texts_json(page=False, prompt=run.prompt))
     given = json.dumps(assets.data_for(run.prompt), separators=(",", ":"))
-    code = _minified_script(assets.file_script())
-    panel = assets.escape_script_end(f'(() => {{\n{code}\nstartFile("{words}", {given});\n}})();')
+    code = _minified_script(assets.plotly_file_script() if plotly else assets.file_script())
+    start = "startFileWithPlotly" if plotly else "startFile"
+    panel = assets.escape_script_end(f'(() => {{\n{code}\n{start}("{words}", {given});\n}})();')
     sheets = (assets.read("standalone/theme.css"), assets.read("standalone/page.css"), assets.panel_css())
     style = _minified_css("\n".join(sheets))
     scripts, styles, more, reserved = [panel], [assets.csp_hash(style)], _NO_MARKUP, ""
@@ -43,7 +44,8 @@ def to_html(run: Record, *, plotly: bool = False, language: str = "") -> str:
         library = assets.escape_script_end(assets.plotly_js().read_text("utf-8"))
         scripts = [library, panel]
         styles.append(assets.csp_hash(""))  # an empty element, to which plotly.js adds its rules by script
-        more = f"style-src-attr 'unsafe-hashes' {' '.join(map(assets.csp_hash, _LABEL_STYLES))}"
+        labels = " ".join(map(assets.csp_hash, _LABEL_STYLES))
+        more = f"style-src-attr 'unsafe-hashes' {labels}; img-src data:"  # a heat map is an image made by plotly.js
         reserved = _reserved_style_ids(library)
     parts = {
         "policy": _POLICY.format(scripts=" ".join(map(assets.csp_hash, scripts)), styles=" ".join(styles), more=more),

@@ -8,6 +8,7 @@ import { drawCompare } from "../tabs/compare.js";
 import { drawOtherModels } from "../tabs/compare_models.js";
 import { drawTrees, listenToTrees } from "../tabs/trees.js";
 import { drawExportTab, listenToExportTab } from "../tabs/export.js";
+import { drawLensPicture } from "../tabs/lens_picture.js";
 import { drawSampling, listenToSampling } from "../tabs/sampling.js";
 import { drawWhyQuestion, listenToWhy } from "../tabs/why_question.js";
 import { copyAddress, startAddressBar } from "./address_bar.js";
@@ -19,4 +20,4 @@ import { restoreRuns, storeRuns } from "./stored_runs.js";
 
 /** @typedef {typeof PAGE_FEATURES & { convert: Convert, startVote?: typeof import("./class_vote.js").startVote }} PageFeatures */
 
-export const PAGE_FEATURES = { askForConfirmation, bringPictureIntoSight, copyAddress, drawCompare, drawForkNote, drawForkTree, drawExportTab, drawStaleNote, drawOtherModels, drawSampling, drawTrees, drawWhyQuestion, followFields, fieldsDiffer, startAddressBar, startSilenceTimer, listenToExportTab, listenToSampling, listenToTrees, listenToWhy, differingStep, restoreRuns, storeRuns };
+export const PAGE_FEATURES = { askForConfirmation, bringPictureIntoSight, copyAddress, drawCompare, drawForkNote, drawForkTree, drawExportTab, drawLensPicture, drawStaleNote, drawOtherModels, drawSampling, drawTrees, drawWhyQuestion, followFields, fieldsDiffer, startAddressBar, startSilenceTimer, listenToExportTab, listenToSampling, listenToTrees, listenToWhy, differingStep, restoreRuns, storeRuns };

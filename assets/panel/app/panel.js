@@ -39,8 +39,9 @@ import { startTour } from "./tour.js";
  * @param {(name: keyof Props, onChange: () => void) => void} watch
  * @param {Trigger} trigger
  * @param {PageFeatures | null} [onPage]
+ * @param {PageFeatures["drawLensPicture"]} [drawLensPicture] where plotly.js is or may come
  */
-export function startPanel(element, props, watch, trigger, onPage = null) {
+export function startPanel(element, props, watch, trigger, onPage = null, drawLensPicture = onPage?.drawLensPicture) {
   const parts = findParts(element);
   const formulas = findFormulas(parts.root);
   const temperature = findTemperature(parts.root);
@@ -239,7 +240,7 @@ export function startPanel(element, props, watch, trigger, onPage = null) {
       drawTable(parts, state.run, state.chosen, drawn.table === 0);
       drawn.table = state.run.steps.length;
     }
-    if (tab === "why") drawWhy(parts, state, onPage?.drawWhyQuestion);
+    if (tab === "why") drawWhy(parts, state, onPage?.drawWhyQuestion, drawLensPicture);
     if (tab === "lesson") drawFormulas(formulas, state.run, state.chosen);
     if (tab === "whatif") drawWhatIf(parts, state);
     if (tab === "whatif") onPage?.drawOtherModels(parts, state);

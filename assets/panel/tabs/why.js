@@ -27,8 +27,9 @@ const NOTHING_ASKED = { isOpen: false, growing: null, isAnotherChoice: false, re
  * @param {Parts} parts
  * @param {State} state
  * @param {(parts: Parts, state: State, step: Step, found: LeaveOneOut | null) => OpenQuestion} [drawQuestion] where a model can be asked
+ * @param {Parameters<typeof drawLens>[3]} [drawPicture] where plotly.js may come
  */
-export function drawWhy(parts, state, drawQuestion) {
+export function drawWhy(parts, state, drawQuestion, drawPicture) {
   const { run, chosen } = state;
   const page = parts.whyTab;
   const step = run.steps[chosen];
@@ -40,5 +41,5 @@ export function drawWhy(parts, state, drawQuestion) {
   drawWithout(box, run, chosen, found);
   const question = drawQuestion?.(parts, state, step, found) ?? NOTHING_ASKED;
   drawAsked(box, run, found, question);
-  drawLens(page.querySelector(".gs-lens"), run.why.get(`lens ${chosen}`)?.lens ?? null, question.refusal);
+  drawLens(page.querySelector(".gs-lens"), run.why.get(`lens ${chosen}`)?.lens ?? null, question.refusal, drawPicture);
 }

@@ -10,6 +10,7 @@ import { isolate } from "../core/visible.js";
 import { isFinished, linesUpTo, tokensBefore } from "../core/why.js";
 import { make } from "../view/elements.js";
 import { openTab } from "../view/tab_list.js";
+import { drawLensPicture } from "./lens_picture.js";
 import { drawWhy } from "./why.js";
 
 /** @import { Step } from "../core/run.js" */
@@ -104,7 +105,7 @@ function openWhy(parts, state, panel) {
   const { run, chosen } = state;
   openTab(parts, "why");
   parts.whyTab.querySelector(".gs-why-word").append(parts.questions.word); // what is said of the question
-  drawWhy(parts, state, drawWhyQuestion);
+  drawWhy(parts, state, drawWhyQuestion, drawLensPicture);
   parts.root.querySelector("#gs-tab-why").focus({ preventScroll: true });
   bringIntoSight(parts);
   panel.schedule();
@@ -127,6 +128,7 @@ function bringIntoSight(parts) {
  */
 export function listenToWhy(parts, state, panel) {
   parts.whyTab.querySelector(".gs-why-ask").addEventListener("change", panel.schedule);
+  matchMedia("(forced-colors: active)").addEventListener("change", panel.schedule); // they have no picture of a lens
   parts.root.addEventListener("why", (/** @type {CustomEvent<{ line?: string, number?: string, refusal?: string }>} */ { detail: { line, number, refusal } }) => {
     if (number !== String(state.why?.number) || !state.why) return;
     if (line) {

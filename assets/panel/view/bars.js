@@ -222,6 +222,6 @@ function drawPlot(parts, rows, size, { isAxisAlone }) {
  * another document's, and fetches the whole page for it in the middle of the run. Bars on a fixed axis need none.
  * @param {HTMLElement} plot
  */
-function unclip(plot) {
+export function unclip(plot) {
   for (const clipped of plot.querySelectorAll("[clip-path]")) clipped.removeAttribute("clip-path");
 }

@@ -1,0 +1,195 @@
+"""The picture of a logit lens, which Plotly draws: its numbers and names, what it tells where it is pointed at, and
+where it is not.
+"""
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+import app as application
+import decoding
+from decoding.engines.local_engine import LocalEngine
+from decoding.export import to_html
+from decoding.record.trace import Trace
+from decoding.record.why import Lens
+from tests.browser import Visit, drawn, served, tab
+
+ROOT = Path(__file__).resolve().parents[2]
+PROMPT = "The capital of France is"
+PICTURE = """() => {
+    const { data, layout } = document.querySelector(".gs-lens-plot");
+    const [heat, leaders, ...lines] = data;
+    return {
+        shades: heat.z,
+        leaders: leaders.y,
+        lines: lines.reverse().map(({ y }) => y),
+        from: layout.shapes.map(({ x0 }) => x0),
+        text: layout.font.color,
+    };
+}"""
+
+
+@pytest.fixture(scope="module")
+def url(starter: LocalEngine) -> Iterator[str]:
+    with served(application.build_app(lambda name, report: starter, ["starter"])) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def asked(starter: LocalEngine) -> tuple[Trace, Lens]:
+    trace = decoding.trace(starter, PROMPT, max_new_tokens=1, top_k=5)
+    return trace, decoding.lens(starter, trace, 0)
+
+
+def ask_why(page: Page) -> Page:
+    page.fill("#prompt textarea", PROMPT)
+    page.fill("#steps input", "1")
+    page.click("#run")
+    expect(page.locator(".gs-state")).to_contain_text("1 step, done")
+    page.locator('[data-ask="openWhy"]').click()
+    page.wait_for_selector(".gs[aria-busy=false] .gs-part-of-text")
+    return page
+
+
+def test_its_numbers_are_the_lens(url: str, visit: Visit, asked: tuple[Trace, Lens]) -> None:
+    page, (_, lens) = ask_why(visit(f"{url}?language=en", height=720)), asked
+    expect(page.locator(".gs-lens-plot .hm image")).to_have_count(1)
+    picture = page.evaluate(PICTURE)
+    expected = [[math.exp(layer.logprobs[n] or -math.inf) for layer in lens.layers] for n in range(len(lens.tokens))]
+    for drawing in (
+        [[shade**2 for shade in row] for row in picture["shades"]],
+        [[y / 100 for y in row] for row in picture["lines"]],
+    ):
+        for row, shares in zip(drawing, expected, strict=True):
+            assert row == pytest.approx(shares, abs=2e-5)
+    assert picture["leaders"] == [layer.ranks.index(0) for layer in lens.layers]
+    assert picture["from"] == [lens.leads_from - 0.5]  # one line through both
+    # 1. The names are the rows', and the lines' legend.
+    names = page.locator(".gs-lens-picture li")
+    assert names.locator(".gs-lens-name").all_inner_texts() == ["·Paris", "·capital", "·the", "·", ".", "·a", "·is"]
+    strokes = names.locator("path").evaluate_all(
+        "all => all.map((path) => [path.style.stroke, path.style.strokeDasharray])"
+    )
+    assert len({*map(tuple, strokes)}) == len(lens.tokens)
+    assert [not dashes for _, dashes in strokes] == [True, *[False] * 6]  # the pick's alone is not broken
+    # 2. All of it is in sight, and so in the classroom view: the answer, the rows and the lines.
+    for _ in range(2):
+        for seen in (".gs-lens-status", ".gs-lens-plot"):
+            expect(page.locator(seen)).to_be_in_viewport(ratio=0.99)
+        page.keyboard.press("c")
+        page.locator('[data-ask="openWhy"]').click()
+    # 3. The table has every number, on demand.
+    table = page.locator(".gs-lens-map")
+    expect(table).to_be_hidden()
+    page.locator(".gs-lens-numbers summary").click()
+    expect(table.locator("tbody tr")).to_have_count(len(lens.layers))
+    page.locator(".gs-strip").press("Home")
+    expect(table).to_be_visible()  # it stays as the reader left it
+
+
+def point_at(page: Page, layer: int, *, row: int | None = None, share: float = 0) -> None:
+    """At a cell of the heat map, or at a share of the lines' axis."""
+    box: Any = page.locator(".gs-lens-picture").bounding_box()
+    layout = page.evaluate("document.querySelector('.gs-lens-plot').layout")
+    margin, area = layout["margin"], layout["height"] - layout["margin"]["b"]
+    x = box["x"] + margin["l"] + (box["width"] - margin["l"] - margin["r"]) * (layer + 0.5) / 31
+    (_, lines), (heat, _) = layout["yaxis2"]["domain"], layout["yaxis"]["domain"]
+    rows = page.locator(".gs-lens-picture li").count()
+    below = 1 - lines * (share + 4) / 108 if row is None else (1 - heat) * (row + 0.5) / rows
+    page.mouse.move(x, box["y"] + area * below)
+
+
+def test_it_tells_what_is_pointed_at(url: str, visit: Visit, asked: tuple[Trace, Lens]) -> None:
+    page, (_, lens) = ask_why(visit(f"{url}?language=en")), asked
+    told = page.locator(".gs-lens-point")
+    expect(told).to_have_text(
+        "Point at the picture, or tap it, for its numbers. A dot marks the most probable token of a layer."
+    )
+    for layer, row, share, name in (
+        (29, 0, 0.0, "Layer 29: ·Paris, "),
+        (0, 6, 0.0, "Layer 0, the embedding: ·is, "),
+        (28, None, 1.2, "Layer 28: ·Paris, "),  # of the lines, the nearest
+        (30, None, 80.0, "Layer 30: ·Paris, 77.25 %, rank 1. In the lead there: ·Paris with 77.25 %."),
+        (20, None, 99.0, "Layer 20: ·, 98.1"),
+    ):
+        point_at(page, layer, row=row, share=share)
+        expect(told).to_contain_text(name)
+        leader = lens.layers[layer].leader
+        expect(told).to_contain_text(f"In the lead there: {leader.text.replace(' ', '·')} with ")
+        assert page.locator(".gs-lens-column").is_visible()
+
+
+def test_it_is_drawn_anew_for_other_looks(url: str, visit: Visit) -> None:
+    page = ask_why(visit(f"{url}?language=en"))
+    before = page.evaluate(PICTURE)
+    page.evaluate("document.body.classList.add('dark')")
+    page.wait_for_function(f"(({PICTURE})()).text !== '{before['text']}'")
+    page.locator('[data-language="ko"]').first.press("Enter")
+    expect(page.locator(".gs-lens-plot .xtick text").first).to_have_text("임베딩")
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.wait_for_function("document.querySelector('.gs-lens-plot').layout.width < 390")
+    box: Any = page.locator(".gs-lens-picture").bounding_box()
+    assert box["x"] + box["width"] <= 390
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    # Plotly knows no system colours: the table is open in its place.
+    page.emulate_media(forced_colors="active")
+    page.locator(".gs-lens-map").wait_for()
+    expect(page.locator(".gs-lens-picture")).to_be_hidden()
+    page.emulate_media(forced_colors="none")
+    expect(page.locator(".gs-lens-picture")).to_be_visible()
+    expect(page.locator(".gs-lens-map")).to_be_hidden()
+
+
+def test_without_plotly_the_table_is_open(url: str, browser: Browser) -> None:
+    page = tab(browser)
+    page.route("**/scripts/plotly-*.js", lambda route: route.abort())
+    page.goto(f"{url}?language=en")
+    ask_why(drawn(page))
+    expect(page.locator(".gs-lens-status")).to_have_text("·Paris is in the lead from layer 30 of 30 on.")
+    expect(page.locator(".gs-lens-map tbody tr")).to_have_count(31)
+    expect(page.locator(".gs-lens-map")).to_be_visible()
+    expect(page.locator(".gs-lens-picture")).to_be_hidden()
+    page.close()
+
+
+@pytest.mark.parametrize("plotly", [False, True], ids=["the table", "plotly"])
+def test_a_file_shows_it_where_it_has_plotly(
+    plotly: bool, visit: Visit, asked: tuple[Trace, Lens], tmp_path: Path
+) -> None:
+    trace, lens = asked
+    hostile = "<b onload=window.hit=1>x</b><img src=x onerror=window.hit=1>"
+    text = to_html(replace(trace, why=(lens,)), plotly=plotly, language="en").replace(
+        '"text":" capital"', f'"text":"{hostile}"'.replace("<", "\\u003c")
+    )
+    (tmp_path / "run.html").write_text(text, "utf-8")
+    page = visit((tmp_path / "run.html").as_uri())
+    page.locator("#gs-tab-why").press("Enter")
+    expect(page.locator(".gs-lens-map thead th").nth(3)).to_have_text(hostile.replace(" ", "·"))
+    expect(page.locator(".gs-lens-picture")).to_be_visible(visible=plotly)
+    expect(page.locator(".gs-lens-map")).to_be_visible(visible=not plotly)
+    if plotly:
+        expect(page.locator(".gs-lens-plot .hm image")).to_have_count(1)
+        expect(page.locator(".gs-lens-name").nth(1)).to_have_text(hostile.replace(" ", "·"))
+    assert page.evaluate("typeof window.hit") == "undefined"
+    assert page.locator(".gs img, .gs [onload]").count() == 0
+    assert ("lineTraces" in text) == plotly  # what draws it is where it is needed alone
+
+
+def test_its_colours_are_seen_on_both_themes() -> None:
+    """3 to 1 at least (WCAG 2.2, 1.4.11), to white and to the darkest page."""
+    code = (ROOT / "assets/panel/tabs/lens_picture.js").read_text("utf-8")
+    (listed,) = re.findall(r"^const COLOURS = \[(.+)\];$", code, re.MULTILINE)
+    colours = re.findall(r'"#(\w{6})"', listed)
+    assert len({*colours}) == len(colours) >= 8
+    for colour in colours:
+        parts = [int(colour[n : n + 2], 16) / 255 for n in (0, 2, 4)]
+        red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+        luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+        assert 1.05 / (luminance + 0.05) >= 3, colour
+        assert (luminance + 0.05) / (0.00525 + 0.05) >= 3, colour
