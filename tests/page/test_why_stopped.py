@@ -1,0 +1,118 @@
+"""A question "why" that waits, grows, is stopped and asked again: what is said and shown, and that nothing moves."""
+
+from pathlib import Path
+
+from playwright.sync_api import Page, expect
+
+from decoding.page import AdmissionQueue, build_page
+from decoding.serving.admission import MAX_LONG, Visitor
+from decoding.serving.model_registry import ModelRegistry
+from tests.browser import Visit, served
+from tests.page.why_questions import Gated, is_stopped, press_run, saved
+from tests.waiting import until
+
+
+def test_a_model_without_layers_says_so_and_the_question_waits_its_turn_and_can_be_stopped(
+    visit: Visit, tmp_path: Path
+) -> None:
+    engine, queue = Gated(), AdmissionQueue()
+    others = [queue.enter(Visitor(f"another {n}"), is_long=True) for n in range(MAX_LONG)]
+    registry = ModelRegistry(lambda name, report: engine, ["scripted"])
+    blocks = build_page(registry, queue)
+    with served(blocks) as address:
+        page = visit(address)
+        press_run(page, "Transformers", "2")
+        expect(page.locator(".gs-state")).to_contain_text("2 steps, done")
+        page.locator(".gs-chip[data-step='0']").click()
+        page.locator("#gs-tab-why").press("Enter")
+        engine.read.clear()
+        page.locator('[data-ask="why"]').click()
+        said, stopped = page.locator(".gs-why-ask .gs-word"), page.locator(".gs-without-asked strong").first
+        expect(said).to_have_text("You are next: your run begins as soon as another ends.")
+        assert (queue.served, queue.waiting, engine.read) == (MAX_LONG, 1, [])
+        queue.leave(others[0])
+        expect(page.locator(".gs-lens-status")).to_contain_text("scripted does not run in this process")
+        expect(said).to_have_text("Left out 1 of 12 tokens …")
+        expect(page.locator(".gs-without-asked")).to_be_visible()
+        expect(stopped).to_have_text("")  # the line above says it already
+        page.click("#stop")
+        page.wait_for_selector(".gs[aria-busy=false] .gs-part-of-text")
+        expect(stopped).to_have_text("Stopped after 1 of 12 tokens.")
+        page.locator("#gs-tab-keep").press("Enter")
+        assert "\nStopped after 1 of 12 tokens.\n" in saved(page, "md", tmp_path).read_text("utf-8")
+        shown = visit(saved(page, "html", tmp_path).as_uri())
+        shown.locator("#gs-tab-why").press("Enter")
+        shown.locator(".gs-strip").press("Home")
+        expect(shown.locator(".gs-without-asked")).to_contain_text(
+            "Stopped after 1 of 12 tokens. Asked with “each token”"
+        )
+        page.locator("#gs-tab-why").press("Enter")
+        until(lambda: is_stopped(blocks))  # the server hears of Stop after the page has shown it
+        engine.gate.set()
+        page.locator('[data-ask="why"]').click()  # the first is through with its pass, and does no other
+        expect(page.locator(".gs-part-of-text")).to_have_count(12)
+        page.wait_for_selector(".gs[aria-busy=false]")
+        expect(stopped).to_have_text("")
+        assert len(engine.read) == 2 + 12
+
+
+def top_of(page: Page, selector: str) -> float:
+    """Where an element begins, from the top of its tab."""
+    return float(
+        page.evaluate(
+            """(selector) => document.querySelector(selector).getBoundingClientRect().top
+                - document.querySelector("#gs-page-why").getBoundingClientRect().top""",
+            selector,
+        )
+    )
+
+
+def test_a_finished_answer_stays_until_the_larger_one_is_finished(visit: Visit) -> None:
+    engine = Gated()
+    engine.gate.set()
+    blocks = build_page(ModelRegistry(lambda name, report: engine, ["scripted"]), AdmissionQueue())
+    with served(blocks) as address:
+        page = visit(address)
+        press_run(page, "ab" * 50, "2")
+        expect(page.locator(".gs-state")).to_contain_text("2 steps, done")
+        page.locator(".gs-chip[data-step='0']").click()
+        page.locator("#gs-tab-why").press("Enter")
+        parts, more = page.locator(".gs-part-of-text"), page.locator(".gs-why-more")
+        page.set_viewport_size({"width": 390, "height": 844})  # where each button may be a line of its own
+        top = top_of(page, ".gs-why-two")
+        page.locator('[data-ask="why"]').click()
+        expect(parts).to_have_count(64)
+        page.wait_for_selector(".gs[aria-busy=false]")
+        assert top_of(page, ".gs-why-two") == top
+        # 1. The number of tokens before stands apart from the first of them.
+        boxes = [page.locator(f".gs-without-text > :nth-child({n})").bounding_box() for n in (1, 2)]
+        assert boxes[0]
+        assert boxes[1]
+        assert boxes[1]["x"] - boxes[0]["x"] - boxes[0]["width"] > 6
+        # 2. While the larger one grows, and after Stop and a reload, the finished one is there; nothing has moved.
+        verdict = page.locator(".gs-without-status").inner_text()
+        engine.gate.clear()
+        engine.read.clear()
+        more.click()
+        expect(page.locator(".gs-why-ask .gs-word")).to_have_text("Left out 1 of 100 tokens …")
+        assert top_of(page, ".gs-why-two") == top
+        expect(more).to_be_disabled()  # one question at a time
+        expect(parts).to_have_count(64)
+        page.click("#stop")
+        page.wait_for_selector(".gs[aria-busy=false]")
+        until(lambda: is_stopped(blocks))
+        engine.gate.set()
+        for _ in range(2):
+            expect(parts).to_have_count(64)
+            expect(page.locator(".gs-without-status")).to_have_text(verdict)
+            expect(page.locator(".gs-without-asked")).to_have_text("Asked with “each token” and “no other candidate”.")
+            expect(more).to_be_enabled()
+            assert top_of(page, ".gs-why-two") == top
+            page.reload()
+            page.locator(".gs-chip[data-step='0']").click()
+            page.locator("#gs-tab-why").press("Enter")
+        # 3. Once it is finished, it takes that place.
+        more.click()
+        expect(parts).to_have_count(100)
+        expect(more).to_be_disabled()
+        assert top_of(page, ".gs-why-two") == top
