@@ -97,7 +97,12 @@ def slot(name: str, *, role: str, kind: str) -> gr.HTML:
 
 
 def page_css(*, browser: bool = False) -> str:
-    names = ("panel/on_page.css", "panel/vote.css", *(("browser/gradio_page.css",) if browser else ()))
+    names = (
+        "panel/on_page.css",
+        "panel/lens_picture.css",
+        "panel/vote.css",
+        *(("browser/gradio_page.css",) if browser else ()),
+    )
     return "\n".join([assets.read("page.css"), assets.panel_css(), *map(assets.read, names)])
 
 

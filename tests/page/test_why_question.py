@@ -18,7 +18,9 @@ def test_while_a_run_is_written_it_says_when_a_model_can_be_asked(visit: Visit) 
         expect(page.locator(".gs-prompt")).to_have_text("abc")
         page.locator('[data-ask="openWhy"]').click()
         status = page.locator(".gs-without-status")
-        expect(status).to_have_text("A model can be asked once the run has been written, or stopped.")
+        expect(status).to_have_text("You can ask why once the run has ended, or was stopped.")
+        expect(page.locator(".gs-lens")).to_be_hidden()  # it is said once
+        expect(page.locator(".gs-why-button")).to_be_disabled()
         engine.gate.set()
         expect(status).to_have_text("Nothing has been left out before this step yet.")
 
@@ -112,3 +114,22 @@ def test_a_line_of_another_question_is_dropped(visit: Visit) -> None:
         page.locator(".gs-strip").press("ArrowLeft")
         page.locator(".gs-strip").press("ArrowRight")
         expect(page.locator(".gs-part-of-text")).to_have_count(4)
+
+
+def test_another_candidate_stays_with_its_step(visit: Visit) -> None:
+    blocks = build_page(ModelRegistry(lambda name, report: ScriptedEngine(), ["scripted"]), AdmissionQueue())
+    with served(blocks) as address:
+        page = visit(f"{address}?language=en")
+        press_run(page, "abc", "2")
+        expect(page.locator(".gs-state")).to_contain_text("2 steps, done")
+        page.locator(".gs-chip[data-step='1']").click()
+        page.locator("#gs-tab-why").press("Enter")
+        other = page.locator(".gs-why-against")
+        other.select_option(index=1)
+        chosen = other.input_value()
+        for key, expected in (("ArrowLeft", ""), ("ArrowRight", chosen)):
+            page.locator(".gs-strip").press(key)
+            expect(other).to_have_value(expected)
+        page.locator('[data-language="ko"]').first.press("Enter")
+        expect(page.locator(".gs-why-ask")).to_contain_text("이유 묻기")
+        expect(other).to_have_value(chosen)

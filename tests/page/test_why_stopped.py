@@ -111,8 +111,100 @@ def test_a_finished_answer_stays_until_the_larger_one_is_finished(visit: Visit) 
             page.reload()
             page.locator(".gs-chip[data-step='0']").click()
             page.locator("#gs-tab-why").press("Enter")
-        # 3. Once it is finished, it takes that place.
+        # 3. Once it is finished, it takes that place, and the same question does not take it back.
         more.click()
         expect(parts).to_have_count(100)
         expect(more).to_be_disabled()
         assert top_of(page, ".gs-why-two") == top
+        engine.read.clear()
+        page.locator('[data-ask="why"]').click()
+        page.wait_for_selector('[data-ask="why"][aria-disabled="false"]')
+        assert len(engine.read) == 100
+        expect(parts).to_have_count(100)
+
+
+def test_ask_why_is_stop_while_the_answer_grows(visit: Visit) -> None:
+    engine = Gated()
+    blocks = build_page(ModelRegistry(lambda name, report: engine, ["scripted"]), AdmissionQueue())
+    with served(blocks) as address:
+        page = visit(f"{address}?language=en")
+        press_run(page, "ab" * 50, "2")
+        expect(page.locator(".gs-state")).to_contain_text("2 steps, done")
+        page.locator(".gs-chip[data-step='0']").click()
+        page.locator("#gs-tab-why").press("Enter")
+        button, more, said = (page.locator(f".gs-why-{name}") for name in ("button", "more", "ask .gs-word"))
+        before = button.bounding_box()
+        button.focus()
+        for stop in (button.click, lambda: button.press("Escape"), lambda: button.press("Enter"), more.press):
+            engine.gate.clear()
+            engine.read.clear()
+            if stop == more.press:
+                more.press("Enter")
+                expect(button).to_be_focused()  # the other is disabled
+            else:
+                button.press("Enter")
+            expect(said).to_contain_text("Left out 1 of ")
+            expect(button).to_have_accessible_name("Stop")
+            expect(more).to_be_disabled()
+            assert button.bounding_box() == before
+            # Beside another step stands whose question it is, and not how far it has come.
+            page.locator(".gs-strip").press("ArrowRight")
+            expect(said).to_be_hidden()
+            expect(page.locator(".gs-why-elsewhere")).to_have_text(
+                "The model is being asked about step 1. Press Stop to ask about this one."
+            )
+            expect(button).to_have_accessible_name("Stop")
+            page.locator(".gs-strip").press("ArrowLeft")
+            expect(said).to_be_visible()
+            expect(page.locator(".gs-why-elsewhere")).to_be_hidden()
+            button.focus()
+            if stop == more.press:
+                page.locator("#gs-tab-why").press("Escape")
+            else:
+                stop()
+            expect(button).to_have_accessible_name("Ask why")
+            if stop != more.press:
+                expect(button).to_be_focused()
+            asked = "Asked with “each token” and “no other candidate”. “Ask why” begins anew."
+            most = 100 if stop == more.press else 64
+            expect(page.locator(".gs-without-asked")).to_have_text(f"Stopped after 1 of {most} tokens. {asked}")
+            assert button.bounding_box() == before
+            engine.gate.set()
+            page.wait_for_selector('[data-ask="why"][aria-disabled="false"]')
+
+
+def test_a_second_click_does_not_stop_what_the_first_has_asked(visit: Visit) -> None:
+    engine = Gated()
+    blocks = build_page(ModelRegistry(lambda name, report: engine, ["scripted"]), AdmissionQueue())
+    with served(blocks) as address:
+        page = visit(address)
+        press_run(page, "Transformers", "2")
+        expect(page.locator(".gs-state")).to_contain_text("2 steps, done")
+        page.locator(".gs-chip[data-step='0']").click()
+        page.locator("#gs-tab-why").press("Enter")
+        engine.read.clear()
+        page.locator(".gs-why-button").dblclick(delay=100)
+        expect(page.locator(".gs-why-ask .gs-word")).to_have_text("Left out 1 of 12 tokens …")
+        engine.gate.set()
+        expect(page.locator(".gs-part-of-text")).to_have_count(12)
+
+
+def test_what_is_asked_right_after_stop_is_not_lost(visit: Visit) -> None:
+    """Gradio drops a question while the server has not yet ended the one that was stopped."""
+    engine = Gated()
+    blocks = build_page(ModelRegistry(lambda name, report: engine, ["scripted"]), AdmissionQueue())
+    with served(blocks) as address:
+        page = visit(address)
+        press_run(page, "Transformers", "2")
+        expect(page.locator(".gs-state")).to_contain_text("2 steps, done")
+        page.locator(".gs-chip[data-step='0']").click()
+        page.locator("#gs-tab-why").press("Enter")
+        engine.read.clear()
+        page.locator(".gs-why-button").click()
+        expect(page.locator(".gs-why-ask .gs-word")).to_have_text("Left out 1 of 12 tokens …")
+        page.locator(".gs-why-button").click()
+        expect(page.locator(".gs-without-asked")).to_contain_text("Stopped after 1 of 12 tokens.")
+        page.locator(".gs-chip[data-step='1']").click()
+        page.locator('[data-ask="openWhy"]').click()  # at once
+        engine.gate.set()
+        expect(page.locator(".gs-part-of-text")).to_have_count(13)

@@ -16,12 +16,12 @@ import { drawAsked, drawWithout } from "./why_text.js";
  * @typedef {object} OpenQuestion
  * @property {boolean} isOpen
  * @property {LeaveOneOut | null} growing what has come of it, where it is still open
- * @property {boolean} isAnotherChoice the fields ask for something else than the answer tells
+ * @property {string} next the key of a sentence about what can be asked now
  * @property {string} refusal why there is no lens
  */
 
 /** @type {OpenQuestion} */
-const NOTHING_ASKED = { isOpen: false, growing: null, isAnotherChoice: false, refusal: "" };
+const NOTHING_ASKED = { isOpen: false, growing: null, next: "", refusal: "" };
 
 /**
  * @param {Parts} parts
@@ -41,5 +41,8 @@ export function drawWhy(parts, state, drawQuestion, drawPicture) {
   drawWithout(box, run, chosen, found);
   const question = drawQuestion?.(parts, state, step, found) ?? NOTHING_ASKED;
   drawAsked(box, run, found, question);
-  drawLens(page.querySelector(".gs-lens"), run.why.get(`lens ${chosen}`)?.lens ?? null, question.refusal, drawPicture);
+  const layers = page.querySelector(".gs-lens");
+  const lens = run.why.get(`lens ${chosen}`)?.lens ?? null;
+  layers.hidden = !run.end && !lens; // it is said once that nothing can be asked yet
+  drawLens(layers, lens, question.refusal, drawPicture);
 }

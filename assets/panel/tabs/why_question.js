@@ -1,5 +1,5 @@
-// What the "Why?" tab asks: its fields, the question that is open, and the lines of its answer, which stay with the run that was asked about.
-// On a page only: a file asks nothing. What was answered is drawn by why.js.
+// What the "Why?" tab asks: its fields, the question that is open and how it is stopped, and the lines of its answer, which stay with the run
+// that was asked about. On a page only: a file asks nothing. What was answered is drawn by why.js.
 
 import { LIMITS } from "../core/constants.js";
 import { addWhy } from "../core/run_lines.js";
@@ -13,7 +13,7 @@ import { openTab } from "../view/tab_list.js";
 import { drawLensPicture } from "./lens_picture.js";
 import { drawWhy } from "./why.js";
 
-/** @import { Step } from "../core/run.js" */
+/** @import { Run, Step } from "../core/run.js" */
 /** @import { Panel, State } from "../core/state.js" */
 /** @import { LeaveOneOut } from "../core/why.js" */
 /** @import { Parts } from "../view/panel_elements.js" */
@@ -30,40 +30,72 @@ import { drawWhy } from "./why.js";
 export function drawWhyQuestion(parts, state, step, found) {
   const { run, chosen, why } = state;
   const asks = parts.whyTab.querySelector(".gs-why-ask");
-  drawFields(asks, state, step, found);
+  drawButtons(asks, state, step, found);
+  drawOtherCandidates(asks.querySelector(".gs-why-against"), step, found);
+  drawElsewhere(asks.querySelector(".gs-why-elsewhere"), state);
   const question = why && why.run === run && why.step === chosen ? why : null;
-  const isOpen = Boolean(question) && state.request?.kind === "why";
+  const isOpen = Boolean(question) && isAsking(state);
   // Our own server says beside the question how far it has come; the engine of a browser says nothing.
   const growing = isOpen && !parts.questions.word.textContent ? question?.growing ?? null : null;
-  const isAnotherChoice = Boolean(found) && !state.isWaiting && isAnotherQuestion(asks, found);
-  return { isOpen, growing, isAnotherChoice, refusal: question?.refusal ?? "" };
+  const isStopped = Boolean(found) && !isOpen && !isFinished(run, /** @type {LeaveOneOut} */ (found));
+  const next = !found || state.isWaiting ? "" : isAnotherQuestion(asks, found) ? "why.without.again" : isStopped ? "why.without.anew" : "";
+  return { isOpen, growing, next, refusal: question?.refusal ?? "" };
 }
 
+/** @param {State} state */
+const isAsking = ({ request }) => request?.kind === "why";
+
+// A question that was stopped has still to end on the server: until then Run is locked, and what is asked would be lost.
+const isRunLocked = () => document.querySelector("#run:disabled") !== null;
+
 /**
+ * "Ask why" is "Stop" while a question is open, of whichever step. It keeps the keyboard, so it is not disabled for the moment between.
  * @param {Element} asks
  * @param {State} state
  * @param {Step} step
  * @param {LeaveOneOut | null} found
  */
-function drawFields(asks, { run, isWaiting }, step, found) {
-  const against = asks.querySelector(".gs-why-against");
-  const more = asks.querySelector(".gs-why-more");
+function drawButtons(asks, state, step, found) {
+  const { run } = state;
+  const [button, more] = [asks.querySelector(".gs-why-button"), asks.querySelector(".gs-why-more")];
   const isUnanswerable = step.picked.token_id < 0 || !run.end;
-  asks.querySelector('[data-ask="why"]').disabled = isUnanswerable;
-  if (against.step !== step || against.language !== texts.language()) {
-    const wanted = against.step === step ? against.value : found?.against?.token_id ?? ""; // as the step was asked, until another is chosen
-    Object.assign(against, { step, language: texts.language() });
-    const others = step.candidates.filter(({ token_id: id }) => id !== step.picked.token_id && id >= 0);
-    /** @type {(text: string, value: string | number) => HTMLOptionElement} */
-    const option = (text, value) => Object.assign(make("option", "", text), { value });
-    against.replaceChildren(option(texts.translate("why.against.none"), ""), ...others.map((each) => option(isolate(labelOf(each)), each.token_id)));
-    against.value = String(wanted);
-  }
+  button.dataset.ask = isAsking(state) ? "whyStop" : "why";
+  button.disabled = isUnanswerable && !isAsking(state);
+  button.setAttribute("aria-disabled", isRunLocked() && !isAsking(state));
   const count = tokensBefore(run, step.index).length;
   const first = (found && isFinished(run, found) ? found.parts[0]?.first : null) ?? count;
   more.hidden = count - LIMITS.usuallyLeftOut < 2; // the first may be one that a model needs
-  more.disabled = isWaiting || isUnanswerable || first < 2 || count - first >= LIMITS.leftOut; // it stays, so that nothing moves
+  more.disabled = state.isWaiting || isRunLocked() || isUnanswerable || first < 2 || count - first >= LIMITS.leftOut; // it stays, so that nothing moves
   more.textContent = texts.translate("why.ask.more", { most: LIMITS.leftOut });
+}
+
+/**
+ * What was chosen for a step stays with it; before, it is what the step was asked with.
+ * @param {Showing<Step> & HTMLSelectElement & { chosen?: WeakMap<Step, string> }} against
+ * @param {Step} step
+ * @param {LeaveOneOut | null} found
+ */
+function drawOtherCandidates(against, step, found) {
+  if (against.drawn === step && against.language === texts.language()) return;
+  const wanted = against.chosen?.get(step) ?? found?.against?.token_id ?? "";
+  Object.assign(against, { drawn: step, language: texts.language() });
+  const others = step.candidates.filter(({ token_id: id }) => id !== step.picked.token_id && id >= 0);
+  /** @type {(text: string, value: string | number) => HTMLOptionElement} */
+  const option = (text, value) => Object.assign(make("option", "", text), { value });
+  against.replaceChildren(option(texts.translate("why.against.none"), ""), ...others.map((each) => option(isolate(labelOf(each)), each.token_id)));
+  against.value = String(wanted);
+}
+
+/**
+ * How far a question has come does not stand beside another step than its own.
+ * @param {Element} sentence
+ * @param {State} state
+ */
+function drawElsewhere(sentence, state) {
+  const { run, chosen, why } = state;
+  const isElsewhere = isAsking(state) && (why?.run !== run || why.step !== chosen);
+  sentence.toggleAttribute("hidden", !isElsewhere);
+  if (isElsewhere) texts.write(sentence, why?.run === run ? "why.ask.elsewhere" : "why.ask.other_run", { step: Number(why?.step) + 1 });
 }
 
 /**
@@ -77,8 +109,19 @@ function isAnotherQuestion(asks, found) {
 }
 
 /**
- * Ask about the chosen step. `last`: how many tokens before it are left out; as many as is usual where it is not said. Each question has a
- * number, which the lines of its answer bear.
+ * Whether more was left out than is usual: so it is asked again, and the smaller answer does not take the larger one's place.
+ * @param {Run} run
+ * @param {Step} step
+ * @param {LeaveOneOut | undefined} found
+ */
+function hasMore(run, step, found) {
+  const [part] = found?.parts ?? [];
+  return Boolean(part) && part.first + part.count <= tokensBefore(run, step.index).length - LIMITS.usuallyLeftOut;
+}
+
+/**
+ * Ask about the chosen step. `last`: how many tokens before it are left out; as many as were, or as is usual, where it is not said. Each
+ * question has a number, which the lines of its answer bear.
  * @param {Parts} parts
  * @param {State} state
  * @param {Panel} panel
@@ -87,7 +130,8 @@ function isAnotherQuestion(asks, found) {
 function askWhy(parts, state, panel, last) {
   const { run, chosen } = state;
   const step = run.steps[chosen];
-  if (!step) return;
+  if (!step || isRunLocked()) return;
+  if (!last && hasMore(run, step, run.why.get(`leave_one_out ${chosen}`)?.leave_one_out)) last = LIMITS.leftOut;
   const against = parts.whyTab.querySelector(".gs-why-against").value;
   const number = (state.why?.number ?? 0) + 1;
   const question = { run: linesUpTo(run, step), step: chosen, by: parts.whyTab.querySelector(".gs-why-by").value, number: String(number) };
@@ -100,8 +144,9 @@ function askWhy(parts, state, panel, last) {
  * @param {Parts} parts
  * @param {State} state
  * @param {Panel} panel
+ * @param {(act: () => void) => void} whenUnlocked
  */
-function openWhy(parts, state, panel) {
+function openWhy(parts, state, panel, whenUnlocked) {
   const { run, chosen } = state;
   openTab(parts, "why");
   parts.whyTab.querySelector(".gs-why-word").append(parts.questions.word); // what is said of the question
@@ -109,9 +154,47 @@ function openWhy(parts, state, panel) {
   parts.root.querySelector("#gs-tab-why").focus({ preventScroll: true });
   bringIntoSight(parts);
   panel.schedule();
-  if (run.why.has(`leave_one_out ${chosen}`) || parts.whyTab.querySelector('[data-ask="why"]').disabled) return;
-  askWhy(parts, state, panel);
-  if (state.isWaiting && state.why) update(state, { why: { ...state.why, opens: true } });
+  if (run.why.has(`leave_one_out ${chosen}`) || parts.whyTab.querySelector(".gs-why-button").disabled) return;
+  whenUnlocked(() => {
+    if (state.run !== run || state.chosen !== chosen) return; // the reader has gone on
+    askWhy(parts, state, panel);
+    if (isAsking(state) && state.why) update(state, { why: { ...state.why, opens: true } });
+  });
+}
+
+/** The page's own Stop, which may be out of sight. */
+const stopAsking = () => document.querySelector("#stop:enabled")?.click();
+
+/**
+ * A second click, or a key that is held, is meant for the button as it was: it does not stop what the first has asked.
+ * @param {Parts} parts
+ * @param {State} state
+ */
+function listenToStop(parts, state) {
+  const button = parts.whyTab.querySelector(".gs-why-button");
+  button.addEventListener("click", (/** @type {MouseEvent} */ event) => { if (event.detail > 1) event.stopPropagation(); });
+  button.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => { if (event.repeat) event.preventDefault(); });
+  parts.root.addEventListener("keydown", (/** @type {PageEvent<KeyboardEvent>} */ { key, target }) => {
+    if (key === "Escape" && isAsking(state) && target.closest("#gs-page-why, #gs-tab-why")) stopAsking();
+  });
+}
+
+/**
+ * What is to be done as soon as Run is not locked.
+ * @param {Panel} panel
+ * @returns {(act: () => void) => void}
+ */
+function startWaiting(panel) {
+  /** @type {(() => void) | null} */
+  let waiting = null;
+  new MutationObserver((changes) => {
+    if (!changes.some(({ target }) => target instanceof Element && target.id === "run")) return;
+    panel.scheduleTab();
+    if (isRunLocked()) return;
+    waiting?.();
+    waiting = null;
+  }).observe(document.body, { attributeFilter: ["disabled"], subtree: true });
+  return (act) => { if (isRunLocked()) waiting = act; else act(); };
 }
 
 /** @param {Parts} parts */
@@ -127,7 +210,12 @@ function bringIntoSight(parts) {
  * @param {Panel} panel
  */
 export function listenToWhy(parts, state, panel) {
+  const against = parts.whyTab.querySelector(".gs-why-against");
+  against.chosen = new WeakMap();
+  against.addEventListener("change", () => against.chosen.set(against.drawn, against.value));
   parts.whyTab.querySelector(".gs-why-ask").addEventListener("change", panel.schedule);
+  listenToStop(parts, state);
+  const whenUnlocked = startWaiting(panel);
   matchMedia("(forced-colors: active)").addEventListener("change", panel.schedule); // they have no picture of a lens
   parts.root.addEventListener("why", (/** @type {CustomEvent<{ line?: string, number?: string, refusal?: string }>} */ { detail: { line, number, refusal } }) => {
     if (number !== String(state.why?.number) || !state.why) return;
@@ -143,8 +231,12 @@ export function listenToWhy(parts, state, panel) {
     if (line?.startsWith('{"leave_one_out"')) update(state, { why: { ...state.why, opens: false } });
   });
   return {
-    openWhy: () => openWhy(parts, state, panel),
+    openWhy: () => openWhy(parts, state, panel, whenUnlocked),
     why: () => askWhy(parts, state, panel),
-    whyMore: () => askWhy(parts, state, panel, LIMITS.leftOut),
+    whyMore: () => {
+      askWhy(parts, state, panel, LIMITS.leftOut);
+      parts.whyTab.querySelector(".gs-why-button").focus({ preventScroll: true }); // it is Stop now, and this one is disabled
+    },
+    whyStop: stopAsking,
   };
 }

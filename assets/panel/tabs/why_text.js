@@ -91,13 +91,13 @@ export function drawWithout(box, run, step, found) {
 }
 
 /**
- * How far the answer has come, and what it was asked with; and that the fields ask for something else by now.
+ * How far the answer has come, and what it was asked with; and what can be asked now.
  * @param {Element} box
  * @param {Run} run
  * @param {LeaveOneOut | null} found
- * @param {{ isOpen: boolean, growing: LeaveOneOut | null, isAnotherChoice: boolean }} question `growing`: what has come of it, where it is still open
+ * @param {{ isOpen: boolean, growing: LeaveOneOut | null, next: string }} question `growing`: what has come of it, where it is still open
  */
-export function drawAsked(box, run, found, { isOpen, growing, isAnotherChoice }) {
+export function drawAsked(box, run, found, { isOpen, growing, next }) {
   const line = box.querySelector(".gs-without-asked");
   line.hidden = !found;
   if (!found) return;
@@ -107,7 +107,7 @@ export function drawAsked(box, run, found, { isOpen, growing, isAnotherChoice })
   setText(progress, growing || isStopped ? texts.translate(growing ? "why.without.growing" : "why.without.stopped", { number: tried, most }) : "");
   const against = found.against ? labelOf(found.against) : texts.translate("why.against.none");
   texts.write(asked, "why.without.asked", { by: texts.translate(`why.by.${found.by}`), against });
-  setText(again, isAnotherChoice ? texts.translate("why.without.again") : "");
+  setText(again, next && texts.translate(next));
 }
 
 /**
