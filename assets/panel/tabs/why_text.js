@@ -88,6 +88,27 @@ export function drawWithout(box, run, step, found) {
   more.querySelector("tbody").replaceChildren(...found.parts.map((part) => partRow(tokens, found, part)));
   const first = strongestPart(found);
   if (first) describePart(first); // it stands first in words; another, where it is pointed at
+  showPart(text, isFinished(run, found) && first ? found.parts.indexOf(first) : -1); // before, a reader may have scrolled
+}
+
+/**
+ * Of a text that is higher than its box, the middle of the box shows a part, and the box's edges that there is more.
+ * @param {HTMLElement} text
+ * @param {number} place of the part; -1 where none is to be brought into sight
+ */
+function showPart(text, place) {
+  const markEdges = () => {
+    const { scrollTop, clientHeight, scrollHeight } = text;
+    text.classList.toggle("gs-more-above", scrollTop > 2);
+    text.classList.toggle("gs-more-below", scrollTop + clientHeight < scrollHeight - 2);
+  };
+  text.onscroll = markEdges;
+  const chip = text.querySelectorAll(".gs-part-of-text")[place];
+  if (chip) {
+    const [outer, inner] = [text, chip].map((node) => node.getBoundingClientRect());
+    text.scrollTop += inner.top + inner.height / 2 - outer.top - outer.height / 2;
+  }
+  markEdges();
 }
 
 /**
