@@ -42,7 +42,7 @@ _PAGE_TEXTS = (
     ),
     *(f"whatif.{name}." for name in ("own", "beam", "score", "beside", "proof", "draw", "named", "past_end")),
     *("state.waiting", "state.silent", "state.elsewhere", "tabs.tree", "why.ask", "why.open", "table.change."),
-    *("why.without.again", "why.without.anew", "why.without.growing"),
+    *("why.without.again", "why.without.anew", "why.without.growing", "why.lesson.try"),
     *(
         f"page.{name}"
         for name in (

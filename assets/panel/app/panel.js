@@ -149,11 +149,11 @@ export function startPanel(element, props, watch, trigger, onPage = null, drawLe
    * Deciding is remote: the page hears of it, and answers with another run. One question at a time: false where one is open.
    * @type {Panel["ask"]}
    */
-  function ask(kind, question, { step = null, tabToOpen = null, kind: entryKind = kind, stepToShow = null } = {}) {
+  function ask(kind, question, { step = null, tabToOpen = null, kind: entryKind = kind, stepToShow = null, fieldsFollow = !onPage?.fieldsDiffer(state, state.whole) } = {}) {
     if (state.isWaiting || !history.streaming?.run.end || !state.run.header) return false;
     update(state, { isWaiting: true });
     if (kind === "prompt") update(state, { scoring: state.whole });
-    else if (!ANSWERED_HERE.includes(kind)) expectBranch(history, { step, kind: /** @type {Kind} */ (entryKind), tabToOpen, stepToShow, fieldsFollow: !onPage?.fieldsDiffer(state, state.whole) });
+    else if (!ANSWERED_HERE.includes(kind)) expectBranch(history, { step, kind: /** @type {Kind} */ (entryKind), tabToOpen, stepToShow, fieldsFollow });
     trigger(kind, question);
     waitForAnswer(kind === "branch" && !("text" in question) ? question : { kind });
     return true;

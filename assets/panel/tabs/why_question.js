@@ -9,6 +9,7 @@ import { labelOf } from "../core/tokens.js";
 import { isolate } from "../core/visible.js";
 import { isFinished, linesUpTo, tokensBefore } from "../core/why.js";
 import { make } from "../view/elements.js";
+import { EXAMPLES_MODEL } from "../view/example_point.js";
 import { openTab } from "../view/tab_list.js";
 import { drawLensPicture } from "./lens_picture.js";
 import { drawWhy } from "./why.js";
@@ -18,6 +19,8 @@ import { drawWhy } from "./why.js";
 /** @import { LeaveOneOut } from "../core/why.js" */
 /** @import { Parts } from "../view/panel_elements.js" */
 /** @import { OpenQuestion } from "./why.js" */
+
+const EXAMPLE = { steps: 8, choices: 5 };
 
 /**
  * The fields, as the chosen step allows; and what is open.
@@ -162,6 +165,27 @@ function openWhy(parts, state, panel, whenUnlocked) {
   });
 }
 
+/**
+ * The lesson's examples: each is run, and its first step asked about.
+ * @param {Parts} parts
+ * @param {State} state
+ * @param {Panel} panel
+ * @param {(act: () => void) => void} whenUnlocked
+ */
+function listenToExamples(parts, state, panel, whenUnlocked) {
+  for (const button of parts.root.querySelectorAll(".gs-why-lesson [data-prompt]")) {
+    button.hidden = !state.models.includes(EXAMPLES_MODEL);
+    button.addEventListener("click", () => {
+      const request = { model: EXAMPLES_MODEL, prompt: button.dataset.prompt, ...EXAMPLE, forced: [] };
+      const open = () => openWhy(parts, state, panel, whenUnlocked);
+      panel.ask("branch", request, { kind: "run", tabToOpen: "why", fieldsFollow: true, stepToShow: () => {
+        whenUnlocked(open);
+        return 0;
+      } });
+    });
+  }
+}
+
 /** The page's own Stop, which may be out of sight. */
 const stopAsking = () => document.querySelector("#stop:enabled")?.click();
 
@@ -216,6 +240,7 @@ export function listenToWhy(parts, state, panel) {
   parts.whyTab.querySelector(".gs-why-ask").addEventListener("change", panel.schedule);
   listenToStop(parts, state);
   const whenUnlocked = startWaiting(panel);
+  listenToExamples(parts, state, panel, whenUnlocked);
   matchMedia("(forced-colors: active)").addEventListener("change", panel.schedule); // they have no picture of a lens
   parts.root.addEventListener("why", (/** @type {CustomEvent<{ line?: string, number?: string, refusal?: string }>} */ { detail: { line, number, refusal } }) => {
     if (number !== String(state.why?.number) || !state.why) return;

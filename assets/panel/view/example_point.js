@@ -9,7 +9,7 @@ import { setText } from "./elements.js";
 /** @import { Run } from "../core/run.js" */
 /** @import { Parts } from "./panel_elements.js" */
 
-const EXAMPLES_MODEL = "starter";
+export const EXAMPLES_MODEL = "starter";
 
 /**
  * @param {Parts} parts
