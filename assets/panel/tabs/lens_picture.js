@@ -20,9 +20,9 @@ import { cellValues } from "./why_lens.js";
 const MOST_ROWS = 12; // the table has every token
 const REM = { row: 1.25, gap: 1.25, lines: 8, axis: 1.5, right: 1.5, least: 3.25 };
 
-// Each has a contrast of 3 to 1 to white and to a dark page. No two of the same colour have the same dashes; the pick's line alone is not
-// broken, and heavy.
-const COLOURS = ["#d55e00", "#009e73", "#b5539c", "#808080", "#a67c00", "#7d5fd3", "#c8324f", "#0a8ea0"];
+// Each has a contrast of 3 to 1 to white and to a dark page, and is far from the others and from the pick's blue for a colour-blind reader
+// too. No two of the same colour have the same dashes; the pick's line alone is not broken, and heavy.
+const COLOURS = ["#4ba55a", "#b43c1e", "#871eff", "#c38700", "#c31e69", "#7896a5", "#875aa5"];
 const DASHES = [[9, 4], [2, 3], [9, 4, 2, 4], [16, 5], [5, 3]];
 
 const forcedColours = matchMedia("(forced-colors: active)"); // Plotly knows none of them
