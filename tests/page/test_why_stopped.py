@@ -126,6 +126,13 @@ def test_a_finished_answer_stays_until_the_larger_one_is_finished(visit: Visit) 
         expect(parts).to_have_count(100)
 
 
+def place_of(page: Page, selector: str) -> list[float]:
+    """An element's left edge, width and height, and where it begins in its tab."""
+    box = page.locator(selector).bounding_box()
+    assert box
+    return [box["x"], box["width"], box["height"], top_of(page, selector)]
+
+
 def test_ask_why_is_stop_while_the_answer_grows(visit: Visit) -> None:
     engine = Gated()
     blocks = build_page(ModelRegistry(lambda name, report: engine, ["scripted"]), AdmissionQueue())
@@ -136,7 +143,7 @@ def test_ask_why_is_stop_while_the_answer_grows(visit: Visit) -> None:
         page.locator(".gs-chip[data-step='0']").click()
         page.locator("#gs-tab-why").press("Enter")
         button, more, said = (page.locator(f".gs-why-{name}") for name in ("button", "more", "ask .gs-word"))
-        before = button.bounding_box()
+        before = place_of(page, ".gs-why-button")
         button.focus()
         for stop in (button.click, lambda: button.press("Escape"), lambda: button.press("Enter"), more.press):
             engine.gate.clear()
@@ -149,7 +156,7 @@ def test_ask_why_is_stop_while_the_answer_grows(visit: Visit) -> None:
             expect(said).to_contain_text("Left out 1 of ")
             expect(button).to_have_accessible_name("Stop")
             expect(more).to_be_disabled()
-            assert button.bounding_box() == before
+            assert place_of(page, ".gs-why-button") == before
             # Beside another step stands whose question it is, and not how far it has come.
             page.locator(".gs-strip").press("ArrowRight")
             expect(said).to_be_hidden()
@@ -171,7 +178,7 @@ def test_ask_why_is_stop_while_the_answer_grows(visit: Visit) -> None:
             asked = "Asked with “each token” and “no other candidate”. “Ask why” begins anew."
             most = 100 if stop == more.press else 64
             expect(page.locator(".gs-without-asked")).to_have_text(f"Stopped after 1 of {most} tokens. {asked}")
-            assert button.bounding_box() == before
+            assert place_of(page, ".gs-why-button") == before
             engine.gate.set()
             page.wait_for_selector('[data-ask="why"][aria-disabled="false"]')
 

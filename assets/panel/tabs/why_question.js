@@ -10,7 +10,7 @@ import { isolate } from "../core/visible.js";
 import { isFinished, linesUpTo, tokensBefore } from "../core/why.js";
 import { make } from "../view/elements.js";
 import { EXAMPLES_MODEL } from "../view/example_point.js";
-import { openTab } from "../view/tab_list.js";
+import { openTab, openTabOf } from "../view/tab_list.js";
 import { drawLensPicture } from "./lens_picture.js";
 import { drawWhy } from "./why.js";
 
@@ -205,15 +205,16 @@ function listenToStop(parts, state) {
 
 /**
  * What is to be done as soon as Run is not locked.
+ * @param {Parts} parts
  * @param {Panel} panel
  * @returns {(act: () => void) => void}
  */
-function startWaiting(panel) {
+function startWaiting(parts, panel) {
   /** @type {(() => void) | null} */
   let waiting = null;
   new MutationObserver((changes) => {
     if (!changes.some(({ target }) => target instanceof Element && target.id === "run")) return;
-    panel.scheduleTab();
+    if (openTabOf(parts) === "why") panel.scheduleTab();
     if (isRunLocked()) return;
     waiting?.();
     waiting = null;
@@ -239,7 +240,7 @@ export function listenToWhy(parts, state, panel) {
   against.addEventListener("change", () => against.chosen.set(against.drawn, against.value));
   parts.whyTab.querySelector(".gs-why-ask").addEventListener("change", panel.schedule);
   listenToStop(parts, state);
-  const whenUnlocked = startWaiting(panel);
+  const whenUnlocked = startWaiting(parts, panel);
   listenToExamples(parts, state, panel, whenUnlocked);
   matchMedia("(forced-colors: active)").addEventListener("change", panel.schedule); // they have no picture of a lens
   parts.root.addEventListener("why", (/** @type {CustomEvent<{ line?: string, number?: string, refusal?: string }>} */ { detail: { line, number, refusal } }) => {
