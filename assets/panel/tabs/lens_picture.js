@@ -191,7 +191,7 @@ function lineTraces({ layers }, shown, colours) {
 function layoutOf(lens, { width, height, left, right, axis, row, heat, gap, lines, column }, { text, line, family }) {
   const count = lens.layers.length;
   const from = leadsFrom(lens);
-  const plain = { fixedrange: true, zeroline: false, showgrid: false };
+  const plain = { fixedrange: true, zeroline: false, showgrid: false, ticks: "" }; // a heat map would have some
   return {
     width,
     height,
