@@ -212,10 +212,13 @@ def test_what_is_asked_right_after_stop_is_not_lost(visit: Visit) -> None:
         engine.read.clear()
         page.locator(".gs-why-button").click()
         expect(page.locator(".gs-why-ask .gs-word")).to_have_text("Left out 1 of 12 tokens …")
-        page.locator(".gs-why-button").click()
-        expect(page.locator(".gs-without-asked")).to_contain_text("Stopped after 1 of 12 tokens.")
-        page.locator(".gs-chip[data-step='1']").click()
-        page.locator('[data-ask="openWhy"]').click()  # at once
+        page.evaluate("""async () => {
+            const press = (selector) => document.querySelector(selector).click();
+            press(".gs-why-button");
+            for (let frame = 0; frame < 4; frame++) await new Promise(requestAnimationFrame);
+            press(".gs-chip[data-step='1']");
+            press("[data-ask='openWhy']");
+        }""")
         engine.gate.set()
         expect(page.locator(".gs-part-of-text")).to_have_count(13)
 
