@@ -1,7 +1,7 @@
 """The head of a GGUF file of the Hub: its metadata and the list of its tensors. A model that a server computes needs no
 more of it, and any other is judged by it before the file is fetched.
 
-Owns how no more than the head is fetched, and how it is kept for a day without a network. Knows no engine.
+Owns how no more than the head is fetched, and how a server's is kept for when there is no network. Knows no engine.
 """
 
 import hashlib
@@ -36,7 +36,8 @@ def check_head(entry: Entry, report: Report = no_report) -> ModelSpec:
     """The facts of a GGUF file of the Hub, from its head. Raises ModelError if its family, a type of its tensors or its
     tokenizer is not supported: it need not be fetched to say so.
     """
-    head = head_of(entry, report)
+    whole = hub.cached(entry)
+    head = read_gguf(whole) if whole else _fetch(entry, report)[0]
     tokenizer_of_file(head)
     tensors = {name: tensor for name, tensor in head.tensors.items() if name != DIVISORS}  # its values are not here
     return spec_of_gguf(replace(head, tensors=tensors))
@@ -53,20 +54,25 @@ def head_of(entry: Entry, report: Report = no_report) -> GgufFile:
         return _kept(entry, kept)
     if constants.HF_HUB_OFFLINE:
         raise ModelError(Message("fetch.out_of_reach", model=entry.name))
+    found, size, head = _fetch(entry, report)
+    _keep(kept, size, head)
+    return found
+
+
+def _fetch(entry: Entry, report: Report) -> tuple[GgufFile, int, bytes]:
+    """A file's head as the Hub has it now, the size of the file, and the bytes that were read."""
     report(Message("fetch.asking", model=entry.name), None)
     commit, files = list_files(entry.name, entry.repository, entry.revision, entry.file)
     size, url = int(files[entry.file].size), hf_hub_url(entry.repository, entry.file, revision=commit)
     try:
         with closing(_Stream(url)) as stream:
-            found = read_head(Path(entry.file), stream.read, size)
-            _keep(kept, size, stream.taken)
+            return read_head(Path(entry.file), stream.read, size), size, stream.taken
     except ModelError:
         raise
     except HfHubHTTPError as error:
         raise ModelError(Message("fetch.refused", model=entry.name, reason=status_words(error))) from error
     except Exception as error:  # whatever the transport says
         raise ModelError(Message("fetch.broke_off", model=entry.name, reason=Message("engine.why.cut"))) from error
-    return found
 
 
 class _Stream:

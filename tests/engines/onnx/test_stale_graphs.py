@@ -1,11 +1,13 @@
 """What goes from the cache of graphs when another is made, and what stays."""
 
+import json
 import os
 import platform
 import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import filelock
 import pytest
@@ -38,8 +40,9 @@ def make(tmp_path: Path, cache: Path) -> Make:
 
 
 def names(cache: Path) -> set[str]:
-    """The graphs of which something is there."""
-    return {re.sub(r"-[0-9a-f]{16}.*", "", path.name.removeprefix("making-")) for path in cache.iterdir()}
+    """The graphs of which more than a lock is there."""
+    left = (path.name.removeprefix("making-") for path in cache.iterdir() if path.suffix != ".lock")
+    return {re.sub(r"-[0-9a-f]{16}.*", "", name) for name in left}
 
 
 def test_the_graph_of_a_deleted_model_goes_and_of_another_stays(make: Make, tmp_path: Path, cache: Path) -> None:
@@ -57,7 +60,7 @@ def test_the_graph_of_a_changed_model_goes(make: Make, tmp_path: Path, cache: Pa
     os.utime(tmp_path / "m.gguf", (1, 1))
     second = make("m.gguf")
     assert second != first
-    assert {path.name.partition(".")[0] for path in cache.iterdir()} == {second.name}
+    assert {path.name.partition(".")[0] for path in cache.iterdir() if path.suffix != ".lock"} == {second.name}
 
 
 def test_a_process_that_has_the_graph_open_goes_on(make: Make, tmp_path: Path) -> None:
@@ -90,10 +93,34 @@ def test_what_another_machine_recorded_stays(
 ) -> None:
     with monkeypatch.context() as there:
         there.setattr(platform, "node", lambda: "another")
-        make("m.gguf")
+        graph = make("m.gguf")
+        (work := cache / f"making-{graph.name}-ab12_cd3").mkdir()
     (tmp_path / "m.gguf").unlink()
     make("other.gguf")
     assert names(cache) == {"m", "other"}
+    assert work.exists()  # locks may not reach from machine to machine
+
+
+def test_a_source_that_may_not_be_read_and_a_drive_that_is_away(
+    make: Make, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed, stat, lexists = tmp_path / "closed", Path.stat, os.path.lexists
+
+    def refuse(path: Path, **options: Any) -> os.stat_result:
+        if path.is_relative_to(closed):
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, **options)
+
+    make("closed/m.gguf")
+    make("drive/n.gguf")
+    shutil.rmtree(tmp_path / "drive")
+    monkeypatch.setattr(Path, "stat", refuse)
+    monkeypatch.setattr(os.path, "lexists", lambda path: not Path(path).is_relative_to(closed) and lexists(path))
+    monkeypatch.setattr(os.path, "ismount", lambda path: True)  # as on Windows, of a drive that is not there
+    record = next(cache.glob("n-*.source"))
+    record.write_text(json.dumps([*json.loads(record.read_text())[:2], [str(tmp_path / "drive")]]))
+    make("other.gguf")
+    assert names(cache) == {"m", "n", "other"}
 
 
 def test_what_is_being_made_stays_and_what_a_killed_process_left_goes(make: Make, tmp_path: Path, cache: Path) -> None:
