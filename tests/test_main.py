@@ -107,6 +107,7 @@ def slow_load(model: str, *, report: Report, **_: object) -> ScriptedEngine:
     for share in (0.0, 0.5):
         report(f"Fetching {model} {share}", share)
     report("Checking " + "x" * 500, None)
+    report("Checking 한글" + "글" * 100 + "\x1b[31m", None)
     return ScriptedEngine()
 
 
@@ -121,7 +122,12 @@ def test_a_line_of_the_terminal_says_what_is_waited_for(
     monkeypatch.setattr(sys, "stderr", screen := Screen())
     assert main(["a", "--format", "csv"]) == 0
     assert capsys.readouterr().out == plain.out
-    assert screen.lines() == ["Fetching starter 0.0", "Fetching starter 0.5", ("Checking " + "x" * 500)[:79]]
+    assert screen.lines() == [
+        "Fetching starter 0.0",
+        "Fetching starter 0.5",
+        ("Checking " + "x" * 500)[:79],
+        "Checking 한글" + "글" * 33,
+    ]
     assert "\n" not in screen.getvalue()
     assert screen.getvalue().endswith("\r" + " " * 79 + "\r\r")  # nothing is left of it
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from decoding.export.labels import one_line, terminal_width
 from decoding.models.starter import Report, no_report
 
 
@@ -20,8 +21,11 @@ def progress_line() -> Iterator[Report]:
     width = shutil.get_terminal_size().columns - 1
 
     def show(message: str, fraction: float | None = None) -> None:
-        # Back at its beginning: what another library prints, such as a warning, stands in its place.
-        print(f"\r{'':{width}}\r{message[:width]}", end="\r", file=sys.stderr, flush=True)
+        shown = one_line(message)
+        while terminal_width(shown) > width:
+            shown = shown[:-1]
+        # Back at its beginning: what another library prints, such as a warning, begins there.
+        print(f"\r{'':{width}}\r{shown}", end="\r", file=sys.stderr, flush=True)
 
     try:
         yield show

@@ -4,6 +4,7 @@ Owns how incomplete characters are written. Knows no table and no page.
 """
 
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 from decoding.export.run_protocol import Record
@@ -16,6 +17,19 @@ _STORED_AS = re.compile(r"(?:^|, )([\w -]+ weights, computed in \w+)(?:,|$)")
 def one_line(text: str) -> str:
     """A text as one line in which every character but the space is visible."""
     return " ".join(map(visible, text.split(" ")))
+
+
+def terminal_width(text: str) -> int:
+    """How many places a terminal gives to a text: two to a wide letter (Unicode's annex 11), none to a mark or to a
+    letter that joins the one before it.
+    """
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.category(c) in {"Mn", "Me", "Cf"} or "\u1160" <= c <= "\u11ff" else
+        2 if unicodedata.east_asian_width(c) in "WF" else 1
+        for c in text
+    )  # fmt: skip
 
 
 def label(text: str, data: bytes | None, before: bytes = b"") -> str:

@@ -6,12 +6,11 @@ Owns the columns. Knows no model and no page.
 import csv
 import io
 import math
-import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from decoding.export.escaping import markdown_text, spreadsheet_text
-from decoding.export.labels import bytes_before, incomplete_bytes, label, one_line, summary
+from decoding.export.labels import bytes_before, incomplete_bytes, label, one_line, summary, terminal_width
 from decoding.export.run_protocol import Record
 from decoding.export.why_tables import csv_tables, markdown_tables
 from decoding.i18n import translate
@@ -142,22 +141,9 @@ def to_table(run: Record) -> str:
 def _aligned(columns: list[str], rows: list[list[str]]) -> str:
     """The names of the columns at the left of each, and its cells at the right."""
     table = [columns, *([*row, *[""] * (len(columns) - len(row))] for row in rows)]
-    widths = [[_width(cell) for cell in row] for row in table]
+    widths = [[terminal_width(cell) for cell in row] for row in table]
     widest = [max(column) for column in zip(*widths, strict=True)]
     spaces = [[" " * (most - width) for most, width in zip(widest, row, strict=True)] for row in widths]
     head = " ".join(map(str.__add__, columns, spaces[0]))
     lines = (" ".join(map(str.__add__, *row)) for row in zip(spaces[1:], table[1:], strict=True))
     return "\n".join((head.rstrip(), *lines))
-
-
-def _width(text: str) -> int:
-    """How many places a terminal gives to a text: two to a wide letter (Unicode's annex 11), none to a mark or to a
-    letter that joins the one before it.
-    """
-    if text.isascii():
-        return len(text)
-    return sum(
-        0 if unicodedata.category(c) in {"Mn", "Me", "Cf"} or "\u1160" <= c <= "\u11ff" else
-        2 if unicodedata.east_asian_width(c) in "WF" else 1
-        for c in text
-    )  # fmt: skip

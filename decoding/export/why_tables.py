@@ -151,7 +151,7 @@ def _shares(logprobs: tuple[float, ...]) -> list[float]:
 
 
 def _percent(probability: float) -> str:
-    """With two digits after the point, or as many as show a small one, as on the page."""
+    """With two digits after the point, or as many as show two digits of a small one."""
     return f"{probability:.2%}" if probability == 0 or probability >= 1e-4 else f"{100 * probability:.2g}%"
 
 

@@ -93,8 +93,9 @@ def check_question(
     if not parts:
         if len(ids) == 1:
             raise RequestError(Message("why_token.nothing", step=asked.index + 1), field="forced")
-        one = "character" if len(parts_of(tokens, "tokens")) == 1 else "word"
-        raise RequestError(Message(f"why_token.one_{one}", step=asked.index + 1), field="forced")
+        if len(parts_of(tokens, "tokens")) == 1:
+            raise RequestError(Message("why_token.one_character", step=asked.index + 1), field="forced")
+        raise RequestError(Message("why_token.one_word", step=asked.index + 1), field="forced")
     return Question(asked, ids, unit, tuple(parts), other)
 
 

@@ -24,8 +24,8 @@ from decoding.record.fields import read_candidate, read_token
 from decoding.record.step import Candidate, Step
 from decoding.record.why import UNITS, LeaveOneOut, LeftOut, Lens, LensLayer
 
-_NATS = 0.01
-"""Log-probabilities of one step may differ by this much: other machines sum in another order."""
+_NATS = _PROBABILITY = 0.01
+"""Log-probabilities and probabilities of one step may differ by this much: other machines sum in another order."""
 
 
 def is_why(record: dict[str, Any]) -> bool:
@@ -78,15 +78,15 @@ def _check_lens(lens: Lens, step: Step) -> None:
                 raise ContradictionError(Message("read.wrong.why.lens"))
     probabilities = {one.token_id: one.probability for one in (*step.candidates, step.picked)}
     for token, logprob in zip(lens.tokens, lens.layers[-1].logprobs, strict=True):
-        if abs(math.exp(logprob) - probabilities.get(token.token_id, math.exp(logprob))) > _NATS:
+        if abs(math.exp(logprob) - probabilities.get(token.token_id, math.exp(logprob))) > _PROBABILITY:
             raise ContradictionError(Message("read.wrong.why.last"))
 
 
 def _fits(token_id: int, logprob: float, rank: int, leader: Candidate) -> bool:
-    """Whether a token's rank and log-probability fit to the most probable token; two may be equally probable."""
-    equal = abs(logprob - leader.logprob) <= _NATS
-    first = equal if rank == 0 else token_id != leader.token_id
-    return leader.rank == 0 and first and logprob <= leader.logprob + _NATS
+    """Whether a token's rank and log-probability fit the most probable token's; two may be equally probable."""
+    is_equal = abs(logprob - leader.logprob) <= _NATS
+    is_rank_right = is_equal if rank == 0 else token_id != leader.token_id
+    return leader.rank == 0 and is_rank_right and logprob <= leader.logprob + _NATS
 
 
 def _lens(value: Any) -> Lens:

@@ -73,8 +73,7 @@ class ModelRegistry:
         self._one_at_a_time = threading.Lock()
         self._loading: dict[str, _Load] = {}
         self._current_load: _Load | None = None
-        self._damaged: set[str] = set()  # whose last load failed, and not for want of room
-        self._failures: dict[str, str] = {}  # the last one of each model: the log has once that a server is away
+        self._failures: dict[str, tuple[type, str]] = {}  # of each model's last load; an error itself keeps its frames
 
     def offers(self) -> Sequence[ModelOffer]:
         """The list of models as it is now; may take some seconds."""
@@ -88,7 +87,8 @@ class ModelRegistry:
         loaded again then.
         """
         shown = offer.label.parameters if isinstance(offer.label, Message) else {}
-        if offer.name not in self._damaged or shown.get("state") != Message("offer.on_disk"):
+        kind, _ = self._failures.get(offer.name, (None, ""))
+        if kind is not ModelError or shown.get("state") != Message("offer.on_disk"):  # there may be room later
             return offer
         return replace(offer, label=Message("offer.label", model=shown["model"], state=Message("offer.failed")))
 
@@ -215,22 +215,21 @@ class ModelRegistry:
 
         try:
             engine = self._model_loader.load(name, report)
-            self._damaged.discard(name)
-            if self._failures.pop(name, ""):
+            if self._failures.pop(name, None):
                 logging.getLogger(__name__).info("loaded %s", name)
             return engine
         except GreedyscopeError as error:
-            if not (isinstance(error, AddressError) and self._failures.get(name) == str(error)):
+            failure = type(error), str(error)
+            if not (isinstance(error, AddressError) and self._failures.get(name) == failure):  # once for a server away
                 logging.getLogger(__name__).warning("loading %s failed: %s", name, error, exc_info=error.__cause__)
-            self._failures[name] = str(error)
-            if type(error) is ModelError:
-                self._damaged.add(name)
+            self._failures[name] = failure
             shown = mapped(lambda text: redact_paths(text, self.names), error.message)
             if isinstance(error, AddressError):  # its sentence names the address, which is not for visitors
                 shown = Message("address.away")
             raise type(error)(shown, field=error.field) from error
         except Exception as error:
             logging.getLogger(__name__).exception("loading %s failed", name)
+            self._failures[name] = ModelError, str(error)
             raise ModelError(Message("model.failed", model=name)) from error
         finally:
             with self._lock:

@@ -301,7 +301,11 @@ def test_infinite_numbers_too() -> None:
         (("lens", "step"), 6, "Line 8 of the run cannot be right: it is about step 6, and the run has no such step."),
         (("lens", "step"), 1, "Line 8 of the run cannot be right: its pick is not the step's."),
         (("lens", "tokens"), [], "Line 8 of the run cannot be read: lens.layers.0: it has not one number for"),
-        (("lens", "layers", 30, "logprobs", 0), -9.0, "Line 8 of the run cannot be right: a rank of its layers contra"),
+        (
+            ("lens", "layers", 30, "logprobs", 0),
+            -9.0,
+            "Line 8 of the run cannot be right: the most probable token of a",
+        ),
         (
             ("lens", "layers", 3, "ranks", 0),
             -1,
@@ -328,8 +332,12 @@ def test_infinite_numbers_too() -> None:
             -1,
             "Line 14 of the run cannot be right: a part is compared",
         ),
-        (("lens", "layers", 30, "logprobs", 1), -0.1, "Line 8 of the run cannot be right: a rank of its layers contra"),
-        (("lens", "layers", 3, "leader", "rank"), 2, "Line 8 of the run cannot be right: a rank of its layers contra"),
+        (
+            ("lens", "layers", 30, "logprobs", 1),
+            -0.1,
+            "Line 8 of the run cannot be right: the most probable token of a",
+        ),
+        (("lens", "layers", 3, "leader", "rank"), 2, "Line 8 of the run cannot be right: the most probable token"),
         (("leave_one_out", "picked", "rank"), 1, "Line 14 of the run cannot be right: its pick is not the step's."),
         (("leave_one_out", "parts", 0, "rank"), 0, "Line 14 of the run cannot be right: a part contradicts the token"),
         (("leave_one_out", "parts", 0, "logprob"), 0, "Line 14 of the run cannot be right: a part contradicts the tok"),

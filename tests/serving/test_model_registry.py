@@ -276,8 +276,9 @@ def test_a_failed_load_is_tried_again_and_logged_each_time(caplog: pytest.LogCap
 
 def test_the_list_says_of_a_model_that_it_could_not_be_loaded() -> None:
     """The first model is loaded when the server starts: a damaged one is not "on disk" until somebody presses Run."""
-    loader = Loader(RoomError("It is too large."), ModelError("It is damaged."), ModelError("It broke off."), None)
-    loader.go_on.release(4)
+    full, damaged = RoomError("It is too large."), ModelError("It is damaged.")
+    loader = Loader(full, damaged, ModelError("It broke off."), full, RuntimeError("a bug"), None)
+    loader.go_on.release(6)
     states = {"a": "offer.on_disk", "b": "offer.to_fetch", "c": "offer.on_disk"}
     listed = [ModelOffer(n, Message("offer.label", model=f"{n} · 2 M", state=Message(s))) for n, s in states.items()]
     registry = ModelRegistry(loader, [*states], lambda ready: listed)
@@ -292,6 +293,12 @@ def test_the_list_says_of_a_model_that_it_could_not_be_loaded() -> None:
         *(o.label for o in listed[1:]),
     ]
     assert not any(offer.why_not for offer in registry.offers())
+    with pytest.raises(RoomError):
+        registry.engine("a")
+    assert [*registry.offers()] == listed
+    with pytest.raises(ModelError):
+        registry.engine("a")
+    assert registry.offers()[0].label == "a · 2 M · could not be loaded"
     registry.engine("a")
     assert [*registry.offers()] == listed
 

@@ -19,7 +19,8 @@ from decoding.models.spec_gguf import spec_of_gguf
 
 def load_float32_network(entry: Entry, source: Path) -> Any:
     """The network in float32, on the CPU. Raises RoomError if it does not fit, ModelError for damaged files."""
-    parameters = count_parameters(source) if source.is_dir() else spec_of_gguf(read_gguf(source)).parameters
+    file = None if source.is_dir() else read_gguf(source)
+    parameters = spec_of_gguf(file).parameters if file else count_parameters(source)
     check_memory(
         entry.name,
         memory_needed(parameters, "float32"),
@@ -27,6 +28,6 @@ def load_float32_network(entry: Entry, source: Path) -> Any:
         where=Message("room.memory.cpu"),
         dtype="float32",
     )
-    if not source.is_dir():
-        return gguf_network(source)
+    if file:
+        return gguf_network(file)
     return load_network(entry.name, source, Placement("cpu", "float32", ""))[0]

@@ -38,7 +38,7 @@ def load_gguf(entry: Entry, *, device: str, dtype: str, report: Report) -> Loade
     placement = place(entry.name, spec.parameters, device=device, dtype=dtype)
     report(Message("model.loading", model=entry.name), None)
     with verifying_source(entry, path):
-        network, tokenizer = network_of_gguf(file, spec), gguf_tokenizer(entry, path)
+        network, tokenizer = gguf_network(file), gguf_tokenizer(entry, path)
     disable_tf32()
     for weights in network.parameters():  # but not rotary frequencies, which stay in float32
         weights.data = weights.data.to(getattr(torch, placement.dtype))
@@ -50,17 +50,12 @@ def load_gguf(entry: Entry, *, device: str, dtype: str, report: Report) -> Loade
     return replace(made, info=replace(made.info, engine=f"{made.info.engine}, {packed}"))
 
 
-def gguf_network(path: Path) -> Any:
-    """The network of a GGUF file in float32. Raises ModelError for a damaged file, or a family that is not
+@torch.no_grad()
+def gguf_network(file: GgufFile) -> Any:
+    """The network of a GGUF file in float32. Raises ModelError for a file that is damaged, or whose family is not
     supported.
     """
-    file = read_gguf(path)
-    return network_of_gguf(file, spec_of_gguf(file))
-
-
-@torch.no_grad()
-def network_of_gguf(file: GgufFile, spec: ModelSpec) -> Any:
-    """The same, of a file whose head was read."""
+    spec = spec_of_gguf(file)
     architecture = file.metadata["general.architecture"]
     networks: Any = AutoModelForCausalLM
     model = networks.from_config(_config(architecture, spec)).float()

@@ -11,6 +11,7 @@ from pathlib import Path
 from decoding.engines.torch.gguf_network import gguf_network
 from decoding.messages import Message
 from decoding.models.checksums import CONTENTS_FILE, SUMS_FILE, is_complete, sync_to_disk, write_checksums
+from decoding.models.gguf import read_gguf
 from decoding.models.resources import check_disk
 from decoding.models.starter import (
     MODEL_FILE,
@@ -36,7 +37,7 @@ def starter_safetensors(report: Report = no_report) -> Path:
             report(Message("starter.writing"), None)
             with tempfile.TemporaryDirectory(prefix="writing-", dir=ready.parent) as work:
                 made = Path(work, "model")
-                gguf_network(source / MODEL_FILE).save_pretrained(made)
+                gguf_network(read_gguf(source / MODEL_FILE)).save_pretrained(made)
                 for file in source.iterdir():
                     if file.name not in (MODEL_FILE, CONTENTS_FILE, SUMS_FILE):
                         shutil.copy(file, made)

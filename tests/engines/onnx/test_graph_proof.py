@@ -17,11 +17,10 @@ from decoding.engines.onnx import graph_proof
 from decoding.engines.onnx.graph_cache import build_unpacked, ensure_graph
 from decoding.engines.onnx.graph_files import GraphFiles
 from decoding.engines.onnx.session import Session, Threads
-from decoding.engines.torch.gguf_network import network_of_gguf
+from decoding.engines.torch.gguf_network import gguf_network
 from decoding.errors import ModelError
 from decoding.models.gguf import read_gguf
 from decoding.models.spec import NoGraphError
-from decoding.models.spec_gguf import spec_of_gguf
 from tests import gguf_files, tiny_models
 from tests.engines.onnx import test_families, test_gguf
 from tests.machines import give_memory
@@ -102,7 +101,7 @@ def test_a_graph_without_memory_for_its_proof_is_logged(
 def test_the_network_of_a_gguf_is_the_one_it_was_written_from(tmp_path: Path, family: str) -> None:
     model = test_gguf.network(family)
     file = read_gguf(gguf_files.write(tmp_path / "m.gguf", model, ["Q8_0", "Q4_1"]))
-    theirs: Any = network_of_gguf(file, spec_of_gguf(file))
+    theirs: Any = gguf_network(file)
     text = test_families.ids(40)
     wanted = test_families.expected(model, text)
     np.testing.assert_allclose(test_families.expected(theirs, text), wanted, atol=2e-3)
