@@ -65,7 +65,8 @@ def test_json_is_one_object_with_a_row_a_contender_prompt_and_step_count(
     assert result["first_step_ms"] > 0
     why = result["why"]
     assert why["without_over_step"] > 0 < why["without_seconds"]
-    assert (why["tokens"], why["lens_over_step"] is None) == (30, architecture == "mamba")
+    assert why["tokens"] == 30
+    assert why["lens_over_step"] > 0
     assert result["memory"]["weight_bytes"] > 1000
     assert (result["page"], result["startup"]) == (None, None)
 

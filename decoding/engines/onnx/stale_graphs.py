@@ -18,8 +18,7 @@ from decoding.models.checksums import is_complete
 
 WORK_PREFIX, LOCK, REFUSED, VERSION_FILE = "making-", ".lock", ".refused", "version"
 _RECORD = ".source"
-_ENDINGS = "|".join(map(re.escape, (LOCK, REFUSED, _RECORD)))
-_NAME = re.compile(rf"(?:{WORK_PREFIX})?(.*-[0-9a-f]{{16}})(?:-\w+|{_ENDINGS})?")
+_NAME = re.compile(r"(?:making-)?(.*-[0-9a-f]{16})(?:-\w+|\.lock|\.refused|\.source)?")
 """A graph's name, in that of its folder, its work folders and the files beside it."""
 
 
