@@ -2,8 +2,6 @@
 
 from playwright.sync_api import expect
 
-import app as application
-from decoding.engines.local_engine import LocalEngine
 from decoding.page import AdmissionQueue, build_page
 from decoding.serving.model_registry import ModelRegistry
 from tests.browser import Visit, served
@@ -135,33 +133,3 @@ def test_another_candidate_stays_with_its_step(visit: Visit) -> None:
         page.locator('[data-language="ko"]').first.press("Enter")
         expect(page.locator(".gs-why-ask")).to_contain_text("이유 묻기")
         expect(other).to_have_value(chosen)
-
-
-def test_the_lessons_examples_are_tried_by_one_click(starter: LocalEngine, visit: Visit) -> None:
-    """In either language, whatever is in the fields."""
-    with served(application.build_app(lambda name, report: starter, ["starter"])) as address:
-        page = visit(f"{address}?language=ko")
-        for number, prompt, title in (
-            (0, "Tom and Jerry went home. Tom and", "1단계: 왜 ·Jerry (48.32 %)일까요?"),
-            (1, "One, two, three,", "1단계: 왜 ·four (58.07 %)일까요?"),
-        ):
-            page.fill("#prompt textarea", "abc")
-            page.locator("#gs-tab-lesson").press("Enter")
-            buttons = page.locator(".gs-why-lesson button")
-            expect(buttons).to_have_text(["해 보기", "해 보기"])
-            assert [prompt in text for text in page.locator(".gs-why-lesson p").all_inner_texts()].index(True) == number
-            buttons.nth(number).click()
-            expect(page.locator(".gs-why-step")).to_have_text(title)
-            expect(page.locator("#prompt textarea")).to_have_value(prompt)
-            page.wait_for_selector(".gs[aria-busy=false] .gs-lens-name")
-            expect(page.locator(".gs-without-text")).to_be_in_viewport()
-            expect(page.locator(".gs-lens-status")).to_contain_text("30층부터")
-
-
-def test_without_the_starter_the_lesson_tries_nothing(visit: Visit) -> None:
-    blocks = build_page(ModelRegistry(lambda name, report: ScriptedEngine(), ["scripted"]), AdmissionQueue())
-    with served(blocks) as address:
-        page = visit(address)
-        page.locator("#gs-tab-lesson").press("Enter")
-        expect(page.locator(".gs-why-lesson p").first).to_be_visible()
-        expect(page.locator(".gs-why-lesson button:visible")).to_have_count(0)

@@ -20,8 +20,8 @@ def press_run(page: Page, prompt: str, steps: str) -> None:
 class Gated(ScriptedEngine):
     """From the second text that it scores on, it waits at a gate."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, name: str = "scripted") -> None:
+        super().__init__(name=name)
         self.gate = threading.Event()
 
     def score(self, token_ids: Sequence[int], continuation_ids: Sequence[int], *, top_k: int) -> Iterator[StepScores]:
@@ -34,8 +34,8 @@ class Gated(ScriptedEngine):
 class Slow(ScriptedEngine):
     """After its first step it waits at a gate."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, name: str = "scripted") -> None:
+        super().__init__(name=name)
         self.gate = threading.Event()
 
     def steps(self, *args: Any, **options: Any) -> Iterator[Any]:

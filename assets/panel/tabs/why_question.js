@@ -16,11 +16,11 @@ import { drawWhy } from "./why.js";
 
 /** @import { Run, Step } from "../core/run.js" */
 /** @import { Panel, State } from "../core/state.js" */
-/** @import { LeaveOneOut } from "../core/why.js" */
+/** @import { LeaveOneOut, WhyLine } from "../core/why.js" */
 /** @import { Parts } from "../view/panel_elements.js" */
 /** @import { OpenQuestion } from "./why.js" */
 
-const EXAMPLE = { steps: 8, choices: 5 };
+const LESSON_RUN = { steps: 8, choices: 5 };
 
 /**
  * The fields, as the chosen step allows; and what is open.
@@ -41,8 +41,19 @@ export function drawWhyQuestion(parts, state, step, found) {
   // Our own server says beside the question how far it has come; the engine of a browser says nothing.
   const growing = isOpen && !parts.questions.word.textContent ? question?.growing ?? null : null;
   const isStopped = Boolean(found) && !isOpen && !isFinished(run, /** @type {LeaveOneOut} */ (found));
-  const next = !found || state.isWaiting ? "" : isAnotherQuestion(asks, found) ? "why.without.again" : isStopped ? "why.without.anew" : "";
+  const next = found && !state.isWaiting ? nextSentence(asks, found, isStopped) : "";
   return { isOpen, growing, next, refusal: question?.refusal ?? "" };
+}
+
+/**
+ * @param {Element} asks
+ * @param {LeaveOneOut} found
+ * @param {boolean} isStopped
+ * @returns {string} the key of a sentence about what "Ask why" would do
+ */
+function nextSentence(asks, found, isStopped) {
+  if (isAnotherQuestion(asks, found)) return "why.without.again";
+  return isStopped ? "why.without.anew" : "";
 }
 
 /** @param {State} state */
@@ -104,11 +115,11 @@ function drawElsewhere(sentence, state) {
 /**
  * Whether the fields ask for something else than the answer tells.
  * @param {Element} asks
- * @param {LeaveOneOut | null} found
+ * @param {LeaveOneOut} found
  */
 function isAnotherQuestion(asks, found) {
   const [by, against] = ["by", "against"].map((name) => asks.querySelector(`.gs-why-${name}`).value);
-  return by !== found?.by || against !== String(found?.against?.token_id ?? "");
+  return by !== found.by || against !== String(found.against?.token_id ?? "");
 }
 
 /**
@@ -117,13 +128,13 @@ function isAnotherQuestion(asks, found) {
  * @param {Step} step
  * @param {LeaveOneOut | undefined} found
  */
-function hasMore(run, step, found) {
+function leftOutMoreThanUsual(run, step, found) {
   const [part] = found?.parts ?? [];
   return Boolean(part) && part.first + part.count <= tokensBefore(run, step.index).length - LIMITS.usuallyLeftOut;
 }
 
 /**
- * Ask about the chosen step. `last`: how many tokens before it are left out; as many as were, or as is usual, where it is not said. Each
+ * Ask about the chosen step. `last`: how many tokens before it are left out; as many as were, or as is usual, where none is given. Each
  * question has a number, which the lines of its answer bear.
  * @param {Parts} parts
  * @param {State} state
@@ -134,7 +145,7 @@ function askWhy(parts, state, panel, last) {
   const { run, chosen } = state;
   const step = run.steps[chosen];
   if (!step || isRunLocked()) return;
-  if (!last && hasMore(run, step, run.why.get(`leave_one_out ${chosen}`)?.leave_one_out)) last = LIMITS.leftOut;
+  if (!last && leftOutMoreThanUsual(run, step, run.why.get(`leave_one_out ${chosen}`)?.leave_one_out)) last = LIMITS.leftOut;
   const against = parts.whyTab.querySelector(".gs-why-against").value;
   const number = (state.why?.number ?? 0) + 1;
   const question = { run: linesUpTo(run, step), step: chosen, by: parts.whyTab.querySelector(".gs-why-by").value, number: String(number) };
@@ -166,23 +177,27 @@ function openWhy(parts, state, panel, whenUnlocked) {
 }
 
 /**
- * The lesson's examples: each is run, and its first step asked about.
+ * The lesson's examples: each is run, and its first step asked about, where the reader still looks at it.
  * @param {Parts} parts
  * @param {State} state
  * @param {Panel} panel
  * @param {(act: () => void) => void} whenUnlocked
  */
 function listenToExamples(parts, state, panel, whenUnlocked) {
+  /** @type {(run: Run) => void} */
+  const askAbout = (run) => {
+    if (state.whole === run && state.chosen === 0 && openTabOf(parts) === "why") openWhy(parts, state, panel, whenUnlocked);
+  };
+  /** @type {(run: Run) => number} */
+  const stepToShow = (run) => {
+    setTimeout(() => whenUnlocked(() => askAbout(run))); // once that step is chosen
+    return 0;
+  };
   for (const button of parts.root.querySelectorAll(".gs-why-lesson [data-prompt]")) {
     button.hidden = !state.models.includes(EXAMPLES_MODEL);
-    button.addEventListener("click", () => {
-      const request = { model: EXAMPLES_MODEL, prompt: button.dataset.prompt, ...EXAMPLE, forced: [] };
-      const open = () => openWhy(parts, state, panel, whenUnlocked);
-      panel.ask("branch", request, { kind: "run", tabToOpen: "why", fieldsFollow: true, stepToShow: () => {
-        whenUnlocked(open);
-        return 0;
-      } });
-    });
+    const request = { model: EXAMPLES_MODEL, prompt: button.dataset.prompt, ...LESSON_RUN, forced: [] };
+    const run = () => panel.ask("branch", request, { kind: "run", tabToOpen: "why", fieldsFollow: true, stepToShow });
+    button.addEventListener("click", () => { if (!parts.root.matches('[aria-busy="true"]')) whenUnlocked(run); });
   }
 }
 
@@ -216,8 +231,9 @@ function startWaiting(parts, panel) {
     if (!changes.some(({ target }) => target instanceof Element && target.id === "run")) return;
     if (openTabOf(parts) === "why") panel.scheduleTab();
     if (isRunLocked()) return;
-    waiting?.();
-    waiting = null;
+    const act = waiting;
+    waiting = null; // before what is done waits for something itself
+    act?.();
   }).observe(document.body, { attributeFilter: ["disabled"], subtree: true });
   return (act) => { if (isRunLocked()) waiting = act; else act(); };
 }
@@ -245,8 +261,9 @@ export function listenToWhy(parts, state, panel) {
   matchMedia("(forced-colors: active)").addEventListener("change", panel.schedule); // they have no picture of a lens
   parts.root.addEventListener("why", (/** @type {CustomEvent<{ line?: string, number?: string, refusal?: string }>} */ { detail: { line, number, refusal } }) => {
     if (number !== String(state.why?.number) || !state.why) return;
-    if (line) {
-      const record = JSON.parse(line);
+    /** @type {WhyLine | null} */
+    const record = line ? JSON.parse(line) : null;
+    if (record) {
       addWhy(state.why.run, record);
       update(state, { why: { ...state.why, growing: record.leave_one_out ?? null } });
     }
@@ -254,7 +271,7 @@ export function listenToWhy(parts, state, panel) {
     panel.scheduleTab();
     if (!state.why.opens) return;
     requestAnimationFrame(() => requestAnimationFrame(() => bringIntoSight(parts))); // once it is as tall as its answer
-    if (line?.startsWith('{"leave_one_out"')) update(state, { why: { ...state.why, opens: false } });
+    if (record?.leave_one_out) update(state, { why: { ...state.why, opens: false } });
   });
   return {
     openWhy: () => openWhy(parts, state, panel, whenUnlocked),
