@@ -18,7 +18,7 @@ def test_while_a_run_is_written_it_says_when_a_model_can_be_asked(visit: Visit) 
         expect(page.locator(".gs-prompt")).to_have_text("abc")
         page.locator('[data-ask="openWhy"]').click()
         status = page.locator(".gs-without-status")
-        expect(status).to_have_text("You can ask why once the run has ended, or was stopped.")
+        expect(status).to_have_text("You can ask why once the run has ended or been stopped.")
         expect(page.locator(".gs-lens")).to_be_hidden()  # it is said once
         expect(page.locator(".gs-why-button")).to_be_disabled()
         engine.gate.set()

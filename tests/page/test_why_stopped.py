@@ -161,7 +161,7 @@ def test_ask_why_is_stop_while_the_answer_grows(visit: Visit) -> None:
             page.locator(".gs-strip").press("ArrowRight")
             expect(said).to_be_hidden()
             expect(page.locator(".gs-why-elsewhere")).to_have_text(
-                "The model is being asked about step 1. Press Stop to ask about this one."
+                "The model is being asked about step 1. To ask about this one, press Stop, then “Ask why”."
             )
             expect(button).to_have_accessible_name("Stop")
             page.locator(".gs-strip").press("ArrowLeft")
@@ -175,7 +175,7 @@ def test_ask_why_is_stop_while_the_answer_grows(visit: Visit) -> None:
             expect(button).to_have_accessible_name("Ask why")
             if stop != more.press:
                 expect(button).to_be_focused()
-            asked = "Asked with “each token” and “no other candidate”. “Ask why” begins anew."
+            asked = "Asked with “each token” and “no other candidate”. “Ask why” starts again from the first part."
             most = 100 if stop == more.press else 64
             expect(page.locator(".gs-without-asked")).to_have_text(f"Stopped after 1 of {most} tokens. {asked}")
             assert place_of(page, ".gs-why-button") == before
