@@ -1,5 +1,5 @@
-"""The picture of a logit lens, which Plotly draws: its numbers and names, what it tells where it is pointed at, and
-where it is not.
+"""The picture of a logit lens, which Plotly draws: its numbers and names, the sentence for what is pointed at, and what
+stands in its place without plotly.js.
 """
 
 import itertools
@@ -20,7 +20,7 @@ from decoding.engines.local_engine import LocalEngine
 from decoding.export import to_html
 from decoding.record.trace import Trace
 from decoding.record.why import Lens
-from tests.browser import Visit, drawn, served, tab
+from tests.browser import Visit, drawn, frames_later, served, tab
 
 ROOT = Path(__file__).resolve().parents[2]
 PROMPT = "The capital of France is"
@@ -34,6 +34,11 @@ PICTURE = """() => {
         from: layout.shapes.map(({ x0 }) => x0),
         text: layout.font.color,
     };
+}"""
+WRITTEN = """() => {
+    window.written = 0;
+    const count = (changes) => { window.written += changes.length; };
+    new MutationObserver(count).observe(document.querySelector(".gs-lens-point"), { childList: true });
 }"""
 
 
@@ -63,7 +68,7 @@ def test_its_numbers_are_the_lens(url: str, visit: Visit, asked: tuple[Trace, Le
     page, (_, lens) = ask_why(visit(f"{url}?language=en", height=720)), asked
     expect(page.locator(".gs-lens-plot .hm image")).to_have_count(1)
     picture = page.evaluate(PICTURE)
-    expected = [[math.exp(layer.logprobs[n] or -math.inf) for layer in lens.layers] for n in range(len(lens.tokens))]
+    expected = [[math.exp(layer.logprobs[n]) for layer in lens.layers] for n in range(len(lens.tokens))]
     for drawing in (
         [[shade**2 for shade in row] for row in picture["shades"]],
         [[y / 100 for y in row] for row in picture["lines"]],
@@ -95,7 +100,7 @@ def test_its_numbers_are_the_lens(url: str, visit: Visit, asked: tuple[Trace, Le
     expect(table).to_be_visible()  # it stays as the reader left it
 
 
-def point_at(page: Page, layer: int, *, row: int | None = None, share: float = 0) -> None:
+def point_at(page: Page, layer: int, *, row: float | None = None, share: float = 0) -> None:
     """At a cell of the heat map, or at a share of the lines' axis."""
     box: Any = page.locator(".gs-lens-picture").bounding_box()
     layout = page.evaluate("document.querySelector('.gs-lens-plot').layout")
@@ -107,10 +112,10 @@ def point_at(page: Page, layer: int, *, row: int | None = None, share: float = 0
     page.mouse.move(x, box["y"] + area * below)
 
 
-def test_it_tells_what_is_pointed_at(url: str, visit: Visit, asked: tuple[Trace, Lens]) -> None:
+def test_a_sentence_names_what_is_pointed_at(url: str, visit: Visit, asked: tuple[Trace, Lens]) -> None:
     page, (_, lens) = ask_why(visit(f"{url}?language=en")), asked
-    told = page.locator(".gs-lens-point")
-    expect(told).to_have_text(
+    sentence = page.locator(".gs-lens-point")
+    expect(sentence).to_have_text(
         "Point at the picture, or tap it, for its numbers. A dot marks the most probable token of a layer."
     )
     for layer, row, share, name in (
@@ -121,10 +126,16 @@ def test_it_tells_what_is_pointed_at(url: str, visit: Visit, asked: tuple[Trace,
         (20, None, 99.0, "Layer 20: ·, 98.1"),
     ):
         point_at(page, layer, row=row, share=share)
-        expect(told).to_contain_text(name)
+        expect(sentence).to_contain_text(name)
         leader = lens.layers[layer].leader
-        expect(told).to_contain_text(f"In the lead there: {leader.text.replace(' ', '·')} with ")
+        expect(sentence).to_contain_text(f"In the lead there: {leader.text.replace(' ', '·')} with ")
         assert page.locator(".gs-lens-column").is_visible()
+    # Within a cell nothing is written again: a screen reader would read it out again.
+    page.evaluate(WRITTEN)
+    for layer in (12, 13):
+        for place in (0.0, 0.2, -0.2):
+            point_at(page, layer, row=place)
+    assert frames_later(page).evaluate("window.written") == 2
 
 
 def test_it_is_drawn_anew_for_other_looks(url: str, visit: Visit) -> None:
@@ -184,18 +195,21 @@ def test_a_file_shows_it_where_it_has_plotly(
 
 
 def test_its_colours_are_told_apart() -> None:
-    """On white and on the darkest page, 3 to 1 at least (WCAG 2.2, 1.4.11). By a colour-blind reader, ten times what is
+    """On white and on a dark page, 3 to 1 at least (WCAG 2.2, 1.4.11). By a colour-blind reader, ten times what is
     just seen to differ (CIE 1976), by the matrices of Machado et al., 2009: no cones for red, none for green.
     """
     code = (ROOT / "assets/panel/tabs/lens_picture.js").read_text("utf-8")
     (listed,) = re.findall(r"^const COLOURS = \[(.+)\];$", code, re.MULTILINE)
     colours = [linear(code) for code in re.findall(r'"#(\w{6})"', listed)]
     assert len(colours) >= 7
+    pages = re.findall(r"--body-background-fill: #(\w{6});", (ROOT / "assets/standalone/theme.css").read_text("utf-8"))
+    picks = re.findall(r"--gs-accent: #(\w{6});", (ROOT / "assets/panel/panel.css").read_text("utf-8"))
+    assert len(pages) == len(picks) == 2  # light and dark
     for colour in colours:
-        luminance = (TO_XYZ @ colour)[1]
-        assert 1.05 / (luminance + 0.05) >= 3
-        assert (luminance + 0.05) / (0.00525 + 0.05) >= 3
-    for pick in ("1a5fd0", "6cb0ff"):  # --gs-accent, light and dark
+        for page in pages:
+            darker, lighter = sorted((TO_XYZ @ each)[1] + 0.05 for each in (colour, linear(page)))
+            assert lighter / darker >= 3
+    for pick in picks:
         for seen in SEEN:
             for one, other in itertools.combinations([*colours, linear(pick)], 2):
                 assert np.linalg.norm(lab(seen @ one) - lab(seen @ other)) > 10 * 2.2

@@ -1,6 +1,6 @@
 // The picture of a logit lens. Plotly draws a heat map, a row a token and a column a layer, and below it a line a token over the same layers.
-// The tokens' names are a list of our own beside the rows, which is the legend of the lines too: Plotly would take a name for markup. What is
-// pointed at is told by a sentence below. The table of why_lens.js has all of it for who does not see it, or has no plotly.js.
+// The tokens' names are a list of our own beside the rows, which is the legend of the lines too: Plotly would take a name for markup. A
+// sentence below names what is pointed at. The table of why_lens.js has all of it for those who do not see it, or have no plotly.js.
 
 import { percent } from "../core/numbers.js";
 import { texts } from "../core/texts.js";
@@ -15,9 +15,10 @@ import { cellValues } from "./why_lens.js";
 /** @import { Lens } from "../core/why.js" */
 
 /** @typedef {ReturnType<typeof pictureSizes>} Sizes in pixels */
-/** @typedef {{ lens: Lens, shown: number[], sizes: Sizes }} Drawn what a picture shows, for who points at it */
+/** @typedef {{ lens: Lens, shown: number[], sizes: Sizes, pointedAt: string }} Drawn what a picture shows, and where it was pointed at last */
 
 const MOST_ROWS = 12; // the table has every token
+const SHARES = { least: -4, most: 104 }; // percent on the lines' axis: a heavy line at 0 or 100 is whole
 const REM = { row: 1.25, gap: 1.25, lines: 8, axis: 1.5, right: 1.5, least: 3.25 };
 
 // Each has a contrast of 3 to 1 to white and to a dark page, and is far from the others and from the pick's blue for a colour-blind reader
@@ -25,7 +26,7 @@ const REM = { row: 1.25, gap: 1.25, lines: 8, axis: 1.5, right: 1.5, least: 3.25
 const COLOURS = ["#4ba55a", "#b43c1e", "#871eff", "#c38700", "#c31e69", "#7896a5", "#875aa5"];
 const DASHES = [[9, 4], [2, 3], [9, 4, 2, 4], [16, 5], [5, 3]];
 
-const forcedColours = matchMedia("(forced-colors: active)"); // Plotly knows none of them
+export const forcedColours = matchMedia("(forced-colors: active)"); // Plotly knows none of them
 
 /**
  * Draws what is not drawn yet.
@@ -48,7 +49,8 @@ export function drawLensPicture(box, lens) {
   const colours = shown.map((n, row) => (n ? COLOURS[(row - 1) % COLOURS.length] : read("accent")));
   listNames(picture.querySelector("ol"), lens, shown, colours);
   const sizes = pictureSizes(picture, lens, shown.length);
-  Object.assign(picture, { lens, looks, drawn: { lens, shown, sizes } });
+  Object.assign(picture, { lens, looks, drawn: { lens, shown, sizes, pointedAt: "" } });
+  picture.style.setProperty("--row", `${sizes.row}px`);
   markLead(picture, lens, sizes);
   picture.querySelector(".gs-lens-column").hidden = true;
   const hidden = lens.tokens.length - shown.length;
@@ -104,9 +106,11 @@ function listNames(list, { tokens }, shown, colours) {
  * @param {number} rows
  */
 function pictureSizes(picture, { layers }, rows) {
-  const [row, gap, lines, axis, right, least] = Object.values(REM).map((size) => Math.round(size * rem()));
+  /** @type {(size: number) => number} */
+  const pixels = (size) => Math.round(size * rem());
+  const [row, gap, lines, axis, right] = [pixels(REM.row), pixels(REM.gap), pixels(REM.lines), pixels(REM.axis), pixels(REM.right)];
   const width = picture.clientWidth;
-  const left = Math.max(least, Math.ceil(picture.querySelector("ol").getBoundingClientRect().width));
+  const left = Math.max(pixels(REM.least), Math.ceil(picture.querySelector("ol").getBoundingClientRect().width));
   const heat = rows * row;
   return { width, left, right, row, heat, gap, lines, axis, height: heat + gap + lines + axis, column: (width - left - right) / layers.length };
 }
@@ -201,7 +205,7 @@ function layoutOf(lens, { width, height, left, right, axis, row, heat, gap, line
     font: { family, size: 0.75 * rem(), color: text },
     xaxis: { ...plain, ...ticksOf(count, column), range: [-0.5, count - 0.5], anchor: "y2", ticks: "outside", ticklen: 4, tickcolor: line },
     yaxis: { ...plain, range: [heat / row - 0.5, -0.5], domain: [(gap + lines) / (heat + gap + lines), 1], showticklabels: false },
-    yaxis2: { ...plain, showgrid: true, gridcolor: line, range: [-4, 104], tick0: 0, dtick: 25, ticksuffix: " %", domain: [0, lines / (heat + gap + lines)] },
+    yaxis2: { ...plain, showgrid: true, gridcolor: line, range: [SHARES.least, SHARES.most], tick0: 0, dtick: 25, ticksuffix: " %", domain: [0, lines / (heat + gap + lines)] },
     shapes: from === null ? [] : [{ type: "line", xref: "x", yref: "paper", x0: from - 0.5, x1: from - 0.5, y0: 0, y1: 1, line: { color: text, width: 2, dash: "dot" } }],
     showlegend: false,
   };
@@ -235,8 +239,10 @@ function listenToPointer(picture, sentence) {
     const layer = Math.floor((clientX - left - sizes.left) / sizes.column);
     const y = clientY - top;
     if (!lens.layers[layer] || y < 0 || y >= sizes.height - sizes.axis) return;
-    const share = 108 * (1 - (y - sizes.heat - sizes.gap) / sizes.lines) - 4; // where it is among the lines
+    const share = SHARES.most - ((SHARES.most - SHARES.least) * (y - sizes.heat - sizes.gap)) / sizes.lines; // where it is among the lines
     const n = y < sizes.heat ? shown[Math.floor(y / sizes.row)] : nearestLine(lens, shown, layer, share);
+    if (picture.drawn.pointedAt === `${layer} ${n}`) return; // a screen reader announces what is written again
+    picture.drawn.pointedAt = `${layer} ${n}`;
     const { leader } = lens.layers[layer];
     const [cell, lead] = [make("span", ""), make("span", "")];
     texts.write(cell, "why.lens.cell", cellValues(lens, layer, n));

@@ -11,7 +11,7 @@ import { isFinished, linesUpTo, tokensBefore } from "../core/why.js";
 import { make } from "../view/elements.js";
 import { EXAMPLES_MODEL } from "../view/example_point.js";
 import { openTab, openTabOf } from "../view/tab_list.js";
-import { drawLensPicture } from "./lens_picture.js";
+import { drawLensPicture, forcedColours } from "./lens_picture.js";
 import { drawWhy } from "./why.js";
 
 /** @import { Run, Step } from "../core/run.js" */
@@ -258,7 +258,7 @@ export function listenToWhy(parts, state, panel) {
   listenToStop(parts, state);
   const whenUnlocked = startWaiting(parts, panel);
   listenToExamples(parts, state, panel, whenUnlocked);
-  matchMedia("(forced-colors: active)").addEventListener("change", panel.schedule); // they have no picture of a lens
+  forcedColours.addEventListener("change", panel.schedule); // they have no picture of a lens
   parts.root.addEventListener("why", (/** @type {CustomEvent<{ line?: string, number?: string, refusal?: string }>} */ { detail: { line, number, refusal } }) => {
     if (number !== String(state.why?.number) || !state.why) return;
     /** @type {WhyLine | null} */
