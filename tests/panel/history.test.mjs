@@ -11,7 +11,7 @@ const run = (text = "a", options = {}) => runOf([text], options);
 test("a run that was asked for from another is its branch, once", () => {
   const history = emptyHistory();
   const first = addEntry(history, run());
-  expectBranch(history, { step: 0, kind: "branch", tabToOpen: null, stepToShow: 3, fieldsFollow: true });
+  expectBranch(history, { step: 0, kind: "branch", placeToShow: null, stepToShow: 3, fieldsFollow: true });
   const branch = addEntry(history, run("b"));
   assert.deepEqual([branch.parent, branch.leftAt, branch.stepToShow, branch.number], [first, 0, 3, 2]);
   assert.equal(history.shown, branch);
@@ -19,7 +19,7 @@ test("a run that was asked for from another is its branch, once", () => {
   clearStepToShow(history);
   assert.equal(branch.stepToShow, null);
   assert.equal(addEntry(history, run("c")).parent, null);
-  expectBranch(history, { step: 0, kind: "branch", tabToOpen: null, stepToShow: null, fieldsFollow: true });
+  expectBranch(history, { step: 0, kind: "branch", placeToShow: null, stepToShow: null, fieldsFollow: true });
   forgetQuestion(history);
   assert.equal(addEntry(history, run("d")).parent, null);
 });
@@ -48,7 +48,7 @@ test("where the run on screen goes, the one that it left comes", () => {
   const first = addEntry(history, run());
   addEntry(history, run("b"));
   showEntry(history, first);
-  expectBranch(history, { step: 0, kind: "branch", tabToOpen: null, stepToShow: null, fieldsFollow: true });
+  expectBranch(history, { step: 0, kind: "branch", placeToShow: null, stepToShow: null, fieldsFollow: true });
   const branch = addEntry(history, run("c"));
   removeEntry(history, branch);
   assert.equal(history.shown, first);
@@ -66,7 +66,7 @@ test("an entry says where it comes from", () => {
   const history = emptyHistory();
   const first = addEntry(history, run());
   const [branch, stopped] = [0, 4].map((step) => {
-    expectBranch(history, { step, kind: "branch", tabToOpen: null, stepToShow: null, fieldsFollow: true });
+    expectBranch(history, { step, kind: "branch", placeToShow: null, stepToShow: null, fieldsFollow: true });
     return addEntry(history, run(`b${step}`));
   });
   assert.deepEqual([nameOf(first), describeEntry(history, first), describeEntry(history, branch)], ["Run 1", "greedy", "left Run 1 at step 1"]);

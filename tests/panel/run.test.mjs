@@ -5,7 +5,7 @@ import { load, runOf } from "./helpers.mjs";
 const { closestCalls, emptyRun, endEarly, firstDifference, readLines, repeatAt, requestUpTo, slotsOf, textBefore, totals } = await load("core/run.js");
 const { texts } = await load("core/texts.js");
 const { jsonLines } = await load("core/run_lines.js");
-const { joinedLabels, labelOf, labelParts } = await load("core/tokens.js");
+const { joinedLabel, labelOf, labelParts } = await load("core/tokens.js");
 const { isolate, isRightToLeft, visible, oneLine, showDirectionMarks, lettersOf } = await load("core/visible.js");
 
 test("a run that grows is parsed once, and another text is another run", () => {
@@ -68,14 +68,14 @@ test("a word that runs from right to left takes nothing of a sentence along, and
 
 test("a combining mark stands on a dotted circle only where its letter is not before it", () => {
   const tokens = ["हि", "ं", " ", "ि"].map((text) => ({ token_id: 0, text }));
-  assert.equal(joinedLabels(tokens), "हिं·\u25ccि");
+  assert.equal(joinedLabel(tokens), "हिं·\u25ccि");
 });
 
 test("a character whose bytes are all there is written as that in the label of several tokens", () => {
   const bytes = (...tokens) => tokens.map((each) => ({ token_id: 0, text: "\ufffd", bytes: each }));
-  assert.equal(joinedLabels(bytes("ed95", "9c", "20ec", "88", "98")), "한·수");
-  assert.equal(joinedLabels(bytes("ed95", "ed", "959c", "9c", "f09f")), "⟨ED 95⟩한⟨9C⟩⟨F0 9F⟩");
-  assert.equal(joinedLabels([...bytes("ed95"), { token_id: 0, text: "a" }]), "⟨ED 95⟩a");
+  assert.equal(joinedLabel(bytes("ed95", "9c", "20ec", "88", "98")), "한·수");
+  assert.equal(joinedLabel(bytes("ed95", "ed", "959c", "9c", "f09f")), "⟨ED 95⟩한⟨9C⟩⟨F0 9F⟩");
+  assert.equal(joinedLabel([...bytes("ed95"), { token_id: 0, text: "a" }]), "⟨ED 95⟩a");
 });
 
 test("a run that the panel ended is whole JSON Lines", () => {

@@ -59,7 +59,7 @@ test("a click on a beam looks at a run that has it, or asks for one with the pic
 test("runs share what they have in common, and runs of one text share a row", () => {
   const runs = [runOf(["a", "bb", "ccc"]), runOf(["a", "dddd", "ccc"], { forced: [1] }), runOf(["a", "bb", "ccc"]), runOf(["x"], { prompt: "b" })];
   const kept = history(...runs.slice(0, 1));
-  expectBranch(kept, { step: 1, kind: "branch", tabToOpen: null, stepToShow: null, fieldsFollow: true });
+  expectBranch(kept, { step: 1, kind: "branch", placeToShow: null, stepToShow: null, fieldsFollow: true });
   for (const run of runs.slice(1, 3)) addEntry(kept, run);
   const { columns, rows, nodes, ends } = runTree(runsOfTree(kept), () => {});
   assert.deepEqual([columns, rows, nodes.length], [3, 2, 5]);

@@ -71,8 +71,8 @@ async function* leaveOut({ network, vocabulary, facts }, step, tokens, whole, { 
   const begin = ids[0] === facts.beginningId ? 1 : 0;
   const spans = partsOf(tokens.slice(begin), by).map(([first, count]) => [first + begin, count]);
   const wanted = spans.filter(([first, count]) => first + count > ids.length - last && count < ids.length);
-  const several = partsOf(tokens, "tokens").length === 1 ? "one_character" : "one_word";
-  const reason = ids.length > 1 ? several : "nothing";
+  const reasonForSeveralTokens = partsOf(tokens, "tokens").length === 1 ? "one_character" : "one_word";
+  const reason = ids.length > 1 ? reasonForSeveralTokens : "nothing";
   if (wanted.length === 0) throw new Refusal("forced", `server.why_token.${reason}`, { step: step.index + 1 });
   const other = step.candidates.find(({ token_id: id }) => id === against) ?? null;
   /** @type {LeaveOneOut} */

@@ -62,12 +62,12 @@ export function listenToControls(parts, state, history, panel, onPage) {
       const [call] = closestCalls(state.run);
       if (call) panel.branch(call.index, call.candidates[1].token_id, "compare");
     },
-    own: () => panel.ask("branch", { ...requestUpTo(state.run, state.chosen), at: state.chosen, text: own.value }, { step: state.chosen, tabToOpen: "picture" }),
-    beam: () => panel.ask("beam", { ...wholeRequest(), steps: state.run.steps.length, beams: beams.valueAsNumber }, { tabToOpen: "tree" }),
-    score: () => panel.ask("score", { ...wholeRequest(), text: score.value }, { tabToOpen: "compare" }),
+    own: () => panel.ask("branch", { ...requestUpTo(state.run, state.chosen), at: state.chosen, text: own.value }, { step: state.chosen, placeToShow: "picture" }),
+    beam: () => panel.ask("beam", { ...wholeRequest(), steps: state.run.steps.length, beams: beams.valueAsNumber }, { placeToShow: "tree" }),
+    score: () => panel.ask("score", { ...wholeRequest(), text: score.value }, { placeToShow: "compare" }),
     beside: () => {
       const { run } = state;
-      panel.ask("branch", { ...wholeRequest(), model: beside.value }, { kind: "beside", tabToOpen: "compare", stepToShow: (other) => Number(onPage?.differingStep(run, other)) });
+      panel.ask("branch", { ...wholeRequest(), model: beside.value }, { kind: "beside", placeToShow: "compare", stepToShow: (other) => Number(onPage?.differingStep(run, other)) });
     },
     prompt: () => panel.ask("prompt", { model: state.run.header.model.id, run: jsonLines(state.whole) }),
     agree: () => panel.ask("agree", { model: state.run.header.model.id, run: jsonLines(state.run) }),

@@ -58,7 +58,7 @@ export function startPanel(element, props, watch, trigger, onPage = null, drawLe
     const run = readLines(before, props.value ?? "");
     if (!run.header) return;
     if (run !== before) {
-      const open = history.asked?.tabToOpen;
+      const open = history.asked?.placeToShow;
       // The fields that Run was pressed with are the run's already, or typed in since; and the first run is the page's own.
       const fieldsFollow = history.asked ? history.asked.fieldsFollow : Boolean(history.shown) && (!state.request || Boolean(run.header.note));
       const entry = addEntry(history, run);
@@ -149,11 +149,11 @@ export function startPanel(element, props, watch, trigger, onPage = null, drawLe
    * Deciding is remote: the page hears of it, and answers with another run. One question at a time: false where one is open.
    * @type {Panel["ask"]}
    */
-  function ask(kind, question, { step = null, tabToOpen = null, kind: entryKind = kind, stepToShow = null, fieldsFollow = !onPage?.fieldsDiffer(state, state.whole) } = {}) {
+  function ask(kind, question, { step = null, placeToShow = null, kind: entryKind = kind, stepToShow = null, fieldsFollow = !onPage?.fieldsDiffer(state, state.whole) } = {}) {
     if (state.isWaiting || !history.streaming?.run.end || !state.run.header) return false;
     update(state, { isWaiting: true });
     if (kind === "prompt") update(state, { scoring: state.whole });
-    else if (!ANSWERED_HERE.includes(kind)) expectBranch(history, { step, kind: /** @type {Kind} */ (entryKind), tabToOpen, stepToShow, fieldsFollow });
+    else if (!ANSWERED_HERE.includes(kind)) expectBranch(history, { step, kind: /** @type {Kind} */ (entryKind), placeToShow, stepToShow, fieldsFollow });
     trigger(kind, question);
     waitForAnswer(kind === "branch" && !("text" in question) ? question : { kind });
     return true;
@@ -170,10 +170,10 @@ export function startPanel(element, props, watch, trigger, onPage = null, drawLe
   }
 
   /** @type {Panel["branch"]} */
-  function branch(step, tokenId, tabToOpen) {
+  function branch(step, tokenId, placeToShow) {
     if (predict.isOn() || state.run.steps[step].picked.token_id === tokenId) return;
     const request = requestUpTo(state.run, step);
-    ask("branch", { ...request, forced: [...request.forced, [step, tokenId]] }, { step, tabToOpen });
+    ask("branch", { ...request, forced: [...request.forced, [step, tokenId]] }, { step, placeToShow });
   }
 
   /** @type {Panel["choose"]} */

@@ -22,7 +22,7 @@
  * @property {Entry | null} parent
  * @property {number | null} step
  * @property {Kind} kind
- * @property {string | null} tabToOpen the tab that opens with its run, or "picture", which comes into sight
+ * @property {string | null} placeToShow the tab that opens with its run, or "picture", which comes into sight
  * @property {Entry["stepToShow"]} stepToShow
  * @property {boolean} fieldsFollow the page's fields follow its run
  */

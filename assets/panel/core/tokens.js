@@ -112,7 +112,7 @@ export function labelOf(token) {
  * @param {Token[]} tokens
  * @returns {string}
  */
-export function joinedLabels(tokens) {
+export function joinedLabel(tokens) {
   /** @type {MarkedToken[]} */
   const whole = [];
   for (const token of tokens) {

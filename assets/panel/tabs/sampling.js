@@ -5,7 +5,7 @@ import { number, percent } from "../core/numbers.js";
 import { requestUpTo } from "../core/run.js";
 import { recordSentence } from "../core/record_sentences.js";
 import { texts } from "../core/texts.js";
-import { joinedLabels } from "../core/tokens.js";
+import { joinedLabel } from "../core/tokens.js";
 import { oneLine } from "../core/visible.js";
 import { label, make, setText } from "../view/elements.js";
 
@@ -77,7 +77,7 @@ export function listenToSampling(parts, state, panel) {
     pastEnd: () => {
       const { run } = state;
       const request = requestUpTo(run, run.steps.length);
-      panel.ask("branch", { ...request, past_end: !run.header.past_end }, { step: Math.max(0, run.steps.length - 1), tabToOpen: "picture" });
+      panel.ask("branch", { ...request, past_end: !run.header.past_end }, { step: Math.max(0, run.steps.length - 1), placeToShow: "picture" });
     },
     named: () => {
       const picked = state.run.steps.slice(0, state.chosen).map((step) => step.picked.token_id);
@@ -113,7 +113,7 @@ export function drawSampling(parts, state) {
   // The text itself may be out of sight.
   const { sampling } = header;
   const after = steps.slice(sampling?.first ?? 0).map(({ picked }) => picked);
-  setText(root.querySelector(".gs-draw-status"), sampling && after.length ? texts.translate("whatif.draw.drawn", { step: (sampling.first ?? 0) + 1, seed: sampling.seed ?? 0, tokens: joinedLabels(after.slice(0, MOST_DRAWN)) }) : "");
+  setText(root.querySelector(".gs-draw-status"), sampling && after.length ? texts.translate("whatif.draw.drawn", { step: (sampling.first ?? 0) + 1, seed: sampling.seed ?? 0, tokens: joinedLabel(after.slice(0, MOST_DRAWN)) }) : "");
 }
 
 /**

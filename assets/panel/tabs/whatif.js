@@ -4,7 +4,7 @@
 import { percent } from "../core/numbers.js";
 import { closestCalls } from "../core/run.js";
 import { texts } from "../core/texts.js";
-import { joinedLabels, labelOf } from "../core/tokens.js";
+import { joinedLabel, labelOf } from "../core/tokens.js";
 import { isolate } from "../core/visible.js";
 import { make } from "../view/elements.js";
 
@@ -61,7 +61,7 @@ function drawLoops(box, run) {
  * @param {Loop} loop
  */
 function loopWords(run, { start, period, repeats }) {
-  const tokens = joinedLabels(run.steps.slice(start, start + period).map(({ picked }) => picked));
+  const tokens = joinedLabel(run.steps.slice(start, start + period).map(({ picked }) => picked));
   const words = make("p", "");
   texts.write(words, "loops.found", { step: start + 1, count: period, repeats, tokens });
   return words;

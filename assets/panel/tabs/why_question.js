@@ -196,7 +196,7 @@ function listenToExamples(parts, state, panel, whenUnlocked) {
   for (const button of parts.root.querySelectorAll(".gs-why-lesson [data-prompt]")) {
     button.hidden = !state.models.includes(EXAMPLES_MODEL);
     const request = { model: EXAMPLES_MODEL, prompt: button.dataset.prompt, ...LESSON_RUN, forced: [] };
-    const run = () => panel.ask("branch", request, { kind: "run", tabToOpen: "why", fieldsFollow: true, stepToShow });
+    const run = () => panel.ask("branch", request, { kind: "run", placeToShow: "why", fieldsFollow: true, stepToShow });
     button.addEventListener("click", () => { if (!parts.root.matches('[aria-busy="true"]')) whenUnlocked(run); });
   }
 }

@@ -3,7 +3,7 @@
 
 import { percent } from "../core/numbers.js";
 import { texts } from "../core/texts.js";
-import { joinedLabels, labelOf } from "../core/tokens.js";
+import { joinedLabel, labelOf } from "../core/tokens.js";
 import { isolate } from "../core/visible.js";
 import { changeOf, isFinished, leadOf, probabilityOf, progressOf, strongestPart, tokensBefore } from "../core/why.js";
 import { headCell, label, make, setText } from "../view/elements.js";
@@ -35,7 +35,7 @@ function factor(change) {
  * @param {LeftOut} part
  */
 function partLabel(tokens, part) {
-  return isolate(joinedLabels(tokens.slice(part.first, part.first + part.count)));
+  return isolate(joinedLabel(tokens.slice(part.first, part.first + part.count)));
 }
 
 /**

@@ -3,7 +3,7 @@
 import { number, percent } from "../core/numbers.js";
 import { promptScoreOf, promptText, repeatAt } from "../core/run.js";
 import { texts } from "../core/texts.js";
-import { idLabel, joinedLabels, labelOf } from "../core/tokens.js";
+import { idLabel, joinedLabel, labelOf } from "../core/tokens.js";
 import { FRAMES, visible } from "../core/visible.js";
 import { label, make } from "./elements.js";
 
@@ -40,7 +40,7 @@ function promptNodes(run) {
   const prompt = make("span", "gs-prompt", promptText(run).replace(FRAMES, visible).replaceAll("\n", "↵\n"));
   if (/^[\p{Cf}\s]+$/u.test(prompt.textContent)) prompt.textContent = visible(promptText(run)); // else nothing of it would be seen
   if (prompt.textContent !== "") return [prompt];
-  prompt.textContent = joinedLabels(run.header.prompt_tokens);
+  prompt.textContent = joinedLabel(run.header.prompt_tokens);
   return [prompt, Object.assign(make("span", "gs-aside", ` ${texts.translate("text.empty")} `), { translate: true })];
 }
 
