@@ -1,21 +1,12 @@
 """What is asked under "What if?", far below the picture, is answered in sight: by the run, or a tab that compares."""
 
-from collections.abc import Iterator
-
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
-import app as application
-from tests.browser import Visit, frames_later, open_settings, served
-from tests.fakes import ScriptedEngine
+from tests.browser import Visit, frames_later, open_settings
+from tests.waiting import until
 
 SIZES = [(1280, 720), (390, 844)]
-
-
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with served(application.build_app(lambda name, report: ScriptedEngine(), ["scripted"])) as address:
-        yield address
 
 
 def ask(page: Page, question: str) -> None:
@@ -27,8 +18,14 @@ def ask(page: Page, question: str) -> None:
     page.click("#gs-tab-whatif")
     page.fill(".gs-own", " toy")
     page.fill(".gs-score", " toy toy")
+    held: list[Route] = []
+    page.route("**/queue/join*", lambda route: held.append(route))
     page.click(f'[data-ask="{question}"]')
-    expect(page.locator(".gs-chip")).not_to_have_count(0)
+    expect(page.locator(".gs")).to_have_attribute("aria-busy", "true")  # so that the end of this question is waited for
+    until(lambda: frames_later(page) and held)  # Playwright hears of a request while it waits for the page
+    for request in held:
+        request.continue_()
+    page.unroute("**/queue/join*")
     expect(page.locator(".gs")).to_have_attribute("aria-busy", "false")
     expect(page.locator("#run")).to_be_enabled()
 

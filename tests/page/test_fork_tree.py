@@ -1,14 +1,10 @@
 """The runs that part from each other as a picture beside the text, and the run as a heat map."""
 
-from collections.abc import Iterator
-
 import pytest
 from playwright.sync_api import Page, expect
 
-import app as application
 from decoding.i18n import translate
-from tests.browser import Visit, frames_later, served
-from tests.fakes import ScriptedEngine
+from tests.browser import Visit, frames_later
 
 SHADES = """([columns, rows]) => {
     const map = document.querySelector(".gs-map");
@@ -21,12 +17,6 @@ SHADES = """([columns, rows]) => {
     };
     return Array.from({ length: columns }, (_, column) => Array.from({ length: rows }, (_, row) => at(column, row)));
 }"""
-
-
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with served(application.build_app(lambda name, report: ScriptedEngine(), ["scripted"])) as address:
-        yield address
 
 
 def run(page: Page, choices: str = "3") -> Page:

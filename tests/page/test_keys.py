@@ -1,23 +1,12 @@
 """By keyboard: the text is one stop, Ctrl+Enter runs, and no shortcut depends on the letters of a layout."""
 
-from collections.abc import Iterator
-
-import pytest
 from playwright.sync_api import Page, expect
 
-import app as application
 from decoding.i18n import translate
-from tests.browser import Visit, frames_later, served
-from tests.fakes import ScriptedEngine
+from tests.browser import Visit, frames_later
 
 PRESS = """([selector, init]) => document.querySelector(selector).dispatchEvent(
     new KeyboardEvent("keydown", { bubbles: true, cancelable: true, ...init }))"""
-
-
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with served(application.build_app(lambda name, report: ScriptedEngine(), ["scripted"])) as address:
-        yield address
 
 
 def run(page: Page) -> Page:

@@ -1,7 +1,5 @@
 """Nothing jumps: not while a run grows, nor for an error, nor where the prompt is edited."""
 
-from collections.abc import Iterator
-
 import pytest
 from playwright.sync_api import expect
 
@@ -34,12 +32,6 @@ SHIFTS_OUTSIDE_BARS = """() => {
         }
     }).observe({ type: "layout-shift" });
 }"""
-
-
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with served(application.build_app(lambda name, report: ScriptedEngine(), ["scripted"])) as address:
-        yield address
 
 
 def test_an_error_moves_nothing(url: str, visit: Visit) -> None:

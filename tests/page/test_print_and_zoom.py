@@ -1,20 +1,11 @@
 """The page on paper, in the system's own colours, at twice its size; and what there is to say of a model."""
 
 import re
-from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Page, expect
 
-import app as application
-from tests.browser import Visit, frames_later, open_settings, served
-from tests.fakes import ScriptedEngine
-
-
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with served(application.build_app(lambda name, report: ScriptedEngine(), ["scripted"])) as address:
-        yield address
+from tests.browser import Visit, frames_later, open_settings
 
 
 def run(page: Page, steps: str) -> Page:

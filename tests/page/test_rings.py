@@ -1,12 +1,8 @@
 """The keyboard's ring and the tour's frame: whole, and beside the letters of what they mark."""
 
-from collections.abc import Iterator
-
 import pytest
 
-import app as application
-from tests.browser import Visit, frames_later, served
-from tests.fakes import ScriptedEngine
+from tests.browser import Visit, frames_later
 
 RING = """(selector) => {
     const node = document.querySelector(selector);
@@ -27,12 +23,6 @@ RING = """(selector) => {
     return { cut: Math.max(...least) - (box.left - outer) > 0.5 || box.right + outer - Math.min(...most) > 0.5,
         over: box.left - inner - words.getBoundingClientRect().left > 0.5 };
 }"""
-
-
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with served(application.build_app(lambda name, report: ScriptedEngine(), ["scripted"])) as address:
-        yield address
 
 
 @pytest.mark.parametrize("size", [(1280, 720), (390, 844)])

@@ -1,13 +1,11 @@
 """Fields, labels and rows: what may be cut off, and where; and a message beside a field, which covers others."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import Page, expect
 
-import app as application
-from tests.browser import Visit, frames_later, served
-from tests.fakes import ScriptedEngine
+from tests.browser import Visit, frames_later
 from tests.page.one_screen import run
 
 CUT = """() => {
@@ -18,12 +16,6 @@ CUT = """() => {
     const names = seen.filter((node) => node.getBoundingClientRect().right > width + 1).map((node) => node.outerHTML);
     return [...names, ...(numbers.scrollWidth > numbers.clientWidth ? [numbers.textContent] : [])];
 }"""
-
-
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    with served(application.build_app(lambda name, report: ScriptedEngine(), ["scripted"])) as address:
-        yield address
 
 
 @pytest.mark.parametrize(

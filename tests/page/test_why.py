@@ -49,16 +49,20 @@ def asked(page: Page) -> Page:
     return page
 
 
+def run_and_asked(visit: Visit, url: str) -> Page:
+    page = visit(f"{url}?language=en")
+    press_run(page, PROMPT, "2")
+    expect(page.locator(".gs-state")).to_contain_text("2 steps, done")
+    return asked(page)
+
+
 def shares(texts: list[str]) -> list[float]:
     return [float(text.split(" %")[0].split("(")[-1]) / 100 for text in texts]
 
 
-def test_why_paris(url: str, visit: Visit, starter: LocalEngine, greedy: Trace, tmp_path: Path) -> None:
-    page = visit(f"{url}?language=en")
-    press_run(page, PROMPT, "2")
-    expect(page.locator(".gs-state")).to_contain_text("2 steps, done")
-    asked(page)
-    # 1. Without each part, in the library's numbers; what changes most stands in words.
+def test_without_each_part_in_the_librarys_numbers(url: str, visit: Visit, starter: LocalEngine, greedy: Trace) -> None:
+    """What changes most stands in words."""
+    page = run_and_asked(visit, url)
     left_out = decoding.leave_one_out(starter, greedy, 0)
     page.locator(".gs-without-more summary").click()
     rows = page.locator(".gs-without-more tbody tr")
@@ -78,7 +82,11 @@ def test_why_paris(url: str, visit: Visit, starter: LocalEngine, greedy: Trace, 
     }
     assert shades["·France"] > 1.5 * max(shades["The"], shades["·of"])
     expect(france.locator(".gs-change")).to_have_text("0.18 %")
-    # 2. Every layer, the last first.
+
+
+def test_every_layer_in_the_librarys_numbers(url: str, visit: Visit, starter: LocalEngine, greedy: Trace) -> None:
+    """The last first."""
+    page = run_and_asked(visit, url)
     lens = decoding.lens(starter, greedy, 0)
     expect(page.locator(".gs-lens-status")).to_have_text("·Paris is in the lead from layer 30 of 30 on.")
     page.locator(".gs-lens-numbers summary").click()
@@ -86,7 +94,13 @@ def test_why_paris(url: str, visit: Visit, starter: LocalEngine, greedy: Trace, 
     assert shares([text.rsplit(" ", 2)[-2] + " %" for text in leaders]) == pytest.approx(
         [layer.leader.probability for layer in reversed(lens.layers)], abs=SHARE
     )
-    # 3. Against another candidate, by words, and another step: each stays with its own.
+
+
+def test_an_answer_against_another_candidate_is_kept_with_its_step(
+    url: str, visit: Visit, greedy: Trace, tmp_path: Path
+) -> None:
+    page = run_and_asked(visit, url)
+    # 1. By words, and at another step: each stays with its own.
     page.select_option(".gs-why-against", label="·London")
     page.select_option(".gs-why-by", "words")
     page.locator('[data-ask="why"]').click()
@@ -95,7 +109,7 @@ def test_why_paris(url: str, visit: Visit, starter: LocalEngine, greedy: Trace, 
     expect(page.locator(".gs-without-status")).to_have_text("Nothing has been left out before this step yet.")
     page.locator(".gs-strip").press("ArrowLeft")
     expect(page.locator(".gs-part-of-text")).to_have_count(5)
-    # 4. Kept with the run, and shown by a file that has no server.
+    # 2. Kept with the run, and shown by a file that has no server.
     page.locator("#gs-tab-keep").press("Enter")
     with page.expect_download() as download:
         page.locator('[data-file="jsonl"]').click()
@@ -113,8 +127,10 @@ def test_why_paris(url: str, visit: Visit, starter: LocalEngine, greedy: Trace, 
     expect(shown.locator(".gs-lens-status")).to_have_text("·Paris is in the lead from layer 30 of 30 on.")
     expect(shown.locator(".gs-part-of-text")).to_have_count(5)
     expect(shown.locator('[data-ask="why"]')).to_have_count(0)
-    # 5. In Korean, on a phone, in the dark.
-    page.locator("#gs-tab-why").press("Enter")
+
+
+def test_in_korean_on_a_phone_in_the_dark(url: str, visit: Visit) -> None:
+    page = run_and_asked(visit, url)
     page.locator('[data-language="ko"]').first.press("Enter")
     expect(page.locator(".gs-lens-status")).to_have_text("전체 30개 층 가운데 30층부터 ·Paris 토큰이 앞섭니다.")
     assert violations(page, EVERY) == []
@@ -125,12 +141,9 @@ def test_why_paris(url: str, visit: Visit, starter: LocalEngine, greedy: Trace, 
 
 
 def test_answers_stay_with_their_own_run(url: str, visit: Visit, tmp_path: Path) -> None:
-    page = visit(url)
-    press_run(page, PROMPT, "2")
-    expect(page.locator(".gs-state")).to_contain_text("2 steps, done")
-    asked(page)
+    page = run_and_asked(visit, url)
     leads = "·Paris is in the lead from layer 30 of 30 on."
-    parts, said = page.locator(".gs-part-of-text:visible"), page.locator(".gs-lens-status")
+    parts, status = page.locator(".gs-part-of-text:visible"), page.locator(".gs-lens-status")
     # 1. Every file has both tables.
     page.locator("#gs-tab-keep").press("Enter")
     files = {form: saved(page, form, tmp_path) for form in ("jsonl", "csv", "md")}
@@ -144,7 +157,7 @@ def test_answers_stay_with_their_own_run(url: str, visit: Visit, tmp_path: Path)
     page.locator("button.gs-bar").nth(1).click()
     expect(page.locator(".gs-chip[data-step='0']")).to_contain_text("·the")
     page.locator("#gs-tab-why").press("Enter")
-    expect(said).to_have_text("No lens on this step has been made yet.")
+    expect(status).to_have_text("No lens on this step has been made yet.")
     expect(parts).to_have_count(0)
     expect(page.locator(".gs-state")).to_contain_text("2 steps, done")
     page.wait_for_function(BRANCH_IS_STORED)  # in a task after the one that draws its end
@@ -152,13 +165,13 @@ def test_answers_stay_with_their_own_run(url: str, visit: Visit, tmp_path: Path)
     expect(page.locator(".gs-step-title")).to_contain_text(" of 2: ·")
     page.locator(".gs-chip[data-step='0']").click()
     page.locator("#gs-tab-why").press("Enter")
-    expect(said).to_have_text("No lens on this step has been made yet.")
+    expect(status).to_have_text("No lens on this step has been made yet.")
     page.locator("#gs-tab-compare").press("Enter")
     page.locator('#gs-page-compare [data-ask="undo"]').click()
     expect(page.locator(".gs-chip[data-step='0']")).to_contain_text("·Paris")
     page.locator(".gs-chip[data-step='0']").click()
     page.locator("#gs-tab-why").press("Enter")
-    expect(said).to_have_text(leads)
+    expect(status).to_have_text(leads)
     expect(parts).to_have_count(5)
     # 3. So has the file that is opened again.
     page.locator("#gs-tab-keep").press("Enter")
@@ -166,7 +179,7 @@ def test_answers_stay_with_their_own_run(url: str, visit: Visit, tmp_path: Path)
     page.locator("#gs-tab-compare").press("Enter")
     expect(page.locator("#gs-page-compare")).to_contain_text("run.jsonl")
     page.locator("#gs-tab-why").press("Enter")
-    expect(said).to_have_text(leads)
+    expect(status).to_have_text(leads)
     expect(parts).to_have_count(5)
 
 

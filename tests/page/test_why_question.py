@@ -2,17 +2,14 @@
 
 from playwright.sync_api import expect
 
-from decoding.page import AdmissionQueue, build_page
-from decoding.serving.model_registry import ModelRegistry
 from tests.browser import Visit, served
 from tests.fakes import ScriptedEngine
-from tests.page.why_questions import Gated, Slow, press_run
+from tests.page.why_questions import Gated, Slow, first_of_two_steps, page_over, press_run
 
 
 def test_while_a_run_is_written_it_says_when_a_model_can_be_asked(visit: Visit) -> None:
     engine = Slow()
-    blocks = build_page(ModelRegistry(lambda name, report: engine, ["scripted"]), AdmissionQueue())
-    with served(blocks) as address:
+    with served(page_over(engine)) as address:
         page = visit(f"{address}?language=en")
         press_run(page, "abc", "2")
         expect(page.locator(".gs-prompt")).to_have_text("abc")
@@ -26,13 +23,7 @@ def test_while_a_run_is_written_it_says_when_a_model_can_be_asked(visit: Visit) 
 
 
 def test_an_answer_says_what_it_was_asked_with(visit: Visit) -> None:
-    blocks = build_page(ModelRegistry(lambda name, report: ScriptedEngine(), ["scripted"]), AdmissionQueue())
-    with served(blocks) as address:
-        page = visit(f"{address}?language=en")
-        press_run(page, "a", "2")
-        expect(page.locator(".gs-state")).to_contain_text("2 steps, done")
-        page.locator(".gs-chip[data-step='0']").click()
-        page.locator("#gs-tab-why").press("Enter")
+    with first_of_two_steps(visit, page_over(ScriptedEngine()), "a") as page:
         nothing = "Nothing can be left out before this step: the text has one token."
         expect(page.locator(".gs-without-status")).to_have_text(nothing)
         page.locator(".gs-strip").press("ArrowRight")
@@ -41,31 +32,30 @@ def test_an_answer_says_what_it_was_asked_with(visit: Visit) -> None:
         other.select_option(index=1)
         name = other.locator("option:checked").inner_text()
         page.locator('[data-ask="why"]').click()
-        said, again = page.locator(".gs-without-asked"), "Press “Ask why” for what the fields say now."
-        expect(said).to_have_text(f"Asked with “each token” and “{name}”.")
+        asked_with, again = page.locator(".gs-without-asked"), "Press “Ask why” for what the fields say now."
+        expect(asked_with).to_have_text(f"Asked with “each token” and “{name}”.")
         page.wait_for_selector(".gs[aria-busy=false]")
         for field, chosen, back in ((".gs-why-by", "words", "tokens"), (".gs-why-against", "", other.input_value())):
             page.select_option(field, chosen)
-            expect(said).to_have_text(f"Asked with “each token” and “{name}”. {again}")
+            expect(asked_with).to_have_text(f"Asked with “each token” and “{name}”. {again}")
             page.select_option(field, back)
-            expect(said).to_have_text(f"Asked with “each token” and “{name}”.")
+            expect(asked_with).to_have_text(f"Asked with “each token” and “{name}”.")
         page.locator(".gs-strip").press("ArrowLeft")
         expect(other).to_have_value("")
         page.locator(".gs-strip").press("ArrowRight")
         expect(other).not_to_have_value("")  # the field follows the step
-        expect(said).to_have_text(f"Asked with “each token” and “{name}”.")
+        expect(asked_with).to_have_text(f"Asked with “each token” and “{name}”.")
         page.select_option(".gs-why-against", "")
         page.locator('[data-language="ko"]').first.press("Enter")
-        expect(said).to_contain_text(f"‘토큰 하나씩’, ‘{name}’ 조건으로 물은 답입니다.")
-        expect(said).to_contain_text("지금 고른 대로 물으려면 ‘이유 묻기’ 단추를 누르세요.")
+        expect(asked_with).to_contain_text(f"‘토큰 하나씩’, ‘{name}’ 조건으로 물은 답입니다.")
+        expect(asked_with).to_contain_text("지금 고른 대로 물으려면 ‘이유 묻기’ 단추를 누르세요.")
         expect(other).to_have_value("")
 
 
 def test_enter_does_nothing_while_run_is_locked(visit: Visit) -> None:
     """As a click on the greyed button: the answer that is waited for would land in the other run."""
     engine = Gated()
-    blocks = build_page(ModelRegistry(lambda name, report: engine, ["scripted"]), AdmissionQueue())
-    with served(blocks) as address:
+    with served(page_over(engine)) as address:
         page = visit(address)
         page.fill("#prompt textarea", "Transformers")
         page.fill("#steps input", "2")
@@ -76,9 +66,10 @@ def test_enter_does_nothing_while_run_is_locked(visit: Visit) -> None:
         page.locator('[data-ask="openWhy"]').click()
         expect(page.locator(".gs-why-ask .gs-word")).to_have_text("Left out 1 of 12 tokens …")
         page.fill("#prompt textarea", "Once")
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url) if "/queue/join" in request.url else None)
         for key in ("Enter", "Control+Enter"):
             page.locator("#prompt textarea").press(key)
-        page.wait_for_timeout(500)  # nothing comes of it
         expect(page.locator(".gs[aria-busy=true]")).to_have_count(1)
         expect(page.locator("#run")).to_be_disabled()
         expect(page.locator("#stop")).to_be_enabled()
@@ -86,17 +77,15 @@ def test_enter_does_nothing_while_run_is_locked(visit: Visit) -> None:
         engine.gate.set()
         page.wait_for_selector(".gs[aria-busy=false]")
         expect(page.locator(".gs-part-of-text")).to_have_count(12)
+        expect(page.locator("#run")).to_be_enabled()
+        assert asked == []
+        assert len(engine.read) == 12, "no run has begun"
         page.locator("#prompt textarea").press("Enter")
         expect(page.locator(".gs-prompt")).to_have_text("Once")
 
 
 def test_a_line_of_another_question_is_dropped(visit: Visit) -> None:
-    blocks = build_page(ModelRegistry(lambda name, report: ScriptedEngine(), ["scripted"]), AdmissionQueue())
-    with served(blocks) as address:
-        page = visit(address)
-        press_run(page, "abc", "2")
-        expect(page.locator(".gs-state")).to_contain_text("2 steps, done")
-        page.locator(".gs-chip[data-step='0']").click()
+    with first_of_two_steps(visit, page_over(ScriptedEngine()), "abc") as page:
         page.locator('[data-ask="openWhy"]').click()
         page.wait_for_selector(".gs[aria-busy=false] .gs-part-of-text")
         expect(page.locator(".gs-part-of-text")).to_have_count(3)
@@ -117,13 +106,8 @@ def test_a_line_of_another_question_is_dropped(visit: Visit) -> None:
 
 
 def test_another_candidate_stays_with_its_step(visit: Visit) -> None:
-    blocks = build_page(ModelRegistry(lambda name, report: ScriptedEngine(), ["scripted"]), AdmissionQueue())
-    with served(blocks) as address:
-        page = visit(f"{address}?language=en")
-        press_run(page, "abc", "2")
-        expect(page.locator(".gs-state")).to_contain_text("2 steps, done")
-        page.locator(".gs-chip[data-step='1']").click()
-        page.locator("#gs-tab-why").press("Enter")
+    with first_of_two_steps(visit, page_over(ScriptedEngine()), "abc") as page:
+        page.locator(".gs-strip").press("ArrowRight")
         other = page.locator(".gs-why-against")
         other.select_option(index=1)
         chosen = other.input_value()

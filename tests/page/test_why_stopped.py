@@ -1,17 +1,19 @@
 """A question "why" that waits, grows, is stopped and asked again: what is said and shown, and that nothing moves."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from playwright.sync_api import Page, expect
 
 import app as application
 from decoding.engines.local_engine import LocalEngine
-from decoding.page import AdmissionQueue, build_page
+from decoding.page import AdmissionQueue
 from decoding.serving.admission import MAX_LONG, Visitor
-from decoding.serving.model_registry import ModelRegistry
 from tests.browser import Visit, served
-from tests.page.why_questions import Gated, is_stopped, press_run, saved
+from tests.page.why_questions import Gated, first_of_two_steps, is_stopped, page_over, press_run, saved
 from tests.waiting import until
 
 
@@ -20,22 +22,16 @@ def test_a_model_without_layers_says_so_and_the_question_waits_its_turn_and_can_
 ) -> None:
     engine, queue = Gated(), AdmissionQueue()
     others = [queue.enter(Visitor(f"another {n}"), is_long=True) for n in range(MAX_LONG)]
-    registry = ModelRegistry(lambda name, report: engine, ["scripted"])
-    blocks = build_page(registry, queue)
-    with served(blocks) as address:
-        page = visit(address)
-        press_run(page, "Transformers", "2")
-        expect(page.locator(".gs-state")).to_contain_text("2 steps, done")
-        page.locator(".gs-chip[data-step='0']").click()
-        page.locator("#gs-tab-why").press("Enter")
+    blocks = page_over(engine, queue)
+    with first_of_two_steps(visit, blocks, "Transformers") as page:
         engine.read.clear()
         page.locator('[data-ask="why"]').click()
-        said, stopped = page.locator(".gs-why-ask .gs-word"), page.locator(".gs-without-asked strong").first
-        expect(said).to_have_text("You are next: your run begins as soon as another ends.")
+        progress, stopped = page.locator(".gs-why-ask .gs-word"), page.locator(".gs-without-asked strong").first
+        expect(progress).to_have_text("You are next: your run begins as soon as another ends.")
         assert (queue.served, queue.waiting, engine.read) == (MAX_LONG, 1, [])
         queue.leave(others[0])
         expect(page.locator(".gs-lens-status")).to_contain_text("scripted does not run in this process")
-        expect(said).to_have_text("Left out 1 of 12 tokens …")
+        expect(progress).to_have_text("Left out 1 of 12 tokens …")
         expect(page.locator(".gs-without-asked")).to_be_visible()
         expect(stopped).to_have_text("")  # the line above says it already
         page.click("#stop")
@@ -70,29 +66,35 @@ def top_of(page: Page, selector: str) -> float:
     )
 
 
-def test_a_finished_answer_stays_until_the_larger_one_is_finished(visit: Visit) -> None:
-    engine = Gated()
+@contextmanager
+def answered_by_64(visit: Visit, engine: Gated, blocks: Any) -> Iterator[tuple[Page, float]]:
+    """A long text's answer on a phone, where each button may be a line of its own; and where what follows begins."""
     engine.gate.set()
-    blocks = build_page(ModelRegistry(lambda name, report: engine, ["scripted"]), AdmissionQueue())
-    with served(blocks) as address:
-        page = visit(address)
-        press_run(page, "ab" * 50, "2")
-        expect(page.locator(".gs-state")).to_contain_text("2 steps, done")
-        page.locator(".gs-chip[data-step='0']").click()
-        page.locator("#gs-tab-why").press("Enter")
-        parts, more = page.locator(".gs-part-of-text"), page.locator(".gs-why-more")
-        page.set_viewport_size({"width": 390, "height": 844})  # where each button may be a line of its own
+    with first_of_two_steps(visit, blocks, "ab" * 50) as page:
+        page.set_viewport_size({"width": 390, "height": 844})
         top = top_of(page, ".gs-why-two")
         page.locator('[data-ask="why"]').click()
-        expect(parts).to_have_count(64)
+        expect(page.locator(".gs-part-of-text")).to_have_count(64)
         page.wait_for_selector(".gs[aria-busy=false]")
         assert top_of(page, ".gs-why-two") == top
-        # 1. The number of tokens before stands apart from the first of them.
+        yield page, top
+
+
+def test_the_number_of_tokens_before_stands_apart_from_the_first(visit: Visit) -> None:
+    engine = Gated()
+    with answered_by_64(visit, engine, page_over(engine)) as (page, _):
         boxes = [page.locator(f".gs-without-text > :nth-child({n})").bounding_box() for n in (1, 2)]
         assert boxes[0]
         assert boxes[1]
         assert boxes[1]["x"] - boxes[0]["x"] - boxes[0]["width"] > 6
-        # 2. While the larger one grows, and after Stop and a reload, the finished one is there; nothing has moved.
+
+
+def test_a_finished_answer_stays_while_a_larger_one_grows_and_after_stop(visit: Visit) -> None:
+    """And after a reload; nothing has moved."""
+    engine = Gated()
+    blocks = page_over(engine)
+    with answered_by_64(visit, engine, blocks) as (page, top):
+        parts, more = page.locator(".gs-part-of-text"), page.locator(".gs-why-more")
         verdict = page.locator(".gs-without-status").inner_text()
         engine.gate.clear()
         engine.read.clear()
@@ -114,13 +116,21 @@ def test_a_finished_answer_stays_until_the_larger_one_is_finished(visit: Visit) 
             page.reload()
             page.locator(".gs-chip[data-step='0']").click()
             page.locator("#gs-tab-why").press("Enter")
-        # 3. Once it is finished, it takes that place, and the same question does not take it back.
+
+
+def test_a_larger_answer_takes_the_place_of_a_smaller_one(visit: Visit) -> None:
+    """And the same question does not take it back."""
+    engine = Gated()
+    with answered_by_64(visit, engine, page_over(engine)) as (page, top):
+        parts, more = page.locator(".gs-part-of-text"), page.locator(".gs-why-more")
         more.click()
         expect(parts).to_have_count(100)
+        page.wait_for_selector('[data-ask="why"][aria-disabled="false"]')
         expect(more).to_be_disabled()
         assert top_of(page, ".gs-why-two") == top
         engine.read.clear()
         page.locator('[data-ask="why"]').click()
+        page.wait_for_selector('[data-ask="whyStop"]')
         page.wait_for_selector('[data-ask="why"][aria-disabled="false"]')
         assert len(engine.read) == 100
         expect(parts).to_have_count(100)
@@ -134,64 +144,70 @@ def place_of(page: Page, selector: str) -> list[float]:
 
 
 def test_ask_why_is_stop_while_the_answer_grows(visit: Visit) -> None:
+    """It stays where it is, and keeps the keyboard."""
     engine = Gated()
-    blocks = build_page(ModelRegistry(lambda name, report: engine, ["scripted"]), AdmissionQueue())
-    with served(blocks) as address:
-        page = visit(f"{address}?language=en")
-        press_run(page, "ab" * 50, "2")
-        expect(page.locator(".gs-state")).to_contain_text("2 steps, done")
-        page.locator(".gs-chip[data-step='0']").click()
-        page.locator("#gs-tab-why").press("Enter")
-        button, more, said = (page.locator(f".gs-why-{name}") for name in ("button", "more", "ask .gs-word"))
+    with first_of_two_steps(visit, page_over(engine), "ab" * 50) as page:
+        button = page.locator(".gs-why-button")
         before = place_of(page, ".gs-why-button")
-        button.focus()
-        for stop in (button.click, lambda: button.press("Escape"), lambda: button.press("Enter"), more.press):
+        for stop in (button.click, lambda: button.press("Escape"), lambda: button.press("Enter")):
             engine.gate.clear()
             engine.read.clear()
-            if stop == more.press:
-                more.press("Enter")
-                expect(button).to_be_focused()  # the other is disabled
-            else:
-                button.press("Enter")
-            expect(said).to_contain_text("Left out 1 of ")
+            button.press("Enter")
+            expect(page.locator(".gs-why-ask .gs-word")).to_have_text("Left out 1 of 64 tokens …")
             expect(button).to_have_accessible_name("Stop")
-            expect(more).to_be_disabled()
+            expect(page.locator(".gs-why-more")).to_be_disabled()
             assert place_of(page, ".gs-why-button") == before
-            # Beside another step stands whose question it is, and not how far it has come.
-            page.locator(".gs-strip").press("ArrowRight")
-            expect(said).to_be_hidden()
-            expect(page.locator(".gs-why-elsewhere")).to_have_text(
-                "The model is being asked about step 1. To ask about this one, press Stop, then “Ask why”."
-            )
-            expect(button).to_have_accessible_name("Stop")
-            page.locator(".gs-strip").press("ArrowLeft")
-            expect(said).to_be_visible()
-            expect(page.locator(".gs-why-elsewhere")).to_be_hidden()
-            button.focus()
-            if stop == more.press:
-                page.locator("#gs-tab-why").press("Escape")
-            else:
-                stop()
+            stop()
             expect(button).to_have_accessible_name("Ask why")
-            if stop != more.press:
-                expect(button).to_be_focused()
+            expect(button).to_be_focused()
             asked = "Asked with “each token” and “no other candidate”. “Ask why” starts again from the first part."
-            most = 100 if stop == more.press else 64
-            expect(page.locator(".gs-without-asked")).to_have_text(f"Stopped after 1 of {most} tokens. {asked}")
+            expect(page.locator(".gs-without-asked")).to_have_text(f"Stopped after 1 of 64 tokens. {asked}")
             assert place_of(page, ".gs-why-button") == before
             engine.gate.set()
             page.wait_for_selector('[data-ask="why"][aria-disabled="false"]')
 
 
+def test_the_larger_question_is_stopped_from_the_tab(visit: Visit) -> None:
+    """Its own button is disabled meanwhile, so the keyboard goes to the other."""
+    engine = Gated()
+    with first_of_two_steps(visit, page_over(engine), "ab" * 50) as page:
+        button, more = page.locator(".gs-why-button"), page.locator(".gs-why-more")
+        engine.read.clear()
+        more.press("Enter")
+        expect(button).to_be_focused()
+        expect(page.locator(".gs-why-ask .gs-word")).to_have_text("Left out 1 of 100 tokens …")
+        expect(more).to_be_disabled()
+        page.locator("#gs-tab-why").press("Escape")
+        expect(button).to_have_accessible_name("Ask why")
+        expect(page.locator(".gs-without-asked")).to_contain_text("Stopped after 1 of 100 tokens.")
+        engine.gate.set()
+
+
+def test_beside_another_step_stands_whose_question_it_is(visit: Visit) -> None:
+    """And not how far it has come."""
+    engine = Gated()
+    with first_of_two_steps(visit, page_over(engine), "ab" * 50) as page:
+        button, progress = page.locator(".gs-why-button"), page.locator(".gs-why-ask .gs-word")
+        engine.read.clear()
+        button.click()
+        expect(progress).to_have_text("Left out 1 of 64 tokens …")
+        page.locator(".gs-strip").press("ArrowRight")
+        expect(progress).to_be_hidden()
+        elsewhere = page.locator(".gs-why-elsewhere")
+        expect(elsewhere).to_have_text(
+            "The model is being asked about step 1. To ask about this one, press Stop, then “Ask why”."
+        )
+        expect(button).to_have_accessible_name("Stop")
+        page.locator(".gs-strip").press("ArrowLeft")
+        expect(progress).to_be_visible()
+        expect(elsewhere).to_be_hidden()
+        engine.gate.set()
+
+
 def test_a_second_click_does_not_stop_what_the_first_has_asked(visit: Visit) -> None:
     engine = Gated()
-    blocks = build_page(ModelRegistry(lambda name, report: engine, ["scripted"]), AdmissionQueue())
-    with served(blocks) as address:
-        page = visit(address)
-        press_run(page, "Transformers", "2")
-        expect(page.locator(".gs-state")).to_contain_text("2 steps, done")
-        page.locator(".gs-chip[data-step='0']").click()
-        page.locator("#gs-tab-why").press("Enter")
+    blocks = page_over(engine)
+    with first_of_two_steps(visit, blocks, "Transformers") as page:
         engine.read.clear()
         page.locator(".gs-why-button").dblclick(delay=100)
         expect(page.locator(".gs-why-ask .gs-word")).to_have_text("Left out 1 of 12 tokens …")
@@ -202,13 +218,8 @@ def test_a_second_click_does_not_stop_what_the_first_has_asked(visit: Visit) -> 
 def test_what_is_asked_right_after_stop_is_not_lost(visit: Visit) -> None:
     """Gradio drops a question while the server has not yet ended the one that was stopped."""
     engine = Gated()
-    blocks = build_page(ModelRegistry(lambda name, report: engine, ["scripted"]), AdmissionQueue())
-    with served(blocks) as address:
-        page = visit(address)
-        press_run(page, "Transformers", "2")
-        expect(page.locator(".gs-state")).to_contain_text("2 steps, done")
-        page.locator(".gs-chip[data-step='0']").click()
-        page.locator("#gs-tab-why").press("Enter")
+    blocks = page_over(engine)
+    with first_of_two_steps(visit, blocks, "Transformers") as page:
         engine.read.clear()
         page.locator(".gs-why-button").click()
         expect(page.locator(".gs-why-ask .gs-word")).to_have_text("Left out 1 of 12 tokens …")

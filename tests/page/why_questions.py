@@ -2,12 +2,16 @@
 
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
+from decoding.page import AdmissionQueue, build_page
 from decoding.record.step import StepScores
+from decoding.serving.model_registry import ModelRegistry
+from tests.browser import Visit, served
 from tests.fakes import ScriptedEngine
 
 
@@ -15,6 +19,22 @@ def press_run(page: Page, prompt: str, steps: str) -> None:
     page.fill("#prompt textarea", prompt)
     page.fill("#steps input", steps)
     page.click("#run")
+
+
+def page_over(engine: ScriptedEngine, queue: AdmissionQueue | None = None) -> Any:
+    return build_page(ModelRegistry(lambda name, report: engine, ["scripted"]), queue or AdmissionQueue())
+
+
+@contextmanager
+def first_of_two_steps(visit: Visit, blocks: Any, prompt: str) -> Iterator[Page]:
+    """The tab "Why?" at the first step of a run of two, in English; nothing is asked yet."""
+    with served(blocks) as address:
+        page = visit(f"{address}?language=en")
+        press_run(page, prompt, "2")
+        expect(page.locator(".gs-state")).to_contain_text("2 steps, done")
+        page.locator(".gs-chip[data-step='0']").click()
+        page.locator("#gs-tab-why").press("Enter")
+        yield page
 
 
 class Gated(ScriptedEngine):
