@@ -212,4 +212,4 @@ def test_a_token_that_ends_an_emoji_has_one_name(url: str, visit: Visit, tmp_pat
     answers = html.unescape(saved(page, "md", tmp_path).read_text("utf-8")).split("\n## ")[1]
     assert answers.count(name) >= 4  # heading, sentence, column and last row
     assert "⟨AD⟩" not in answers
-    assert "⟨ED 95⟩한⟨+9C⟩" in answers
+    assert "| 한 |" in answers
