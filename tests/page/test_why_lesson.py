@@ -9,7 +9,6 @@ from decoding.serving.model_registry import ModelRegistry
 from tests.browser import Visit, frames_later, served
 from tests.fakes import ScriptedEngine
 from tests.page.why_questions import Slow
-from tests.waiting import until
 
 TRY = ".gs-why-lesson button >> nth=0"
 
@@ -33,21 +32,6 @@ def test_the_lessons_examples_are_tried_by_one_click(starter: LocalEngine, visit
             page.wait_for_selector(".gs[aria-busy=false] .gs-lens-name")
             expect(page.locator(".gs-without-text")).to_be_in_viewport()
             expect(page.locator(".gs-lens-status")).to_contain_text("30층부터")
-
-
-def test_its_first_step_is_asked_about_where_run_is_not_locked_any_more(visit: Visit) -> None:
-    engine = Slow("starter")
-    with served(application.build_app(lambda name, report: engine, ["starter"])) as address:
-        page = visit(f"{address}?language=en")
-        page.locator("#gs-tab-lesson").press("Enter")
-        page.click(TRY)
-        expect(page.locator(".gs-state")).to_contain_text("Step 1 of 8")
-        asked: list[str] = []
-        page.on("request", lambda request: asked.append(request.post_data or ""))
-        page.evaluate("document.querySelector('#run').disabled = false")
-        engine.gate.set()
-        until(lambda: frames_later(page) and any('"by":"tokens"' in question for question in asked))
-        assert any('"step":0,"by":"tokens"' in question for question in asked)
 
 
 def test_a_reader_who_has_gone_on_is_not_brought_back(visit: Visit) -> None:

@@ -12,7 +12,7 @@ import app as application
 from decoding.engines.local_engine import LocalEngine
 from decoding.page import AdmissionQueue
 from decoding.serving.admission import MAX_LONG, Visitor
-from tests.browser import Visit, served
+from tests.browser import Visit, frames_later, served
 from tests.page.why_questions import Gated, first_of_two_steps, is_stopped, page_over, press_run, saved
 from tests.waiting import until
 
@@ -130,9 +130,8 @@ def test_a_larger_answer_takes_the_place_of_a_smaller_one(visit: Visit) -> None:
         assert top_of(page, ".gs-why-two") == top
         engine.read.clear()
         page.locator('[data-ask="why"]').click()
-        page.wait_for_selector('[data-ask="whyStop"]')
+        until(lambda: frames_later(page) and len(engine.read) == 100)
         page.wait_for_selector('[data-ask="why"][aria-disabled="false"]')
-        assert len(engine.read) == 100
         expect(parts).to_have_count(100)
 
 
