@@ -4,10 +4,10 @@ Owns the way from a model's name to a path. Knows no engine, no torch and no tra
 """
 
 import os
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from decoding.errors import ModelError, RequestError
 from decoding.messages import Message
@@ -15,11 +15,12 @@ from decoding.models.catalogue import CATALOGUE, Entry, parse_model_list
 from decoding.models.checksums import verifying_checksums
 from decoding.models.starter import MODEL_FILE, STARTER_ID, Report, ensure_starter, no_report
 
+if TYPE_CHECKING:
+    from decoding.models.hub import CheckFits
+
 GGUF = ".gguf"
 ADAPTER = "adapter_config.json"
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
-CheckFits = Callable[[Path, int], object]
-"""See `decoding.models.hub.CheckFits`."""
 
 
 def entry_of(model: str) -> Entry:
@@ -47,7 +48,7 @@ def _why_no_model(model: str, path: str) -> Message:
     return Message("model.unknown", model=model, models=", ".join(CATALOGUE))
 
 
-def find_source(entry: Entry, report: Report = no_report, check_fits: CheckFits | None = None) -> Path:
+def find_source(entry: Entry, report: Report = no_report, check_fits: "CheckFits | None" = None) -> Path:
     """The path of a model's weights, a folder or a GGUF file, fetched from the Hub first if need be.
 
     `check_fits` may refuse the model before its weights are fetched. Raises ModelError if the weights cannot be found

@@ -108,7 +108,9 @@ def point_at(page: Page, layer: int, *, row: float | None = None, share: float =
     x = box["x"] + margin["l"] + (box["width"] - margin["l"] - margin["r"]) * (layer + 0.5) / 31
     (_, lines), (heat, _) = layout["yaxis2"]["domain"], layout["yaxis"]["domain"]
     rows = page.locator(".gs-lens-picture li").count()
-    below = 1 - lines * (share + 4) / 108 if row is None else (1 - heat) * (row + 0.5) / rows
+    least, most = layout["yaxis2"]["range"]
+    height = lines * (share - least) / (most - least)  # of the share, over the axis of the lines
+    below = 1 - height if row is None else (1 - heat) * (row + 0.5) / rows
     page.mouse.move(x, box["y"] + area * below)
 
 

@@ -14,7 +14,7 @@ TRY = ".gs-why-lesson button >> nth=0"
 
 
 def test_the_lessons_examples_are_tried_by_one_click(starter: LocalEngine, visit: Visit) -> None:
-    """In either language, whatever is in the fields."""
+    """The fields held another prompt and other numbers before."""
     with served(application.build_app(lambda name, report: starter, ["starter"])) as address:
         page = visit(f"{address}?language=ko")
         for number, prompt, title in (

@@ -49,8 +49,8 @@ def delete_stale(cache: Path, name_of: Callable[[Path], str], *, version: int, k
 
 
 def _deletable_paths(ready: Path, name_of: Callable[[Path], str], version: int) -> list[Path]:
-    """What may be deleted of a graph: all, or only its work folders if it is needed. Its lock, an empty file, stays:
-    another process may wait for it, and would go on with one that nobody else sees.
+    """What may be deleted of a graph: all, or only its work folders if it is needed. Its lock, an empty file, stays: a
+    process that waits for it would otherwise lock a deleted file, and a third one a new file, both at once.
     """
     node, source, mounts = _record_of(ready)
     if node not in ("", platform.node()):
