@@ -2,6 +2,7 @@
 
 import html
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -213,3 +214,25 @@ def test_a_token_that_ends_an_emoji_has_one_name(url: str, visit: Visit, tmp_pat
     assert answers.count(name) >= 4  # heading, sentence, column and last row
     assert "⟨AD⟩" not in answers
     assert "| 한 |" in answers
+
+
+def test_of_a_long_text_the_strongest_part_is_in_sight(url: str, visit: Visit) -> None:
+    prompt = "counting every step as he had done for forty years. " * 6 + "The capital of France is"
+    page = visit(f"{url}?language=en")
+    press_run(page, prompt, "1")
+    expect(page.locator(".gs-state")).to_contain_text("1 step, done")
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.locator('[data-ask="openWhy"]').click()
+    page.wait_for_selector(".gs[aria-busy=false] .gs-part-of-text >> nth=63")
+    text = page.locator(".gs-without-text")
+    strongest = page.locator(".gs-part-of-text[style*='--shade: 1;']")
+    box, part = text.bounding_box(), strongest.bounding_box()
+    assert box
+    assert part
+    assert box["y"] <= part["y"]
+    assert part["y"] + part["height"] <= box["y"] + box["height"]
+    # The edges show that there is more.
+    expect(text).to_have_class(re.compile("gs-more-above"))
+    text.evaluate("(box) => box.scrollTo(0, 0)")
+    expect(text).not_to_have_class(re.compile("gs-more-above"))
+    expect(text).to_have_class(re.compile("gs-more-below"))

@@ -1,6 +1,5 @@
 """A question "why" that waits, grows, is stopped and asked again: what is said and shown, and that nothing moves."""
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,12 +7,10 @@ from typing import Any
 
 from playwright.sync_api import Page, expect
 
-import app as application
-from decoding.engines.local_engine import LocalEngine
 from decoding.page import AdmissionQueue
 from decoding.serving.admission import MAX_LONG, Visitor
-from tests.browser import Visit, frames_later, served
-from tests.page.why_questions import Gated, first_of_two_steps, is_stopped, page_over, press_run, saved
+from tests.browser import Visit, frames_later
+from tests.page.why_questions import Gated, first_of_two_steps, is_stopped, page_over, saved
 from tests.waiting import until
 
 
@@ -231,26 +228,3 @@ def test_what_is_asked_right_after_stop_is_not_lost(visit: Visit) -> None:
         }""")
         engine.gate.set()
         expect(page.locator(".gs-part-of-text")).to_have_count(13)
-
-
-def test_of_a_long_text_the_strongest_part_is_in_sight(starter: LocalEngine, visit: Visit) -> None:
-    prompt = "counting every step as he had done for forty years. " * 6 + "The capital of France is"
-    with served(application.build_app(lambda name, report: starter, ["starter"])) as address:
-        page = visit(f"{address}?language=en")
-        press_run(page, prompt, "1")
-        expect(page.locator(".gs-state")).to_contain_text("1 step, done")
-        page.set_viewport_size({"width": 390, "height": 844})
-        page.locator('[data-ask="openWhy"]').click()
-        page.wait_for_selector(".gs[aria-busy=false] .gs-part-of-text >> nth=63")
-        text = page.locator(".gs-without-text")
-        strongest = page.locator(".gs-part-of-text[style*='--shade: 1;']")
-        box, part = text.bounding_box(), strongest.bounding_box()
-        assert box
-        assert part
-        assert box["y"] <= part["y"]
-        assert part["y"] + part["height"] <= box["y"] + box["height"]
-        # The edges show that there is more.
-        expect(text).to_have_class(re.compile("gs-more-above"))
-        text.evaluate("(box) => box.scrollTo(0, 0)")
-        expect(text).not_to_have_class(re.compile("gs-more-above"))
-        expect(text).to_have_class(re.compile("gs-more-below"))
