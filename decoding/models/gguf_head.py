@@ -19,13 +19,14 @@ from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_st
 from decoding.errors import ModelError
 from decoding.messages import Message
 from decoding.models import hub
+from decoding.models.cache import cache_folder
 from decoding.models.catalogue import Entry
 from decoding.models.gguf import GgufFile, read_gguf, read_head
 from decoding.models.gguf_file_tokenizer import tokenizer_of_file
 from decoding.models.hub_listing import list_files, status_words
+from decoding.models.progress import Report, no_report
 from decoding.models.spec import ModelSpec
 from decoding.models.spec_gguf import DIVISORS, spec_of_gguf
-from decoding.models.starter import Report, cache_folder, no_report
 
 _PIECE = 2**18
 _MOST_BYTES = 2**28

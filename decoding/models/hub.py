@@ -29,7 +29,7 @@ from decoding.errors import ModelError
 from decoding.messages import Message, from_json
 from decoding.models.catalogue import Entry
 from decoding.models.known_sizes import record_size
-from decoding.models.starter import Report
+from decoding.models.progress import Report
 
 WEIGHTS, INDEX, SHARDS = "model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors"
 CONFIG = "config.json"

@@ -30,10 +30,10 @@ from decoding.models.gguf_file_tokenizer import gguf_tokenizer, tokenizer_of_fil
 from decoding.models.gguf_head import head_of
 from decoding.models.gguf_text import text_facts
 from decoding.models.model_paths import adapter_note, entry_of, find_source, holds_gguf, revision_of, verifying_source
+from decoding.models.progress import Report, no_report
 from decoding.models.safetensors import count_parameters
 from decoding.models.slow_tokenizer import made_note, tokenizer_in
 from decoding.models.spec import row_of
-from decoding.models.starter import Report, no_report
 from decoding.record.tokens import Vocabulary
 from decoding.record.trace import ModelInfo
 

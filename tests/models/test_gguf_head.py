@@ -14,7 +14,7 @@ from decoding.models import hub
 from decoding.models.catalogue import parse_model_list
 from decoding.models.gguf_head import head_of
 from decoding.models.loading import load_without_weights
-from decoding.models.starter import no_report
+from decoding.models.progress import no_report
 from tests import gguf_files, local_hub, tiny_models
 from tests.local_hub import COMMIT, Hub
 

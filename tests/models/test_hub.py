@@ -21,7 +21,7 @@ from decoding.models import download, hub
 from decoding.models.catalogue import Entry, format_bytes, memory_needed
 from decoding.models.hub_listing import list_files
 from decoding.models.known_sizes import with_known_size
-from decoding.models.starter import Report, no_report
+from decoding.models.progress import Report, no_report
 from tests import local_hub, tiny_models
 from tests.local_hub import COMMIT, Hub
 from tests.machines import give_memory

@@ -22,7 +22,7 @@ from decoding.models.hub_listing import list_files
 from decoding.models.known_sizes import with_known_size
 from decoding.models.loading import load_without_weights
 from decoding.models.model_paths import find_source, holds_gguf
-from decoding.models.starter import Report, no_report
+from decoding.models.progress import Report, no_report
 from decoding.serving.availability import local_offers
 from decoding.site.model_files import write_model
 from tests import gguf_files, local_hub, tiny_models

@@ -314,21 +314,7 @@ def test_the_weights_of_an_earlier_version_go_and_its_other_files_stay(cache: Pa
     }
 
 
-# ---- where, and from the terminal
-
-
-def test_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "platform", "linux")
-    monkeypatch.setenv("GREEDYSCOPE_CACHE", str(tmp_path / "mine"))
-    assert starter.cache_folder() == tmp_path / "mine"
-    monkeypatch.delenv("GREEDYSCOPE_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert starter.cache_folder() == tmp_path / "greedyscope"
-    monkeypatch.setenv("XDG_CACHE_HOME", "relative")  # which the standard says to ignore
-    assert starter.cache_folder() == Path.home() / ".cache" / "greedyscope"
-    monkeypatch.setattr(sys, "platform", "win32")
-    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "local"))
-    assert starter.cache_folder() == tmp_path / "local" / "greedyscope"
+# ---- from the terminal
 
 
 def terminal(cache: Path) -> subprocess.CompletedProcess[str]:

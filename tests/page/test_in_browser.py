@@ -11,8 +11,8 @@ from playwright.sync_api import Browser, Page, expect
 import app as application
 from decoding.engines.loading import load as load_engine
 from decoding.engines.local_engine import LocalEngine
+from decoding.models.cache import cache_folder
 from decoding.models.catalogue import Entry
-from decoding.models.starter import cache_folder
 from decoding.questions.branches import branch
 from decoding.questions.text_scores import score
 from decoding.record.trace import Trace

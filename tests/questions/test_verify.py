@@ -11,7 +11,7 @@ import pytest
 
 import decoding
 from decoding.__main__ import main
-from decoding.models.starter import Report
+from decoding.models.progress import Report
 from decoding.record.trace import Trace
 from decoding.run import Run, check_request
 from tests.fakes import NOTEBOOK, ScriptedEngine

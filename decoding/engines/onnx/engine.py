@@ -21,10 +21,10 @@ from decoding.models.catalogue import Entry, memory_of_files
 from decoding.models.checksums import verifying_checksums
 from decoding.models.gguf_file_tokenizer import gguf_tokenizer
 from decoding.models.model_paths import adapter_note, revision_of, verifying_source
+from decoding.models.progress import Report
 from decoding.models.resources import check_memory, free_memory
 from decoding.models.safetensors import weight_files
 from decoding.models.spec import NoGraphError, row_of
-from decoding.models.starter import Report
 from decoding.models.tokenizer import FileTokenizer, read_tokenizer
 from decoding.record.tokens import Vocabulary
 from decoding.record.trace import ModelInfo

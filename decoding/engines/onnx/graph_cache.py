@@ -22,14 +22,15 @@ from decoding.engines.onnx.graph_proof import NotProvenError, prove
 from decoding.engines.onnx.stale_graphs import LOCK, REFUSED, VERSION_FILE, WORK_PREFIX, delete_stale, record_source
 from decoding.errors import ModelError
 from decoding.messages import Message, reason_of
+from decoding.models.cache import cache_folder
 from decoding.models.checksums import is_complete, sync_to_disk, write_checksums
 from decoding.models.gguf import read_gguf
+from decoding.models.progress import Report, no_report
 from decoding.models.resources import check_disk
 from decoding.models.safetensors import WIDTHS, StoredTensor, read_headers, weight_files
 from decoding.models.spec import ModelSpec, NoGraphError
 from decoding.models.spec_config import spec_of_config
 from decoding.models.spec_gguf import spec_of_gguf
-from decoding.models.starter import Report, cache_folder, no_report
 
 Proof = Callable[[GraphFiles], None]
 """Raises NoGraphError where a graph says anything else than the model does."""

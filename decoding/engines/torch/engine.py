@@ -17,7 +17,7 @@ from decoding.models.catalogue import Entry
 from decoding.models.devices import is_zero_gpu
 from decoding.models.loading import LoadedModel, load_model
 from decoding.models.model_paths import entry_of, holds_gguf
-from decoding.models.starter import Report, no_report
+from decoding.models.progress import Report, no_report
 
 __all__ = ["LocalEngine", "engine_of", "load"]
 

@@ -21,9 +21,9 @@ from decoding.models.gguf_file_tokenizer import gguf_tokenizer
 from decoding.models.gguf_head import check_head
 from decoding.models.loading import LoadedModel, describe_model
 from decoding.models.model_paths import find_source, revision_of, verifying_source
+from decoding.models.progress import Report
 from decoding.models.spec import ModelSpec
 from decoding.models.spec_gguf import spec_of_gguf
-from decoding.models.starter import Report
 
 
 def load_gguf(entry: Entry, *, device: str, dtype: str, report: Report) -> LoadedModel:

@@ -10,18 +10,12 @@ from pathlib import Path
 
 from decoding.engines.torch.gguf_network import gguf_network
 from decoding.messages import Message
+from decoding.models.cache import cache_folder
 from decoding.models.checksums import CONTENTS_FILE, SUMS_FILE, is_complete, sync_to_disk, write_checksums
 from decoding.models.gguf import read_gguf
+from decoding.models.progress import Report, no_report
 from decoding.models.resources import check_disk
-from decoding.models.starter import (
-    MODEL_FILE,
-    SAFETENSORS_NAME,
-    STARTER_ID,
-    Report,
-    cache_folder,
-    ensure_starter,
-    no_report,
-)
+from decoding.models.starter import MODEL_FILE, SAFETENSORS_NAME, STARTER_ID, ensure_starter
 
 BYTES_NEEDED = 700_000_000
 

@@ -31,7 +31,7 @@ from decoding.models.catalogue import Entry
 from decoding.models.devices import check_dtype
 from decoding.models.loading import ModelWithoutWeights, load_without_weights
 from decoding.models.model_paths import entry_of
-from decoding.models.starter import Report, no_report
+from decoding.models.progress import Report, no_report
 from decoding.record.pick_rule import ARGMAX, PickRule
 from decoding.record.step import StepScores
 from decoding.record.trace import ModelInfo

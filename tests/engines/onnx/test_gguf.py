@@ -17,7 +17,7 @@ from decoding.errors import ModelError
 from decoding.models.gguf import read_gguf
 from decoding.models.gguf_blocks import BLOCK_TYPES
 from decoding.models.model_paths import entry_of
-from decoding.models.starter import no_report
+from decoding.models.progress import no_report
 from tests import gguf_files, tiny_models
 from tests.engines.onnx.runner import Runner
 from tests.engines.onnx.test_families import ROPE_HALF, assert_same, expected, ids
