@@ -197,19 +197,20 @@ def test_a_file_shows_it_where_it_has_plotly(
 
 
 def test_its_colours_are_told_apart() -> None:
-    """On white and on a dark page, 3 to 1 at least (WCAG 2.2, 1.4.11). By a colour-blind reader, ten times what is
+    """On every surface, light and dark, 3 to 1 at least (WCAG 2.2, 1.4.11). By a colour-blind reader, ten times what is
     just seen to differ (CIE 1976), by the matrices of Machado et al., 2009: no cones for red, none for green.
     """
     code = (ROOT / "assets/panel/tabs/lens_picture.js").read_text("utf-8")
     (listed,) = re.findall(r"^const COLOURS = \[(.+)\];$", code, re.MULTILINE)
     colours = [linear(code) for code in re.findall(r'"#(\w{6})"', listed)]
-    assert len(colours) >= 7
-    pages = re.findall(r"--body-background-fill: #(\w{6});", (ROOT / "assets/standalone/theme.css").read_text("utf-8"))
+    assert len(colours) >= 6
+    theme = (ROOT / "assets/standalone/theme.css").read_text("utf-8")
+    surfaces = re.findall(r"--(?:body|block)-background-fill: #(\w{6});", theme)
     picks = re.findall(r"--gs-accent: #(\w{6});", (ROOT / "assets/panel/panel.css").read_text("utf-8"))
-    assert len(pages) == len(picks) == 2  # light and dark
+    assert len(surfaces) == 2 * len(picks) == 4  # light and dark
     for colour in colours:
-        for page in pages:
-            darker, lighter = sorted((TO_XYZ @ each)[1] + 0.05 for each in (colour, linear(page)))
+        for surface in surfaces:
+            darker, lighter = sorted((TO_XYZ @ each)[1] + 0.05 for each in (colour, linear(surface)))
             assert lighter / darker >= 3
     for pick in picks:
         for seen in SEEN:

@@ -23,7 +23,7 @@ const REM = { row: 1.25, gap: 1.25, lines: 8, axis: 1.5, right: 1.5, least: 3.25
 
 // Each has a contrast of 3 to 1 to white and to a dark page, and is far from the others and from the pick's blue for a colour-blind reader
 // too. No two of the same colour have the same dashes; the pick's line alone is not broken, and heavy.
-const COLOURS = ["#4ba55a", "#b43c1e", "#871eff", "#c38700", "#c31e69", "#7896a5", "#875aa5"];
+const COLOURS = ["#fc6000", "#6c60a8", "#849c60", "#cc3024", "#8490a8", "#6c6c60"];
 const DASHES = [[9, 4], [2, 3], [9, 4, 2, 4], [16, 5], [5, 3]];
 
 export const forcedColours = matchMedia("(forced-colors: active)"); // Plotly knows none of them
