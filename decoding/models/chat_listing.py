@@ -3,7 +3,6 @@
 Owns where to look. What cannot be read has none here; loading it says why.
 """
 
-import json
 import os
 from contextlib import suppress
 from functools import lru_cache
@@ -15,6 +14,7 @@ from decoding.models.cache import cache_folder
 from decoding.models.catalogue import Entry
 from decoding.models.chat_template import CONFIG, make_chat_template, read_chat_template
 from decoding.models.gguf import read_gguf
+from decoding.models.json_files import read_json
 from decoding.models.model_paths import is_gguf
 
 
@@ -33,7 +33,7 @@ def has_chat_template(entry: Entry) -> bool:
 def _of_folder(folder: Path) -> bool:
     names = {}
     with suppress(OSError, ValueError):
-        names = json.loads((folder / CONFIG).read_text("utf-8"))
+        names = read_json(folder / CONFIG)
     return read_chat_template(folder, names if isinstance(names, dict) else {}) is not None
 
 

@@ -4,13 +4,13 @@ Owns the limits. A configuration of transformers makes a list of its layers whil
 file that says 2**31 of them would take the memory of the machine. Knows no family and needs no torch.
 """
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from decoding.errors import ModelError
 from decoding.messages import Message
+from decoding.models.json_files import read_json
 
 MOST = {"layer": 2_000, "head": 20_000, "expert": 20_000}
 """By a part of a field's name: the largest models have some hundred layers and heads, and some hundred experts."""
@@ -22,8 +22,8 @@ def check_counts(model: str, folder: Path) -> None:
     """Raises ModelError for a count beyond its limit. What is no JSON object is left to whoever reads it."""
     path = folder / "config.json"
     try:
-        parsed = json.loads(path.read_text("utf-8")) if path.stat().st_size <= _LARGEST_FILE else None
-    except (OSError, ValueError, RecursionError):
+        parsed = read_json(path) if path.stat().st_size <= _LARGEST_FILE else None
+    except (OSError, ValueError):
         return
     for name, value in _numbers(parsed):
         most = next((most for part, most in MOST.items() if part in name and _counts(name)), None)

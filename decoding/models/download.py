@@ -31,6 +31,7 @@ from decoding.errors import ModelError
 from decoding.messages import Message, reason_of, to_json
 from decoding.models.hub import CONFIG, INDEX, SHARDS, WEIGHTS, blobs_folder, download, save_ref
 from decoding.models.hub_listing import list_files, status_words
+from decoding.models.json_files import read_json
 from decoding.models.resources import check_disk
 
 SPARE_BYTES = 100_000_000  # for whatever else is written to the disk meanwhile
@@ -95,7 +96,7 @@ def _weight_files(folder: Path, names: Collection[str]) -> list[str]:
     if WEIGHTS in names:
         return [WEIGHTS]
     try:
-        return sorted(set(json.loads((folder / INDEX).read_text("utf-8"))["weight_map"].values()))
+        return sorted(set(read_json(folder / INDEX)["weight_map"].values()))
     except (OSError, ValueError, KeyError, AttributeError):
         return [name for name in names if fnmatch(name, SHARDS)]
 

@@ -4,13 +4,13 @@ Owns which errors in it are tolerated. transformers refuses a whole model for se
 Knows no network.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
 from transformers import GenerationConfig, PreTrainedConfig
 from transformers.utils import GENERATION_CONFIG_NAME
 
+from decoding.models.json_files import read_json
 from decoding.models.spec import row_of
 
 
@@ -24,7 +24,7 @@ def read_settings(folder: Path, config: PreTrainedConfig) -> GenerationConfig:
     try:
         return GenerationConfig.from_pretrained(folder, local_files_only=True)
     except Exception:  # an invalid value, or two that contradict each other
-        parsed = json.loads(file.read_text("utf-8"))
+        parsed = read_json(file)
         if not isinstance(parsed, dict):
             raise ValueError(file.name) from None
     settings = GenerationConfig()  # type: ignore[no-untyped-call]

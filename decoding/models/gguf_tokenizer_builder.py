@@ -17,6 +17,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 from decoding.errors import ModelError
 from decoding.messages import Message
 from decoding.models.gguf_text import named_id
+from decoding.models.panics import panics_as_errors
 from decoding.models.pre_tokenizers import RULES
 
 Metadata = Mapping[str, Any]
@@ -26,6 +27,11 @@ _KINDS: Mapping[type, str] = {str: "texts", int: "whole numbers", float: "number
 
 SPECIAL_TOKENS = {"bos": "bos", "eos": "eos", "unk": "unknown", "pad": "padding"}
 """What tokenizer_config.json and a GGUF file call the same special token."""
+
+MAX_TOKEN_CHARACTERS = 2_000
+"""The longest tokens of vocabularies are lines of some hundred spaces. Each place where a token may be parted is looked
+at, which takes its length squared.
+"""
 
 SPACE = "▁"
 """The character that SentencePiece writes for a space."""
@@ -49,9 +55,10 @@ def tokenizer_from_gguf(metadata: Metadata) -> Tokenizer:
     if kind not in makers:
         raise ModelError(Message("tokenizer.kind", kind=kind[:40]))
     try:
-        made = makers[kind](metadata)
-        _add_tokens(made, metadata)
-        _add_ends(made, metadata)
+        with panics_as_errors():
+            made = makers[kind](metadata)
+            _add_tokens(made, metadata)
+            _add_ends(made, metadata)
     except ModelError:
         raise
     except Exception as error:  # the library raises plain Exceptions
@@ -77,6 +84,9 @@ def save_tokenizer(metadata: Metadata, folder: Path) -> Tokenizer:
 def tokens_of(metadata: Metadata) -> list[str]:
     """The tokens by id, each spelled in one way of its own. Raises ModelError where two are spelled alike."""
     words = [word or f"[EMPTY_{token_id}]" for token_id, word in enumerate(_list(metadata, "tokens", str))]
+    if len(longest := max(words, key=len, default="")) > MAX_TOKEN_CHARACTERS:
+        reason = f"token {words.index(longest):,} has {len(longest):,} characters; at most {MAX_TOKEN_CHARACTERS:,}"
+        raise ModelError(Message("tokenizer.damaged", reason=reason))
     if len(set(words)) < len(words):
         twice = Counter(words).most_common(1)[0][0]
         raise ModelError(Message("tokenizer.twice", token=f"{twice[:40]!r}"))
@@ -207,9 +217,11 @@ def _add_ends(made: Tokenizer, metadata: Metadata) -> None:
     words = tokens_of(metadata)
     first = special_id(metadata, "bos") if adds_beginning(metadata) else None
     last = special_id(metadata, "eos") if metadata.get("tokenizer.ggml.add_eos_token") else None
-    added = [(words[token_id], token_id) for token_id in (first, last) if token_id is not None]
-    if added:
-        template = [*([words[first]] if first is not None else []), "$A", *([words[last]] if last is not None else [])]
+    # Under names of our own: in a template, a token's text could be a rule.
+    ends = {name: token_id for name, token_id in (("first", first), ("last", last)) if token_id is not None}
+    if ends:
+        template = [name for name in ("first", "$A", "last") if name == "$A" or name in ends]
+        added = [{"id": name, "ids": [token_id], "tokens": [words[token_id]]} for name, token_id in ends.items()]
         made.post_processor = processors.TemplateProcessing(single=template, special_tokens=added)
 
 

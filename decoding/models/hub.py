@@ -28,6 +28,7 @@ from huggingface_hub.utils.logging import set_verbosity_error
 from decoding.errors import ModelError
 from decoding.messages import Message, from_json
 from decoding.models.catalogue import Entry
+from decoding.models.json_files import read_json
 from decoding.models.known_sizes import record_size
 from decoding.models.progress import Report
 
@@ -155,7 +156,7 @@ def _is_complete(folder: Path) -> bool:
     if (folder / WEIGHTS).exists():
         return True
     try:
-        shards = set(json.loads((folder / INDEX).read_text("utf-8"))["weight_map"].values())
+        shards = set(read_json(folder / INDEX)["weight_map"].values())
     except (OSError, ValueError, KeyError, AttributeError):
         return False
     return all((folder / name).exists() for name in shards)

@@ -4,7 +4,6 @@ Owns the reading of headers, whose figures are all checked against the size of t
 torch.
 """
 
-import json
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from decoding.models.gguf_blocks import Floats
+from decoding.models.json_files import parse_json, read_json
 
 _MAX_HEADER_BYTES = 100_000_000  # safetensors' own limit
 WIDTHS = {"F32": 4, "F16": 2, "BF16": 2}
@@ -58,7 +58,7 @@ def _indexed(folder: Path) -> dict[str, str] | None:
     if (folder / "model.safetensors").exists() or not index.exists():
         return None
     try:
-        places: dict[str, str] = json.loads(index.read_text("utf-8"))["weight_map"]
+        places: dict[str, str] = read_json(index)["weight_map"]
         if all(type(file) is str for file in places.values()):
             return places
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -101,7 +101,7 @@ def _header(file: Path) -> tuple[dict[str, Any], int, int]:
         length = int.from_bytes(opened.read(8), "little")
         if length > min(size - 8, _MAX_HEADER_BYTES):
             raise ValueError(f"{file.name} is cut")
-        header = json.loads(opened.read(length))
+        header = parse_json(opened.read(length))
     if not isinstance(header, dict):
         raise ValueError(f"{file.name} has no header")
     return header, 8 + length, size
@@ -113,6 +113,8 @@ def _stored(file: Path, name: str, fields: Any, start: int, size: int) -> Stored
         sizes_are_right = all(type(one) is int and one >= 0 for one in (*shape, begin, end)) and start + end <= size
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{name} is not described") from error
+    if type(dtype) is not str:
+        raise ValueError(f"{name} is not described")
     if not sizes_are_right or (dtype in WIDTHS and end - begin != prod(shape) * WIDTHS[dtype]):
         raise ValueError(f"{name} lies beyond the end of {file.name}")
-    return StoredTensor(file, str(dtype), shape, start + begin)
+    return StoredTensor(file, dtype, shape, start + begin)

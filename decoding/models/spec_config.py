@@ -4,13 +4,13 @@ Owns the fields of each family's configuration and the values for which a graph 
 value refuses the graph, and transformers computes the model. Knows no weights.
 """
 
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from decoding.models.config_reader import Config, rope, rope_of
+from decoding.models.json_files import read_json
 from decoding.models.spec import MAX_CONTEXT, MAX_HEAD_WIDTH, ModelSpec, NoGraphError, row_of
 
 
@@ -19,7 +19,7 @@ def spec_of_config(folder: Path, stored: str) -> ModelSpec:
     a model for which no graph can be written.
     """
     try:
-        parsed = json.loads((folder / "config.json").read_text("utf-8"))
+        parsed = read_json(folder / "config.json")
     except (OSError, ValueError) as error:
         raise NoGraphError("its config.json cannot be read") from error
     if not isinstance(parsed, dict):
@@ -50,7 +50,7 @@ def _end_ids(folder: Path, parsed: dict[str, Any], *, default: int | None, rows:
     settings = {"eos_token_id": default} | parsed
     if (path := folder / "generation_config.json").exists():
         try:
-            settings = json.loads(path.read_text("utf-8"))
+            settings = read_json(path)
         except (OSError, ValueError) as error:
             raise NoGraphError("its generation_config.json cannot be read") from error
     if not isinstance(settings, dict):

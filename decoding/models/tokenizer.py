@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from decoding.models.chat_template import TEMPLATE_FILE, ChatTemplate, make_chat_template, read_chat_template
+from decoding.models.json_files import read_json
+from decoding.models.panics import panics_as_errors
 
 if TYPE_CHECKING:
     from tokenizers import AddedToken, Tokenizer
@@ -45,15 +47,18 @@ class FileTokenizer:
         self._added = {token_id: token.content for token_id, token in tokenizer.get_added_tokens_decoder().items()}
         self.is_byte_level = _is_byte_level(tokenizer)
 
+    @panics_as_errors()
     def __call__(self, text: str, *, add_special_tokens: bool = True) -> dict[str, list[int]]:
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=add_special_tokens).ids
         return {"input_ids": [*self.first_ids, *ids] if add_special_tokens else ids}
 
+    @panics_as_errors()
     def encode_within(self, text: str) -> list[int]:
         """Ids of a text that continues another one: nothing is added in front of it, not even a space."""
         ids: list[int] = self._within.encode(text, add_special_tokens=False).ids
         return ids
 
+    @panics_as_errors()
     def decode(self, token_ids: list[int], *, skip_special_tokens: bool, clean_up_tokenization_spaces: bool) -> str:
         """The text of ids. `clean_up_tokenization_spaces` must be False: no spaces are removed here."""
         assert not clean_up_tokenization_spaces
@@ -114,13 +119,14 @@ def tokenizer_of(made: Any) -> Any:
 
 
 @cache
+@panics_as_errors()
 def _read(folder: Path, _written: tuple[int, ...]) -> FileTokenizer:
     from tokenizers import Tokenizer  # imported here: most users of this module make no ids
 
     made = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
-    names = _read_json(folder / CONFIG)
+    names = _read_object(folder / CONFIG)
     if "added_tokens_decoder" not in names:  # the format of files until 2023
-        names = names | _read_json(folder / "special_tokens_map.json")
+        names = names | _read_object(folder / "special_tokens_map.json")
     _add_tokens(made, _declared_tokens(folder, names), names)
     first = _token_text(names.get("bos_token"))
     beginning = None if first is None else made.token_to_id(first)
@@ -138,7 +144,7 @@ def _declared_tokens(folder: Path, names: Mapping[str, Any]) -> "dict[int, Added
         listed = names["added_tokens_decoder"].items()
         return {int(n): AddedToken(**{k: v for k, v in token.items() if k != "__type"}) for n, token in listed}
     special = {_token_text(value) for value in names.values() if isinstance(value, str | dict)}
-    legacy = _read_json(folder / "added_tokens.json").items()
+    legacy = _read_object(folder / "added_tokens.json").items()
     return {n: AddedToken(word, special=word in special, normalized=word not in special) for word, n in legacy}
 
 
@@ -175,8 +181,8 @@ def _is_on(value: object) -> bool:
     return value.strip().lower() == "true" if isinstance(value, str) else value is True or value == 1
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    found = json.loads(path.read_text("utf-8")) if path.exists() else {}
+def _read_object(path: Path) -> dict[str, Any]:
+    found = read_json(path) if path.exists() else {}
     return found if isinstance(found, dict) else {}
 
 

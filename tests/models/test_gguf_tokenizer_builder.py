@@ -206,6 +206,11 @@ def test_it_is_written_as_a_repository_has_it(starters: Metadata, tmp_path: Path
         ({"merges": None}, "has no tokenizer.ggml.merges"),
         ({"merges": ["ab"]}, "'ab' is no merge"),
         ({"merges": ["a zzzz"]}, "is damaged: "),
+        ({"tokens": ["a", "b", "ab"], "token_type": [1, 1, 1], "merges": ["ab ab"]}, "is damaged: "),  # a panic in Rust
+        (
+            {"tokens": ["a", "x" * 600_000], "token_type": [1, 1], "merges": []},
+            "token 1 has 600,000 characters; at most 2,000",
+        ),
         ({"tokens": ["a", "b", "a"], "token_type": [1, 1, 1], "merges": []}, "has the token 'a' twice"),
         ({"token_type": [1]}, "tokens have 1 types"),
     ],
@@ -254,6 +259,13 @@ def test_values_of_other_kinds_are_refused_in_a_sentence(name: str, words: str, 
     with pytest.raises(ModelError) as refused:
         tokenizer_from_gguf(said | metadata_with(model=kind, pre="gpt-2") | {f"tokenizer.ggml.{name}": value})
     assert words in str(refused.value)
+
+
+@pytest.mark.parametrize("word", ["$A", "$B", "$0", "a:1", "x:y", ":"])
+def test_an_end_may_be_written_like_a_rule_of_a_template(word: str) -> None:
+    said = metadata_with(model="gpt2", pre="gpt-2", tokens=["b", word], token_type=[1, 3], merges=[])
+    said |= metadata_with(bos_token_id=1, add_bos_token=True, eos_token_id=1, add_eos_token=True)
+    assert tokenizer_from_gguf(said).encode("b").ids == [1, 0, 1]
 
 
 @pytest.mark.parametrize("scores", [[0.0, 1.5, 2.5], [0, 1, 2]], ids=str)

@@ -130,6 +130,28 @@ def test_weights_that_cannot_be_opened(llama: Path, other: str) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "name", ["config.json", "generation_config.json", "tokenizer_config.json", "model.safetensors.index.json"]
+)
+def test_a_file_of_json_that_is_nested_too_deeply(llama: Path, name: str) -> None:
+    if name.startswith("model"):
+        (llama / "model.safetensors").unlink()
+    (llama / name).write_text('{"weight_map": ' + "[" * 200_000 + "]" * 200_000 + "}")
+    assert refusal(llama).startswith(FILES)
+
+
+@pytest.mark.parametrize("dtype", [["F32"], {}, None, 4])
+def test_a_header_that_is_nested_or_has_no_types(llama: Path, dtype: object) -> None:
+    weights = llama / "model.safetensors"
+    raw = weights.read_bytes()
+    end = 8 + int.from_bytes(raw[:8], "little")
+    header = json.loads(raw[8:end])
+    header["lm_head.weight"]["dtype"] = dtype
+    for changed in (json.dumps(header).encode(), b"[" * 200_000 + b"]" * 200_000):
+        weights.write_bytes(len(changed).to_bytes(8, "little") + changed + raw[end:])
+        assert refusal(llama).startswith(FILES)
+
+
 def test_a_weight_is_missing(llama: Path) -> None:
     weights = load_file(llama / "model.safetensors")
     del weights["model.layers.1.mlp.up_proj.weight"]
