@@ -16,6 +16,16 @@ const STORED_AS = /(?:^|, )([\w -]+ weights, computed in \w+)(?:,|$)/;
 export const dtypeOf = ({ engine, dtype }) => recordSentence(STORED_AS.exec(engine)?.[1] ?? dtype);
 
 /**
+ * Whether a model's numbers are those of transformers' network in float32: a word, "" where that is unknown.
+ * @param {Model} model
+ * @returns {string}
+ */
+export function exactness({ engine, dtype }) {
+  if (engine.includes(", unproven,")) return texts.translate("head.unproven"); // decoding/engines/onnx/engine.py
+  return { "float32": texts.translate("head.exact"), "as printed": "", "unknown dtype": "" }[dtype] ?? texts.translate("head.not_exact");
+}
+
+/**
  * @param {Run} run
  * @param {number} chosen
  * @returns {Record<string, string | number>}

@@ -1,7 +1,7 @@
 // The line over the panel (model, exactness, progress) and the chosen step's line over the bars. Knows records and labels, and whether a
 // question is open, not how it is asked.
 
-import { dtypeOf, titleValues } from "../core/descriptions.js";
+import { dtypeOf, exactness, titleValues } from "../core/descriptions.js";
 import { number, percent } from "../core/numbers.js";
 import { totals } from "../core/run.js";
 import { recordSentence } from "../core/record_sentences.js";
@@ -30,14 +30,13 @@ const ANOTHER = /^(?:beam search, \d+ beams|a given text|vLLM [\w.+-]+)/;
 export function drawHead(parts, state, { run, from }, { status, isHere }) {
   const { model, note, remarks = [] } = run.header;
   const isRecord = Boolean(note || from);
-  const exact = { "float32": texts.translate("head.exact"), "as printed": "", "unknown dtype": "" }[model.dtype] ?? texts.translate("head.not_exact");
   parts.badge.hidden = !isRecord;
   parts.note.hidden = !isRecord && !remarks.length;
   setText(parts.badge, texts.translate(from ? "head.replayed" : "head.recorded"));
   const lead = isHere && note && !from ? texts.translate("page.lead") : ""; // the first screen says what the page is for
   setText(parts.note, [lead, from && texts.translate("head.file", { name: from }), recordSentence(note ?? ""), ...remarks.map((remark) => recordSentence(remark))].filter(Boolean).join(" "));
   const another = run.header.note ? "" : ANOTHER.exec(model.engine)?.[0] ?? "";
-  const facts = [model.id, dtypeOf(model), recordSentence(model.device), exact, recordSentence(another)].filter(Boolean).join(" · ");
+  const facts = [model.id, dtypeOf(model), recordSentence(model.device), exactness(model), recordSentence(another)].filter(Boolean).join(" · ");
   setText(parts.model, showDirectionMarks(facts));
   // Why on this device, in this dtype: said where this page's server decided it, and of no record from elsewhere.
   setText(parts.why, isHere && !isRecord ? (model.why ?? "").split("; ").map((part) => recordSentence(part)).join("; ") : "");

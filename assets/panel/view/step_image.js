@@ -3,7 +3,7 @@
 
 import { keyOfMarks } from "../core/how_picked.js";
 import { rowsOf } from "../core/bar_rows.js";
-import { dtypeOf, stepTitle } from "../core/descriptions.js";
+import { dtypeOf, exactness, stepTitle } from "../core/descriptions.js";
 import { Refused } from "../core/too_large.js";
 import { percent } from "../core/numbers.js";
 import { textBefore } from "../core/run.js";
@@ -52,7 +52,7 @@ export function stepImage(run, chosen) {
  */
 function captionOf(run, chosen) {
   const { prompt, model } = run.header;
-  const exact = model.dtype === "float32" ? texts.translate("head.exact") : "";
+  const exact = model.dtype === "float32" ? exactness(model) : "";
   const marks = texts.translate(keyOfMarks(run.steps[chosen]));
   const step = texts.translate("picture.step", { step: chosen + 1, steps: run.steps.length });
   return [

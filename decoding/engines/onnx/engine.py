@@ -29,6 +29,9 @@ from decoding.models.tokenizer import FileTokenizer, read_tokenizer
 from decoding.record.tokens import Vocabulary
 from decoding.record.trace import ModelInfo
 
+UNPROVEN = "unproven"
+"""In the engine's name, until its graph is compared: the page's header then has no word of exactness."""
+
 
 def load_graph(entry: Entry, source: Path, *, why: str, report: Report) -> LocalEngine:
     """The engine of the weights in `source`, a GGUF file or a folder; `why` says in the header why this engine is used.
@@ -45,15 +48,15 @@ def load_graph(entry: Entry, source: Path, *, why: str, report: Report) -> Local
         report(Message("model.loading", model=entry.name), None)
         with verifying_checksums(graph.folder, partial(Message, "graph.changed", model=entry.name)):
             network = OnnxNetwork(graph, unpacked=_unpacked(graph))
-    spec = graph.spec
+    spec, unproven = graph.spec, [] if graph.is_proven else [UNPROVEN]
     facts = ModelFacts(
         info=ModelInfo(
             id=entry.name,
             revision=revision_of(entry, source),
             dtype="float32",
             device="cpu",
-            engine=f"ONNX Runtime {onnxruntime.__version__}, {spec.description}",
-            why="; ".join(filter(None, (why, adapter_note(source)))),
+            engine=", ".join((f"ONNX Runtime {onnxruntime.__version__}", *unproven, spec.description)),
+            why="; ".join(filter(None, (Message("why.unproven") if unproven else why, adapter_note(source)))),
         ),
         vocabulary=Vocabulary(tokenizer),
         vocabulary_size=spec.vocabulary_size,

@@ -17,7 +17,7 @@ from functools import partial
 from math import prod
 from pathlib import Path
 
-from decoding.engines.onnx.graph_files import GraphFiles
+from decoding.engines.onnx.graph_files import PROVEN_FILE, GraphFiles
 from decoding.engines.onnx.graph_proof import NotProvenError, prove
 from decoding.engines.onnx.stale_graphs import LOCK, REFUSED, VERSION_FILE, WORK_PREFIX, delete_stale, record_source
 from decoding.errors import ModelError
@@ -32,9 +32,9 @@ from decoding.models.spec import ModelSpec, NoGraphError
 from decoding.models.spec_config import spec_of_config
 from decoding.models.spec_gguf import spec_of_gguf
 
-Proof = Callable[[GraphFiles], None]
-"""Raises NoGraphError where a graph says anything else than the model does."""
-VERSION = 8
+Proof = Callable[[GraphFiles], bool]
+"""Whether a graph says what the model does; False if that cannot be seen now. Raises NoGraphError where it does not."""
+VERSION = 9
 """Raise it to distrust graphs that were made before."""
 _SPEC_FILE = "spec.json"
 _PIECE = 2**16
@@ -58,7 +58,8 @@ def ensure_graph(
 ) -> GraphFiles:
     """The graph of a GGUF file or of a folder of safetensors, built first if it is not in the cache.
 
-    `proof` checks the graph before it is kept; a graph that it refused stays refused until the files or VERSION change.
+    `proof` checks the graph before it is kept, or at the next call where memory was too short for it; a graph that it
+    refused stays refused until the files or VERSION change.
     Raises ModelError for damaged files or a full disk, NoGraphError for a model that needs transformers. Safe to call
     from several processes at once.
     """
@@ -72,23 +73,27 @@ def ensure_graph(
         raise ModelError(Message("model.unread", model=source.name, reason=reason)) from error
     except ValueError as error:
         raise NoGraphError(f"its safetensors cannot be read ({error})") from error
+    found = _cached_graph(source, ready)
     try:
-        if (found := _cached_graph(source, ready)) is None:
+        if found is None or (proof and not found.is_proven):
             _check_not_refused(ready)
             import filelock  # imported here, because a warm start needs no lock
 
             cache.mkdir(parents=True, exist_ok=True)
             with filelock.FileLock(cache / f"{ready.name}{LOCK}"):
+                _check_not_refused(ready)
                 if (found := _cached_graph(source, ready)) is None:
-                    _check_not_refused(ready)
                     _build_graph(source, ready, report, proof)
                     found = _cached_graph(source, ready)
+                elif proof and not found.is_proven:
+                    _prove(proof, found, ready, report)
         if found is None:
             raise OSError(errno.EIO, "what was written is not there")
         record_source(ready, source)
     except OSError as error:
-        reason = reason_of(error)
-        raise ModelError(Message("graph.not_kept", model=source.name, cache=cache, reason=reason)) from error
+        if found is None:
+            reason = reason_of(error)
+            raise ModelError(Message("graph.not_kept", model=source.name, cache=cache, reason=reason)) from error
     return found
 
 
@@ -142,10 +147,9 @@ def _build_graph(source: Path, ready: Path, report: Report, proof: Proof | None)
         build(graph)
         (graph / _SPEC_FILE).write_text(spec.to_json(), "utf-8")
         (graph / VERSION_FILE).write_text(str(VERSION), "utf-8")
-        if proof:
-            report(Message("graph.checking", model=source.name), None)
-            _check_proof(proof, GraphFiles(graph, spec, source), ready)
         write_checksums(graph)
+        if proof:
+            _prove(proof, GraphFiles(graph, spec, source), ready, report)
         if ready.exists():
             ready.rename(work / "old")
         graph.rename(ready)
@@ -155,13 +159,17 @@ def _build_graph(source: Path, ready: Path, report: Report, proof: Proof | None)
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _check_proof(proof: Proof, files: GraphFiles, ready: Path) -> None:
+def _prove(proof: Proof, files: GraphFiles, ready: Path, report: Report) -> None:
+    """Mark a graph as proven, if there is memory to see that it is, or as refused. The caller holds the lock."""
+    report(Message("graph.checking", model=files.source.name), None)
     try:
-        proof(files)
+        if proof(files):
+            (files.folder / PROVEN_FILE).touch()
     except NoGraphError as error:
         _log.warning("%s goes without a graph: %s.", files.source.name, error)
         if not isinstance(error, NotProvenError):
             _refusal_file(ready).write_text(str(error), "utf-8")
+            shutil.rmtree(files.folder, ignore_errors=True)
         raise
 
 

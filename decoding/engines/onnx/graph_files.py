@@ -13,7 +13,7 @@ import onnxruntime
 
 from decoding.models.spec import ModelSpec
 
-WEIGHTS_FILE, GRAPH_FILE, OUTSIDE_FILE = "weights.bin", "model.onnx", "outside.json"
+WEIGHTS_FILE, GRAPH_FILE, OUTSIDE_FILE, PROVEN_FILE = "weights.bin", "model.onnx", "outside.json", "proven"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,11 @@ class GraphFiles:
     spec: ModelSpec
     source: Path
     """The model's own file, or the folder of its files."""
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether another implementation gave the same numbers; see `graph_proof`."""
+        return (self.folder / PROVEN_FILE).exists()
 
     def open(self, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
         """A session over the graph, on the CPU. Adds to `options` what the graph needs.

@@ -4,8 +4,8 @@ Owns the texts that are compared and the tolerance. Knows no architecture.
 
 The starter's graph is compared with figures that an independent program computed, which are stored beside this file.
 Any other graph is compared with transformers' network in float32, in a child process, because this process imports no
-torch. A float32 graph is compared with the packed graph of the same weights. If memory is too short for that,
-the graph is used unproven and the log says so: the network could not serve the model either.
+torch. A float32 graph is compared with the packed graph of the same weights. While memory is too short for that,
+the graph is used unproven, and the log and the page's header say so: the network could not serve the model either.
 """
 
 import hashlib
@@ -55,12 +55,17 @@ class Text:
     following: list[list[tuple[int, float]]]
 
 
-def prove(files: GraphFiles) -> None:
-    """Raises NoGraphError if the graph's numbers are wrong, ModelError if the file is at fault."""
+def prove(files: GraphFiles) -> bool:
+    """Whether the graph's numbers are right; False if memory is too short to see that. Raises NoGraphError if they are
+    wrong, ModelError if the file is at fault.
+    """
     if files.source.is_file() and _is_starter(files.source):
         _check(_opened(files), starter_texts(), STARTER_NOISE)
-    elif found := _from_network(files):
+        return True
+    found = _from_network(files)
+    if found:
         _check(_opened(files), found, NOISE)
+    return bool(found)
 
 
 def prove_same(unpacked: Session, packed: Session) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 
@@ -21,9 +22,12 @@ from decoding.engines.torch.gguf_network import gguf_network
 from decoding.errors import ModelError
 from decoding.models.gguf import read_gguf
 from decoding.models.spec import NoGraphError
+from decoding.record.trace import ModelInfo
 from tests import gguf_files, tiny_models
 from tests.engines.onnx import test_families, test_gguf
 from tests.machines import give_memory
+
+PROVEN_WHY = "cpu was asked for; float32 was asked for"
 
 
 @pytest.fixture
@@ -32,12 +36,17 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "model"
 
 
+def alter(graph: Path) -> None:
+    weights = np.fromfile(graph / "weights.bin", np.float32)  # the tables of angles lie here
+    (weights * np.float32(1.02)).tofile(graph / "weights.bin")
+
+
 def test_a_graph_is_held_against_the_network_once(folder: Path, tmp_path: Path) -> None:
     proven: list[GraphFiles] = []
 
-    def watched(files: GraphFiles) -> None:
-        graph_proof.prove(files)
+    def watched(files: GraphFiles) -> bool:
         proven.append(files)
+        return graph_proof.prove(files)
 
     for _ in range(2):
         ensure_graph(folder, folder=tmp_path / "graphs", proof=watched)
@@ -47,10 +56,9 @@ def test_a_graph_is_held_against_the_network_once(folder: Path, tmp_path: Path) 
 def test_another_graph_is_refused_and_stays_refused(
     folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def altered(files: GraphFiles) -> None:
-        weights = np.fromfile(files.folder / "weights.bin", np.float32)  # the tables of angles lie here
-        (weights * np.float32(1.02)).tofile(files.folder / "weights.bin")
-        graph_proof.prove(files)
+    def altered(files: GraphFiles) -> bool:
+        alter(files.folder)
+        return graph_proof.prove(files)
 
     with caplog.at_level(logging.WARNING), pytest.raises(NoGraphError, match="its graph differs by"):
         ensure_graph(folder, folder=tmp_path / "graphs", proof=altered)
@@ -95,6 +103,38 @@ def test_a_graph_without_memory_for_its_proof_is_logged(
     with caplog.at_level(logging.WARNING):
         ensure_graph(folder, folder=tmp_path / "graphs")
     assert "The graph of model is used unproven: its network needs 1500 MB of memory, and 1 are free." in caplog.text
+
+
+def test_a_graph_that_was_made_without_memory_is_proven_when_there_is_memory(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(free: int) -> ModelInfo:
+        monkeypatch.setattr(graph_proof, "free_memory", lambda: free)
+        return decoding.load(str(folder), device="cpu", dtype="float32").info
+
+    monkeypatch.setenv("GREEDYSCOPE_CACHE", str(tmp_path / "cache"))
+    tiny_models.tokenizer().save_pretrained(folder)
+    for _ in range(2):
+        short = load(0)
+        assert short.engine == f"ONNX Runtime {onnxruntime.__version__}, unproven, float32"
+        assert "exact" not in short.why
+        assert "has not been compared with transformers' network yet" in short.why
+    proven = load(2**40)
+    assert (proven.engine, proven.why) == (f"ONNX Runtime {onnxruntime.__version__}, float32", PROVEN_WHY)
+    assert load(0) == proven
+
+
+def test_a_graph_that_is_wrong_goes_once_there_is_memory_to_see_it(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as short:
+        give_memory(short, 10**6)
+        made = ensure_graph(folder, folder=tmp_path / "graphs").folder
+    alter(made)
+    for _ in range(2):
+        with pytest.raises(NoGraphError, match="its graph differs by"):
+            ensure_graph(folder, folder=tmp_path / "graphs")
+        assert not made.exists()
 
 
 @pytest.mark.parametrize("family", test_gguf.FAMILIES)
