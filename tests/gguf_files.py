@@ -1,5 +1,6 @@
 """GGUF files of tiny networks, written by the gguf package, in any mix of block types."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,8 @@ def _scales(kind: str, spread: float) -> tuple[float, float]:
 
 def write(path: Path, model: Any, kinds: Sequence[str], *, skip: str = "", extra: Any = None, **facts: Any) -> Path:
     """Write a network's weights as GGUF, its matrices in turn as each of `kinds`, and give the network what was
-    written, so that it is the reference. `facts` are added to the metadata or take their place, `extra` are tensors.
+    written, so that it is the reference: a bias that is not written is zero there. Tensors whose names hold what `skip`
+    matches are not written. `facts` are added to the metadata or take their place, `extra` are tensors.
     """
     config, architecture = model.config, ARCHITECTURES[model.config.model_type]
     arch = gguf.MODEL_ARCH[architecture]
@@ -67,7 +69,10 @@ def write(path: Path, model: Any, kinds: Sequence[str], *, skip: str = "", extra
     count = 0
     for name, weights in sorted(state.items()):
         theirs = names.get_name(name, try_suffixes=(".weight", ".bias"))
-        if theirs is None or theirs == skip:
+        if theirs is None:
+            continue
+        if skip and re.search(skip, theirs):
+            weights.zero_()
             continue
         values = _to_gguf(model, name, weights.float().numpy())
         if values.ndim == 1:

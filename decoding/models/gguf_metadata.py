@@ -92,7 +92,7 @@ class ArchitectureMetadata:
         for name, known in _COMPUTED_AS.items():
             found = self.get(name, known)
             if found != known and (found != 0 or known is True):  # some files write 0 for the default
-                raise self._other(name, found)
+                raise self.not_computed(name, found)
 
     def check_no_unknown(self) -> None:
         """Raises ModelError for a key that was not read and says something, once all that are known were read."""
@@ -101,8 +101,8 @@ class ArchitectureMetadata:
             if family != self.family or not value or name in self._known:
                 continue
             if family != "gpt2" or not name.startswith("rope."):  # GPT-2 learns its positions
-                raise self._other(name, value)
+                raise self.not_computed(name, value)
 
-    def _other(self, name: str, value: object) -> ModelError:
+    def not_computed(self, name: str, value: object) -> ModelError:
         file = self.file.path.name
         return ModelError(Message("gguf.other", file=file, name=shown(name), value=shown(value)))

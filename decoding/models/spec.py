@@ -82,6 +82,11 @@ class ModelSpec:
     def window(self, layer: int) -> int:
         return self.windows[layer] if self.windows else 0
 
+    def has_bias(self, product: str) -> bool:
+        """Whether a product of the layers has a bias, by its name in `decoding.engines.onnx.weight_files`."""
+        named = {"output": self.output_bias, "gate": self.mlp_bias, "up": self.mlp_bias, "down": self.mlp_bias}
+        return named.get(product, self.qkv_bias)
+
     @property
     def is_quantized(self) -> bool:
         """Whether some matrix has fewer bits a weight than 16."""

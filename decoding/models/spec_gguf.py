@@ -112,6 +112,8 @@ def _positions(
     turned = metadata.count("rope.dimension_count", head_width)
     if turned > head_width or turned % 2:
         raise metadata.wrong("rope.dimension_count")
+    if turned < head_width and architecture != "gptneox":  # transformers turns whole heads, and llama.cpp refuses some
+        raise metadata.not_computed("rope.dimension_count", turned)
     base, factor = metadata.positive("rope.freq_base", 10_000.0), _linear_factor(metadata)
     if architecture != "gemma3":
         window = metadata.count("attention.sliding_window") if metadata.get("attention.sliding_window") else 0

@@ -68,7 +68,11 @@ def gguf_network(file: GgufFile) -> Any:
         for layer in range(spec.layers) if "{layer}" in module.SAFETENSORS[name] else [None]:
             for part in (name,) if name == "head" else (name, f"{name}.bias"):
                 stored = stored_name(module.SAFETENSORS, part, layer) if name != "head" else "lm_head.weight"
-                if stored in state:
+                if stored not in state:
+                    continue
+                if part != name and "norm" not in name and not spec.has_bias(name):
+                    state[stored].zero_()  # where the family has a bias and the file has none
+                else:
                     state[stored].copy_(_values(weights, spec, part, layer, module))
     check_all_read(weights, spec, file.path.name)
     for rope in (one for one in spec.ropes if one.divisors):
@@ -106,7 +110,9 @@ def _config(architecture: str, spec: ModelSpec) -> Any:
     ropes = [_rope(rope.base, rope.linear_factor, rope.width / spec.head_width) for rope in spec.ropes]
     if spec.family == "gpt_neox":
         fields |= {"layer_norm_eps": spec.norm_epsilon, "use_parallel_residual": spec.parallel_residual}
-        return AutoConfig.for_model("gpt_neox", **fields, attention_bias=spec.qkv_bias, rope_parameters=ropes[0])
+        return AutoConfig.for_model(
+            "gpt_neox", **fields, attention_bias=spec.qkv_bias or spec.output_bias, rope_parameters=ropes[0]
+        )
     fields |= {"num_key_value_heads": spec.kv_heads, "head_dim": spec.head_width, "rms_norm_eps": spec.norm_epsilon}
     if spec.family == "gemma3":
         kinds = ["sliding_attention" if window else "full_attention" for window in spec.windows]
@@ -117,8 +123,11 @@ def _config(architecture: str, spec: ModelSpec) -> Any:
     if spec.windows:
         fields |= {"sliding_window": spec.windows[0], "use_sliding_window": True, "max_window_layers": 0}
         architecture = "mistral" if architecture == "llama" else architecture
-    bias = {"attention_bias": spec.qkv_bias} if architecture in ("llama", "qwen3") else {}
-    return AutoConfig.for_model(architecture, **fields, **bias, rope_parameters=ropes[0])
+    if architecture in ("llama", "qwen3"):
+        fields |= {"attention_bias": spec.qkv_bias or spec.output_bias}
+    if architecture == "llama":
+        fields |= {"mlp_bias": spec.mlp_bias}
+    return AutoConfig.for_model(architecture, **fields, rope_parameters=ropes[0])
 
 
 def _rope(base: float, factor: float, partial: float) -> dict[str, Any]:

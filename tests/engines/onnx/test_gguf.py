@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from gguf import GGUFReader
 from transformers.utils import logging
 
@@ -68,6 +69,35 @@ def test_every_family_in_a_mix_of_all_types(tmp_path: Path, family: str, unpacke
     path = gguf_files.write(tmp_path / "m.gguf", model, ALL)
     assert {tensor.tensor_type.name for tensor in GGUFReader(path).tensors} == set(ALL)
     check(path, model, unpacked=unpacked)
+
+
+BIASES: dict[str, tuple[str, dict[str, Any], str]] = {
+    "llama, in attention and MLP": ("llama", {"attention_bias": True, "mlp_bias": True}, ""),
+    "llama, in the MLP": ("llama", {"mlp_bias": True}, ""),
+    "llama, not on the output": ("llama", {"attention_bias": True}, "attn_output.bias"),
+    "llama, on the output alone": ("llama", {"attention_bias": True}, "attn_[qkv].bias"),
+    "qwen2, none": ("qwen2", {}, "bias"),
+    "qwen3, not on the output": ("qwen3", {"attention_bias": True}, "attn_output.bias"),
+    "gpt2, not on queries, keys and values": ("gpt2", {}, "attn_qkv.bias"),
+    "gpt_neox, not on the output": ("gpt_neox", {}, "attn_output.bias"),
+    "gpt_neox, not in the MLP": ("gpt_neox", {}, "ffn_(up|down).bias"),
+}
+"""The family, and the biases that the file lacks."""
+
+
+@pytest.mark.parametrize("case", BIASES)
+def test_a_file_has_the_biases_that_it_has(tmp_path: Path, case: str) -> None:
+    family, changes, lacks = BIASES[case]
+    model = network(family, **changes)
+    with torch.no_grad():
+        for name, bias in model.named_parameters():
+            if name.endswith("bias"):
+                bias.normal_(std=0.2)
+    path = gguf_files.write(tmp_path / "m.gguf", model, ["Q8_0", "Q4_1"], skip=lacks)
+    text = ids(40)
+    wanted = expected(model, text)
+    check(path, model)
+    np.testing.assert_allclose(expected(gguf_network(read_gguf(path)), text), wanted, atol=2e-3)
 
 
 LLAMA3 = {"rope_type": "llama3", "rope_theta": 10_000.0, "factor": 8.0, "low_freq_factor": 1.0}
@@ -150,6 +180,15 @@ def test_weights_that_are_no_numbers_are_a_damaged_file(tmp_path: Path, kind: st
         with pytest.raises(ModelError, match=f"m.gguf is cut short or damaged: {name} is NaN or infinite somewhere"):
             ensure_graph(path, folder=tmp_path / "graphs")
         path.write_bytes(before)
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3", "gemma3_text"])
+def test_a_part_of_each_head_is_turned_by_gpt_neox_alone(tmp_path: Path, family: str) -> None:
+    """transformers' networks of the others turn whole heads, whatever the file says."""
+    said = {f"{family.removesuffix('_text')}.rope.dimension_count": 32}
+    path = gguf_files.write(tmp_path / "m.gguf", network(family), ["Q8_0"], **said)
+    with pytest.raises(ModelError, match=r"^m\.gguf says rope\.dimension_count = 32, and such a model is not computed"):
+        gguf_network(read_gguf(path))
 
 
 def test_a_shape_that_the_facts_do_not_have(tmp_path: Path) -> None:
