@@ -9,7 +9,7 @@ from pathlib import Path
 
 from decoding.engines import ENGINES
 from decoding.engines.local_engine import LocalEngine
-from decoding.errors import RequestError
+from decoding.errors import RequestError, RoomError
 from decoding.messages import Message
 from decoding.models.catalogue import Entry
 from decoding.models.config_size_limits import check_counts
@@ -17,7 +17,7 @@ from decoding.models.devices import place
 from decoding.models.known_sizes import with_known_size
 from decoding.models.model_paths import entry_of, find_source, holds_gguf
 from decoding.models.progress import Report, no_report
-from decoding.models.resources import check_memory, free_memory
+from decoding.models.resources import check_memory, free_memory, is_out_of_memory
 from decoding.models.safetensors import count_parameters
 from decoding.models.spec import NoGraphError
 from decoding.models.spec_config import spec_of_config
@@ -37,6 +37,15 @@ def load(
         raise RequestError(Message("model.engine", engine=str(engine)[:80], engines=", ".join(ENGINES)), field="model")
     entry = model if isinstance(model, Entry) else entry_of(model)
     why = Message("why.engine") if engine == "torch" else ""
+    try:
+        return _load(entry, device, dtype, why, report)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise RoomError(Message("memory.load", model=entry.name)) from error
+
+
+def _load(entry: Entry, device: str, dtype: str, why: str, report: Report) -> LocalEngine:
     placement = place(entry.name, 0 if holds_gguf(entry) else entry.parameters, device=device, dtype=dtype)
     if not why and (placement.device, placement.dtype) == ("cpu", "float32"):
         try:

@@ -19,20 +19,21 @@ from decoding.models.catalogue import format_bytes
 SYSTEM = Path("/")
 """Where Linux shows its /proc and /sys."""
 _UNLIMITED = 2**60  # version 1 reports no limit as a number like this
-_NO_MEMORY = ("allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDA error: out of memory")
+_NO_MEMORY = ("allocate memory", "bad_alloc", "CUBLAS_STATUS_ALLOC_FAILED", "CUDA error: out of memory")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error means that memory ran out.
 
-    torch mostly raises a RuntimeError with a message: for a CPU, for the workspace of cuBLAS, for a CUDA graph. A
-    mapped file raises an OSError with the number ENOMEM.
+    torch mostly raises a RuntimeError with a message: for a CPU, for the workspace of cuBLAS, for a CUDA graph; ONNX
+    Runtime errors of its own. A mapped file raises an OSError with the number ENOMEM.
     """
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)
+    is_native = isinstance(error, RuntimeError) or type(error).__module__.startswith("onnxruntime.")
+    return is_native and any(words in str(error) for words in _NO_MEMORY)
 
 
 _limit = _UNLIMITED

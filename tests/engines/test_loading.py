@@ -1,5 +1,6 @@
 """Which way computes a model, what is said about it, and that every way says the same."""
 
+import errno
 import math
 import re
 import shutil
@@ -8,18 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from onnxruntime.capi import onnxruntime_pybind11_state as onnxruntime_errors
 
 import decoding
 from decoding.engines.local_engine import LocalEngine
 from decoding.engines.onnx import graph_cache
 from decoding.engines.onnx.network import OnnxNetwork
 from decoding.engines.torch.network import TorchNetwork
-from decoding.errors import ModelError, RequestError
+from decoding.errors import ModelError, RequestError, RoomError
 from tests import gguf_files, tiny_models
 from tests.machines import give_memory
 from tests.tiny_models import VOCABULARY
 
 PROMPT = "Transformers are the"
+OPEN = "decoding.engines.onnx.graph_files.GraphFiles.open"
+NO_ROOM: Exception = onnxruntime_errors.RuntimeException("Exception during initialization: std::bad_alloc")
 
 
 def wide_network() -> Any:
@@ -181,3 +185,17 @@ def test_a_graph_that_was_changed_is_refused_and_made_anew(
         decoding.load(source, device="cpu")
     assert decoding.load(source, device="cpu").info.engine.startswith("ONNX Runtime")
     assert weights.read_bytes() != data
+
+
+@pytest.mark.parametrize("error", [MemoryError("Unable to allocate 2.00 GiB"), OSError(errno.ENOMEM, "no"), NO_ROOM])
+@pytest.mark.parametrize("place", ["decoding.engines.onnx.graph_builder.GraphBuilder.constant", OPEN])
+def test_memory_that_ends_while_a_model_loads_is_one_sentence(
+    packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, error: Exception
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setenv("GREEDYSCOPE_CACHE", str(tmp_path))
+    monkeypatch.setattr(place, fail)
+    with pytest.raises(RoomError, match=r"packed\.gguf did not fit into the free memory after all\. Choose a smaller"):
+        decoding.load(str(packed), device="cpu")

@@ -106,12 +106,10 @@ class GraphBuilder:
         return self.nodes("Split", [x, self.ints(*sizes)], outputs, axis=-1)
 
     def block_sums(self, x: str, blocks: int, block: int) -> str:
-        """The sum of each block of x, as a product with ones and zeros, which is added once.  (ids, blocks)"""
+        """The sum of each block of x, which is added once.  (ids, blocks)"""
         if (x, block) not in self._block_sums:
-            name = f"block_sums_{blocks}_{block}"
-            if name not in self._constants:
-                self.constant(name, np.kron(np.eye(blocks), np.ones((block, 1))).astype(np.float32))
-            self._block_sums[x, block] = self.node("MatMul", [x, name])
+            by_block = self.node("Reshape", [x, self.ints(0, blocks, block)])
+            self._block_sums[x, block] = self.node("ReduceSum", [by_block, self.ints(-1)], keepdims=0)
         return self._block_sums[x, block]
 
     # 3. The whole

@@ -26,7 +26,7 @@ from decoding.models.cache import cache_folder
 from decoding.models.checksums import is_complete, sync_to_disk, write_checksums
 from decoding.models.gguf import read_gguf
 from decoding.models.progress import Report, no_report
-from decoding.models.resources import check_disk
+from decoding.models.resources import check_disk, is_out_of_memory
 from decoding.models.safetensors import WIDTHS, StoredTensor, read_headers, weight_files
 from decoding.models.spec import ModelSpec, NoGraphError
 from decoding.models.spec_config import spec_of_config
@@ -34,12 +34,12 @@ from decoding.models.spec_gguf import spec_of_gguf
 
 Proof = Callable[[GraphFiles], bool]
 """Whether a graph says what the model does; False if that cannot be seen now. Raises NoGraphError where it does not."""
-VERSION = 9
+VERSION = 10
 """Raise it to distrust graphs that were made before."""
 _SPEC_FILE = "spec.json"
 _PIECE = 2**16
 _PER_BYTE = 2  # Q5_0, the worst: 22 bytes become 42
-_TABLES_BYTES = 100_000_000  # of rotary embeddings, and some to spare
+_SPARE_BYTES = 4_000_000  # of nodes, norms and biases
 _log = logging.getLogger(__name__)
 _UNSAFE = re.compile(r"[^\w.-]+")
 _STORED = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
@@ -91,6 +91,8 @@ def ensure_graph(
             raise OSError(errno.EIO, "what was written is not there")
         record_source(ready, source)
     except OSError as error:
+        if is_out_of_memory(error):
+            raise
         if found is None:
             reason = reason_of(error)
             raise ModelError(Message("graph.not_kept", model=source.name, cache=cache, reason=reason)) from error
@@ -106,7 +108,7 @@ def build_unpacked(graph: GraphFiles, folder: Path) -> GraphFiles:
     from decoding.engines.onnx.model_graph import build_gguf  # imported here: a warm start needs no onnx
 
     file, floats = read_gguf(graph.source), 4 * graph.spec.parameters
-    check_disk(graph.source.name, floats + _PER_BYTE * file.path.stat().st_size + _TABLES_BYTES, folder)
+    check_disk(graph.source.name, floats + _PER_BYTE * file.path.stat().st_size + _beside(graph.spec), folder)
     build_gguf(file, graph.spec, folder, unpacked=True)
     return GraphFiles(folder, graph.spec, graph.source)
 
@@ -184,11 +186,16 @@ def _plan(source: Path) -> tuple[ModelSpec, int, Callable[[Path], None]]:
         tensors = _stored_tensors(source)
         spec = spec_of_config(source, _most_common_dtype(tensors))
         copied = sum(4 * prod(one.shape) for one in tensors.values() if one.dtype != "F32")
-        return spec, copied + _TABLES_BYTES, partial(build_safetensors, tensors, spec)
+        return spec, copied + _beside(spec), partial(build_safetensors, tensors, spec)
     file = read_gguf(source)
     spec = spec_of_gguf(file)
     weights = sum(_PER_BYTE * tensor.size for tensor in file.tensors.values())
-    return spec, weights + _TABLES_BYTES, partial(build_gguf, file, spec)
+    return spec, weights + _beside(spec), partial(build_gguf, file, spec)
+
+
+def _beside(spec: ModelSpec) -> int:
+    """Bytes of a graph beside its weights, most of them cosines and sines."""
+    return spec.context_length * sum(4 * rope.width for rope in spec.ropes) + _SPARE_BYTES
 
 
 def _stored_tensors(folder: Path) -> dict[str, StoredTensor]:

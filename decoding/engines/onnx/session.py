@@ -18,6 +18,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from decoding.engines.onnx.graph_files import GraphFiles
+from decoding.models.resources import is_out_of_memory
 
 Floats = NDArray[np.float32]
 
@@ -146,7 +147,7 @@ class BoundPass:
         try:
             self._session.runtime.run_with_iobinding(binding)
         except Exception as error:
-            if "alloc" in str(error):  # "Failed to allocate memory …", "std::bad_alloc"
+            if is_out_of_memory(error):
                 raise MemoryError(str(error)[:200]) from error
             raise
         return logits

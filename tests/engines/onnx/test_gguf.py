@@ -11,6 +11,7 @@ import torch
 from gguf import GGUFReader
 from transformers.utils import logging
 
+from decoding.engines.onnx import graph_cache
 from decoding.engines.onnx.graph_cache import build_unpacked, ensure_graph
 from decoding.engines.torch import gguf_network as gguf_network_module
 from decoding.engines.torch.gguf_network import gguf_network
@@ -69,6 +70,23 @@ def test_every_family_in_a_mix_of_all_types(tmp_path: Path, family: str, unpacke
     path = gguf_files.write(tmp_path / "m.gguf", model, ALL)
     assert {tensor.tensor_type.name for tensor in GGUFReader(path).tensors} == set(ALL)
     check(path, model, unpacked=unpacked)
+
+
+def test_a_graph_is_no_larger_than_its_weights_however_wide_they_are(tmp_path: Path) -> None:
+    model = network("llama", intermediate_size=2**14, num_hidden_layers=1)
+    path = gguf_files.write(tmp_path / "m.gguf", model, ["Q4_1"])
+    graph = ensure_graph(path, folder=tmp_path / "graphs", proof=None)
+    assert (graph.folder / "weights.bin").stat().st_size < 1.5 * path.stat().st_size
+
+
+def test_tables_of_angles_count_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(graph_cache, "check_disk", lambda _name, needed, _folder: asked.append(needed))
+    path = gguf_files.write(tmp_path / "m.gguf", network("llama", max_position_embeddings=2**17), ["Q8_0"])
+    graph = ensure_graph(path, folder=tmp_path / "graphs", proof=None)
+    tables = 2 * 2**17 * 32 * 4  # cosines and sines of half a head, 64 wide
+    assert asked[0] > (graph.folder / "weights.bin").stat().st_size > tables
+    assert asked[0] < 3 * path.stat().st_size + tables + 10**7
 
 
 BIASES: dict[str, tuple[str, dict[str, Any], str]] = {

@@ -89,8 +89,9 @@ def test_graphs_of_an_earlier_version_go_when_another_is_built(tmp_path: Path) -
     earlier, unnumbered, later, same = map(folder_of, "abcd")
     (earlier / "version").write_text(str(VERSION - 1))
     (unnumbered / "version").unlink()
-    write_checksums(unnumbered)
     (later / "version").write_text(str(VERSION + 1))
+    for folder in (earlier, unnumbered, later):
+        write_checksums(folder)
     other = folder_of("e")
     assert {path for path in (tmp_path / "graphs").iterdir() if path.is_dir()} == {later, same, other}
 
