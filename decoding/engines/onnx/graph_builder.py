@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from decoding.engines.onnx.graph_files import GRAPH_FILE, OUTSIDE_FILE, WEIGHTS_FILE
+from decoding.models.safetensors import StoredTensor
 
 MICROSOFT = "com.microsoft"
 _INLINE_BYTES = 1024  # up to here a constant stands in the graph itself
@@ -37,7 +38,7 @@ class GraphBuilder:
         self._inputs: list[Any] = []
         self._outputs: list[Any] = []
         self._file: BinaryIO = (folder / WEIGHTS_FILE).open("wb")
-        self._outside: dict[str, tuple[str, int, list[int]]] = {}
+        self._outside: dict[str, tuple[str, int, tuple[int, ...]]] = {}
         self._block_sums: dict[tuple[str, int], str] = {}
 
     # 1. Constants
@@ -66,10 +67,10 @@ class GraphBuilder:
         self._constants[name] = tensor
         return name
 
-    def external_floats(self, name: str, shape: Sequence[int], file: str, offset: int) -> str:
+    def external_floats(self, name: str, stored: StoredTensor) -> str:
         """Add float32 values from a file of the model. A session gets them when it is opened. Returns the name."""
-        self._outside[name] = (file, offset, list(shape))
-        return self.external(name, TensorProto.FLOAT, shape, OUTSIDE_FILE, 0, 4 * prod(shape))
+        self._outside[name] = (stored.file.as_posix(), stored.offset, stored.shape)
+        return self.external(name, TensorProto.FLOAT, stored.shape, OUTSIDE_FILE, 0, 4 * prod(stored.shape))
 
     def alias(self, name: str, constant: str, shape: Sequence[int]) -> str:
         """Add another name for the bytes of a constant, in another shape."""

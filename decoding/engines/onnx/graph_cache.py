@@ -64,7 +64,7 @@ def ensure_graph(
     from several processes at once.
     """
     cache = (folder or graphs_folder()).absolute()
-    if source.is_dir() and not any(source.glob("*.safetensors")):
+    if source.is_dir() and not any(source.glob("*.safetensors*")):  # or their index
         raise NoGraphError("its folder holds no safetensors")
     try:
         ready = cache / _folder_name(source)
@@ -186,7 +186,7 @@ def _plan(source: Path) -> tuple[ModelSpec, int, Callable[[Path], None]]:
         tensors = _stored_tensors(source)
         spec = spec_of_config(source, _most_common_dtype(tensors))
         copied = sum(4 * prod(one.shape) for one in tensors.values() if one.dtype != "F32")
-        return spec, copied + _beside(spec), partial(build_safetensors, tensors, spec)
+        return spec, copied + _beside(spec), partial(build_safetensors, source, tensors, spec)
     file = read_gguf(source)
     spec = spec_of_gguf(file)
     weights = sum(_PER_BYTE * tensor.size for tensor in file.tensors.values())
@@ -224,7 +224,8 @@ def _folder_name(source: Path) -> str:
         files.append(settings)  # which says where a text ends
     for file in files:
         stat = file.stat()
-        found.update(f"{file.name} {stat.st_size} {stat.st_mtime_ns}".encode())
+        name = file.relative_to(source).as_posix() if source.is_dir() else file.name
+        found.update(f"{name} {stat.st_size} {stat.st_mtime_ns}".encode())
         with file.open("rb") as opened:
             found.update(opened.read(_PIECE))
             opened.seek(max(0, stat.st_size - _PIECE))

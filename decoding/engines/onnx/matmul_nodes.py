@@ -84,10 +84,8 @@ class Products:
             self._written[name] = ()
             if matrix.values is not None:
                 self._graph.constant(name, matrix.values)
-            elif matrix.location:
-                self._graph.external_floats(
-                    name, matrix.stored_shape, matrix.location.file.name, matrix.location.offset
-                )
+            elif matrix.stored:
+                self._graph.external_floats(name, matrix.stored)
         return name
 
     def nibbles(self, matrix: BlockMatrix, name: str) -> tuple[_NibblePart, ...]:

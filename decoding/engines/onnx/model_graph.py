@@ -51,12 +51,14 @@ def _unread(weights: Weights, spec: ModelSpec) -> str | None:
     return next(left, None)
 
 
-def build_safetensors(tensors: dict[str, StoredTensor], spec: ModelSpec, folder: Path) -> None:
-    """Write the graph of a folder's safetensors. Raises NoGraphError for a model that cannot be a graph."""
+def build_safetensors(source: Path, tensors: dict[str, StoredTensor], spec: ModelSpec, folder: Path) -> None:
+    """Write the graph of the safetensors of the folder `source` into `folder`. Raises NoGraphError for a model that
+    cannot be a graph.
+    """
     _check_attention(spec)
     module = ARCHITECTURES[spec.family]
     is_transposed = getattr(module, "IS_TRANSPOSED", False)
-    weights = SafetensorsWeights(tensors, spec, module.SAFETENSORS, is_transposed=is_transposed)
+    weights = SafetensorsWeights(source, tensors, spec, module.SAFETENSORS, is_transposed=is_transposed)
     _write(spec, weights, folder, Products, is_gguf=False)
 
 

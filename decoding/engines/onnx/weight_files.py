@@ -5,10 +5,12 @@ float32 values stay in their file; bfloat16 and float16 become float32, which is
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
-from decoding.engines.onnx.weights import BlockMatrix, FileOffset, FloatMatrix, Matrix, Order, shape_of
+from decoding.engines.onnx.weights import BlockMatrix, FloatMatrix, Matrix, Order, shape_of
 from decoding.errors import ModelError
 from decoding.messages import Message
 from decoding.models.gguf import GgufFile, GgufTensor
@@ -102,9 +104,16 @@ class SafetensorsWeights:
     """Weights of safetensors files. Raises NoGraphError for a tensor that is missing or stored in an unknown way."""
 
     def __init__(
-        self, tensors: Mapping[str, StoredTensor], spec: ModelSpec, names: Mapping[str, str], *, is_transposed: bool
+        self,
+        folder: Path,
+        tensors: Mapping[str, StoredTensor],
+        spec: ModelSpec,
+        names: Mapping[str, str],
+        *,
+        is_transposed: bool,
     ) -> None:
-        self._tensors, self._spec, self._names, self._by_inputs = tensors, spec, names, is_transposed
+        self._folder, self._tensors, self._spec = folder, tensors, spec
+        self._names, self._by_inputs = names, is_transposed
         self._base = _without_base(tensors, names)
         self._used: set[str] = set()
 
@@ -112,10 +121,10 @@ class SafetensorsWeights:
         is_transposed = self._by_inputs and name not in ("embedding", "position_embedding", "head")
         tensor = self._tensor(name, layer, is_transposed)
         outputs, inputs = shape_of(self._spec, name)
-        is_there = tensor.dtype == "F32" and tensor.offset % 4 == 0
-        place = FileOffset(tensor.file, tensor.offset) if is_there else None
-        values = None if place else tensor.read()
-        return FloatMatrix((outputs, inputs), values, place, is_transposed)
+        if tensor.dtype == "F32" and tensor.offset % 4 == 0:
+            stored = replace(tensor, file=tensor.file.relative_to(self._folder))
+            return FloatMatrix((outputs, inputs), None, stored, is_transposed)
+        return FloatMatrix((outputs, inputs), tensor.read(), None, is_transposed)
 
     def vector(self, name: str, layer: int | None = None) -> Floats:
         return self._tensor(name, layer, False).read()

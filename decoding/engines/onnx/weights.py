@@ -6,24 +6,16 @@ family, no file format and no operator.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from decoding.models.gguf_blocks import Bytes, Floats
+from decoding.models.safetensors import StoredTensor
 from decoding.models.spec import ModelSpec
 
 Order = NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class FileOffset:
-    """Where float32 values are in a file of the model."""
-
-    file: Path
-    offset: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,13 +25,10 @@ class FloatMatrix:
     shape: tuple[int, int]
     """(outputs, inputs)"""
     values: Floats | None
-    location: FileOffset | None = None
+    stored: StoredTensor | None = None
+    """Its file is named from the model's folder."""
     is_transposed: bool = False
     """Stored as (inputs, outputs), as GPT-2's matrices are."""
-
-    @property
-    def stored_shape(self) -> tuple[int, int]:
-        return (self.shape[1], self.shape[0]) if self.is_transposed else self.shape
 
     @classmethod
     def of(cls, values: Floats) -> "FloatMatrix":

@@ -4,8 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from decoding.engines.onnx.graph_cache import VERSION, ensure_graph
@@ -30,6 +32,36 @@ def test_every_dtype_in_one_file_and_in_shards(tmp_path: Path, dtype: torch.dtyp
     text = test_families.ids(60)
     found, _ = Runner(files).read(text, positions=range(60))
     test_families.assert_same(found, test_families.expected(whole, text))
+
+
+@pytest.mark.parametrize("case", ["gpt2", "qwen3, tied"])
+@pytest.mark.parametrize("beside", [False, True], ids=["alone", "beside others of their names"])
+def test_shards_in_folders(tmp_path: Path, case: str, beside: bool) -> None:
+    """The files beside them hold zeros, and no index names them."""
+    model, folder = test_families.network(case), tmp_path / "m"
+    model.save_pretrained(folder, max_shard_size="60KB")
+    index = folder / "model.safetensors.index.json"
+    said = json.loads(index.read_text("utf-8"))
+    for number, shard in enumerate(sorted(folder.glob("*.safetensors"))):
+        (folder / f"part {number}").mkdir()
+        if beside:
+            save_file({name: torch.zeros_like(one) for name, one in load_file(shard).items()}, tmp_path / "zeros")
+        shard.rename(folder / f"part {number}" / shard.name)
+        if beside:
+            (tmp_path / "zeros").rename(shard)
+        places = said["weight_map"].items()
+        said["weight_map"] = {k: f"part {number}/{v}" if v == shard.name else v for k, v in places}
+    index.write_text(json.dumps(said), "utf-8")
+    text = test_families.ids(60)
+    files = ensure_graph(folder, folder=tmp_path / "graphs", proof=None)
+    found, _ = Runner(files).read(text, positions=range(60))
+    test_families.assert_same(found, test_families.expected(model, text))
+    folder = folder.rename(tmp_path / "moved")
+    (folder / "part 0").rename(folder / "first")
+    index = folder / "model.safetensors.index.json"
+    index.write_text(index.read_text("utf-8").replace("part 0/", "first/"), "utf-8")
+    again = ensure_graph(folder, folder=tmp_path / "graphs", proof=None)
+    np.testing.assert_array_equal(Runner(again).read(text, positions=range(60))[0], found)
 
 
 REFUSED: dict[str, dict[str, Any]] = {
