@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from decoding.errors import ModelError
+from decoding.messages import Message
 from decoding.models.allocator_settings import trim_memory
 from decoding.models.catalogue import Entry
 
@@ -30,17 +32,31 @@ def _load(entry: Entry, source: Path) -> Any:
 class NetworkOnDemand:
     """Call it to get the network, in float32 on the CPU. Thread-safe."""
 
-    def __init__(self, entry: Entry, source: Path, *, keep_seconds: float = KEEP_SECONDS, load: Load = _load) -> None:
+    def __init__(
+        self,
+        entry: Entry,
+        source: Path,
+        *,
+        keep_seconds: float = KEEP_SECONDS,
+        load: Load = _load,
+        is_unchanged: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """`is_unchanged` says whether the source is still the one that the other library computes."""
+        self._is_unchanged = is_unchanged
         self._entry, self._source, self._keep_seconds, self._load = entry, source, keep_seconds, load
         self._lock = threading.Lock()
         self._network: Any = None
         self._last_used = 0.0
 
     def __call__(self) -> Any:
-        """The network, loaded if need be. Raises RoomError if it does not fit, ModelError for damaged files."""
+        """The network, loaded if need be. Raises RoomError if it does not fit, ModelError for damaged files and for
+        others than were loaded.
+        """
         with self._lock:
             self._last_used = time.monotonic()
             if self._network is None:
+                if not self._is_unchanged():
+                    raise ModelError(Message("model.changed", model=self._entry.name))
                 network = self._load(self._entry, self._source)
                 self._last_used = time.monotonic()
                 threading.Thread(target=self._keep, name="reference", daemon=True).start()

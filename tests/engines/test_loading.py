@@ -199,3 +199,15 @@ def test_memory_that_ends_while_a_model_loads_is_one_sentence(
     monkeypatch.setattr(place, fail)
     with pytest.raises(RoomError, match=r"packed\.gguf did not fit into the free memory after all\. Choose a smaller"):
         decoding.load(str(packed), device="cpu")
+
+
+@pytest.mark.parametrize("happens", ["replaced", "deleted"])
+def test_a_file_that_is_another_since_it_was_loaded_proves_nothing(packed: Path, tmp_path: Path, happens: str) -> None:
+    path = Path(shutil.copy2(packed, tmp_path / "m.gguf"))
+    model = decoding.load(str(path), device="cpu")
+    run = decoding.trace(model, PROMPT, max_new_tokens=4, top_k=2)
+    path.unlink()
+    if happens == "replaced":
+        gguf_files.write(path, wide_network(), ["Q4_0"], **gguf_files.byte_tokenizer(VOCABULARY))
+    with pytest.raises(ModelError, match=r"^The files of .*m\.gguf have changed since they were loaded"):
+        decoding.agreement(model, run)

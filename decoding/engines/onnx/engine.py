@@ -13,7 +13,7 @@ from decoding.engines.local_engine import LocalEngine
 from decoding.engines.model_facts import ModelFacts
 from decoding.engines.network_on_demand import NetworkOnDemand
 from decoding.engines.onnx.float32_session import Float32Weights
-from decoding.engines.onnx.graph_cache import build_unpacked, ensure_graph
+from decoding.engines.onnx.graph_cache import build_unpacked, ensure_graph, is_graph_of
 from decoding.engines.onnx.graph_files import GraphFiles
 from decoding.engines.onnx.network import OnnxNetwork
 from decoding.messages import Message
@@ -64,7 +64,8 @@ def load_graph(entry: Entry, source: Path, *, why: str, report: Report) -> Local
         beginning_id=row_of(tokenizer.bos_token_id, spec.beginning_id, rows=spec.vocabulary_size),
         context_length=spec.context_length,
     )
-    return LocalEngine(facts, network, reference=NetworkOnDemand(entry, source))
+    reference = NetworkOnDemand(entry, source, is_unchanged=partial(is_graph_of, graph, source))
+    return LocalEngine(facts, network, reference=reference)
 
 
 def _files_of(source: Path) -> list[Path]:

@@ -99,6 +99,14 @@ def ensure_graph(
     return found
 
 
+def is_graph_of(graph: GraphFiles, source: Path) -> bool:
+    """Whether a graph is that of a source as it is now."""
+    try:
+        return _folder_name(source) == graph.folder.name
+    except (OSError, ValueError):
+        return False
+
+
 def build_unpacked(graph: GraphFiles, folder: Path) -> GraphFiles:
     """Write another graph over the weights of a GGUF file into an empty `folder`, with its matrices as float32.
 
