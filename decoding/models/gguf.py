@@ -74,6 +74,8 @@ def read_head(path: Path, read: Callable[[int], bytes], size: int) -> GgufFile:
     if (cursor := _Cursor(path, read, size)).size < 4 or bytes(cursor.read_bytes(4)) != b"GGUF":
         raise ModelError(Message("gguf.none", file=path.name))
     version = cursor.number("I")
+    if version in (2 << 24, 3 << 24):
+        raise ModelError(Message("gguf.endian", file=path.name))
     if version not in (2, 3):
         raise ModelError(Message("gguf.version", file=path.name, version=version))
     tensors, pairs = cursor.count("Q", _LEAST_TENSOR, "tensors"), cursor.count("Q", _LEAST_PAIR, "entries")

@@ -154,7 +154,8 @@ BLOCK_TYPES = {
 }
 _UNREAD = (
     "10 Q2_K, 11 Q3_K, 15 Q8_K, 16 IQ2_XXS, 17 IQ2_XS, 18 IQ3_XXS, 19 IQ1_S, 20 IQ4_NL, 21 IQ3_S, 22 IQ2_S, 23 IQ4_XS, "
-    "24 I8, 25 I16, 26 I32, 27 I64, 28 F64, 29 IQ1_M, 34 TQ1_0, 35 TQ2_0, 39 MXFP4"
+    "24 I8, 25 I16, 26 I32, 27 I64, 28 F64, 29 IQ1_M, 31 Q4_0_4_4, "
+    "32 Q4_0_4_8, 33 Q4_0_8_8, 34 TQ1_0, 35 TQ2_0, 36 IQ4_NL_4_4, 37 IQ4_NL_4_8, 38 IQ4_NL_8_8, 39 MXFP4, 40 NVFP4"
 )
 UNREAD_TYPES = {int(number): name for number, name in (one.split(" ") for one in _UNREAD.split(", "))}
 """Types of ggml that this program does not read, for the error message."""

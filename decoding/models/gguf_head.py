@@ -39,9 +39,10 @@ def check_head(entry: Entry, report: Report = no_report) -> ModelSpec:
     """
     whole = hub.cached(entry)
     head = read_gguf(whole) if whole else _fetch(entry, report)[0]
-    tokenizer_of_file(head)
     tensors = {name: tensor for name, tensor in head.tensors.items() if name != DIVISORS}  # its values are not here
-    return spec_of_gguf(replace(head, tensors=tensors))
+    spec = spec_of_gguf(replace(head, tensors=tensors))
+    tokenizer_of_file(head)
+    return spec
 
 
 def head_of(entry: Entry, report: Report = no_report) -> GgufFile:

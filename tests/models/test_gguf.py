@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import decoding
 from decoding.errors import ModelError
 from decoding.models.gguf import read_gguf
 from decoding.models.gguf_text import text_facts
@@ -74,7 +75,7 @@ BROKEN = {
         whole([], [], version=1),
         "is a GGUF file of version 1, and versions 2 and 3 are read, little-endian.",
     ),
-    "big-endian": (whole([], [], version=3 << 24), "is a GGUF file of version 50331648, and"),
+    "big-endian": (whole([], [], version=3 << 24), "is a big-endian GGUF file, and only little-endian"),
     "cut in the header": (
         GOOD[:30],
         "m.gguf is cut short or damaged: it has no room for 1 tensors. Download it again.",
@@ -346,3 +347,26 @@ def test_no_bytes_raise_anything_else(tmp_path_factory: Any, noise: bytes, data:
         for one in file.tensors.values():
             assert len(file.read(one)) == one.size
         spec_of_gguf(file)
+
+
+@pytest.mark.parametrize(("number", "name"), [(31, "Q4_0_4_4"), (33, "Q4_0_8_8"), (37, "IQ4_NL_4_8"), (40, "NVFP4")])
+def test_a_type_that_is_not_read_has_a_name(tmp_path: Path, number: int, name: str) -> None:
+    (path := tmp_path / "m.gguf").write_bytes(whole([ARCHITECTURE], [tensor("a", 32, kind=number)]))
+    with pytest.raises(ModelError, match=f"stores a as {name}, which is not read here"):
+        read_gguf(path)
+
+
+@pytest.mark.parametrize("kind", ["adapter", "imatrix", "mmproj"])
+def test_what_lies_beside_models_is_no_model(tmp_path: Path, kind: str) -> None:
+    """Its tokenizer is missing, and that is not what is wrong with it."""
+    said = [pair("general.type", 8, text(kind)), ARCHITECTURE]
+    (path := tmp_path / "m.gguf").write_bytes(whole(said, [tensor("blk.0.attn_q.weight.lora_a", 4)]))
+    with pytest.raises(ModelError, match=rf"^m\.gguf holds no model, but what goes with one \({kind}\)\. Choose"):
+        decoding.load(str(path), device="cpu")
+
+
+def test_the_family_is_judged_before_the_tokenizer(tmp_path: Path) -> None:
+    said = [pair("general.architecture", 8, text("clip"))]
+    (path := tmp_path / "m.gguf").write_bytes(whole(said, [tensor("v.patch_embd.weight", 4)]))
+    with pytest.raises(ModelError, match=r"m\.gguf holds a model of the family clip, which is not read"):
+        decoding.load(str(path), device="cpu")

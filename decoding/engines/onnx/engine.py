@@ -16,15 +16,18 @@ from decoding.engines.onnx.float32_session import Float32Weights
 from decoding.engines.onnx.graph_cache import build_unpacked, ensure_graph, is_graph_of
 from decoding.engines.onnx.graph_files import GraphFiles
 from decoding.engines.onnx.network import OnnxNetwork
+from decoding.errors import ModelError
 from decoding.messages import Message
 from decoding.models.catalogue import Entry, memory_of_files
 from decoding.models.checksums import verifying_checksums
+from decoding.models.gguf import read_gguf
 from decoding.models.gguf_file_tokenizer import gguf_tokenizer
 from decoding.models.model_paths import adapter_note, revision_of, verifying_source
 from decoding.models.progress import Report
 from decoding.models.resources import check_memory, free_memory
 from decoding.models.safetensors import weight_files
 from decoding.models.spec import NoGraphError, row_of
+from decoding.models.spec_gguf import spec_of_gguf
 from decoding.models.tokenizer import FileTokenizer, read_tokenizer
 from decoding.record.tokens import Vocabulary
 from decoding.record.trace import ModelInfo
@@ -43,7 +46,7 @@ def load_graph(entry: Entry, source: Path, *, why: str, report: Report) -> Local
     check_memory(entry.name, needed, free_memory(), where=Message("room.memory.cpu"), dtype="float32")
     with verifying_source(entry, source):
         # Read first: a model without a tokenizer leaves no graph behind.
-        tokenizer = _tokenizer_in(source) if source.is_dir() else gguf_tokenizer(entry, source)
+        tokenizer = _tokenizer_in(source) if source.is_dir() else _tokenizer_of(entry, source)
         graph = ensure_graph(source, report=report)
         report(Message("model.loading", model=entry.name), None)
         with verifying_checksums(graph.folder, partial(Message, "graph.changed", model=entry.name)):
@@ -82,6 +85,14 @@ def _tokenizer_in(folder: Path) -> FileTokenizer:
         return read_tokenizer(folder)
     except Exception as error:  # transformers may know its other files, or says what is wrong with this one
         raise NoGraphError(f"its tokenizer.json cannot be read ({str(error)[:80]})") from error
+
+
+def _tokenizer_of(entry: Entry, source: Path) -> FileTokenizer:
+    try:
+        return gguf_tokenizer(entry, source)
+    except ModelError:
+        spec_of_gguf(read_gguf(source))  # a file that is no model of a known family is refused as that
+        raise
 
 
 def _unpacked(graph: GraphFiles) -> Float32Weights | None:
