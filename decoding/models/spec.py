@@ -93,11 +93,18 @@ class ModelSpec:
         return any(kind.startswith("Q") for kind in self.stored.split(", "))
 
     @property
+    def layer_parameters(self) -> int:
+        """The number of parameters of the layers, and of multiplications in them for one id, without norms and
+        biases.
+        """
+        attention = self.head_width * (2 * self.heads + 2 * self.kv_heads)
+        mlp = self.mlp_width * (2 if self.family in ("gpt2", "gpt_neox") else 3)
+        return self.layers * self.width * (attention + mlp)
+
+    @property
     def parameters(self) -> int:
         """The number of parameters, without norms and biases."""
-        attention = self.head_width * (2 * self.heads + 2 * self.kv_heads)
-        layer = self.width * (attention + self.mlp_width * (2 if self.family in ("gpt2", "gpt_neox") else 3))
-        return self.layers * layer + self.vocabulary_size * self.width * (1 if self.tied_head else 2)
+        return self.layer_parameters + self.vocabulary_size * self.width * (1 if self.tied_head else 2)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self) | {"end_ids": sorted(self.end_ids)}, indent=1)

@@ -15,7 +15,6 @@ from decoding.models.spec import LEAST_FACT, MAX_CONTEXT, MAX_HEAD_WIDTH, MOST_F
 
 FAMILIES = {
     "llama": "llama",
-    "mistral": "llama",
     "qwen2": "llama",
     "qwen3": "llama",
     "gpt2": "gpt2",

@@ -15,7 +15,6 @@ from decoding.engines.onnx.graph_files import GraphFiles
 from decoding.engines.onnx.kv_cache import OnnxCache, padded_width, resized
 from decoding.engines.onnx.running_batch import OnnxBatch
 from decoding.engines.onnx.session import BoundPass, Floats, Session, Texts, Threads, default_threads
-from decoding.models.spec import ModelSpec
 from decoding.record.step import StepScores
 from decoding.softmax import read_scores
 
@@ -45,7 +44,7 @@ class OnnxNetwork:
         self.cache_bytes_per_token = self.session.bytes_per_token
         self.pass_bytes_per_token = pass_bytes(files.spec.width, files.spec.mlp_width, np.dtype(np.float32).itemsize)
         self.layers, self.max_reread = files.spec.layers, MAX_REREAD
-        self.max_read = max(MIN_READ, READ_MULTIPLICATIONS // multiplications(files.spec))
+        self.max_read = max(MIN_READ, READ_MULTIPLICATIONS // files.spec.layer_parameters)
 
     @property
     def fewest_rows(self) -> int:
@@ -119,9 +118,3 @@ def with_shared_beginnings(texts: Sequence[Sequence[int]]) -> tuple[NDArray[np.i
         lasts.append(number)
     ids = np.array([token_id for _, token_id in numbers], np.int64)
     return ids, Texts(texts_at, np.array(ids_at, np.int64)), lasts
-
-
-def multiplications(spec: ModelSpec) -> int:
-    """Multiplications in the layers for one id. The embedding is a lookup, and the head runs for few positions."""
-    attention = 2 * spec.head_width * (spec.heads + spec.kv_heads)
-    return spec.layers * spec.width * (attention + 3 * spec.mlp_width)

@@ -14,7 +14,7 @@ from decoding.engines.batching.engine import BatchedEngine
 from decoding.engines.local_engine import LocalEngine
 from decoding.engines.onnx.graph_cache import build_unpacked, ensure_graph
 from decoding.engines.onnx.kv_cache import padded_width
-from decoding.engines.onnx.network import OnnxNetwork, multiplications, with_shared_beginnings
+from decoding.engines.onnx.network import OnnxNetwork, with_shared_beginnings
 from decoding.engines.onnx.running_batch import OnnxBatch
 from decoding.engines.onnx.session import Threads
 from decoding.record.step import StepScores
@@ -224,7 +224,7 @@ def test_a_batch_reports_the_bytes_it_needs_and_releases_them(network: OnnxNetwo
 
 def test_a_prompt_is_read_in_pieces_of_half_a_second(network: OnnxNetwork, starter_gguf: Path) -> None:
     spec = ensure_graph(starter_gguf).spec
-    assert multiplications(spec) == 106_168_320
+    assert spec.layer_parameters == 106_168_320
     assert network.max_read == 54_000_000_000 // 106_168_320
     assert network.fewest_rows == 4
 

@@ -6,7 +6,6 @@ family.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from onnx import TensorProto
@@ -88,9 +87,8 @@ class LayerWriter:
     # 2. Norms
 
     def rms_norm(self, x: str, name: str, layer: int | None = None) -> str:
-        weight = self._vector(name, layer)
-        options: dict[str, Any] = {"axis": -1, "epsilon": self.spec.norm_epsilon, "stash_type": 1}
-        return self.graph.node("SimplifiedLayerNormalization", [x, weight], **options)
+        inputs = [x, self._vector(name, layer)]
+        return self.graph.node("SimplifiedLayerNormalization", inputs, epsilon=self.spec.norm_epsilon)
 
     def add_then_rms_norm(self, x: str, more: str, name: str, layer: int | None = None) -> tuple[str, str]:
         """x + more, and its norm."""
@@ -99,7 +97,7 @@ class LayerWriter:
 
     def layer_norm(self, x: str, name: str, layer: int | None = None) -> str:
         inputs = [x, self._vector(name, layer), self._vector(f"{name}.bias", layer)]
-        return self.graph.node("LayerNormalization", inputs, axis=-1, epsilon=self.spec.norm_epsilon)
+        return self.graph.node("LayerNormalization", inputs, epsilon=self.spec.norm_epsilon)
 
     def add_then_layer_norm(self, x: str, more: str, name: str, layer: int | None = None) -> tuple[str, str]:
         """x + more, and its norm."""
@@ -203,7 +201,6 @@ class LayerWriter:
             kv_num_heads=spec.kv_heads,
             scale=spec.attention_scale,
             do_rotary=int(bool(tables)),
-            rotary_interleaved=0,
             local_window_size=spec.window(layer) or -1,
         )
         return self._by_ids(f"attention.{layer}")
