@@ -82,12 +82,33 @@ def test_nothing_jumps_while_a_slow_model_writes(visit: Visit, size: tuple[int, 
         slow.let_go.set()
 
 
-def test_the_prompt_grows_while_it_is_edited_and_moves_nothing(url: str, visit: Visit) -> None:
-    page = visit(url, width=1280, height=720)
+# How many pixels of the field's own height a reader sees: what lies at its middle is the field, and nothing over it.
+SEEN_OF_PROMPT = """() => {
+    const field = document.querySelector("#prompt textarea");
+    const { left, top, bottom, width } = field.getBoundingClientRect();
+    let seen = 0;
+    for (let y = top + 0.5; y < bottom; y += 1) seen += document.elementFromPoint(left + width / 2, y) === field;
+    return { seen, high: bottom - top, top, scrolled: field.scrollTop,
+        line: parseFloat(getComputedStyle(field).lineHeight) };
+}"""
+
+
+@pytest.mark.parametrize("size", [SIZES[0], SIZES[3]])
+def test_the_prompt_grows_while_it_is_edited_and_moves_nothing(url: str, visit: Visit, size: tuple[int, int]) -> None:
+    page = visit(url, width=size[0], height=size[1])
     field = page.locator("#prompt textarea")
-    page.fill("#prompt textarea", "a long prompt of many words " * 20)
+    field.click()
+    page.keyboard.press("Control+A")
+    page.keyboard.insert_text("a long prompt of many words " * 7)
     before = frames_later(page).evaluate(BOXES)
-    assert field.evaluate("(field) => field.offsetHeight") > 60
+    prompt = page.evaluate(SEEN_OF_PROMPT)
+    assert prompt["top"] >= 0, "its first line is not above the screen"
+    assert prompt["high"] >= 2 * prompt["line"]
+    assert prompt["seen"] >= prompt["high"] - 2, prompt  # its border has round corners
+    page.keyboard.press("Control+Home")
+    page.keyboard.press("Control+End")
+    prompt = page.evaluate(SEEN_OF_PROMPT)
+    assert prompt["seen"] >= prompt["high"] - 2, prompt
     page.locator(".gs-strip").focus()
     assert frames_later(page).locator("#prompt textarea").evaluate("(field) => field.offsetHeight") < 40
     lines = "(field) => field.clientHeight / parseFloat(getComputedStyle(field).lineHeight)"
