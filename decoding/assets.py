@@ -17,7 +17,7 @@ from decoding.script_bundle import bundle
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 
-_STYLES = ("panel", "sampling", "lesson", "why", "classroom", "forced_colours_and_print", "root")
+_STYLES = ("panel", "sampling", "lesson", "why", "classroom", "forced_colours_and_print")
 _PAGE_TEXTS = (
     *(
         "example.",
@@ -90,6 +90,7 @@ def panel_html(*, page: bool) -> str:
 
 
 def panel_css() -> str:
+    """The panel's own rules, without those of the page around it (root.css), which Gradio would put a prefix before."""
     return "\n".join(read(f"panel/{name}.css") for name in _STYLES)
 
 

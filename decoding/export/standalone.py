@@ -37,7 +37,12 @@ def to_html(run: Record, *, plotly: bool = False, language: str = "") -> str:
     code = _minified_script(assets.plotly_file_script() if plotly else assets.file_script())
     start = "startFileWithPlotly" if plotly else "startFile"
     panel = assets.escape_script_end(f'(() => {{\n{code}\n{start}("{words}", {given});\n}})();')
-    sheets = [assets.read("standalone/theme.css"), assets.read("standalone/page.css"), assets.panel_css()]
+    sheets = [
+        assets.read("standalone/theme.css"),
+        assets.read("standalone/page.css"),
+        assets.panel_css(),
+        assets.read("panel/root.css"),
+    ]
     if plotly:
         sheets.append(assets.read("panel/lens_picture.css"))
     style = _minified_css("\n".join(sheets))

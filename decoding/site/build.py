@@ -122,7 +122,7 @@ def _shell(facts: dict[str, Any], libraries: dict[str, bytes]) -> dict[str, byte
         "index.html": assets.filled("browser/site_page.html", page).encode(),
         "page.js": f"(() => {{\n{assets.site_script()}\nstartSite({_script_json(data)});\n}})();\n".encode(),
         "page.css": "\n".join(
-            [*map(assets.read, STYLES), assets.panel_css(), assets.read("panel/on_page.css")]
+            [*map(assets.read, STYLES), assets.panel_css(), *map(assets.read, ("panel/root.css", "panel/on_page.css"))]
         ).encode(),
         **engine_files(libraries),
     }

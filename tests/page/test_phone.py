@@ -173,3 +173,15 @@ def test_between_the_tours_band_and_its_tab_there_is_no_empty_zone(phone: Page, 
         return tabs.getBoundingClientRect().top - numbers.getBoundingClientRect().bottom;
     }""")
     assert empty < 60
+
+
+def test_the_end_of_the_page_is_above_the_player_and_the_tours_card(phone: Page) -> None:
+    phone.locator('.gs-head [data-tour="open"]').tap()
+    phone.locator("#gs-tab-whatif").tap()
+    frames_later(frames_later(phone)).evaluate("scrollTo(0, document.documentElement.scrollHeight)")
+    lowest, card = frames_later(phone).evaluate("""() => {
+        const last = document.querySelectorAll('[role="tabpanel"]:not([hidden]), #lead');
+        const bottoms = [...last].map((node) => node.getBoundingClientRect().bottom);
+        return [Math.max(...bottoms), document.querySelector(".gs-tour").getBoundingClientRect().top];
+    }""")
+    assert lowest <= card
