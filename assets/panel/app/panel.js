@@ -10,7 +10,7 @@ import { showMessages } from "../view/messages.js";
 import { findParts } from "../view/panel_elements.js";
 import { logTokens } from "../view/screen_reader_log.js";
 import { drawFirstSteps, drawLoopMarks, drawSteps } from "../view/steps.js";
-import { openTab, openTabOf } from "../view/tab_list.js";
+import { bringTabIntoSight, openTab, openTabOf } from "../view/tab_list.js";
 import { findTemperature, listenToTemperature } from "../view/temperature.js";
 import { markChip } from "../view/text.js";
 import { markTimeline } from "../view/timeline.js";
@@ -71,7 +71,7 @@ export function startPanel(element, props, watch, trigger, onPage = null, drawLe
       // Greedy decoding is followed to its last step, also where all of it came at once; a run in a file was there before.
       if (address && !run.header.note && entry.kind === "run") update(state, { chosen: run.steps.length - 1 });
       if (open === "picture") onPage?.bringPictureIntoSight(parts.root);
-      else if (open) openTab(parts, open, true);
+      else if (open) openTab(parts, open);
     }
     if (state.followsLast && run === state.whole) update(state, { chosen: run.steps.length - 1 });
     if (state.forkStep !== null && run === state.whole) update(state, { chosen: Math.min(state.forkStep, run.steps.length - 1) });
@@ -248,6 +248,7 @@ export function startPanel(element, props, watch, trigger, onPage = null, drawLe
     if (tab === "tree") onPage?.drawTrees(parts, history, state, panel);
     if (tab === "compare") onPage?.drawCompare(parts, history, state);
     if (tab === "keep") onPage?.drawExportTab(parts, state);
+    bringTabIntoSight(parts); // before the tour, which knows better what is to be seen
     tour.draw();
   }
 

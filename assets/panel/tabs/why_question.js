@@ -166,7 +166,6 @@ function openWhy(parts, state, panel, whenUnlocked) {
   parts.whyTab.querySelector(".gs-why-word").append(parts.questions.word); // what is said of the question
   drawWhy(parts, state, drawWhyQuestion, drawLensPicture);
   parts.root.querySelector("#gs-tab-why").focus({ preventScroll: true });
-  bringIntoSight(parts);
   panel.schedule();
   if (run.why.has(`leave_one_out ${chosen}`) || parts.whyTab.querySelector(".gs-why-button").disabled) return;
   whenUnlocked(() => {
@@ -238,11 +237,6 @@ function startWaiting(parts, panel) {
   return (act) => { if (isRunLocked()) waiting = act; else act(); };
 }
 
-/** @param {Parts} parts */
-function bringIntoSight(parts) {
-  parts.root.querySelector("#gs-tab-why").scrollIntoView({ block: "start" });
-}
-
 /**
  * A line of the answer takes the place of what came of it before. A model without a lens says so. A line of another question than the one that was
  * asked last is dropped: it would be taken for this one's.
@@ -268,10 +262,9 @@ export function listenToWhy(parts, state, panel) {
       update(state, { why: { ...state.why, growing: record.leave_one_out ?? null } });
     }
     if (refusal !== undefined) update(state, { why: { ...state.why, refusal } });
+    if (state.why.opens) parts.isTabSought = true; // once it is as tall as its answer
     panel.scheduleTab();
-    if (!state.why.opens) return;
-    requestAnimationFrame(() => requestAnimationFrame(() => bringIntoSight(parts))); // once it is as tall as its answer
-    if (record?.leave_one_out) update(state, { why: { ...state.why, opens: false } });
+    if (state.why.opens && record?.leave_one_out) update(state, { why: { ...state.why, opens: false } });
   });
   return {
     openWhy: () => openWhy(parts, state, panel, whenUnlocked),

@@ -4,18 +4,32 @@
 /** @import { Parts } from "./panel_elements.js" */
 
 /**
+ * It comes into sight once it is drawn, and has its height.
  * @param {Parts} parts
  * @param {string} name
- * @param {boolean} [comesIntoSight] it answers what was asked elsewhere
  */
-export function openTab(parts, name, comesIntoSight = false) {
+export function openTab(parts, name) {
   for (const tab of parts.tabs) {
     const chosen = tab.id === `gs-tab-${name}`;
     tab.setAttribute("aria-selected", chosen);
     tab.tabIndex = chosen ? 0 : -1;
     parts.root.querySelector(`#${tab.getAttribute("aria-controls")}`).hidden = !chosen;
-    if (chosen && comesIntoSight) tab.scrollIntoView({ block: "nearest" });
   }
+  parts.isTabSought = true;
+}
+
+/**
+ * A tab that was opened, and has been drawn: unless half of the window shows it, or all of it is seen, its name goes to the upper edge.
+ * @param {Parts} parts
+ */
+export function bringTabIntoSight(parts) {
+  if (!parts.isTabSought) return;
+  parts.isTabSought = false;
+  const tab = parts.tabs.find((each) => each.getAttribute("aria-selected") === "true");
+  const { top, bottom } = parts.root.querySelector(`#${tab.getAttribute("aria-controls")}`).getBoundingClientRect();
+  const lower = innerHeight - (parseFloat(getComputedStyle(document.documentElement).scrollPaddingBottom) || 0); // what is fixed there
+  const isHidden = tab.getBoundingClientRect().top < parseFloat(getComputedStyle(tab).scrollMarginTop);
+  if (isHidden || Math.min(bottom, lower) - top < Math.min(bottom - top, lower / 2)) tab.scrollIntoView({ block: "start", inline: "nearest" });
 }
 
 /**
