@@ -59,6 +59,7 @@ def test_forks_stand_as_a_picture_beside_the_text(url: str, visit: Visit) -> Non
     rows.nth(0).click()
     expect(page.locator(".gs-chip.gs-forced")).to_have_count(0)
     expect(page.locator(".gs-fork[aria-current]")).to_have_count(1)
+    expect(page.locator(".gs-step-title")).to_contain_text("Step 4 of 8")
 
 
 def test_the_table_is_a_heat_map_by_choice(url: str, visit: Visit) -> None:

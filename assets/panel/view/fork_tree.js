@@ -36,7 +36,7 @@ export function drawForkTree(parts, history, isHidden) {
   picture.setAttribute("viewBox", `0 0 100 ${family.length}`);
   picture.style.height = `${family.length * FORK_REM}rem`;
   picture.replaceChildren(...family.map((entry, place) => branchLine(family, entry, place, most, entry === history.shown)));
-  list.replaceChildren(...family.map((entry) => forkRow(history, root, entry, best)));
+  list.replaceChildren(...family.map((entry) => forkRow(history, root, entry, best, stepOfParting(family, history.shown))));
 }
 
 /**
@@ -78,14 +78,28 @@ function branchLine(family, entry, place, most, isShown) {
 }
 
 /**
+ * The step at which the first run and the one on screen part, or the run that left it first.
+ * @param {Entry[]} family
+ * @param {Entry} shown
+ * @returns {number}
+ */
+function stepOfParting([root, first], shown) {
+  let entry = shown === root ? first : shown;
+  while (entry.parent && entry.parent !== root) entry = entry.parent;
+  return Number(entry.leftAt);
+}
+
+/**
  * @param {History} history
  * @param {Entry} root
  * @param {Entry} entry
  * @param {number | null} best the most probable text's logarithm, where it can be said
+ * @param {number} parting the step to which the first run's button goes
  */
-function forkRow(history, root, entry, best) {
+function forkRow(history, root, entry, best, parting) {
   const item = make("li", "");
-  const button = actionButton("gs-fork", "", "show", history.entries.indexOf(entry));
+  const button = actionButton("gs-fork", "", entry === root ? "of" : "show", history.entries.indexOf(entry));
+  if (entry === root) button.dataset.token = String(parting);
   const words = forkDescription(entry);
   const token = entry === root ? texts.translate("forks.root") : words ? `${words[1].mark}${words[1].taken}` : nameOf(entry);
   const { logprob } = totals(entry.run);
