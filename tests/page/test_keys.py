@@ -31,6 +31,29 @@ def test_the_text_is_one_stop_with_arrows_inside(url: str, visit: Visit) -> None
     expect(page.locator(".gs-chip").nth(7)).to_be_focused()
 
 
+def test_the_bars_are_one_stop_with_arrows_inside(url: str, visit: Visit) -> None:
+    page = visit(url)
+    page.fill("#choices input", "50")
+    run(page)
+    bars = page.locator(".gs-column button.gs-bar")
+    stops = page.locator('.gs-column button.gs-bar[tabindex="0"]')
+    assert bars.count() > 5
+    expect(stops).to_have_count(1)
+    page.locator(".gs-zoom").focus()
+    page.keyboard.press("Tab")
+    expect(bars.first).to_be_focused()
+    for key, place in (("ArrowDown", 1), ("ArrowDown", 2), ("ArrowUp", 1), ("ArrowRight", 1)):
+        page.keyboard.press(key)
+        frames_later(page)
+        expect(bars.nth(place)).to_be_focused()
+        expect(stops).to_have_count(1)
+    page.keyboard.press("Shift+Tab")
+    expect(page.locator(".gs-zoom")).to_be_focused()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    expect(page.locator(".gs-heat")).to_be_focused()
+
+
 def test_control_and_enter_run_and_it_is_said(url: str, visit: Visit) -> None:
     page = visit(url)
     expect(page.locator("#run")).to_have_attribute("title", translate("page.run.title"))

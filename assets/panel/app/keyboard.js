@@ -1,6 +1,6 @@
 // The panel's keys: each becomes a move of the panel, unless it has a meaning of its own where it is pressed.
 
-import { candidateButtons } from "../view/bars.js";
+import { candidateButtons, markTabStop } from "../view/bars.js";
 
 /** @import { Panel } from "../core/state.js" */
 /** @import { Parts } from "../view/panel_elements.js" */
@@ -61,4 +61,5 @@ function focusCandidate(parts, direction) {
   const place = buttons.indexOf(/** @type {HTMLButtonElement} */ (document.activeElement));
   const next = place < 0 ? 0 : Math.min(Math.max(place + direction, 0), buttons.length - 1);
   buttons[next]?.focus();
+  markTabStop(parts);
 }

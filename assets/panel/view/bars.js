@@ -51,6 +51,7 @@ export function drawBars(parts, step, streaming) {
   const size = sizeOf(parts, rows, streaming ? [] : rows);
   fitAxis(parts, rows);
   listRows(parts, step, rows, streaming ? size.inSight : [0, rows.length]);
+  markTabStop(parts);
   if (!window.Plotly || !size.width) return; // what is hidden has no width to draw for
   const isLive = streaming || rows.length > MOST_PLOTTED;
   parts.root.classList.toggle("gs-live", isLive);
@@ -113,6 +114,16 @@ export function candidateButtons(parts) {
 }
 
 /**
+ * One bar is a stop of the Tab key, and the arrows go on from it: the one that has the keyboard, or the first.
+ * @param {Parts} parts
+ */
+export function markTabStop(parts) {
+  const buttons = candidateButtons(parts);
+  const stop = buttons.find((button) => button === document.activeElement) ?? buttons.find(({ disabled }) => !disabled);
+  for (const button of buttons) if (button.tabIndex !== Number(button === stop) - 1) button.tabIndex = Number(button === stop) - 1;
+}
+
+/**
  * Before a run's first step there are no bars to see, and what is hidden loses the keyboard's focus: the bar of the same place gets it back,
  * unless the reader has gone elsewhere meanwhile.
  * @param {Parts} parts
@@ -159,6 +170,7 @@ function lineOf(row) {
   line.title = row.label;
   if (line instanceof HTMLButtonElement) {
     line.type = "button";
+    line.tabIndex = -1; // one of them is a stop of the Tab key: markTabStop
     line.dataset.candidate = String(row.tokenId);
     line.disabled = Number(row.tokenId) < 0;
     if (!line.disabled) line.title = texts.translate("bars.ask");
