@@ -78,7 +78,7 @@ def test_an_example_that_is_chosen_in_mid_run_does_not_make_the_run_an_older_one
     expect(page.locator(".gs-chip").nth(8)).to_be_attached()
     expect(page.locator(".gs-old")).to_be_hidden()
     engine.delay = 0.0
-    expect(page.locator(".gs-old")).to_contain_text("This is an earlier run")
+    expect(page.locator(".gs-old")).to_contain_text("An earlier run")
 
 
 def test_where_another_run_is_looked_at_it_is_said_that_one_is_being_written(

@@ -146,6 +146,45 @@ def test_an_error_covers_no_text_and_what_to_press_is_whole(phone: Page, choices
         assert max(cut) < 1, "no line is cut, and what to press is said before the rest"
 
 
+@pytest.mark.parametrize("choices", ["5", "10"])
+def test_what_is_said_of_the_temperature_is_whole(phone: Page, choices: str) -> None:
+    page = run(phone, "8", choices)
+    for key in ("ArrowRight", "Home"):
+        page.locator(".gs-heat").press(key)
+        below, hidden = frames_later(page).evaluate("""() => {
+            const words = document.querySelector(".gs-heat-word");
+            const text = document.createRange();
+            text.selectNodeContents(words);
+            const { bottom } = text.getBoundingClientRect();
+            const tabs = document.querySelector("[role=tablist]").getBoundingClientRect().top;
+            return [tabs - bottom, bottom - words.getBoundingClientRect().bottom];
+        }""")
+        assert hidden < 1, "no line of it is cut"
+        assert below >= 0, "and it lies on nothing"
+
+
+def test_of_an_earlier_run_its_fields_are_said_before_a_long_prompt(phone: Page) -> None:
+    page = phone
+    page.fill("#prompt textarea", "a prompt of many words " * 5)
+    page.tap("#run")
+    expect(page.locator("#run")).to_be_enabled()
+    page.fill("#prompt textarea", "another")
+    page.locator(".gs-step-title").tap()
+    beyond = (
+        frames_later(page)
+        .locator(".gs-old")
+        .evaluate("""(old) => {
+        const words = document.createRange();
+        const walk = document.createTreeWalker(old, NodeFilter.SHOW_TEXT);
+        while (walk.nextNode() && !walk.currentNode.data.includes("starter"));
+        words.selectNodeContents(walk.currentNode);
+        words.setEnd(walk.currentNode, walk.currentNode.data.indexOf("starter") + "starter".length);
+        return words.getBoundingClientRect().bottom - old.getBoundingClientRect().bottom;
+    }""")
+    )
+    assert beyond < 1
+
+
 def test_the_links_of_the_head_are_within_the_screen(phone: Page) -> None:
     page = run(phone, "2", "5")
     page.locator('[data-tour="open"]').first.tap()
