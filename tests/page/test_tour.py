@@ -57,6 +57,13 @@ IN_SIGHT = """() => {
 }"""
 
 
+# The text's band at the upper edge lies beside the bars where they stand beside the text.
+HIDES_BARS = """() => {
+    const [text, bars] = [...document.querySelectorAll(".gs-column")].map((column) => column.getBoundingClientRect());
+    return innerWidth > 760 && text.right > bars.left;
+}"""
+
+
 class Student:
     """Takes the tour on a page, in a language."""
 
@@ -119,6 +126,12 @@ def test_a_student_takes_the_tour(url: str, visit: Visit, language: str, width: 
     expect(page.locator("#prompt textarea")).to_have_value(EXAMPLES["repeats"])
     student.run(40)
     expect(page.locator(".gs-point")).to_have_text(student.translate("point.repeats"))
+    assert covered(page) == [], "the tab that it names"
+    page.click("#gs-tab-whatif")
+    assert covered(page) == [], "and what is meant in it"
+    expect(page.locator(".gs-loops")).to_be_in_viewport()
+    cut = "(all) => all.filter((label) => label.scrollWidth > label.clientWidth).length"
+    assert page.locator(".gs-repeats .gs-bar-label").evaluate_all(cut) == 0
     student.go_on()
     student.at(8, "predict")
     student.run(2)
@@ -199,6 +212,7 @@ def test_the_text_is_in_sight_at_every_stop(url: str, visit: Visit, width: int, 
         for _ in range(2):
             assert frames_later(page).evaluate(IN_SIGHT)["text"], name
             assert covered(page) == [], name
+            assert not page.evaluate(HIDES_BARS), name
             if name in tabs and page.locator(f"#gs-tab-{tabs[name]}").get_attribute("aria-selected") == "false":
                 page.locator(f"#gs-tab-{tabs[name]}").press("Enter")
         if name == "repeats":  # the text may be seen in part

@@ -5,6 +5,7 @@ import { texts } from "../core/texts.js";
 import { setText } from "../view/elements.js";
 import { hasOnlyTouch } from "../view/environment.js";
 import { openTabOf } from "../view/tab_list.js";
+import { markChip } from "../view/text.js";
 
 /** @import { Run } from "../core/run.js" */
 /** @import { Panel } from "../core/state.js" */
@@ -17,9 +18,9 @@ import { openTabOf } from "../view/tab_list.js";
 const TOUR = "greedyscope.tour";
 
 /**
- * The parts that a stop talks about, those that come later last. One that asks for the last step starts at the first. `isDone` looks at the
- * panel and sees whether the reader has done it.
- * @type {{ name: string, about: string[], startsAtFirst?: boolean, isDone: (seen: TourView) => boolean }[]}
+ * The parts that a stop talks about, those that come later last; `after`, those that it sends the reader to who has done it. One that asks for
+ * the last step starts at the first. `isDone` looks at the panel and sees whether the reader has done it.
+ * @type {{ name: string, about: string[], after?: string[], startsAtFirst?: boolean, isDone: (seen: TourView) => boolean }[]}
  */
 const STOPS = [
   { name: "probabilities", about: [".gs-chart"], isDone: ({ state, start }) => state.chosen !== start.chosen || state.whole !== start.run },
@@ -28,7 +29,7 @@ const STOPS = [
   { name: "again", about: ['[data-go="play"]', ".gs-strip"], isDone: ({ state }) => state.player !== null },
   { name: "product", about: ["#gs-tab-lesson", ".gs-lines"], startsAtFirst: true, isDone: ({ state, tab }) => tab === "lesson" && state.chosen > 0 && state.chosen === state.run.steps.length - 1 },
   { name: "fork", about: ["#gs-tab-whatif", '[data-ask="closest"]', ".gs-verdict"], isDone: ({ history, start, tab, isFile }) => (isFile ? tab === "whatif" : history.shown.kind === "branch" && history.shown.run !== start.run) },
-  { name: "repeats", about: ["#example-repeats", "#run"], isDone: ({ state, tab, isFile }) => (isFile ? tab === "whatif" : (state.run.end?.loops?.length ?? 0) > 0) },
+  { name: "repeats", about: ["#example-repeats", "#run"], after: ["#gs-tab-whatif", "section:has(> .gs-loops)"], isDone: ({ state, start, tab, isFile }) => (isFile ? tab === "whatif" : state.whole !== start.run && (state.whole.end?.loops?.length ?? 0) > 0) },
   { name: "predict", about: ["#gs-tab-lesson", '.gs-lesson-start [data-predict="start"]', ".gs-question"], isDone: ({ predict }) => predict.countGuesses() > 0 },
 ];
 /**
@@ -85,7 +86,7 @@ export function startTour(parts, context, panel) {
     if (isOver) rememberStop(0);
     tour.at = null;
     card.hidden = true;
-    root.classList.remove("gs-band");
+    setBand(false);
     makeRoom();
     for (const part of document.querySelectorAll(".gs-toured")) part.classList.remove("gs-toured");
     panel.schedule();
@@ -114,10 +115,11 @@ export function startTour(parts, context, panel) {
     card.classList.toggle("gs-tour-done", tour.done);
     button("back").disabled = tour.at === 0;
     button("next").textContent = texts.translate(!tour.done ? "tour.skip" : tour.at === STOPS.length - 1 ? "tour.finish" : "tour.next");
-    for (const part of document.querySelectorAll(".gs-toured")) if (!stop.about.some((about) => part.matches(about))) part.classList.remove("gs-toured");
-    for (const about of stop.about) document.querySelector(about)?.classList.add("gs-toured");
+    const abouts = tour.done && stop.after ? stop.after : stop.about;
+    for (const part of document.querySelectorAll(".gs-toured")) if (!abouts.some((about) => part.matches(about))) part.classList.remove("gs-toured");
+    for (const about of abouts) document.querySelector(about)?.classList.add("gs-toured");
     makeRoom();
-    const shown = stop.about.filter((about) => document.querySelector(about)?.checkVisibility());
+    const shown = abouts.filter((about) => document.querySelector(about)?.checkVisibility());
     const there = shown.map((about) => document.querySelector(about));
     // Where a part or the card has grown, one may lie under the other.
     const seen = [tour.at, ...shown, ...there.map((part) => part.offsetHeight), card.offsetHeight].join();
@@ -135,6 +137,19 @@ export function startTour(parts, context, panel) {
     return innerHeight - below - card.offsetHeight;
   }
 
+  /** @type {HTMLElement} */
+  const column = parts.text.closest(".gs-column");
+  const main = root.querySelector(".gs-main");
+
+  /**
+   * The text as a band at the window's upper edge, as wide as its column: what is beside it is seen.
+   * @param {boolean} isOn
+   */
+  function setBand(isOn) {
+    if (isOn) column.style.setProperty("--band", `${column.offsetWidth}px`);
+    root.classList.toggle("gs-band", isOn);
+  }
+
   /**
    * The text and all parts together where there is room for them, or else those that came last. Over parts of a tab, the text becomes a band
    * at the screen's upper edge.
@@ -146,9 +161,8 @@ export function startTour(parts, context, panel) {
       const row = part.closest(".chips, [role='tablist']");
       if (row) row.scrollLeft += part.getBoundingClientRect().left - row.getBoundingClientRect().left - gap;
     }
-    /** @type {HTMLElement} */
-    const column = parts.text.closest(".gs-column");
-    root.classList.remove("gs-band");
+    setBand(false);
+    column.style.removeProperty("--band-end");
     const isHeld = () => getComputedStyle(column).position !== "static"; // by the window, in a prediction too
     const moving = shown.filter((part) => getComputedStyle(part.closest(".gs-player") ?? part).position !== "fixed" && part !== parts.text);
     if (!isHeld()) moving.unshift(parts.text);
@@ -161,20 +175,21 @@ export function startTour(parts, context, panel) {
     const isTooHigh = () => edges()[1] - edges()[0] > room - upper();
     if (isTooHigh() && shown.every((part) => part.closest(".gs-tabs"))) {
       moving.shift();
-      root.classList.add("gs-band");
+      setBand(true);
     }
     const count = moving.length;
     while (moving.length > 1 && isTooHigh()) moving.shift();
-    if (isTooHigh()) root.classList.remove("gs-band"); // what the tour speaks of goes before
+    if (isTooHigh()) setBand(false); // what the tour speaks of goes before
     const [top, bottom] = edges();
     const down = Math.min(top - upper(), bottom - room);
     if (bottom > room || moving.length < count) scrollBy(0, down); // as much of the others as there is room for
     else if (top < upper()) scrollBy(0, top - upper());
+    column.style.setProperty("--band-end", `${main.getBoundingClientRect().bottom}px`); // no empty zone below it
+    markChip(parts, context.state.chosen); // in what is left of the text's box
   }
 
-  const main = root.querySelector(".gs-main");
   addEventListener("scroll", () => { // up to the fields: the text is there, and a band would lie over them
-    if (main.getBoundingClientRect().top > 0) root.classList.remove("gs-band");
+    if (main.getBoundingClientRect().top > 0) setBand(false);
   }, { passive: true });
 
   root.addEventListener("click", (/** @type {PageEvent<MouseEvent>} */ event) => {
