@@ -2,6 +2,7 @@
 
 from playwright.sync_api import expect
 
+from decoding.assets import texts
 from tests.browser import Visit, served
 from tests.fakes import ScriptedEngine
 from tests.page.why_questions import Gated, Slow, first_of_two_steps, page_over, press_run
@@ -117,3 +118,20 @@ def test_another_candidate_stays_with_its_step(visit: Visit) -> None:
         page.locator('[data-language="ko"]').first.press("Enter")
         expect(page.locator(".gs-why-ask")).to_contain_text("이유 묻기")
         expect(other).to_have_value(chosen)
+
+
+def test_a_printed_run_without_ids_says_that_no_model_can_be_asked(visit: Visit) -> None:
+    """In both halves; the book's table stands on the first page."""
+    sentences = {language: texts()[language]["server.why_token.no_ids"] for language in ("en", "ko")}
+    with served(page_over(ScriptedEngine())) as address:
+        page = visit(f"{address}?language=en")
+        page.get_by_text(texts()["en"]["recorded.gpt2_xl_notebook_table"]).click()
+        expect(page.locator(".gs-note")).to_be_visible()
+        for step in (0, 3):
+            page.locator(f".gs-chip[data-step='{step}']").click()
+            page.locator('[data-ask="openWhy"]').click()
+            for language in ("en", "ko"):
+                page.locator(f'[data-language="{language}"]').first.press("Enter")
+                for half in ("without", "lens"):
+                    expect(page.locator(f".gs-{half}-status")).to_have_text(sentences[language])
+            expect(page.locator(".gs-why-button")).to_be_disabled()

@@ -52,6 +52,28 @@ export function tokensBefore(run, step) {
 }
 
 /**
+ * Why there is no answer about a step, as the key of a sentence. A run whose source printed no ids can be asked about by no model.
+ * @param {Run} run
+ * @param {number} step
+ * @param {"without" | "lens"} kind
+ */
+export function reasonForNone(run, step, kind) {
+  const before = tokensBefore(run, step);
+  if (!hasIds(run, step)) return "server.why_token.no_ids";
+  if (kind === "lens") return "why.lens.none";
+  return before.length < 2 ? "why.without.nothing" : run.end ? "why.without.none" : "why.without.growth";
+}
+
+/**
+ * Whether a step and the text before it have token ids.
+ * @param {Run} run
+ * @param {number} step
+ */
+export function hasIds(run, step) {
+  return run.header.prompt_tokens.length > 0 && [...tokensBefore(run, step), run.steps[step].picked].every(({ token_id: id }) => id >= 0);
+}
+
+/**
  * Tell the tokens of an answer which bytes stand before them, so that each has the label that it has in the run.
  * @param {Run} run
  * @param {WhyLine} record

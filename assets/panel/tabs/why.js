@@ -4,6 +4,7 @@
 import { percent } from "../core/numbers.js";
 import { texts } from "../core/texts.js";
 import { labelOf } from "../core/tokens.js";
+import { reasonForNone } from "../core/why.js";
 import { drawLens } from "./why_lens.js";
 import { drawAsked, drawWithout } from "./why_text.js";
 
@@ -27,7 +28,7 @@ const NOTHING_ASKED = { isOpen: false, growing: null, next: "", refusal: "" };
  * @param {Parts} parts
  * @param {State} state
  * @param {(parts: Parts, state: State, step: Step, found: LeaveOneOut | null) => OpenQuestion} [drawQuestion] where a model can be asked
- * @param {Parameters<typeof drawLens>[3]} [drawPicture] where plotly.js may come
+ * @param {Parameters<typeof drawLens>[4]} [drawPicture] where plotly.js may come
  */
 export function drawWhy(parts, state, drawQuestion, drawPicture) {
   const { run, chosen } = state;
@@ -44,5 +45,5 @@ export function drawWhy(parts, state, drawQuestion, drawPicture) {
   const layers = page.querySelector(".gs-lens");
   const lens = run.why.get(`lens ${chosen}`)?.lens ?? null;
   layers.hidden = !run.end && !lens; // it is said once that nothing can be asked yet
-  drawLens(layers, lens, question.refusal, drawPicture);
+  drawLens(layers, lens, question.refusal, reasonForNone(run, chosen, "lens"), drawPicture);
 }

@@ -36,13 +36,14 @@ export function cellValues({ tokens, layers }, layer, n) {
  * @param {Showing<Lens>} box
  * @param {Lens | null} lens
  * @param {unknown} refusal the message that says why there is no lens
+ * @param {string} reason why there is none yet, as the key of a sentence
  * @param {(box: HTMLElement, lens: Lens) => boolean} [drawPicture] where plotly.js may come; false where it is not there
  */
-export function drawLens(box, lens, refusal, drawPicture) {
+export function drawLens(box, lens, refusal, reason, drawPicture) {
   const [sentence, numbers] = [box.querySelector(".gs-lens-status"), box.querySelector(".gs-lens-numbers")];
   for (const part of [numbers, box.querySelector(".gs-lens-lead")]) part.hidden = !lens;
   if (!lens && refusal) showMessage(sentence, refusal);
-  else if (!lens) texts.write(sentence, "why.lens.none");
+  else if (!lens) texts.write(sentence, reason);
   const isDrawn = Boolean(lens && drawPicture?.(box, lens));
   for (const name of ["picture", "point"]) box.querySelector(`.gs-lens-${name}`).hidden = !isDrawn;
   if (lens && numbers.isBesidePicture !== isDrawn) Object.assign(numbers, { isBesidePicture: isDrawn, open: !isDrawn }); // until a reader opens it

@@ -7,7 +7,7 @@ import { update } from "../core/state.js";
 import { texts } from "../core/texts.js";
 import { labelOf } from "../core/tokens.js";
 import { isolate } from "../core/visible.js";
-import { isFinished, linesUpTo, tokensBefore } from "../core/why.js";
+import { hasIds, isFinished, linesUpTo, tokensBefore } from "../core/why.js";
 import { make } from "../view/elements.js";
 import { EXAMPLES_MODEL } from "../view/example_point.js";
 import { openTab, openTabOf } from "../view/tab_list.js";
@@ -72,7 +72,7 @@ const isRunLocked = () => document.querySelector("#run:disabled") !== null;
 function drawButtons(asks, state, step, found) {
   const { run } = state;
   const [button, more] = [asks.querySelector(".gs-why-button"), asks.querySelector(".gs-why-more")];
-  const isUnanswerable = step.picked.token_id < 0 || !run.end;
+  const isUnanswerable = !hasIds(run, step.index) || !run.end;
   button.dataset.ask = isAsking(state) ? "whyStop" : "why";
   button.disabled = isUnanswerable && !isAsking(state);
   button.setAttribute("aria-disabled", isRunLocked() && !isAsking(state));

@@ -5,7 +5,7 @@ import { percent } from "../core/numbers.js";
 import { texts } from "../core/texts.js";
 import { joinedLabel, labelOf } from "../core/tokens.js";
 import { isolate } from "../core/visible.js";
-import { changeOf, isFinished, leadOf, probabilityOf, progressOf, strongestPart, tokensBefore } from "../core/why.js";
+import { changeOf, isFinished, leadOf, probabilityOf, progressOf, reasonForNone, strongestPart, tokensBefore } from "../core/why.js";
 import { headCell, label, make, setText } from "../view/elements.js";
 
 /** @import { Run } from "../core/run.js" */
@@ -66,7 +66,7 @@ export function drawWithout(box, run, step, found) {
   const [sentence, text, lead, more] = ["status", "text", "lead", "more"].map((name) => box.querySelector(`.gs-without-${name}`));
   for (const part of [text, lead, more]) part.hidden = !found;
   const tokens = tokensBefore(run, step);
-  if (!found) texts.write(sentence, tokens.length < 2 ? "why.without.nothing" : run.end ? "why.without.none" : "why.without.growth");
+  if (!found) texts.write(sentence, reasonForNone(run, step, "without"));
   if (box.drawn === found && box.language === texts.language()) return; // a button that is replaced loses the keyboard
   Object.assign(box, { drawn: found, language: texts.language() });
   if (!found) return;
