@@ -184,7 +184,7 @@ REFUSED: list[tuple[str, list[Any], str]] = [
         ["{" * (8 * 2**20 + 1)],
         "The run has 8,388,609 bytes; at most 8,388,608 are read here. Make one of fewer steps or choices.",
     ),
-    ("/check", ["{" + "\n" * 1_068], "It has 1,066 steps; at most 1,000 are read here."),
+    ("/check", ["{" + "\n" * 2_000], "It has 1,998 steps; at most 1,000 are read here."),
 ]
 
 

@@ -7,7 +7,7 @@ import { load, runOf } from "./helpers.mjs";
 const { emptyRun, readLines } = await load("core/run.js");
 const { addWhy, bytesOfWhy, jsonLines, linesAsWritten } = await load("core/run_lines.js");
 const { labelOf } = await load("core/tokens.js");
-const { changeOf, isFinished, leadsFrom, linesUpTo, progressOf, strongestPart, tokensBefore } = await load("core/why.js");
+const { changeOf, isFinished, leadsFrom, linesUpTo, progressOf, reasonForNone, strongestPart, tokensBefore } = await load("core/why.js");
 const { LIMITS } = await load("core/constants.js");
 
 const run = () => runOf([" most", " popular"], { prompt_tokens: [{ token_id: 7, text: "a" }] });
@@ -29,6 +29,25 @@ test("an answer stands between the last step and the end, and a later one takes 
   assert.equal(again.why.get("lens 0").lens.layers.length, 1);
   for (let step = 1; step <= LIMITS.whyLines; step++) addWhy(again, lensOn(step, [5]));
   assert.equal(again.why.size, LIMITS.whyLines);
+});
+
+test("the longest run keeps both answers about each of its steps", () => {
+  const asked = run();
+  for (let step = 0; step < LIMITS.steps; step++) {
+    addWhy(asked, lensOn(step, [5]));
+    addWhy(asked, { leave_one_out: { step, picked: {}, parts: [] } });
+  }
+  assert.equal(asked.why.size, 2 * LIMITS.steps);
+});
+
+test("what is no longer kept is not taken for what was never asked", () => {
+  const asked = run();
+  assert.equal(reasonForNone(asked, 0, "lens"), "why.lens.none");
+  for (let step = 0; step <= LIMITS.whyLines; step++) addWhy(asked, lensOn(step, [5]));
+  assert.equal(reasonForNone(asked, 0, "lens"), "why.ask.forgotten");
+  assert.equal(reasonForNone(asked, 0, "leave_one_out"), "why.without.nothing");
+  addWhy(asked, lensOn(0, [5]));
+  assert.ok(!asked.forgotten.has("lens 0"));
 });
 
 test("a run keeps as many answers as a file of it may hold, the newest", () => {

@@ -369,7 +369,7 @@ def test_order_and_number_are_bounded(asked: Trace) -> None:
     lines = asked.to_jsonl().splitlines()
     with pytest.raises(FormatError, match="a step comes after what was asked about one"):
         Trace.from_jsonl("\n".join([*lines[:6], lines[7], lines[6], *lines[8:]]))
-    with pytest.raises(FormatError, match=r"at most 64 lines about its steps"):
+    with pytest.raises(FormatError, match=r"at most 512 lines about its steps"):
         Trace.from_jsonl("\n".join([*lines[:8], *[lines[7]] * MAX_WHY_LINES, lines[-1]]))
     with pytest.raises(FormatError, match=r"has at most 1,000 steps"):
         Trace.from_jsonl("\n".join([lines[0], *[lines[1]] * (MAX_RUN_LINES - 1), lines[-1]]))

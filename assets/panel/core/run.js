@@ -74,6 +74,7 @@ import { bytesOf, markPendingBytes, NO_BYTES } from "./tokens.js";
  * @property {PromptScore[]} promptScores of the prompt's last tokens, once they were asked for
  * @property {string} scoreLines lines that were asked for when the run had been written
  * @property {Map<string, WhyLine>} why what was asked about its steps, by kind and step
+ * @property {Set<string>} forgotten what was asked about its steps and is no longer kept, by kind and step
  * @property {number} answers how often one came of what was asked when the run had been written
  * @property {End | null} end
  * @property {boolean} closed its last line has come: it was not ended by the panel
@@ -86,7 +87,7 @@ import { bytesOf, markPendingBytes, NO_BYTES } from "./tokens.js";
 
 /** @returns {Run} */
 export function emptyRun() {
-  return /** @type {any} */ ({ text: "", lastLine: "", header: null, steps: [], pieces: [], beams: [], pendingOfBeams: [], promptScores: [], scoreLines: "", why: new Map(), answers: 0, end: null, closed: false, decoder: new TextDecoder("utf-8"), pending: NO_BYTES });
+  return /** @type {any} */ ({ text: "", lastLine: "", header: null, steps: [], pieces: [], beams: [], pendingOfBeams: [], promptScores: [], scoreLines: "", why: new Map(), forgotten: new Set(), answers: 0, end: null, closed: false, decoder: new TextDecoder("utf-8"), pending: NO_BYTES });
 }
 
 /**

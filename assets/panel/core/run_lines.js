@@ -61,7 +61,7 @@ export const isWhyLine = (line) => /^\s*\{\s*"(lens|leave_one_out)"/.test(line);
 
 /**
  * Add a lens, or what was left out: one of each a step, of which the newest stays, but no finished one goes for one that is not. Of many, the
- * newest: as many as a file of the run may hold.
+ * newest: as many as a file of the run may hold. Which were dropped is known, so that the page says so.
  * @param {Run} run
  * @param {WhyLine} record
  */
@@ -71,7 +71,12 @@ export function addWhy(run, record) {
   markAnswer(run, record);
   run.why.delete(name);
   run.why.set(name, record);
+  run.forgotten.delete(name);
   run.answers += 1;
   const room = LIMITS.bytes - new TextEncoder().encode(run.text).length;
-  while (run.why.size > LIMITS.whyLines || (run.why.size > 1 && bytesOfWhy(run) > room)) run.why.delete(String(run.why.keys().next().value));
+  while (run.why.size > LIMITS.whyLines || (run.why.size > 1 && bytesOfWhy(run) > room)) {
+    const oldest = String(run.why.keys().next().value);
+    run.why.delete(oldest);
+    run.forgotten.add(oldest);
+  }
 }

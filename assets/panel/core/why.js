@@ -55,11 +55,12 @@ export function tokensBefore(run, step) {
  * Why there is no answer about a step, as the key of a sentence. A run whose source printed no ids can be asked about by no model.
  * @param {Run} run
  * @param {number} step
- * @param {"without" | "lens"} kind
+ * @param {"leave_one_out" | "lens"} kind
  */
 export function reasonForNone(run, step, kind) {
   const before = tokensBefore(run, step);
   if (!hasIds(run, step)) return "server.why_token.no_ids";
+  if (run.forgotten.has(`${kind} ${step}`)) return "why.ask.forgotten";
   if (kind === "lens") return "why.lens.none";
   return before.length < 2 ? "why.without.nothing" : run.end ? "why.without.none" : "why.without.growth";
 }

@@ -66,7 +66,7 @@ export function drawWithout(box, run, step, found) {
   const [sentence, text, lead, more] = ["status", "text", "lead", "more"].map((name) => box.querySelector(`.gs-without-${name}`));
   for (const part of [text, lead, more]) part.hidden = !found;
   const tokens = tokensBefore(run, step);
-  if (!found) texts.write(sentence, reasonForNone(run, step, "without"));
+  if (!found) texts.write(sentence, reasonForNone(run, step, "leave_one_out"));
   if (box.drawn === found && box.language === texts.language()) return; // a button that is replaced loses the keyboard
   Object.assign(box, { drawn: found, language: texts.language() });
   if (!found) return;

@@ -55,7 +55,7 @@ REFUSED = {
     "a picture": (b"\x89PNG\r\n", "It is not JSON Lines: it does not begin like a run."),
     "another JSON": (b'{"a": 1}\n{"b": 2}\n', "Line 1 of the run cannot be read: format: it is missing."),
     "half a character": (b'{"\xff', "The file is not text: its byte 3 is not UTF-8."),
-    "blank lines": (b"{" + b"\n" * 1_068, "It has 1,066 steps; at most 1,000 are read here."),
+    "blank lines": (b"{" + b"\n" * 2_000, "It has 1,998 steps; at most 1,000 are read here."),
     "far too large": (
         b"{" * (MAX_RUN_BYTES + 1),
         "The run is larger than 8 MB, which is the limit. Make one of fewer steps or choices.",
