@@ -41,8 +41,9 @@ _PAGE_TEXTS = (
         "download.",
     ),
     *(f"whatif.{name}." for name in ("own", "beam", "score", "beside", "proof", "draw", "named", "past_end")),
+    *("site.", "head.copy.none", "page.as_message", "page.past_end"),
     *("state.waiting", "state.silent", "state.elsewhere", "tabs.tree", "why.ask", "why.open", "table.change."),
-    *("why.without.again", "why.without.anew", "why.without.growing", "why.lesson.try"),
+    *("why.without.again", "why.without.anew", "why.without.grow", "why.without.nothing", "why.lesson.try"),
     *(
         f"page.{name}"
         for name in (

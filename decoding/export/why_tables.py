@@ -105,7 +105,9 @@ def _lens_section(lens: Lens, before: bytes, language: str) -> str:
     start, last = lens.leads_from, len(lens.layers) - 1
     key = "why.lens.never" if start is None else "why.lens.leads"
     followed = [_cell(_name(token, before)) for token in lens.tokens]
-    sentence = translate(key, language, token=followed[0], layer=start, count=last)
+    leader = lens.layers[last].leader
+    values = {"other": _cell(_name(leader.token, before)), "probability": _percent(leader.probability)}
+    sentence = translate(key, language, token=followed[0], layer=start, count=last, **values)
     head = [translate(f"why.lens.{name}", language) for name in ("layer", "column")]
     rows = []
     for number, layer in reversed([*enumerate(lens.layers)]):

@@ -50,7 +50,7 @@ def why_endpoints(registry: ModelRegistry, read: Callable[[object], Trace]) -> l
         trace, other = read(run), None if against == NO_ID else against
         engine, answer = result_of(wait_for_engine(registry, trace.model.id)), None
         for found in read_without(registry, engine, trace, step, by=by, against=other, last=last):
-            answer = answer if isinstance(found, dict) else found[0]
+            answer = answer if isinstance(found, dict) else found
         yield answer.to_json() if answer else ""
 
     return [lens, leave_one_out]

@@ -22,9 +22,6 @@ from decoding.serving.admission import PAUSE_SECONDS
 from decoding.serving.memory_budget import Reservation
 from decoding.serving.model_registry import ModelRegistry
 
-Progress = tuple[LeaveOneOut, int]
-"""An answer as far as it has come, and how many tokens stand before its step."""
-
 _MOST_DIGITS = 16
 
 
@@ -35,6 +32,7 @@ def why(registry: ModelRegistry, parameters: Parameters) -> Updates:
     trace = run_on_screen(parameters)
     asked = check_step(trace, parameters.get("step")).index
     engine = yield from wait_for_engine(registry, trace.model.id)
+    yield {"notice": Message("why_token.asking")}
     number = parameters.get("number")
     its_own = {"number": number[:_MOST_DIGITS] if isinstance(number, str) else ""}
     options = {"against": parameters.get("against"), "by": parameters.get("by", "tokens")}
@@ -47,7 +45,7 @@ def why(registry: ModelRegistry, parameters: Parameters) -> Updates:
         yield {"no-lens": error.message} | its_own
     last = parameters.get("last", LEFT_OUT)
     with closing(read_without(registry, engine, trace, asked, last=last, **options)) as answers:
-        newest: Progress | None = None
+        newest: LeaveOneOut | None = None
         due = 0.0  # an update costs the page some milliseconds, and a part hardly more
         for found in answers:
             if isinstance(found, dict):
@@ -55,19 +53,10 @@ def why(registry: ModelRegistry, parameters: Parameters) -> Updates:
                 continue
             newest = found
             if monotonic() >= due:
-                yield _update(newest) | its_own
+                yield {"why": newest.to_json()} | its_own
                 newest, due = None, monotonic() + PAUSE_SECONDS
         if newest:
-            yield _update(newest) | its_own
-
-
-def _update(progress: Progress) -> dict[str, str]:
-    answer, before = progress
-    number, count = answer.progress(before)
-    return {
-        "why": answer.to_json(),
-        "notice": Message("why_token.progress", number=number, count=count) if number < count else "",
-    }
+            yield {"why": newest.to_json()} | its_own
 
 
 def read_lens(
@@ -81,12 +70,11 @@ def read_lens(
 
 def read_without(
     registry: ModelRegistry, engine: Engine, trace: Trace, step: object, **options: object
-) -> Generator[dict[str, str] | Progress, None, None]:
+) -> Generator[dict[str, str] | LeaveOneOut, None, None]:
     """The answer of leaving out as far as it has come, once its memory is reserved; yields what is waited for."""
     question = check_question(engine, trace, step, **options)
     with (yield from _reserve(registry, engine, "leave_one_out", trace, question.step.index)):
-        for answer in leave_out(engine, question):
-            yield answer, len(question.token_ids)
+        yield from leave_out(engine, question)
 
 
 def _reserve(

@@ -72,8 +72,8 @@ def test_without_each_part_in_the_librarys_numbers(url: str, visit: Visit, start
     assert after == pytest.approx([part.probability for part in left_out.parts], abs=SHARE)
     france = page.locator(".gs-part-of-text", has_text="France")
     france.focus()
-    expect(page.locator(".gs-without-status")).to_contain_text("Without ·France: 77.25 % → 0.18 % (÷ 4")
-    expect(page.locator(".gs-without-status")).to_contain_text("would be picked instead.")
+    expect(page.locator(".gs-without-point")).to_contain_text("Without ·France: 77.25 % → 0.18 % (÷ 4")
+    expect(page.locator(".gs-without-point")).to_contain_text("would be picked instead.")
     # The parts have different colours: the stronger, the more times the probability falls without the part.
     shades = {
         chip.locator(".gs-chip-text").inner_text(): float(
@@ -193,7 +193,7 @@ def test_a_pick_that_argmax_did_not_make_is_not_picked_still(url: str, visit: Vi
     expect(page.locator(".gs-forked")).to_contain_text("·the instead of ·Paris")
     asked(page)
     page.locator(".gs-part-of-text", has_text="of").focus()
-    expect(page.locator(".gs-without-status")).to_contain_text("% (× 2.63). Argmax would then pick ·the.")
+    expect(page.locator(".gs-without-point")).to_contain_text("% (× 2.63). Argmax would then pick ·the.")
 
 
 def test_a_token_that_ends_an_emoji_has_one_name(url: str, visit: Visit, tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_enter_does_nothing_while_run_is_locked(visit: Visit) -> None:
         page.locator(".gs-chip[data-step='0']").click()
         engine.read.clear()
         page.locator('[data-ask="openWhy"]').click()
-        expect(page.locator(".gs-why-ask .gs-word")).to_have_text("Left out 1 of 12 tokens …")
+        expect(page.locator(".gs-without-progress")).to_have_text("Left out 1 of 12 tokens …")
         page.fill("#prompt textarea", "Once")
         asked: list[str] = []
         page.on("request", lambda request: asked.append(request.url) if "/queue/join" in request.url else None)

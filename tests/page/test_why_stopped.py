@@ -23,14 +23,16 @@ def test_a_model_without_layers_says_so_and_the_question_waits_its_turn_and_can_
     with first_of_two_steps(visit, blocks, "Transformers") as page:
         engine.read.clear()
         page.locator('[data-ask="why"]').click()
-        progress, stopped = page.locator(".gs-why-ask .gs-word"), page.locator(".gs-without-asked strong").first
-        expect(progress).to_have_text("You are next: your run begins as soon as another ends.")
+        progress, stopped = page.locator(".gs-without-progress"), page.locator(".gs-without-stopped")
+        word = page.locator(".gs-why-ask .gs-word")
+        expect(word).to_have_text("You are next: your turn begins as soon as another ends.")
         assert (queue.served, queue.waiting, engine.read) == (MAX_LONG, 1, [])
         queue.leave(others[0])
         expect(page.locator(".gs-lens-status")).to_contain_text("scripted does not run in this process")
         expect(progress).to_have_text("Left out 1 of 12 tokens …")
         expect(page.locator(".gs-without-asked")).to_be_visible()
-        expect(stopped).to_have_text("")  # the line above says it already
+        expect(word).to_have_text("The model is asked without each part …")
+        expect(stopped).to_have_text("")
         page.click("#stop")
         page.wait_for_selector(".gs[aria-busy=false] .gs-part-of-text")
         expect(stopped).to_have_text("Stopped after 1 of 12 tokens.")
@@ -96,7 +98,7 @@ def test_a_finished_answer_stays_while_a_larger_one_grows_and_after_stop(visit: 
         engine.gate.clear()
         engine.read.clear()
         more.click()
-        expect(page.locator(".gs-why-ask .gs-word")).to_have_text("Left out 1 of 100 tokens …")
+        expect(page.locator(".gs-without-progress")).to_have_text("Left out 1 of 100 tokens …")
         assert top_of(page, ".gs-why-two") == top
         expect(more).to_be_disabled()  # one question at a time
         expect(parts).to_have_count(64)
@@ -149,7 +151,7 @@ def test_ask_why_is_stop_while_the_answer_grows(visit: Visit) -> None:
             engine.gate.clear()
             engine.read.clear()
             button.press("Enter")
-            expect(page.locator(".gs-why-ask .gs-word")).to_have_text("Left out 1 of 64 tokens …")
+            expect(page.locator(".gs-without-progress")).to_have_text("Left out 1 of 64 tokens …")
             expect(button).to_have_accessible_name("Stop")
             expect(page.locator(".gs-why-more")).to_be_disabled()
             assert place_of(page, ".gs-why-button") == before
@@ -171,7 +173,7 @@ def test_the_larger_question_is_stopped_from_the_tab(visit: Visit) -> None:
         engine.read.clear()
         more.press("Enter")
         expect(button).to_be_focused()
-        expect(page.locator(".gs-why-ask .gs-word")).to_have_text("Left out 1 of 100 tokens …")
+        expect(page.locator(".gs-without-progress")).to_have_text("Left out 1 of 100 tokens …")
         expect(more).to_be_disabled()
         page.locator("#gs-tab-why").press("Escape")
         expect(button).to_have_accessible_name("Ask why")
@@ -183,7 +185,7 @@ def test_beside_another_step_stands_whose_question_it_is(visit: Visit) -> None:
     """And not how far it has come."""
     engine = Gated()
     with first_of_two_steps(visit, page_over(engine), "ab" * 50) as page:
-        button, progress = page.locator(".gs-why-button"), page.locator(".gs-why-ask .gs-word")
+        button, progress = page.locator(".gs-why-button"), page.locator(".gs-without-progress")
         engine.read.clear()
         button.click()
         expect(progress).to_have_text("Left out 1 of 64 tokens …")
@@ -206,7 +208,7 @@ def test_a_second_click_does_not_stop_what_the_first_has_asked(visit: Visit) -> 
     with first_of_two_steps(visit, blocks, "Transformers") as page:
         engine.read.clear()
         page.locator(".gs-why-button").dblclick(delay=100)
-        expect(page.locator(".gs-why-ask .gs-word")).to_have_text("Left out 1 of 12 tokens …")
+        expect(page.locator(".gs-without-progress")).to_have_text("Left out 1 of 12 tokens …")
         engine.gate.set()
         expect(page.locator(".gs-part-of-text")).to_have_count(12)
 
@@ -218,7 +220,7 @@ def test_what_is_asked_right_after_stop_is_not_lost(visit: Visit) -> None:
     with first_of_two_steps(visit, blocks, "Transformers") as page:
         engine.read.clear()
         page.locator(".gs-why-button").click()
-        expect(page.locator(".gs-why-ask .gs-word")).to_have_text("Left out 1 of 12 tokens …")
+        expect(page.locator(".gs-without-progress")).to_have_text("Left out 1 of 12 tokens …")
         page.evaluate("""async () => {
             const press = (selector) => document.querySelector(selector).click();
             press(".gs-why-button");

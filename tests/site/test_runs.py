@@ -165,7 +165,7 @@ def test_a_larger_question_says_how_far_it_has_come_and_leaves_the_finished_answ
     count = page.locator(".gs-part-of-text").count()
     assert 2 < count < 20
     page.click(".gs-why-more")
-    progress = page.locator(".gs-without-asked strong").first
+    progress = page.locator(".gs-without-progress")
     expect(progress).to_contain_text("tokens …")
     page.wait_for_timeout(1500)  # the page says after one second that nothing has come
     expect(progress).to_contain_text("tokens …")

@@ -3,7 +3,7 @@
 
 import { markPendingBytes, pendingAfter } from "./tokens.js";
 
-/** @import { Candidate, Run, Step } from "./run.js" */
+/** @import { Candidate, Run } from "./run.js" */
 /** @import { Token } from "./tokens.js" */
 
 /**
@@ -49,29 +49,6 @@ import { markPendingBytes, pendingAfter } from "./tokens.js";
  */
 export function tokensBefore(run, step) {
   return [...run.header.prompt_tokens, ...run.steps.slice(0, step).map(({ picked }) => picked)];
-}
-
-/**
- * Why there is no answer about a step, as the key of a sentence. A run whose source printed no ids can be asked about by no model.
- * @param {Run} run
- * @param {number} step
- * @param {"leave_one_out" | "lens"} kind
- */
-export function reasonForNone(run, step, kind) {
-  const before = tokensBefore(run, step);
-  if (!hasIds(run, step)) return "server.why_token.no_ids";
-  if (run.forgotten.has(`${kind} ${step}`)) return "why.ask.forgotten";
-  if (kind === "lens") return "why.lens.none";
-  return before.length < 2 ? "why.without.nothing" : run.end ? "why.without.none" : "why.without.growth";
-}
-
-/**
- * Whether a step and the text before it have token ids.
- * @param {Run} run
- * @param {number} step
- */
-export function hasIds(run, step) {
-  return run.header.prompt_tokens.length > 0 && [...tokensBefore(run, step), run.steps[step].picked].every(({ token_id: id }) => id >= 0);
 }
 
 /**
@@ -167,14 +144,4 @@ export function strongestPart(answer) {
 export function leadsFrom({ tokens, layers }) {
   const last = layers.findLastIndex(({ leader }) => leader.token_id !== tokens[0]?.token_id);
   return last + 1 < layers.length ? last + 1 : null;
-}
-
-/**
- * The lines of a run up to a step, which are all that a model needs to be asked about it.
- * @param {Run} run
- * @param {Step} step
- * @returns {string}
- */
-export function linesUpTo(run, step) {
-  return [...run.text.split("\n").slice(0, step.index + 2), '{"stop_reason":"stopped"}', ""].join("\n");
 }

@@ -19,7 +19,7 @@ import { cellValues } from "./why_lens.js";
 
 const MOST_ROWS = 12; // the table has every token
 const SHARES = { least: -4, most: 104 }; // percent on the lines' axis: a heavy line at 0 or 100 is whole
-const REM = { row: 1.25, gap: 1.25, lines: 8, axis: 1.5, right: 1.5, least: 3.25 };
+const REM = { row: 1.25, gap: 1.25, lines: 6.5, axis: 1.5, right: 1.5, least: 3.25 };
 
 // Each has a contrast of 3 to 1 to white and to a dark page, and is far from the others and from the pick's blue for a colour-blind reader
 // too. No two of the same colour have the same dashes; the pick's line alone is not broken, and heavy.
@@ -90,6 +90,7 @@ function listNames(list, { tokens }, shown, colours) {
     const item = make("li", n ? "" : "gs-pick");
     const swatch = document.createElementNS("http://www.w3.org/2000/svg", "svg");
     const line = swatch.appendChild(document.createElementNS("http://www.w3.org/2000/svg", "path"));
+    swatch.setAttribute("aria-hidden", "true");
     line.setAttribute("d", "M0 6H24");
     line.style.stroke = colours[row];
     line.style.strokeDasharray = dashesOf(row).join(" ");

@@ -4,7 +4,6 @@
 import { percent } from "../core/numbers.js";
 import { texts } from "../core/texts.js";
 import { labelOf } from "../core/tokens.js";
-import { reasonForNone } from "../core/why.js";
 import { drawLens } from "./why_lens.js";
 import { drawAsked, drawWithout } from "./why_text.js";
 
@@ -19,10 +18,11 @@ import { drawAsked, drawWithout } from "./why_text.js";
  * @property {LeaveOneOut | null} growing what has come of it, where it is still open
  * @property {string} next the key of a sentence about what can be asked now
  * @property {string} refusal why there is no lens
+ * @property {{ leave_one_out: string, lens: string }} reasons why there is no answer of a kind yet, as the key of a sentence
  */
 
 /** @type {OpenQuestion} */
-const NOTHING_ASKED = { isOpen: false, growing: null, next: "", refusal: "" };
+const NOTHING_ASKED = { isOpen: false, growing: null, next: "", refusal: "", reasons: { leave_one_out: "why.without.none", lens: "why.lens.none" } };
 
 /**
  * @param {Parts} parts
@@ -39,11 +39,11 @@ export function drawWhy(parts, state, drawQuestion, drawPicture) {
   texts.write(page.querySelector(".gs-why-step"), "why.step", values);
   const found = run.why.get(`leave_one_out ${chosen}`)?.leave_one_out ?? null;
   const box = page.querySelector(".gs-without");
-  drawWithout(box, run, chosen, found);
   const question = drawQuestion?.(parts, state, step, found) ?? NOTHING_ASKED;
+  drawWithout(box, run, chosen, found, question.isOpen, question.reasons.leave_one_out);
   drawAsked(box, run, found, question);
   const layers = page.querySelector(".gs-lens");
   const lens = run.why.get(`lens ${chosen}`)?.lens ?? null;
   layers.hidden = !run.end && !lens; // it is said once that nothing can be asked yet
-  drawLens(layers, lens, question.refusal, reasonForNone(run, chosen, "lens"), drawPicture);
+  drawLens(layers, lens, question.refusal, question.isOpen ? "" : question.reasons.lens, drawPicture);
 }

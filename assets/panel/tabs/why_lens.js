@@ -13,12 +13,12 @@ import { shadeOf } from "./heatmap.js";
 
 /** @import { Lens, LensLayer } from "../core/why.js" */
 
-const SHOWN_SHARE = 0.01; // what is less stands in the cell's title
-
 /** @param {Lens} lens */
 function lensSentence(lens) {
   const from = leadsFrom(lens);
-  const values = { token: labelOf(lens.tokens[0]), layer: from ?? 0, count: lens.layers.length - 1 };
+  const count = lens.layers.length - 1;
+  const { leader } = lens.layers[count];
+  const values = { token: labelOf(lens.tokens[0]), layer: from ?? 0, count, other: labelOf(leader), probability: percent(leader.probability) };
   return texts.translate(from === null ? "why.lens.never" : "why.lens.leads", values);
 }
 
@@ -36,7 +36,7 @@ export function cellValues({ tokens, layers }, layer, n) {
  * @param {Showing<Lens>} box
  * @param {Lens | null} lens
  * @param {unknown} refusal the message that says why there is no lens
- * @param {string} reason why there is none yet, as the key of a sentence
+ * @param {string} reason why there is none yet, as the key of a sentence; "" while it is being made
  * @param {(box: HTMLElement, lens: Lens) => boolean} [drawPicture] where plotly.js may come; false where it is not there
  */
 export function drawLens(box, lens, refusal, reason, drawPicture) {
@@ -74,7 +74,7 @@ function layerRow(lens, { leader, logprobs, ranks }, number) {
   if (number === layers.length - 1) row.setAttribute("aria-current", "step");
   tokens.forEach((_, n) => {
     const share = probabilityOf(logprobs[n]);
-    const cell = make("td", `gs-heat-cell${ranks[n] === 0 ? " gs-first" : ""}`, share >= SHOWN_SHARE ? `${Math.round(100 * share)} %` : "");
+    const cell = make("td", `gs-heat-cell${ranks[n] === 0 ? " gs-first" : ""}`, percent(share));
     cell.style.setProperty("--shade", String(shadeOf(share)));
     cell.title = texts.translate("why.lens.cell", cellValues(lens, number, n));
     row.append(cell);

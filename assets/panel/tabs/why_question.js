@@ -1,13 +1,14 @@
 // What the "Why?" tab asks: its fields, the question that is open and how it is stopped, and the lines of its answer, which stay with the run
 // that was asked about. On a page only: a file asks nothing. What was answered is drawn by why.js.
 
+import { hasIds, linesUpTo, reasonForNone } from "../core/askable.js";
 import { LIMITS } from "../core/constants.js";
 import { addWhy } from "../core/run_lines.js";
 import { update } from "../core/state.js";
 import { texts } from "../core/texts.js";
 import { labelOf } from "../core/tokens.js";
 import { isolate } from "../core/visible.js";
-import { hasIds, isFinished, linesUpTo, tokensBefore } from "../core/why.js";
+import { isFinished, tokensBefore } from "../core/why.js";
 import { make } from "../view/elements.js";
 import { EXAMPLES_MODEL } from "../view/example_point.js";
 import { openTab, openTabOf } from "../view/tab_list.js";
@@ -38,11 +39,12 @@ export function drawWhyQuestion(parts, state, step, found) {
   drawElsewhere(asks.querySelector(".gs-why-elsewhere"), state);
   const question = why && why.run === run && why.step === chosen ? why : null;
   const isOpen = Boolean(question) && isAsking(state);
-  // Our own server says beside the question how far it has come; the engine of a browser says nothing.
-  const growing = isOpen && !parts.questions.word.textContent ? question?.growing ?? null : null;
+  asks.querySelector(".gs-why-asking").hidden = !isOpen; // until the server says more
+  const growing = isOpen ? question?.growing ?? null : null;
   const isStopped = Boolean(found) && !isOpen && !isFinished(run, /** @type {LeaveOneOut} */ (found));
   const next = found && !state.isWaiting ? nextSentence(asks, found, isStopped) : "";
-  return { isOpen, growing, next, refusal: question?.refusal ?? "" };
+  const reasons = { leave_one_out: reasonForNone(run, chosen, "leave_one_out"), lens: reasonForNone(run, chosen, "lens") };
+  return { isOpen, growing, next, refusal: question?.refusal ?? "", reasons };
 }
 
 /**

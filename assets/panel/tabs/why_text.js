@@ -5,8 +5,9 @@ import { percent } from "../core/numbers.js";
 import { texts } from "../core/texts.js";
 import { joinedLabel, labelOf } from "../core/tokens.js";
 import { isolate } from "../core/visible.js";
-import { changeOf, isFinished, leadOf, probabilityOf, progressOf, reasonForNone, strongestPart, tokensBefore } from "../core/why.js";
+import { changeOf, isFinished, leadOf, probabilityOf, progressOf, strongestPart, tokensBefore } from "../core/why.js";
 import { headCell, label, make, setText } from "../view/elements.js";
+import { bringPartIntoSight, showParts } from "./why_parts.js";
 
 /** @import { Run } from "../core/run.js" */
 /** @import { Token } from "../core/tokens.js" */
@@ -61,17 +62,21 @@ function withoutSentence(tokens, found, part) {
  * @param {Run} run
  * @param {number} step
  * @param {LeaveOneOut | null} found
+ * @param {boolean} isOpen a question about the step
+ * @param {string} reason why nothing was found, as the key of a sentence
  */
-export function drawWithout(box, run, step, found) {
+export function drawWithout(box, run, step, found, isOpen, reason) {
   const [sentence, text, lead, more] = ["status", "text", "lead", "more"].map((name) => box.querySelector(`.gs-without-${name}`));
   for (const part of [text, lead, more]) part.hidden = !found;
   const tokens = tokensBefore(run, step);
-  if (!found) texts.write(sentence, reasonForNone(run, step, "leave_one_out"));
-  if (box.drawn === found && box.language === texts.language()) return; // a button that is replaced loses the keyboard
+  const first = found && strongestPart(found);
+  // What changes most stands in words once all of it is known: a screen reader announces it.
+  if (isOpen && !(found && isFinished(run, found))) setText(sentence, "");
+  else if (found && first) setText(sentence, withoutSentence(tokens, found, first));
+  else texts.write(sentence, reason);
+  if (box.drawn === found && box.language === texts.language()) return;
   Object.assign(box, { drawn: found, language: texts.language() });
   if (!found) return;
-  /** @type {(part: LeftOut) => void} */
-  const describePart = (part) => { sentence.textContent = withoutSentence(tokens, found, part); };
   const largest = Math.max(1e-9, ...found.parts.map((part) => Math.abs(changeOf(found, part))).filter(Number.isFinite));
   const begin = Math.max(0, (found.parts[0]?.first ?? tokens.length) - SHOWN_BEFORE);
   const ends = found.parts.map(({ first, count }) => first + count);
@@ -79,36 +84,15 @@ export function drawWithout(box, run, step, found) {
   if (begin) shown.push(make("span", "gs-aside gs-without-before", texts.translate("why.without.before", { count: begin })));
   for (let at = begin; at < tokens.length; at++) {
     const part = found.parts.find(({ first }) => first === at);
-    if (part) shown.push(partChip(tokens, found, part, largest, describePart));
+    if (part) shown.push(partChip(tokens, found, part, largest));
     else if (!found.parts.some(({ first }, n) => first < at && at < ends[n])) shown.push(label(tokens[at], "gs-without-kept"));
   }
-  text.replaceChildren(...shown);
+  const place = first ? found.parts.indexOf(first) : -1;
+  showParts(text, box.querySelector(".gs-without-point"), shown, place);
   if (found.against) texts.write(lead, "why.without.lead.against", { token: labelOf(found.picked), other: labelOf(found.against) });
   else texts.write(lead, "why.without.lead");
   more.querySelector("tbody").replaceChildren(...found.parts.map((part) => partRow(tokens, found, part)));
-  const first = strongestPart(found);
-  if (first) describePart(first); // it stands first in words; another, where it is pointed at
-  showPart(text, isFinished(run, found) && first ? found.parts.indexOf(first) : -1); // before, a reader may have scrolled
-}
-
-/**
- * Of a text that is higher than its box, the middle of the box shows a part, and the box's edges that there is more.
- * @param {HTMLElement} text
- * @param {number} place of the part; -1 where none is to be brought into sight
- */
-function showPart(text, place) {
-  const markEdges = () => {
-    const { scrollTop, clientHeight, scrollHeight } = text;
-    text.classList.toggle("gs-more-above", scrollTop > 2);
-    text.classList.toggle("gs-more-below", scrollTop + clientHeight < scrollHeight - 2);
-  };
-  text.onscroll = markEdges;
-  const chip = text.querySelectorAll(".gs-part-of-text")[place];
-  if (chip) {
-    const [outer, inner] = [text, chip].map((node) => node.getBoundingClientRect());
-    text.scrollTop += inner.top + inner.height / 2 - outer.top - outer.height / 2;
-  }
-  markEdges();
+  bringPartIntoSight(text, isFinished(run, found) ? place : -1); // before, a reader may have scrolled
 }
 
 /**
@@ -122,10 +106,10 @@ export function drawAsked(box, run, found, { isOpen, growing, next }) {
   const line = box.querySelector(".gs-without-asked");
   line.hidden = !found;
   if (!found) return;
-  const [progress, asked, again] = line.children;
-  const { tried, asked: most } = progressOf(run, growing ?? found);
-  const isStopped = !isOpen && !isFinished(run, found);
-  setText(progress, growing || isStopped ? texts.translate(growing ? "why.without.growing" : "why.without.stopped", { number: tried, most }) : "");
+  const [progress, stopped, asked, again] = line.children;
+  const { tried: number, asked: most } = progressOf(run, growing ?? found);
+  setText(progress, growing ? texts.translate("why.without.growing", { number, most }) : "");
+  setText(stopped, isOpen || isFinished(run, found) ? "" : texts.translate("why.without.stopped", { number, most }));
   const against = found.against ? labelOf(found.against) : texts.translate("why.against.none");
   texts.write(asked, "why.without.asked", { by: texts.translate(`why.by.${found.by}`), against });
   setText(again, next && texts.translate(next));
@@ -136,17 +120,16 @@ export function drawAsked(box, run, found, { isOpen, growing, next }) {
  * @param {LeaveOneOut} found
  * @param {LeftOut} part
  * @param {number} largest
- * @param {(part: LeftOut) => void} onPoint
  */
-function partChip(tokens, found, part, largest, onPoint) {
+function partChip(tokens, found, part, largest) {
   const change = changeOf(found, part);
   const chip = make("button", `gs-chip gs-part-of-text ${change < 0 ? "gs-for" : "gs-against"}`);
   chip.type = "button";
+  chip.tabIndex = -1; // one of them is a stop of the Tab key: why_parts.js
   chip.style.setProperty("--shade", String(Math.min(1, Math.abs(change) / largest) || 0));
   chip.append(make("span", "gs-chip-text", partLabel(tokens, part)), make("span", "gs-change", found.against ? signedNumber(change) : percent(probabilityOf(part.logprob))));
   chip.title = withoutSentence(tokens, found, part);
   chip.setAttribute("aria-label", chip.title);
-  for (const name of ["pointerenter", "focus", "click"]) chip.addEventListener(name, () => onPoint(part));
   return chip;
 }
 

@@ -1,0 +1,81 @@
+// The box that shows the text in parts, each a button: one of them is a stop of the Tab key, from which the arrows go on, as in the run's own
+// text. The part that has the pointer or the keyboard is marked, and stands in words as long as it has it. Knows no record.
+
+/** @type {Record<string, number | undefined>} */
+const PLACES_ON = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity };
+
+/** @typedef {HTMLElement & { words?: HTMLElement }} PartsBox `words`: the element that describes a part, once the box listens */
+
+/**
+ * @param {PartsBox} box
+ * @param {HTMLElement} words
+ * @param {HTMLElement[]} nodes the parts and what stands between them
+ * @param {number} stop the part that the Tab key stops at, by its place
+ */
+export function showParts(box, words, nodes, stop) {
+  const place = partsIn(box).indexOf(document.activeElement); // who uses the keyboard keeps the place
+  box.replaceChildren(...nodes);
+  if (!box.words) listenToParts(Object.assign(box, { words }));
+  describe(box, null);
+  const chip = partsIn(box)[place < 0 ? stop : place];
+  if (chip) chip.tabIndex = 0;
+  if (place >= 0) chip?.focus({ preventScroll: true });
+}
+
+/** @param {PartsBox} box */
+const partsIn = (box) => [...box.querySelectorAll(".gs-part-of-text")];
+
+/**
+ * @param {PartsBox} box
+ * @param {HTMLElement | null} chip
+ */
+function describe(box, chip) {
+  box.querySelector(".gs-pointed-at")?.classList.remove("gs-pointed-at");
+  chip?.classList.add("gs-pointed-at");
+  /** @type {HTMLElement} */ (box.words).textContent = chip?.title ?? "";
+}
+
+/** @param {PartsBox} box */
+function listenToParts(box) {
+  /** @type {(event: PageEvent) => void} */
+  const point = ({ target }) => {
+    const chip = target.closest(".gs-part-of-text");
+    if (chip) describe(box, chip);
+  };
+  box.addEventListener("pointerover", point);
+  box.addEventListener("click", point); // of a finger: it is nowhere afterwards
+  box.addEventListener("pointerleave", ({ pointerType }) => { if (pointerType === "mouse") describe(box, box.querySelector(":focus")); });
+  box.addEventListener("focusin", (event) => {
+    for (const chip of box.querySelectorAll('[tabindex="0"]')) chip.tabIndex = -1;
+    /** @type {PageEvent<FocusEvent, HTMLElement>} */ (event).target.tabIndex = 0;
+    point(event);
+  });
+  box.addEventListener("focusout", () => describe(box, null));
+  box.addEventListener("keydown", (event) => {
+    const by = PLACES_ON[event.key];
+    if (!by || event.ctrlKey || event.altKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault(); // no other step
+    const chips = partsIn(box);
+    chips[Math.min(Math.max(chips.indexOf(event.target) + by, 0), chips.length - 1)]?.focus();
+  });
+}
+
+/**
+ * Of a text that is higher than its box, the middle of the box shows a part, and the box's edges that there is more.
+ * @param {PartsBox} box
+ * @param {number} place of the part; -1 where none is to be brought into sight
+ */
+export function bringPartIntoSight(box, place) {
+  const markEdges = () => {
+    const { scrollTop, clientHeight, scrollHeight } = box;
+    box.classList.toggle("gs-more-above", scrollTop > 2);
+    box.classList.toggle("gs-more-below", scrollTop + clientHeight < scrollHeight - 2);
+  };
+  box.onscroll = markEdges;
+  const chip = partsIn(box)[place];
+  if (chip) {
+    const [outer, inner] = [box, chip].map((node) => node.getBoundingClientRect());
+    box.scrollTop += inner.top + inner.height / 2 - outer.top - outer.height / 2;
+  }
+  markEdges();
+}
