@@ -19,7 +19,7 @@ from decoding.record.trace import Trace
 from decoding.record.why import UNITS, LeaveOneOut, LeftOut, Unit, parts_of
 from decoding.requests.arguments import check_trace
 from decoding.requests.run_request import whole_number
-from decoding.requests.values import is_whole, shown, shown_id
+from decoding.requests.values import is_whole, json_type_of, shown, shown_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +116,8 @@ def check_step(trace: Trace, step: object) -> Step:
 
 
 def _candidate(step: Step, token_id: object) -> Candidate:
+    if not is_whole(token_id):
+        raise RequestError(Message("why_token.against", type=json_type_of(token_id)), field="forced")
     found = next((one for one in step.candidates if one.token_id == token_id), None)
     if found is None or found.token_id == step.picked.token_id:
         raise RequestError(

@@ -205,6 +205,12 @@ def test_words_are_what_belongs_together() -> None:
         (0, {"last": 257}, "The number of tokens to leave out has to be a whole number from 1 to 256, not 257."),
         (
             0,
+            {"against": True},
+            "What to compare with has to be a token id, a whole number such as a candidate's “token_id”, not true or "
+            "false.",
+        ),
+        (
+            0,
             {"against": 5},
             "The token id 5 is no other candidate of step 1 (counted from 1). Choose one of its candidates, but not "
             "its pick.",
@@ -363,6 +369,15 @@ def test_a_last_layer_that_is_not_the_step_is_refused(asked: Trace) -> None:
     altered = replace(lens, layers=(*lens.layers[:-1], lens.layers[3]), tokens=lens.tokens)
     with pytest.raises(FormatError, match="Line 8 of the run cannot be right: its last layer is not the step"):
         Trace.from_jsonl(replace(asked, why=(altered,)).to_jsonl())
+
+
+def test_the_layer_that_the_api_names_beside_a_lens_has_to_be_right(asked: Trace) -> None:
+    lines = asked.to_jsonl().splitlines()
+    lines[7] = f'{lines[7][:-1]},"leads_from":30}}'
+    assert Trace.from_jsonl("\n".join(lines)) == asked
+    lines[7] = lines[7].replace('"leads_from":30', '"leads_from":3')
+    with pytest.raises(FormatError, match="Line 8 of the run cannot be read: leads_from: it has to be 30"):
+        Trace.from_jsonl("\n".join(lines))
 
 
 def test_order_and_number_are_bounded(asked: Trace) -> None:

@@ -138,6 +138,7 @@ export function startPanel(element, props, watch, trigger, onPage = null, drawLe
     forgetQuestion(history);
     if (reason === "stopped" && state.request) address?.cancelRequest();
     if (reason === "error" && state.request && !state.request.isAnswered) showMessages(parts, '{"notice": {"code": "unanswered"}}', trigger);
+    if (reason === "stopped" && state.request?.kind === "why" && state.why) update(state, { why: { ...state.why, isStopped: true } });
     update(state, { request: null });
     if (reason === "stopped") showMessages(parts, '{"notice": ""}', trigger); // what was waited for
     if (history.streaming && !history.streaming.run.end) endEarly(history.streaming.run, reason, message);

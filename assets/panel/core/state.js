@@ -46,8 +46,9 @@ import { emptyRun } from "./run.js";
  * @property {Run | null} scoring the run of whose prompt the scores were asked for
  * @property {Question | null} request what was asked for and has not begun
  * @property {boolean} isLinkRefused the run of the link that was opened cannot be had
- * @property {{ run: Run, step: number, number: number, refusal: string, opens?: boolean, growing?: LeaveOneOut | null } | null} why the step that was asked about
- *   last, the question's number, why it has no lens, whether its tab is still to come into sight, and what has come of leaving out
+ * @property {{ run: Run, step: number, number: number, refusal: string, opens?: boolean, growing?: LeaveOneOut | null, isStopped?: boolean } | null} why the step that was asked about
+ *   last, the question's number, why it has no lens, whether its tab is still to come into sight, what has come of leaving out, and whether it
+ *   was stopped
  * @property {boolean} isSilent nothing has come for a while
  * @property {Fields | null} fields the page's fields, once they are known
  * @property {Fields | null} followedFields what the fields were last told to follow

@@ -41,21 +41,22 @@ export function drawWhyQuestion(parts, state, step, found) {
   const isOpen = Boolean(question) && isAsking(state);
   asks.querySelector(".gs-why-asking").hidden = !isOpen; // until the server says more
   const growing = isOpen ? question?.growing ?? null : null;
-  const isStopped = Boolean(found) && !isOpen && !isFinished(run, /** @type {LeaveOneOut} */ (found));
-  const next = found && !state.isWaiting ? nextSentence(asks, found, isStopped) : "";
+  const next = found && !state.isWaiting ? nextSentence(asks, run, found, Boolean(question?.isStopped)) : "";
   const reasons = { leave_one_out: reasonForNone(run, chosen, "leave_one_out"), lens: reasonForNone(run, chosen, "lens") };
   return { isOpen, growing, next, refusal: question?.refusal ?? "", reasons };
 }
 
 /**
  * @param {Element} asks
+ * @param {Run} run
  * @param {LeaveOneOut} found
- * @param {boolean} isStopped
+ * @param {boolean} isStopped the question that was asked last
  * @returns {string} the key of a sentence about what "Ask why" would do
  */
-function nextSentence(asks, found, isStopped) {
+function nextSentence(asks, run, found, isStopped) {
+  if (isStopped && isFinished(run, found)) return "why.ask.stopped";
   if (isAnotherQuestion(asks, found)) return "why.without.again";
-  return isStopped ? "why.without.anew" : "";
+  return isFinished(run, found) ? "" : "why.without.anew";
 }
 
 /** @param {State} state */
@@ -147,6 +148,8 @@ function askWhy(parts, state, panel, last) {
   const { run, chosen } = state;
   const step = run.steps[chosen];
   if (!step || isRunLocked()) return;
+  const count = tokensBefore(run, chosen).length;
+  if (count === LIMITS.usuallyLeftOut + 1) last = count; // for one token there is no button
   if (!last && leftOutMoreThanUsual(run, step, run.why.get(`leave_one_out ${chosen}`)?.leave_one_out)) last = LIMITS.leftOut;
   const against = parts.whyTab.querySelector(".gs-why-against").value;
   const number = (state.why?.number ?? 0) + 1;
