@@ -85,6 +85,7 @@ def test_its_numbers_are_the_lens(url: str, visit: Visit, asked: tuple[Trace, Le
     )
     assert len({*map(tuple, strokes)}) == len(lens.tokens)
     assert [not dashes for _, dashes in strokes] == [True, *[False] * 6]  # the pick's alone is not broken
+    assert names.locator("svg[aria-hidden='true']").count() == len(strokes)  # to a screen reader they are no images
     # 2. All of it is in sight, and so in the classroom view: the answer, the rows and the lines.
     for _ in range(2):
         for seen in (".gs-lens-status", ".gs-lens-plot"):
@@ -96,6 +97,11 @@ def test_its_numbers_are_the_lens(url: str, visit: Visit, asked: tuple[Trace, Le
     expect(table).to_be_hidden()
     page.locator(".gs-lens-numbers summary").click()
     expect(table.locator("tbody tr")).to_have_count(len(lens.layers))
+    shares = table.locator("tbody .gs-heat-cell").all_inner_texts()
+    assert len(shares) == len(lens.layers) * len(lens.tokens)
+    assert all(share.endswith(" %") for share in shares)
+    paris = table.locator("tbody tr").nth(30 - 27).locator(".gs-heat-cell").first
+    expect(paris).to_have_text(f"{100 * math.exp(lens.layers[27].logprobs[0]):.2f} %")  # 0.03 %
     page.locator(".gs-strip").press("Home")
     expect(table).to_be_visible()  # it stays as the reader left it
 
@@ -112,6 +118,46 @@ def point_at(page: Page, layer: int, *, row: float | None = None, share: float =
     height = lines * (share - least) / (most - least)  # of the share, over the axis of the lines
     below = 1 - height if row is None else (1 - heat) * (row + 0.5) / rows
     page.mouse.move(x, box["y"] + area * below)
+
+
+def test_the_sentence_is_in_sight_with_what_is_tapped(url: str, visit: Visit) -> None:
+    """On a phone, wherever in the picture that is; and nothing moves."""
+    page = visit(f"{url}?language=en", width=390, height=844)
+    page.click("[data-settings]")
+    ask_why(page)
+    sentence, picture = page.locator(".gs-lens-point"), page.locator(".gs-lens-picture")
+    for row, share in ((0, 0), (6, 0), (None, 0)):
+        picture.evaluate("(picture) => picture.scrollIntoView({ block: 'end' })")
+        page.mouse.wheel(0, 120)  # past the bar of buttons
+        before = frames_later(page).evaluate("document.querySelector('.gs-lens-picture').offsetTop")
+        point_at(page, 30, row=row, share=share)
+        expect(sentence).to_contain_text("Layer 30: ")
+        expect(sentence).to_be_in_viewport(ratio=0.99)
+        assert page.evaluate("document.querySelector('.gs-lens-picture').offsetTop") == before
+        box, bar = sentence.bounding_box(), page.locator(".gs-player").bounding_box()
+        assert box
+        assert bar
+        assert box["y"] + box["height"] <= bar["y"]
+
+
+def test_on_paper_is_what_was_answered(url: str, visit: Visit) -> None:
+    """In the colours that the picture was drawn in, also from a dark page."""
+    page = ask_why(visit(f"{url}?language=en", scheme="dark"))
+    page.emulate_media(media="print", color_scheme="dark")
+    for shown in (".gs-why-step", ".gs-without-text", ".gs-lens-status", ".gs-lens-plot"):
+        expect(page.locator(shown)).to_be_visible()
+    expect(page.locator(".gs-why-ask")).to_be_hidden()
+    looks = "(one) => { const { color, backgroundColor } = getComputedStyle(one); return [color, backgroundColor]; }"
+    name, ground = (page.locator(one).evaluate(looks) for one in (".gs-lens-name >> nth=1", ".gs-lens-picture"))
+    text = page.evaluate(
+        """(colour) => {
+            const one = document.body.appendChild(document.createElement("i"));
+            one.style.color = colour;
+            return getComputedStyle(one).color;
+        }""",
+        page.evaluate(PICTURE)["text"],
+    )
+    assert name[0] == text != ground[1]
 
 
 def test_a_sentence_names_what_is_pointed_at(url: str, visit: Visit, asked: tuple[Trace, Lens]) -> None:

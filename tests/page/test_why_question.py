@@ -106,6 +106,13 @@ def test_a_line_of_another_question_is_dropped(visit: Visit) -> None:
         expect(page.locator(".gs-part-of-text")).to_have_count(4)
 
 
+def test_one_token_more_than_usual_is_left_out_too(visit: Visit) -> None:
+    with first_of_two_steps(visit, page_over(ScriptedEngine()), "a" * 65) as page:
+        page.locator(".gs-why-button").click()
+        expect(page.locator(".gs-part-of-text")).to_have_count(65)
+        expect(page.locator(".gs-why-more")).to_be_hidden()
+
+
 def test_another_candidate_stays_with_its_step(visit: Visit) -> None:
     with first_of_two_steps(visit, page_over(ScriptedEngine()), "abc") as page:
         page.locator(".gs-strip").press("ArrowRight")

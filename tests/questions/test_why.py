@@ -258,13 +258,20 @@ def test_asking_changes_nothing(starter: LocalEngine, run: Trace) -> None:
 
 def test_the_lessons_example_of_leaving_out_makes_its_point(starter: LocalEngine) -> None:
     trace = decoding.trace(starter, "Tom and Jerry went home. Tom and", max_new_tokens=1, top_k=2)
-    parts = {trace.prompt_tokens[part.first].text: part for part in decoding.leave_one_out(starter, trace, 0).parts[:5]}
+    answer = decoding.leave_one_out(starter, trace, 0)
+    parts = {trace.prompt_tokens[part.first].text: part for part in answer.parts}
+    last = answer.parts[-1]
+    assert last == min(answer.parts, key=lambda part: part.logprob)  # what the page leads with
+    assert (trace.prompt_tokens[last.first].text, last.instead.text) == (" and", " and")
+    assert f"{last.probability:.4%}" == "0.0016%"
     assert f"{trace.steps[0].picked.probability:.0%}" == "48%"
     assert (trace.generated_text, parts[" Jerry"].instead.text) == (" Jerry", " I")
     assert [f"{parts[word].probability:.0%}" for word in (" Jerry", " home")] == ["2%", "56%"]
     for language in ("en", "ko"):
         text = assets.texts()[language]["why.lesson.without"]
-        assert all(word in text for word in (trace.prompt, "·Jerry", "48 %", "2 %", "·I", "·home", "56 %"))
+        assert all(
+            word in text for word in (trace.prompt, "·Jerry", "48 %", "·and", "0.0016 %", "2 %", "·I", "·home", "56 %")
+        )
 
 
 def test_the_lessons_example_of_layers_makes_its_point(starter: LocalEngine) -> None:

@@ -51,6 +51,7 @@ export function drawLensPicture(box, lens) {
   const sizes = pictureSizes(picture, lens, shown.length);
   Object.assign(picture, { lens, looks, drawn: { lens, shown, sizes, pointedAt: "" } });
   picture.style.setProperty("--row", `${sizes.row}px`);
+  for (const name of ["text", "accent", "surface", "tint"]) picture.style.setProperty(`--gs-${name}`, read(name)); // on paper too
   markLead(picture, lens, sizes);
   picture.querySelector(".gs-lens-column").hidden = true;
   const hidden = lens.tokens.length - shown.length;
