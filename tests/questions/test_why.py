@@ -85,10 +85,12 @@ def test_it_follows_the_tokens_that_lead_somewhere(starter: LocalEngine, run: Tr
 
 
 def test_a_pick_that_does_not_lead_is_followed_first(starter: LocalEngine, run: Trace) -> None:
+    """And what leads in its place is named."""
     other = run.steps[0].candidates[1].token_id
     branch = decoding.branch(starter, run, 0, other, max_new_tokens=2)
     lens = decoding.lens(starter, branch, 0)
     assert (lens.tokens[0].token_id, lens.leads_from, lens.layers[-1].ranks[0]) == (other, None, 1)
+    assert "argmax picked ·Paris (77.25%) there." in replace(branch, why=(lens,)).to_markdown()
 
 
 def test_a_model_without_layers_here_says_so() -> None:
