@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { load, runOf } from "./helpers.mjs";
 
-const { addEntry, clearStepToShow, emptyHistory, expectBranch, forgetQuestion, openEntry, redo, removeEntry, restoreEntries, showEntry, undo } = await load("core/history.js");
+const { addEntry, clearStepToShow, emptyHistory, expectBranch, forgetQuestion, openEntry, redo, removeEntry, showEntry, undo } = await load("core/history.js");
+const { restoreEntries } = await load("core/stored_history.js");
 const { describeEntry, nameOf } = await load("core/entry_names.js");
 const { emptyState, update } = await load("core/state.js");
 

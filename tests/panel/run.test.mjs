@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { load, runOf } from "./helpers.mjs";
 
-const { closestCalls, emptyRun, endEarly, firstDifference, readLines, repeatAt, requestUpTo, slotsOf, textBefore, totals } = await load("core/run.js");
+const { closestCalls, emptyRun, endEarly, readLines, repeatAt, requestUpTo, slotsOf, textBefore, totals } = await load("core/run.js");
+const { firstDifference } = await load("core/alignment.js");
 const { texts } = await load("core/texts.js");
 const { jsonLines } = await load("core/run_lines.js");
 const { joinedLabel, labelOf, labelParts } = await load("core/tokens.js");

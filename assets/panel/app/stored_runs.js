@@ -1,8 +1,8 @@
 // Stores the newest runs in the tab's session storage, as JSON Lines and within bounds, so that they survive a reload. Draws nothing.
 
-import { restoreEntries } from "../core/history.js";
 import { addPromptScores, emptyRun, readLines } from "../core/run.js";
 import { addWhy, bytesOfWhy, linesAsWritten } from "../core/run_lines.js";
+import { restoreEntries } from "../core/stored_history.js";
 
 /** @import { Entry, History } from "../core/history.js" */
 /** @import { Run } from "../core/run.js" */

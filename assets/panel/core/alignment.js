@@ -1,8 +1,6 @@
 // Two runs of one prompt by different models. Models cut a text into different tokens, so steps are aligned by their position in the text.
 // A position counts UTF-16 units, as JavaScript strings do, from the end of the prompt.
 
-import { firstDifference } from "./run.js";
-
 /** @import { Run } from "./run.js" */
 
 /**
@@ -63,6 +61,20 @@ export const startOf = (run, index) => tokenEnds(run)[index - 1] ?? 0;
 export function stepHolding(run, place) {
   const index = tokenEnds(run).findIndex((end) => end > place);
   return index < 0 ? run.steps.length - 1 : index;
+}
+
+/**
+ * The first step at which the picks differ, or one run has ended; -1 where there is none.
+ * @param {Run} a
+ * @param {Run} b
+ * @returns {number}
+ */
+export function firstDifference(a, b) {
+  const most = Math.max(a.steps.length, b.steps.length);
+  for (let n = 0; n < most; n++) {
+    if (a.steps[n]?.picked.token_id !== b.steps[n]?.picked.token_id) return n;
+  }
+  return -1;
 }
 
 /**

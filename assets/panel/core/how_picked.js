@@ -27,17 +27,6 @@ export function markOfPick(step) {
 }
 
 /**
- * The text's key that names the marks of a step in its picture.
- * @param {Step} step
- * @returns {string}
- */
-export function keyOfMarks(step) {
-  if (step.draw) return "picture.drawn";
-  if (step.past_end) return "picture.end";
-  return step.forced ? "picture.forced" : "picture.argmax";
-}
-
-/**
  * What a candidate's share was in what the draw was made from; null where nothing was drawn, 0 where it was cut.
  * @param {Step} step
  * @param {Candidate} candidate

@@ -259,19 +259,6 @@ export function requestUpTo(run, step) {
 }
 
 /**
- * @param {Run} a
- * @param {Run} b
- * @returns {number}
- */
-export function firstDifference(a, b) {
-  const most = Math.max(a.steps.length, b.steps.length);
-  for (let n = 0; n < most; n++) {
-    if (a.steps[n]?.picked.token_id !== b.steps[n]?.picked.token_id) return n;
-  }
-  return -1;
-}
-
-/**
  * Steps by the lead of the first candidate over the second, smallest first; picks of a person were no call of the model's.
  * @param {Run} run
  * @returns {Step[]}

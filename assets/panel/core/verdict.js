@@ -1,9 +1,10 @@
 // What two runs allow to be said of each other, and nothing else. Probabilities compare where one model in one precision gave them to texts
 // of as many tokens after one prompt, and both are there to their end; totals and factors of any others say nothing.
 
+import { firstDifference } from "./alignment.js";
 import { describeEntry, nameOf } from "./entry_names.js";
 import { number, numberFromLog } from "./numbers.js";
-import { firstDifference, isForced, totals } from "./run.js";
+import { isForced, totals } from "./run.js";
 import { recordSentence } from "./record_sentences.js";
 import { texts } from "./texts.js";
 

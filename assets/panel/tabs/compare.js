@@ -1,11 +1,11 @@
 // The Compare tab: the list of runs, and two of them side by side.
 
 import { markOfPick } from "../core/how_picked.js";
-import { areOtherModels } from "../core/alignment.js";
+import { areOtherModels, firstDifference } from "../core/alignment.js";
 import { shortened } from "../core/descriptions.js";
 import { describeEntry, nameOf } from "../core/entry_names.js";
 import { number, percent } from "../core/numbers.js";
-import { firstDifference, totals } from "../core/run.js";
+import { totals } from "../core/run.js";
 import { texts } from "../core/texts.js";
 import { idLabel } from "../core/tokens.js";
 import { hasManyPrompts, haveSamePrompt, verdictOn } from "../core/verdict.js";

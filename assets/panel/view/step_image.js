@@ -1,7 +1,6 @@
 // The chosen step's bars as a picture of a slide's size: SVG, and PNG drawn from it. Made from the rows that the panel draws; every
 // text is a text node, so nothing in it is markup. Light, whatever the page is: slides and paper are.
 
-import { keyOfMarks } from "../core/how_picked.js";
 import { rowsOf } from "../core/bar_rows.js";
 import { dtypeOf, exactness, stepTitle } from "../core/descriptions.js";
 import { Refused } from "../core/too_large.js";
@@ -11,7 +10,7 @@ import { texts } from "../core/texts.js";
 import { isRightToLeft, lettersOf, oneLine } from "../core/visible.js";
 
 /** @import { Row } from "../core/bar_rows.js" */
-/** @import { Run } from "../core/run.js" */
+/** @import { Run, Step } from "../core/run.js" */
 
 export const SLIDE = { width: 1920, height: 1080, margin: 96 };
 const CHART = { left: 560, right: 1560, top: 300, bottom: 890 };
@@ -43,6 +42,17 @@ export function stepImage(run, chosen) {
     root.append(textLine(fitText(text, 28, SANS, width - 2 * margin), margin, 990 + 42 * n, 28, { fill: INK.muted }));
   }
   return new XMLSerializer().serializeToString(root);
+}
+
+/**
+ * The text's key that names the marks of a step in its picture.
+ * @param {Step} step
+ * @returns {string}
+ */
+function keyOfMarks(step) {
+  if (step.draw) return "picture.drawn";
+  if (step.past_end) return "picture.end";
+  return step.forced ? "picture.forced" : "picture.argmax";
 }
 
 /**
