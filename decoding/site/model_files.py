@@ -74,6 +74,8 @@ def write_model(entry: Entry, site: Path, libraries: Mapping[str, bytes], report
         raise ModelError(NO_SITE.format(model=name, reason=NO_GGUF))
     try:
         graph = ensure_graph(source, report=report)
+        if not graph.is_proven:
+            raise NoGraphError("its graph has not been compared with transformers' network yet: too little memory")
         unpacked, recipes = unpacked_graph(graph)
     except NoGraphError as error:
         raise ModelError(NO_SITE.format(model=name, reason=str(error))) from error

@@ -13,9 +13,14 @@ import pytest
 from decoding.assets import ASSETS
 from decoding.engines.onnx.graph_cache import ensure_graph
 from decoding.errors import ModelError
+from decoding.models.model_paths import entry_of
+from decoding.models.progress import no_report
 from decoding.site import npm_packages
 from decoding.site.__main__ import main
-from tests import node
+from decoding.site.model_files import write_model
+from tests import gguf_files, node
+from tests.engines.onnx import test_gguf
+from tests.machines import give_memory
 from tests.site.serving import site_folder
 
 __all__ = ["site_folder"]
@@ -105,6 +110,16 @@ def test_a_model_that_no_browser_computes_is_refused(
         assert main([str(tmp_path / "site"), "--model", model]) == 2
         assert "its weights are not a GGUF file" in capsys.readouterr().err
         assert not (tmp_path / "site").exists()
+
+
+def test_a_graph_that_was_not_compared_is_not_given_to_browsers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GREEDYSCOPE_CACHE", str(tmp_path / "cache"))
+    path = gguf_files.write(tmp_path / "m.gguf", test_gguf.network("llama"), ["Q8_0"])
+    give_memory(monkeypatch, 10**6)
+    with pytest.raises(ModelError, match="its graph has not been compared with transformers' network yet"):
+        write_model(entry_of(str(path)), tmp_path / "site", {}, no_report)
 
 
 def test_a_package_that_is_not_the_pinned_one_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

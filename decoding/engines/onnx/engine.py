@@ -33,7 +33,7 @@ from decoding.record.tokens import Vocabulary
 from decoding.record.trace import ModelInfo
 
 UNPROVEN = "unproven"
-"""In the engine's name, until its graph is compared: the page's header then has no word of exactness."""
+"""In the engine's name, until its graph is compared: the page's header then says "not checked yet", and not "exact"."""
 
 
 def load_graph(entry: Entry, source: Path, *, why: str, report: Report) -> LocalEngine:
@@ -59,6 +59,7 @@ def load_graph(entry: Entry, source: Path, *, why: str, report: Report) -> Local
             dtype="float32",
             device="cpu",
             engine=", ".join((f"ONNX Runtime {onnxruntime.__version__}", *unproven, spec.description)),
+            # In place of `why`, which says that float32 is exact.
             why="; ".join(filter(None, (Message("why.unproven") if unproven else why, adapter_note(source)))),
         ),
         vocabulary=Vocabulary(tokenizer),

@@ -23,7 +23,7 @@ from decoding.engines.onnx.stale_graphs import LOCK, REFUSED, VERSION_FILE, WORK
 from decoding.errors import ModelError
 from decoding.messages import Message, reason_of
 from decoding.models.cache import cache_folder
-from decoding.models.checksums import is_complete, sync_to_disk, write_checksums
+from decoding.models.checksums import is_complete, sync_to_disk, verifying_checksums, write_checksums
 from decoding.models.gguf import read_gguf
 from decoding.models.progress import Report, no_report
 from decoding.models.resources import check_disk, is_out_of_memory
@@ -76,26 +76,35 @@ def ensure_graph(
     found = _cached_graph(source, ready)
     try:
         if found is None or (proof and not found.is_proven):
-            _check_not_refused(ready)
-            import filelock  # imported here, because a warm start needs no lock
-
-            cache.mkdir(parents=True, exist_ok=True)
-            with filelock.FileLock(cache / f"{ready.name}{LOCK}"):
-                _check_not_refused(ready)
-                if (found := _cached_graph(source, ready)) is None:
-                    _build_graph(source, ready, report, proof)
-                    found = _cached_graph(source, ready)
-                elif proof and not found.is_proven:
-                    _prove(proof, found, ready, report)
-        if found is None:
-            raise OSError(errno.EIO, "what was written is not there")
+            found = _build_or_prove(source, ready, report, proof)
         record_source(ready, source)
     except OSError as error:
         if is_out_of_memory(error):
             raise
+        reason = reason_of(error)
         if found is None:
-            reason = reason_of(error)
             raise ModelError(Message("graph.not_kept", model=source.name, cache=cache, reason=reason)) from error
+        _log.warning("The graph of %s is used as it is, because %s cannot be written: %s.", source.name, cache, reason)
+    return found
+
+
+def _build_or_prove(source: Path, ready: Path, report: Report, proof: Proof | None) -> GraphFiles:
+    """Build the graph, or prove the one that was left unproven. One process does it, and the others wait."""
+    _check_not_refused(ready)
+    import filelock  # imported here, because a warm start needs no lock
+
+    ready.parent.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(ready.with_name(f"{ready.name}{LOCK}")):
+        _check_not_refused(ready)
+        if (found := _cached_graph(source, ready)) is None:
+            _build_graph(source, ready, report, proof)
+            found = _cached_graph(source, ready)
+        elif proof and not found.is_proven:
+            with verifying_checksums(ready, partial(Message, "graph.changed", model=source.name)):
+                pass  # a damaged file is made anew: it is no reason to refuse the model for ever
+            _prove(proof, found, ready, report)
+    if found is None:
+        raise OSError(errno.EIO, "what was written is not there")
     return found
 
 
@@ -116,7 +125,7 @@ def build_unpacked(graph: GraphFiles, folder: Path) -> GraphFiles:
     from decoding.engines.onnx.model_graph import build_gguf  # imported here: a warm start needs no onnx
 
     file, floats = read_gguf(graph.source), 4 * graph.spec.parameters
-    check_disk(graph.source.name, floats + _PER_BYTE * file.path.stat().st_size + _beside(graph.spec), folder)
+    check_disk(graph.source.name, floats + _PER_BYTE * file.path.stat().st_size + _bytes_of_tables(graph.spec), folder)
     build_gguf(file, graph.spec, folder, unpacked=True)
     return GraphFiles(folder, graph.spec, graph.source)
 
@@ -194,15 +203,15 @@ def _plan(source: Path) -> tuple[ModelSpec, int, Callable[[Path], None]]:
         tensors = _stored_tensors(source)
         spec = spec_of_config(source, _most_common_dtype(tensors))
         copied = sum(4 * prod(one.shape) for one in tensors.values() if one.dtype != "F32")
-        return spec, copied + _beside(spec), partial(build_safetensors, source, tensors, spec)
+        return spec, copied + _bytes_of_tables(spec), partial(build_safetensors, source, tensors, spec)
     file = read_gguf(source)
     spec = spec_of_gguf(file)
     weights = sum(_PER_BYTE * tensor.size for tensor in file.tensors.values())
-    return spec, weights + _beside(spec), partial(build_gguf, file, spec)
+    return spec, weights + _bytes_of_tables(spec), partial(build_gguf, file, spec)
 
 
-def _beside(spec: ModelSpec) -> int:
-    """Bytes of a graph beside its weights, most of them cosines and sines."""
+def _bytes_of_tables(spec: ModelSpec) -> int:
+    """Bytes of a graph besides its weights: cosines and sines, and a little more."""
     return spec.context_length * sum(4 * rope.width for rope in spec.ropes) + _SPARE_BYTES
 
 

@@ -20,6 +20,7 @@ from decoding.engines.onnx.graph_files import GraphFiles
 from decoding.engines.onnx.session import Session, Threads
 from decoding.engines.torch.gguf_network import gguf_network
 from decoding.errors import ModelError
+from decoding.models.checksums import write_checksums
 from decoding.models.gguf import read_gguf
 from decoding.models.spec import NoGraphError
 from decoding.record.trace import ModelInfo
@@ -131,10 +132,23 @@ def test_a_graph_that_is_wrong_goes_once_there_is_memory_to_see_it(
         give_memory(short, 10**6)
         made = ensure_graph(folder, folder=tmp_path / "graphs").folder
     alter(made)
+    write_checksums(made)
     for _ in range(2):
         with pytest.raises(NoGraphError, match="its graph differs by"):
             ensure_graph(folder, folder=tmp_path / "graphs")
         assert not made.exists()
+
+
+def test_a_graph_that_was_damaged_before_it_was_proven_is_made_anew(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as short:
+        give_memory(short, 10**6)
+        made = ensure_graph(folder, folder=tmp_path / "graphs")
+    alter(made.folder)
+    with pytest.raises(ModelError, match="changed"):
+        ensure_graph(folder, folder=tmp_path / "graphs")
+    assert ensure_graph(folder, folder=tmp_path / "graphs").is_proven
 
 
 @pytest.mark.parametrize("family", test_gguf.FAMILIES)
