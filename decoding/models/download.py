@@ -96,8 +96,8 @@ def _weight_files(folder: Path, names: Collection[str]) -> list[str]:
     if WEIGHTS in names:
         return [WEIGHTS]
     try:
-        return sorted(set(read_json(folder / INDEX)["weight_map"].values()))
-    except (OSError, ValueError, KeyError, AttributeError):
+        return sorted({str(file) for file in read_json(folder / INDEX)["weight_map"].values()})
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
         return [name for name in names if fnmatch(name, SHARDS)]
 
 

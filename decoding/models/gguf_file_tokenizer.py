@@ -6,6 +6,7 @@ from decoding.models.catalogue import Entry
 from decoding.models.chat_template import ChatTemplate, make_chat_template
 from decoding.models.gguf import GgufFile, read_gguf
 from decoding.models.gguf_tokenizer_builder import SPECIAL_TOKENS, Metadata, special_id, tokenizer_from_gguf, tokens_of
+from decoding.models.spec_gguf import check_is_model
 from decoding.models.starter import STARTER_ID
 from decoding.models.tokenizer import FileTokenizer, read_tokenizer
 
@@ -21,6 +22,7 @@ def gguf_tokenizer(entry: Entry, path: Path) -> FileTokenizer:
 
 def tokenizer_of_file(file: GgufFile) -> FileTokenizer:
     """The same, of a file whose head was read."""
+    check_is_model(file)
     metadata = file.metadata
     return FileTokenizer(
         tokenizer_from_gguf(metadata), special_id(metadata, "bos"), message_template=_template_of(metadata)

@@ -85,8 +85,8 @@ def tokens_of(metadata: Metadata) -> list[str]:
     """The tokens by id, each spelled in one way of its own. Raises ModelError where two are spelled alike."""
     words = [word or f"[EMPTY_{token_id}]" for token_id, word in enumerate(_list(metadata, "tokens", str))]
     if len(longest := max(words, key=len, default="")) > MAX_TOKEN_CHARACTERS:
-        reason = f"token {words.index(longest):,} has {len(longest):,} characters; at most {MAX_TOKEN_CHARACTERS:,}"
-        raise ModelError(Message("tokenizer.damaged", reason=reason))
+        count, most = f"{len(longest):,}", f"{MAX_TOKEN_CHARACTERS:,}"
+        raise ModelError(Message("tokenizer.long", id=words.index(longest), count=count, most=most))
     if len(set(words)) < len(words):
         twice = Counter(words).most_common(1)[0][0]
         raise ModelError(Message("tokenizer.twice", token=f"{twice[:40]!r}"))

@@ -28,9 +28,9 @@ from huggingface_hub.utils.logging import set_verbosity_error
 from decoding.errors import ModelError
 from decoding.messages import Message, from_json
 from decoding.models.catalogue import Entry
-from decoding.models.json_files import read_json
 from decoding.models.known_sizes import record_size
 from decoding.models.progress import Report
+from decoding.models.safetensors import weight_files
 
 WEIGHTS, INDEX, SHARDS = "model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors"
 CONFIG = "config.json"
@@ -153,13 +153,10 @@ def _has_tokenizer(folder: Path) -> bool:
 def _is_complete(folder: Path) -> bool:
     if not _has_tokenizer(folder):
         return False
-    if (folder / WEIGHTS).exists():
-        return True
     try:
-        shards = set(read_json(folder / INDEX)["weight_map"].values())
-    except (OSError, ValueError, KeyError, AttributeError):
+        return all(file.exists() for file in weight_files(folder))
+    except (OSError, ValueError):
         return False
-    return all((folder / name).exists() for name in shards)
 
 
 def _fetch(entry: Entry, report: Report, check_fits: CheckFits | None, patience: Patience) -> None:

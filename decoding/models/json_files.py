@@ -1,4 +1,4 @@
-"""Reads a model's JSON files, which may come from anybody: whatever is wrong with one is a ValueError."""
+"""Reads a model's JSON files: every fault of their contents is a ValueError."""
 
 import json
 from pathlib import Path

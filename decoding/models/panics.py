@@ -1,7 +1,7 @@
 """The tokenizers library's panics as errors.
 
-A panic of its Rust code is no Exception: it passes every `except Exception`, and whoever waits for the model would wait
-for ever.
+A panic of its Rust code is no Exception: it passes every `except Exception`, and the page would wait for the model for
+ever.
 """
 
 from collections.abc import Iterator

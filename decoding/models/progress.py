@@ -1,4 +1,4 @@
-"""How whoever fetches or makes something long says how far it has come."""
+"""The report of how far a download or the making of a file has come."""
 
 from collections.abc import Callable
 

@@ -84,8 +84,9 @@ class ModelSpec:
 
     def has_bias(self, product: str) -> bool:
         """Whether a product of the layers has a bias, by its name in `decoding.engines.onnx.weight_files`."""
-        named = {"output": self.output_bias, "gate": self.mlp_bias, "up": self.mlp_bias, "down": self.mlp_bias}
-        return named.get(product, self.qkv_bias)
+        of_qkv = dict.fromkeys(("query", "key", "value", "qkv"), self.qkv_bias)
+        of_mlp = dict.fromkeys(("gate", "up", "down"), self.mlp_bias)
+        return (of_qkv | of_mlp | {"output": self.output_bias})[product]
 
     @property
     def is_quantized(self) -> bool:

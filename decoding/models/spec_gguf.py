@@ -23,7 +23,7 @@ FAMILIES = {
 }
 """GGUF's name of an architecture, and the module that writes its graph."""
 _ACTIVATIONS: dict[str, Activation] = {"gpt2": "gelu_tanh", "gemma3": "gelu_tanh", "gptneox": "gelu"}
-_BESIDE_MODELS = ("adapter", "imatrix", "mmproj")
+_NO_MODELS = ("adapter", "imatrix", "mmproj")
 DIVISORS = "rope_freqs.weight"
 """The one tensor whose values are facts: of Llama 3's scaling, one divisor for each frequency."""
 _GEMMA_PATTERN, _GEMMA_LOCAL_BASE = 6, 10_000.0  # which a Gemma 3 file need not say
@@ -33,12 +33,17 @@ _WORDS |= {"F16": "float16", "BF16": "bfloat16", "F32": "float32"}
 _NOTABLE = 1 / 4  # of the weights: a smaller share is not named, such as the starter's embedding
 
 
+def check_is_model(file: GgufFile) -> None:
+    """Raises ModelError for a file that goes with a model: an adapter, a projector of images, an importance matrix."""
+    if (kind := file.metadata.get("general.type")) in _NO_MODELS:
+        raise ModelError(Message("gguf.no_model", file=file.path.name, kind=kind))
+
+
 def spec_of_gguf(file: GgufFile) -> ModelSpec:
     """The spec of a GGUF file's model. Raises ModelError for a family that is not supported, and for facts that are
     missing or make no sense.
     """
-    if (kind := file.metadata.get("general.type")) in _BESIDE_MODELS:
-        raise ModelError(Message("gguf.beside", file=file.path.name, kind=kind))
+    check_is_model(file)
     metadata = ArchitectureMetadata(file)
     architecture = metadata.family
     if architecture not in FAMILIES:

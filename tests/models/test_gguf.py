@@ -15,6 +15,8 @@ import decoding
 from decoding.errors import ModelError
 from decoding.models.gguf import read_gguf
 from decoding.models.gguf_text import text_facts
+from decoding.models.loading import load_without_weights
+from decoding.models.model_paths import entry_of
 from decoding.models.spec import MAX_CONTEXT
 from decoding.models.spec_gguf import spec_of_gguf
 
@@ -361,8 +363,11 @@ def test_what_lies_beside_models_is_no_model(tmp_path: Path, kind: str) -> None:
     """Its tokenizer is missing, and that is not what is wrong with it."""
     said = [pair("general.type", 8, text(kind)), ARCHITECTURE]
     (path := tmp_path / "m.gguf").write_bytes(whole(said, [tensor("blk.0.attn_q.weight.lora_a", 4)]))
-    with pytest.raises(ModelError, match=rf"^m\.gguf holds no model, but what goes with one \({kind}\)\. Choose"):
+    said = rf"^m\.gguf is no model, but a file that goes with one \({kind}\)\. Choose"
+    with pytest.raises(ModelError, match=said):
         decoding.load(str(path), device="cpu")
+    with pytest.raises(ModelError, match=said):
+        load_without_weights(entry_of(str(path)))  # as for vLLM
 
 
 def test_the_family_is_judged_before_the_tokenizer(tmp_path: Path) -> None:

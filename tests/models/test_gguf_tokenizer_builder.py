@@ -209,7 +209,7 @@ def test_it_is_written_as_a_repository_has_it(starters: Metadata, tmp_path: Path
         ({"tokens": ["a", "b", "ab"], "token_type": [1, 1, 1], "merges": ["ab ab"]}, "is damaged: "),  # a panic in Rust
         (
             {"tokens": ["a", "x" * 600_000], "token_type": [1, 1], "merges": []},
-            "token 1 has 600,000 characters; at most 2,000",
+            "the token 1 of 600,000 characters, and at most 2,000 are read",
         ),
         ({"tokens": ["a", "b", "a"], "token_type": [1, 1, 1], "merges": []}, "has the token 'a' twice"),
         ({"token_type": [1]}, "tokens have 1 types"),

@@ -371,5 +371,11 @@ def test_a_cache_from_elsewhere_is_trusted_only_where_it_is_whole(net: Hub, fold
         assert hub.cached(TINY) is None
         away.rename(there / name)
     (there / "model.safetensors").unlink()
-    (there / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": "model-1-of-1.safetensors"}}))
-    assert hub.cached(TINY) is None
+    for index in (
+        {"weight_map": {"a": "model-1-of-1.safetensors"}},
+        [],
+        {"weight_map": [{}]},
+        {"weight_map": {"a": 5}},
+    ):
+        (there / "model.safetensors.index.json").write_text(json.dumps(index))
+        assert hub.cached(TINY) is None
