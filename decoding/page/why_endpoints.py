@@ -3,7 +3,6 @@
 Owns the two endpoints, their descriptions and examples. Knows no component.
 """
 
-import json
 from collections.abc import Callable, Iterator
 
 from decoding.generator_results import result_of
@@ -22,9 +21,9 @@ def why_endpoints(registry: ModelRegistry, read: Callable[[object], Trace]) -> l
 
     def lens(run: str, step: int = 0, follow: list[int] = NONE_PICKED) -> Iterator[str]:
         """Logit lens: what each layer would say at a step, if the last norm and the head read its state. The answer is
-        a line of the run's JSON Lines, {"lens": …, "leads_from": …}: the tokens that are followed, and for each layer
-        its leading token, and the log-probabilities (nats) and ranks of those tokens; and the layer from which on the
-        pick leads to the end, where 0 is the embedding, and null says that it does not lead there.
+        a line of the run's JSON Lines, {"lens": …}: the tokens that are followed, and for each layer, where 0 is the
+        embedding, its leading token, and the log-probabilities (nats) and ranks of those tokens. The first of them is
+        the pick: it leads from the layer on behind the last one where its rank is not 0.
 
         Parameters:
             run: A run as JSON Lines, as the other endpoints write it, at most 8 MB.
@@ -34,7 +33,7 @@ def why_endpoints(registry: ModelRegistry, read: Callable[[object], Trace]) -> l
         trace = read(run)
         engine = result_of(wait_for_engine(registry, trace.model.id))
         found = result_of(read_lens(registry, engine, trace, check_step(trace, step).index, follow))
-        yield f'{found.to_json()[:-1]},"leads_from":{json.dumps(found.leads_from)}}}'
+        yield found.to_json()
 
     def leave_one_out(
         run: str, step: int = 0, by: str = "tokens", against: int = NO_ID, last: int = LEFT_OUT

@@ -36,12 +36,8 @@ def is_why(record: dict[str, Any]) -> bool:
 def read_why(record: dict[str, Any]) -> Lens | LeaveOneOut:
     """The lens or the leave-one-out of a line. Raises FieldError for a value that is not allowed."""
     if "lens" in record:
-        check_names(record, ("lens",), ("leads_from",))  # the API tells it beside the lens
-        lens = read_at("lens", _lens, record["lens"])
-        if record.get("leads_from", lens.leads_from) != lens.leads_from:
-            value = "null" if lens.leads_from is None else lens.leads_from
-            raise FieldError(Message("read.field.fixed", value=value), "leads_from")
-        return lens
+        check_names(record, ("lens",))
+        return read_at("lens", _lens, record["lens"])
     check_names(record, ("leave_one_out",))
     return read_at("leave_one_out", _leave_one_out, record["leave_one_out"])
 

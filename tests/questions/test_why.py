@@ -90,7 +90,7 @@ def test_a_pick_that_does_not_lead_is_followed_first(starter: LocalEngine, run: 
     branch = decoding.branch(starter, run, 0, other, max_new_tokens=2)
     lens = decoding.lens(starter, branch, 0)
     assert (lens.tokens[0].token_id, lens.leads_from, lens.layers[-1].ranks[0]) == (other, None, 1)
-    assert "argmax picked ·Paris (77.25%) there." in replace(branch, why=(lens,)).to_markdown()
+    assert "argmax would pick ·Paris (77.25%)." in replace(branch, why=(lens,)).to_markdown()
 
 
 def test_a_model_without_layers_here_says_so() -> None:
@@ -378,15 +378,6 @@ def test_a_last_layer_that_is_not_the_step_is_refused(asked: Trace) -> None:
     altered = replace(lens, layers=(*lens.layers[:-1], lens.layers[3]), tokens=lens.tokens)
     with pytest.raises(FormatError, match="Line 8 of the run cannot be right: its last layer is not the step"):
         Trace.from_jsonl(replace(asked, why=(altered,)).to_jsonl())
-
-
-def test_the_layer_that_the_api_names_beside_a_lens_has_to_be_right(asked: Trace) -> None:
-    lines = asked.to_jsonl().splitlines()
-    lines[7] = f'{lines[7][:-1]},"leads_from":30}}'
-    assert Trace.from_jsonl("\n".join(lines)) == asked
-    lines[7] = lines[7].replace('"leads_from":30', '"leads_from":3')
-    with pytest.raises(FormatError, match="Line 8 of the run cannot be read: leads_from: it has to be 30"):
-        Trace.from_jsonl("\n".join(lines))
 
 
 def test_order_and_number_are_bounded(asked: Trace) -> None:
