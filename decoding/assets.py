@@ -43,7 +43,8 @@ _PAGE_TEXTS = (
     *(f"whatif.{name}." for name in ("own", "beam", "score", "beside", "proof", "draw", "named", "past_end")),
     *("site.", "head.copy.none", "page.as_message", "page.past_end"),
     *("state.waiting", "state.silent", "state.elsewhere", "tabs.tree", "why.ask", "why.open", "table.change."),
-    *("why.without.again", "why.without.anew", "why.without.grow", "why.without.nothing", "why.lesson.try"),
+    *(f"why.without.{name}" for name in ("again", "anew", "growing", "growth", "nothing")),
+    "why.lesson.try",
     *(
         f"page.{name}"
         for name in (

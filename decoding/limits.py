@@ -35,7 +35,7 @@ MAX_RUN_BYTES = 8 * 2**20
 """A run of 256 steps with 50 choices each, after 50,000 characters, is smaller."""
 MAX_PROMPT_TOKENS = 131_072
 MAX_WHY_LINES = 2 * MAX_STEPS
-"""Lines about why a step picked its token: a lens and a leave-one-out of each step of the longest run."""
+"""Lines about why a step picked its token: a lens and a leave-one-out of each step of the longest run made here."""
 MAX_RUN_LINES = MAX_TEXT_TOKENS + MAX_WHY_LINES + 3
 """The steps, what was asked about them, the scores of the prompt, and the first and the last line."""
 MAX_STEP_CHARACTERS = 2**18

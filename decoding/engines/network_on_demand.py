@@ -41,7 +41,7 @@ class NetworkOnDemand:
         load: Load = _load,
         is_unchanged: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`is_unchanged` says whether the source is still the one that the other library computes."""
+        """`is_unchanged` says whether the files are still those that the engine loaded."""
         self._is_unchanged = is_unchanged
         self._entry, self._source, self._keep_seconds, self._load = entry, source, keep_seconds, load
         self._lock = threading.Lock()
@@ -50,7 +50,7 @@ class NetworkOnDemand:
 
     def __call__(self) -> Any:
         """The network, loaded if need be. Raises RoomError if it does not fit, ModelError for damaged files and for
-        others than were loaded.
+        files that changed after the engine loaded them.
         """
         with self._lock:
             self._last_used = time.monotonic()

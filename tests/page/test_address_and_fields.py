@@ -197,7 +197,7 @@ def test_what_is_typed_while_a_run_begins_stays(url: str, visit: Visit, held: th
     held.set()
     expect(page.locator(".gs-state")).to_contain_text("3 steps, done")
     assert fields(page)[0] == "typed since"
-    expect(page.locator(".gs-old")).to_contain_text("It had 3 steps, 3 choices, scripted, “asked”.")
+    expect(page.locator(".gs-old")).to_contain_text("It ran with 3 steps, 3 choices, scripted, “asked”.")
 
 
 @pytest.mark.parametrize("change", ["example", "prompt", "steps", "choices"])
@@ -211,7 +211,7 @@ def test_fields_that_name_another_run_are_said_to(url: str, visit: Visit, change
     else:
         page.fill(f"#{change} {'textarea' if change == 'prompt' else 'input'}", "9")
     expect(old).to_have_text(
-        "An earlier run; press Run for the new one. It had 3 steps, 3 choices, scripted, “on screen”."
+        "An earlier run; press Run for the new one. It ran with 3 steps, 3 choices, scripted, “on screen”."
     )
     expect(page.locator(".gs-is-old")).to_have_count(1)
     page.click("#run")

@@ -193,7 +193,7 @@ def test_a_pick_that_argmax_did_not_make_is_not_picked_still(url: str, visit: Vi
     expect(page.locator(".gs-forked")).to_contain_text("·the instead of ·Paris")
     asked(page)
     expect(page.locator(".gs-lens-status")).to_have_text(
-        "·the does not lead in the last of the 30 layers: argmax picked ·Paris (77.25 %) there."
+        "·the does not lead in the last of the 30 layers: argmax would pick ·Paris (77.25 %)."
     )
     page.locator(".gs-part-of-text", has_text="of").focus()
     expect(page.locator(".gs-without-point")).to_contain_text("% (× 2.63). Argmax would then pick ·the.")

@@ -1,4 +1,4 @@
-"""The parts of the text in "Why?", for who points at them, uses the keyboard alone, or hears the page."""
+"""The parts of the text in "Why?", for a pointer, for the keyboard alone, and for a screen reader."""
 
 import re
 

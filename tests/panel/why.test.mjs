@@ -8,7 +8,7 @@ const { emptyRun, readLines } = await load("core/run.js");
 const { addWhy, bytesOfWhy, jsonLines, linesAsWritten } = await load("core/run_lines.js");
 const { labelOf } = await load("core/tokens.js");
 const { changeOf, isFinished, leadsFrom, progressOf, strongestPart, tokensBefore } = await load("core/why.js");
-const { linesUpTo, reasonForNone } = await load("core/askable.js");
+const { linesUpTo, reasonForNone } = await load("core/why_request.js");
 const { LIMITS } = await load("core/constants.js");
 
 const run = () => runOf([" most", " popular"], { prompt_tokens: [{ token_id: 7, text: "a" }] });

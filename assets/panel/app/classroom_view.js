@@ -24,7 +24,10 @@ export function listenToClassroom(parts, panel) {
     document.documentElement.classList.toggle("classroom", on);
     button.dataset.text = on ? "classroom.leave" : "classroom.switch"; // it says what a press does
     texts.fillTexts(button.parentElement);
-    if (on && NOT_IN_CLASS.includes(openTabOf(parts))) openTab(parts, "table");
+    if (on && NOT_IN_CLASS.includes(openTabOf(parts))) {
+      openTab(parts, "table");
+      parts.isTabSought = false; // nobody has asked to see it
+    }
     panel.schedule();
   };
   const toggleClassroom = () => {

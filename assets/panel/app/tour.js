@@ -122,7 +122,7 @@ export function startTour(parts, context, panel) {
     const shown = abouts.filter((about) => document.querySelector(about)?.checkVisibility());
     const there = shown.map((about) => document.querySelector(about));
     // Where a part or the card has grown, one may lie under the other.
-    const seen = [tour.at, ...shown, ...there.map((part) => part.offsetHeight), card.offsetHeight].join();
+    const seen = [tour.at, ...shown, ...there.map((part) => part.offsetHeight), card.offsetHeight, innerWidth].join();
     if (seen !== tour.seen) bringIntoSight(there);
     tour.seen = seen;
   }

@@ -21,7 +21,7 @@ const MOST_ROWS = 12; // the table has every token
 const SHARES = { least: -4, most: 104 }; // percent on the lines' axis: a heavy line at 0 or 100 is whole
 const REM = { row: 1.25, gap: 1.25, lines: 6.5, axis: 1.5, right: 1.5, least: 3.25 };
 
-// Each has a contrast of 3 to 1 to white and to a dark page, and is far from the others and from the pick's blue for a colour-blind reader
+// Each has a contrast of 3 to 1 to every surface that it stands on, light and dark, and is far from the others and from the pick's blue for a colour-blind reader
 // too. No two of the same colour have the same dashes; the pick's line alone is not broken, and heavy.
 const COLOURS = ["#fc6000", "#6c60a8", "#849c60", "#cc3024", "#8490a8", "#6c6c60"];
 const DASHES = [[9, 4], [2, 3], [9, 4, 2, 4], [16, 5], [5, 3]];

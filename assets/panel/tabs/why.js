@@ -16,7 +16,7 @@ import { drawAsked, drawWithout } from "./why_text.js";
  * @typedef {object} OpenQuestion
  * @property {boolean} isOpen
  * @property {LeaveOneOut | null} growing what has come of it, where it is still open
- * @property {string} next the key of a sentence about what can be asked now
+ * @property {string} next the key of a sentence about what can be asked now, or about the question that was stopped
  * @property {string} refusal why there is no lens
  * @property {{ leave_one_out: string, lens: string }} reasons why there is no answer of a kind yet, as the key of a sentence
  */

@@ -2,7 +2,7 @@
 // text. The part that has the pointer or the keyboard is marked, and stands in words as long as it has it. Knows no record.
 
 /** @type {Record<string, number | undefined>} */
-const PLACES_ON = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity };
+const MOVES = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity };
 
 /** @typedef {HTMLElement & { words?: HTMLElement }} PartsBox `words`: the element that describes a part, once the box listens */
 
@@ -17,7 +17,8 @@ export function showParts(box, words, nodes, stop) {
   box.replaceChildren(...nodes);
   if (!box.words) listenToParts(Object.assign(box, { words }));
   describe(box, null);
-  const chip = partsIn(box)[place < 0 ? stop : place];
+  const chips = partsIn(box);
+  const chip = chips[Math.min(place < 0 ? Math.max(stop, 0) : place, chips.length - 1)]; // the new answer may have fewer parts
   if (chip) chip.tabIndex = 0;
   if (place >= 0) chip?.focus({ preventScroll: true });
 }
@@ -43,7 +44,7 @@ function listenToParts(box) {
     if (chip) describe(box, chip);
   };
   box.addEventListener("pointerover", point);
-  box.addEventListener("click", point); // of a finger: it is nowhere afterwards
+  box.addEventListener("click", point); // a tap does not focus a button in every browser
   box.addEventListener("pointerleave", ({ pointerType }) => { if (pointerType === "mouse") describe(box, box.querySelector(":focus")); });
   box.addEventListener("focusin", (event) => {
     for (const chip of box.querySelectorAll('[tabindex="0"]')) chip.tabIndex = -1;
@@ -52,7 +53,7 @@ function listenToParts(box) {
   });
   box.addEventListener("focusout", () => describe(box, null));
   box.addEventListener("keydown", (event) => {
-    const by = PLACES_ON[event.key];
+    const by = MOVES[event.key];
     if (!by || event.ctrlKey || event.altKey || event.metaKey || event.shiftKey) return;
     event.preventDefault(); // no other step
     const chips = partsIn(box);

@@ -1,7 +1,6 @@
 // What the "Why?" tab asks: its fields, the question that is open and how it is stopped, and the lines of its answer, which stay with the run
 // that was asked about. On a page only: a file asks nothing. What was answered is drawn by why.js.
 
-import { hasIds, linesUpTo, reasonForNone } from "../core/askable.js";
 import { LIMITS } from "../core/constants.js";
 import { addWhy } from "../core/run_lines.js";
 import { update } from "../core/state.js";
@@ -9,6 +8,7 @@ import { texts } from "../core/texts.js";
 import { labelOf } from "../core/tokens.js";
 import { isolate } from "../core/visible.js";
 import { isFinished, tokensBefore } from "../core/why.js";
+import { hasIds, linesUpTo, reasonForNone } from "../core/why_request.js";
 import { make } from "../view/elements.js";
 import { EXAMPLES_MODEL } from "../view/example_point.js";
 import { openTab, openTabOf } from "../view/tab_list.js";
@@ -41,7 +41,8 @@ export function drawWhyQuestion(parts, state, step, found) {
   const isOpen = Boolean(question) && isAsking(state);
   asks.querySelector(".gs-why-asking").hidden = !isOpen; // until the server says more
   const growing = isOpen ? question?.growing ?? null : null;
-  const next = found && !state.isWaiting ? nextSentence(asks, run, found, Boolean(question?.isStopped)) : "";
+  const wasWhole = question?.growing && isFinished(run, question.growing); // before Stop came
+  const next = found && !state.isWaiting ? nextSentence(asks, run, found, Boolean(question?.isStopped && !wasWhole)) : "";
   const reasons = { leave_one_out: reasonForNone(run, chosen, "leave_one_out"), lens: reasonForNone(run, chosen, "lens") };
   return { isOpen, growing, next, refusal: question?.refusal ?? "", reasons };
 }
@@ -51,7 +52,7 @@ export function drawWhyQuestion(parts, state, step, found) {
  * @param {Run} run
  * @param {LeaveOneOut} found
  * @param {boolean} isStopped the question that was asked last
- * @returns {string} the key of a sentence about what "Ask why" would do
+ * @returns {string} the key of a sentence about what "Ask why" would do, or about the question that was stopped
  */
 function nextSentence(asks, run, found, isStopped) {
   if (isStopped && isFinished(run, found)) return "why.ask.stopped";
@@ -149,7 +150,7 @@ function askWhy(parts, state, panel, last) {
   const step = run.steps[chosen];
   if (!step || isRunLocked()) return;
   const count = tokensBefore(run, chosen).length;
-  if (count === LIMITS.usuallyLeftOut + 1) last = count; // for one token there is no button
+  if (count === LIMITS.usuallyLeftOut + 1) last = count; // the button for more is not shown for a single token
   if (!last && leftOutMoreThanUsual(run, step, run.why.get(`leave_one_out ${chosen}`)?.leave_one_out)) last = LIMITS.leftOut;
   const against = parts.whyTab.querySelector(".gs-why-against").value;
   const number = (state.why?.number ?? 0) + 1;
@@ -267,7 +268,7 @@ export function listenToWhy(parts, state, panel) {
       update(state, { why: { ...state.why, growing: record.leave_one_out ?? null } });
     }
     if (refusal !== undefined) update(state, { why: { ...state.why, refusal } });
-    if (state.why.opens) parts.isTabSought = true; // once it is as tall as its answer
+    if (state.why.opens && openTabOf(parts) === "why") parts.isTabSought = true; // once it is as tall as its answer
     panel.scheduleTab();
     if (state.why.opens && record?.leave_one_out) update(state, { why: { ...state.why, opens: false } });
   });
