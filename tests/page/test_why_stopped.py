@@ -31,7 +31,7 @@ def test_a_model_without_layers_says_so_and_the_question_waits_its_turn_and_can_
         expect(page.locator(".gs-lens-status")).to_contain_text("scripted does not run in this process")
         expect(progress).to_have_text("Left out 1 of 12 tokens …")
         expect(page.locator(".gs-without-asked")).to_be_visible()
-        expect(word).to_have_text("Asking the model again, leaving out one part at a time …")
+        expect(word).to_have_text("Leaving out one part at a time …")
         expect(stopped).to_have_text("")
         page.click("#stop")
         page.wait_for_selector(".gs[aria-busy=false] .gs-part-of-text")
