@@ -141,23 +141,17 @@ def test_the_sentence_is_in_sight_with_what_is_tapped(url: str, visit: Visit) ->
 
 
 def test_on_paper_is_what_was_answered(url: str, visit: Visit) -> None:
-    """In the colours that the picture was drawn in, also from a dark page."""
+    """Dark on white, also from a dark page."""
     page = ask_why(visit(f"{url}?language=en", scheme="dark"))
     page.emulate_media(media="print", color_scheme="dark")
     for shown in (".gs-why-step", ".gs-without-text", ".gs-lens-status", ".gs-lens-plot"):
         expect(page.locator(shown)).to_be_visible()
     expect(page.locator(".gs-why-ask")).to_be_hidden()
-    looks = "(one) => { const { color, backgroundColor } = getComputedStyle(one); return [color, backgroundColor]; }"
-    name, ground = (page.locator(one).evaluate(looks) for one in (".gs-lens-name >> nth=1", ".gs-lens-picture"))
-    text = page.evaluate(
-        """(colour) => {
-            const one = document.body.appendChild(document.createElement("i"));
-            one.style.color = colour;
-            return getComputedStyle(one).color;
-        }""",
-        page.evaluate(PICTURE)["text"],
-    )
-    assert name[0] == text != ground[1]
+    looks = "(one) => { const { color, fill } = getComputedStyle(one); return [color, fill]; }"
+    (name, _), (_, axis) = (page.locator(one).first.evaluate(looks) for one in (".gs-lens-name", ".gs-lens-plot text"))
+    assert axis == "rgb(0, 0, 0)"
+    assert name != "rgb(255, 255, 255)"
+    assert page.locator("body").evaluate("(body) => getComputedStyle(body).backgroundColor") == "rgb(255, 255, 255)"
 
 
 def test_a_sentence_names_what_is_pointed_at(url: str, visit: Visit, asked: tuple[Trace, Lens]) -> None:
