@@ -26,7 +26,7 @@ export function listenToClassroom(parts, panel) {
     texts.fillTexts(button.parentElement);
     if (on && NOT_IN_CLASS.includes(openTabOf(parts))) {
       openTab(parts, "table");
-      parts.isTabSought = false; // nobody has asked to see it
+      parts.isTabSought = false; // the class looks at the bars, and the page does not scroll to the table
     }
     panel.schedule();
   };

@@ -194,10 +194,7 @@ def _prove(proof: Proof, files: GraphFiles, ready: Path, report: Report) -> None
 
 def _plan(source: Path) -> tuple[ModelSpec, int, Callable[[Path], None]]:
     """The spec of a graph, the bytes that it needs on the disk, and what builds it into a folder."""
-    from decoding.engines.onnx.model_graph import (
-        build_gguf,
-        build_safetensors,
-    )  # imported here: a warm start needs no onnx
+    from decoding.engines.onnx.model_graph import build_gguf, build_safetensors  # here: a warm start needs no onnx
 
     if source.is_dir():
         tensors = _stored_tensors(source)
