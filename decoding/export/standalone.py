@@ -107,9 +107,9 @@ def _minified_script(code: str) -> str:
 
 
 def _minified_css(style: str) -> str:
-    """A style sheet without comments, spaces around brackets and after colons, and the last semicolon of a rule. No
-    string in it contains them.
+    """A style sheet without comments, spaces around brackets and after colons and commas, and the last semicolon of a
+    rule. No string in it contains them.
     """
     first, *others = style.split("/*")
     plain = first + "".join(part.partition("*/")[2] for part in others)
-    return re.sub(r"(?<!\s)\s*([{};])\s*|(?<=:) ", r"\1", plain).replace(";}", "}")
+    return re.sub(r"(?:(?<!\s)\s+)?([{};])\s*|(?<=[:,]) ", r"\1", plain).replace(";}", "}")
