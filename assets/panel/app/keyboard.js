@@ -32,6 +32,7 @@ export function listenToKeys(parts, panel) {
     if (go) panel.moves[go]();
   }
   document.addEventListener("keydown", onKey);
+  parts.bars.addEventListener("focusin", () => markTabStop(parts)); // by a click, too
 }
 
 /**
@@ -61,5 +62,4 @@ function focusCandidate(parts, direction) {
   const place = buttons.indexOf(/** @type {HTMLButtonElement} */ (document.activeElement));
   const next = place < 0 ? 0 : Math.min(Math.max(place + direction, 0), buttons.length - 1);
   buttons[next]?.focus();
-  markTabStop(parts);
 }

@@ -1,6 +1,8 @@
 // The box that shows the text in parts, each a button: one of them is a stop of the Tab key, from which the arrows go on, as in the run's own
 // text. The part that has the pointer or the keyboard is marked, and stands in words as long as it has it. Knows no record.
 
+import { setTabStop } from "../view/tab_stop.js";
+
 /** @type {Record<string, number | undefined>} */
 const MOVES = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity };
 
@@ -19,7 +21,7 @@ export function showParts(box, words, nodes, stop) {
   describe(box, null);
   const chips = partsIn(box);
   const chip = chips[Math.min(place < 0 ? Math.max(stop, 0) : place, chips.length - 1)]; // the new answer may have fewer parts
-  if (chip) chip.tabIndex = 0;
+  setTabStop(box, chip);
   if (place >= 0) chip?.focus({ preventScroll: true });
 }
 
@@ -47,8 +49,7 @@ function listenToParts(box) {
   box.addEventListener("click", point); // a tap does not focus a button in every browser
   box.addEventListener("pointerleave", ({ pointerType }) => { if (pointerType === "mouse") describe(box, box.querySelector(":focus")); });
   box.addEventListener("focusin", (event) => {
-    for (const chip of box.querySelectorAll('[tabindex="0"]')) chip.tabIndex = -1;
-    /** @type {PageEvent<FocusEvent, HTMLElement>} */ (event).target.tabIndex = 0;
+    setTabStop(box, /** @type {PageEvent<FocusEvent, HTMLElement>} */ (event).target);
     point(event);
   });
   box.addEventListener("focusout", () => describe(box, null));

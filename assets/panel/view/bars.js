@@ -11,6 +11,7 @@ import { texts } from "../core/texts.js";
 import { addShare } from "./pick_note.js";
 import { label, make, rem, rewrite } from "./elements.js";
 import { widestLabel } from "./label_width.js";
+import { setTabStop } from "./tab_stop.js";
 
 /** @import { Row } from "../core/bar_rows.js" */
 /** @import { Step } from "../core/run.js" */
@@ -119,8 +120,7 @@ export function candidateButtons(parts) {
  */
 export function markTabStop(parts) {
   const buttons = candidateButtons(parts);
-  const stop = buttons.find((button) => button === document.activeElement) ?? buttons.find(({ disabled }) => !disabled);
-  for (const button of buttons) if (button.tabIndex !== Number(button === stop) - 1) button.tabIndex = Number(button === stop) - 1;
+  setTabStop(parts.bars, buttons.find((button) => button === document.activeElement) ?? buttons.find(({ disabled }) => !disabled));
 }
 
 /**

@@ -6,6 +6,7 @@ import { texts } from "../core/texts.js";
 import { idLabel, joinedLabel, labelOf } from "../core/tokens.js";
 import { FRAMES, visible } from "../core/visible.js";
 import { label, make } from "./elements.js";
+import { setTabStop } from "./tab_stop.js";
 
 /** @import { PromptScore, Run, Step } from "../core/run.js" */
 /** @import { Parts } from "./panel_elements.js" */
@@ -160,16 +161,13 @@ export function markLoops(parts, run) {
 export function markChip(parts, chosen) {
   const before = parts.text.querySelector('[aria-current="step"]');
   const chosenChip = parts.text.querySelector(`[data-step="${chosen}"]`);
-  if (before && before !== chosenChip) {
-    before.removeAttribute("aria-current");
-    before.tabIndex = -1;
-  }
+  if (before !== chosenChip) before?.removeAttribute("aria-current");
+  setTabStop(parts.text, chosenChip);
   if (!chosenChip) { // it is to be guessed, or not there yet: what it goes on from is in sight
     parts.text.scrollTop = parts.text.scrollHeight;
     return;
   }
   chosenChip.setAttribute("aria-current", "step");
-  chosenChip.tabIndex = 0;
   if (parts.text.contains(document.activeElement)) chosenChip.focus({ preventScroll: true }); // the arrows move within the text
   // Scroll the text's own box, never the page.
   const box = parts.text.getBoundingClientRect();

@@ -2,6 +2,7 @@
 // The same as a list, for the keyboard and for a screen reader. Knows boxes and lines, not what they stand for.
 
 import { label, make, rem } from "./elements.js";
+import { setTabStop } from "./tab_stop.js";
 
 /** @import { Tree, TreeEnd, TreeNode } from "../core/beam_tree.js" */
 
@@ -96,10 +97,10 @@ function drawColumns(box) {
   }
   for (const [number, button] of buttons) {
     button.classList.toggle("gs-node-here", box.here.has(number));
-    button.tabIndex = number === box.tabStop ? 0 : -1;
     if (number !== box.current) button.removeAttribute("aria-current");
     else if (!button.hasAttribute("aria-current")) button.setAttribute("aria-current", "step");
   }
+  setTabStop(boxes, buttons.get(box.tabStop));
 }
 
 /**
@@ -127,6 +128,7 @@ function treeLine(tree, node) {
 function nodeButton(node, number) {
   const button = make("button", ["gs-node", ...[...node.kinds].map((kind) => `gs-node-${kind}`)].join(" "));
   button.type = "button";
+  button.tabIndex = -1; // one of them is a stop of the Tab key: drawColumns
   button.dataset.node = String(number);
   placeNode(button, node.step, node.row);
   const signs = [...node.kinds].map((kind) => NODE_SIGNS[kind] ?? "").join("");
