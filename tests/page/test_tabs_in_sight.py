@@ -79,3 +79,15 @@ def test_in_a_prediction_the_text_lies_over_no_pressed_tab(url: str, visit: Visi
     page.evaluate("scrollTo(0, 0)")
     page.locator("#gs-tab-lesson").press("ArrowLeft")
     assert_in_sight(page)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_tab_that_the_classroom_view_opens_stays_where_it_is(url: str, visit: Visit, size: tuple[int, int]) -> None:
+    page = visit(url, width=size[0], height=size[1])
+    run(page, "12")
+    page.click("#gs-tab-keep")
+    frames_later(page).evaluate("scrollTo(0, 0)")
+    page.locator(".gs-strip").evaluate("(strip) => strip.focus({ preventScroll: true })")
+    page.keyboard.press("c")
+    panel = seen(page)
+    assert (panel["name"], panel["scrolled"]) == ("gs-tab-table", 0)

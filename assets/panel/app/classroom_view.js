@@ -3,7 +3,7 @@
 
 import { texts } from "../core/texts.js";
 import { isEmbedded } from "../view/environment.js";
-import { openTab, openTabOf } from "../view/tab_list.js";
+import { openTabOf, selectTab } from "../view/tab_list.js";
 import { isComposing } from "./keyboard.js";
 
 /** @import { Panel } from "../core/state.js" */
@@ -24,10 +24,7 @@ export function listenToClassroom(parts, panel) {
     document.documentElement.classList.toggle("classroom", on);
     button.dataset.text = on ? "classroom.leave" : "classroom.switch"; // it says what a press does
     texts.fillTexts(button.parentElement);
-    if (on && NOT_IN_CLASS.includes(openTabOf(parts))) {
-      openTab(parts, "table");
-      parts.isTabSought = false; // the class looks at the bars, and the page does not scroll to the table
-    }
+    if (on && NOT_IN_CLASS.includes(openTabOf(parts))) selectTab(parts, "table"); // the class looks at the bars
     panel.schedule();
   };
   const toggleClassroom = () => {

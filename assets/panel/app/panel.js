@@ -1,7 +1,7 @@
 // The panel: what is on screen and which step is chosen. Choosing never leaves the browser. `element`, `props` and `watch` are Gradio's: the
 // panel's element, its values, and how to learn of a new one. `onPage` is what only a page can do (page_features.js); null in a file.
 
-import { addEntry, clearStepToShow, expectBranch, forgetQuestion, openEntry, showEntry } from "../core/history.js";
+import { addEntry, clearStepToShow, expectBranch, forgetPlaceToShow, forgetQuestion, openEntry, showEntry } from "../core/history.js";
 import { addPromptScores, emptyRun, endEarly, readLines, requestUpTo } from "../core/run.js";
 import { ANSWERED_HERE, emptyState, update } from "../core/state.js";
 import { drawExamplePoint } from "../view/example_point.js";
@@ -10,7 +10,7 @@ import { showMessages } from "../view/messages.js";
 import { findParts } from "../view/panel_elements.js";
 import { logTokens } from "../view/screen_reader_log.js";
 import { drawFirstSteps, drawLoopMarks, drawSteps } from "../view/steps.js";
-import { bringTabIntoSight, openTab, openTabOf } from "../view/tab_list.js";
+import { bringTabIntoSight, openTabOf, selectTab } from "../view/tab_list.js";
 import { findTemperature, listenToTemperature } from "../view/temperature.js";
 import { markChip } from "../view/text.js";
 import { markTimeline } from "../view/timeline.js";
@@ -71,7 +71,7 @@ export function startPanel(element, props, watch, trigger, onPage = null, drawLe
       // Greedy decoding is followed to its last step, also where all of it came at once; a run in a file was there before.
       if (address && !run.header.note && entry.kind === "run") update(state, { chosen: run.steps.length - 1 });
       if (open === "picture") onPage?.bringPictureIntoSight(parts.root);
-      else if (open) openTab(parts, open);
+      else if (open) openTab(open);
     }
     if (state.followsLast && run === state.whole) update(state, { chosen: run.steps.length - 1 });
     if (state.forkStep !== null && run === state.whole) update(state, { chosen: Math.min(state.forkStep, run.steps.length - 1) });
@@ -193,6 +193,15 @@ export function startPanel(element, props, watch, trigger, onPage = null, drawLe
     choose(step);
   }
 
+  // It comes into sight once it is drawn, and has its height. Nor does an answer that is still to come open another one.
+  /** @type {Panel["openTab"]} */
+  function openTab(name) {
+    selectTab(parts, name);
+    update(state, { soughtTab: name });
+    forgetPlaceToShow(history);
+    schedule();
+  }
+
   // In another language.
   function redraw() {
     Object.assign(drawn, { text: 0, table: 0, loops: false });
@@ -249,7 +258,7 @@ export function startPanel(element, props, watch, trigger, onPage = null, drawLe
     if (tab === "tree") onPage?.drawTrees(parts, history, state, panel);
     if (tab === "compare") onPage?.drawCompare(parts, history, state);
     if (tab === "keep") onPage?.drawExportTab(parts, state);
-    bringTabIntoSight(parts); // before the tour, which knows better what is to be seen
+    bringTabIntoSight(parts, state); // before the tour, which knows better what is to be seen
     tour.draw();
   }
 
@@ -262,7 +271,7 @@ export function startPanel(element, props, watch, trigger, onPage = null, drawLe
   };
 
   /** @type {Panel} */
-  const panel = { choose, showStep, play, show, openRun, endRun, addScores, startRequest, ask, branch, moves, schedule, scheduleTab, redraw };
+  const panel = { choose, showStep, play, show, openRun, openTab, endRun, addScores, startRequest, ask, branch, moves, schedule, scheduleTab, redraw };
   const predict = startPredicting(parts, state, panel);
   const tour = startTour(parts, { state, history, formulas, temperature, predict }, panel);
   // Only the page has an address that a server can read, and a server.

@@ -101,6 +101,14 @@ export function clearStepToShow(history) {
 }
 
 /**
+ * The reader has gone to another place since the question was asked, and stays there when its run comes.
+ * @param {History} history
+ */
+export function forgetPlaceToShow({ asked }) {
+  if (asked) asked.placeToShow = null;
+}
+
+/**
  * Nothing comes of the question any more.
  * @param {History} history
  */

@@ -36,6 +36,17 @@ import { emptyRun } from "./run.js";
  */
 
 /**
+ * @typedef {object} WhyAsked
+ * @property {Run} run
+ * @property {number} step
+ * @property {number} number the question's
+ * @property {string} refusal why there is no lens
+ * @property {boolean} [opens] its tab is still to come into sight
+ * @property {LeaveOneOut | null} [growing] what has come of leaving out
+ * @property {boolean} [isStopped]
+ */
+
+/**
  * @typedef {object} MutableState
  * @property {Run} whole the run on screen
  * @property {Run} run as much of it as may be seen: less only while the reader predicts
@@ -46,9 +57,8 @@ import { emptyRun } from "./run.js";
  * @property {Run | null} scoring the run of whose prompt the scores were asked for
  * @property {Question | null} request what was asked for and has not begun
  * @property {boolean} isLinkRefused the run of the link that was opened cannot be had
- * @property {{ run: Run, step: number, number: number, refusal: string, opens?: boolean, growing?: LeaveOneOut | null, isStopped?: boolean } | null} why the step that was asked about
- *   last, the question's number, why it has no lens, whether its tab is still to come into sight, what has come of leaving out, and whether it
- *   was stopped
+ * @property {WhyAsked | null} why what was asked last about a step
+ * @property {string | null} soughtTab the tab that was opened, and comes into sight once it is drawn
  * @property {boolean} isSilent nothing has come for a while
  * @property {Fields | null} fields the page's fields, once they are known
  * @property {Fields | null} followedFields what the fields were last told to follow
@@ -74,6 +84,7 @@ export const ANSWERED_HERE = ["agree", "draw", "named", "why"];
  * @property {(request: Question & Fields) => void} startRequest what Run was pressed with
  * @property {(kind: string, question: object, options?: Partial<Omit<Asked, "parent">>) => boolean} ask the server
  * @property {(step: number, tokenId: number, placeToShow?: string) => void} branch
+ * @property {(name: string) => void} openTab for a reader who asked for it: it comes into sight
  * @property {Record<string, () => void>} moves of the player, by the names of its buttons
  * @property {() => void} schedule a drawing
  * @property {() => void} scheduleTab a drawing of the open tab alone
@@ -100,6 +111,7 @@ export function emptyState(models) {
     request: null,
     isLinkRefused: false,
     why: null,
+    soughtTab: null,
     isSilent: false,
     fields: null,
     followedFields: null,

@@ -11,7 +11,6 @@ import { copyText } from "../view/clipboard.js";
 import { drawVideo, listenToVideo } from "./video.js";
 import { fitText, pngOf, stepImage } from "../view/step_image.js";
 import { isEmbedded } from "../view/environment.js";
-import { openTab } from "../view/tab_list.js";
 
 /** @import { Run } from "../core/run.js" */
 /** @import { Convert, Panel, State } from "../core/state.js" */
@@ -155,8 +154,7 @@ async function openFile([file, ...others], parts, panel, convert) {
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
     problem.textContent = texts.translate("keep.refused", { name, why: error.message });
-    openTab(parts, "keep");
-    panel.schedule();
+    panel.openTab("keep");
   }
 }
 

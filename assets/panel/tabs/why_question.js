@@ -11,7 +11,7 @@ import { isFinished, tokensBefore } from "../core/why.js";
 import { hasIds, linesUpTo, reasonForNone } from "../core/why_request.js";
 import { make } from "../view/elements.js";
 import { EXAMPLES_MODEL } from "../view/example_point.js";
-import { openTab, openTabOf } from "../view/tab_list.js";
+import { openTabOf } from "../view/tab_list.js";
 import { drawLensPicture, forcedColours } from "./lens_picture.js";
 import { drawWhy } from "./why.js";
 
@@ -168,11 +168,10 @@ function askWhy(parts, state, panel, last) {
  */
 function openWhy(parts, state, panel, whenUnlocked) {
   const { run, chosen } = state;
-  openTab(parts, "why");
+  panel.openTab("why");
   parts.whyTab.querySelector(".gs-why-word").append(parts.questions.word); // what is said of the question
   drawWhy(parts, state, drawWhyQuestion, drawLensPicture);
   parts.root.querySelector("#gs-tab-why").focus({ preventScroll: true });
-  panel.schedule();
   if (run.why.has(`leave_one_out ${chosen}`) || parts.whyTab.querySelector(".gs-why-button").disabled) return;
   whenUnlocked(() => {
     if (state.run !== run || state.chosen !== chosen) return; // the reader has gone on
@@ -268,7 +267,7 @@ export function listenToWhy(parts, state, panel) {
       update(state, { why: { ...state.why, growing: record.leave_one_out ?? null } });
     }
     if (refusal !== undefined) update(state, { why: { ...state.why, refusal } });
-    if (state.why.opens && openTabOf(parts) === "why") parts.isTabSought = true; // once it is as tall as its answer
+    if (state.why.opens) update(state, { soughtTab: "why" }); // once it is as tall as its answer
     panel.scheduleTab();
     if (state.why.opens && record?.leave_one_out) update(state, { why: { ...state.why, opens: false } });
   });

@@ -65,6 +65,5 @@ export function findParts(element) {
     },
     whyTab: find("#gs-page-why"),
     tabs: [...root.querySelectorAll('[role="tab"]')],
-    isTabSought: false, // it was opened, and comes into sight once it is drawn
   };
 }

@@ -1,30 +1,34 @@
 // The panel's tabs: which one is open, by click and by arrow keys.
 
-/** @import { Panel } from "../core/state.js" */
+import { update } from "../core/state.js";
+
+/** @import { Panel, State } from "../core/state.js" */
 /** @import { Parts } from "./panel_elements.js" */
 
 /**
- * It comes into sight once it is drawn, and has its height.
+ * Nothing is scrolled; for a reader who asked for a tab there is the panel's `openTab`.
  * @param {Parts} parts
  * @param {string} name
  */
-export function openTab(parts, name) {
+export function selectTab(parts, name) {
   for (const tab of parts.tabs) {
     const chosen = tab.id === `gs-tab-${name}`;
     tab.setAttribute("aria-selected", chosen);
     tab.tabIndex = chosen ? 0 : -1;
     parts.root.querySelector(`#${tab.getAttribute("aria-controls")}`).hidden = !chosen;
   }
-  parts.isTabSought = true;
 }
 
 /**
- * A tab that was opened, and has been drawn: unless half of the window shows it, or all of it is seen, its name goes to the upper edge.
+ * The tab that was opened, and has been drawn: unless half of the window shows it, or all of it is seen, its name goes to the upper edge. Not
+ * where the reader has gone to another one.
  * @param {Parts} parts
+ * @param {State} state
  */
-export function bringTabIntoSight(parts) {
-  if (!parts.isTabSought) return;
-  parts.isTabSought = false;
+export function bringTabIntoSight(parts, state) {
+  const isSought = state.soughtTab === openTabOf(parts);
+  update(state, { soughtTab: null });
+  if (!isSought) return;
   const tab = parts.tabs.find((each) => each.getAttribute("aria-selected") === "true");
   const { top, bottom } = parts.root.querySelector(`#${tab.getAttribute("aria-controls")}`).getBoundingClientRect();
   const lower = innerHeight - (parseFloat(getComputedStyle(document.documentElement).scrollPaddingBottom) || 0); // what is fixed there
@@ -46,10 +50,7 @@ export function openTabOf(parts) {
  */
 export function listenToTabs(parts, panel) {
   /** @type {(tab: HTMLElement) => void} */
-  const open = (tab) => {
-    openTab(parts, tab.id.replace("gs-tab-", ""));
-    panel.schedule();
-  };
+  const open = (tab) => panel.openTab(tab.id.replace("gs-tab-", ""));
   for (const tab of parts.tabs) {
     tab.addEventListener("click", () => open(tab));
     tab.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
