@@ -62,6 +62,18 @@ def test_forks_stand_as_a_picture_beside_the_text(url: str, visit: Visit) -> Non
     expect(page.locator(".gs-step-title")).to_contain_text("Step 4 of 8")
 
 
+def test_the_first_run_is_seen_where_a_fork_of_a_fork_leaves_it(url: str, visit: Visit) -> None:
+    """Which may be before the step where the fork left it."""
+    page = run(visit(url, height=720))
+    fork(page, 6, 1)
+    fork(page, 1, 2)
+    rows = page.locator(".gs-fork")
+    expect(rows).to_have_count(3)
+    for row in (0, 2):
+        rows.nth(row).click()
+        expect(page.locator(".gs-step-title")).to_contain_text("Step 2 of 8")
+
+
 def test_the_table_is_a_heat_map_by_choice(url: str, visit: Visit) -> None:
     page = run(visit(url, height=720))
     expect(page.locator(".gs-rows")).to_be_visible()

@@ -36,7 +36,8 @@ export function drawForkTree(parts, history, isHidden) {
   picture.setAttribute("viewBox", `0 0 100 ${family.length}`);
   picture.style.height = `${family.length * FORK_REM}rem`;
   picture.replaceChildren(...family.map((entry, place) => branchLine(family, entry, place, most, entry === history.shown)));
-  list.replaceChildren(...family.map((entry) => forkRow(history, root, entry, best, stepOfParting(family, history.shown))));
+  const parting = stepOfParting(family, history.shown);
+  list.replaceChildren(...family.map((entry) => forkRow(history, root, entry, best, parting)));
 }
 
 /**
@@ -78,15 +79,15 @@ function branchLine(family, entry, place, most, isShown) {
 }
 
 /**
- * The step at which the first run and the one on screen part, or the run that left it first.
+ * The step at which the first run and the one on screen part. Where the first run is on screen, its first fork stands for the other.
  * @param {Entry[]} family
  * @param {Entry} shown
  * @returns {number}
  */
 function stepOfParting([root, first], shown) {
-  let entry = shown === root ? first : shown;
-  while (entry.parent && entry.parent !== root) entry = entry.parent;
-  return Number(entry.leftAt);
+  let step = Infinity;
+  for (let entry = shown === root ? first : shown; entry !== root; entry = /** @type {Entry} */ (entry.parent)) step = Math.min(step, Number(entry.leftAt));
+  return step;
 }
 
 /**
