@@ -3,7 +3,7 @@
 from playwright.sync_api import expect
 
 from decoding.assets import texts
-from tests.browser import Visit, served
+from tests.browser import Visit, frames_later, served
 from tests.fakes import ScriptedEngine
 from tests.page.why_questions import Gated, Slow, first_of_two_steps, page_over, press_run
 
@@ -116,7 +116,7 @@ def test_one_token_more_than_usual_is_left_out_too(visit: Visit) -> None:
 def test_another_candidate_stays_with_its_step(visit: Visit) -> None:
     with first_of_two_steps(visit, page_over(ScriptedEngine()), "abc") as page:
         page.locator(".gs-strip").press("ArrowRight")
-        other = page.locator(".gs-why-against")
+        other = frames_later(page).locator(".gs-why-against")  # before, it would be chosen for the step that was left
         other.select_option(index=1)
         chosen = other.input_value()
         for key, expected in (("ArrowLeft", ""), ("ArrowRight", chosen)):
