@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, Page, expect
 
 import app as application
 from decoding.i18n import translate
-from tests.browser import Visit, drawn, frames_later, served, tab
+from tests.browser import Visit, drawn, frames_later, open_settings, served, tab
 from tests.fakes import ScriptedEngine
 
 WIDTHS = (1440, 390)
@@ -210,8 +210,9 @@ def test_who_wants_no_motion_sees_none(url: str, browser: Browser) -> None:
     context.close()
 
 
-def test_the_keyboards_focus_goes_from_run_to_stop_and_back(url: str, visit: Visit) -> None:
-    page = visit(url)
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_keyboards_focus_goes_from_run_to_stop_and_back(url: str, visit: Visit, width: int) -> None:
+    page = open_settings(visit(url, width=width))
     run_button, stop_button = page.locator("#run"), page.locator("#stop")
     page.fill("#steps input", "8")
     for ends in (ENGINE.let_go.set, lambda: (stop_button.press("Enter"), ENGINE.let_go.set())):

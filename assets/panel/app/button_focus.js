@@ -16,6 +16,7 @@ export function keepButtonFocus() {
     next.focus({ preventScroll: true });
     isLost = false;
   }).observe(document.body, { attributeFilter: ["disabled"], subtree: true });
-  // A key that is held would press the other button.
+  // A key that is held would press the other button, and on a phone, where Stop comes in the place of Run, a second tap.
   document.addEventListener("keydown", (event) => { if (event.repeat && event.key === "Enter" && event.target.matches(BUTTONS)) event.preventDefault(); });
+  document.addEventListener("click", (event) => { if (event.detail > 1 && event.target.closest("#stop")) event.stopPropagation(); }, { capture: true });
 }

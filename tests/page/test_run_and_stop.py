@@ -1,0 +1,75 @@
+"""On a phone, Stop lies over Run and is seen while it can be pressed: the prompt has the room, and nothing moves."""
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Page, expect
+
+import app as application
+from tests.browser import Visit, frames_later, served
+from tests.fakes import ScriptedEngine
+
+ENGINE = ScriptedEngine(context_length=64, delay=60)
+# From side to side, once nothing moves: the theme eases its fields into the classroom view.
+BOXES = """async () => {
+    await Promise.all(document.getAnimations().map((each) => each.finished.catch(() => {})));
+    return ["#prompt", "#run", "#stop", "[data-settings]"].map((name) => {
+        const { left, right } = document.querySelector(name).getBoundingClientRect();
+        return [left, right];
+    });
+}"""
+# What a finger meets in the middle of Run and at its edges.
+MET = """() => {
+    const { left, right, top, bottom } = document.querySelector("#run").getBoundingClientRect();
+    const places = [left + 2, (left + right) / 2, right - 2];
+    return [...new Set(places.map((x) => document.elementFromPoint(x, (top + bottom) / 2).id))];
+}"""
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with served(application.build_app(lambda name, report: ENGINE, ["scripted"])) as there:
+        yield there
+
+
+def done(page: Page) -> None:
+    ENGINE.let_go.set()
+    expect(page.locator("#run")).to_be_enabled()
+
+
+@pytest.mark.parametrize("locale", ["en-US", "ko-KR"])
+@pytest.mark.parametrize(("width", "least"), [(390, 220), (360, 190)])
+def test_stop_is_where_run_was(url: str, visit: Visit, width: int, least: int, locale: str) -> None:
+    page = visit(url, width=width, height=844, locale=locale)
+    run, stop = page.locator("#run"), page.locator("#stop")
+    for view in ("", "classroom"):
+        page.evaluate("(name) => { document.documentElement.className = name; }", view)
+        before = frames_later(page).evaluate(BOXES)
+        left, right = before[0]
+        assert right - left >= least - (20 if view else 0), view
+        assert before[1] == before[2], view
+        assert page.evaluate(MET) == ["run"]
+        ENGINE.let_go.clear()
+        run.click()
+        expect(stop).to_be_enabled()
+        assert frames_later(page).evaluate(BOXES) == before, view
+        assert page.evaluate(MET) == ["stop"]
+        for button in (run, stop):
+            assert button.evaluate("(button) => button.scrollWidth <= button.clientWidth"), view
+        stop.click()
+        done(page)
+        assert frames_later(page).evaluate(BOXES) == before, view
+        assert page.evaluate(MET) == ["run"]
+
+
+def test_a_second_tap_on_run_stops_nothing(url: str, visit: Visit) -> None:
+    page = visit(url, width=390, height=844)
+    box = page.locator("#run").bounding_box()
+    assert box
+    ENGINE.let_go.clear()
+    page.mouse.click(box["x"] + 20, box["y"] + 20)
+    expect(page.locator("#stop")).to_be_enabled()
+    page.mouse.down(click_count=2)
+    page.mouse.up(click_count=2)
+    done(page)
+    expect(page.locator(".gs-state")).to_contain_text("8 steps, done")
