@@ -63,6 +63,14 @@ def assert_text_is_in_sight(page: Page) -> None:
     assert seen["left"] <= 8, "what is to be continued is its end"
 
 
+def assert_title_is_in_sight(page: Page) -> None:
+    """Below the text, which stays at the upper edge."""
+    title, text = page.locator(".gs-step-title").bounding_box(), page.locator(".gs-text").bounding_box()
+    assert title
+    assert text
+    assert title["y"] >= text["y"] + text["height"]
+
+
 @pytest.mark.parametrize("choices", ["5", "10"])
 def test_a_prediction_keeps_the_text_in_sight(phone: Page, choices: str) -> None:
     page = run(phone, "12", choices)
@@ -76,11 +84,16 @@ def test_a_prediction_keeps_the_text_in_sight(phone: Page, choices: str) -> None
         assert box
         assert text
         assert box["y"] >= text["y"] + text["height"], "the text lies on no question"
+        assert_title_is_in_sight(page)
         assert box["y"] + box["height"] <= page.evaluate(SEEN)["player"]
         page.locator('[data-guess="0"]').tap()
         expect(page.locator(".gs-chip")).to_have_count(step + 1)
         assert_text_is_in_sight(page)
+        assert_title_is_in_sight(page)
         expect(page.locator(".gs-outcome")).to_be_in_viewport(ratio=1)
+        score = page.locator(".gs-tally").bounding_box()
+        assert score
+        assert score["y"] + score["height"] <= page.evaluate(SEEN)["player"]
         if step < 11:
             page.locator('[data-predict="next"]').tap()
 

@@ -97,9 +97,10 @@ export function startPredicting(parts, state, panel) {
     bringIntoSight();
   }
 
-  // The whole question, also what stands at its end; or the answer, in whose place a longer question stood.
+  // The score, the whole question or the answer, and the title; where there is no room for all, what comes later.
   function bringIntoSight() {
-    requestAnimationFrame(() => requestAnimationFrame(() => box.scrollIntoView({ block: "nearest" })));
+    const bring = () => { for (const part of [slots.tally, box, parts.stepTitle]) part.scrollIntoView({ block: "nearest" }); };
+    requestAnimationFrame(() => requestAnimationFrame(bring));
   }
 
   function stop() {
