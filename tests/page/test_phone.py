@@ -198,6 +198,30 @@ def test_of_an_earlier_run_its_fields_are_said_before_a_long_prompt(phone: Page)
     assert beyond < 1
 
 
+def test_a_tap_shows_all_that_is_said_of_an_earlier_run(phone: Page) -> None:
+    """Beside the note of a fork, too, which stands below it then."""
+    page = phone
+    page.fill("#prompt textarea", "a prompt of many words " * 5)
+    page.tap("#run")
+    expect(page.locator(".gs-badge")).to_be_hidden()
+    expect(page.locator("#run")).to_be_enabled()
+    page.locator(".gs-column .gs-bar").nth(1).tap()
+    page.locator(".gs-fork-here").tap()
+    expect(page.locator(".gs-forked")).to_be_visible()
+    expect(page.locator("#run")).to_be_enabled()
+    page.fill("#prompt textarea", "another")
+    page.locator(".gs-step-title").tap()
+    hidden = """() => {
+        const [box, old] = [".gs-messages", ".gs-old"].map((name) => document.querySelector(name));
+        const [outer, inner] = [box, old].map((node) => node.getBoundingClientRect());
+        const [isBelow, isCut] = [inner.top - outer.top > 6, inner.bottom > outer.bottom + 1];
+        return [isBelow, isCut, old.scrollHeight > old.clientHeight];
+    }"""
+    assert frames_later(page).evaluate(hidden) == [False, False, True], "its first lines are seen"
+    page.locator(".gs-old").tap()
+    assert frames_later(page).evaluate(hidden) == [False, False, False]
+
+
 def test_the_links_of_the_head_are_within_the_screen(phone: Page) -> None:
     page = run(phone, "2", "5")
     page.locator('[data-tour="open"]').first.tap()
