@@ -9,7 +9,6 @@ from base64 import b64encode
 from collections.abc import Mapping
 from functools import cache
 from hashlib import sha256
-from importlib.util import find_spec
 from pathlib import Path
 
 from decoding.limits import for_browser
@@ -177,13 +176,3 @@ def escape_script_end(script: str) -> str:
 def csp_hash(text: str) -> str:
     """The hash of a script or style for a content security policy (CSP level 3, section 2.3.1)."""
     return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
-
-
-def plotly_js() -> Path:
-    """The path of plotly.js in the plotly package, found without importing it. Raises ModuleNotFoundError if the
-    package is not installed.
-    """
-    spec = find_spec("plotly")
-    if spec is None or spec.origin is None:
-        raise ModuleNotFoundError("plotly is not installed; requirements.txt names it")
-    return Path(spec.origin).parent / "package_data" / "plotly.min.js"

@@ -18,6 +18,7 @@ ROOMS = (
         "decoding.limits",
         "decoding.script_bundle",
         "decoding.assets",
+        "decoding.plotly_script",
         "decoding.i18n",
         "decoding.messages",
     ),

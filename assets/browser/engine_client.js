@@ -34,7 +34,7 @@ export function startEngine(facts, onEvent, base) {
 
   /** @returns {Worker} */
   function openWorker() {
-    const opened = new Worker(scriptAddress(`${base}engine/worker.js`), { type: "module" });
+    const opened = new Worker(`${base}engine/worker.js`, { type: "module" });
     opened.addEventListener("message", (/** @type {MessageEvent<FromWorker>} */ { data }) => {
       if (opened === worker) receive(data);
       else if (opened === trial?.worker) trial.receive(data);
@@ -152,15 +152,4 @@ export function startEngine(facts, onEvent, base) {
       useGpu();
     },
   };
-}
-
-// The only addresses that this page makes scripts of.
-const POLICY = self.trustedTypes?.createPolicy("greedyscope", { createScriptURL: (address) => address });
-
-/**
- * @param {string} address
- * @returns {string}
- */
-export function scriptAddress(address) {
-  return POLICY ? POLICY.createScriptURL(address) : address;
 }

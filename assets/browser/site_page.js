@@ -2,7 +2,6 @@
 // calls `startSite` once.
 
 import { startDownloadLine, startsByItself } from "./download_line.js";
-import { scriptAddress } from "./engine_client.js";
 import { ASKED_FIELDS, canCompute, panelQuestion, startLocalRuns } from "./local_runs.js";
 import { convertHere } from "./opened_file.js";
 import { ALL_EXAMPLES, provideSite, RECORDED, SITE } from "./site_data.js";
@@ -130,7 +129,7 @@ function exampleButton(key, onPress) {
 async function registerServiceWorker() {
   if (!navigator.serviceWorker || isEmbedded()) return;
   const before = navigator.serviceWorker.controller;
-  const registration = await navigator.serviceWorker.register(scriptAddress("service_worker.js")).catch(() => null);
+  const registration = await navigator.serviceWorker.register("service_worker.js").catch(() => null);
   if (!registration || crossOriginIsolated || before || withSessionStorage((tab) => tab.getItem(RELOADED)) !== null) return;
   await new Promise((done) => {
     navigator.serviceWorker.addEventListener("controllerchange", done, { once: true });

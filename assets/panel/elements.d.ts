@@ -31,7 +31,6 @@ type Showing<T> = HTMLElement & { drawn?: T | null; language?: string };
 
 interface Window {
   Plotly?: any; // plotly.js, once it has come
-  trustedTypes?: { createPolicy(name: string, rules: { createScriptURL(address: string): string }): { createScriptURL(address: string): string } };
 }
 
 interface Navigator {

@@ -10,7 +10,7 @@ import re
 import zlib
 from base64 import b64encode
 
-from decoding import assets
+from decoding import assets, plotly_script
 from decoding.export.run_protocol import Record
 from decoding.i18n import translate
 from decoding.record.tokens import visible
@@ -22,8 +22,6 @@ FRAME_HEIGHT = 880
 _POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; script-src {scripts}; style-src {styles}; {more}"
 _NO_MARKUP = "require-trusted-types-for 'script'; trusted-types 'none'"
 """No script may turn text into markup. plotly.js does, so a file with it goes without this rule."""
-_LABEL_STYLES = ("font-weight:bold", "font-style:italic", "font-size:.8em")
-"""The style attributes that plotly.js writes for the panel's labels: its b, i and span elements."""
 
 
 def to_html(run: Record, *, plotly: bool = False, language: str = "") -> str:
@@ -48,12 +46,11 @@ def to_html(run: Record, *, plotly: bool = False, language: str = "") -> str:
     style = _minified_css("\n".join(sheets))
     scripts, styles, more, reserved = [panel], [assets.csp_hash(style)], _NO_MARKUP, ""
     if plotly:
-        library = assets.escape_script_end(assets.plotly_js().read_text("utf-8"))
+        library = assets.escape_script_end(plotly_script.plotly_js().read_text("utf-8"))
         scripts = [library, panel]
-        styles.append(assets.csp_hash(""))  # an empty element, to which plotly.js adds its rules by script
-        labels = " ".join(map(assets.csp_hash, _LABEL_STYLES))
-        more = f"style-src-attr 'unsafe-hashes' {labels}; img-src data:"  # a heat map is an image made by plotly.js
-        reserved = _reserved_style_ids(library)
+        styles.append(plotly_script.STYLES)
+        more = f"style-src-attr {plotly_script.STYLE_ATTRIBUTES}; img-src {plotly_script.IMAGES}"
+        reserved = plotly_script.reserved_style_ids(library)
     parts = {
         "policy": _POLICY.format(scripts=" ".join(map(assets.csp_hash, scripts)), styles=" ".join(styles), more=more),
         "language": html.escape(language or "en"),
@@ -81,14 +78,6 @@ def _title(run: Record) -> str:
     prompt = " ".join(map(visible, run.prompt.split()))
     prompt = prompt if len(prompt) <= MAX_TITLE else f"{prompt[: MAX_TITLE - 1]}…"
     return f"{prompt} · Greedyscope" if prompt else "Greedyscope"
-
-
-def _reserved_style_ids(library: str) -> str:
-    """Elements with the ids of plotly.js's style sheet for maps, so that it does not add that sheet, which the policy
-    would report as an error.
-    """
-    ids = sorted(set(re.findall(r'getElementById\("([0-9a-f]{64})"\)', library)))
-    return "".join(f'<template id="{name}"></template>\n' for name in ids)
 
 
 def _compressed(text: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import gradio as gr
 
-from decoding import assets
+from decoding import assets, plotly_script
 from decoding.page.browser_offer import BrowserOffer
 
 __all__ = ["page_css", "page_head", "page_theme", "panel", "slot"]
@@ -85,7 +85,7 @@ def page_scripts(browser: BrowserOffer | None = None) -> dict[str, bytes]:
         {script}
         startPage(element, ...given, {data});
     }};"""
-    return {"panel": code.encode(), "plotly": assets.plotly_js().read_bytes()}
+    return {"panel": code.encode(), "plotly": plotly_script.plotly_js().read_bytes()}
 
 
 def slot(name: str, *, role: str, kind: str) -> gr.HTML:

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from decoding import assets
+from decoding import assets, plotly_script
 from decoding.errors import RequestError
 from decoding.i18n import translate
 from decoding.limits import MAX_CHOICES, MAX_STEPS
@@ -19,17 +19,18 @@ from decoding.models.catalogue import format_bytes
 from decoding.models.model_paths import entry_of
 from decoding.models.progress import Report, no_report
 from decoding.site.model_files import WITH_MODEL, write_model
-from decoding.site.npm_packages import ONNX_RUNTIME, TOKENIZERS, files_of
+from decoding.site.npm_packages import ONNX_RUNTIME, PLOTLY, TOKENIZERS, files_of
 
 NOT_EMPTY = "{folder} holds something else than a site that was written before. Name a folder that is empty or new."
 LIBRARIES = (ONNX_RUNTIME, TOKENIZERS)
 POLICY = (
     "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'; "
-    "style-src 'self'; img-src 'self' blob: data:; base-uri 'none'; form-action 'none'; "
-    "require-trusted-types-for 'script'; trusted-types greedyscope"
+    f"style-src 'self' {plotly_script.STYLES}; style-src-attr {plotly_script.STYLE_ATTRIBUTES}; "
+    f"img-src 'self' blob: {plotly_script.IMAGES}; base-uri 'none'; form-action 'none'"
 )
 """WebAssembly may be compiled; all other code is in these files, and nothing is asked of another host."""
 STYLES = ("standalone/theme.css", "browser/site_page.css")
+_PANEL_STYLES = ("panel/root.css", "panel/on_page.css", "panel/lens_picture.css")
 _README = """---
 title: Greedyscope
 emoji: 🔎
@@ -111,8 +112,10 @@ def _shell(facts: dict[str, Any], libraries: dict[str, bytes]) -> dict[str, byte
         "recorded": {name: assets.read(f"recorded/{name}.jsonl") for name in assets.RECORDED},
         "allExamples": json.loads(assets.read("examples.json")),
     }
+    (plotly,) = files_of(PLOTLY).values()
     page = {
         "policy": POLICY,
+        "reserved": plotly_script.reserved_style_ids(plotly.decode()),
         "panel": assets.panel_html(page=True),
         "noscript": translate("standalone.script"),
         "steps": str(MAX_STEPS),
@@ -121,8 +124,9 @@ def _shell(facts: dict[str, Any], libraries: dict[str, bytes]) -> dict[str, byte
     return {
         "index.html": assets.filled("browser/site_page.html", page).encode(),
         "page.js": f"(() => {{\n{assets.site_script()}\nstartSite({_script_json(data)});\n}})();\n".encode(),
+        "plotly.js": plotly,
         "page.css": "\n".join(
-            [*map(assets.read, STYLES), assets.panel_css(), *map(assets.read, ("panel/root.css", "panel/on_page.css"))]
+            [*map(assets.read, STYLES), assets.panel_css(), *map(assets.read, _PANEL_STYLES)]
         ).encode(),
         **engine_files(libraries),
     }
@@ -143,7 +147,7 @@ def _script_json(value: Any) -> str:
 def _readme(facts: dict[str, Any], shell: dict[str, bytes], site: Path) -> str:
     for_gpu = sum(file["bytes"] for file in facts["webgpu"].values())
     whole = sum(map(len, shell.values())) + sum(path.stat().st_size for path in (site / "model").iterdir())
-    libraries = " and ".join(f"{package.spec} ({package.licence})" for package in (ONNX_RUNTIME, TOKENIZERS))
+    libraries = ", ".join(f"{package.spec} ({package.licence})" for package in (*LIBRARIES, PLOTLY))
     model = facts["model"]
     return _README.format(
         model=model["id"],

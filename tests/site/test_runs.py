@@ -184,6 +184,8 @@ def test_why_a_step_picked_its_token(page: Page, starter: LocalEngine) -> None:
     page.click('[data-ask="why"]')
     wait_idle(page)
     expect(page.locator(".gs-lens-status")).to_contain_text("is in the lead from layer")
+    expect(page.locator(".gs-lens-plot .hm image")).to_be_visible()
+    expect(page.locator(".gs-lens-numbers")).not_to_have_attribute("open", "")
     found = Trace.from_jsonl(kept(page)).why  # the library's reader takes it
     trace = decoding.trace(starter, "The capital of France is", max_new_tokens=2, top_k=5)
     lens, left_out = decoding.lens(starter, trace, 1), decoding.leave_one_out(starter, trace, 1, by="words")

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import httpx
 import pytest
 
-from decoding import assets
+from decoding.plotly_script import plotly_js
 from tests.page.http.strangers import SECRET, event, lives
 
 CLOSED = (
@@ -75,7 +75,7 @@ def test_no_upload_is_kept(client: httpx.Client):
 
 
 def test_no_file_of_the_disk_is_served(client: httpx.Client):
-    script = assets.plotly_js()
+    script = plotly_js()
     for path in (script, script.parent, script.parent / "__init__.py", f"{script}/../../__init__.py", __file__):
         assert client.get(f"/gradio_api/file={path}").status_code == 404
     for path in ("/scripts/", "/scripts/plotly.js", "/scripts/..%2f..%2fapp.py", "/scripts/%2e%2e/app.py"):

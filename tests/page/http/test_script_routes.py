@@ -7,9 +7,9 @@ import httpx
 import pytest
 
 import app as application
-from decoding import assets
 from decoding.page.http.script_routes import PageScript
 from decoding.page.panel import page_scripts
+from decoding.plotly_script import plotly_js
 from tests.browser import served
 from tests.fakes import ScriptedEngine
 from tests.page.http.strangers import script_address
@@ -49,7 +49,7 @@ def test_a_script_is_compressed_once(client: httpx.Client, monkeypatch: pytest.M
     address = script_address(client.get("/").text)
     first = client.get(address, headers=ZIPPED).num_bytes_downloaded
     monkeypatch.setattr(gzip, "compress", lambda *_: pytest.fail("compressed once more"))
-    assert client.get(address, headers=ZIPPED).num_bytes_downloaded == first < assets.plotly_js().stat().st_size / 3
+    assert client.get(address, headers=ZIPPED).num_bytes_downloaded == first < plotly_js().stat().st_size / 3
 
 
 def test_the_page_itself_is_small(client: httpx.Client):
