@@ -5,7 +5,8 @@ import { test } from "node:test";
 import { load, runOf } from "./helpers.mjs";
 
 const { emptyRun, readLines } = await load("core/run.js");
-const { addWhy, bytesOfWhy, jsonLines, linesAsWritten } = await load("core/run_lines.js");
+const { bytesOfWhy, forgetOldAnswers } = await load("core/answers_kept.js");
+const { addWhy, jsonLines, linesAsWritten } = await load("core/run_lines.js");
 const { labelOf } = await load("core/tokens.js");
 const { changeOf, isFinished, leadsFrom, progressOf, strongestPart, tokensBefore } = await load("core/why.js");
 const { linesUpTo, reasonForNone } = await load("core/why_request.js");
@@ -13,6 +14,11 @@ const { LIMITS } = await load("core/constants.js");
 
 const run = () => runOf([" most", " popular"], { prompt_tokens: [{ token_id: 7, text: "a" }] });
 const lensOn = (step, leaders) => ({ lens: { step, tokens: [{ token_id: 5, text: " most" }], layers: leaders.map((id) => ({ leader: { token_id: id }, logprobs: [-1], ranks: [0] })) } });
+const wide = (step) => ({ lens: { step, tokens: [{ token_id: 5, text: "한".repeat(60_000) }], layers: [] } });
+const answer = (asked, record) => {
+  addWhy(asked, record);
+  forgetOldAnswers(asked);
+};
 const part = (first, logprob, more = {}) => ({ first, count: 1, logprob, rank: 0, instead: {}, ...more });
 
 test("an answer stands between the last step and the end, and a later one takes its place", () => {
@@ -28,15 +34,15 @@ test("an answer stands between the last step and the end, and a later one takes 
   const again = readLines(emptyRun(), text);
   assert.equal(jsonLines(again), text);
   assert.equal(again.why.get("lens 0").lens.layers.length, 1);
-  for (let step = 1; step <= LIMITS.whyLines; step++) addWhy(again, lensOn(step, [5]));
+  for (let step = 1; step <= LIMITS.whyLines; step++) answer(again, lensOn(step, [5]));
   assert.equal(again.why.size, LIMITS.whyLines);
 });
 
 test("the longest run keeps both answers about each of its steps", () => {
   const asked = run();
   for (let step = 0; step < LIMITS.steps; step++) {
-    addWhy(asked, lensOn(step, [5]));
-    addWhy(asked, { leave_one_out: { step, picked: {}, parts: [] } });
+    answer(asked, lensOn(step, [5]));
+    answer(asked, { leave_one_out: { step, picked: {}, parts: [] } });
   }
   assert.equal(asked.why.size, 2 * LIMITS.steps);
 });
@@ -44,7 +50,7 @@ test("the longest run keeps both answers about each of its steps", () => {
 test("what is no longer kept is not taken for what was never asked", () => {
   const asked = run();
   assert.equal(reasonForNone(asked, 0, "lens"), "why.lens.none");
-  for (let step = 0; step <= LIMITS.whyLines; step++) addWhy(asked, lensOn(step, [5]));
+  for (let step = 0; step <= LIMITS.whyLines; step++) answer(asked, lensOn(step, [5]));
   assert.equal(reasonForNone(asked, 0, "lens"), "why.ask.forgotten");
   assert.equal(reasonForNone(asked, 0, "leave_one_out"), "why.without.nothing");
   addWhy(asked, lensOn(0, [5]));
@@ -53,13 +59,21 @@ test("what is no longer kept is not taken for what was never asked", () => {
 
 test("a run keeps as many answers as a file of it may hold, the newest", () => {
   const asked = run();
-  const wide = (step) => ({ lens: { step, tokens: [{ token_id: 5, text: "한".repeat(60_000) }], layers: [] } });
-  for (let step = 0; step < LIMITS.whyLines; step++) addWhy(asked, wide(step));
+  for (let step = 0; step < LIMITS.whyLines; step++) answer(asked, wide(step));
   const bytes = Buffer.byteLength(jsonLines(asked));
   assert.ok(bytes <= LIMITS.bytes);
   assert.ok(bytes > LIMITS.bytes - 2 * 180_000); // no fewer than there is room for
   assert.equal(bytesOfWhy(asked), bytes - Buffer.byteLength(linesAsWritten(asked)));
   assert.deepEqual([...asked.why.keys()].at(-1), `lens ${LIMITS.whyLines - 1}`);
+});
+
+test("a file's answers are counted once when it was opened and more is asked", () => {
+  const asked = run();
+  for (let step = 0; step < 30; step++) addWhy(asked, wide(step)); // 5.4 MB of 8
+  const opened = readLines(emptyRun(), jsonLines(asked));
+  answer(opened, lensOn(30, [5]));
+  assert.equal(opened.why.size, 31);
+  assert.equal(opened.forgotten.size, 0);
 });
 
 test("what was written stays apart from what was asked since", () => {

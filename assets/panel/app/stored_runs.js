@@ -1,7 +1,8 @@
 // Stores the newest runs in the tab's session storage, as JSON Lines and within bounds, so that they survive a reload. Draws nothing.
 
+import { bytesOfWhy } from "../core/answers_kept.js";
 import { addPromptScores, emptyRun, readLines } from "../core/run.js";
-import { addWhy, bytesOfWhy, linesAsWritten } from "../core/run_lines.js";
+import { addWhy, linesAsWritten } from "../core/run_lines.js";
 import { restoreEntries } from "../core/stored_history.js";
 
 /** @import { Entry, History } from "../core/history.js" */
@@ -94,7 +95,7 @@ function storedNames() {
  */
 function storedText({ number, parent, leftAt, kind, from, request, run }) {
   const id = request?.id; // by which the address knows it, where it was named and the run not yet
-  const beside = { number, parent: parent?.number ?? null, leftAt, kind, from, request: id ? { id } : null, scores: run.scoreLines.trimEnd(), why: [...run.why.values()] };
+  const beside = { number, parent: parent?.number ?? null, leftAt, kind, from, request: id ? { id } : null, scores: run.scoreLines.trimEnd(), why: [...run.why.values()], forgotten: [...run.forgotten] };
   return `${JSON.stringify(beside)}\n${linesAsWritten(run)}`;
 }
 
@@ -120,11 +121,12 @@ export function restoreRuns(history, first) {
 function readStored(text) {
   try {
     const end = String(text).indexOf("\n");
-    const { scores, why = [], ...entry } = JSON.parse(String(text).slice(0, end));
+    const { scores, why = [], forgotten = [], ...entry } = JSON.parse(String(text).slice(0, end));
     const run = readLines(emptyRun(), String(text).slice(end + 1));
     if (!run.header || !run.end) return null;
     if (scores) addPromptScores(run, scores);
     for (const record of why) addWhy(run, record);
+    for (const name of forgotten) run.forgotten.add(name);
     storedAnswers.set(entry.number, run.answers);
     return { ...entry, run };
   } catch {

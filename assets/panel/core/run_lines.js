@@ -1,7 +1,6 @@
-// A run's JSON Lines as they are saved: as it was written, and what was asked about its steps since. Owns how many answers a run keeps. Knows
-// no element of the page, and not how a line is read.
+// A run's JSON Lines as they are saved: as it was written, and what was asked about its steps since. Knows no element of the page, and not how
+// a line is read.
 
-import { LIMITS } from "./constants.js";
 import { markAnswer, takesPlaceOf } from "./why.js";
 
 /** @import { Run } from "./run.js" */
@@ -35,23 +34,7 @@ export function linesAsWritten(run) {
  * @param {WhyLine} record
  * @returns {string}
  */
-const whyText = (record) => JSON.stringify(record).replaceAll("<", "\\u003c");
-
-const WHY_BYTES = new WeakMap(); // of each answer's line
-
-/**
- * The bytes of the answers' lines.
- * @param {Run} run
- * @returns {number}
- */
-export function bytesOfWhy(run) {
-  let sum = 0;
-  for (const record of run.why.values()) {
-    if (!WHY_BYTES.has(record)) WHY_BYTES.set(record, new TextEncoder().encode(whyText(record)).length + 1);
-    sum += WHY_BYTES.get(record);
-  }
-  return sum;
-}
+export const whyText = (record) => JSON.stringify(record).replaceAll("<", "\\u003c");
 
 /**
  * @param {string} line
@@ -60,8 +43,7 @@ export function bytesOfWhy(run) {
 export const isWhyLine = (line) => /^\s*\{\s*"(lens|leave_one_out)"/.test(line);
 
 /**
- * Add a lens, or what was left out: one of each a step, of which the newest stays, but no finished one goes for one that is not. Of many, the
- * newest: as many as a file of the run may hold. Which were dropped is known, so that the page says so.
+ * Add a lens, or what was left out: one of each a step, of which the newest stays, but no finished one goes for one that is not.
  * @param {Run} run
  * @param {WhyLine} record
  */
@@ -73,10 +55,4 @@ export function addWhy(run, record) {
   run.why.set(name, record);
   run.forgotten.delete(name);
   run.answers += 1;
-  const room = LIMITS.bytes - new TextEncoder().encode(run.text).length;
-  while (run.why.size > LIMITS.whyLines || (run.why.size > 1 && bytesOfWhy(run) > room)) {
-    const oldest = String(run.why.keys().next().value);
-    run.why.delete(oldest);
-    run.forgotten.add(oldest);
-  }
 }

@@ -1,6 +1,7 @@
 // What the "Why?" tab asks: its fields, the question that is open and how it is stopped, and the lines of its answer, which stay with the run
 // that was asked about. On a page only: a file asks nothing. What was answered is drawn by why.js.
 
+import { forgetOldAnswers } from "../core/answers_kept.js";
 import { LIMITS } from "../core/constants.js";
 import { addWhy } from "../core/run_lines.js";
 import { update } from "../core/state.js";
@@ -264,6 +265,7 @@ export function listenToWhy(parts, state, panel) {
     const record = line ? JSON.parse(line) : null;
     if (record) {
       addWhy(state.why.run, record);
+      forgetOldAnswers(state.why.run);
       update(state, { why: { ...state.why, growing: record.leave_one_out ?? null } });
     }
     if (refusal !== undefined) update(state, { why: { ...state.why, refusal } });
