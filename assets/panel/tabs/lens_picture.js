@@ -130,8 +130,8 @@ function markLead(picture, lens, { width, left, column, heat, gap }) {
   if (from === null) return;
   mark.textContent = texts.translate("why.lens.from", { layer: from });
   const x = left + from * column;
-  const isAtEnd = x > width / 2;
-  Object.assign(mark.style, { top: `${heat}px`, lineHeight: `${gap}px`, left: isAtEnd ? "" : `${x + 4}px`, right: isAtEnd ? `${width - x + 4}px` : "" });
+  mark.classList.toggle("gs-before", x > width / 2); // the line, which on paper is as far from the left as here
+  Object.assign(mark.style, { top: `${heat}px`, lineHeight: `${gap}px`, left: `${x}px` });
 }
 
 /**
