@@ -16,7 +16,7 @@ from decoding.export import to_csv_file, to_html
 from decoding.questions.verify import parse_run
 from decoding.record.trace import Trace
 from decoding.record.why import Lens
-from tests.browser import Visit, served
+from tests.browser import Visit, frames_later, served
 from tests.page.test_accessibility import COLOURS, EVERY, violations
 from tests.page.why_questions import press_run, saved
 
@@ -55,6 +55,39 @@ def run_and_asked(visit: Visit, url: str) -> Page:
     press_run(page, PROMPT, "2")
     expect(page.locator(".gs-state")).to_contain_text("2 steps, done")
     return asked(page)
+
+
+@pytest.mark.parametrize("language", ["en", "ko"])
+def test_on_a_phone_too_both_answers_are_in_sight_after_two_clicks(url: str, visit: Visit, language: str) -> None:
+    page = visit(f"{url}?language={language}", width=390, height=844)
+    page.click("[data-settings]")
+    press_run(page, PROMPT, "2")
+    expect(page.locator(".gs-chip")).to_have_count(2)
+    expect(page.locator("#run")).to_be_enabled()
+    asked(frames_later(page))
+    layer, bar = page.locator(".gs-lens-status").bounding_box(), page.locator(".gs-player").bounding_box()
+    assert layer
+    assert bar
+    assert layer["y"] + layer["height"] <= bar["y"]
+
+
+def test_two_clicks_are_not_answered_by_nothing_yet(url: str, visit: Visit) -> None:
+    """A screen reader would read it out before the answer."""
+    page = visit(f"{url}?language=en")
+    press_run(page, PROMPT, "2")
+    expect(page.locator(".gs-state")).to_contain_text("2 steps, done")
+    expect(page.locator("#run")).to_be_enabled()
+    page.evaluate("""() => {
+        window.read = [];
+        const read = (changes) => { for (const { target } of changes) window.read.push(target.textContent); };
+        for (const line of document.querySelectorAll(".gs-without-status, .gs-lens-status")) {
+            new MutationObserver(read).observe(line, { childList: true, characterData: true, subtree: true });
+        }
+    }""")
+    asked(page)
+    heard = page.evaluate("window.read")
+    assert heard
+    assert not [words for words in heard if "yet" in words]
 
 
 def shares(texts: list[str]) -> list[float]:

@@ -13,8 +13,7 @@ import { hasIds, linesUpTo, reasonForNone } from "../core/why_request.js";
 import { make } from "../view/elements.js";
 import { EXAMPLES_MODEL } from "../view/example_point.js";
 import { openTabOf } from "../view/tab_list.js";
-import { drawLensPicture, forcedColours } from "./lens_picture.js";
-import { drawWhy } from "./why.js";
+import { forcedColours } from "./lens_picture.js";
 
 /** @import { Run, Step } from "../core/run.js" */
 /** @import { Panel, State } from "../core/state.js" */
@@ -171,9 +170,10 @@ function openWhy(parts, state, panel, whenUnlocked) {
   const { run, chosen } = state;
   panel.openTab("why");
   parts.whyTab.querySelector(".gs-why-word").append(parts.questions.word); // what is said of the question
-  drawWhy(parts, state, drawWhyQuestion, drawLensPicture);
+  const found = run.why.get(`leave_one_out ${chosen}`)?.leave_one_out ?? null;
+  drawWhyQuestion(parts, state, run.steps[chosen], found); // the question alone: a screen reader would read out first that there is no answer yet
   parts.root.querySelector("#gs-tab-why").focus({ preventScroll: true });
-  if (run.why.has(`leave_one_out ${chosen}`) || parts.whyTab.querySelector(".gs-why-button").disabled) return;
+  if (found || parts.whyTab.querySelector(".gs-why-button").disabled) return;
   whenUnlocked(() => {
     if (state.run !== run || state.chosen !== chosen) return; // the reader has gone on
     askWhy(parts, state, panel);

@@ -20,7 +20,7 @@ export function selectTab(parts, name) {
 }
 
 /**
- * The tab that was opened, and has been drawn: unless half of the window shows it, or all of it is seen, its name goes to the upper edge. Not
+ * The tab that was opened, and has been drawn: unless three quarters of the window show it, or all of it is seen, its name goes to the upper edge. Not
  * where the reader has gone to another one.
  * @param {Parts} parts
  * @param {State} state
@@ -33,7 +33,7 @@ export function bringTabIntoSight(parts, state) {
   const { top, bottom } = parts.root.querySelector(`#${tab.getAttribute("aria-controls")}`).getBoundingClientRect();
   const lower = innerHeight - (parseFloat(getComputedStyle(document.documentElement).scrollPaddingBottom) || 0); // what is fixed there
   const isHidden = tab.getBoundingClientRect().top < parseFloat(getComputedStyle(tab).scrollMarginTop);
-  if (isHidden || Math.min(bottom, lower) - top < Math.min(bottom - top, lower / 2)) tab.scrollIntoView({ block: "start", inline: "nearest" });
+  if (isHidden || Math.min(bottom, lower) - top < Math.min(bottom - top, 0.75 * lower)) tab.scrollIntoView({ block: "start", inline: "nearest" });
 }
 
 /**
