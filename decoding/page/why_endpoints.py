@@ -22,8 +22,9 @@ def why_endpoints(registry: ModelRegistry, read: Callable[[object], Trace]) -> l
     def lens(run: str, step: int = 0, follow: list[int] = NONE_PICKED) -> Iterator[str]:
         """Logit lens: what each layer would say at a step, if the last norm and the head read its state. The answer is
         a line of the run's JSON Lines, {"lens": …}: the tokens that are followed, and for each layer, where 0 is the
-        embedding, its leading token, and the log-probabilities (nats) and ranks of those tokens. The first of them is
-        the pick: it leads from the layer on behind the last one where its rank is not 0.
+        embedding, its leading token, and the log-probabilities (nats) and ranks of those tokens. Rank 0 is the
+        most probable token. The first of them is the pick: after the last layer where its rank is not 0, it leads to
+        the end; where that is the last layer of all, it does not lead there.
 
         Parameters:
             run: A run as JSON Lines, as the other endpoints write it, at most 8 MB.

@@ -70,6 +70,11 @@ def test_the_parts_are_one_stop_of_the_tab_key(visit: Visit) -> None:
         expect(page.locator(".gs-chip[data-step='0']")).to_have_attribute("aria-current", "step")  # no other step
         expect(page.locator(".gs-without-status")).to_have_text(status)
         assert page.evaluate("window.announced") == []
+        # The keys up and down scroll the page, as anywhere in a tab: they do not go to the bars.
+        page.evaluate("scrollTo(0, 0)")
+        page.keyboard.press("ArrowDown")
+        page.wait_for_function("scrollY > 0")
+        expect(parts.nth(7)).to_be_focused()
 
 
 def test_the_strongest_part_is_back_once_no_other_is_pointed_at(visit: Visit) -> None:

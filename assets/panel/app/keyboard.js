@@ -25,7 +25,7 @@ export function listenToKeys(parts, panel) {
     // Where a key has a meaning of its own, it keeps it.
     if (event.target.closest("input, textarea, select, [contenteditable], [role='tab'], [role='listbox'], [role='option']")) return;
     if (go === "play" && event.target.closest("button, summary, a")) return;
-    if (direction && !parts.root.contains(event.target)) return; // elsewhere these keys scroll the page
+    if (direction && (!parts.root.contains(event.target) || event.target.closest("[role='tabpanel']"))) return; // there these keys scroll the page
     event.preventDefault();
     if (direction) return focusCandidate(parts, direction);
     if (go !== "play") panel.play(false);
