@@ -17,7 +17,6 @@ from decoding.engines.local_engine import LocalEngine
 from decoding.engines.model_facts import ModelFacts
 from decoding.engines.network_protocol import Network
 from decoding.engines.onnx.float32_session import CROWD_ROWS
-from decoding.engines.onnx.graph_cache import ensure_graph
 from decoding.engines.onnx.network import MAX_REREAD, OnnxNetwork, with_shared_beginnings
 from decoding.engines.torch.engine import load
 from decoding.record.step import StepScores
@@ -26,6 +25,7 @@ from decoding.record.trace import ModelInfo
 from tests import tiny_models
 from tests.engines.onnx.test_families import CASES, ids, network
 from tests.fakes import FakeTokenizer, ScriptedEngine
+from tests.graphs import graph_of
 
 NOISE = 2e-5
 SPANS = [(0, 1), (1, 3), (7, 1), (20, 4), (29, 1)]
@@ -42,7 +42,7 @@ def engines(tmp_path_factory: pytest.TempPathFactory) -> Engines:
         if case not in made:
             folder = tmp_path_factory.mktemp("model")
             network(case).save_pretrained(folder)
-            made[case] = local(OnnxNetwork(ensure_graph(folder, folder=folder / "graphs", proof=None)))
+            made[case] = local(OnnxNetwork(graph_of(folder, folder)))
         return made[case]
 
     return engine

@@ -13,7 +13,6 @@ from onnxruntime.capi import onnxruntime_pybind11_state as onnxruntime_errors
 
 import decoding
 from decoding.engines.local_engine import LocalEngine
-from decoding.engines.onnx import graph_cache
 from decoding.engines.onnx.network import OnnxNetwork
 from decoding.engines.torch.network import TorchNetwork
 from decoding.errors import ModelError, RequestError, RoomError
@@ -177,7 +176,7 @@ def test_a_graph_that_was_changed_is_refused_and_made_anew(
     network = wide_network().bfloat16()  # so that there are weights of the graph's own
     source = str(tiny_models.save(tmp_path / "model", network))
     decoding.load(source, device="cpu")
-    (weights,) = graph_cache.graphs_folder().rglob("weights.bin")
+    (weights,) = (tmp_path / "graphs").rglob("weights.bin")
     data = bytearray(weights.read_bytes())
     data[len(data) // 2] ^= 1
     weights.write_bytes(data)

@@ -41,12 +41,10 @@ class Reservation(Protocol):
 
 
 class _Unlimited:
+    """For the library, which counts no memory."""
+
     def resize(self, needed: int) -> None: ...
     def release(self) -> None: ...
-
-
-def _reserve_unlimited(needed: int) -> Reservation | None:
-    return _Unlimited()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,26 +58,14 @@ class Float32Weights:
 class Float32Session:
     """A second session while there are enough rows for it. Thread-safe."""
 
-    def __init__(
-        self,
-        weights: Float32Weights,
-        packed: Session,
-        threads: Threads,
-        *,
-        keep_seconds: float = KEEP_SECONDS,
-        open_session: Callable[[GraphFiles, Threads], Session] = Session,
-        prove_same: Callable[[Session, Session], None] = prove_same,
-    ) -> None:
-        """`packed` computes the same weights as they are stored: `prove_same` raises if the new session, the first of
-        its two arguments, says anything else.
-        """
-        self._weights, self._packed, self._threads, self._keep_seconds = weights, packed, threads, keep_seconds
-        self._open_session, self._prove_same = open_session, prove_same
+    def __init__(self, weights: Float32Weights, packed: Session, threads: Threads) -> None:
+        """`packed` computes the same weights as they are stored, and the new session must say the same."""
+        self._weights, self._packed, self._threads = weights, packed, threads
         self._lock = threading.Lock()
         self._keeper: threading.Thread | None = None
         self._session: Session | None = None
         self._last_used, self._has_failed = 0.0, False
-        self.reserve: Callable[[int], Reservation | None] = _reserve_unlimited
+        self.reserve: Callable[[int], Reservation | None] = lambda needed: _Unlimited()
         """Reserves bytes of the process's memory budget, or returns None if they are not free."""
 
     @property
@@ -126,7 +112,7 @@ class Float32Session:
                 self._has_failed, self._keeper = True, None
 
     def _release_when_unused(self, memory: Reservation) -> None:
-        while (left := self._last_used + self._keep_seconds - time.monotonic()) > 0:
+        while (left := self._last_used + KEEP_SECONDS - time.monotonic()) > 0:
             time.sleep(left)
         with self._lock:
             self._session = self._keeper = None
@@ -137,8 +123,8 @@ class Float32Session:
         """Make the session; the graph is on disk only until the session has read it."""
         folder = Path(tempfile.mkdtemp(prefix="greedyscope-"))
         try:
-            session = self._open_session(self._weights.make(folder), self._threads)
-            self._prove_same(session, self._packed)
+            session = Session(self._weights.make(folder), self._threads)
+            prove_same(session, self._packed)
             return session
         finally:
             shutil.rmtree(folder, ignore_errors=True)

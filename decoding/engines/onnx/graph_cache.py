@@ -32,8 +32,6 @@ from decoding.models.spec import ModelSpec, NoGraphError
 from decoding.models.spec_config import spec_of_config
 from decoding.models.spec_gguf import spec_of_gguf
 
-Proof = Callable[[GraphFiles], bool]
-"""Whether a graph says what the model does; False if that cannot be seen now. Raises NoGraphError where it does not."""
 VERSION = 10
 """Raise it to distrust graphs that were made before."""
 _SPEC_FILE = "spec.json"
@@ -45,25 +43,15 @@ _UNSAFE = re.compile(r"[^\w.-]+")
 _STORED = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 
 
-def graphs_folder() -> Path:
-    return cache_folder() / "graphs"
-
-
-def ensure_graph(
-    source: Path,
-    *,
-    folder: Path | None = None,
-    report: Report = no_report,
-    proof: Proof | None = prove,
-) -> GraphFiles:
+def ensure_graph(source: Path, *, report: Report = no_report) -> GraphFiles:
     """The graph of a GGUF file or of a folder of safetensors, built first if it is not in the cache.
 
-    `proof` checks the graph before it is kept, or at the next call where memory was too short for it; a graph that it
+    It is proven before it is kept, or at the next call where memory was too short for that; a graph that the proof
     refused stays refused until the files or VERSION change.
     Raises ModelError for damaged files or a full disk, NoGraphError for a model that needs transformers. Safe to call
     from several processes at once.
     """
-    cache = (folder or graphs_folder()).absolute()
+    cache = cache_folder().absolute() / "graphs"
     if source.is_dir() and not any(source.glob("*.safetensors*")):  # or their index
         raise NoGraphError("its folder holds no safetensors")
     try:
@@ -75,8 +63,8 @@ def ensure_graph(
         raise NoGraphError(f"its safetensors cannot be read ({error})") from error
     found = _cached_graph(source, ready)
     try:
-        if found is None or (proof and not found.is_proven):
-            found = _build_or_prove(source, ready, report, proof)
+        if found is None or not found.is_proven:
+            found = _build_or_prove(source, ready, report)
         record_source(ready, source)
     except OSError as error:
         if is_out_of_memory(error):
@@ -88,7 +76,7 @@ def ensure_graph(
     return found
 
 
-def _build_or_prove(source: Path, ready: Path, report: Report, proof: Proof | None) -> GraphFiles:
+def _build_or_prove(source: Path, ready: Path, report: Report) -> GraphFiles:
     """Build the graph, or prove the one that was left unproven. One process does it, and the others wait."""
     _check_not_refused(ready)
     import filelock  # imported here, because a warm start needs no lock
@@ -97,12 +85,12 @@ def _build_or_prove(source: Path, ready: Path, report: Report, proof: Proof | No
     with filelock.FileLock(ready.with_name(f"{ready.name}{LOCK}")):
         _check_not_refused(ready)
         if (found := _cached_graph(source, ready)) is None:
-            _build_graph(source, ready, report, proof)
+            _build_graph(source, ready, report)
             found = _cached_graph(source, ready)
-        elif proof and not found.is_proven:
+        elif not found.is_proven:
             with verifying_checksums(ready, partial(Message, "graph.changed", model=source.name)):
                 pass  # a damaged file is made anew: it is no reason to refuse the model for ever
-            _prove(proof, found, ready, report)
+            _prove(found, ready, report)
     if found is None:
         raise OSError(errno.EIO, "what was written is not there")
     return found
@@ -151,7 +139,7 @@ def _refusal_file(ready: Path) -> Path:
     return ready.with_name(f"{ready.name}{REFUSED}")
 
 
-def _build_graph(source: Path, ready: Path, report: Report, proof: Proof | None) -> None:
+def _build_graph(source: Path, ready: Path, report: Report) -> None:
     """Build a graph and rename it into place. The caller holds the lock."""
     report(Message("graph.preparing", model=source.name), None)
     for left in ready.parent.glob(f"{WORK_PREFIX}{ready.name}-*"):  # the lock was free, so their process has ended
@@ -167,8 +155,7 @@ def _build_graph(source: Path, ready: Path, report: Report, proof: Proof | None)
         (graph / _SPEC_FILE).write_text(spec.to_json(), "utf-8")
         (graph / VERSION_FILE).write_text(str(VERSION), "utf-8")
         write_checksums(graph)
-        if proof:
-            _prove(proof, GraphFiles(graph, spec, source), ready, report)
+        _prove(GraphFiles(graph, spec, source), ready, report)
         if ready.exists():
             ready.rename(work / "old")
         graph.rename(ready)
@@ -178,11 +165,11 @@ def _build_graph(source: Path, ready: Path, report: Report, proof: Proof | None)
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _prove(proof: Proof, files: GraphFiles, ready: Path, report: Report) -> None:
+def _prove(files: GraphFiles, ready: Path, report: Report) -> None:
     """Mark a graph as proven, if there is memory to see that it is, or as refused. The caller holds the lock."""
     report(Message("graph.checking", model=files.source.name), None)
     try:
-        if proof(files):
+        if prove(files):
             (files.folder / PROVEN_FILE).touch()
     except NoGraphError as error:
         _log.warning("%s goes without a graph: %s.", files.source.name, error)

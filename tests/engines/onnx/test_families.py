@@ -8,9 +8,9 @@ import pytest
 import torch
 from transformers.utils import logging
 
-from decoding.engines.onnx.graph_cache import ensure_graph
 from tests import tiny_models
 from tests.engines.onnx.runner import Runner, probabilities
+from tests.graphs import graph_of
 
 ROPE_LLAMA3 = {
     "rope_theta": 10_000.0,
@@ -86,7 +86,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Any,
         if case not in found:
             model, folder = network(case), tmp_path_factory.mktemp("model")
             model.save_pretrained(folder)
-            found[case] = model, Runner(ensure_graph(folder, folder=folder / "graphs", proof=None))
+            found[case] = model, Runner(graph_of(folder, folder))
         return found[case]
 
     return both

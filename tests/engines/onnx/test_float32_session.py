@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 
 from decoding.engines.local_engine import LocalEngine
+from decoding.engines.onnx import float32_session
 from decoding.engines.onnx.float32_session import CROWD_ROWS, SHARED_ROWS, Float32Session, Float32Weights
 from decoding.engines.onnx.network import FEWEST_FOUR_BIT_ROWS, OnnxNetwork
 from decoding.engines.onnx.session import Session, Threads
@@ -27,22 +28,18 @@ class Made:
     one raises, `differs` what proving one does.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.monkeypatch = monkeypatch
+        monkeypatch.setattr(float32_session, "Session", lambda *made: ("session", *made))
+        monkeypatch.setattr(float32_session, "prove_same", self.prove_same)
         self.folders: list[Path] = []
         self.proved: list[Any] = []
         self.fails: Exception | None = None
         self.differs: Exception | None = None
 
     def session_over(self, *, size: int = 1000, keep: float = 60.0) -> Float32Session:
-        packed, opened = cast("Session", "packed"), cast("Any", lambda *made: ("session", *made))
-        return Float32Session(
-            Float32Weights(size, self.make),
-            packed,
-            Threads(2),
-            keep_seconds=keep,
-            open_session=opened,
-            prove_same=self.prove_same,
-        )
+        self.monkeypatch.setattr(float32_session, "KEEP_SECONDS", keep)
+        return Float32Session(Float32Weights(size, self.make), cast("Session", "packed"), Threads(2))
 
     def make(self, folder: Path) -> Any:
         assert folder.is_dir()
@@ -60,7 +57,7 @@ class Made:
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> Made:
     give_memory(monkeypatch, 10_000)
-    return Made()
+    return Made(monkeypatch)
 
 
 def test_the_session_is_made_for_many_rows_and_also_serves_fewer(made: Made) -> None:

@@ -12,7 +12,7 @@ from gguf import GGUFReader
 from transformers.utils import logging
 
 from decoding.engines.onnx import graph_cache
-from decoding.engines.onnx.graph_cache import build_unpacked, ensure_graph
+from decoding.engines.onnx.graph_cache import build_unpacked
 from decoding.engines.torch import gguf_network as gguf_network_module
 from decoding.engines.torch.gguf_network import gguf_network
 from decoding.errors import ModelError
@@ -23,6 +23,7 @@ from decoding.models.progress import no_report
 from tests import gguf_files, tiny_models
 from tests.engines.onnx.runner import Runner
 from tests.engines.onnx.test_families import ROPE_HALF, assert_same, expected, ids
+from tests.graphs import graph_of, proven_graph
 
 ALL = tuple(kind.name for kind in BLOCK_TYPES.values())
 WIDE = {"hidden_size": 256, "intermediate_size": 256, "num_attention_heads": 4, "initializer_range": 0.1}
@@ -46,7 +47,7 @@ def network(family: str, **changes: Any) -> Any:
 
 
 def check(path: Path, model: Any, *, unpacked: bool = False) -> None:
-    stored = ensure_graph(path, folder=path.parent / "graphs", proof=None)
+    stored = graph_of(path, path.parent)
     runner = Runner(build_unpacked(stored, path.parent) if unpacked else stored)
     text = ids(48)
     found, cache = runner.read(text[:30], positions=range(30))
@@ -75,7 +76,7 @@ def test_every_family_in_a_mix_of_all_types(tmp_path: Path, family: str, unpacke
 def test_a_graph_is_no_larger_than_its_weights_however_wide_they_are(tmp_path: Path) -> None:
     model = network("llama", intermediate_size=2**14, num_hidden_layers=1)
     path = gguf_files.write(tmp_path / "m.gguf", model, ["Q4_1"])
-    graph = ensure_graph(path, folder=tmp_path / "graphs", proof=None)
+    graph = graph_of(path, tmp_path)
     assert (graph.folder / "weights.bin").stat().st_size < 1.5 * path.stat().st_size
 
 
@@ -83,7 +84,7 @@ def test_tables_of_angles_count_on_the_disk(tmp_path: Path, monkeypatch: pytest.
     asked: list[int] = []
     monkeypatch.setattr(graph_cache, "check_disk", lambda _name, needed, _folder: asked.append(needed))
     path = gguf_files.write(tmp_path / "m.gguf", network("llama", max_position_embeddings=2**17), ["Q8_0"])
-    graph = ensure_graph(path, folder=tmp_path / "graphs", proof=None)
+    graph = graph_of(path, tmp_path)
     tables = 2 * 2**17 * 32 * 4  # cosines and sines of half a head, 64 wide
     assert asked[0] > (graph.folder / "weights.bin").stat().st_size > tables
     assert asked[0] < 3 * path.stat().st_size + tables + 10**7
@@ -176,7 +177,7 @@ def test_torch_rotates_by_the_same_angles_in_16_bits(
 @pytest.mark.parametrize("extra", ["blk.0.attn_sinks.weight", "blk.9.attn_norm.weight"])
 def test_a_tensor_without_a_place_is_named_whatever_computes(tmp_path: Path, extra: str) -> None:
     path = gguf_files.write(tmp_path / "m.gguf", network("llama"), ["Q8_0"], extra={extra: [1.0]})
-    for load in (lambda source: gguf_network(read_gguf(source)), lambda source: ensure_graph(source, folder=tmp_path)):
+    for load in (lambda source: gguf_network(read_gguf(source)), lambda source: proven_graph(source, tmp_path)):
         with pytest.raises(ModelError, match=f"m.gguf has the tensor {extra}, which is no part of the model that it"):
             load(path)
 
@@ -184,8 +185,8 @@ def test_a_tensor_without_a_place_is_named_whatever_computes(tmp_path: Path, ext
 def test_a_missing_tensor_is_named(tmp_path: Path) -> None:
     path = gguf_files.write(tmp_path / "m.gguf", network("llama"), ["Q8_0"], skip="blk.1.attn_k.weight")
     with pytest.raises(ModelError, match=r"^m\.gguf lacks the tensor blk\.1\.attn_k\.weight\. Download it again"):
-        ensure_graph(path, folder=tmp_path)
-    assert not [one for one in tmp_path.iterdir() if one.is_dir()], "something half-made was left"
+        proven_graph(path, tmp_path)
+    assert not [one for one in (tmp_path / "graphs").iterdir() if one.is_dir()], "something half-made was left"
 
 
 @pytest.mark.parametrize("kind", ALL)
@@ -196,7 +197,7 @@ def test_weights_that_are_no_numbers_are_a_damaged_file(tmp_path: Path, kind: st
         place, before = int(tensor.data_offset), path.read_bytes()
         path.write_bytes(before[:place] + b"\xff" * 256 + before[place + 256 :])
         with pytest.raises(ModelError, match=f"m.gguf is cut short or damaged: {name} is NaN or infinite somewhere"):
-            ensure_graph(path, folder=tmp_path / "graphs")
+            proven_graph(path, tmp_path)
         path.write_bytes(before)
 
 
@@ -212,4 +213,4 @@ def test_a_part_of_each_head_is_turned_by_gpt_neox_alone(tmp_path: Path, family:
 def test_a_shape_that_the_facts_do_not_have(tmp_path: Path) -> None:
     path = gguf_files.write(tmp_path / "m.gguf", network("llama"), ["Q8_0"], **{"llama.feed_forward_length": 512})
     with pytest.raises(ModelError, match=r"m\.gguf has blk\.0\.ffn_\w+\.weight in the shape .256, 256., and its model"):
-        ensure_graph(path, folder=tmp_path)
+        proven_graph(path, tmp_path)

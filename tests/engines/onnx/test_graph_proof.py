@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,8 +15,8 @@ import pytest
 import torch
 
 import decoding
-from decoding.engines.onnx import graph_proof
-from decoding.engines.onnx.graph_cache import build_unpacked, ensure_graph
+from decoding.engines.onnx import graph_cache, graph_proof
+from decoding.engines.onnx.graph_cache import build_unpacked
 from decoding.engines.onnx.graph_files import GraphFiles
 from decoding.engines.onnx.session import Session, Threads
 from decoding.engines.torch.gguf_network import gguf_network
@@ -26,6 +27,7 @@ from decoding.models.spec import NoGraphError
 from decoding.record.trace import ModelInfo
 from tests import gguf_files, tiny_models
 from tests.engines.onnx import test_families, test_gguf
+from tests.graphs import graph_of, proven_graph
 from tests.machines import give_memory
 
 PROVEN_WHY = "cpu was asked for; float32 was asked for"
@@ -42,36 +44,40 @@ def alter(graph: Path) -> None:
     (weights * np.float32(1.02)).tofile(graph / "weights.bin")
 
 
-def test_a_graph_is_held_against_the_network_once(folder: Path, tmp_path: Path) -> None:
+def test_a_graph_is_held_against_the_network_once(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     proven: list[GraphFiles] = []
 
     def watched(files: GraphFiles) -> bool:
         proven.append(files)
         return graph_proof.prove(files)
 
+    monkeypatch.setattr(graph_cache, "prove", watched)
     for _ in range(2):
-        ensure_graph(folder, folder=tmp_path / "graphs", proof=watched)
+        proven_graph(folder, tmp_path)
     assert len(proven) == 1
 
 
 def test_another_graph_is_refused_and_stays_refused(
-    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def altered(files: GraphFiles) -> bool:
         alter(files.folder)
         return graph_proof.prove(files)
 
+    monkeypatch.setattr(graph_cache, "prove", altered)
     with caplog.at_level(logging.WARNING), pytest.raises(NoGraphError, match="its graph differs by"):
-        ensure_graph(folder, folder=tmp_path / "graphs", proof=altered)
+        proven_graph(folder, tmp_path)
     assert "model goes without a graph: its graph differs by" in caplog.text
     with pytest.raises(NoGraphError, match="its graph differs by"):
-        ensure_graph(folder, folder=tmp_path / "graphs")
+        proven_graph(folder, tmp_path)
     assert not [one for one in (tmp_path / "graphs").iterdir() if one.is_dir()]
 
 
 def test_float32_weights_are_held_to_the_same_weights_as_they_are_stored(tmp_path: Path) -> None:
     path = gguf_files.write(tmp_path / "m.gguf", test_gguf.network("llama"), ["Q4_0"])
-    stored = ensure_graph(path, folder=tmp_path / "graphs", proof=None)
+    stored = graph_of(path, tmp_path)
     packed, unpacked = Session(stored, Threads(1)), build_unpacked(stored, tmp_path)
     graph_proof.prove_same(Session(unpacked, Threads(1)), packed)
     weights = np.fromfile(unpacked.folder / "weights.bin", np.float32)
@@ -82,7 +88,7 @@ def test_float32_weights_are_held_to_the_same_weights_as_they_are_stored(tmp_pat
 
 
 def test_texts_are_short_and_long_and_cross_each_window(folder: Path, tmp_path: Path) -> None:
-    spec = ensure_graph(folder, folder=tmp_path / "graphs", proof=None).spec
+    spec = graph_of(folder, tmp_path).spec
     lengths = [len(ids) for ids in graph_proof.texts(replace(spec, windows=(0, 512), context_length=4096))]
     assert lengths == [1, 7, 24, 400, 536]
     assert [len(ids) for ids in graph_proof.texts(spec)] == [1, 7, 24, 32, 96]
@@ -93,7 +99,7 @@ def test_settings_that_greedy_decoding_ignores_keep_no_graph_away(
     folder: Path, tmp_path: Path, said: dict[str, Any]
 ) -> None:
     (folder / "generation_config.json").write_text(json.dumps(said))
-    spec = ensure_graph(folder, folder=tmp_path / "graphs").spec
+    spec = proven_graph(folder, tmp_path).spec
     assert spec.end_ids == ({7} if "eos_token_id" in said else set())
 
 
@@ -102,7 +108,7 @@ def test_a_graph_without_memory_for_its_proof_is_logged(
 ) -> None:
     give_memory(monkeypatch, 10**6)
     with caplog.at_level(logging.WARNING):
-        ensure_graph(folder, folder=tmp_path / "graphs")
+        proven_graph(folder, tmp_path)
     assert "The graph of model is used unproven: its network needs 1500 MB of memory, and 1 are free." in caplog.text
 
 
@@ -130,12 +136,12 @@ def test_a_graph_that_is_wrong_goes_once_there_is_memory_to_see_it(
 ) -> None:
     with monkeypatch.context() as short:
         give_memory(short, 10**6)
-        made = ensure_graph(folder, folder=tmp_path / "graphs").folder
+        made = proven_graph(folder, tmp_path).folder
     alter(made)
     write_checksums(made)
     for _ in range(2):
         with pytest.raises(NoGraphError, match="its graph differs by"):
-            ensure_graph(folder, folder=tmp_path / "graphs")
+            proven_graph(folder, tmp_path)
         assert not made.exists()
 
 
@@ -144,11 +150,11 @@ def test_a_graph_that_was_damaged_before_it_was_proven_is_made_anew(
 ) -> None:
     with monkeypatch.context() as short:
         give_memory(short, 10**6)
-        made = ensure_graph(folder, folder=tmp_path / "graphs")
+        made = proven_graph(folder, tmp_path)
     alter(made.folder)
     with pytest.raises(ModelError, match="changed"):
-        ensure_graph(folder, folder=tmp_path / "graphs")
-    assert ensure_graph(folder, folder=tmp_path / "graphs").is_proven
+        proven_graph(folder, tmp_path)
+    assert proven_graph(folder, tmp_path).is_proven
 
 
 @pytest.mark.parametrize("family", test_gguf.FAMILIES)
@@ -164,7 +170,7 @@ def test_the_network_of_a_gguf_is_the_one_it_was_written_from(tmp_path: Path, fa
 
 def test_a_gguf_is_proven_as_stored_and_unpacked(tmp_path: Path) -> None:
     path = gguf_files.write(tmp_path / "m.gguf", test_gguf.network("gemma3_text"), ["Q5_0", "Q6_K", "Q4_K"])
-    graph_proof.prove(build_unpacked(ensure_graph(path, folder=tmp_path / "graphs"), tmp_path))
+    graph_proof.prove(build_unpacked(proven_graph(path, tmp_path), tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -188,7 +194,7 @@ def test_an_attention_without_a_graph_goes_through_transformers_and_agrees(
     assert len(set(run.generated_token_ids)) > 1
     assert decoding.agreement(model, run).identical
     with pytest.raises(NoGraphError, match=reason):
-        ensure_graph(path, folder=tmp_path / "graphs")
+        proven_graph(path, tmp_path)
 
 
 def test_a_file_of_another_family_than_it_says_is_at_fault_itself(
@@ -197,7 +203,7 @@ def test_a_file_of_another_family_than_it_says_is_at_fault_itself(
     path = gguf_files.write(tmp_path / "m.gguf", test_gguf.network("qwen3"), ["Q8_0"])
     path.write_bytes(path.read_bytes().replace(b"qwen3", b"qwen2"))
     with pytest.raises(ModelError, match=r"^m\.gguf (has|lacks) the tensor blk\."):
-        ensure_graph(path, folder=tmp_path / "graphs")
+        proven_graph(path, tmp_path)
     assert not caplog.text
     assert not [one for one in (tmp_path / "graphs").iterdir() if one.is_dir()]
 
@@ -205,10 +211,11 @@ def test_a_file_of_another_family_than_it_says_is_at_fault_itself(
 def test_making_the_starters_graph_imports_no_torch(starter_gguf: Path, tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from decoding.engines.onnx.graph_cache import ensure_graph; "
-        f"ensure_graph(Path({str(starter_gguf)!r}), folder=Path({str(tmp_path)!r})); "
+        f"ensure_graph(Path({str(starter_gguf)!r})); "
         "print(sorted({'torch', 'transformers', 'gguf'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    variables = os.environ | {"GREEDYSCOPE_CACHE": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=variables, capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("[]\n", "")
 
 

@@ -10,12 +10,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from decoding.engines.onnx.graph_cache import VERSION, ensure_graph
+from decoding.engines.onnx.graph_cache import VERSION
 from decoding.models.checksums import write_checksums
 from decoding.models.spec import NoGraphError
 from decoding.models.spec_config import spec_of_config
 from tests.engines.onnx import test_families
 from tests.engines.onnx.runner import Runner
+from tests.graphs import graph_of
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
@@ -25,7 +26,7 @@ def test_every_dtype_in_one_file_and_in_shards(tmp_path: Path, dtype: torch.dtyp
     model = test_families.network(case).to(dtype)
     model.save_pretrained(tmp_path / "m", max_shard_size=shard)
     assert (len(list((tmp_path / "m").glob("*.safetensors"))) > 1) == (shard == "60KB")
-    files = ensure_graph(tmp_path / "m", folder=tmp_path / "graphs", proof=None)
+    files = graph_of(tmp_path / "m", tmp_path)
     copied = (files.folder / "weights.bin").stat().st_size
     assert (copied > 80_000) == (dtype != torch.float32), "float32 stays where it is, and others are made float32"
     whole = AutoModelForCausalLM.from_pretrained(tmp_path / "m", dtype=torch.float32).eval()  # rotary embeddings too
@@ -53,14 +54,14 @@ def test_shards_in_folders(tmp_path: Path, case: str, beside: bool) -> None:
         said["weight_map"] = {k: f"part {number}/{v}" if v == shard.name else v for k, v in places}
     index.write_text(json.dumps(said), "utf-8")
     text = test_families.ids(60)
-    files = ensure_graph(folder, folder=tmp_path / "graphs", proof=None)
+    files = graph_of(folder, tmp_path)
     found, _ = Runner(files).read(text, positions=range(60))
     test_families.assert_same(found, test_families.expected(model, text))
     folder = folder.rename(tmp_path / "moved")
     (folder / "part 0").rename(folder / "first")
     index = folder / "model.safetensors.index.json"
     index.write_text(index.read_text("utf-8").replace("part 0/", "first/"), "utf-8")
-    again = ensure_graph(folder, folder=tmp_path / "graphs", proof=None)
+    again = graph_of(folder, tmp_path)
     np.testing.assert_array_equal(Runner(again).read(text, positions=range(60))[0], found)
 
 
@@ -86,7 +87,7 @@ def test_unknown_configurations_are_refused_and_leave_no_files(tmp_path: Path, r
     path = tmp_path / "m" / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | REFUSED[reason]), "utf-8")
     with pytest.raises(NoGraphError, match=reason):
-        ensure_graph(tmp_path / "m", folder=tmp_path / "graphs", proof=None)
+        graph_of(tmp_path / "m", tmp_path)
     assert not [one for one in (tmp_path / "graphs").iterdir() if one.is_dir()]
 
 
@@ -95,14 +96,14 @@ def test_an_index_that_names_files_elsewhere_is_refused(tmp_path: Path) -> None:
     index = tmp_path / "m" / "model.safetensors.index.json"
     index.write_text(index.read_text("utf-8").replace('"model-', '"../model-'), "utf-8")
     with pytest.raises(NoGraphError, match="its index names files elsewhere"):
-        ensure_graph(tmp_path / "m", folder=tmp_path / "graphs", proof=None)
+        graph_of(tmp_path / "m", tmp_path)
 
 
 def test_a_short_file_or_other_weights_are_made_anew(tmp_path: Path) -> None:
     test_families.network("llama").save_pretrained(tmp_path / "m")
 
     def make() -> Path:
-        return ensure_graph(tmp_path / "m", folder=tmp_path / "graphs", proof=None).folder
+        return graph_of(tmp_path / "m", tmp_path).folder
 
     first = make()
     with (first / "model.onnx").open("r+b") as file:
@@ -116,7 +117,7 @@ def test_a_short_file_or_other_weights_are_made_anew(tmp_path: Path) -> None:
 def test_graphs_of_an_earlier_version_go_when_another_is_built(tmp_path: Path) -> None:
     def folder_of(name: str) -> Path:
         test_families.network("llama").save_pretrained(tmp_path / name)
-        return ensure_graph(tmp_path / name, folder=tmp_path / "graphs", proof=None).folder
+        return graph_of(tmp_path / name, tmp_path).folder
 
     earlier, unnumbered, later, same = map(folder_of, "abcd")
     (earlier / "version").write_text(str(VERSION - 1))
@@ -133,7 +134,7 @@ def test_other_settings_are_another_graph(tmp_path: Path) -> None:
     test_families.network("llama").save_pretrained(tmp_path / "m")
     for end in (5, 9):
         (tmp_path / "m" / "generation_config.json").write_text(json.dumps({"eos_token_id": end}), "utf-8")
-        spec = ensure_graph(tmp_path / "m", folder=tmp_path / "graphs", proof=None).spec
+        spec = graph_of(tmp_path / "m", tmp_path).spec
         assert spec.end_ids == {end}
 
 

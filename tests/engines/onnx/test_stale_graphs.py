@@ -12,11 +12,11 @@ from typing import Any
 import filelock
 import pytest
 
-from decoding.engines.onnx.graph_cache import ensure_graph
 from decoding.engines.onnx.network import OnnxNetwork
 from decoding.engines.onnx.session import Threads
 from tests import gguf_files
 from tests.engines.onnx import test_gguf
+from tests.graphs import graph_of
 
 Make = Callable[[str], Path]
 
@@ -34,7 +34,7 @@ def make(tmp_path: Path, cache: Path) -> Make:
         if not (path := tmp_path / name).exists():
             path.parent.mkdir(exist_ok=True)
             gguf_files.write(path, test_gguf.network("llama"), ["Q8_0"])
-        return ensure_graph(path, folder=cache, proof=None).folder
+        return graph_of(path, tmp_path).folder
 
     return made
 
@@ -65,7 +65,7 @@ def test_the_graph_of_a_changed_model_goes(make: Make, tmp_path: Path, cache: Pa
 
 def test_a_process_that_has_the_graph_open_goes_on(make: Make, tmp_path: Path) -> None:
     make("m.gguf")
-    network = OnnxNetwork(ensure_graph(tmp_path / "m.gguf", folder=tmp_path / "graphs"), threads=Threads(1))
+    network = OnnxNetwork(graph_of(tmp_path / "m.gguf", tmp_path), threads=Threads(1))
     before, _ = network.read([1, 2, 3], None)
     (tmp_path / "m.gguf").unlink()
     make("other.gguf")

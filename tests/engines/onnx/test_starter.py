@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from decoding.engines.onnx.graph_cache import build_unpacked, ensure_graph
+from decoding.engines.onnx.graph_cache import build_unpacked
 from tests.engines.onnx.runner import Runner, probabilities
+from tests.graphs import proven_graph
 
 REFERENCES = sorted((Path(__file__).parents[2] / "reference" / "starter").glob("*.json"))
 NOISE = 2e-5
@@ -16,7 +17,7 @@ NOISE = 2e-5
 @pytest.fixture(scope="module", params=[False, True], ids=["four bits", "unpacked"])
 def runner(request: pytest.FixtureRequest, starter_gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> Runner:
     folder = tmp_path_factory.mktemp("graphs")
-    graph = ensure_graph(starter_gguf, folder=folder)
+    graph = proven_graph(starter_gguf, folder)
     return Runner(build_unpacked(graph, folder) if request.param else graph)
 
 
