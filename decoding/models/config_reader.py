@@ -4,9 +4,10 @@ Owns how a field is validated, and the refusal of a field that is unknown and no
 does.
 """
 
+import math
 from typing import Any
 
-from decoding.models.spec import LEAST_FACT, MOST_FACT, Activation, Llama3Scaling, NoGraphError, Rope
+from decoding.models.spec import LEAST_FACT, MOST_FACT, Activation, NoGraphError, Rope
 
 _IGNORED = frozenset(
     [
@@ -127,18 +128,31 @@ def rope(fields: Any, base: float | None, width: int) -> Rope:
     width = int(width * partial)
     if width % 2 or not width or partial > 1:
         raise NoGraphError(f"it turns {width} values of a head")
-    factor, llama3 = 1.0, None
+    divisors: tuple[float, ...] = ()
     if kind == "linear":
-        factor = positive("factor", fields.pop("factor", None))
+        divisors = (positive("factor", fields.pop("factor", None)),) * (width // 2)
     elif kind == "llama3":
         names = ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
-        values = [positive(name, fields.pop(name, None)) for name in names]
-        llama3 = Llama3Scaling(values[0], values[1], values[2], int(values[3]))
+        divisors = _llama3_divisors(base, width, *(positive(name, fields.pop(name, None)) for name in names))
     elif kind != "default":
         raise NoGraphError(f"its rotary embedding is stretched by {str(kind)[:20]}")
     if fields := {name: value for name, value in fields.items() if value is not None}:
         raise NoGraphError(f"its rotary embedding has {next(iter(fields))[:40]}")
-    return Rope(base, width, factor, llama3)
+    return Rope(base, width, divisors)
+
+
+def _llama3_divisors(
+    base: float, width: int, factor: float, low: float, high: float, original_context: float
+) -> tuple[float, ...]:
+    """Llama 3's scaling: low frequencies are divided by the factor, high ones stay, those between are blended."""
+    if not low < high:
+        raise NoGraphError("its low_freq_factor is not below its high_freq_factor")
+    found = []
+    for pair in range(0, width, 2):
+        turns = original_context / (2 * math.pi * base ** (pair / width))  # within the original context
+        kept = min(max((turns - low) / (high - low), 0), 1)
+        found.append(1 / ((1 - kept) / factor + kept))
+    return tuple(found)
 
 
 def rope_of(config: Config, width: int, base: float | None) -> Rope:

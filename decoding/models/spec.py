@@ -19,26 +19,13 @@ overflow.
 
 
 @dataclass(frozen=True, slots=True)
-class Llama3Scaling:
-    """Llama 3's scaling of its rotary embedding for a longer context: low frequencies are divided by `factor`."""
-
-    factor: float
-    low_frequency_factor: float
-    high_frequency_factor: float
-    original_context: int
-
-
-@dataclass(frozen=True, slots=True)
 class Rope:
     """A rotary embedding: its base, and the number of values of a head that it rotates."""
 
     base: float
     width: int
-    linear_factor: float = 1.0
-    """Positions are divided by this factor."""
-    llama3: Llama3Scaling | None = None
     divisors: tuple[float, ...] = ()
-    """One divisor for each frequency, for files that store them."""
+    """What each frequency is divided by, for a longer context than the model was first trained on; () if by nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,16 +104,8 @@ class ModelSpec:
         if parsed.keys() != {field.name for field in fields(cls)}:
             raise ValueError("another version's record")
         tuples = {name: tuple(parsed[name]) for name in ("rope_of_layer", "windows")}
-        ropes = tuple(_rope(rope) for rope in parsed["ropes"])
+        ropes = tuple(Rope(**rope | {"divisors": tuple(rope["divisors"])}) for rope in parsed["ropes"])
         return cls(**parsed | tuples | {"end_ids": frozenset(parsed["end_ids"]), "ropes": ropes})
-
-
-def _rope(parsed: dict[str, Any]) -> Rope:
-    return Rope(**parsed | {"llama3": _llama3(parsed["llama3"]), "divisors": tuple(parsed.get("divisors", ()))})
-
-
-def _llama3(parsed: dict[str, Any] | None) -> Llama3Scaling | None:
-    return Llama3Scaling(**parsed) if parsed else None
 
 
 def row_of(*ids: object, rows: int) -> int | None:

@@ -121,11 +121,10 @@ def _positions(
         raise metadata.wrong("rope.dimension_count")
     if turned < head_width and architecture != "gptneox":  # transformers turns whole heads, and llama.cpp refuses some
         raise metadata.not_computed("rope.dimension_count", turned)
-    base, factor = metadata.positive("rope.freq_base", 10_000.0), _linear_factor(metadata)
+    base, divisors = metadata.positive("rope.freq_base", 10_000.0), _divisors(metadata, turned)
     if architecture != "gemma3":
         window = metadata.count("attention.sliding_window") if metadata.get("attention.sliding_window") else 0
-        rope = Rope(base, turned, factor, divisors=_divisors(metadata, turned))
-        return (rope,), (0,) * layers, (window,) * layers if window else ()
+        return (Rope(base, turned, divisors),), (0,) * layers, (window,) * layers if window else ()
     window, pattern = metadata.count("attention.sliding_window"), "attention.sliding_window_pattern"
     if isinstance(metadata.get(pattern), list):  # one for each layer, in other families
         raise metadata.wrong(pattern)
@@ -133,35 +132,31 @@ def _positions(
     is_global = [(layer + 1) % every == 0 for layer in range(layers)]
     local = Rope(metadata.positive("rope.freq_base_swa", _GEMMA_LOCAL_BASE), turned)
     return (
-        (Rope(base, turned, factor), local),
+        (Rope(base, turned, divisors), local),
         tuple(0 if whole else 1 for whole in is_global),
         tuple(0 if whole else window for whole in is_global),
     )
 
 
-def _linear_factor(metadata: ArchitectureMetadata) -> float:
-    """The number that all positions are divided by. llama.cpp takes a factor without a type for a linear one, and a
-    factor of 0 for no scaling; so does this.
+def _divisors(metadata: ArchitectureMetadata, turned: int) -> tuple[float, ...]:
+    """What the frequencies are divided by: all by one factor, and as the tensor of Llama 3's scaling says. llama.cpp
+    takes a factor without a type for a linear one, and a factor of 0 for no scaling; so does this.
     """
     kind = metadata.get("rope.scaling.type", "linear")
     if kind not in ("none", "linear"):
         raise ModelError(Message("gguf.rope", file=metadata.file.path.name, kind=shown(kind)))
     older, newer = "rope.scale_linear", "rope.scaling.factor"
     name = newer if newer in metadata else older
-    return metadata.positive(name) if metadata.get(name) and kind == "linear" else 1.0
-
-
-def _divisors(metadata: ArchitectureMetadata, turned: int) -> tuple[float, ...]:
-    """Llama 3's context scaling, which GGUF stores as a tensor of divisors of the frequencies; () if there is none."""
+    factor = metadata.positive(name) if metadata.get(name) and kind == "linear" else 1.0
     tensor = metadata.file.tensors.get(DIVISORS)
     if tensor is None or FAMILIES[metadata.family] != "llama":
-        return ()
+        return (factor,) * (turned // 2) if factor != 1 else ()
     if tensor.shape != (turned // 2,):
         raise metadata.wrong(tensor.name)
     found = floats(tensor.kind, metadata.file.read(tensor)).tolist()
     if not all(LEAST_FACT <= one <= MOST_FACT for one in found):
         raise metadata.wrong(tensor.name)
-    return tuple(found)
+    return tuple(factor * one for one in found)
 
 
 def _counts(file: GgufFile) -> dict[str, int]:

@@ -273,7 +273,7 @@ def test_a_number_that_float32_has_no_room_for_is_refused(tmp_path: Path, name: 
 def test_metadata_that_changes_nothing_is_read_over(tmp_path: Path, name: str, kind: int, value: bytes) -> None:
     raw = whole([ARCHITECTURE, TOKENS, *FACTS, pair(f"llama.{name}", kind, value)], [tensor("token_embd.weight", 8, 2)])
     (tmp_path / "m.gguf").write_bytes(raw)
-    assert spec_of_gguf(read_gguf(tmp_path / "m.gguf")).ropes[0].linear_factor == 1
+    assert spec_of_gguf(read_gguf(tmp_path / "m.gguf")).ropes[0].divisors == ()
 
 
 def test_a_list_says_nothing_of_every_how_many_layers_see_all(tmp_path: Path) -> None:

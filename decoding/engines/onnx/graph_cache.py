@@ -32,7 +32,7 @@ from decoding.models.spec import ModelSpec, NoGraphError
 from decoding.models.spec_config import spec_of_config
 from decoding.models.spec_gguf import spec_of_gguf
 
-VERSION = 10
+VERSION = 11
 """Raise it to distrust graphs that were made before."""
 _SPEC_FILE = "spec.json"
 _PIECE = 2**16

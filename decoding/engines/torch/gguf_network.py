@@ -75,8 +75,10 @@ def gguf_network(file: GgufFile) -> Any:
                 else:
                     state[stored].copy_(_values(weights, spec, part, layer, module))
     check_all_read(weights, spec, file.path.name)
-    for rope in (one for one in spec.ropes if one.divisors):
-        model.model.rotary_emb.inv_freq /= torch.tensor(rope.divisors)
+    for name, frequencies in model.base_model.named_buffers():
+        # Gemma 3 has a second kind of layers, whose windows need no longer context.
+        if name in ("rotary_emb.inv_freq", "rotary_emb.full_attention_inv_freq") and spec.ropes[0].divisors:
+            frequencies /= torch.tensor(spec.ropes[0].divisors)
     ends: Any = sorted(spec.end_ids) or None
     model.generation_config = GenerationConfig(bos_token_id=spec.beginning_id, eos_token_id=ends)  # type: ignore[no-untyped-call]
     return model.eval()
@@ -107,7 +109,7 @@ def _config(architecture: str, spec: ModelSpec) -> Any:
         return AutoConfig.for_model("gpt2", **fields)
     fields |= {"hidden_size": spec.width, "num_hidden_layers": spec.layers, "num_attention_heads": spec.heads}
     fields |= {"intermediate_size": spec.mlp_width, "max_position_embeddings": spec.context_length}
-    ropes = [_rope(rope.base, rope.linear_factor, rope.width / spec.head_width) for rope in spec.ropes]
+    ropes = [_rope(rope.base, rope.width / spec.head_width) for rope in spec.ropes]
     if spec.family == "gpt_neox":
         fields |= {"layer_norm_eps": spec.norm_epsilon, "use_parallel_residual": spec.parallel_residual}
         return AutoConfig.for_model(
@@ -130,6 +132,5 @@ def _config(architecture: str, spec: ModelSpec) -> Any:
     return AutoConfig.for_model(architecture, **fields, rope_parameters=ropes[0])
 
 
-def _rope(base: float, factor: float, partial: float) -> dict[str, Any]:
-    stretched = {"rope_type": "linear", "factor": factor} if factor != 1 else {"rope_type": "default"}
-    return stretched | {"rope_theta": base} | ({"partial_rotary_factor": partial} if partial != 1 else {})
+def _rope(base: float, partial: float) -> dict[str, Any]:
+    return {"rope_type": "default", "rope_theta": base} | ({"partial_rotary_factor": partial} if partial != 1 else {})

@@ -2,6 +2,7 @@
 weights that the gguf package reads from them.
 """
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -133,22 +134,28 @@ def test_llama_3_stretches_its_context_by_divisors(tmp_path: Path) -> None:
     np.testing.assert_allclose(expected(theirs, ids(48)), expected(model, ids(48)), atol=2e-3)
 
 
-LINEAR = {"rope_parameters": {"rope_theta": 10_000.0, "rope_type": "linear", "factor": 4.0}}
+LINEAR = {"rope_theta": 10_000.0, "rope_type": "linear", "factor": 4.0}
+OF_GEMMA = {"full_attention": LINEAR, "sliding_attention": {"rope_type": "default", "rope_theta": 10_000.0}}
 
 
 @pytest.mark.parametrize(
-    "stretched",
+    ("family", "stretched"),
     [
-        {"rope.scaling.type": "linear", "rope.scaling.factor": 4.0},
-        {"rope.scaling.factor": 4.0},
-        {"rope.scale_linear": 4.0},
+        ("llama", {"rope.scaling.type": "linear", "rope.scaling.factor": 4.0}),
+        ("llama", {"rope.scaling.factor": 4.0}),
+        ("llama", {"rope.scale_linear": 4.0}),
+        ("gpt_neox", {"rope.scaling.factor": 4.0}),
+        ("gemma3_text", {"rope.scaling.factor": 4.0}),
     ],
     ids=str,
 )
-def test_a_stretched_context_by_each_of_its_names(tmp_path: Path, stretched: dict[str, Any]) -> None:
-    model = network("llama", **LINEAR)
-    facts = {f"llama.{name}": value for name, value in stretched.items()}
-    check(gguf_files.write(tmp_path / "m.gguf", model, ["F32"], **facts), model)
+def test_a_stretched_context_by_each_of_its_names(tmp_path: Path, family: str, stretched: dict[str, Any]) -> None:
+    model = network(family, rope_parameters=deepcopy(OF_GEMMA if family == "gemma3_text" else LINEAR))
+    architecture = {"gpt_neox": "gptneox", "gemma3_text": "gemma3"}.get(family, family)
+    facts = {f"{architecture}.{name}": value for name, value in stretched.items()}
+    path = gguf_files.write(tmp_path / "m.gguf", model, ["F32"], **facts)
+    check(path, model)
+    np.testing.assert_allclose(expected(gguf_network(read_gguf(path)), ids(48)), expected(model, ids(48)), atol=1e-3)
 
 
 def test_a_factor_that_the_file_says_not_to_use(tmp_path: Path) -> None:

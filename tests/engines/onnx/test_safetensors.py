@@ -69,6 +69,9 @@ REFUSED: dict[str, dict[str, Any]] = {
     "rotary embedding is stretched by yarn": {
         "rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4, "factor": 2.0}
     },
+    "low_freq_factor is not below its high_freq_factor": {
+        "rope_parameters": test_families.ROPE_LLAMA3 | {"high_freq_factor": 1.0}
+    },
     "says quantization_config, which is not known": {"quantization_config": {"bits": 4}},
     "says num_local_experts, which is not known": {"num_local_experts": 4},
     "hidden_act is relu": {"hidden_act": "relu"},

@@ -14,7 +14,7 @@ from decoding.engines.onnx.graph_builder import MICROSOFT, GraphBuilder
 from decoding.engines.onnx.matmul_nodes import Products
 from decoding.engines.onnx.weights import Weights, concatenated
 from decoding.models.gguf_blocks import Floats
-from decoding.models.spec import Llama3Scaling, ModelSpec, Rope
+from decoding.models.spec import ModelSpec, Rope
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,22 +222,10 @@ def rope_angles(rope: Rope, context: int) -> Floats:
     """The rotary angle of each position and pair, in float32 as transformers computes it.  (context, width / 2)"""
     exponents = np.arange(0, rope.width, 2, dtype=np.float32) / np.float32(rope.width)
     frequencies: Floats = (1 / np.float32(rope.base) ** exponents).astype(np.float32)
-    if rope.llama3:
-        frequencies = _llama3(frequencies, rope.llama3)
     if rope.divisors:
-        frequencies = (frequencies / np.array(rope.divisors, np.float32)).astype(np.float32)
-    frequencies = (frequencies / np.float32(rope.linear_factor)).astype(np.float32)
+        frequencies = (frequencies / np.array(rope.divisors)).astype(np.float32)
     angles: Floats = np.arange(context, dtype=np.float32)[:, None] * frequencies
     return angles
-
-
-def _llama3(frequencies: Floats, scaling: Llama3Scaling) -> Floats:
-    """Llama 3's scaling: low frequencies are divided by the factor, high ones stay, those between are blended."""
-    turns = scaling.original_context * frequencies / np.float32(2 * np.pi)  # within the original context
-    low, high = scaling.low_frequency_factor, scaling.high_frequency_factor
-    fast = np.clip((turns - low) / (high - low), 0, 1)
-    blended: Floats = ((1 - fast) * frequencies / scaling.factor + fast * frequencies).astype(np.float32)
-    return blended
 
 
 def _named(name: str, layer: int | None) -> str:
