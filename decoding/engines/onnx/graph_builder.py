@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
@@ -29,15 +28,14 @@ _IR_VERSION = 9
 
 
 class GraphBuilder:
-    """A graph being written into a folder."""
+    """A graph being written. Large constants go into the file `weights` at once."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, weights: BinaryIO) -> None:
+        self._file = weights
         self._nodes: list[NodeProto] = []
         self._constants: dict[str, TensorProto] = {}
         self._inputs: list[Any] = []
         self._outputs: list[Any] = []
-        self._file: BinaryIO = (folder / WEIGHTS_FILE).open("wb")
         self._outside: dict[str, tuple[str, int, tuple[int, ...]]] = {}
         self._block_sums: dict[tuple[str, int], str] = {}
 
@@ -90,9 +88,9 @@ class GraphBuilder:
 
     # 2. Nodes
 
-    def node(self, op: str, inputs: Sequence[str], *, domain: str = "", out: str = "", **options: Any) -> str:
+    def node(self, op: str, inputs: Sequence[str], *, domain: str = "", **options: Any) -> str:
         """Add a node of one output, and return its name."""
-        return self.nodes(op, inputs, [out or f"t{len(self._nodes)}"], domain=domain, **options)[0]
+        return self.nodes(op, inputs, [f"t{len(self._nodes)}"], domain=domain, **options)[0]
 
     def nodes(
         self, op: str, inputs: Sequence[str], outputs: list[str], *, domain: str = "", **options: Any
@@ -100,6 +98,11 @@ class GraphBuilder:
         """Add a node of several outputs ("" for one that is not wanted), and return their names."""
         self._nodes.append(helper.make_node(op, inputs, outputs, domain=domain, **options))
         return outputs
+
+    def rename(self, name: str, to: str) -> None:
+        """Give the output of the last node its name in the graph's contract."""
+        assert [*self._nodes[-1].output] == [name]
+        self._nodes[-1].output[0] = to
 
     def split(self, x: str, sizes: Sequence[int]) -> list[str]:
         """Split the last axis into parts of these sizes."""
@@ -123,15 +126,13 @@ class GraphBuilder:
         self._outputs.append(helper.make_tensor_value_info(name, kind, shape))
         return name
 
-    def save(self, name: str) -> None:
-        """Write the graph beside its weights."""
-        self._file.close()
+    def model(self, name: str) -> bytes:
+        """The graph, under a name, as ONNX stores it."""
         graph = helper.make_graph(self._nodes, name, self._inputs, self._outputs, list(self._constants.values()))
-        model = helper.make_model(graph, opset_imports=_OPSETS, producer_name="greedyscope")
-        model.ir_version = _IR_VERSION
-        onnx.save(model, self.folder / GRAPH_FILE)
-        (self.folder / OUTSIDE_FILE).write_text(json.dumps(self._outside, indent=1), "utf-8")
+        model = helper.make_model(graph, opset_imports=_OPSETS, producer_name="greedyscope", ir_version=_IR_VERSION)
+        return bytes(model.SerializeToString())
 
-    def close(self) -> None:
-        """Close the file of weights, also after an error."""
-        self._file.close()
+    def save(self, folder: Path, name: str) -> None:
+        """Write the graph, and where its weights in the model's own files are, into a folder."""
+        (folder / GRAPH_FILE).write_bytes(self.model(name))
+        (folder / OUTSIDE_FILE).write_text(json.dumps(self._outside, indent=1), "utf-8")

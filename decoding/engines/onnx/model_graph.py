@@ -10,6 +10,7 @@ from pathlib import Path
 from decoding.engines.onnx.architecture import gemma3, gpt2, gpt_neox, llama
 from decoding.engines.onnx.architecture.layers import LayerWriter
 from decoding.engines.onnx.graph_builder import GraphBuilder
+from decoding.engines.onnx.graph_files import WEIGHTS_FILE
 from decoding.engines.onnx.matmul_nodes import Products, UnpackedProducts
 from decoding.engines.onnx.weight_files import GgufWeights, SafetensorsWeights
 from decoding.engines.onnx.weights import Weights
@@ -72,12 +73,11 @@ def _check_attention(spec: ModelSpec) -> None:
 
 
 def _write(spec: ModelSpec, weights: Weights, folder: Path, products: type[Products], *, is_gguf: bool) -> None:
-    module, graph = ARCHITECTURES[spec.family], GraphBuilder(folder)
+    module = ARCHITECTURES[spec.family]
     less_one = not is_gguf and getattr(module, "NORMS_LESS_ONE", False)
-    try:
+    with (folder / WEIGHTS_FILE).open("wb") as file:
+        graph = GraphBuilder(file)
         module.write(LayerWriter(graph, products(graph), weights, spec, is_gguf, less_one))
-        if left := _unread(weights, spec):
-            raise NoGraphError(f"its files have {left[:60]}, which is not known here")
-        graph.save(spec.family)
-    finally:
-        graph.close()
+    if left := _unread(weights, spec):
+        raise NoGraphError(f"its files have {left[:60]}, which is not known here")
+    graph.save(folder, spec.family)

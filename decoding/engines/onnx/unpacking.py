@@ -5,10 +5,8 @@ matrices are float32, which whoever opens it makes by recipes: which bytes of th
 else is read from that file as the first graph reads it. Knows no browser.
 """
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from io import BytesIO
 from typing import Any
 
 import onnx
@@ -52,35 +50,30 @@ class Recipe:
 
 def packed_graph(files: GraphFiles) -> bytes:
     """The graph over the weights as they are stored."""
-    return _write(files, Products)[0]
+    graph = _SameWeights(files)
+    return _write(files, graph, Products(graph))
 
 
 def unpacked_graph(files: GraphFiles) -> tuple[bytes, list[dict[str, Any]]]:
     """The graph over float32, and the recipes of its matrices as JSON has them."""
-    graph, products = _write(files, _ProductsByRecipe)
-    assert isinstance(products, _ProductsByRecipe)
-    return graph, [asdict(recipe) for recipe in products.recipes.values()]
+    graph = _SameWeights(files)
+    products = _ProductsByRecipe(graph)
+    return _write(files, graph, products), [asdict(recipe) for recipe in products.recipes.values()]
 
 
-def _write(files: GraphFiles, products_of: Callable[["_SameWeights"], Products]) -> tuple[bytes, Products]:
+def _write(files: GraphFiles, graph: "_SameWeights", products: Products) -> bytes:
     module, weights = ARCHITECTURES[files.spec.family], GgufWeights(read_gguf(files.source), files.spec)
-    with TemporaryDirectory() as folder:
-        graph = _SameWeights(Path(folder), onnx.load(files.folder / GRAPH_FILE, load_external_data=False))
-        products = products_of(graph)
-        try:
-            module.write(LayerWriter(graph, products, weights, files.spec, is_gguf=True, shares_beginnings=False))
-            graph.save(files.spec.family)
-        finally:
-            graph.close()
-        return (Path(folder) / GRAPH_FILE).read_bytes(), products
+    module.write(LayerWriter(graph, products, weights, files.spec, is_gguf=True, shares_beginnings=False))
+    return graph.model(files.spec.family)
 
 
 class _SameWeights(GraphBuilder):
-    """Takes every constant from another graph, which has it under the same name."""
+    """Takes every constant from the first graph, which has it under the same name."""
 
-    def __init__(self, folder: Path, model: onnx.ModelProto) -> None:
-        super().__init__(folder)
-        self._known = {tensor.name: tensor for tensor in model.graph.initializer}
+    def __init__(self, files: GraphFiles) -> None:
+        super().__init__(BytesIO())
+        first = onnx.load(files.folder / GRAPH_FILE, load_external_data=False)
+        self._known = {tensor.name: tensor for tensor in first.graph.initializer}
 
     def constant(self, name: str, values: NDArray[Any]) -> str:
         self._constants[name] = self._known[name]

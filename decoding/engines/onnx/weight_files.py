@@ -68,7 +68,7 @@ class GgufWeights:
         values = floats(tensor.kind, raw).reshape(tensor.shape)
         self._check_finite(tensor, values)
         order = self._order(name, len(values))
-        return FloatMatrix.of(values if order is None else values[order])
+        return FloatMatrix(values if order is None else values[order])
 
     def vector(self, name: str, layer: int | None = None) -> Floats:
         tensor, raw = self._read(name, layer)
@@ -120,11 +120,9 @@ class SafetensorsWeights:
     def matrix(self, name: str, layer: int | None = None) -> Matrix:
         is_transposed = self._by_inputs and name not in ("embedding", "position_embedding", "head")
         tensor = self._tensor(name, layer, is_transposed)
-        outputs, inputs = shape_of(self._spec, name)
         if tensor.dtype == "F32" and tensor.offset % 4 == 0:
-            stored = replace(tensor, file=tensor.file.relative_to(self._folder))
-            return FloatMatrix((outputs, inputs), None, stored, is_transposed)
-        return FloatMatrix((outputs, inputs), tensor.read(), None, is_transposed)
+            return FloatMatrix(replace(tensor, file=tensor.file.relative_to(self._folder)), is_transposed)
+        return FloatMatrix(tensor.read(), is_transposed)
 
     def vector(self, name: str, layer: int | None = None) -> Floats:
         return self._tensor(name, layer, False).read()

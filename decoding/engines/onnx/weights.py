@@ -20,19 +20,12 @@ Order = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FloatMatrix:
-    """Rows of float32, in memory or (`values` is None) in a file of the model."""
+    """Rows of float32."""
 
-    shape: tuple[int, int]
-    """(outputs, inputs)"""
-    values: Floats | None
-    stored: StoredTensor | None = None
-    """Its file is named from the model's folder."""
+    values: Floats | StoredTensor
+    """(outputs, inputs), in memory or in a file, which is named from the model's folder."""
     is_transposed: bool = False
     """Stored as (inputs, outputs), as GPT-2's matrices are."""
-
-    @classmethod
-    def of(cls, values: Floats) -> "FloatMatrix":
-        return cls((values.shape[0], values.shape[1]), values)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,9 +80,9 @@ def concatenated(matrices: Sequence[Matrix]) -> Matrix | None:
     """The rows of several matrices as one matrix; None if they are stored differently, or in a file of the model."""
     first = matrices[0]
     if isinstance(first, FloatMatrix):
-        values = [one.values for one in matrices if isinstance(one, FloatMatrix) and not one.is_transposed]
-        here = [one for one in values if one is not None]
-        return FloatMatrix.of(np.concatenate(here)) if len(here) == len(matrices) else None
+        plain = [one.values for one in matrices if isinstance(one, FloatMatrix) and not one.is_transposed]
+        here = [values for values in plain if isinstance(values, np.ndarray)]
+        return FloatMatrix(np.concatenate(here)) if len(here) == len(matrices) else None
     alike = [one for one in matrices if isinstance(one, BlockMatrix) and _layout_of(one) == _layout_of(first)]
     if len(alike) < len(matrices):
         return None

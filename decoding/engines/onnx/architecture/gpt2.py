@@ -29,12 +29,12 @@ def write(layers: LayerWriter) -> None:
     for layer in range(spec.layers):
         layers.watch(x)
         # 1. qkv, attention  (ids, heads · head width)
-        qkv = layers.linear(normed, "qkv", layer, bias=spec.qkv_bias)
-        written = layers.linear(layers.attention([qkv], layer), "output", layer, bias=spec.output_bias)
+        qkv = layers.linear(normed, "qkv", layer)
+        written = layers.linear(layers.attention([qkv], layer), "output", layer)
         # 2. mlp  (ids, width)
         x, normed = layers.add_then_layer_norm(x, written, "mlp_norm", layer)
-        inner = layers.activation(layers.linear(normed, "up", layer, bias=spec.mlp_bias))
-        more = layers.linear(inner, "down", layer, bias=spec.mlp_bias)
+        inner = layers.activation(layers.linear(normed, "up", layer))
+        more = layers.linear(inner, "down", layer)
         # 3. the next layer's norm, or the last
         after = ("last_norm", None) if layer + 1 == spec.layers else ("attention_norm", layer + 1)
         x, normed = layers.add_then_layer_norm(x, more, *after)

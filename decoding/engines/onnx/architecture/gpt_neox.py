@@ -27,14 +27,14 @@ def write(layers: LayerWriter) -> None:
         layers.watch(x)
         # 1. qkv, rotary, attention  (ids, heads · head width)
         qkv = _qkv(layers, normed, layer)
-        written = layers.linear(layers.attention([qkv], layer), "output", layer, bias=spec.output_bias)
+        written = layers.linear(layers.attention([qkv], layer), "output", layer)
         # 2. mlp  (ids, width)
         if spec.parallel_residual:
             normed, both = layers.layer_norm(x, "mlp_norm", layer), graph.node("Add", [x, written])
         else:
             both, normed = layers.add_then_layer_norm(x, written, "mlp_norm", layer)
-        inner = layers.activation(layers.linear(normed, "up", layer, bias=spec.mlp_bias))
-        more = layers.linear(inner, "down", layer, bias=spec.mlp_bias)
+        inner = layers.activation(layers.linear(normed, "up", layer))
+        more = layers.linear(inner, "down", layer)
         # 3. the next layer's norm, or the last
         after = ("last_norm", None) if layer + 1 == spec.layers else ("attention_norm", layer + 1)
         x, normed = layers.add_then_layer_norm(both, more, *after)
@@ -47,7 +47,7 @@ def _qkv(layers: LayerWriter, x: str, layer: int) -> str:
     (ids, heads · 3 · head width) → (ids, 3 · heads · head width)
     """
     graph, spec = layers.graph, layers.spec
-    qkv = layers.linear(x, "qkv", layer, bias=spec.qkv_bias)
+    qkv = layers.linear(x, "qkv", layer)
     if layers.is_gguf:
         return qkv
     by_heads = graph.node("Reshape", [qkv, graph.ints(0, spec.heads, 3, spec.head_width)])

@@ -12,7 +12,7 @@ from onnx import TensorProto
 
 from decoding.engines.onnx.graph_builder import MICROSOFT, GraphBuilder
 from decoding.engines.onnx.matmul_nodes import Products
-from decoding.engines.onnx.weights import Weights, concatenated
+from decoding.engines.onnx.weights import Matrix, Weights, concatenated
 from decoding.models.gguf_blocks import Floats
 from decoding.models.spec import ModelSpec, Rope
 
@@ -82,7 +82,7 @@ class LayerWriter:
         states = norm(graph.node("Concat", self.states, axis=0), "last_norm")  # (layers · watched, width)
         wanted = graph.node("Concat", [graph.node("Gather", [normed, "positions"]), states], axis=0)
         name = "embedding" if self.spec.tied_head else "head"
-        self.products.linear(wanted, self.weights.matrix(name), name, out="logits")
+        graph.rename(self.products.linear(wanted, self.weights.matrix(name), name), "logits")
 
     # 2. Norms
 
@@ -117,17 +117,24 @@ class LayerWriter:
 
     # 3. Products
 
-    def linear(self, x: str, name: str, layer: int, *, bias: bool = False) -> str:
-        values = self.weights.vector(f"{name}.bias", layer) if bias else None
-        return self.products.linear(x, self.weights.matrix(name, layer), _named(name, layer), bias=values)
+    def linear(self, x: str, name: str, layer: int) -> str:
+        """matrix · x, plus a bias where the model has one."""
+        return self._product(x, self.weights.matrix(name, layer), [name], layer)
 
-    def linears(self, x: str, names: list[str], layer: int, *, bias: bool = False) -> list[str]:
+    def linears(self, x: str, names: list[str], layer: int) -> list[str]:
         """Several products over the same x, as one product if the matrices are stored alike."""
         together = concatenated([self.weights.matrix(name, layer) for name in names])
         if together is None:
-            return [self.linear(x, name, layer, bias=bias) for name in names]
-        values = np.concatenate([self.weights.vector(f"{name}.bias", layer) for name in names]) if bias else None
-        return [self.products.linear(x, together, _named("_".join(names), layer), bias=values)]
+            return [self.linear(x, name, layer) for name in names]
+        return [self._product(x, together, names, layer)]
+
+    def _product(self, x: str, matrix: Matrix, names: list[str], layer: int) -> str:
+        name = _named("_".join(names), layer)
+        product = self.products.linear(x, matrix, name)
+        if not self.spec.has_bias(names[0]):
+            return product
+        bias = np.concatenate([self.weights.vector(f"{one}.bias", layer) for one in names])
+        return self.graph.node("Add", [product, self.graph.constant(f"{name}.bias", bias)])
 
     def activation(self, x: str) -> str:
         """silu, gelu (with erf) or gelu_tanh.  (ids, …), the same shape"""
@@ -138,10 +145,10 @@ class LayerWriter:
 
     def gated_mlp(self, x: str, layer: int) -> str:
         """down(activation(gate) · up).  (ids, width), the same shape"""
-        both = self.linears(x, ["gate", "up"], layer, bias=self.spec.mlp_bias)
+        both = self.linears(x, ["gate", "up"], layer)
         gate, up = both if len(both) == 2 else self.graph.split(both[0], [self.spec.mlp_width] * 2)
         inner = self.graph.node("Mul", [self.activation(gate), up])  # (ids, MLP's width)
-        return self.linear(inner, "down", layer, bias=self.spec.mlp_bias)
+        return self.linear(inner, "down", layer)
 
     # 4. Attention
 
@@ -166,7 +173,7 @@ class LayerWriter:
     def head_norms_qkv(self, x: str, layer: int) -> list[str]:
         """Queries, keys and values, with a norm over each head of queries and keys."""
         spec, graph = self.spec, self.graph
-        qkv = self.linears(x, ["query", "key", "value"], layer, bias=spec.qkv_bias)
+        qkv = self.linears(x, ["query", "key", "value"], layer)
         if len(qkv) == 1:
             sizes = [spec.heads * spec.head_width, *[spec.kv_heads * spec.head_width] * 2]
             qkv = graph.split(qkv[0], sizes)

@@ -34,8 +34,8 @@ def write(layers: LayerWriter) -> None:
         if spec.head_norms:
             qkv = layers.head_norms_qkv(normed, layer)
         else:
-            qkv = layers.linears(normed, ["query", "key", "value"], layer, bias=spec.qkv_bias)
-        written = layers.linear(layers.attention(qkv, layer), "output", layer, bias=spec.output_bias)
+            qkv = layers.linears(normed, ["query", "key", "value"], layer)
+        written = layers.linear(layers.attention(qkv, layer), "output", layer)
         # 2. mlp  (ids, width)
         x, normed = layers.add_then_rms_norm(x, written, "mlp_norm", layer)
         more = layers.gated_mlp(normed, layer)
