@@ -71,14 +71,7 @@ ALLOWED = {
     "httpx": ("decoding.engines",),
     "onnx": ("decoding.engines.onnx",),
     "onnxruntime": ("decoding.engines.onnx",),
-    "filelock": (
-        "decoding.models.starter",
-        "decoding.models.download",
-        "decoding.engines.onnx.graph_cache",
-        "decoding.engines.onnx.stale_graphs",
-        "decoding.engines.torch.safetensors_folder",
-        "decoding.site.version_folders",
-    ),
+    "filelock": ("decoding.models.cache", "decoding.site.version_folders"),
     "huggingface_hub": (
         "decoding.models.hub",
         "decoding.models.hub_listing",

@@ -1,8 +1,14 @@
-"""The folder that keeps what was fetched or made once: the starter, graphs, heads of files, the static site's files."""
+"""The folder that keeps what was fetched or made once: the starter, graphs, heads of files, the static site's files.
+
+Owns where it is, and how a process holds a lock in it. Knows nothing of what it keeps.
+"""
 
 import os
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 
 def cache_folder() -> Path:
@@ -11,3 +17,17 @@ def cache_folder() -> Path:
         return Path(os.path.expanduser(chosen)).absolute()
     base = Path(os.environ.get("LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME", ""))
     return (base if base.is_absolute() else Path.home() / ".cache") / "greedyscope"
+
+
+def locked(file: Path, waits: Callable[[], None]) -> AbstractContextManager[Any]:
+    """Hold the lock of a file, which one process has at a time, and which the system frees if that is killed. Calls
+    `waits` twice a second while another process has it.
+    """
+    import filelock  # imported here, because a warm start needs no lock
+
+    lock = filelock.FileLock(file)
+    while True:
+        try:
+            return lock.acquire(timeout=0.5)
+        except filelock.Timeout:
+            waits()

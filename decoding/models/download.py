@@ -18,10 +18,10 @@ import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatch
+from itertools import count
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from huggingface_hub import HfApi, constants, hf_hub_url, try_to_load_from_cache
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.file_download import http_get
@@ -29,6 +29,7 @@ from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
 from decoding.errors import ModelError
 from decoding.messages import Message, reason_of, to_json
+from decoding.models.cache import locked
 from decoding.models.hub import CONFIG, INDEX, SHARDS, WEIGHTS, blobs_folder, download, save_ref
 from decoding.models.hub_listing import list_files, status_words
 from decoding.models.json_files import read_json
@@ -38,7 +39,6 @@ SPARE_BYTES = 100_000_000  # for whatever else is written to the disk meanwhile
 _HEADERS_AT_ONCE = 8
 _HASHED_BYTES = 2**26
 _WRITTEN_BYTES = 2**18  # the library's ten million would look like silence on a slow network
-_POLL_SECONDS = 0.5  # how often a process reports that it waits for another's download
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _NOT_KEPT = (errno.EROFS, errno.EACCES)
@@ -146,13 +146,8 @@ def _fetch_large(model: str, url: str, blobs: Path, stored: Mapping[str, Any]) -
     blobs.mkdir(parents=True, exist_ok=True)
     locks = Path(constants.HF_HUB_CACHE) / ".locks" / blobs.parent.name  # as huggingface_hub's own downloads lock it
     locks.mkdir(parents=True, exist_ok=True)
-    lock, waited = FileLock(locks / f"{sha256}.lock"), 0
-    while not lock.is_locked:
-        try:
-            lock.acquire(timeout=_POLL_SECONDS)
-        except Timeout:
-            _send(waiting=(waited := waited + 1))
-    with lock:
+    waits = count(1)
+    with locked(locks / f"{sha256}.lock", lambda: _send(waiting=next(waits))):
         if not (blobs / sha256).exists():  # the previous holder of the lock may have downloaded it
             _fetch_locked(model, url, _partial_file(blobs, stored), int(stored["size"]), sha256)
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from decoding.errors import ModelError
 from decoding.messages import Message, reason_of
-from decoding.models.cache import cache_folder
+from decoding.models.cache import cache_folder, locked
 from decoding.models.checksums import is_complete, sync_to_disk, write_checksums
 from decoding.models.progress import Report, no_report
 
@@ -100,19 +100,11 @@ def ensure_starter(report: Report = no_report, *, folder: Path | None = None, pa
     """
     cache = (folder or cache_folder()).absolute()
     try:
-        while not is_cached(cache):
-            import filelock  # imported here, because a warm start needs no lock
-
+        if not is_cached(cache):
             cache.mkdir(parents=True, exist_ok=True)
-            try:
-                held = filelock.FileLock(cache / "starter.lock").acquire(timeout=0.5)
-            except filelock.Timeout:
-                report(Message("starter.waiting"), None)
-                continue
-            with held:
+            with locked(cache / "starter.lock", lambda: report(Message("starter.waiting"), None)):
                 if not is_cached(cache):
                     _prepare(cache, package, report)
-            break
     except OSError as error:
         reason = reason_of(error)
         full, not_kept = Message("starter.full", cache=cache), Message("starter.not_kept", cache=cache, reason=reason)

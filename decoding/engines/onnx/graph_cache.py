@@ -2,7 +2,7 @@
 
 Owns when a graph is built (once, under a lock, in a folder that is renamed into place when it is complete), when it is
 built again (other weights, another VERSION, a file that is missing or too short), and how much disk it needs.
-`stale_graphs` deletes those that nothing needs, when another is built. Knows no architecture.
+`stale_graphs` deletes those that nothing needs, before another is built. Knows no architecture.
 """
 
 import errno
@@ -19,10 +19,10 @@ from pathlib import Path
 
 from decoding.engines.onnx.graph_files import PROVEN_FILE, GraphFiles
 from decoding.engines.onnx.graph_proof import NotProvenError, prove
-from decoding.engines.onnx.stale_graphs import LOCK, REFUSED, VERSION_FILE, WORK_PREFIX, delete_stale, record_source
+from decoding.engines.onnx.stale_graphs import VERSION_FILE, WORK_PREFIX, delete_stale, record_source
 from decoding.errors import ModelError
 from decoding.messages import Message, reason_of
-from decoding.models.cache import cache_folder
+from decoding.models.cache import cache_folder, locked
 from decoding.models.checksums import is_complete, sync_to_disk, verifying_checksums, write_checksums
 from decoding.models.gguf import read_gguf
 from decoding.models.progress import Report, no_report
@@ -34,7 +34,7 @@ from decoding.models.spec_gguf import spec_of_gguf
 
 VERSION = 11
 """Raise it to distrust graphs that were made before."""
-_SPEC_FILE = "spec.json"
+_SPEC_FILE, _REFUSAL_FILE, _LOCK = "spec.json", "refused", "lock"
 _PIECE = 2**16
 _PER_BYTE = 2  # Q5_0, the worst: 22 bytes become 42
 _SPARE_BYTES = 4_000_000  # of nodes, norms and biases
@@ -77,21 +77,17 @@ def ensure_graph(source: Path, *, report: Report = no_report) -> GraphFiles:
 
 
 def _build_or_prove(source: Path, ready: Path, report: Report) -> GraphFiles:
-    """Build the graph, or prove the one that was left unproven. One process does it, and the others wait."""
-    _check_not_refused(ready)
-    import filelock  # imported here, because a warm start needs no lock
-
+    """Build the graph, or prove the one that was left unproven. One process at a time does that to any graph."""
     ready.parent.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(ready.with_name(f"{ready.name}{LOCK}")):
-        _check_not_refused(ready)
-        if (found := _cached_graph(source, ready)) is None:
+    with locked(ready.parent / _LOCK, lambda: report(Message("graph.waiting", model=source.name), None)):
+        found = _cached_graph(source, ready)  # by the process that was waited for
+        if found is None:
             _build_graph(source, ready, report)
-            found = _cached_graph(source, ready)
         elif not found.is_proven:
             with verifying_checksums(ready, partial(Message, "graph.changed", model=source.name)):
                 pass  # a damaged file is made anew: it is no reason to refuse the model for ever
             _prove(found, ready, report)
-    if found is None:
+    if (found := _cached_graph(source, ready)) is None:
         raise OSError(errno.EIO, "what was written is not there")
     return found
 
@@ -119,7 +115,9 @@ def build_unpacked(graph: GraphFiles, folder: Path) -> GraphFiles:
 
 
 def _cached_graph(source: Path, ready: Path) -> GraphFiles | None:
-    """The graph in the folder `ready`; None if it is missing or incomplete."""
+    """The graph in the folder `ready`; None if it is missing or incomplete. Raises NoGraphError if it was refused."""
+    with suppress(OSError):
+        raise NoGraphError((ready / _REFUSAL_FILE).read_text("utf-8"))
     if not is_complete(ready):
         return None
     try:
@@ -129,26 +127,16 @@ def _cached_graph(source: Path, ready: Path) -> GraphFiles | None:
     return GraphFiles(ready, spec, source)
 
 
-def _check_not_refused(ready: Path) -> None:
-    with suppress(OSError):
-        raise NoGraphError(_refusal_file(ready).read_text("utf-8"))
-
-
-def _refusal_file(ready: Path) -> Path:
-    """The file, beside the graph's folder, that says why the proof refused the graph."""
-    return ready.with_name(f"{ready.name}{REFUSED}")
-
-
 def _build_graph(source: Path, ready: Path, report: Report) -> None:
     """Build a graph and rename it into place. The caller holds the lock."""
+    cache = ready.parent
     report(Message("graph.preparing", model=source.name), None)
-    for left in ready.parent.glob(f"{WORK_PREFIX}{ready.name}-*"):  # the lock was free, so their process has ended
-        shutil.rmtree(left, ignore_errors=True)
+    delete_stale(cache, _folder_name, version=VERSION)  # first, for their room
     spec, bytes_needed, build = _plan(source)
-    check_disk(source.name, bytes_needed, ready.parent)
-    record_source(ready, source)
-    work = Path(tempfile.mkdtemp(prefix=f"{WORK_PREFIX}{ready.name}-", dir=ready.parent))
+    check_disk(source.name, bytes_needed, cache)
+    work = Path(tempfile.mkdtemp(prefix=WORK_PREFIX, dir=cache))
     try:
+        record_source(work, source)
         graph = work / "graph"
         graph.mkdir()
         build(graph)
@@ -159,14 +147,15 @@ def _build_graph(source: Path, ready: Path, report: Report) -> None:
         if ready.exists():
             ready.rename(work / "old")
         graph.rename(ready)
-        sync_to_disk(ready.parent)
-        delete_stale(ready.parent, _folder_name, version=VERSION, kept=ready.name)
+        sync_to_disk(cache)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
 def _prove(files: GraphFiles, ready: Path, report: Report) -> None:
-    """Mark a graph as proven, if there is memory to see that it is, or as refused. The caller holds the lock."""
+    """Mark a graph as proven, if there is memory to see that it is. If it is refused, the folder `ready` keeps nothing
+    but why. The caller holds the lock.
+    """
     report(Message("graph.checking", model=files.source.name), None)
     try:
         if prove(files):
@@ -174,8 +163,10 @@ def _prove(files: GraphFiles, ready: Path, report: Report) -> None:
     except NoGraphError as error:
         _log.warning("%s goes without a graph: %s.", files.source.name, error)
         if not isinstance(error, NotProvenError):
-            _refusal_file(ready).write_text(str(error), "utf-8")
-            shutil.rmtree(files.folder, ignore_errors=True)
+            shutil.rmtree(ready, ignore_errors=True)
+            ready.mkdir(exist_ok=True)
+            (ready / _REFUSAL_FILE).write_text(str(error), "utf-8")
+            record_source(ready, files.source)
         raise
 
 
@@ -219,17 +210,16 @@ def _most_common_dtype(tensors: dict[str, StoredTensor]) -> str:
 
 def _folder_name(source: Path) -> str:
     """The name of a graph's folder: the model's name, and a hash of its files as they are now and of VERSION."""
-    found = hashlib.sha256(f"{VERSION}".encode())
-    files = [source / "config.json", *weight_files(source)] if source.is_dir() else [source]
-    if source.is_dir() and (settings := source / "generation_config.json").exists():
-        files.append(settings)  # which says where a text ends
+    found, folder, files, name = hashlib.sha256(f"{VERSION}".encode()), source.parent, [source], source.stem
+    if source.is_dir():
+        folder, files, name = source, [source / "config.json", *weight_files(source)], source.name
+        if (settings := source / "generation_config.json").exists():
+            files.append(settings)  # which says where a text ends
     for file in files:
         stat = file.stat()
-        name = file.relative_to(source).as_posix() if source.is_dir() else file.name
-        found.update(f"{name} {stat.st_size} {stat.st_mtime_ns}".encode())
+        found.update(f"{file.relative_to(folder).as_posix()} {stat.st_size} {stat.st_mtime_ns}".encode())
         with file.open("rb") as opened:
             found.update(opened.read(_PIECE))
             opened.seek(max(0, stat.st_size - _PIECE))
             found.update(opened.read(_PIECE))
-    name = _UNSAFE.sub("-", source.name if source.is_dir() else source.stem)[:60]
-    return f"{name}-{found.hexdigest()[:16]}"
+    return f"{_UNSAFE.sub('-', name)[:60]}-{found.hexdigest()[:16]}"

@@ -1,6 +1,6 @@
 """Which graphs of the cache nothing needs any more, and their removal.
 
-Owns the record of a graph's source, a file beside the graph's folder. A graph goes when an earlier VERSION built it, or
+Owns the record of a graph's source, a file in the graph's folder. A graph goes when an earlier VERSION built it, or
 when its source was changed, moved or deleted. Where that is not certain it stays: another machine's record in a shared
 cache, or a source that this user may not read, or on a disk that is not here now.
 """
@@ -16,15 +16,16 @@ from pathlib import Path
 
 from decoding.models.checksums import is_complete
 
-WORK_PREFIX, LOCK, REFUSED, VERSION_FILE = "making-", ".lock", ".refused", "version"
-_RECORD = ".source"
-_NAME = re.compile(r"(?:making-)?(.*-[0-9a-f]{16})(?:-\w+|\.lock|\.refused|\.source)?")
-"""A graph's name, in that of its folder, its work folders and the files beside it."""
+WORK_PREFIX, VERSION_FILE = "making-", "version"
+_RECORD = "source"
+_NAME = re.compile(r".*-[0-9a-f]{16}")
+_EARLIER_FILES = (".lock", ".refused", ".source")
+"""Up to VERSION 10 these lay beside a graph's folder."""
 
 
-def record_source(ready: Path, source: Path) -> None:
-    """Write where the graph in the folder `ready` comes from, unless that is recorded."""
-    path, file = source.absolute(), ready.with_name(ready.name + _RECORD)
+def record_source(folder: Path, source: Path) -> None:
+    """Write where the graph in a folder comes from, unless that is recorded."""
+    path, file = source.absolute(), folder / _RECORD
     mounts = sorted({str(_mount_of(one)) for one in (path, path.resolve())})  # a link may lead to another disk
     record = json.dumps([platform.node(), str(path), mounts]).encode()
     with suppress(OSError):  # of a cache that is read-only
@@ -32,51 +33,48 @@ def record_source(ready: Path, source: Path) -> None:
             file.write_bytes(record)
 
 
-def delete_stale(cache: Path, name_of: Callable[[Path], str], *, version: int, kept: str) -> None:
-    """Delete every graph but `kept` that nothing needs, the files beside it, and what killed processes left. `name_of`
-    names the graph of a source as it is now.
+def delete_stale(cache: Path, name_of: Callable[[Path], str], *, version: int) -> None:
+    """Delete every graph that nothing needs, and what killed processes left. `name_of` names the graph of a source as
+    it is now. The caller holds the cache's lock.
     """
-    import filelock  # imported here, because a warm start needs no lock
-
-    with suppress(OSError):  # a graph that cannot be deleted costs room, and nothing else
-        for name in sorted({found[1] for path in cache.iterdir() if (found := _NAME.fullmatch(path.name))} - {kept}):
-            ready = cache / name
-            if not _deletable_paths(ready, name_of, version):
-                continue
-            with suppress(OSError), filelock.FileLock(ready.with_name(name + LOCK), timeout=0):  # else it is being made
-                for path in _deletable_paths(ready, name_of, version):
+    for path in sorted(cache.iterdir()):
+        with suppress(OSError):  # what cannot be deleted costs room, and nothing else
+            if path.is_dir():
+                if not _is_needed(path, name_of, version):
                     _delete(path)
+            elif path.suffix in _EARLIER_FILES and _NAME.fullmatch(path.stem) and not path.with_suffix("").exists():
+                path.unlink()
 
 
-def _deletable_paths(ready: Path, name_of: Callable[[Path], str], version: int) -> list[Path]:
-    """What may be deleted of a graph: all, or only its work folders if it is needed. Its lock, an empty file, stays: a
-    process that waits for it would otherwise lock a deleted file, and a third one a new file, both at once.
-    """
-    node, source, mounts = _record_of(ready)
+def _is_needed(folder: Path, name_of: Callable[[Path], str], version: int) -> bool:
+    is_work = folder.name.startswith(WORK_PREFIX)
+    if not is_work and not _NAME.fullmatch(folder.name):
+        return True  # it is not ours
+    node, source, mounts = _record_of(folder)
     if node not in ("", platform.node()):
-        return []  # where another machine shares the cache, it may not share the locks
-    paths = list(ready.parent.glob(f"{WORK_PREFIX}{ready.name}-*"))
-    if is_complete(ready) and (built_by := _version_of(ready)) != version:
-        is_needed = built_by > version
-    else:
-        is_needed = _is_source_of(ready, source, mounts, name_of) if node else is_complete(ready)
-    beside = () if is_needed else (ready, *(ready.with_name(ready.name + ending) for ending in (REFUSED, _RECORD)))
-    return [*paths, *(path for path in beside if path.exists())]
+        return True  # where another machine shares the cache, it may not share the lock
+    if is_work:
+        return False  # the lock was free, so its process has ended
+    is_whole = is_complete(folder)
+    if is_whole and (built_by := _version_of(folder)) != version:
+        return built_by > version
+    return _is_source_of(folder, source, mounts, name_of) if node else is_whole
 
 
-def _record_of(ready: Path) -> tuple[str, str, list[str]]:
+def _record_of(folder: Path) -> tuple[str, str, list[str]]:
     """The machine, the path of the source and the mounts that hold it; empty until the graph is next opened."""
+    earlier = folder.with_name(f"{folder.name}.source")
     try:
-        node, source, mounts = json.loads(ready.with_name(ready.name + _RECORD).read_bytes())
+        node, source, mounts = json.loads((earlier if earlier.exists() else folder / _RECORD).read_bytes())
         return str(node), str(source), [*map(str, mounts)]
     except (OSError, ValueError, TypeError):
         return "", "", []
 
 
-def _is_source_of(ready: Path, source: str, mounts: list[str], name_of: Callable[[Path], str]) -> bool:
+def _is_source_of(folder: Path, source: str, mounts: list[str], name_of: Callable[[Path], str]) -> bool:
     """Whether the source would have this graph now, or may have it where that cannot be seen."""
     try:
-        return name_of(Path(source)) == ready.name
+        return name_of(Path(source)) == folder.name
     except (FileNotFoundError, NotADirectoryError):
         is_here = all(os.path.ismount(one) and os.path.exists(one) for one in mounts)
         return os.path.lexists(source) or not is_here
@@ -90,14 +88,11 @@ def _version_of(folder: Path) -> int:
     return 0  # a folder without the file is older than any with it
 
 
-def _delete(path: Path) -> None:
-    """A graph's folder is renamed first: it goes as a whole, and on Windows not while a process has it open."""
-    if not path.is_dir():
-        path.unlink()
-        return
-    if not path.name.startswith(WORK_PREFIX):
-        path = path.rename(path.with_name(f"{WORK_PREFIX}{path.name}-old"))
-    shutil.rmtree(path, ignore_errors=True)
+def _delete(folder: Path) -> None:
+    """It is renamed first: it goes as a whole, and on Windows not while a process has it open."""
+    if not folder.name.startswith(WORK_PREFIX):
+        folder = folder.rename(folder.with_name(f"{WORK_PREFIX}{folder.name}"))
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _mount_of(path: Path) -> Path:

@@ -5,18 +5,23 @@ import os
 import platform
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import filelock
 import pytest
 
+from decoding.engines.onnx import graph_cache
+from decoding.engines.onnx.graph_files import GraphFiles
 from decoding.engines.onnx.network import OnnxNetwork
 from decoding.engines.onnx.session import Threads
+from decoding.engines.onnx.stale_graphs import record_source
+from decoding.models.spec import NoGraphError
 from tests import gguf_files
 from tests.engines.onnx import test_gguf
-from tests.graphs import graph_of
+from tests.graphs import graph_of, proven_graph
 
 Make = Callable[[str], Path]
 
@@ -40,14 +45,13 @@ def make(tmp_path: Path, cache: Path) -> Make:
 
 
 def names(cache: Path) -> set[str]:
-    """The graphs of which more than a lock is there."""
-    left = (path.name.removeprefix("making-") for path in cache.iterdir() if path.suffix != ".lock")
+    """The graphs of which anything is there."""
+    left = (path.name.removeprefix("making-") for path in cache.iterdir() if path.name != "lock")
     return {re.sub(r"-[0-9a-f]{16}.*", "", name) for name in left}
 
 
 def test_the_graph_of_a_deleted_model_goes_and_of_another_stays(make: Make, tmp_path: Path, cache: Path) -> None:
-    graph = make("gone.gguf")
-    graph.with_name(f"{graph.name}.refused").write_text("its graph differs")
+    make("gone.gguf")
     make("here.gguf")
     (tmp_path / "gone.gguf").unlink()
     assert names(cache) == {"gone", "here"}
@@ -60,7 +64,7 @@ def test_the_graph_of_a_changed_model_goes(make: Make, tmp_path: Path, cache: Pa
     os.utime(tmp_path / "m.gguf", (1, 1))
     second = make("m.gguf")
     assert second != first
-    assert {path.name.partition(".")[0] for path in cache.iterdir() if path.suffix != ".lock"} == {second.name}
+    assert {path.name for path in cache.iterdir()} - {"lock"} == {second.name}
 
 
 def test_a_process_that_has_the_graph_open_goes_on(make: Make, tmp_path: Path) -> None:
@@ -93,12 +97,12 @@ def test_what_another_machine_recorded_stays(
 ) -> None:
     with monkeypatch.context() as there:
         there.setattr(platform, "node", lambda: "another")
-        graph = make("m.gguf")
-        (work := cache / f"making-{graph.name}-ab12_cd3").mkdir()
+        make("m.gguf")
+        (work := cache / "making-ab12_cd3").mkdir()
+        record_source(work, tmp_path / "m.gguf")
     (tmp_path / "m.gguf").unlink()
     make("other.gguf")
-    assert names(cache) == {"m", "other"}
-    assert work.exists()  # locks may not reach from machine to machine
+    assert names(cache) == {"m", "other", "ab12_cd3"}  # locks may not reach from machine to machine
 
 
 def test_a_source_that_may_not_be_read_and_a_drive_that_is_away(
@@ -117,29 +121,80 @@ def test_a_source_that_may_not_be_read_and_a_drive_that_is_away(
     monkeypatch.setattr(Path, "stat", refuse)
     monkeypatch.setattr(os.path, "lexists", lambda path: not Path(path).is_relative_to(closed) and lexists(path))
     monkeypatch.setattr(os.path, "ismount", lambda path: True)  # as on Windows, of a drive that is not there
-    record = next(cache.glob("n-*.source"))
+    record = next(cache.glob("n-*/source"))
     record.write_text(json.dumps([*json.loads(record.read_text())[:2], [str(tmp_path / "drive")]]))
     make("other.gguf")
     assert names(cache) == {"m", "n", "other"}
 
 
-def test_what_is_being_made_stays_and_what_a_killed_process_left_goes(make: Make, tmp_path: Path, cache: Path) -> None:
-    graph = make("m.gguf")
-    (tmp_path / "m.gguf").unlink()
-    (work := cache / f"making-{graph.name}-ab12_cd3").mkdir()
-    (cache / "making-killed-0123456789abcdef-ab12_cd3" / "graph").mkdir(parents=True)
+def test_what_killed_processes_and_refused_files_left_goes(make: Make, tmp_path: Path, cache: Path) -> None:
+    make("m.gguf")
+    (cache / "making-ab12_cd3" / "graph").mkdir(parents=True)
     (cache / "notes").write_text("nobody's")
-    with filelock.FileLock(cache / f"{graph.name}.lock"):
-        make("other.gguf")
-        assert work.exists()
-        assert names(cache) == {"m", "other", "notes"}
+    (cache / "folder").mkdir()
+    make("other.gguf")
+    assert names(cache) == {"m", "other", "notes", "folder"}
+
+
+def test_a_refusal_stays_as_long_as_its_model(make: Make, tmp_path: Path, cache: Path) -> None:
+    def refuse(_: GraphFiles) -> bool:
+        raise NoGraphError("its graph differs")
+
+    gguf_files.write(path := tmp_path / "m.gguf", test_gguf.network("llama"), ["Q8_0"])
+    with pytest.MonkeyPatch.context() as wrong:
+        wrong.setattr(graph_cache, "prove", refuse)
+        with pytest.raises(NoGraphError):
+            proven_graph(path, tmp_path)
+    make("other.gguf")
+    with pytest.raises(NoGraphError, match="its graph differs"):
+        graph_of(path, tmp_path)
+    assert names(cache) == {"m", "other"}
+    path.unlink()
     make("another.gguf")
-    assert names(cache) == {"other", "another", "notes"}
+    assert names(cache) == {"other", "another"}
+
+
+def test_what_an_earlier_version_left_beside_a_graph_goes_with_it(make: Make, tmp_path: Path, cache: Path) -> None:
+    """It locked each graph with a file of its own, and a file that it refused left two."""
+    with pytest.MonkeyPatch.context() as there:
+        there.setattr(platform, "node", lambda: "another")
+        theirs = make("theirs.gguf")
+    for name in ("gone-0123456789abcdef", theirs.name):
+        for ending in (".lock", ".source", ".refused"):
+            (cache / f"{name}{ending}").write_bytes((theirs / "source").read_bytes())
+    (theirs / "source").unlink()
+    make("other.gguf")
+    assert names(cache) == {"theirs", "other"}
+    assert len(list(cache.glob("*.lock"))) == 1
+
+
+@pytest.mark.usefixtures("drives_process")
+def test_another_model_waits_and_says_so_and_a_killed_process_frees_it(make: Make, tmp_path: Path, cache: Path) -> None:
+    make("m.gguf")
+    path = gguf_files.write(tmp_path / "other.gguf", test_gguf.network("llama"), ["Q8_0"])
+    code = "import sys, time; from pathlib import Path; from decoding.models.cache import locked; "
+    code += "held = locked(Path(sys.argv[1]), int); print(flush=True); time.sleep(60)"
+    other = subprocess.Popen([sys.executable, "-c", code, str(cache / "lock")], stdout=subprocess.PIPE)
+    said: list[str] = []
+
+    def report(message: str, _: float | None) -> None:
+        said.append(message)
+        other.kill()
+
+    assert other.stdout
+    other.stdout.readline()
+    with pytest.MonkeyPatch.context() as here:
+        here.setenv("GREEDYSCOPE_CACHE", str(tmp_path))
+        here.setattr(graph_cache, "prove", lambda _: True)
+        graph_cache.ensure_graph(path, report=report)
+    other.communicate()
+    assert said[0] == "other.gguf waits while another process prepares a model …"
+    assert names(cache) == {"m", "other"}
 
 
 def test_a_graph_without_a_record_gets_one_when_it_is_opened(make: Make, tmp_path: Path, cache: Path) -> None:
     graph = make("m.gguf")
-    (record := graph.with_name(f"{graph.name}.source")).unlink()
+    (record := graph / "source").unlink()
     make("other.gguf")
     assert names(cache) == {"m", "other"}
     make("m.gguf")
