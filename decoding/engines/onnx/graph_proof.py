@@ -30,7 +30,7 @@ from decoding.errors import ModelError
 from decoding.messages import from_json
 from decoding.models.resources import free_memory
 from decoding.models.spec import ModelSpec, NoGraphError
-from decoding.models.starter import GGUF_SHA256
+from decoding.models.starter import GGUF_BYTES, GGUF_SHA256
 
 Numbers = NDArray[np.float64]
 
@@ -59,13 +59,13 @@ def prove(files: GraphFiles) -> bool:
     """Whether the graph's numbers are right; False if memory is too short to see that. Raises NoGraphError if they are
     wrong, ModelError if the file is at fault.
     """
-    if files.source.is_file() and _is_starter(files.source):
-        _check(_opened(files), starter_texts(), STARTER_NOISE)
-        return True
-    found = _from_network(files)
-    if found:
-        _check(_opened(files), found, NOISE)
-    return bool(found)
+    if _is_starter(files.source):
+        wanted, noise = starter_texts(), STARTER_NOISE
+    else:
+        wanted, noise = _from_network(files), NOISE
+    if wanted:
+        _check(_opened(files), wanted, noise)
+    return bool(wanted)
 
 
 def prove_same(unpacked: Session, packed: Session) -> None:
@@ -171,6 +171,8 @@ class _Reader:
 
 
 def _is_starter(source: Path) -> bool:
+    if source.is_dir() or source.stat().st_size != GGUF_BYTES:
+        return False
     with source.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest() == GGUF_SHA256
 
