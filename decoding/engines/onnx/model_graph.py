@@ -57,9 +57,7 @@ def build_safetensors(source: Path, tensors: dict[str, StoredTensor], spec: Mode
     cannot be a graph.
     """
     _check_attention(spec)
-    module = ARCHITECTURES[spec.family]
-    is_transposed = getattr(module, "IS_TRANSPOSED", False)
-    weights = SafetensorsWeights(source, tensors, spec, module.SAFETENSORS, is_transposed=is_transposed)
+    weights = SafetensorsWeights(source, tensors, spec, ARCHITECTURES[spec.family])
     _write(spec, weights, folder, Products, is_gguf=False)
 
 
@@ -73,11 +71,9 @@ def _check_attention(spec: ModelSpec) -> None:
 
 
 def _write(spec: ModelSpec, weights: Weights, folder: Path, products: type[Products], *, is_gguf: bool) -> None:
-    module = ARCHITECTURES[spec.family]
-    less_one = not is_gguf and getattr(module, "NORMS_LESS_ONE", False)
     with (folder / WEIGHTS_FILE).open("wb") as file:
         graph = GraphBuilder(file)
-        module.write(LayerWriter(graph, products(graph), weights, spec, is_gguf, less_one))
+        ARCHITECTURES[spec.family].write(LayerWriter(graph, products(graph), weights, spec, is_gguf))
     if left := _unread(weights, spec):
         raise NoGraphError(f"its files have {left[:60]}, which is not known here")
     graph.save(folder, spec.family)

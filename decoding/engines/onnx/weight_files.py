@@ -7,6 +7,7 @@ float32 values stay in their file; bfloat16 and float16 become float32, which is
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -103,18 +104,12 @@ class GgufWeights:
 class SafetensorsWeights:
     """Weights of safetensors files. Raises NoGraphError for a tensor that is missing or stored in an unknown way."""
 
-    def __init__(
-        self,
-        folder: Path,
-        tensors: Mapping[str, StoredTensor],
-        spec: ModelSpec,
-        names: Mapping[str, str],
-        *,
-        is_transposed: bool,
-    ) -> None:
-        self._folder, self._tensors, self._spec = folder, tensors, spec
-        self._names, self._by_inputs = names, is_transposed
-        self._base = _without_base(tensors, names)
+    def __init__(self, folder: Path, tensors: Mapping[str, StoredTensor], spec: ModelSpec, module: Any) -> None:
+        """`module` is the family's, which says how its safetensors differ from a graph's weights."""
+        self._folder, self._tensors, self._spec, self._names = folder, tensors, spec, module.SAFETENSORS
+        self._by_inputs = getattr(module, "IS_TRANSPOSED", False)
+        self._less_one = getattr(module, "NORMS_LESS_ONE", False)
+        self._base = _without_base(tensors, self._names)
         self._used: set[str] = set()
 
     def matrix(self, name: str, layer: int | None = None) -> Matrix:
@@ -125,7 +120,8 @@ class SafetensorsWeights:
         return FloatMatrix(tensor.read(), is_transposed)
 
     def vector(self, name: str, layer: int | None = None) -> Floats:
-        return self._tensor(name, layer, False).read()
+        values = self._tensor(name, layer, False).read()
+        return values + np.float32(1) if self._less_one and "norm" in name else values
 
     def unused(self) -> list[str]:
         return sorted(self._tensors.keys() - self._used)

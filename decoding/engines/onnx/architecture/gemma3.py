@@ -33,6 +33,5 @@ def write(layers: LayerWriter) -> None:
         x, normed = layers.add_then_rms_norm(x, written, "mlp_norm", layer)
         more = layers.rms_norm(layers.gated_mlp(normed, layer), "after_mlp_norm", layer)
         # 3. the next layer's norm, or the last
-        after = ("last_norm", None) if layer + 1 == spec.layers else ("attention_norm", layer + 1)
-        x, normed = layers.add_then_rms_norm(x, more, *after)
+        x, normed = layers.add_then_rms_norm(x, more, *layers.norm_after(layer))
     layers.write_logits(normed, layers.rms_norm)

@@ -36,8 +36,7 @@ def write(layers: LayerWriter) -> None:
         inner = layers.activation(layers.linear(normed, "up", layer))
         more = layers.linear(inner, "down", layer)
         # 3. the next layer's norm, or the last
-        after = ("last_norm", None) if layer + 1 == spec.layers else ("attention_norm", layer + 1)
-        x, normed = layers.add_then_layer_norm(both, more, *after)
+        x, normed = layers.add_then_layer_norm(both, more, *layers.norm_after(layer))
     layers.write_logits(normed, layers.layer_norm)
 
 

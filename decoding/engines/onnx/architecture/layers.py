@@ -26,8 +26,6 @@ class LayerWriter:
     weights: Weights
     spec: ModelSpec
     is_gguf: bool
-    norms_less_one: bool = False
-    """Whether norm weights are stored minus one."""
     shares_beginnings: bool = True
     """Whether a pass over several texts can read once what they begin with."""
     states: list[str] = field(default_factory=list)
@@ -109,11 +107,14 @@ class LayerWriter:
         self.graph.nodes(op, inputs, outputs, domain=MICROSOFT, epsilon=self.spec.norm_epsilon)
         return outputs[3], outputs[0]
 
+    def norm_after(self, layer: int) -> tuple[str, int | None]:
+        """The norm that a layer ends with: the next layer's first, or the last of all."""
+        return ("last_norm", None) if layer + 1 == self.spec.layers else ("attention_norm", layer + 1)
+
     def _vector(self, name: str, layer: int | None) -> str:
         if self.graph.has(_named(name, layer)):  # the last norm is written twice
             return _named(name, layer)
-        values = self.weights.vector(name, layer)
-        return self.graph.constant(_named(name, layer), values + np.float32(self.norms_less_one))
+        return self.graph.constant(_named(name, layer), self.weights.vector(name, layer))
 
     # 3. Products
 
