@@ -25,7 +25,7 @@ Metadata = Mapping[str, Any]
 
 _KINDS: Mapping[type, str] = {str: "texts", int: "whole numbers", float: "numbers"}
 
-SPECIAL_TOKENS = {"bos": "bos", "eos": "eos", "unk": "unknown", "pad": "padding"}
+_SPECIAL_TOKENS = {"bos": "bos", "eos": "eos", "unk": "unknown", "pad": "padding"}
 """What tokenizer_config.json and a GGUF file call the same special token."""
 
 MAX_TOKEN_CHARACTERS = 2_000
@@ -69,11 +69,8 @@ def tokenizer_from_gguf(metadata: Metadata) -> Tokenizer:
 def save_tokenizer(metadata: Metadata, folder: Path) -> Tokenizer:
     """Write the tokenizer as tokenizer.json and tokenizer_config.json, as a repository stores it, and return it."""
     made = tokenizer_from_gguf(metadata)
-    words = tokens_of(metadata)
     names: dict[str, object] = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
-    for name, key in SPECIAL_TOKENS.items():
-        if (token_id := special_id(metadata, key)) is not None:
-            names[f"{name}_token"] = words[token_id]
+    names |= special_tokens(metadata)
     if template := metadata.get("tokenizer.chat_template"):
         names["chat_template"] = template
     made.save(str(folder / "tokenizer.json"))
@@ -107,6 +104,13 @@ def kinds_of(metadata: Metadata) -> list[int]:
 def special_id(metadata: Metadata, name: str) -> int | None:
     """`named_id`, where the rows are the tokens."""
     return named_id(metadata, name, rows=len(_list(metadata, "tokens", str)))
+
+
+def special_tokens(metadata: Metadata) -> dict[str, str]:
+    """The special tokens by their names in tokenizer_config.json."""
+    words = tokens_of(metadata)
+    ids = {f"{name}_token": special_id(metadata, key) for name, key in _SPECIAL_TOKENS.items()}
+    return {name: words[token_id] for name, token_id in ids.items() if token_id is not None}
 
 
 def adds_beginning(metadata: Metadata) -> bool:
