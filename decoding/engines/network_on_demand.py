@@ -17,33 +17,14 @@ from decoding.models.catalogue import Entry
 
 KEEP_SECONDS = 300.0
 """The network is released after this time without use."""
-Load = Callable[[Entry, Path], Any]
-"""Loads a model's network. Raises RoomError if it does not fit, ModelError for damaged files."""
-
-
-def _load(entry: Entry, source: Path) -> Any:
-    from decoding.engines.torch.float32_network import (
-        load_float32_network,  # imported here, because torch takes seconds
-    )
-
-    return load_float32_network(entry, source)
 
 
 class NetworkOnDemand:
     """Call it to get the network, in float32 on the CPU. Thread-safe."""
 
-    def __init__(
-        self,
-        entry: Entry,
-        source: Path,
-        *,
-        keep_seconds: float = KEEP_SECONDS,
-        load: Load = _load,
-        is_unchanged: Callable[[], bool] = lambda: True,
-    ) -> None:
+    def __init__(self, entry: Entry, source: Path, is_unchanged: Callable[[], bool]) -> None:
         """`is_unchanged` says whether the files are still those that the engine loaded."""
-        self._is_unchanged = is_unchanged
-        self._entry, self._source, self._keep_seconds, self._load = entry, source, keep_seconds, load
+        self._entry, self._source, self._is_unchanged = entry, source, is_unchanged
         self._lock = threading.Lock()
         self._network: Any = None
         self._last_used = 0.0
@@ -57,15 +38,17 @@ class NetworkOnDemand:
             if self._network is None:
                 if not self._is_unchanged():
                     raise ModelError(Message("model.changed", model=self._entry.name))
-                network = self._load(self._entry, self._source)
+                from decoding.engines.torch import float32_network  # imported here, because torch takes seconds
+
+                network = float32_network.load_float32_network(self._entry, self._source)
                 self._last_used = time.monotonic()
                 threading.Thread(target=self._keep, name="reference", daemon=True).start()
                 self._network = network  # kept only once there is a thread that will release it
             return self._network
 
     def _keep(self) -> None:
-        """Release the network when it has not been used for `keep_seconds`."""
-        while (left := self._last_used + self._keep_seconds - time.monotonic()) > 0:
+        """Release the network when it has not been used for KEEP_SECONDS."""
+        while (left := self._last_used + KEEP_SECONDS - time.monotonic()) > 0:
             time.sleep(left)
         with self._lock:
             self._network = None  # callers that still use it hold their own reference

@@ -4,6 +4,7 @@ Owns GGUF's names for the facts, and which families are supported. Knows no weig
 """
 
 import math
+from collections import Counter
 
 from decoding.errors import ModelError
 from decoding.messages import Message
@@ -161,22 +162,21 @@ def _divisors(metadata: ArchitectureMetadata, turned: int) -> tuple[float, ...]:
 
 def _counts(file: GgufFile) -> dict[str, int]:
     """The weights of all matrices by type, the most common first."""
-    found: dict[str, int] = {}
+    found: Counter[str] = Counter()
     for tensor in file.tensors.values():
         if len(tensor.shape) > 1:
-            found[tensor.kind.name] = found.get(tensor.kind.name, 0) + math.prod(tensor.shape)
-    return dict(sorted(found.items(), key=lambda one: -one[1]))
+            found[tensor.kind.name] += math.prod(tensor.shape)
+    return dict(found.most_common())
 
 
 def _description(kinds: dict[str, int]) -> str:
     """How most weights are stored, or the two ways that say it; what is quantized is never left out."""
-    shares: dict[str, float] = {}
+    counts: Counter[str] = Counter()
     for kind, count in kinds.items():
-        word = _WORDS.get(kind) or _WORDS[kind[:2]]
-        shares[word] = shares.get(word, 0) + count / sum(kinds.values())
-    most, *others = sorted(shares, key=lambda word: -shares[word])
+        counts[_WORDS.get(kind) or _WORDS[kind[:2]]] += count
+    most, *others = (word for word, _ in counts.most_common())
     quantized = [word for word in others if word.endswith("bit")]
-    second = [word for word in others if shares[word] >= _NOTABLE]
+    second = [word for word in others if counts[word] >= _NOTABLE * counts.total()]
     if not most.endswith("bit"):
         second = quantized or second
     named = sorted([most, *second[:1]], key=list(_WORDS.values()).index)

@@ -68,7 +68,7 @@ def load_graph(entry: Entry, source: Path, *, why: str, report: Report) -> Local
         beginning_id=row_of(tokenizer.bos_token_id, spec.beginning_id, rows=spec.vocabulary_size),
         context_length=spec.context_length,
     )
-    reference = NetworkOnDemand(entry, source, is_unchanged=partial(is_graph_of, graph, source))
+    reference = NetworkOnDemand(entry, source, partial(is_graph_of, graph, source))
     return LocalEngine(facts, network, reference=reference)
 
 

@@ -11,6 +11,7 @@ import logging
 import re
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -199,10 +200,10 @@ def _stored_tensors(folder: Path) -> dict[str, StoredTensor]:
 
 def _most_common_dtype(tensors: dict[str, StoredTensor]) -> str:
     """The dtype of most values."""
-    counts: dict[str, int] = {}
+    counts = Counter({"F32": 0})
     for tensor in tensors.values():
-        counts[tensor.dtype] = counts.get(tensor.dtype, 0) + prod(tensor.shape)
-    most = max(counts, key=lambda dtype: counts[dtype], default="F32")
+        counts[tensor.dtype] += prod(tensor.shape)
+    most = counts.most_common(1)[0][0]
     if most not in WIDTHS:
         raise NoGraphError(f"its weights are stored as {most}")
     return _STORED[most]

@@ -67,7 +67,6 @@ class Session:
         self.runtime: Any = files.open(options)
         self.spec = files.spec
         self.names = [f"{kind}{layer}" for layer in range(files.spec.layers) for kind in "kv"]
-        self.vocabulary_size = files.spec.vocabulary_size
 
     def new_buffers(self, rows: int, width: int) -> Floats:
         """Zeroed buffers for keys and values.  (2 · layers, rows, kv heads, width, head width), float32
@@ -133,7 +132,7 @@ class BoundPass:
         texts = texts or texts_in_turn(len(lengths), len(ids) // len(lengths))
         binding, ends = self._binding, np.asarray(lengths, np.int32) + np.int32(texts.at.shape[1])
         rows = len(positions) + self._session.spec.layers * len(layers_at)
-        logits = np.empty((rows, self._session.vocabulary_size), np.float32)
+        logits = np.empty((rows, self._session.spec.vocabulary_size), np.float32)
         binding.bind_cpu_input("input_ids", ids)
         if texts is not self._texts:  # from one step to the next they are the same
             self._texts = texts
