@@ -5,32 +5,48 @@ weight = scale · (number − zero) + offset, in float32. Knows no file, no tens
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
+Order = NDArray[np.int64] | slice
+"""Which rows of a matrix, in which order."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Blocks:
-    """weight = scale · (number − zero) + offset."""
+    """Blocks in a row, or in the rows of a matrix: weight = scale · (number − zero) + offset."""
 
     numbers: Bytes
-    """(blocks, values of a block), each below 2 ** bits."""
+    """(blocks, values of a block) or (rows, blocks, values of a block), each below 2 ** bits."""
     scales: Floats
-    """(blocks,)"""
+    """(blocks,) or (rows, blocks)"""
     offsets: Floats | None
-    """(blocks,), or None if all are zero."""
+    """The same, or None if all are zero."""
     zero: int
     bits: int
 
     def weights(self) -> Floats:
-        """Dequantize.  (blocks, values of a block), float32"""
-        found: Floats = self.scales[:, None] * (self.numbers.astype(np.float32) - np.float32(self.zero))
-        return found if self.offsets is None else found + self.offsets[:, None]
+        """Dequantize.  The shape of the numbers, float32"""
+        found: Floats = self.numbers.astype(np.float32)
+        found -= np.float32(self.zero)
+        found *= self.scales[..., None]
+        if self.offsets is not None:
+            found += self.offsets[..., None]
+        return found
+
+    def in_rows(self, rows: int, order: Order) -> "Blocks":
+        """The blocks of a matrix that lie in a row, in its rows, and these in another order."""
+
+        def placed(part: NDArray[Any]) -> NDArray[Any]:
+            return part.reshape(rows, -1, *part.shape[1:])[order]
+
+        offsets = None if self.offsets is None else placed(self.offsets)
+        return replace(self, numbers=placed(self.numbers), scales=placed(self.scales), offsets=offsets)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from decoding.engines.onnx.graph_builder import MICROSOFT, GraphBuilder
-from decoding.engines.onnx.weights import BlockMatrix, FloatMatrix, Matrix
-from decoding.models.gguf_blocks import Bytes, Floats
+from decoding.engines.onnx.weights import FloatMatrix, Matrix
+from decoding.models.gguf_blocks import Blocks, Bytes, Floats
 from decoding.models.safetensors import StoredTensor
 
 _DEFAULT_ZERO = 8  # MatMulNBits' own
@@ -79,7 +79,7 @@ class Products:
             return self._graph.external_floats(name, matrix.values)
         return self._graph.constant(name, matrix.values)
 
-    def nibbles(self, matrix: BlockMatrix, name: str) -> tuple[_NibblePart, ...]:
+    def nibbles(self, matrix: Blocks, name: str) -> tuple[_NibblePart, ...]:
         if name not in self._nibbles:
             numbers, scales, zero = matrix.numbers, matrix.scales, matrix.zero
             if matrix.bits > 4:
@@ -102,7 +102,7 @@ class Products:
             zeros = [graph.constant(f"{name}.zero", of_pairs)]
         return _NibblePart(packed, graph.constant(f"{name}.scale", scales.astype(np.float32)), zeros, zero)
 
-    def _block_product(self, x: str, matrix: BlockMatrix, name: str) -> str:
+    def _block_product(self, x: str, matrix: Blocks, name: str) -> str:
         outputs, blocks, block = matrix.numbers.shape
         options = {"K": blocks * block, "N": outputs, "bits": 4, "block_size": block, "accuracy_level": 1}
         products = [
@@ -121,18 +121,18 @@ class Products:
 class UnpackedProducts(Products):
     """Writes one product over each matrix as float32. Lookups read the blocks as stored, and unpack only their rows."""
 
-    def _block_product(self, x: str, matrix: BlockMatrix, name: str) -> str:
+    def _block_product(self, x: str, matrix: Blocks, name: str) -> str:
         unpacked = f"{name}.unpacked"
         if not self._graph.has(unpacked):
             self._add_unpacked(matrix, name, unpacked)
         return self._graph.node("FusedMatMul", [x, unpacked], domain=MICROSOFT, transB=1)
 
-    def _add_unpacked(self, matrix: BlockMatrix, name: str, unpacked: str) -> None:
+    def _add_unpacked(self, matrix: Blocks, name: str, unpacked: str) -> None:
         """Add the matrix `name` as float32, as the constant `unpacked`.  (outputs, inputs)"""
-        self._graph.constant(unpacked, matrix.unpacked())
+        self._graph.constant(unpacked, matrix.weights().reshape(len(matrix.numbers), -1))
 
 
-def offsets_of(matrix: BlockMatrix) -> Floats | None:
+def offsets_of(matrix: Blocks) -> Floats | None:
     """The offset of each block that remains beside the four-bit products; None if there is none.  (outputs, blocks)"""
     if matrix.offsets is None or matrix.bits > 4:
         return matrix.offsets

@@ -7,6 +7,7 @@ else is read from that file as the first graph reads it. Knows no browser.
 
 from dataclasses import asdict, dataclass
 from io import BytesIO
+from math import prod
 from typing import Any
 
 import onnx
@@ -19,8 +20,8 @@ from decoding.engines.onnx.graph_files import GRAPH_FILE, GraphFiles
 from decoding.engines.onnx.matmul_nodes import Products, UnpackedProducts, offsets_of
 from decoding.engines.onnx.model_graph import ARCHITECTURES
 from decoding.engines.onnx.weight_files import GgufWeights
-from decoding.engines.onnx.weights import BlockMatrix
 from decoding.models.gguf import read_gguf
+from decoding.models.gguf_blocks import Blocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +93,11 @@ class _ProductsByRecipe(UnpackedProducts):
         self._same = graph
         self.recipes: dict[str, Recipe] = {}
 
-    def _add_unpacked(self, matrix: BlockMatrix, name: str, unpacked: str) -> None:
+    def _add_unpacked(self, matrix: Blocks, name: str, unpacked: str) -> None:
         outputs, blocks, block = matrix.numbers.shape
         place = self._same.place
         halves = tuple(HalfRecipe(place(h.numbers), place(h.scales), h.zero) for h in self.nibbles(matrix, name))
         offsets = None if offsets_of(matrix) is None else place(f"{name}.offset")
         self.recipes[name] = Recipe(unpacked, outputs, blocks, block, halves, offsets)
-        self._graph.external(unpacked, TensorProto.FLOAT, matrix.shape, unpacked, 0, outputs * blocks * block * 4)
+        shape = outputs, blocks * block
+        self._graph.external(unpacked, TensorProto.FLOAT, shape, unpacked, 0, 4 * prod(shape))

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from decoding.engines.onnx.weights import BlockMatrix, FloatMatrix, Matrix, Order, shape_of
+from decoding.engines.onnx.weights import FloatMatrix, Matrix, shape_of
 from decoding.errors import ModelError
 from decoding.messages import Message
 from decoding.models.gguf import GgufFile, GgufTensor
-from decoding.models.gguf_blocks import Bytes, Floats, floats
+from decoding.models.gguf_blocks import Bytes, Floats, Order, floats
 from decoding.models.safetensors import WIDTHS, StoredTensor
 from decoding.models.spec import ModelSpec, NoGraphError
 
@@ -61,29 +61,23 @@ class GgufWeights:
             with np.errstate(invalid="ignore"):
                 blocks = tensor.kind.read(raw.reshape(-1, tensor.kind.block_bytes))
             self._check_finite(tensor, blocks.scales, blocks.offsets)
-            outputs, block = tensor.shape[0], blocks.numbers.shape[1]
-            offsets = None if blocks.offsets is None else blocks.offsets.reshape(outputs, -1)
-            numbers, scales = blocks.numbers.reshape(outputs, -1, block), blocks.scales.reshape(outputs, -1)
-            made = BlockMatrix(numbers, scales, offsets, blocks.zero, blocks.bits)
-            return made.reordered(order) if (order := self._order(name, outputs)) is not None else made
+            return blocks.in_rows(tensor.shape[0], self._order(name, tensor))
         values = floats(tensor.kind, raw).reshape(tensor.shape)
         self._check_finite(tensor, values)
-        order = self._order(name, len(values))
-        return FloatMatrix(values if order is None else values[order])
+        return FloatMatrix(values[self._order(name, tensor)])
 
     def vector(self, name: str, layer: int | None = None) -> Floats:
         tensor, raw = self._read(name, layer)
         values = floats(tensor.kind, raw)
         self._check_finite(tensor, values)
-        order = self._order(name.removesuffix(".bias"), len(values)) if name.endswith(".bias") else None
-        return values if order is None else values[order]
+        return values[self._order(name.removesuffix(".bias"), tensor)]
 
     def unused(self) -> list[str]:
         return sorted(self._file.tensors.keys() - self._used)
 
-    def _order(self, name: str, rows: int) -> Order | None:
+    def _order(self, name: str, tensor: GgufTensor) -> Order:
         heads = self._interleaved.get(name)
-        return deinterleaved_rows(rows, heads) if heads else None
+        return deinterleaved_rows(tensor.shape[0], heads) if heads else slice(None)
 
     def _check_finite(self, tensor: GgufTensor, *values: Floats | None) -> None:
         if not all(np.isfinite(one).all() for one in values if one is not None):
@@ -155,5 +149,4 @@ def stored_name(names: Mapping[str, str], name: str, layer: int | None) -> str:
 
 def deinterleaved_rows(rows: int, heads: int) -> Order:
     """For each row of heads whose rotary halves are apart, its row while they are interleaved.  (rows,)"""
-    order: Order = np.arange(rows).reshape(heads, rows // heads // 2, 2).swapaxes(1, 2).reshape(-1)
-    return order
+    return np.arange(rows).reshape(heads, rows // heads // 2, 2).swapaxes(1, 2).reshape(-1)

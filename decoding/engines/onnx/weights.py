@@ -5,17 +5,14 @@ family, no file format and no operator.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from decoding.models.gguf_blocks import Bytes, Floats
+from decoding.models.gguf_blocks import Blocks, Floats
 from decoding.models.safetensors import StoredTensor
 from decoding.models.spec import ModelSpec
-
-Order = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,40 +25,8 @@ class FloatMatrix:
     """Stored as (inputs, outputs), as GPT-2's matrices are."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class BlockMatrix:
-    """Rows of blocks: weight = scale · (number − zero) + offset."""
-
-    numbers: Bytes
-    """(outputs, blocks, values of a block)"""
-    scales: Floats
-    """(outputs, blocks)"""
-    offsets: Floats | None
-    """(outputs, blocks)"""
-    zero: int
-    bits: int
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        outputs, blocks, block = self.numbers.shape
-        return outputs, blocks * block
-
-    def reordered(self, order: Order) -> "BlockMatrix":
-        """The same rows in another order."""
-        offsets = None if self.offsets is None else self.offsets[order]
-        return replace(self, numbers=self.numbers[order], scales=self.scales[order], offsets=offsets)
-
-    def unpacked(self) -> Floats:
-        """The weights.  (outputs, inputs), float32"""
-        values: Floats = self.numbers.astype(np.float32)
-        values -= np.float32(self.zero)
-        values *= self.scales[..., None]
-        if self.offsets is not None:
-            values += self.offsets[..., None]
-        return values.reshape(self.shape)
-
-
-Matrix = FloatMatrix | BlockMatrix
+Matrix = FloatMatrix | Blocks
+"""Blocks are in the rows of the matrix."""
 
 
 class Weights(Protocol):
@@ -83,17 +48,17 @@ def concatenated(matrices: Sequence[Matrix]) -> Matrix | None:
         plain = [one.values for one in matrices if isinstance(one, FloatMatrix) and not one.is_transposed]
         here = [values for values in plain if isinstance(values, np.ndarray)]
         return FloatMatrix(np.concatenate(here)) if len(here) == len(matrices) else None
-    alike = [one for one in matrices if isinstance(one, BlockMatrix) and _layout_of(one) == _layout_of(first)]
+    alike = [one for one in matrices if isinstance(one, Blocks) and _layout_of(one) == _layout_of(first)]
     if len(alike) < len(matrices):
         return None
     moved = [one.offsets for one in alike if one.offsets is not None]
     offsets = np.concatenate(moved) if moved else None
     numbers = np.concatenate([one.numbers for one in alike])
     scales = np.concatenate([one.scales for one in alike])
-    return BlockMatrix(numbers, scales, offsets, first.zero, first.bits)
+    return Blocks(numbers, scales, offsets, first.zero, first.bits)
 
 
-def _layout_of(matrix: BlockMatrix) -> tuple[int, int, int, bool]:
+def _layout_of(matrix: Blocks) -> tuple[int, int, int, bool]:
     return matrix.zero, matrix.bits, matrix.numbers.shape[2], matrix.offsets is not None
 
 

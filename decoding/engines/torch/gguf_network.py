@@ -12,11 +12,11 @@ from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 
 from decoding.engines.onnx.model_graph import ARCHITECTURES, check_all_read
 from decoding.engines.onnx.weight_files import GgufWeights, stored_name
-from decoding.engines.onnx.weights import BlockMatrix
 from decoding.messages import Message
 from decoding.models.catalogue import Entry
 from decoding.models.devices import disable_tf32, place
 from decoding.models.gguf import GgufFile, read_gguf
+from decoding.models.gguf_blocks import Blocks
 from decoding.models.gguf_file_tokenizer import gguf_tokenizer
 from decoding.models.gguf_head import check_head
 from decoding.models.loading import LoadedModel, describe_model
@@ -90,7 +90,7 @@ def _values(weights: GgufWeights, spec: ModelSpec, name: str, layer: int | None,
         values = values - 1 if getattr(module, "NORMS_LESS_ONE", False) and "norm" in name else values
     else:
         matrix = weights.matrix(name, layer)
-        values = torch.from_numpy(matrix.unpacked() if isinstance(matrix, BlockMatrix) else matrix.values)
+        values = torch.from_numpy(matrix.weights() if isinstance(matrix, Blocks) else matrix.values).flatten(1)
         is_turned = getattr(module, "IS_TRANSPOSED", False) and "embedding" not in name and name != "head"
         values = values.T if is_turned else values
     if spec.family == "gpt_neox" and name.startswith("qkv"):  # head by head
