@@ -157,6 +157,16 @@ def test_a_graph_that_was_damaged_before_it_was_proven_is_made_anew(
     assert proven_graph(folder, tmp_path).is_proven
 
 
+def test_a_network_that_could_not_be_run_once_refuses_nothing(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as once:
+        once.setattr(sys, "executable", str(tmp_path / "no python"))
+        with pytest.raises(NoGraphError, match="its network could not be loaded to prove the graph"):
+            proven_graph(folder, tmp_path)
+    assert proven_graph(folder, tmp_path).is_proven
+
+
 @pytest.mark.parametrize("family", test_gguf.FAMILIES)
 def test_the_network_of_a_gguf_is_the_one_it_was_written_from(tmp_path: Path, family: str) -> None:
     model = test_gguf.network(family)

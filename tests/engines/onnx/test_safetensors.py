@@ -94,6 +94,20 @@ def test_unknown_configurations_are_refused_and_leave_no_files(tmp_path: Path, r
     assert not [one for one in (tmp_path / "graphs").iterdir() if one.is_dir()]
 
 
+def test_weights_that_cannot_be_read_or_are_stored_in_another_way(tmp_path: Path) -> None:
+    def reason() -> str:
+        with pytest.raises(NoGraphError) as refused:
+            graph_of(tmp_path / "m", tmp_path)
+        return str(refused.value)
+
+    test_families.network("llama").double().save_pretrained(tmp_path / "m")
+    assert reason() == "its weights are stored as F64"
+    (tmp_path / "m" / "model.safetensors").write_bytes(bytes(7))
+    assert reason() == "its safetensors cannot be read (model.safetensors is cut)"
+    (tmp_path / "m" / "model.safetensors").unlink()
+    assert reason() == "its folder holds no safetensors"
+
+
 def test_an_index_that_names_files_elsewhere_is_refused(tmp_path: Path) -> None:
     test_families.network("llama").save_pretrained(tmp_path / "m", max_shard_size="20KB")
     index = tmp_path / "m" / "model.safetensors.index.json"
