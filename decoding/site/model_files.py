@@ -13,7 +13,7 @@ from typing import Any
 
 from decoding.engines.onnx.graph_cache import ensure_graph
 from decoding.engines.onnx.graph_files import WEIGHTS_FILE
-from decoding.engines.onnx.network import MIN_READ, READ_MULTIPLICATIONS
+from decoding.engines.onnx.network import max_read
 from decoding.engines.onnx.unpacking import packed_graph, unpacked_graph
 from decoding.errors import ModelError
 from decoding.messages import Message
@@ -102,7 +102,7 @@ def write_model(entry: Entry, site: Path, libraries: Mapping[str, bytes], report
         "layers": spec.layers,
         "kvHeads": spec.kv_heads,
         "headWidth": spec.head_width,
-        "maxRead": max(MIN_READ, READ_MULTIPLICATIONS // spec.layer_parameters),
+        "maxRead": max_read(spec),
         "weights": {"name": WEIGHTS_FILE, "pieces": pieces},
         "packed": files.add("packed.onnx", packed_graph(graph)),
         "unpacked": files.add("unpacked.onnx", unpacked),

@@ -32,11 +32,8 @@ def build_gguf(file: GgufFile, spec: ModelSpec, folder: Path, *, unpacked: bool 
     """
     _check_attention(spec)
     weights = GgufWeights(file, spec)
-    try:
-        _write(spec, weights, folder, UnpackedProducts if unpacked else Products, is_gguf=True)
-    except NoGraphError:
-        check_all_read(weights, spec, file.path.name)  # then transformers cannot use the tensor either
-        raise
+    _write(spec, weights, folder, UnpackedProducts if unpacked else Products, is_gguf=True)
+    check_all_read(weights, spec, file.path.name)
 
 
 def check_all_read(weights: Weights, spec: ModelSpec, file: str) -> None:
@@ -59,6 +56,8 @@ def build_safetensors(source: Path, tensors: dict[str, StoredTensor], spec: Mode
     _check_attention(spec)
     weights = SafetensorsWeights(source, tensors, spec, ARCHITECTURES[spec.family])
     _write(spec, weights, folder, Products, is_gguf=False)
+    if left := _unread(weights, spec):
+        raise NoGraphError(f"its files have {left[:60]}, which is not known here")
 
 
 def _check_attention(spec: ModelSpec) -> None:
@@ -74,6 +73,4 @@ def _write(spec: ModelSpec, weights: Weights, folder: Path, products: type[Produ
     with (folder / WEIGHTS_FILE).open("wb") as file:
         graph = GraphBuilder(file)
         ARCHITECTURES[spec.family].write(LayerWriter(graph, products(graph), weights, spec, is_gguf))
-    if left := _unread(weights, spec):
-        raise NoGraphError(f"its files have {left[:60]}, which is not known here")
     graph.save(folder, spec.family)

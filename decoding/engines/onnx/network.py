@@ -15,12 +15,13 @@ from decoding.engines.onnx.graph_files import GraphFiles
 from decoding.engines.onnx.kv_cache import OnnxCache, padded_width, resized
 from decoding.engines.onnx.running_batch import OnnxBatch
 from decoding.engines.onnx.session import BoundPass, Floats, Session, Texts, Threads, default_threads
+from decoding.models.spec import ModelSpec
 from decoding.record.step import StepScores
 from decoding.softmax import read_scores
 
-READ_MULTIPLICATIONS = 54_000_000_000
+_READ_MULTIPLICATIONS = 54_000_000_000
 """Multiplications in a chunk of a prompt: half a second on two cores, 512 ids of the starter."""
-MIN_READ = 16
+_MIN_READ = 16
 FEWEST_FOUR_BIT_ROWS = 4
 """The four-bit kernel is made for one row: on two cores, one row takes 6.5 ms, two in a batch 20 ms, four 21 ms."""
 FEWEST_FLOAT32_ROWS = 2
@@ -44,7 +45,7 @@ class OnnxNetwork:
         self.cache_bytes_per_token = self.session.bytes_per_token
         self.pass_bytes_per_token = pass_bytes(files.spec.width, files.spec.mlp_width, np.dtype(np.float32).itemsize)
         self.layers, self.max_reread = files.spec.layers, MAX_REREAD
-        self.max_read = max(MIN_READ, READ_MULTIPLICATIONS // files.spec.layer_parameters)
+        self.max_read = max_read(files.spec)
 
     @property
     def fewest_rows(self) -> int:
@@ -99,6 +100,11 @@ class OnnxNetwork:
 
     def new_batch(self, max_rows: int) -> OnnxBatch:
         return OnnxBatch(self.session, self.float32_session)
+
+
+def max_read(spec: ModelSpec) -> int:
+    """The most ids of a prompt in one pass."""
+    return max(_MIN_READ, _READ_MULTIPLICATIONS // spec.layer_parameters)
 
 
 def with_shared_beginnings(texts: Sequence[Sequence[int]]) -> tuple[NDArray[np.int64], Texts, list[int]]:
