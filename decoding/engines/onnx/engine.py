@@ -12,9 +12,7 @@ import onnxruntime
 from decoding.engines.local_engine import LocalEngine
 from decoding.engines.model_facts import ModelFacts
 from decoding.engines.network_on_demand import NetworkOnDemand
-from decoding.engines.onnx.float32_session import Float32Weights
-from decoding.engines.onnx.graph_cache import build_unpacked, ensure_graph, is_graph_of
-from decoding.engines.onnx.graph_files import GraphFiles
+from decoding.engines.onnx.graph_cache import ensure_graph, is_graph_of
 from decoding.engines.onnx.network import OnnxNetwork
 from decoding.errors import ModelError
 from decoding.messages import Message
@@ -50,7 +48,7 @@ def load_graph(entry: Entry, source: Path, *, why: str, report: Report) -> Local
         graph = ensure_graph(source, report=report)
         report(Message("model.loading", model=entry.name), None)
         with verifying_checksums(graph.folder, partial(Message, "graph.changed", model=entry.name)):
-            network = OnnxNetwork(graph, unpacked=_unpacked(graph))
+            network = OnnxNetwork(graph, unpacks=graph.spec.is_quantized)
     spec, unproven = graph.spec, [] if graph.is_proven else [UNPROVEN]
     facts = ModelFacts(
         info=ModelInfo(
@@ -94,9 +92,3 @@ def _tokenizer_of(entry: Entry, source: Path) -> FileTokenizer:
     except ModelError:
         spec_of_gguf(read_gguf(source))  # a file that is no model of a known family is refused as that
         raise
-
-
-def _unpacked(graph: GraphFiles) -> Float32Weights | None:
-    """The same weights as float32; None if the graph has them as float32 already."""
-    spec = graph.spec
-    return Float32Weights(4 * spec.parameters, partial(build_unpacked, graph)) if spec.is_quantized else None

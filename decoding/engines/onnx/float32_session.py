@@ -13,10 +13,10 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from decoding.engines.onnx.graph_cache import build_unpacked
 from decoding.engines.onnx.graph_files import GraphFiles
 from decoding.engines.onnx.graph_proof import prove_same
 from decoding.engines.onnx.session import Session, Threads
@@ -47,20 +47,13 @@ class _Unlimited:
     def release(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Float32Weights:
-    """The same weights as float32: `size` in bytes, and `make`, which writes their graph into a folder."""
-
-    size: int
-    make: Callable[[Path], GraphFiles]
-
-
 class Float32Session:
     """A second session while there are enough rows for it. Thread-safe."""
 
-    def __init__(self, weights: Float32Weights, packed: Session, threads: Threads) -> None:
-        """`packed` computes the same weights as they are stored, and the new session must say the same."""
-        self._weights, self._packed, self._threads = weights, packed, threads
+    def __init__(self, files: GraphFiles, packed: Session, threads: Threads) -> None:
+        """`packed` is the session over the graph of `files` as it is; the new one must say the same."""
+        self._files, self._packed, self._threads = files, packed, threads
+        self._size = 4 * files.spec.parameters
         self._lock = threading.Lock()
         self._keeper: threading.Thread | None = None
         self._session: Session | None = None
@@ -82,7 +75,7 @@ class Float32Session:
         with self._lock:
             self._last_used = time.monotonic()
             is_missing = self._session is None and self._keeper is None and not self._has_failed
-            needed = int(PLENTY * self._weights.size)
+            needed = int(PLENTY * self._size)
             if is_missing and rows >= CROWD_ROWS and free_memory() > needed and (memory := self.reserve(needed)):
                 # No daemon: a process that ends would kill it inside ONNX Runtime, which then aborts the process.
                 keeper = threading.Thread(target=self._make_and_keep, args=[memory], name="float32 weights")
@@ -97,7 +90,7 @@ class Float32Session:
         try:
             made = self._make()
             trim_memory()
-            memory.resize(self._weights.size)
+            memory.resize(self._size)
             with self._lock:
                 self._last_used = time.monotonic()
                 keeper = threading.Thread(
@@ -123,7 +116,7 @@ class Float32Session:
         """Make the session; the graph is on disk only until the session has read it."""
         folder = Path(tempfile.mkdtemp(prefix="greedyscope-"))
         try:
-            session = Session(self._weights.make(folder), self._threads)
+            session = Session(build_unpacked(self._files, folder), self._threads)
             prove_same(session, self._packed)
             return session
         finally:

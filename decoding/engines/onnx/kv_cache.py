@@ -21,10 +21,8 @@ class OnnxCache:
     def reserve(self, length: int) -> None:
         """Make room for `length` positions. Steps rarely copy, because the width grows by a quarter."""
         if length > self.buffers.shape[3]:
-            self.buffers, self._bound = (
-                resized(self._session, self.buffers, self.length, padded_width(length)),
-                None,
-            )
+            self.buffers = resized(self._session, self.buffers, self.length, padded_width(length))
+            self._bound = None
 
     def bound(self) -> BoundPass:
         if self._bound is None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decoding.engines.network_protocol import pass_bytes
-from decoding.engines.onnx.float32_session import CROWD_ROWS, SHARED_ROWS, Float32Session, Float32Weights
+from decoding.engines.onnx.float32_session import CROWD_ROWS, SHARED_ROWS, Float32Session
 from decoding.engines.onnx.graph_files import GraphFiles
 from decoding.engines.onnx.kv_cache import OnnxCache, padded_width, resized
 from decoding.engines.onnx.running_batch import OnnxBatch
@@ -35,13 +35,11 @@ MAX_REREAD = 32
 class OnnxNetwork:
     """See `decoding.engines.network_protocol.Network`."""
 
-    def __init__(
-        self, files: GraphFiles, *, threads: Threads | None = None, unpacked: Float32Weights | None = None
-    ) -> None:
-        """`unpacked` are the same weights as float32, for a crowd; None where they are float32 already."""
+    def __init__(self, files: GraphFiles, *, threads: Threads | None = None, unpacks: bool = False) -> None:
+        """With `unpacks`, a crowd is computed over the same weights as float32."""
         threads = threads or default_threads()
         self.session = Session(files, threads)
-        self.float32_session = Float32Session(unpacked, self.session, threads) if unpacked else None
+        self.float32_session = Float32Session(files, self.session, threads) if unpacks else None
         self.cache_bytes_per_token = self.session.bytes_per_token
         self.pass_bytes_per_token = pass_bytes(files.spec.width, files.spec.mlp_width, np.dtype(np.float32).itemsize)
         self.layers, self.max_reread = files.spec.layers, MAX_REREAD

@@ -6,13 +6,14 @@ import subprocess
 import sys
 from copy import copy
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from decoding.engines.local_engine import LocalEngine
 from decoding.engines.onnx import float32_session
-from decoding.engines.onnx.float32_session import CROWD_ROWS, SHARED_ROWS, Float32Session, Float32Weights
+from decoding.engines.onnx.float32_session import CROWD_ROWS, SHARED_ROWS, Float32Session
 from decoding.engines.onnx.network import FEWEST_FOUR_BIT_ROWS, OnnxNetwork
 from decoding.engines.onnx.session import Session, Threads
 from decoding.models.model_paths import entry_of
@@ -31,6 +32,7 @@ class Made:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.monkeypatch = monkeypatch
         monkeypatch.setattr(float32_session, "Session", lambda *made: ("session", *made))
+        monkeypatch.setattr(float32_session, "build_unpacked", self.make)
         monkeypatch.setattr(float32_session, "prove_same", self.prove_same)
         self.folders: list[Path] = []
         self.proved: list[Any] = []
@@ -39,9 +41,10 @@ class Made:
 
     def session_over(self, *, size: int = 1000, keep: float = 60.0) -> Float32Session:
         self.monkeypatch.setattr(float32_session, "KEEP_SECONDS", keep)
-        return Float32Session(Float32Weights(size, self.make), cast("Session", "packed"), Threads(2))
+        files: Any = SimpleNamespace(spec=SimpleNamespace(parameters=size // 4))
+        return Float32Session(files, cast("Session", "packed"), Threads(2))
 
-    def make(self, folder: Path) -> Any:
+    def make(self, _: Any, folder: Path) -> Any:
         assert folder.is_dir()
         self.folders.append(folder)
         if self.fails:
@@ -94,8 +97,8 @@ def test_a_session_with_other_numbers_is_not_used(made: Made) -> None:
 def test_the_session_is_released_when_idle_and_made_again(made: Made) -> None:
     second = made.session_over(keep=0.05)
     second.session(CROWD_ROWS)
-    until(lambda: second.session(SHARED_ROWS))
     until(lambda: second._session is None and second._keeper is None)
+    assert made.proved
     second.session(CROWD_ROWS)
     until(lambda: len(made.folders) == 2)
 
