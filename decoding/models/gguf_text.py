@@ -6,7 +6,6 @@ and no shape of a network.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from decoding.errors import ModelError
@@ -16,26 +15,6 @@ from decoding.models.spec import MAX_CONTEXT, row_of
 
 EMBEDDING = "token_embd.weight"
 _SENTENCEPIECE = {"unknown": 0, "bos": 1, "eos": 2}  # which a file of its kind need not say
-
-
-@dataclass(frozen=True, slots=True)
-class TextFacts:
-    vocabulary_size: int
-    end_ids: frozenset[int]
-    beginning_id: int | None
-    context_length: int | None
-
-
-def text_facts(file: GgufFile) -> TextFacts:
-    """Raises ModelError where the file is damaged."""
-    rows = vocabulary_size(file)
-    context = file.metadata.get(f"{file.metadata.get('general.architecture')}.context_length")
-    return TextFacts(
-        vocabulary_size=rows,
-        end_ids=end_ids(file, rows),
-        beginning_id=named_id(file.metadata, "bos", rows),
-        context_length=min(context, MAX_CONTEXT) if type(context) is int and context > 0 else None,
-    )
 
 
 def tensor_of(file: GgufFile, name: str) -> GgufTensor:
@@ -65,3 +44,9 @@ def end_ids(file: GgufFile, rows: int) -> frozenset[int]:
     """Where a text ends, and where a turn of a chat does."""
     found = (named_id(file.metadata, name, rows) for name in ("eos", "eot", "eom"))
     return frozenset(one for one in found if one is not None)
+
+
+def context_length(file: GgufFile) -> int | None:
+    """None if the file does not say it."""
+    found = file.metadata.get(f"{file.metadata.get('general.architecture')}.context_length")
+    return min(found, MAX_CONTEXT) if type(found) is int and found > 0 else None

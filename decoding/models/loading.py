@@ -28,7 +28,7 @@ from decoding.models.generation_settings import ids_of, read_settings
 from decoding.models.gguf import read_gguf
 from decoding.models.gguf_file_tokenizer import gguf_tokenizer, tokenizer_of_file
 from decoding.models.gguf_head import head_of
-from decoding.models.gguf_text import text_facts
+from decoding.models.gguf_text import context_length, end_ids, named_id, vocabulary_size
 from decoding.models.model_paths import adapter_note, entry_of, find_source, holds_gguf, revision_of, verifying_source
 from decoding.models.progress import Report, no_report
 from decoding.models.safetensors import count_parameters
@@ -98,15 +98,15 @@ def _load_gguf_without_weights(entry: Entry, report: Report) -> ModelWithoutWeig
         path = find_source(entry, report)
         with verifying_source(entry, path):
             tokenizer, file = gguf_tokenizer(entry, path), read_gguf(path)
-    facts = text_facts(file)
+    rows = vocabulary_size(file)
     return ModelWithoutWeights(
         model=entry.name,
         names=frozenset((entry.name, str(file.path), file.path.name)),
         vocabulary=Vocabulary(tokenizer),
-        vocabulary_size=facts.vocabulary_size,
-        end_ids=facts.end_ids,
-        beginning_id=row_of(tokenizer.bos_token_id, facts.beginning_id, rows=facts.vocabulary_size),
-        context_length=facts.context_length,
+        vocabulary_size=rows,
+        end_ids=end_ids(file, rows),
+        beginning_id=row_of(tokenizer.bos_token_id, named_id(file.metadata, "bos", rows), rows=rows),
+        context_length=context_length(file),
     )
 
 
