@@ -30,7 +30,7 @@ const STOPS = [
   { name: "product", about: ["#gs-tab-lesson", ".gs-lines"], startsAtFirst: true, isDone: ({ state, tab }) => tab === "lesson" && state.chosen > 0 && state.chosen === state.run.steps.length - 1 },
   { name: "fork", about: ["#gs-tab-whatif", '[data-ask="closest"]', ".gs-verdict"], isDone: ({ history, start, tab, isFile }) => (isFile ? tab === "whatif" : history.shown.kind === "branch" && history.shown.run !== start.run) },
   { name: "repeats", about: ["#example-repeats", "#run"], after: ["#gs-tab-whatif", "section:has(> .gs-loops)"], isDone: ({ state, start, tab, isFile }) => (isFile ? tab === "whatif" : state.whole !== start.run && (state.whole.end?.loops?.length ?? 0) > 0) },
-  { name: "predict", about: ["#gs-tab-lesson", '.gs-lesson-start [data-predict="start"]', ".gs-question"], isDone: ({ predict }) => predict.countGuesses() > 0 },
+  { name: "predict", about: [".gs:not(.gs-predicting) #gs-tab-lesson", '.gs:not(.gs-predicting) .gs-lesson-start [data-predict="start"]', ".gs-question", ".gs-main:has(.gs-question[hidden]) .gs-tally"], isDone: ({ predict }) => predict.countGuesses() > 0 },
 ];
 /**
  * @typedef {object} TourContext
@@ -78,6 +78,7 @@ export function startTour(parts, context, panel) {
       panel.choose(0);
     }
     card.hidden = false;
+    card.querySelector("details").open = true;
     panel.schedule();
     card.focus({ preventScroll: true });
   }
@@ -123,7 +124,7 @@ export function startTour(parts, context, panel) {
     const there = shown.map((about) => document.querySelector(about));
     // Where a part or the card has grown, one may lie under the other.
     const seen = [tour.at, ...shown, ...there.map((part) => part.offsetHeight), card.offsetHeight, innerWidth].join();
-    if (seen !== tour.seen) bringIntoSight(there);
+    if (seen !== tour.seen && !root.matches(".gs-predicting")) bringIntoSight(there); // what is asked comes into sight by itself
     tour.seen = seen;
   }
 
@@ -146,8 +147,17 @@ export function startTour(parts, context, panel) {
    * @param {boolean} isOn
    */
   function setBand(isOn) {
+    column.style.removeProperty("--band-end");
     if (isOn) column.style.setProperty("--band", `${column.offsetWidth}px`);
     root.classList.toggle("gs-band", isOn);
+  }
+
+  // It ends where the picture does, so that it lies on no tab and leaves no empty zone. Up at the fields, the text itself is there.
+  function fitBand() {
+    const { top, bottom } = main.getBoundingClientRect();
+    if (top > 0) setBand(false);
+    else column.style.setProperty("--band-end", `${bottom}px`);
+    markChip(parts, context.state.chosen); // in what is left of the text's box
   }
 
   /**
@@ -162,16 +172,14 @@ export function startTour(parts, context, panel) {
       if (row) row.scrollLeft += part.getBoundingClientRect().left - row.getBoundingClientRect().left - gap;
     }
     setBand(false);
-    column.style.removeProperty("--band-end");
-    const isHeld = () => getComputedStyle(column).position !== "static"; // by the window, in a prediction too
     const moving = shown.filter((part) => getComputedStyle(part.closest(".gs-player") ?? part).position !== "fixed" && part !== parts.text);
-    if (!isHeld()) moving.unshift(parts.text);
+    moving.unshift(parts.text);
     /** @type {() => [number, number]} */
     const edges = () => {
       const boxes = moving.map((part) => part.getBoundingClientRect());
       return [Math.min(...boxes.map(({ top }) => top)) - gap, Math.max(...boxes.map(({ bottom }) => bottom)) + gap];
     };
-    const upper = () => (isHeld() ? column.offsetHeight : 0);
+    const upper = () => (root.matches(".gs-band") ? column.offsetHeight : 0);
     const isTooHigh = () => edges()[1] - edges()[0] > room - upper();
     if (isTooHigh() && shown.every((part) => part.closest(".gs-tabs"))) {
       moving.shift();
@@ -184,13 +192,10 @@ export function startTour(parts, context, panel) {
     const down = Math.min(top - upper(), bottom - room);
     if (bottom > room || moving.length < count) scrollBy(0, down); // as much of the others as there is room for
     else if (top < upper()) scrollBy(0, top - upper());
-    column.style.setProperty("--band-end", `${main.getBoundingClientRect().bottom}px`); // no empty zone below it
-    markChip(parts, context.state.chosen); // in what is left of the text's box
+    fitBand();
   }
 
-  addEventListener("scroll", () => { // up to the fields: the text is there, and a band would lie over them
-    if (main.getBoundingClientRect().top > 0) setBand(false);
-  }, { passive: true });
+  addEventListener("scroll", () => { if (root.matches(".gs-band")) fitBand(); }, { passive: true });
 
   root.addEventListener("click", (/** @type {PageEvent<MouseEvent>} */ event) => {
     const move = event.target.closest("[data-tour]")?.dataset.tour;
