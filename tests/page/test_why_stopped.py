@@ -172,6 +172,8 @@ def test_the_larger_question_is_stopped_from_the_tab(visit: Visit) -> None:
     with first_of_two_steps(visit, page_over(engine), "ab" * 50) as page:
         button, more = page.locator(".gs-why-button"), page.locator(".gs-why-more")
         engine.read.clear()
+        expect(page.locator("#run")).to_be_enabled()  # a little after the run's last step
+        expect(frames_later(page).locator(".gs-why-more")).to_be_enabled()
         more.press("Enter")
         expect(button).to_be_focused()
         expect(page.locator(".gs-without-progress")).to_have_text("Left out 1 of 100 tokens …")
