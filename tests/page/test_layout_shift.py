@@ -69,7 +69,7 @@ def test_nothing_jumps_while_a_slow_model_writes(visit: Visit, size: tuple[int, 
         if view:
             page.locator(".gs-strip").press("c")
         page.fill("#prompt textarea", "Another prompt, of other letters")
-        page.evaluate(SHIFTS_OUTSIDE_BARS)
+        frames_later(frames_later(page)).evaluate(SHIFTS_OUTSIDE_BARS)  # the view and the prompt have their sizes
         slow.delay = 0.1
         before = page.evaluate("getComputedStyle(document.querySelector('.gs-chart')).getPropertyValue('--gs-left')")
         page.click("#run")
