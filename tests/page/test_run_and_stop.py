@@ -62,6 +62,19 @@ def test_stop_is_where_run_was(url: str, visit: Visit, width: int, least: int, l
         assert page.evaluate(MET) == ["run"]
 
 
+def test_a_run_that_was_stopped_before_its_first_step_can_be_run_again(url: str, visit: Visit) -> None:
+    """The new one begins with the very lines that the stopped one has."""
+    page = visit(url)
+    ENGINE.let_go.clear()
+    page.click("#run")
+    expect(page.locator("#stop")).to_be_enabled()
+    page.click("#stop")
+    done(page)
+    expect(page.locator(".gs-state")).to_contain_text("0 steps, stopped")
+    page.click("#run")
+    expect(page.locator(".gs-state")).to_contain_text("8 steps, done")
+
+
 def test_a_second_tap_on_run_stops_nothing(url: str, visit: Visit) -> None:
     page = visit(url, width=390, height=844)
     box = page.locator("#run").bounding_box()
@@ -72,4 +85,21 @@ def test_a_second_tap_on_run_stops_nothing(url: str, visit: Visit) -> None:
     page.mouse.down(click_count=2)
     page.mouse.up(click_count=2)
     done(page)
+    expect(page.locator(".gs-state")).to_contain_text("8 steps, done")
+
+
+def test_a_second_tap_on_stop_starts_nothing(url: str, visit: Visit) -> None:
+    page = visit(url, width=390, height=844)
+    box = page.locator("#run").bounding_box()
+    assert box
+    ENGINE.let_go.clear()
+    page.mouse.click(box["x"] + 20, box["y"] + 20)
+    expect(page.locator("#stop")).to_be_enabled()
+    page.mouse.click(box["x"] + 20, box["y"] + 20)
+    done(page)
+    page.mouse.down(click_count=2)
+    page.mouse.up(click_count=2)
+    expect(page.locator("#run")).to_be_enabled()
+    expect(frames_later(page).locator(".gs-state")).to_contain_text("stopped")
+    page.mouse.click(box["x"] + 20, box["y"] + 20)  # a press of its own
     expect(page.locator(".gs-state")).to_contain_text("8 steps, done")

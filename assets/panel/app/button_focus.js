@@ -16,7 +16,12 @@ export function keepButtonFocus() {
     next.focus({ preventScroll: true });
     isLost = false;
   }).observe(document.body, { attributeFilter: ["disabled"], subtree: true });
-  // A key that is held would press the other button, and on a phone, where Stop comes in the place of Run, a second tap.
+  // A key that is held would press the other button, and on a phone, where one comes in the place of the other, a second tap.
   document.addEventListener("keydown", (event) => { if (event.repeat && event.key === "Enter" && event.target.matches(BUTTONS)) event.preventDefault(); });
-  document.addEventListener("click", (event) => { if (event.detail > 1 && event.target.closest("#stop")) event.stopPropagation(); }, { capture: true });
+  let tapped = /** @type {Element | null} */ (null);
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest(BUTTONS);
+    if (event.detail > 1 && button && button !== tapped) event.stopPropagation();
+    else tapped = button;
+  }, { capture: true });
 }

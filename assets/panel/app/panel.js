@@ -54,7 +54,8 @@ export function startPanel(element, props, watch, trigger, onPage = null, drawLe
 
   // A value is one run as JSON Lines: the run that is streamed in goes on, or another begins.
   function readValue() {
-    const before = history.streaming?.run ?? emptyRun();
+    const streaming = history.streaming?.run ?? emptyRun();
+    const before = state.request && streaming.end && !streaming.closed ? emptyRun() : streaming; // a stopped one goes on in no other's lines
     const run = readLines(before, props.value ?? "");
     if (!run.header) return;
     if (run !== before) {
