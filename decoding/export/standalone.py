@@ -48,9 +48,9 @@ def to_html(run: Record, *, plotly: bool = False, language: str = "") -> str:
     if plotly:
         library = assets.escape_script_end(plotly_script.plotly_js().read_text("utf-8"))
         scripts = [library, panel]
-        styles.append(plotly_script.STYLES)
+        styles.append(plotly_script.EMPTY_STYLE_ELEMENT)
         more = f"style-src-attr {plotly_script.STYLE_ATTRIBUTES}; img-src {plotly_script.IMAGES}"
-        reserved = plotly_script.reserved_style_ids(library)
+        reserved = _reserved_style_ids(library)
     parts = {
         "policy": _POLICY.format(scripts=" ".join(map(assets.csp_hash, scripts)), styles=" ".join(styles), more=more),
         "language": html.escape(language or "en"),
@@ -78,6 +78,14 @@ def _title(run: Record) -> str:
     prompt = " ".join(map(visible, run.prompt.split()))
     prompt = prompt if len(prompt) <= MAX_TITLE else f"{prompt[: MAX_TITLE - 1]}…"
     return f"{prompt} · Greedyscope" if prompt else "Greedyscope"
+
+
+def _reserved_style_ids(library: str) -> str:
+    """Elements with the ids of plotly.js's style sheet for maps, so that it does not add that sheet, which the policy
+    would report as an error.
+    """
+    ids = sorted(set(re.findall(r'getElementById\("([0-9a-f]{64})"\)', library)))
+    return "".join(f'<template id="{name}"></template>\n' for name in ids)
 
 
 def _compressed(text: str) -> str:

@@ -23,8 +23,8 @@ def why_endpoints(registry: ModelRegistry, read: Callable[[object], Trace]) -> l
         """Logit lens: what each layer would say at a step, if the last norm and the head read its state. The answer is
         a line of the run's JSON Lines, {"lens": …}: the tokens that are followed, and for each layer, where 0 is the
         embedding, its leading token, and the log-probabilities (nats) and ranks of those tokens. Rank 0 is the
-        most probable token. The first of them is the pick: after the last layer where its rank is not 0, it leads to
-        the end; where that is the last layer of all, it does not lead there.
+        most probable token. The pick is the first of the tokens. It leads from the layer after the last one where its
+        rank is not 0; if that is the last layer, it does not lead at the end.
 
         Parameters:
             run: A run as JSON Lines, as the other endpoints write it, at most 8 MB.

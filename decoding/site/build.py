@@ -25,10 +25,12 @@ NOT_EMPTY = "{folder} holds something else than a site that was written before. 
 LIBRARIES = (ONNX_RUNTIME, TOKENIZERS)
 POLICY = (
     "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'; "
-    f"style-src 'self' {plotly_script.STYLES}; style-src-attr {plotly_script.STYLE_ATTRIBUTES}; "
+    f"style-src 'self' {plotly_script.EMPTY_STYLE_ELEMENT}; style-src-attr {plotly_script.STYLE_ATTRIBUTES}; "
     f"img-src 'self' blob: {plotly_script.IMAGES}; base-uri 'none'; form-action 'none'"
 )
-"""WebAssembly may be compiled; all other code is in these files, and nothing is asked of another host."""
+"""WebAssembly may be compiled; all other code is in these files, and nothing is asked of another host. Trusted Types
+are not required, since plotly.js writes markup.
+"""
 STYLES = ("standalone/theme.css", "browser/site_page.css")
 _PANEL_STYLES = ("panel/root.css", "panel/on_page.css", "panel/lens_picture.css")
 _README = """---
@@ -112,10 +114,8 @@ def _shell(facts: dict[str, Any], libraries: dict[str, bytes]) -> dict[str, byte
         "recorded": {name: assets.read(f"recorded/{name}.jsonl") for name in assets.RECORDED},
         "allExamples": json.loads(assets.read("examples.json")),
     }
-    (plotly,) = files_of(PLOTLY).values()
     page = {
         "policy": POLICY,
-        "reserved": plotly_script.reserved_style_ids(plotly.decode()),
         "panel": assets.panel_html(page=True),
         "noscript": translate("standalone.script"),
         "steps": str(MAX_STEPS),
@@ -124,7 +124,7 @@ def _shell(facts: dict[str, Any], libraries: dict[str, bytes]) -> dict[str, byte
     return {
         "index.html": assets.filled("browser/site_page.html", page).encode(),
         "page.js": f"(() => {{\n{assets.site_script()}\nstartSite({_script_json(data)});\n}})();\n".encode(),
-        "plotly.js": plotly,
+        "plotly.js": b"".join(files_of(PLOTLY).values()),
         "page.css": "\n".join(
             [*map(assets.read, STYLES), assets.panel_css(), *map(assets.read, _PANEL_STYLES)]
         ).encode(),

@@ -142,9 +142,9 @@ def test_the_sentence_is_in_sight_with_what_is_tapped(url: str, visit: Visit) ->
 
 
 def test_on_paper_is_what_was_answered(url: str, visit: Visit) -> None:
-    """Dark on white, also from a dark page; for paper, Plotly draws nothing anew."""
+    """Dark on white, also from a dark page; for paper, nothing is drawn anew."""
     page = ask_why(visit(f"{url}?language=en", scheme="dark"))
-    page.evaluate("window.Plotly.react = async () => {}")
+    frames_later(page).evaluate("window.requestAnimationFrame = () => 0")
     page.emulate_media(media="print", color_scheme="dark")
     for shown in (".gs-why-step", ".gs-without-text", ".gs-lens-status", ".gs-lens-plot"):
         expect(page.locator(shown)).to_be_visible()

@@ -1,4 +1,4 @@
-"""Who takes the tour in the tests, and what is asked of its card at each stop."""
+"""A student who takes the tour, and what its card must not cover."""
 
 from playwright.sync_api import Page, expect
 

@@ -16,7 +16,7 @@ export function keepButtonFocus() {
     next.focus({ preventScroll: true });
     isLost = false;
   }).observe(document.body, { attributeFilter: ["disabled"], subtree: true });
-  // A key that is held would press the other button, and on a phone, where one comes in the place of the other, a second tap.
+  // A key that is held, or the second tap of two, would press the button that comes in the place of the other, or has its focus.
   document.addEventListener("keydown", (event) => { if (event.repeat && event.key === "Enter" && event.target.matches(BUTTONS)) event.preventDefault(); });
   let tapped = /** @type {Element | null} */ (null);
   document.addEventListener("click", (event) => {

@@ -194,7 +194,7 @@ export function startPanel(element, props, watch, trigger, onPage = null, drawLe
     choose(step);
   }
 
-  // It comes into sight once it is drawn, and has its height. Nor does an answer that is still to come open another one.
+  // The tab comes into sight once it is drawn. An answer that is still to come opens no other.
   /** @type {Panel["openTab"]} */
   function openTab(name) {
     selectTab(parts, name);

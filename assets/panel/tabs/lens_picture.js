@@ -130,7 +130,7 @@ function markLead(picture, lens, { width, left, column, heat, gap }) {
   if (from === null) return;
   mark.textContent = texts.translate("why.lens.from", { layer: from });
   const x = left + from * column;
-  mark.classList.toggle("gs-before", x > width / 2); // the line, which on paper is as far from the left as here
+  mark.classList.toggle("gs-before", x > width / 2); // the line; placed from the left, since paper has another width and the drawing stays
   Object.assign(mark.style, { top: `${heat}px`, lineHeight: `${gap}px`, left: `${x}px` });
 }
 

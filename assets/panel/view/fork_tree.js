@@ -79,7 +79,7 @@ function branchLine(family, entry, place, most, isShown) {
 }
 
 /**
- * The step at which the first run and the one on screen part. Where the first run is on screen, its first fork stands for the other.
+ * The step at which the first run and the one on screen part. Where the first run is on screen: the step at which its first fork leaves it.
  * @param {Entry[]} family
  * @param {Entry} shown
  * @returns {number}

@@ -20,8 +20,8 @@ export function selectTab(parts, name) {
 }
 
 /**
- * The tab that was opened, and has been drawn: unless three quarters of the window show it, or all of it is seen, its name goes to the upper edge. Not
- * where the reader has gone to another one.
+ * Once the tab that was opened is drawn, its name goes to the upper edge, unless three quarters of the window show the tab, or all of it is
+ * seen, or another is open by now.
  * @param {Parts} parts
  * @param {State} state
  */
