@@ -32,6 +32,15 @@ def url() -> Iterator[str]:
         yield there
 
 
+@pytest.mark.parametrize("width", [390, 360])
+def test_open_settings_move_nothing_in_the_first_row(url: str, visit: Visit, width: int) -> None:
+    page = visit(url, width=width, height=844)
+    before = frames_later(page).evaluate(BOXES)
+    page.click("[data-settings]")
+    expect(page.locator("#steps")).to_be_visible()
+    assert frames_later(page).evaluate(BOXES) == before
+
+
 def done(page: Page) -> None:
     ENGINE.let_go.set()
     expect(page.locator("#run")).to_be_enabled()
