@@ -6,6 +6,7 @@ const { closestCalls, emptyRun, endEarly, readLines, repeatAt, requestUpTo, slot
 const { firstDifference } = await load("core/alignment.js");
 const { texts } = await load("core/texts.js");
 const { jsonLines } = await load("core/run_lines.js");
+const { drawLoopMarks } = await load("view/steps.js");
 const { joinedLabel, labelOf, labelParts } = await load("core/tokens.js");
 const { isolate, isRightToLeft, visible, oneLine, showDirectionMarks, lettersOf } = await load("core/visible.js");
 
@@ -128,4 +129,11 @@ test("a step of a loop belongs to one of its repeats", () => {
   const run = runOf(["a", "b", "c", "b", "c", "d"]);
   run.end.loops = [{ start: 1, period: 2, repeats: 2 }];
   assert.deepEqual([0, 1, 2, 3, 4, 5].map((index) => repeatAt(run, index)), [null, 0, 0, 1, 1, null]);
+});
+
+test("loops are marked once their chips are there", () => {
+  const looping = { steps: [{}, {}], end: { loops: [] } };
+  const drawn = { text: 0, loops: false };
+  assert.equal(drawLoopMarks({}, looping, drawn), false);
+  assert.equal(drawn.loops, false);
 });

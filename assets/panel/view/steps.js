@@ -46,7 +46,7 @@ export function drawSteps(parts, run, drawn, until = run.steps.length) {
  * @returns {boolean} whether they were marked now: each chip of a long run is then styled anew, which takes a frame
  */
 export function drawLoopMarks(parts, run, drawn) {
-  if (!run.end || drawn.loops) return false;
+  if (!run.end || drawn.loops || drawn.text < run.steps.length) return false; // their chips are there first
   markLoops(parts, run);
   drawn.loops = true;
   return true;
