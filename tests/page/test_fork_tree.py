@@ -62,6 +62,19 @@ def test_forks_stand_as_a_picture_beside_the_text(url: str, visit: Visit) -> Non
     expect(page.locator(".gs-step-title")).to_contain_text("Step 4 of 8")
 
 
+def test_on_a_phone_the_run_on_screen_is_in_sight_among_many(url: str, visit: Visit) -> None:
+    page = visit(url, width=390, height=844)
+    page.click("[data-settings]")
+    run(page)
+    for candidate in (1, 2):
+        page.locator(".gs-chip").nth(3).click()
+        expect(page.locator(".gs-strip")).to_have_attribute("aria-valuenow", "4")
+        page.locator(".gs-column .gs-bar").nth(candidate).click()
+        expect(page.locator("#run")).to_be_enabled()
+        expect(page.locator(".gs-fork")).to_have_count(candidate + 1)
+    expect(page.locator(".gs-fork[aria-current='true']")).to_be_in_viewport(ratio=0.9)
+
+
 def test_the_first_run_is_seen_where_a_fork_of_a_fork_leaves_it(url: str, visit: Visit) -> None:
     """Which may be before the step where the fork left it."""
     page = run(visit(url, height=720))

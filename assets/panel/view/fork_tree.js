@@ -38,6 +38,8 @@ export function drawForkTree(parts, history, isHidden) {
   picture.replaceChildren(...family.map((entry, place) => branchLine(family, entry, place, most, entry === history.shown)));
   const parting = stepOfParting(family, history.shown);
   list.replaceChildren(...family.map((entry) => forkRow(history, root, entry, best, parting)));
+  const row = list.children[family.indexOf(history.shown)];
+  box.scrollTop = row.offsetTop - (box.clientHeight - row.offsetHeight) / 2;
 }
 
 /**
