@@ -19,9 +19,9 @@ def cache_folder() -> Path:
     return (base if base.is_absolute() else Path.home() / ".cache") / "greedyscope"
 
 
-def locked(file: Path, waits: Callable[[], None]) -> AbstractContextManager[Any]:
-    """Hold the lock of a file, which one process has at a time, and which the system frees if that is killed. Calls
-    `waits` twice a second while another process has it.
+def acquire_lock(file: Path, on_wait: Callable[[], None]) -> AbstractContextManager[Any]:
+    """Acquire an exclusive lock on a file; the system releases it if the process is killed. Calls `on_wait` every half
+    second while another process or thread has it.
     """
     import filelock  # imported here, because a warm start needs no lock
 
@@ -30,4 +30,4 @@ def locked(file: Path, waits: Callable[[], None]) -> AbstractContextManager[Any]
         try:
             return lock.acquire(timeout=0.5)
         except filelock.Timeout:
-            waits()
+            on_wait()

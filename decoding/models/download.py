@@ -29,7 +29,7 @@ from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
 from decoding.errors import ModelError
 from decoding.messages import Message, reason_of, to_json
-from decoding.models.cache import locked
+from decoding.models.cache import acquire_lock
 from decoding.models.hub import CONFIG, INDEX, SHARDS, WEIGHTS, blobs_folder, download, save_ref
 from decoding.models.hub_listing import list_files, status_words
 from decoding.models.json_files import read_json
@@ -147,7 +147,7 @@ def _fetch_large(model: str, url: str, blobs: Path, stored: Mapping[str, Any]) -
     locks = Path(constants.HF_HUB_CACHE) / ".locks" / blobs.parent.name  # as huggingface_hub's own downloads lock it
     locks.mkdir(parents=True, exist_ok=True)
     waits = count(1)
-    with locked(locks / f"{sha256}.lock", lambda: _send(waiting=next(waits))):
+    with acquire_lock(locks / f"{sha256}.lock", lambda: _send(waiting=next(waits))):
         if not (blobs / sha256).exists():  # the previous holder of the lock may have downloaded it
             _fetch_locked(model, url, _partial_file(blobs, stored), int(stored["size"]), sha256)
 

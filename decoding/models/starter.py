@@ -20,7 +20,7 @@ from pathlib import Path
 
 from decoding.errors import ModelError
 from decoding.messages import Message, reason_of
-from decoding.models.cache import cache_folder, locked
+from decoding.models.cache import acquire_lock, cache_folder
 from decoding.models.checksums import is_complete, sync_to_disk, write_checksums
 from decoding.models.progress import Report, no_report
 
@@ -84,7 +84,7 @@ def ensure_starter(report: Report = no_report) -> Path:
     try:
         if not is_cached():
             cache.mkdir(parents=True, exist_ok=True)
-            with locked(cache / "starter.lock", lambda: report(Message("starter.waiting"), None)):
+            with acquire_lock(cache / "starter.lock", lambda: report(Message("starter.waiting"), None)):
                 if not is_cached():
                     _prepare(cache, report)
     except OSError as error:

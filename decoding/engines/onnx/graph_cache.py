@@ -23,7 +23,7 @@ from decoding.engines.onnx.graph_proof import NotProvenError, prove
 from decoding.engines.onnx.stale_graphs import VERSION_FILE, WORK_PREFIX, delete_stale, record_source
 from decoding.errors import ModelError
 from decoding.messages import Message, reason_of
-from decoding.models.cache import cache_folder, locked
+from decoding.models.cache import acquire_lock, cache_folder
 from decoding.models.checksums import is_complete, sync_to_disk, verifying_checksums, write_checksums
 from decoding.models.gguf import read_gguf
 from decoding.models.progress import Report, no_report
@@ -80,7 +80,7 @@ def ensure_graph(source: Path, *, report: Report = no_report) -> GraphFiles:
 def _build_or_prove(source: Path, ready: Path, report: Report) -> GraphFiles:
     """Build the graph, or prove the one that was left unproven. One process at a time does that to any graph."""
     ready.parent.mkdir(parents=True, exist_ok=True)
-    with locked(ready.parent / _LOCK, lambda: report(Message("graph.waiting", model=source.name), None)):
+    with acquire_lock(ready.parent / _LOCK, lambda: report(Message("graph.waiting", model=source.name), None)):
         found = _cached_graph(source, ready)  # by the process that was waited for
         if found is None:
             _build_graph(source, ready, report)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from decoding.engines.torch.gguf_network import gguf_network
 from decoding.messages import Message
-from decoding.models.cache import cache_folder, locked
+from decoding.models.cache import acquire_lock, cache_folder
 from decoding.models.checksums import CONTENTS_FILE, SUMS_FILE, is_complete, sync_to_disk, write_checksums
 from decoding.models.gguf import read_gguf
 from decoding.models.progress import Report, no_report
@@ -23,7 +23,7 @@ BYTES_NEEDED = 700_000_000
 def starter_safetensors(report: Report = no_report) -> Path:
     """The folder, written first if it does not exist. Raises ModelError if it cannot be written."""
     source, ready = ensure_starter(report), cache_folder().absolute() / SAFETENSORS_NAME
-    with locked(ready.with_suffix(".lock"), lambda: report(Message("starter.waiting"), None)):
+    with acquire_lock(ready.with_suffix(".lock"), lambda: report(Message("starter.waiting"), None)):
         if not is_complete(ready):
             check_disk(STARTER_ID, BYTES_NEEDED, ready.parent)
             report(Message("starter.writing"), None)

@@ -172,8 +172,8 @@ def test_what_an_earlier_version_left_beside_a_graph_goes_with_it(make: Make, tm
 def test_another_model_waits_and_says_so_and_a_killed_process_frees_it(make: Make, tmp_path: Path, cache: Path) -> None:
     make("m.gguf")
     path = gguf_files.write(tmp_path / "other.gguf", test_gguf.network("llama"), ["Q8_0"])
-    code = "import sys, time; from pathlib import Path; from decoding.models.cache import locked; "
-    code += "held = locked(Path(sys.argv[1]), int); print(flush=True); time.sleep(60)"
+    code = "import sys, time; from pathlib import Path; from decoding.models.cache import acquire_lock; "
+    code += "held = acquire_lock(Path(sys.argv[1]), int); print(flush=True); time.sleep(60)"
     other = subprocess.Popen([sys.executable, "-c", code, str(cache / "lock")], stdout=subprocess.PIPE)
     said: list[str] = []
 
