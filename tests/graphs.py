@@ -15,8 +15,8 @@ def proven_graph(source: Path, cache: Path) -> GraphFiles:
         return graph_cache.ensure_graph(source)
 
 
-def graph_of(source: Path, cache: Path) -> GraphFiles:
-    """The same without the time that its proof takes: a test looks at the numbers itself."""
+def graph_without_proof(source: Path, cache: Path) -> GraphFiles:
+    """The same without the time that its proof takes, though marked as proven: a test looks at the numbers itself."""
     with pytest.MonkeyPatch.context() as here:
         here.setattr(graph_cache, "prove", lambda _: True)
         return proven_graph(source, cache)

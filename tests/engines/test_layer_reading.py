@@ -13,7 +13,7 @@ from decoding.errors import RequestError
 from tests import tiny_models
 from tests.engines.onnx.runner import probabilities
 from tests.engines.onnx.test_families import CASES, ids, network
-from tests.graphs import graph_of
+from tests.graphs import graph_without_proof
 
 NOISE = 1e-5
 LAST_NORMS = ("norm", "ln_f", "final_layer_norm", "norm_f", "final_norm", "final_layernorm", "ln_out")
@@ -58,7 +58,7 @@ def assert_same(found: Any, wanted: Any) -> None:
 def test_the_graph(case: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     model, folder = network(case), tmp_path_factory.mktemp("model")
     model.save_pretrained(folder)
-    ours = OnnxNetwork(graph_of(folder, folder))
+    ours = OnnxNetwork(graph_without_proof(folder, folder))
     text = ids(40)
     wanted = by_hidden_states(model, text)
     assert_same(ours.read_layers(text, None), wanted)

@@ -25,7 +25,7 @@ from decoding.record.trace import ModelInfo
 from tests import tiny_models
 from tests.engines.onnx.test_families import CASES, ids, network
 from tests.fakes import FakeTokenizer, ScriptedEngine
-from tests.graphs import graph_of
+from tests.graphs import graph_without_proof
 
 NOISE = 2e-5
 SPANS = [(0, 1), (1, 3), (7, 1), (20, 4), (29, 1)]
@@ -42,7 +42,7 @@ def engines(tmp_path_factory: pytest.TempPathFactory) -> Engines:
         if case not in made:
             folder = tmp_path_factory.mktemp("model")
             network(case).save_pretrained(folder)
-            made[case] = local(OnnxNetwork(graph_of(folder, folder)))
+            made[case] = local(OnnxNetwork(graph_without_proof(folder, folder)))
         return made[case]
 
     return engine

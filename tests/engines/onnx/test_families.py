@@ -10,7 +10,7 @@ from transformers.utils import logging
 
 from tests import tiny_models
 from tests.engines.onnx.runner import Runner, probabilities
-from tests.graphs import graph_of
+from tests.graphs import graph_without_proof
 
 ROPE_LLAMA3 = {
     "rope_theta": 10_000.0,
@@ -86,7 +86,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Any,
         if case not in found:
             model, folder = network(case), tmp_path_factory.mktemp("model")
             model.save_pretrained(folder)
-            found[case] = model, Runner(graph_of(folder, folder))
+            found[case] = model, Runner(graph_without_proof(folder, folder))
         return found[case]
 
     return both

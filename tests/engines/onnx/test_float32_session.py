@@ -101,6 +101,7 @@ def test_the_session_is_released_when_idle_and_made_again(made: Made) -> None:
     assert made.proved
     second.session(CROWD_ROWS)
     until(lambda: len(made.folders) == 2)
+    until(lambda: second._session is None and second._keeper is None)
 
 
 def test_no_session_is_made_without_memory(made: Made) -> None:

@@ -24,7 +24,7 @@ from decoding.models.progress import no_report
 from tests import gguf_files, tiny_models
 from tests.engines.onnx.runner import Runner
 from tests.engines.onnx.test_families import ROPE_HALF, assert_same, expected, ids
-from tests.graphs import graph_of, proven_graph
+from tests.graphs import graph_without_proof, proven_graph
 
 ALL = tuple(kind.name for kind in BLOCK_TYPES.values())
 WIDE = {"hidden_size": 256, "intermediate_size": 256, "num_attention_heads": 4, "initializer_range": 0.1}
@@ -48,7 +48,7 @@ def network(family: str, **changes: Any) -> Any:
 
 
 def check(path: Path, model: Any, *, unpacked: bool = False) -> None:
-    stored = graph_of(path, path.parent)
+    stored = graph_without_proof(path, path.parent)
     runner = Runner(build_unpacked(stored, path.parent) if unpacked else stored)
     text = ids(48)
     found, cache = runner.read(text[:30], positions=range(30))
@@ -77,7 +77,7 @@ def test_every_family_in_a_mix_of_all_types(tmp_path: Path, family: str, unpacke
 def test_a_graph_is_no_larger_than_its_weights_however_wide_they_are(tmp_path: Path) -> None:
     model = network("llama", intermediate_size=2**14, num_hidden_layers=1)
     path = gguf_files.write(tmp_path / "m.gguf", model, ["Q4_1"])
-    graph = graph_of(path, tmp_path)
+    graph = graph_without_proof(path, tmp_path)
     assert (graph.folder / "weights.bin").stat().st_size < 1.5 * path.stat().st_size
 
 
@@ -85,7 +85,7 @@ def test_tables_of_angles_count_on_the_disk(tmp_path: Path, monkeypatch: pytest.
     asked: list[int] = []
     monkeypatch.setattr(graph_cache, "check_disk", lambda _name, needed, _folder: asked.append(needed))
     path = gguf_files.write(tmp_path / "m.gguf", network("llama", max_position_embeddings=2**17), ["Q8_0"])
-    graph = graph_of(path, tmp_path)
+    graph = graph_without_proof(path, tmp_path)
     tables = 2 * 2**17 * 32 * 4  # cosines and sines of half a head, 64 wide
     assert asked[0] > (graph.folder / "weights.bin").stat().st_size > tables
     assert asked[0] < 3 * path.stat().st_size + tables + 10**7

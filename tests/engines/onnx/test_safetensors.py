@@ -16,7 +16,7 @@ from decoding.models.spec import NoGraphError
 from decoding.models.spec_config import spec_of_config
 from tests.engines.onnx import test_families
 from tests.engines.onnx.runner import Runner
-from tests.graphs import graph_of
+from tests.graphs import graph_without_proof
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
@@ -26,7 +26,7 @@ def test_every_dtype_in_one_file_and_in_shards(tmp_path: Path, dtype: torch.dtyp
     model = test_families.network(case).to(dtype)
     model.save_pretrained(tmp_path / "m", max_shard_size=shard)
     assert (len(list((tmp_path / "m").glob("*.safetensors"))) > 1) == (shard == "60KB")
-    files = graph_of(tmp_path / "m", tmp_path)
+    files = graph_without_proof(tmp_path / "m", tmp_path)
     copied = (files.folder / "weights.bin").stat().st_size
     assert (copied > 80_000) == (dtype != torch.float32), "float32 stays where it is, and others are made float32"
     whole = AutoModelForCausalLM.from_pretrained(tmp_path / "m", dtype=torch.float32).eval()  # rotary embeddings too
@@ -54,14 +54,14 @@ def test_shards_in_folders(tmp_path: Path, case: str, beside: bool) -> None:
         said["weight_map"] = {k: f"part {number}/{v}" if v == shard.name else v for k, v in places}
     index.write_text(json.dumps(said), "utf-8")
     text = test_families.ids(60)
-    files = graph_of(folder, tmp_path)
+    files = graph_without_proof(folder, tmp_path)
     found, _ = Runner(files).read(text, positions=range(60))
     test_families.assert_same(found, test_families.expected(model, text))
     folder = folder.rename(tmp_path / "moved")
     (folder / "part 0").rename(folder / "first")
     index = folder / "model.safetensors.index.json"
     index.write_text(index.read_text("utf-8").replace("part 0/", "first/"), "utf-8")
-    again = graph_of(folder, tmp_path)
+    again = graph_without_proof(folder, tmp_path)
     np.testing.assert_array_equal(Runner(again).read(text, positions=range(60))[0], found)
 
 
@@ -90,14 +90,14 @@ def test_unknown_configurations_are_refused_and_leave_no_files(tmp_path: Path, r
     path = tmp_path / "m" / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | REFUSED[reason]), "utf-8")
     with pytest.raises(NoGraphError, match=reason):
-        graph_of(tmp_path / "m", tmp_path)
+        graph_without_proof(tmp_path / "m", tmp_path)
     assert not [one for one in (tmp_path / "graphs").iterdir() if one.is_dir()]
 
 
 def test_weights_that_cannot_be_read_or_are_stored_in_another_way(tmp_path: Path) -> None:
     def reason() -> str:
         with pytest.raises(NoGraphError) as refused:
-            graph_of(tmp_path / "m", tmp_path)
+            graph_without_proof(tmp_path / "m", tmp_path)
         return str(refused.value)
 
     test_families.network("llama").double().save_pretrained(tmp_path / "m")
@@ -113,14 +113,14 @@ def test_an_index_that_names_files_elsewhere_is_refused(tmp_path: Path) -> None:
     index = tmp_path / "m" / "model.safetensors.index.json"
     index.write_text(index.read_text("utf-8").replace('"model-', '"../model-'), "utf-8")
     with pytest.raises(NoGraphError, match="its index names files elsewhere"):
-        graph_of(tmp_path / "m", tmp_path)
+        graph_without_proof(tmp_path / "m", tmp_path)
 
 
 def test_a_short_file_or_other_weights_are_made_anew(tmp_path: Path) -> None:
     test_families.network("llama").save_pretrained(tmp_path / "m")
 
     def make() -> Path:
-        return graph_of(tmp_path / "m", tmp_path).folder
+        return graph_without_proof(tmp_path / "m", tmp_path).folder
 
     first = make()
     with (first / "model.onnx").open("r+b") as file:
@@ -134,7 +134,7 @@ def test_a_short_file_or_other_weights_are_made_anew(tmp_path: Path) -> None:
 def test_graphs_of_an_earlier_version_go_when_another_is_built(tmp_path: Path) -> None:
     def folder_of(name: str) -> Path:
         test_families.network("llama").save_pretrained(tmp_path / name)
-        return graph_of(tmp_path / name, tmp_path).folder
+        return graph_without_proof(tmp_path / name, tmp_path).folder
 
     earlier, unnumbered, later, same = map(folder_of, "abcd")
     (earlier / "version").write_text(str(VERSION - 1))
@@ -151,7 +151,7 @@ def test_other_settings_are_another_graph(tmp_path: Path) -> None:
     test_families.network("llama").save_pretrained(tmp_path / "m")
     for end in (5, 9):
         (tmp_path / "m" / "generation_config.json").write_text(json.dumps({"eos_token_id": end}), "utf-8")
-        spec = graph_of(tmp_path / "m", tmp_path).spec
+        spec = graph_without_proof(tmp_path / "m", tmp_path).spec
         assert spec.end_ids == {end}
 
 

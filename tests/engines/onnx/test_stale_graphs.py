@@ -21,7 +21,7 @@ from decoding.engines.onnx.stale_graphs import record_source
 from decoding.models.spec import NoGraphError
 from tests import gguf_files
 from tests.engines.onnx import test_gguf
-from tests.graphs import graph_of, proven_graph
+from tests.graphs import graph_without_proof, proven_graph
 
 Make = Callable[[str], Path]
 
@@ -39,7 +39,7 @@ def make(tmp_path: Path, cache: Path) -> Make:
         if not (path := tmp_path / name).exists():
             path.parent.mkdir(exist_ok=True)
             gguf_files.write(path, test_gguf.network("llama"), ["Q8_0"])
-        return graph_of(path, tmp_path).folder
+        return graph_without_proof(path, tmp_path).folder
 
     return made
 
@@ -69,7 +69,7 @@ def test_the_graph_of_a_changed_model_goes(make: Make, tmp_path: Path, cache: Pa
 
 def test_a_process_that_has_the_graph_open_goes_on(make: Make, tmp_path: Path) -> None:
     make("m.gguf")
-    network = OnnxNetwork(graph_of(tmp_path / "m.gguf", tmp_path), threads=Threads(1))
+    network = OnnxNetwork(graph_without_proof(tmp_path / "m.gguf", tmp_path), threads=Threads(1))
     before, _ = network.read([1, 2, 3], None)
     (tmp_path / "m.gguf").unlink()
     make("other.gguf")
@@ -147,7 +147,7 @@ def test_a_refusal_stays_as_long_as_its_model(make: Make, tmp_path: Path, cache:
             proven_graph(path, tmp_path)
     make("other.gguf")
     with pytest.raises(NoGraphError, match="its graph differs"):
-        graph_of(path, tmp_path)
+        graph_without_proof(path, tmp_path)
     assert names(cache) == {"m", "other"}
     path.unlink()
     make("another.gguf")
