@@ -132,10 +132,12 @@ def _build_graph(source: Path, ready: Path, report: Report) -> None:
     """Build a graph and rename it into place. The caller holds the lock."""
     cache = ready.parent
     report(Message("graph.preparing", model=source.name), None)
-    delete_stale(cache, _folder_name, version=VERSION)  # first, for their room
+    for left in cache.glob(f"{WORK_PREFIX}{ready.name}-*"):  # the lock was free, so their process has ended
+        shutil.rmtree(left, ignore_errors=True)
+    delete_stale(cache, _folder_name, version=VERSION)  # before the build, for their room
     spec, bytes_needed, build = _plan(source)
     check_disk(source.name, bytes_needed, cache)
-    work = Path(tempfile.mkdtemp(prefix=WORK_PREFIX, dir=cache))
+    work = Path(tempfile.mkdtemp(prefix=f"{WORK_PREFIX}{ready.name}-", dir=cache))
     try:
         record_source(work, source)
         graph = work / "graph"

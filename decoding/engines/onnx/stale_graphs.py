@@ -2,14 +2,17 @@
 
 Owns the record of a graph's source, a file in the graph's folder. A graph goes when an earlier VERSION built it, or
 when its source was changed, moved or deleted. Where that is not certain it stays: another machine's record in a shared
-cache, or a source that this user may not read, or on a disk that is not here now.
+cache, or a source that this user may not read, or on a disk that is not here now. What another machine was making stays
+for a day, since the name of a container's machine changes at each start.
 """
 
 import json
 import os
 import platform
 import re
+import secrets
 import shutil
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +22,8 @@ from decoding.models.checksums import is_complete
 WORK_PREFIX, VERSION_FILE = "making-", "version"
 _RECORD = "source"
 _NAME = re.compile(r".*-[0-9a-f]{16}")
+_LONGEST_BUILD = 24 * 3600
+"""Seconds for which another machine may be at work on a graph, or an earlier VERSION, which kept no record inside."""
 _EARLIER_FILES = (".lock", ".refused", ".source")
 """Up to VERSION 10 these lay beside a graph's folder."""
 
@@ -51,10 +56,10 @@ def _is_needed(folder: Path, name_of: Callable[[Path], str], version: int) -> bo
     if not is_work and not _NAME.fullmatch(folder.name):
         return True  # it is not ours
     node, source, mounts = _record_of(folder)
+    if is_work:  # the lock was free, so a process of this machine has ended; another machine may not share the lock
+        return node != platform.node() and time.time() < folder.stat().st_mtime + _LONGEST_BUILD
     if node not in ("", platform.node()):
-        return True  # where another machine shares the cache, it may not share the lock
-    if is_work:
-        return False  # the lock was free, so its process has ended
+        return True
     is_whole = is_complete(folder)
     if is_whole and (built_by := _version_of(folder)) != version:
         return built_by > version
@@ -91,7 +96,7 @@ def _version_of(folder: Path) -> int:
 def _delete(folder: Path) -> None:
     """It is renamed first: it goes as a whole, and on Windows not while a process has it open."""
     if not folder.name.startswith(WORK_PREFIX):
-        folder = folder.rename(folder.with_name(f"{WORK_PREFIX}{folder.name}"))
+        folder = folder.rename(folder.with_name(f"{WORK_PREFIX}{folder.name}-{secrets.token_hex(4)}"))
     shutil.rmtree(folder, ignore_errors=True)
 
 

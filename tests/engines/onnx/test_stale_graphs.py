@@ -44,6 +44,10 @@ def make(tmp_path: Path, cache: Path) -> Make:
     return made
 
 
+def age(work: Path) -> None:
+    os.utime(work, (1, 1))
+
+
 def names(cache: Path) -> set[str]:
     """The graphs of which anything is there."""
     left = (path.name.removeprefix("making-") for path in cache.iterdir() if path.name != "lock")
@@ -103,6 +107,32 @@ def test_what_another_machine_recorded_stays(
     (tmp_path / "m.gguf").unlink()
     make("other.gguf")
     assert names(cache) == {"m", "other", "ab12_cd3"}  # locks may not reach from machine to machine
+    age(work)
+    make("another.gguf")
+    assert names(cache) == {"m", "other", "another"}
+
+
+def test_killed_builds_go_though_the_host_name_changes(
+    make: Make, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a container, whose name is another at each start."""
+
+    def kill(files: GraphFiles) -> bool:
+        shutil.copytree(files.folder.parent, left / files.folder.parent.name)  # for nobody tidies up
+        raise ZeroDivisionError
+
+    gguf_files.write(tmp_path / "m.gguf", test_gguf.network("llama"), ["Q8_0"])
+    (left := tmp_path / "left").mkdir()
+    for node in ("first", "second"):
+        with monkeypatch.context() as there:
+            there.setattr(platform, "node", lambda node=node: node)
+            there.setattr(graph_cache, "prove", kill)
+            with pytest.raises(ZeroDivisionError):
+                proven_graph(tmp_path / "m.gguf", tmp_path)
+        shutil.copytree(left, cache, dirs_exist_ok=True)
+    assert len(list(left.iterdir())) == len(list(cache.glob("making-*"))) == 2
+    ready = make("m.gguf")
+    assert {path.name for path in cache.iterdir()} == {"lock", ready.name}
 
 
 def test_a_source_that_may_not_be_read_and_a_drive_that_is_away(
@@ -129,11 +159,24 @@ def test_a_source_that_may_not_be_read_and_a_drive_that_is_away(
 
 def test_what_killed_processes_and_refused_files_left_goes(make: Make, tmp_path: Path, cache: Path) -> None:
     make("m.gguf")
-    (cache / "making-ab12_cd3" / "graph").mkdir(parents=True)
+    (unknown := cache / "making-ab12_cd3").mkdir()
+    (ours := cache / "making-ab12_cd4").mkdir()
+    record_source(ours, tmp_path / "m.gguf")
     (cache / "notes").write_text("nobody's")
     (cache / "folder").mkdir()
     make("other.gguf")
-    assert names(cache) == {"m", "other", "notes", "folder"}
+    assert names(cache) == {"m", "other", "notes", "folder", "ab12_cd3"}  # which an earlier version may be making
+    age(unknown)
+    make("another.gguf")
+    assert names(cache) == {"m", "other", "another", "notes", "folder"}
+
+
+def test_a_deletion_that_was_killed_stops_no_other(make: Make, tmp_path: Path, cache: Path) -> None:
+    graph = make("c.gguf")
+    shutil.copytree(graph, cache / f"making-{graph.name}")
+    (tmp_path / "c.gguf").unlink()
+    make("other.gguf")
+    assert names(cache) == {"other"}
 
 
 def test_a_refusal_stays_as_long_as_its_model(make: Make, tmp_path: Path, cache: Path) -> None:
