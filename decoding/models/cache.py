@@ -3,6 +3,7 @@
 Owns where it is, and how a process holds a lock in it. Knows nothing of what it keeps.
 """
 
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -19,15 +20,17 @@ def cache_folder() -> Path:
     return (base if base.is_absolute() else Path.home() / ".cache") / "greedyscope"
 
 
-def acquire_lock(file: Path, on_wait: Callable[[], None]) -> AbstractContextManager[Any]:
+def acquire_lock(file: Path, on_wait: Callable[[], None] | None) -> AbstractContextManager[Any]:
     """Acquire an exclusive lock on a file; the system releases it if the process is killed. Calls `on_wait` every half
-    second while another process or thread has it.
+    second while another process or thread has it; without `on_wait`, raises BlockingIOError at once.
     """
     import filelock  # imported here, because a warm start needs no lock
 
     lock = filelock.FileLock(file)
     while True:
         try:
-            return lock.acquire(timeout=0.5)
+            return lock.acquire(timeout=0.5 if on_wait else 0)
         except filelock.Timeout:
+            if on_wait is None:
+                raise BlockingIOError(errno.EWOULDBLOCK, "another process has the lock") from None
             on_wait()

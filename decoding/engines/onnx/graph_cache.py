@@ -47,8 +47,9 @@ _STORED = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 def ensure_graph(source: Path, *, report: Report = no_report) -> GraphFiles:
     """The graph of a GGUF file or of a folder of safetensors, built first if it is not in the cache.
 
-    It is proven before it is kept, or at the next call where memory was too short for that; a graph that the proof
-    refused stays refused until the files or VERSION change.
+    It is proven before it is kept, or at a later call where memory was too short for that; one that is not proven yet
+    is used as it is while another process is at work on any graph. A graph that the proof refused stays refused until
+    the files or VERSION change.
     Raises ModelError for damaged files or a full disk, NoGraphError for a model that needs transformers. Safe to call
     from several processes at once.
     """
@@ -65,7 +66,7 @@ def ensure_graph(source: Path, *, report: Report = no_report) -> GraphFiles:
     found = _cached_graph(source, ready)
     try:
         if found is None or not found.is_proven:
-            found = _build_or_prove(source, ready, report)
+            found = _build_or_prove(source, ready, report, can_wait=found is None)
         record_source(ready, source)
     except OSError as error:
         if is_out_of_memory(error):
@@ -77,11 +78,17 @@ def ensure_graph(source: Path, *, report: Report = no_report) -> GraphFiles:
     return found
 
 
-def _build_or_prove(source: Path, ready: Path, report: Report) -> GraphFiles:
-    """Build the graph, or prove the one that was left unproven. One process at a time does that to any graph."""
+def _build_or_prove(source: Path, ready: Path, report: Report, *, can_wait: bool) -> GraphFiles:
+    """Build the graph, or prove the one that was left unproven. One process at a time does that to any graph.
+    Raises BlockingIOError if another one does, unless this one `can_wait`.
+    """
+
+    def on_wait() -> None:
+        report(Message("graph.waiting", model=source.name), None)
+
     ready.parent.mkdir(parents=True, exist_ok=True)
-    with acquire_lock(ready.parent / _LOCK, lambda: report(Message("graph.waiting", model=source.name), None)):
-        found = _cached_graph(source, ready)  # by the process that was waited for
+    with acquire_lock(ready.parent / _LOCK, on_wait if can_wait else None):
+        found = _cached_graph(source, ready)  # another process may have built it meanwhile
         if found is None:
             _build_graph(source, ready, report)
         elif not found.is_proven:

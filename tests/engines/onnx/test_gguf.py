@@ -4,12 +4,14 @@ weights that the gguf package reads from them.
 
 from copy import deepcopy
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from gguf import GGUFReader
+from transformers import AutoModelForCausalLM
 from transformers.utils import logging
 
 from decoding.engines.onnx import graph_cache
@@ -132,6 +134,23 @@ def test_llama_3_stretches_its_context_by_divisors(tmp_path: Path) -> None:
     check(path, model)
     theirs = gguf_network(read_gguf(path))
     np.testing.assert_allclose(expected(theirs, ids(48)), expected(model, ids(48)), atol=2e-3)
+
+
+def test_frequencies_that_are_not_found_are_not_left_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rename(config: Any) -> Any:
+        model = AutoModelForCausalLM.from_config(config)
+        rotary = model.model.rotary_emb
+        rotary.register_buffer("frequencies", rotary.inv_freq)
+        del rotary.inv_freq
+        return model
+
+    model = network("llama")
+    path = gguf_files.write(tmp_path / "m.gguf", model, ["Q8_0"], extra={"rope_freqs.weight": [1.0] * 16 + [8.0] * 16})
+    monkeypatch.setattr(gguf_network_module, "AutoModelForCausalLM", SimpleNamespace(from_config=rename))
+    with pytest.raises(RuntimeError, match="no rotary frequencies to scale"):
+        gguf_network(read_gguf(path))
 
 
 LINEAR = {"rope_theta": 10_000.0, "rope_type": "linear", "factor": 4.0}

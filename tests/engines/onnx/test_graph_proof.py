@@ -1,5 +1,6 @@
 """A graph that says anything else than the network is not used."""
 
+import errno
 import json
 import logging
 import os
@@ -74,6 +75,28 @@ def test_another_graph_is_refused_and_stays_refused(
     with pytest.raises(NoGraphError, match="its graph differs by"):
         proven_graph(folder, tmp_path)
     assert {one.name for one in (tmp_path / "graphs").rglob("*") if one.is_file()} == {"lock", "refused", "source"}
+
+
+def test_a_refusal_that_cannot_be_written_leaves_no_half_of_it(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Path.write_text
+
+    def fill(path: Path, text: str, *how: Any) -> int:
+        if not path.name.startswith("refused"):
+            return write(path, text, *how)
+        path.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def refuse(_: GraphFiles) -> bool:
+        raise NoGraphError("its graph differs")
+
+    with monkeypatch.context() as full:
+        full.setattr(graph_cache, "prove", refuse)
+        full.setattr(Path, "write_text", fill)
+        with pytest.raises(NoGraphError, match="its graph differs"):
+            proven_graph(folder, tmp_path)
+    assert proven_graph(folder, tmp_path).is_proven
 
 
 def test_float32_weights_are_held_to_the_same_weights_as_they_are_stored(tmp_path: Path) -> None:

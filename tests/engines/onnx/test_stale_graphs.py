@@ -18,6 +18,7 @@ from decoding.engines.onnx.graph_files import GraphFiles
 from decoding.engines.onnx.network import OnnxNetwork
 from decoding.engines.onnx.session import Threads
 from decoding.engines.onnx.stale_graphs import record_source
+from decoding.models.cache import acquire_lock
 from decoding.models.spec import NoGraphError
 from tests import gguf_files
 from tests.engines.onnx import test_gguf
@@ -233,6 +234,19 @@ def test_another_model_waits_and_says_so_and_a_killed_process_frees_it(make: Mak
     other.communicate()
     assert said[0] == "other.gguf waits while another process prepares a model …"
     assert names(cache) == {"m", "other"}
+
+
+def test_a_graph_that_is_not_proven_yet_waits_for_nobody(
+    make: Make, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = make("m.gguf")
+    (graph / "proven").unlink()
+    monkeypatch.setenv("GREEDYSCOPE_CACHE", str(tmp_path))
+    with acquire_lock(cache / "lock", int):
+        found = graph_cache.ensure_graph(tmp_path / "m.gguf", report=lambda *said: pytest.fail(str(said)))
+    assert (found.folder, found.is_proven) == (graph, False)
+    make("m.gguf")
+    assert (graph / "proven").exists()
 
 
 def test_a_graph_without_a_record_gets_one_when_it_is_opened(make: Make, tmp_path: Path, cache: Path) -> None:
