@@ -75,13 +75,20 @@ def gguf_network(file: GgufFile) -> Any:
                 else:
                     state[stored].copy_(_values(weights, spec, part, layer, module))
     check_all_read(weights, spec, file.path.name)
-    for name, frequencies in model.base_model.named_buffers():
-        # Gemma 3 has a second kind of layers, whose windows need no longer context.
-        if name in ("rotary_emb.inv_freq", "rotary_emb.full_attention_inv_freq") and spec.ropes[0].divisors:
-            frequencies /= torch.tensor(spec.ropes[0].divisors)
+    if spec.ropes and spec.ropes[0].divisors:
+        _scale_frequencies(model, spec.ropes[0].divisors)
     ends: Any = sorted(spec.end_ids) or None
     model.generation_config = GenerationConfig(bos_token_id=spec.beginning_id, eos_token_id=ends)  # type: ignore[no-untyped-call]
     return model.eval()
+
+
+def _scale_frequencies(model: Any, divisors: tuple[float, ...]) -> None:
+    """Gemma 3's sliding-window layers have frequencies of their own, which are not scaled."""
+    names = ("rotary_emb.inv_freq", "rotary_emb.full_attention_inv_freq")
+    found = [buffer for name, buffer in model.base_model.named_buffers() if name in names]
+    if len(found) != 1:
+        raise RuntimeError("the network has no rotary frequencies to scale, or several")
+    found[0] /= torch.tensor(divisors)
 
 
 def _values(weights: GgufWeights, spec: ModelSpec, name: str, layer: int | None, module: Any) -> torch.Tensor:
