@@ -163,8 +163,8 @@ def _build_graph(source: Path, ready: Path, report: Report) -> None:
 
 
 def _prove(files: GraphFiles, ready: Path, report: Report) -> None:
-    """Mark a graph as proven, if there is memory to see that it is. If it is refused, the folder `ready` keeps nothing
-    but why. The caller holds the lock.
+    """Mark a graph as proven, if there is memory to see that it is. If it is refused, the folder `ready` keeps
+    only why, and where it came from. The caller holds the lock.
     """
     report(Message("graph.checking", model=files.source.name), None)
     try:
@@ -174,10 +174,17 @@ def _prove(files: GraphFiles, ready: Path, report: Report) -> None:
         _log.warning("%s goes without a graph: %s.", files.source.name, error)
         if not isinstance(error, NotProvenError):
             shutil.rmtree(ready, ignore_errors=True)
-            ready.mkdir(exist_ok=True)
-            (ready / _REFUSAL_FILE).write_text(str(error), "utf-8")
-            record_source(ready, files.source)
+            with suppress(OSError):  # of a full disk: it is built and refused anew
+                _keep_refusal(ready, files.source, str(error))
         raise
+
+
+def _keep_refusal(folder: Path, source: Path, reason: str) -> None:
+    folder.mkdir(exist_ok=True)
+    record_source(folder, source)
+    part = folder / f"{_REFUSAL_FILE}.part"
+    part.write_text(reason, "utf-8")
+    part.replace(folder / _REFUSAL_FILE)
 
 
 def _plan(source: Path) -> tuple[ModelSpec, int, Callable[[Path], None]]:
