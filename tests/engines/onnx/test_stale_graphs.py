@@ -232,7 +232,7 @@ def test_another_model_waits_and_says_so_and_a_killed_process_frees_it(make: Mak
         here.setattr(graph_cache, "prove", lambda _: True)
         graph_cache.ensure_graph(path, report=report)
     other.communicate()
-    assert said[0] == "other.gguf waits while another process prepares a model …"
+    assert said[0] == "Another process is preparing a model; other.gguf is next …"
     assert names(cache) == {"m", "other"}
 
 

@@ -227,7 +227,9 @@ class LayerWriter:
 
 
 def rope_angles(rope: Rope, context: int) -> Floats:
-    """The rotary angle of each position and pair, in float32 as transformers computes it.  (context, width / 2)"""
+    """The rotary angle of each position and pair, in float32; a scaled frequency is computed in float64 and rounded.
+    (context, width / 2)
+    """
     exponents = np.arange(0, rope.width, 2, dtype=np.float32) / np.float32(rope.width)
     frequencies: Floats = (1 / np.float32(rope.base) ** exponents).astype(np.float32)
     if rope.divisors:
