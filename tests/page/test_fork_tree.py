@@ -30,7 +30,11 @@ def run(page: Page, choices: str = "3") -> Page:
 def fork(page: Page, step: int, candidate: int) -> None:
     page.locator(".gs-chip").nth(step).click()
     expect(page.locator(".gs-strip")).to_have_attribute("aria-valuenow", str(step + 1))
+    rows = page.locator(".gs-fork")
+    before = max(1, rows.count())
     page.locator(".gs-column .gs-bar").nth(candidate).click()
+    expect(rows).to_have_count(before + 1)
+    expect(page.locator(".gs")).to_have_attribute("aria-busy", "false")
     expect(page.locator("#run")).to_be_enabled()
     expect(page.locator(".gs-forked")).to_be_visible()
 
@@ -67,11 +71,7 @@ def test_on_a_phone_the_run_on_screen_is_in_sight_among_many(url: str, visit: Vi
     page.click("[data-settings]")
     run(page)
     for candidate in (1, 2):
-        page.locator(".gs-chip").nth(3).click()
-        expect(page.locator(".gs-strip")).to_have_attribute("aria-valuenow", "4")
-        page.locator(".gs-column .gs-bar").nth(candidate).click()
-        expect(page.locator("#run")).to_be_enabled()
-        expect(page.locator(".gs-fork")).to_have_count(candidate + 1)
+        fork(page, 3, candidate)
     expect(page.locator(".gs-fork[aria-current='true']")).to_be_in_viewport(ratio=0.9)
 
 

@@ -212,7 +212,6 @@ def test_what_an_earlier_version_left_beside_a_graph_goes_with_it(make: Make, tm
     assert len(list(cache.glob("*.lock"))) == 1
 
 
-@pytest.mark.usefixtures("drives_process")
 def test_another_model_waits_and_says_so_and_a_killed_process_frees_it(make: Make, tmp_path: Path, cache: Path) -> None:
     make("m.gguf")
     path = gguf_files.write(tmp_path / "other.gguf", test_gguf.network("llama"), ["Q8_0"])
