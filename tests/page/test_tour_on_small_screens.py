@@ -85,7 +85,7 @@ def test_the_band_ends_where_the_picture_does(url: str, visit: Visit) -> None:
 
 
 @pytest.mark.parametrize("size", [(360, 640), (844, 390)])
-def test_the_card_can_be_folded_and_opens_at_the_next_stop(url: str, browser: Browser, size: tuple[int, int]) -> None:
+def test_the_card_can_be_folded_and_stays_so(url: str, browser: Browser, size: tuple[int, int]) -> None:
     context = browser.new_context(viewport={"width": size[0], "height": size[1]}, has_touch=True, is_mobile=True)
     page = tab(context)
     page.goto(url)
@@ -101,5 +101,8 @@ def test_the_card_can_be_folded_and_opens_at_the_next_stop(url: str, browser: Br
     assert folded["height"] <= 110
     assert folded["y"] + folded["height"] == pytest.approx(before["y"] + before["height"], abs=1)
     page.locator('[data-tour="next"]').tap()
+    expect(page.locator(".gs-tour-place")).to_contain_text("2")
+    expect(task).to_be_hidden()
+    page.locator(".gs-tour summary").tap()
     expect(task).to_be_visible()
     context.close()

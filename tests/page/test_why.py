@@ -70,6 +70,10 @@ def test_on_a_phone_too_both_answers_are_in_sight_after_two_clicks(url: str, vis
     assert layer
     assert bar
     assert layer["y"] + layer["height"] <= bar["y"]
+    before = page.evaluate("scrollY")
+    page.click('[data-go="next"]')  # where nothing was asked
+    expect(page.locator(".gs-part-of-text").first).to_be_hidden()
+    assert frames_later(page).evaluate("scrollY") == before
 
 
 def test_two_clicks_are_not_answered_by_nothing_yet(url: str, visit: Visit) -> None:

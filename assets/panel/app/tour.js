@@ -78,7 +78,6 @@ export function startTour(parts, context, panel) {
       panel.choose(0);
     }
     card.hidden = false;
-    card.querySelector("details").open = true;
     panel.schedule();
     card.focus({ preventScroll: true });
   }

@@ -23,7 +23,9 @@ const MOST_NATS = 8; // of an entropy: what is more has the darkest shade
  */
 export function drawText(parts, run, drawn, until) {
   if (drawn === 0) {
+    const hasFocus = parts.text.contains(document.activeElement);
     parts.text.replaceChildren(...promptNodes(run));
+    if (hasFocus) parts.text.focus({ preventScroll: true }); // until there is a chip again
     drawPromptTokens(parts, run);
   }
   for (const step of run.steps.slice(drawn, until)) {
