@@ -1,4 +1,6 @@
-"""On a phone, Stop lies over Run and is seen while it can be pressed: the prompt has the room, and nothing moves."""
+"""Run and Stop, pressed one after the other. On a phone, Stop lies over Run and is seen while it can be pressed: the
+prompt has the room, and nothing moves.
+"""
 
 from collections.abc import Iterator
 
@@ -41,6 +43,23 @@ def test_open_settings_move_nothing_in_the_first_row(url: str, visit: Visit, wid
     assert frames_later(page).evaluate(BOXES) == before
 
 
+def begun(page: Page) -> Page:
+    """A run that waits in its first step."""
+    ENGINE.let_go.clear()
+    tap(page)
+    expect(page.locator("#stop")).to_be_enabled()
+    return page
+
+
+def tap(page: Page, *, again: bool = False) -> None:
+    """Whichever of Run and Stop can be pressed; on a phone both are in one place. `again`: as a double tap's second."""
+    button = page.locator(":is(#run, #stop):enabled").bounding_box()
+    assert button
+    page.mouse.move(button["x"] + 20, button["y"] + 20)
+    page.mouse.down(click_count=2 if again else 1)
+    page.mouse.up(click_count=2 if again else 1)
+
+
 def done(page: Page) -> None:
     ENGINE.let_go.set()
     expect(page.locator("#run")).to_be_enabled()
@@ -73,42 +92,27 @@ def test_stop_is_where_run_was(url: str, visit: Visit, width: int, least: int, l
 
 def test_a_run_that_was_stopped_before_its_first_step_can_be_run_again(url: str, visit: Visit) -> None:
     """The new one begins with the very lines that the stopped one has."""
-    page = visit(url)
-    ENGINE.let_go.clear()
-    page.click("#run")
-    expect(page.locator("#stop")).to_be_enabled()
-    page.click("#stop")
+    page = begun(visit(url))
+    tap(page)
     done(page)
     expect(page.locator(".gs-state")).to_contain_text("0 steps, stopped")
-    page.click("#run")
+    tap(page)
     expect(page.locator(".gs-state")).to_contain_text("8 steps, done")
 
 
 def test_a_second_tap_on_run_stops_nothing(url: str, visit: Visit) -> None:
-    page = visit(url, width=390, height=844)
-    box = page.locator("#run").bounding_box()
-    assert box
-    ENGINE.let_go.clear()
-    page.mouse.click(box["x"] + 20, box["y"] + 20)
-    expect(page.locator("#stop")).to_be_enabled()
-    page.mouse.down(click_count=2)
-    page.mouse.up(click_count=2)
+    page = begun(visit(url, width=390, height=844))
+    tap(page, again=True)
     done(page)
     expect(page.locator(".gs-state")).to_contain_text("8 steps, done")
 
 
 def test_a_second_tap_on_stop_starts_nothing(url: str, visit: Visit) -> None:
-    page = visit(url, width=390, height=844)
-    box = page.locator("#run").bounding_box()
-    assert box
-    ENGINE.let_go.clear()
-    page.mouse.click(box["x"] + 20, box["y"] + 20)
-    expect(page.locator("#stop")).to_be_enabled()
-    page.mouse.click(box["x"] + 20, box["y"] + 20)
+    page = begun(visit(url, width=390, height=844))
+    tap(page)
     done(page)
-    page.mouse.down(click_count=2)
-    page.mouse.up(click_count=2)
+    tap(page, again=True)
     expect(page.locator("#run")).to_be_enabled()
     expect(frames_later(page).locator(".gs-state")).to_contain_text("stopped")
-    page.mouse.click(box["x"] + 20, box["y"] + 20)  # a press of its own
+    tap(page)  # of its own
     expect(page.locator(".gs-state")).to_contain_text("8 steps, done")
