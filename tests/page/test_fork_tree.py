@@ -79,12 +79,12 @@ def test_the_first_run_is_seen_where_a_fork_of_a_fork_leaves_it(url: str, visit:
     """Which may be before the step where the fork left it."""
     page = run(visit(url, height=720))
     fork(page, 6, 1)
-    fork(page, 1, 2)
+    fork(page, 1, 1)
     rows = page.locator(".gs-fork")
     expect(rows).to_have_count(3)
-    for row in (0, 2):
+    for row, token in ((0, "·popular"), (2, "·most"), (0, "·popular")):
         rows.nth(row).click()
-        expect(page.locator(".gs-step-title")).to_contain_text("Step 2 of 8")
+        expect(page.locator(".gs-step-title")).to_have_text(f"Step 2 of 8: {token}")
 
 
 def test_the_table_is_a_heat_map_by_choice(url: str, visit: Visit) -> None:
