@@ -61,8 +61,7 @@ def read_scores(logits: Logits, top_k: int, picked_id: int | None = None) -> Ste
     logprobs = shifted[ids] - log_total  # (k,)
     picked = None
     if picked_id is not None:
-        ahead = (logits > logits[picked_id]).sum() + (logits[:picked_id] == logits[picked_id]).sum()
-        picked = ScoredToken(picked_id, float(shifted[picked_id]) - log_total, int(ahead))
+        picked = ScoredToken(picked_id, float(shifted[picked_id]) - log_total, _rank_of(picked_id, logits))
     if logits.min() == -np.inf:
         np.maximum(shifted, -1e4, out=shifted)  # 0 · −inf would be NaN
     mean = float(np.multiply(shifted, weights, out=shifted).sum()) / total
@@ -83,13 +82,14 @@ def read_tokens(logits: Logits, token_ids: Sequence[int]) -> tuple[list[float], 
     if not math.isfinite(total):
         raise ModelError(Message("model.nan"))
     log_total = math.log(total)
-    at = np.flatnonzero(logits >= min(logits[one] for one in token_ids))  # few, where the ids are among the likely ones
-    ahead = logits[at]
-    ranks = [
-        int(np.count_nonzero(ahead > logits[one]) + np.count_nonzero(ahead[: np.searchsorted(at, one)] == logits[one]))
-        for one in token_ids
-    ]
-    return [float(logits[one]) - largest - log_total for one in token_ids], ranks
+    logprobs = [float(logits[one]) - largest - log_total for one in token_ids]
+    return logprobs, [_rank_of(one, logits) for one in token_ids]
+
+
+def _rank_of(token_id: int, logits: Logits) -> int:
+    """The number of tokens before this one: those with a larger logit, and with the same logit and a lower id."""
+    logit = logits[token_id]
+    return int(np.count_nonzero(logits > logit) + np.count_nonzero(logits[:token_id] == logit))
 
 
 def log_partitions(weights: NDArray[np.float64], log_total: float, largest: float) -> LogSums:
