@@ -55,7 +55,8 @@ def test_a_model_without_layers_says_so_and_the_question_waits_its_turn_and_can_
 
 
 def top_of(page: Page, selector: str) -> float:
-    """Where an element begins, from the top of its tab."""
+    """Where an element begins, from the top of its tab, which begins with a line about the step."""
+    expect(page.locator(".gs-why-step")).not_to_be_empty()
     return float(
         page.evaluate(
             """(selector) => document.querySelector(selector).getBoundingClientRect().top
@@ -118,6 +119,25 @@ def test_a_finished_answer_stays_while_a_larger_one_grows_and_after_stop(visit: 
             page.locator("#gs-tab-why").press("Enter")
 
 
+def test_other_fields_are_hinted_at_after_a_stop_too(visit: Visit) -> None:
+    engine = Gated()
+    blocks = page_over(engine)
+    with answered_by_64(visit, engine, blocks) as (page, _):
+        asked = page.locator(".gs-without-asked")
+        engine.gate.clear()
+        engine.read.clear()
+        page.click(".gs-why-more")
+        expect(page.locator(".gs-without-progress")).to_have_text("Left out 1 of 100 tokens …")
+        page.click("#stop")
+        engine.gate.set()
+        expect(asked).to_contain_text("What was asked after that was stopped.")
+        page.select_option(".gs-why-by", "words")
+        expect(asked).to_contain_text("Press “Ask why” for what the fields say now.")
+        expect(asked).not_to_contain_text("was stopped")
+        page.select_option(".gs-why-by", "tokens")
+        expect(asked).to_have_text("Asked with “each token” and “no other candidate”.")
+
+
 def test_a_larger_answer_takes_the_place_of_a_smaller_one(visit: Visit) -> None:
     """And the same question does not take it back."""
     engine = Gated()
@@ -137,9 +157,10 @@ def test_a_larger_answer_takes_the_place_of_a_smaller_one(visit: Visit) -> None:
 
 def place_of(page: Page, selector: str) -> list[float]:
     """An element's left edge, width and height, and where it begins in its tab."""
+    top = top_of(page, selector)
     box = page.locator(selector).bounding_box()
     assert box
-    return [box["x"], box["width"], box["height"], top_of(page, selector)]
+    return [box["x"], box["width"], box["height"], top]
 
 
 def test_ask_why_is_stop_while_the_answer_grows(visit: Visit) -> None:

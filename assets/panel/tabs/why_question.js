@@ -254,7 +254,10 @@ export function listenToWhy(parts, state, panel) {
   const against = parts.whyTab.querySelector(".gs-why-against");
   against.chosen = new WeakMap();
   against.addEventListener("change", () => against.chosen.set(against.drawn, against.value));
-  parts.whyTab.querySelector(".gs-why-ask").addEventListener("change", panel.schedule);
+  parts.whyTab.querySelector(".gs-why-ask").addEventListener("change", () => {
+    if (state.why) update(state, { why: { ...state.why, isStopped: false } }); // what the fields ask for now is another question
+    panel.schedule();
+  });
   listenToStop(parts, state);
   const whenUnlocked = startWaiting(parts, panel);
   listenToExamples(parts, state, panel, whenUnlocked);
