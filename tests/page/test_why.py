@@ -71,9 +71,22 @@ def test_on_a_phone_too_both_answers_are_in_sight_after_two_clicks(url: str, vis
     assert bar
     assert layer["y"] + layer["height"] <= bar["y"]
     before = page.evaluate("scrollY")
-    page.click('[data-go="next"]')  # where nothing was asked
+    there_and_back(page)
+    assert page.evaluate("scrollY") == before
+    for top in (".gs-without-text", ".gs-lens-plot"):  # over a tab that is shorter than the page is scrolled
+        page.locator(top).evaluate("(part) => part.scrollIntoView()")
+        before = frames_later(page).evaluate("scrollY")
+        there_and_back(page)
+        assert page.evaluate("scrollY") <= before
+
+
+def there_and_back(page: Page) -> None:
+    """To a step about which nothing was asked."""
+    page.click('[data-go="next"]')
     expect(page.locator(".gs-part-of-text").first).to_be_hidden()
-    assert frames_later(page).evaluate("scrollY") == before
+    frames_later(page).click('[data-go="previous"]')
+    expect(page.locator(".gs-part-of-text").first).to_be_visible()
+    frames_later(page)
 
 
 def test_two_clicks_are_not_answered_by_nothing_yet(url: str, visit: Visit) -> None:
