@@ -5,8 +5,8 @@ import { test } from "node:test";
 import { load, runOf } from "./helpers.mjs";
 
 const { emptyRun, readLines } = await load("core/run.js");
-const { bytesOfWhy, forgetOldAnswers } = await load("core/answers_kept.js");
-const { addWhy, jsonLines, linesAsWritten } = await load("core/run_lines.js");
+const { bytesOfAnswer, forgetOldAnswers, newestAnswers } = await load("core/answers_kept.js");
+const { addWhy, jsonLines, linesWithoutWhy } = await load("core/run_lines.js");
 const { labelOf } = await load("core/tokens.js");
 const { changeOf, isFinished, leadsFrom, progressOf, strongestPart, tokensBefore } = await load("core/why.js");
 const { linesUpTo, reasonForNone } = await load("core/why_request.js");
@@ -63,7 +63,8 @@ test("a run keeps as many answers as a file of it may hold, the newest", () => {
   const bytes = Buffer.byteLength(jsonLines(asked));
   assert.ok(bytes <= LIMITS.bytes);
   assert.ok(bytes > LIMITS.bytes - 2 * 180_000); // no fewer than there is room for
-  assert.equal(bytesOfWhy(asked), bytes - Buffer.byteLength(linesAsWritten(asked)));
+  const ofAnswers = [...asked.why.values()].reduce((sum, record) => sum + bytesOfAnswer(record), 0);
+  assert.equal(ofAnswers, bytes - Buffer.byteLength(linesWithoutWhy(asked)));
   assert.deepEqual([...asked.why.keys()].at(-1), `lens ${LIMITS.whyLines - 1}`);
 });
 
@@ -76,11 +77,20 @@ test("a file's answers are counted once when it was opened and more is asked", (
   assert.equal(opened.forgotten.size, 0);
 });
 
+test("the newest answers have room first", () => {
+  const asked = run();
+  for (let step = 0; step < 4; step++) addWhy(asked, wide(step));
+  const each = bytesOfAnswer(wide(0));
+  assert.deepEqual(newestAnswers(asked, 2.5 * each), [wide(3), wide(2)]);
+  assert.equal(newestAnswers(asked, 4 * each).length, 4);
+  assert.equal(newestAnswers(asked, each - 1).length, 0);
+});
+
 test("what was written stays apart from what was asked since", () => {
   const asked = run();
-  const written = linesAsWritten(asked);
+  const written = linesWithoutWhy(asked);
   addWhy(asked, lensOn(0, [5]));
-  assert.equal(linesAsWritten(asked), written);
+  assert.equal(linesWithoutWhy(asked), written);
   assert.equal(run().answers, 0);
   assert.equal(asked.answers, 1);
 });

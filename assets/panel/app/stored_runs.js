@@ -1,12 +1,13 @@
 // Stores the newest runs in the tab's session storage, as JSON Lines and within bounds, so that they survive a reload. Draws nothing.
 
-import { bytesOfWhy } from "../core/answers_kept.js";
+import { bytesOfAnswer, bytesWithoutWhy, newestAnswers } from "../core/answers_kept.js";
 import { addPromptScores, emptyRun, readLines } from "../core/run.js";
-import { addWhy, linesAsWritten } from "../core/run_lines.js";
+import { addWhy, linesWithoutWhy } from "../core/run_lines.js";
 import { restoreEntries } from "../core/stored_history.js";
 
 /** @import { Entry, History } from "../core/history.js" */
 /** @import { Run } from "../core/run.js" */
+/** @import { WhyLine } from "../core/why.js" */
 
 /** @typedef {Parameters<typeof restoreEntries>[1][number]} StoredEntry */
 
@@ -40,7 +41,7 @@ export function nameOfTab() {
 }
 
 let stored = /** @type {string | null} */ (null); // the runs that were stored last, and how many answers to what was asked about each
-const storedAnswers = new Map(); // of each run that is stored, by its number
+const storedAnswers = new Map(); // of each run that is stored, by its number: how many had come, and how many are stored
 const writes = /** @type {(() => void)[]} */ ([]);
 
 /**
@@ -49,7 +50,7 @@ const writes = /** @type {(() => void)[]} */ ([]);
  */
 export function storeRuns(history, isGrowing) {
   const whole = history.entries.filter(({ run }) => run.end);
-  const names = whole.map(({ number, run }) => `${number} ${isGrowing ? storedAnswers.get(number) ?? 0 : run.answers}`).join();
+  const names = whole.map(({ number, run }) => `${number} ${isGrowing ? storedAnswers.get(number)?.answers ?? 0 : run.answers}`).join();
   if (stored === names) return;
   stored = names;
   writeLater(() => writeRuns(whole));
@@ -67,19 +68,23 @@ function writeLater(write) {
 /** @param {Entry[]} whole */
 function writeRuns(whole) {
   let room = MAX_KEPT_CHARACTERS;
-  const kept = whole.toReversed().filter((entry, place) => {
-    room -= entry.run.text.length + bytesOfWhy(entry.run);
-    return place < MAX_KEPT_RUNS && room >= 0;
-  }).toReversed();
-  const there = new Map(kept.map((entry) => [`${STORAGE_KEY}.run.${entry.number}`, entry]));
+  const there = new Map();
+  for (const entry of whole.toReversed().slice(0, MAX_KEPT_RUNS)) {
+    room -= bytesWithoutWhy(entry.run);
+    if (room < 0) break;
+    const kept = newestAnswers(entry.run, room);
+    for (const record of kept) room -= bytesOfAnswer(record);
+    there.set(`${STORAGE_KEY}.run.${entry.number}`, { entry, kept });
+  }
   const names = storedNames();
   for (const name of names) if (!there.has(name)) writeLater(() => withSessionStorage((tab) => tab.removeItem(name)));
-  for (const [name, entry] of there) {
+  for (const [name, { entry, kept }] of [...there].toReversed()) {
     const { number, run: { answers } } = entry;
-    if (names.includes(name) && storedAnswers.get(number) === answers) continue;
+    const is = storedAnswers.get(number);
+    if (names.includes(name) && is?.answers === answers && is.kept === kept.length) continue;
     writeLater(() => withSessionStorage((tab) => {
-      tab.setItem(name, storedText(entry));
-      storedAnswers.set(number, answers);
+      tab.setItem(name, storedText(entry, kept));
+      storedAnswers.set(number, { answers, kept: kept.length });
     }));
   }
 }
@@ -90,13 +95,15 @@ function storedNames() {
 }
 
 /**
- * As it was written, so that it is known again; what belongs to it stands in a line before it.
+ * The run's own lines, so that it is known again; what belongs to it stands in a line before them. Answers without room are known to be gone.
  * @param {Entry} entry
+ * @param {WhyLine[]} kept the newest of its answers, newest first
  */
-function storedText({ number, parent, leftAt, kind, from, request, run }) {
+function storedText({ number, parent, leftAt, kind, from, request, run }, kept) {
   const id = request?.id; // by which the address knows it, where it was named and the run not yet
-  const beside = { number, parent: parent?.number ?? null, leftAt, kind, from, request: id ? { id } : null, scores: run.scoreLines.trimEnd(), why: [...run.why.values()], forgotten: [...run.forgotten] };
-  return `${JSON.stringify(beside)}\n${linesAsWritten(run)}`;
+  const forgotten = [...run.forgotten, ...[...run.why.keys()].slice(0, run.why.size - kept.length)];
+  const beside = { number, parent: parent?.number ?? null, leftAt, kind, from, request: id ? { id } : null, scores: run.scoreLines.trimEnd(), why: kept.toReversed(), forgotten };
+  return `${JSON.stringify(beside)}\n${linesWithoutWhy(run)}`;
 }
 
 /**
@@ -127,7 +134,7 @@ function readStored(text) {
     if (scores) addPromptScores(run, scores);
     for (const record of why) addWhy(run, record);
     for (const name of forgotten) run.forgotten.add(name);
-    storedAnswers.set(entry.number, run.answers);
+    storedAnswers.set(entry.number, { answers: run.answers, kept: run.why.size });
     return { ...entry, run };
   } catch {
     return null; // written by another version, or by hand

@@ -1,9 +1,11 @@
-// How many answers about its steps a run keeps: as many as a file of it may hold. On a page only: nothing is asked in a file.
+// How many answers about its steps a run keeps: as many as a file of it may hold, and as a tab's memory has room for. On a page only: nothing is
+// asked in a file.
 
 import { LIMITS } from "./constants.js";
-import { isWhyLine, whyText } from "./run_lines.js";
+import { linesWithoutWhy, whyText } from "./run_lines.js";
 
 /** @import { Run } from "./run.js" */
+/** @import { WhyLine } from "./why.js" */
 
 const RECORD_BYTES = new WeakMap(); // of each answer's line
 const RUN_BYTES = new WeakMap(); // of each run's other lines
@@ -12,17 +14,29 @@ const RUN_BYTES = new WeakMap(); // of each run's other lines
 const bytes = (text) => new TextEncoder().encode(text).length;
 
 /**
- * The bytes of the answers' lines.
- * @param {Run} run
+ * @param {WhyLine} record
  * @returns {number}
  */
-export function bytesOfWhy(run) {
-  let sum = 0;
-  for (const record of run.why.values()) {
-    if (!RECORD_BYTES.has(record)) RECORD_BYTES.set(record, bytes(whyText(record)) + 1);
-    sum += RECORD_BYTES.get(record);
+export function bytesOfAnswer(record) {
+  if (!RECORD_BYTES.has(record)) RECORD_BYTES.set(record, bytes(whyText(record)) + 1);
+  return RECORD_BYTES.get(record);
+}
+
+/**
+ * The newest answers whose lines have room together, newest first.
+ * @param {Run} run
+ * @param {number} room in bytes
+ * @returns {WhyLine[]}
+ */
+export function newestAnswers(run, room) {
+  const records = [];
+  let left = room;
+  for (const record of [...run.why.values()].toReversed()) {
+    left -= bytesOfAnswer(record);
+    if (left < 0) break;
+    records.push(record);
   }
-  return sum;
+  return records;
 }
 
 /**
@@ -30,20 +44,19 @@ export function bytesOfWhy(run) {
  * @param {Run} run
  * @returns {number}
  */
-function bytesWithoutWhy(run) {
-  if (!RUN_BYTES.has(run)) RUN_BYTES.set(run, bytes(run.text.split("\n").filter((line) => !isWhyLine(line)).join("\n")));
+export function bytesWithoutWhy(run) {
+  if (!RUN_BYTES.has(run)) RUN_BYTES.set(run, bytes(linesWithoutWhy(run)));
   return RUN_BYTES.get(run);
 }
 
 /**
- * The oldest answers go where there are too many. Which went is known, so that the page says so.
+ * The oldest answers go where there are too many, but never the newest. Which went is known, so that the page says so.
  * @param {Run} run which is whole
  */
 export function forgetOldAnswers(run) {
-  const room = LIMITS.bytes - bytesWithoutWhy(run);
-  while (run.why.size > LIMITS.whyLines || (run.why.size > 1 && bytesOfWhy(run) > room)) {
-    const oldest = String(run.why.keys().next().value);
-    run.why.delete(oldest);
-    run.forgotten.add(oldest);
+  const kept = newestAnswers(run, LIMITS.bytes - bytesWithoutWhy(run)).slice(0, LIMITS.whyLines);
+  for (const name of [...run.why.keys()].slice(0, -Math.max(1, kept.length))) {
+    run.why.delete(name);
+    run.forgotten.add(name);
   }
 }
