@@ -52,6 +52,7 @@ def test_a_printed_answer_ends_with_its_last_number_and_sentence(
     """Of a page, which has the picture too, and of a file, which has the table alone."""
     trace, lens = asked
     page = ask_why(visit(f"{url}?language=en", scheme="dark"))
+    assert "All numbers" not in printed(page)  # a table that is folded
     page.locator(".gs-lens-numbers summary").click()
     (tmp_path / "run.html").write_text(to_html(replace(trace, why=(lens,)), language="en"), "utf-8")
     file = visit((tmp_path / "run.html").as_uri(), scheme="dark")
