@@ -27,6 +27,16 @@ MET = """() => {
     return [...new Set(places.map((x) => document.elementFromPoint(x, (top + bottom) / 2).id))];
 }"""
 
+# What it meets in its middle, whenever either of the two was locked or unlocked and Run can be pressed; the first time.
+MET_AT_THE_END = """() => {
+    const run = document.querySelector("#run");
+    new MutationObserver(() => {
+        const { left, right, top, bottom } = run.getBoundingClientRect();
+        const { id } = document.elementFromPoint((left + right) / 2, (top + bottom) / 2);
+        if (!run.disabled) document.body.dataset.met ??= id;
+    }).observe(run.parentElement, { attributeFilter: ["disabled"], subtree: true });
+}"""
+
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
@@ -114,5 +124,19 @@ def test_a_second_tap_on_stop_starts_nothing(url: str, visit: Visit) -> None:
     tap(page, again=True)
     expect(page.locator("#run")).to_be_enabled()
     expect(frames_later(page).locator(".gs-state")).to_contain_text("stopped")
+    page.evaluate(BOXES)  # Stop has gone from over Run
     tap(page)  # of its own
+    expect(page.locator(".gs-state")).to_contain_text("8 steps, done")
+
+
+def test_a_late_second_tap_on_stop_meets_no_run(url: str, visit: Visit) -> None:
+    """Slower than a double tap, it has a click of its own: Stop stays over Run for a moment, and can't be pressed."""
+    page = begun(visit(url, width=390, height=844))
+    page.evaluate(MET_AT_THE_END)
+    tap(page)
+    done(page)
+    expect(page.locator("body")).to_have_attribute("data-met", "stop")
+    page.evaluate(BOXES)
+    assert page.evaluate(MET) == ["run"]
+    tap(page)
     expect(page.locator(".gs-state")).to_contain_text("8 steps, done")
