@@ -100,3 +100,17 @@ def test_no_key_is_a_shortcut_while_a_word_is_composed(url: str, visit: Visit) -
     expect(page.locator(".gs-prompt")).not_to_have_text("안녕")
     page.locator("#prompt textarea").press("Enter")
     expect(page.locator(".gs-prompt")).to_have_text("안녕")
+
+
+def test_the_list_of_models_closes_when_tab_goes_on(url: str, visit: Visit) -> None:
+    page = visit(url)
+    field, options = page.locator("#model input"), page.locator("#model [role=option]")
+    for key in ("Tab", "Shift+Tab"):
+        field.focus()
+        expect(field).to_have_attribute("aria-expanded", "true")
+        expect(options).not_to_have_count(0)
+        page.keyboard.press(key)
+        expect(field).not_to_be_focused()
+        frames_later(frames_later(page))  # Gradio would open it again only after it has closed it
+        expect(options, key).to_have_count(0)
+        expect(field).to_have_attribute("aria-expanded", "false")

@@ -35,9 +35,11 @@ export function followFields(parts, state, panel, trigger) {
     panel.startRequest(detail);
   });
   turnOffTextCorrection();
-  // Enter runs; but while a word is put together, as Korean is written, it only ends the word.
+  // Enter runs; but while a word is put together, as Korean is written, it only ends the word. And Gradio's list opens at any key, a moment
+  // after it: at Tab and Shift, once the focus has left it and it was closed for that.
   document.addEventListener("keydown", (event) => {
-    if (event.key === "Enter" && isComposing(event) && /** @type {Element} */ (event.target).closest("#prompt")) event.stopPropagation();
+    const field = /** @type {Element} */ (event.target);
+    if ((event.key === "Enter" && isComposing(event) && field.closest("#prompt")) || (["Tab", "Shift"].includes(event.key) && field.closest("#model"))) event.stopPropagation();
   }, { capture: true });
   labelRunButton();
   keepButtonFocus();
