@@ -47,8 +47,13 @@ def load_graph(entry: Entry, source: Path, *, why: str, report: Report) -> Local
         tokenizer = _tokenizer_in(source) if source.is_dir() else _tokenizer_of(entry, source)
         graph = ensure_graph(source, report=report)
         report(Message("model.loading", model=entry.name), None)
-        with verifying_checksums(graph.folder, partial(Message, "graph.changed", model=entry.name)):
-            network = OnnxNetwork(graph, unpacks=graph.spec.is_quantized)
+        try:
+            with verifying_checksums(graph.folder, partial(Message, "graph.changed", model=entry.name)):
+                network = OnnxNetwork(graph, unpacks=graph.spec.is_quantized)
+        except Exception:
+            if not graph.is_proven:  # another process may be refusing it just now, and deletes it then
+                ensure_graph(source, report=report)
+            raise
     spec, unproven = graph.spec, [] if graph.is_proven else [UNPROVEN]
     facts = ModelFacts(
         info=ModelInfo(

@@ -16,9 +16,10 @@ import pytest
 import torch
 
 import decoding
-from decoding.engines.onnx import graph_cache, graph_proof
+from decoding.engines.onnx import engine, graph_cache, graph_proof
 from decoding.engines.onnx.graph_cache import build_unpacked
 from decoding.engines.onnx.graph_files import GraphFiles
+from decoding.engines.onnx.network import OnnxNetwork
 from decoding.engines.onnx.session import Session, Threads
 from decoding.engines.torch.gguf_network import gguf_network
 from decoding.errors import ModelError
@@ -153,6 +154,29 @@ def test_a_graph_that_was_made_without_memory_is_proven_when_there_is_memory(
     proven = load(2**40)
     assert (proven.engine, proven.why) == (f"ONNX Runtime {onnxruntime.__version__}, float32", PROVEN_WHY)
     assert load(0) == proven
+
+
+def test_a_graph_that_another_process_refuses_as_this_one_opens_it_goes_through_transformers(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(free: int) -> str:
+        monkeypatch.setattr(graph_proof, "free_memory", lambda: free)
+        return decoding.load(str(folder), device="cpu", dtype="float32").info.engine
+
+    def refuse_and_open(files: GraphFiles, **options: Any) -> OnnxNetwork:
+        monkeypatch.setattr(graph_proof, "free_memory", lambda: 2**40)
+        with pytest.raises(NoGraphError, match="its graph differs by"):
+            graph_cache.ensure_graph(folder)
+        return OnnxNetwork(files, **options)
+
+    monkeypatch.setenv("GREEDYSCOPE_CACHE", str(tmp_path / "cache"))
+    tiny_models.tokenizer().save_pretrained(folder)
+    assert "unproven" in load(0)
+    [made] = (path.parent for path in (tmp_path / "cache" / "graphs").glob("*/weights.bin"))
+    alter(made)
+    write_checksums(made)
+    monkeypatch.setattr(engine, "OnnxNetwork", refuse_and_open)
+    assert "transformers" in load(0)
 
 
 def test_a_graph_that_is_wrong_goes_once_there_is_memory_to_see_it(
