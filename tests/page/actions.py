@@ -6,6 +6,15 @@ from playwright.sync_api import Page, expect
 from decoding.record.permalink import from_link
 
 
+def wait_for_first_run(page: Page) -> None:
+    """Wait until a run stands in the place of the recorded one and has ended. That Run can be pressed does not say so:
+    it is disabled a little after the click, and the recorded run has ended and has eight steps, too.
+    """
+    expect(page.locator(".gs-badge")).to_be_hidden()
+    expect(page.locator(".gs")).to_have_attribute("aria-busy", "false")
+    expect(page.locator("#run")).to_be_enabled()
+
+
 def run_of_three(page: Page) -> None:
     """Run three steps with three choices, and wait until they are there."""
     page.fill("#steps input", "3")

@@ -44,7 +44,7 @@ def running(page: Page) -> None:
 
 def done(page: Page) -> None:
     if page.locator("#run").is_enabled():
-        run(page)
+        running(page)
     ENGINE.let_go.set()
     expect(page.locator(".gs-state")).to_contain_text("8 steps, done")
     expect(page.locator("#run")).to_be_enabled()

@@ -363,10 +363,10 @@ def test_predicting_leaves_nothing_behind(url: str, visit: Visit, way: str) -> N
     predict(page)
     if way == "run":
         page.click("#run")
-        expect(page.locator("#run")).to_be_enabled()
     if way == "back":
         page.go_back()
     expect(page.locator(".gs-guess")).to_have_value("left over" if way == "stop" else "")
+    expect(page.locator("#run")).to_be_enabled()
     page.locator('[data-predict="stop"]').click()
     run(page, "three")
     expect(page.locator(".gs-tally")).to_be_hidden()

@@ -7,8 +7,9 @@ from playwright.sync_api import Browser, Page, expect
 
 import app as application
 from decoding.record.permalink import Link, to_link
-from tests.browser import Visit, frames_later, served, tab
+from tests.browser import Visit, drawn, frames_later, served, tab
 from tests.fakes import ScriptedEngine
+from tests.page.actions import wait_for_first_run
 
 IN_SIGHT = """() => {
     const box = (node) => node.getBoundingClientRect();
@@ -89,9 +90,8 @@ def test_plotlys_bars_lie_on_the_lists(url: str, visit: Visit, size: tuple[int, 
 def test_the_snippet_is_as_high_as_that(url: str, browser: Browser) -> None:
     page = tab(browser)
     page.goto(url)
-    page.click("#run")
-    expect(page.locator(".gs-badge")).to_be_hidden()
-    expect(page.locator("#run")).to_be_enabled()
+    drawn(page).click("#run")
+    wait_for_first_run(page)
     page.click("#gs-tab-keep")
     page.wait_for_function("document.querySelector('.gs-frame').value")
     assert ' height="360"' in page.input_value(".gs-frame")

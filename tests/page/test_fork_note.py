@@ -9,6 +9,7 @@ import app as application
 from decoding.i18n import translate
 from tests.browser import Visit, drawn, frames_later, served, tab
 from tests.fakes import ScriptedEngine
+from tests.page.actions import wait_for_first_run
 
 ENGINE = ScriptedEngine()
 
@@ -22,8 +23,7 @@ def url() -> Iterator[str]:
 def fourth_step(page: Page) -> None:
     """A run of six steps at its fourth: ·most (50 %), ·only (25 %)."""
     page.click("#run")
-    expect(page.locator(".gs-state")).to_contain_text("8 steps, done")
-    expect(page.locator("#run")).to_be_enabled()
+    wait_for_first_run(page)
     page.locator(".gs-chip").nth(3).click()
     expect(page.locator(".gs-step-title")).to_have_text("Step 4 of 8: ·most")
 
@@ -49,9 +49,10 @@ def test_a_fork_stays_at_its_step_and_says_what_it_changed(url: str, visit: Visi
 def test_its_one_line_holds_undo_in_the_classroom_view_too(url: str, visit: Visit, locale: str) -> None:
     page = visit(url, height=720, locale=locale)
     page.click("#run")
-    expect(page.locator("#run")).to_be_enabled()
+    wait_for_first_run(page)
     page.locator(".gs-strip").press("c")
     page.locator(".gs-chip").nth(4).click()
+    expect(page.locator(".gs-strip")).to_have_attribute("aria-valuenow", "5")
     page.locator(".gs-bar").nth(1).click()
     expect(page.locator(".gs-forked")).to_be_visible()
     expect(page.locator("#run")).to_be_enabled()
@@ -71,8 +72,9 @@ def test_its_one_line_holds_undo_in_the_classroom_view_too(url: str, visit: Visi
 def test_undo_stands_there_and_keeps_the_place_too(url: str, visit: Visit) -> None:
     page = visit(url, locale="ko-KR")
     page.click("#run")
-    expect(page.locator("#run")).to_be_enabled()
+    wait_for_first_run(page)
     page.locator(".gs-chip").nth(3).click()
+    expect(page.locator(".gs-strip")).to_have_attribute("aria-valuenow", "4")
     page.locator(".gs-bar").nth(1).click()
     expect(page.locator(".gs-forked span").first).to_have_text("·most 대신 ·only: 글의 확률이 2분의 1이 되었습니다.")
     page.click('.gs-forked [data-ask="unfork"]')
@@ -96,7 +98,8 @@ def test_a_fork_that_grows_does_not_walk_away(url: str, visit: Visit) -> None:
                 document.querySelector(".gs-step-title"), { childList: true, characterData: true, subtree: true });
         }""")
         page.locator(".gs-bar").nth(2).click()
-        expect(page.locator("#run")).to_be_enabled()
+        expect(page.locator(".gs-chip.gs-forced")).to_have_count(1)
+        expect(page.locator(".gs")).to_have_attribute("aria-busy", "false")
     finally:
         ENGINE.delay = 0
     expect(page.locator(".gs-step-title")).to_have_text("Step 4 of 8: ·best")
@@ -116,8 +119,7 @@ def phone(browser: Browser, url: str) -> Iterator[Page]:
 
 def test_a_finger_is_asked_first(phone: Page) -> None:
     phone.tap("#run")
-    expect(phone.locator(".gs-state")).to_contain_text("8 steps, done")
-    expect(phone.locator("#run")).to_be_enabled()
+    wait_for_first_run(phone)
     question = phone.locator(".gs-fork-here")
     begun = ENGINE.begun
     phone.locator(".gs-bar").nth(1).tap()

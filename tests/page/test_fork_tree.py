@@ -5,6 +5,7 @@ from playwright.sync_api import Page, expect
 
 from decoding.i18n import translate
 from tests.browser import Visit, frames_later
+from tests.page.actions import wait_for_first_run
 
 SHADES = """([columns, rows]) => {
     const map = document.querySelector(".gs-map");
@@ -22,8 +23,7 @@ SHADES = """([columns, rows]) => {
 def run(page: Page, choices: str = "3") -> Page:
     page.fill("#choices input", choices)
     page.click("#run")
-    expect(page.locator(".gs-badge")).to_be_hidden()
-    expect(page.locator("#run")).to_be_enabled()
+    wait_for_first_run(page)
     return frames_later(page)
 
 

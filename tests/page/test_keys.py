@@ -4,6 +4,7 @@ from playwright.sync_api import Page, expect
 
 from decoding.i18n import translate
 from tests.browser import Visit, frames_later
+from tests.page.actions import wait_for_first_run
 
 PRESS = """([selector, init]) => document.querySelector(selector).dispatchEvent(
     new KeyboardEvent("keydown", { bubbles: true, cancelable: true, ...init }))"""
@@ -11,8 +12,7 @@ PRESS = """([selector, init]) => document.querySelector(selector).dispatchEvent(
 
 def run(page: Page) -> Page:
     page.click("#run")
-    expect(page.locator(".gs-state")).to_contain_text("8")
-    expect(page.locator("#run")).to_be_enabled()
+    wait_for_first_run(page)
     return frames_later(page)
 
 
@@ -62,8 +62,7 @@ def test_control_and_enter_run_and_it_is_said(url: str, visit: Visit) -> None:
     page = visit(url)
     expect(page.locator("#run")).to_have_attribute("title", translate("page.run.title"))
     page.locator(".gs-strip").press("Control+Enter")
-    expect(page.locator(".gs-badge")).to_be_hidden()
-    expect(page.locator("#run")).to_be_enabled()
+    wait_for_first_run(page)
     page.fill("#steps input", "3")
     page.locator("#steps input").press("Control+Enter")
     expect(page.locator(".gs-state")).to_contain_text("3 steps, done")

@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 import app as application
 from tests.browser import drawn, frames_later, open_settings, served, tab
 from tests.fakes import ScriptedEngine
+from tests.page.actions import wait_for_first_run
 
 WORDS = ("beautiful", "continuing", "of", "neighbours", "to", "something", "a", "transformers", "in", "well")
 # What stands at the end of the text's own box, and where the screen's lower edge or the fixed player begins.
@@ -180,7 +181,7 @@ def test_of_an_earlier_run_its_fields_are_said_before_a_long_prompt(phone: Page)
     page = phone
     page.fill("#prompt textarea", "a prompt of many words " * 5)
     page.tap("#run")
-    expect(page.locator("#run")).to_be_enabled()
+    wait_for_first_run(page)
     page.fill("#prompt textarea", "another")
     page.locator(".gs-step-title").tap()
     beyond = (
@@ -203,8 +204,7 @@ def test_a_tap_shows_all_that_is_said_of_an_earlier_run(phone: Page) -> None:
     page = phone
     page.fill("#prompt textarea", "a prompt of many words " * 5)
     page.tap("#run")
-    expect(page.locator(".gs-badge")).to_be_hidden()
-    expect(page.locator("#run")).to_be_enabled()
+    wait_for_first_run(page)
     page.locator(".gs-column .gs-bar").nth(1).tap()
     page.locator(".gs-fork-here").tap()
     expect(page.locator(".gs-forked")).to_be_visible()

@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 import app as application
 from tests.browser import Visit, frames_later, open_settings, served
 from tests.fakes import ScriptedEngine
-from tests.page.actions import run_of_three
+from tests.page.actions import run_of_three, wait_for_first_run
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +118,7 @@ def test_all_bars_of_a_step_are_there_at_once_however_many_are_in_sight(url: str
     page = visit(url, height=720)
     page.fill("#choices input", "10")
     page.click("#run")
-    expect(page.locator(".gs-state")).to_contain_text("8 steps, done")
+    wait_for_first_run(page)
     page.click("#gs-tab-lesson")
     page.click('[data-predict="start"]')
     page.keyboard.press("Escape")  # out of the field

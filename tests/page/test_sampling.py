@@ -13,7 +13,7 @@ from decoding.engines.batching.engine import BatchedEngine
 from decoding.engines.local_engine import LocalEngine
 from decoding.record.trace import Trace
 from tests.browser import Visit, served
-from tests.page.actions import wait_for_link
+from tests.page.actions import wait_for_first_run, wait_for_link
 
 PROMPT = "Transformers are the"
 HOW = decoding.Sampling(temperature=1.2, top_k=4, seed=3, first=1)
@@ -35,7 +35,7 @@ def test_draw_look_up_and_go_on_past_the_end(url: str, visit: Visit, starter: Lo
     page = visit(url)
     page.wait_for_function("window.Plotly")
     page.click("#run")
-    ready(page)
+    wait_for_first_run(page)
     page.locator("#gs-tab-whatif").press("Enter")
     page.locator(".gs-chip").nth(1).click()
 

@@ -9,6 +9,7 @@ from playwright.sync_api import Page, expect
 import app as application
 from tests.browser import Visit, frames_later, open_settings, served
 from tests.fakes import SPECIALS, ScriptedEngine
+from tests.page.actions import wait_for_first_run
 
 SCRIPT = [{",": 0.5, " " + "unbreakable" * 9: 0.3}, {" most": 0.9}]
 WORDS = (",", " " + "unbreakable" * 9, " most")
@@ -24,8 +25,7 @@ def url() -> Iterator[str]:
 def run(page: Page, choices: str = "3") -> Page:
     open_settings(page).fill("#choices input", choices)
     page.click("#run")
-    expect(page.locator("#run")).to_be_enabled()
-    expect(page.locator(".gs-badge")).to_be_hidden()
+    wait_for_first_run(page)
     return frames_later(page)
 
 
