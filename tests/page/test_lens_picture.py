@@ -64,9 +64,14 @@ def ask_why(page: Page) -> Page:
     return page
 
 
+def ask_for_picture(page: Page) -> Page:
+    """Ask, and wait until Plotly has drawn."""
+    expect(ask_why(page).locator(".gs-lens-plot .hm image")).to_have_count(1)
+    return page
+
+
 def test_its_numbers_are_the_lens(url: str, visit: Visit, asked: tuple[Trace, Lens]) -> None:
-    page, (_, lens) = ask_why(visit(f"{url}?language=en", height=720)), asked
-    expect(page.locator(".gs-lens-plot .hm image")).to_have_count(1)
+    page, (_, lens) = ask_for_picture(visit(f"{url}?language=en", height=720)), asked
     picture = page.evaluate(PICTURE)
     expected = [[math.exp(layer.logprobs[n]) for layer in lens.layers] for n in range(len(lens.tokens))]
     for drawing in (
@@ -124,7 +129,7 @@ def test_the_sentence_is_in_sight_with_what_is_tapped(url: str, visit: Visit) ->
     """On a phone, wherever in the picture that is; and nothing moves."""
     page = visit(f"{url}?language=en", width=390, height=844)
     page.click("[data-settings]")
-    ask_why(page)
+    ask_for_picture(page)
     sentence, picture = page.locator(".gs-lens-point"), page.locator(".gs-lens-picture")
     for row, share in ((0, 0), (6, 0), (None, 0)):
         picture.evaluate("(picture) => picture.scrollIntoView({ block: 'end' })")
@@ -141,7 +146,7 @@ def test_the_sentence_is_in_sight_with_what_is_tapped(url: str, visit: Visit) ->
 
 
 def test_a_sentence_names_what_is_pointed_at(url: str, visit: Visit, asked: tuple[Trace, Lens]) -> None:
-    page, (_, lens) = ask_why(visit(f"{url}?language=en")), asked
+    page, (_, lens) = ask_for_picture(visit(f"{url}?language=en")), asked
     sentence = page.locator(".gs-lens-point")
     expect(sentence).to_have_text(
         "Point at the picture, or tap it, for its numbers. A dot marks the most probable token of a layer."
@@ -167,7 +172,7 @@ def test_a_sentence_names_what_is_pointed_at(url: str, visit: Visit, asked: tupl
 
 
 def test_it_is_drawn_anew_for_other_looks(url: str, visit: Visit) -> None:
-    page = ask_why(visit(f"{url}?language=en"))
+    page = ask_for_picture(visit(f"{url}?language=en"))
     before = page.evaluate(PICTURE)
     page.evaluate("document.body.classList.add('dark')")
     page.wait_for_function(f"(({PICTURE})()).text !== '{before['text']}'")

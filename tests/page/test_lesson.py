@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 
 import app as application
 from decoding.record.tokens import visible
-from tests.browser import Visit, served
+from tests.browser import Visit, frames_later, served
 from tests.fakes import ScriptedEngine
 
 LOGITS = [torch.randn(271, generator=torch.Generator().manual_seed(seed)) * 2 + 15 for seed in (1, 2, 3)]
@@ -65,6 +65,7 @@ def test_every_number_of_the_formula_is_the_models(url: str, visit: Visit) -> No
     for step, logits in enumerate(LOGITS):
         page.locator(".gs-chip").nth(step).click()
         expect(page.locator(".gs-step-title")).to_contain_text(f"Step {step + 1} of 3")
+        frames_later(page)  # the tab is drawn after the title
         ids = logits.topk(4).indices.tolist()
         whole = logits.double().exp().sum().item()
         rows = numbers(page, ".gs-logits tbody tr")

@@ -106,7 +106,7 @@ def test_beams_and_runs_are_trees(url: str, visit: Visit, starter: LocalEngine) 
 
     assert violations(page, EVERY) == []
     page.set_viewport_size({"width": 390, "height": 844})
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert frames_later(page).evaluate("document.documentElement.scrollWidth") <= 390
 
 
 def int_of(page: Page) -> int:

@@ -278,8 +278,10 @@ def test_of_a_long_text_the_strongest_part_is_in_sight(url: str, visit: Visit) -
     page.set_viewport_size({"width": 390, "height": 844})
     page.locator('[data-ask="openWhy"]').click()
     page.wait_for_selector(".gs[aria-busy=false] .gs-part-of-text >> nth=63")
+    expect(page.locator(".gs-without-status")).not_to_be_empty()
     text = page.locator(".gs-without-text")
     strongest = page.locator(".gs-part-of-text[style*='--shade: 1;']")
+    frames_later(page)
     box, part = text.bounding_box(), strongest.bounding_box()
     assert box
     assert part

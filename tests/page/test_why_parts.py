@@ -4,7 +4,7 @@ import re
 
 from playwright.sync_api import expect
 
-from tests.browser import Visit
+from tests.browser import Visit, frames_later
 from tests.fakes import ScriptedEngine
 from tests.page.why_questions import Gated, first_of_two_steps, page_over
 
@@ -30,6 +30,7 @@ def test_an_answer_is_announced_once_and_not_while_it_grows(visit: Visit) -> Non
         engine.gate.set()
         expect(page.locator(".gs-part-of-text")).to_have_count(64)
         page.wait_for_selector(".gs[aria-busy=false]")
+        expect(page.locator(".gs-without-status")).to_contain_text("Without ")  # the tab is drawn after the run's state
         strongest = page.locator(".gs-without-status").inner_text()
         assert strongest.startswith("Without ")
         announced = page.evaluate("window.announced")
@@ -45,7 +46,8 @@ def test_the_parts_are_one_stop_of_the_tab_key(visit: Visit) -> None:
         parts = page.locator(".gs-part-of-text")
         expect(parts).to_have_count(8)
         page.wait_for_selector(".gs[aria-busy=false]")
-        assert page.locator(".gs-part-of-text[tabindex='0']").count() == 1
+        expect(page.locator(".gs-without-status")).not_to_be_empty()
+        assert frames_later(page).locator(".gs-part-of-text[tabindex='0']").count() == 1
         status = page.locator(".gs-without-status").inner_text()
         page.evaluate(ANNOUNCED)
         page.locator(".gs-part-of-text[tabindex='0']").focus()
@@ -84,7 +86,8 @@ def test_the_strongest_part_is_back_once_no_other_is_pointed_at(visit: Visit) ->
         expect(parts).to_have_count(8)
         page.wait_for_selector(".gs[aria-busy=false]")
         top = "() => document.querySelector('.gs-without-text').offsetTop"
-        before = page.evaluate(top)
+        expect(page.locator(".gs-without-status")).not_to_be_empty()
+        before = frames_later(page).evaluate(top)
         parts.nth(2).hover()
         expect(point).to_have_text(str(parts.nth(2).get_attribute("aria-label")))
         expect(page.locator(".gs-pointed-at")).to_have_count(1)
