@@ -72,7 +72,7 @@ def answered_by_64(visit: Visit, engine: Gated, blocks: Any) -> Iterator[tuple[P
     engine.gate.set()
     with first_of_two_steps(visit, blocks, "ab" * 50) as page:
         page.set_viewport_size({"width": 390, "height": 844})
-        top = top_of(page, ".gs-why-two")
+        top = top_of(frames_later(page), ".gs-why-two")
         page.locator('[data-ask="why"]').click()
         expect(page.locator(".gs-part-of-text")).to_have_count(64)
         page.wait_for_selector(".gs[aria-busy=false]")

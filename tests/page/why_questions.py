@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 from decoding.page import AdmissionQueue, build_page
 from decoding.record.step import StepScores
 from decoding.serving.model_registry import ModelRegistry
-from tests.browser import Visit, served
+from tests.browser import Visit, frames_later, served
 from tests.fakes import ScriptedEngine
 
 
@@ -34,7 +34,8 @@ def first_of_two_steps(visit: Visit, blocks: Any, prompt: str) -> Iterator[Page]
         expect(page.locator(".gs-state")).to_contain_text("2 steps, done")
         page.locator(".gs-chip[data-step='0']").click()
         page.locator("#gs-tab-why").press("Enter")
-        yield page
+        expect(page.locator(".gs-strip")).to_have_attribute("aria-valuenow", "1")
+        yield frames_later(page)  # the tab is drawn after the step
 
 
 class Gated(ScriptedEngine):
