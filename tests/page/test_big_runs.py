@@ -312,6 +312,7 @@ def test_while_steps_stream_in_the_lines_in_sight_are_rewritten_and_no_others(vi
         page.fill("#steps input", "100")
         page.fill("#choices input", str(CHOICES))
         page.click("#run")
+        expect(page.locator(".gs-badge")).to_be_hidden()  # the recorded run has as many steps
         expect(page.locator(".gs-chip").nth(2)).to_be_attached()
         page.evaluate("""() => {
             window.changed = new Set();
