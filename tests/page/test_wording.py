@@ -319,10 +319,10 @@ def test_texts_run_the_way_their_letters_run_and_stay_as_typed(url: str, visit: 
         assert field.get_attribute("autocorrect") == "off", name
     direction = "(node) => getComputedStyle(node).direction"
     assert page.locator("#prompt textarea").evaluate(direction) == "rtl"
-    assert page.locator(".gs-text").evaluate(direction) == "rtl"
-    assert page.locator(".gs-table tbody th").first.evaluate(direction) == "rtl"
+    expect(page.locator(".gs-text")).to_have_css("direction", "rtl")
+    expect(page.locator(".gs-table tbody th").first).to_have_css("direction", "rtl")
     page.click("#gs-tab-compare")
-    assert page.locator(".gs-list .gs-of").last.evaluate(direction) == "rtl"
+    expect(page.locator(".gs-list .gs-of").last).to_have_css("direction", "rtl")
     assert page.locator("meta[name=format-detection]").get_attribute("content", timeout=5000)
 
 

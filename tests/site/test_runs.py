@@ -20,6 +20,7 @@ from decoding.record.trace import Trace
 from decoding.record.why import LeaveOneOut, Lens
 from decoding.requests.run_request import check_request
 from decoding.run import Run
+from tests.browser import frames_later
 from tests.fakes import NASTY
 from tests.page.test_accessibility import COLOURS, EVERY, violations
 from tests.site.serving import (
@@ -267,6 +268,7 @@ def test_axe_finds_nothing(page: Page, scheme: Literal["light", "dark"]) -> None
 def test_what_is_not_here_is_absent(page: Page) -> None:
     for tab in ("whatif", "keep"):
         page.click(f"#gs-tab-{tab}")
+        frames_later(page)
         assert not page.locator('[data-ask="agree"], [data-ask="beside"]').filter(visible=True).count()
         assert not page.locator('[data-file="csv"], [data-file="html"], .gs-frame').filter(visible=True).count()
     assert page.locator('[data-file="jsonl"]').is_visible()
