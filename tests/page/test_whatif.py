@@ -35,6 +35,7 @@ def shows(page: Page, name: str) -> None:
     page.locator("#gs-tab-compare").press("Enter")  # while text streams in, a tab moves away from under a pointer
     expect(page.locator(".gs-list tr[aria-current] td").first).to_have_text(name)
     page.wait_for_selector('.gs[aria-busy="false"]')
+    expect(page.locator("#run")).to_be_enabled()  # the list may be drawn before the run's state
 
 
 def row(page: Page, name: str) -> list[str]:
