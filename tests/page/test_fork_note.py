@@ -45,6 +45,18 @@ def test_a_fork_stays_at_its_step_and_says_what_it_changed(url: str, visit: Visi
     expect(page.locator(".gs-step-title")).to_have_text("Step 4 of 8: ·most")
 
 
+def test_a_bar_forks_the_step_that_it_shows(url: str, visit: Visit) -> None:
+    """Also where another step was chosen that a slow browser has not drawn yet."""
+    page = visit(url)
+    fourth_step(page)
+    page.evaluate("""() => {
+        document.querySelector(".gs-chip[data-step='6']").click();
+        document.querySelectorAll(".gs-bar")[1].click();
+    }""")
+    expect(page.locator(".gs-chip.gs-forced")).to_have_attribute("data-step", "3")
+    expect(page.locator(".gs-step-title")).to_have_text("Step 4 of 8: ·only")
+
+
 @pytest.mark.parametrize("locale", ["en-US", "ko-KR"])
 def test_its_one_line_holds_undo_in_the_classroom_view_too(url: str, visit: Visit, locale: str) -> None:
     page = visit(url, height=720, locale=locale)

@@ -153,7 +153,7 @@ function listRows({ bars, listed }, step, rows, [first, end]) {
     const line = bars.children[place];
     if (line && (listed[place] === step || place < first || place >= end)) continue;
     const item = make("li", "");
-    item.append(lineOf(row));
+    item.append(lineOf(row, step.index));
     if (line) rewrite(line, item); // nor is a fork asked for any more
     else bars.append(item);
     listed[place] = step;
@@ -163,15 +163,16 @@ function listRows({ bars, listed }, step, rows, [first, end]) {
 
 /**
  * @param {Row} row
+ * @param {number} at its step, which a click means: another one may be chosen that is not drawn yet
  * @returns {HTMLElement}
  */
-function lineOf(row) {
+function lineOf(row, at) {
   const line = make(row.kind === "rest" ? "div" : "button", `gs-bar gs-${row.kind}`);
   line.title = row.label;
   if (line instanceof HTMLButtonElement) {
     line.type = "button";
     line.tabIndex = -1; // one of them is a stop of the Tab key: markTabStop
-    line.dataset.candidate = String(row.tokenId);
+    Object.assign(line.dataset, { candidate: row.tokenId, at });
     line.disabled = Number(row.tokenId) < 0;
     if (!line.disabled) line.title = texts.translate("bars.ask");
   }
