@@ -256,6 +256,7 @@ def test_a_bar_that_forks_has_the_focus_again_where_the_fork_is_read(url: str, v
     page = visit(url)
     done(page)
     page.locator(".gs-chip").nth(4).click()
+    expect(page.locator(".gs-strip")).to_have_attribute("aria-valuenow", "5")
     ENGINE.let_go.clear()
     bar = page.locator(".gs-column .gs-bars button").nth(2)
     bar.press("Enter")

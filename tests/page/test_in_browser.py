@@ -109,6 +109,7 @@ def test_runs_forks_and_scores_are_the_librarys_and_ask_the_server_for_nothing(
     threads = page.evaluate("Math.min(4, navigator.hardwareConcurrency)")
     assert trace.model.device == f"this browser · WebAssembly ({threads} threads)"
     page.click('.gs-chip[data-step="2"]')
+    expect(page.locator(".gs-strip")).to_have_attribute("aria-valuenow", "3")
     page.locator(".gs-chart .gs-bar").nth(1).click()
     expect(page.locator(".gs-chip.gs-forced")).to_have_count(1)
     expect(page.locator(".gs-state")).to_contain_text("12 steps, done")

@@ -99,6 +99,7 @@ def test_a_fork_reads_out_what_it_adds(page: Page) -> None:
     run(page, 12)
     expect(page.locator(".gs-state")).to_contain_text("12 steps, done")
     page.locator(".gs-chip").nth(9).click()
+    expect(page.locator(".gs-strip")).to_have_attribute("aria-valuenow", "10")
     page.evaluate("""() => {
         window.logged = 0;
         const count = (changes) => {

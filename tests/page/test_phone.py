@@ -122,6 +122,7 @@ def test_a_fork_is_a_picture_below_the_text(phone: Page, choices: str) -> None:
     page = run(phone, "8", choices)
     expect(page.locator(".gs-forks")).to_be_hidden()
     page.locator(".gs-chip").nth(6).tap()
+    expect(page.locator(".gs-strip")).to_have_attribute("aria-valuenow", "7")
     page.locator(".gs-column .gs-bar").nth(1).tap()
     page.locator(".gs-fork-here").tap()
     expect(page.locator(".gs-fork")).to_have_count(2)

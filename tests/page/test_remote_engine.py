@@ -96,6 +96,7 @@ def test_what_if_and_a_given_text(page: Page) -> None:
     run(page)
     expect(page.locator(".gs-state")).to_contain_text("6 steps, done")
     page.locator(".gs-chip[data-step='2']").click()
+    expect(page.locator(".gs-strip")).to_have_attribute("aria-valuenow", "3")
     page.locator(".gs-chart .gs-bar").nth(1).click()
     expect(page.locator(".gs-chip[data-step='2']")).to_have_class(re.compile("gs-forced"))
     expect(page.locator(".gs-state")).to_contain_text("6 steps, done")

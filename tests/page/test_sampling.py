@@ -90,6 +90,7 @@ def test_draw_look_up_and_go_on_past_the_end(url: str, visit: Visit, starter: Lo
     # A pick in between: the draws before it stay, and those after it go on with their numbers.
     other = next(c for c in best.steps[3].candidates if c.token_id != best.steps[3].picked.token_id)
     page.locator(".gs-chip").nth(3).click()
+    expect(page.locator(".gs-strip")).to_have_attribute("aria-valuenow", "4")
     page.locator(f'.gs-bars [data-candidate="{other.token_id}"]').click()
     branch = decoding.branch(starter, best, 3, other.token_id, max_new_tokens=8)
     ready(page)

@@ -148,6 +148,7 @@ TOO_SMALL = """() => [...document.querySelectorAll(".gs button, .gs summary")].f
 def test_what_is_pressed_is_large_enough(url: str, visit: Visit, width: int) -> None:
     page = run(visit(url, width=width, height=844))
     page.locator(".gs-chip").first.click()
+    expect(page.locator(".gs-strip")).to_have_attribute("aria-valuenow", "1")
     page.locator(".gs-column .gs-bar").nth(1).dispatch_event("click")
     expect(page.locator(".gs-forked")).to_be_visible()
     expect(page.locator("#run")).to_be_enabled()

@@ -240,6 +240,7 @@ def test_a_pick_that_argmax_did_not_make_is_not_picked_still(url: str, visit: Vi
     press_run(page, PROMPT, "2")
     expect(page.locator(".gs-state")).to_contain_text("2 steps, done")
     page.locator(".gs-chip[data-step='0']").click()
+    expect(page.locator(".gs-strip")).to_have_attribute("aria-valuenow", "1")
     page.locator(".gs-bars button", has_text="·the").click()
     expect(page.locator(".gs-forked")).to_contain_text("·the instead of ·Paris")
     asked(page)

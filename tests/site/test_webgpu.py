@@ -136,6 +136,7 @@ def test_a_fork_beams_and_why_go_on_from_what_the_gpu_has_read(page: Page, engin
     run(page, "The cat", 5, 4)
     first = Trace.from_jsonl(kept(page))
     page.click('.gs-chip[data-step="2"]')
+    expect(page.locator(".gs-strip")).to_have_attribute("aria-valuenow", "3")
     page.locator(".gs-chart .gs-bar").nth(1).click()
     wait_idle(page)
     other = first.steps[2].candidates[1].token_id
