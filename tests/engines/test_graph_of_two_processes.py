@@ -41,17 +41,17 @@ def test_one_builds_the_graph_and_the_other_waits_and_takes_it(tmp_path: Path) -
         variables = os.environ | {"GREEDYSCOPE_CACHE": str(tmp_path)}
         processes.append(subprocess.Popen(command, cwd=ROOT, env=variables, stdout=subprocess.PIPE, text=True))
 
-    def said() -> list[list[str]]:
+    def reported() -> list[list[str]]:
         return sorted((log.read_text().splitlines() for log in logs), key=lambda lines: WAITING in lines)
 
     try:
-        until(lambda: [lines[-1:] for lines in said()] == [PREPARING[-1:], [WAITING]])
+        until(lambda: [lines[-1:] for lines in reported()] == [PREPARING[-1:], [WAITING]])
         assert {path.name[:7] for path in cache.iterdir()} == {"lock", "making-"}
     finally:
         go.touch()
         folders = [process.communicate(timeout=120)[0].strip() for process in processes]
     assert [process.returncode for process in processes] == [0, 0]
-    builder, waiter = said()
+    builder, waiter = reported()
     assert builder == PREPARING
     assert set(waiter) == {WAITING}
     assert folders[0] == folders[1]
