@@ -5,8 +5,8 @@ import { test } from "node:test";
 import { load, runOf } from "./helpers.mjs";
 
 const { emptyRun, readLines } = await load("core/run.js");
-const { bytesOfAnswer, forgetOldAnswers, newestAnswers } = await load("core/answers_kept.js");
-const { addWhy, jsonLines, linesWithoutWhy } = await load("core/run_lines.js");
+const { bytesOfAnswer, forgetOldAnswers, linesWithoutWhy, newestAnswers } = await load("core/answers_kept.js");
+const { addWhy, jsonLines } = await load("core/run_lines.js");
 const { labelOf } = await load("core/tokens.js");
 const { changeOf, isFinished, leadsFrom, progressOf, strongestPart, tokensBefore } = await load("core/why.js");
 const { linesUpTo, reasonForNone } = await load("core/why_request.js");

@@ -1,8 +1,8 @@
 // Stores the newest runs in the tab's session storage, as JSON Lines and within bounds, so that they survive a reload. Draws nothing.
 
-import { bytesOfAnswer, bytesWithoutWhy, newestAnswers } from "../core/answers_kept.js";
+import { bytesOfAnswer, bytesWithoutWhy, linesWithoutWhy, newestAnswers } from "../core/answers_kept.js";
 import { addPromptScores, emptyRun, readLines } from "../core/run.js";
-import { addWhy, linesWithoutWhy } from "../core/run_lines.js";
+import { addWhy } from "../core/run_lines.js";
 import { restoreEntries } from "../core/stored_history.js";
 
 /** @import { Entry, History } from "../core/history.js" */

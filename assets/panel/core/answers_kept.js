@@ -2,7 +2,7 @@
 // asked in a file.
 
 import { LIMITS } from "./constants.js";
-import { linesWithoutWhy, whyText } from "./run_lines.js";
+import { isWhyLine, linesAsWritten, whyText } from "./run_lines.js";
 
 /** @import { Run } from "./run.js" */
 /** @import { WhyLine } from "./why.js" */
@@ -40,7 +40,14 @@ export function newestAnswers(run, room) {
 }
 
 /**
- * The bytes of a whole run's own lines. The text of one that was opened has the lines of its answers too.
+ * The run's own lines: one that was opened was written with its answers.
+ * @param {Run} run
+ * @returns {string}
+ */
+export const linesWithoutWhy = (run) => linesAsWritten(run).split("\n").filter((line) => !isWhyLine(line)).join("\n");
+
+/**
+ * The bytes of a whole run's own lines.
  * @param {Run} run
  * @returns {number}
  */

@@ -12,8 +12,9 @@ import { markAnswer, takesPlaceOf } from "./why.js";
  * @returns {string}
  */
 export function jsonLines(run) {
-  if (run.why.size === 0 && !run.scoreLines) return linesAsWritten(run);
-  const lines = linesWithoutWhy(run).trimEnd().split("\n");
+  const text = linesAsWritten(run);
+  if (run.why.size === 0 && !run.scoreLines) return text;
+  const lines = text.trimEnd().split("\n").filter((line) => !isWhyLine(line));
   const end = String(lines.pop());
   return [...lines, ...(run.scoreLines ? [run.scoreLines.trimEnd()] : []), ...[...run.why.values()].map(whyText), end, ""].join("\n");
 }
@@ -23,17 +24,10 @@ export function jsonLines(run) {
  * @param {Run} run
  * @returns {string}
  */
-function linesAsWritten(run) {
+export function linesAsWritten(run) {
   const { stop_reason, message } = run.end ?? { stop_reason: "stopped" };
   return run.text + (run.closed ? "" : `${JSON.stringify(message ? { stop_reason, message } : { stop_reason })}\n`);
 }
-
-/**
- * The run's own lines: one that was opened was written with its answers.
- * @param {Run} run
- * @returns {string}
- */
-export const linesWithoutWhy = (run) => linesAsWritten(run).split("\n").filter((line) => !isWhyLine(line)).join("\n");
 
 /**
  * An answer as a line. Within a page no text of a run may look like a tag.
