@@ -12,7 +12,7 @@ import { restoreEntries } from "../core/stored_history.js";
 /** @typedef {Parameters<typeof restoreEntries>[1][number]} StoredEntry */
 
 const STORAGE_KEY = "greedyscope.kept";
-const MAX_KEPT_CHARACTERS = 2_000_000; // browsers give a tab about 5 million
+const MAX_KEPT_BYTES = 2_000_000; // as UTF-8; browsers give a tab about 5 million characters
 const MAX_KEPT_RUNS = 50;
 
 /**
@@ -67,7 +67,7 @@ function writeLater(write) {
 
 /** @param {Entry[]} whole */
 function writeRuns(whole) {
-  let room = MAX_KEPT_CHARACTERS;
+  let room = MAX_KEPT_BYTES;
   const there = new Map();
   for (const entry of whole.toReversed().slice(0, MAX_KEPT_RUNS)) {
     room -= bytesWithoutWhy(entry.run);
