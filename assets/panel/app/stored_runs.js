@@ -68,23 +68,29 @@ function writeLater(write) {
 /** @param {Entry[]} whole */
 function writeRuns(whole) {
   let room = MAX_KEPT_BYTES;
-  const there = new Map();
+  const fitting = [];
   for (const entry of whole.toReversed().slice(0, MAX_KEPT_RUNS)) {
-    room -= bytesWithoutWhy(entry.run);
-    if (room < 0) break;
-    const kept = newestAnswers(entry.run, room);
+    const left = room - bytesWithoutWhy(entry.run);
+    if (left < 0) break;
+    room = left;
+    fitting.push(entry);
+  }
+  const toStore = new Map(); // each with the answers that have room beside all runs
+  for (const entry of fitting) {
+    const { number, run } = entry;
+    const kept = newestAnswers(run, room);
     for (const record of kept) room -= bytesOfAnswer(record);
-    there.set(`${STORAGE_KEY}.run.${entry.number}`, { entry, kept });
+    const gone = [...run.why.keys()].slice(0, run.why.size - kept.length);
+    toStore.set(`${STORAGE_KEY}.run.${number}`, { entry, answers: run.answers, kept: kept.toReversed(), gone });
   }
   const names = storedNames();
-  for (const name of names) if (!there.has(name)) writeLater(() => withSessionStorage((tab) => tab.removeItem(name)));
-  for (const [name, { entry, kept }] of [...there].toReversed()) {
-    const { number, run: { answers } } = entry;
-    const is = storedAnswers.get(number);
-    if (names.includes(name) && is?.answers === answers && is.kept === kept.length) continue;
+  for (const name of names) if (!toStore.has(name)) writeLater(() => withSessionStorage((tab) => tab.removeItem(name)));
+  for (const [name, { entry, answers, kept, gone }] of [...toStore].toReversed()) {
+    const before = storedAnswers.get(entry.number);
+    if (names.includes(name) && before?.answers === answers && before.kept === kept.length) continue;
     writeLater(() => withSessionStorage((tab) => {
-      tab.setItem(name, storedText(entry, kept));
-      storedAnswers.set(number, { answers, kept: kept.length });
+      tab.setItem(name, storedText(entry, kept, gone));
+      storedAnswers.set(entry.number, { answers, kept: kept.length });
     }));
   }
 }
@@ -95,14 +101,14 @@ function storedNames() {
 }
 
 /**
- * The run's own lines, so that it is known again; what belongs to it stands in a line before them. Answers without room are known to be gone.
+ * The run's own lines, so that it is known again; what belongs to it stands in a line before them.
  * @param {Entry} entry
- * @param {WhyLine[]} kept the newest of its answers, newest first
+ * @param {WhyLine[]} why its answers that are stored
+ * @param {string[]} gone the names of the others
  */
-function storedText({ number, parent, leftAt, kind, from, request, run }, kept) {
+function storedText({ number, parent, leftAt, kind, from, request, run }, why, gone) {
   const id = request?.id; // by which the address knows it, where it was named and the run not yet
-  const forgotten = [...run.forgotten, ...[...run.why.keys()].slice(0, run.why.size - kept.length)];
-  const beside = { number, parent: parent?.number ?? null, leftAt, kind, from, request: id ? { id } : null, scores: run.scoreLines.trimEnd(), why: kept.toReversed(), forgotten };
+  const beside = { number, parent: parent?.number ?? null, leftAt, kind, from, request: id ? { id } : null, scores: run.scoreLines.trimEnd(), why, forgotten: [...run.forgotten, ...gone] };
   return `${JSON.stringify(beside)}\n${linesWithoutWhy(run)}`;
 }
 

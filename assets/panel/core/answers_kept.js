@@ -57,7 +57,7 @@ export function bytesWithoutWhy(run) {
 }
 
 /**
- * The oldest answers go where there are too many, but never the newest. Which went is known, so that the page says so.
+ * The oldest answers go where there are too many, but never the newest. Their names stay in `forgotten`, so that the page says so.
  * @param {Run} run which is whole
  */
 export function forgetOldAnswers(run) {
