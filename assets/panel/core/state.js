@@ -39,6 +39,8 @@ import { emptyRun } from "./run.js";
  * @typedef {object} WhyAsked
  * @property {Run} run
  * @property {number} step
+ * @property {string} by what is left out
+ * @property {string} against the id of another candidate; "" for none
  * @property {number} number the question's
  * @property {string} refusal why there is no lens
  * @property {boolean} [opens] its tab is still to come into sight

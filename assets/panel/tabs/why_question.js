@@ -16,7 +16,7 @@ import { openTabOf } from "../view/tab_list.js";
 import { forcedColours } from "./lens_picture.js";
 
 /** @import { Run, Step } from "../core/run.js" */
-/** @import { Panel, State } from "../core/state.js" */
+/** @import { Panel, State, WhyAsked } from "../core/state.js" */
 /** @import { LeaveOneOut, WhyLine } from "../core/why.js" */
 /** @import { Parts } from "../view/panel_elements.js" */
 /** @import { OpenQuestion } from "./why.js" */
@@ -42,7 +42,7 @@ export function drawWhyQuestion(parts, state, step, found) {
   asks.querySelector(".gs-why-asking").hidden = !isOpen; // until the server says more
   const growing = isOpen ? question?.growing ?? null : null;
   const wasWhole = question?.growing && isFinished(run, question.growing); // before Stop came
-  const next = found && !state.isWaiting ? nextSentence(asks, run, found, Boolean(question?.isStopped && !wasWhole)) : "";
+  const next = found && !state.isWaiting ? nextSentence(asks, run, found, question?.isStopped && !wasWhole ? question : null) : "";
   const reasons = { leave_one_out: reasonForNone(run, chosen, "leave_one_out"), lens: reasonForNone(run, chosen, "lens") };
   return { isOpen, growing, next, refusal: question?.refusal ?? "", reasons };
 }
@@ -51,12 +51,12 @@ export function drawWhyQuestion(parts, state, step, found) {
  * @param {Element} asks
  * @param {Run} run
  * @param {LeaveOneOut} found
- * @param {boolean} isStopped the question that was asked last
+ * @param {WhyAsked | null} stopped the question that was asked last
  * @returns {string} the key of a sentence about what "Ask why" would do, or about the question that was stopped
  */
-function nextSentence(asks, run, found, isStopped) {
-  if (isStopped && isFinished(run, found)) return "why.ask.stopped";
-  if (isAnotherQuestion(asks, found)) return "why.without.again";
+function nextSentence(asks, run, found, stopped) {
+  if (stopped && isFinished(run, found) && doFieldsAsk(asks, stopped.by, stopped.against)) return "why.ask.stopped";
+  if (!doFieldsAsk(asks, found.by, String(found.against?.token_id ?? ""))) return "why.without.again";
   return isFinished(run, found) ? "" : "why.without.anew";
 }
 
@@ -117,13 +117,13 @@ function drawElsewhere(sentence, state) {
 }
 
 /**
- * Whether the fields ask for something else than the answer tells.
  * @param {Element} asks
- * @param {LeaveOneOut} found
+ * @param {string} by
+ * @param {string} against
  */
-function isAnotherQuestion(asks, found) {
-  const [by, against] = ["by", "against"].map((name) => asks.querySelector(`.gs-why-${name}`).value);
-  return by !== found.by || against !== String(found.against?.token_id ?? "");
+function doFieldsAsk(asks, by, against) {
+  const [field, other] = ["by", "against"].map((name) => asks.querySelector(`.gs-why-${name}`).value);
+  return field === by && other === against;
 }
 
 /**
@@ -156,7 +156,7 @@ function askWhy(parts, state, panel, last) {
   const number = (state.why?.number ?? 0) + 1;
   const question = { run: linesUpTo(run, step), step: chosen, by: parts.whyTab.querySelector(".gs-why-by").value, number: String(number) };
   const more = { ...(against ? { against: Number(against) } : {}), ...(last ? { last } : {}) };
-  if (panel.ask("why", { ...question, ...more })) update(state, { why: { run: state.whole, step: chosen, number, refusal: "" } });
+  if (panel.ask("why", { ...question, ...more })) update(state, { why: { run: state.whole, step: chosen, by: question.by, against, number, refusal: "" } });
 }
 
 /**
@@ -254,10 +254,7 @@ export function listenToWhy(parts, state, panel) {
   const against = parts.whyTab.querySelector(".gs-why-against");
   against.chosen = new WeakMap();
   against.addEventListener("change", () => against.chosen.set(against.drawn, against.value));
-  parts.whyTab.querySelector(".gs-why-ask").addEventListener("change", () => {
-    if (state.why) update(state, { why: { ...state.why, isStopped: false } }); // what the fields ask for now is another question
-    panel.schedule();
-  });
+  parts.whyTab.querySelector(".gs-why-ask").addEventListener("change", panel.schedule);
   listenToStop(parts, state);
   const whenUnlocked = startWaiting(parts, panel);
   listenToExamples(parts, state, panel, whenUnlocked);
