@@ -61,7 +61,7 @@ def read_scores(logits: Logits, top_k: int, picked_id: int | None = None) -> Ste
     logprobs = shifted[ids] - log_total  # (k,)
     picked = None
     if picked_id is not None:
-        picked = ScoredToken(picked_id, float(shifted[picked_id]) - log_total, _rank_of(picked_id, logits))
+        picked = ScoredToken(picked_id, float(shifted[picked_id]) - log_total, _rank_of(logits, picked_id))
     if logits.min() == -np.inf:
         np.maximum(shifted, -1e4, out=shifted)  # 0 · −inf would be NaN
     mean = float(np.multiply(shifted, weights, out=shifted).sum()) / total
@@ -83,10 +83,10 @@ def read_tokens(logits: Logits, token_ids: Sequence[int]) -> tuple[list[float], 
         raise ModelError(Message("model.nan"))
     log_total = math.log(total)
     logprobs = [float(logits[one]) - largest - log_total for one in token_ids]
-    return logprobs, [_rank_of(one, logits) for one in token_ids]
+    return logprobs, [_rank_of(logits, one) for one in token_ids]
 
 
-def _rank_of(token_id: int, logits: Logits) -> int:
+def _rank_of(logits: Logits, token_id: int) -> int:
     """The number of tokens before this one: those with a larger logit, and with the same logit and a lower id."""
     logit = logits[token_id]
     return int(np.count_nonzero(logits > logit) + np.count_nonzero(logits[:token_id] == logit))

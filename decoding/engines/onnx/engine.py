@@ -13,6 +13,7 @@ from decoding.engines.local_engine import LocalEngine
 from decoding.engines.model_facts import ModelFacts
 from decoding.engines.network_on_demand import NetworkOnDemand
 from decoding.engines.onnx.graph_cache import ensure_graph, is_graph_of
+from decoding.engines.onnx.graph_files import GraphFiles
 from decoding.engines.onnx.network import OnnxNetwork
 from decoding.errors import ModelError
 from decoding.messages import Message
@@ -48,12 +49,12 @@ def load_graph(entry: Entry, source: Path, *, why: str, report: Report) -> Local
         graph = ensure_graph(source, report=report)
         report(Message("model.loading", model=entry.name), None)
         try:
-            with verifying_checksums(graph.folder, partial(Message, "graph.changed", model=entry.name)):
-                network = OnnxNetwork(graph, unpacks=graph.spec.is_quantized)
-        except Exception:
-            if not graph.is_proven:  # another process may be refusing it just now, and deletes it then
-                ensure_graph(source, report=report)
-            raise
+            network = _opened(graph, entry)
+        except Exception as error:
+            if graph.is_proven or isinstance(error, MemoryError):
+                raise
+            graph = ensure_graph(source, report=report)  # another process may have refused and deleted it meanwhile
+            network = _opened(graph, entry)
     spec, unproven = graph.spec, [] if graph.is_proven else [UNPROVEN]
     facts = ModelFacts(
         info=ModelInfo(
@@ -73,6 +74,11 @@ def load_graph(entry: Entry, source: Path, *, why: str, report: Report) -> Local
     )
     reference = NetworkOnDemand(entry, source, partial(is_graph_of, graph, source))
     return LocalEngine(facts, network, reference=reference)
+
+
+def _opened(graph: GraphFiles, entry: Entry) -> OnnxNetwork:
+    with verifying_checksums(graph.folder, partial(Message, "graph.changed", model=entry.name)):
+        return OnnxNetwork(graph, unpacks=graph.spec.is_quantized)
 
 
 def _files_of(source: Path) -> list[Path]:
