@@ -173,7 +173,7 @@ export function startPanel(element, props, watch, trigger, onPage = null, drawLe
 
   /** @type {Panel["branch"]} */
   function branch(step, tokenId, placeToShow) {
-    if (predict.isOn() || state.run.steps[step].picked.token_id === tokenId) return;
+    if (predict.isOn() || [undefined, tokenId].includes(state.run.steps[step]?.picked.token_id)) return;
     const request = requestUpTo(state.run, step);
     ask("branch", { ...request, forced: [...request.forced, [step, tokenId]] }, { step, placeToShow });
   }
