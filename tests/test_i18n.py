@@ -111,7 +111,8 @@ COMMENT = re.compile(r"/\*\*(?:[^*]|\*(?!/))*\*/|^\s*//.*$|\s//\s.*$", re.MULTIL
 PROSE = re.compile(r"[^\W\d_]{2,},? (… )?[^\W\d_]{2,}|^[A-Z][a-z]+( …|\.)?$")
 # Keys of a keyboard, selectors, class names: what a browser reads and no person.
 CODE_WORDS = re.compile(
-    r"^(Arrow\w+|Home|End|Files|Enter|Escape|[a-z]+(-[a-z]+)+ .*|.*[#\[\]=>].*|.*\bgs-.*|.*-apple-.*|.*monospace)$"
+    r"^(Arrow\w+|Home|End|Files|Enter|Escape|Shift|Tab"
+    r"|[a-z]+(-[a-z]+)+ .*|.*[#\[\]=>].*|.*\bgs-.*|.*-apple-.*|.*monospace)$"
 )
 NOT_READ = {"as printed", "unknown dtype", "tbody button", "button, summary, a", "Greedyscope"}
 

@@ -12,7 +12,7 @@ from tests.engines.onnx import test_gguf
 from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
-# It writes down each message. The one that builds waits, before it proves, until there is a file `go`.
+# Each logs its messages. The one that builds waits before the proof until the file `go` exists, a minute at most.
 ENSURE = """
 import sys, time
 from pathlib import Path
@@ -21,7 +21,8 @@ source, log, go = map(Path, sys.argv[1:])
 def report(message, fraction):
     with log.open("a") as file: print(message, file=file)
 def prove(files):
-    while not go.exists(): time.sleep(0.02)
+    ends = time.monotonic() + 60
+    while not go.exists() and time.monotonic() < ends: time.sleep(0.02)
     return True
 graph_cache.prove = prove
 print(graph_cache.ensure_graph(source, report=report).folder)

@@ -1,7 +1,7 @@
 """A tab that is pressed shows what it holds: its panel stands below the picture, where a projector or a phone ends."""
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from tests.browser import Visit, frames_later
 from tests.page.one_screen import run
@@ -76,7 +76,8 @@ def test_in_a_prediction_the_text_lies_over_no_pressed_tab(url: str, visit: Visi
     run(page, "12")
     page.click("#gs-tab-lesson")
     page.locator('.gs-lesson-start [data-predict="start"]').click()
-    page.evaluate("scrollTo(0, 0)")
+    expect(page.locator(".gs-guess")).to_be_visible()
+    frames_later(page).evaluate("scrollTo(0, 0)")
     page.locator("#gs-tab-lesson").press("ArrowLeft")
     assert_in_sight(page)
 

@@ -35,11 +35,12 @@ export function followFields(parts, state, panel, trigger) {
     panel.startRequest(detail);
   });
   turnOffTextCorrection();
-  // Enter runs; but while a word is put together, as Korean is written, it only ends the word. And Gradio's list opens at any key, a moment
-  // after it: at Tab and Shift, once the focus has left it and it was closed for that.
+  // Enter runs; but while a word is put together, as Korean is written, it only ends the word. Gradio opens its list a moment
+  // after any key: after Tab the focus has left by then, and the list would stay open.
   document.addEventListener("keydown", (event) => {
     const field = /** @type {Element} */ (event.target);
-    if ((event.key === "Enter" && isComposing(event) && field.closest("#prompt")) || (["Tab", "Shift"].includes(event.key) && field.closest("#model"))) event.stopPropagation();
+    const goesOn = event.key === "Tab" || event.key === "Shift";
+    if (goesOn ? field.closest("#model") : event.key === "Enter" && isComposing(event) && field.closest("#prompt")) event.stopPropagation();
   }, { capture: true });
   labelRunButton();
   keepButtonFocus();

@@ -163,7 +163,7 @@ function listRows({ bars, listed }, step, rows, [first, end]) {
 
 /**
  * @param {Row} row
- * @param {number} at its step, which a click means: another one may be chosen that is not drawn yet
+ * @param {number} at the index of its step: a click forks this one, even where another was chosen and is not drawn yet
  * @returns {HTMLElement}
  */
 function lineOf(row, at) {
