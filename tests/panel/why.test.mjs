@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { load, runOf } from "./helpers.mjs";
 
 const { emptyRun, readLines } = await load("core/run.js");
-const { bytesOfAnswer, forgetOldAnswers, linesWithoutWhy, newestAnswers } = await load("core/answers_kept.js");
+const { answersWithRoom, forgetOldAnswers, linesWithoutWhy } = await load("core/answers_kept.js");
 const { addWhy, jsonLines } = await load("core/run_lines.js");
 const { labelOf } = await load("core/tokens.js");
 const { changeOf, isFinished, leadsFrom, progressOf, strongestPart, tokensBefore } = await load("core/why.js");
@@ -63,8 +63,7 @@ test("a run keeps as many answers as a file of it may hold, the newest", () => {
   const bytes = Buffer.byteLength(jsonLines(asked));
   assert.ok(bytes <= LIMITS.bytes);
   assert.ok(bytes > LIMITS.bytes - 2 * 180_000); // no fewer than there is room for
-  const ofAnswers = [...asked.why.values()].reduce((sum, record) => sum + bytesOfAnswer(record), 0);
-  assert.equal(ofAnswers, bytes - Buffer.byteLength(linesWithoutWhy(asked)));
+  assert.equal(answersWithRoom(asked, LIMITS.bytes).bytes, bytes - Buffer.byteLength(linesWithoutWhy(asked)));
   assert.deepEqual([...asked.why.keys()].at(-1), `lens ${LIMITS.whyLines - 1}`);
 });
 
@@ -80,10 +79,10 @@ test("a file's answers are counted once when it was opened and more is asked", (
 test("the newest answers have room first", () => {
   const asked = run();
   for (let step = 0; step < 4; step++) addWhy(asked, wide(step));
-  const each = bytesOfAnswer(wide(0));
-  assert.deepEqual(newestAnswers(asked, 2.5 * each), [wide(3), wide(2)]);
-  assert.equal(newestAnswers(asked, 4 * each).length, 4);
-  assert.equal(newestAnswers(asked, each - 1).length, 0);
+  const each = answersWithRoom(asked, LIMITS.bytes).bytes / 4;
+  assert.deepEqual(answersWithRoom(asked, 2.5 * each), { kept: [wide(2), wide(3)], gone: ["lens 0", "lens 1"], bytes: 2 * each });
+  assert.equal(answersWithRoom(asked, 4 * each).gone.length, 0);
+  assert.equal(answersWithRoom(asked, each - 1).kept.length, 0);
 });
 
 test("what was written stays apart from what was asked since", () => {

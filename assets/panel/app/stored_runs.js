@@ -1,6 +1,6 @@
 // Stores the newest runs in the tab's session storage, as JSON Lines and within bounds, so that they survive a reload. Draws nothing.
 
-import { bytesOfAnswer, bytesWithoutWhy, linesWithoutWhy, newestAnswers } from "../core/answers_kept.js";
+import { answersWithRoom, bytesWithoutWhy, linesWithoutWhy } from "../core/answers_kept.js";
 import { addPromptScores, emptyRun, readLines } from "../core/run.js";
 import { addWhy } from "../core/run_lines.js";
 import { restoreEntries } from "../core/stored_history.js";
@@ -65,8 +65,11 @@ function writeLater(write) {
   setTimeout(() => writes.shift()?.());
 }
 
-/** @param {Entry[]} whole */
-function writeRuns(whole) {
+/**
+ * The newest runs, as many as have room, by the names under which they are stored; and in the room that is left, their answers.
+ * @param {Entry[]} whole
+ */
+function runsWithRoom(whole) {
   let room = MAX_KEPT_BYTES;
   const fitting = [];
   for (const entry of whole.toReversed().slice(0, MAX_KEPT_RUNS)) {
@@ -75,17 +78,20 @@ function writeRuns(whole) {
     room = left;
     fitting.push(entry);
   }
-  const toStore = new Map(); // each with the answers that have room beside all runs
+  const found = new Map();
   for (const entry of fitting) {
-    const { number, run } = entry;
-    const kept = newestAnswers(run, room);
-    for (const record of kept) room -= bytesOfAnswer(record);
-    const gone = [...run.why.keys()].slice(0, run.why.size - kept.length);
-    toStore.set(`${STORAGE_KEY}.run.${number}`, { entry, answers: run.answers, kept: kept.toReversed(), gone });
+    const { kept, gone, bytes } = answersWithRoom(entry.run, room);
+    room -= bytes;
+    found.set(`${STORAGE_KEY}.run.${entry.number}`, { entry, answers: entry.run.answers, kept, gone });
   }
-  const names = storedNames();
-  for (const name of names) if (!toStore.has(name)) writeLater(() => withSessionStorage((tab) => tab.removeItem(name)));
-  for (const [name, { entry, answers, kept, gone }] of [...toStore].toReversed()) {
+  return found;
+}
+
+/** @param {Entry[]} whole */
+function writeRuns(whole) {
+  const [runs, names] = [runsWithRoom(whole), storedNames()];
+  for (const name of names) if (!runs.has(name)) writeLater(() => withSessionStorage((tab) => tab.removeItem(name)));
+  for (const [name, { entry, answers, kept, gone }] of [...runs].toReversed()) {
     const before = storedAnswers.get(entry.number);
     if (names.includes(name) && before?.answers === answers && before.kept === kept.length) continue;
     writeLater(() => withSessionStorage((tab) => {

@@ -17,26 +17,25 @@ const bytes = (text) => new TextEncoder().encode(text).length;
  * @param {WhyLine} record
  * @returns {number}
  */
-export function bytesOfAnswer(record) {
+function bytesOfAnswer(record) {
   if (!RECORD_BYTES.has(record)) RECORD_BYTES.set(record, bytes(whyText(record)) + 1);
   return RECORD_BYTES.get(record);
 }
 
 /**
- * The newest answers whose lines have room together, newest first.
+ * The newest answers, as many as have room together, with the bytes of their lines; and the names of the older ones, which have none.
  * @param {Run} run
  * @param {number} room in bytes
- * @returns {WhyLine[]}
+ * @returns {{ kept: WhyLine[], gone: string[], bytes: number }}
  */
-export function newestAnswers(run, room) {
-  const records = [];
-  let left = room;
-  for (const record of [...run.why.values()].toReversed()) {
-    left -= bytesOfAnswer(record);
-    if (left < 0) break;
-    records.push(record);
+export function answersWithRoom(run, room) {
+  const answers = [...run.why];
+  let [first, taken] = [answers.length, 0];
+  while (first > 0 && taken + bytesOfAnswer(answers[first - 1][1]) <= room) {
+    first -= 1;
+    taken += bytesOfAnswer(answers[first][1]);
   }
-  return records;
+  return { kept: answers.slice(first).map(([, record]) => record), gone: answers.slice(0, first).map(([name]) => name), bytes: taken };
 }
 
 /**
@@ -61,8 +60,10 @@ export function bytesWithoutWhy(run) {
  * @param {Run} run which is whole
  */
 export function forgetOldAnswers(run) {
-  const kept = newestAnswers(run, LIMITS.bytes - bytesWithoutWhy(run)).slice(0, LIMITS.whyLines);
-  for (const name of [...run.why.keys()].slice(0, -Math.max(1, kept.length))) {
+  const names = [...run.why.keys()];
+  const { gone } = answersWithRoom(run, LIMITS.bytes - bytesWithoutWhy(run));
+  const count = Math.min(names.length - 1, Math.max(gone.length, names.length - LIMITS.whyLines));
+  for (const name of names.slice(0, Math.max(0, count))) {
     run.why.delete(name);
     run.forgotten.add(name);
   }
