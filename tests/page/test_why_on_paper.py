@@ -46,18 +46,32 @@ def printed(page: Page) -> str:
     return " ".join(sheet.get_textpage().get_text_range() for sheet in document)
 
 
+def opened_file(visit: Visit, folder: Path, asked: tuple[Trace, Lens]) -> Page:
+    """A file of the answer, in which the table stands open."""
+    trace, lens = asked
+    (folder / "run.html").write_text(to_html(replace(trace, why=(lens,)), language="en"), "utf-8")
+    file = visit((folder / "run.html").as_uri(), scheme="dark")
+    file.click("#gs-tab-why")
+    return file
+
+
+def test_the_name_of_a_folded_table_is_not_printed(
+    url: str, visit: Visit, asked: tuple[Trace, Lens], tmp_path: Path
+) -> None:
+    page, file = ask_why(visit(f"{url}?language=en")), opened_file(visit, tmp_path, asked)
+    assert "All numbers" in printed(file)
+    file.locator(".gs-lens-numbers summary").click()
+    for shown in (page, file):
+        assert "All numbers" not in printed(shown)
+
+
 def test_a_printed_answer_ends_with_its_last_number_and_sentence(
     url: str, visit: Visit, asked: tuple[Trace, Lens], tmp_path: Path
 ) -> None:
     """Of a page, which has the picture too, and of a file, which has the table alone."""
-    trace, lens = asked
     page = ask_why(visit(f"{url}?language=en", scheme="dark"))
-    assert "All numbers" not in printed(page)  # a table that is folded
     page.locator(".gs-lens-numbers summary").click()
-    (tmp_path / "run.html").write_text(to_html(replace(trace, why=(lens,)), language="en"), "utf-8")
-    file = visit((tmp_path / "run.html").as_uri(), scheme="dark")
-    file.click("#gs-tab-why")
-    for shown in (page, file):
+    for shown in (page, opened_file(visit, tmp_path, asked)):
         paper = " ".join(printed(shown).split())
         for row in shown.locator(".gs-lens-map tbody tr").all():
             assert " ".join(row.locator(".gs-heat-cell").all_inner_texts()) in paper
