@@ -39,8 +39,9 @@ export function followFields(parts, state, panel, trigger) {
   // after any key: after Tab the focus has left by then, and the list would stay open.
   document.addEventListener("keydown", (event) => {
     const field = /** @type {Element} */ (event.target);
-    const goesOn = event.key === "Tab" || event.key === "Shift";
-    if (goesOn ? field.closest("#model") : event.key === "Enter" && isComposing(event) && field.closest("#prompt")) event.stopPropagation();
+    const endsWord = event.key === "Enter" && isComposing(event) && field.closest("#prompt");
+    const leavesList = (event.key === "Tab" || event.key === "Shift") && field.closest("#model");
+    if (endsWord || leavesList) event.stopPropagation();
   }, { capture: true });
   labelRunButton();
   keepButtonFocus();

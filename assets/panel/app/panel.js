@@ -173,7 +173,8 @@ export function startPanel(element, props, watch, trigger, onPage = null, drawLe
 
   /** @type {Panel["branch"]} */
   function branch(step, tokenId, placeToShow) {
-    if (predict.isOn() || [undefined, tokenId].includes(state.run.steps[step]?.picked.token_id)) return;
+    const picked = state.run.steps[step]?.picked;
+    if (predict.isOn() || !picked || picked.token_id === tokenId) return;
     const request = requestUpTo(state.run, step);
     ask("branch", { ...request, forced: [...request.forced, [step, tokenId]] }, { step, placeToShow });
   }
