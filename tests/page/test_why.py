@@ -18,7 +18,6 @@ from decoding.questions.verify import parse_run
 from decoding.record.trace import Trace
 from decoding.record.why import Lens
 from tests.browser import Visit, frames_later, served
-from tests.page.test_accessibility import COLOURS, EVERY, violations
 from tests.page.why_questions import press_run, saved
 
 PROMPT = "The capital of France is"
@@ -56,37 +55,6 @@ def run_and_asked(visit: Visit, url: str) -> Page:
     press_run(page, PROMPT, "2")
     expect(page.locator(".gs-state")).to_contain_text("2 steps, done")
     return asked(page)
-
-
-@pytest.mark.parametrize("language", ["en", "ko"])
-def test_on_a_phone_too_both_answers_are_in_sight_after_two_clicks(url: str, visit: Visit, language: str) -> None:
-    page = visit(f"{url}?language={language}", width=390, height=844)
-    page.click("[data-settings]")
-    press_run(page, PROMPT, "2")
-    expect(page.locator(".gs-chip")).to_have_count(2)
-    expect(page.locator("#run")).to_be_enabled()
-    asked(frames_later(page))
-    layer, bar = page.locator(".gs-lens-status").bounding_box(), page.locator(".gs-player").bounding_box()
-    assert layer
-    assert bar
-    assert layer["y"] + layer["height"] <= bar["y"]
-    before = page.evaluate("scrollY")
-    there_and_back(page)
-    assert page.evaluate("scrollY") == before
-    for top in (".gs-without-text", ".gs-lens-plot"):  # over a tab that is shorter than the page is scrolled
-        page.locator(top).evaluate("(part) => part.scrollIntoView()")
-        before = frames_later(page).evaluate("scrollY")
-        there_and_back(page)
-        assert before - page.evaluate("innerHeight") < page.evaluate("scrollY") <= before
-
-
-def there_and_back(page: Page) -> None:
-    """To a step about which nothing was asked."""
-    page.click('[data-go="next"]')
-    expect(page.locator(".gs-part-of-text").first).to_be_hidden()
-    frames_later(page).click('[data-go="previous"]')
-    expect(page.locator(".gs-part-of-text").first).to_be_visible()
-    frames_later(page)
 
 
 def test_two_clicks_are_not_answered_by_nothing_yet(url: str, visit: Visit) -> None:
@@ -179,17 +147,6 @@ def test_an_answer_against_another_candidate_is_kept_with_its_step(
     expect(shown.locator(".gs-lens-status")).to_have_text("·Paris is in the lead from layer 30 of 30 on.")
     expect(shown.locator(".gs-part-of-text")).to_have_count(5)
     expect(shown.locator('[data-ask="why"]')).to_have_count(0)
-
-
-def test_in_korean_on_a_phone_in_the_dark(url: str, visit: Visit) -> None:
-    page = run_and_asked(visit, url)
-    page.locator('[data-language="ko"]').first.press("Enter")
-    expect(page.locator(".gs-lens-status")).to_have_text("전체 30개 층 가운데 30층부터 ·Paris 토큰이 앞섭니다.")
-    assert violations(page, EVERY) == []
-    page.set_viewport_size({"width": 390, "height": 844})
-    page.emulate_media(color_scheme="dark", reduced_motion="reduce")
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    assert violations(page, COLOURS) == []
 
 
 def test_answers_stay_with_their_own_run(url: str, visit: Visit, tmp_path: Path) -> None:

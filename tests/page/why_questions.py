@@ -38,6 +38,18 @@ def first_of_two_steps(visit: Visit, blocks: Any, prompt: str) -> Iterator[Page]
         yield frames_later(page)  # the tab is drawn after the step
 
 
+def top_of(page: Page, selector: str) -> float:
+    """Where an element begins, from the top of its tab, which begins with a line about the step."""
+    expect(page.locator(".gs-why-step")).not_to_be_empty()
+    return float(
+        page.evaluate(
+            """(selector) => document.querySelector(selector).getBoundingClientRect().top
+                - document.querySelector("#gs-page-why").getBoundingClientRect().top""",
+            selector,
+        )
+    )
+
+
 class Gated(ScriptedEngine):
     """From the second text that it scores on, it waits at a gate."""
 
